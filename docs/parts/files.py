@@ -11,7 +11,7 @@ from parts.markdown import from_docstring, one_line, table
 
 _PACKAGE = Path(__file__).parent.parent.parent / "src" / "cratedb_retention"
 # From the lowest layer up, see the page about the architecture.
-_LAYERS = ("model", "planning", "store", "engine", "execution", "api", "service", "ui", "demo", "cli")
+_LAYERS = ("model", "planning", "store", "engine", "execution", "api", "service", "ui", "cli")
 _SENTENCE = re.compile(r"(.*?)\.(?:\s|$)", re.DOTALL)
 
 

@@ -18,19 +18,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """
-    What time it is, and how to wait.
+    """What time it is, and how to wait."""
 
-    :param now: Returns the present instant, time-zone aware, in UTC.
-    :param sleep: Waits for a number of seconds.
-    :param counter: Returns seconds that only grow, whatever the clock is set to; None: ``now`` is never set back.
-    :param shared: Whether all who use the database have this very clock, as in a simulation. What several machines
-        compare is otherwise reckoned by the clock of the database.
-    """
-
-    now: Callable[[], dt.datetime]
-    sleep: Callable[[float], None]
-    counter: Callable[[], float] | None = None
+    now: Callable[[], dt.datetime]  # Time-zone aware, in UTC.
+    sleep: Callable[[float], None]  # For a number of seconds.
+    counter: Callable[[], float] | None = None  # Seconds that only grow; None: ``now`` is never set back.
+    # Whether all who use the database have this very clock, as in a simulation. What several machines compare is
+    # otherwise reckoned by the clock of the database.
     shared: bool = False
 
     def uptime(self) -> float:
@@ -68,13 +62,9 @@ _PROCESS = uuid.uuid4().hex[:8]
 
 def name_holder(actor: Actor) -> str:
     """A name for one who holds leases that nobody else has, in which people recognise who and where it is."""
-    return f"{actor.name}@{actor.host}:{_here()}-{uuid.uuid4().hex[:8]}"
+    return f"{actor.name}@{actor.host}:{os.getpid()}:{_PROCESS}-{uuid.uuid4().hex[:8]}"
 
 
 def is_of_this_process(holder: str) -> bool:
     """Whether :func:`name_holder` made a name in this process."""
-    return holder.rpartition("-")[0].endswith(f":{_here()}")
-
-
-def _here() -> str:
-    return f"{os.getpid()}:{_PROCESS}"
+    return holder.rpartition("-")[0].endswith(f":{os.getpid()}:{_PROCESS}")

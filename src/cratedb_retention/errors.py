@@ -29,18 +29,12 @@ class RetentionError(Exception):
         super().__init__(thing, reason, remedy)
 
     def __str__(self) -> str:
-        text = f"{self.thing}: {self.reason}"
-        if self.remedy:
-            text += f". {self.remedy[0].upper()}{self.remedy[1:]}"
-        return " ".join(text.split())
+        remedy = f". {self.remedy[0].upper()}{self.remedy[1:]}" if self.remedy else ""
+        return " ".join(f"{self.thing}: {self.reason}{remedy}".split())
 
 
 def install_extra(name: str) -> str:
-    """
-    How to get what is not installed. There is no release yet, so no name at a package index can be given.
-
-    :param name: An extra of the package.
-    """
+    """How to get an extra of the package. There is no release yet, so no name at a package index can be given."""
     return f"install the extra [{name}]: pip install '.[{name}]' in a copy of the repository"
 
 
@@ -125,13 +119,7 @@ class Forbidden(RetentionError):
 
 
 def not_installed(thing: str, reason: str, extra: str, error: BaseException) -> BaseException:
-    """
-    What to raise where an import failed.
-
-    :param reason: What is not installed.
-    :param extra: The extra of the package that brings it.
-    :param error: Of the import. Ctrl-C during it comes as an ImportError of what is written in C.
-    """
+    """What to raise where an import failed. Ctrl-C during it comes as an ImportError of what is written in C."""
     return find_interrupt(error) or InvalidInput(thing, reason, install_extra(extra))
 
 

@@ -19,7 +19,7 @@ from cratedb_retention.model.plan import DeleteRows, DropPartitions, Step
 from cratedb_retention.model.rollup import RollUp, SealWindows
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import parse_instant, to_ms
-from cratedb_retention.planning import delete
+from cratedb_retention.planning import strategies
 from support.databases import MONTH, TIME, CrateDatabase, Database
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
@@ -423,7 +423,7 @@ def test_row_in_a_window_that_is_deleted(plain: Database) -> None:
 
 def test_row_while_earlier_ones_are_deleted(plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows are compared with their rollup right before they go, not when the first of many goes."""
-    monkeypatch.setattr(delete, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(strategies, "ROWS_AT_ONCE", 1)
     written: list[RunEvent] = []
 
     def once(event: RunEvent) -> None:

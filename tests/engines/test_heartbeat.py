@@ -13,7 +13,7 @@ import pytest
 
 from cratedb_retention.clock import Actor
 from cratedb_retention.engine.base import Progress, StepResult
-from cratedb_retention.errors import ConnectionLost, DatabaseError
+from cratedb_retention.errors import ConnectionLost, DatabaseError, RetentionError
 from cratedb_retention.execution.events import (
     RunEvent,
     RunFinished,
@@ -183,7 +183,7 @@ def test_how_far_a_run_is() -> None:
         assert tracker.state().partitions_done == (number - 1) // 4
         tracker(StepStarted(task=task, step=step, number=number, total=16))
         tracker(StepProgressed(step, Progress(1, 2, "row")))
-        tracker(StepFinished(task=task, step=step, result=StepResult(), seconds=0))
+        tracker(StepFinished(task=task, step=step, number=number, result=StepResult(), seconds=0))
     job = tracker.state()
     assert (job.step, job.partitions_done, job.rows_done, job.bytes_done) == (8, 2, 20, 200)
     assert (job.done, job.total, job.unit) == (1, 2, "row")
@@ -194,9 +194,9 @@ def test_how_far_a_run_is() -> None:
     assert tracker.state().expected_end == job.started_at + dt.timedelta(minutes=16)
     tracker(StepProgressed(failing.steps[0], Progress(1, 2, "row")))
     assert tracker.state().expected_end == job.started_at + dt.timedelta(minutes=8) * 16 / 8.5
-    tracker(StepFailed(task=failing, step=failing.steps[0], error="why", deferred=False))
+    tracker(StepFailed(task=failing, step=failing.steps[0], number=9, cause=RetentionError("table", "why")))
     assert tracker.state().step == 12
-    tracker(TaskSkipped(skipped, "why"))
+    tracker(TaskSkipped(skipped, "why", 16))
     job = tracker.state()
     assert (job.step, job.partitions_done, job.rows_done, job.bytes_done) == (16, 2, 20, 200)
 

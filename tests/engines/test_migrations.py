@@ -16,6 +16,7 @@ from cratedb_retention.errors import NotFound
 from cratedb_retention.store.setup import STEPS
 from cratedb_retention.store.tables import Tables
 from support.databases import CrateDatabase, Database, DuckDatabase, before_statements
+from support.kill_harness import RunRequest, run_until_killed
 from support.tiers import examples
 
 # As release 0.1.0 created them.
@@ -210,6 +211,19 @@ def test_killed_anywhere_on_duckdb(new_duck: DuckDatabase) -> None:
 def test_killed_anywhere_on_cratedb(new_crate: CrateDatabase) -> None:
     """The same on CrateDB, where each statement is final."""
     assert kill_at_each(new_crate, examples(8, long=2)) > len(STEPS) + 30
+
+
+def test_process_really_killed(new_db: Database) -> None:
+    """An upgrade whose process gets SIGKILL amid its statements is finished by the next one."""
+    expected = newly_created(new_db)
+    create_release(new_db)
+    new_db.close()
+    killed = run_until_killed(RunRequest(uri=new_db.uri, schema=new_db.own_schema, cutoff="", kill_at=30))
+    assert killed is not None
+    assert "schema_version" in own_columns(new_db)
+    assert own_columns(new_db) != expected, killed
+    new_db.retention().setup(journal_policy=False)
+    assert_upgraded(new_db, expected)
 
 
 def kill_at_each(db: Database, stride: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.demo.loading import create_table
+from cratedb_retention.demo import create_table
 from cratedb_retention.errors import DatabaseError, InvalidInput
 from support.databases import MONTH, TIME, Database, DuckDatabase
 

@@ -8,7 +8,7 @@ import pytest
 from cratedb_sqlparse import ParsingException, sqlparse  # type: ignore[import-untyped]
 
 from cratedb_retention import RestoreRequest
-from cratedb_retention.planning import delete
+from cratedb_retention.planning import strategies
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 OLD, YOUNG = "2024-05-15T00:00:00Z", "2024-06-15T00:00:00Z"
@@ -51,7 +51,7 @@ def test_one_table_in_few_statements(crate: CrateDatabase) -> None:
 @pytest.mark.slow("300 partitions are created")
 def test_many_partitions_on_cratedb(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of partitions is dropped by one statement, and no empty partition is left behind."""
-    monkeypatch.setattr(delete, "BATCH", 50)
+    monkeypatch.setattr(strategies, "BATCH", 50)
     crate.create("hours", {"ts": TIME, "n": "TEXT", "hour": crate.bin("1 hour")}, by=["hour"])
     crate.sql(
         f"INSERT INTO {crate.q('hours')} (ts, n)"

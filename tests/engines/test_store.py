@@ -18,7 +18,7 @@ from cratedb_retention.clock import Actor
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
-from cratedb_retention.execution.applying import Action, apply_changes
+from cratedb_retention.execution.policies import Action, apply_changes
 from cratedb_retention.model.access import Access, Realm, Role, shown_row
 from cratedb_retention.model.aggregates import GAUGE
 from cratedb_retention.model.audit import Event, Outcome

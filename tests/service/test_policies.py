@@ -10,7 +10,7 @@ import pytest
 
 from cratedb_retention.cli.output import write_data
 from cratedb_retention.execution import results
-from cratedb_retention.execution.previewing import ArchiveLine
+from cratedb_retention.execution.preview import ArchiveLine
 from cratedb_retention.model.policyfile import parse_policies
 from cratedb_retention.model.reading import FetchRequest, Fill
 from support.two_tenants import TwoTenants

@@ -15,9 +15,9 @@ import pytest
 from cratedb_retention.clock import Actor
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.overview import overview
 from cratedb_retention.execution.preparing import Prepared, Selection
+from cratedb_retention.execution.preview import Preview
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
@@ -109,7 +109,6 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "policy": [(identifier,) for identifier in policies],
         "prepare": selections,
         "preview": [(policy,) for policy in theirs],
-        "preview_release": [(holds[:2],)],
         "readable_tables": [()],
         "render": [()],
         "release": [(identifier,) for identifier in holds],

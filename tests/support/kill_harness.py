@@ -37,7 +37,7 @@ class RunRequest:
     """
     A run in a process of its own.
 
-    :param cutoff: Of its run, in ISO 8601.
+    :param cutoff: Of its run, in ISO 8601; empty: it sets up instead.
     :param batch: Rows in one DELETE, so that a small table takes several.
     :param kill_at: The instant at which it kills itself, counted from 1; 0: never.
     :param kill_kind: It kills itself at the first instant of this kind; empty: never.
@@ -165,11 +165,13 @@ def _run(request: RunRequest) -> None:
     CrateDBEngine.batch = DuckDBEngine.batch = request.batch
     instants = _Instants(request)
     with Retention(request.uri, request.schema) as retention:
-        if request.uri.startswith("crate:"):
-            _watch_crate(retention.engine.database.engine, instants)
+        watch = _watch_crate if request.uri.startswith("crate:") else _watch_duck
+        watch(retention.engine.database.engine, instants)
+        if not request.cutoff:
+            retention.setup(journal_policy=False)
+        elif request.uri.startswith("crate:"):
             retention.run(cutoff=dt.datetime.fromisoformat(request.cutoff))
         else:
-            _watch_duck(retention.engine.database.engine, instants)
             if request.watched:
                 _watch_files(request.watched, instants)
             retention.run(

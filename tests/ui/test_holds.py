@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from cratedb_retention.errors import Forbidden, InvalidInput, NotFound
 from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.holds import hold_scope
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.ui.holds import read_wish
@@ -111,8 +112,8 @@ def test_viewer_and_tenants(pages: PagesInBrowser) -> None:
 def test_wishes() -> None:
     """What the form says is read as a whole or not at all."""
     wish = read_wish({**EMPTY, "schema": "doc", "table": " metrics ", "where": "\ntenant=a=b\n x=NULL\n"})
-    assert (wish.table, wish.where) == ("metrics", {"tenant": "a=b", "x": None})
-    assert "doc.metrics where tenant=a=b and x=NULL" in wish.words
+    assert (wish.table_name, wish.where) == ("metrics", {"tenant": "a=b", "x": None})
+    assert hold_scope(wish) == "doc.metrics where tenant=a=b and x=NULL"
     for wrong in ({"where": "x"}, {"where": "a=1\na=2"}, {"from": "x"}, {"reason": "x" * 1001}, {"reason": "\0"}):
         with pytest.raises(InvalidInput):
             read_wish({**EMPTY, "table": "t", **wrong})

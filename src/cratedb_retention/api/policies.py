@@ -13,11 +13,10 @@ from typing import Any
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.errors import InvalidInput, Unsupported
-from cratedb_retention.execution.applying import Change, apply_changes, find_changes
-from cratedb_retention.execution.identities import find_table
+from cratedb_retention.execution.accepting import find_table
 from cratedb_retention.execution.overview import Listing, next_runs
+from cratedb_retention.execution.policies import Change, apply_changes, find_changes, suggest
 from cratedb_retention.execution.preparing import Selection, require_tags
-from cratedb_retention.execution.suggesting import suggest
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Selector, TableName, Value

@@ -64,7 +64,7 @@ def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> 
       cratedb-retention list-snapshots --table-name=metrics --from=2024-01-01 --to=2024-07-01 --format=json
     """
     from cratedb_retention.execution.archive import RestoreRequest, none_fits
-    from cratedb_retention.execution.previewing import ArchiveLine
+    from cratedb_retention.execution.preview import ArchiveLine
     from cratedb_retention.execution.results import Snapshot
 
     records = retention.archive.snapshots(request)

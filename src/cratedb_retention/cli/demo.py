@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from cratedb_retention import demo as tour
 from cratedb_retention.api import Retention
 from cratedb_retention.cli.output import say, write_table
 from cratedb_retention.cli.plot import draw
 from cratedb_retention.cli.runs import observer, write_plan
-from cratedb_retention.demo import tour
-from cratedb_retention.demo.data import TABLES, data_file
+from cratedb_retention.demo import TABLES, data_file
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.words import show_partition, show_size
 

@@ -18,7 +18,7 @@ from cratedb_retention.model.words import plural, short
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.applying import Change
+    from cratedb_retention.execution.policies import Change
     from cratedb_retention.planning.cascades import Cascade, CascadeLevel
     from cratedb_retention.store.policies import Damaged, StoredPolicy
 

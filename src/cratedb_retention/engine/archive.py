@@ -1,6 +1,4 @@
-"""
-Snapshots in a repository, as every database offers them.
-"""
+"""Snapshots in a repository, as every database offers them."""
 
 from __future__ import annotations
 
@@ -66,27 +64,15 @@ class Archive(abc.ABC):
 
     @abc.abstractmethod
     def create(self, step: SnapshotPartition) -> StepResult:
-        """
-        Archive a partition. A complete snapshot of the same content is kept; what an interrupted run left is not.
-
-        :raises PartitionChanged: if the partition was written to since the plan.
-        """
+        """Archive a partition. A complete snapshot of the same content is kept; what an interrupted run left is not."""
 
     @abc.abstractmethod
     def prove(self, step: VerifySnapshot) -> StepResult:
-        """
-        Make sure that a snapshot is an archive of the partition, as far as the policy wants that.
-
-        :raises DatabaseError: if it is none, or that can't be proved.
-        """
+        """Make sure that a snapshot is an archive of the partition, as far as the policy wants that."""
 
     @abc.abstractmethod
     def drop(self, step: DropArchived) -> StepResult:
-        """
-        Drop a partition whose snapshot is complete and whose content is still the one that was archived (law 2).
-
-        :raises PartitionChanged: if it was written to since.
-        """
+        """Drop a partition whose snapshot is complete and whose content is still the one that was archived (law 2)."""
 
     @abc.abstractmethod
     def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
@@ -94,11 +80,7 @@ class Archive(abc.ABC):
 
     @abc.abstractmethod
     def find(self, repository: str, schema: str) -> list[Found]:
-        """
-        The snapshots that this toolkit, or cratedb-toolkit, made in a repository, whatever its own tables know.
-
-        :raises NotFound: if there is no such repository.
-        """
+        """The snapshots that this toolkit, or cratedb-toolkit, made in a repository, whatever its own tables know."""
 
     def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:  # noqa: B027
         """
@@ -108,12 +90,7 @@ class Archive(abc.ABC):
         """
 
     def verify(self, snapshot: Archived, schema: str) -> str:
-        """
-        Read a snapshot back and say in words what was found to be right.
-
-        :raises NotFound: if it does not exist.
-        :raises DatabaseError: if it is damaged or not complete, or holds another number of rows than the store says.
-        """
+        """Read a snapshot back, which must have as many rows as were archived, and say what was found to be right."""
         rows, said = self._read_back(snapshot, schema)
         if snapshot.rows is not None and rows != snapshot.rows:
             thing = self._thing(snapshot.repository, snapshot.name)
@@ -152,8 +129,4 @@ class Archive(abc.ABC):
     def render_restore(
         self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
     ) -> Sequence[str]:
-        """
-        The statements of a restore as text, for showing.
-
-        :raises RetentionError: if it is plain that they would fail.
-        """
+        """The statements of a restore as text, for showing; fails where it is plain that they would."""

@@ -1,6 +1,4 @@
-"""
-What every database offers to the layers above it, and the steps that all of them do alike.
-"""
+"""What every database offers to the layers above it, and the steps that all of them do alike."""
 
 from __future__ import annotations
 
@@ -20,19 +18,9 @@ from cratedb_retention.engine.rollup import ANY, Portions, compare_windows, coun
 from cratedb_retention.engine.rollup_view import view_statement
 from cratedb_retention.engine.states import level_fields, sketch_fields
 from cratedb_retention.errors import PartitionChanged
+from cratedb_retention.model import plan
 from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
-from cratedb_retention.model.plan import (
-    DeleteRows,
-    DropArchived,
-    DropPartitions,
-    FreezePartitions,
-    MovePartitions,
-    SnapshotPartition,
-    Step,
-    ThawPartitions,
-    VerifySnapshot,
-)
 from cratedb_retention.model.reading import Partial, Reading, Stretch
 from cratedb_retention.model.rollup import (
     AlterRollup,
@@ -88,11 +76,7 @@ class Engine(abc.ABC):
         """Snapshots in its repositories."""
 
     def own(self, tables: Sequence[TableName]) -> Database:
-        """
-        For small statements on the toolkit's own tables.
-
-        :param tables: These; a full disk is no reason not to write to them, as far as the database allows.
-        """
+        """For small statements on some of the toolkit's own tables: to these, a full disk is no reason not to write."""
         return self.database.brief()
 
     def unwell(self, schema: str) -> frozenset[TableName]:
@@ -105,11 +89,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        """
-        Read what planning needs, in a fixed number of statements.
-
-        :param own_schema: Of the toolkit's tables: that they are whole is looked at as well.
-        """
+        """What planning needs, in a fixed number of statements; of the toolkit's own schema, whether it is whole."""
 
     @abc.abstractmethod
     def read_named(self, names: Iterable[TableName]) -> Catalog:
@@ -117,11 +97,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def read_outline(self, selector: Selector) -> Outline:
-        """
-        What can be named, without a look at partitions, shards or rows: at most four statements.
-
-        :param selector: The tables whose columns are wanted.
-        """
+        """What can be named, in at most four statements, without a look at partitions or rows; columns of some."""
 
     @abc.abstractmethod
     def identify(self, table: TableName) -> str:
@@ -130,26 +106,22 @@ class Engine(abc.ABC):
         empty where the database has nothing of the kind. Where it only keeps what it is given, the table is marked.
         """
 
-    def perform(self, step: Step, report: Report) -> StepResult:
-        """
-        Do a step. Each can be repeated after it was interrupted.
-
-        :raises RetentionError: if it failed.
-        """
+    def perform(self, step: plan.Step, report: Report) -> StepResult:
+        """Do a step. Each can be repeated after it was interrupted."""
         match step:
-            case DropPartitions():
+            case plan.DropPartitions():
                 return self._drop(step)
-            case DeleteRows():
+            case plan.DeleteRows():
                 return self._delete_rows(step, report)
-            case MovePartitions():
+            case plan.MovePartitions():
                 return self._move(step, report)
-            case FreezePartitions() | ThawPartitions():
+            case plan.FreezePartitions() | plan.ThawPartitions():
                 return self._block(step, report)
-            case SnapshotPartition():
+            case plan.SnapshotPartition():
                 return self.archive.create(step)
-            case VerifySnapshot():
+            case plan.VerifySnapshot():
                 return self.archive.prove(step)
-            case DropArchived():
+            case plan.DropArchived():
                 return self.archive.drop(step)
             case RollUp():
                 return self._roll_up(step, report)
@@ -161,30 +133,26 @@ class Engine(abc.ABC):
                 assert_never(step)
 
     @abc.abstractmethod
-    def _drop(self, step: DropPartitions) -> StepResult:
+    def _drop(self, step: plan.DropPartitions) -> StepResult:
         """Drop whole partitions; those whose age came from their rows only if no younger row arrived."""
 
     @abc.abstractmethod
-    def _move(self, step: MovePartitions, report: Report) -> StepResult:
+    def _move(self, step: plan.MovePartitions, report: Report) -> StepResult:
         """Move partitions, and wait until all their shards have arrived."""
 
     @abc.abstractmethod
-    def _block(self, step: FreezePartitions | ThawPartitions, report: Report) -> StepResult:
+    def _block(self, step: plan.FreezePartitions | plan.ThawPartitions, report: Report) -> StepResult:
         """Block or allow writes. A partition that is gone needs no thawing."""
 
     @abc.abstractmethod
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
-        """
-        Compute windows from the level beneath.
-
-        :raises DatabaseError: if rows are lost (laws 4 and 5), or a sum is too large.
-        """
+        """Compute windows from the level beneath; fails if rows are lost (laws 4 and 5), or a sum is too large."""
 
     @abc.abstractmethod
-    def statements(self, step: Step) -> list[sa.Executable]:
+    def statements(self, step: plan.Step) -> list[sa.Executable]:
         """The statements of a step that change something."""
 
-    def render(self, step: Step) -> list[str]:
+    def render(self, step: plan.Step) -> list[str]:
         """The same as text, for showing."""
         return [self.database.render(statement) for statement in self.statements(step)]
 
@@ -206,12 +174,10 @@ class Engine(abc.ABC):
             case _:  # Sealing is a matter of the ledger alone.
                 return []
 
-    def _delete_rows(self, step: DeleteRows, report: Report) -> StepResult:
+    def _delete_rows(self, step: plan.DeleteRows, report: Report) -> StepResult:
         """
         Delete expired rows in batches, oldest first. A batch ends at the time of its last row, so rows of the same time
         go together, however many they are.
-
-        :raises PartitionChanged: if all of the rows are rolled up, and there are more of them.
         """
         deleted, count = 0, sa.select(sa.func.count()).select_from(table_ref(step.table)).where(self._expired(step))
         last: int | None = 0
@@ -230,7 +196,7 @@ class Engine(abc.ABC):
     def _look_again(self, table: TableName) -> None:  # noqa: B027
         """See that a table is as it should be before rows of it are deleted."""
 
-    def _end_of_batch(self, step: DeleteRows) -> int | None:
+    def _end_of_batch(self, step: plan.DeleteRows) -> int | None:
         """The time of the last row of a batch (ms); None if there is none any more."""
         time = self.sql.column(step.time_column)
         number = time_number(self.sql, step.time_column, time)
@@ -239,17 +205,17 @@ class Engine(abc.ABC):
         # Rounded up: a database may know fractions of a millisecond, and each batch must take at least one row.
         return int(found[0][0]) * step.time_column.tick + 1 if found and found[0][0] is not None else None
 
-    def _delete(self, step: DeleteRows, until: Any = None) -> sa.Delete:
+    def _delete(self, step: plan.DeleteRows, until: Any = None) -> sa.Delete:
         """The DELETE of a batch, or of all expired rows."""
         batch = [] if until is None else [self.sql.column(step.time_column) <= until]
         return sa.delete(table_ref(step.table)).where(self._expired(step), *batch)
 
-    def _batches(self, step: DeleteRows) -> list[sa.Executable]:
+    def _batches(self, step: plan.DeleteRows) -> list[sa.Executable]:
         """What is sent for a step, for showing; where a batch ends, only its rows tell."""
         several = [self._delete(step, sa.literal_column(f":time_of_row_{self.batch}"))]
         return [*(several if (step.rows or 0) > self.batch else []), self._delete(step)]
 
-    def _expired(self, step: DeleteRows) -> Condition:
+    def _expired(self, step: plan.DeleteRows) -> Condition:
         return expired_rows(self.sql, step.time_column, step.before, step.where, step.spared, step.since)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
@@ -281,7 +247,7 @@ class Engine(abc.ABC):
         self.database.close()
 
 
-def _check_surplus(step: DeleteRows, rows: int) -> None:
+def _check_surplus(step: plan.DeleteRows, rows: int) -> None:
     """Law 3: a row that came after the others were rolled up must not go with them."""
     if step.since is not None and step.rows is not None and rows > step.rows:
         raise PartitionChanged(
@@ -292,15 +258,12 @@ def _check_surplus(step: DeleteRows, rows: int) -> None:
 
 
 def require_old(
-    read: Callable[[sa.Select[Any]], Any], sql: Expressions, step: DropPartitions | DropArchived, within: Condition
+    read: Callable[[sa.Select[Any]], Any],
+    sql: Expressions,
+    step: plan.DropPartitions | plan.DropArchived,
+    within: Condition,
 ) -> None:
-    """
-    Make sure that no row of frozen partitions is young (law 1), where their rows told their age.
-
-    :param read: Executes a query for one value.
-    :param within: Fits the rows of the partitions.
-    :raises PartitionChanged: if one is.
-    """
+    """Law 1: no row of frozen partitions, which `within` fits, may be young, where their rows told their age."""
     time = step.time_column
     if time is None:
         return

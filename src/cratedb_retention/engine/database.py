@@ -1,6 +1,4 @@
-"""
-One connection to a database through SQLAlchemy: executes statements, counts them, translates errors.
-"""
+"""One connection to a database through SQLAlchemy: executes statements, counts them, translates errors."""
 
 from __future__ import annotations
 
@@ -106,11 +104,7 @@ class Database(abc.ABC):
         return self._with(_options={BRIEF: True})
 
     def unblocking(self, unblock: Callable[[], None]) -> Self:
-        """
-        The same database for tables that are written to even where a full disk keeps them from it.
-
-        :param unblock: Makes them writable again; what it raises ends the statement.
-        """
+        """The same database for tables that are made writable again where a full disk keeps them from it."""
         return self._with(_unblock=unblock)
 
     def rehearsing(self) -> Self:
@@ -133,8 +127,7 @@ class Database(abc.ABC):
     ) -> list[int]:
         """
         Execute a statement with each of several rows of parameters, and return how many rows each of them changed.
-
-        :param all_of_them: Whether a row that fails is an error, where the others would be left as they are.
+        Where one fails, the others may be left as they are, unless all of them are wanted.
         """
         if self.kept is not None:
             return [self.execute(statement.values(**row)) for row in rows]
@@ -189,11 +182,7 @@ class Database(abc.ABC):
         """Make what was written to tables visible to the next query, all in one statement."""
 
     def execute_text(self, statement: str, rows: Sequence[tuple[Any, ...]] | None = None) -> None:
-        """
-        Execute a statement whose names are quoted already.
-
-        :param rows: Its parameters, to execute it with each of them.
-        """
+        """Execute a statement whose names are quoted already, perhaps with each of several rows of parameters."""
         if self.kept is not None:
             self.kept.append(statement)
             return

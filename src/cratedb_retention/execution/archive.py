@@ -17,10 +17,9 @@ from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.archive import Archived, Arrived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
-from cratedb_retention.execution.adopting import adopt, find_adoptable
-from cratedb_retention.execution.identities import find_table, note_identity
+from cratedb_retention.execution.accepting import adopt, find_adoptable, find_table, note_identity
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.catalog import Catalog, Column, Kind, Table, TableName, Value
+from cratedb_retention.model.catalog import Catalog, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.plan import DropArchived
@@ -69,11 +68,7 @@ class RestoreRequest:
         return replace(self, into=into)
 
     def fits(self, record: SnapshotRecord, folds_case: bool = False) -> bool:
-        """
-        Tell whether a snapshot is wanted. One of unknown time fits any time.
-
-        :param folds_case: Whether names of tables that differ in case only are one name.
-        """
+        """Tell whether a snapshot is wanted. One of unknown time fits any time."""
         return (
             self._fits_at_any_time(record, folds_case)
             and (self.start is None or record.end is None or record.end > to_ms(self.start))
@@ -86,9 +81,7 @@ class RestoreRequest:
         another time.
         """
         wanted = {record.partition for record in records if self.fits(record, folds_case)}
-        return [
-            record for record in records if record.partition in wanted and self._fits_at_any_time(record, folds_case)
-        ]
+        return [each for each in records if each.partition in wanted and self._fits_at_any_time(each, folds_case)]
 
     def _fits_at_any_time(self, record: SnapshotRecord, folds_case: bool) -> bool:
         table = record.archived.table
@@ -123,7 +116,6 @@ class Verified:
 
 
 def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord]:
-    """The snapshots that fit, by table and time."""
     return [record for record in store.snapshots.all() if request.fits(record, store.folds_case)]
 
 
@@ -133,7 +125,6 @@ def verify_snapshots(
     """
     Read each snapshot that fits; one that is damaged does not stop the others.
 
-    :param told: Is told of each as soon as it was read.
     :raises NotFound: if none fits that was named.
     """
     found = []
@@ -144,21 +135,17 @@ def verify_snapshots(
     engine.archive.tidy(store.schema)
     tidy_copies(engine, store)
     for record in records:
-        found.append(_verify_one(engine, store, record))
+        why = None
+        try:
+            verified = Verified(record, found=engine.archive.verify(record.archived, store.schema))
+        except RetentionError as error:
+            verified, why = Verified(record, error=str(error)), failure(error)
+        store.snapshots.verified(record, verified.error)
+        _note(store, Event.VERIFIED, record, record.archived.table, record.archived.rows, why)
+        found.append(verified)
         if told is not None:
-            told(found[-1])
+            told(verified)
     return found
-
-
-def _verify_one(engine: Engine, store: Store, record: SnapshotRecord) -> Verified:
-    why = None
-    try:
-        verified = Verified(record, found=engine.archive.verify(record.archived, store.schema))
-    except RetentionError as error:
-        verified, why = Verified(record, error=str(error)), failure(error)
-    store.snapshots.verified(record, verified.error)
-    _note(store, Event.VERIFIED, record, record.archived.table, record.archived.rows, why)
-    return verified
 
 
 def restore(
@@ -170,9 +157,8 @@ def restore(
     told: Callable[[Restored], None] | None = None,
 ) -> list[Restored]:
     """
-    Bring back each partition that fits.
+    Bring back each partition that fits; each result is told at once.
 
-    :param told: Is told of each as soon as it is back, or is not.
     :raises NotFound: if none fits.
     """
     groups = by_partition(find_restorable(engine, store, clock, request))
@@ -209,11 +195,7 @@ def is_own(engine: Engine, record: SnapshotRecord, into: TableName | None) -> bo
 
 
 def find_restorable(engine: Engine, store: Store, clock: Clock, request: RestoreRequest) -> list[SnapshotRecord]:
-    """
-    What a restore would bring back: all snapshots of each partition that fits, but those whose rows are in others.
-
-    :raises NotFound: if none fits.
-    """
+    """All snapshots of each partition that fits, but those whose rows are in others; NotFound: none fits."""
     if request.from_repository is None:
         known = store.snapshots.all()
     else:
@@ -225,7 +207,6 @@ def find_restorable(engine: Engine, store: Store, clock: Clock, request: Restore
 
 
 def none_fits() -> NotFound:
-    """What to say where snapshots are asked for that there are not."""
     return NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
 
 
@@ -259,9 +240,6 @@ def refusal(group: Sequence[SnapshotRecord], own: bool, present: Table | None) -
     Why a partition must not come back from these snapshots; None: nothing that the store knows speaks against it.
 
     Rows of one table do not get among those of another one that has, or had, its name.
-
-    :param own: Whether they would go into the table of their name.
-    :param present: What has that name now.
     """
     if own and any(record.stage is SnapshotStage.SUPERSEDED for record in group):
         return "a later snapshot holds its rows as well; restore that one, or this one beside the table, with --into"
@@ -277,12 +255,7 @@ def refusal(group: Sequence[SnapshotRecord], own: bool, present: Table | None) -
 
 
 class _Restore:
-    """
-    Partitions on their way back.
-
-    :param every: All snapshots that are restored: a table that does not exist gets the columns of all.
-    :param present: What has the names of the tables that they are of.
-    """
+    """Partitions on their way back. A table that does not exist gets the columns of every snapshot."""
 
     def __init__(
         self,
@@ -297,11 +270,7 @@ class _Restore:
         self._in_force: set[str] = set()
 
     def place_holds(self, groups: Sequence[Sequence[SnapshotRecord]], clock: Clock, actor: Actor) -> None:
-        """
-        One hold for all that comes back into a table.
-
-        It is there first: from the moment that the rows are there, a run may be looking at them.
-        """
+        """One hold for all that comes back into a table; there first, since a run may look at the rows at once."""
         coming: dict[TableName, list[Sequence[SnapshotRecord]]] = {}
         for group in groups:
             if self._is_own(group) and not refusal(group, True, self._present[group[0].archived.table]):
@@ -320,10 +289,9 @@ class _Restore:
         return "" if table is None else table.identity or self._engine.identify(table.name)
 
     def restore(self, group: Sequence[SnapshotRecord]) -> list[Restored]:
-        """Bring a partition back from all of its snapshots: a result for each of them."""
         table, own = group[0].archived.table, self._is_own(group)
         target = table if own or self._into is None else self._into
-        hold = self._holds.get(table) if own else None
+        hold_id = self._holds[table].id if own and table in self._holds else None
         try:
             why_not = refusal(group, own, self._present[table])
             if why_not:
@@ -333,16 +301,13 @@ class _Restore:
             for record in group:
                 _note(self._store, Event.RESTORED, record, target, None, failure(error))
             return [Restored(record=record, into=target, error=str(error)) for record in group]
-        found = []
         for record, rows in zip(group, arrived.rows, strict=True):
             _note(self._store, Event.RESTORED, record, target, rows, None)
-            found.append(Restored(record=record, into=target, rows=rows, hold_id=hold.id if hold else None))
-        return found
+        back = zip(group, arrived.rows, strict=True)
+        return [Restored(record=record, into=target, rows=rows, hold_id=hold_id) for record, rows in back]
 
     def _bring_back(self, group: Sequence[SnapshotRecord], target: TableName, own: bool) -> Arrived:
-        """
-        Restore, and note before what this is about, so that whatever ends it early, the next run or restore knows.
-        """
+        """Restore, and note before what this is about, so that whatever ends it early, the next one knows."""
         snapshots = self._store.snapshots
         before = {record.key: record.stage for record in group} if own else {}
         for key in before:
@@ -382,10 +347,9 @@ class _Restore:
             if hold.id not in self._in_force and covering != hold:
                 holds.narrow(covering) if came else holds.release(hold.id)
         for name in {item.into for item in back if item.into in self._present and self._present[item.into] is None}:
-            created = find_table(self._engine, name)
+            created, placed = find_table(self._engine, name), self._holds.get(name)
             if created is not None:
                 note_identity(self._engine, self._store, name, created)
-                placed = self._holds.get(name)
                 for hold in holds.active() if placed else ():
                     if placed and hold.id == placed.id:
                         holds.narrow(replace(hold, identity=self._identity(created)))
@@ -412,37 +376,33 @@ def _covering(hold: LegalHold, partitions: Iterable[Archived]) -> LegalHold:
     """A hold on partitions, each once."""
     found: list[dict[str, Value]] = []
     for each in partitions:
-        values = {c.name: _readable(c, value) for c, value in zip(each.columns, each.values, strict=True)}
+        values = {
+            # As a person would write it into a hold: instants as ISO 8601.
+            c.name: from_ms(value).isoformat() if c.kind is Kind.TIME and isinstance(value, int) else value
+            for c, value in zip(each.columns, each.values, strict=True)
+        }
         found += [] if values in found else [values]
     if len(found) == 1:
         return replace(hold, where=found[0], partitions=())
     return replace(hold, where={}, partitions=tuple(found))
 
 
-def _readable(column: Column, value: Value) -> Value:
-    """A partition value as a person would write it into a hold: instants as ISO 8601."""
-    if column.kind is Kind.TIME and isinstance(value, int):
-        return from_ms(value).isoformat()
-    return value
-
-
 def _note(
     store: Store, event: Event, record: SnapshotRecord, table: TableName, rows: int | None, why: Reason | None
 ) -> None:
-    store.journal.write(
-        Entry(
-            event=event,
-            outcome=Outcome.FAILED if why else Outcome.DONE,
-            table_schema=table.schema,
-            table_name=table.name,
-            policy_id=record.policy_id,
-            tags=record.tags,
-            message=record.words,
-            why=why,
-            rows=rows,
-            partitions=1,
-        )
+    entry = Entry(
+        event=event,
+        outcome=Outcome.FAILED if why else Outcome.DONE,
+        table_schema=table.schema,
+        table_name=table.name,
+        policy_id=record.policy_id,
+        tags=record.tags,
+        message=record.words,
+        why=why,
+        rows=rows,
+        partitions=1,
     )
+    store.journal.write(entry)
 
 
 _OPEN = (SnapshotStage.CREATED, SnapshotStage.DROPPING, SnapshotStage.RESTORING, SnapshotStage.RESTORED)
@@ -450,10 +410,8 @@ _OPEN = (SnapshotStage.CREATED, SnapshotStage.DROPPING, SnapshotStage.RESTORING,
 
 def supersede(engine: Engine, store: Store, step: DropArchived) -> None:
     """
-    Before a partition is dropped, settle which earlier snapshots of it are not needed any more, so that a restore
-    brings each row once.
-
-    One that can't be read stays as it is.
+    Settle, before a partition is dropped, which earlier snapshots of it are not needed any more, so that a restore
+    brings each row once. One that can't be read stays as it is.
     """
     mine = (step.repository, step.name)
     earlier = [
@@ -461,20 +419,21 @@ def supersede(engine: Engine, store: Store, step: DropArchived) -> None:
         for record in store.snapshots.of(step.table, *_OPEN)
         if record.archived.values == step.piece.partition.values and record.key != mine
     ]
-    for group in _came_together(earlier):
+    # What a restore brought back in one, or may have: all of it goes on, or none.
+    together: dict[str | None, list[SnapshotRecord]] = {}
+    for record in earlier:
+        together.setdefault(_token(record), []).append(record)
+    for group in together.values():
         with contextlib.suppress(RetentionError):
-            goes_on = any(_continues(engine, store, step, record) for record in group)
+            goes_on = any(
+                engine.archive.continues(
+                    each.archived, step, _token(each), each.stage is SnapshotStage.DROPPING, store.schema
+                )
+                for each in group
+            )
             for record in group:
                 stage = SnapshotStage.SUPERSEDED if goes_on else SnapshotStage.ARCHIVED
                 store.snapshots.mark(*record.key, stage)
-
-
-def _came_together(records: Iterable[SnapshotRecord]) -> Iterable[list[SnapshotRecord]]:
-    """What a restore brought back in one, or may have: all of it goes on, or none."""
-    groups: dict[str | None, list[SnapshotRecord]] = {}
-    for record in records:
-        groups.setdefault(_token(record), []).append(record)
-    return groups.values()
 
 
 def _token(record: SnapshotRecord) -> str | None:
@@ -482,17 +441,8 @@ def _token(record: SnapshotRecord) -> str | None:
     return None if record.stage is SnapshotStage.RESTORING else record.token
 
 
-def _continues(engine: Engine, store: Store, step: DropArchived, record: SnapshotRecord) -> bool:
-    whole = record.stage is SnapshotStage.DROPPING
-    return engine.archive.continues(record.archived, step, _token(record), whole, store.schema)
-
-
 def tidy_copies(engine: Engine, store: Store, ours: Collection[str] = ()) -> None:
-    """
-    Drop the copies of snapshots that runs which were killed left behind, and not those of runs that go on.
-
-    :param ours: The policies whose leases we hold.
-    """
+    """Drop copies of snapshots that killed runs left behind; ``ours`` are the policies whose leases we hold."""
 
     def in_use() -> set[str]:
         leases = store.leases.read()

@@ -12,6 +12,7 @@ from enum import Enum
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Progress, StepResult
+from cratedb_retention.errors import PartitionChanged, RetentionError
 from cratedb_retention.model.plan import REMOVES_OR_MOVES, Hold, Plan, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import Report, RunState
@@ -21,8 +22,6 @@ from cratedb_retention.model.words import plural, short, show_size
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run begins."""
-
     run_id: str
     plan: Plan
 
@@ -36,49 +35,44 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class StepStarted:
-    """
-    A step begins.
-
-    :param number: Its number in the run, from 1.
-    :param total: How many steps there are.
-    """
-
     task: Task
     step: Step
-    number: int
-    total: int
+    number: int  # Its number in the run, from 1
+    total: int  # How many steps there are
 
 
 @dataclass(frozen=True)
 class StepProgressed:
-    """A step got further."""
-
     step: Step
     progress: Progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepFinished:
-    """A step is done."""
-
     task: Task
     step: Step
+    number: int
     result: StepResult
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepFailed:
-    """
-    A step failed, and the rest of its task is not done.
-
-    :param deferred: Whether nothing is wrong: the data changed since the plan, and the next run takes it.
-    """
+    """A step failed, and the rest of its task is not done."""
 
     task: Task
     step: Step
-    error: str
-    deferred: bool
+    number: int
+    cause: RetentionError
+
+    @property
+    def error(self) -> str:
+        return str(self.cause)
+
+    @property
+    def deferred(self) -> bool:
+        """Whether nothing is wrong: the data changed since the plan, and the next run takes it."""
+        return isinstance(self.cause, PartitionChanged)
 
 
 @dataclass(frozen=True)
@@ -87,22 +81,17 @@ class TaskSkipped:
 
     task: Task
     reason: str
+    number: int  # That of its last step
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """
-    Tasks of a policy are left out, since another run is at it.
+    """Tasks of a policy are left out, since another run is at it."""
 
-    :param policy_id: The policy; None for tidying up after an interrupted run.
-    :param holder: Who that is.
-    :param at: Which policy the other run is at: this one, or the one that rolls up its table.
-    """
-
-    policy_id: str | None
+    policy_id: str | None  # None for tidying up after an interrupted run
     tasks: tuple[Task, ...]
-    holder: str
-    at: str | None = None
+    holder: str  # Who that is
+    at: str | None = None  # Which policy the other run is at: this one, or the one that rolls up its table
 
 
 @dataclass(frozen=True)
@@ -123,8 +112,6 @@ class RunEndedEarly:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """A run is over."""
-
     report: Report
 
 
@@ -269,14 +256,8 @@ class Tracker:
 
     def __init__(self, run_id: str, clock: Clock, actor: Actor) -> None:
         self._clock, self._lock, now = clock, threading.Lock(), clock.now()
-        self._state = RunState(
-            run_id=run_id,
-            started_at=now,
-            heartbeat_at=now,
-            actor=actor.name,
-            host=actor.host,
-            report=Report(run_id=run_id),
-        )
+        state = RunState(run_id=run_id, started_at=now, heartbeat_at=now, actor=actor.name, host=actor.host)
+        self._state = replace(state, report=Report(run_id=run_id))
 
     def about(self, policies: Iterable[Policy]) -> None:
         """Which policies the run has something to do for."""
@@ -290,28 +271,23 @@ class Tracker:
         self(RunStarted(self._state.run_id, plan))
 
     def cancelled(self, by: str) -> None:
-        """Somebody asked for the end of the run."""
         with self._lock:
             self._state = replace(self._state, cancel_by=by)
 
     def __call__(self, event: RunEvent) -> None:
-        """Hear what happens."""
         with self._lock:
             self._state = advance(self._state, event)
 
     def finish(self, outcome: str, error: str | None = None) -> None:
-        """The run is over."""
         with self._lock:
-            over = {"state": "finished", "outcome": outcome, "finished_at": self._clock.now(), "error": error}
-            self._state = replace(self._state, **over)  # type: ignore[arg-type]
+            now = self._clock.now()
+            self._state = replace(self._state, state="finished", outcome=outcome, finished_at=now, error=error)
 
     @property
     def report(self) -> Report:
-        """What the run did so far."""
         return self._state.report or Report(run_id=self._state.run_id)
 
     def state(self) -> RunState:
-        """How far the run is now."""
         with self._lock:
             now = self._clock.now()
             return replace(self._state, heartbeat_at=now, expected_end=self._state.expect_end(now))

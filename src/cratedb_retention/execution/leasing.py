@@ -34,19 +34,12 @@ _SUCCESS = (Outcome.DONE,)
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """
-    What came of taking leases.
+    """What came of taking leases."""
 
-    :param won: Those that are held now.
-    :param over: Of these, as they were: those of somebody who let them expire.
-    :param refused: Those that somebody else holds, or held since they were read.
-    :param aside: Of those that are held, policies that are not run: nobody else must run them meanwhile.
-    """
-
-    won: Mapping[str, Lease] = field(default_factory=dict)
-    over: Mapping[str, Lease] = field(default_factory=dict)
-    refused: Mapping[str, Lease] = field(default_factory=dict)
-    aside: frozenset[str] = frozenset()
+    won: Mapping[str, Lease] = field(default_factory=dict)  # Those that are held now
+    over: Mapping[str, Lease] = field(default_factory=dict)  # Of these, as they were: those that somebody let expire
+    refused: Mapping[str, Lease] = field(default_factory=dict)  # Somebody else holds them, or did since they were read
+    aside: frozenset[str] = frozenset()  # Of those that are held, what is not run: nobody else must run it meanwhile
 
     @property
     def run(self) -> list[str]:
@@ -54,24 +47,16 @@ class Taken:
         return [policy for policy in self.won if policy not in self.aside]
 
     def plus(self, more: Taken, aside: frozenset[str]) -> Taken:
-        """
-        Together with others.
-
-        :param aside: Of these, policies that are not run.
-        """
-        refused = {**self.refused, **more.refused}
-        return Taken(
-            won={**self.won, **more.won}, over={**self.over, **more.over}, refused=refused, aside=self.aside | aside
-        )
+        """Together with others, of which some are not run."""
+        joined = {name: {**getattr(self, name), **getattr(more, name)} for name in ("won", "over", "refused")}
+        return Taken(**joined, aside=self.aside | aside)
 
 
 class LeaseHolder:
     """
     Holds leases for one run. Its methods may be called by several threads.
 
-    :param holder: A name that nobody else has.
     :param ttl: After so many seconds without renewal somebody else may take a lease.
-    :param fresh: See :data:`FRESH_SECONDS`.
     """
 
     def __init__(
@@ -114,7 +99,11 @@ class LeaseHolder:
             # After an answer was lost, some are ours already.
             ours = {p: lease for p, lease in found.items() if lease.holder == self.holder}
             free = {p: lease for p, lease in found.items() if p not in ours and lease.is_free(known.now)}
-            won = self._store.change((lease, self._values(lease, slots[p], moment)) for p, lease in free.items())
+            until = moment + dt.timedelta(seconds=self.ttl)
+            new = {"holder": self.holder, "run_id": self.run_id, "taken_at": moment, "expires_at": until}
+            won = self._store.change(
+                (lease, {**new, "slot": slots[p], "fence": lease.fence + 1}) for p, lease in free.items()
+            )
             if len(won) < len(free):
                 found.update(self._store.read(slots).by_policy)
                 # Ours after all: the answer to an earlier try was lost.
@@ -126,26 +115,11 @@ class LeaseHolder:
             self._held.update(won)
             return Taken(won=won, over=over, refused={p: lease for p, lease in found.items() if p not in won})
 
-    def _values(self, lease: Lease, slot: dt.datetime | None, now: dt.datetime) -> dict[str, Any]:
-        return {
-            "holder": self.holder,
-            "run_id": self.run_id,
-            "slot": slot,
-            "fence": lease.fence + 1,
-            "taken_at": now,
-            "expires_at": now + dt.timedelta(seconds=self.ttl),
-        }
-
     def is_time_to_renew(self) -> bool:
-        """Whether a third of the time is over."""
         return bool(self._held) and self._clock.uptime() - self._confirmed >= self.ttl / 3
 
     def renew(self) -> None:
-        """
-        Prolong all leases, in three statements, however many they are.
-
-        :raises LeaseLost: if one is not ours any more.
-        """
+        """Prolong all leases, in three statements, however many they are. Raises as :meth:`check`."""
         with self._lock:
             if not self._held:
                 return
@@ -172,18 +146,11 @@ class LeaseHolder:
             self._read_back([policy_id])
 
     def check_time(self) -> None:
-        """
-        Make sure that nobody else can have taken the leases yet; asks nobody.
-
-        :raises LeaseLost: if somebody may have.
-        """
+        """Make sure that nobody else can have taken the leases yet; asks nobody. Raises as :meth:`check`."""
         silent = self._clock.uptime() - self._confirmed
         if self._held and silent >= self.ttl:
-            raise LeaseLost(
-                f"run {self.run_id}",
-                f"could not renew its leases for {silent:.0f} seconds, and another one may have taken them",
-                "the next run goes on from here",
-            )
+            reason = f"could not renew its leases for {silent:.0f} seconds, and another one may have taken them"
+            raise LeaseLost(f"run {self.run_id}", reason, "the next run goes on from here")
 
     def _read_back(self, policies: Iterable[str] | None = None) -> Leases:
         """What the database says of our leases."""
@@ -224,23 +191,18 @@ class LeaseHolder:
             return ours_to_the_end
 
     def check_released(self) -> None:
-        """
-        Make sure that all leases were ours until they were given back.
-
-        :raises LeaseLost: if one was not.
-        """
+        """Make sure that all leases were ours until they were given back; raises as :meth:`check`."""
         if self._missing:
             raise self._lost(self._missing[0], None)
 
     def _given_back(self, lease: Lease, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-        outcome = outcomes.get(lease.policy_id)
         values: dict[str, Any] = {"holder": None, "expires_at": None}
-        if outcome is None:
-            return values
-        finished = self._clock.now()
-        values.update(outcome=str(outcome), finished_at=finished)
-        values.update({"succeeded_at": finished} if outcome in _SUCCESS else {})
-        return {**values, "done_slot": lease.slot} if lease.slot is not None else values
+        if outcome := outcomes.get(lease.policy_id):
+            finished = self._clock.now()
+            values.update(outcome=str(outcome), finished_at=finished)
+            values.update({"succeeded_at": finished} if outcome in _SUCCESS else {})
+            values.update({"done_slot": lease.slot} if lease.slot is not None else {})
+        return values
 
     def _is_given_back(self, policy: str) -> bool:
         """Whether we did it before: the answer to the same statement may have been lost."""
@@ -250,24 +212,17 @@ class LeaseHolder:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """
-    A run that has a name, and may have no plan yet.
-
-    :param taken: What came of taking leases before planning; empty: those that the plan needs are taken.
-    """
+    """A run that has a name, and may have no plan yet."""
 
     leases: LeaseHolder
     tracker: Tracker
     options: RunOptions
+    # What came of taking leases before planning; empty: those that the plan needs are taken.
     taken: Taken = field(default_factory=Taken)
 
 
 def new_session(store: Store, clock: Clock, actor: Actor, options: RunOptions, run_id: str | None = None) -> Session:
-    """
-    Name a run.
-
-    :param run_id: Its identifier; None: made up.
-    """
+    """Name a run; without an identifier, one is made up."""
     run_id = run_id or str(uuid.uuid4())
     leases = LeaseHolder(store.leases, clock, name_holder(actor), run_id, options.lease)
     return Session(leases=leases, tracker=Tracker(run_id, clock, actor), options=options)
@@ -281,7 +236,8 @@ class Heartbeat:
     """
     The heartbeat of one run. Its methods may be called by several threads.
 
-    :param session: The run, which knows how far it is.
+    A thread drives it while steps take long; so does the run itself between steps. What is due is told by the clock
+    that was passed in, so that a simulation needs no thread. A run that is over within a second writes nothing.
     """
 
     def __init__(self, session: Session, jobs: JobStore, clock: Clock) -> None:
@@ -295,14 +251,7 @@ class Heartbeat:
         self._lock = threading.Lock()
 
     def before_step(self, policy_id: str | None) -> None:
-        """
-        May a task's next step begin?
-
-        :param policy_id: The policy of the task.
-        :raises Cancelled: if somebody asked for the end of the run.
-        :raises Stopped: if the process is to end.
-        :raises LeaseLost: if another one may run the policy by now.
-        """
+        """May a task's next step begin? Raises Cancelled, Stopped, or LeaseLost: another one may run it by now."""
         self._check()
         self._leases.check(policy_id)
 
@@ -327,21 +276,13 @@ class Heartbeat:
             return
         try:
             if self._leases.is_time_to_renew():
-                self._renew()
+                self._try("leases were not renewed", self._leases.renew)
             now = self._clock.uptime()
             if now - self._written > BEAT_SECONDS:
                 self._written = now
-                self._try(self._write)
+                self._try("progress was not written", self._write)
         finally:
             self._lock.release()
-
-    def _renew(self) -> None:
-        try:
-            self._leases.renew()
-        except LeaseLost as error:
-            self._found = error
-        except RetentionError as error:
-            logger.warning("leases were not renewed: %s", error)
 
     def _write(self) -> None:
         state = self._tracker.state()
@@ -357,22 +298,23 @@ class Heartbeat:
         if self._cancelled_by is not None:
             self._tracker.cancelled(self._cancelled_by)
 
-    def _try(self, write: Callable[[], None]) -> None:
+    def _try(self, failure: str, work: Callable[[], None]) -> None:
         try:
-            write()
+            work()
+        except LeaseLost as error:
+            self._found = error
         except RetentionError as error:
-            logger.warning("progress was not written: %s", error)
+            logger.warning("%s: %s", failure, error)
 
     def finish(self, outcome: str) -> None:
         """Write that the run is over, if anything may have been written of it; a beat that goes on is waited for."""
         with self._lock:
             self._tracker.finish(outcome)
             if self._is_begun:
-                self._try(lambda: retry(self._write, self._clock.sleep))
+                self._try("progress was not written", lambda: retry(self._write, self._clock.sleep))
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """Let a thread drive it, until the end of the block."""
         end = threading.Event()
         thread = threading.Thread(target=self._drive, args=(end,), name="heartbeat", daemon=True)
         thread.start()

@@ -7,15 +7,15 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.rollups import planned_cascades
-from cratedb_retention.model.catalog import Table, TableName
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.effect import amount
 from cratedb_retention.model.measurements import Measurements, PartitionBounds
-from cratedb_retention.model.plan import Hold, Task
+from cratedb_retention.model.plan import Hold, Kept, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import Ledger
 from cratedb_retention.planning.due import next_times
@@ -32,28 +32,17 @@ Span = tuple[int | None, int | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """
-    One policy on one table.
+    """One policy on one table. What is None is not known."""
 
-    :param table: None: the policy is about no table at present, or about values of one of which nothing is due.
-    :param rows: Rows of the table, if known.
-    :param size: Bytes of the table, if known.
-    :param due_partitions: Partitions that the next run takes.
-    :param due_rows: Rows that the next run takes, if known.
-    :param held: Why something due is held.
-    :param next_due: When more is due (ms, UTC), if known.
-    :param retention_period: How long data is kept: the policy's, or that of its level.
-    """
-
-    table: TableName | None
+    table: TableName | None  # None: the policy is about no table now, or about values of one of which nothing is due
     policy: Policy
-    retention_period: Duration
-    rows: int | None
+    retention_period: Duration  # How long data is kept: the policy's, or that of its level
+    rows: int | None  # Of the table, as are its bytes
     size: int | None
-    due_partitions: int
+    due_partitions: int  # What the next run takes
     due_rows: int | None
-    next_due: int | None
-    held: tuple[Hold, ...]
+    next_due: int | None  # When more is due (ms, UTC)
+    held: tuple[Hold, ...]  # Why something due is held
 
     @property
     def title(self) -> str:
@@ -62,7 +51,6 @@ class Line:
 
     @property
     def state(self) -> str:
-        """The state in a word."""
         if not self.policy.enabled:
             return "disabled"
         if any(hold.problem for hold in self.held):
@@ -72,25 +60,12 @@ class Line:
         return "held" if self.held else "kept"
 
 
-@dataclass
-class _Found:
-    """What a plan says about one policy on one table."""
-
-    tasks: list[Task] = field(default_factory=list)
-    holds: list[Hold] = field(default_factory=list)
-    next_due: int | None = None
-
-
 def overview(prepared: Prepared) -> list[Line]:
     """One line for each policy and table; a policy without a table has one too."""
-    found: dict[str, dict[TableName | None, _Found]] = defaultdict(lambda: defaultdict(_Found))
-    plan = prepared.plan
-    for task in plan.tasks:
-        found[task.policy_id or ""][task.table].tasks.append(task)
-    for kept in plan.kept:
-        found[kept.policy_id][kept.table].next_due = kept.next_due
-    for hold in plan.holds:
-        found[hold.policy_id or ""][hold.table].holds.append(hold)
+    found: dict[str, dict[TableName | None, list[Task | Hold | Kept]]] = defaultdict(lambda: defaultdict(list))
+    verdicts: list[Task | Hold | Kept] = [*prepared.plan.tasks, *prepared.plan.kept, *prepared.plan.holds]
+    for each in verdicts:
+        found[each.policy_id or ""][each.table].append(each)
     tables, default = prepared.catalog.tables, prepared.catalog.capabilities.default_schema
     levels: dict[TableName | None, Duration] = {
         table: level.retention_period
@@ -101,9 +76,9 @@ def overview(prepared: Prepared) -> list[Line]:
     lines = []
     for policy_id, policy in prepared.policies.items():
         name = TableName(policy.table_schema or default, policy.table_name)
-        said = found.get(policy_id) or {name if name in tables and not policy.where else None: _Found()}
-        for table, each in said.items() if prepared.selection.fits(policy) else ():
-            facts, due = tables.get(table) if table else None, amount(each.tasks)
+        said = found.get(policy_id) or {name if name in tables and not policy.where else None: []}
+        for table, own in said.items() if prepared.selection.fits(policy) else ():
+            facts, due = tables.get(table) if table else None, amount([v for v in own if isinstance(v, Task)])
             line = Line(
                 table=table,
                 policy=policy,
@@ -112,38 +87,24 @@ def overview(prepared: Prepared) -> list[Line]:
                 size=facts.size if facts else None,
                 due_partitions=due.partitions,
                 due_rows=due.rows,
-                next_due=each.next_due,
-                held=tuple(each.holds),
+                next_due=next((v.next_due for v in own if isinstance(v, Kept)), None),
+                held=tuple(v for v in own if isinstance(v, Hold)),
             )
             lines.append(line)
-    return sorted(lines, key=_place)
-
-
-def _place(line: Line) -> tuple[int, str, str, str]:
-    return STATES.index(line.state), line.title, line.policy.strategy, line.policy.id or ""
+    return sorted(lines, key=lambda x: (STATES.index(x.state), x.title, x.policy.strategy, x.policy.id or ""))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableLine:
-    """
-    A table, with all policies that are about it.
+    """A table, with all policies that are about it."""
 
-    :param title: The table, or what a policy means, in words.
-    :param lines: One for each policy.
-    :param state: The worst of them: ``failing`` if one's last run failed, else as :attr:`Line.state`.
-    :param why: Why it fails, is a problem or is held; empty otherwise.
-    :param oldest: No row is older than this instant (ms, UTC), if that is known.
-    :param newest: All rows are older than this one (ms, UTC), likewise.
-    :param next_run: When the first of its policies runs by its schedule (aware; in the past: it is due); None: none
-        has a schedule.
-    """
-
-    title: str
-    lines: tuple[Line, ...]
-    state: str
-    why: tuple[str, ...] = ()
-    oldest: int | None = None
-    newest: int | None = None
+    title: str  # The table, or what a policy means, in words
+    lines: tuple[Line, ...]  # One for each policy
+    state: str  # The worst of them: `failing` if one's last run failed, else as that of the line
+    why: tuple[str, ...] = ()  # Why it fails, is a problem or is held; empty otherwise
+    oldest: int | None = None  # No row is older than this instant (ms, UTC), if that is known
+    newest: int | None = None  # All rows are older than this one (ms, UTC), likewise
+    # When the first of its policies runs by its schedule (aware; in the past: it is due); None: none has a schedule.
     next_run: dt.datetime | None = None
 
     @property
@@ -153,12 +114,10 @@ class TableLine:
 
     @property
     def rows(self) -> int | None:
-        """Rows of the table, if known."""
         return self.lines[0].rows
 
     @property
     def size(self) -> int | None:
-        """Bytes of the table, if known."""
         return self.lines[0].size
 
 
@@ -177,10 +136,8 @@ def table_lines(
     """
     Tables, those that need somebody first.
 
-    :param lines: What :func:`overview` tells.
     :param measured: The answers to :func:`find_bounds`.
     :param runs: What runs did, oldest first: the last one of each policy counts.
-    :param times: What :func:`next_runs` tells.
     """
     last = {run.policy_id: run for run in runs}
     spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in _targets(prepared)}
@@ -208,14 +165,10 @@ def _span(target: Target, measured: Measurements) -> Span:
     if probe is not None:
         oldest, newest = measured.bounds.get(probe, {}).get((), (None, None))
         return oldest, None if newest is None else newest + 1
-    return _span_of_partitions(target.table, target)
-
-
-def _span_of_partitions(table: Table, target: Target) -> Span:
-    """From the first and the last value of each partition column with time, of which one may lie within another."""
+    # From the first and the last value of each partition column with time, of which one may lie within another.
     starts, ends = [], []
     for position, grid in target.grids:
-        values = [value for value in (p.values[position] for p in table.partitions) if isinstance(value, int)]
+        values = [value for value in (p.values[position] for p in target.table.partitions) if isinstance(value, int)]
         if not values:
             return None, None
         starts.append(min(values))
@@ -246,41 +199,25 @@ def _table_line(
     runs = [time for time in (times.get(line.policy.id or "") for line in lines) if time is not None]
     oldest, newest = spans.get(lines[0].table, (None, None))
     why = tuple(dict.fromkeys([*failures, *held]))
-    return TableLine(
-        title=lines[0].title,
-        lines=lines,
-        state=state,
-        why=why,
-        oldest=oldest,
-        newest=newest,
-        next_run=min(runs, default=None),
-    )
+    following = min(runs, default=None)
+    title = lines[0].title
+    return TableLine(title=title, lines=lines, state=state, why=why, oldest=oldest, newest=newest, next_run=following)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """
-    Policies as they are at an instant.
-
-    :param damaged: Rows of the policy table that are no valid policies.
-    :param times: When each policy that is enabled and has a schedule runs next; in the past: it is due.
-    :param now: The instant, aware.
-    """
+    """Policies as they are at an instant."""
 
     policies: Sequence[StoredPolicy]
-    damaged: Sequence[Damaged]
-    times: Mapping[str, dt.datetime]
-    now: dt.datetime
+    damaged: Sequence[Damaged]  # Rows of the policy table that are no valid policies
+    times: Mapping[str, dt.datetime]  # When each that is enabled and has a schedule runs next; in the past: it is due
+    now: dt.datetime  # Aware
 
 
 def next_runs(store: Store, policies: Iterable[str | None], leases: Leases | None = None) -> dict[str, dt.datetime]:
     """
-    When policies run next by their schedules, whoever asks, for whatever page, metric or answer: by the clock that
-    decides it, the database's, and their delay included. What is due has a time that is past; those that are disabled
-    or have no schedule are missing.
-
-    :param policies: Their identifiers.
-    :param leases: Who ran what, if it was read already.
+    When policies run next, whoever asks: by the clock that decides it, the database's, and their delay included. What
+    is due has a time that is past; those that are disabled or have no schedule are missing.
     """
     identifiers = set(policies)
     scheduled = [item for item in store.policies.scheduled() if item.policy_id in identifiers]

@@ -102,68 +102,19 @@ def require_tags(wanted: TagFilter, present: Iterable[Collection[str]]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """
-    A plan, and the state of the database that it rests on.
-
-    :param policies: All policies by identifier.
-    :param versions: Their versions.
-    :param holds: Identifiers of the holds in force.
-    :param frozen: Partitions that the toolkit has frozen.
-    :param formerly_frozen: Those that it had frozen in an earlier table of the name: what is there now is not its.
-    :param ledger: What was rolled up so far.
-    :param leases: Who ran what when all that was read: whoever held one since may have changed it.
-    :param measurements: What the rows said.
-    """
+    """A plan, and the state of the database that it rests on."""
 
     plan: Plan
-    policies: Mapping[str, Policy]
+    policies: Mapping[str, Policy]  # All of them, by identifier, likewise their versions.
     versions: Mapping[str, int]
-    holds: frozenset[str]
-    frozen: frozenset[PartitionKey]
-    formerly_frozen: frozenset[PartitionKey] = frozenset()
+    holds: frozenset[str]  # Identifiers of those in force.
+    frozen: frozenset[PartitionKey]  # Partitions that the toolkit has frozen.
+    formerly_frozen: frozenset[PartitionKey] = frozenset()  # The same in earlier tables of the names.
     catalog: Catalog
     selection: Selection
-    ledger: Ledger = field(default_factory=Ledger)
-    leases: Leases | None = None
-    measurements: Measurements = field(default_factory=Measurements)
-
-
-def prepare(
-    engine: Engine,
-    store: Store,
-    cutoff: dt.datetime,
-    selection: Selection | None = None,
-    about: TableName | None = None,
-) -> Prepared:
-    """
-    Make the plan for a cutoff.
-
-    :param cutoff: An aware instant.
-    :param about: What is planned for other tables does not matter, so that these need not be looked at.
-    """
-    return _Look(engine, store).prepare(cutoff, selection or Selection(), about=about)
-
-
-def prepare_both(
-    engine: Engine,
-    store: Store,
-    cutoff: dt.datetime,
-    selection: Selection | None = None,
-    released: Collection[str] = (),
-    candidate: Policy | None = None,
-) -> tuple[Prepared, Prepared]:
-    """
-    The plan as it is, and as it would be: of one look at the database, so that whatever differs follows from what is
-    released, or from the candidate. The second is for showing only: a run sees that holds are in force, and obeys no
-    policy that is not stored.
-
-    :param cutoff: An aware instant.
-    :param released: Identifiers of holds that count as released.
-    :param candidate: A policy that is not stored, taken as if it were: in place of the one with its identifier, or
-        besides the others.
-    """
-    look, selection = _Look(engine, store), selection or Selection()
-    return look.prepare(cutoff, selection), look.prepare(cutoff, selection, released, candidate)
+    ledger: Ledger = field(default_factory=Ledger)  # What was rolled up so far.
+    leases: Leases | None = None  # Who ran what when all that was read: whoever held one since may have changed it.
+    measurements: Measurements = field(default_factory=Measurements)  # What the rows said.
 
 
 @dataclass(kw_only=True)
@@ -176,8 +127,8 @@ class _Seen:
     measurements: Measurements = field(default_factory=Measurements)
 
 
-class _Look:
-    """One look at the database, for one plan or two."""
+class Look:
+    """One look at the database, for one plan or two: whatever differs between these follows from what is asked."""
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine, self._store = engine, store
@@ -195,29 +146,42 @@ class _Look:
     def prepare(
         self,
         cutoff: dt.datetime,
-        selection: Selection,
+        selection: Selection | None = None,
+        *,
         released: Collection[str] = (),
         candidate: Policy | None = None,
         about: TableName | None = None,
     ) -> Prepared:
-        """Make a plan; see :func:`prepare` and :func:`prepare_both`."""
+        """
+        Make the plan for an aware cutoff. One with what is released, or a candidate, is for showing only: a run sees
+        that holds are in force, and obeys no policy that is not stored.
+
+        :param released: Identifiers of holds that count as released.
+        :param candidate: A policy taken as if it were stored: in place of the one with its identifier, or beside them.
+        :param about: What is planned for other tables does not matter, so that these need not be looked at.
+        """
+        selection = selection or Selection()
         selection.require((item.policy for item in self._stored), self._damaged)
         holds = [hold for hold in self._holds if hold.id not in released]
-        stored = _with_candidate(self._stored, candidate)
-        policies = [item.policy for item in stored]
+        stored = {item.policy.id or "": item for item in self._stored}
+        if candidate is not None:  # No run finds its version, so that none obeys it.
+            stored[candidate.id or ""] = StoredPolicy(candidate, _NOT_STORED)
+        policies = [item.policy for item in stored.values()]
         if about is not None:
             policies = list(self._narrowed(policies, about))
         seen = self._see(policies)
         ledger = self._ledger if any(policy.strategy.traits.rolls_up for policy in policies) else Ledger()
-        self._measure(seen, find_probes(policies, seen.catalog, cutoff, holds, ledger))
+        probes = find_probes(policies, seen.catalog, cutoff, holds, ledger)
+        seen.measurements |= self._engine.measure([probe for probe in probes if probe not in seen.asked])
+        seen.asked.update(probes)
         archives = any(policy.strategy.traits.archives for policy in policies)
         former = frozenset(
             key for key, identity in self._frozen.items() if _is_of_another(key[0], identity, seen.catalog)
         )
-        frozen = self._frozen.keys() - former
-
-        def plan_again() -> Plan:
-            return make_plan(
+        frozen = frozenset(self._frozen.keys() - former)
+        plan: Plan | None = None
+        while plan is None or self._compare(seen, plan):
+            plan = make_plan(
                 policies,
                 seen.catalog,
                 cutoff,
@@ -230,20 +194,18 @@ class _Look:
                 restored=self._restored if archives else {},
                 own_schema=self._store.schema,
             )
-
-        plan = plan_again()
-        while self._compare(seen, plan):
-            plan = plan_again()
+        problems = (
+            Hold(policy_id=row.id, table=row.target, why=Why.INVALID_POLICY(mistake=row.reason), problem=True)
+            for row in self._damaged
+            if row.enabled
+        )
+        warnings = (*plan.warnings, *_former_freezes(former, seen.catalog))
         return Prepared(
-            plan=replace(
-                plan,
-                holds=(*_damaged(self._damaged), *plan.holds),
-                warnings=(*plan.warnings, *_former_freezes(former, seen.catalog)),
-            ),
+            plan=replace(plan, holds=(*problems, *plan.holds), warnings=warnings),
             policies={policy.id or "": policy for policy in policies},
-            versions=_versions(stored),
+            versions={identifier: item.version for identifier, item in stored.items()},
             holds=frozenset(hold.id for hold in holds),
-            frozen=frozenset(frozen),
+            frozen=frozen,
             formerly_frozen=former,
             catalog=seen.catalog,
             selection=selection,
@@ -263,13 +225,24 @@ class _Look:
                     yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
 
     def _see(self, policies: Sequence[Policy]) -> _Seen:
-        """The catalog. Which tables are read, and as what, may depend on the order of the policies."""
-        key = tuple(dict.fromkeys(selector for policy in policies for selector in _selectors(policy)))
+        """
+        The tables that policies name; a pattern never means the toolkit's own. Which are read, and as what, may depend
+        on the order of the policies.
+        """
+        selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
+        key = tuple(selectors)
         if key not in self._seen:
-            others = {table for table, _ in self._frozen}
-            catalog = read_catalog(self._engine, self._store.schema, policies, others, self._rollups)
+            others = sorted({table for table, _ in self._frozen})
+            selectors.update(dict.fromkeys(Selector(schema=table.schema, name=table.name) for table in others))
+            same = folded if self._engine.capabilities.folds_case else lambda name: name
+            named = {same(TableName(s.schema or "", s.name)) for s in selectors if not is_pattern(s.name)}
+            own = same(TableName(self._store.schema, "")).schema
+            catalog = self._engine.read_catalog(list(selectors), self._store.schema)
             _require_whole(self._engine, self._store, catalog.unwell)
-            self._seen[key] = _Seen(catalog=catalog)
+            found = catalog.tables.items()
+            tables = {name: table for name, table in found if same(name).schema != own or same(name) in named}
+            levels = frozenset(name for table in self._rollups for name in (table, sketch_table(table)))
+            self._seen[key] = _Seen(catalog=replace(catalog, tables=tables, rollups=levels))
         return self._seen[key]
 
     @cached_property
@@ -285,12 +258,6 @@ class _Look:
     def _restored(self) -> Mapping[RestoredPartition, tuple[str, str]]:
         """What was restored, and need not be archived again as long as nothing is written to it."""
         return self._store.snapshots.restored(refresh=False)
-
-    def _measure(self, seen: _Seen, probes: Iterable[Probe]) -> None:
-        """Ask the rows what they were not asked yet."""
-        new = [probe for probe in probes if probe not in seen.asked]
-        seen.asked.update(new)
-        seen.measurements |= self._engine.measure(new)
 
     def _compare(self, seen: _Seen, plan: Plan) -> bool:
         """
@@ -339,25 +306,13 @@ def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
             raise PartitionChanged(f"table {task.table}", Why.HOLD_PLACED(hold=hold), "plan again")
 
 
-def _with_candidate(stored: list[StoredPolicy], candidate: Policy | None) -> list[StoredPolicy]:
-    """The policies as they would be; no run finds the candidate's version, so that none obeys it."""
-    if candidate is None:
-        return stored
-    item = StoredPolicy(candidate, _NOT_STORED)
-    if all(each.policy.id != candidate.id for each in stored):
-        return [*stored, item]
-    return [item if each.policy.id == candidate.id else each for each in stored]
-
-
 def _require_whole(engine: Engine, store: Store, unwell: frozenset[TableName]) -> None:
     """
     Make sure that the toolkit's own tables tell everything: a hold that is not seen would not protect anything.
 
     Looked at before they are read, since CrateDB takes minutes to read what is not there; and with the health of
-    everything else after that, so that no shard can have been lost in between unnoticed.
-
-    The audit log protects nothing, and may lack a new month for which no node has room: then it is written when what is
-    expired is gone.
+    everything else after that, so that no shard can have been lost in between unnoticed. The audit log protects
+    nothing, and may lack a new month for which no node has room: it is written when what is expired is gone.
 
     :raises ClusterUnwell: if shards are missing.
     """
@@ -371,33 +326,8 @@ def _require_whole(engine: Engine, store: Store, unwell: frozenset[TableName]) -
         )
 
 
-def read_catalog(
-    engine: Engine,
-    own_schema: str,
-    policies: Iterable[Policy],
-    others: Iterable[TableName] = (),
-    rollups: Iterable[TableName] = (),
-) -> Catalog:
-    """
-    Read the tables that policies name, and some others. A pattern never means the toolkit's own tables.
-
-    :param rollups: The levels that exist.
-    """
-    selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
-    selectors.update(dict.fromkeys(Selector(schema=table.schema, name=table.name) for table in sorted(others)))
-    same = folded if engine.capabilities.folds_case else lambda name: name
-    named = {same(TableName(s.schema or "", s.name)) for s in selectors if not is_pattern(s.name)}
-    own = same(TableName(own_schema, "")).schema
-    catalog = engine.read_catalog(list(selectors), own_schema)
-    tables = {name: table for name, table in catalog.tables.items() if same(name).schema != own or same(name) in named}
-    levels = frozenset(name for table in rollups for name in (table, sketch_table(table)))
-    return replace(catalog, tables=tables, rollups=levels)
-
-
 def _selectors(policy: Policy) -> Iterator[Selector]:
-    """The tables that a policy names, and those of its levels."""
-    schema, name = policy.table_schema, policy.table_name
-    traits = policy.strategy.traits
+    schema, name, traits = policy.table_schema, policy.table_name, policy.strategy.traits
     yield Selector(
         schema=schema,
         name=name,
@@ -411,18 +341,6 @@ def _selectors(policy: Policy) -> Iterator[Selector]:
         yield Selector(schema=schema, name=f"{name}_{level.interval}_sketch")
     if traits.rolls_up:
         yield Selector(schema=schema, name=view_name(TableName("", name)).name)
-
-
-def _versions(stored: Iterable[StoredPolicy]) -> dict[str, int]:
-    return {item.policy.id or "": item.version for item in stored}
-
-
-def _damaged(rows: Iterable[Damaged]) -> list[Hold]:
-    return [
-        Hold(policy_id=row.id, table=row.target, why=Why.INVALID_POLICY(mistake=row.reason), problem=True)
-        for row in rows
-        if row.enabled
-    ]
 
 
 def _is_of_another(table: TableName, identity: str, catalog: Catalog) -> bool:
@@ -441,5 +359,4 @@ def _former_freezes(former: Iterable[PartitionKey], catalog: Catalog) -> Iterato
     for name, values in sorted(former, key=str):
         table = catalog.tables[name]
         if is_frozen(table, values):
-            label = show_partition([table.columns[column] for column in table.partitioned_by], values)
-            yield Why.FROZEN_BEFORE(table=name, partition=label)
+            yield Why.FROZEN_BEFORE(table=name, partition=show_partition(table.partition_columns, values))

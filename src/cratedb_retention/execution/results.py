@@ -36,7 +36,6 @@ def _partition(archived: Archived) -> dict[str, Any]:
 
 
 def _at(name: str) -> AliasPath:
-    """An attribute of a partition in a snapshot."""
     return AliasPath("record", "archived", name)
 
 
@@ -55,7 +54,6 @@ class _Result(BaseModel):
 
     @classmethod
     def of(cls, thing: object, context: Any = None) -> Self:
-        """What there is to tell of an object."""
         return cls.model_validate(thing, context=context)
 
 
@@ -250,31 +248,30 @@ class _OfSnapshot(_Result):
     partition: Partition = Field(validation_alias=AliasPath("record", "archived"))
 
 
-class Snapshot(_OfSnapshot):
-    """What was archived, and what its repository says about it."""
-
+class _Counted(_OfSnapshot):
     rows: int | None = Field(validation_alias=_at("rows"))
     bytes: int | None = Field(validation_alias=AliasPath("record", "size"))
+
+
+class Snapshot(_Counted):
+    """What was archived, and what its repository says about it."""
+
     state: Name = Field(validation_alias=AliasPath("record", "stage"))
     repository_state: Condition = Field(validation_alias="state")
     policy_id: str | None = Field(validation_alias=AliasPath("record", "policy_id"))
     tags: list[str] = Field(validation_alias=AliasPath("record", "tags"))
 
 
-class Adoptable(_OfSnapshot):
+class Adoptable(_Counted):
     """A snapshot in a repository."""
 
-    rows: int | None = Field(validation_alias=_at("rows"))
-    bytes: int | None = Field(validation_alias=AliasPath("record", "size"))
     state: Name = Field(validation_alias=AliasPath("record", "stage"))
     known: bool
 
 
-class Restorable(_OfSnapshot):
+class Restorable(_Counted):
     """What a restore would do with a snapshot; those of a partition come back together, or not at all."""
 
-    rows: int | None = Field(validation_alias=_at("rows"))
-    bytes: int | None = Field(validation_alias=AliasPath("record", "size"))
     into: Name = Field(description="The table that it would go into.")
     held: bool = Field(description="Whether it would be on hold from then on.")
     refusal: str | None = Field(description="Why it would not come back; null: it would.")
@@ -334,51 +331,35 @@ class Health(_Result):
 
 
 def policy_result(stored: policies.StoredPolicy) -> StoredPolicy:
-    """A stored policy with its version."""
     return StoredPolicy(**stored.policy.to_dict(), version=stored.version)
 
 
 def token_result(token: AccessToken, text: str | None = None) -> Token:
-    """
-    A token without its secret.
-
-    :param text: Its text, where it was just made.
-    """
-    names = ("id", "name", "role", "created_at", "created_by", "expires_at", "revoked_at", "revoked_by")
-    told = plain_row({name: getattr(token, name) for name in names})
-    told["tags"] = list(token.limit.texts)
+    """A token without its secret; with its text, where it was just made."""
+    told = {**plain_row(vars(token)), "tags": list(token.limit.texts)}
+    del told["limit"]
     return Token(**told) if text is None else NewToken(**told, token=text)
 
 
 def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of a table without its empty values, with instants as ISO 8601."""
-    return {
-        key: value.isoformat() if hasattr(value, "isoformat") else value
-        for key, value in row.items()
-        if value is not None
-    }
+    values = {key: value for key, value in row.items() if value is not None}
+    return {key: each.isoformat() if isinstance(each, dt.datetime) else each for key, each in values.items()}
 
 
 def run_result(state: RunState) -> Run:
-    """A run, and how far it is."""
     over = state.finished_at is not None
     report = None if state.report is None or not over or state.error else {**vars(state.report), "ok": state.report.ok}
     rows, size = state.removed
+    same = ("run_id", "actor", "started_at", "finished_at", "steps_done", "unit", "expected_end", "error")
     return Run(
-        run_id=state.run_id,
+        **{name: getattr(state, name) for name in same},
         state=state.phase,
-        actor=state.actor,
-        started_at=state.started_at,
-        finished_at=state.finished_at,
         step=None if over else state.doing,
-        steps_done=state.steps_done,
         steps_total=state.steps,
         units_done=state.done,
         units_total=state.total,
-        unit=state.unit,
         rows=rows,
         bytes=size,
-        expected_end=state.expected_end,
         report=report,
-        error=state.error,
     )

@@ -21,11 +21,7 @@ ATTEMPTS_WHILE_RECOVERING = 19
 
 
 def retry(work: Callable[[], T], sleep: Callable[[float], None]) -> T:
-    """
-    Do something, again while the connection is lost.
-
-    :raises ConnectionLost: if it is lost for good.
-    """
+    """Do something, again while the connection is lost; ConnectionLost: for good."""
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(ConnectionLost),
         stop=_enough,

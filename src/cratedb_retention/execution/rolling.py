@@ -12,8 +12,20 @@ from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.measurements import WindowRows
-from cratedb_retention.model.plan import DeleteRows, Step, Task
+from cratedb_retention.model.plan import (
+    DeleteRows,
+    DropArchived,
+    DropPartitions,
+    FreezePartitions,
+    MovePartitions,
+    SnapshotPartition,
+    Step,
+    Task,
+    ThawPartitions,
+    VerifySnapshot,
+)
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.reasons import Reason
 from cratedb_retention.model.rollup import (
     AlterRollup,
     CreateRollup,
@@ -48,11 +60,7 @@ FindSources = Callable[[Iterable[Window]], Mapping[int, Source]]
 
 
 class Roller:
-    """
-    Does the steps of cascades.
-
-    :param prepared: The plan and its foundation.
-    """
+    """Does the steps of cascades."""
 
     def __init__(self, engine: Engine, store: Store, prepared: Prepared, run_id: str) -> None:
         self._engine, self._store, self._prepared, self._run_id = engine, store, prepared, run_id
@@ -66,8 +74,7 @@ class Roller:
         """
         What has to be noted or checked before a step.
 
-        :raises PartitionChanged: if windows are to be sealed whose source changed since they were computed, or if a
-            name is taken by what the toolkit did not make.
+        :raises PartitionChanged: if the source of windows to be sealed changed, or a name is not the toolkit's.
         """
         match step:
             case CreateRollup(rollup=rollup) | AlterRollup(rollup=rollup):
@@ -84,16 +91,18 @@ class Roller:
             case SealWindows(rollup=rollup, windows=windows, idents=idents):
                 self._check(task, rollup, windows, idents)
                 self._store.rollups.seal(rollup.table, [window.start for window in windows])
-            case _:
+            case DropPartitions() | DeleteRows() | DropArchived():
                 self._note_expiry(step)
+            case MovePartitions() | FreezePartitions() | ThawPartitions() | SnapshotPartition() | VerifySnapshot():
+                pass
 
-    def _note_expiry(self, step: Step) -> None:
+    def _note_expiry(self, step: DropPartitions | DeleteRows | DropArchived) -> None:
         """From where on a level still has everything, so that readers need not give up more of it than is gone."""
-        expired = step.expires
-        if expired is not None and expired[0] in self._registered:
-            known = self._prepared.ledger.rollups.get(expired[0])
-            before = known.gone if known is not None else None
-            self._store.rollups.set_gone(expired[0], max(expired[1], expired[1] if before is None else before))
+        table, until = step.expires
+        if table in self._registered:
+            known = self._prepared.ledger.rollups.get(table)
+            gone = known.gone if known is not None else None
+            self._store.rollups.set_gone(table, until if gone is None else max(until, gone))
 
     def roll_up(self, task: Task, step: RollUp, perform: Perform) -> StepResult:
         """
@@ -149,7 +158,6 @@ class Roller:
         return {start: source.token for start, source in find(step.windows).items()}
 
     def after(self, task: Task, step: Step) -> None:
-        """What has to be noted after a step."""
         if isinstance(step, ReplaceView):
             view = self._engine.read_named([step.view]).views
             mark = view[step.view].mark if view and step.view in view else ""
@@ -166,7 +174,7 @@ class Roller:
         catalog = self._engine.read_named([rollup.table, rollup.sketch])
         there = name_taken(rollup, self._registered.get(rollup.table), catalog)
         if there is not None:
-            raise PartitionChanged(f"table {there}", "was created since the plan was made", "the next run looks again")
+            raise _changed(f"table {there}", "was created since the plan was made")
 
     def _require_own_view(self, step: ReplaceView) -> None:
         """The same of the view, which would be replaced."""
@@ -175,7 +183,7 @@ class Roller:
         view = (catalog.views or {}).get(there) if there else None
         tables = [step.source, *(part.table for part in step.parts)]
         if there and not (view and is_own_view(view, step.time.name, tables, step.marks)):
-            raise PartitionChanged(f"view {there}", "was changed since the plan was made", "the next run looks again")
+            raise _changed(f"view {there}", "was changed since the plan was made")
 
     def _register(self, task: Task, rollup: Rollup) -> None:
         known = self._prepared.ledger.rollups.get(rollup.table)
@@ -205,7 +213,7 @@ class Roller:
         between = min(set(sources) - {window.start for window in windows}, default=None)
         if between is not None:
             thing = f"table {rollup.beneath}, from {show(between)}"
-            raise PartitionChanged(thing, "was written to since the plan was made", "the next run looks again")
+            raise _changed(thing, "was written to since the plan was made")
         for window in windows:
             row, source = rows.get(window.start), sources.get(window.start)
             thing = f"table {rollup.beneath}, from {show(window.start)}"
@@ -216,19 +224,15 @@ class Roller:
             known = set(row.token.split())
             present = {digest(piece) for piece in source.pieces if piece.partition.ident in going}
             if not (present if going else source.digests) <= known:
-                raise PartitionChanged(
-                    thing, f"was written to since it was rolled up into {rollup.table}", "the next run looks again"
-                )
-
+                raise _changed(thing, f"was written to since it was rolled up into {rollup.table}")
         self._check_level(task, rollup, [w for w in windows if w.start in rows and not rows[w.start].sealed], rows)
 
     def _check_level(
         self, task: Task, rollup: Rollup, windows: Sequence[Window], rows: Mapping[int, LedgerRow]
     ) -> None:
         """
-        Make sure that nobody deleted from the level what was computed: here is the last chance to do it again.
-
-        Windows that are so old that the level itself gives them up are not looked at.
+        Make sure that nobody deleted from the level what was computed: here is the last chance to do it again. What the
+        level itself gives up by its age is not looked at.
         """
         policy = self._source_policy(task, rollup)
         level = next((level for level in policy.levels if level.interval == rollup.interval), None)
@@ -239,19 +243,11 @@ class Roller:
         if lost:
             self._store.rollups.doubt(rollup.table, [window.start for window in lost])
             rolled, there = rows[lost[0].start].rows, found[lost[0]].source_rows
-            raise PartitionChanged(
-                f"table {rollup.table}, from {show(lost[0].start)}",
-                f"stands for {there:,} rows, and {rolled:,} were rolled up",
-                "the next run computes it again",
-            )
+            thing, reason = f"table {rollup.table}, from {show(lost[0].start)}", f"stands for {there:,} rows, and"
+            raise PartitionChanged(thing, f"{reason} {rolled:,} were rolled up", "the next run computes it again")
 
     def _look_beneath(self, task: Task, rollup: Rollup, within: TimeRange | None = None) -> FindSources:
-        """
-        What lies beneath a level now, for any of its windows.
-
-        :param within: Only in this stretch of time [start, end) (ms, UTC), if the rows themselves have to be looked at;
-            then all windows in it that have rows are found.
-        """
+        """What lies beneath a level now, for any of its windows; of rows only those within a time range."""
         policy = self._source_policy(task, rollup)
         name = rollup.beneath
         selector = Selector(schema=name.schema, name=name.name, partition_column=policy.partition_column, tokens=True)
@@ -260,13 +256,11 @@ class Roller:
             raise DatabaseError(f"table {name}", "is gone", "look at what the plan says now")
         identity = self._prepared.ledger.identity(name)
         if identity and identity != catalog.tables[name].identity:
-            raise PartitionChanged(
-                f"table {name}", "is another one since the plan was made", "the next run looks again"
-            )
+            raise _changed(f"table {name}", "is another one since the plan was made")
         try:
             target = beneath_as_target(policy, rollup, catalog.tables[name])
         except Undecided as error:
-            raise PartitionChanged(f"table {name}", error.why, "the next run looks again") from None
+            raise _changed(f"table {name}", error.why) from None
         if target.grids:
             pieces = make_pieces(target.table, target.grids, {})
             return lambda windows: sources_of_windows(windows, pieces)
@@ -282,3 +276,7 @@ class Roller:
         if own.levels or known is None:
             return own
         return self._prepared.policies.get(known.policy_id or "", own)
+
+
+def _changed(thing: str, reason: str | Reason) -> PartitionChanged:
+    return PartitionChanged(thing, reason, "the next run looks again")

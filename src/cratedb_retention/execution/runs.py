@@ -1,8 +1,12 @@
 """
-Runs a plan: the journal before and after each step, retries on lost connections, one failure never stops other tables.
+One run from its leases to their end: takes those of the plan, does what it says, gives them back. The journal is
+written before and after each step, lost connections are tried again, and one failure never stops other tables.
 
 Whatever kills the process, the next run ends in the same state (law 7): each step can be repeated, and what a step
 leaves behind for the next one (a frozen partition, a snapshot) is noted before it is done.
+
+A run by hand takes leases right after planning; a scheduled one has them before, since its slots are done by it even if
+nothing is to do.
 """
 
 from __future__ import annotations
@@ -10,31 +14,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Engine, Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, LeaseLost, NotFound, PartitionChanged, RetentionError, RunEnded
+from cratedb_retention.execution import events
 from cratedb_retention.execution.archive import settle, supersede, tidy_copies
-from cratedb_retention.execution.events import (
-    Held,
-    LeftOut,
-    Observer,
-    RunEndedEarly,
-    RunEvent,
-    RunFinished,
-    RunStarted,
-    StepFailed,
-    StepFinished,
-    StepProgressed,
-    StepStarted,
-    TakenOver,
-    TaskSkipped,
-)
 from cratedb_retention.execution.leasing import Heartbeat, Session
-from cratedb_retention.execution.preparing import Prepared, Selection, check_preconditions, is_frozen, prepare
+from cratedb_retention.execution.preparing import Look, Prepared, Selection, check_preconditions, is_frozen
 from cratedb_retention.execution.recorder import Recorder, outcome_of, outcomes_after
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.rolling import Roller
@@ -66,7 +56,10 @@ from cratedb_retention.store.archive import SnapshotStage
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
+# Writes that were under way when a partition was frozen may still end; where nothing freezes, more may come.
+RENEWALS = 3
 
 
 def carry_out(
@@ -75,7 +68,7 @@ def carry_out(
     clock: Clock,
     session: Session,
     make_plan: Callable[[], Prepared],
-    observers: Iterable[Observer] = (),
+    observers: Iterable[events.Observer] = (),
 ) -> Report:
     """
     Do what a plan says, as far as nobody else is at it.
@@ -98,12 +91,11 @@ def carry_out(
             else:
                 session, prepared = _with_a_fresh_plan(session, prepared, make_plan, clock)
             left = list(_left_out(store, prepared, session))
-            prepared = _without(prepared, left)
+            gone = {id(task) for each in left for task in each.tasks}
+            tasks = tuple(task for task in prepared.plan.tasks if id(task) not in gone)
+            prepared = replace(prepared, plan=replace(prepared.plan, tasks=tasks))
             session.tracker.about(_concerned(prepared, session))
-            runner = Runner(engine, store, clock, session, observers, heartbeat)
-            for policy, lease in session.taken.over.items():
-                runner.tell(TakenOver(policy, lease.holder or ""))
-            report = runner.run(prepared, left)
+            report = Runner(engine, store, clock, session, prepared, observers, heartbeat).run(left)
         except BaseException as error:
             heartbeat.finish(outcome_of(error))
             raise
@@ -177,7 +169,7 @@ def _needed(task: Task, prepared: Prepared) -> set[str]:
     return {policy for policy in policies if policy is not None and policy in prepared.policies}
 
 
-def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[LeftOut]:
+def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[events.LeftOut]:
     """What others are at. Tidying up waits until nobody else is at work, since what is frozen may be theirs."""
     by_policy: dict[tuple[str | None, str | None], list[Task]] = {}
     won, refused = session.taken.won, session.taken.refused
@@ -188,41 +180,13 @@ def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[Le
     for (policy, of), tasks in by_policy.items():
         if policy is not None:
             lease = refused.get(of or "")
-            yield LeftOut(
-                policy_id=policy, tasks=tuple(tasks), holder=(lease.holder if lease else None) or "somebody else", at=of
-            )
-        elif others := _others_at_work(store, session):
-            yield LeftOut(policy_id=None, tasks=tuple(tasks), holder=others[0])
-
-
-def _others_at_work(store: Store, session: Session) -> list[str]:
-    known = store.leases.read()
-    holders = {lease.holder or "" for lease in known.by_policy.values() if not lease.is_free(known.now)}
-    return sorted(holders - {session.leases.holder})
-
-
-def _without(prepared: Prepared, left: Iterable[LeftOut]) -> Prepared:
-    """A plan without what is left out."""
-    gone = {id(task) for each in left for task in each.tasks}
-    tasks = tuple(task for task in prepared.plan.tasks if id(task) not in gone)
-    return replace(prepared, plan=replace(prepared.plan, tasks=tasks))
-
-
-T = TypeVar("T")
-logger = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True)
-class _Run:
-    """The state of one run."""
-
-    prepared: Prepared
-    recorder: Recorder
-    renewer: Renewer
-    roller: Roller
-    total: int
-    number: int = 0
-    broken: set[tuple[str | None, TableName]] = field(default_factory=set)
+            holder = (lease.holder if lease else None) or "somebody else"
+            yield events.LeftOut(policy_id=policy, tasks=tuple(tasks), holder=holder, at=of)
+        else:
+            known = store.leases.read()
+            holders = {lease.holder or "" for lease in known.by_policy.values() if not lease.is_free(known.now)}
+            if others := sorted(holders - {session.leases.holder}):
+                yield events.LeftOut(policy_id=None, tasks=tuple(tasks), holder=others[0])
 
 
 def _attempt(what: str, work: Callable[[], object]) -> None:
@@ -238,13 +202,7 @@ def _values(pieces: Iterable[Piece]) -> list[tuple[Value, ...]]:
 
 
 class Runner:
-    """
-    Runs plans.
-
-    :param session: The run; its leases are given back at the end.
-    :param observers: Are told what happens. What goes wrong there is logged, and is no matter of the run.
-    :param heartbeat: Is asked before each step, and while one goes on, whether the run may go on.
-    """
+    """Does what one plan says. What goes wrong in an observer is logged, and is no matter of the run."""
 
     def __init__(
         self,
@@ -252,124 +210,112 @@ class Runner:
         store: Store,
         clock: Clock,
         session: Session,
-        observers: Iterable[Observer],
+        prepared: Prepared,
+        observers: Iterable[events.Observer],
         heartbeat: Heartbeat,
     ) -> None:
-        self._engine, self._store, self._clock = engine, store, clock
+        self._engine, self._store, self._clock, self._prepared = engine, store, clock, prepared
         self._observers, self._heartbeat = tuple(observers), heartbeat
         self._tracker, self._leases, self._taken = session.tracker, session.leases, session.taken
+        self._recorder = Recorder(store.journal, self._retry, self._leases.run_id, prepared, self._taken)
+        self._renewer = Renewer(engine, store, prepared)
+        self._roller = Roller(engine, store, prepared, self._leases.run_id)
+        self._total, self._number = sum(len(task.steps) for task in prepared.plan.tasks), 0
+        self._broken: set[tuple[str | None, TableName]] = set()
 
-    def run(self, prepared: Prepared, left_out: Iterable[LeftOut] = ()) -> Report:
-        """
-        Do what the plan says.
-
-        :param left_out: What is not in the plan any more, since others are at it.
-        :raises RunEnded: if the heartbeat ended the run.
-        :raises ConnectionLost: if the database is gone for good, so that not even the journal can be written.
-        """
-        run: _Run | None = None
+    def run(self, left_out: Iterable[events.LeftOut] = ()) -> Report:
+        """Do it, but what is left out, since others are at it."""
+        begun = False
+        for policy, lease in self._taken.over.items():
+            self._tell(events.TakenOver(policy, lease.holder or ""))
         try:
-            self._forget(prepared)
-            run = self._begin(prepared, left_out)
-            for task in prepared.plan.tasks:
-                self._run_task(run, task)
-            outcomes = self._outcomes(prepared)
+            self._forget()
+            self._begin(list(left_out))
+            begun = True
+            for task in self._prepared.plan.tasks:
+                self._run_task(task)
+            outcomes = self._outcomes()
             given = self._retry(lambda: self._leases.release(outcomes))
-            run.recorder.slots_finished(given, outcomes)
+            self._recorder.slots_finished(given, outcomes)
             self._leases.check_released()
         except BaseException as error:
-            self._end_early(run, error)
+            if begun:
+                self._end_early(error)
+            else:
+                _attempt("leases were not given back", lambda: self._leases.release({}))
             raise
         report = self._tracker.report
-        run.recorder.run_finished(report)
-        self.tell(RunFinished(report))
+        self._recorder.run_finished(report)
+        self._tell(events.RunFinished(report))
         return report
 
-    def _begin(self, prepared: Prepared, left_out: Iterable[LeftOut]) -> _Run:
-        run_id, plan = self._leases.run_id, prepared.plan
-        journal = self._store.journal
-        recorder = Recorder(
-            lambda *e, **how: self._retry(lambda: journal.write(*e, **how)), journal.note, run_id, prepared, self._taken
-        )
-        left_out = list(left_out)
-        for left in left_out:
-            recorder.left_out(left)
-        recorder.run_started()
-        self.tell(RunStarted(run_id, plan))
-        for left in left_out:
-            self.tell(left)
-        for hold in plan.holds:
-            self.tell(Held(hold))
-        return _Run(
-            prepared=prepared,
-            recorder=recorder,
-            renewer=Renewer(self._engine, self._store, prepared),
-            roller=Roller(self._engine, self._store, prepared, run_id),
-            total=sum(len(task.steps) for task in plan.tasks),
-        )
+    def _begin(self, left_out: list[events.LeftOut]) -> None:
+        plan = self._prepared.plan
+        self._recorder.run_started(left_out)
+        self._tell(events.RunStarted(self._leases.run_id, plan))
+        told: list[events.RunEvent] = [*left_out, *map(events.Held, plan.holds)]
+        for event in told:
+            self._tell(event)
 
-    def _forget(self, prepared: Prepared) -> None:
+    def _forget(self) -> None:
         """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
+        prepared, tables, freezes = self._prepared, self._prepared.catalog.tables, self._store.freezes
         if any(policy.strategy.traits.archives for policy in prepared.policies.values()):
             settle(self._store, prepared.catalog)
             tidy_copies(self._engine, self._store, self._taken.won)
         for table, values in prepared.frozen:
-            if table not in prepared.catalog.tables:
-                self._store.freezes.remove(table, [values])
-        for name, values in prepared.formerly_frozen:
-            if not is_frozen(prepared.catalog.tables[name], values):
-                self._store.freezes.remove(name, [values])
+            if table not in tables:
+                freezes.remove(table, [values])
+        for table, values in prepared.formerly_frozen:
+            if not is_frozen(tables[table], values):
+                freezes.remove(table, [values])
 
-    def _outcomes(self, prepared: Prepared) -> dict[str, Outcome]:
-        """How the run ended for each policy."""
-        problems = {hold.policy_id for hold in prepared.plan.problems}
+    def _outcomes(self) -> dict[str, Outcome]:
+        problems = {hold.policy_id for hold in self._prepared.plan.problems}
         failed = set(self._tracker.report.failed_policies)
         return {
             policy: Outcome.FAILED if policy in failed else Outcome.PROBLEM if policy in problems else Outcome.DONE
             for policy in self._taken.run
         }
 
-    def _end_early(self, run: _Run | None, error: BaseException) -> None:
+    def _end_early(self, error: BaseException) -> None:
         """Give leases back, and note why the run ended; where that fails, the steps' own entries tell how far it is."""
-        if run is None:
-            _attempt("leases were not given back", lambda: self._leases.release({}))
-            return
-        recorder, report, outcomes = run.recorder, self._tracker.report, outcomes_after(error, self._taken.run)
+        report, outcomes = self._tracker.report, outcomes_after(error, self._taken.run)
         if not isinstance(error, RunEnded):
             report = replace(report, failed=report.failed + 1)
 
         def release() -> None:
-            given = self._leases.release(outcomes)
-            recorder.slots_finished(given, outcomes)
+            self._recorder.slots_finished(self._leases.release(outcomes), outcomes)
 
         # What another run is to do again is in the journal before it can begin.
-        note: Callable[[], None] = partial(recorder.run_finished, report, error)
+        note: Callable[[], None] = partial(self._recorder.run_finished, report, error)
         steps = [("the end of the run was not written", note), ("leases were not given back", release)]
         for what, work in reversed(steps) if outcomes else steps:
             _attempt(what, work)
         if isinstance(error, RunEnded):
-            self.tell(RunEndedEarly(report, str(error)))
+            self._tell(events.RunEndedEarly(report, str(error)))
 
-    def _run_task(self, run: _Run, task: Task) -> None:
+    def _run_task(self, task: Task) -> None:
         """Do a task's steps in order; after a failure undo a freeze, and leave the rest."""
-        if (task.policy_id, task.table) in run.broken:
-            self._skip(run, task)
+        first = self._number + 1
+        self._number += len(task.steps)
+        if (task.policy_id, task.table) in self._broken:
+            reason = "an earlier step of this policy failed on this table"
+            self._record(events.TaskSkipped(task, reason, self._number))
             return
         frozen: list[FreezePartitions] = []
-        first = run.number + 1
-        run.number += len(task.steps)
         number, step = first, task.steps[0]
         try:
-            self._retry(partial(check_preconditions, self._store, run.prepared, task))
+            self._retry(partial(check_preconditions, self._store, self._prepared, task))
             while number < first + len(task.steps):
                 step = task.steps[number - first]
                 self._retry(partial(self._heartbeat.before_step, task.policy_id))
                 if isinstance(step, FreezePartitions):
                     frozen.append(step)
                 try:
-                    self._run_step(run, task, step, number)
+                    self._run_step(task, step, number)
                 except PartitionChanged:
-                    renewed = self._retry(partial(run.renewer.renew, task, step, number - first))
+                    renewed = self._retry(partial(self._renewer.renew, task, step, number - first))
                     if renewed is None:
                         raise
                     task = renewed
@@ -381,59 +327,57 @@ class Runner:
             self._undo(frozen)
             if isinstance(error, RunEnded) or not isinstance(error, RetentionError):
                 raise
-            self._fail(run, task, step, number, error)
+            self._fail(task, step, number, error)
 
-    def _run_step(self, run: _Run, task: Task, step: Step, number: int) -> None:
-        run.recorder.step_started(task, step, number)
-        self.tell(StepStarted(task=task, step=step, number=number, total=run.total))
+    def _run_step(self, task: Task, step: Step, number: int) -> None:
+        self._record(events.StepStarted(task=task, step=step, number=number, total=self._total))
         started = self._clock.now()
-        self._retry(lambda: self._announce(run, task, step))
+        self._retry(lambda: self._announce(task, step))
         try:
-            result = self._retry(lambda: self._perform(run, task, step))
+            result = self._retry(lambda: self._perform(task, step))
         except RunEnded as error:
-            run.recorder.step_ended(task, step, number, error)
+            self._recorder.step_ended(task, step, number, error)
             raise
-        self._retry(lambda: self._remember(run, task, step, result))
+        self._retry(lambda: self._remember(task, step, result))
         seconds = (self._clock.now() - started).total_seconds()
-        run.recorder.step_finished(task, step, number, result, seconds)
-        self.tell(StepFinished(task=task, step=step, result=result, seconds=seconds))
+        self._record(events.StepFinished(task=task, step=step, number=number, result=result, seconds=seconds))
 
-    def _perform(self, run: _Run, task: Task, step: Step) -> StepResult:
+    def _perform(self, task: Task, step: Step) -> StepResult:
         def perform(step: Step) -> StepResult:
             return self._engine.perform(step, lambda progress: self._progress(step, progress))
 
-        return run.roller.roll_up(task, step, perform) if isinstance(step, RollUp) else perform(step)
+        return self._roller.roll_up(task, step, perform) if isinstance(step, RollUp) else perform(step)
 
     def _progress(self, step: Step, progress: Progress) -> None:
-        self.tell(StepProgressed(step, progress))
+        self._tell(events.StepProgressed(step, progress))
         self._heartbeat.during_step()
 
-    def _announce(self, run: _Run, task: Task, step: Step) -> None:
+    def _announce(self, task: Task, step: Step) -> None:
         """Note what must be known if the process is killed in the middle of a step."""
-        run.roller.before(task, step)
+        self._roller.before(task, step)
         if isinstance(step, FreezePartitions):
-            self._store.freezes.add(step, self._leases.run_id, run.roller.identity(step.table))
+            self._store.freezes.add(step, self._leases.run_id, self._roller.identity(step.table))
         elif isinstance(step, DropArchived):
             supersede(self._engine, self._store, step)
             self._store.snapshots.mark(step.repository, step.name, SnapshotStage.DROPPING)
 
-    def _remember(self, run: _Run, task: Task, step: Step, result: StepResult) -> None:
+    def _remember(self, task: Task, step: Step, result: StepResult) -> None:
         """Keep the store's own tables in step with what was done."""
-        run.roller.after(task, step)
+        self._roller.after(task, step)
         if isinstance(step, RollupStep):
             return
         snapshots, freezes = self._store.snapshots, self._store.freezes
         match step:
             case SnapshotPartition():
-                policy = run.prepared.policies.get(task.policy_id or "")
+                policy = self._prepared.policies.get(task.policy_id or "")
                 tags = policy.tags if policy else ()
-                identity = run.roller.identity(step.table)
+                identity = self._roller.identity(step.table)
                 snapshots.record(step, result.rows, result.size, task.policy_id, tags, self._leases.run_id, identity)
             case DropArchived():
                 snapshots.mark(step.repository, step.name, SnapshotStage.ARCHIVED)
                 freezes.remove(step.table, [step.piece.partition.values])
             case DropPartitions():
-                noted = {values for table, values in run.prepared.frozen if table == step.table}
+                noted = {values for table, values in self._prepared.frozen if table == step.table}
                 noted.update(*(_values(s.pieces) for s in task.steps if isinstance(s, FreezePartitions)))
                 gone = noted.intersection(_values(step.pieces))
                 if gone:
@@ -443,36 +387,33 @@ class Runner:
             case FreezePartitions() | VerifySnapshot() | DeleteRows() | MovePartitions():
                 pass
 
-    def _fail(self, run: _Run, task: Task, step: Step, number: int, error: RetentionError) -> None:
+    def _fail(self, task: Task, step: Step, number: int, error: RetentionError) -> None:
         # Whether it was dropped is not known where no answer came.
         if isinstance(step, DropArchived) and not isinstance(error, ConnectionLost):
             created = partial(self._store.snapshots.mark, step.repository, step.name, SnapshotStage.CREATED)
             _attempt("it was not noted that the partition is still there", created)
-        run.recorder.step_failed(task, step, number, error)
-        deferred = isinstance(error, PartitionChanged)
-        self.tell(StepFailed(task=task, step=step, error=str(error), deferred=deferred))
-        if not deferred:
-            run.broken.add((task.policy_id, task.table))
+        failed = events.StepFailed(task=task, step=step, number=number, cause=error)
+        self._record(failed)
+        if not failed.deferred:
+            self._broken.add((task.policy_id, task.table))
 
     def _undo(self, frozen: Iterable[FreezePartitions]) -> None:
         """Thaw what a failed task froze. Where that fails too, the store still knows, and the next run does it."""
 
         def undo(step: FreezePartitions) -> None:
-            self._engine.perform(
-                ThawPartitions(table=step.table, columns=step.columns, pieces=step.pieces), lambda progress: None
-            )
+            thaw = ThawPartitions(table=step.table, columns=step.columns, pieces=step.pieces)
+            self._engine.perform(thaw, lambda progress: None)
             self._store.freezes.remove(step.table, _values(step.pieces))
 
         for step in frozen:
             _attempt(f"partitions of {step.table} were not thawed", partial(undo, step))
 
-    def _skip(self, run: _Run, task: Task) -> None:
-        reason = "an earlier step of this policy failed on this table"
-        run.number += len(task.steps)
-        run.recorder.task_skipped(task, run.number, reason)
-        self.tell(TaskSkipped(task, reason))
+    def _record(self, event: events.StepStarted | events.StepFinished | events.StepFailed | events.TaskSkipped) -> None:
+        """Write what happened into the journal, before anybody hears of it."""
+        self._recorder.record(event)
+        self._tell(event)
 
-    def tell(self, event: RunEvent) -> None:
+    def _tell(self, event: events.RunEvent) -> None:
         """Count what happened, and let observers hear."""
         self._tracker(event)
         for observer in self._observers:
@@ -485,15 +426,10 @@ class Runner:
         return retry(work, self._clock.sleep)
 
 
-# Writes that were under way when a partition was frozen may still end; where nothing freezes, more may come.
-RENEWALS = 3
-
-
 class Renewer:
     """
-    Decides tasks once more, from what is there now.
-
-    :param prepared: The plan and its foundation.
+    Goes on where rows were written between plan and freeze: by now nothing more can come, so the same rules decide once
+    more about what is there. Otherwise a partition to which old rows keep coming would be deferred by every run.
     """
 
     def __init__(self, engine: Engine, store: Store, prepared: Prepared) -> None:
@@ -505,9 +441,7 @@ class Renewer:
         """
         The same task about what is there now; None if it has to wait for the next run.
 
-        :param task: The task as it is in the plan, or was renewed.
-        :param step: Its step that found that the partition had changed.
-        :param done: How many of its steps are done before that.
+        :param step: Its step that found that the partition had changed, after so many that are done.
         :raises PartitionChanged: if its policy was changed, or a hold was placed.
         """
         position = next(i for i, each in enumerate(self._tasks) if each is task)
@@ -516,7 +450,7 @@ class Renewer:
         check_preconditions(self._store, self._prepared, task)
         cutoff, chosen = from_ms(self._prepared.plan.cutoff), Selection(policy_id=task.policy_id)
         try:
-            again = prepare(self._engine, self._store, cutoff, chosen, task.table)
+            again = Look(self._engine, self._store).prepare(cutoff, chosen, about=task.table)
         except NotFound:  # The policy, since a moment ago.
             return None
         found = _find(task, again.plan.tasks, done)
@@ -549,16 +483,16 @@ def _may_change(task: Task, step: Step, done: int) -> bool:
 def _find(task: Task, planned: Iterable[Task], done: int) -> Task | None:
     """What a new plan does with the partitions of a task, in the same steps; None if not all of that."""
     fresh = [each for each in planned if (each.policy_id, each.table) == (task.policy_id, task.table)]
-    last = task.steps[-1]
+    last, wanted = task.steps[-1], _by_values(task.steps[-1])
     if isinstance(last, DropPartitions):
         known = {values: piece for each in fresh for values, piece in _by_values(each.steps[-1]).items()}
-        if not _by_values(last).keys() <= known.keys():
+        if not wanted.keys() <= known.keys():
             return None
-        pieces = tuple(known[values] for values in _by_values(last))
+        pieces = tuple(known[values] for values in wanted)
         rows, size = total(p.partition.rows for p in pieces), total(p.partition.size for p in pieces)
         steps: tuple[Step, ...] = (replace(last, pieces=pieces),)
     else:
-        same = next((each for each in fresh if _by_values(each.steps[-1]).keys() == _by_values(last).keys()), None)
+        same = next((each for each in fresh if _by_values(each.steps[-1]).keys() == wanted.keys()), None)
         if same is None:
             return None
         rows, size = same.rows, same.size

@@ -120,6 +120,11 @@ class Table:
     identity: str = ""  # Tells it from other tables that have or had its name; empty: unknown.
     read_only: bool = False  # Whether it, or one of its partitions, can only be read and dropped.
 
+    @property
+    def partition_columns(self) -> tuple[Column, ...]:
+        """Its partition columns."""
+        return tuple([self.columns[name] for name in self.partitioned_by if name in self.columns])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:

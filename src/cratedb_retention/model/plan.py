@@ -16,7 +16,7 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.reasons import Reason
 from cratedb_retention.model.rollup import RollupStep
 from cratedb_retention.model.step import BaseStep, Kind, Stretch
-from cratedb_retention.model.time import show
+from cratedb_retention.model.time import TimeRange, show
 from cratedb_retention.model.values import Verify
 from cratedb_retention.model.words import plural, show_partition, show_where
 
@@ -31,6 +31,11 @@ class Piece:
     # Whether the interval follows from the table's definition, so that no row can ever lie outside of it. If not, it
     # was read from the rows, and must be checked again before the partition is dropped.
     exact: bool = True
+
+    @property
+    def time(self) -> TimeRange | None:
+        """The time range that it covers; None: nothing tells."""
+        return None if self.start is None or self.end is None else TimeRange(self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

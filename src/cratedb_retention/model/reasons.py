@@ -42,8 +42,7 @@ class Subject(NamedTuple):
     name: str  # The identifier of a policy or hold; the name of a lease holder.
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of value: its type, what makes its text, and what it is if that is a subject."""
 
     takes: type | tuple[type, ...]
@@ -65,38 +64,31 @@ def _line(error: object) -> str:
 
 
 KINDS: Mapping[str, Kind] = {
-    # A value or type from the definition of the table or policy that the reason is about.
-    "": Kind(takes=str),
-    "n": Kind(takes=int, show=lambda value: f"{value:,}"),
-    "g": Kind(takes=(int, float), show=lambda value: f"{value:g}"),
-    "percent": Kind(takes=float, show=lambda value: f"{value:.1f} %"),
-    "quoted": Kind(takes=str, show=repr),
-    "names": Kind(takes=tuple, show=", ".join),
-    "time": Kind(takes=(int, type(None)), show=show),
-    "duration": Kind(takes=Duration),
-    "table": Kind(takes=TableName),
-    "column": Kind(takes=Column, show=lambda column: str(column.name)),
-    "type": Kind(takes=Column, show=lambda column: str(column.type)),
-    "policy": Kind(
-        takes=str, show=lambda value: f"policy {value}", subject=lambda value: Subject(Sort.POLICY, str(value))
-    ),
-    "rule": Kind(takes=Policy, show=_rule, subject=lambda policy: Subject(Sort.POLICY, policy.id or "")),
-    "hold": Kind(takes=LegalHold, show=_hold, subject=lambda hold: Subject(Sort.HOLD, hold.id)),
-    "holder": Kind(takes=str, subject=lambda value: Subject(Sort.HOLDER, str(value))),
+    "": Kind(str),  # From the definition of the table or policy that the reason is about.
+    "n": Kind(int, "{:,}".format),
+    "g": Kind((int, float), "{:g}".format),
+    "percent": Kind(float, "{:.1f} %".format),
+    "quoted": Kind(str, repr),
+    "names": Kind(tuple, ", ".join),
+    "time": Kind((int, type(None)), show),
+    "duration": Kind(Duration),
+    "table": Kind(TableName),
+    "column": Kind(Column, lambda column: str(column.name)),
+    "type": Kind(Column, lambda column: str(column.type)),
+    "policy": Kind(str, "policy {}".format, lambda value: Subject(Sort.POLICY, str(value))),
+    "rule": Kind(Policy, _rule, lambda policy: Subject(Sort.POLICY, policy.id or "")),
+    "hold": Kind(LegalHold, _hold, lambda hold: Subject(Sort.HOLD, hold.id)),
+    "holder": Kind(str, str, lambda value: Subject(Sort.HOLDER, str(value))),
     # What the database or the program said; who carries out a policy may read it. Its own reason may have subjects.
-    "reason": Kind(takes=object),
-    "error": Kind(takes=Exception, show=_line),
-    "raised": Kind(takes=BaseException, show=repr),
-    "mistake": Kind(takes=BaseException, show=lambda error: f"{type(error).__name__}: {_line(error)}"),
+    "reason": Kind(object),
+    "error": Kind(Exception, _line),
+    "raised": Kind(BaseException, repr),
+    "mistake": Kind(BaseException, lambda error: f"{type(error).__name__}: {_line(error)}"),
 }
 
 
 class Why(Enum):
-    """
-    All reasons. Calling one with its values makes a :class:`Reason`.
-
-    Behind a template stand the subjects that it does not name.
-    """
+    """All reasons. Calling one with its values makes a :class:`Reason`."""
 
     # Due.
     ENDS = "ends {end:time}, kept until {due:time}"
@@ -350,11 +342,7 @@ class Why(Enum):
         return "".join(literal + (gaps.get(id(kind), gap) if name else "") for literal, name, kind, _ in self._parts)
 
     def __call__(self, **values: Any) -> Reason:
-        """
-        A reason.
-
-        :raises TypeError: if a value is missing, unknown, or of another type than its kind takes.
-        """
+        """A reason; a TypeError if a value is missing, unknown, or of another type than its kind takes."""
         if values.keys() != self.kinds.keys():
             raise TypeError(f"{self.name} has the values {sorted(self.kinds)}, not {sorted(values)}")
         for name, value in values.items():
@@ -363,11 +351,7 @@ class Why(Enum):
         return Reason(self, values)
 
     def text(self, values: Mapping[str, Any], this: str | None = None) -> str:
-        """
-        The template with its values.
-
-        :param this: The policy to be called "this policy".
-        """
+        """The template with its values, and with one policy called "this policy"."""
         return "".join(
             literal + _shown(values.get(name), kind, noun, this) for literal, name, kind, noun in self._parts
         )
@@ -388,11 +372,7 @@ def _shown(value: Any, kind: Kind, noun: str, this: str | None) -> str:
 
 @dataclass(frozen=True)
 class Reason:
-    """
-    A reason with its values; equal to another one with the same.
-
-    ``str`` of it is its text.
-    """
+    """A reason with its values; equal to another one with the same. ``str`` of it is its text."""
 
     why: Why
     values: Mapping[str, Any]

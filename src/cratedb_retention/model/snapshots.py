@@ -55,11 +55,7 @@ _WINDOWS = sys.platform == "win32"
 
 
 def why_no_directory(name: str) -> str | None:
-    """
-    Why a repository's name is no plain directory; None if it is one.
-
-    What a shell or an object store would understand is refused, rather than taken for a folder of that name.
-    """
+    """Why a repository's name is no plain directory, but what a shell or object store reads; None if it is."""
     if _ADDRESS.match(name) and not (_WINDOWS and _DRIVE.match(name)):
         return f"repository {name!r} is an address, and only directories are supported; name a directory"
     if name.startswith(_EXPANDED if _WINDOWS else (*_EXPANDED, "\\")):

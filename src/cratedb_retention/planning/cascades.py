@@ -6,9 +6,8 @@ partitions.
 from __future__ import annotations
 
 import datetime as dt
-import zoneinfo
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cratedb_retention.model.aggregates import COUNTER, GAUGE, Aggregate, Part
 from cratedb_retention.model.cascade import Interval, Level
@@ -38,24 +37,36 @@ from cratedb_retention.model.rollup import (
     level_table,
     make_metric,
 )
-from cratedb_retention.model.time import to_ms
+from cratedb_retention.model.time import find_zone, to_ms
 from cratedb_retention.planning.targets import Target, Undecided, make_target
 from cratedb_retention.planning.verdicts import isolated
 
 UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), Interval(unit="year"))
 # A level has about so many partitions, so that what expires is a small part of it.
 _PARTITIONS = 4
+# Well-known tables have an object with what tells series apart, and a hash of it: those of Telegraf in CrateDB, and of
+# CrateDB's adapter for Prometheus. What a row says of its series is beside that: in ``fields``, or in ``value``.
+_LABELS, _FIELDS, _HASHES = ("tags", "labels"), "fields", ("hash_id", "labels_hash")
+# The bits of `value` as a whole number, by which the adapter finds NaNs again.
+_RAW = ("valueraw", "value")
+# Fewer rows say nothing.
+_ENOUGH = 100
+# A rollup that has more of its rows than this share does not shrink them.
+_LARGE = 0.9
+# A column with so many different values for each row hardly recurs. Rows of at least eight buckets are looked at, so
+# what tells series apart, each with a row in each bucket, has at most half as many.
+_VARIED = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class CascadeLevel:
     """One level on one table."""
 
-    rollup: Rollup  # What it is; with the partitions that its table has, if that exists
+    rollup: Rollup  # with the partitions that its table has, if that exists
     retention_period: Duration
-    table: Table | None  # Its table as the catalog has it; None if it is yet to be created
-    known: bool  # Whether it is registered
-    targets: tuple[Target, ...] = ()  # That table and the one with its distributions, as far as they exist, as targets
+    table: Table | None  # as the catalog has it; None if it is yet to be created
+    known: bool  # whether it is registered
+    targets: tuple[Target, ...] = ()  # that table and the one with its distributions, as far as they exist
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,22 +74,17 @@ class Cascade:
     """A policy that downsamples, on one table."""
 
     policy: Policy
-    raw: Target  # The target on the table with the raw rows
-    levels: tuple[CascadeLevel, ...]  # Finest first
-    left_out: tuple[Column, ...] = ()  # The source's columns that are in no level
+    raw: Target  # on the table with the raw rows
+    levels: tuple[CascadeLevel, ...]  # finest first
+    left_out: tuple[Column, ...] = ()  # the source's columns that are in no level
 
     @property
     def source(self) -> TableName:
-        """The table with the raw rows."""
         return self.raw.table.name
 
 
 def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -> tuple[list[Cascade], list[Hold]]:
-    """
-    The cascades, and a problem for each table where there can't be one.
-
-    :param targets: All targets; those of other strategies are passed over.
-    """
+    """The cascades of targets that downsample, and a problem for each table where there can't be one."""
     cascades: dict[TableName, Cascade] = {}
     problems: list[Hold] = []
     for target in targets:
@@ -93,9 +99,11 @@ def _cascade(target: Target, catalog: Catalog, ledger: Ledger, other: Cascade | 
     if other is not None:
         raise Undecided(Why.DOWNSAMPLED_ALREADY(other=other.policy.id or ""))
     levels = tuple(_levels(target, catalog, ledger))
-    return Cascade(
-        policy=target.policy, raw=target, levels=levels, left_out=find_left_out(target.table, levels[0].rollup)
-    )
+    rollup = levels[0].rollup
+    used = {rollup.time.name, *(c.name for c in rollup.dimensions), *(m.column.name for m in rollup.metrics)}
+    columns = (c for c in target.table.columns.values() if c.grouping is not Grouping.PARTS)
+    left_out = tuple(column for column in columns if column.name not in used)
+    return Cascade(policy=target.policy, raw=target, levels=levels, left_out=left_out)
 
 
 def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[CascadeLevel]:
@@ -104,7 +112,7 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
     if time is None:
         raise Undecided(Why.TIME_UNNAMED())
     _require_same_time(target, time, ledger)
-    before = next((known.rollup for known in ledger.rollups.values() if known.rollup.source == source.name), None)
+    before = next((known.rollup for known in ledger.of_source(source.name)), None)
     dimensions = find_dimensions(policy, source, time, before)
     metrics = find_metrics(policy, source, time, dimensions)
     _check_series(policy, source, time, dimensions, metrics)
@@ -114,8 +122,7 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
     for level in policy.levels:
         table = level_table(source.name, level.interval)
         known = ledger.rollups.get(table)
-        zone = _zone(level.interval, policy)
-        partition = known.rollup.partition if known else choose_partition(level, zone)
+        zone, was = _zone(level.interval, policy), known.rollup if known else None
         rollup = Rollup(
             source=source.name,
             beneath=beneath,
@@ -125,21 +132,20 @@ def _levels(target: Target, catalog: Catalog, ledger: Ledger) -> Iterator[Cascad
             dimensions=dimensions,
             metrics=metrics,
             zone=zone,
-            partition=partition,
+            partition=was.partition if was else choose_partition(level, zone),
+            window=was.window if was else None,
+            window_zone=was.window_zone if was else "UTC",
         )
-        if known:
-            rollup = replace(rollup, window=known.rollup.window, window_zone=known.rollup.window_zone)
-        there = name_taken(rollup, known.rollup if known else None, catalog)
+        there = name_taken(rollup, was, catalog)
         if there is not None:
             raise Undecided(Why.NO_ROLLUP(there=there))
         _check_width(rollup, catalog.tables.get(table), catalog.capabilities)
-        own = tuple(_own_targets(rollup, level, known.rollup, policy, catalog)) if known else ()
         yield CascadeLevel(
             rollup=rollup,
             retention_period=level.retention_period,
             table=catalog.tables.get(table),
-            known=known is not None,
-            targets=own,
+            known=was is not None,
+            targets=tuple(_own_targets(rollup, level, was, policy, catalog)) if was else (),
         )
         beneath = table
 
@@ -167,11 +173,7 @@ def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:
 
 
 def _own_targets(rollup: Rollup, level: Level, known: Rollup, policy: Policy, catalog: Catalog) -> Iterator[Target]:
-    """
-    A level's own tables as targets, as far as they exist. What only has the name of one is never among them.
-
-    :param known: The level as it is registered.
-    """
+    """A registered level's own tables as targets, as far as they exist. What only has the name of one is not one."""
     for name in (rollup.table, rollup.sketch):
         table = catalog.tables.get(name)
         if table is not None and is_own_table(known, name, table.columns):
@@ -187,7 +189,7 @@ def name_taken(rollup: Rollup, known: Rollup | None, catalog: Catalog) -> TableN
 
     :param known: The level as it is registered; None: its tables were never created.
     """
-    for name in (rollup.table, *([rollup.sketch] if rollup.sketched else [])):
+    for name in rollup.tables:
         there, table = catalog.taken(name), catalog.tables.get(name)
         if there is not None and not (known and table and is_own_table(known, name, table.columns)):
             return there
@@ -203,8 +205,7 @@ def _zone(interval: Interval, policy: Policy) -> str:
 def choose_partition(level: Level, zone: str) -> Interval | None:
     """How to partition a level so that it expires in small parts; None: not at all."""
     kept = level.retention_period
-    tz = zoneinfo.ZoneInfo(zone)
-    fitting = [unit for unit in UNITS if level.interval.fits_into(unit, tz)]
+    fitting = [unit for unit in UNITS if level.interval.fits_into(unit, find_zone(zone))]
     if kept.forever:
         if level.interval.unit == "week":
             return None  # Weeks fit into nothing longer, and a partition for each would be too many.
@@ -270,12 +271,6 @@ def find_said(policy: Policy, table: Table, rollup: Rollup) -> tuple[Column, ...
     meaning = find_meaning(table)
     candidates = (c for c in _candidates(policy, table, rollup.time) if c.kind in (Kind.TEXT, Kind.BOOLEAN))
     return tuple(c for c in candidates if meaning.is_said(c) and c.name not in dimensions)
-
-
-def find_left_out(table: Table, rollup: Rollup) -> tuple[Column, ...]:
-    """The columns of a table that none of a level's are made of."""
-    used = {rollup.time.name, *(c.name for c in rollup.dimensions), *(m.column.name for m in rollup.metrics)}
-    return tuple(c for c in table.columns.values() if c.name not in used and c.grouping is not Grouping.PARTS)
 
 
 def find_metrics(policy: Policy, table: Table, time: Column, dimensions: tuple[Column, ...]) -> tuple[Metric, ...]:
@@ -427,12 +422,7 @@ def beneath_target(cascade: Cascade, rollup: Rollup) -> Target | None:
 
 
 def beneath_as_target(policy: Policy, rollup: Rollup, table: Table) -> Target:
-    """
-    The table that a level is computed from, as a target.
-
-    :param policy: The one that downsamples.
-    :raises Undecided: if it is none any more.
-    """
+    """The table that a level is computed from, as a target of the policy; ``Undecided`` if it is none any more."""
     if rollup.from_raw:
         return make_target(policy, table)
     return _as_target(policy, rollup, table, policy.retention_period)
@@ -458,15 +448,7 @@ def _as_target(policy: Policy, rollup: Rollup, table: Table, retention: Duration
 
 
 def by_source(cascades: Iterable[Cascade]) -> dict[TableName, Cascade]:
-    """The cascades by the table with the raw rows."""
     return {cascade.source: cascade for cascade in cascades}
-
-
-_LABELS, _FIELDS = ("tags", "labels"), "fields"
-# The keys of series, which are in no object.
-_HASHES = ("hash_id", "labels_hash")
-# The bits of `value` as a whole number, by which the adapter finds NaNs again.
-_RAW = ("valueraw", "value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,15 +483,6 @@ def _outermost(column: Column) -> str | None:
     return next(reversed(list(outer_names(column.name))), None)
 
 
-# Fewer rows say nothing.
-_ENOUGH = 100
-# A rollup that has more of its rows than this share does not shrink them.
-_LARGE = 0.9
-# A column with so many different values for each row hardly recurs. Rows of at least eight buckets are looked at, so
-# what tells series apart, each with a row in each bucket, has at most half as many.
-_VARIED = 0.25
-
-
 def _is_large(rows: int, groups: int) -> bool:
     return rows >= _ENOUGH and groups > rows * _LARGE
 
@@ -518,7 +491,7 @@ def why_large(cascade: Cascade, ledger: Ledger) -> Reason | None:
     """That a level that exists is about as large as its source, in words; None if it is not, or the user means it."""
     rollup = cascade.levels[0].rollup
     windows = ledger.of(rollup.table).values()
-    rows, groups = (sum(numbers) for numbers in ((w.rows for w in windows), (w.groups for w in windows)))
+    rows, groups = sum(window.rows for window in windows), sum(window.groups for window in windows)
     if cascade.policy.dimensions or not _is_large(rows, groups):
         return None
     names = tuple(column.name for column in rollup.dimensions) or ("none",)
@@ -530,7 +503,6 @@ def variety_probe(cascade: Cascade, cutoff: dt.datetime) -> Variety | None:
     rollup = cascade.levels[0].rollup
     if cascade.policy.dimensions or not rollup.dimensions or any(level.known for level in cascade.levels):
         return None
-    said = find_said(cascade.policy, cascade.raw.table, rollup)
     return Variety(
         table=rollup.source,
         time_column=rollup.time,
@@ -538,7 +510,7 @@ def variety_probe(cascade: Cascade, cutoff: dt.datetime) -> Variety | None:
         zone=rollup.zone,
         before=to_ms(cutoff),
         dimensions=rollup.dimensions,
-        said=said,
+        said=find_said(cascade.policy, cascade.raw.table, rollup),
     )
 
 

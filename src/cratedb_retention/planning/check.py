@@ -36,11 +36,7 @@ class Finding:
 
 
 def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Ledger | None = None) -> list[Finding]:
-    """
-    Compare the policies that meet on a table, or on a level of a cascade, two by two.
-
-    :param ledger: What was rolled up so far.
-    """
+    """Compare the policies that meet on a table, or on a level of a cascade, two by two."""
     targets, _ = find_targets([policy for policy in policies if policy.enabled], catalog)
     known = ledger or Ledger()
     cascades, _ = find_cascades(targets, catalog, known)
@@ -84,7 +80,7 @@ def meeting(items: Sequence[T], where: Callable[[T], Where]) -> Iterator[tuple[T
 
 
 def _contradiction(one: Target, other: Target) -> Reason | None:
-    """What is wrong with two policies on the same data; what comes first, or archives, is the first of the two."""
+    """What is wrong with two policies on the same data."""
     sooner, later = sorted((one, other), key=lambda target: _rank(target.policy))
     first, second = sooner.policy, later.policy
     before, after = first.strategy.traits, second.strategy.traits
@@ -117,5 +113,4 @@ def _beside_cascade(cascade: Policy, other: Policy) -> Reason | None:
 
 
 def _rank(policy: Policy) -> tuple[float, bool]:
-    """Which policy gets to the data first; at the same time it is the one that archives."""
     return policy.retention_period.approximate_seconds(), not policy.strategy.traits.archives

@@ -5,11 +5,11 @@ What the strategies' rules look at while a plan is made, and what has been claim
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cratedb_retention.model.catalog import Catalog, TableName, Value
-from cratedb_retention.model.measurements import ExpiredRows
+from cratedb_retention.model.measurements import Measurements
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
@@ -29,20 +29,24 @@ class Context:
     catalog: Catalog
     cutoff: dt.datetime
     holds: Mapping[TableName, list[TableHold]]
-    pieces: PieceIndex
-    counted: Mapping[ExpiredRows, int]  # Rows counted by the engine.
-    archivers: Mapping[TableName, list[Target]]  # Targets of the strategy `snapshot`.
-    frozen: frozenset[PartitionKey]  # Partitions that an earlier run froze and did not thaw.
-    stalled: Mapping[TableName, list[Policy]]  # Policies that should archive or downsample a table and can't.
-    coverage: Coverage  # What lies above which table of a cascade.
+    measurements: Measurements
+    pieces: PieceIndex = field(init=False)
+    frozen: Collection[PartitionKey] = ()  # Partitions that an earlier run froze and did not thaw.
     # Repository and name of snapshots whose partition was dropped (the same rows again are others), and of the one
     # snapshot that a partition was restored from.
-    archived: frozenset[tuple[str, str]]
-    restored: Mapping[RestoredPartition, tuple[str, str]]
-    own_schema: str
+    archived: Collection[tuple[str, str]] = ()
+    restored: Mapping[RestoredPartition, tuple[str, str]] = field(default_factory=dict)
+    own_schema: str = ""
+    archivers: Mapping[TableName, list[Target]] = field(default_factory=dict)  # Targets of the strategy `snapshot`.
+    # Policies that should archive or downsample a table and can't.
+    stalled: Mapping[TableName, list[Policy]] = field(default_factory=dict)
+    coverage: Coverage = field(default_factory=Coverage)  # What lies above which table of a cascade.
     _claimed: set[PartitionKey] = field(default_factory=set)
     _holds: dict[TableName, FilterIndex[TableHold]] = field(default_factory=dict)
     _archivers: dict[TableName, FilterIndex[Target]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pieces = PieceIndex(self.measurements)
 
     def claim(self, table: TableName, pieces: Iterable[Piece]) -> None:
         """Note that a task is about these pieces, so that no other one will be."""

@@ -17,6 +17,7 @@ from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import SealWindows, Window
+from cratedb_retention.model.time import TimeRange
 from cratedb_retention.model.values import Late
 from cratedb_retention.planning.downsample import LevelState
 from cratedb_retention.planning.holds import TableHold
@@ -27,14 +28,14 @@ from cratedb_retention.planning.windows import digest
 class Above:
     """What lies above a table."""
 
-    state: LevelState  # The level
-    policy_id: str  # The policy that rolls up
-    late: Late  # What becomes of rows that came too late
-    active: bool  # Whether this run rolls up what is due
-    # The table that it lies above: the one that the level is computed from, or its distributions, whose change tokens
-    # nobody keeps, since they are written together.
+    state: LevelState
+    policy_id: str  # the policy that rolls up
+    late: Late
+    active: bool  # whether this run rolls up what is due
+    # What the level is computed from, or the distributions of that, whose change tokens nobody keeps, since they are
+    # written together.
     table: TableName
-    limit: int | None  # The instant (ms, UTC) before which raw rows are expired; None if they are kept forever
+    limit: int | None  # the instant before which raw rows are expired; None if they are kept forever
 
     @property
     def tracked(self) -> bool:
@@ -48,23 +49,20 @@ class ExpirableRows:
 
     # Windows that may go, each with its rows; those that no other one with rows lies between, together.
     going: list[list[tuple[Window, int]]] = field(default_factory=list)
-    # Of these, how many rows came too late, by the window's start; these are in no rollup.
-    dropped: dict[int, int] = field(default_factory=dict)
-    # Windows with rows that came too late and are kept, each with how many of these.
-    late: list[tuple[Window, int]] = field(default_factory=list)
-    held: list[tuple[Window, int, TableHold]] = field(default_factory=list)  # The same with those under a legal hold
-    waiting: Reason | None = None  # Why nothing later is deleted; None if all that is expired was looked at
+    dropped: dict[int, int] = field(default_factory=dict)  # of these, rows that came too late, by the window's start
+    late: list[tuple[Window, int]] = field(default_factory=list)  # with rows that came too late and are kept
+    held: list[tuple[Window, int, TableHold]] = field(default_factory=list)  # with rows under a legal hold
+    waiting: Reason | None = None  # why nothing later is deleted; None if all that is expired was looked at
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
     """What lies above which table."""
 
-    above: Mapping[TableName, Above] = field(default_factory=dict)  # By the table beneath
-    own: Mapping[TableName, Above] = field(default_factory=dict)  # The levels, by their own tables
-    # Windows that this plan seals, by the level's table.
-    sealing: dict[TableName, set[int]] = field(default_factory=lambda: defaultdict(set))
-    _waiting: dict[tuple[TableName, int, int], Reason | None] = field(default_factory=dict)
+    above: Mapping[TableName, Above] = field(default_factory=dict)  # by the table beneath
+    own: Mapping[TableName, Above] = field(default_factory=dict)  # the levels, by their own tables
+    sealing: dict[TableName, set[int]] = field(default_factory=lambda: defaultdict(set))  # windows that this plan seals
+    _waiting: dict[tuple[TableName, TimeRange], Reason | None] = field(default_factory=dict)
 
     def why_not(self, table: TableName, piece: Piece, limit: int) -> Reason | None:
         """
@@ -77,25 +75,27 @@ class Coverage:
     def _reasons(self, table: TableName, piece: Piece, limit: int) -> Iterator[Reason | None]:
         above, own = self.above.get(table), self.own.get(table)
         if above is not None and not above.state.by_rows:
-            yield from (_why_not(above, piece, start, end) for start, end in _spans(above, piece))
+            yield from (_why_not(above, piece, *window) for window in _windows(above, piece))
         if own is not None:
-            yield from (self._why_waiting(own, start, end) for start, end in _stretches(above, piece))
+            yield from (self._why_waiting(own, time) for time in _going(above, piece))
         elif above is not None:
-            yield from (_together(above, end) for _, end in _open_spans(above, piece) if end > limit)
+            # Raw rows that may go by themselves: others of the same window may still come, and be on time.
+            level, cascade = above.state.level.rollup.table, above.policy_id
+            ends = (end for _, end in _open_windows(above, piece) if end > limit)
+            yield from (Why.WHOLE_WINDOW(level=level, end=end, cascade=cascade) for end in ends)
 
-    def _why_waiting(self, own: Above, start: int, end: int) -> Reason | None:
-        """Why a level's own rows of a stretch of time must wait; many pieces ask for the same."""
+    def _why_waiting(self, own: Above, time: TimeRange) -> Reason | None:
+        """Why a level's own rows of a time range must wait; many pieces ask for the same."""
         table = own.state.level.rollup.table
-        key = (table, start, end)
-        if key not in self._waiting:
-            spans = (span for span in own.state.grid.spans(start, end) if span[0] not in self.sealing[table])
-            self._waiting[key] = next(filter(None, (_why_open(own, *span) for span in spans)), None)
-        return self._waiting[key]
+        if (table, time) not in self._waiting:
+            windows = (window for window in own.state.grid.windows(time) if window.start not in self.sealing[table])
+            self._waiting[table, time] = next(filter(None, (_why_open(own, *window) for window in windows)), None)
+        return self._waiting[table, time]
 
     def late_rows(self, table: TableName, piece: Piece) -> bool:
         """Whether a piece holds what came after its windows were sealed."""
         above = self.above.get(table)
-        return above is not None and any(_is_late(above, piece, start) for start, _ in _spans(above, piece))
+        return above is not None and any(_is_late(above, piece, start) for start, _ in _windows(above, piece))
 
     def protects(self, table: TableName) -> bool:
         """Whether something lies above a table to which others write."""
@@ -107,29 +107,25 @@ class Coverage:
         own, above = self.own.get(table), self.above.get(table)
         if own is not None:
             # What a level loses must never be computed again, or it would come back, too late for the level above.
-            stretches = {stretch for piece in pieces for stretch in _stretches(above, piece)}
-            yield from self._seal(own, (span for stretch in stretches for span in own.state.grid.spans(*stretch)), ())
+            times = {time for piece in pieces for time in _going(above, piece)}
+            yield from self._seal(own, (window for time in times for window in own.state.grid.windows(time)), ())
         if above is not None:
             # A piece that is late for one window, and goes as the policy says, may be on time for the next.
             groups: list[list[Piece]] = [[]]
             for piece in pieces:
                 groups.append([piece]) if self.late_rows(table, piece) else groups[0].append(piece)
             for group in groups:
-                spans = (span for p in group for span in _spans(above, p) if not _is_late(above, p, span[0]))
-                yield from self._seal(above, spans, [p.partition.ident for p in group] if above.tracked else ())
+                windows = (w for p in group for w in _windows(above, p) if not _is_late(above, p, w.start))
+                yield from self._seal(above, windows, [p.partition.ident for p in group] if above.tracked else ())
 
-    def _seal(self, above: Above, spans: Iterable[tuple[int, int]], idents: Sequence[str]) -> Iterator[SealWindows]:
-        """
-        Seal windows.
-
-        :param idents: The partitions that go, which are looked at one by one, even if a window is sealed already.
-        """
+    def _seal(self, above: Above, windows: Iterable[TimeRange], idents: Sequence[str]) -> Iterator[SealWindows]:
+        """Seal windows. Partitions that go, by their idents, are looked at one by one, even if a window is sealed."""
         state = above.state
-        tracked = [(start, end) for start, end in sorted(set(spans)) if start in state.rows or start in state.planned]
-        windows = [Window(start=s, end=e, since=s, until=e) for s, e in tracked if idents or not _is_sealed(above, s)]
-        self.sealing[state.level.rollup.table].update(window.start for window in windows)
-        if windows:
-            yield SealWindows(rollup=state.level.rollup, windows=tuple(windows), idents=tuple(idents))
+        tracked = [(s, e) for s, e in sorted(set(windows)) if s in state.rows or s in state.planned]
+        found = tuple(Window.of(s, e) for s, e in tracked if idents or not _is_sealed(above, s))
+        self.sealing[state.level.rollup.table].update(window.start for window in found)
+        if found:
+            yield SealWindows(rollup=state.level.rollup, windows=found, idents=tuple(idents))
 
     def rows(self, table: TableName, limit: int, holds: Sequence[TableHold]) -> ExpirableRows | None:
         """
@@ -143,38 +139,31 @@ class Coverage:
         return None if above is None else _expirable(above, limit, holds)
 
 
-def _spans(above: Above, piece: Piece) -> Iterable[tuple[int, int]]:
+def _windows(above: Above, piece: Piece) -> Iterable[TimeRange]:
     """The windows that a piece touches."""
-    return () if piece.start is None or piece.end is None else above.state.grid.spans(piece.start, piece.end)
+    return () if piece.time is None else above.state.grid.windows(piece.time)
 
 
-def _open_spans(above: Above, piece: Piece) -> Iterator[tuple[int, int]]:
+def _open_windows(above: Above, piece: Piece) -> Iterator[TimeRange]:
     """Those that are not sealed yet, and would be if the piece went."""
-    return (span for span in _spans(above, piece) if not _is_sealed(above, span[0]))
+    return (window for window in _windows(above, piece) if not _is_sealed(above, window.start))
 
 
-def _stretches(above: Above | None, piece: Piece) -> list[tuple[int, int]]:
+def _going(above: Above | None, piece: Piece) -> list[TimeRange]:
     """The time of a piece, and of what would be sealed if it went."""
-    if piece.start is None or piece.end is None:
-        return []
-    return [(piece.start, piece.end), *(_open_spans(above, piece) if above is not None else ())]
+    return [piece.time, *(_open_windows(above, piece) if above is not None else ())] if piece.time else []
 
 
 def _is_sealed(above: Above, start: int) -> bool:
     return start in above.state.rows and above.state.rows[start].sealed
 
 
-def _together(above: Above, end: int) -> Reason:
-    """Why raw rows must wait that may go by themselves: others of the same window may still come, and be on time."""
-    return Why.WHOLE_WINDOW(level=above.state.level.rollup.table, end=end, cascade=above.policy_id)
-
-
 def _why_open(own: Above, start: int, end: int) -> Reason | None:
     """Why a level's own rows must wait: what they were computed from is still there, or may still come."""
-    state, source = own.state, own.state.sources.get(start)
+    state = own.state
     if _is_sealed(own, start):
         return None
-    if start in state.planned or (source is not None and source.rows):
+    if start in state.planned or _rows_beneath(state, start):
         return Why.SOURCE_THERE(source=state.level.rollup.beneath, cascade=own.policy_id)
     if start not in state.rows and own.limit is not None and end > own.limit:
         return Why.SOURCE_OPEN(source=state.level.rollup.source, cascade=own.policy_id)
@@ -185,15 +174,17 @@ def _expirable(above: Above, limit: int, holds: Sequence[TableHold]) -> Expirabl
     state, found = above.state, ExpirableRows()
     together: list[tuple[Window, int]] = []
     before = state.grid.interval.floor(limit, state.grid.zone)
-    for start in sorted(at for at in {*state.sources, *_unfinished(state)} if at < before):
-        end = state.grid.interval.end(start, state.grid.zone)
-        rows, window = _rows_beneath(state, start), Window(start=start, end=end, since=start, until=end)
+    # Windows whose rows may be gone, without a note of it: then a row that comes late could not be told as such.
+    unfinished = {start for start, row in state.rows.items() if row.sealed and not row.expired}
+    for start in sorted(at for at in {*state.sources, *unfinished} if at < before):
+        window = Window.of(*state.grid.window(start))
+        rows = _rows_beneath(state, start)
         if not _is_sealed(above, start) and not _is_covered(above, start):
-            found.waiting = _not_yet(above, start, end)
+            found.waiting = _not_yet(above, start, window.end)
             return found
         late = _late_rows(state, start)
         # What is left of a window could not be told from rows that come late, so it goes as a whole or not at all.
-        hold = next((hold for hold in holds if hold.hold.overlaps(start, end)), None)
+        hold = next((hold for hold in holds if hold.hold.overlaps(start, window.end)), None)
         if late and above.late is Late.KEEP:
             found.late.append((window, late))
             together = []
@@ -205,11 +196,6 @@ def _expirable(above: Above, limit: int, holds: Sequence[TableHold]) -> Expirabl
             together.append((window, rows))
             found.dropped[start] = late
     return found
-
-
-def _unfinished(state: LevelState) -> Iterator[int]:
-    """Windows whose rows may be gone, without a note of it: then a row that comes late could not be told as such."""
-    return (start for start, row in state.rows.items() if row.sealed and not row.expired)
 
 
 def _rows_beneath(state: LevelState, start: int) -> int:
@@ -271,11 +257,10 @@ def _is_late(above: Above, piece: Piece, start: int) -> bool:
 
 def _not_yet(above: Above, start: int, end: int) -> Reason:
     level, cascade = above.state.level.rollup.table, above.policy_id
-    held = above.state.held.get(start)
     if start in above.state.lost:
         return Why.NOT_ROLLED_UP_LOST(level=level, cascade=cascade)
-    if held is not None:
-        return Why.NOT_ROLLED_UP_AS(level=level, cascade=cascade, why=held[0])
+    if start in above.state.held:
+        return Why.NOT_ROLLED_UP_AS(level=level, cascade=cascade, why=above.state.held[start][0])
     if start in above.state.planned and not above.active:
         return Why.NOT_ROLLED_UP_HERE(level=level, cascade=cascade)
     return Why.NOT_ROLLED_UP(level=level, cascade=cascade, end=end)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
@@ -41,7 +40,6 @@ from cratedb_retention.planning.windows import (
     Source,
     WindowGrid,
     open_window,
-    partition_length,
     sources_of_pieces,
     sources_of_rows,
     sources_of_windows,
@@ -58,14 +56,13 @@ _NEW, _CHANGED, _GROWN = "new", "changed", "grown"
 class Due:
     """A window that has to be computed."""
 
-    windows: tuple[Window, ...]  # What of it, in order of time: all of it, or some of its buckets
-    reason: str  # Why, in a word
-    parts: str = ""  # What lies beneath its parts, if it is open
-    before: tuple[Computed, ...] = ()  # What of it was computed before, and must not lose rows
+    windows: tuple[Window, ...]  # what of it, in order of time: all of it, or some of its buckets
+    reason: str  # why, in a word
+    parts: str = ""  # what lies beneath its parts, if it is open
+    before: tuple[Computed, ...] = ()  # what of it was computed before, and must not lose rows
 
     @property
     def whole(self) -> bool:
-        """Whether all of it is computed."""
         return self.windows[0].whole
 
 
@@ -76,23 +73,26 @@ class LevelState:
     level: CascadeLevel
     grid: WindowGrid
     sources: Mapping[int, Source]
-    by_rows: bool  # Whether the table beneath has no partitions of time
+    by_rows: bool  # whether the table beneath has no partitions of time
     rows: Mapping[int, LedgerRow]
-    open: OpenWindow | None = None  # The window that lasts beyond the cutoff
-    measurements: Measurements = field(default_factory=Measurements)  # What the rows said of it
-    # What the ledger has of all its windows, also of those that were computed from another table.
-    former: Mapping[int, LedgerRow] = field(default_factory=dict)
-    guarded: bool = True  # Whether no window may lose rows by being computed again (law 4)
-    full: bool = False  # Whether a full disk keeps the level from being written
-    planned: dict[int, Due] = field(default_factory=dict)  # The windows that are due, by start
-    # Windows that must wait, with the reason and whether that is a problem.
-    held: dict[int, tuple[Reason, bool]] = field(default_factory=dict)
+    open: OpenWindow | None  # the window that lasts beyond the cutoff
+    measurements: Measurements
+    former: Mapping[int, LedgerRow]  # what the ledger has of all its windows, also those computed from another table
+    guarded: bool  # whether no window may lose rows by being computed again (law 4)
+    full: bool  # whether a full disk keeps the level from being written
+    planned: dict[int, Due] = field(default_factory=dict)  # the windows that are due, by start
+    held: dict[int, tuple[Reason, bool]] = field(default_factory=dict)  # those that must wait; whether it is a problem
     # Windows that would lose rows, and stay as they are: how many were rolled up, and how many are left.
     lost: dict[int, tuple[int, int]] = field(default_factory=dict)
 
-    def changing(self) -> Iterator[Window]:
+    @property
+    def counts(self) -> bool:
+        """Whether it is computed from the values of counters."""
+        return self.level.rollup.has_counters
+
+    def changing(self) -> Iterator[TimeRange]:
         """What is about to be computed."""
-        return (window for due in self.planned.values() for window in due.windows)
+        return (TimeRange(window.since, window.until) for due in self.planned.values() for window in due.windows)
 
     def loses(self, before: Computed) -> bool:
         """Whether buckets would lose rows by being computed again, which is noted."""
@@ -107,11 +107,7 @@ class LevelState:
 def level_states(
     cascade: Cascade, ledger: Ledger, pieces: PieceIndex, measurements: Measurements, cutoff: int
 ) -> list[LevelState]:
-    """
-    Decide about each window of each level.
-
-    :param cutoff: The instant (ms, UTC) taken for now.
-    """
+    """Decide about each window of each level at a cutoff (ms, UTC)."""
     states: list[LevelState] = []
     for level in cascade.levels:
         below = states[-1] if states else None
@@ -130,16 +126,15 @@ def _make_state(
     measurements: Measurements,
     cutoff: int,
 ) -> LevelState:
-    rollup = level.rollup
-    target = beneath_target(cascade, rollup)
-    known = pieces.of(target).known if target is not None and target.grids else ()
+    rollup, target = level.rollup, beneath_target(cascade, level.rollup)
     grid, by_rows = _level_grid(cascade, level, below.level if below else None)
     if by_rows:
         sources = sources_of_rows(grid, measurements.windows.get(window_probe(rollup, grid), ()))
     else:
-        sources = sources_of_pieces(grid, known)
-    for window in below.changing() if below else ():
-        for start, end in grid.spans(window.since, window.until):
+        known = pieces.of(target).known if target is not None and target.grids else ()
+        sources = sources_of_pieces(known, grid.windows)
+    for changing in below.changing() if below else ():
+        for start, end in grid.windows(changing):
             sources.setdefault(start, Source(end=end))
     rebased = _before(level, below, ledger)
     former = rows = ledger.of(rollup.table)
@@ -148,21 +143,18 @@ def _make_state(
     # Where the level's table is gone, there is nothing to be lost.
     guarded = cascade.policy.deletions is Deletions.BLOCK and level.table is not None
     decided = replace(rollup, window=grid.interval, window_zone=grid.zone_name)
-    present = open_window(decided, grid, rows, cutoff)
-    found = replace(level, rollup=decided)
     tables = [target.table for target in level.targets] or [cascade.raw.table]
-    full = any(table.read_only for table in tables)
     return LevelState(
-        level=found,
+        level=replace(level, rollup=decided),
         grid=grid,
         sources=sources,
         by_rows=by_rows,
         rows=rows,
-        open=present,
+        open=open_window(decided, grid, rows, cutoff),
         measurements=measurements,
         former=former,
         guarded=guarded,
-        full=full,
+        full=any(table.read_only for table in tables),
     )
 
 
@@ -172,8 +164,8 @@ def _level_grid(cascade: Cascade, level: CascadeLevel, beneath: CascadeLevel | N
         partition = beneath.rollup.partition
         return window_grid(level.rollup, partition.approximate_seconds * 1000 if partition else None), partition is None
     grids = [grid for _, grid in cascade.raw.grids]
-    zone = str(grids[0].zone) if grids else None
-    return window_grid(level.rollup, partition_length(grids), zone), not grids
+    shortest = min((grid.period.approximate_ms for grid in grids), default=None)
+    return window_grid(level.rollup, shortest, str(grids[0].zone) if grids else None), not grids
 
 
 def _before(level: CascadeLevel, below: LevelState | None, ledger: Ledger) -> int | None:
@@ -186,10 +178,10 @@ def _before(level: CascadeLevel, below: LevelState | None, ledger: Ledger) -> in
         return None
     if known.rollup.beneath == rollup.beneath:
         return ledger.sealed_by_others(rollup.table)
-    if below is None:
-        return ledger.held_from(rollup.source, rollup.source) or 0
-    begins = [start for start in (ledger.begins_at(rollup.beneath), *below.planned) if start is not None]
     gone = ledger.held_from(rollup.source, rollup.beneath) or 0
+    if below is None:
+        return gone
+    begins = [start for start in (ledger.begins_at(rollup.beneath), *below.planned) if start is not None]
     # A level that is new, and finds nothing to begin with, can give nothing of what this one has.
     return max(gone, min(begins, default=max(row.end for row in ledger.of(rollup.table).values())))
 
@@ -197,11 +189,9 @@ def _before(level: CascadeLevel, below: LevelState | None, ledger: Ledger) -> in
 def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
     rollup = state.level.rollup
     complete = rollup.interval.floor(cutoff, rollup.tzinfo)
-    dirty = TimeRanges((window.since, window.until) for window in below.changing()) if below else TimeRanges()
+    dirty = TimeRanges(below.changing() if below else ())
     waiting = TimeRanges((start, below.sources[start].end) for start in below.held) if below else TimeRanges()
     sealed = TimeRanges((row.start, row.end) for row in state.rows.values() if row.sealed)
-    counts = any(metric.has(Aggregate.INCREASE) for metric in rollup.metrics) and below is None
-    redone = False
     for start in sorted(state.sources):
         source, row = state.sources[start], state.rows.get(start)
         span = TimeRange(start, source.end)
@@ -214,7 +204,7 @@ def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
         if reason:
             state.held[start] = reason
             continue
-        if counts and redone:
+        if state.counts and state.planned:
             # A counter's first increase in a window is from the last value before it.
             stale = [span]
         until = min(source.end, complete)
@@ -228,7 +218,6 @@ def _decide(state: LevelState, below: LevelState | None, cutoff: int) -> None:
             state.held[start] = Why.DISK_FULL(), True
         elif due is not None:
             state.planned[start] = due
-            redone = True
 
 
 def _due(start: int, source: Source, row: LedgerRow | None, stale: bool, until: int, parts: str) -> Due | None:
@@ -253,9 +242,11 @@ def _spare(state: LevelState, due: Due | None, row: LedgerRow | None) -> Due | N
     No window loses rows by being computed again, unless the policy says so (law 4). One that would stays as it is, but
     for the buckets that were not computed yet.
     """
-    window = due.windows[0] if due is not None else None
-    former = row or (state.former.get(window.start) if window else None)
-    if due is None or window is None or former is None or not former.rows or not state.guarded:
+    if due is None or not state.guarded:
+        return due
+    window = due.windows[0]
+    former = row or state.former.get(window.start)
+    if former is None or not former.rows:
         return due
     before = Computed(window, former.rows if former.until <= window.until else None)
     if not state.loses(before):
@@ -271,7 +262,7 @@ def _due_open(
     source: Source,
     row: LedgerRow,
     below: LevelState | None,
-    changing: Sequence[tuple[int, int]],
+    changing: Sequence[TimeRange],
 ) -> Due | None:
     """
     What of the open window has to be computed: buckets that changed since they were, and those that are complete now.
@@ -280,33 +271,28 @@ def _due_open(
     """
     rollup, measurements = state.level.rollup, state.measurements
     interval, zone = rollup.interval, rollup.tzinfo
+    computed = TimeRange(present.start, row.until)
     changed = {
-        (max(interval.floor(since, zone), present.start), min(interval.ceiling(until, zone), row.until))
+        TimeRange(interval.floor(since, zone), interval.ceiling(until, zone)) & computed
         for since, until in (*changing, *present.stale(measurements))
         if since < row.until
     }
-    if changed and below is None and any(metric.has(Aggregate.INCREASE) for metric in rollup.metrics):
-        changed = {
-            (min(since for since, _ in changed), row.until)
-        }  # What a counter grew by begins at the value before.
-    before = {span: present.before(span) for span in sorted(changed)} if state.guarded else {}
-    kept = [span for span, computed in before.items() if state.loses(computed)]
-    spans = [span for span in changed if span not in kept]
-    reason = _CHANGED if spans else _GROWN
-    grown = row.until < present.complete
-    if grown and (changing or source.token != row.token or _has_more(present, measurements, below, row)):
-        spans.append((row.until, present.complete))
+    if changed and state.counts:  # What a counter grew by begins at the value before.
+        changed = {TimeRange(min(changed).start, row.until)}
+    before = {time: present.before(time) for time in sorted(changed)} if state.guarded else {}
+    kept = [time for time, one in before.items() if state.loses(one)]
+    times = [time for time in changed if time not in kept]
+    reason = _CHANGED if times else _GROWN
+    grown = TimeRange(row.until, present.complete)
+    if not grown.empty and (changing or source.token != row.token or _has_more(present, measurements, below, row)):
+        times.append(grown)
     windows = tuple(
         Window(start=present.start, end=present.end, since=since, until=until)
-        for since, until in TimeRanges(spans).joined()
+        for since, until in TimeRanges(times).joined()
     )
     parts = present.parts(measurements, kept)
-    computed = tuple(one for span, one in before.items() if span not in kept)
-    return (
-        Due(windows=windows, reason=reason, parts="" if parts is None else str(parts), before=computed)
-        if windows
-        else None
-    )
+    former = tuple(one for time, one in before.items() if time not in kept)
+    return Due(windows=windows, reason=reason, parts=str(parts or ""), before=former) if windows else None
 
 
 def _has_more(present: OpenWindow, measurements: Measurements, below: LevelState | None, row: LedgerRow) -> bool:
@@ -327,9 +313,7 @@ def _why_held(source: Source, waiting: bool) -> tuple[Reason, bool] | None:
         return Why.MISSING_SHARDS(count=missing), True
     if any(piece.partition.closed for piece in source.pieces):
         return Why.PARTITION_CLOSED(), True
-    if waiting:
-        return Why.SOURCE_BLOCKED(), False
-    return None
+    return (Why.SOURCE_BLOCKED(), False) if waiting else None
 
 
 def plan_levels(
@@ -343,13 +327,8 @@ def plan_levels(
         if not state.full:
             yield from needed
         elif needed and not state.held:
-            yield Hold(
-                policy_id=cascade.policy.id,
-                table=cascade.source,
-                why=Why.DISK_FULL(),
-                problem=True,
-                level=state.level.rollup.table,
-            )
+            full = Hold(policy_id=cascade.policy.id, table=cascade.source, why=Why.DISK_FULL(), problem=True)
+            yield replace(full, level=state.level.rollup.table)
         yield from _roll_up(cascade, state, below is None or not below.planned, older if below is None else ())
         yield from _holds(cascade, state)
         below = state
@@ -361,11 +340,8 @@ def _prepare(
     level, rollup = state.level, state.level.rollup
     if level.table is None or (rollup.sketched and rollup.sketch not in catalog.tables):
         left_out = tuple(column.name for column in cascade.left_out) if rollup.from_raw else ()
-        yield _task(
-            cascade,
-            CreateRollup(rollup=rollup, replicas=cascade.raw.table.replicas, left_out=left_out),
-            Why.LEVEL_NEW(),
-        )
+        create = CreateRollup(rollup=rollup, replicas=cascade.raw.table.replicas, left_out=left_out)
+        yield _task(cascade, create, Why.LEVEL_NEW())
     if level.table is not None:
         missing = tuple(name for name in rollup.columns if name not in level.table.columns)
         if missing:
@@ -396,56 +372,50 @@ def _roll_up(
     """
     planned = ((start, state.sources[start].rows) for start in sorted(state.planned))
     for batch, rows in batches(planned, WINDOWS_IN_STEP, ROWS_IN_STEP):
-        due = [(start, state.planned[start]) for start in batch]
+        due = [state.planned[start] for start in batch]
+        each = [(start, one, window) for start, one in zip(batch, due, strict=True) for window in one.windows]
         # One that stays as it is, in part, is looked at again by the next run, whatever its change token is then.
-        found = {start: "" if start in state.lost else state.sources[start].token for start, _ in due}
-        pairs = [(window, one, found[start]) for start, one in due for window in one.windows]
-        windows = tuple(window for window, _, _ in pairs)
-        known = tuple(state.sources[start].rows for start, one in due for _ in one.windows)
-        reasons = [one.reason for _, one in due]
-        states = tuple(f"{reasons.count(word)} {word}" for word in (_NEW, _CHANGED, _GROWN) if word in reasons)
-        idents = {piece.partition.ident for start in batch for piece in state.sources[start].pieces}
-        tokens = tuple(token for _, _, token in pairs) if settled else ()
-        parts = tuple(one.parts for _, one, _ in pairs) if settled else ()
-        before = tuple(computed for _, one in due for computed in one.before)
+        tokens = ["" if start in state.lost else state.sources[start].token for start, _, _ in each]
+        reasons = [one.reason for one in due]
         step = RollUp(
             rollup=state.level.rollup,
-            windows=windows,
-            rows=known,
-            idents=tuple(sorted(idents)),
-            tokens=tokens,
-            parts=parts,
+            windows=tuple(window for _, _, window in each),
+            rows=tuple(state.sources[start].rows for start, _, _ in each),
+            idents=tuple(sorted({p.partition.ident for start in batch for p in state.sources[start].pieces})),
+            tokens=tuple(tokens) if settled else (),
+            parts=tuple(one.parts for _, one, _ in each) if settled else (),
             older=older,
-            before=before,
+            before=tuple(computed for one in due for computed in one.before),
         )
-        since, until = windows[0].since, windows[-1].until
-        why = Why.WINDOWS_DUE(count=len(batch), start=since, end=until, states=states)
+        why = Why.WINDOWS_DUE(
+            count=len(batch),
+            start=step.windows[0].since,
+            end=step.windows[-1].until,
+            states=tuple(f"{reasons.count(word)} {word}" for word in (_NEW, _CHANGED, _GROWN) if word in reasons),
+        )
         yield _task(cascade, step, why, rows or None)
 
 
 def _holds(cascade: Cascade, state: LevelState) -> Iterator[Hold]:
+    rollup = state.level.rollup
     by_reason: dict[tuple[Reason, bool], list[int]] = {}
     for start, reason in state.held.items():
         by_reason.setdefault(reason, []).append(start)
     if state.lost:
-        by_reason[_why_lost(state.level.rollup, state.lost.values()), True] = sorted(state.lost)
+        rolled, left = (sum(numbers) for numbers in zip(*state.lost.values(), strict=True))
+        why_lost = Why.ROWS_LOST(rolled=rolled, level=rollup.table, left=left, source=rollup.beneath)
+        by_reason[why_lost, True] = sorted(state.lost)
     for (why, problem), starts in by_reason.items():
-        names = tuple(f"{state.level.rollup.interval} from {show(start)}" for start in starts[:5])
-        windows = tuple((start, state.sources[start].end) for start in starts)
-        hold = Hold(
+        yield Hold(
             policy_id=cascade.policy.id,
             table=cascade.source,
             why=why,
-            partitions=names,
+            partitions=tuple(f"{rollup.interval} from {show(start)}" for start in starts[:5]),
             count=len(starts),
             problem=problem,
+            level=rollup.table,
+            windows=tuple((start, state.sources[start].end) for start in starts),
         )
-        yield replace(hold, level=state.level.rollup.table, windows=windows)
-
-
-def _why_lost(rollup: Rollup, lost: Iterable[tuple[int, int]]) -> Reason:
-    rolled, left = (sum(numbers) for numbers in zip(*lost, strict=True))
-    return Why.ROWS_LOST(rolled=rolled, level=rollup.table, left=left, source=rollup.beneath)
 
 
 def _task(cascade: Cascade, step: Step, why: Reason, rows: int | None = None) -> Task:
@@ -454,11 +424,7 @@ def _task(cascade: Cascade, step: Step, why: Reason, rows: int | None = None) ->
 
 
 def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterator[WindowRows]:
-    """
-    What must be asked of the rows: where no partitions tell, of all windows; of open ones, which part was written to.
-
-    :param cutoff: The instant (ms, UTC) taken for now.
-    """
+    """What must be asked of the rows: where no partitions tell, of all windows; of open ones, what was written to."""
     beneath: CascadeLevel | None = None
     for level in cascade.levels:
         if beneath is None or beneath.table is not None:
@@ -476,8 +442,7 @@ def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterato
 def _is_written(target: Target, present: OpenWindow, rows: Mapping[int, LedgerRow]) -> bool:
     """Whether the partitions beneath an open window are other than when it was computed."""
     pieces = make_pieces(target.table, target.grids, {})
-    window = Window(start=present.start, end=present.end, since=present.start, until=present.end)
-    source = sources_of_windows([window], pieces).get(present.start)
+    source = sources_of_windows([Window.of(present.start, present.end)], pieces).get(present.start)
     row = rows.get(present.start)
     return present.known is None or source is None or row is None or source.token != row.token
 
@@ -491,10 +456,9 @@ def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterabl
         return
     levels = {level.rollup.table for level in cascade.levels}
     steps = [step for task in tasks for step in task.steps]
-    there_then = {level.rollup.table for level in cascade.levels if level.table is not None}
-    there_then.update(step.rollup.table for step in steps if isinstance(step, CreateRollup))
-    if levels - there_then:  # What is to be created waits.
-        return
+    created = {step.rollup.table for step in steps if isinstance(step, CreateRollup)}
+    if levels - created - {level.rollup.table for level in cascade.levels if level.table is not None}:
+        return  # What is to be created waits.
     seals = [step for step in steps if isinstance(step, SealWindows) and step.rollup.table in levels]
     parts = view_parts(cascade, ledger, seals, [found for step in steps if (found := step.expires)])
     finest = cascade.levels[0].rollup
@@ -502,7 +466,6 @@ def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterabl
     altered = any(isinstance(step, CreateRollup | AlterRollup) and step.rollup.table in levels for step in steps)
     lost = there is None and catalog.views is not None
     if altered or lost or known is None or known.view != parts:
-        marks = () if there is None else ledger.view_marks(cascade.source)
         view = ReplaceView(
             view=name,
             source=cascade.source,
@@ -510,9 +473,9 @@ def plan_view(cascade: Cascade, catalog: Catalog, ledger: Ledger, tasks: Iterabl
             dimensions=finest.dimensions,
             metrics=finest.metrics,
             parts=parts,
-            marks=marks,
+            marks=() if there is None else ledger.view_marks(cascade.source),
         )
-        yield Task(policy_id=cascade.policy.id, table=cascade.source, steps=(view,), why=Why.VIEW_CHANGED())
+        yield _task(cascade, view, Why.VIEW_CHANGED())
 
 
 def _is_own(cascade: Cascade, catalog: Catalog, ledger: Ledger, there: TableName) -> bool:
@@ -526,39 +489,30 @@ def view_parts(
     cascade: Cascade, ledger: Ledger, seals: Sequence[SealWindows], expiring: Sequence[tuple[TableName, int]]
 ) -> tuple[ViewPart, ...]:
     """
-    Which table the view shows for which stretch of time, oldest first.
+    Which table the view shows for which time range, oldest first.
 
     :param seals: Windows that are about to be sealed.
     :param expiring: Tables of which everything before an instant (ms, UTC) is about to expire.
     """
     parts: list[ViewPart] = []
     end: int | None = None
-    tables: list[tuple[TableName, Rollup | None]] = [(cascade.source, None)]
-    tables += [(level.rollup.table, level.rollup) for level in cascade.levels]
-    for table, rollup in tables:
-        about_to = [until for name, until in expiring if name == table and rollup is not None]
+    for rollup in (None, *(level.rollup for level in cascade.levels)):
+        table = rollup.table if rollup else cascade.source
+        gone = [ledger.held_from(cascade.source, table)]
+        gone += [until for name, until in expiring if name == table and rollup is not None]
         if rollup is None:
-            about_to = [window.end for seal in seals if seal.rollup.beneath == table for window in seal.windows]
-        gone = ledger.held_from(cascade.source, table)
-        start = max([*about_to, *([] if gone is None else [gone])], default=None)
+            gone += [window.end for seal in seals if seal.rollup.beneath == table for window in seal.windows]
+        start = max((instant for instant in gone if instant is not None), default=None)
         if end is not None and start is not None and start >= end:
             continue
         if end is not None and rollup is not None:
             end = rollup.interval.ceiling(end, rollup.tzinfo)
-            parts = _from(end, parts)
+            # What finer tables show begins with a whole bucket of the coarser one before it. The bucket in the middle
+            # of which they begin is shown as a whole, so their rows in it would be there twice.
+            parts = [part for part in parts if part.end is None or part.end > end]
+            parts[-1] = replace(parts[-1], start=end)
         parts.append(ViewPart(table=table, interval=str(rollup.interval) if rollup else "", start=start, end=end))
         if start is None:
             break
         end = start
     return tuple(reversed(parts))
-
-
-def _from(start: int, parts: Sequence[ViewPart]) -> list[ViewPart]:
-    """
-    What finer tables show, if it begins with a whole bucket of the coarser one before it. The bucket in the middle of
-    which they begin is shown as a whole, so their rows in it would be there twice.
-
-    :param parts: Finest first.
-    """
-    left = [part for part in parts if part.end is None or part.end > start]
-    return [*left[:-1], replace(left[-1], start=start)]

@@ -35,27 +35,23 @@ class Timetable:
         return found
 
 
+def _begin(item: Scheduled, slot: dt.datetime) -> dt.datetime:
+    """When the run of a slot begins: its delay included."""
+    return slot + delay(item.policy_id, slot, item.jitter)
+
+
 def newest_slot(item: Scheduled, now: dt.datetime, timetable: Timetable | None = None) -> dt.datetime | None:
     """The last slot whose time has come, its delay included."""
     slot = (timetable or Timetable()).newest(item.schedule, item.time_zone, now)
-    while slot is not None and slot + delay(item.policy_id, slot, item.jitter) > now:
+    while slot is not None and _begin(item, slot) > now:
         slot = newest(item.schedule, item.time_zone, slot - dt.timedelta(microseconds=1))
     return slot
 
 
 def due_slots(
-    scheduled: Iterable[Scheduled],
-    done: Mapping[str, Done],
-    now: dt.datetime,
-    timetable: Timetable | None = None,
+    scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime, timetable: Timetable | None = None
 ) -> dict[str, dt.datetime]:
-    """
-    The slot of each policy that is due; policies that are not due are missing.
-
-    :param done: By policy; one that is missing was never run.
-    :param now: The aware present instant.
-    """
-    timetable = timetable or Timetable()
+    """The slots of the policies that are due; policies that were never run need not be among what was done."""
     found = {}
     for item in scheduled:
         slot = newest_slot(item, now, timetable)
@@ -67,24 +63,19 @@ def due_slots(
 def _is_due(item: Scheduled, slot: dt.datetime, known: Done, now: dt.datetime) -> bool:
     if (item.since is not None and slot < item.since) or (known.done is not None and slot <= known.done):
         return False
-    late = now - slot - delay(item.policy_id, slot, item.jitter)
-    grace = item.grace.approximate_seconds()
+    late, grace = now - _begin(item, slot), item.grace.approximate_seconds()
     # One that was begun is completed, however late.
     return item.misfire is not Misfire.SKIP or slot == known.begun or late.total_seconds() <= grace
 
 
 def wrong_slots(
-    scheduled: Iterable[Scheduled],
-    done: Mapping[str, Done],
-    now: dt.datetime,
-    timetable: Timetable | None = None,
+    scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime, timetable: Timetable | None = None
 ) -> dict[str, dt.datetime | None]:
     """
-    What to take for the last slot done of policies whose last one lies in the future.
+    What to take for the last slot done of policies whose last one lies in the future, since a clock was wrong then.
 
-    A clock was wrong then. What was missed until now it has made up for already; what comes must not wait for that day.
+    What was missed until now it has made up for already; what comes must not wait for that day.
     """
-    timetable = timetable or Timetable()
     return {
         item.policy_id: newest_slot(item, now, timetable)
         for item in scheduled
@@ -93,18 +84,14 @@ def wrong_slots(
 
 
 def next_times(scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime) -> dict[str, dt.datetime]:
-    """
-    When policies run next, their delay included; what is due has a time that is past. Policies without one are missing.
-
-    :param now: The aware present instant.
-    """
+    """When policies run next, their delay included: in the past for what is due. Others are missing."""
     timetable, scheduled = Timetable(), list(scheduled)
     due = due_slots(scheduled, done, now, timetable)
     found = {}
     for item in scheduled:
         slot = due.get(item.policy_id) or _next_slot(item, done.get(item.policy_id, Done()), now, timetable)
         if slot is not None:
-            found[item.policy_id] = slot + delay(item.policy_id, slot, item.jitter)
+            found[item.policy_id] = _begin(item, slot)
     return found
 
 
@@ -123,17 +110,13 @@ def overdue_since(item: Scheduled, known: Done, now: dt.datetime) -> dt.datetime
         slot = newest(item.schedule, item.time_zone, now)
     else:
         slot = _first_to_begin(item, following(item.schedule, item.time_zone, max(after)))
-    return None if slot is None else slot + delay(item.policy_id, slot, item.jitter)
+    return None if slot is None else _begin(item, slot)
 
 
 def _first_to_begin(item: Scheduled, slot: dt.datetime | None) -> dt.datetime | None:
     """Of a slot and those after it, the one that begins first: one may be delayed for longer than the next."""
-
-    def begins(slot: dt.datetime) -> dt.datetime:
-        return slot + delay(item.policy_id, slot, item.jitter)
-
     first = slot
-    while slot is not None and first is not None and slot < begins(first):
+    while slot is not None and first is not None and slot < _begin(item, first):
         slot = following(item.schedule, item.time_zone, slot)
-        first = min(first, slot, key=begins) if slot is not None else first
+        first = min(first, slot, key=lambda each: _begin(item, each)) if slot is not None else first
     return first

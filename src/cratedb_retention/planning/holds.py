@@ -62,12 +62,7 @@ def overlap(one: Where, other: Where) -> bool:
 
 
 class FilterIndex(Generic[T]):
-    """
-    What applies to partitions with some values.
-
-    :param columns: The table's partition columns.
-    :param items: Each with its filter. What that says of other columns can't tell partitions apart: it fits them all.
-    """
+    """What applies to partitions with some values. What a filter says of other columns fits them all."""
 
     def __init__(self, columns: Sequence[Column], items: Iterable[tuple[T, Where]]) -> None:
         positions = {column.name: position for position, column in enumerate(columns)}

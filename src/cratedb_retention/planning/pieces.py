@@ -22,9 +22,9 @@ from cratedb_retention.planning.targets import Target
 class Pieces:
     """Some partitions of a table."""
 
-    known: tuple[Piece, ...]  # Those whose end is known, by end
-    ends: tuple[int, ...]  # Their ends (ms, UTC)
-    unknown: tuple[Piece, ...]  # Those whose interval nothing tells
+    known: tuple[Piece, ...]  # those whose end is known, by end
+    ends: tuple[int, ...]
+    unknown: tuple[Piece, ...]  # those whose interval nothing tells
 
     def expired(self, limit: int) -> tuple[Piece, ...]:
         """Those that lie before an instant as a whole."""
@@ -58,8 +58,7 @@ class PieceIndex:
     def _all(self, key: _Key, target: Target) -> list[Piece]:
         if key not in self._pieces:
             bounds = self._measurements.bounds.get(target.bounds_probe, {}) if target.bounds_probe else {}
-            *_, named = key
-            self._pieces[key] = make_pieces(target.table, target.grids, bounds, named)
+            self._pieces[key] = make_pieces(target.table, target.grids, bounds, key[-1])
         return self._pieces[key]
 
 
@@ -68,10 +67,9 @@ _NONE = Pieces((), (), ())
 
 def _named_time(target: Target) -> int | None:
     """The position of the partition column that the policy names, if that is a time, and no grid tells more of it."""
-    for position, column in enumerate(target.columns if not target.grids else ()):
-        if column.name == target.policy.partition_column and column.kind is Kind.TIME:
-            return position
-    return None
+    columns = enumerate(target.columns if not target.grids else ())
+    named = target.policy.partition_column
+    return next((place for place, column in columns if column.name == named and column.kind is Kind.TIME), None)
 
 
 def make_pieces(

@@ -34,8 +34,7 @@ from cratedb_retention.planning.cascades import (
 from cratedb_retention.planning.context import Context, PartitionKey
 from cratedb_retention.planning.coverage import make_coverage
 from cratedb_retention.planning.holds import holds_by_table
-from cratedb_retention.planning.pieces import PieceIndex
-from cratedb_retention.planning.plausible import find_warnings, range_probe, why_implausible, why_old
+from cratedb_retention.planning.plausible import find_warnings, range_probe, require_plausible, why_old
 from cratedb_retention.planning.strategies import PLANS, delete_rows, rows_probe
 from cratedb_retention.planning.targets import Target, Undecided, find_targets
 from cratedb_retention.planning.verdicts import blocked, isolated, keep_within, next_due
@@ -50,66 +49,32 @@ def find_probes(
     holds: Iterable[LegalHold] = (),
     ledger: Ledger | None = None,
 ) -> list[Probe]:
-    """
-    What the plan needs to know of the rows, to be measured by the engine and passed to :func:`make_plan`.
-
-    :param cutoff: An aware instant.
-    """
-    return _Planning(policies, catalog, cutoff, holds, ledger or Ledger()).probes()
+    """What the plan needs to know of the rows, to be measured by the engine and passed to :func:`make_plan`."""
+    return _Planning(policies, catalog, cutoff, holds, ledger).probes()
 
 
 def make_plan(  # noqa: PLR0913 - all that a plan rests on, each by its name
-    policies: Iterable[Policy],
+    policies: Iterable[Policy],  # All of the database, since one may protect data from another.
     catalog: Catalog,
-    cutoff: dt.datetime,
+    cutoff: dt.datetime,  # Aware; fractions of a millisecond are dropped.
     *,
-    holds: Iterable[LegalHold] = (),
-    measurements: Measurements | None = None,
-    frozen: Collection[PartitionKey] = (),
-    chosen: Callable[[Policy], bool] = lambda policy: True,
-    ledger: Ledger | None = None,
-    archived: frozenset[tuple[str, str]] = frozenset(),
-    restored: Mapping[RestoredPartition, tuple[str, str]] | None = None,
-    own_schema: str = "",
+    holds: Iterable[LegalHold] = (),  # Those in force.
+    measurements: Measurements | None = None,  # The answers to `find_probes`.
+    frozen: Collection[PartitionKey] = (),  # Partitions that an earlier run froze and did not thaw.
+    chosen: Callable[[Policy], bool] = lambda policy: True,  # Which policies the run is about.
+    ledger: Ledger | None = None,  # What was rolled up so far.
+    archived: Collection[tuple[str, str]] = (),  # Repository and name of snapshots whose partition was dropped.
+    restored: Mapping[RestoredPartition, tuple[str, str]] | None = None,  # Those that partitions were restored from.
+    own_schema: str = "",  # Of the toolkit's own tables.
 ) -> Plan:
-    """
-    Decide what a run does. All that a plan rests on is given by its name, and nothing else counts.
-
-    :param policies: All policies of the database, since one may protect data from another.
-    :param cutoff: The instant taken for now, time-zone aware; fractions of a millisecond are dropped.
-    :param holds: The legal holds in force.
-    :param measurements: The answers to :func:`find_probes`.
-    :param frozen: Partitions that an earlier run froze and did not thaw.
-    :param chosen: Which policies the run is about.
-    :param ledger: What was rolled up so far.
-    :param archived: Repository and name of the snapshots whose partition was dropped.
-    :param restored: Repository and name of the one snapshot that a partition was restored from.
-    :param own_schema: Of the toolkit's own tables.
-    """
-    planning = _Planning(policies, catalog, cutoff, holds, ledger or Ledger(), measurements)
-    planned = planning.plan_levels()
-    ids = {policy.id for policy in planning.policies if chosen(policy)}
-    context = Context(
-        catalog=catalog,
-        cutoff=cutoff,
-        holds=planning.holds,
-        pieces=planning.pieces,
-        counted=planning.measurements.rows,
-        archivers=planning.archivers(),
-        stalled=planning.stalled(),
-        coverage=make_coverage(
-            (states, cascade.policy, cascade.policy.id in ids, cascade.policy.limit(cutoff))
-            for cascade, states, _ in planned
-        ),
-        frozen=frozenset(frozen),
-        archived=archived,
-        restored=restored or {},
-        own_schema=own_schema,
-    )
-    return planning.plan(context, planned, ids)
+    """Decide what a run does. All that a plan rests on is given by its name, and nothing else counts."""
+    planning = _Planning(policies, catalog, cutoff, holds, ledger, measurements)
+    planning.frozen, planning.archived = frozenset(frozen), archived
+    planning.restored, planning.own_schema = restored or {}, own_schema
+    return planning.plan({policy.id for policy in planning.policies if chosen(policy)})
 
 
-class _Planning:
+class _Planning(Context):
     """A plan in the making: what fails for one target becomes a problem of that target, see :func:`isolated`."""
 
     def __init__(
@@ -118,15 +83,14 @@ class _Planning:
         catalog: Catalog,
         cutoff: dt.datetime,
         holds: Iterable[LegalHold],
-        ledger: Ledger,
+        ledger: Ledger | None,
         measurements: Measurements | None = None,
     ) -> None:
+        known = measurements or Measurements()
+        super().__init__(catalog=catalog, cutoff=cutoff, holds=holds_by_table(holds, catalog), measurements=known)
+        self.ledger = ledger or Ledger()
         enabled = (policy for policy in policies if policy.enabled)
         self.policies = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
-        self.catalog, self.cutoff, self.ledger = catalog, cutoff, ledger
-        self.holds = holds_by_table(holds, catalog)
-        self.measurements = measurements or Measurements()
-        self.pieces = PieceIndex(self.measurements)
         self.targets, self.problems = find_targets(self.policies, catalog)
         self.looked_at = list(self.targets)
         self._tasks: list[Task] = []
@@ -158,12 +122,16 @@ class _Planning:
     def _windows_of(self, cascade: Cascade) -> list[WindowRows]:
         return list(downsample.find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
 
-    def plan_levels(self) -> list[_Levels]:
-        """The cascades that are possible, with what brings their levels up to date; from then on levels are targets."""
-        self._leave_out_unusable()
-        possible, impossible = find_cascades(self.targets, self.catalog, self.ledger)
+    def _plan_levels(self) -> list[_Levels]:
+        """What brings the cascades up to date that are possible; then targets are what is usable, and levels."""
+        usable, planned = [], list[_Levels]()
+        for target in self.targets:
+            with isolated(target.policy.id, target.table.name, self.problems):
+                self._require_answers(self._asked_of(target))
+                require_plausible(target, self.pieces, self.measurements, self.cutoff)
+                usable.append(target)
+        possible, impossible = find_cascades(usable, self.catalog, self.ledger)
         self.problems += impossible
-        planned: list[_Levels] = []
         for cascade in possible:
             with isolated(cascade.policy.id, cascade.source, self.problems):
                 self._require_answers(self._windows_of(cascade))
@@ -172,32 +140,19 @@ class _Planning:
                 states = downsample.level_states(cascade, self.ledger, self.pieces, self.measurements, now)
                 verdicts = list(downsample.plan_levels(cascade, states, self.catalog, self.ledger))
                 planned.append((cascade, states, verdicts))
-        cascades = [cascade for cascade, _, _ in planned]
-        self.targets = _with_levels(self.targets, cascades)
-        self.looked_at += (level for cascade in cascades for level in level_targets(cascade))
+        self.targets = []
+        cascades = by_source(cascade for cascade, _, _ in planned)
+        for target in usable:
+            cascade_of = cascades.get(target.table.name)
+            if not target.policy.strategy.traits.rolls_up:
+                self.targets.append(target)
+            elif cascade_of is not None and cascade_of.raw is target:
+                self.targets += [target, *level_targets(cascade_of)]
+                self.looked_at += level_targets(cascade_of)
         return planned
 
-    def _leave_out_unusable(self) -> None:
-        """Keep the targets whose rows answered what was asked, and whose times can be right."""
-        readable, plausible = [], []
-        for target in self.targets:
-            with isolated(target.policy.id, target.table.name, self.problems):
-                self._require_answers(self._asked_of(target))
-                readable.append(target)
-        for target in readable:
-            why = why_implausible(target, self.pieces, self.measurements, self.cutoff)
-            if why is None:
-                plausible.append(target)
-            else:
-                self.problems.append(blocked(target, why))
-        self.targets = plausible
-
     def _require_answers(self, probes: Iterable[Probe]) -> None:
-        """
-        Make sure that the rows answered: what they could not say is not guessed.
-
-        :raises Undecided: with the reason of the database.
-        """
+        """Make sure that the rows answered: what they could not say is not guessed."""
         for probe in probes:
             if probe in self.measurements.failed:
                 table = self.catalog.tables.get(probe.table)
@@ -205,46 +160,48 @@ class _Planning:
                     raise Undecided(Why.MISSING_SHARDS(count=table.missing_shards))
                 raise Undecided(Why.UNREADABLE(table=probe.table, error=self.measurements.failed[probe]))
 
-    def archivers(self) -> dict[TableName, list[Target]]:
-        """The targets that archive; what they want must not be deleted before."""
-        found: dict[TableName, list[Target]] = {}
+    def _find_protectors(self) -> None:
+        archivers: dict[TableName, list[Target]] = {}
         for target in self.targets:
             if target.policy.strategy.traits.archives and target.policy.acts(self.cutoff):
-                found.setdefault(target.table.name, []).append(target)
-        return found
-
-    def stalled(self) -> dict[TableName, list[Policy]]:
-        """Policies that should archive or downsample a table and can't, by the table."""
-        archiving = {
+                archivers.setdefault(target.table.name, []).append(target)
+        should = {
             p.id: p
             for p in self.policies
             if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(self.cutoff)
         }
-        found: dict[TableName, list[Policy]] = {}
+        stalled: dict[TableName, list[Policy]] = {}
         for problem in self.problems:
-            if problem.policy_id in archiving:
-                found.setdefault(problem.table, []).append(archiving[problem.policy_id])
-        return found
+            if problem.policy_id in should:
+                stalled.setdefault(problem.table, []).append(should[problem.policy_id])
+        self.archivers, self.stalled = archivers, stalled
 
-    def plan(self, context: Context, planned: Sequence[_Levels], ids: Collection[str | None]) -> Plan:
+    def plan(self, ids: Collection[str | None]) -> Plan:
         """The plan for the policies with these identifiers."""
+        planned = self._plan_levels()
+        self._find_protectors()
+        self.coverage = make_coverage(
+            (states, cascade.policy, cascade.policy.id in ids, cascade.policy.limit(self.cutoff))
+            for cascade, states, _ in planned
+        )
         chosen = [(cascade, verdicts) for cascade, _, verdicts in planned if cascade.policy.id in ids]
         for _, verdicts in chosen:
             self._take(verdicts)
         for target in self.targets:
             with isolated(target.policy.id, target.table.name, self.problems):
-                self._decide(context, target, target.policy.id in ids)
+                self._decide(target, target.policy.id in ids)
         for cascade, _ in chosen:
             with isolated(cascade.policy.id, cascade.source, self.problems):
                 self._take(downsample.plan_view(cascade, self.catalog, self.ledger, self._tasks))
         looked_at = [target for target in self.looked_at if target.policy.id in ids]
+        holds = {hold.hold.id: hold.hold for target in looked_at for hold in self.holds.get(target.table.name, ())}
         return Plan(
             cutoff=to_ms(self.cutoff),
-            tasks=(*self._tasks, *_thaw(context, self._tasks, self._reserved)),
+            tasks=(*self._tasks, *self._thaw()),
             holds=(*(hold for hold in self.problems if hold.policy_id in ids), *self._held),
             kept=tuple(self._kept),
-            legal_holds=_in_force(context, {target.table.name for target in looked_at}),
-            warnings=tuple(find_warnings(context, looked_at)),
+            legal_holds=tuple(holds[identifier] for identifier in sorted(holds)),
+            warnings=tuple(find_warnings(self, looked_at)),
         )
 
     def _take(self, verdicts: Iterable[Task | Hold]) -> None:
@@ -253,117 +210,92 @@ class _Planning:
         self._tasks += (verdict for verdict in found if isinstance(verdict, Task))
         self._held += (verdict for verdict in found if isinstance(verdict, Hold))
 
-    def _decide(self, context: Context, target: Target, chosen: bool) -> None:
+    def _decide(self, target: Target, chosen: bool) -> None:
         """Decide about one target; one that is not chosen only claims what it archives."""
         policy, table, limit = target.policy, target.table.name, target.policy.limit(self.cutoff)
         if target.by_rows:
             if chosen and limit is not None:
-                self._take(keep_within(target, list(delete_rows(context, target, limit))))
+                self._take(keep_within(target, list(delete_rows(self, target, limit))))
             return
         pieces = self.pieces.of(target)
         due = () if limit is None else pieces.expired(limit)
         if not chosen:
             if policy.strategy.traits.archives:
-                context.claim(table, due)
+                self.claim(table, due)
                 self._reserved.update((table, piece.partition.values) for piece in due)
             return
         if limit is not None:
-            self._take(_judge(context, target, limit, due, pieces.unknown))
+            self._take(self._judge(target, limit, due, pieces.unknown))
         # What nothing tells the time of is held by then, unless it is kept forever.
         later = len(pieces) if limit is None else len(pieces.known) - len(due)
         following = pieces.known[len(due)] if len(due) < len(pieces.known) else None
         then = None if following is None else next_due(following, policy)
         self._kept.append(Kept(policy_id=policy.id or "", table=table, partitions=later, next_due=then))
 
+    def _judge(
+        self, target: Target, limit: int, due: Sequence[Piece], unknown: Sequence[Piece]
+    ) -> Iterator[Task | Hold]:
+        free: list[Piece] = []
+        held: dict[tuple[Reason, bool], list[Piece]] = {}
+        for piece in due:
+            if self.is_claimed(target.table.name, piece):
+                continue
+            reason = self._reason_to_hold(target, piece, limit)
+            (held.setdefault(reason, []) if reason else free).append(piece)
+        for piece in unknown:
+            held.setdefault(_why_unknown(piece, target.policy), []).append(piece)
+        for (why, problem), pieces in sorted(held.items(), key=lambda group: (str(group[0][0]), group[0][1])):
+            names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
+            yield replace(blocked(target, why, pieces, problem), partitions=names)
+        if free:
+            yield from keep_within(target, list(PLANS[target.policy.strategy](self, target, free)))
 
-def _with_levels(targets: Iterable[Target], cascades: Iterable[Cascade]) -> list[Target]:
-    """All targets in order, with the levels of cascades; without the ones where no cascade is possible."""
-    found = by_source(cascades)
-    ordered: list[Target] = []
-    for target in targets:
-        if not target.policy.strategy.traits.rolls_up:
-            ordered.append(target)
-        elif target.table.name in found and found[target.table.name].raw is target:
-            ordered += [target, *level_targets(found[target.table.name])]
-    return ordered
+    def _reason_to_hold(self, target: Target, piece: Piece, limit: int) -> tuple[Reason, bool] | None:
+        """Why an expired piece must stay, and whether that is a problem; None if it may go."""
+        traits, hold = target.policy.strategy.traits, self.hold_on(target, piece)
+        if hold:
+            return hold.why, False
+        if piece.partition.missing_shards:
+            return Why.MISSING_SHARDS(count=piece.partition.missing_shards), True
+        if piece.partition.read_only and traits.archives:
+            return Why.DISK_FULL(), True
+        old = why_old(target, piece)
+        if old:
+            return old, True
+        waiting = self.coverage.why_not(target.table.name, piece, limit)
+        if waiting and traits.removes:
+            return waiting, False
+        if traits.removes and not traits.archives:
+            stalled = self.stalled_on(target)
+            if stalled:
+                return stalled, True
+            archiver = self.archiver_of(target, piece)
+            if archiver:
+                later, sooner = archiver.policy.retention_period, target.policy.retention_period
+                return Why.ARCHIVED_LATER(archiver=archiver.policy.id or "", later=later, sooner=sooner), True
+        return None
 
+    def _thaw(self) -> Iterator[Task]:
+        """
+        Partitions that an interrupted run froze, and that neither this run nor another one is about to finish.
 
-def _judge(
-    context: Context, target: Target, limit: int, due: Sequence[Piece], unknown: Sequence[Piece]
-) -> Iterator[Task | Hold]:
-    free: list[Piece] = []
-    held: dict[tuple[Reason, bool], list[Piece]] = {}
-    for piece in due:
-        if context.is_claimed(target.table.name, piece):
-            continue
-        reason = _reason_to_hold(context, target, piece, limit)
-        (held.setdefault(reason, []) if reason else free).append(piece)
-    for piece in unknown:
-        held.setdefault(_why_unknown(piece, target.policy), []).append(piece)
-    for (why, problem), pieces in sorted(held.items(), key=lambda group: (str(group[0][0]), group[0][1])):
-        names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
-        yield replace(blocked(target, why, pieces, problem), partitions=names)
-    if free:
-        yield from keep_within(target, list(PLANS[target.policy.strategy](context, target, free)))
-
-
-def _reason_to_hold(context: Context, target: Target, piece: Piece, limit: int) -> tuple[Reason, bool] | None:
-    """Why an expired piece must stay, and whether that is a problem; None if it may go."""
-    traits, hold = target.policy.strategy.traits, context.hold_on(target, piece)
-    if hold:
-        return hold.why, False
-    if piece.partition.missing_shards:
-        return Why.MISSING_SHARDS(count=piece.partition.missing_shards), True
-    if piece.partition.read_only and traits.archives:
-        return Why.DISK_FULL(), True
-    old = why_old(target, piece)
-    if old:
-        return old, True
-    waiting = context.coverage.why_not(target.table.name, piece, limit)
-    if waiting and traits.removes:
-        return waiting, False
-    if traits.removes and not traits.archives:
-        stalled = context.stalled_on(target)
-        if stalled:
-            return stalled, True
-        archiver = context.archiver_of(target, piece)
-        if archiver:
-            later, sooner = archiver.policy.retention_period, target.policy.retention_period
-            return Why.ARCHIVED_LATER(archiver=archiver.policy.id or "", later=later, sooner=sooner), True
-    return None
+        One that is gone, or thawed already, is among them: its step does no harm, and lets the store forget it.
+        """
+        removing = ((task.table, step) for task in self._tasks for step in task.steps if step.expires)
+        finishing = {(table, piece.partition.values) for table, step in removing for piece in step.about}
+        for name, values in sorted(set(self.frozen) - finishing - self._reserved, key=str):
+            table = self.catalog.tables.get(name)
+            if table is None:
+                continue
+            partition = next((p for p in table.partitions if p.values == values), Partition(values=values))
+            pieces = (Piece(partition=partition, start=None, end=None),)
+            step = ThawPartitions(table=name, columns=table.partition_columns, pieces=pieces)
+            yield Task(policy_id=None, table=name, steps=(step,), why=Why.LEFT_FROZEN(), partitions=1)
 
 
 def _why_unknown(piece: Piece, policy: Policy) -> tuple[Reason, bool]:
-    """Why a piece must stay whose time nothing tells, and whether that is a problem."""
     if piece.partition.closed:
         return Why.CLOSED(), True
     if piece.partition.rows == 0:
         return Why.EMPTY(), False
     return Why.UNDATED(), policy.undated is Undated.BLOCK
-
-
-def _in_force(context: Context, tables: Iterable[TableName]) -> tuple[LegalHold, ...]:
-    """The holds on some tables, each once."""
-    found = {hold.hold.id: hold.hold for table in tables for hold in context.holds.get(table, ())}
-    return tuple(found[identifier] for identifier in sorted(found))
-
-
-def _thaw(context: Context, tasks: Iterable[Task], reserved: Collection[PartitionKey]) -> Iterator[Task]:
-    """
-    Partitions that an interrupted run froze, and that neither this run nor another one is about to finish.
-
-    One that is gone, or thawed already, is among them: its step does no harm, and lets the store forget it.
-    """
-    finishing = {(task.table, piece.partition.values) for task in tasks for piece in _dropped(task)}
-    for name, values in sorted(context.frozen - finishing - set(reserved), key=str):
-        table = context.catalog.tables.get(name)
-        if table is None:
-            continue
-        partition = next((p for p in table.partitions if p.values == values), Partition(values=values))
-        columns = tuple(table.columns[column] for column in table.partitioned_by)
-        step = ThawPartitions(table=name, columns=columns, pieces=(Piece(partition=partition, start=None, end=None),))
-        yield Task(policy_id=None, table=name, steps=(step,), why=Why.LEFT_FROZEN(), partitions=1)
-
-
-def _dropped(task: Task) -> Iterator[Piece]:
-    return (piece for step in task.steps if step.expires for piece in step.about)

@@ -21,7 +21,7 @@ from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.pieces import PieceIndex
-from cratedb_retention.planning.targets import Target
+from cratedb_retention.planning.targets import Target, Undecided
 
 # Seconds of today, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
 OLD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC))
@@ -38,19 +38,25 @@ def range_probe(target: Target, cutoff: dt.datetime, holds: Iterable[TableHold] 
     return TableBounds(target.table.name, target.time_column, target.where)
 
 
-def why_implausible(
-    target: Target, pieces: PieceIndex, measurements: Measurements, cutoff: dt.datetime
-) -> Reason | None:
-    """Why the times of a target can't be right; None if they can, or if nothing happens to its data anyway."""
+def require_plausible(target: Target, pieces: PieceIndex, measurements: Measurements, cutoff: dt.datetime) -> None:
+    """Make sure that the times of a target can be right, if anything happens to its data."""
     oldest, newest = _range(target, pieces, measurements, cutoff)
     time = target.time_column
     if time is None or not target.policy.acts(cutoff):
-        return None
+        return
     if _is_old(newest) and to_ms(cutoff) > OLD:
-        return Why.ALL_BEFORE_1980(newest=newest, remedy=_remedy(time, TimeUnit.SECONDS))
+        raise Undecided(Why.ALL_BEFORE_1980(newest=newest, remedy=_remedy(time, TimeUnit.SECONDS)))
     if oldest is not None and oldest > to_ms(cutoff) + AHEAD:
-        return Why.ALL_AHEAD(oldest=oldest, remedy=_remedy(time, TimeUnit.MILLISECONDS))
-    return None
+        raise Undecided(Why.ALL_AHEAD(oldest=oldest, remedy=_remedy(time, TimeUnit.MILLISECONDS)))
+
+
+def _range(target: Target, pieces: PieceIndex, measurements: Measurements, cutoff: dt.datetime) -> Bound:
+    probe = range_probe(target, cutoff)
+    if probe is not None:
+        return measurements.ranges.get(probe, (None, None))
+    known = () if target.by_rows else pieces.of(target).known
+    starts = [piece.start for piece in known if piece.start is not None]
+    return min(starts, default=None), known[-1].end if known else None
 
 
 def why_old(target: Target, piece: Piece) -> Reason | None:
@@ -59,16 +65,6 @@ def why_old(target: Target, piece: Piece) -> Reason | None:
     if time is None or time.unit is None or target.policy.time_unit is not None or not _is_old(piece.end):
         return None
     return Why.BEFORE_1980(time=time, unit=_words(time.unit))
-
-
-def _range(target: Target, pieces: PieceIndex, measurements: Measurements, cutoff: dt.datetime) -> Bound:
-    """The least and greatest time of what a target is about."""
-    probe = range_probe(target, cutoff)
-    if probe is not None:
-        return measurements.ranges.get(probe, (None, None))
-    known = () if target.by_rows else pieces.of(target).known
-    starts = [piece.start for piece in known if piece.start is not None]
-    return min(starts, default=None), known[-1].end if known else None
 
 
 def _is_old(instant: int | None) -> bool:

@@ -5,6 +5,7 @@ the time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -97,7 +98,7 @@ def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task 
         yield from _delete_covered(context, target, covered)
         return
     probe = rows_probe(target, limit, holds)
-    rows = context.counted.get(probe) if probe else None
+    rows = context.measurements.rows.get(probe) if probe else None
     if rows == 0 or probe is None:
         return
     time, where, spared = probe.time_column, probe.where, probe.spared
@@ -112,8 +113,11 @@ def _delete_covered(context: Context, target: Target, covered: ExpirableRows) ->
     if covered.late:
         cascade, rows = context.coverage.above[table].policy_id, sum(rows for _, rows in covered.late)
         yield blocked(target, Why.LATE_KEPT(rows=rows, cascade=cascade), problem=False)
-    for hold, group in _by_hold(covered).items():
-        yield blocked(target, Why.HELD_WINDOWS(rows=sum(group), hold=hold), problem=False)
+    held: Counter[Reason] = Counter()
+    for _, rows, table_hold in covered.held:
+        held[table_hold.why] += rows
+    for hold in (hold for hold, rows in held.items() if rows):  # Windows without rows need not be told.
+        yield blocked(target, Why.HELD_WINDOWS(rows=held[hold], hold=hold), problem=False)
     if covered.waiting:
         yield blocked(target, covered.waiting, problem=False)
     time, rollup = target.time_column, context.coverage.above[table].state.level.rollup
@@ -130,22 +134,12 @@ def _delete_covered(context: Context, target: Target, covered: ExpirableRows) ->
 
 
 def _why_covered(rows: int, late: int, before: int, policy: Policy) -> Reason:
-    """Why rows go, some of which may have come too late."""
     period = policy.retention_period
     if not late:
         return Why.OLDER_ROLLED_UP(limit=before, period=period)
     if rows == late:
         return Why.OLDER_TOO_LATE(limit=before, period=period)
     return Why.OLDER_SOME_TOO_LATE(limit=before, period=period, late=late)
-
-
-def _by_hold(covered: ExpirableRows) -> dict[Reason, list[int]]:
-    """The rows of each window that is held, by what is said of the hold; windows without rows need not be told."""
-    found: dict[Reason, list[int]] = {}
-    for _, rows, hold in covered.held:
-        if rows:
-            found.setdefault(hold.why, []).append(rows)
-    return found
 
 
 def _problem_with_rows(context: Context, target: Target) -> Reason | None:

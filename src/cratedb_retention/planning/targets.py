@@ -8,7 +8,7 @@ interval comes from (design, "Time"). What can't be decided is a problem, said i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -36,9 +36,8 @@ from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.model.values import Freeze
 from cratedb_retention.model.words import plain_text
 
-_BOOLEANS = dict.fromkeys(("true", "t", "1", "yes", "on"), True) | dict.fromkeys(
-    ("false", "f", "0", "no", "off"), False
-)
+_TRUE, _FALSE = ("true", "t", "1", "yes", "on"), ("false", "f", "0", "no", "off")
+_BOOLEANS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _LONGEST_NUMBER = 1000
 _FRACTIONAL = ("real", "double", "float", "decimal", "numeric")
@@ -50,23 +49,19 @@ _FINER = re.compile(r"[.,][0-9]{3}[0-9]*[1-9]")
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """
-    A policy on one table.
-
-    :param columns: The table's partition columns.
-    :param grids: Partition columns whose values give an interval: position and grid.
-    :param time_column: The column with a row's time; None only if the partition column itself is the time.
-    :param by_rows: Whether rows expire, rather than partitions.
-    :param where: The policy's filter, with the table's columns.
-    """
+    """A policy on one table."""
 
     policy: Policy
     table: Table
-    columns: tuple[Column, ...] = ()
-    grids: tuple[tuple[int, Grid], ...] = ()
-    time_column: Column | None = None
-    by_rows: bool = False
-    where: tuple[tuple[Column, Value], ...] = ()
+    grids: tuple[tuple[int, Grid], ...] = ()  # Partition columns whose values give an interval: position and grid.
+    time_column: Column | None = None  # With a row's time; None only if the partition column itself is the time.
+    by_rows: bool = False  # Whether rows expire, rather than partitions.
+    where: tuple[tuple[Column, Value], ...] = ()  # The policy's filter, with the table's columns.
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The table's partition columns."""
+        return self.table.partition_columns
 
     @property
     def bounds_probe(self) -> PartitionBounds | None:
@@ -85,11 +80,7 @@ class Undecided(Exception):
 
 
 def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Target], list[Hold]]:
-    """
-    Apply policies to the tables they name.
-
-    :return: The targets, and a problem for each policy and table where there is none.
-    """
+    """The targets of policies, and a problem for each policy and table where there is none."""
     targets: list[Target] = []
     problems: list[Hold] = []
     for policy in policies:
@@ -100,7 +91,8 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
             problems.append(Hold(policy_id=policy.id, table=named, why=Why.NO_SUCH_TABLE(), problem=True))
         for name in names:
             try:
-                _require_archivable(policy, catalog.tables[name], catalog.capabilities)
+                if policy.strategy.traits.archives:
+                    _require_archivable(policy, catalog.tables[name], catalog.capabilities)
                 targets.append(make_target(policy, catalog.tables[name]))
             except Undecided as error:
                 problems.append(Hold(policy_id=policy.id, table=name, why=error.why, problem=True))
@@ -108,8 +100,6 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
 
 
 def _require_archivable(policy: Policy, table: Table, capabilities: Capabilities) -> None:
-    if not policy.strategy.traits.archives:
-        return
     if capabilities.repositories_are_directories:
         why_not = why_no_directory(policy.target_repository_name or "")
         if why_not:
@@ -138,14 +128,21 @@ def coerce(column: Column, value: Value) -> Value:
     if column.kind is Kind.TIME:
         return value if isinstance(value, int) and not isinstance(value, bool) else _instant(column, text.strip())
     if column.kind is Kind.BOOLEAN:
-        return _boolean(column, text.strip())
+        if text.strip().lower() not in _BOOLEANS:
+            raise Undecided(Why.NO_BOOLEAN(column=column, value=text.strip()))
+        return _BOOLEANS[text.strip().lower()]
     if column.kind is Kind.NUMBER:
         return _number(column, text.strip())
-    return _uuid(column, text) if column.type.upper() == "UUID" else text
+    if column.type.upper() != "UUID":
+        return text
+    # As the database writes it, whatever its case and dashes.
+    digits = text.strip().strip("{}").replace("-", "").lower()
+    if not _UUID.fullmatch(digits):
+        raise _not_a(column, text, "UUID")
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _instant(column: Column, text: str) -> Value:
-    """Milliseconds since 1970, or ISO 8601: eight digits are a date."""
     if _MILLISECONDS.fullmatch(text) and not _COMPACT_DATE.fullmatch(text) and len(text) <= _LONGEST_NUMBER:
         return int(text)
     if _FINER.search(text):
@@ -154,12 +151,6 @@ def _instant(column: Column, text: str) -> Value:
         return to_ms(parse_instant(text))
     except InvalidInput as error:
         raise Undecided(Why.NO_INSTANT(column=column, error=error)) from None
-
-
-def _boolean(column: Column, text: str) -> Value:
-    if text.lower() not in _BOOLEANS:
-        raise Undecided(Why.NO_BOOLEAN(column=column, value=text))
-    return _BOOLEANS[text.lower()]
 
 
 def _number(column: Column, text: str) -> Value:
@@ -174,14 +165,6 @@ def _number(column: Column, text: str) -> Value:
     if Decimal(repr(float(exact))) != exact:
         raise _not_a(column, text, "number that can be compared exactly")
     return float(exact)
-
-
-def _uuid(column: Column, text: str) -> Value:
-    """As the database writes it, whatever its case and dashes."""
-    digits = text.strip().strip("{}").replace("-", "").lower()
-    if not _UUID.fullmatch(digits):
-        raise _not_a(column, text, "UUID")
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _not_a(column: Column, text: str, what: str) -> Undecided:
@@ -224,86 +207,60 @@ def make_target(policy: Policy, table: Table) -> Target:
         raise Undecided(Why.CLOSED_TABLE())
     if table.flaw:
         raise Undecided(Why.FLAWED_TABLE(flaw=table.flaw))
-    columns = tuple(table.columns[name] for name in table.partitioned_by if name in table.columns)
+    columns = table.partition_columns
     where = bind_where(table, policy.where.items())
-    whole = table
-    table = replace(table, columns={**table.columns, **find_epochs(policy, table)})
-    time_named = _time_column(table, policy.time_column)
-    positions = _time_positions(policy, table, columns)
+    timed = replace(table, columns={**table.columns, **_find_epochs(policy, table)})
+    named = None if policy.time_column is None else _column(timed, policy.time_column, "time_column")
+    if named is not None and named.kind is not Kind.TIME:
+        raise Undecided(Why.NO_TIMESTAMP(name=policy.time_column or "", column=named))
+    positions = _time_positions(policy, timed, columns)
     if not positions:
-        return _row_target(policy, whole, columns, time_named or _only_time_column(table, columns, None), where)
+        return _row_target(policy, table, named or _only_time_column(timed, columns, None), where)
+    grids = _grids(timed, columns, positions, named)
+    time = timed.columns[grids[0][1].time_column] if grids else named or _time_of(timed, columns, positions)
     inside = {column.name for column, _ in where} <= set(table.partitioned_by)
-    grids = _grids(table, columns, positions, time_named)
-    if grids:
-        time_column = table.columns[grids[0][1].time_column]
-    else:
-        time_column = time_named or _time_of(table, columns, positions)
     if not inside or (not grids and policy.freeze is Freeze.NEVER):
-        return _row_target(policy, whole, columns, time_column, where)
-    return Target(policy=policy, table=whole, columns=columns, grids=grids, time_column=time_column, where=where)
+        return _row_target(policy, table, time, where)
+    return Target(policy=policy, table=table, grids=grids, time_column=time, where=where)
 
 
-def find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
-    """
-    The whole numbers that are times: what the policy says of its unit, else what a partition column's expression says.
-
-    :raises Undecided: if the policy names a number, and nothing says what that counts.
-    """
-    generated = [table.columns[name] for name in table.partitioned_by if name in table.columns]
-    grids = [read_grid(column.expression, table.columns) for column in generated if column.expression]
+def _find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
+    """The whole numbers that are times, by the policy's unit, else by a partition column's expression."""
+    whole = {name for name, column in table.columns.items() if _is_whole(column)}
+    grids = (read_grid(column.expression, table.columns) for column in table.partition_columns if column.expression)
     # CrateDB takes a whole number for milliseconds where it needs a timestamp.
-    units = {grid.time_column: grid.unit or TimeUnit.MILLISECONDS for grid in grids if grid}
-    units = {name: unit for name, unit in units.items() if _is_whole(table.columns[name])}
+    units = {g.time_column: g.unit or TimeUnit.MILLISECONDS for g in grids if g and g.time_column in whole}
     named = None if policy.time_column is None else _column(table, policy.time_column, "time_column")
     if policy.time_unit is not None:
-        column = named or _sole_epoch(policy, table, units)
-        if not _is_whole(column):
+        column = named or _sole_epoch(policy, table, units, whole)
+        if column.name not in whole:
             why = Why.UNIT_NEEDLESS if column.kind is Kind.TIME else Why.UNIT_OF_NO_TIME
             raise Undecided(why(column=column))
         units[column.name] = policy.time_unit
-    elif named is not None and _is_whole(named) and named.name not in units:
+    elif named is not None and named.name in whole and named.name not in units:
         raise Undecided(Why.UNIT_MISSING(column=named))
-    elif not units and not _times(table):
-        units = _taken_for_milliseconds(policy, table)
+    elif not units and not _times(table) and policy.partition_column in whole & set(table.partitioned_by):
+        # Where no timestamp is, cratedb-toolkit takes a whole number for milliseconds that a policy names as its
+        # partition column, or that this is computed from, and so does CrateDB. What is implausible then is blocked.
+        column = table.columns[policy.partition_column]
+        counted = find_time_column(column.expression, list(whole)) if column.expression else column.name
+        units = {counted: TimeUnit.MILLISECONDS} if counted else {}
     return {name: replace(table.columns[name], kind=Kind.TIME, unit=unit) for name, unit in units.items()}
-
-
-def _taken_for_milliseconds(policy: Policy, table: Table) -> dict[str, TimeUnit]:
-    """
-    The whole number that a policy names as its partition column, or that this is computed from, where no timestamp is:
-    cratedb-toolkit takes it for milliseconds, and so does CrateDB. What is implausible then is blocked.
-    """
-    column = table.columns.get(policy.partition_column or "")
-    if column is None or column.name not in table.partitioned_by or not _is_whole(column):
-        return {}
-    numbers = [name for name, other in table.columns.items() if _is_whole(other)]
-    counted = find_time_column(column.expression, numbers) if column.expression else column.name
-    return {counted: TimeUnit.MILLISECONDS} if counted else {}
-
-
-def _sole_epoch(policy: Policy, table: Table, known: Mapping[str, TimeUnit]) -> Column:
-    """The column that a policy's unit is about, where it names none: the partition column, or what that refers to."""
-    numbers = [name for name, column in table.columns.items() if _is_whole(column)]
-    partitions = [table.columns[name] for name in table.partitioned_by if name in table.columns]
-    referred = {find_time_column(column.expression, numbers) for column in partitions if column.expression} - {None}
-    own = {policy.partition_column} & {column.name for column in partitions if column.expression is None}
-    found = set(known) or referred or own
-    if len(found) != 1:
-        raise Undecided(Why.UNIT_OF_NOTHING())
-    return table.columns[str(found.pop())]
 
 
 def _is_whole(column: Column) -> bool:
     return column.kind is Kind.NUMBER and "INT" in column.type.upper()
 
 
-def _time_column(table: Table, name: str | None) -> Column | None:
-    if name is None:
-        return None
-    column = _column(table, name, "time_column")
-    if column.kind is not Kind.TIME:
-        raise Undecided(Why.NO_TIMESTAMP(name=name, column=column))
-    return column
+def _sole_epoch(policy: Policy, table: Table, known: Collection[str], whole: Collection[str]) -> Column:
+    """The column that a policy's unit is about, where it names none: the partition column, or what that refers to."""
+    partitions = table.partition_columns
+    referred = {find_time_column(column.expression, whole) for column in partitions if column.expression} - {None}
+    own = {policy.partition_column} & {column.name for column in partitions if column.expression is None}
+    found = set(known) or referred or own
+    if len(found) != 1:
+        raise Undecided(Why.UNIT_OF_NOTHING())
+    return table.columns[str(found.pop())]
 
 
 def _time_positions(policy: Policy, table: Table, columns: Sequence[Column]) -> list[int]:
@@ -316,11 +273,12 @@ def _time_positions(policy: Policy, table: Table, columns: Sequence[Column]) -> 
                 raise Undecided(Why.PARTITIONED_OTHERWISE(name=policy.partition_column, by=tuple(names)))
             raise Undecided(Why.NOT_PARTITIONED(name=policy.partition_column))
         return [names.index(named)]
-    return [i for i, column in enumerate(columns) if column.kind is Kind.TIME or _refers_to_time(table, column)]
-
-
-def _refers_to_time(table: Table, column: Column) -> bool:
-    return column.expression is not None and find_time_column(column.expression, _times(table)) is not None
+    times = _times(table)
+    return [
+        position
+        for position, column in enumerate(columns)
+        if column.kind is Kind.TIME or (column.expression and find_time_column(column.expression, times))
+    ]
 
 
 def _times(table: Table) -> list[str]:
@@ -364,12 +322,11 @@ def _time_of(table: Table, columns: Sequence[Column], positions: Sequence[int]) 
 
 
 def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column | None) -> Column:
-    partition_names = {column.name for column in columns}
+    own = {column.name for column in columns}
     others = [
         column
         for column in table.columns.values()
-        if column.kind is Kind.TIME and column.name not in partition_names and column.expression is None
-        if not column.path
+        if column.kind is Kind.TIME and column.name not in own and column.expression is None and not column.path
     ]
     if not others and fallback is not None and fallback.kind is Kind.TIME:
         _refuse_computed(table, fallback)
@@ -382,10 +339,8 @@ def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column 
 
 def _refuse_computed(table: Table, column: Column) -> None:
     """The rows of a partition are younger than its value, if that was cut from a column of theirs."""
-    if column.expression is None:
-        return
     for of, other in table.columns.items():
-        if of != column.name and find_time_column(column.expression, [of]):
+        if of != column.name and find_time_column(column.expression or "", [of]):
             if other.kind is Kind.NUMBER:
                 raise Undecided(Why.COMPUTED_FROM_NUMBER(column=column, source=of))
             raise Undecided(Why.COMPUTED_FROM_OTHER(column=column, source=other))
@@ -397,13 +352,7 @@ def _refuse_several(names: Iterable[str]) -> None:
         raise Undecided(Why.SEVERAL_TIMES(columns=tuple(several)))
 
 
-def _row_target(
-    policy: Policy,
-    table: Table,
-    columns: tuple[Column, ...],
-    time: Column,
-    where: tuple[tuple[Column, Value], ...],
-) -> Target:
+def _row_target(policy: Policy, table: Table, time: Column, where: tuple[tuple[Column, Value], ...]) -> Target:
     if not policy.strategy.traits.by_rows:
         others = sorted({column.name for column, _ in where} - set(table.partitioned_by))
         if others:
@@ -411,4 +360,4 @@ def _row_target(
         raise Undecided(Why.NEEDS_PARTITIONS(strategy=policy.strategy))
     if time.kind is not Kind.TIME:
         raise Undecided(Why.TIME_IS_NONE(column=time))
-    return Target(policy=policy, table=table, columns=columns, grids=(), time_column=time, by_rows=True, where=where)
+    return Target(policy=policy, table=table, time_column=time, by_rows=True, where=where)

@@ -95,11 +95,7 @@ def _excess(target: Target, tasks: Sequence[Task]) -> Reason | None:
 
 @contextlib.contextmanager
 def isolated(policy_id: str | None, table: TableName, problems: list[Hold]) -> Iterator[None]:
-    """
-    Decide about one target: what goes wrong becomes a problem of that target, and everything else is planned.
-
-    What nobody foresaw is in the log with where it happened.
-    """
+    """Decide about one target: what goes wrong is in the log, and becomes a problem of that target alone."""
     try:
         yield
         return
@@ -114,12 +110,7 @@ def isolated(policy_id: str | None, table: TableName, problems: list[Hold]) -> I
 
 
 def batches(items: Iterable[tuple[T, int]], most: int, most_rows: int) -> Iterator[tuple[list[T], int]]:
-    """
-    Put items together in what one step can do, in their order, with their rows; one that has too many rows is alone.
-
-    :param items: Each with its rows.
-    :param most: How many of them at once; likewise of rows.
-    """
+    """Put items, each with its rows, together as one step can do them; one that has too many rows is alone."""
     batch: list[T] = []
     rows_of = 0
     for item, rows in items:

@@ -1,40 +1,45 @@
 """
-Windows: the stretches of time in which a level is computed, and the change tokens of what lies beneath them.
+Windows: the time ranges in which a level is computed, and the change tokens of what lies beneath them.
 
 Where the table beneath has partitions of time, a window's token is made from theirs, which costs no look at the rows.
 It is a set of digests, one for each partition, so that what belongs to it can be told from what came later. Where it
 has none, the engine is asked for a fingerprint of each window's rows.
+
+A token tells that something was written, which in the present window, which lasts beyond the cutoff, happens all the
+time. So its complete buckets are divided into parts, and of each the ledger has how many rows it was computed from, and
+their fingerprint. What differs by now is stale.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import zoneinfo
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.rollup import Computed, LedgerRow, Rollup, Window
-from cratedb_retention.model.time import TimeRange, TimeRanges
+from cratedb_retention.model.time import TimeRange, TimeRanges, find_zone
 from cratedb_retention.planning.cascades import UNITS
 
 _DIGITS = 12
 _HOUR = 3600
 _LENGTHS = (Interval(_HOUR), *UNITS)
+# How many parts an open window may have. They are single buckets where these are not more.
+_MOST_PARTS = 1000
+_COARSER = (Interval(_HOUR), Interval(unit="day"), Interval(unit="month"), Interval(unit="year"))
 
 
 @dataclass(kw_only=True)
 class Source:
     """What lies beneath one window."""
 
-    end: int  # The window's end (ms, UTC)
-    digests: set[str] = field(default_factory=set)  # The change token, in parts
-    rows: int = 0  # How many rows, if known; of partitions that reach beyond the window all
-    pieces: list[Piece] = field(default_factory=list)  # The partitions; empty where there are none of time
+    end: int  # the window's end
+    digests: set[str] = field(default_factory=set)  # the change token, in parts
+    rows: int = 0  # how many, if known; of partitions that reach beyond the window all
+    pieces: list[Piece] = field(default_factory=list)  # the partitions; empty where there are none of time
 
     @property
     def token(self) -> str:
@@ -47,9 +52,6 @@ class Source:
         return any(piece.partition.rows is None or piece.partition.missing_shards for piece in self.pieces)
 
 
-Sources = Mapping[int, Source]
-
-
 @dataclass(frozen=True, slots=True)
 class WindowGrid:
     """How a level is cut into windows."""
@@ -59,17 +61,19 @@ class WindowGrid:
 
     @property
     def zone(self) -> dt.tzinfo:
-        """The time zone as an object."""
-        return dt.UTC if self.zone_name == "UTC" else zoneinfo.ZoneInfo(self.zone_name)
+        return find_zone(self.zone_name)
 
-    def spans(self, start: int, end: int) -> Iterator[TimeRange]:
-        """The windows that a stretch of time touches."""
-        zone = self.zone
-        at = self.interval.floor(start, zone)
-        while at < end:
-            following = self.interval.end(at, zone)
-            yield TimeRange(at, following)
-            at = following
+    def window(self, start: int) -> TimeRange:
+        """The window that starts at an instant."""
+        return TimeRange(start, self.interval.end(start, self.zone))
+
+    def windows(self, time: TimeRange) -> Iterator[TimeRange]:
+        """The windows that a time range touches."""
+        at = self.interval.floor(time.start, self.zone)
+        while at < time.end:
+            found = self.window(at)
+            yield found
+            at = found.end
 
 
 def window_grid(rollup: Rollup, partition_ms: int | None = None, partition_zone: str | None = None) -> WindowGrid:
@@ -87,17 +91,13 @@ def window_grid(rollup: Rollup, partition_ms: int | None = None, partition_zone:
         # Days of another zone than the partitions' lie across their borders: the fewer of them in a window, the better.
         return WindowGrid(rollup.interval, rollup.zone)
     name = partition_zone if partition_zone is not None and rollup.interval.seconds else rollup.zone
-    zone = zoneinfo.ZoneInfo(name)
-    length = partition_ms / 1000 if partition_ms else _default_seconds(rollup.interval)
-    fitting = [unit for unit in _LENGTHS if rollup.interval.fits_into(unit, zone)]
+    # A day for minutes and less, a month for the rest, so that there are neither too many nor too large ones.
+    default = UNITS[0] if rollup.interval.approximate_seconds < _HOUR else UNITS[2]
+    length = partition_ms / 1000 if partition_ms else default.approximate_seconds
+    fitting = [unit for unit in _LENGTHS if rollup.interval.fits_into(unit, find_zone(name))]
     # Months and years differ in length: the shortest month is nine tenths of the mean.
     chosen = next((unit for unit in fitting if unit.approximate_seconds >= 0.9 * length), fitting[-1])
     return WindowGrid(chosen, name)
-
-
-def _default_seconds(interval: Interval) -> int:
-    """A day for minutes and less, a month for the rest, so that there are neither too many nor too large ones."""
-    return UNITS[0].approximate_seconds if interval.approximate_seconds < _HOUR else UNITS[2].approximate_seconds
 
 
 def digest(piece: Piece) -> str:
@@ -106,29 +106,14 @@ def digest(piece: Piece) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
-def sources_of_pieces(grid: WindowGrid, pieces: Iterable[Piece]) -> dict[int, Source]:
-    """What lies beneath each window, from partitions of known time."""
-    return _sources(pieces, grid.spans)
-
-
-def sources_of_windows(windows: Iterable[Window], pieces: Iterable[Piece]) -> dict[int, Source]:
-    """The same for some windows that are known, and do not overlap."""
-    known = TimeRanges((window.start, window.end) for window in windows)
-    return _sources(pieces, lambda since, until: known.overlapping(TimeRange(since, until)))
-
-
-def _sources(pieces: Iterable[Piece], touched: Callable[[int, int], Iterable[TimeRange]]) -> dict[int, Source]:
-    """
-    What lies beneath windows.
-
-    :param touched: The windows that a stretch of time touches.
-    """
+def sources_of_pieces(
+    pieces: Iterable[Piece], touched: Callable[[TimeRange], Iterable[TimeRange]]
+) -> dict[int, Source]:
+    """What lies beneath the windows that partitions of known time touch."""
     found: dict[int, Source] = {}
     for piece in pieces:
-        if piece.start is None or piece.end is None:
-            continue
         own = digest(piece)
-        for start, end in touched(piece.start, piece.end):
+        for start, end in touched(piece.time) if piece.time else ():
             source = found.setdefault(start, Source(end=end))
             source.digests.add(own)
             source.rows += piece.partition.rows or 0
@@ -136,20 +121,21 @@ def _sources(pieces: Iterable[Piece], touched: Callable[[int, int], Iterable[Tim
     return found
 
 
+def sources_of_windows(windows: Iterable[Window], pieces: Iterable[Piece]) -> dict[int, Source]:
+    """The same for some windows that are known, and do not overlap."""
+    return sources_of_pieces(pieces, TimeRanges((window.start, window.end) for window in windows).overlapping)
+
+
 def sources_of_rows(grid: WindowGrid, measured: Sequence[tuple[int, int, str]]) -> dict[int, Source]:
     """The same from the engine's answer to :class:`WindowRows`."""
     return {
-        start: Source(end=grid.interval.end(start, grid.zone), digests={token.replace(" ", "")}, rows=rows)
+        start: Source(end=grid.window(start).end, digests={token.replace(" ", "")}, rows=rows)
         for start, rows, token in measured
     }
 
 
 def window_probe(rollup: Rollup, grid: WindowGrid, within: TimeRange | None = None) -> WindowRows:
-    """
-    The question for the rows of each window.
-
-    :param within: Only of those in this stretch of time [start, end) (ms, UTC).
-    """
+    """The question for the rows of each window, perhaps only of those in a time range."""
     return WindowRows(
         table=rollup.beneath,
         time_column=rollup.beneath_time,
@@ -159,22 +145,11 @@ def window_probe(rollup: Rollup, grid: WindowGrid, within: TimeRange | None = No
     )
 
 
-def partition_length(grids: Iterable[Grid]) -> int | None:
-    """How long the partitions of a table are (ms), a month as the mean one; None if they are not of time."""
-    return min((grid.period.approximate_ms for grid in grids), default=None)
-
-
-# How many parts a window may have. They are single buckets where these are not more.
-_MOST_PARTS = 1000
-_COARSER = (Interval(3600), Interval(unit="day"), Interval(unit="month"), Interval(unit="year"))
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What lies beneath each part of a window."""
 
-    # Number and fingerprint of rows, by the start of the part (ms, UTC).
-    found: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    found: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # rows and fingerprint, by the part's start
 
     def __str__(self) -> str:
         return " ".join(f"{start}:{rows}:{version}" for start, (rows, version) in sorted(self.found.items()))
@@ -205,9 +180,9 @@ class OpenWindow:
     rollup: Rollup
     start: int
     end: int
-    until: int  # Buckets before this instant were computed; ``start`` if none were
-    complete: int  # Buckets before this instant are complete
-    known: Parts | None  # What the computed ones were computed from; None: unknown
+    until: int  # buckets before this instant were computed; ``start`` if none were
+    complete: int  # buckets before this instant are complete
+    known: Parts | None  # what the computed ones were computed from; None: unknown
 
     @property
     def part(self) -> Interval:
@@ -216,21 +191,10 @@ class OpenWindow:
 
     def probe(self, start: int, end: int) -> WindowRows:
         """The question for what lies beneath some of its buckets now."""
-        rollup = self.rollup
-        return WindowRows(
-            table=rollup.beneath,
-            time_column=rollup.beneath_time,
-            interval=self.part,
-            zone=rollup.zone,
-            within=TimeRange(start, end),
-        )
+        return window_probe(self.rollup, WindowGrid(self.part, self.rollup.zone), TimeRange(start, end))
 
     def probes(self, written: bool) -> Iterator[WindowRows]:
-        """
-        What has to be asked of the rows.
-
-        :param written: Whether anything was written beneath it since it was computed.
-        """
+        """What has to be asked of the rows, if anything was written beneath it since it was computed, or not."""
         if written and self.start < self.until:
             yield self.probe(self.start, self.until)
         if self.until < self.complete:
@@ -245,24 +209,20 @@ class OpenWindow:
         """What lies beneath the buckets that became complete since."""
         return Parts.of_answer(measurements.windows.get(self.probe(self.until, self.complete), ()))
 
-    def before(self, span: tuple[int, int]) -> Computed:
+    def before(self, time: TimeRange) -> Computed:
         """What some of its buckets were computed from."""
-        at = self.part.floor(span[0], self.rollup.tzinfo)
+        at = self.part.floor(time.start, self.rollup.tzinfo)
         found = None if self.known is None else self.known.found.get(at)
         # What lies beneath another level is counted in rows of that level.
-        rows = found[0] if found and self.rollup.from_raw and self._within(at) == span else None
-        return Computed(Window(start=self.start, end=self.end, since=span[0], until=span[1]), rows)
+        rows = found[0] if found and self.rollup.from_raw and self._within(at) == time else None
+        return Computed(Window(start=self.start, end=self.end, since=time.start, until=time.end), rows)
 
     def _within(self, at: int) -> TimeRange:
         """What of a part was computed."""
         return TimeRange(at, self.part.end(at, self.rollup.tzinfo)) & TimeRange(self.start, self.until)
 
     def stale(self, measurements: Measurements) -> Iterator[TimeRange]:
-        """
-        The stretches of time whose rows changed since they were computed.
-
-        Where no row is left at all, the rows most likely expired, and what was computed stays.
-        """
+        """Where rows changed since. Where no row is left, they most likely expired, and what was computed stays."""
         present = self.computed(measurements)
         if self.known is None:
             yield TimeRange(self.start, self.until)
@@ -270,7 +230,7 @@ class OpenWindow:
             before, now = self.known.found, present.found
             yield from (self._within(at) for at in sorted(now) if before.get(at) != now[at])
 
-    def parts(self, measurements: Measurements, kept: Iterable[tuple[int, int]] = ()) -> Parts | None:
+    def parts(self, measurements: Measurements, kept: Iterable[TimeRange] = ()) -> Parts | None:
         """
         What all complete buckets are computed from: what lies beneath them now, but for those that stay as they are.
 
@@ -288,7 +248,7 @@ class OpenWindow:
 
 def part_length(rollup: Rollup, length: int, most: int) -> Interval:
     """
-    The shortest parts that a stretch of time of a level is divided into: single buckets, or some of these.
+    The shortest parts that a time range of a level is divided into: single buckets, or some of these.
 
     :param length: How long it is (ms).
     :param most: How many parts there may be.
@@ -299,19 +259,12 @@ def part_length(rollup: Rollup, length: int, most: int) -> Interval:
 
 
 def open_window(rollup: Rollup, grid: WindowGrid, rows: Mapping[int, LedgerRow], cutoff: int) -> OpenWindow | None:
-    """
-    The open window of a level; None if it has no complete buckets, or was computed as a whole.
-
-    :param rows: What the ledger has of the level.
-    :param cutoff: The instant (ms, UTC) taken for now.
-    """
+    """The open window of a level at a cutoff; None if it has no complete buckets, or was computed as a whole."""
     complete = rollup.interval.floor(cutoff, rollup.tzinfo)
-    start = grid.interval.floor(complete, grid.zone)
+    start, end = grid.window(grid.interval.floor(complete, grid.zone))
     row = rows.get(start)
     if complete <= start or (row is not None and (row.sealed or row.whole)):
         return None
     known = Parts.of_text(row.parts) if row is not None and (row.parts or not row.rows) else None
     until = start if row is None else row.until
-    return OpenWindow(
-        rollup=rollup, start=start, end=grid.interval.end(start, grid.zone), until=until, complete=complete, known=known
-    )
+    return OpenWindow(rollup=rollup, start=start, end=end, until=until, complete=complete, known=known)

@@ -66,14 +66,7 @@ class Background(Generic[State]):
     def _begin(
         self, key: str, thing: str, look: Callable[[], State], stop: threading.Event, do: Callable[[], None]
     ) -> None:
-        """
-        Begin, and come back at once.
-
-        :param thing: What is begun, for the error.
-        :param look: Tells how far it is.
-        :param stop: Is set to ask for its end.
-        :raises Conflict: if too many go on.
-        """
+        """Begin, unless too many go on; ``look`` tells how far it is, and ``stop`` is set to ask for its end."""
         with self._lock:
             self._futures = {each: future for each, future in self._futures.items() if not future.done()}
             if len(self._futures) >= self._workers:
@@ -86,11 +79,10 @@ class Background(Generic[State]):
 
     def _outcome(self, key: str, work: Callable[[], bool], ended: type[Exception]) -> tuple[str, str | None]:
         """
-        Do something in the background, where nobody hears an error.
+        Do something where nobody hears an error: ``done``, ``failed`` or ``cancelled``, and why.
 
         :param work: Does it, and tells whether all went well.
         :param ended: What it raises where it was asked for its end.
-        :return: ``done``, ``failed`` or ``cancelled``, and why.
         """
         try:
             return ("done" if work() else "failed"), None
@@ -114,11 +106,7 @@ class Background(Generic[State]):
         return sorted(found.values(), key=lambda state: state.started_at)[::-1]
 
     def find(self, retention: Retention, key: str) -> State:
-        """
-        One of them.
-
-        :raises NotFound: if there is none.
-        """
+        """One of them; raises :class:`NotFound` if there is none."""
         with self._lock:
             job = self._jobs.get(key)
         state = job[0]() if job else self._elsewhere(retention).get(key)
@@ -131,12 +119,7 @@ class Background(Generic[State]):
         return NotFound(f"{self.kind} {key}", "is not known here", self.older)
 
     def cancel(self, retention: Retention, key: str) -> State:
-        """
-        Let one end before its next step or snapshot.
-
-        :raises NotFound: if there is none.
-        :raises Conflict: if it is over.
-        """
+        """Let one end before its next step or snapshot; raises :class:`Conflict` if it is over."""
         state = self.find(retention, key)
         if state.finished_at is not None:
             raise Conflict(f"{self.kind} {key}", *self.over)
@@ -179,12 +162,7 @@ class Runs(Background[RunState]):
         self._options = options or RunOptions()
 
     def start(self, retention: Retention, prepared: Prepared) -> RunState:
-        """
-        Begin a run and come back at once.
-
-        :param retention: Acts as whoever asked.
-        :raises Conflict: if too many go on.
-        """
+        """Begin a run for whoever asked, and come back at once; raises :class:`Conflict` if too many go on."""
         stop = threading.Event()
         session = retention.schedule.session(replace(self._options, stop=stop))
         run_id, tracker = session.leases.run_id, session.tracker
@@ -221,11 +199,7 @@ class Operations(Background[OperationState]):
         super().__init__(workers)
 
     def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
-        """
-        Begin, and come back at once.
-
-        :raises Conflict: if too many go on.
-        """
+        """Begin, and come back at once; raises :class:`Conflict` if too many go on."""
         key, clock, stop = str(uuid.uuid4()), retention.clock, threading.Event()
         state = begun = OperationState(
             operation_id=key,

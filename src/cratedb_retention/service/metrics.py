@@ -8,8 +8,8 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -44,16 +44,6 @@ _PER_POLICY = {
 }
 
 
-@dataclass(kw_only=True)
-class _Sums:
-    """What the runs of the last day did for a policy; ``last`` is the newest of them."""
-
-    failed: int = 0
-    rows: int = 0
-    bytes: int = 0
-    last: RunOfPolicy | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What metrics are made of, read at one time."""
@@ -62,13 +52,11 @@ class Facts:
     policies: list[Policy]
     damaged: int
     leases: Leases
-    slots: dict[str, Done]
-    runs: list[RunOfPolicy]
+    runs: Mapping[str, list[RunOfPolicy]]  # of the last day by policy, oldest first
     levels: list[LevelState]
     running: int
-    scheduled: dict[str, Scheduled]
-    next_runs: dict[str, dt.datetime]
-    sums: dict[str, _Sums] = field(default_factory=lambda: defaultdict(_Sums))
+    scheduled: Mapping[str, Scheduled]
+    next_runs: Mapping[str, dt.datetime]
 
 
 def read_facts(retention: Retention) -> Facts:
@@ -76,24 +64,20 @@ def read_facts(retention: Retention) -> Facts:
     now = retention.clock.now()
     stored, damaged = retention.policies.read()
     leases, scheduled = retention.schedule.leases(), retention.schedule.policies()
-    slots = leases.slots
-    facts = Facts(
+    runs: defaultdict[str, list[RunOfPolicy]] = defaultdict(list)
+    for run in retention.runs.of_policies(now - WINDOW):
+        runs[run.policy_id].append(run)
+    return Facts(
         now=now,
         policies=sorted((item.policy for item in stored), key=lambda policy: policy.id or ""),
         damaged=len(damaged),
         leases=leases,
-        slots=slots,
-        runs=retention.runs.of_policies(now - WINDOW),
+        runs=runs,
         levels=retention.rollups.levels(),
         running=len(retention.runs.live()),
         scheduled={item.policy_id: item for item in scheduled},
-        next_runs=next_times(scheduled, slots, leases.now),
+        next_runs=next_times(scheduled, leases.slots, leases.now),
     )
-    for run in facts.runs:
-        sums = facts.sums[run.policy_id]
-        sums.failed, sums.rows, sums.bytes = sums.failed + run.failed, sums.rows + run.rows, sums.bytes + run.bytes
-        sums.last = run
-    return facts
 
 
 class RetentionCollector(Collector):
@@ -110,14 +94,11 @@ class RetentionCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """All metrics."""
-        yield from families(self._read())
-
-    def _read(self) -> Facts:
         with self._lock:
             now = self._retention.clock.now()
             if self._facts is None or not self._facts.now <= now < self._facts.now + self._fresh:
                 self._facts = read_facts(self._retention)
-            return self._facts
+        yield from families(self._facts)
 
 
 def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
@@ -154,32 +135,29 @@ def _of_policies(policies: Iterable[Policy], facts: Facts) -> Iterator[GaugeMetr
 
 
 def _values(policy: Policy, facts: Facts) -> dict[str, float]:
-    lease, sums = facts.leases.by_policy.get(policy.id or ""), facts.sums[policy.id or ""]
-    coming = facts.next_runs.get(policy.id or "")
+    key = policy.id or ""
+    lease, runs, coming = facts.leases.by_policy.get(key), facts.runs.get(key, []), facts.next_runs.get(key)
+    last = runs[-1] if runs else None
     succeeded = lease.succeeded_at if lease else None
     by_lease = lease is not None and lease.outcome in (Outcome.FAILED, Outcome.PROBLEM)
-    by_run = sums.last and sums.last.failed
     return {
         "last_success_timestamp_seconds": succeeded.timestamp() if succeeded else 0.0,
-        "last_run_failed": float(bool(by_lease or by_run)),
-        "schedule_lag_seconds": _lag(policy, facts),
+        "last_run_failed": float(by_lease or bool(last and last.failed)),
+        "schedule_lag_seconds": _lag(key, facts),
         "next_run_timestamp_seconds": coming.timestamp() if coming else 0.0,
         "enabled": float(policy.enabled),
-        "held": float(sums.last.held if sums.last else 0),
-        "problems": float(sums.last.problems if sums.last else 0),
-        "failures_1d": float(sums.failed),
-        "retired_rows_1d": float(sums.rows),
-        "retired_bytes_1d": float(sums.bytes),
+        "held": float(last.held if last else 0),
+        "problems": float(last.problems if last else 0),
+        "failures_1d": float(sum(run.failed for run in runs)),
+        "retired_rows_1d": float(sum(run.rows for run in runs)),
+        "retired_bytes_1d": float(sum(run.bytes for run in runs)),
     }
 
 
-def _lag(policy: Policy, facts: Facts) -> float:
-    item = facts.scheduled.get(policy.id or "")
-    if item is None:
-        return 0.0
-    known = facts.slots.get(item.policy_id, Done())
-    since = overdue_since(item, known, facts.leases.now)
-    return max(0.0, (facts.leases.now - since).total_seconds()) if since else 0.0
+def _lag(policy_id: str, facts: Facts) -> float:
+    item, lease, now = facts.scheduled.get(policy_id), facts.leases.of(policy_id), facts.leases.now
+    since = overdue_since(item, Done(lease.done_slot, lease.slot), now) if item else None
+    return max(0.0, (now - since).total_seconds()) if since else 0.0
 
 
 def _of_levels(facts: Facts, shown: set[str | None]) -> Iterator[GaugeMetricFamily]:

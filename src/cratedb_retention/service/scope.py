@@ -19,13 +19,12 @@ from typing import Any, NamedTuple
 from cratedb_retention.api import Retention
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
-from cratedb_retention.execution.applying import Change, find_changes
+from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.candidates import Preview
-from cratedb_retention.execution.identities import Earlier
 from cratedb_retention.execution.overview import Line, Listing, TableLine, overview
+from cratedb_retention.execution.policies import Change, find_changes
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
-from cratedb_retention.execution.previewing import ArchiveLine, Restorable, archive_lines
+from cratedb_retention.execution.preview import ArchiveLine, Preview, Restorable, archive_lines
 from cratedb_retention.execution.query import explorable
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Area, Realm, Role, make_area, may_hear_row, sees_row, shown_row
@@ -61,17 +60,11 @@ class Release(NamedTuple):
 
 @dataclass(frozen=True)
 class RunEnd:
-    """
-    How a run ended.
+    """How a run ended."""
 
-    :param finished: The row of its end; None: there is none, as it never began, or ended in no order.
-    :param troubles: Rows of what failed, is a problem, or was left to the next run, in order.
-    :param more: Whether there is more of that.
-    """
-
-    finished: dict[str, Any] | None
-    troubles: list[dict[str, Any]]
-    more: bool = False
+    finished: dict[str, Any] | None  # the row of its end; None: it never began, or ended in no order
+    troubles: list[dict[str, Any]]  # rows of what failed, is a problem, or was left to the next run, in order
+    more: bool  # whether there is more of that
 
     @property
     def outcome(self) -> str:
@@ -134,7 +127,8 @@ class Scope:
         return make_area(schema, name, where or {}, self._retention.default_schema)
 
     def _ids_of_holds(self) -> frozenset[str]:
-        return frozenset(hold.id for hold in self.holds())
+        """Of the holds that they see; nothing asks for them where there is no limit."""
+        return frozenset(hold.id for hold in self.holds()) if self.access.limited else frozenset()
 
     # Policies
 
@@ -165,11 +159,7 @@ class Scope:
         return sorted({tag for item in self._stored[0] for tag in item.policy.tags})
 
     def create(self, policy: Policy) -> Policy:
-        """
-        Store a new policy.
-
-        :raises Forbidden: if its tags, data or repository are not theirs, or they choose its identifier.
-        """
+        """Store a new policy, whose tags, data and repository are theirs."""
         self.access.require(Role.EDITOR)
         self._check_new(policy)
         self.realm.check_policy(policy)
@@ -230,11 +220,7 @@ class Scope:
             raise Conflict(thing, reason, remedy) if self.access.limited else error from None
 
     def suggestions(self, table_schema: str | None = None, table_name: str = "") -> Suggestions:
-        """
-        What can be named in a policy, as far as it is theirs: of the database, and of other policies.
-
-        :param table_schema: With ``table_name``: name or pattern of the tables whose columns are wanted.
-        """
+        """What can be named in a policy, as far as it is theirs; columns of the tables with this name or pattern."""
         chosen = Selector(schema=table_schema or None, name=table_name)
         return self._retention.policies.suggestions(self.realm.policies, self.access.limited, chosen)
 
@@ -269,7 +255,8 @@ class Scope:
     def find_release(self, identifier: str) -> Release:
         """What the next run would take of theirs if a hold ended, besides what it takes anyway."""
         self._hold(identifier)
-        now, then = (amount(prepared.plan.tasks) for prepared in self.preview_release((identifier,)))
+        found = self._retention.preview_release((identifier,), Selection(limit=self.access.limit))
+        now, then = (amount(self._narrowed(prepared).plan.tasks) for prepared in found)
         return Release(max(then.partitions - now.partitions, 0), max(then.known_rows - now.known_rows, 0))
 
     def release(self, identifier: str) -> LegalHold:
@@ -289,30 +276,17 @@ class Scope:
     # Plans
 
     def prepare(self, selection: Selection, cutoff: dt.datetime | None = None) -> Prepared:
-        """
-        What a run would do, as far as it is theirs.
-
-        :raises NotFound: if the chosen policy is none that they see, or none of these has such tags.
-        """
+        """What a run would do, as far as it is theirs."""
         if selection.policy_id is not None:
             self.policy(selection.policy_id)
         selection = replace(selection, limit=self.access.limit)
         return self._narrowed(self._retention.prepare(cutoff, selection))
 
-    def preview_release(self, released: Collection[str]) -> tuple[Prepared, Prepared]:
-        """What a run would do, and what it would do if holds were released, as far as it is theirs."""
-        before, after = self._retention.preview_release(released, Selection(limit=self.access.limit))
-        return self._narrowed(before), self._narrowed(after)
-
     def _narrowed(self, prepared: Prepared) -> Prepared:
         return narrow_plan(prepared, self.realm, self._ids_of_holds()) if self.access.limited else prepared
 
     def preview(self, policy: Policy) -> Preview:
-        """
-        What the next run would do if a policy were stored, as far as it is theirs. Writes nothing.
-
-        :raises NotFound: if it has the identifier of a policy that they do not see.
-        """
+        """What the next run would do if a policy were stored, as far as it is theirs. Writes nothing."""
         self.access.require(Role.EDITOR)
         if self.access.limited and policy.id:
             self.policy(policy.id)
@@ -321,11 +295,7 @@ class Scope:
         return _narrow_preview(found, self.realm, self._ids_of_holds()) if self.access.limited else found
 
     def statements(self, plan: Plan) -> list[list[str]]:
-        """
-        The statements of each task of a plan, for showing.
-
-        :raises Forbidden: if they are no operator, or have a limit: statements name what holds of others keep.
-        """
+        """The statements of each task of a plan, for showing; with a limit, none: see :attr:`render`."""
         self.access.require(Role.OPERATOR)
         if self.access.limited:
             raise Forbidden("the statements of a plan", "are not for tokens with a limit", "look at the plan itself")
@@ -361,11 +331,7 @@ class Scope:
         return kind.cancel(self._retention, key)
 
     def run_end(self, run_id: str, most: int = 50) -> RunEnd:
-        """
-        How a run ended, by the audit log.
-
-        :param most: At most so many rows about what did not go well.
-        """
+        """How a run ended, by the audit log, with at most so many rows about what did not go well."""
         finished = self.journal(JournalFilter(run_id=run_id, event=Event.RUN_FINISHED, limit=1))
         rows = self.journal(JournalFilter(run_id=run_id, outcomes=_BAD, limit=most + 2))
         troubles = [row for row in reversed(rows) if row["event"] in (Event.STEP_FINISHED, Event.HELD)]
@@ -378,9 +344,7 @@ class Scope:
             if wanted.actor is not None and wanted.actor not in self._actors:
                 return []  # Which rows are left would tell who did them.
             wanted = replace(wanted, limited=self.access.limit, actors=self.realm.access.actors)
-        rows = self._retention.audit.read(wanted)
-        realm = self.realm
-        holds = self._ids_of_holds() if self.access.limited else frozenset()
+        rows, realm, holds = self._retention.audit.read(wanted), self.realm, self._ids_of_holds()
         return [shown_row(realm, row, holds) for row in rows if sees_row(realm.access, row)]
 
     def mark(self) -> str:
@@ -446,22 +410,17 @@ class Scope:
         return self._retention.rollups.find_earlier(table) if may else None
 
     def fetch(self, request: FetchRequest) -> Fetched:
-        """
-        Read a table together with its rollups.
-
-        :raises Forbidden: if none of their policies covers what is asked.
-        :raises NotFound: if it has no rollups, and no policy is about it.
-        """
+        """Read a table together with its rollups, if one of their policies covers what is asked."""
         self._require_readable(request.table_schema, request.table_name, request.where)
         return self._retention.rollups.fetch(request)
 
     def suggest_values(self, request: FetchRequest) -> list[Value]:
-        """Some values of a dimension, which ``by`` names; raises what :meth:`fetch` does."""
+        """Some values of a dimension, which ``by`` names."""
         self._require_readable(request.table_schema, request.table_name, request.where)
         return self._retention.rollups.values(request)
 
     def cascade(self, table: Explorable) -> Cascade:
-        """A table with its rollups, if it has any; raises what :meth:`fetch` does."""
+        """A table with its rollups, if it has any."""
         self._require_readable(table.table.schema, table.table.name, table.where)
         return self._retention.rollups.cascade(table.table.name, table.table.schema)
 
@@ -505,32 +464,20 @@ class Scope:
         return self._retention.archive.verify(self._chosen(request), told)
 
     def restorable(self, request: RestoreRequest) -> list[Restorable]:
-        """
-        What :meth:`restore` would bring back, and what it would refuse; nothing is written.
-
-        :raises Forbidden: if it would go where nothing of theirs is.
-        """
+        """What :meth:`restore` would bring back, and what it would refuse; nothing is written."""
         found = self._retention.archive.preview(self._chosen(request))
         self._require_targets([item.record for item in found], request.into)
         return found
 
     def restore(self, request: RestoreRequest, told: Callable[[Restored], None] | None = None) -> list[Restored]:
-        """
-        Bring partitions of theirs back, into tables of theirs; raises what :meth:`restorable` does.
-
-        :param told: Is told of each as soon as it is back, or is not.
-        """
+        """Bring partitions of theirs back, into tables of theirs, and tell of each as soon as it is back, or is not."""
         self.access.require(Role.OPERATOR)
         request = self._chosen(request)
         self._require_targets(self._retention.archive.restorable(request), request.into)
         return self._retention.archive.restore(request, told)
 
     def start_restore(self, operations: Operations, request: RestoreRequest) -> OperationState:
-        """
-        Bring back, in the background, exactly what :meth:`restorable` says at this moment (law 10).
-
-        :raises Conflict: if nothing would come back, or too many operations go on.
-        """
+        """Bring back, in the background, exactly what :meth:`restorable` says at this moment (law 10)."""
         self.access.require(Role.OPERATOR)
         found = self.restorable(request)
         coming = [item.record for item in found if item.refusal is None]
@@ -596,9 +543,8 @@ def _exactly(request: RestoreRequest, records: Iterable[SnapshotRecord]) -> Rest
 
 def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Prepared:
     """
-    The part of a plan that is about somebody's policies, or tidies up their tables.
-
-    Warnings are about tables as a whole, which may be shared, so that they are left out.
+    The part of a plan that is about somebody's policies, or tidies up their tables. Warnings are about tables as a
+    whole, which may be shared, so that they are left out.
 
     :param holds: The identifiers of the holds that they see.
     """

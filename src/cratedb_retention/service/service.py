@@ -78,11 +78,7 @@ class Scheduler:
         self._is_cut_off = False
 
     def tick(self) -> bool:
-        """
-        Look once; a database that can't be reached is looked for again by the next tick.
-
-        :return: Whether a run was started.
-        """
+        """Look once; whether a run was started. A database that can't be reached is looked for by the next tick."""
         try:
             session = self._look()
             if session is not None and not self._start(session):
@@ -142,10 +138,8 @@ class Scheduler:
 
     def stop(self, patience: float) -> bool:
         """
-        Start no run any more, and let those that go on end before their next step.
-
-        :param patience: Wait for them at most so many seconds.
-        :return: Whether all have ended; others lose their leases when these expire.
+        Start no run any more, and let those that go on end before their next step; whether all have ended within so
+        many seconds. Others lose their leases when these expire.
         """
         with self._lock:
             self._stop.set()
@@ -174,7 +168,7 @@ class Service:
         self,
         retention: Retention,
         settings: ServiceSettings,
-        beside: Sequence[Beside] = (),
+        beside: Sequence[Beside],
         observers: Sequence[Observer] = (),
     ) -> None:
         self.settings, self._retention, self._beside = settings, retention, tuple(beside)
@@ -182,11 +176,7 @@ class Service:
         self._clockwork: BackgroundScheduler | None = None
 
     def start(self) -> None:
-        """
-        Begin.
-
-        :raises NotFound: if the toolkit's tables are not there, with the remedy.
-        """
+        """Begin; raises :class:`NotFound` if the toolkit's tables are not there, with the remedy."""
         self._retention.require()
         # A tick that comes late does the work of those that were missed; two never overlap.
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
@@ -232,10 +222,7 @@ def log_event(event: RunEvent) -> None:
 
 
 def make_service(
-    retention: Retention,
-    settings: Settings,
-    environment: Mapping[str, str] | None = None,
-    mount: Mount | None = None,
+    retention: Retention, settings: Settings, environment: Mapping[str, str] | None = None, mount: Mount | None = None
 ) -> Service:
     """
     The service that settings describe.

@@ -31,30 +31,11 @@ MASKED = "********"
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
-class Switch(StrEnum):
-    """Whether there is something: ``auto`` means where it makes sense."""
-
-    AUTO = "auto"
-    ON = "on"
-    OFF = "off"
-
-
-class LogLevel(StrEnum):
-    """What is logged: this and what weighs more."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(StrEnum):
-    """What a line of the log looks like."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
+# Whether there is something: ``auto`` means where it makes sense.
+Switch = StrEnum("Switch", ["AUTO", "ON", "OFF"])
+# What is logged: this and what weighs more; and what a line looks like.
+LogLevel = StrEnum("LogLevel", ["DEBUG", "INFO", "WARNING", "ERROR"])
+LogFormat = StrEnum("LogFormat", ["TEXT", "JSON"])
 Period = Annotated[DurationField | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 

@@ -32,20 +32,15 @@ _SAME = ("id", "name", "created_at", "created_by", "expires_at")
 
 @dataclass(frozen=True, kw_only=True)
 class AccessToken:
-    """
-    A token, without its secret.
-
-    :param limit: Only policies with these tags; empty: everything.
-    :param expires_at: From this instant on it is worth nothing; None: never.
-    """
+    """A token, without its secret."""
 
     id: str
     name: str
     role: Role
-    limit: TagFilter
+    limit: TagFilter  # Only policies with these tags; empty: everything
     created_at: dt.datetime
     created_by: str
-    expires_at: dt.datetime | None = None
+    expires_at: dt.datetime | None = None  # From this instant on it is worth nothing; None: never
     revoked_at: dt.datetime | None = None
     revoked_by: str | None = None
 
@@ -55,13 +50,10 @@ class AccessToken:
         return f"{self.name} (token {self.id})"
 
     def is_valid(self, now: dt.datetime) -> bool:
-        """Whether it is worth anything at an instant."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 class TokenStore(Records):
-    """Creates, checks and revokes tokens."""
-
     def create(
         self, name: str, role: Role, limit: TagFilter, expires_at: dt.datetime | None, random: Random
     ) -> tuple[AccessToken, str]:
@@ -107,13 +99,7 @@ class TokenStore(Records):
         return token if token.is_valid(self._clock.now()) else None
 
     def revoke(self, identifier: str) -> AccessToken:
-        """
-        End a token.
-
-        :param identifier: Its name, its identifier, or six characters of that.
-        :raises NotFound: if there is none that is not revoked.
-        :raises InvalidInput: if there are several.
-        """
+        """End a token; by its name, its identifier, or six characters of that, which must fit exactly one in force."""
         active = [token for token in self.all() if token.revoked_at is None]
         named = [token for token in active if identifier in (token.id, token.name)]
         if len(named) > 1:

@@ -40,28 +40,20 @@ class SnapshotStage(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotRecord:
-    """
-    A snapshot as the toolkit knows it.
-
-    :param start: The stretch of time that it covers (ms, UTC), as far as known.
-    :param token: The change token of the partition that it was made of, or that it was restored as.
-    :param identity: Tells its table from others that get its name; empty: unknown.
-    :param verified_at: When it was last read back by itself (aware); None: never.
-    :param damage: What was wrong then; None: all was right.
-    """
+    """A snapshot as the toolkit knows it."""
 
     archived: Archived
-    start: int | None
+    start: int | None  # The time range that it covers (ms, UTC), as far as known
     end: int | None
     stage: SnapshotStage
     size: int | None
     policy_id: str | None
     tags: tuple[str, ...]
     changed_at: dt.datetime
-    token: str | None = None
-    identity: str = ""
-    verified_at: dt.datetime | None = None
-    damage: str | None = None
+    token: str | None = None  # The change token of the partition that it was made of, or that it was restored as
+    identity: str = ""  # Tells its table from others that get its name; empty: unknown
+    verified_at: dt.datetime | None = None  # When it was last read back by itself (aware); None: never
+    damage: str | None = None  # What was wrong then; None: all was right
 
     @property
     def words(self) -> str:
@@ -81,8 +73,6 @@ class SnapshotRecord:
 
 
 class SnapshotStore(Records):
-    """Reads and writes the index of snapshots."""
-
     def record(
         self,
         step: SnapshotPartition,
@@ -135,20 +125,12 @@ class SnapshotStore(Records):
                 self._add(values)
 
     def mark(self, repository: str, name: str, stage: SnapshotStage, token: str | None = None) -> None:
-        """
-        Note how far a snapshot is.
-
-        :param token: The change token of the partition from now on; None: as it was.
-        """
+        """Note how far a snapshot is; with a token, that is the change token of the partition from now on."""
         more = {"token": token} if token else {}
         self._change(*self._key(repository, name), state=str(stage), changed_at=self._clock.now(), **more)
 
     def verified(self, record: SnapshotRecord, damage: str | None) -> None:
-        """
-        Note that a snapshot was read back by itself.
-
-        :param damage: What was wrong; None: all was right.
-        """
+        """Note that a snapshot was read back by itself, and what was wrong; None: all was right."""
         damage = None if damage is None else cut(damage)
         self._change(*self._key(*record.key), verified_at=self._clock.now(), damage=damage)
 
@@ -170,11 +152,7 @@ class SnapshotStore(Records):
         return frozenset((row["repository"], row["name"]) for row in rows)
 
     def restored(self, refresh: bool = True) -> dict[RestoredPartition, tuple[str, str]]:
-        """
-        Repository and name of the snapshots from which alone partitions were restored.
-
-        :param refresh: Whether what others wrote may not be visible yet.
-        """
+        """Repository and name of the snapshots from which alone partitions were restored."""
         found: dict[RestoredPartition, list[tuple[str, str]]] = {}
         for record in self._find(self._table.c.state == str(SnapshotStage.RESTORED), refresh=refresh):
             if record.token:
@@ -202,14 +180,8 @@ def _record(row: Mapping[str, Any]) -> SnapshotRecord:
 
 
 class FreezeStore(Records):
-    """Remembers frozen partitions."""
-
     def all(self, refresh: bool = True) -> dict[tuple[TableName, tuple[Value, ...]], str]:
-        """
-        The partitions that were frozen and not thawed, each with the identity of its table; empty: unknown.
-
-        :param refresh: Whether what others wrote may not be visible yet.
-        """
+        """The partitions that were frozen and not thawed, each with the identity of its table; empty: unknown."""
         found = {}
         for row in self._read(refresh=refresh):
             table, (_, values) = TableName(row["table_schema"], row["table_name"]), text_to_partition(row["partition"])
@@ -217,11 +189,7 @@ class FreezeStore(Records):
         return found
 
     def add(self, step: FreezePartitions, run_id: str, identity: str = "") -> None:
-        """
-        Note that partitions are about to be frozen.
-
-        :param identity: Tells their table from others that get its name.
-        """
+        """Note that partitions are about to be frozen; see :meth:`note`."""
         for piece in step.pieces:
             self.note(step.table, step.columns, piece.partition.values, run_id, identity)
 
@@ -233,11 +201,7 @@ class FreezeStore(Records):
         run_id: str | None = None,
         identity: str = "",
     ) -> bool:
-        """
-        Note that one partition is about to be frozen, or to come back frozen.
-
-        :return: Whether it is new; if not, an interrupted run noted it already.
-        """
+        """Note that a partition is about to be frozen, or to come back so. False: a killed run noted it already."""
         row = {
             **name_values(table),
             "id": _freeze_key(table, values),
@@ -270,7 +234,6 @@ def partition_to_text(columns: Sequence[Column], values: Sequence[Value]) -> str
 
 
 def text_to_partition(text: str) -> tuple[tuple[Column, ...], tuple[Value, ...]]:
-    """The columns and values of a partition."""
     parts = json.loads(text)
     columns = tuple(Column(name=name, type=data_type, kind=Kind(kind)) for name, data_type, kind, _ in parts)
     return columns, tuple(part[3] for part in parts)

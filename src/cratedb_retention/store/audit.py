@@ -34,11 +34,7 @@ _ABOUT_RUNS = (Event.STEP_FINISHED, Event.HELD, Event.SLOT_FINISHED)
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """
-    One row of the journal, without who and when; see the table's columns.
-
-    :param why: What went wrong, or why it is blocked: columns ``error``, ``reason`` and ``subjects``.
-    """
+    """One row of the journal, without who and when; see the table's columns."""
 
     event: Event
     outcome: Outcome | None = None
@@ -49,7 +45,7 @@ class Entry:
     tags: Sequence[str] | None = None
     operation: str | None = None
     message: str | None = None
-    why: Reason | None = None
+    why: Reason | None = None  # What went wrong, or why it is blocked: columns `error`, `reason` and `subjects`
     partitions: int | None = None
     rows: int | None = None
     bytes: int | None = None
@@ -98,37 +94,23 @@ class JournalFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOfPolicy:
-    """
-    What one run did for one policy.
-
-    :param held: Steps that were rightly held.
-    :param problems: What somebody has to look at.
-    :param failed: Steps that failed.
-    :param error: One of the reasons of what failed or is held.
-    :param reason: Its code; None: it is older than codes are.
-    :param subjects: Of what it tells, as the audit log has it.
-    :param rows: Rows that were removed or moved, as far as the database says.
-    """
+    """What one run did for one policy."""
 
     policy_id: str
     run_id: str
     last: dt.datetime
-    held: int
-    problems: int
-    failed: int
-    rows: int
+    held: int  # Steps that were rightly held
+    problems: int  # What somebody has to look at
+    failed: int  # Steps that failed
+    rows: int  # Removed or moved, as far as the database says
     bytes: int
-    error: str | None
-    reason: str | None = None
-    subjects: str | None = None
+    error: str | None  # One of the reasons of what failed or is held
+    reason: str | None = None  # Its code; None: it is older than codes are
+    subjects: str | None = None  # Of what it tells, as the audit log has it
 
 
 class Journal(Records):
-    """
-    Writes and reads the journal.
-
-    :param unplaced: Tells the tables with new shards for which no node has room.
-    """
+    """Writes and reads the journal; ``unplaced`` tells the tables with new shards for which no node has room."""
 
     def __init__(
         self,
@@ -288,7 +270,7 @@ def _conditions(c: Any, wanted: JournalFilter) -> Iterator[sa.ColumnElement[bool
 
 
 def _tagged(tags: sa.ColumnClause[Any], wanted: TagFilter) -> sa.ColumnElement[bool]:
-    """A filter as a condition on a column with tags. Rows without tags fit none: they are about no policy."""
+    """Rows without tags fit no filter: they are about no policy."""
     groups = [
         sa.and_(
             *(sa.literal(tag) == sa.any_(tags) for tag in sorted(group.wanted)),

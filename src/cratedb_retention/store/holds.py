@@ -18,14 +18,8 @@ _SAME = ("table_schema", "table_name", "start", "end", "kind", "reason", "placed
 
 
 class HoldStore(Records):
-    """Places and releases holds."""
-
     def active(self, refresh: bool = True) -> list[LegalHold]:
-        """
-        The holds in force, oldest first.
-
-        :param refresh: Whether what others wrote may not be visible yet; what this class wrote is.
-        """
+        """The holds in force, oldest first. What this class wrote is visible without a refresh."""
         c = self._table.c
         return [_hold(row) for row in self._read(c.released_at.is_(None), order=(c.placed_at, c.id), refresh=refresh)]
 
@@ -45,12 +39,7 @@ class HoldStore(Records):
         self._visible()
 
     def release(self, identifier: str) -> LegalHold:
-        """
-        End a hold.
-
-        :param identifier: Its whole identifier.
-        :raises NotFound: if no hold in force has it.
-        """
+        """End the hold with this whole identifier; NotFound: none in force has it."""
         known = {hold.id: hold for hold in self.active()}
         remedy = "`cratedb-retention list-holds` shows them"
         found = pick("hold", identifier, known, remedy, "is not in force", whole=True)

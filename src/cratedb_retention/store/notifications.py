@@ -25,26 +25,19 @@ class NoticeState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """
-    Something that is the matter with a policy.
-
-    :param kind: ``failed`` or ``held``.
-    :param claimed_until: Until this instant one service tries to tell.
-    :param stamp: What the database tells versions of the row apart by; None: it is not written yet.
-    """
+    """Something that is the matter with a policy."""
 
     policy_id: str
-    kind: str
+    kind: str  # `failed` or `held`
     state: NoticeState
     since: dt.datetime
     reason: str | None = None
-    claimed_until: dt.datetime | None = None
+    claimed_until: dt.datetime | None = None  # Until this instant one service tries to tell
     version: int = 0
-    stamp: tuple[int, ...] | None = None
+    stamp: tuple[int, ...] | None = None  # See :class:`Records`; None: it is not written yet
 
     @property
     def id(self) -> str:
-        """Its key."""
         return f"{self.kind}:{self.policy_id}"
 
 
@@ -52,15 +45,11 @@ class NoticeStore(Records):
     """A row changes only if it still is what was read, so that of several services one tells."""
 
     def all(self) -> dict[str, Notice]:
-        """All notices, by key."""
+        """By key."""
         return {row["id"]: self._notice(row) for row in self._read(stamps=True)}
 
     def change(self, before: Notice | None, after: Notice | None) -> Notice | None:
-        """
-        Add, change or remove a notice.
-
-        :return: It as it is now, or was; None: somebody else was quicker.
-        """
+        """Add, change or remove a notice. Returns it as it is now, or was; None: somebody else was quicker."""
         where = [self._table.c.id == before.id, *self._unchanged(before.stamp)] if before else []
         if after is None:
             return before if before and self._remove(*where) == 1 else None

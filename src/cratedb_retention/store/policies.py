@@ -43,11 +43,7 @@ class StoredPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class Damaged:
-    """
-    A row of the policy table that is no valid policy: somebody wrote it by SQL, or it was taken over so.
-
-    :param row: The row as it is.
-    """
+    """A row of the policy table that is no valid policy: somebody wrote it by SQL, or it was taken over so."""
 
     id: str
     target: TableName
@@ -61,14 +57,8 @@ class Damaged:
 
 
 class PolicyStore(Records):
-    """Reads and changes policies."""
-
     def all(self, refresh: bool = True) -> tuple[list[StoredPolicy], list[Damaged]]:
-        """
-        All policies in the order of their tables, and the rows that are none.
-
-        :param refresh: Whether what others wrote may not be visible yet.
-        """
+        """All policies in the order of their tables, and the rows that are none."""
         c = self._table.c
         policies, damaged = [], []
         for row in self._read(order=(c.table_schema, c.table_name, c.strategy, c.id), refresh=refresh):
@@ -80,11 +70,7 @@ class PolicyStore(Records):
         return policies, damaged
 
     def scheduled(self) -> list[Scheduled]:
-        """
-        The policies that have a schedule and are enabled, without what only planning needs.
-
-        One whose schedule can't be read is left out; planning reports it.
-        """
+        """Enabled policies that have a schedule. One that can't be read is left out; planning reports it."""
         c = self._table.c
         columns = (c.id, c.schedule, c.time_zone, c.misfire, c.misfire_grace, c.jitter, c.scheduled_at, c.changed_at)
         statement = sa.select(*columns).where(c.schedule.is_not(None), sa.func.coalesce(c.enabled, sa.true()))
@@ -108,30 +94,21 @@ class PolicyStore(Records):
         return found
 
     def find(self, identifier: str) -> StoredPolicy | Damaged:
-        """
-        The same, also if its row is no valid policy.
-
-        :raises NotFound: if there is none.
-        :raises InvalidInput: if there are several.
-        """
+        """The same, also if its row is no valid policy."""
         policies, damaged = self.all()
         rows: dict[str, StoredPolicy | Damaged] = {stored.policy.id or "": stored for stored in policies}
         rows.update({row.id: row for row in damaged})
         return pick("policy", identifier, rows, "`cratedb-retention list-policies` shows them")
 
     def create(self, policy: Policy) -> Policy:
-        """
-        Store a new policy; it gets an identifier if it has none.
-
-        :raises Conflict: if the identifier is taken, or a policy of the same kind covers the same data already.
-        """
+        """Store a new policy; see :meth:`create_all`."""
         return self.create_all([policy])[0]
 
     def create_all(self, policies: Iterable[Policy]) -> list[Policy]:
         """
-        Store new policies, some hundred in a statement. If one can't be, none is.
+        Store new policies, some hundred in a statement; those without an identifier get one. If one can't be, none is.
 
-        :raises Conflict: as :meth:`create`.
+        :raises Conflict: if an identifier is taken, or a policy of the same kind covers the same data already.
         """
         new = [p if p.id else p.model_copy(update={"id": str(uuid.uuid4())}) for p in policies]
         if new:
@@ -141,11 +118,7 @@ class PolicyStore(Records):
         return new
 
     def check_new(self, policies: Iterable[Policy]) -> None:
-        """
-        Make sure that new policies can be stored.
-
-        :raises Conflict: as :meth:`create`.
-        """
+        """Make sure that new policies can be stored. Raises as :meth:`create_all`."""
         stored, damaged = self.all()
         by_rule = {identity(item.policy): item.policy for item in stored}
         taken = {item.policy.id for item in stored} | {row.id for row in damaged}
@@ -193,24 +166,14 @@ class PolicyStore(Records):
         return policy
 
     def delete(self, identifier: str, version: int) -> None:
-        """
-        Delete a policy.
-
-        :raises Conflict: if somebody else changed it since.
-        :raises NotFound: if it is gone.
-        """
+        """Delete a policy. Raises as :meth:`update`."""
         before = self._lock(identifier, version)
         self._conditionally(before, self._remove)
         gone = row_to_policy(before)
         self._write(_entry(Event.POLICY_DELETED, gone, gone))
 
     def delete_damaged(self, damaged: Damaged) -> None:
-        """
-        Delete a row that is no valid policy; the journal keeps it as it was.
-
-        :raises Conflict: if somebody else changed it since.
-        :raises NotFound: if it is gone.
-        """
+        """Delete a row that is no valid policy; the journal keeps it as it was. Raises as :meth:`update`."""
         before = self._lock(damaged.id, damaged.row["version"])
         self._conditionally(before, self._remove)
         entry = Entry(
@@ -231,7 +194,6 @@ class PolicyStore(Records):
         return rows[0][0] if rows and rows[0][1] is not False else None
 
     def _lock(self, identifier: str, version: int) -> Mapping[str, Any]:
-        """The row as it is now, with the system's own version columns where the database has such."""
         rows = self._read(self._table.c.id == identifier, refresh=False, stamps=True)
         if not rows:
             raise NotFound(f"policy {identifier}", "does not exist any more")
@@ -290,11 +252,7 @@ def identity(policy: Policy) -> tuple[object, ...]:
 def policy_to_row(
     policy: Policy, version: int, now: dt.datetime, actor: str, scheduled_at: dt.datetime | None = None
 ) -> dict[str, Any]:
-    """
-    A policy as a row; attributes that are objects become JSON.
-
-    :param scheduled_at: Since when it has its schedule; None: since now.
-    """
+    """A policy as a row; objects become JSON. Without ``scheduled_at`` it has its schedule since now."""
     row = policy.model_dump(mode="json")
     for key in _JSON:
         row[key] = json.dumps(row[key], ensure_ascii=False) if row[key] else None
@@ -302,11 +260,7 @@ def policy_to_row(
 
 
 def row_to_policy(row: Mapping[str, Any]) -> Policy:
-    """
-    A row as a policy.
-
-    :raises InvalidInput: if somebody wrote something else into the table.
-    """
+    """A row as a policy; InvalidInput or ValueError if somebody wrote something else into the table."""
     attributes = {key: value for key, value in _said(row).items() if key not in _OWN}
     for key in _JSON:
         if isinstance(attributes.get(key), str):
@@ -320,7 +274,7 @@ def _said(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _schedule(row: Mapping[str, Any]) -> Scheduled:
-    """When a policy runs by itself; raises as :func:`row_to_policy`, or ValueError."""
+    """When a policy runs by itself. Raises as :func:`row_to_policy`."""
     return Scheduled(
         policy_id=row["id"],
         schedule=_parse_schedule(row["schedule"]),

@@ -42,11 +42,7 @@ class LevelState:
 
 
 class RollupStore(Records):
-    """
-    Remembers rollups and their windows.
-
-    :param rollup: The table of rollups; that of its base class is the ledger.
-    """
+    """Remembers rollups and, in the table of its base class, the ledger of their windows."""
 
     def __init__(self, rollup: sa.Table, *records: Any) -> None:
         super().__init__(*records)
@@ -95,11 +91,7 @@ class RollupStore(Records):
         return Ledger(rollups, windows)
 
     def register(self, rollup: Rollup, retention_period: str, policy_id: str | None, identity: str = "") -> None:
-        """
-        Note a rollup that is about to be created, or whose definition changed.
-
-        :param identity: That of the table with the raw rows, if it is known.
-        """
+        """Note a rollup that is about to be created, or changed, with the identity of the table with raw rows."""
         self._put(
             rollup.table,
             **name_values(rollup.source, "source"),
@@ -125,11 +117,7 @@ class RollupStore(Records):
             self._database.execute(sa.update(own).where(*others, own.c.view.is_not(None)).values(view=None))
 
     def set_gone(self, table: TableName, until: int) -> None:
-        """
-        Note that rows of a level are about to expire.
-
-        :param until: Those before this instant (ms, UTC).
-        """
+        """Note that rows of a level from before an instant (ms, UTC) are about to expire."""
         self._put(table, gone_until=until)
 
     def record(
@@ -193,11 +181,7 @@ class RollupStore(Records):
         self._change(*self._within(table, starts), **text_values("token", ""))
 
     def rebase(self, rollup: Rollup, before: int) -> None:
-        """
-        Seal the windows of a level that begin before an instant, and doubt the others, which are computed anew.
-
-        :param before: ms, UTC.
-        """
+        """Seal the windows of a level that begin before an instant (ms, UTC), and doubt the others."""
         c, doubtful = self._table.c, {**text_values("token", ""), **text_values("parts", None)}
         self._visible()
         mine = (is_named(self._table, rollup.table), c.sealed_at.is_(None))
@@ -205,7 +189,6 @@ class RollupStore(Records):
         self._change(*mine, c.start >= before, **doubtful, **name_values(rollup.beneath, "beneath"))
 
     def forget(self, table: TableName) -> None:
-        """Forget a level and its windows."""
         self._database.refresh(self._rollup, self._table)
         for own in (self._table, self._rollup):
             self._database.execute(sa.delete(own).where(is_named(own, table)))
@@ -218,7 +201,6 @@ class RollupStore(Records):
         return [is_named(self._table, table), self._table.c.start.in_(list(starts))]
 
     def _put(self, table: TableName, **values: Any) -> None:
-        """Change the row of a rollup, or add it if there is none."""
         values["changed_at"] = self._clock.now()
         changing = sa.update(self._rollup).where(is_named(self._rollup, table)).values(**values)
         if self._database.execute(changing) == 1:
@@ -230,7 +212,6 @@ class RollupStore(Records):
 
 
 def _rollup_to_text(rollup: Rollup) -> str:
-    """A rollup as JSON."""
     return json.dumps(
         {
             "beneath": list(rollup.beneath),
@@ -258,7 +239,6 @@ def _few(rollup: Rollup) -> dict[str, Any]:
 
 
 def _rollup(row: Mapping[str, Any]) -> Rollup:
-    """The rollup of a row of the table ``rollup``."""
     data = json.loads(read_text(row, "definition"))
     paths, within = data.get("paths", {}), data.get("within", {})
 

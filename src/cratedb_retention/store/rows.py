@@ -45,21 +45,15 @@ class Moment(Instant):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
-        """From milliseconds."""
         return None if value is None else from_ms(value)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        """To milliseconds."""
         found = super().process_result_value(value, dialect)
         return None if found is None else to_ms(found)
 
 
 class Records:
-    """
-    One of the toolkit's own tables. It has no state, so that several threads may use it.
-
-    :param write: Adds entries to the audit log.
-    """
+    """One of the toolkit's own tables; ``write`` adds entries to the audit log."""
 
     def __init__(
         self, database: Database, table: sa.Table, clock: Clock, actor: Actor, write: Callable[..., None]
@@ -70,9 +64,8 @@ class Records:
         self, *where: sa.ColumnElement[bool], order: Sequence[Any] = (), refresh: bool = True, stamps: bool = False
     ) -> list[Mapping[str, Any]]:
         """
-        Some rows.
+        Some rows. What others wrote may need a refresh to be visible, unless it is asked by the key alone.
 
-        :param refresh: Whether what others wrote may not be visible yet; what is asked by the key alone always is.
         :param stamps: Whether what :meth:`_stamp` takes is wanted, too.
         """
         if refresh:
@@ -81,18 +74,16 @@ class Records:
         return self._database.query(sa.select(self._table, *columns).where(*where).order_by(*order))
 
     def _add(self, *rows: Mapping[str, Any]) -> int:
-        """Add rows, and say how many, if the database does."""
+        """Add rows. Like the others it says how many, if the database does."""
         statement = sa.insert(self._table)
         if len(rows) == 1:
             return self._database.execute(statement.values(**rows[0]))
         return self._database.execute(statement, list(rows))
 
     def _change(self, *where: sa.ColumnElement[bool], **values: Any) -> int:
-        """Change rows, and say how many."""
         return self._database.execute(sa.update(self._table).where(*where).values(**values))
 
     def _remove(self, *where: sa.ColumnElement[bool]) -> int:
-        """Remove rows, and say how many."""
         return self._database.execute(sa.delete(self._table).where(*where))
 
     def _visible(self) -> None:
@@ -121,12 +112,10 @@ def name_values(table: TableName, prefix: str = "table") -> dict[str, str]:
 
 
 def is_named(own: sa.Table, table: TableName, prefix: str = "table") -> sa.ColumnElement[bool]:
-    """Whether rows are about a table."""
     return sa.and_(*(own.c[name] == value for name, value in name_values(table, prefix).items()))
 
 
 def same(thing: object, names: Sequence[str]) -> dict[str, Any]:
-    """Attributes by name."""
     return {name: getattr(thing, name) for name in names}
 
 

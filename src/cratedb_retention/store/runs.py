@@ -31,11 +31,7 @@ _WRITTEN_ONCE = ("run_id", "actor", "host", "started_at", "cancel_by", "cancel_a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """
-    The lease of a policy as it was read, or written.
-
-    :param stamp: What the database tells versions of the row apart by; None: it has not said so since we wrote.
-    """
+    """The lease of a policy as it was read, or written."""
 
     policy_id: str
     holder: str | None = None
@@ -49,7 +45,7 @@ class Lease:
     outcome: str | None = None
     succeeded_at: dt.datetime | None = None
     version: int = 0
-    stamp: tuple[int, ...] | None = None
+    stamp: tuple[int, ...] | None = None  # See :class:`Records`; None: the database has not said so since we wrote
 
     def is_free(self, now: dt.datetime) -> bool:
         """Whether nobody holds it any more, at an instant of the database's clock."""
@@ -58,16 +54,11 @@ class Lease:
 
 @dataclass(frozen=True)
 class Leases:
-    """
-    Leases, and what time it is for them.
+    """Leases, and what time it is for them."""
 
-    :param now: By the database's clock.
-    :param asked: When we began to ask, in seconds by our own clock that is never set back.
-    """
-
-    now: dt.datetime
+    now: dt.datetime  # By the database's clock
     by_policy: Mapping[str, Lease]
-    asked: float
+    asked: float  # When we began to ask, in seconds by our own clock that is never set back
 
     @property
     def slots(self) -> dict[str, Done]:
@@ -75,19 +66,13 @@ class Leases:
         return {key: Done(lease.done_slot, lease.slot) for key, lease in self.by_policy.items()}
 
     def of(self, policy_id: str) -> Lease:
-        """The lease of a policy; one that nobody ever took is free."""
+        """One that nobody ever took is free."""
         return self.by_policy.get(policy_id) or Lease(policy_id=policy_id)
 
 
 class LeaseStore(Records):
-    """Reads and changes leases."""
-
     def read(self, policies: Collection[str] | None = None, refresh: bool = True) -> Leases:
-        """
-        The leases of some policies, or all.
-
-        :param refresh: Whether several that others changed a moment ago must be seen so; one alone always is.
-        """
+        """The leases of some policies, or all. One alone is always as it was written last, without a refresh."""
         c, asked = self._table.c, self._clock.uptime()
         statement = sa.select(self._table, *map(sa.column, self._database.row_version), _NOW.label("database_time"))
         if policies is not None and len(policies) == 1:
@@ -121,7 +106,7 @@ class LeaseStore(Records):
         Change rows that still are what was read, all in one or two statements.
 
         :param leases: Leases with their stamps, and new values.
-        :return: Those that were changed; a missing one was changed by somebody else since.
+        :return: Those that were changed.
         """
         wanted = [(old, replace(old, **values, version=old.version + 1, stamp=None)) for old, values in leases]
         new = [new for old, new in wanted if old.stamp is None and old.version == 0]
@@ -175,11 +160,7 @@ class JobStore(Records):
         self.forget_old()
 
     def update(self, job: RunState) -> str | None:
-        """
-        Write how far a run is.
-
-        :return: Who asked for its end, if anybody did.
-        """
+        """Write how far a run is. Returns who asked for its end, if anybody did."""
         c = self._table.c
         values = {name: value for name, value in _row(job).items() if name not in _WRITTEN_ONCE}
         statement = sa.update(self._table).where(c.run_id == job.run_id).values(**values).returning(c.cancel_by)
@@ -206,11 +187,7 @@ class JobStore(Records):
         return pick("run", identifier, {job.run_id: job for job in self.live()}, remedy, "is not running")
 
     def request_cancel(self, job: RunState, by: str) -> bool:
-        """
-        Ask a run to end before its next step.
-
-        :return: Whether it is new; somebody may have asked before.
-        """
+        """Ask a run to end before its next step. Returns whether nobody asked before."""
         c = self._table.c
         where = (c.run_id == job.run_id, c.cancel_by.is_(None))
         return self._change(*where, cancel_by=by, cancel_at=self._clock.now()) == 1

@@ -124,12 +124,7 @@ def _require_there(layout: Layout, *tables: sa.Table) -> None:
 
 
 def _read_version(database: Database, tables: Tables) -> int:
-    """
-    The version that is noted; 0 if none is.
-
-    :raises NotFound: if there is no such table.
-    :raises Conflict: if it is a newer one than this program knows.
-    """
+    """The version that is noted; 0 if none is, NotFound if there is no such table."""
     found = database.rows(sa.select(sa.func.max(tables.version.c.version)))[0][0] or 0
     if found > STEPS[-1].version:
         newer = f"has a newer layout, version {found}; this program knows version {STEPS[-1].version}"
@@ -138,11 +133,7 @@ def _read_version(database: Database, tables: Tables) -> int:
 
 
 def _read_own(database: Database, tables: Tables) -> Layout:
-    """
-    The toolkit's tables. CrateDB seems to have none for a moment after it was started, too.
-
-    :raises Recovering: if that is so.
-    """
+    """The toolkit's tables. Raises Recovering where CrateDB seems to have none for a moment after it was started."""
     schema = str(tables.metadata.schema)
     layout = _read_layout(database, schema)
     if not layout:
@@ -174,11 +165,7 @@ def _columns(table: sa.Table) -> Mapping[str, str]:
 
 
 class _Upgrade:
-    """
-    The tables on their way to the present version.
-
-    :param keeper: Whose policy for the audit log is created; None: there is to be none.
-    """
+    """The tables on their way to the present version."""
 
     def __init__(self, database: Database, tables: Tables, now: dt.datetime, keeper: Actor | None) -> None:
         self.database, self.tables, self.now, self.keeper = database, tables, now, keeper
@@ -190,7 +177,6 @@ class _Upgrade:
             self.version = _read_version(database, tables)
 
     def finish(self) -> list[str]:
-        """Take the steps that are missing."""
         for table in self.tables.metadata.sorted_tables:
             # No release of the toolkit made a table without the columns of its key.
             there = self.layout.get(table.name)
@@ -345,7 +331,6 @@ def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
 
 
 def _read_partition_columns(database: Database, schemas: Collection[str]) -> PartitionColumns:
-    """The partition columns of all tables in some schemas, with their types."""
     layouts = {schema: _read_layout(database, schema) for schema in schemas}
     return {
         (schema, table): {column: layouts[schema].get(table, {}).get(column, "") for column in by or ()}
@@ -355,27 +340,18 @@ def _read_partition_columns(database: Database, schemas: Collection[str]) -> Par
 
 @dataclass(frozen=True)
 class TakenOver:
-    """
-    A policy as it is stored from now on.
-
-    :param words: What it is, and what changes.
-    """
+    """A policy as it is stored from now on, and what changes, in words."""
 
     row: Mapping[str, Any]
     words: str
 
     @property
     def enabled(self) -> bool:
-        """Whether runs obey it."""
         return self.row["enabled"] is not False
 
 
 def take_over(row: Mapping[str, Any], partitions: PartitionColumns, now: dt.datetime) -> TakenOver:
-    """
-    A policy of cratedb-toolkit; one that it never ran, or that lacks something, is kept, but disabled.
-
-    :param partitions: Of the tables that there are.
-    """
+    """A policy of cratedb-toolkit; one that it never ran, or that lacks something, is kept, but disabled."""
     known = {key: row[key] for key in _PLAIN if row.get(key) is not None}
     present = sorted(tag for tag, value in (row.get("tags") or {}).items() if value is not None)
     tags = [tag for tag in present if tag.strip() and "," not in tag and not tag.strip().startswith(NOT)]
@@ -384,31 +360,25 @@ def take_over(row: Mapping[str, Any], partitions: PartitionColumns, now: dt.date
     try:
         policy = read_policy(attributes, stored=attributes)
     except InvalidInput as error:
-        return TakenOver(_invalid(row, known, present, now, str(error)), _words(row, [f"disabled: {error}", *left_out]))
-    reason = _why_never_run(row, policy, partitions)
-    if reason is None:
-        return TakenOver(policy_to_row(policy, 1, now, ACTOR), _words(row, left_out or ["as before"]))
-    said = f"Disabled when it was taken over: cratedb-toolkit never ran it, since {reason}"
-    policy = policy.model_copy(update={"enabled": False, "description": said})
-    disabled = f"disabled: cratedb-toolkit never ran it, since {reason}"
-    return TakenOver(policy_to_row(policy, 1, now, ACTOR), _words(row, [disabled, *left_out]))
-
-
-def _invalid(
-    row: Mapping[str, Any], known: Mapping[str, Any], tags: Sequence[str], now: dt.datetime, reason: str
-) -> dict[str, Any]:
-    return {
-        **known,
-        "strategy": row["strategy"],
-        "tags": list(tags),
-        "table_name": row.get("table_name") or "",
-        "retention_period": f"{row['retention_period']}d",
-        "enabled": False,
-        "description": f"Disabled when it was taken over from cratedb-toolkit: {reason}",
-        "version": 1,
-        "changed_at": now,
-        "changed_by": ACTOR,
-    }
+        invalid = {
+            **known,
+            "strategy": row["strategy"],
+            "tags": present,
+            "table_name": row.get("table_name") or "",
+            "retention_period": f"{row['retention_period']}d",
+            "enabled": False,
+            "description": f"Disabled when it was taken over from cratedb-toolkit: {error}",
+            "version": 1,
+            "changed_at": now,
+            "changed_by": ACTOR,
+        }
+        return TakenOver(invalid, _words(row, [f"disabled: {error}", *left_out]))
+    reason, changes = _why_never_run(row, policy, partitions), left_out or ["as before"]
+    if reason is not None:
+        why = f"cratedb-toolkit never ran it, since {reason}"
+        policy = policy.model_copy(update={"enabled": False, "description": f"Disabled when it was taken over: {why}"})
+        changes = [f"disabled: {why}", *left_out]
+    return TakenOver(policy_to_row(policy, 1, now, ACTOR), _words(row, changes))
 
 
 def _words(row: Mapping[str, Any], changes: Sequence[str]) -> str:

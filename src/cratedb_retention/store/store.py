@@ -27,12 +27,7 @@ from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables
 
 
 class Store:
-    """
-    The toolkit's tables in one schema of a database.
-
-    :param actor: Who changes something, for the journal.
-    :param tables: The tables, if they were described already; what was compiled for them is then used again.
-    """
+    """The toolkit's tables in one schema of a database. Where they were described already, that is used again."""
 
     def __init__(
         self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA, tables: Tables | None = None
@@ -57,11 +52,7 @@ class Store:
         self.is_there = False  # Whether somebody looked for the tables already.
 
     def setup(self, journal_policy: bool = True) -> list[str]:
-        """
-        Create the tables, or upgrade them; says in words what was done.
-
-        :param journal_policy: Whether a new store, or one of an older version, gets a policy for the audit log.
-        """
+        """Create or upgrade the tables, new ones with a policy for the audit log. Says in words what was done."""
         return setup(self._database, self.tables, self._clock.now(), self._actor if journal_policy else None)
 
     def rehearse_setup(self, journal_policy: bool = True) -> tuple[list[str], list[str]]:
@@ -94,19 +85,11 @@ class Store:
         self._database.refresh(self.tables.policy, self.tables.lease)
 
     def require(self) -> None:
-        """
-        Make sure that the tables are there. Once seen, they are not looked for again.
-
-        :raises NotFound: if not, with the remedy.
-        """
+        """Make sure that the tables are there, once. Raises NotFound with the remedy."""
         if not self.is_there:
             require(self._database, self.tables)
             self.is_there = True
 
     def probe(self) -> None:
-        """
-        Make sure that the database answers, and that the tables are there now.
-
-        :raises RetentionError: if not.
-        """
+        """Make sure that the database answers, and that all tables are there now. Raises RetentionError."""
         require(self._database, self.tables, each=True)

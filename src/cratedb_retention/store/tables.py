@@ -22,11 +22,7 @@ _MODEL = sa.MetaData()
 
 
 class Tables:
-    """
-    All tables of one schema.
-
-    :param partitions: Whether the database has partitions of its own: the audit log has one for each month.
-    """
+    """All tables of one schema. Where the database has partitions, the audit log has one for each month."""
 
     def __init__(self, schema: str, partitions: bool) -> None:
         self.metadata = metadata = sa.MetaData(schema=schema)
@@ -43,7 +39,6 @@ class Tables:
 
 
 def copy_table(table: sa.Table, metadata: sa.MetaData, name: str | None = None) -> sa.Table:
-    """One of the tables below, in a schema."""
     found = table.to_metadata(metadata, schema=str(metadata.schema), name=name)
     found.info = table.info
     return found

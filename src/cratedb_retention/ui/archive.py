@@ -13,7 +13,7 @@ from nicegui import ui
 
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.previewing import ArchiveLine, Restorable
+from cratedb_retention.execution.preview import ArchiveLine, Restorable
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
@@ -23,20 +23,8 @@ from cratedb_retention.model.words import plural, short, show_partition, show_si
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import PREFIX, TAGS, Field, Query, address, filter_form, read_tags
-from cratedb_retention.ui.parts import (
-    Bit,
-    Cell,
-    Column,
-    bar,
-    button,
-    counted,
-    heading,
-    note,
-    show_error,
-    sized,
-    state,
-    table,
-)
+from cratedb_retention.ui.parts import bar, button, heading, note, show_error
+from cratedb_retention.ui.tables import Bit, Cell, Column, counted, sized, state, table
 
 PATH = "/archive"
 _FIELDS = (
@@ -75,11 +63,7 @@ async def show(guest: Guest, query: Query) -> None:
 
 
 def read_request(query: Query) -> RestoreRequest:
-    """
-    Which snapshots the page is about.
-
-    :raises InvalidInput: if the table, an instant or the tags can't be read.
-    """
+    """Which snapshots the page is about; raises InvalidInput if the table, an instant or the tags can't be read."""
     given = {field.name: query.get(field.name, "").strip() for field in _FIELDS}
     table = parse_table(given["table"], default_schema="") if given["table"] else TableName("", "")
     first, last = (parse_instant(given[name]) if given[name] else None for name in ("from", "to"))

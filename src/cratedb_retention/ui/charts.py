@@ -1,8 +1,8 @@
 """
 Charts as ECharts wants them, pure, from what is shown: of the page Explore, and the picture of a table's timeline.
 
-What is from the database reaches the browser as data only: the scripts here are fixed, and draw it as text. Colours are
-variables of style.css, so that light and dark need nothing here; patterns and words say the same as colours.
+What is from the database reaches the browser as data only; static/charts.js draws it as text. Colours are variables of
+style.css, so that light and dark need nothing here; patterns and words say the same as colours.
 """
 
 from __future__ import annotations
@@ -34,11 +34,7 @@ SLIDER = {
 
 
 def tooltip(formatter: str, **more: Any) -> dict[str, Any]:
-    """
-    What is shown when somebody points at a chart.
-
-    :param formatter: A function in JavaScript that makes an element with text in it, never markup.
-    """
+    """What is shown when somebody points at a chart: the formatter, in JavaScript, makes an element of it."""
     box = {"confine": True, "backgroundColor": "var(--card)", "borderColor": "var(--line)", "textStyle": INK}
     return {":formatter": formatter, **box, **more}
 
@@ -57,66 +53,33 @@ _LINE = {
     "emphasis": {"disabled": True},
 }
 _SILENT = {"silent": True, "tooltip": {"show": False}}
-_TOOLTIP = """(found) => {
-  const box = document.createElement('div');
-  const add = (text, tone) => {
-    const line = document.createElement('div');
-    line.textContent = text;
-    line.className = tone || '';
-    box.append(line);
-  };
-  const said = found.filter(one => one.value && one.value[2] !== undefined);
-  if (said.length === 0) return '';
-  add(new Date(said[0].value[0]).toISOString().slice(0, 19).replace('T', ' ') + ' UTC', 'explore-when');
-  for (const one of said) {
-    const [, value, level, low, high] = one.value;
-    const show = number => number.toLocaleString('en-US', {maximumSignificantDigits: 6});
-    if (value === null) { add(one.seriesName + ': no data'); continue; }
-    const band = low === undefined || low === null ? '' : ` (${show(low)} to ${show(high)})`;
-    add(`${one.seriesName}: ${show(value)}${band}, from ${level}`);
-  }
-  return box;
-}"""
 
 
 @dataclass(frozen=True)
 class Line:
-    """
-    One line of the chart.
-
-    :param points: Instants (ms, UTC), values, what the level is called, and where there is a band the least and
-        greatest values.
-    """
+    """One line of the chart."""
 
     name: str
+    # Instants (ms, UTC), values, what the level is called, and where there is a band the least and greatest values.
     points: tuple[tuple[Any, ...], ...]
 
 
 def lines_of(fetched: Fetched) -> list[Line]:
     """What was fetched as lines: one for each group."""
     shown = fetched.columns[1 + fetched.keys]
+
+    def point(row: Row) -> tuple[Any, ...]:
+        value, *more = (as_float(cell) for cell in row[1 + fetched.keys : -1])
+        return (to_ms(row[0]), value, row[-1] or "", *more)  # type: ignore[arg-type]
+
     return [
-        Line(
-            ", ".join("NULL" if value is None else str(value) for value in group) or shown,
-            tuple(_point(row, fetched.keys) for row in rows),
-        )
+        Line(", ".join("NULL" if value is None else str(value) for value in group) or shown, tuple(map(point, rows)))
         for group, rows in fetched.series().items()
     ]
 
 
-def _point(row: Row, keys: int) -> tuple[Any, ...]:
-    """Milliseconds, value, level, and the rest of the values."""
-    value, *more = (as_float(cell) for cell in row[1 + keys : -1])
-    return (to_ms(row[0]), value, row[-1] or "", *more)  # type: ignore[arg-type]
-
-
 def explore_options(fetched: Fetched, lines: Sequence[Line], shown: Stretch, outer: Stretch) -> dict[str, Any]:
-    """
-    The chart.
-
-    :param shown: The stretch of time that is looked at.
-    :param outer: What can be zoomed and moved within.
-    """
+    """The chart of the stretch of time ``shown``; what can be zoomed and moved within is ``outer``."""
     series = [_series(number, line) for number, line in enumerate(lines)]
     if len(lines) == 1 and len(fetched.columns) - 2 - fetched.keys == _BAND:
         series += _band(lines[0])
@@ -141,7 +104,7 @@ def explore_options(fetched: Fetched, lines: Sequence[Line], shown: Stretch, out
             "pageIconColor": "var(--accent)",
             "pageIconInactiveColor": "var(--line)",
         },
-        "tooltip": tooltip(_TOOLTIP, trigger="axis", axisPointer={"type": "line", "lineStyle": SOFT}),
+        "tooltip": tooltip("charts.values", trigger="axis", axisPointer={"type": "line", "lineStyle": SOFT}),
         "xAxis": {"type": "time", "min": outer[0], "max": outer[1], "splitNumber": 5, **axis},
         "yAxis": {"type": "value", "scale": True, "splitLine": {"lineStyle": LINE}, **axis},
         "dataZoom": [
@@ -180,23 +143,14 @@ def _borders(fetched: Fetched, shown: Stretch) -> dict[str, Any]:
     """Where the levels change, with their names; and what is kept nowhere, as an area."""
     parts = [p for p in join_stretches(fetched.stretches, with_rests=True) if p.end > shown[0] and p.start < shown[1]]
     marks = [
-        {
-            "xAxis": max(part.start, shown[0]),
-            "name": part.holding.name,
-            "lineStyle": {"width": 0 if part is parts[0] else 1},
-        }
-        for part in parts
+        {"xAxis": max(p.start, shown[0]), "name": p.holding.name, "lineStyle": {"width": int(p is not parts[0])}}
+        for p in parts
     ]
     gaps = [[{"xAxis": start, "name": "kept nowhere"}, {"xAxis": end}] for start, end in fetched.gaps]
     label = {**INK, "show": True, "formatter": "{b}", "textBorderWidth": 0}
     quiet = {"silent": True, "animation": False}
-    lines = {
-        **quiet,
-        "symbol": "none",
-        "lineStyle": {**SOFT, "type": "dashed"},
-        "label": {**label, "position": "end", "align": "left"},
-        "data": marks,
-    }
+    dashed = {"symbol": "none", "lineStyle": {**SOFT, "type": "dashed"}}
+    lines = {**quiet, **dashed, "label": {**label, "position": "end", "align": "left"}, "data": marks}
     areas = {**quiet, "itemStyle": {**LINE, "opacity": 0.4}, "label": {**label, "position": "inside"}, "data": gaps}
     return {"type": "line", "id": "levels", "data": [], **_SILENT, "markLine": lines, "markArea": areas}
 
@@ -205,138 +159,69 @@ def _borders(fetched: Fetched, shown: Stretch) -> dict[str, Any]:
 
 LANE, MARK, AXIS = 64, 17, 76
 _MOST_MARKS, _MOST_SLOTS = 8, 5
-# How bars are hatched: the sum of 1 for rising lines, 2 for falling ones, 4 for upright ones.
-_HATCH = {
-    State.DROP: 1,
-    State.ARCHIVE: 3,
-    State.MOVE: 4,
-    State.ROLL: 4,
-    State.PROBLEM: 2,
-    State.HELD: 2,
-    State.MOVING: 4,
-    State.COPY: 4,
-    State.ARCHIVED: 1,
-}
+# How bars are hatched: by which lines.
+_RISING = (State.DROP, State.ARCHIVE, State.ARCHIVED)
+_FALLING = (State.ARCHIVE, State.PROBLEM, State.HELD)
+_UPRIGHT = (State.MOVE, State.ROLL, State.MOVING, State.COPY)
 _SHORT = {
     State.ARCHIVE: "archive, drop",
     State.ROLL: "roll up",
     State.COPY: "archived, still there",
     State.COMPUTED: "rolled up",
 }
-_LOOKS = json.dumps([{"name": str(s), "word": _SHORT.get(s, str(s)), "hatch": _HATCH.get(s, 0)} for s in State])
-_BAR = """(params, api) => {
-  const looks = LOOKS[api.value(5)], area = params.coordSys;
-  const from = api.coord([api.value(0), api.value(2)]), to = api.coord([api.value(1), api.value(2) + 1]);
-  const left = Math.max(from[0], area.x), right = Math.min(Math.max(to[0], from[0] + 3), area.x + area.width);
-  if (right <= left) return null;
-  const space = to[1] - from[1] - 26, slots = api.value(4), height = Math.max(3, space / slots - 1);
-  const top = from[1] + 20 + api.value(3) * (space / slots);
-  const width = right - left > 6 ? right - left - 1 : right - left;
-  const strong = `var(--tl-${looks.name})`, children = [{
-    type: 'rect', shape: {x: left, y: top, width, height, r: 2},
-    style: {fill: `color-mix(in srgb, ${strong} 28%, var(--card))`, stroke: strong, lineWidth: width > 10 ? 1 : 0.5},
-  }];
-  if (looks.hatch && width > 2) {
-    let path = '';
-    for (let at = -height; at < width; at += 7) {
-      const low = Math.max(at, 0), high = Math.min(at + height, width);
-      if (looks.hatch & 4 && at >= 0) path += `M${left + at} ${top}V${top + height}`;
-      if (looks.hatch & 1 && low < high)
-        path += `M${left + low} ${top + height - (low - at)}L${left + high} ${top + height - (high - at)}`;
-      if (looks.hatch & 2 && low < high) path += `M${left + low} ${top + low - at}L${left + high} ${top + high - at}`;
+_LOOKS = [
+    {
+        "name": each,
+        "word": _SHORT.get(each, each),
+        "rising": each in _RISING,
+        "falling": each in _FALLING,
+        "upright": each in _UPRIGHT,
     }
-    if (path) children.push({type: 'path', silent: true, shape: {pathData: path},
-      style: {fill: 'none', stroke: strong, lineWidth: 1, opacity: 0.55}});
-  }
-  if (height >= 13 && width > looks.word.length * 7 + 10) children.push({type: 'text', silent: true, style: {
-    text: looks.word, x: left + 5, y: top + height / 2, verticalAlign: 'middle', fill: 'var(--ink)', fontSize: 12,
-    stroke: 'var(--card)', lineWidth: 3,
-  }});
-  return {type: 'group', children};
-}""".replace("LOOKS", _LOOKS)
-_TITLE = """(params, api) => {
-  const at = api.coord([0, api.value(1)]), area = params.coordSys;
-  return {type: 'group', silent: true, children: [
-    {type: 'line', shape: {x1: area.x, x2: area.x + area.width, y1: at[1], y2: at[1]}, style: {stroke: 'var(--line)'}},
-    {type: 'text', style: {text: String(api.ordinalRawValue(2)), x: area.x + 2, y: at[1] + 4, fill: 'var(--soft)',
-      fontSize: 12, fontWeight: 600, width: area.width - 8, overflow: 'truncate', stroke: 'var(--card)', lineWidth: 3}},
-  ]};
-}"""
-_MARK = """(params, api) => {
-  const area = params.coordSys, x = api.coord([api.value(0), 0])[0];
-  if (x < area.x - 1 || x > area.x + area.width + 1) return null;
-  const now = api.value(3) === 1, y = 8 + api.value(1) * MARK, right = x > area.x + area.width / 2;
-  const colour = now ? 'var(--accent)' : 'var(--ink)';
-  return {type: 'group', silent: true, children: [
-    {type: 'line', shape: {x1: x, x2: x, y1: y, y2: area.y + area.height},
-      style: {stroke: colour, lineWidth: now ? 2 : 1, lineDash: now ? null : [5, 3]}},
-    {type: 'text', style: {text: String(api.ordinalRawValue(2)), x: right ? x - 5 : x + 5, y: y,
-      align: right ? 'right' : 'left', fill: colour, fontSize: 12, fontWeight: now ? 600 : 400,
-      width: area.width / 2 - 8, overflow: 'truncate'}},
-  ]};
-}""".replace("MARK", str(MARK))
-_TIP = """params => {
-  const made = document.createElement('dl');
-  for (const [label, value] of params.data.tip) {
-    made.appendChild(document.createElement('dt')).textContent = label;
-    made.appendChild(document.createElement('dd')).textContent = value;
-  }
-  return made;
-}"""
+    for each in State
+]
 
 
 def timeline_options(found: Timeline, extent: Stretch) -> dict[str, Any]:
-    """
-    The picture.
-
-    :param extent: From when to when it reaches, see :func:`padded`.
-    """
+    """The picture, from when to when it reaches, see :func:`padded`."""
     marks = _marks(found, extent)
+    lines = [[at, row, text, now] for row, (at, text, now) in enumerate(marks)]
+    titles = [[0, row, lane.title] for row, lane in enumerate(found.lanes)]
+    bars = [bar for row, lane in enumerate(found.lanes) for bar in _bars(row, lane)]
     line = {"lineStyle": LINE}
-    states = list(State)
-    bars = [
-        {"value": [s.start, s.end, number, slot, count, states.index(s.state)], "tip": _about(s, lane)}
-        for number, lane in enumerate(found.lanes)
-        for slots in [_slots(lane.spans)]
-        for count in [max(slots, default=0) + 1]
-        for s, slot in zip(lane.spans, slots, strict=True)
-    ]
+    time = {"axisLabel": {**SOFT, "hideOverlap": True}, "axisLine": {**line, "onZero": False}, "axisTick": line}
     return {
         "animation": False,
         "useUTC": True,
         "grid": {"left": 8, "right": 8, "top": MARK * (len(marks) + 1), "bottom": AXIS},
-        "xAxis": {
-            "type": "time",
-            "min": extent[0],
-            "max": extent[1],
-            "axisLabel": {**SOFT, "hideOverlap": True},
-            "axisLine": {**line, "onZero": False},
-            "axisTick": line,
-        },
+        "xAxis": {"type": "time", "min": extent[0], "max": extent[1], **time},
         "yAxis": {"type": "value", "min": 0, "max": len(found.lanes), "inverse": True, "show": False},
         "dataZoom": [
             {"type": "inside", "filterMode": "none", "zoomOnMouseWheel": "ctrl", "moveOnMouseWheel": False},
             {**SLIDER, "height": 24, "moveHandleStyle": {"color": "var(--accent)"}},
         ],
-        "tooltip": {
-            **tooltip(_TIP, trigger="item", className="timeline-tip"),
-            "textStyle": {**INK, "fontSize": 13},
-        },
+        "tooltip": tooltip("charts.about", trigger="item", className="timeline-tip", textStyle={**INK, "fontSize": 13}),
         "series": [
-            _drawn("spans", _BAR, bars),
-            _drawn("lanes", _TITLE, [[0, i, lane.title] for i, lane in enumerate(found.lanes)], "time number ordinal"),
-            _drawn(
-                "marks", _MARK, [[at, i, *more] for i, (at, *more) in enumerate(marks)], "time number ordinal number"
-            ),
+            _drawn("spans", f"charts.bar({json.dumps(_LOOKS)})", bars),
+            _drawn("lanes", "charts.lane", titles, "time", "number", "ordinal"),
+            _drawn("marks", f"charts.mark({MARK})", lines, "time", "number", "ordinal", "number"),
         ],
     }
 
 
-def _drawn(name: str, draw: str, data: list[Any], kinds: str = "") -> dict[str, Any]:
+def _drawn(name: str, draw: str, data: Sequence[Any], *kinds: str) -> dict[str, Any]:
     made = {"type": "custom", "name": name, ":renderItem": draw, "data": data, "silent": bool(kinds), "clip": False}
     if kinds:
-        made["dimensions"] = [{"name": f"d{place}", "type": kind} for place, kind in enumerate(kinds.split())]
+        made["dimensions"] = [{"name": f"d{place}", "type": kind} for place, kind in enumerate(kinds)]
     return {**made, "encode": {"x": [], "y": []}, "emphasis": {"disabled": True}}
+
+
+def _bars(row: int, lane: Lane) -> list[dict[str, Any]]:
+    slots, states = _slots(lane.spans), list(State)
+    many = max(slots, default=0) + 1
+    return [
+        {"value": [s.start, s.end, row, slot, many, states.index(s.state)], "tip": _about(s, lane)}
+        for s, slot in zip(lane.spans, slots, strict=True)
+    ]
 
 
 def _slots(spans: Sequence[Span]) -> list[int]:

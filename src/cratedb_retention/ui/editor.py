@@ -13,23 +13,13 @@ from typing import Any
 from nicegui import ui
 
 from cratedb_retention.errors import Conflict, RetentionError
-from cratedb_retention.execution.candidates import Preview
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model import words
+from cratedb_retention.execution.preview import Preview
+from cratedb_retention.model import policyform, words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions
 from cratedb_retention.model.effect import Amount, Loss, amount, next_due, summarize
 from cratedb_retention.model.policy import ATTRIBUTES, Difference, Policy, changes_of, differences, make_policy
-from cratedb_retention.model.policyform import (
-    FIELDS,
-    find_mistakes_in,
-    hint_of,
-    is_shown,
-    left_out,
-    offered,
-    to_attributes,
-    to_values,
-)
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.store.policies import StoredPolicy
@@ -38,7 +28,6 @@ from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, go, link
 from cratedb_retention.ui.parts import (
     TROUBLE,
-    Column,
     Trouble,
     agreed,
     bar,
@@ -48,17 +37,15 @@ from cratedb_retention.ui.parts import (
     hidden_note,
     note,
     show_error,
-    table,
     tag,
 )
+from cratedb_retention.ui.tables import Column, table
 
 # Seconds after the last change until the effect is looked at.
 PAUSE = 0.6
 LIST = links.address("/policies", {})
-# So many lines of the effect are shown; more are counted only.
+# So many lines of the effect are shown, and columns offered at once; who types on is offered others.
 MOST = 12
-# So many columns are offered at once; who types on is offered others.
-MOST_COLUMNS = 12
 
 
 async def create(guest: Guest, query: Query) -> None:
@@ -73,7 +60,7 @@ async def create(guest: Guest, query: Query) -> None:
         link("All policies", LIST)
         if copied:
             note(f"A copy of policy {copied.id}")
-    await Editor(guest, copied.model_copy(update={"id": None}) if copied else None, None).open()
+    await Editor(guest, copied.model_copy(update={"id": None}) if copied else None, None).look()
 
 
 async def edit(guest: Guest, query: Query) -> None:
@@ -95,16 +82,13 @@ async def edit(guest: Guest, query: Query) -> None:
         note("Saved.", "saved").props("role=status")
     if not guest.may(Role.EDITOR):
         note(f"Your token has the role {guest.access.role}: you can look, and not change anything.")
-    await Editor(guest, stored.policy, stored).open()
+    editor = Editor(guest, stored.policy, stored)
+    if editor.allowed:
+        await editor.look()
 
 
 class Editor:
-    """
-    A form, and its effect beside it.
-
-    :param base: What the form begins with.
-    :param stored: The policy that is edited; None: a new one is made.
-    """
+    """A form, what it begins with, and its effect beside it; without a stored policy a new one is made."""
 
     def __init__(self, guest: Guest, base: Policy | None, stored: StoredPolicy | None) -> None:
         self.guest, self.stored = guest, stored
@@ -129,13 +113,6 @@ class Editor:
                     link("Cancel", LIST)
                     self.told = ui.label().props("role=status").classes("mistake")
         self._say_what_is_left_out()
-
-    async def open(self) -> None:
-        """Look for the first time."""
-        if self.allowed:
-            await self.look()
-
-    # The effect
 
     def _later(self) -> None:
         """Look again when nothing is changed for a moment; until then nothing is shown that is not so any more."""
@@ -177,12 +154,12 @@ class Editor:
             elif found is not None:
                 show_error(found)
             else:
-                missing = ", ".join(FIELDS[name].called for name in self.form.mistakes if name)
+                missing = ", ".join(policyform.FIELDS[name].called for name in self.form.mistakes if name)
                 note(f"This is no policy yet. Look at: {missing}." if missing else "This is no policy yet.")
 
     def _say_what_is_left_out(self) -> None:
         base = self.form.base
-        fields = left_out(base, str(self.form.values["strategy"])) if base else []
+        fields = policyform.left_out(base, str(self.form.values["strategy"])) if base else []
         said = ", ".join(field.called for field in fields)
         self.left_out.set_text(f"This strategy has no use for: {said}. It is cleared when you save." if said else "")
 
@@ -272,13 +249,12 @@ class PolicyForm:
     The fields of a policy.
 
     :param base: The policy that it is filled with; None: a new one.
-    :param changed: Is called after each change.
-    :param locked: Whether nothing can be changed.
+    :param changed: Is called after each change; with ``locked`` nothing can be changed.
     :param names: Whether an identifier can be chosen.
     """
 
     def __init__(self, base: Policy | None, changed: Callable[[], None], locked: bool, names: bool) -> None:
-        self.base, self.values = base, to_values(base)
+        self.base, self.values = base, policyform.to_values(base)
         self._suggestions = Suggestions()
         self._changed, self._locked = changed, locked
         self._touched: set[str] = set()
@@ -288,7 +264,7 @@ class PolicyForm:
         for group in Group:
             with ui.element("details" if group is Group.MORE else "section").classes("card fields") as self._last:
                 tag("summary" if group is Group.MORE else "h2", group)
-                for name, attribute in FIELDS.items():
+                for name, attribute in policyform.FIELDS.items():
                     if attribute.group is group and (name != "id" or names):
                         self._fields[name] = self._field(attribute)
         self.refresh()
@@ -296,20 +272,16 @@ class PolicyForm:
     @property
     def mistakes(self) -> dict[str, str]:
         """What is wrong, by field."""
-        return find_mistakes_in(self.values, self.base)
+        return policyform.find_mistakes_in(self.values, self.base)
 
     def policy(self) -> Policy:
-        """
-        The policy that it says.
-
-        :raises InvalidInput: if it is none.
-        """
+        """The policy that it says; raises InvalidInput if it is none."""
         identifier = {"id": self.base.id} if self.base and self.base.id else {}
-        return make_policy(**{**to_attributes(self.values, self.base), **identifier})
+        return make_policy(**{**policyform.to_attributes(self.values, self.base), **identifier})
 
     def fill(self, base: Policy) -> None:
         """Let it say what a policy says."""
-        self.base, self.values = base, to_values(base)
+        self.base, self.values = base, policyform.to_values(base)
         self._touched.clear()
         self._filling = True
         for name, field in self._fields.items():
@@ -318,18 +290,14 @@ class PolicyForm:
         self.refresh()
 
     def refresh(self, everywhere: bool = False) -> None:
-        """
-        Show the fields that mean something, and what is wrong with what was written.
-
-        :param everywhere: Whether also fields count that nobody has written into.
-        """
+        """Show the fields that mean something, and what is wrong in those that somebody has written into, or all."""
         mistakes = self.mistakes
         if everywhere:
             self._touched.update(self._fields)
-            if any(name in FIELDS and FIELDS[name].group is Group.MORE for name in mistakes):
+            if any(name in policyform.FIELDS and policyform.FIELDS[name].group is Group.MORE for name in mistakes):
                 self._last.props("open")
         for name, field in self._fields.items():
-            field.box.set_visibility(is_shown(field.attribute, self.values))
+            field.box.set_visibility(policyform.is_shown(field.attribute, self.values))
             wrong = mistakes.get(name, "") if name in self._touched else ""
             field.mistake.set_text(wrong)
             field.box.classes(add="wrong" if wrong else "", remove="" if wrong else "wrong")
@@ -345,7 +313,7 @@ class PolicyForm:
     def _field(self, attribute: Attribute) -> _Field:
         with ui.element("div").classes("field") as box:
             control = self._control(attribute)
-            hint = note(hint_of(attribute), "hint")
+            hint = note(policyform.hint_of(attribute), "hint")
             mistake = hidden_note("mistake").props("role=alert")
             control.props(f"aria-describedby='{hint.html_id} {mistake.html_id}'")
             for each in (hint, mistake):
@@ -368,7 +336,7 @@ class PolicyForm:
             self._note(attribute.name, event.value)
 
         if attribute.choices:
-            ui.label(label).classes("label")
+            note(label, "label")
             return ui.radio(attribute.choices, value=value, on_change=changed).props(f'aria-label="{label}" dense')
         if attribute.form is Form.FLAG:
             return ui.switch(label, value=value, on_change=changed)
@@ -389,7 +357,7 @@ class PolicyForm:
     def _offer(self, field: _Field) -> None:
         if field.options is None or self._locked:
             return
-        found = offered(field.attribute, self.values, self._suggestions)
+        found = policyform.offered(field.attribute, self.values, self._suggestions)
         if found == field.offered:
             return
         field.offered = found
@@ -404,7 +372,7 @@ class PolicyForm:
                 field.control.set_value(text)
                 field.control.run_method("focus")
 
-            for text in found[:MOST_COLUMNS]:
+            for text in found[:MOST]:
                 ui.button(text.splitlines()[-1], on_click=partial(write, text)).props("outline dense no-caps size=13px")
 
 

@@ -15,26 +15,10 @@ from typing import Any
 from nicegui import events, ui
 
 from cratedb_retention.errors import NotFound
-from cratedb_retention.model import words
+from cratedb_retention.model import exploring, words
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.catalog import Value
-from cratedb_retention.model.exploring import (
-    EVERYTHING,
-    RANGES,
-    Asked,
-    Explorable,
-    Span,
-    dimension_names,
-    exact_text,
-    find_metric,
-    part_of,
-    read_span,
-    shift,
-    united,
-    wanted_texts,
-    whole_span,
-    zoom,
-)
+from cratedb_retention.model.exploring import Asked, Explorable, Span
 from cratedb_retention.model.reading import Cascade, Cell, Fetched, FetchRequest, Fill, Row, describe
 from cratedb_retention.model.rollup import ROW_COUNT
 from cratedb_retention.model.time import from_ms
@@ -42,19 +26,8 @@ from cratedb_retention.model.words import write_value
 from cratedb_retention.ui.charts import MOST_LINES, explore_options, lines_of
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import PREFIX, Query, address, go
-from cratedb_retention.ui.parts import (
-    TROUBLE,
-    Column,
-    Number,
-    Trouble,
-    bar,
-    button,
-    hidden_note,
-    note,
-    show_error,
-    table,
-    telling,
-)
+from cratedb_retention.ui.parts import TROUBLE, Trouble, bar, button, hidden_note, note, show_error, telling
+from cratedb_retention.ui.tables import Column, Number, table
 
 PATH = "/explore"
 # While somebody turns the wheel, it is not asked; only when they stopped for so long (in seconds).
@@ -62,7 +35,7 @@ _PATIENCE = 0.3
 _FEWEST, _MOST = 100, 2000
 MOST_ROWS = 1000
 _ZOOMED = "(e) => { const z = e.batch ? e.batch[0] : e; emit(z.start, z.end); }"
-_SPANS = {**{name: f"Last {name}" for name in RANGES}, EVERYTHING: "Everything"}
+_SPANS = {**{name: f"Last {name}" for name in exploring.RANGES}, exploring.EVERYTHING: "Everything"}
 _WORDS = {**{str(one): one.words for one in Aggregate}, ROW_COUNT: "number of rows"}
 
 
@@ -91,17 +64,13 @@ async def show(guest: Guest, query: Query) -> None:
 
 
 class Explorer:
-    """
-    The page of one table.
-
-    :param asked: What the address says.
-    """
+    """The page of one table; what is asked first is what the address says."""
 
     def __init__(self, guest: Guest, table: Explorable, cascade: Cascade, asked: Asked) -> None:
         self._guest, self._table, self._cascade = guest, table, cascade
         self._asked = replace(asked, where={**{k: write_value(v) for k, v in table.where.items()}, **asked.where})
         self._now = guest.context.retention.clock.now()
-        self._whole = whole_span(cascade, self._now)
+        self._whole = exploring.whole_span(cascade, self._now)
         self._shown = self._outer = self._whole
         self._fetched: Fetched | None = None
         self._turn = 0
@@ -115,10 +84,10 @@ class Explorer:
         self._said = ui.label().classes("explore-said").props("role=status")
         self._more = hidden_note()
         with bar().props('role=group aria-label="Zoom"') as self._buttons:
-            self._button("Zoom in", "zoom_in", lambda: zoom(self._shown, 0.5, self._outer))
-            self._button("Zoom out", "zoom_out", lambda: zoom(self._shown, 2, self._outer))
-            self._button("Earlier", "chevron_left", lambda: shift(self._shown, -0.5, self._outer))
-            self._button("Later", "chevron_right", lambda: shift(self._shown, 0.5, self._outer))
+            self._button("Zoom in", "zoom_in", lambda: exploring.zoom(self._shown, 0.5, self._outer))
+            self._button("Zoom out", "zoom_out", lambda: exploring.zoom(self._shown, 2, self._outer))
+            self._button("Earlier", "chevron_left", lambda: exploring.shift(self._shown, -0.5, self._outer))
+            self._button("Later", "chevron_right", lambda: exploring.shift(self._shown, 0.5, self._outer))
             button("Download CSV", self._download, "primary", "download").props("flat")
         self._chart = ui.echart({"series": []}, renderer="svg").classes("explore-chart card").props("role=img")
         self._chart.on("chart:datazoom", self._zoomed, js_handler=_ZOOMED)
@@ -136,16 +105,18 @@ class Explorer:
         """Look at what the choices say."""
         self._asked = asked
         try:
-            span = read_span(asked, self._whole, self._now)
+            span = exploring.read_span(asked, self._whole, self._now)
         except TROUBLE as error:
             self._fail(error)
             return
-        self._outer = united(self._whole, span)
+        self._outer = exploring.united(self._whole, span)
         await self._look(span)
 
     async def _go(self, span: Span) -> None:
         """Look at another stretch of time of the same."""
-        self._asked = replace(self._asked, span="", start=exact_text(span[0]), end=exact_text(span[1]))
+        self._asked = replace(
+            self._asked, span="", start=exploring.exact_text(span[0]), end=exploring.exact_text(span[1])
+        )
         self._form.write(self._asked)
         await self._look(span)
 
@@ -156,7 +127,7 @@ class Explorer:
         turn = self._turn
         await asyncio.sleep(_PATIENCE)
         if turn == self._turn and low is not None and high is not None:
-            await self._go(part_of(self._outer, float(low), float(high)))
+            await self._go(exploring.part_of(self._outer, float(low), float(high)))
 
     async def _look(self, span: Span) -> None:
         """Ask for a stretch, and draw it, unless another one was asked for meanwhile."""
@@ -182,7 +153,7 @@ class Explorer:
             start=from_ms(span[0]),
             end=from_ms(span[1]),
             points=self._points,
-            metrics=wanted_texts(self._cascade, self._asked),
+            metrics=exploring.wanted_texts(self._cascade, self._asked),
             where=self._asked.filters(),
             by=self._asked.by,
             fill=Fill.NULL,
@@ -238,10 +209,8 @@ class Explorer:
 
 class Form:
     """
-    The choices about one table: metric, groups, filters, time.
-
-    :param changed: Told what is chosen from now on.
-    :param suggest: Values of a dimension.
+    The choices about one table: metric, groups, filters, time. ``changed`` is told what is chosen from now on;
+    ``suggest`` knows values of a dimension.
     """
 
     def __init__(
@@ -252,7 +221,7 @@ class Form:
         suggest: Callable[[str], Awaitable[list[str]]],
     ) -> None:
         self._metrics, self._asked, self._changed, self._suggest = cascade.metrics, asked, changed, suggest
-        dimensions = dimension_names(cascade.dimensions)
+        dimensions = exploring.dimension_names(cascade.dimensions)
         with ui.element("div").classes("explore-chosen"):
             names = {m.name: m.name for m in self._metrics} | {ROW_COUNT: _WORDS[ROW_COUNT]}
             given = asked.metric or next(iter(names))
@@ -295,7 +264,7 @@ class Form:
 
     def _offer_aggregates(self, name: str, wanted: str) -> str:
         """Offer those of a metric; returns which is chosen: what is wanted, or what suits it."""
-        metric = None if name == ROW_COUNT else find_metric(self._metrics, name)
+        metric = None if name == ROW_COUNT else exploring.find_metric(self._metrics, name)
         offered = {name: _WORDS.get(name, name) for name in (metric.answers if metric else ())}
         given = wanted or next(iter(offered), "")
         self._aggregate.set_options(offered, value=given if given in offered else None)
@@ -332,7 +301,7 @@ class Form:
 
     async def _choose_instants(self) -> None:
         start, end = (self._start.value or "").strip(), (self._end.value or "").strip()
-        await self._put(span="" if start or end else EVERYTHING, start=start, end=end)
+        await self._put(span="" if start or end else exploring.EVERYTHING, start=start, end=end)
 
 
 def show_numbers(fetched: Fetched) -> None:

@@ -35,25 +35,19 @@ _SWITCH = (
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """
-    A page.
+    """A page."""
 
-    :param path: Below ``/ui``; parts in braces are handed to ``body`` together with the query.
-    :param title: Its heading.
-    :param body: Fills it; may take its time.
-    :param menu: Its name in the menu; empty: it is reached from other pages.
-    """
-
-    path: str
-    title: str
-    body: Callable[[Guest, Query], Awaitable[None]]
-    menu: str = ""
+    path: str  # Below /ui; parts in braces are handed to the body together with the query.
+    title: str  # Its heading.
+    body: Callable[[Guest, Query], Awaitable[None]]  # Fills it; may take its time.
+    menu: str = ""  # Its name in the menu; empty: it is reached from other pages.
 
     async def build(self, request: Request) -> None:
         """Make what all pages have, and let the rest come when it is there."""
         guest: Guest = request.scope[GUEST]
         ui.dark_mode({"1": True, "0": False}.get(request.cookies.get("dark", "")))
         ui.add_head_html(f'<link rel="stylesheet" href="{PREFIX}/static/style.css?{__version__}">')
+        ui.add_head_html(f'<script src="{PREFIX}/static/charts.js?{__version__}"></script>')
         with ui.context.client.layout:  # Above what NiceGUI makes the main part of the page.
             with ui.element("header").classes("head").props("role=banner") as head:
                 link("cratedb-retention", f"{PREFIX}/").classes("brand")

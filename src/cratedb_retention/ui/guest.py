@@ -30,19 +30,13 @@ _RECENT = dt.timedelta(hours=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
-    """
-    What a look saw.
-
-    :param taken: When it began (aware); ``begun`` is the same in seconds of a clock that is never set back.
-    :param number: Looks are numbered as they begin.
-    :param mark: What stood for the state of the audit log then.
-    """
+    """What a look saw."""
 
     lines: Sequence[TableLine] = ()
-    taken: dt.datetime
-    begun: float
-    number: int
-    mark: str
+    taken: dt.datetime  # When it began (aware).
+    begun: float  # The same in seconds of a clock that is never set back.
+    number: int  # Looks are numbered as they begin.
+    mark: str  # What stood for the state of the audit log then.
 
 
 class Glances:
@@ -72,10 +66,8 @@ class Glances:
         """
         What is now.
 
-        :param limit: Whose, as text.
-        :param mark: Stands for the present state of the audit log.
-        :param take: Takes a look, if there must be a new one.
-        :raises RetentionError: what ``take`` raises.
+        :param limit: Whose, as text; ``mark`` stands for the present state of the audit log.
+        :param take: Takes a look, if there must be a new one; what it raises is raised.
         """
 
         async def begin(begun: Glance) -> None:
@@ -110,20 +102,14 @@ class Glances:
 
 @dataclass(kw_only=True)
 class Guest:
-    """
-    Somebody who looks at the pages.
-
-    :param session: What their cookie says; empty where no tokens are asked for. ``token`` is the text of their access
-        token, likewise.
-    :param host: The address that they come from.
-    :param access: What they might do when the page was loaded: for what it offers. What is done is checked by itself.
-    """
+    """Somebody who looks at the pages."""
 
     context: Context
-    session: str
-    token: str
-    host: str
+    session: str  # What their cookie says; empty where no tokens are asked for.
+    token: str  # The text of their access token, likewise.
+    host: str  # The address that they come from.
     glances: Glances
+    # What they might do when the page was loaded: for what it offers. What is done is checked by itself.
     access: Access = field(init=False)
 
     def may(self, role: Role) -> bool:
@@ -131,18 +117,9 @@ class Guest:
         return self.access.role.includes(role)
 
     def scoped(self) -> Scope:
-        """
-        The toolkit for them, as far as their token reaches at this moment. Talks to the database.
-
-        :raises Failed: if the token is worth nothing any more, or they ask too often.
-        """
+        """The toolkit for them, as far as their token reaches at this moment; raises Failed, see :func:`admit`."""
         return admit(self.context, self.token, self.host)
 
     async def ask(self, work: Callable[[Scope], T]) -> T:
-        """
-        Do something with the toolkit, in a thread of its own, so that other pages go on meanwhile.
-
-        :raises RetentionError: what ``work`` raises.
-        :raises Failed: see :meth:`scoped`.
-        """
+        """Do something with the toolkit, in a thread of its own, so that other pages go on meanwhile."""
         return await asyncio.to_thread(lambda: work(self.scoped()))

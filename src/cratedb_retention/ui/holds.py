@@ -4,18 +4,17 @@ Legal holds: what must stay whatever the policies say, and how to place and rele
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.catalog import TableName, Value
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope
-from cratedb_retention.model.time import parse_instant, to_ms
+from cratedb_retention.model.time import from_ms, parse_instant, to_ms
 from cratedb_retention.model.words import plural, read_pairs
 from cratedb_retention.service.scope import Release, Scope
 from cratedb_retention.ui.guest import Guest
@@ -37,36 +36,9 @@ async def show(guest: Guest, query: Query) -> None:
         page.offer()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """A hold as it is asked for; instants are aware."""
-
-    schema: str
-    table: str
-    where: Mapping[str, Value]
-    start: dt.datetime | None
-    end: dt.datetime | None
-    reason: str
-
-    @property
-    def words(self) -> str:
-        """What it means."""
-        start, end = (to_ms(value) if value else None for value in (self.start, self.end))
-        hold = LegalHold(id="", table_schema=self.schema, table_name=self.table, where=self.where, start=start, end=end)
-        return (
-            f"Held: {hold_scope(hold)}. Nothing there is ever expired, moved or archived, whatever the policies say, "
-            "until this hold is released."
-        )
-
-    def place(self, scoped: Scope) -> tuple[LegalHold, bool]:
-        """Place it; tell as well whether there is a table at present that it is on."""
-        hold = scoped.place(self.table, self.schema or None, self.where, self.start, self.end, self.reason)
-        return hold, bool(scoped.held_tables([hold]).get(hold.id))
-
-
-def read_wish(given: Mapping[str, str]) -> Wish:
+def read_wish(given: Mapping[str, str]) -> LegalHold:
     """
-    What the form says.
+    The hold that the form says.
 
     :param given: ``schema``, ``table``, ``where`` (a pair in each line), ``from``, ``until``, ``reason``.
     :raises InvalidInput: if something about it is not valid.
@@ -77,10 +49,11 @@ def read_wish(given: Mapping[str, str]) -> Wish:
     if any("\x00" in value for value in text.values()) or len(text["reason"]) > LONGEST_REASON:
         raise InvalidInput("reason", f"longer than {LONGEST_REASON:,} characters, or not text", "write less")
     pairs = read_pairs("values", [line.strip() for line in text["where"].splitlines() if line.strip()])
-    start, end = (parse_instant(text[name]) if text[name] else None for name in ("from", "until"))
-    if start and end and start >= end:
+    start, end = (to_ms(parse_instant(text[name])) if text[name] else None for name in ("from", "until"))
+    if start is not None and end is not None and start >= end:
         raise InvalidInput("until", "is not after from", "swap the two, or leave one empty")
-    return Wish(schema=text["schema"], table=text["table"], where=pairs, start=start, end=end, reason=text["reason"])
+    wish = LegalHold(id="", table_schema=text["schema"], table_name=text["table"], where=pairs, start=start, end=end)
+    return replace(wish, reason=text["reason"])
 
 
 class Holds:
@@ -163,26 +136,37 @@ class Holds:
             with bar():
                 button("Place the hold", self._place)
 
-    def _read(self) -> Wish:
+    def _read(self) -> LegalHold:
         return read_wish({name: field.value or "" for name, field in self._fields.items()})
 
     def _tell(self) -> None:
         """Say what it would mean, or what is not right yet."""
         try:
-            self._says.set_text(self._read().words)
+            self._says.set_text(
+                f"Held: {hold_scope(self._read())}. Nothing there is ever expired, moved or archived, whatever the "
+                "policies say, until this hold is released."
+            )
         except RetentionError as error:
             named = (self._fields["table"].value or "").strip()
             self._says.set_text(f"{error.thing}: {error.reason}" if named else _EMPTY)
 
     async def _place(self) -> None:
         """Place it, and empty the form."""
-        hold, somewhere = await self._guest.ask(self._read().place)
+        wish = self._read()
+        start, end = (None if at is None else from_ms(at) for at in (wish.start, wish.end))
+
+        def work(scoped: Scope) -> tuple[LegalHold, dict[str, list[TableName]]]:
+            schema = wish.table_schema or None
+            placed = scoped.place(wish.table_name, schema, wish.where, start, end, wish.reason)
+            return placed, scoped.held_tables([placed])
+
+        hold, tables = await self._guest.ask(work)
         for field in self._fields.values():
             field.set_value("")
         await self.load()
         name = _name(hold)
         ui.notify(f"The hold on {name} is in force.", type="positive")
-        if not somewhere:
+        if not tables.get(hold.id):
             ui.notify(f"No table fits {name} now; is the name right?", type="warning", timeout=0, close_button="Close")
 
 

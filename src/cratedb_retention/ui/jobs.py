@@ -24,21 +24,8 @@ from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import TAGS, Field, Query, address, filter_form, link, read_tags
-from cratedb_retention.ui.parts import (
-    Bit,
-    Cell,
-    Column,
-    Number,
-    bar,
-    counted,
-    facts,
-    heading,
-    note,
-    sized,
-    state,
-    table,
-    tag,
-)
+from cratedb_retention.ui.parts import bar, facts, heading, note, tag
+from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, sized, state, table
 
 PATH = "/jobs"
 LIMIT, MOST, FARTHEST = 50, 1_000, 100_000
@@ -117,9 +104,8 @@ async def show(guest: Guest, query: Query) -> None:
 
 def read_query(query: Query, now: dt.datetime) -> JournalFilter:
     """
-    Which rows a page is about.
+    Which rows a page is about, by the query of its address.
 
-    :param query: As the form writes it into the page's address.
     :param now: What ``-7d`` counts from (aware).
     :raises InvalidInput: if something can't be read.
     """
@@ -172,11 +158,7 @@ def _show_run(run: RunSummary, cut: bool) -> None:
 
 
 def _show_rows(rows: Sequence[Row], caption: str, of_a_run: bool = False) -> None:
-    """
-    Show rows in the order given; each opens its details.
-
-    :param of_a_run: Whether all are of one run, so that what was done is told instead of who did it.
-    """
+    """Show rows in the order given; each opens its details. Of one run, what was done is told and not who did it."""
 
     def details(event: GenericEventArguments) -> None:
         if isinstance(event.args, int) and 0 <= event.args < len(rows):
@@ -194,19 +176,16 @@ def _show_rows(rows: Sequence[Row], caption: str, of_a_run: bool = False) -> Non
         Column("What", lambda row: row["message"] or "") if of_a_run else Column("Who and where", _who),
         Column("More", lambda row: "Details"),
     )
-    made = table(
-        columns,
-        rows,
-        caption,
-        per_page=len(rows) or 1,
-        named=lambda row: f"{_event_words(row['event'])}, {words.exact(row['time'])}",
-        instead=_BUTTON,
-    )
+    made = table(columns, rows, caption, per_page=len(rows) or 1, named=_named, instead=_BUTTON)
     made.classes("journal").on("details", details)
 
 
-def _policy_bit(policy_id: str | None) -> Bit:
-    return Bit(text=short(policy_id), href=links.policy(policy_id), hint=policy_id) if policy_id else Bit(text="")
+def _named(row: Row) -> str:
+    return f"{_event_words(row['event'])}, {words.exact(row['time'])}"
+
+
+def _policy_bit(policy_id: str | None) -> Cell:
+    return Bit(text=short(policy_id), href=links.policy(policy_id), hint=policy_id) if policy_id else ""
 
 
 def _who(row: Row) -> Cell:
@@ -225,6 +204,9 @@ def _took(milliseconds: int | None) -> str:
     if seconds < 1:
         return f"{milliseconds} ms"
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
+
+
+_SHOWN: dict[str, Callable[[Any], str]] = {"duration_ms": _took, "bytes": show_size, "event": _event_words}
 
 
 def _show_details(row: Row) -> None:
@@ -251,11 +233,7 @@ def _show_details(row: Row) -> None:
 
 
 def _show_difference(before: Row | None, after: Row | None) -> None:
-    """
-    Which attributes of a policy differ, as a table.
-
-    :param before: As the audit log has it; None: there was no policy. ``after`` likewise.
-    """
+    """Which attributes of a policy differ, as a table; None: there was no policy, or there is none any more."""
     found = differences(before, after)
     if not found:
         note("No attribute differs.", "muted")
@@ -274,9 +252,8 @@ def _show_difference(before: Row | None, after: Row | None) -> None:
 
 
 def _value(name: str, value: Any) -> str:
-    known: dict[str, Callable[[Any], str]] = {"duration_ms": _took, "bytes": show_size, "event": _event_words}
-    if name in known:
-        return known[name](value)
+    if name in _SHOWN:
+        return _SHOWN[name](value)
     if isinstance(value, dt.datetime):
         return words.exact(value)
     if isinstance(value, int):
@@ -286,34 +263,20 @@ def _value(name: str, value: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """
-    A run as the audit log tells of it: its steps in order, each once, with totals.
-
-    :param actor: Who started it; empty if that is not to be seen.
-    :param rows: What happened, oldest first; a step that is over has one row, the one of its end.
-    :param started: When it began (aware), if that is among the rows; ``ended`` likewise.
-    :param outcome: How it ended; empty while it goes on.
-    :param counts: How many steps ended in which way; ``""`` are those without an end.
-    :param totals: ``rows``, ``bytes`` and ``partitions`` that went or moved, as the end of the run says.
-    """
+    """A run as the audit log tells of it: its steps in order, each once, with totals."""
 
     run_id: str
-    actor: str
-    rows: tuple[Row, ...]
-    started: dt.datetime | None
+    actor: str  # Empty if that is not to be seen.
+    rows: tuple[Row, ...]  # Oldest first; a step that is over has one row, the one of its end.
+    started: dt.datetime | None  # If that is among the rows.
     ended: dt.datetime | None
-    outcome: str
-    counts: Mapping[str, int]
-    totals: Mapping[str, int]
+    outcome: str  # Empty while it goes on.
+    counts: Mapping[str, int]  # How many steps ended in which way; "" are those without an end.
+    totals: Mapping[str, int]  # Rows, bytes and partitions that went or moved, as the end of the run says.
 
 
 def summarize(rows: Sequence[Row]) -> RunSummary | None:
-    """
-    Make one run of rows of the audit log.
-
-    :param rows: Newest first, as they are read.
-    :return: None if they are of no run, or of several.
-    """
+    """Make one run of rows of the audit log, newest first; None if they are of no run, or of several."""
     runs = {row["run_id"] for row in rows}
     if len(runs) != 1 or None in runs:
         return None

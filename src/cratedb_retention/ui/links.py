@@ -60,22 +60,14 @@ def go(href: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """
-    A field of a form of filters.
+    """A field of a form of filters."""
 
-    :param name: Its name in the address.
-    :param choices: What can be chosen, with how it is shown; None: it is written.
-    :param hint: An example.
-    :param unset: What stands for no choice.
-    :param several: Whether it can have several values.
-    """
-
-    name: str
+    name: str  # In the address.
     label: str
-    choices: Mapping[str, str] | None = None
-    hint: str = ""
-    unset: str = "any"
-    several: bool = False
+    choices: Mapping[str, str] | None = None  # With how they are shown; None: it is written.
+    hint: str = ""  # An example.
+    unset: str = "any"  # What stands for no choice.
+    several: bool = False  # Whether it can have several values.
 
     def text(self, given: Query) -> str:
         """What stands in it for what is given."""
@@ -103,11 +95,7 @@ STRATEGY = Field(name="strategy", label="Strategy", choices={str(strategy): str(
 
 
 def read_tags(query: Query) -> TagFilter:
-    """
-    The filter by tags, as the HTTP API has it: ``a,b`` both, repeated either, ``not:c`` those without c.
-
-    :raises InvalidInput: if it is none.
-    """
+    """The filter by tags, as the HTTP API has it: ``a,b`` both, repeated either, ``not:c`` those without c."""
     return parse_tag_filter(filter(None, map(str.strip, query.getlist("tags"))))
 
 
@@ -117,21 +105,12 @@ def read_selection(query: Query) -> Selection:
 
     :raises InvalidInput: if there is no such strategy, or the tags are no filter.
     """
-    strategy = query.get("strategy")
-    return Selection(
-        strategy=parse_strategy(strategy) if strategy else None,
-        tags=read_tags(query),
-        policy_id=query.get("policy") or None,
-    )
+    strategy = parse_strategy(query["strategy"]) if query.get("strategy") else None
+    return Selection(strategy=strategy, tags=read_tags(query), policy_id=query.get("policy") or None)
 
 
 def filter_form(path: str, fields: Sequence[Field], given: Query, action: str) -> None:
-    """
-    A form that goes to the same page with what is filled in.
-
-    :param given: The query of the page.
-    :param action: What its button says.
-    """
+    """A form with a button, which goes to the same page with what is filled in; first that is what is given."""
     form, inputs = _form(fields, given)
     with form.on("submit.prevent", lambda: go(address(path, _written(inputs)))):
         ui.button(action, color="primary").props("type=submit no-caps unelevated")
@@ -142,11 +121,7 @@ def filter_form(path: str, fields: Sequence[Field], given: Query, action: str) -
 def live_filter_form(
     path: str, fields: Sequence[Field], given: Query, changed: Callable[[Query], Awaitable[None]]
 ) -> None:
-    """
-    A form whose page changes as one types, and its address as well.
-
-    :param changed: Is told what is filled in.
-    """
+    """A form whose page changes as one types, and its address as well; ``changed`` is told what is filled in."""
 
     async def change() -> None:
         query = _written(inputs)

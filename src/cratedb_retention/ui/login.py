@@ -13,14 +13,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from cratedb_retention import __version__
 from cratedb_retention.clock import Clock
@@ -127,40 +129,33 @@ class Entrance:
         identifier, token = "", ""
         if self._context.authenticate:
             identifier = cookie_of(scope)
-            session = self._sessions.find(identifier) if identifier else None
+            session = self._sessions.find(identifier)
             if session is None:
                 return None
             token = session.token
-        return Guest(
-            context=self._context, session=identifier, token=token, host=_host_of(scope), glances=self._glances
-        )
+        host = _host_of(scope)
+        return Guest(context=self._context, session=identifier, token=token, host=host, glances=self._glances)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    answer: ASGIApp = Response(status_code=HTTPStatus.UNAUTHORIZED)
     if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1008})
-        return
-    response: Response = Response(status_code=HTTPStatus.UNAUTHORIZED)
-    if scope["method"] == "GET":
+        answer = WebSocketClose(1008)
+    elif scope["method"] == "GET":
         query = scope["query_string"].decode("latin-1")
         wanted = scope["path"] + (f"?{query}" if query else "")
-        response = RedirectResponse(f"{LOGIN}?to={quote(wanted)}", HTTPStatus.SEE_OTHER)
-    await response(scope, receive, send)
+        answer = RedirectResponse(f"{LOGIN}?to={quote(wanted)}", HTTPStatus.SEE_OTHER)
+    await answer(scope, receive, send)
 
 
 def _host_of(scope: Scope) -> str:
-    client = scope.get("client")
-    return str(client[0]) if client else "unknown"
+    client = HTTPConnection(scope).client
+    return client.host if client else "unknown"
 
 
 def cookie_of(scope: Scope) -> str:
     """What the cookie of a request says; empty if there is none."""
-    try:
-        found = SimpleCookie(Headers(scope=scope).get("cookie", ""))
-    except CookieError:
-        return ""
-    return found[COOKIE].value if COOKIE in found else ""
+    return HTTPConnection(scope).cookies.get(COOKIE, "")
 
 
 def _with_policy(send: Send, path: str) -> Send:
@@ -178,32 +173,7 @@ def _with_policy(send: Send, path: str) -> Send:
     return secured
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Log in · cratedb-retention</title>
-<link rel="icon" href="{prefix}/static/favicon.svg">
-<link rel="stylesheet" href="{prefix}/static/style.css?{version}">
-</head>
-<body class="login">
-<main>
-<h1>cratedb-retention</h1>
-<form method="post" action="{login}">
-{message}
-<label for="token">Access token</label>
-<input id="token" name="token" type="password" autocomplete="current-password" placeholder="crt_…" required autofocus
-  spellcheck="false" {described}>
-<input type="hidden" name="to" value="{to}">
-<button type="submit">Log in</button>
-</form>
-<p>Whoever looks after this service makes tokens with <code>cratedb-retention create-token</code>.</p>
-</main>
-</body>
-</html>
-"""
+_PAGE = (Path(__file__).parent / "login.html").read_text(encoding="utf-8")
 
 
 def make_router(context: Context, sessions: Sessions) -> APIRouter:

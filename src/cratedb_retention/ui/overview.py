@@ -19,7 +19,8 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.words import plural, write_value
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, link, new_policy, policy, timeline
-from cratedb_retention.ui.parts import Bit, Cell, Column, Number, counted, note, sized, state, table
+from cratedb_retention.ui.parts import note
+from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, sized, state, table
 
 # What each state means, for newcomers.
 MEANINGS = {
@@ -89,7 +90,11 @@ def _show(guest: Guest, lines: Sequence[TableLine]) -> None:
         counted("Rows", lambda line: line.rows),
         sized(lambda line: line.size),
         Number("Due now", lambda line: _due(line.lines), lambda line: sum(each.due_partitions for each in line.lines)),
-        Column("Next run", lambda line: _next(line.next_run, now), lambda line: _sortable(line.next_run)),
+        Column(
+            "Next run",
+            lambda line: _next(line.next_run, now),
+            lambda line: line.next_run.isoformat() if line.next_run else "~",
+        ),
     )
     wanted = ui.input("Search").props("clearable dense outlined type=search").classes("search")
     wanted.bind_value_to(table(columns, lines, "Tables"), "filter", forward=lambda text: text or "")
@@ -107,10 +112,6 @@ def _next(time: dt.datetime | None, now: dt.datetime) -> Cell:
     if time is None:
         return ""
     return Bit(text="due now" if time <= now else words.ago(time, now), hint=words.exact(time))
-
-
-def _sortable(time: dt.datetime | None) -> str:
-    return time.isoformat() if time else "~"
 
 
 def _kept_by(which: Policy, period: Duration, tone: str = "") -> Bit:

@@ -6,7 +6,7 @@ on, and how it ended. What somebody has to look at comes first, then what would 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from nicegui import ui
 
@@ -28,27 +28,10 @@ from cratedb_retention.service.scope import RunEnd
 from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, address, filter_form, link, read_selection
-from cratedb_retention.ui.parts import (
-    TROUBLE,
-    Bit,
-    Column,
-    T,
-    agreed,
-    bar,
-    button,
-    counted,
-    heading,
-    hidden_note,
-    note,
-    show_error,
-    sized,
-    state,
-    table,
-)
+from cratedb_retention.ui.parts import TROUBLE, agreed, bar, button, heading, hidden_note, note, show_error
+from cratedb_retention.ui.tables import Bit, Column, counted, section, sized, state
 
 PATH = "/plan"
-# More rows of a table would be slow to send, and nobody reads them; the sentence on top counts all.
-MOST = 1_000
 # So many statements are shown of a plan.
 _STATEMENTS = 500
 _FIELDS = (
@@ -87,8 +70,6 @@ def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime |
     """
     Which policies a page is about, and the cutoff; None: now.
 
-    :param query: ``tags``, ``strategy``, ``policy`` and ``cutoff`` of the page's address.
-    :param now: The present (aware).
     :raises InvalidInput: if one of them can't be read, or the cutoff lies in the future.
     """
     cutoff = parse_instant(query["cutoff"]) if query.get("cutoff") else None
@@ -152,15 +133,11 @@ def _show_plan(plan: Plan, policies: Mapping[str, Policy], groups: Sequence[Task
     for warning in plan.warnings:
         with ui.element("div").classes("warning").props("role=note"):
             ui.label(f"Warning: {warning}")
-    _section("Problems: somebody has to look at these", plan.problems, show_held)
-    _section("Held: due, and stays nevertheless", [hold for hold in plan.holds if not hold.problem], show_held)
-    if groups:
-        _section("What would be done", groups, lambda title, some: show_groups(title, some, policies))
-    else:
-        heading("What would be done")
-        note("Nothing is due.")
-    _section("Legal holds in force", plan.legal_holds, lambda title, some: table(_LEGAL_HOLDS, some, title))
-    due = next_due(plan)
+    section("Problems: somebody has to look at these", plan.problems, HELD, "holds")
+    held = [hold for hold in plan.holds if not hold.problem]
+    section("Held: due, and stays nevertheless", held, HELD, "holds")
+    section("What would be done", groups, task_columns(policies), "tasks", nothing="Nothing is due.")
+    section("Legal holds in force", plan.legal_holds, _LEGAL_HOLDS)
     kept = sorted(plan.kept, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
     columns: Sequence[Column[Kept]] = (
         Column("Table", lambda each: str(each.table)),
@@ -170,18 +147,8 @@ def _show_plan(plan: Plan, policies: Mapping[str, Policy], groups: Sequence[Task
             "More is due", lambda each: show_time(each.next_due) if each.next_due else "", lambda each: each.next_due
         ),
     )
-    more = "" if due is None else f"More is due on {show_time(due)}."
-    _section("What is kept", kept, lambda title, some: table(columns, some, title), more)
-
-
-def _section(title: str, items: Sequence[T], body: Callable[[str, Sequence[T]], object], said: str = "") -> None:
-    if items:
-        heading(title)
-        if said:
-            note(said)
-        body(title, items[:MOST])
-        if len(items) > MOST:
-            note(f"And {len(items) - MOST:,} more, which are not shown here.")
+    due = next_due(plan)
+    section("What is kept", kept, columns, said="" if due is None else f"More is due on {show_time(due)}.")
 
 
 def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
@@ -193,14 +160,9 @@ def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
     return Bit(text=text, href=links.policy(policy_id), hint=policy_id)
 
 
-def show_held(title: str, holds: Sequence[Hold]) -> ui.table:
-    """Show holds, into the element that is open."""
-    return table(_BLOCKED, holds, title).classes("holds")
-
-
-def show_groups(title: str, groups: Sequence[TaskGroup], policies: Mapping[str, Policy]) -> ui.table:
-    """Show tasks, into the element that is open."""
-    columns: Sequence[Column[TaskGroup]] = (
+def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
+    """The columns of a table of tasks."""
+    return (
         Column("Table", lambda group: str(group.table)),
         Column("Policy", lambda group: policy_bit(group.policy_id, policies)),
         Column("What", lambda group: Bit(text=_what(group), tone="many")),
@@ -210,7 +172,6 @@ def show_groups(title: str, groups: Sequence[TaskGroup], policies: Mapping[str, 
         sized(lambda group: group.amount.size),
         Column("Oldest to newest", lambda group: _stretch(group.amount.start, group.amount.end)),
     )
-    return table(columns, groups, title).classes("tasks")
 
 
 def _what(group: TaskGroup) -> str:
@@ -224,7 +185,7 @@ def _stretch(start: int | None, end: int | None) -> str:
     return f"before {show_time(end)}" if start is None else f"{show_time(start)} to {show_time(end)}"
 
 
-_BLOCKED: Sequence[Column[Hold]] = (
+HELD: Sequence[Column[Hold]] = (
     Column("State", lambda hold: state("problem" if hold.problem else "held")),
     Column("Table", lambda hold: str(hold.table)),
     Column("Policy", lambda hold: policy_bit(hold.policy_id, {}) if hold.policy_id else ""),
@@ -240,10 +201,7 @@ _LEGAL_HOLDS: Sequence[Column[LegalHold]] = (
 
 
 class Progress:
-    """
-    The runs that go on, as they go on: refreshed each second while something runs, and less and less often while
-    nothing does. Stands in the element within which it is made.
-    """
+    """The runs that go on: looked at each second while something runs, less and less often while nothing does."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
@@ -322,11 +280,7 @@ class RunCard:
                 self._cancel.set_visibility(False)
 
     async def end(self, state: RunState | None) -> None:
-        """
-        Show how it ended, by the audit log.
-
-        :param state: What this process knows of it, if it ran here.
-        """
+        """Show how it ended, by the audit log, and what this process knows of it, if it ran here."""
         self.over = True
         end = await self._guest.ask(lambda scoped: scoped.run_end(self._run_id))
         outcome = end.outcome or (state.phase if state else "") or "over"

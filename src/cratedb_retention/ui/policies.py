@@ -6,13 +6,12 @@ delete; and policy files, which are checked first, and applied as they were show
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from nicegui import events, ui
 
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
-from cratedb_retention.execution.applying import Action, Change
 from cratedb_retention.execution.overview import Listing
+from cratedb_retention.execution.policies import Action, Change
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.policy import Policy
@@ -24,19 +23,8 @@ from cratedb_retention.ui import links
 from cratedb_retention.ui.editor import sentences, show_effect
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, go, live_filter_form, new_policy, read_selection
-from cratedb_retention.ui.parts import (
-    Bit,
-    Cell,
-    Column,
-    agreed,
-    bar,
-    button,
-    heading,
-    note,
-    show_error,
-    state,
-    table,
-)
+from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
+from cratedb_retention.ui.tables import Bit, Cell, Column, state, table
 
 PATH = "/policies"
 Item = Damaged | StoredPolicy
@@ -47,20 +35,21 @@ _FIELDS = (Field(name="q", label="Search", hint="Table, description, …"), TAGS
 
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
-    await PolicyList(guest, query).build()
+    page = PolicyList(guest, query)
+    await page.load()
+    if guest.may(Role.EDITOR):
+        heading("Policies as a file")
+        Import(guest, page.load)
 
 
 class PolicyList:
-    """The list, and what is around it."""
+    """The list, and what can be done about a policy in it."""
 
     def __init__(self, guest: Guest, wanted: Query) -> None:
         self._guest, self._wanted, self._editor = guest, wanted, guest.may(Role.EDITOR)
         self._asked = 0
         self._shown: list[Item] = []
         self._table: ui.table | None = None
-
-    async def build(self) -> None:
-        """Make the page."""
         live_filter_form(PATH, _FIELDS, self._wanted, self._filter)
         with bar():
             if self._editor:
@@ -70,21 +59,13 @@ class PolicyList:
         with ui.element("div"):  # The actions stay in sight as long as the table does.
             self._actions = Actions(self._guest, self.load) if self._editor else None
             self._place = ui.element("div")
-        await self.load()
-        if self._editor:
-            heading("Policies as a file")
-            Import(self._guest, self.load)
 
     async def _filter(self, wanted: Query) -> None:
         self._wanted = wanted
         await self.load()
 
     async def load(self, keep: str | None = None) -> None:
-        """
-        Show what there is now.
-
-        :param keep: The identifier of the policy that stays chosen.
-        """
+        """Show what there is now; the policy with the identifier ``keep`` stays chosen."""
         self._asked += 1
         mine, wanted = self._asked, self._wanted
         try:
@@ -213,11 +194,7 @@ def _schedule(policy: Policy, listing: Listing) -> Cell:
 
 
 class Actions:
-    """
-    Buttons about the policy that is chosen.
-
-    :param load: Loads the list anew; it is given the identifier of the policy that stays chosen.
-    """
+    """Buttons about the policy that is chosen; ``load`` loads the list anew, see there."""
 
     def __init__(self, guest: Guest, load: Callable[[str | None], Awaitable[None]]) -> None:
         self._guest, self._load = guest, load
@@ -290,7 +267,7 @@ class Actions:
             ui.notify("The policy is deleted; data was not touched", type="positive")
 
     async def _changing(self, work: Callable[[], Awaitable[object]], keep: str | None) -> None:
-        """Change something; whatever comes of it, show what there is then."""
+        """Change something; show what there is then, also where somebody else changed it."""
         try:
             await work()
         except (Conflict, NotFound):
@@ -316,47 +293,34 @@ _VERBS = {Action.DELETE: "delete", Action.UPDATE: "change", Action.CREATE: "crea
 _FORM = 4096
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Checked:
-    """A file that was checked, and what it would change."""
+# What a file says, whether policies that it lacks are deleted, of which tags, and what changes by all that.
+Checked = tuple[list[Policy], bool, TagFilter, list[Change]]
 
-    wanted: list[Policy]
-    prune: bool
-    tags: TagFilter
-    changes: list[Change]
 
-    def of(self, action: Action) -> list[Change]:
-        """The changes of one kind."""
-        return [change for change in self.changes if change.action is action]
+def _of(changes: Sequence[Change], action: Action) -> list[Change]:
+    return [change for change in changes if change.action is action]
 
-    @property
-    def words(self) -> str:
-        """What it would do."""
-        said = [f"{_VERBS[each]} {len(self.of(each)):,}" for each in (Action.CREATE, Action.UPDATE, Action.DELETE)]
-        return f"{', '.join(said)}, leave {len(self.of(Action.KEEP)):,} as they are"
+
+def _words(changes: Sequence[Change]) -> str:
+    """What a file would do."""
+    verbs = (Action.CREATE, Action.UPDATE, Action.DELETE)
+    said = ", ".join(f"{_VERBS[each]} {len(_of(changes, each)):,}" for each in verbs)
+    return f"{said}, leave {len(_of(changes, Action.KEEP)):,} as they are"
 
 
 class Import:
-    """
-    The form for a policy file, folded up at first.
-
-    :param load: Loads the list of policies anew.
-    """
+    """The form for a policy file, folded up at first; ``load`` loads the list of policies anew."""
 
     def __init__(self, guest: Guest, load: Callable[[], Awaitable[None]]) -> None:
         self._guest, self._load = guest, load
         self._most = guest.context.limits.body
-        self._checked: _Checked | None = None
+        self._checked: Checked | None = None
         with ui.expansion("Import a YAML file").classes("card import").props("header-class=folded"):
             note("A file as “Export as YAML” writes it. Nothing changes until you press “Apply”.")
             self._text = ui.textarea("Policy file (YAML)", on_change=self._changed)
             self._text.props("outlined debounce=300 spellcheck=false input-class=mono")
-            upload = ui.upload(
-                max_file_size=max(self._most - _FORM, 1),
-                on_upload=self._taken,
-                on_rejected=lambda: self._fail(self._too_large()),
-                auto_upload=True,
-            )
+            upload = ui.upload(max_file_size=max(self._most - _FORM, 1), on_upload=self._taken, auto_upload=True)
+            upload.on_rejected(lambda: self._fail(self._too_large()))
             upload.props('accept=".yaml,.yml,.json,text/plain" aria-hidden=true').classes("unseen")
             pick = f"() => getElement({upload.id}).pickFiles()"
             ui.button("Choose a file", color="secondary").props("no-caps unelevated").on("click", js_handler=pick)
@@ -385,17 +349,14 @@ class Import:
     def _too_large(self) -> InvalidInput:
         return InvalidInput(_FILE, f"no text file of at most {self._most} bytes", "see the setting http.max_body")
 
-    def _state(self) -> tuple[object, ...]:
-        return self._text.value, self._prune.value, self._tags.value
-
     def _changed(self) -> None:
         """Browsers say it again, late, what they were told themselves: that is no change of what was checked."""
-        if self._state() != self._seen:
+        if (self._text.value, self._prune.value, self._tags.value) != self._seen:
             self._forget()
 
     def _forget(self) -> None:
         """What was checked is not what is there now."""
-        self._seen = self._state()
+        self._seen = self._text.value, self._prune.value, self._tags.value
         self._checked = None
         self._apply.set_visibility(False)
         self._place.clear()
@@ -407,33 +368,32 @@ class Import:
         except InvalidInput as error:
             self._fail(error)
             return
-        changes = [change for action in _VERBS for change in self._checked.of(action)]
+        found = self._checked[-1]
+        changes = [change for action in _VERBS for change in _of(found, action)]
         self._apply.set_visibility(bool(changes))
         with self._place:
-            note(f"The file would: {self._checked.words}.", "summary")
+            note(f"The file would: {_words(found)}.", "summary")
             if changes:
                 table(_CHANGES, changes, "What the file would change")
 
-    async def _ask(self) -> _Checked:
+    async def _ask(self) -> Checked:
         text, prune, tags = self._text.value or "", bool(self._prune.value), (self._tags.value or "").strip()
         if len(text.encode(errors="replace")) > self._most:
             raise self._too_large()
         wanted, chosen = parse_policies(text, _FILE), parse_tag_filter([tags] if prune and tags else [])
         changes = await self._guest.ask(lambda scoped: scoped.apply(wanted, prune, chosen, dry_run=True))
-        return _Checked(wanted=wanted, prune=prune, tags=chosen, changes=changes)
+        return wanted, prune, chosen, changes
 
     async def _applying(self) -> None:
         checked = self._checked
-        if checked is None or not await _agreed(checked.of(Action.DELETE)):
+        if checked is None or not await _agreed(_of(checked[-1], Action.DELETE)):
             return
         try:
-            await self._guest.ask(
-                lambda scoped: scoped.apply_shown(checked.wanted, checked.prune, checked.tags, checked.changes)
-            )
+            await self._guest.ask(lambda scoped: scoped.apply_shown(*checked))
         finally:
             self._forget()
             await self._load()
-        ui.notify(f"Done: {checked.words}", type="positive")
+        ui.notify(f"Done: {_words(checked[-1])}", type="positive")
 
 
 async def _agreed(gone: Sequence[Change]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from cratedb_retention.execution.identities import Earlier
+from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.model import words
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold, hold_values
@@ -19,8 +19,9 @@ from cratedb_retention.ui import links
 from cratedb_retention.ui.charts import AXIS, LANE, padded, rows, stretch, timeline_options, what, why
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, go, link
-from cratedb_retention.ui.parts import Bit, Cell, Column, Number, agreed, bar, button, heading, note, table
-from cratedb_retention.ui.plan import policy_bit, show_groups, show_held
+from cratedb_retention.ui.parts import agreed, bar, button, heading, note
+from cratedb_retention.ui.plan import HELD, policy_bit, task_columns
+from cratedb_retention.ui.tables import Bit, Cell, Column, Number, section, table
 
 PATH = "/tables/{schema}/{name:path}"
 # So many partitions are named where nothing tells their time.
@@ -44,24 +45,12 @@ async def show(guest: Guest, query: Query) -> None:
     else:
         note("There is nothing to draw: nothing in this table has a known stretch of time.")
     _lanes(found)
-    heading("What the next run does")
-    if found.changes:
-        show_groups("What the next run does", found.changes, {}).classes("timeline-rows")
-    else:
-        note("Nothing: nothing of this table is due, or what is due is held.")
-    if found.held:
-        heading("What is due, but does not happen")
-        show_held("What is due, but does not happen", found.held).classes("timeline-rows")
-    heading("Policies on this table")
-    if found.cutoffs:
-        table(_POLICIES, found.cutoffs, "Policies on this table").classes("timeline-rows")
-    else:
-        note("None.")
-    heading("Holds on this table")
-    if found.holds:
-        table(_HOLDS, found.holds, "Holds on this table").classes("timeline-rows")
-    else:
-        note("None: nobody has said that data of it must stay.")
+    none = "Nothing: nothing of this table is due, or what is due is held."
+    section("What the next run does", found.changes, task_columns({}), "tasks timeline-rows", nothing=none)
+    section("What is due, but does not happen", found.held, HELD, "timeline-rows")
+    section("Policies on this table", found.cutoffs, _POLICIES, "timeline-rows", nothing="None.")
+    none = "None: nobody has said that data of it must stay."
+    section("Holds on this table", found.holds, _HOLDS, "timeline-rows", nothing=none)
     if earlier:
         _offer(guest, name, earlier)
 

@@ -1,7 +1,4 @@
-"""
-Archiving on CrateDB: one snapshot for each partition, proved to be restorable, and only then is the partition dropped
-(law 2).
-"""
+"""Archiving on CrateDB: one snapshot for each partition, proved to be restorable before that is dropped (law 2)."""
 
 from __future__ import annotations
 
@@ -57,7 +54,7 @@ class CrateArchive(Archive):
             sql.refresh_partitions(self._database, step.table, step.columns, [step.piece.partition.values])
             raise
         if not there:
-            thing = f"table {step.table}, {shards.label(step, step.piece)}"
+            thing = f"table {step.table}, partition {shards.label(step, step.piece)}"
             raise PartitionChanged(thing, "is gone since the plan was made")
         while (state := self._state(step.repository, step.name)) and state["state"] == "IN_PROGRESS":
             self._clock.sleep(POLL_SECONDS)
@@ -117,17 +114,20 @@ class CrateArchive(Archive):
         held = [(p["table_schema"], p["table_name"], p["values"]) for p in state["table_partitions"] or []]
         values = step.piece.partition.values
         if not any(table == list(step.table) and _are_listed_as(values, texts) for *table, texts in held):
-            reason = f"does not hold {shards.label(step, step.piece)}"
+            reason = f"does not hold partition {shards.label(step, step.piece)}"
             raise DatabaseError(thing, reason, "delete the snapshot and run again")
 
     def _restore(self, step: VerifySnapshot, copy: TableName) -> None:
-        thing, reason = self._thing(step.repository, step.name), "can't be restored, so its partition stays"
+        def refusal(why: str, remedy: str, kind: type[DatabaseError] = DatabaseError) -> DatabaseError:
+            thing = self._thing(step.repository, step.name)
+            return kind(thing, f"can't be restored, so its partition stays: {why}", remedy)
+
         # Where no shards are allocated, a restore would wait without end.
         setting: sa.ColumnElement[str] = sa.literal_column("settings['cluster']['routing']['allocation']['enable']")
         catalog = self._database.brief()
         if catalog.rows(sa.select(setting).select_from(sql.system("sys.cluster").table))[0][0] == "none":
             remedy = f"RESET GLOBAL cluster.routing.allocation.enable, or {_LESS}"
-            raise DatabaseError(thing, f"{reason}: the cluster allocates no shards", remedy)
+            raise refusal("the cluster allocates no shards", remedy)
         try:
             self._database.execute(_copy_statement(step, copy))
             # Replicas would cost room and time, and prove nothing.
@@ -136,8 +136,7 @@ class CrateArchive(Archive):
             raise
         except RetentionError as error:
             why, remedy = self._explain(step, error)
-            kind = AccessDenied if isinstance(error, AccessDenied) else DatabaseError
-            raise kind(thing, f"{reason}: {why}", remedy) from None
+            raise refusal(why, remedy, AccessDenied if isinstance(error, AccessDenied) else DatabaseError) from None
 
     def _explain(self, step: VerifySnapshot, error: RetentionError) -> tuple[str, str]:
         """Why a snapshot could not be restored, and what to do."""
@@ -156,10 +155,7 @@ class CrateArchive(Archive):
         return f"{said}: files in the repository are missing or damaged, or no node is allowed to hold the copy", again
 
     def _compare(self, step: VerifySnapshot, copy: TableName) -> int:
-        """
-        Compare a copy with the partition, and return its rows. A closed partition hides its rows: then that it could be
-        restored is all.
-        """
+        """Compare a copy with the partition, which hides its rows if it is closed, and return the rows of the copy."""
         # Columns whose values can be compared as text. One that was added since is in no row of the partition; what has
         # no text, as arrays, is in the files whose checksums were compared, under the numbers of the same rows.
         catalog = self._database.brief()
@@ -174,7 +170,7 @@ class CrateArchive(Archive):
             return rows
         # Where shards are missing, or it was written to, the snapshot is not to blame.
         shards.check_health(self._database, step)
-        what = shards.label(step, step.piece)
+        what = f"partition {shards.label(step, step.piece)}"
         if not shards.check_token(self._database, step):
             raise PartitionChanged(f"table {step.table}, {what}", "is gone since the plan was made")
         differs = f"{rows:,} rows, and {what} has {present[0]:,}"
@@ -248,11 +244,7 @@ class CrateArchive(Archive):
         restoring.tidy_copies(self._database, schema, in_use)
 
     def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
-        """
-        Restore a snapshot into a table in a schema, count its rows, and drop that copy again.
-
-        Not beside its table, since policies and other tools may mean each table there.
-        """
+        """From a copy; not beside its table, since policies and other tools may mean each table there."""
         thing = self._thing(snapshot.repository, snapshot.name)
         state = self.states([(snapshot.repository, snapshot.name)]).get((snapshot.repository, snapshot.name))
         if state is None:
@@ -331,9 +323,8 @@ def _is_listed_as(value: Value, text: str | None) -> bool:
 
 def _row_hash(columns: Iterable[Column]) -> sa.ColumnElement[int]:
     """
-    A number from all values of a row, and from what CrateDB tells its version by. CrateDB reads ``0x1fp0`` as 31.
-
-    28 bits, so that no sum of them overflows.
+    A number from all values of a row, and from what CrateDB tells its version by. CrateDB reads ``0x1fp0`` as 31. 28
+    bits, so that no sum of them overflows.
     """
     version: list[sa.ColumnElement[Any]] = [sa.literal_column("_id"), sa.cast(sa.literal_column("_seq_no"), sa.Text())]
     texts = [sa.func.coalesce(sa.cast(sql.SQL.column(column), sa.Text()), _NULL) for column in columns]

@@ -1,6 +1,4 @@
-"""
-Reads CrateDB's catalog: at most eight statements, ten for downsampling, however many tables and policies there are.
-"""
+"""Reads CrateDB's catalog: at most eight statements, ten for downsampling, however many tables there are."""
 
 from __future__ import annotations
 
@@ -185,10 +183,8 @@ def _read_tables(
     database: Database, within: _Within, wanted: _Wanted, own_schema: str | None = None
 ) -> dict[TableName, Table]:
     """
-    The tables that are wanted, as far as they are described in one line.
-
-    :param own_schema: The schema of the toolkit's tables. Where not even these are known, the others are not gone.
-    :raises Recovering: if the cluster was just started and knows no tables yet.
+    The tables that are wanted, as far as they are described in one line. Where not even those of the toolkit's own
+    schema are known, the others are not gone: the cluster was just started.
     """
     t = system("information_schema.tables")
     read_only: sa.ColumnElement[Any] = sa.literal_column(IS_BLOCKED)
@@ -295,11 +291,7 @@ def grouping_of(data_type: str) -> Grouping:
 
 
 def _read_shards(database: Database, within: _Within, moves: bool) -> dict[_PartitionId, _Shards]:
-    """
-    What the shards say.
-
-    :param moves: Whether it matters where they are, so that replicas count too.
-    """
+    """What the shards say; where it matters on which nodes they are, replicas count, too."""
     s = system("sys.shards")
     writes: sa.ColumnElement[Any] = sa.literal_column(MAX_SEQ_NO) + 1
     key = (s.schema_name, s.table_name, s.partition_ident, s.partition_uuid)
@@ -409,9 +401,8 @@ def _read_keys(database: Database, within: _Within) -> dict[TableName, tuple[str
 
 def _read_identities(database: Database, within: _Within) -> dict[TableName, str]:
     """
-    The OIDs of tables, which CrateDB counts from 1, and never gives twice.
-
-    An earlier release has a hash of the name in their place, which is the same for another table of that name.
+    The OIDs of tables, which CrateDB counts from 1, and never gives twice. An earlier release has a hash of the name in
+    their place, which is the same for another table of that name.
     """
     r, n = system("pg_catalog.pg_class"), system("pg_catalog.pg_namespace")
     wanted = sa.select(n.nspname, r.relname, r.oid).select_from(r.table.join(n.table, r.relnamespace == n.oid))

@@ -116,11 +116,7 @@ def connect_args(address: DatabaseAddress) -> dict[str, Any]:
 
 
 class CrateConnection(Database):
-    """
-    Executes SQL on CrateDB.
-
-    :param address: One that names a timeout has it for all statements.
-    """
+    """Executes SQL on CrateDB. An address that names a timeout has it for all statements."""
 
     row_version = ("_seq_no", "_primary_term")
 
@@ -185,11 +181,7 @@ class CrateConnection(Database):
         return "" if plain else " INDEX OFF STORAGE WITH (columnstore = false)"
 
     def translate(self, error: Exception, statement: str) -> RetentionError:
-        """
-        Make one of our errors from one of the driver's; asks the cluster whether what is missing is about to come.
-
-        A table that is gone is told at once, as others are known.
-        """
+        """Asks the cluster whether what is missing is about to come; a table that is gone is told at once."""
         found = _translate(self._address, error, statement)
         unknown = _UNKNOWN.fullmatch(found.reason) if isinstance(found, NotFound) else None
         if not unknown and not isinstance(found, ClusterUnwell):
@@ -206,12 +198,7 @@ class CrateConnection(Database):
         return _recovering(self._address) if coming else found
 
     def unblock(self, tables: Sequence[TableName]) -> None:
-        """
-        Make those of some tables writable that a full disk made read-only, as long as CrateDB lets them be.
-
-        :raises DiskFull: if there is no room at all.
-        :raises AccessDenied: if the user may not.
-        """
+        """Make those of some tables writable that a full disk made read-only, as long as CrateDB lets them be."""
         available: sa.ColumnElement[Any] = sa.literal_column("fs['total']['available']")
         nodes = self.rows(sa.select(available).select_from(system("sys.nodes").table))
         if min((row[0] for row in nodes if row[0] is not None), default=ROOM) < ROOM:

@@ -20,46 +20,26 @@ from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog,
 from cratedb_retention.engine.cratedb.connection import CrateConnection, connect_args
 from cratedb_retention.engine.cratedb.restore import FROZEN
 from cratedb_retention.engine.cratedb.rollup import PORTIONS, roll_up
-from cratedb_retention.engine.cratedb.shards import (
-    check_age,
-    check_health,
-    check_shards,
-    find_unplaced,
-    find_unwell,
-)
+from cratedb_retention.engine.cratedb.shards import are_starting, check_age, check_health, check_shards, settled, unwell
 from cratedb_retention.engine.cratedb.sql import SQL, alter_partition, system
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.errors import InvalidInput, MoveStuck, NotFound, PartitionChanged
+from cratedb_retention.model import plan
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Outline, Selector, TableName
-from cratedb_retention.model.plan import (
-    DeleteRows,
-    DropArchived,
-    DropPartitions,
-    FreezePartitions,
-    MovePartitions,
-    PartitionsStep,
-    SnapshotPartition,
-    Step,
-    ThawPartitions,
-    VerifySnapshot,
-)
 from cratedb_retention.model.rollup import AlterRollup, LevelStep, ReplaceView, RollUp
 from cratedb_retention.model.words import plural
 
 POLL_SECONDS = 0.5
+# What sys.allocations says of a primary shard that was never on a node.
+_UNPLACED = "cannot allocate because allocation is not permitted to any of the nodes"
 # Without any shard arriving or recovering further for so long, a move counts as stuck.
 PATIENCE_SECONDS = 120.0
 
 
 class CrateDBEngine(Engine):
-    """
-    CrateDB, 5.10 or later, through its HTTP endpoint.
-
-    :raises ConnectionLost: if it can't be reached.
-    :raises AccessDenied: if user or password are wrong.
-    """
+    """CrateDB, 5.10 or later, through its HTTP endpoint."""
 
     capabilities, sql, portions = CAPABILITIES, SQL, PORTIONS
     batch = 100_000  # CrateDB holds the found rows' identifiers in memory.
@@ -86,10 +66,24 @@ class CrateDBEngine(Engine):
         return database.unblocking(partial(database.unblock, tables))
 
     def unwell(self, schema: str) -> frozenset[TableName]:
-        return find_unwell(self.database, self.clock, schema)
+        """See :class:`Engine`; where shards are on their way, as after a full restart, that is waited for."""
+        h, database = system("sys.health"), self.database.brief()
+        statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
+        rows = settled(lambda: database.rows(statement), self.clock)
+        if rows and are_starting(database, schema):
+            raise unwell(database, TableName(schema, rows[0][0]))
+        return frozenset(TableName(schema, name) for (name,) in rows)
 
     def unplaced(self, schema: str) -> frozenset[TableName]:
-        return find_unplaced(self.database, schema)
+        """
+        Those that lack nothing but shards which no node took yet, as above the disks' high watermark. Of what was on a
+        node, CrateDB says that no node with an in-sync copy is allowed, or that no copy is found.
+        """
+        a = system("sys.allocations")
+        new = sa.func.sum(sa.case((a.explanation == _UNPLACED, 1), else_=0))
+        missing = (a.table_schema == schema, a.primary, a.current_state == "UNASSIGNED")
+        found = sa.select(a.table_name, sa.func.count(), new).where(*missing).group_by(a.table_name)
+        return frozenset(TableName(schema, row[0]) for row in self.database.brief().rows(found) if row[1] == row[2])
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         return read_catalog(self.database.brief(), self.clock, selectors, own_schema)
@@ -103,7 +97,7 @@ class CrateDBEngine(Engine):
     def identify(self, table: TableName) -> str:
         return read_identity(self.database.brief(), table)
 
-    def perform(self, step: Step, report: Report) -> StepResult:
+    def perform(self, step: plan.Step, report: Report) -> StepResult:
         """See :class:`Engine`; only columns that are still missing are added."""
         if isinstance(step, AlterRollup):
             c = system("information_schema.columns")
@@ -111,20 +105,20 @@ class CrateDBEngine(Engine):
             step = replace(step, columns=tuple(name for name in step.columns if (name,) not in rows))
         return super().perform(step, report)
 
-    def statements(self, step: Step) -> list[sa.Executable]:
+    def statements(self, step: plan.Step) -> list[sa.Executable]:
         match step:
-            case DropPartitions() | DropArchived():
+            case plan.DropPartitions() | plan.DropArchived():
                 values = [piece.partition.values for piece in step.about]
                 return [sa.delete(table_ref(step.table)).where(in_partitions(SQL, step.columns, values))]
-            case DeleteRows():
+            case plan.DeleteRows():
                 return self._batches(step)
-            case MovePartitions():
+            case plan.MovePartitions():
                 return _alter(step, f"routing.allocation.require.{step.attribute}", step.value)
-            case FreezePartitions() | ThawPartitions():
-                return _alter(step, FROZEN, isinstance(step, FreezePartitions))
-            case SnapshotPartition():
+            case plan.FreezePartitions() | plan.ThawPartitions():
+                return _alter(step, FROZEN, isinstance(step, plan.FreezePartitions))
+            case plan.SnapshotPartition():
                 return [create_statement(step)]
-            case VerifySnapshot():
+            case plan.VerifySnapshot():
                 return verify_statements(step)
             case LevelStep() | ReplaceView():
                 return self._rollup_statements(step)
@@ -134,14 +128,14 @@ class CrateDBEngine(Engine):
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
         return roll_up(self.database, step, report, self.portions)
 
-    def _drop(self, step: DropPartitions) -> StepResult:
+    def _drop(self, step: plan.DropPartitions) -> StepResult:
         check_health(self.database, step)
         check_age(self.database, step)
         self._execute(step)
         rows = [piece.partition.rows for piece in step.pieces]
         return replace(_moved(step), rows=None if None in rows else sum(row or 0 for row in rows))
 
-    def _execute(self, step: Step) -> None:
+    def _execute(self, step: plan.Step) -> None:
         for statement in self.statements(step):
             self.database.execute(statement)
 
@@ -149,30 +143,26 @@ class CrateDBEngine(Engine):
         check_shards(self.database, table)
         self.database.refresh(table_ref(table))
 
-    def _delete_rows(self, step: DeleteRows, report: Report) -> StepResult:
+    def _delete_rows(self, step: plan.DeleteRows, report: Report) -> StepResult:
         result = super()._delete_rows(step, report)
         # Or a plan that is made right now would find the same rows expired once more.
         self.database.refresh(table_ref(step.table))
         return result
 
-    def _block(self, step: FreezePartitions | ThawPartitions, report: Report) -> StepResult:
+    def _block(self, step: plan.FreezePartitions | plan.ThawPartitions, report: Report) -> StepResult:
         """Writes are refused with an error; reading, archiving and dropping still work."""
         database = self.database.brief()
         for number, statement in enumerate(self.statements(step), 1):
             try:
                 database.execute(statement)
             except NotFound as error:
-                if isinstance(step, FreezePartitions):
+                if isinstance(step, plan.FreezePartitions):
                     raise PartitionChanged(f"table {step.table}", f"a partition is gone: {error.reason}") from None
             report(Progress(number, len(step.pieces), "partition"))
         return StepResult(partitions=len(step.pieces))
 
-    def _move(self, step: MovePartitions, report: Report) -> StepResult:
-        """
-        An allocation rule says where the shards belong; the cluster moves them in its own time.
-
-        :raises MoveStuck: if nothing moves any more; the rule stays, and the next run waits again.
-        """
+    def _move(self, step: plan.MovePartitions, report: Report) -> StepResult:
+        """An allocation rule says where the shards belong; the cluster moves them in its own time. The rule stays."""
         database = self.database.brief()
         check_health(database, step)
         for statement in self.statements(step):
@@ -196,21 +186,21 @@ class CrateDBEngine(Engine):
             self.clock.sleep(POLL_SECONDS)
 
 
-def _alter(step: PartitionsStep, setting: str, to: int | str) -> list[sa.Executable]:
+def _alter(step: plan.PartitionsStep, setting: str, to: int | str) -> list[sa.Executable]:
     """One ALTER TABLE for each partition; CrateDB has no way to do it for several."""
     return [alter_partition(step.table, step.columns, piece.partition.values, setting, to) for piece in step.pieces]
 
 
-def _moved(step: PartitionsStep) -> StepResult:
+def _moved(step: plan.PartitionsStep) -> StepResult:
     found = [piece.partition for piece in step.pieces]
     return StepResult(rows=sum(p.rows or 0 for p in found), partitions=len(found), size=sum(p.size or 0 for p in found))
 
 
-def _idents(step: MovePartitions) -> list[str]:
+def _idents(step: plan.MovePartitions) -> list[str]:
     return [piece.partition.ident for piece in step.pieces]
 
 
-def _arrived(database: Database, step: MovePartitions) -> tuple[int, int, int]:
+def _arrived(database: Database, step: plan.MovePartitions) -> tuple[int, int, int]:
     """How many of the assigned shards are on the right nodes, of how many; and bytes recovered so far."""
     s, p = system("sys.shards"), system("information_schema.table_partitions")
     node: sa.ColumnElement[Any] = sa.literal_column("node['id']")
@@ -227,14 +217,14 @@ def _arrived(database: Database, step: MovePartitions) -> tuple[int, int, int]:
     return arrived, len(assigned) + max(unlisted, 0), sum(row[3] or 0 for row in rows)
 
 
-def _right_nodes(database: Database, step: MovePartitions) -> list[str]:
+def _right_nodes(database: Database, step: plan.MovePartitions) -> list[str]:
     """The identifiers of the nodes with the attribute."""
     n = system("sys.nodes")
     rows = database.rows(sa.select(n.id, n.attributes))
     return [name for name, attributes in rows if str((attributes or {}).get(step.attribute)) == step.value]
 
 
-def _why_stuck(database: Database, step: MovePartitions) -> str:
+def _why_stuck(database: Database, step: plan.MovePartitions) -> str:
     a = system("sys.allocations")
     # CrateDB has something to say of shards that have arrived, too: why they don't move on.
     away = sa.or_(a.node_id.is_(None), a.node_id.not_in(_right_nodes(database, step)))

@@ -21,18 +21,9 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.engine.archive import Archived
+from cratedb_retention.engine.cratedb import sql
 from cratedb_retention.engine.cratedb.catalog import read_layout
 from cratedb_retention.engine.cratedb.connection import CrateConnection
-from cratedb_retention.engine.cratedb.sql import (
-    SQL,
-    alter_partition,
-    create_snapshot,
-    drop_snapshot,
-    partition_of,
-    refresh_partitions,
-    restore_snapshot,
-    system,
-)
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Condition, in_partitions, ref, table_ref
 from cratedb_retention.errors import Conflict, DatabaseError
@@ -58,7 +49,9 @@ def restore(database: Database, snapshot: Archived, into: TableName) -> int:
             raise DatabaseError(f"table {into}", reason, "restore it beside the table, with --into") from None
         # It leaves a partition behind that lacks shards: nobody could write to it, or restore it again.
         if "failed to restore" in error.reason:
-            database.execute(sa.delete(table_ref(into)).where(in_partitions(SQL, snapshot.columns, [snapshot.values])))
+            database.execute(
+                sa.delete(table_ref(into)).where(in_partitions(sql.SQL, snapshot.columns, [snapshot.values]))
+            )
         raise
     database.execute(thaw)
     return count_rows(database, into, snapshot.columns, snapshot.values)
@@ -69,16 +62,16 @@ def restore_statements(database: Database, snapshot: Archived, into: TableName) 
     table, columns, values = snapshot.table, snapshot.columns, snapshot.values
     # Where the table is gone, CrateDB does not understand the values, and each snapshot holds one partition only.
     known = read_layout(database, table)[1] == tuple(column.name for column in columns)
-    relation = partition_of(table, *((columns, values) if known else ((), ())))
+    relation = sql.partition_of(table, *((columns, values) if known else ((), ())))
     options = {} if into == table else renamed(table, into)
-    restoring = restore_snapshot(snapshot.repository, snapshot.name, relation, options)
-    return [restoring, alter_partition(into, columns, values, FROZEN, False)]
+    restoring = sql.restore_snapshot(snapshot.repository, snapshot.name, relation, options)
+    return [restoring, sql.alter_partition(into, columns, values, FROZEN, False)]
 
 
 def count_rows(database: Database, table: TableName, columns: Sequence[Column], values: Sequence[Value]) -> int:
     """All rows of a partition, also those that were written a moment ago."""
-    refresh_partitions(database, table, columns, [values])
-    return _count(database, table, in_partitions(SQL, columns, [values]))
+    sql.refresh_partitions(database, table, columns, [values])
+    return _count(database, table, in_partitions(sql.SQL, columns, [values]))
 
 
 def _count(database: Database, table: TableName, condition: Condition | None = None) -> int:
@@ -94,7 +87,7 @@ def find_states(database: Database, repository: str, names: Collection[str] | No
 def state_statement(repository: str, names: Collection[str] | None = None) -> sa.Select[Any]:
     """The query for them."""
     columns = ("name", "repository", "state", "failures", "total_shards", "table_partitions")
-    s = system("sys.snapshots")
+    s = sql.system("sys.snapshots")
     found = sa.select(*(s[column] for column in columns)).where(s.repository == repository)
     return found if names is None else found.where(s.name.in_(list(names)))
 
@@ -124,7 +117,7 @@ def copy_name(schema: str, snapshot: str, prefix: str) -> TableName:
 
 def tidy_copies(database: CrateConnection, schema: str, in_use: Callable[[], Collection[str]] | None) -> None:
     """Drop what an interruption left in a schema: of commands, or of runs. See :meth:`Archive.tidy`."""
-    t = system("information_schema.tables")
+    t = sql.system("information_schema.tables")
     beginnings = (COPY, MERGED) if in_use is None else (OF_RUN,)
     begun = sa.or_(*(t.table_name.startswith(prefix, autoescape=True) for prefix in beginnings))
     left = database.brief().rows(sa.select(t.table_name).where(t.table_schema == schema, begun))
@@ -140,11 +133,7 @@ def _drop(database: CrateConnection, copy: TableName) -> None:
 
 
 def renamed(table: TableName, into: TableName) -> dict[str, str]:
-    """
-    Options to restore a table as another.
-
-    The pattern is a regular expression, and the replacement knows groups; the names are meant literally.
-    """
+    """Options to restore a table as another: a regular expression, and a replacement that knows groups."""
     return {
         "schema_rename_pattern": f"^{re.escape(table.schema)}$",
         "schema_rename_replacement": _literally(into.schema),
@@ -163,8 +152,6 @@ def merge(database: Database, snapshots: Sequence[Archived], schema: str) -> Ite
     Restore snapshots of a partition into copies, put all rows into one of them, and make a snapshot of that.
 
     :return: That snapshot, and the rows that came from each; none from one whose rows another holds as well.
-    :raises Conflict: if two hold some of the same rows.
-    :raises DatabaseError: if their columns differ, or a row can't be written.
     """
     names = json.dumps([(each.repository, each.name) for each in snapshots])
     key = hashlib.sha256(names.encode()).hexdigest()[:12]
@@ -176,13 +163,13 @@ def merge(database: Database, snapshots: Sequence[Archived], schema: str) -> Ite
         for copy in copies:
             database.drop_table(copy)
         if find_states(database, merged.repository, [merged.name]):
-            database.execute(drop_snapshot(*where))
+            database.execute(sql.drop_snapshot(*where))
 
     tidy()
     try:
         counts = [restore(database, each, copy) for each, copy in zip(snapshots, copies, strict=True)]
         whole, rows = _into_one(database, snapshots, copies, counts)
-        database.execute(create_snapshot(whole, merged.columns, merged.values, *where))
+        database.execute(sql.create_snapshot(whole, merged.columns, merged.values, *where))
         if not any(map(is_complete, find_states(database, merged.repository, [merged.name]))):
             raise DatabaseError(f"snapshot {merged.repository}.{merged.name}", "is not complete", "try again")
         yield replace(merged, table=whole, rows=sum(rows)), tuple(rows)
@@ -214,11 +201,7 @@ def _into_one(
 
 
 def shared_rows(database: Database, one: TableName, other: TableName, condition: Condition | None = None) -> int:
-    """
-    How many rows of one table are rows of the other: a row keeps its ``_id`` in snapshots and when it is restored.
-
-    :param condition: Which rows of the other table count.
-    """
+    """How many rows of one table are rows of the other, or of those of it that count: each keeps its ``_id``."""
     identity: sa.ColumnElement[str] = sa.literal_column("_id")
     a = sa.select(identity.label("i")).select_from(table_ref(one)).subquery("a")
     b = sa.select(identity.label("i")).select_from(table_ref(other))

@@ -8,25 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cratedb_retention.engine import rollup as rollups
 from cratedb_retention.engine.base import Progress, Report, StepResult
 from cratedb_retention.engine.cratedb.connection import CrateConnection, disk_is_full
 from cratedb_retention.engine.cratedb.shards import check_shards, refresh_idents
 from cratedb_retention.engine.cratedb.sql import SQL
 from cratedb_retention.engine.expressions import table_ref
-from cratedb_retention.engine.rollup import (
-    Beneath,
-    Portions,
-    Run,
-    Stored,
-    count_beneath,
-    count_stored,
-    new_version,
-    require_rows,
-    run_statements,
-    runs_of,
-    show_difference,
-    show_window,
-)
 from cratedb_retention.errors import DatabaseError, PartitionChanged, RetentionError
 from cratedb_retention.model.rollup import RolledUp, RollUp, Rollup, Window
 
@@ -34,34 +21,30 @@ ATTEMPTS = 5
 # A window function holds all rows of a run in one node's memory. All groups of an INSERT are handed to the shards at
 # once, and where these are too many CrateDB waits, longer each time: 864,000 groups took 20 to 37 s in one statement,
 # 10 to 15 s in thirty.
-PORTIONS = Portions(run=20_000_000, counters=1_000_000, insert=100_000)
+PORTIONS = rollups.Portions(run=20_000_000, counters=1_000_000, insert=100_000)
 
 
-def roll_up(database: CrateConnection, step: RollUp, report: Report, portions: Portions) -> StepResult:
-    """
-    Compute windows; a large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one.
-
-    :raises PartitionChanged: if rows are being written beneath all the time.
-    """
+def roll_up(database: CrateConnection, step: RollUp, report: Report, portions: rollups.Portions) -> StepResult:
+    """Compute windows; a large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one."""
     rollup, results = step.rollup, list[RolledUp]()
     partly = _check_health(database, step)
 
-    def count(windows: Sequence[Window]) -> dict[Window, Beneath]:
+    def count(windows: Sequence[Window]) -> dict[Window, rollups.Beneath]:
         _refresh_beneath(database, step, partly)
-        return count_beneath(database.rows, SQL, rollup, windows)
+        return rollups.count_beneath(database.rows, SQL, rollup, windows)
 
-    def compute(run: Run) -> dict[Window, Stored]:
+    def compute(run: rollups.Run) -> dict[Window, rollups.Stored]:
         """Replace the rows of a run, and count them."""
-        version = new_version()
+        version = rollups.new_version()
         database.refresh(*map(table_ref, rollup.tables))
-        for statement in run_statements(SQL, step, run, version, portions):
+        for statement in rollups.run_statements(SQL, step, run, version, portions):
             database.execute(statement)
         database.refresh(*map(table_ref, rollup.tables))
-        return count_stored(database.rows, SQL, rollup, run.windows, version)
+        return rollups.count_stored(database.rows, SQL, rollup, run.windows, version)
 
     beneath = count(step.windows)
-    for run in runs_of(step, portions):
-        require_rows(database.rows, SQL, step, run)
+    for run in rollups.runs_of(step, portions):
+        rollups.require_rows(database.rows, SQL, step, run)
         attempt = 0
         while True:
             stored, attempt = compute(run), attempt + 1
@@ -78,13 +61,15 @@ def roll_up(database: CrateConnection, step: RollUp, report: Report, portions: P
     return StepResult(rows=sum(result.source_rows for result in results), windows=tuple(results))
 
 
-def _failure(rollup: Rollup, window: Window, beneath: Beneath, stored: Stored, moving: bool) -> RetentionError:
-    thing = f"table {rollup.table}, {show_window(window)}"
+def _failure(
+    rollup: Rollup, window: Window, beneath: rollups.Beneath, stored: rollups.Stored, moving: bool
+) -> RetentionError:
+    thing = f"table {rollup.table}, {rollups.show_window(window)}"
     if stored.alien:
         return PartitionChanged(thing, "somebody else writes to it", "the next run computes it again")
     if moving:
         return PartitionChanged(thing, f"rows are being written to {rollup.beneath}", "the next run looks again")
-    return DatabaseError(thing, f"{show_difference(beneath, stored.counted)}, {ATTEMPTS} times")
+    return DatabaseError(thing, f"{rollups.show_difference(beneath, stored.counted)}, {ATTEMPTS} times")
 
 
 def _check_health(database: CrateConnection, step: RollUp) -> bool:

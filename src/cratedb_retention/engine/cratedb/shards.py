@@ -28,36 +28,8 @@ from cratedb_retention.model.words import show_partition
 
 # How often, and after which pause, missing shards are looked for again: a new one only seems to be missing.
 HEALTH_RETRIES, HEALTH_SECONDS = 3, 0.3
-# What sys.allocations says of a primary shard that was never on a node.
-_UNPLACED = "cannot allocate because allocation is not permitted to any of the nodes"
 IS_FROZEN = "settings['blocks']['write']"
 MAX_SEQ_NO = "seq_no_stats['max_seq_no']"
-
-
-def find_unwell(database: Database, clock: Clock, schema: str) -> frozenset[TableName]:
-    """
-    The tables of a schema that lack shards.
-
-    :raises Recovering: if shards are on their way, as after a full restart.
-    """
-    h = system("sys.health")
-    statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
-    rows = settled(lambda: database.brief().rows(statement), clock)
-    if rows and _are_starting(database, schema):
-        raise _unwell(database, TableName(schema, rows[0][0]))
-    return frozenset(TableName(schema, name) for (name,) in rows)
-
-
-def find_unplaced(database: Database, schema: str) -> frozenset[TableName]:
-    """
-    The tables of a schema that lack nothing but shards which no node took yet, as above the disks' high watermark. Of
-    what was on a node, CrateDB says that no node with an in-sync copy is allowed, or that no copy is found.
-    """
-    a = system("sys.allocations")
-    unplaced = sa.func.sum(sa.case((a.explanation == _UNPLACED, 1), else_=0))
-    found = sa.select(a.table_name, sa.func.count(), unplaced).group_by(a.table_name)
-    rows = database.brief().rows(found.where(a.table_schema == schema, a.primary, a.current_state == "UNASSIGNED"))
-    return frozenset(TableName(schema, name) for name, missing, new in rows if missing == new)
 
 
 def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Sequence[Any]]:
@@ -72,28 +44,21 @@ def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Seque
 
 
 def check_health(database: Database, step: PartitionsStep | ArchivingStep) -> None:
-    """
-    Look again right before partitions are moved, dropped or archived, since planning may be long ago.
-
-    :raises ClusterUnwell: if shards are missing.
-    :raises Recovering: if some are on their way.
-    """
+    """Look again right before partitions are moved, dropped or archived, since planning may be long ago."""
     sick = _sick(database, step.table)
     for piece in step.about:
         if piece.partition.ident in sick:
-            raise _unwell(database, step.table, f", {label(step, piece)}")
+            raise unwell(database, step.table, f", partition {label(step, piece)}")
 
 
 def check_shards(database: Database, table: TableName, idents: Sequence[str] = ()) -> bool:
     """
-    The same for partitions of which only the database's own names are known; none: the whole table.
-
-    :return: Whether other partitions lack shards.
-    :raises PartitionChanged: if a partition is closed, which hides its rows, so that there seem to be none.
+    The same for partitions of which only the database's own names are known, none of which may be closed, which hides
+    their rows; none: the whole table. Returns whether other partitions lack shards.
     """
     sick = _sick(database, table)
     if sick.intersection(idents) if idents else sick:
-        raise _unwell(database, table)
+        raise unwell(database, table)
     p = system("information_schema.table_partitions")
     closed: sa.ColumnElement[bool] = sa.column("closed")
     mine = sa.select(p.partition_ident).where(p.of(table), p.partition_ident.in_(idents), closed)
@@ -108,14 +73,15 @@ def _sick(database: Database, table: TableName) -> set[str]:
     return {ident or "" for (ident,) in rows}
 
 
-def _unwell(database: Database, table: TableName, where: str = "") -> DatabaseError:
+def unwell(database: Database, table: TableName, where: str = "") -> DatabaseError:
+    """What to say of a table that lacks shards."""
     thing = f"table {table}{where}"
-    if _are_starting(database, *table):
+    if are_starting(database, *table):
         return Recovering(thing, "shards are missing, and some are being recovered", "try again in a minute")
     return ClusterUnwell(thing, "shards are missing", "bring the lost nodes back")
 
 
-def _are_starting(database: Database, schema: str, table: str | None = None) -> bool:
+def are_starting(database: Database, schema: str, table: str | None = None) -> bool:
     """Whether primary shards of a table, or of any in a schema, are about to come back."""
     s = system("sys.shards")
     mine = (s.schema_name == schema, *([] if table is None else [s.table_name == table]))
@@ -135,10 +101,8 @@ def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) 
 
 def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
     """
-    Where their rows told the age of frozen partitions, make sure that they hold no young row (law 1), and that none is
-    still being written.
-
-    :raises PartitionChanged: if they do, or if anything was written to them since the plan.
+    Where their rows told the age of frozen partitions: they must hold no young row (law 1), and none that was written
+    since the plan.
     """
     if step.time_column is None:
         return
@@ -151,13 +115,13 @@ def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
     for piece in inexact:
         ident = piece.partition.ident
         if ident in tokens and tokens[ident] != piece.partition.token:
-            thing = f"table {step.table}, {label(step, piece)}"
+            thing = f"table {step.table}, partition {label(step, piece)}"
             raise PartitionChanged(thing, "was written to since the plan was made", "the next run looks again")
 
 
 def label(step: PartitionsStep | ArchivingStep, piece: Piece) -> str:
-    """One of its partitions, in words."""
-    return f"partition {show_partition(step.columns, piece.partition.values)}"
+    """The values of one of its partitions, in words."""
+    return show_partition(step.columns, piece.partition.values)
 
 
 def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> dict[str, str]:
@@ -195,12 +159,12 @@ def format_token(counts: dict[str, int]) -> str:
 
 
 def check_token(database: Database, step: ArchivingStep) -> bool:
-    """
-    Compare the change token of the partition with the planned one, and see that it can't change any more.
-
-    :return: Whether the partition is still there.
-    """
-    p, partition, thing = system("information_schema.table_partitions"), step.piece.partition, label(step, step.piece)
+    """The partition must be as it was planned, and can't change any more. Returns whether it is still there."""
+    p, partition, thing = (
+        system("information_schema.table_partitions"),
+        step.piece.partition,
+        f"partition {label(step, step.piece)}",
+    )
     frozen: sa.ColumnElement[bool] = sa.literal_column(IS_FROZEN)
     mine = sa.select(p.closed, frozen).where(p.of(step.table), p.partition_ident == partition.ident)
     protected = [closed or blocked for closed, blocked in database.brief().rows(mine)]

@@ -126,10 +126,8 @@ class CrateExpressions:
 
     def create_table(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> Statement:
         """
-        Perhaps with partitions. No primary key: one costs more than all the rest of an INSERT, and can't hold NULL.
-
-        Nothing is seen of what is written before the toolkit refreshes the table, so that readers never meet a window
-        whose rows are deleted and not yet computed anew.
+        Perhaps with partitions. No primary key: one costs more than all the rest of an INSERT, and can't hold NULL. And
+        readers never meet a window that is not yet computed anew: they see what the toolkit has refreshed.
         """
         parts: list[Sql] = ["CREATE TABLE IF NOT EXISTS ", table_ref(table), " (", *listed(map(_define, fields)), ")"]
         if any(field.name == PARTITION for field in fields):

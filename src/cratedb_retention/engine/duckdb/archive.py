@@ -16,21 +16,8 @@ import sqlalchemy as sa
 from cratedb_retention.engine.archive import Archive, Archived, Arrived, Found, SnapshotState
 from cratedb_retention.engine.base import StepResult, require_old
 from cratedb_retention.engine.database import Database, Statement
+from cratedb_retention.engine.duckdb import files
 from cratedb_retention.engine.duckdb.catalog import read_columns, read_comment, stored
-from cratedb_retention.engine.duckdb.files import (
-    DATA,
-    Manifest,
-    archived_rows,
-    check_file,
-    checksum,
-    find_names,
-    glance,
-    inexact,
-    publish,
-    read_manifest,
-    scratch,
-    to_file,
-)
 from cratedb_retention.engine.duckdb.restore import Restore
 from cratedb_retention.engine.duckdb.sql import SQL, copy_to, fingerprint, row_hash
 from cratedb_retention.engine.expressions import in_partitions, table_ref
@@ -42,11 +29,7 @@ from cratedb_retention.model.words import show_partition
 
 
 class DuckArchive(Archive):
-    """
-    Snapshots in directories.
-
-    :param beside: Where repositories are whose paths are not absolute.
-    """
+    """Snapshots in directories; those that are not absolute lie beside the database's file."""
 
     def __init__(self, database: Database, beside: Path) -> None:
         self._database, self._beside = database, beside
@@ -55,52 +38,48 @@ class DuckArchive(Archive):
         return (self._beside / repository).resolve()
 
     def create(self, step: SnapshotPartition) -> StepResult:
-        """
-        Writes a file, and gives it its name when all is there.
-
-        :raises InvalidInput: if the repository is something else than a directory.
-        """
+        """Writes a file into a directory, and gives it its name when all is there."""
         if why_not := why_no_directory(step.repository):
             raise InvalidInput(f"table {step.table}", why_not)
         repository = self._directory(step.repository)
         manifest = _complete(repository, step.name)
         if manifest is None:
             manifest = self._write(step, repository)
-        size = (repository / step.name / DATA).stat().st_size
+        size = (repository / step.name / files.DATA).stat().st_size
         return StepResult(rows=manifest.rows, partitions=1, size=size)
 
-    def _write(self, step: SnapshotPartition, repository: Path) -> Manifest:
+    def _write(self, step: SnapshotPartition, repository: Path) -> files.Manifest:
         every = self._read_columns(step.table)
         columns = stored(every)
-        for column in inexact(columns):
+        for column in files.inexact(columns):
             raise DatabaseError(f"table {step.table}", f"column {column} can't be archived exactly", "change its type")
-        directory = scratch(repository, step.name)
+        directory = files.scratch(repository, step.name)
 
         def work(connection: sa.Connection) -> int:
             # One transaction sees one state of the table, so the file holds what the token stands for.
             _check_token(connection, step, columns)
-            connection.execute(_copy(step, columns, directory / DATA))
+            connection.execute(_copy(step, columns, directory / files.DATA))
             return int(connection.execute(_of_partition(step, sa.func.count())).scalar_one())
 
         rows = self._database.transact(work)
-        manifest = Manifest(
+        manifest = files.Manifest(
             table=list(step.table),
             columns=[[column.name, column.type] for column in columns],
             partition=_label(step),
             rows=rows,
             token=step.piece.partition.token,
-            sha256=checksum(directory / DATA),
-            size=(directory / DATA).stat().st_size,
+            sha256=files.checksum(directory / files.DATA),
+            size=(directory / files.DATA).stat().st_size,
             generated=[(i, c.name, c.type, c.expression) for i, c in enumerate(every.values()) if c.expression],
             comment=read_comment(self._database, step.table),
             span=(step.piece.start, step.piece.end),
         )
-        publish(directory, repository, step.name, manifest)
+        files.publish(directory, repository, step.name, manifest)
         return manifest
 
     def copy_statement(self, step: SnapshotPartition) -> Statement:
         """The COPY of a partition, for showing."""
-        path = self._directory(step.repository) / step.name / DATA
+        path = self._directory(step.repository) / step.name / files.DATA
         return _copy(step, stored(self._read_columns(step.table)), path)
 
     def _read_columns(self, table: TableName) -> Mapping[str, Column]:
@@ -118,11 +97,11 @@ class DuckArchive(Archive):
             raise DatabaseError(f"snapshot {step.name}", "holds another state of the partition", "run again")
         return StepResult(rows=manifest.rows, partitions=1)
 
-    def _verify_file(self, repository: str, name: str) -> Manifest:
+    def _verify_file(self, repository: str, name: str) -> files.Manifest:
         """Compare a snapshot's checksum, its number of rows, and the rows themselves with its manifest."""
         directory = self._directory(repository)
-        manifest = read_manifest(directory, name)
-        file = archived_rows(check_file(directory, name, manifest), manifest.stored)
+        manifest = files.read_manifest(directory, name)
+        file = files.archived_rows(files.check_file(directory, name, manifest), manifest.stored)
         statement = sa.select(sa.func.count(), fingerprint(row_hash(manifest.stored))).select_from(file)
         rows, token = self._database.rows(statement)[0]
         if rows != manifest.rows or token != manifest.token:
@@ -150,7 +129,7 @@ class DuckArchive(Archive):
         found = {}
         for repository, name in snapshots:
             try:
-                wrong = glance(self._directory(repository), name)
+                wrong = files.glance(self._directory(repository), name)
             except NotFound:
                 continue
             found[repository, name] = SnapshotState(
@@ -162,15 +141,15 @@ class DuckArchive(Archive):
         """As their manifests tell of them."""
         directory = self._directory(repository)
         manifests = {}
-        for name in find_names(directory):
+        for name in files.find_names(directory):
             try:
-                manifests[name] = read_manifest(directory, name)
+                manifests[name] = files.read_manifest(directory, name)
             except RetentionError:
                 continue  # Nothing tells what it is.
         superseded = self._superseded(directory, manifests)
         return [_found(repository, name, manifest, name in superseded) for name, manifest in manifests.items()]
 
-    def _superseded(self, directory: Path, manifests: Mapping[str, Manifest]) -> set[str]:
+    def _superseded(self, directory: Path, manifests: Mapping[str, files.Manifest]) -> set[str]:
         """Those of which a larger snapshot of the same partition holds all rows: it was restored and archived again."""
         of: dict[str, list[str]] = {}
         for name, manifest in manifests.items():
@@ -191,18 +170,17 @@ class DuckArchive(Archive):
         """By their rows; a file tells no incarnations apart."""
         ours = (self._directory(earlier.repository), earlier.name)
         common = self._common(ours, (self._directory(step.repository), step.name))
-        return common == read_manifest(*ours).rows if whole else common > 0
+        return common == files.read_manifest(*ours).rows if whole else common > 0
 
     def _common(self, *snapshots: tuple[Path, str]) -> int:
         """How many rows two snapshots have in common, by the columns that both have."""
-        first, second = (read_manifest(*snapshot).stored for snapshot in snapshots)
+        first, second = (files.read_manifest(*snapshot).stored for snapshot in snapshots)
         columns = [column for column in first if column in second]
         if not columns:
             return 0
-        files = (archived_rows(directory / name / DATA, columns) for directory, name in snapshots)
-        shared = sa.intersect_all(*(sa.select(row_hash(columns)).select_from(file) for file in files)).subquery(
-            "shared"
-        )
+        rows = (files.archived_rows(directory / name / files.DATA, columns) for directory, name in snapshots)
+        hashes = [sa.select(row_hash(columns)).select_from(each) for each in rows]
+        shared = sa.intersect_all(*hashes).subquery("shared")
         return int(self._database.rows(sa.select(sa.func.count()).select_from(shared))[0][0])
 
     def restore(
@@ -217,9 +195,10 @@ class DuckArchive(Archive):
         return list(map(self._database.render, self._restore(snapshots, into, others).statements()))
 
     def _restore(self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]) -> Restore:
-        files = [(self._directory(each.repository), each.name) for each in snapshots]
-        besides = [(self._directory(each.repository), each.name) for each in others]
-        return Restore(self._database, snapshots[0], into, files, besides)
+        own, besides = (
+            [(self._directory(each.repository), each.name) for each in archived] for archived in (snapshots, others)
+        )
+        return Restore(self._database, snapshots[0], into, own, besides)
 
 
 def _label(step: ArchivingStep) -> list[list[object]]:
@@ -227,18 +206,18 @@ def _label(step: ArchivingStep) -> list[list[object]]:
     return [[c.name, v] for c, v in zip(step.columns, step.piece.partition.values, strict=True)]
 
 
-def _complete(repository: Path, name: str) -> Manifest | None:
+def _complete(repository: Path, name: str) -> files.Manifest | None:
     """The manifest of a snapshot whose file is as it says; None if there is none, or it is damaged."""
     try:
-        manifest = read_manifest(repository, name)
-        check_file(repository, name, manifest)
+        manifest = files.read_manifest(repository, name)
+        files.check_file(repository, name, manifest)
     except (NotFound, DatabaseError):
         return None
     return manifest
 
 
 def _copy(step: SnapshotPartition, columns: Iterable[Column], path: Path) -> Statement:
-    selected = list(map(to_file, columns)) or [sa.literal_column("*")]
+    selected = list(map(files.to_file, columns)) or [sa.literal_column("*")]
     return copy_to(_of_partition(step, *selected), path)
 
 
@@ -259,7 +238,7 @@ def _check_token(connection: sa.Connection, step: ArchivingStep, columns: Iterab
         raise PartitionChanged(thing, "was written to since the plan was made", "the next run archives it")
 
 
-def _found(repository: str, name: str, manifest: Manifest, superseded: bool) -> Found:
+def _found(repository: str, name: str, manifest: files.Manifest, superseded: bool) -> Found:
     known = {column.name: column for column in manifest.all_columns}
     archived = Archived(
         repository=repository,

@@ -60,24 +60,30 @@ _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
     """Read tables and their partitions."""
     selectors = list(selectors)
-    wanted = wanted_by(selectors, CAPABILITIES.default_schema, CAPABILITIES.folds_case)
-    every = _read_tables(database)
+    schema, folds = CAPABILITIES.default_schema, CAPABILITIES.folds_case
+    every, wanted, keyed = _read_tables(database), wanted_by(selectors, schema, folds), any(s.keys for s in selectors)
     texts = {name: text for name, text in every.items() if wanted(name)}
     columns = _read_columns(database, wanted, texts)
-    named = _named_columns(selectors, texts)
-    tokens = {table for selector in selectors if selector.tokens for table in _tables_of(selector, texts)}
-    bare = {name: _bare(name, columns[name], text.comment, named.get(name)) for name, text in texts.items()}
-    groups, flaws = _read_groups(database, list(bare.values()), tokens)
-    bare = {name: replace(table, identity=_identity(texts[name].comment)) for name, table in bare.items()}
-    bare.update({name: replace(bare[name], flaw=f"its rows can't be read: {flaw}") for name, flaw in flaws.items()})
-    tables = {name: _with_groups(table, groups.get(name, [])) for name, table in bare.items()}
-    if any(selector.keys for selector in selectors):
-        keys = _read_keys(database)
-        tables = {name: replace(table, primary_key=keys.get(name, ())) for name, table in tables.items()}
-        return Catalog(
-            capabilities=CAPABILITIES, tables=tables, views=_read_views(database, columns), others=frozenset(every)
+    meant = [(s, find_tables(s.schema or schema, s.name, texts, folds)) for s in selectors]
+    named = {table: s.partition_column for s, tables in reversed(meant) if s.partition_column for table in tables}
+    bare = [_bare(name, columns[name], text.comment, named.get(name)) for name, text in texts.items()]
+    groups, flaws = _read_groups(database, bare, {table for s, tables in meant if s.tokens for table in tables})
+    keys = _read_keys(database) if keyed else {}
+    tables = {
+        table.name: replace(
+            table,
+            columns=with_fields(table.columns),
+            partitions=tuple(groups[table.name]) if table.partitioned_by else (),
+            rows=sum(group.rows or 0 for group in groups[table.name]),
+            primary_key=keys.get(table.name, ()),
+            flaw=f"its rows can't be read: {flaws[table.name]}" if table.name in flaws else table.flaw,
+            unarchivable=inexact(stored(table.columns)),
+            identity=_identity(texts[table.name].comment),
         )
-    return Catalog(capabilities=CAPABILITIES, tables=tables)
+        for table in bare
+    }
+    views, others = (_read_views(database, columns), frozenset(every)) if keyed else (None, frozenset[TableName]())
+    return Catalog(capabilities=CAPABILITIES, tables=tables, views=views, others=others)
 
 
 def _read_views(database: Database, columns: Mapping[TableName, Mapping[str, Column]]) -> dict[TableName, View]:
@@ -142,28 +148,6 @@ def read_outline(database: Database, selector: Selector) -> Outline:
     return Outline(tables=tuple(sorted(texts)), columns={name: with_fields(found) for name, found in columns.items()})
 
 
-def _with_groups(table: Table, groups: Sequence[Partition]) -> Table:
-    """The table with its partitions, and with the number of its rows."""
-    partitions = tuple(groups) if table.partitioned_by else ()
-    rows = sum(g.rows or 0 for g in groups)
-    unarchivable = inexact(stored(table.columns))
-    columns = with_fields(table.columns)
-    return replace(table, columns=columns, partitions=partitions, rows=rows, unarchivable=unarchivable)
-
-
-def _tables_of(selector: Selector, tables: Iterable[TableName]) -> list[TableName]:
-    return find_tables(selector.schema or CAPABILITIES.default_schema, selector.name, tables, CAPABILITIES.folds_case)
-
-
-def _named_columns(selectors: Iterable[Selector], tables: Iterable[TableName]) -> dict[TableName, str]:
-    named: dict[TableName, str] = {}
-    for selector in selectors:
-        if selector.partition_column:
-            for table in _tables_of(selector, tables):
-                named.setdefault(table, selector.partition_column)
-    return named
-
-
 def _ask(
     database: Database, function: str, columns: Sequence[str], flags: Sequence[str] = (), *more: sa.ColumnElement[Any]
 ) -> list[Sequence[Any]]:
@@ -192,9 +176,8 @@ def _read_columns(
 
 def _without_plain_default(column: Column, columns: Mapping[str, Column], definition: str) -> Column:
     """
-    DuckDB lists defaults and generation expressions alike; only the latter can refer to other columns.
-
-    A default may hold such a name as a text, a type or a function; then the table's definition tells them apart.
+    DuckDB lists defaults and generation expressions alike; only the latter can refer to other columns. A default may
+    hold such a name as a text, a type or a function; then the table's definition tells them apart.
     """
     expression = column.expression
     words = set(re.findall(r'"(?:[^"]|"")*"|[^\W\d][\w$]*', expression or ""))
@@ -257,18 +240,17 @@ def _split_fields(text: str) -> Iterator[tuple[str, str, str]]:
 
 def _bare(name: TableName, columns: Mapping[str, Column], comment: str | None, named: str | None) -> Table:
     """A table without its partitions."""
-    declared = _COMMENT.search(comment or "")
-    if declared is None:
-        return Table(name=name, columns=columns, partitioned_by=_partition_columns(columns, named))
-    # DuckDB does not care about the case of names.
-    known = {column.lower(): column for column in columns}
-    parts = [(a or b).replace('""', '"') for a, b in _NAME.findall(declared["columns"])]
-    unknown = [part for part in parts if part.lower() not in known]
-    if unknown or not parts:
-        lacks = f"the table has no column {unknown[0]!r}" if unknown else "that names no column"
-        flaw = f"its comment says {' '.join(declared[0].split())}, and {lacks}; correct the comment"
-        return Table(name=name, columns=columns, partitioned_by=_partition_columns(columns, named), flaw=flaw)
-    return Table(name=name, columns=columns, partitioned_by=tuple(known[part.lower()] for part in parts))
+    by, flaw, declared = _partition_columns(columns, named), "", _COMMENT.search(comment or "")
+    if declared is not None:
+        known = {column.lower(): column for column in columns}  # DuckDB does not care about the case of names.
+        parts = [(a or b).replace('""', '"') for a, b in _NAME.findall(declared["columns"])]
+        unknown = [part for part in parts if part.lower() not in known]
+        if unknown or not parts:
+            lacks = f"the table has no column {unknown[0]!r}" if unknown else "that names no column"
+            flaw = f"its comment says {' '.join(declared[0].split())}, and {lacks}; correct the comment"
+        else:
+            by = tuple(known[part.lower()] for part in parts)
+    return Table(name=name, columns=columns, partitioned_by=by, flaw=flaw)
 
 
 def _partition_columns(columns: Mapping[str, Column], named: str | None) -> tuple[str, ...]:

@@ -39,9 +39,8 @@ class DuckConnection(Database):
     @contextlib.contextmanager
     def _begin(self, writing: bool) -> Iterator[sa.Connection]:
         """
-        A transaction in which Ctrl-C is a KeyboardInterrupt, also while it is committed.
-
-        The driver raises a RuntimeError, and the statement may go on behind it, which the rollback would wait for.
+        Ctrl-C is a KeyboardInterrupt in it, also while it is committed. The driver raises a RuntimeError, and the
+        statement may go on behind it, which the rollback would wait for.
         """
         if writing and _room(self._path) < ROOM:
             raise _disk_is_full(self._thing)

@@ -11,35 +11,17 @@ from typing import Any, NoReturn, assert_never
 
 import sqlalchemy as sa
 
+from cratedb_retention.engine import rollup as rollups
 from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
 from cratedb_retention.engine.duckdb.archive import DuckArchive
 from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, identify, read_catalog, read_outline
 from cratedb_retention.engine.duckdb.connection import DuckConnection, not_a_database
 from cratedb_retention.engine.duckdb.sql import SQL
 from cratedb_retention.engine.expressions import in_partitions, table_ref
-from cratedb_retention.engine.rollup import (
-    Run,
-    count_beneath,
-    count_stored,
-    new_version,
-    require_rows,
-    run_statements,
-    runs_of,
-    show_difference,
-    show_window,
-)
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsupported, not_installed
+from cratedb_retention.model import plan
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Outline, Selector, TableName
-from cratedb_retention.model.plan import (
-    DeleteRows,
-    DropArchived,
-    DropPartitions,
-    PartitionsStep,
-    SnapshotPartition,
-    Step,
-    VerifySnapshot,
-)
 from cratedb_retention.model.rollup import LevelStep, ReplaceView, RolledUp, RollUp
 
 # Where a DuckDB file says what it is.
@@ -107,31 +89,31 @@ class DuckDBEngine(Engine):
     def identify(self, table: TableName) -> str:
         return identify(self.database, table)
 
-    def statements(self, step: Step) -> list[sa.Executable]:
+    def statements(self, step: plan.Step) -> list[sa.Executable]:
         """See :class:`Engine`; where rows told the age of partitions, one that is younger or has none stays."""
         match step:
-            case DropPartitions() | DropArchived():
+            case plan.DropPartitions() | plan.DropArchived():
                 condition = in_partitions(SQL, step.columns, [piece.partition.values for piece in step.about])
-                if isinstance(step, DropPartitions) and step.time_column is not None:
+                if isinstance(step, plan.DropPartitions) and step.time_column is not None:
                     young = SQL.column(step.time_column) >= SQL.value(step.time_column, step.before)
                     condition = sa.and_(condition, sa.not_(sa.func.coalesce(young, sa.true())))
                 return [sa.delete(table_ref(step.table)).where(condition)]
-            case DeleteRows():
+            case plan.DeleteRows():
                 return self._batches(step)
-            case SnapshotPartition():
+            case plan.SnapshotPartition():
                 return [self.archive.copy_statement(step)]
             case LevelStep() | ReplaceView():
                 return self._rollup_statements(step)
-            case VerifySnapshot() | PartitionsStep():
+            case plan.VerifySnapshot() | plan.PartitionsStep():
                 return []
             case _:
                 assert_never(step)
 
-    def _drop(self, step: DropPartitions) -> StepResult:
+    def _drop(self, step: plan.DropPartitions) -> StepResult:
         (statement,) = self.statements(step)
         return StepResult(rows=max(self.database.execute(statement), 0), partitions=len(step.pieces))
 
-    def _move(self, step: PartitionsStep, report: Report) -> NoReturn:
+    def _move(self, step: plan.PartitionsStep, report: Report) -> NoReturn:
         raise Unsupported("DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze")
 
     _block = _move
@@ -139,7 +121,7 @@ class DuckDBEngine(Engine):
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
         def work(connection: sa.Connection) -> list[RolledUp]:
             results: list[RolledUp] = []
-            for run in runs_of(step):
+            for run in rollups.runs_of(step):
                 results += _roll_up_run(connection, step, run)
                 report(Progress(len(results), len(step.windows), "window"))
             return results
@@ -154,29 +136,25 @@ class DuckDBEngine(Engine):
         return StepResult(rows=sum(result.source_rows for result in results), windows=tuple(results))
 
 
-def _roll_up_run(connection: sa.Connection, step: RollUp, run: Run) -> list[RolledUp]:
+def _roll_up_run(connection: sa.Connection, step: RollUp, run: rollups.Run) -> list[RolledUp]:
     def query(statement: sa.Executable) -> Sequence[Sequence[Any]]:
         return connection.execute(statement).all()
 
-    rollup, version = step.rollup, new_version()
-    require_rows(query, SQL, step, run)
-    for statement in run_statements(SQL, step, run, version):
+    rollup, version = step.rollup, rollups.new_version()
+    rollups.require_rows(query, SQL, step, run)
+    for statement in rollups.run_statements(SQL, step, run, version):
         connection.execute(statement)
-    beneath = count_beneath(query, SQL, rollup, run.windows)
-    found = count_stored(query, SQL, rollup, run.windows, version)
+    beneath = rollups.count_beneath(query, SQL, rollup, run.windows)
+    found = rollups.count_stored(query, SQL, rollup, run.windows, version)
     for window in run.windows:
         if found[window].counted != beneath[window]:
-            thing = f"table {rollup.table}, {show_window(window)}"
-            raise DatabaseError(thing, show_difference(beneath[window], found[window].counted))
+            thing = f"table {rollup.table}, {rollups.show_window(window)}"
+            raise DatabaseError(thing, rollups.show_difference(beneath[window], found[window].counted))
     return [RolledUp(window, beneath[window].rows, found[window].groups) for window in run.windows]
 
 
 def _is_duckdb(path: Path) -> bool:
-    """
-    Whether a file is a DuckDB database, by what it begins with.
-
-    For some others DuckDB would load an extension that reads them, and download it first.
-    """
+    """By what the file begins with. For some others DuckDB would download an extension that reads them."""
     try:
         with path.open("rb") as file:
             return file.read(_MAGIC.stop)[_MAGIC] == b"DUCK"

@@ -87,11 +87,7 @@ def scratch(repository: Path, name: str) -> Path:
 
 
 def publish(directory: Path, repository: Path, name: str, manifest: Manifest) -> None:
-    """
-    Write the manifest, make all of it durable, and give the directory its name.
-
-    :raises DatabaseError: if the disk is full, or something else stands there.
-    """
+    """Write the manifest, make all of it durable, and give the directory its name."""
     text = json.dumps(asdict(manifest), indent=2, default=str) + "\n"
     target = repository / name
     try:
@@ -114,12 +110,7 @@ def _sync(path: Path) -> None:
 
 
 def read_manifest(repository: Path, name: str) -> Manifest:
-    """
-    Read a snapshot's manifest.
-
-    :raises NotFound: if the snapshot does not exist.
-    :raises DatabaseError: if it can't be read.
-    """
+    """Read a snapshot's manifest; `NotFound` where there is none."""
     try:
         text = (repository / name / MANIFEST).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -133,11 +124,7 @@ def read_manifest(repository: Path, name: str) -> Manifest:
 
 
 def glance(repository: Path, name: str) -> str | None:
-    """
-    What is wrong with a snapshot at a glance: with its manifest, or with the size of its file; None: nothing is.
-
-    :raises NotFound: if the snapshot does not exist.
-    """
+    """What is wrong with a snapshot's manifest, or with the size of its file; None: nothing is."""
     path = repository / name / DATA
     try:
         manifest = read_manifest(repository, name)
@@ -173,11 +160,7 @@ def find_names(repository: Path) -> list[str]:
 
 
 def check_file(repository: Path, name: str, manifest: Manifest) -> Path:
-    """
-    Compare a snapshot's file with its checksum.
-
-    :raises DatabaseError: if it is missing or differs.
-    """
+    """Compare a snapshot's file with its checksum."""
     path = repository / name / DATA
     if not path.is_file():
         raise DatabaseError(f"snapshot {name}", f"{DATA} is missing")
@@ -223,9 +206,8 @@ def to_file(column: Column) -> sa.ColumnElement[Any]:
 
 def archived_rows(path: Path, columns: Iterable[Column]) -> sa.Subquery:
     """
-    The rows of a Parquet file, with the types that they had in their table.
-
-    A path with wildcards means itself, and a directory like ``year=2024`` is no column.
+    The rows of a Parquet file, with the types that they had in their table. A path with wildcards means itself, and a
+    directory like ``year=2024`` is no column.
     """
     literal = re.sub(r"[*?\[]", lambda match: f"[{match[0]}]", str(path))
     read = sa.func.read_parquet(literal, sa.literal_column("hive_partitioning = false"))

@@ -29,12 +29,8 @@ _File = tuple[Path, str]  # A repository's directory, and the name of a snapshot
 
 class Restore:
     """
-    A restore of one partition.
-
-    :param partition: One of its snapshots.
-    :param files: All of them, oldest first.
-    :param others: What goes into the same table besides.
-    :raises RetentionError: if the table lacks what the snapshots hold, or a manifest can't be read.
+    A restore of one partition from all of its snapshots, oldest first, into a table that gets others besides; fails if
+    that lacks what the snapshots hold.
     """
 
     def __init__(
@@ -78,12 +74,7 @@ class Restore:
         return found
 
     def perform(self) -> Arrived:
-        """
-        Do it.
-
-        :raises Conflict: if the partition is there already.
-        :raises DatabaseError: if a file is damaged, or a value does not fit the table any more.
-        """
+        """Do it; fails if a file is damaged, or a value does not fit the table any more."""
         for file, (path, manifest) in zip(self._files, self._snapshots, strict=True):
             check_file(*file, manifest)
             self._require_fit(path, manifest)

@@ -1,7 +1,4 @@
-"""
-DuckDB's SQL: how columns and values are written, buckets of time, and the statements for which SQLAlchemy has no
-construct.
-"""
+"""DuckDB's SQL: how columns and values are written, buckets of time, and statements that SQLAlchemy does not have."""
 
 from __future__ import annotations
 
@@ -155,11 +152,7 @@ def row_hash(columns: Iterable[Column]) -> Element:
 
 
 def fingerprint(hashed: Element) -> Element:
-    """
-    A value that changes when any row changes, and does not depend on the order of rows: number and sum of hashes.
-
-    :param hashed: See :func:`row_hash`.
-    """
+    """Changes when any row changes, whatever the order of rows: their number and the sum of their hashes."""
     texts = (sa.cast(sa.func.count(), sa.Text()), sa.cast(sa.func.coalesce(sa.func.sum(hashed), 0), sa.Text()))
     return texts[0].concat(":").concat(texts[1])
 
@@ -220,9 +213,8 @@ def _seconds(value: int) -> Element:
 @lru_cache(maxsize=64)
 def repeated_midnights(zone: str) -> tuple[tuple[int, tuple[int, ...]], ...]:
     """
-    When clocks were set back so that midnight came a second time; mostly never, but in Vienna in 1980.
-
-    :return: By how many seconds, and the second midnights (s, UTC).
+    When clocks were set back so that midnight came a second time, as in Vienna in 1980: by how many seconds, and these
+    midnights (s, UTC).
     """
     tzinfo = zoneinfo.ZoneInfo(zone)
     first, last = (dt.date(year, 1, 1).toordinal() for year in _YEARS)
@@ -246,8 +238,6 @@ def partition_key(column: Column, columns: Mapping[str, Column]) -> sa.ColumnEle
     """
     A partition column, or what has the same values: a generated one is computed anew for each row that is read, and
     whole numbers are more than ten times as fast.
-
-    :param columns: All columns of the table.
     """
     grid = read_grid(column.expression, columns) if column.expression and is_aware(column) else None
     if grid is None or str(grid.zone) != "UTC" or not is_aware(columns[grid.time_column]):

@@ -28,9 +28,8 @@ from cratedb_retention.service.scope import Scope
 
 # Callers that are remembered. Who is forgotten has a full bucket again, so there are more than come in a minute.
 REMEMBERED = 10_000
-_BEARER = HTTPBearer(
-    auto_error=False, bearerFormat="crt_...", description="A token of `cratedb-retention create-token`."
-)
+_MADE_BY = "A token of `cratedb-retention create-token`."
+_BEARER = HTTPBearer(auto_error=False, bearerFormat="crt_...", description=_MADE_BY)
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 _ROLES: dict[Callable[..., object], Role] = {}
 
@@ -116,11 +115,9 @@ def role_needed(dependencies: Iterable[Callable[..., object] | None]) -> Role | 
 
 def admit(context: Context, text: str, host: str) -> Scope:
     """
-    The toolkit for whoever has a token. Who has none that is worth anything can't try many: their address is slowed
-    down.
+    The toolkit for whoever has the text of a token, at an address. Who has none that is worth anything can't try many:
+    the address is slowed down.
 
-    :param text: The token.
-    :param host: The address that they ask from.
     :raises Failed: if it is worth nothing, or they ask too often.
     """
     access = _access(context, text, f"address {host}")

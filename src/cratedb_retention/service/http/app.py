@@ -46,11 +46,7 @@ _MOST_AT_ONCE, _SILENT, _PATIENCE = 200, 5, 10
 
 
 def make_app(context: Context) -> FastAPI:
-    """
-    Make the application.
-
-    There are no pages in it: those that FastAPI brings load scripts from elsewhere; ours come from the layer above.
-    """
+    """The application. Pages come from the layer above: those that FastAPI brings load scripts from elsewhere."""
     app = make_routes()
     app.state.context = context
     app.add_middleware(Gate, hosts=context.hosts, limits=context.limits)
@@ -129,11 +125,7 @@ class Gate:
         return await self._app(scope, again, send)
 
     def _foreign(self, headers: Headers, changing: bool) -> RetentionError | None:
-        """
-        Why a request is not let through.
-
-        :param changing: Whether it may change something, so that it must not be of another page.
-        """
+        """Why a request is not let through; one that may change something must not be of another page."""
         host = headers.get("host", "")
         if self._hosts and _name(host) not in self._hosts:
             return Forbidden("host of the request", "is not a name of this service", "see the setting http.hosts")
@@ -211,18 +203,10 @@ class HttpServer:
 
     def __init__(self, app: FastAPI, host: str, port: int, *ended: Background[Any]) -> None:
         self.port, self._host, self._ended = port, host, ended
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=_SILENT,
-                timeout_graceful_shutdown=_PATIENCE,
-                limit_concurrency=_MOST_AT_ONCE,
-            )
-        )
+        self._server = _Server(uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, proxy_headers=False,
+            timeout_keep_alive=_SILENT, timeout_graceful_shutdown=_PATIENCE, limit_concurrency=_MOST_AT_ONCE,
+        ))  # fmt: skip
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:

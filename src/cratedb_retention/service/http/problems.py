@@ -68,10 +68,9 @@ def problem(status: int, error: RetentionError, headers: dict[str, str] | None =
         "thing": redact(error.thing),
         "reason": redact(error.reason),
     }
-    # Escaped, since an error may quote what is no text.
-    return Response(
-        json.dumps(said | ({"remedy": redact(error.remedy)} if error.remedy else {})), status, headers, MEDIA_TYPE
-    )
+    if error.remedy:
+        said["remedy"] = redact(error.remedy)
+    return Response(json.dumps(said), status, headers, MEDIA_TYPE)  # Escaped: an error may quote what is no text.
 
 
 def status_of(error: RetentionError) -> HTTPStatus:

