@@ -22,7 +22,7 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import Observer
 from cratedb_retention.execution.leasing import Session
 from cratedb_retention.execution.overview import TableLine, find_bounds, overview, table_lines
-from cratedb_retention.execution.preparing import Prepared, Selection, prepare, prepare_both
+from cratedb_retention.execution.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.preview import Preview, preview
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.runs import carry_out
@@ -160,7 +160,7 @@ class Retention(Connection):
                 "choose an earlier one, or say --allow-future-cutoff",
             )
         self.require()
-        return prepare(self.engine, self.store, cutoff, selection)
+        return Look(self.engine, self.store).prepare(cutoff, selection)
 
     def plan(self, cutoff: dt.datetime | None = None, selection: Selection | None = None) -> Plan:
         """What a run would do; see :meth:`prepare`."""
@@ -187,7 +187,8 @@ class Retention(Connection):
     ) -> tuple[Prepared, Prepared]:
         """What the next run would do, and would if the holds with these identifiers were released. Writes nothing."""
         self.require()
-        return prepare_both(self.engine, self.store, self.clock.now(), selection, released)
+        look, cutoff = Look(self.engine, self.store), self.clock.now()
+        return look.prepare(cutoff, selection), look.prepare(cutoff, selection, released=released)
 
     def preview(self, policy: Policy, selection: Selection | None = None) -> Preview:
         """

@@ -19,7 +19,7 @@ from cratedb_retention.execution.archive import (
     restore,
     verify_snapshots,
 )
-from cratedb_retention.execution.preparing import Selection, prepare
+from cratedb_retention.execution.preparing import Look, Selection
 from cratedb_retention.execution.preview import Restorable, preview_restore
 from cratedb_retention.execution.query import fetch, suggest_values
 from cratedb_retention.execution.rollups import (
@@ -113,7 +113,7 @@ class Rollups(Part):
 
     def planned(self, selection: Selection | None = None) -> list[PlannedCascade]:
         """What policies that downsample found out about their tables: time, dimensions, metrics and levels."""
-        return planned_cascades(prepare(self._engine, self._store, self._clock.now(), selection))
+        return planned_cascades(Look(self._engine, self._store).prepare(self._clock.now(), selection))
 
     def cascade(self, table_name: str, table_schema: str | None = None) -> Cascade:
         """
@@ -169,7 +169,7 @@ class Rollups(Part):
                 f"table {cascade.source}", "has no rollups", "create a downsample policy for it, and run that"
             )
         found = verify_rollups(self._engine, cascade)
-        return mark_stale(found, prepare(self._engine, self._store, self._clock.now()).plan) if found else []
+        return mark_stale(found, Look(self._engine, self._store).prepare(self._clock.now()).plan) if found else []
 
     def drop(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
         """

@@ -17,7 +17,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -81,8 +81,6 @@ _ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.a
 
 _PREFIX, _URI_FILE = "CRATEDB_RETENTION_", "CRATEDB_URI_FILE"
 _PLACES = ("/etc/cratedb-retention/config.toml", "cratedb-retention/config.toml")
-# How many more objects there are before Python looks for cycles among them.
-_MANY = 50_000
 
 
 class _Interrupted(Exception):
@@ -246,12 +244,14 @@ def collect_seldom() -> None:
     Look for cyclic garbage less often than Python does by itself: looking through the many objects of a plan for
     100,000 partitions again and again took 40 % of its time.
     """
-    gc.set_threshold(_MANY, 20, 20)
+    gc.set_threshold(50_000, 20, 20)
 
 
 def main() -> None:
     """Run the command; every error ends in one line and an exit code."""
-    _write_whatever_comes()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # What its encoding lacks is escaped, rather than refused.
+            stream.reconfigure(errors="backslashreplace")
     collect_seldom()
     # Stopped by systemd or a container engine, a run gives its leases back, as after Ctrl-C. As process 1 it would not
     # hear this signal at all.
@@ -261,11 +261,7 @@ def main() -> None:
     except RetentionError as error:
         code = _complain(str(error), error.exit_code)
     except click.UsageError as error:
-        if isinstance(error, click.NoSuchOption):
-            alike = _alike(error.option_name, error.possibilities or ())
-            error = click.NoSuchOption(error.option_name, possibilities=alike, ctx=error.ctx)
-        hint = f" Try `{error.ctx.command_path} --help`." if error.ctx else ""
-        code = _complain(_sentence(error.format_message()) + hint, EXIT_USAGE)
+        code = _complain(_usage(error), EXIT_USAGE)
     except click.ClickException as error:
         code = _complain(error.format_message(), EXIT_USAGE)
     except (_Interrupted, click.Abort, KeyboardInterrupt):
@@ -303,18 +299,12 @@ def _stop_writing(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _alike(option: str, possibilities: Iterable[str]) -> list[str]:
-    """Options whose names are alike without their dashes, which all of them have."""
-    names = {each.lstrip("-"): each for each in possibilities}
-    return [names[each] for each in difflib.get_close_matches(option.lstrip("-"), names)]
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "?", "?)")) else f"{text}."
-
-
-def _write_whatever_comes() -> None:
-    """What the terminal's encoding lacks is written as an escape, rather than refused."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def _usage(error: click.UsageError) -> str:
+    """What is wrong, with options whose names are alike without their dashes, which all of them have."""
+    if isinstance(error, click.NoSuchOption):
+        names = {each.lstrip("-"): each for each in error.possibilities or ()}
+        alike = [names[each] for each in difflib.get_close_matches(error.option_name.lstrip("-"), names)]
+        error = click.NoSuchOption(error.option_name, possibilities=alike, ctx=error.ctx)
+    text = error.format_message()
+    hint = f" Try `{error.ctx.command_path} --help`." if error.ctx else ""
+    return (text if text.endswith((".", "?", "?)")) else f"{text}.") + hint

@@ -10,37 +10,47 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import click
 
 from cratedb_retention.cli.output import console, visible
 from cratedb_retention.model.reading import Fetched, as_float
 
-if TYPE_CHECKING:
-    from plotille import Canvas
-
-# Colours that can be read on light and on dark ground, in the order in which series get them.
+# Colours that can be read on light and on dark ground, in the order in which series get them; there are as many lines.
 _COLOURS = (33, 208, 35, 197, 141, 179, 44, 244)
 # Where there are no colours, each line is drawn of its own letters.
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LETTERS = "ABCDEFGH"
 _HEIGHT = 16
-_MOST_SERIES = 8
 _NARROWEST = 40
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of the chart."""
+    """One line of the chart; the only one has neither a colour nor a letter."""
 
     label: str
-    points: tuple[tuple[float, float | None], ...]  # Times in seconds, and values; None where the line is broken.
+    points: Sequence[tuple[float, float | None]]  # Times in seconds, and values; None where the line is broken.
+    colour: int | None
+    letter: str | None
+
+    @property
+    def legend(self) -> str:
+        """What it is, and how it is drawn."""
+        if self.colour is not None:
+            return f"\x1b[38;5;{self.colour}m━━\x1b[0m {self.label}"
+        return f"{self.letter} {self.label}" if self.letter else self.label
 
 
 def plot(fetched: Fetched, title: str, width: int, colours: bool) -> str:
     """Draw what was fetched, so many columns wide; without colours, lines differ by letters."""
-    every = list(_lines(fetched))
-    lines = every[:_MOST_SERIES]
+    every = list(_series(fetched))
+    marks: Sequence[tuple[int | None, str | None]] = [(None, None)]
+    if len(every) > 1:
+        marks = [
+            (colour, None) if colours else (None, letter) for colour, letter in zip(_COLOURS, _LETTERS, strict=True)
+        ]
+    found = zip(every, marks, strict=False)
+    lines = [Line(label=name, points=points, colour=c, letter=a) for (name, points), (c, a) in found]
     values = [value for line in lines for _, value in line.points if value is not None]
     if not values:
         return "nothing to plot"
@@ -49,63 +59,44 @@ def plot(fetched: Fetched, title: str, width: int, colours: bool) -> str:
     labels = [f"{tick:,.{places}f}" for tick in ticks]
     margin = max(map(len, labels))
     inner = max(width, _NARROWEST) - margin - 3
-    start, end = fetched.start / 1000, fetched.end / 1000
-    rows = _draw(lines, (start, end), (ticks[0], ticks[-1]), inner, colours)
+    rows = _draw(lines, fetched, ticks, inner)
     at = {
         round((1 - (tick - ticks[0]) / (ticks[-1] - ticks[0])) * (_HEIGHT - 1)): text
         for tick, text in zip(ticks, labels, strict=True)
     }
     chart = [f"{at.get(i, ''):>{margin}} {'┤' if i in at else '│'}{row}" for i, row in enumerate(rows)]
-    marks, times = _time_axis(fetched, inner)
-    legend = [_legend(i, line, colours and len(lines) > 1, len(lines)) for i, line in enumerate(lines)]
+    axis, times = _time_axis(fetched, inner)
+    legend = [line.legend for line in lines]
     more = [f"and {len(every) - len(lines)} more series"] if len(every) > len(lines) else []
-    return "\n".join([title, *chart, f"{'':>{margin}} └{marks}", f"{'':>{margin}}  {times}".rstrip(), *legend, *more])
+    return "\n".join([title, *chart, f"{'':>{margin}} └{axis}", f"{'':>{margin}}  {times}".rstrip(), *legend, *more])
 
 
-def _lines(fetched: Fetched) -> Iterator[Line]:
+def _series(fetched: Fetched) -> Iterator[tuple[str, Sequence[tuple[float, float | None]]]]:
     """Each value of each group is a line."""
-    names = fetched.columns[1 + fetched.keys : -1]
     for group, rows in fetched.series().items():
-        for i, name in enumerate(names, start=1 + fetched.keys):
-            text = " ".join([name, *("NULL" if value is None else str(value) for value in group)])
-            points = tuple((_seconds(row[0]), as_float(row[i])) for row in rows)
-            if any(value is not None for _, value in points):
-                yield Line(text, points)
+        times = [row[0].timestamp() for row in rows if isinstance(row[0], dt.datetime)]
+        for i, name in enumerate(fetched.columns[1 + fetched.keys : -1], start=1 + fetched.keys):
+            values = [as_float(row[i]) for row in rows]
+            if any(value is not None for value in values):
+                label = " ".join([name, *("NULL" if value is None else str(value) for value in group)])
+                yield label, list(zip(times, values, strict=True))
 
 
-def _seconds(time: object) -> float:
-    assert isinstance(time, dt.datetime)  # noqa: S101
-    return time.timestamp()
-
-
-def _draw(
-    lines: Sequence[Line], span: tuple[float, float], reach: tuple[float, float], width: int, colours: bool
-) -> list[str]:
+def _draw(lines: Sequence[Line], fetched: Fetched, ticks: Sequence[float], width: int) -> list[str]:
+    """Join neighbouring points; a value without neighbours is a point."""
     from plotille import Canvas
 
-    canvas = Canvas(width, _HEIGHT, span[0], reach[0], span[1], reach[1], mode="byte")
-    for number, line in enumerate(lines):
-        colour = _COLOURS[number % len(_COLOURS)] if colours and len(lines) > 1 else None
-        _draw_line(canvas, line, colour, _LETTERS[number] if len(lines) > 1 and not colours else None)
+    start, end = fetched.start / 1000, fetched.end / 1000
+    canvas = Canvas(width, _HEIGHT, start, ticks[0], end, ticks[-1], mode="byte")
+    for line in lines:
+        inside = [(min(max(time, start), end), value) for time, value in line.points]
+        for (time, value), (next_time, next_value) in pairwise(inside):
+            if value is not None and next_value is not None and line.letter is None:
+                canvas.line(time, value, next_time, next_value, color=line.colour)
+        for time, value in inside:
+            if value is not None:
+                canvas.point(time, value, color=line.colour, marker=line.letter)
     return [row.replace("\u2800", " ").rstrip() for row in str(canvas.plot()).splitlines()][-_HEIGHT:]
-
-
-def _draw_line(canvas: Canvas, line: Line, colour: int | None, letter: str | None) -> None:
-    """Join neighbouring points; a value without neighbours is a point."""
-    low, high = canvas.xmin, canvas.xmax
-    inside = [(min(max(time, low), high), value) for time, value in line.points]
-    for (time, value), (next_time, next_value) in pairwise(inside):
-        if value is not None and next_value is not None and letter is None:
-            canvas.line(time, value, next_time, next_value, color=colour)
-    for time, value in inside:
-        if value is not None:
-            canvas.point(time, value, color=colour, marker=letter)
-
-
-def _legend(number: int, line: Line, colours: bool, lines: int) -> str:
-    if colours:
-        return f"\x1b[38;5;{_COLOURS[number % len(_COLOURS)]}m━━\x1b[0m {line.label}"
-    return f"{_LETTERS[number]} {line.label}" if lines > 1 else line.label
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:

@@ -91,12 +91,10 @@ class Words(sa.types.UserDefinedType[Any]):
         self.words = words
 
     def get_col_spec(self, **kw: Any) -> str:
-        """As it is written."""
         return self.words
 
 
 def as_type(value: Element, words: str) -> Element:
-    """A cast."""
     return sa.cast(value, Words(words))
 
 

@@ -42,7 +42,6 @@ P = TypeVar("P", bound=Probe)
 
 
 def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Measurements:
-    """Answer questions about rows."""
     failed: dict[Probe, str] = {}
 
     def answers(kind: type[P], branch: Callable[..., sa.Select[Any]]) -> Iterator[tuple[P, Sequence[Any]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,19 +42,11 @@ class Run:
 
     @property
     def since(self) -> int:
-        """Buckets from here on (ms)."""
         return self.windows[0].since
 
     @property
     def until(self) -> int:
-        """Buckets that end here or before (ms)."""
         return self.windows[-1].until
-
-    @property
-    def look_back(self) -> int:
-        """Where the search for the sample before the first one begins: one window's length before (ms)."""
-        first = self.windows[0]
-        return first.since - (first.end - first.start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +127,9 @@ def level_select(sql: Expressions, rollup: Rollup, run: Run, version: int, older
         "until": run.until,
     }
     if rollup.from_raw:
-        rows = Samples(**what, near=_near(rollup, run), far=_far(rollup, run, older)).rows()
+        first = run.windows[0]
+        near = Before(level=rollup, start=first.since - (first.end - first.start), end=run.since)
+        rows = Samples(**what, near=near, far=_far(rollup, run, older)).rows()
     else:
         rows = LevelRows(**what, table=rollup.beneath).rows()
     dimensions = [f"d{i}" for i in range(len(rollup.dimensions))]
@@ -148,10 +143,6 @@ def level_select(sql: Expressions, rollup: Rollup, run: Run, version: int, older
 
         columns += [Formulas(sql, metric.column).read(one, state) for one in metric.stored]
     return sa.select(*columns, found.c.n, sa.literal(version))
-
-
-def _near(rollup: Rollup, run: Run) -> Before:
-    return Before(level=rollup, start=run.look_back, end=run.since)
 
 
 def _far(rollup: Rollup, run: Run, older: Older) -> list[Before]:
@@ -254,11 +245,7 @@ def compare_windows(query: Query, sql: Expressions, rollup: Rollup, windows: Seq
 
 
 def require_rows(query: Query, sql: Expressions, step: RollUp, run: Run) -> None:
-    """
-    Make sure that nothing loses rows by being computed again (law 4): the plan may be old.
-
-    :raises DatabaseError: if something would.
-    """
+    """Make sure that nothing loses rows by being computed again (law 4): the plan may be old."""
     before = {one.window: one.rows for one in step.before if run.since <= one.window.since < run.until}
     for window, balance in compare_windows(query, sql, step.rollup, list(before)).items():
         lost = balance.lost(before[window])
@@ -290,14 +277,10 @@ def _ask(
         branches = [select(window) for window in chunk]
         # CrateDB has no row at all for a stretch whose partitions are closed.
         found.update(dict.fromkeys(chunk, (0,) * len(branches[0].selected_columns)))
-        for i, *row in query(union(list(_numbered(branches)))):
+        numbered = [b.with_only_columns(number(i), *b.selected_columns) for i, b in enumerate(branches)]
+        for i, *row in query(union(numbered)):
             found[chunk[i]] = row
     return found
-
-
-def _numbered(branches: Sequence[sa.Select[Any]]) -> Iterator[sa.Select[Any]]:
-    for i, branch in enumerate(branches):
-        yield branch.with_only_columns(number(i), *branch.selected_columns)
 
 
 def _total(name: str, condition: sa.ColumnElement[bool] | None = None) -> Element:
@@ -305,9 +288,7 @@ def _total(name: str, condition: sa.ColumnElement[bool] | None = None) -> Elemen
 
 
 def _sum(value: Element, condition: sa.ColumnElement[bool] | None = None) -> Element:
-    total: Element = sa.func.sum(value)
-    if condition is not None:
-        total = sa.func.sum(value).filter(condition)
+    total = sa.func.sum(value) if condition is None else sa.func.sum(value).filter(condition)
     return sa.func.coalesce(as_type(total, BIGINT), as_type(number(0), BIGINT))
 
 
@@ -315,10 +296,7 @@ def _of_source(sql: Expressions, rollup: Rollup, window: Window) -> sa.Select[An
     columns: list[Element] = [sa.func.count()]
     values = [sa.func.count().filter(countable(sql, metric)) for metric in rollup.sketched]
     if values:
-        total: Element = values[0]
-        for value in values[1:]:
-            total = total.op("+")(value)
-        columns.append(total)
+        columns.append(reduce(lambda total, value: total.op("+")(value), values))
     within = between(sql, rollup.time, window.since, window.until)
     return sa.select(*columns).select_from(table_ref(rollup.source)).where(within)
 

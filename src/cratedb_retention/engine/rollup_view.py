@@ -25,10 +25,9 @@ from cratedb_retention.engine.expressions import (
 from cratedb_retention.engine.measuring import union
 from cratedb_retention.engine.states import Formulas, kind_type, of_row, source_value
 from cratedb_retention.model.aggregates import GAMMA, Aggregate
-from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.reading import RAW
 from cratedb_retention.model.rollup import (
-    LEVEL_TIME,
     ROW_COUNT,
     SKETCH_BIN,
     SKETCH_COUNT,
@@ -37,6 +36,7 @@ from cratedb_retention.model.rollup import (
     Metric,
     ReplaceView,
     ViewPart,
+    instant_column,
     label,
     level_column,
     sketch_table,
@@ -55,17 +55,27 @@ def _part(sql: Expressions, step: ReplaceView, part: ViewPart) -> sa.Select[Any]
     raw = part.table == step.source
     keys = {label(column.name): column for column in (step.time, *step.dimensions)}
     shown = {metric.named(one): (metric, one) for metric in step.metrics for one in metric.shown}
-    columns = [_raw(sql, step, column).label(_name(name)) if raw else ref(name) for name, column in keys.items()]
+    columns: list[Element] = [
+        (sql.instant(column) if column == step.time else source_value(sql, column)).label(_name(name))
+        if raw
+        else ref(name)
+        for name, column in keys.items()
+    ]
     rows: sa.FromClause = table_ref(part.table)
     if not raw and any(one.binned for _, one in shown.values()):
         rows = _with_quantiles(sql, step, part.table)
     for name, (metric, one) in shown.items():
-        value = _raw_value(sql, metric, one) if raw else ref(name) if one.binned else _level_value(sql, metric, one)
+        if raw:
+            value = _raw_value(sql, metric, one)
+        elif one.binned:
+            value = ref(name)
+        else:  # Rows from before a column of a derived aggregate was added lack it, and have what it follows from.
+            value = _level_value(sql, metric, one)
         columns.append(value.label(_name(name)))
     columns.append(as_type(number(1), BIGINT).label(_name(ROW_COUNT)) if raw else ref(ROW_COUNT))
     level = level_column([*keys, *(name for metric in step.metrics for name in metric.columns), *shown])
     columns.append(as_type(sa.literal(part.interval or RAW), TEXT).label(_name(level)))
-    time = step.time if raw else _instant(step)
+    time = step.time if raw else instant_column(step.time.name)
     query = sa.select(*columns).select_from(rows)
     if part.start is not None:
         query = query.where(sql.column(time) >= sql.value(time, part.start))
@@ -78,14 +88,6 @@ def _name(name: str) -> quoted_name:
     return quoted_name(name, True)
 
 
-def _instant(step: ReplaceView) -> Column:
-    return Column(name=label(step.time.name), type=LEVEL_TIME, kind=Kind.TIME)
-
-
-def _raw(sql: Expressions, step: ReplaceView, column: Column) -> Element:
-    return sql.instant(column) if column == step.time else source_value(sql, column)
-
-
 def _raw_value(sql: Expressions, metric: Metric, one: Aggregate) -> Element:
     """Of one row: the average of a value is that value, and its standard deviation is 0."""
     found = Formulas(sql, metric.column).read(one, lambda part: of_row(sql, metric, part))
@@ -93,7 +95,6 @@ def _raw_value(sql: Expressions, metric: Metric, one: Aggregate) -> Element:
 
 
 def _level_value(sql: Expressions, metric: Metric, one: Aggregate) -> Element:
-    """Rows from before a column of a derived aggregate was added lack it, and have what it follows from."""
     return Formulas(sql, metric.column).read(one, lambda part: ref(metric.named(part)))
 
 

@@ -41,35 +41,34 @@ from cratedb_retention.engine.states import (
     metric_value,
     of_level,
     of_source,
-    own_time,
     places,
     source_value,
 )
 from cratedb_retention.model.aggregates import GAMMA, Aggregate, Part
-from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.rollup import (
-    LEVEL_TIME,
     SKETCH_BIN,
     SKETCH_COUNT,
     SKETCH_METRIC,
     SKETCH_SIGN,
     Metric,
     Rollup,
+    instant_column,
     label,
 )
 
 # As times are within a query.
-INSTANT = Column(name="ts", type=LEVEL_TIME, kind=Kind.TIME)
+INSTANT = instant_column("ts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
     """Where the last values of counters before a stretch are looked for."""
 
-    level: Rollup | None  # In this level, whose rows are at the start of their buckets; None: in the raw rows
-    start: int | None  # From this instant (ms, UTC) on; None: from the beginning
-    end: int  # Before this one
-    unless: Rollup | None = None  # Only if this level has nothing before the end
+    level: Rollup | None  # in this level, whose rows are at the start of their buckets; None: in the raw rows
+    start: int | None
+    end: int
+    unless: Rollup | None = None  # only if this level has nothing before the end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +268,7 @@ class Sketches(Selection):
         return query.where(within, *of_source(sql, self.where), countable(sql, metric))
 
     def _level(self, table: TableName) -> sa.Select[Any]:
-        sql, time = self.sql, own_time(self.of)
+        sql, time = self.sql, instant_column(self.of.time.name)
         columns = [
             sql.bucket(self.interval, self.of.zone, sql.column(time)).label("t"),
             *(ref(label(column.name)).label(name) for name, column in places(self.of, self.groups).items()),

@@ -32,7 +32,6 @@ from cratedb_retention.engine.expressions import (
     ref,
     table_ref,
 )
-from cratedb_retention.model import catalog
 from cratedb_retention.model.aggregates import Aggregate, Kind, Merge, Part
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName
@@ -48,6 +47,7 @@ from cratedb_retention.model.rollup import (
     VERSION,
     Metric,
     Rollup,
+    instant_column,
     label,
 )
 
@@ -60,11 +60,9 @@ class Field:
     """A column of a rollup."""
 
     name: str
-    type: str  # As SQL
-    generated: Element | None = None  # What the database generates it from, if it does
-    # Whether rows are looked up by it. All others are read of rows that were found, and an index of them would be work
-    # for nothing; a condition on one works without.
-    searched: bool = False
+    type: str  # as SQL
+    generated: Element | None = None  # what the database generates it from, if it does
+    searched: bool = False  # whether rows are looked up by it, so that it needs an index
 
     @property
     def parts(self) -> list[Sql]:
@@ -136,7 +134,7 @@ class Rows:
     """Rows in a query, to be merged."""
 
     c: sa.sql.base.ReadOnlyColumnCollection[str, Any]
-    raw: bool  # Whether they are raw rows; otherwise those of a level, with states
+    raw: bool  # otherwise those of a level, with states
 
     def part(self, place: int, part: Part) -> Element:
         """What they have of a part of a metric's state; of raw rows, that of their one value."""
@@ -145,18 +143,8 @@ class Rows:
 
     def order(self, place: int) -> Element:
         """What tells which value is the first. Of a counter's values at one instant it has to be certain."""
-        found: Element = self.c.ts if (position := self.c.get(f"m{place}_position")) is None else position
+        found: Element = self.c.get(f"m{place}_position", self.c.ts)
         return found
-
-    def center(self, place: int) -> Element:
-        """The mean of a level's rows that will be merged, beside each of them."""
-        found: Element = self.c[f"m{place}_center"]
-        return found
-
-    @property
-    def count(self) -> Element:
-        """How many raw rows there are, as an aggregate."""
-        return sa.func.count() if self.raw else sa.func.sum(self.c.n)
 
 
 # What stands beside the value of a raw row, since it does not follow from it alone.
@@ -178,9 +166,8 @@ def merged(sql: Expressions, metric: Metric, place: int, part: Part, rows: Rows)
         case Merge.SPREAD if rows.raw:
             return sql.spread(as_type(value, DOUBLE))
         case Merge.SPREAD:
-            return _merged_spread(
-                sql, value, rows.part(place, Part.COUNT), rows.part(place, Part.SUM), rows.center(place)
-            )
+            count, total = rows.part(place, Part.COUNT), rows.part(place, Part.SUM)
+            return _merged_spread(sql, value, count, total, rows.c[f"m{place}_center"])
         case Merge.ADD if part.kind is Kind.COUNT:
             return sa.func.count(value) if rows.raw and part not in BESIDE else sa.func.sum(value)
         case Merge.ADD:
@@ -250,7 +237,7 @@ class LevelRows(Selection):
 
     def rows(self) -> Rows:
         """The rows with their buckets (``t``)."""
-        time = own_time(self.of)
+        time = instant_column(self.of.time.name)
         bucket = self.sql.bucket(self.interval, self.of.zone, self.sql.column(time))
         groups = {name: ref(label(column.name)) for name, column in places(self.of, self.groups).items()}
         columns: list[Element] = [bucket.label("t"), ref(time.name).label("ts"), ref(ROW_COUNT).label("n")]
@@ -275,11 +262,6 @@ class LevelRows(Selection):
                 yield quotient(total, sa.func.nullif(count, number(0))).label(f"m{i}_center")
 
 
-def own_time(of: Rollup | Cascade) -> Column:
-    """The time column of levels: an instant, whatever the source's is."""
-    return Column(name=label(of.time.name), type=LEVEL_TIME, kind=catalog.Kind.TIME)
-
-
 def of_source(sql: Expressions, where: Filter) -> Iterator[Condition]:
     """Conditions on dimensions, in raw rows."""
     return (equals(sql, column, value) for column, value in where)
@@ -298,25 +280,18 @@ def grouped(sql: Expressions, rows: Rows, metrics: Metrics, groups: Iterable[str
         for i, (metric, parts) in enumerate(metrics.items())
         for part in parts
     )
-    return sa.select(*keys, *states, rows.count.label("n")).group_by(*keys).subquery("g")
+    count = sa.func.count() if rows.raw else sa.func.sum(rows.c.n)
+    return sa.select(*keys, *states, count.label("n")).group_by(*keys).subquery("g")
 
 
 class Formulas:
-    """
-    Formulas in SQL, see :class:`model.aggregates.Operations`.
-
-    :param column: The metric's column.
-    """
+    """Formulas of a metric's column in SQL, see :class:`model.aggregates.Formula`."""
 
     def __init__(self, sql: Expressions, column: Column) -> None:
         self.sql, self.column = sql, column
 
     def read(self, one: Part | Aggregate, state: Callable[[Part], Element]) -> Element:
-        """
-        A part, or what is read by an aggregate's formula.
-
-        :param state: Gives the expression of a part.
-        """
+        """A part, or what is read by an aggregate's formula; ``state`` gives the expression of a part."""
         if isinstance(one, Part):
             return state(one)
         assert one.formula  # noqa: S101

@@ -117,44 +117,6 @@ class Prepared:
     measurements: Measurements = field(default_factory=Measurements)  # What the rows said.
 
 
-def prepare(
-    engine: Engine,
-    store: Store,
-    cutoff: dt.datetime,
-    selection: Selection | None = None,
-    about: TableName | None = None,
-) -> Prepared:
-    """
-    Make the plan for a cutoff.
-
-    :param cutoff: An aware instant.
-    :param about: What is planned for other tables does not matter, so that these need not be looked at.
-    """
-    return _Look(engine, store).prepare(cutoff, selection or Selection(), about=about)
-
-
-def prepare_both(
-    engine: Engine,
-    store: Store,
-    cutoff: dt.datetime,
-    selection: Selection | None = None,
-    released: Collection[str] = (),
-    candidate: Policy | None = None,
-) -> tuple[Prepared, Prepared]:
-    """
-    The plan as it is, and as it would be: of one look at the database, so that whatever differs follows from what is
-    released, or from the candidate. The second is for showing only: a run sees that holds are in force, and obeys no
-    policy that is not stored.
-
-    :param cutoff: An aware instant.
-    :param released: Identifiers of holds that count as released.
-    :param candidate: A policy that is not stored, taken as if it were: in place of the one with its identifier, or
-        besides the others.
-    """
-    look, selection = _Look(engine, store), selection or Selection()
-    return look.prepare(cutoff, selection), look.prepare(cutoff, selection, released, candidate)
-
-
 @dataclass(kw_only=True)
 class _Seen:
     """What was read for some selectors: the catalog, and what the rows answered so far."""
@@ -165,8 +127,8 @@ class _Seen:
     measurements: Measurements = field(default_factory=Measurements)
 
 
-class _Look:
-    """One look at the database, for one plan or two."""
+class Look:
+    """One look at the database, for one plan or two: whatever differs between these follows from what is asked."""
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine, self._store = engine, store
@@ -184,12 +146,21 @@ class _Look:
     def prepare(
         self,
         cutoff: dt.datetime,
-        selection: Selection,
+        selection: Selection | None = None,
+        *,
         released: Collection[str] = (),
         candidate: Policy | None = None,
         about: TableName | None = None,
     ) -> Prepared:
-        """Make a plan; see :func:`prepare` and :func:`prepare_both`."""
+        """
+        Make the plan for an aware cutoff. One with what is released, or a candidate, is for showing only: a run sees
+        that holds are in force, and obeys no policy that is not stored.
+
+        :param released: Identifiers of holds that count as released.
+        :param candidate: A policy taken as if it were stored: in place of the one with its identifier, or beside them.
+        :param about: What is planned for other tables does not matter, so that these need not be looked at.
+        """
+        selection = selection or Selection()
         selection.require((item.policy for item in self._stored), self._damaged)
         holds = [hold for hold in self._holds if hold.id not in released]
         stored = {item.policy.id or "": item for item in self._stored}
@@ -200,7 +171,9 @@ class _Look:
             policies = list(self._narrowed(policies, about))
         seen = self._see(policies)
         ledger = self._ledger if any(policy.strategy.traits.rolls_up for policy in policies) else Ledger()
-        self._measure(seen, find_probes(policies, seen.catalog, cutoff, holds, ledger))
+        probes = find_probes(policies, seen.catalog, cutoff, holds, ledger)
+        seen.measurements |= self._engine.measure([probe for probe in probes if probe not in seen.asked])
+        seen.asked.update(probes)
         archives = any(policy.strategy.traits.archives for policy in policies)
         former = frozenset(
             key for key, identity in self._frozen.items() if _is_of_another(key[0], identity, seen.catalog)
@@ -252,13 +225,24 @@ class _Look:
                     yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
 
     def _see(self, policies: Sequence[Policy]) -> _Seen:
-        """The catalog. Which tables are read, and as what, may depend on the order of the policies."""
-        key = tuple(dict.fromkeys(selector for policy in policies for selector in _selectors(policy)))
+        """
+        The tables that policies name; a pattern never means the toolkit's own. Which are read, and as what, may depend
+        on the order of the policies.
+        """
+        selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
+        key = tuple(selectors)
         if key not in self._seen:
-            others = {table for table, _ in self._frozen}
-            catalog = read_catalog(self._engine, self._store.schema, policies, others, self._rollups)
+            others = sorted({table for table, _ in self._frozen})
+            selectors.update(dict.fromkeys(Selector(schema=table.schema, name=table.name) for table in others))
+            same = folded if self._engine.capabilities.folds_case else lambda name: name
+            named = {same(TableName(s.schema or "", s.name)) for s in selectors if not is_pattern(s.name)}
+            own = same(TableName(self._store.schema, "")).schema
+            catalog = self._engine.read_catalog(list(selectors), self._store.schema)
             _require_whole(self._engine, self._store, catalog.unwell)
-            self._seen[key] = _Seen(catalog=catalog)
+            found = catalog.tables.items()
+            tables = {name: table for name, table in found if same(name).schema != own or same(name) in named}
+            levels = frozenset(name for table in self._rollups for name in (table, sketch_table(table)))
+            self._seen[key] = _Seen(catalog=replace(catalog, tables=tables, rollups=levels))
         return self._seen[key]
 
     @cached_property
@@ -274,11 +258,6 @@ class _Look:
     def _restored(self) -> Mapping[RestoredPartition, tuple[str, str]]:
         """What was restored, and need not be archived again as long as nothing is written to it."""
         return self._store.snapshots.restored(refresh=False)
-
-    def _measure(self, seen: _Seen, probes: Iterable[Probe]) -> None:
-        new = [probe for probe in probes if probe not in seen.asked]
-        seen.asked.update(new)
-        seen.measurements |= self._engine.measure(new)
 
     def _compare(self, seen: _Seen, plan: Plan) -> bool:
         """
@@ -345,25 +324,6 @@ def _require_whole(engine: Engine, store: Store, unwell: frozenset[TableName]) -
         raise ClusterUnwell(
             f"table {table}", "shards are missing, and with them perhaps policies or holds", "bring the lost nodes back"
         )
-
-
-def read_catalog(
-    engine: Engine,
-    own_schema: str,
-    policies: Iterable[Policy],
-    others: Iterable[TableName] = (),
-    rollups: Iterable[TableName] = (),
-) -> Catalog:
-    """Read the tables that policies name, and some others. A pattern never means the toolkit's own tables."""
-    selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
-    selectors.update(dict.fromkeys(Selector(schema=table.schema, name=table.name) for table in sorted(others)))
-    same = folded if engine.capabilities.folds_case else lambda name: name
-    named = {same(TableName(s.schema or "", s.name)) for s in selectors if not is_pattern(s.name)}
-    own = same(TableName(own_schema, "")).schema
-    catalog = engine.read_catalog(list(selectors), own_schema)
-    tables = {name: table for name, table in catalog.tables.items() if same(name).schema != own or same(name) in named}
-    levels = frozenset(name for table in rollups for name in (table, sketch_table(table)))
-    return replace(catalog, tables=tables, rollups=levels)
 
 
 def _selectors(policy: Policy) -> Iterator[Selector]:

@@ -16,7 +16,7 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.accepting import selector_of
 from cratedb_retention.execution.archive import by_partition, is_own, refusal
-from cratedb_retention.execution.preparing import Prepared, Selection, prepare_both
+from cratedb_retention.execution.preparing import Look, Prepared, Selection
 from cratedb_retention.model.catalog import Selector, Table, TableName
 from cratedb_retention.model.effect import Loss, losses, summarize
 from cratedb_retention.model.plan import Hold, Kept, Plan, Task
@@ -122,7 +122,8 @@ def preview(
 ) -> Preview:
     """Make the plan without and with a policy, in place of the stored one with its identifier. Nothing is written."""
     candidate = policy if policy.id else policy.model_copy(update={"id": str(uuid.uuid4())})
-    before, after = prepare_both(engine, store, cutoff, selection, candidate=candidate)
+    look = Look(engine, store)
+    before, after = look.prepare(cutoff, selection), look.prepare(cutoff, selection, candidate=candidate)
     enabled = candidate.model_copy(update={"enabled": True})
     if_enabled = None if candidate.enabled else preview(engine, store, cutoff, enabled, selection)
     return Preview(policy=candidate, before=before, after=after, if_enabled=if_enabled)

@@ -236,8 +236,6 @@ def mark_stale(found: Iterable[Difference], plan: Plan) -> list[Difference]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Comparison:
-    """A level and the one beneath."""
-
     engine: Engine
     cascade: Cascade
     beneath: Holding

@@ -25,7 +25,7 @@ from cratedb_retention.errors import ConnectionLost, LeaseLost, NotFound, Partit
 from cratedb_retention.execution import events
 from cratedb_retention.execution.archive import settle, supersede, tidy_copies
 from cratedb_retention.execution.leasing import Heartbeat, Session
-from cratedb_retention.execution.preparing import Prepared, Selection, check_preconditions, is_frozen, prepare
+from cratedb_retention.execution.preparing import Look, Prepared, Selection, check_preconditions, is_frozen
 from cratedb_retention.execution.recorder import Recorder, outcome_of, outcomes_after
 from cratedb_retention.execution.retrying import retry
 from cratedb_retention.execution.rolling import Roller
@@ -469,7 +469,7 @@ class Renewer:
         check_preconditions(self._store, self._prepared, task)
         cutoff, chosen = from_ms(self._prepared.plan.cutoff), Selection(policy_id=task.policy_id)
         try:
-            again = prepare(self._engine, self._store, cutoff, chosen, task.table)
+            again = Look(self._engine, self._store).prepare(cutoff, chosen, about=task.table)
         except NotFound:  # The policy, since a moment ago.
             return None
         found = _find(task, again.plan.tasks, done)

@@ -37,10 +37,10 @@ from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 class Seen:
     """What somebody may see."""
 
-    policies: Sequence[Policy]  # Their policies, whichever table they are about
-    records: Sequence[SnapshotRecord] = ()  # Their snapshots of this table
-    holds: Sequence[LegalHold] = ()  # Their holds
-    whole: bool = True  # Whether all of the table is theirs, rather than what their policies choose of it
+    policies: Sequence[Policy]  # whichever table they are about
+    records: Sequence[SnapshotRecord] = ()  # snapshots of this table
+    holds: Sequence[LegalHold] = ()
+    whole: bool = True  # whether all of the table is theirs, rather than what their policies choose of it
 
 
 def concerning(policies: Iterable[Policy], table: TableName, own: Capabilities) -> frozenset[str]:
@@ -91,8 +91,10 @@ def timeline(prepared: Prepared, name: TableName, seen: Seen) -> Timeline:
     verdicts = _verdicts_of(plan, catalog)
     lanes: list[Lane] = []
     if table is not None:
-        lane = _raw_lane(table, targets, pieces, index, verdicts)
-        lanes = [replace(lane, note=_about(table, pieces, seen)), *_moved_lane(table, pieces, targets, catalog)]
+        own = make_lane(
+            "Data in the table", _raw_items(table, targets, pieces, index, verdicts), _about(table, pieces, seen)
+        )
+        lanes = [own, *_moved_lane(table, pieces, targets, catalog)]
     lanes[1:1] = [_level_lane(level, of_levels, index, prepared.ledger, verdicts) for level in levels]
     tables = {name, *(table for level in levels for table in (level.rollup.table, level.rollup.sketch))}
     return Timeline(
@@ -109,7 +111,6 @@ def timeline(prepared: Prepared, name: TableName, seen: Seen) -> Timeline:
 
 
 def _cascade(prepared: Prepared, name: TableName, seen: Seen) -> Cascade | None:
-    """The cascade that the table is part of."""
     ids = {policy.id for policy in seen.policies}
     for cascade in planned_cascades(prepared):
         tables = {cascade.source, *(t for x in cascade.levels for t in (x.rollup.table, x.rollup.sketch))}
@@ -119,7 +120,6 @@ def _cascade(prepared: Prepared, name: TableName, seen: Seen) -> Cascade | None:
 
 
 def _levels(cascade: Cascade | None, name: TableName) -> list[CascadeLevel]:
-    """The levels above a table."""
     if cascade is None:
         return []
     tables = [level.rollup.table for level in cascade.levels]
@@ -167,9 +167,8 @@ def _cutoffs(prepared: Prepared, name: TableName, seen: Seen) -> Iterator[Cutoff
         fits = means(policy, prepared.catalog.capabilities)(name)
         if fits and not (pattern and name in prepared.catalog.rollups):
             limit = policy.limit(from_ms(prepared.plan.cutoff))
-            yield Cutoff(
-                policy_id=policy.id or "", table=name, words=_does(policy), limit=limit, enabled=policy.enabled
-            )
+            words = f"{policy.strategy.traits.does.format(policy)} after {policy.retention_period}"
+            yield Cutoff(policy_id=policy.id or "", table=name, words=words, limit=limit, enabled=policy.enabled)
 
 
 def _level_cutoffs(prepared: Prepared, cascade: Cascade | None, name: TableName) -> Iterator[Cutoff]:
@@ -181,17 +180,8 @@ def _level_cutoffs(prepared: Prepared, cascade: Cascade | None, name: TableName)
         policy = cascade.policy.model_copy(update={"retention_period": level.retention_period})
         period, interval = level.retention_period, level.rollup.interval
         words = f"keep {interval} forever" if period.forever else f"drop {interval} after {period}"
-        yield Cutoff(
-            policy_id=policy.id or "",
-            table=level.rollup.table,
-            words=words,
-            limit=policy.limit(from_ms(prepared.plan.cutoff)),
-        )
-
-
-def _does(policy: Policy) -> str:
-    """What a policy does and when, in words."""
-    return f"{policy.strategy.traits.does.format(policy)} after {policy.retention_period}"
+        limit = policy.limit(from_ms(prepared.plan.cutoff))
+        yield Cutoff(policy_id=policy.id or "", table=level.rollup.table, words=words, limit=limit)
 
 
 def _notes(
@@ -221,16 +211,23 @@ _STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: Stat
 class _Verdicts:
     """What a plan says about each partition and each window that it is about."""
 
-    cutoff: int  # The instant that it takes for now (ms, UTC)
+    cutoff: int
     pieces: Mapping[PartitionKey, Verdict]
-    # By the level's table and the window's start; with its end.
-    windows: Mapping[TableName, Mapping[int, tuple[int, Verdict]]]
+    windows: Mapping[TableName, Mapping[int, tuple[int, Verdict]]]  # by the level's table and the start; with the end
+
+    def of(self, table: TableName, piece: Piece) -> Verdict:
+        return self.pieces.get((table, piece.partition.values), (State.KEPT, ()))
 
 
 def _verdicts_of(plan: Plan, catalog: Catalog) -> _Verdicts:
-    """Sort what a plan says by partition and window."""
     pieces: dict[PartitionKey, Verdict] = {}
     windows: dict[TableName, dict[int, tuple[int, Verdict]]] = {}
+
+    def note(table: TableName, piece: Piece, state: State, why: str) -> None:
+        key = (table, piece.partition.values)
+        before, reasons = pieces.get(key, (state, ()))
+        pieces[key] = min(before, state, key=_URGENCY.index), (*reasons, why)
+
     for task in plan.tasks:
         why = _said(task.reason, task.policy_id)
         step = task.steps[-1]
@@ -239,39 +236,28 @@ def _verdicts_of(plan: Plan, catalog: Catalog) -> _Verdicts:
             windows.setdefault(step.rollup.table, {}).update(found)
         elif step.does in _STATES:
             for piece in step.about:
-                _note(pieces, (task.table, piece.partition.values), _STATES[step.does], why)
+                note(task.table, piece, _STATES[step.does], why)
     for hold in plan.holds:
         state, why = (State.PROBLEM if hold.problem else State.HELD), _said(hold.reason, hold.policy_id)
         if hold.level is not None:
             held = {start: (end, (state, (why,))) for start, end in hold.windows}
             windows.setdefault(hold.level, {}).update(held)
         for piece in hold.pieces if hold.table in catalog.tables else ():
-            _note(pieces, (hold.table, piece.partition.values), state, why)
+            note(hold.table, piece, state, why)
     return _Verdicts(plan.cutoff, pieces, windows)
 
 
 def _said(reason: str, policy_id: str | None) -> str:
-    """A reason with the policy that it is of."""
     return f"{reason} (policy {short(policy_id)})" if policy_id else reason
 
 
-def _note(found: dict[PartitionKey, Verdict], key: PartitionKey, state: State, why: str) -> None:
-    before, reasons = found.get(key, (state, ()))
-    found[key] = min(before, state, key=_URGENCY.index), (*reasons, why)
-
-
-def _raw_lane(
+def _raw_items(
     table: Table, targets: Sequence[Target], pieces: Sequence[Piece], index: PieceIndex, verdicts: _Verdicts
-) -> Lane:
-    """The table's own partitions."""
+) -> Iterator[Item]:
     due = _due(targets, index, verdicts)
-    items = [_item(table, piece, verdicts, due.get(piece.partition.values)) for piece in pieces]
-    return make_lane("Data in the table", items)
-
-
-def _item(table: Table, piece: Piece, verdicts: _Verdicts, due: int | None) -> Item:
-    state, reasons = verdicts.pieces.get((table.name, piece.partition.values), (State.KEPT, ()))
-    return _partition(table, piece, state, reasons, due if state is State.KEPT else None)
+    for piece in pieces:
+        state, reasons = verdicts.of(table.name, piece)
+        yield _partition(table, piece, state, reasons, due.get(piece.partition.values) if state is State.KEPT else None)
 
 
 def _partition(table: Table, piece: Piece, state: State, reasons: tuple[str, ...], due: int | None = None) -> Item:
@@ -308,56 +294,30 @@ def _level_lane(
     """The windows of a rollup of which it still has the rows, and those that are about to be computed."""
     name = level.rollup.table
     rows, planned = ledger.of(name), verdicts.windows.get(name, {})
-    own = next((target for target in targets if target.table.name == name), None)
-    since, until = _kept_range(own, index, verdicts)
-    starts = sorted({*rows, *planned})
-    items = [item for s in starts for item in _window(s, rows.get(s), planned.get(s), since, until)]
-    return make_lane(f"Rollup {level.rollup.interval}", items, _how_far(rows.values()))
-
-
-def _kept_range(target: Target | None, index: PieceIndex, verdicts: _Verdicts) -> tuple[int | None, int | None]:
-    """From when on a rollup's table has rows, and until when the next run drops them; None: no bound."""
-    if target is None:
-        return None, None
-    pieces = index.of(target).known
-    starts = [piece.start for piece in pieces if piece.start is not None]
-    dropped = [p.end for p in pieces if p.end and _state(verdicts, target.table.name, p) is State.DROP]
-    return min(starts, default=None), max(dropped, default=None)
-
-
-def _state(verdicts: _Verdicts, table: TableName, piece: Piece) -> State:
-    return verdicts.pieces.get((table, piece.partition.values), (State.KEPT, ()))[0]
+    pieces = [piece for target in targets if target.table.name == name for piece in index.of(target).known]
+    # From when on its table has rows, and until when the next run drops them.
+    since = min((piece.start for piece in pieces if piece.start is not None), default=None)
+    dropped = max((p.end for p in pieces if p.end and verdicts.of(name, p)[0] is State.DROP), default=None)
+    found = (_window(start, rows.get(start), planned.get(start), since, dropped) for start in sorted({*rows, *planned}))
+    return make_lane(f"Rollup {level.rollup.interval}", filter(None, found), _how_far(rows.values()))
 
 
 def _window(
     start: int, row: LedgerRow | None, planned: tuple[int, Verdict] | None, since: int | None, dropped: int | None
-) -> Iterator[Item]:
-    rows = row.groups if row else None
+) -> Item | None:
     if planned is not None:
         end, (state, reasons) = planned
         end = max(end, row.until if row else end)
-        yield Item(
-            start=start,
-            end=end,
-            state=state,
-            name=f"window {show(start)} to {show(end)}",
-            rows=rows,
-            size=None,
-            reasons=reasons,
-        )
-        return
-    if row is None or row.until <= max(start, since or start):
-        return
+        name, rows = f"window {show(start)} to {show(end)}", row.groups if row else None
+        return Item(start=start, end=end, state=state, name=name, rows=rows, reasons=reasons)
+    begin = max(start, since or start)
+    if row is None or row.until <= begin:
+        return None
     state = State.SEALED if row.sealed else State.COMPUTED
     if dropped is not None and row.until <= dropped:
         state = State.DROP
-    yield Item(
-        start=max(start, since or start),
-        end=row.until,
-        state=state,
-        name=f"window {show(start)} to {show(row.end)}",
-        rows=rows,
-    )
+    name = f"window {show(start)} to {show(row.end)}"
+    return Item(start=begin, end=row.until, state=state, name=name, rows=row.groups)
 
 
 def _how_far(rows: Iterable[LedgerRow]) -> str:
@@ -373,43 +333,35 @@ def _moved_lane(table: Table, pieces: Iterable[Piece], targets: Iterable[Target]
     """Partitions that a policy moved; no lane if no policy moves any."""
     moving = [target.policy for target in targets if target.policy.strategy.traits.moves]
     wanted = {(p.reallocation_attribute_name or "", p.reallocation_attribute_value or "") for p in moving}
-    nodes = {
-        pair: {node for node, attributes in catalog.nodes.items() if attributes.get(pair[0]) == pair[1]}
-        for pair in wanted
-    }
-    items = [item for piece in pieces for item in _moved(table, piece, nodes)]
+    items = []
+    for piece in pieces:
+        for name, value in [pair for pair in piece.partition.requires if pair in wanted][:1]:
+            nodes = {node for node, attributes in catalog.nodes.items() if attributes.get(name) == value}
+            state = State.MOVED if is_there(piece, name, value, nodes) else State.MOVING
+            items.append(_partition(table, piece, state, (f"nodes with {name}={value}",)))
     return [make_lane("Moved to other nodes", items, "" if items else "Nothing was moved yet.")] if wanted else []
-
-
-def _moved(table: Table, piece: Piece, nodes: Mapping[tuple[str, str], set[str]]) -> Iterator[Item]:
-    for pair in piece.partition.requires:
-        if pair in nodes:
-            state = State.MOVED if is_there(piece, *pair, nodes[pair]) else State.MOVING
-            yield _partition(table, piece, state, (f"nodes with {pair[0]}={pair[1]}",))
-            return
 
 
 def _archived_lane(records: Sequence[SnapshotRecord], table: Table | None) -> list[Lane]:
     """Snapshots; no lane if there are none."""
     there = {partition.values for partition in table.partitions} if table else set()
     columns = table.partitioned_by if table else ()
-    items = [_archived(record, _is_there(record, columns, there)) for record in records]
-    note = plural(len(items), "snapshot") + "."
-    return [make_lane("Archived", items, note)] if items else []
+    items = [_archived(record, columns, there) for record in records]
+    return [make_lane("Archived", items, f"{plural(len(items), 'snapshot')}.")] if items else []
 
 
-def _is_there(record: SnapshotRecord, columns: tuple[str, ...], there: set[tuple[Value, ...]]) -> bool:
-    archived = record.archived
-    return tuple(column.name for column in archived.columns) == columns and tuple(archived.values) in there
-
-
-def _archived(record: SnapshotRecord, there: bool) -> Item:
-    archived = record.archived
-    state = State.COPY if there else State.ARCHIVED
+def _archived(record: SnapshotRecord, columns: tuple[str, ...], there: set[tuple[Value, ...]]) -> Item:
+    archived, state = record.archived, State.ARCHIVED
     if record.stage is SnapshotStage.RESTORED:
         state = State.RESTORED
-    name = show_partition(archived.columns, archived.values)
-    why = (f"in repository {archived.repository}",)
+    elif tuple(column.name for column in archived.columns) == columns and tuple(archived.values) in there:
+        state = State.COPY
     return Item(
-        start=record.start, end=record.end, state=state, name=name, rows=archived.rows, size=record.size, reasons=why
+        start=record.start,
+        end=record.end,
+        state=state,
+        name=show_partition(archived.columns, archived.values),
+        rows=archived.rows,
+        size=record.size,
+        reasons=(f"in repository {archived.repository}",),
     )

@@ -21,6 +21,7 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.patterns import pattern_within
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Sort, Subject, Why, read_subjects
+from cratedb_retention.model.strategies import find_member
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.words import plain_text, write_pairs
 
@@ -41,10 +42,7 @@ class Role(StrEnum):
 
 def parse_role(text: str) -> Role:
     """Read a role's name; raises InvalidInput if there is no such role."""
-    try:
-        return Role(text.strip().lower())
-    except ValueError:
-        raise InvalidInput(f"role {text!r}", "unknown", f"use one of: {', '.join(Role)}") from None
+    return find_member(Role, "role", text)
 
 
 def check_limit(role: Role, limit: TagFilter) -> None:

@@ -45,8 +45,7 @@ class DatabaseAddress:
             _ = url.port
         except ValueError:
             # The error's own words may hold half a password: what follows a ":" counts as the port.
-            reason = "malformed host or port, or a password whose / ? # are not percent-encoded"
-            raise InvalidInput("database address", reason, _HOW) from None
+            raise _bad("malformed host or port, or a password whose / ? # are not percent-encoded") from None
         if url.scheme in ("http", "https"):
             url = _as_crate(url)
         if url.scheme == "duckdb":
@@ -57,7 +56,7 @@ class DatabaseAddress:
 
     def __post_init__(self) -> None:
         if not self.uri:
-            raise InvalidInput("database address", "empty", _HOW)
+            raise _bad("empty")
 
     @property
     def dialect(self) -> str:
@@ -111,25 +110,20 @@ def _as_crate(url: SplitResult) -> SplitResult:
 
 def _check_crate(url: SplitResult) -> SplitResult:
     if not url.hostname:
-        raise InvalidInput("database address", "no host", _HOW)
+        raise _bad("no host")
     if "@" in url.path + url.query + url.fragment:
-        raise InvalidInput("database address", "a password's / ? # must be percent-encoded, as %2F %3F %23", _HOW)
+        raise _bad("a password's / ? # must be percent-encoded, as %2F %3F %23")
     user, at, host = url.netloc.rpartition("@")
     return url._replace(netloc=user.replace("@", "%40") + at + host)
 
 
 def _check_duckdb(url: SplitResult, text: str) -> None:
     if url.netloc:
-        raise InvalidInput(
-            "database address", "a DuckDB address has no host", "write duckdb:///file.duckdb, with three slashes"
-        )
+        raise _bad("a DuckDB address has no host", "write duckdb:///file.duckdb, with three slashes")
     if not url.path.strip("/") or url.path.strip("/").startswith(":memory:"):
-        raise InvalidInput(
-            "database address", "a DuckDB database in memory is gone when the command ends", "name a file"
-        )
+        raise _bad("a DuckDB database in memory is gone when the command ends", "name a file")
     if not text.partition(":")[2].startswith("///"):
-        raise InvalidInput(
-            "database address",
+        raise _bad(
             "a DuckDB address has three slashes before the path, or four before one that is absolute",
             "write duckdb:///file.duckdb or duckdb:////folder/file.duckdb",
         )
@@ -137,13 +131,13 @@ def _check_duckdb(url: SplitResult, text: str) -> None:
 
 def _refused(url: SplitResult) -> InvalidInput:
     if url.scheme.startswith("postgres"):
-        return InvalidInput(
-            "database address",
-            "PostgreSQL's protocol is not supported",
-            "use CrateDB's HTTP endpoint: crate://user:password@host:4200/",
-        )
-    kind = f"scheme {url.scheme!r} is not supported" if url.scheme else "no scheme"
-    return InvalidInput("database address", kind, _HOW)
+        remedy = "use CrateDB's HTTP endpoint: crate://user:password@host:4200/"
+        return _bad("PostgreSQL's protocol is not supported", remedy)
+    return _bad(f"scheme {url.scheme!r} is not supported" if url.scheme else "no scheme")
+
+
+def _bad(reason: str, remedy: str = _HOW) -> InvalidInput:
+    return InvalidInput("database address", reason, remedy)
 
 
 # Texts

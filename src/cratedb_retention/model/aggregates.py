@@ -145,7 +145,6 @@ class Aggregate(StrEnum):
 
     @property
     def kind(self) -> Kind:
-        """The type of what is read."""
         return self.formula.kind if self.formula else Kind.BINS
 
     @property

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.strategies import Strategy
 
 
@@ -125,13 +126,15 @@ def attributes_of(model: type[BaseModel]) -> dict[str, Attribute]:
 def _attribute(name: str, info: FieldInfo) -> Attribute:
     said = next(each for each in info.metadata if isinstance(each, Attribute))
     plain = _plain(info.annotation)
+    members = list(plain) if _is(plain, enum.StrEnum) else []
     return replace(
         said,
         name=name,
         form=_form(plain),
+        metavar=said.metavar or ("DURATION" if plain is Duration else ""),
         text=said.text or " ".join((info.description or "").split()),
-        values=tuple(map(str, plain)) if _is(plain, enum.StrEnum) else (),
-        labels=tuple(getattr(value, "label", str(value)) for value in plain) if _is(plain, enum.StrEnum) else (),
+        values=tuple(map(str, members)),
+        labels=tuple(getattr(member, "label", str(member)) for member in members),
         default=None if info.is_required() else info.get_default(call_default_factory=True),
         required=info.is_required(),
         parts=attributes_of(plain) if _is(plain, BaseModel) else {},
@@ -140,9 +143,7 @@ def _attribute(name: str, info: FieldInfo) -> Attribute:
 
 def _plain(annotation: Any) -> Any:
     """A type without its annotations, and without None."""
-    if get_origin(annotation) is Annotated:
-        return _plain(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
+    if get_origin(annotation) in (Annotated, Union, types.UnionType):
         return _plain(next(each for each in get_args(annotation) if each is not type(None)))
     return annotation
 

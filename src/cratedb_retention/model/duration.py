@@ -61,13 +61,7 @@ class Duration:
         :param instant: An aware instant.
         :return: An aware instant in UTC; None if it lies before the year 1, as it does for ``forever``.
         """
-        if self.forever:
-            return None
-        try:
-            moment = shift_months(instant.astimezone(zone), -self.months) if self.months else instant
-            return moment.astimezone(dt.UTC) - dt.timedelta(seconds=self.seconds)
-        except (OverflowError, ValueError):
-            return None
+        return self._shifted(instant, zone, -1)
 
     def after(self, instant: dt.datetime, zone: dt.tzinfo = dt.UTC) -> dt.datetime | None:
         """
@@ -76,11 +70,14 @@ class Duration:
         A day that the shorter month lacks counts as the beginning of the next month: when that comes, :meth:`before`
         has passed the instant.
         """
+        return self._shifted(instant, zone, 1)
+
+    def _shifted(self, instant: dt.datetime, zone: dt.tzinfo, sign: int) -> dt.datetime | None:
         if self.forever:
             return None
         try:
-            moment = shift_months(instant.astimezone(zone), self.months) if self.months else instant
-            return moment.astimezone(dt.UTC) + dt.timedelta(seconds=self.seconds)
+            moment = shift_months(instant.astimezone(zone), sign * self.months) if self.months else instant
+            return moment.astimezone(dt.UTC) + dt.timedelta(seconds=sign * self.seconds)
         except (OverflowError, ValueError):
             return None
 

@@ -34,7 +34,7 @@ class Explorable:
     """A table that can be looked at."""
 
     table: TableName
-    # The values that have to be asked for, since the rest is not theirs to see.
+    # the values that have to be asked for, since the rest is not theirs to see.
     where: Mapping[str, str | None] = field(default_factory=dict)
 
 
@@ -47,7 +47,7 @@ class Asked:
     aggregate: str = ""  # Empty: what suits the metric
     by: tuple[str, ...] = ()
     where: Mapping[str, str] = field(default_factory=dict)
-    span: str = EVERYTHING  # A word of ``RANGES``, or ``everything``; empty if instants are given
+    span: str = EVERYTHING  # a word of ``RANGES``, or ``everything``; empty if instants are given
     start: str = ""
     end: str = ""
 

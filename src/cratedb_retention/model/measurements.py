@@ -40,8 +40,8 @@ class WindowRows:
 
     table: TableName
     time_column: Column
-    interval: Interval  # The length of the windows
-    zone: str  # The time zone of calendar units
+    interval: Interval  # the length of the windows
+    zone: str  # the time zone of calendar units
     within: TimeRange | None = None  # Only of rows in this stretch of time [start, end) (ms, UTC); None: of all
 
 
@@ -60,8 +60,8 @@ class Variety:
 
     table: TableName
     time_column: Column
-    interval: Interval  # The length of buckets, each a group of its own
-    zone: str  # The time zone of calendar units
+    interval: Interval  # the length of buckets, each a group of its own
+    zone: str  # the time zone of calendar units
     before: int  # Only of rows before this instant (ms, UTC)
     dimensions: tuple[Column, ...]
     said: tuple[Column, ...] = ()  # Columns that may differ in rows of the same time and series
@@ -69,12 +69,10 @@ class Variety:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Varied:
-    """The answer."""
-
-    rows: int  # How many rows were looked at
+    rows: int  # how many rows were looked at
     groups: int
-    values: tuple[int, ...]  # How many values each dimension has
-    mixed: int = 0  # How many rows differ from others of the same time and series in what was said to be left out
+    values: tuple[int, ...]  # how many values each dimension has
+    mixed: int = 0  # how many rows differ from others of the same time and series in what was said to be left out
 
 
 Probe = PartitionBounds | ExpiredRows | WindowRows | TableBounds | Variety
@@ -84,20 +82,17 @@ Bounds = Mapping[tuple[Value, ...], Bound]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
-    """The answers."""
-
     # Least and greatest time (ms, UTC) of each partition, by its values.
     bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)
     rows: Mapping[ExpiredRows, int] = field(default_factory=dict)  # Counted rows
-    # Of each window that has rows its start (ms, UTC), rows and fingerprint.
+    # of each window that has rows its start (ms, UTC), rows and fingerprint.
     windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
     ranges: Mapping[TableBounds, Bound] = field(default_factory=dict)  # Least and greatest time (ms, UTC)
-    varieties: Mapping[Variety, Varied] = field(default_factory=dict)  # How much the newest rows differ
+    varieties: Mapping[Variety, Varied] = field(default_factory=dict)  # how much the newest rows differ
     failed: Mapping[Probe, str] = field(default_factory=dict)  # Why a question has no answer, in words
-    # Whether what was computed before would lose rows.
+    # whether what was computed before would lose rows.
     balances: Mapping[tuple[Rollup, Window], Balance] = field(default_factory=dict)
 
     def __or__(self, other: Measurements) -> Measurements:
-        """The answers of both."""
         names = [each.name for each in fields(self)]
         return Measurements(**{name: {**getattr(self, name), **getattr(other, name)} for name in names})

@@ -69,6 +69,10 @@ def _schemas(found: Suggestions, said: Mapping[str, Any]) -> list[str]:
     return sorted({table.schema for table in found.tables})
 
 
+def _node_values(found: Suggestions, said: Mapping[str, Any]) -> Iterable[str]:
+    return found.attributes.get(said["reallocation_attribute_name"], ())
+
+
 def _is_time(column: Column) -> bool:
     return column.kind is Kind.TIME
 
@@ -86,21 +90,17 @@ def _time_columns(found: Suggestions, said: Mapping[str, Any]) -> Iterable[str]:
     return columns(_is_number if said["time_unit"] else _is_time)(found, said)
 
 
-# Pydantic's types of error, as people say it.
+# Pydantic's types of error, or their beginnings, as people say it.
 _IN_OUR_WORDS = {
     "string_type": "must be text",
     "string_too_short": "must not be empty",
     "string_pattern_mismatch": "has characters that it can't have",
-    "dict_type": "must be pairs, as `key: value`",
-    "model_type": "must be pairs, as `key: value`",
-    "tuple_type": "must be a list",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
+    "dict": "must be pairs, as `key: value`",
+    "model": "must be pairs, as `key: value`",
+    "tuple": "must be a list",
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "float": "must be a number",
 }
 
 
@@ -121,7 +121,7 @@ class ExpectedMax(_Model):
 
 # A cascade is about whole tables, and its levels count from the same instant.
 _NO_CASCADE = tuple(strategy for strategy in Strategy if not strategy.traits.rolls_up)
-_REALLOCATE, _SNAPSHOT, _DOWNSAMPLE = (Strategy.REALLOCATE,), (Strategy.SNAPSHOT,), (Strategy.DOWNSAMPLE,)
+_MOVE, _SNAPSHOT, _ROLLUP = (Strategy.REALLOCATE,), (Strategy.SNAPSHOT,), (Strategy.DOWNSAMPLE,)
 
 
 # What a field says of itself, and the text below it, other modules derive from: options, form, table, documentation.
@@ -141,10 +141,7 @@ class Policy(_Model):
     table_name: Annotated[Name, Attribute(group=Group.TABLES, label="Table", offer=_tables)]
     """The table's name; `*` and `?` are wildcards, as in `metrics_*`."""
     retention_period: Annotated[
-        DurationField,
-        Attribute(
-            group=Group.PERIOD, metavar="DURATION", examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30)
-        ),
+        DurationField, Attribute(group=Group.PERIOD, examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30))
     ]
     """How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; a plain number means days, and
     `cutoff_by: day`."""
@@ -153,9 +150,9 @@ class Policy(_Model):
     )
     """Whether the retention period counts back from the cutoff itself (`instant`) or from the start of its day (`day`),
     as in cratedb-toolkit. `day` keeps partitions of hours, and rows, for up to a day more."""
-    time_zone: Annotated[
-        ZoneField, Attribute(group=Group.PERIOD, metavar="ZONE", offer=lambda found, said: time_zones())
-    ] = "UTC"
+    time_zone: Annotated[ZoneField, Attribute(group=Group.PERIOD, metavar="ZONE", offer=lambda *_: time_zones())] = (
+        "UTC"
+    )
     """The time zone of days, months and years of the retention period, and of the schedule."""
     schedule: Annotated[
         ScheduleField | None,
@@ -175,20 +172,13 @@ class Policy(_Model):
             group=Group.SCHEDULE,
             label="How late at most",
             beside={"schedule": "", "misfire": Misfire.SKIP},
-            metavar="DURATION",
             examples=("1h",),
         ),
     ] = Duration(seconds=3600)
     """With `skip`, how late a run may begin nevertheless."""
     jitter: Annotated[
         JitterField | None,
-        Attribute(
-            group=Group.SCHEDULE,
-            label="Begin later by up to",
-            beside={"schedule": ""},
-            metavar="DURATION",
-            examples=("10m",),
-        ),
+        Attribute(group=Group.SCHEDULE, label="Begin later by up to", beside={"schedule": ""}, examples=("10m",)),
     ] = None
     """Each run begins up to so much later, like `10m`, so that not all begin at once."""
     partition_column: Annotated[Name | None, Attribute(offer=columns())] = None
@@ -212,26 +202,17 @@ class Policy(_Model):
     """Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option, where NULL is NULL, and 'NULL'
     the text. The column decides what type a value has."""
     tags: Annotated[
-        TagsField,
-        Attribute(group=Group.SCHEDULE, metavar="A,B", may_be_empty=True, offer=lambda found, said: found.tags),
+        TagsField, Attribute(group=Group.SCHEDULE, metavar="A,B", may_be_empty=True, offer=lambda found, _: found.tags)
     ] = ()
     """For grouping, choosing and multi-tenancy."""
     reallocation_attribute_name: Annotated[
         Name | None,
         Field(pattern=r"^[A-Za-z0-9_.-]+$"),
-        Attribute(
-            group=Group.WHAT, label="Node attribute", strategies=_REALLOCATE, offer=lambda found, said: found.attributes
-        ),
+        Attribute(group=Group.WHAT, label="Node attribute", strategies=_MOVE, offer=lambda found, _: found.attributes),
     ] = None
     """The name of the nodes' custom attribute."""
     reallocation_attribute_value: Annotated[
-        Name | None,
-        Attribute(
-            group=Group.WHAT,
-            label="Value of the attribute",
-            strategies=_REALLOCATE,
-            offer=lambda found, said: found.attributes.get(said["reallocation_attribute_name"], ()),
-        ),
+        Name | None, Attribute(group=Group.WHAT, label="Value of the attribute", strategies=_MOVE, offer=_node_values)
     ] = None
     """The value of that attribute on the nodes that data moves to."""
     target_repository_name: Annotated[
@@ -241,7 +222,7 @@ class Policy(_Model):
             label="Repository",
             strategies=_SNAPSHOT,
             metavar="REPOSITORY",
-            offer=lambda found, said: found.repositories,
+            offer=lambda found, _: found.repositories,
         ),
     ] = None
     """The repository on CrateDB; a directory on DuckDB."""
@@ -252,42 +233,38 @@ class Policy(_Model):
         LevelsField,
         Attribute(
             group=Group.PERIOD,
-            strategies=_DOWNSAMPLE,
+            strategies=_ROLLUP,
             metavar="INTERVAL:DURATION,...",
             examples=("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
         ),
     ] = ()
     """The rollups, finest first, each with how long it is kept: `1m:7d,1h:90d,1d:forever`. `retention_period` is that
     of the raw rows."""
-    dimensions: Annotated[NamesField, Attribute(strategies=_DOWNSAMPLE, offer=columns(_is_dimension))] = ()
+    dimensions: Annotated[NamesField, Attribute(strategies=_ROLLUP, offer=columns(_is_dimension))] = ()
     """The columns that tell series apart; an object stands for all in it. Empty: text, boolean and key columns, and
     what else rows are grouped by exactly, such as UUID, IP and ENUM; of tables of Telegraf and Prometheus, what is in
     `tags` or `labels`, and the hash of it, but nothing in `fields`."""
-    metrics: Annotated[NamesField, Attribute(strategies=_DOWNSAMPLE, offer=columns(_is_number))] = ()
+    metrics: Annotated[NamesField, Attribute(strategies=_ROLLUP, offer=columns(_is_number))] = ()
     """The columns to aggregate. Empty: all other numbers."""
-    exclude: Annotated[NamesField, Attribute(strategies=_DOWNSAMPLE, offer=columns())] = ()
+    exclude: Annotated[NamesField, Attribute(strategies=_ROLLUP, offer=columns())] = ()
     """Columns that are neither dimensions nor metrics; an object with all in it."""
     aggregates: Annotated[
         AggregatesField,
         Attribute(
             text=f"What is kept of a metric (`*`: of each): {', '.join(Aggregate)}. Empty: {', '.join(GAUGE)}.",
-            strategies=_DOWNSAMPLE,
+            strategies=_ROLLUP,
             metavar="METRIC=A,B",
             examples=("temperature=min,max",),
             offer=columns(_is_number),
         ),
     ] = Field(default_factory=dict)
-    counters: Annotated[
-        NamesField, Attribute(strategies=_DOWNSAMPLE, metavar="METRIC,...", offer=columns(_is_number))
-    ] = ()
+    counters: Annotated[NamesField, Attribute(strategies=_ROLLUP, metavar="METRIC,...", offer=columns(_is_number))] = ()
     """Monotonically increasing metrics (counters) that may reset; their `increase` is kept. Patterns are possible, such
     as `*_total`; `labels___name__=*_total` is about all metrics of the series in which that dimension fits the
     pattern."""
-    late: Annotated[Late, Attribute(label="Late rows", strategies=_DOWNSAMPLE)] = Late.KEEP
+    late: Annotated[Late, Attribute(label="Late rows", strategies=_ROLLUP)] = Late.KEEP
     """Whether rows that come after their time was rolled up and expired are kept or dropped."""
-    deletions: Annotated[Deletions, Attribute(label="Rows that others deleted", strategies=_DOWNSAMPLE)] = (
-        Deletions.BLOCK
-    )
+    deletions: Annotated[Deletions, Attribute(label="Rows that others deleted", strategies=_ROLLUP)] = Deletions.BLOCK
     """What happens where others deleted rows that were rolled up: the summaries stay, and computing them again is
     blocked (`block`), or they are computed from what is left (`follow`)."""
     undated: Annotated[Undated, Attribute(label="Partitions without a time")] = Undated.BLOCK
@@ -324,9 +301,8 @@ class Policy(_Model):
         """No attribute of another strategy; one that is stored already is passed over."""
         attribute, strategy = ATTRIBUTES[info.field_name or ""], info.data.get("strategy")
         useful = strategy is None or strategy in attribute.strategies or value == attribute.default
-        if (
-            useful or attribute.name == "where"
-        ):  # Without its filter a policy would be about more: it stays, and is bad.
+        # Without its filter a policy would be about more: it stays, and is bad.
+        if useful or attribute.name == "where":
             return value
         if attribute.name in (info.context or ()):
             return cls.model_fields[attribute.name].get_default(call_default_factory=True)
@@ -483,7 +459,8 @@ def _explain(first: Any) -> tuple[str, str, str]:
         return f"attribute {where}", "unknown", remedy
     if first["type"] == "missing":
         return f"attribute {where}", "missing", ""
-    reason = _IN_OUR_WORDS.get(first["type"], reason).replace("Input should be ", "must be ")
+    kind = first["type"] if first["type"] in _IN_OUR_WORDS else first["type"].partition("_")[0]
+    reason = _IN_OUR_WORDS.get(kind, reason).replace("Input should be ", "must be ")
     return (f"attribute {where}" if where else "policy"), reason, ""
 
 

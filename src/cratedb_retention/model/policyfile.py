@@ -7,6 +7,7 @@ Only ``null``, ``~`` and nothing at all are NULL, as in YAML 1.2, unless they ar
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -55,8 +56,7 @@ def parse_policies(text: str, name: str) -> list[Policy]:
     if root is None:
         raise InvalidInput(name, "the file is empty", _REMEDY)
     for node in _walk(root):
-        _refuse_foreign(name, node)
-        _refuse_duplicates(name, node)
+        _check(name, node)
     return [_policy(name, number, node) for number, node in enumerate(_items(name, root))]
 
 
@@ -89,32 +89,26 @@ def _items(name: str, root: yaml.Node) -> list[yaml.Node]:
 
 def _walk(root: yaml.Node) -> Iterator[yaml.Node]:
     """All nodes, each once: an alias may refer to one many times, or to what holds it."""
-    seen: set[int] = set()
-    waiting = [root]
+    seen, waiting = set(), [root]
     while waiting:
         node = waiting.pop()
         if id(node) not in seen:
             seen.add(id(node))
             yield node
-            if isinstance(node, yaml.MappingNode):
-                waiting += [each for pair in node.value for each in pair]
-            elif isinstance(node, yaml.SequenceNode):
-                waiting += node.value
+            if not isinstance(node, yaml.ScalarNode):
+                waiting += itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
 
 
-def _refuse_foreign(name: str, node: yaml.Node) -> None:
-    """A tag such as ``!!python/object`` or ``!!int`` asks for more than values as they are written."""
+def _check(name: str, node: yaml.Node) -> None:
+    """
+    A tag such as ``!!python/object`` or ``!!int`` asks for more than values as they are written. And of two equal keys
+    YAML silently takes the last, which could be the wrong retention period.
+    """
     if node.tag not in _TAGS:
         tag = node.tag.removeprefix(_TAG)
         raise InvalidInput(_at(name, node.start_mark), f"not plain YAML: the tag {tag}", "write plain values")
-
-
-def _refuse_duplicates(name: str, node: yaml.Node) -> None:
-    """YAML silently takes the last of two equal keys; here that could be the wrong retention period."""
-    if not isinstance(node, yaml.MappingNode):
-        return
     seen = set()
-    for key, _ in node.value:
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         if not isinstance(key, yaml.ScalarNode) or key.tag == _NULL:
             raise InvalidInput(_at(name, key.start_mark), "not the name of an attribute", _REMEDY)
         if key.value in seen:
@@ -125,21 +119,16 @@ def _refuse_duplicates(name: str, node: yaml.Node) -> None:
 def _policy(name: str, number: int, node: yaml.Node) -> Policy:
     where = f"policies[{number}]"
     if not isinstance(node, yaml.MappingNode):
-        raise InvalidInput(
-            _at(name, node.start_mark), f"{where}: not a policy", "write its attributes, as `key: value`"
-        )
+        remedy = "write its attributes, as `key: value`"
+        raise InvalidInput(_at(name, node.start_mark), f"{where}: not a policy", remedy)
     try:
-        return Policy(**_construct(node))
+        return Policy(**{str(key): value for key, value in _Loader("").construct_mapping(node, deep=True).items()})
     except ValidationError as error:
         thing, reason, remedy = explain_validation(error)
         mark = _mark_of(node, first_error(error)["loc"])
         raise InvalidInput(_at(name, mark), f"{where}, {thing}: {reason}", remedy) from None
     except yaml.MarkedYAMLError as error:
         raise InvalidInput(_at(name, error.problem_mark), f"{where}: not valid YAML: {error.problem}") from None
-
-
-def _construct(node: yaml.MappingNode) -> dict[str, Any]:
-    return {str(key): value for key, value in _Loader("").construct_mapping(node, deep=True).items()}
 
 
 def _mark_of(node: yaml.Node, location: Iterable[int | str]) -> yaml.Mark:

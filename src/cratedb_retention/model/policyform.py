@@ -15,7 +15,7 @@ from typing import Any
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.attributes import Attribute, Form, Suggestions
 from cratedb_retention.model.policy import ATTRIBUTES, Policy, find_mistakes
-from cratedb_retention.model.strategies import Strategy, parse_strategy
+from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.words import read_pairs, write_pairs
 
 Values = dict[str, str | bool]
@@ -28,13 +28,8 @@ def _fields(attribute: Attribute) -> Iterator[Attribute]:
     if attribute.form is not Form.PARTS:
         yield attribute
     for name, part in attribute.parts.items():
-        yield replace(
-            part,
-            name=f"{attribute.name}.{name}",
-            group=attribute.group,
-            strategies=attribute.strategies,
-            label=part.called,
-        )
+        own = {"group": attribute.group, "strategies": attribute.strategies, "label": part.called}
+        yield replace(part, name=f"{attribute.name}.{name}", **own)  # type: ignore[arg-type]
 
 
 # By name, in the order of the model.
@@ -43,10 +38,7 @@ FIELDS = {field.name: field for attribute in ATTRIBUTES.values() for field in _f
 
 def is_used(field: Attribute, strategy: str) -> bool:
     """Whether a strategy has a use for a field. If there is no such strategy, whether all have."""
-    try:
-        return parse_strategy(strategy) in field.strategies
-    except InvalidInput:
-        return len(field.strategies) == len(Strategy)
+    return len(field.strategies) == len(Strategy) or strategy in field.strategies
 
 
 def is_shown(field: Attribute, values: Mapping[str, str | bool]) -> bool:
@@ -78,18 +70,15 @@ def to_attributes(values: Mapping[str, str | bool], base: Policy | None = None) 
     :param base: The policy that the form was filled with: fields that say what it says stay what they are.
     :raises InvalidInput: if pairs are not of the form ``key=value``.
     """
-    before = to_values(base) if base else {}
-    present = base.model_dump(mode="json") if base else {}
+    before, present = (to_values(base), base.model_dump(mode="json")) if base else ({}, {})
     found: dict[str, Any] = {}
     for name, field in FIELDS.items():
         if is_used(field, str(values["strategy"])):
-            kept = base is not None and values[name] == before[name]
+            kept = values[name] == before.get(name)
             meant = _pick(present, name) if kept else _to_value(field, values[name])
             attribute, _, part = name.partition(".")
-            if meant is not None and part:
-                found.setdefault(attribute, {})[part] = meant
-            elif meant is not None:
-                found[attribute] = meant
+            if meant is not None:
+                (found.setdefault(attribute, {}) if part else found)[part or attribute] = meant
     return found
 
 

@@ -77,12 +77,10 @@ class Cascade:
 
     @property
     def tzinfo(self) -> dt.tzinfo:
-        """The time zone as an object."""
         return find_zone(self.zone)
 
     @property
     def time_name(self) -> str:
-        """The name of the time column in answers."""
         return label(self.time.name)
 
 
@@ -182,12 +180,10 @@ class Stretch:
 
     @property
     def start(self) -> int:
-        """Its first instant."""
         return self.time.start
 
     @property
     def end(self) -> int:
-        """The first instant after it."""
         return self.time.end
 
     @property

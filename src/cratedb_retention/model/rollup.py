@@ -79,11 +79,9 @@ class Metric:
         return label(self.column.name)
 
     def has(self, aggregate: Aggregate) -> bool:
-        """Whether an aggregate is kept."""
         return aggregate in self.aggregates
 
     def named(self, aggregate: str) -> str:
-        """The column of an aggregate."""
         return f"{self.name}_{aggregate}"
 
     @property
@@ -102,7 +100,6 @@ class Metric:
 
     @property
     def columns(self) -> list[str]:
-        """The columns of a level that are about it."""
         return list(map(self.named, self.stored))
 
     @property
@@ -149,12 +146,10 @@ class Rollup:
 
     @property
     def time_name(self) -> str:
-        """The name of the time column in the level's own table."""
         return label(self.time.name)
 
     @property
     def own_time(self) -> Column:
-        """The time column of the level's own table."""
         return instant_column(self.time.name)
 
     @property
@@ -169,7 +164,6 @@ class Rollup:
 
     @property
     def beneath_sketch(self) -> TableName:
-        """The distributions of the level beneath."""
         return sketch_table(self.beneath)
 
     @property
@@ -179,13 +173,11 @@ class Rollup:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns of the level's table, but for the one that partitions it."""
         names = [self.time_name, *(label(column.name) for column in self.dimensions)]
         return [*names, *(name for metric in self.metrics for name in metric.columns), ROW_COUNT, VERSION]
 
     @property
     def tables(self) -> list[TableName]:
-        """The tables of the level."""
         return [self.table, *([self.sketch] if self.sketched else [])]
 
     @property
@@ -195,7 +187,6 @@ class Rollup:
 
     @property
     def tzinfo(self) -> dt.tzinfo:
-        """The time zone as an object."""
         return find_zone(self.zone)
 
 
@@ -230,7 +221,6 @@ class Window:
 
     @property
     def whole(self) -> bool:
-        """Whether all of it is computed."""
         return (self.since, self.until) == (self.start, self.end)
 
 
@@ -484,7 +474,6 @@ class Ledger:
         return self.windows.get(table, {})
 
     def of_source(self, source: TableName) -> list[KnownRollup]:
-        """The rollups of a table."""
         return [known for known in self.rollups.values() if known.rollup.source == source]
 
     def identity(self, source: TableName) -> str:

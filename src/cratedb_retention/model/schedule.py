@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import zoneinfo
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cronsim import CronSim, CronSimError
@@ -94,19 +95,20 @@ def newest(schedule: str, zone: str, now: dt.datetime) -> dt.datetime | None:
     The last slot at or before an aware instant, in UTC; None if there is none within fifty years. Searched for from a
     few hours later, since where clocks are set back, what they show comes twice.
     """
-    start = (now + _LONGEST_SHIFT).astimezone(zoneinfo.ZoneInfo(zone))
-    if _names_an_hour(schedule):
-        slots = CronSim(_expression(schedule), start, reverse=True)
-    else:
-        slots = CronSim(_expression(schedule), _just_after(now, zone), reverse=True)
-    return next((slot for slot in (found.astimezone(dt.UTC) for found in slots) if slot <= now), None)
+    # Where an hour is not named, time passes evenly; the search is for what lies before the next second.
+    begin = now + _LONGEST_SHIFT if _names_an_hour(schedule) else now.replace(microsecond=0) + dt.timedelta(seconds=1)
+    return next((slot for slot in _slots(schedule, zone, begin, reverse=True) if slot <= now), None)
 
 
 def following(schedule: str, zone: str, now: dt.datetime) -> dt.datetime | None:
     """The first slot after an aware instant, in UTC; None if there is none within fifty years."""
-    start = (now - _LONGEST_SHIFT if _names_an_hour(schedule) else now).astimezone(zoneinfo.ZoneInfo(zone))
-    slots = CronSim(_expression(schedule), start)
-    return next((slot for slot in (found.astimezone(dt.UTC) for found in slots) if slot > now), None)
+    begin = now - _LONGEST_SHIFT if _names_an_hour(schedule) else now
+    return next((slot for slot in _slots(schedule, zone, begin) if slot > now), None)
+
+
+def _slots(schedule: str, zone: str, begin: dt.datetime, reverse: bool = False) -> Iterator[dt.datetime]:
+    local = begin.astimezone(zoneinfo.ZoneInfo(zone))
+    return (slot.astimezone(dt.UTC) for slot in CronSim(_expression(schedule), local, reverse=reverse))
 
 
 def delay(policy_id: str, slot: dt.datetime, jitter: Duration | None) -> dt.timedelta:
@@ -128,7 +130,3 @@ def _names_an_hour(schedule: str) -> bool:
     """Whether daylight saving time has its own rules for it, as in cronsim."""
     minute, hour = _expression(schedule).split()[:2]
     return not minute.startswith("*") and not hour.startswith("*")
-
-
-def _just_after(now: dt.datetime, zone: str) -> dt.datetime:
-    return (now.replace(microsecond=0) + dt.timedelta(seconds=1)).astimezone(zoneinfo.ZoneInfo(zone))

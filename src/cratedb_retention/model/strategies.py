@@ -10,12 +10,23 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from cratedb_retention.errors import InvalidInput
 
 if TYPE_CHECKING:
     from cratedb_retention.model.policy import Policy
+
+
+E = TypeVar("E", bound=enum.StrEnum)
+
+
+def find_member(kind: type[E], thing: str, value: object) -> E:
+    """What a text in any case means; raises InvalidInput if there is no such thing."""
+    found = next((member for member in kind if member == str(value).strip().lower()), None)
+    if found is None:
+        raise InvalidInput(f"{thing} {value!r}", "unknown", f"use one of: {', '.join(kind)}")
+    return found
 
 
 class Choice(enum.StrEnum):
@@ -159,7 +170,4 @@ class Strategy(enum.StrEnum):
 
 def parse_strategy(value: object) -> Strategy:
     """Read a strategy's name, in any case; raises InvalidInput if there is no such strategy."""
-    found = next((strategy for strategy in Strategy if strategy == str(value).strip().lower()), None)
-    if found is None:
-        raise InvalidInput(f"strategy {value!r}", "unknown", f"use one of: {', '.join(Strategy)}")
-    return found
+    return find_member(Strategy, "strategy", value)

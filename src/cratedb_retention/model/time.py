@@ -110,23 +110,18 @@ class TimeRange(NamedTuple):
 
     @property
     def empty(self) -> bool:
-        """Whether it holds no instant."""
         return self.start >= self.end
 
     def contains(self, instant: int) -> bool:
-        """Whether an instant lies in it."""
         return self.start <= instant < self.end
 
     def covers(self, other: TimeRange) -> bool:
-        """Whether all of another range lies in it."""
         return self.start <= other.start and other.end <= self.end
 
     def overlaps(self, other: TimeRange) -> bool:
-        """Whether both have instants in common."""
         return self.start < other.end and other.start < self.end
 
     def __and__(self, other: TimeRange) -> TimeRange:
-        """The instants that both hold; empty, and within this one, if there are none."""
         start = min(max(self.start, other.start), max(self.start, self.end))
         return TimeRange(start, max(start, min(self.end, other.end)))
 
@@ -172,7 +167,6 @@ class TimeRanges:
         return self._ranges[bisect_right(self._ends, other.start) : bisect_left(self._starts, other.end)]
 
     def contains(self, instant: int) -> bool:
-        """Whether an instant lies in any of them."""
         return bool(self.overlapping(TimeRange(instant, instant + 1)))
 
     def joined(self) -> TimeRanges:
@@ -182,16 +176,13 @@ class TimeRanges:
         return TimeRanges(zip(starts, (end for end in self._ends if end not in touching), strict=True))
 
     def __or__(self, other: Iterable[tuple[int, int]]) -> TimeRanges:
-        """The instants in any of both."""
         return TimeRanges([*self, *other])
 
     def __and__(self, other: Iterable[tuple[int, int]]) -> TimeRanges:
-        """The instants in both."""
         others = TimeRanges(other)
         return TimeRanges(mine & its for mine in self for its in others.overlapping(mine))
 
     def __sub__(self, other: Iterable[tuple[int, int]]) -> TimeRanges:
-        """The instants in these and not in others."""
         others = TimeRanges(other)
         left: list[tuple[int, int]] = []
         for mine in self:

@@ -64,11 +64,11 @@ class Item:
     start: int | None  # None if nothing tells
     end: int | None
     state: State
-    name: str  # In words
+    name: str  # in words
     rows: int | None = None  # None if unknown
     size: int | None = None  # Bytes; None if unknown
     reasons: tuple[str, ...] = ()
-    due: int | None = None  # When a policy wants it, if one ever does and it does not yet
+    due: int | None = None  # when a policy wants it, if one ever does and it does not yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,27 +78,27 @@ class Span:
     start: int
     end: int
     state: State
-    count: int  # How many
-    first: str  # The name of the first one
+    count: int  # how many
+    first: str  # the name of the first one
     last: str
-    rows: int  # Of those that are known
-    unknown: int  # How many do not tell their rows
-    size: int | None  # Bytes of those that are known; None if none is
-    reasons: tuple[str, ...] = ()  # A few of them
-    more: int = 0  # How many more reasons there are
-    due: int | None = None  # When the first of them is due
-    gaps: bool = False  # Whether there is nothing, or something of another state, in parts of it
+    rows: int  # of those that are known
+    unknown: int  # how many do not tell their rows
+    size: int | None  # bytes of those that are known; None if none is
+    reasons: tuple[str, ...] = ()  # a few of them
+    more: int = 0  # how many more reasons there are
+    due: int | None = None  # when the first of them is due
+    gaps: bool = False  # whether there is nothing, or something of another state, in parts of it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
     """What is on one line of the picture."""
 
-    title: str  # Its name
-    spans: tuple[Span, ...] = ()  # For the picture, at most a few hundred
-    stretches: tuple[Span, ...] = ()  # The same for a table: as few as possible
-    unplaced: tuple[Item, ...] = ()  # Items of which nothing tells the time
-    note: str = ""  # How far it is, or why it is empty, in words
+    title: str  # its name
+    spans: tuple[Span, ...] = ()  # for the picture, at most a few hundred
+    stretches: tuple[Span, ...] = ()  # the same for a table: as few as possible
+    unplaced: tuple[Item, ...] = ()  # items of which nothing tells the time
+    note: str = ""  # how far it is, or why it is empty, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +107,8 @@ class Cutoff:
 
     policy_id: str
     table: TableName
-    words: str  # What it does, with its retention period: ``delete after 90d``
-    limit: int | None  # Data before this instant is expired; None: never
+    words: str  # what it does, with its retention period: ``delete after 90d``
+    limit: int | None  # data before this instant is expired; None: never
     enabled: bool = True
 
 
@@ -117,14 +117,14 @@ class Timeline:
     """All of it."""
 
     table: TableName
-    now: int  # The cutoff of the plan
+    now: int  # the cutoff of the plan
     lanes: tuple[Lane, ...]
     cutoffs: tuple[Cutoff, ...]
-    changes: tuple[TaskGroup, ...]  # What the next run does
-    held: tuple[Hold, ...]  # What is due and does not happen
-    holds: tuple[LegalHold, ...]  # Legal holds on the table
-    notes: tuple[str, ...] = ()  # What there is to know besides, in sentences
-    source: TableName | None = None  # The table with the raw rows, if this one is a rollup
+    changes: tuple[TaskGroup, ...]  # what the next run does
+    held: tuple[Hold, ...]  # what is due and does not happen
+    holds: tuple[LegalHold, ...]  # legal holds on the table
+    notes: tuple[str, ...] = ()  # what there is to know besides, in sentences
+    source: TableName | None = None  # the table with the raw rows, if this one is a rollup
 
     @property
     def extent(self) -> tuple[int, int] | None:
@@ -135,10 +135,8 @@ class Timeline:
         return min(self.now, *(span.start for span in spans)), max(self.now, *(span.end for span in spans))
 
 
-# So many stretches of time are drawn one by one; of more, so many groups are made.
-_DRAWN = 150
-# So many rows a table may have before gaps are passed over.
-_LISTED = 60
+_DRAWN = 150  # so many time ranges are drawn one by one; of more, so many groups are made
+_LISTED = 60  # so many rows a table may have before gaps are passed over
 _GAPS = 50
 _REASONS = 3
 

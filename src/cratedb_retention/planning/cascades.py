@@ -80,7 +80,6 @@ class Cascade:
 
     @property
     def source(self) -> TableName:
-        """The table with the raw rows."""
         return self.raw.table.name
 
 
@@ -449,7 +448,6 @@ def _as_target(policy: Policy, rollup: Rollup, table: Table, retention: Duration
 
 
 def by_source(cascades: Iterable[Cascade]) -> dict[TableName, Cascade]:
-    """The cascades by the table with the raw rows."""
     return {cascade.source: cascade for cascade in cascades}
 
 

@@ -63,7 +63,6 @@ class Due:
 
     @property
     def whole(self) -> bool:
-        """Whether all of it is computed."""
         return self.windows[0].whole
 
 

@@ -61,7 +61,6 @@ class WindowGrid:
 
     @property
     def zone(self) -> dt.tzinfo:
-        """The time zone as an object."""
         return find_zone(self.zone_name)
 
     def window(self, start: int) -> TimeRange:

@@ -11,12 +11,13 @@ from typing import TypeVar
 
 from nicegui import ui
 
-from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.preview import ArchiveLine, Restorable
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.patterns import parse_table
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.words import plural, short, show_partition, show_size
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
@@ -62,13 +63,13 @@ async def show(guest: Guest, query: Query) -> None:
 
 
 def read_request(query: Query) -> RestoreRequest:
-    """Which snapshots the page is about; raises InvalidInput if an instant or the tags can't be read."""
+    """Which snapshots the page is about; raises InvalidInput if the table, an instant or the tags can't be read."""
     given = {field.name: query.get(field.name, "").strip() for field in _FIELDS}
-    schema, _, name = given["table"].rpartition(".")
+    table = parse_table(given["table"], default_schema="") if given["table"] else TableName("", "")
     first, last = (parse_instant(given[name]) if given[name] else None for name in ("from", "to"))
     return RestoreRequest(
-        table_schema=schema or None,
-        table_name=name or None,
+        table_schema=table.schema or None,
+        table_name=table.name or None,
         start=first,
         end=last,
         repository=given["repository"] or None,
@@ -139,7 +140,7 @@ class Archive:
         count = len(request.chosen or ())
 
         async def preview() -> None:
-            into = read_table(other.value or "") if where.value == _BESIDE else None
+            into = parse_table(other.value or "") if where.value == _BESIDE else None
             with shown.clear(), _waiting(lambda: "Looking …"):
                 found = await self._guest.ask(lambda scoped: scoped.restorable(request.going(into)))
             coming = [item for item in found if item.refusal is None]
@@ -209,18 +210,6 @@ def _waiting(words_now: Callable[[], str]) -> Iterator[None]:
     finally:
         timer.cancel()
         line.delete()
-
-
-def read_table(text: str) -> TableName:
-    """
-    Read ``schema.table``.
-
-    :raises InvalidInput: if it is not of that form.
-    """
-    schema, _, name = text.strip().partition(".")
-    if not schema or not name.strip() or "." in name:
-        raise InvalidInput(f"table {text.strip()!r}", "not of the form schema.table", "write it like doc.restored")
-    return TableName(schema, name)
 
 
 def _name(line: ArchiveLine) -> str:

@@ -34,7 +34,16 @@ _CREATE = re.compile(r"(?:^|[\s/;|&(\"'`])rrdtool\s+create\s+(?P<tail>.*)")
 _VALUED = ("--start", "-b", "--step", "-s", "--template", "-t", "--source", "-r", "--daemon", "-d")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _SETTING = re.compile(r"\s*(?P<key>[a-z_]+(?:\[(?P<index>[^\]]*)\]\.(?P<name>\w+))?) = (?P<value>.*?)\s*")
+_NUMBER = re.compile(r"[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.IGNORECASE)
 _AGGREGATES = {"AVERAGE": "avg", "MIN": "min", "MAX": "max", "LAST": "last"}
+_RATE = "RRDtool stores its rate. Here"
+_ROLES = {
+    "counter": f"a counter: {_RATE} a row holds the reading, and a bucket's x_increase by its seconds is the average "
+    "rate; the least and the greatest rate are not kept",
+    "difference": f"a difference: {_RATE} a bucket's x_last less x_first by its seconds is the average rate",
+    "absolute": f"counted since the last reading: {_RATE} a bucket's x_sum by its seconds is the average rate",
+    "compute": "computed from others: left out, compute it when you read",
+}
 # Raw rows stay at least so long where RRDtool keeps no value for each step, so that late ones still count.
 _LEAST_RAW = Duration(seconds=86_400)
 
@@ -48,11 +57,12 @@ class Source:
     minimum: str = "U"  # The least value of its rate, as it is written.
 
     @property
-    def only_grows(self) -> bool:
-        """Whether a value that is lower than the one before is a counter that began anew."""
-        return self.kind in ("COUNTER", "DCOUNTER") or (
-            self.kind in ("DERIVE", "DDERIVE") and re.match(r"[0-9]", self.minimum) is not None
-        )
+    def role(self) -> str:
+        """What its values are. One that is lower than the one before is a counter that began anew."""
+        differs = self.kind in ("DERIVE", "DDERIVE")
+        if self.kind in ("COUNTER", "DCOUNTER") or (differs and re.match(r"[0-9]", self.minimum)):
+            return "counter"
+        return "difference" if differs else self.kind.lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,22 +98,15 @@ def translate_rrdtool(text: str, wanted: Wanted, name: str = "input", step: str 
     if wanted.table_name and len(databases) != 1:
         raise InvalidInput("--table-name", f"{len(databases)} databases can't have one table", "give one of them")
     policies = tuple(_policy(database, wanted) for database in databases if database.archives)
-    factors = dict.fromkeys(f"{float(one.factor):g}" for d in databases for one in d.archives if _is_number(one.factor))
-    return Translation(policies, _notes(list(factors)))
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", text.lower()) is not None
-
-
-def _notes(factors: Sequence[str]) -> tuple[str, ...]:
-    given = f" ({', '.join(factors)})" if factors else ""
-    return (
-        f"xff{given} has no counterpart: a bucket is made of the rows that there are, and its counts say how many; ask "
-        "for enough of them when you read.",
+    numbers = [one.factor for database in databases for one in database.archives if _NUMBER.fullmatch(one.factor)]
+    factors = ", ".join(dict.fromkeys(f"{float(number):g}" for number in numbers))
+    notes = (
+        f"xff{f' ({factors})' if factors else ''} has no counterpart: a bucket is made of the rows that there are, and "
+        "its counts say how many; ask for enough of them when you read.",
         "Columns are taken to be named like the data sources.",
         "RRDtool spreads values over its steps; here the rows stay as they came in, and are counted where they lie.",
     )
+    return Translation(policies, notes)
 
 
 def _policy(database: Database, wanted: Wanted) -> Translated:
@@ -119,7 +122,7 @@ def _policy(database: Database, wanted: Wanted) -> Translated:
     warnings += [*cascade.warnings, *_left_out(database, where)]
     if cascade.levels:
         notes += cascade.notes
-        policy |= _metrics(database.sources, _functions(coarser))
+        policy |= _metrics(database.sources, coarser)
         warnings += _source_warnings(database.sources, where)
     if not table:
         warnings.append(f"{where}: write the table's name, or give --table-name")
@@ -150,43 +153,32 @@ def _listed(archives: Iterable[RoundRobin]) -> list[str]:
     return [f"{extent}: {', '.join(functions)}" for extent, functions in found.items()]
 
 
-def _functions(archives: Iterable[RoundRobin]) -> list[str]:
-    """The aggregates of all levels together: a policy has the same for each."""
+def _metrics(sources: Sequence[Source], archives: Iterable[RoundRobin]) -> dict[str, Any]:
+    """
+    What is kept of which column, the same for each level: of differences the first and the last value, of what is
+    counted anew the sum. Counters get what counters get by default.
+    """
     wanted = {_AGGREGATES[one.function] for one in archives}
-    return [name for name in ("min", "max", "last", "avg") if name in wanted]
-
-
-def _metrics(sources: Sequence[Source], functions: list[str]) -> dict[str, Any]:
-    """What is kept of which column. Counters get what counters get by default."""
-    stored = [source for source in sources if source.kind != "COMPUTE"]
-    counters = [source.name for source in stored if source.only_grows]
-    kept = {source.name: _kept(source, functions) for source in stored if not source.only_grows}
-    plain = all(aggregates == functions for aggregates in kept.values())
-    aggregates = {"*": functions} if plain and not counters else kept
-    found: dict[str, Any] = {"metrics": [source.name for source in stored]} if stored else {}
-    found |= {"counters": counters} if counters else {}
-    return found | ({"aggregates": aggregates} if aggregates else {})
-
-
-def _kept(source: Source, functions: list[str]) -> list[str]:
-    """What is kept of a source: of differences the first and the last value, of what is counted anew the sum."""
-    if source.kind in ("DERIVE", "DDERIVE"):
-        return ["first", "last"]
-    return ["sum", *functions] if source.kind == "ABSOLUTE" else functions
-
-
-def _source_warnings(sources: Sequence[Source], where: str) -> list[str]:
-    """What becomes of sources that RRDtool stores as rates."""
-    texts = {
-        "a counter: RRDtool stores its rate. Here a row holds the reading, and a bucket's x_increase by its seconds is "
-        "the average rate; the least and the greatest rate are not kept": [s for s in sources if s.only_grows],
-        "a difference: RRDtool stores its rate. Here a bucket's x_last less x_first by its seconds is the average "
-        "rate": [s for s in sources if s.kind in ("DERIVE", "DDERIVE") and not s.only_grows],
-        "counted since the last reading: RRDtool stores its rate. Here a bucket's x_sum by its seconds is the average "
-        "rate": [s for s in sources if s.kind == "ABSOLUTE"],
-        "computed from others: left out, compute it when you read": [s for s in sources if s.kind == "COMPUTE"],
+    functions = [name for name in ("min", "max", "last", "avg") if name in wanted]
+    of_role = {"difference": ["first", "last"], "absolute": ["sum", *functions]}
+    stored = [source for source in sources if source.role != "compute"]
+    counters = [source.name for source in stored if source.role == "counter"]
+    kept = {source.name: of_role.get(source.role, functions) for source in stored if source.role != "counter"}
+    plain = not counters and all(aggregates == functions for aggregates in kept.values())
+    found = {
+        "metrics": [source.name for source in stored],
+        "counters": counters,
+        "aggregates": {"*": functions} if plain else kept,
     }
-    return [f"{where}, {', '.join(s.name for s in found)}: {text}" for text, found in texts.items() if found]
+    return {name: value for name, value in found.items() if value}
+
+
+def _source_warnings(sources: Sequence[Source], where: str) -> Iterator[str]:
+    """What becomes of sources that RRDtool stores as rates."""
+    for role, text in _ROLES.items():
+        names = ", ".join(source.name for source in sources if source.role == role)
+        if names:
+            yield f"{where}, {names}: {text}"
 
 
 def _left_out(database: Database, where: str) -> list[str]:
