@@ -14,7 +14,7 @@ from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.planning import downsample, planner
-from cratedb_retention.service.metrics import make_metrics
+from cratedb_retention.service.metrics import RetentionCollector
 from cratedb_retention.service.scope import Scope
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
 
@@ -113,7 +113,7 @@ def see_all(db: Database) -> None:
     for name in ("readings", *OTHERS):
         if db.exists(name):
             assert who.timeline(TableName(db.schema, name)).table.name == name
-    assert b"retention" in make_metrics(db.tool)
+    assert b"retention" in RetentionCollector(db.tool).text()
 
 
 ALIKE = (

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from cratedb_retention.service.metrics import make_metrics
+from cratedb_retention.service.metrics import RetentionCollector
 from support.databases import Database
 from support.missing import NO_PROMTOOL
 
@@ -65,7 +65,7 @@ def test_prometheus_takes_the_alerts() -> None:
 def test_what_is_asked_is_there(duck: Database) -> None:
     """Alerts and dashboard ask for metrics that there are, with labels that they have; and each is shown somewhere."""
     duck.policy("delete", "t", "1d", id="p")
-    families = list(text_string_to_metric_families(make_metrics(duck.tool).decode()))
+    families = list(text_string_to_metric_families(RetentionCollector(duck.tool).text().decode()))
     there = {family.name for family in families}
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     asked = [*(rule["expr"] for rule in rules()), *expressions(dashboard)]

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.service import metrics
-from cratedb_retention.service.metrics import RetentionCollector, make_metrics, text_of
+from cratedb_retention.service.metrics import RetentionCollector
 from support.databases import MONTH, TIME, Database
 
 MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-20")
@@ -48,7 +48,7 @@ def test_they_say_what_happened(db: Database) -> None:
     assert db.tool.run_due(options=TERMS) is not None
     db.mend_repository()
     db.time.set("2024-07-04T06:00:00+00:00")
-    found = read(make_metrics(db.tool))
+    found = read(RetentionCollector(db.tool).text())
     assert found["last_success_timestamp_seconds", "good"] == at("2024-07-03T00:00:10+00:00")
     assert found["last_success_timestamp_seconds", "bad"] == 0
     assert [found["last_run_failed", name] for name in ("good", "bad", "held", "levels", "later")] == [0, 1, 0, 0, 0]
@@ -58,7 +58,7 @@ def test_they_say_what_happened(db: Database) -> None:
     # 30 hours later, nothing of it was in the last day.
     assert found["retired_rows_1d", "good"] == 0
     db.time.set("2024-07-03T12:00:00+00:00")
-    found = read(make_metrics(db.tool))
+    found = read(RetentionCollector(db.tool).text())
     assert [found["schedule_lag_seconds", name] for name in ("good", "bad")] == [0, 0]
     if db.product == "DuckDB":  # CrateDB does not count what is dropped as a whole.
         assert found["retired_rows_1d", "good"] == 3
@@ -84,7 +84,7 @@ def test_they_tell_of_the_last_run_and_of_a_day(db: Database) -> None:
     hold = db.tool.hold("held", db.schema)
     db.time.set("2024-07-03T00:00:10+00:00")
     db.tool.run_due(options=TERMS)
-    found = read(make_metrics(db.tool))
+    found = read(RetentionCollector(db.tool).text())
     assert (found["held", "held"], found["held", "lost"]) == (1, 0)
     assert [found["problems", name] for name in ("held", "lost")] == [0, 1]
     assert [found["last_run_failed", name] for name in ("archive", "held", "lost")] == [0, 0, 1]
@@ -93,7 +93,7 @@ def test_they_tell_of_the_last_run_and_of_a_day(db: Database) -> None:
     db.tool.release(hold.id)
     db.time.set("2024-07-04T00:00:05+00:00")
     db.tool.run_due(options=TERMS)
-    found = read(make_metrics(db.tool))
+    found = read(RetentionCollector(db.tool).text())
     assert (found["held", "held"], found["retired_rows_1d", "archive"]) == (0, 3)
 
 
@@ -102,20 +102,20 @@ def test_how_much_they_cost(duck: Database, monkeypatch: pytest.MonkeyPatch) -> 
     duck.policy("delete", "t0", "1d", id="p0")
     collector = RetentionCollector(duck.tool)
     with duck.statements() as one:
-        text_of(collector)
+        collector.text()
     wanted = [{"strategy": "delete", "table_name": f"t{n}", "retention_period": "1d"} for n in range(1, 100)]
     for each in wanted:
         duck.tool.create_policy(**each)
     with duck.statements() as none:
-        text_of(collector)
+        collector.text()
     assert none == []
     duck.time.set("2024-07-02T00:00:15+00:00")
     with duck.statements() as many:
-        found = read(text_of(collector))
+        found = read(collector.text())
     assert len(many) == len(one) < 12
     assert sum(name == "enabled" for name, _ in found) == 100
     monkeypatch.setattr(metrics, "MOST_POLICIES", 30)
-    found = read(text_of(RetentionCollector(duck.tool)))
+    found = read(RetentionCollector(duck.tool).text())
     assert sum(name == "enabled" for name, _ in found) == 30
     assert (found["policies", ""], found["policies_not_shown", ""]) == (100, 70)
 
@@ -124,6 +124,6 @@ def test_a_new_policy_is_not_late(duck: Database) -> None:
     """A policy that is made in the middle of a month need not have run at its beginning."""
     duck.time.set("2024-07-20T00:00:00+00:00")
     duck.policy("delete", "t", "1d", id="p", schedule="@monthly")
-    assert read(make_metrics(duck.tool))["schedule_lag_seconds", "p"] == 0
+    assert read(RetentionCollector(duck.tool).text())["schedule_lag_seconds", "p"] == 0
     duck.time.set("2024-08-01T01:00:00+00:00")
-    assert read(make_metrics(duck.tool))["schedule_lag_seconds", "p"] == 3600
+    assert read(RetentionCollector(duck.tool).text())["schedule_lag_seconds", "p"] == 3600

@@ -12,7 +12,7 @@ from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.model.time import show
-from cratedb_retention.service.metrics import make_metrics
+from cratedb_retention.service.metrics import RetentionCollector
 from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.audit import RunOfPolicy
 from support.databases import MONTH, TIME, Database
@@ -87,7 +87,7 @@ def test_one_next_run_everywhere(db: Database, schedule: str) -> None:
     scoped = Scope(db.tool, Access(role=Role.ADMIN, actor="admin"))
 
     def shown() -> set[dt.datetime | None]:
-        text = make_metrics(db.tool).decode()
+        text = RetentionCollector(db.tool).text().decode()
         (metric,) = re.findall(r"next_run_timestamp_seconds\{.*\} (.*)", text)
         (line,) = scoped.tables(Selection())
         listed = scoped.listing(Selection()).times.get("p")
@@ -100,7 +100,7 @@ def test_one_next_run_everywhere(db: Database, schedule: str) -> None:
     assert db.tool.run_due(options=RunOptions(threads=False)) is None
     db.time.moment = due
     assert shown() == {due}
-    assert "schedule_lag_seconds{" in make_metrics(db.tool).decode()
+    assert "schedule_lag_seconds{" in RetentionCollector(db.tool).text().decode()
     assert db.tool.run_due(options=RunOptions(threads=False)) is not None
     (after,) = shown()
     assert after is not None
@@ -114,4 +114,4 @@ def test_a_run_that_waits_for_its_delay_is_not_late(db: Database) -> None:
     times = next_runs(db.tool.store, ["p"])
     for later, lag in ((-1, 0.0), (60, 60.0)):
         db.time.moment = times["p"] + dt.timedelta(seconds=later)
-        assert re.findall(r"schedule_lag_seconds\{.*\} (.*)", make_metrics(db.tool).decode()) == [str(lag)]
+        assert re.findall(r"schedule_lag_seconds\{.*\} (.*)", RetentionCollector(db.tool).text().decode()) == [str(lag)]

@@ -22,7 +22,7 @@ from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.background import Runs
 from cratedb_retention.service.http.access import Context, Limits
 from cratedb_retention.service.http.app import make_app
-from cratedb_retention.service.metrics import make_metrics
+from cratedb_retention.service.metrics import RetentionCollector
 from cratedb_retention.service.scope import Scope
 from support.databases import MONTH, NUMBER, TIME, Database
 
@@ -92,7 +92,7 @@ def serve_tenants(db: Database, filled: TwoTenants | None = None, **more: Any) -
         fill(db)
     runs = Runs()
     limits = Limits(rate=1000, burst=100_000)
-    context = Context(retention=db.tool, limits=limits, runs=runs, metrics=lambda: make_metrics(db.tool), **more)
+    context = Context(retention=db.tool, limits=limits, runs=runs, metrics=RetentionCollector(db.tool).text, **more)
     with TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False) as client:
         tenants = TwoTenants(db=db, context=context, client=client)
         if filled:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -100,6 +100,10 @@ class RetentionCollector(Collector):
                 self._facts = read_facts(self._retention)
         yield from families(self._facts)
 
+    def text(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self)
+
 
 def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
     """All metrics with what they say now; those of a policy or level have no values where there is none."""
@@ -111,18 +115,6 @@ def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
                   len(facts.policies) - len(shown))  # fmt: skip
     yield _single("damaged_policies", "Rows of the policy table that are no valid policies.", facts.damaged)
     yield _single("running", "Runs that go on now and last longer than a second.", facts.running)
-
-
-def make_metrics(retention: Retention, fresh: float = 15.0) -> bytes:
-    """The text that Prometheus reads, made once."""
-    return text_of(RetentionCollector(retention, fresh))
-
-
-def text_of(collector: Collector) -> bytes:
-    """The text that Prometheus reads."""
-    registry = CollectorRegistry()
-    registry.register(collector)
-    return generate_latest(registry)
 
 
 def _of_policies(policies: Iterable[Policy], facts: Facts) -> Iterator[GaugeMetricFamily]:

@@ -18,24 +18,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import ConnectionLost, RetentionError, RunEnded, not_installed
-from cratedb_retention.execution.events import (
-    Held,
-    LeftOut,
-    Observer,
-    RunEndedEarly,
-    RunEvent,
-    RunFinished,
-    RunStarted,
-    StepFailed,
-    StepFinished,
-    StepProgressed,
-    StepStarted,
-    TakenOver,
-    TaskSkipped,
-    Tone,
-    lines_of,
-    summary,
-)
+from cratedb_retention.execution import events
+from cratedb_retention.execution.events import Observer, RunEvent, Tone
 from cratedb_retention.execution.leasing import Session
 from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.planning.due import Timetable
@@ -206,17 +190,17 @@ def log_event(event: RunEvent) -> None:
     """Log what a run does, in a line for each run and each failure."""
     run_id, deferred = "", False
     match event:
-        case RunEndedEarly(report=report):
-            logger.info("run %s: %s, before it ended early", report.run_id, summary(report))
-        case RunStarted(run_id=run_id) | RunFinished(report=Report(run_id=run_id)):
+        case events.RunEndedEarly(report=report):
+            logger.info("run %s: %s, before it ended early", report.run_id, events.summary(report))
+        case events.RunStarted(run_id=run_id) | events.RunFinished(report=Report(run_id=run_id)):
             pass
-        case StepFailed(deferred=deferred):  # Nothing is wrong then.
+        case events.StepFailed(deferred=deferred):  # Nothing is wrong then.
             pass
-        case TakenOver() | TaskSkipped():
+        case events.TakenOver() | events.TaskSkipped():
             pass
-        case Held() | LeftOut() | StepStarted() | StepProgressed() | StepFinished():
+        case events.Held() | events.LeftOut() | events.StepStarted() | events.StepProgressed() | events.StepFinished():
             return
-    for text, tone in lines_of(event):
+    for text, tone in events.lines_of(event):
         level = logging.INFO if deferred else _LEVELS.get(tone, logging.INFO)
         logger.log(level, "%s%s", f"run {run_id}: " if run_id else "", text)
 
@@ -244,7 +228,7 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
     try:
         from cratedb_retention.service.http.access import Context, Limits
         from cratedb_retention.service.http.app import HttpServer, make_app
-        from cratedb_retention.service.metrics import RetentionCollector, text_of
+        from cratedb_retention.service.metrics import RetentionCollector
     except ImportError as error:
         raise not_installed("the HTTP API", "is not installed", "http", error) from None
 
@@ -255,7 +239,7 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
         hosts=where.hosts,
         limits=Limits(body=http.max_body, rate=http.rate, burst=http.burst),
         runs=Runs(options=settings.service.run_options()),
-        metrics=(lambda: text_of(collector)) if http.metrics else None,
+        metrics=collector.text if http.metrics else None,
     )
     app = make_app(context)
     if mount is not None:

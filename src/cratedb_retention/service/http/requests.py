@@ -39,10 +39,7 @@ Tags = Annotated[Texts, Query(description=_TAGS)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
 Offset = Annotated[int, Query(ge=0, le=100_000, description="So many of the first are left out.")]
 _Instant = Annotated[str, Field(min_length=1, max_length=64, description="An instant as ISO 8601.")]
-Moment = Annotated[
-    dt.datetime,
-    PlainValidator(parse_instant, json_schema_input_type=_Instant),
-]
+Moment = Annotated[dt.datetime, PlainValidator(parse_instant, json_schema_input_type=_Instant)]
 
 
 def read_tags(tags: Tags = None) -> TagFilter:
@@ -86,11 +83,7 @@ class _Snapshots(BaseModel):
     """Which snapshots are meant, and where they go."""
 
     def read(self) -> RestoreRequest:
-        """
-        The same for the library.
-
-        :raises InvalidInput: if only half of a table's name is there.
-        """
+        """The same for the library, unless only half of a table's name is there."""
         said = dict(self)
         schema, name, chosen = said.get("into_schema"), said.get("into_name"), said.get("chosen")
         if (schema is None) is not (name is None):
@@ -226,11 +219,7 @@ class SnapshotsWanted(_Request, _Snapshots):
     chosen: list[SnapshotKey] | None = Field(None, min_length=1, max_length=1000, description="Only these.")
 
     def read(self) -> RestoreRequest:
-        """
-        The same for the library.
-
-        :raises InvalidInput: if nothing is chosen, which would be all, or only half of a table's name is there.
-        """
+        """The same for the library, unless nothing is chosen, which would be all."""
         if not self.model_dump(exclude_none=True, exclude={"into_schema", "into_name"}):
             raise InvalidInput("snapshots", "nothing is chosen", "give table_name, or another attribute")
         return super().read()

@@ -7,6 +7,8 @@ Plain functions, so that FastAPI runs them in threads: what they wait for is the
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -74,6 +76,8 @@ _WITH_ETAG = _header("ETag", "The policy's version.")
 YAML = "application/yaml"
 _LIST = {"type": "array", "items": {"$ref": "#/components/schemas/Policy"}}
 _FILE = {YAML: {"schema": {"type": "object", "properties": {"policies": _LIST}, "required": ["policies"]}}}
+_ANSWER_FILE = {"description": "A policy file.", "content": _FILE}
+_BODY_FILE = {"requestBody": {"required": True, "content": _FILE}}
 
 
 @policies.get("/policies")
@@ -106,11 +110,8 @@ def change_policy(
     if_match: IfMatch = None,
 ) -> results.StoredPolicy:
     """Change attributes of a policy. If somebody else changed it since, nothing happens, and the answer is 412."""
-    version = _version(if_match)
-    try:
+    with _based_on(if_match) as version:
         return _answer(who.change(policy_id, changes, version), response)
-    except Conflict as error:
-        raise _outdated(error, version) from None
 
 
 @policies.delete(
@@ -118,11 +119,8 @@ def change_policy(
 )
 def delete_policy(who: Editor, policy_id: str, if_match: IfMatch = None) -> None:
     """Delete a policy; data is not touched."""
-    version = _version(if_match)
-    try:
+    with _based_on(if_match) as version:
         who.delete(policy_id, version)
-    except Conflict as error:
-        raise _outdated(error, version) from None
 
 
 def _answer(stored: StoredPolicy, response: Response) -> results.StoredPolicy:
@@ -130,12 +128,17 @@ def _answer(stored: StoredPolicy, response: Response) -> results.StoredPolicy:
     return results.policy_result(stored)
 
 
-def _version(if_match: str | None) -> int | None:
-    """
-    The version that a change is based on; None: the present one, whichever it is.
+@contextmanager
+def _based_on(if_match: str | None) -> Iterator[int | None]:
+    """The version that a change is based on; None: the present one, whichever it is."""
+    version = _version(if_match)
+    try:
+        yield version
+    except Conflict as error:
+        raise error if version is None else Failed(HTTPStatus.PRECONDITION_FAILED, error) from None
 
-    :raises Failed: if it is not said, or not said rightly.
-    """
+
+def _version(if_match: str | None) -> int | None:
     if if_match is None:
         error = InvalidInput("If-Match", "missing", "send the ETag that the change is based on, or *")
         raise Failed(HTTPStatus.PRECONDITION_REQUIRED, error)
@@ -148,30 +151,20 @@ def _version(if_match: str | None) -> int | None:
     return int(found[1])
 
 
-def _outdated(error: Conflict, version: int | None) -> Exception:
-    return error if version is None else Failed(HTTPStatus.PRECONDITION_FAILED, error)
-
-
 @policies.get("/tags")
 def list_tags(who: Viewer) -> list[str]:
     """All tags in use."""
     return who.tags()
 
 
-@policies.get(
-    "/policy-file", response_class=Response, responses={200: {"description": "A policy file.", "content": _FILE}}
-)
+@policies.get("/policy-file", response_class=Response, responses={200: _ANSWER_FILE})
 def export_policies(who: Viewer, chosen: Chosen) -> Response:
     """The policies as a file that `apply` reads."""
     found, _ = who.policies(chosen)
     return Response(dump_policies(item.policy for item in found), media_type=YAML)
 
 
-@policies.post(
-    "/policy-file",
-    responses=problems(409, 415),
-    openapi_extra={"requestBody": {"required": True, "content": _FILE}},
-)
+@policies.post("/policy-file", responses=problems(409, 415), openapi_extra=_BODY_FILE)
 def apply_policies(
     who: Editor,
     tags: ChosenTags,
@@ -444,15 +437,10 @@ def ready(request: Request) -> Any:
     return results.Health(status="ready")
 
 
-@watching.get(
-    "/metrics",
-    response_class=Response,
-    responses={
-        200: {"description": "For Prometheus.", "content": {"text/plain": {"schema": {"type": "string"}}}},
-        **problems(),
-        **problems(404),
-    },
-)
+_METRICS = {"description": "For Prometheus.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+@watching.get("/metrics", response_class=Response, responses={200: _METRICS, **problems(), **problems(404)})
 def metrics(request: Request, who: Viewer) -> Response:
     """Metrics of all policies, as Prometheus reads them; not for tokens with a limit."""
     make = context_of(request).metrics
