@@ -6,6 +6,7 @@ needs room waits, and says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -13,11 +14,11 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb import connection
 from cratedb_retention.engine.cratedb.restore import OF_RUN
-from cratedb_retention.errors import Conflict, DiskFull
+from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.reasons import Why
 from support.databases import MONTH, TIME, CrateDatabase, before_statements
-from support.sql import SqlError, quoted
+from support.sql import SqlClient, SqlError, Unreachable, quoted
 
 BLOCK = '"blocks.read_only_allow_delete"'
 MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-10")
@@ -255,3 +256,20 @@ def test_many_rows_of_which_one_fails(crate: CrateDatabase) -> None:
     with pytest.raises(Conflict):
         crate.tool.engine.database.execute(sa.insert(table), [{"n": 1}, {"n": 2}])
     assert crate.count("keyed") == 2
+
+
+def test_own_table_that_no_node_took(new_crate: CrateDatabase) -> None:
+    """The audit log may lack a new month for which there is no room; of holds no shard may be missing (law 6)."""
+    new_crate.set_up()
+    create(new_crate)
+    new_crate.policy("delete", "readings", "30d")
+    own = new_crate.table("retention_hold", new_crate.own_schema)
+    [[definition]] = new_crate.rows(f"SHOW CREATE TABLE {quoted(*own)}")
+    nowhere = "number_of_replicas = 0, \"routing.allocation.require.storage\" = 'nowhere'"
+    new_crate.sql(f"DROP TABLE {quoted(*own)}")
+    with pytest.raises(Unreachable):  # CrateDB waits half a minute for a node; the table is there at once.
+        SqlClient(new_crate.server.uri, timeout=1).sql(re.sub("number_of_replicas = '[^']*'", nowhere, definition))
+    assert new_crate.tool.engine.unplaced(new_crate.own_schema) == {own}
+    with pytest.raises(ClusterUnwell, match="with them perhaps policies or holds"):
+        new_crate.run()
+    assert new_crate.count("readings") == len(MONTHS)

@@ -52,7 +52,7 @@ def due_slots(
     scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime, timetable: Timetable | None = None
 ) -> dict[str, dt.datetime]:
     """The slots of the policies that are due; policies that were never run need not be among what was done."""
-    found = {}
+    found, timetable = {}, timetable or Timetable()
     for item in scheduled:
         slot = newest_slot(item, now, timetable)
         if slot is not None and _is_due(item, slot, done.get(item.policy_id, Done()), now):
