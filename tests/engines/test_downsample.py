@@ -351,6 +351,18 @@ def test_windows_of_a_plain_table_are_days_of_the_time_zone(db: Database) -> Non
     assert [total(db, name) for name in ("plain_1m", "plain_all")] == [15, 15]
 
 
+def test_windows_of_a_plain_table_end_where_clocks_change(db: Database) -> None:
+    """The day on which summer time begins has 23 hours, and its rows go when these are expired."""
+    db.create("plain", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION"})
+    fill(db, ["2024-03-31T21:59", "2024-03-31T22:00"], "plain")
+    db.policy("downsample", "plain", "7d", levels="1m:90d,1h:forever", time_zone="Europe/Vienna")
+    db.time.set("2024-04-07T22:30:00+00:00")
+    for _ in range(2):
+        assert db.tool.run().ok
+    assert (db.count("plain"), db.count("plain", "ts < '2024-03-31T22:00:00Z'")) == (1, 0)
+    assert [total(db, name) for name in ("plain_1m", "plain_all")] == [3, 3]
+
+
 @pytest.fixture
 def plain(db: Database) -> Database:
     """A table without partitions, with expired rows of three days and young ones of two, and a policy for it."""

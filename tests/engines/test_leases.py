@@ -228,7 +228,7 @@ def test_released_twice(db: Database) -> None:
     one.take({"a": SLOT, "b": SLOT})
     held = dict(one.held)
     one.release({"a": Outcome.DONE})
-    one._held.update(held)
+    one.held.update(held)
     assert one.release({"a": Outcome.DONE}) == {"a", "b"}
     one.check_released()
     assert db.tool.store.leases.read().of("a").done_slot == SLOT

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cratedb_sqlparse import sqlparse  # type: ignore[import-untyped]
 
-from cratedb_retention.engine.cratedb import rollup as crate_rollup
+from cratedb_retention.engine.cratedb import engine as crate_engine
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import parse_interval
@@ -158,7 +158,7 @@ def test_lost_rows_are_found(crate: CrateDatabase, monkeypatch: pytest.MonkeyPat
 
     A trigger for it: a partition of the target is closed. Then CrateDB stores none of the statement's rows.
     """
-    monkeypatch.setattr(crate_rollup, "ATTEMPTS", 2)
+    monkeypatch.setattr(crate_engine, "ATTEMPTS", 2)
     rollups = RollupTables(db=crate, engine=crate.retention().engine)
     rollups.create(hours(300))
     rollup = rollups.level("1h", partition=parse_interval("1d"))

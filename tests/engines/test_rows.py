@@ -4,7 +4,11 @@ The strategy `delete` row by row, on tables without partitions: to the instant, 
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
+import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb.engine import CrateDBEngine
 from cratedb_retention.engine.duckdb.engine import DuckDBEngine
@@ -87,6 +91,28 @@ def test_batches(db: Database, events: str) -> None:
     assert (report.rows, db.left(events)) == (11, [LIMIT])
     assert sum(statement.startswith("DELETE") for statement in sent) == 4
     assert [e.progress.done for e in told if isinstance(e, StepProgressed)] == [3, 6, 9]
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_batches_are_shown(db: Database, events: str) -> None:
+    """A plan shows what is sent: batches, each to the time of its last row, and the rest (law 10)."""
+    db.fill(events, [*(f"2024-01-{day:02}T00:00:00Z" for day in range(1, 8)), LIMIT])
+    db.policy("delete", events, "30d")
+    database, sent = db.tool.engine.database, []
+
+    def note(connection: Any, element: Any, *rest: Any) -> None:
+        if isinstance(element, sa.Delete):
+            sent.append(re.sub("<= .*", "<= :time_of_row_3", database.render(element)))
+
+    steps = [step for task in db.tool.plan().tasks for step in task.steps]
+    shown = [line for step in steps for line in db.tool.engine.render(step)]
+    sa.event.listen(database.engine, "before_execute", note)
+    try:
+        assert db.run().rows == 7
+    finally:
+        sa.event.remove(database.engine, "before_execute", note)
+    mine = [line for line in sent if f'"{events}"' in line]
+    assert (len(mine), list(dict.fromkeys(mine))) == (3, shown)
 
 
 @pytest.mark.usefixtures("small_batches")

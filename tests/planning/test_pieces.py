@@ -28,11 +28,12 @@ MONTHLY, BY_DAY = (Grid(time_column="ts", period=Period(months=1)), Grid(time_co
     ],
 )
 def test_several_grids(values: tuple[Value, ...], interval: tuple[int | None, int | None]) -> None:
-    """Several columns of one time intersect; NULL and nonsense in any of them leave the interval unknown."""
+    """Several columns of one time intersect in any order; NULL and nonsense in any leave the interval unknown."""
     partitioned = table([TS, MONTH, DAILY], ["month", "day"], [part(*values)])
-    [piece] = make_pieces(partitioned, ((0, MONTHLY), (1, BY_DAY)), {})
-    assert (piece.start, piece.end) == interval
-    assert piece.exact
+    for grids in (((0, MONTHLY), (1, BY_DAY)), ((1, BY_DAY), (0, MONTHLY))):
+        [piece] = make_pieces(partitioned, grids, {})
+        assert (piece.start, piece.end) == interval
+        assert piece.exact
 
 
 @pytest.mark.parametrize(

@@ -188,9 +188,7 @@ class Chosen:
         return Selection(strategy=strategy, tags=parse_tag_filter(self.tags), policy_id=found)
 
 
-selection = gathered(
-    "chosen",
-    Chosen,
+_selection = (
     click.option(
         "--strategy",
         type=TEXT,
@@ -200,33 +198,43 @@ selection = gathered(
     tags,
     click.option("--policy", "policy_id", type=TEXT, help="Only the policy with this identifier."),
 )
+selection = gathered("chosen", Chosen, *_selection)
 
 
 @dataclass(frozen=True)
-class Cutoff:
-    """The instant that a command takes for now."""
+class Asked:
+    """Which policies a command is about, and the instant that it takes for now."""
 
+    chosen: Chosen
     moment: dt.datetime | None  # None: the present one.
     allow_future: bool
 
-    def prepare(self, retention: Retention, chosen: Chosen) -> Prepared:
-        """What is due at that instant."""
-        return retention.prepare(self.moment, chosen.read(retention), allow_future=self.allow_future)
+    def prepare(self, retention: Retention) -> Prepared:
+        """What is due."""
+        return retention.prepare(self.moment, self.chosen.read(retention), allow_future=self.allow_future)
 
 
-def read_cutoff(cutoff: str | None, cutoff_day: str | None, allow_future_cutoff: bool = False) -> Cutoff:
-    """The cutoff of a command; raises InvalidInput if both are given, or one can't be read."""
+def _asked(
+    strategy: str | None,
+    tags: tuple[str, ...],
+    policy_id: str | None,
+    cutoff: str | None,
+    cutoff_day: str | None,
+    allow_future_cutoff: bool,
+) -> Asked:
+    """Raises InvalidInput if both cutoffs are given, or one can't be read."""
     from cratedb_retention.model.time import parse_day, parse_instant
 
     if cutoff and cutoff_day:
         raise InvalidInput("--cutoff and --cutoff-day", "both are given", "give one of them")
     moment = parse_day(cutoff_day) if cutoff_day else parse_instant(cutoff) if cutoff else None
-    return Cutoff(moment, allow_future_cutoff)
+    return Asked(Chosen(strategy, tags, policy_id), moment, allow_future_cutoff)
 
 
-cutoff = gathered(
-    "when",
-    read_cutoff,
+asked = gathered(
+    "asked",
+    _asked,
+    *_selection,
     click.option(
         "--cutoff", type=TEXT, metavar="INSTANT", help="Take this instant for now, like 2024-06-01T12:00:00+02:00."
     ),

@@ -26,21 +26,12 @@ _MOST_HOLDS = 10
 
 @click.command("plan")
 @options.database
-@options.selection
-@options.cutoff
+@options.asked
 @options.output_format
 @click.option("--sql", is_flag=True, help="Show the statements.")
 @click.option("--details", is_flag=True, help="Show each task, rather than one line for those that are alike.")
 @click.option("--check", is_flag=True, help="End with 1 if there are problems, as `run` would.")
-def plan(
-    database: options.Database,
-    chosen: options.Chosen,
-    when: options.Cutoff,
-    form: str,
-    sql: bool,
-    details: bool,
-    check: bool,
-) -> None:
+def plan(database: options.Database, asked: options.Asked, form: str, sql: bool, details: bool, check: bool) -> None:
     """
     Show what a run would do and why, what is blocked and why, and the legal holds in force. Nothing is changed. Tasks
     that are alike are one line, unless --details is given; JSON and YAML have all of them.
@@ -52,7 +43,7 @@ def plan(
       cratedb-retention plan --check
     """
     with database.open(read_only=True) as retention:
-        prepared = when.prepare(retention, chosen)
+        prepared = asked.prepare(retention)
         write_plan(prepared, retention, form, sql, details)
     problems = len(prepared.plan.problems)
     if check and problems:
@@ -61,21 +52,12 @@ def plan(
 
 @click.command("run")
 @options.database
-@options.selection
-@options.cutoff
+@options.asked
 @options.output_format
 @click.option("--due", is_flag=True, help="Only policies whose schedules say so, each slot once.")
 @click.option("--dry-run", is_flag=True, help="Only show the plan, with its statements; the same as `plan --sql`.")
 @options.lease
-def run(
-    database: options.Database,
-    chosen: options.Chosen,
-    when: options.Cutoff,
-    form: str,
-    due: bool,
-    dry_run: bool,
-    lease: float,
-) -> None:
+def run(database: options.Database, asked: options.Asked, form: str, due: bool, dry_run: bool, lease: float) -> None:
     """
     Do what is due. What can't be done now is reported, written to the audit log, and tried again by the next run;
     if something failed, or somebody has to look at it, the exit code is 1. What another run is at is left to it.
@@ -92,17 +74,17 @@ def run(
     """
     from cratedb_retention.execution.retrying import retry
 
-    if due and when.moment is not None:
+    if due and asked.moment is not None:
         raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
     with database.open(read_only=dry_run and not due) as retention:
         if due:
-            report = _run_due(retention, chosen, form, dry_run, RunOptions(lease=lease))
+            report = _run_due(retention, asked.chosen, form, dry_run, RunOptions(lease=lease))
         elif dry_run:
-            write_plan(when.prepare(retention, chosen), retention, form, sql=True)
+            write_plan(asked.prepare(retention), retention, form, sql=True)
             return
         else:
             with _interruptible():
-                prepared = retry(lambda: when.prepare(retention, chosen), retention.clock.sleep)
+                prepared = retry(lambda: asked.prepare(retention), retention.clock.sleep)
                 with observer(quiet=form != "table") as observe:
                     report = retention.run(prepared, observers=[observe], options=RunOptions(lease=lease))
     if report:

@@ -31,11 +31,10 @@ _WATCH_SECONDS = 1.0
 
 @click.command("status")
 @options.database
-@options.selection
-@options.cutoff
+@options.asked
 @click.option("--watch", is_flag=True, help="Show the runs that go on, each second anew, until Ctrl-C.")
 @options.output_format
-def status(database: options.Database, chosen: options.Chosen, when: options.Cutoff, watch: bool, form: str) -> None:
+def status(database: options.Database, asked: options.Asked, watch: bool, form: str) -> None:
     """
     Show each policy on each table: its state, what is due now and next, the last run, and the runs that go on, on
     whatever machine. Problems come first. Runs of less than a second are not shown.
@@ -54,7 +53,7 @@ def status(database: options.Database, chosen: options.Chosen, when: options.Cut
         if watch:
             _watch(retention)
         now, jobs = retention.clock.now(), retention.runs.live()
-        lines = overview(when.prepare(retention, chosen))
+        lines = overview(asked.prepare(retention))
         last = next(iter(retention.audit.read(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
     if form != "table":
         found = {"policies": [results.Line.of(line) for line in lines], "last_run": last and results.plain_row(last)}

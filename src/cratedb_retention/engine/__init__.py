@@ -1,7 +1,6 @@
 """
-Databases: read a catalog, measure, perform a step. The only layer that knows a dialect.
-
-Drivers are imported when a database is opened, since importing them takes most of a second.
+Databases: read a catalog, measure, perform a step. The only layer that knows a dialect. Drivers are imported when a
+database is opened, since that takes most of a second.
 """
 
 from __future__ import annotations
@@ -15,15 +14,10 @@ __all__ = ["Engine", "open_engine"]
 
 def open_engine(address: DatabaseAddress, clock: Clock, create: bool = False, read_only: bool = False) -> Engine:
     """
-    Open the database at an address.
+    Open the database at an address: a file may be created, or only be read, so that others may read it, too.
 
-    :param clock: For waiting on moves and snapshots.
-    :param create: Whether a file that does not exist may be created.
-    :param read_only: Whether a file is only read, so that others may read it at the same time.
-    :raises ConnectionLost: if it can't be reached.
-    :raises Locked: if another process has the file open.
-    :raises AccessDenied: if user or password are wrong.
-    :raises InvalidInput: if its driver is not installed.
+    :raises ConnectionLost: if it can't be reached; `Locked` if another process has the file open.
+    :raises AccessDenied: if user or password are wrong; `InvalidInput` if its driver is not installed.
     """
     if address.dialect == "duckdb":
         from cratedb_retention.engine.duckdb.engine import DuckDBEngine

@@ -70,15 +70,10 @@ class LeaseHolder:
     ) -> None:
         self._store, self._clock = store, clock
         self.holder, self.run_id, self.ttl, self._fresh = holder, run_id, ttl, fresh
-        self._held: dict[str, Lease] = {}
+        self.held: dict[str, Lease] = {}  # As they were last written or read
         self._missing: list[str] = []
         self._confirmed = clock.uptime()
         self._lock = threading.RLock()
-
-    @property
-    def held(self) -> Mapping[str, Lease]:
-        """The leases as they were last written or read."""
-        return self._held
 
     def take(self, slots: Mapping[str, dt.datetime | None], known: Leases | None = None) -> Taken:
         """
@@ -111,26 +106,26 @@ class LeaseHolder:
             over = {p: free[p] for p in won if free[p].holder is not None}
             won = {**ours, **won}
             # Those that are ours already count from when they were asked for.
-            self._confirmed = min(self._confirmed, began) if ours or self._held else began
-            self._held.update(won)
+            self._confirmed = min(self._confirmed, began) if ours or self.held else began
+            self.held.update(won)
             return Taken(won=won, over=over, refused={p: lease for p, lease in found.items() if p not in won})
 
     def is_time_to_renew(self) -> bool:
-        return bool(self._held) and self._clock.uptime() - self._confirmed >= self.ttl / 3
+        return bool(self.held) and self._clock.uptime() - self._confirmed >= self.ttl / 3
 
     def renew(self) -> None:
         """Prolong all leases, in three statements, however many they are. Raises as :meth:`check`."""
         with self._lock:
-            if not self._held:
+            if not self.held:
                 return
             asked = self._clock.uptime()
             known = self._read_back()
             until = known.now + dt.timedelta(seconds=self.ttl)
-            renewed = self._store.change((lease, {"expires_at": until}) for lease in self._held.values())
-            for policy in self._held:
+            renewed = self._store.change((lease, {"expires_at": until}) for lease in self.held.values())
+            for policy in self.held:
                 if policy not in renewed:
                     raise self._lost(policy, None)
-            self._held.update(renewed)
+            self.held.update(renewed)
             self._confirmed = asked
 
     def check(self, policy_id: str | None = None) -> None:
@@ -141,26 +136,26 @@ class LeaseHolder:
         """
         with self._lock:
             self.check_time()
-            if policy_id not in self._held or self._clock.uptime() - self._confirmed < self._fresh:
+            if policy_id not in self.held or self._clock.uptime() - self._confirmed < self._fresh:
                 return
             self._read_back([policy_id])
 
     def check_time(self) -> None:
         """Make sure that nobody else can have taken the leases yet; asks nobody. Raises as :meth:`check`."""
         silent = self._clock.uptime() - self._confirmed
-        if self._held and silent >= self.ttl:
+        if self.held and silent >= self.ttl:
             reason = f"could not renew its leases for {silent:.0f} seconds, and another one may have taken them"
             raise LeaseLost(f"run {self.run_id}", reason, "the next run goes on from here")
 
     def _read_back(self, policies: Iterable[str] | None = None) -> Leases:
         """What the database says of our leases."""
-        wanted = list(self._held if policies is None else policies)
+        wanted = list(self.held if policies is None else policies)
         known = self._store.read(wanted)
         for policy in wanted:
-            now, mine = known.of(policy), self._held[policy]
+            now, mine = known.of(policy), self.held[policy]
             if (now.holder, now.fence) != (self.holder, mine.fence):
                 raise self._lost(policy, now.holder)
-            self._held[policy] = now
+            self.held[policy] = now
         return known
 
     def _lost(self, policy: str, by: str | None) -> LeaseLost:
@@ -175,19 +170,19 @@ class LeaseHolder:
         :return: The policies that were ours to the end; see :meth:`check_released`.
         """
         with self._lock:
-            if not self._held:
+            if not self.held:
                 return set()
-            if any(lease.stamp is None for lease in self._held.values()):
-                known = self._store.read(self._held)
-                self._held = {
+            if any(lease.stamp is None for lease in self.held.values()):
+                known = self._store.read(self.held)
+                self.held = {
                     policy: known.of(policy) if known.of(policy).holder == self.holder else lease
-                    for policy, lease in self._held.items()
+                    for policy, lease in self.held.items()
                 }
-            ours = [lease for lease in self._held.values() if lease.stamp is not None]
+            ours = [lease for lease in self.held.values() if lease.stamp is not None]
             given = self._store.change((lease, self._given_back(lease, outcomes)) for lease in ours)
-            self._missing = [p for p in self._held if p not in given and not self._is_given_back(p)]
-            ours_to_the_end = set(self._held) - set(self._missing)
-            self._held.clear()
+            self._missing = [p for p in self.held if p not in given and not self._is_given_back(p)]
+            ours_to_the_end = set(self.held) - set(self._missing)
+            self.held.clear()
             return ours_to_the_end
 
     def check_released(self) -> None:
@@ -207,7 +202,7 @@ class LeaseHolder:
     def _is_given_back(self, policy: str) -> bool:
         """Whether we did it before: the answer to the same statement may have been lost."""
         now = self._store.read([policy]).of(policy)
-        return now.holder is None and now.fence == self._held[policy].fence and now.run_id == self.run_id
+        return now.holder is None and now.fence == self.held[policy].fence and now.run_id == self.run_id
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TypeVar
 
 from cratedb_retention.clock import Clock
+from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import Engine, Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, LeaseLost, NotFound, PartitionChanged, RetentionError, RunEnded
 from cratedb_retention.execution import events
@@ -52,7 +53,7 @@ from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.planning.targets import Target
 from cratedb_retention.planning.verdicts import keep_within
-from cratedb_retention.store.archive import SnapshotStage
+from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
 
@@ -369,10 +370,28 @@ class Runner:
         snapshots, freezes = self._store.snapshots, self._store.freezes
         match step:
             case SnapshotPartition():
-                policy = self._prepared.policies.get(task.policy_id or "")
-                tags = policy.tags if policy else ()
-                identity = self._roller.identity(step.table)
-                snapshots.record(step, result.rows, result.size, task.policy_id, tags, self._leases.run_id, identity)
+                policy, partition = self._prepared.policies.get(task.policy_id or ""), step.piece.partition
+                archived = Archived(
+                    repository=step.repository,
+                    name=step.name,
+                    table=step.table,
+                    columns=step.columns,
+                    values=partition.values,
+                    rows=result.rows,
+                )
+                record = SnapshotRecord(
+                    archived=archived,
+                    start=step.piece.start,
+                    end=step.piece.end,
+                    stage=SnapshotStage.CREATED,
+                    size=result.size,
+                    policy_id=task.policy_id,
+                    tags=policy.tags if policy else (),
+                    changed_at=self._clock.now(),
+                    token=partition.token,
+                    identity=self._roller.identity(step.table),
+                )
+                snapshots.add(record, self._leases.run_id)
             case DropArchived():
                 snapshots.mark(step.repository, step.name, SnapshotStage.ARCHIVED)
                 freezes.remove(step.table, [step.piece.partition.values])

@@ -100,17 +100,14 @@ def _words(effect: Effect) -> str:
     of, known = effect.amount, effect.amount.known_rows
     partitions, tables = plural(of.partitions, "partition"), plural(len(effect.tables), "table")
     rows = plural(known, "row") if of.rows is not None else f"{known:,} or more rows" if known else "rows"
-    match effect.kind:
-        case Kind.DELETE:
-            return f"delete {rows}{f' in {partitions}' if of.partitions else ''} of {tables}"
-        case Kind.ARCHIVE:
-            return f"archive {partitions} of {tables}"
-        case Kind.MOVE:
-            return f"move {partitions} of {tables}"
-        case Kind.ROLL_UP:
-            return f"roll up {plural(of.windows, 'window')} of {tables}"
-        case Kind.OTHER:
-            return f"do {plural(of.tasks, 'smaller task')} for {tables}"
+    words = {
+        Kind.DELETE: f"delete {rows}{f' in {partitions}' if of.partitions else ''} of {tables}",
+        Kind.ARCHIVE: f"archive {partitions} of {tables}",
+        Kind.MOVE: f"move {partitions} of {tables}",
+        Kind.ROLL_UP: f"roll up {plural(of.windows, 'window')} of {tables}",
+        Kind.OTHER: f"do {plural(of.tasks, 'smaller task')} for {tables}",
+    }
+    return words[effect.kind]
 
 
 def removing(plan: Plan) -> list[Effect]:
@@ -136,13 +133,11 @@ def losses(tasks: Iterable[Task]) -> list[Loss]:
         if step is None:
             continue
         rows = step if isinstance(step, DeleteRows) else None
-        where = f" with {show_where(rows.where)}" if rows and rows.where else ""
+        table = f"{step.table} with {show_where(rows.where)}" if rows and rows.where else str(step.table)
         archived = step.repository if isinstance(step, DropArchived) else ""
-        # What came too late is in no rollup.
-        rolled_up = any(isinstance(each, SealWindows) for each in task.steps) and not (
-            rows and rows.late and rows.late == rows.rows
-        )
-        found.setdefault((f"{step.table}{where}", archived, rolled_up), []).append(task)
+        in_none = rows and rows.late and rows.late == rows.rows  # What came too late is in no rollup.
+        rolled_up = any(isinstance(each, SealWindows) for each in task.steps) and not in_none
+        found.setdefault((table, archived, rolled_up), []).append(task)
     return [
         Loss(table=table, archived=archived, rolled_up=rolled_up, amount=amount(of))
         for (table, archived, rolled_up), of in found.items()

@@ -57,9 +57,7 @@ class Context:
         return (table, piece.partition.values) in self._claimed
 
     def needs_freeze(self, table: TableName, piece: Piece) -> bool:
-        """
-        Whether a piece must be frozen first. A closed one takes no writes; one that somebody else froze stays as it is.
-        """
+        """Whether a piece must be frozen first: a closed one takes no writes; one that others froze stays as it is."""
         if not self.catalog.capabilities.freezes or piece.partition.closed:
             return False
         return not piece.partition.frozen or (table, piece.partition.values) in self.frozen

@@ -85,7 +85,9 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
     problems: list[Hold] = []
     for policy in policies:
         schema = policy.table_schema or catalog.capabilities.default_schema
-        names = _find_names(schema, policy.table_name, catalog)
+        names = find_tables(schema, policy.table_name, catalog.tables, catalog.capabilities.folds_case)
+        if is_pattern(schema + policy.table_name):  # Never means a rollup, which has a retention period of its own.
+            names = [table for table in names if table not in catalog.rollups]
         if not names:
             named = TableName(schema, policy.table_name)
             problems.append(Hold(policy_id=policy.id, table=named, why=Why.NO_SUCH_TABLE(), problem=True))
@@ -106,12 +108,6 @@ def _require_archivable(policy: Policy, table: Table, capabilities: Capabilities
             raise Undecided(Why.NO_DIRECTORY(mistake=why_not))
     for column in table.unarchivable:
         raise Undecided(Why.UNARCHIVABLE(column=column))
-
-
-def _find_names(schema: str, name: str, catalog: Catalog) -> list[TableName]:
-    """The tables that a policy means. A pattern never means a rollup, which has a retention period of its own."""
-    found = find_tables(schema, name, catalog.tables, catalog.capabilities.folds_case)
-    return [table for table in found if table not in catalog.rollups] if is_pattern(schema + name) else found
 
 
 def coerce(column: Column, value: Value) -> Value:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
-from cratedb_retention.model.plan import FreezePartitions, SnapshotPartition
+from cratedb_retention.model.plan import FreezePartitions
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.store.rows import Records, cut, is_named, name_values, same
@@ -73,39 +73,6 @@ class SnapshotRecord:
 
 
 class SnapshotStore(Records):
-    def record(
-        self,
-        step: SnapshotPartition,
-        rows: int | None,
-        size: int | None,
-        policy_id: str | None,
-        tags: tuple[str, ...],
-        run_id: str,
-        identity: str = "",
-    ) -> None:
-        """Note that a snapshot was made; once more changes nothing."""
-        piece = step.piece
-        record = SnapshotRecord(
-            archived=Archived(
-                repository=step.repository,
-                name=step.name,
-                table=step.table,
-                columns=step.columns,
-                values=piece.partition.values,
-                rows=rows,
-            ),
-            start=piece.start,
-            end=piece.end,
-            stage=SnapshotStage.CREATED,
-            size=size,
-            policy_id=policy_id,
-            tags=tags,
-            changed_at=self._clock.now(),
-            token=piece.partition.token,
-            identity=identity,
-        )
-        self.add(record, run_id=run_id)
-
     def add(self, record: SnapshotRecord, run_id: str | None = None) -> None:
         """Note a snapshot; one that is known stays as it is."""
         archived = record.archived

@@ -280,8 +280,3 @@ def _tagged(tags: sa.ColumnClause[Any], wanted: TagFilter) -> sa.ColumnElement[b
         for group in wanted.any_of
     ]
     return sa.or_(*groups)
-
-
-def _begins(column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:
-    """Whether a column begins with a text. CrateDB knows no other escape character, whatever ESCAPE says."""
-    return column.startswith(text, autoescape=True, escape="\\")

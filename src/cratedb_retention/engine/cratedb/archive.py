@@ -70,12 +70,9 @@ class CrateArchive(Archive):
 
     def _count(self, step: ArchivingStep) -> int | None:
         """The rows of the frozen partition; None if it is closed, which hides them."""
-        partition = step.piece.partition
-        return (
-            None
-            if partition.closed
-            else restoring.count_rows(self._database, step.table, step.columns, partition.values)
-        )
+        if step.piece.partition.closed:
+            return None
+        return restoring.count_rows(self._database, step.table, step.columns, step.piece.partition.values)
 
     def prove(self, step: VerifySnapshot) -> StepResult:
         """
@@ -111,9 +108,9 @@ class CrateArchive(Archive):
         if not restoring.is_complete(state):
             why = f"is not complete ({state['state']}) {'; '.join(state['failures'] or [])}"
             raise DatabaseError(thing, why, "look at the repository, run again")
-        held = [(p["table_schema"], p["table_name"], p["values"]) for p in state["table_partitions"] or []]
-        values = step.piece.partition.values
-        if not any(table == list(step.table) and _are_listed_as(values, texts) for *table, texts in held):
+        listed = state["table_partitions"] or []
+        held = [(p["table_schema"], p["table_name"], _values(step.columns, p["values"])) for p in listed]
+        if (*step.table, step.piece.partition.values) not in held:
             reason = f"does not hold partition {shards.label(step, step.piece)}"
             raise DatabaseError(thing, reason, "delete the snapshot and run again")
 
@@ -170,14 +167,14 @@ class CrateArchive(Archive):
             return rows
         # Where shards are missing, or it was written to, the snapshot is not to blame.
         shards.check_health(self._database, step)
-        what = f"partition {shards.label(step, step.piece)}"
+        what = shards.label(step, step.piece)
         if not shards.check_token(self._database, step):
-            raise PartitionChanged(f"table {step.table}, {what}", "is gone since the plan was made")
-        differs = f"{rows:,} rows, and {what} has {present[0]:,}"
+            raise PartitionChanged(f"table {step.table}, partition {what}", "is gone since the plan was made")
+        reason = f"holds {rows:,} rows, and partition {what} has {present[0]:,}"
         if rows == present[0]:
-            differs = f"{rows:,} rows, as many as {what}, but others"
+            reason = f"holds {rows:,} rows, as many as partition {what}, but others"
         thing = self._thing(step.repository, step.name)
-        raise DatabaseError(thing, f"holds {differs}", "delete the snapshot and run again")
+        raise DatabaseError(thing, reason, "delete the snapshot and run again")
 
     def _summary(self, step: VerifySnapshot, table: TableName, columns: Iterable[Column]) -> tuple[int, Any]:
         """How many rows there are, and a sum over hashes of all, whose order does not matter."""
@@ -219,10 +216,8 @@ class CrateArchive(Archive):
                 layouts[table] = self._layout(repository, name, table, schema)
             known, names = layouts[table]
             columns = tuple(known[column] for column in names)
-            if len(columns) != len(texts):
-                continue
-            values = tuple(from_text(column, text) for column, text in zip(columns, texts, strict=True))
-            if is_name_of(name, table, columns, values) or is_toolkit_name_of(name, table, values):
+            values = _values(columns, texts)
+            if values and (is_name_of(name, table, columns, values) or is_toolkit_name_of(name, table, values)):
                 archived = Archived(
                     repository=repository, name=name, table=table, columns=columns, values=values, rows=None
                 )
@@ -308,17 +303,9 @@ def _result(step: ArchivingStep, rows: int | None) -> StepResult:
     return StepResult(rows=rows, partitions=1, size=step.piece.partition.size)
 
 
-def _are_listed_as(values: Sequence[Value], texts: Sequence[str | None]) -> bool:
-    """Whether snapshots list the values of a partition so: all as text."""
-    return len(texts) == len(values) and all(map(_is_listed_as, values, texts))
-
-
-def _is_listed_as(value: Value, text: str | None) -> bool:
-    if value is None or text is None:
-        return value is text
-    if isinstance(value, bool):
-        return text == ("t" if value else "f")
-    return float(text) == value if isinstance(value, float) else text == str(value)
+def _values(columns: Sequence[Column], texts: Sequence[str | None]) -> tuple[Value, ...] | None:
+    """The values of a partition as snapshots list them, all as text; None if they are of other columns."""
+    return tuple(map(from_text, columns, texts)) if len(columns) == len(texts) else None
 
 
 def _row_hash(columns: Iterable[Column]) -> sa.ColumnElement[int]:

@@ -239,14 +239,8 @@ def _send(connection: sa.Connection, statement: sa.Insert | sa.Update, rows: Seq
     if len(args) == 1 or "%(" in sql:  # Of many rows, the driver takes %(x)s in a name for a parameter.
         return [(connection.exec_driver_sql(sql, row).rowcount, "") for row in args]
     context: Any = connection.exec_driver_sql(sql, args).context
-    return [(answer["rowcount"], _why_failed(answer)) for answer in context.last_result]
-
-
-def _why_failed(answer: Mapping[str, Any]) -> str:
-    """What CrateDB says of one of many rows of parameters; empty if nothing is wrong."""
-    if answer["rowcount"] != _FAILED:
-        return ""
-    return (answer.get("error") or {}).get("message") or "a row was not written"
+    counts = [(answer["rowcount"], answer.get("error") or {}) for answer in context.last_result]
+    return [(n, (why.get("message") or "a row was not written") if n == _FAILED else "") for n, why in counts]
 
 
 def set_timeout(connection: sa.Connection, *rest: Any) -> None:

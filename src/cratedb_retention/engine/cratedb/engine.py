@@ -1,6 +1,9 @@
 """
-The engine for CrateDB: opens the connection, and drops, freezes and moves partitions. A DELETE whose condition fits
-whole partitions drops them, all in one statement.
+The engine for CrateDB: opens the connection, drops, freezes and moves partitions, and rolls up.
+
+A DELETE whose condition fits whole partitions drops them, all in one statement. To roll up, what is there is deleted,
+an INSERT from a SELECT computes it anew, and both sides are counted, since rows that such a statement can't store are
+skipped without an error. Readers see all of it with the refresh that comes before the counting, and nothing before.
 """
 
 from __future__ import annotations
@@ -14,24 +17,32 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from cratedb_retention.clock import Clock
+from cratedb_retention.engine import rollup as rollups
 from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
+from cratedb_retention.engine.cratedb import shards
 from cratedb_retention.engine.cratedb.archive import CrateArchive, create_statement, verify_statements
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_identity, read_named, read_outline
-from cratedb_retention.engine.cratedb.connection import CrateConnection, connect_args
+from cratedb_retention.engine.cratedb.connection import CrateConnection, connect_args, disk_is_full
 from cratedb_retention.engine.cratedb.restore import FROZEN
-from cratedb_retention.engine.cratedb.rollup import PORTIONS, roll_up
-from cratedb_retention.engine.cratedb.shards import are_starting, check_age, check_health, check_shards, settled, unwell
 from cratedb_retention.engine.cratedb.sql import SQL, alter_partition, system
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
-from cratedb_retention.errors import InvalidInput, MoveStuck, NotFound, PartitionChanged
+from cratedb_retention.errors import (
+    DatabaseError,
+    InvalidInput,
+    MoveStuck,
+    NotFound,
+    PartitionChanged,
+    RetentionError,
+)
 from cratedb_retention.model import plan
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Outline, Selector, TableName
-from cratedb_retention.model.rollup import AlterRollup, LevelStep, ReplaceView, RollUp
+from cratedb_retention.model.rollup import AlterRollup, LevelStep, ReplaceView, RolledUp, RollUp, Rollup, Window
 from cratedb_retention.model.words import plural
 
 POLL_SECONDS = 0.5
+ATTEMPTS = 5  # To roll windows up.
 # What sys.allocations says of a primary shard that was never on a node.
 _UNPLACED = "cannot allocate because allocation is not permitted to any of the nodes"
 # Without any shard arriving or recovering further for so long, a move counts as stuck.
@@ -41,8 +52,12 @@ PATIENCE_SECONDS = 120.0
 class CrateDBEngine(Engine):
     """CrateDB, 5.10 or later, through its HTTP endpoint."""
 
-    capabilities, sql, portions = CAPABILITIES, SQL, PORTIONS
+    capabilities, sql = CAPABILITIES, SQL
     batch = 100_000  # CrateDB holds the found rows' identifiers in memory.
+    # A window function holds all rows of a run in one node's memory. All groups of an INSERT are handed to the shards
+    # at once, and where these are too many CrateDB waits, longer each time: 864,000 groups took 20 to 37 s in one
+    # statement, 10 to 15 s in thirty.
+    portions = rollups.Portions(run=20_000_000, counters=1_000_000, insert=100_000)
     database: CrateConnection
 
     def __init__(self, address: DatabaseAddress, clock: Clock) -> None:
@@ -69,9 +84,9 @@ class CrateDBEngine(Engine):
         """See :class:`Engine`; where shards are on their way, as after a full restart, that is waited for."""
         h, database = system("sys.health"), self.database.brief()
         statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
-        rows = settled(lambda: database.rows(statement), self.clock)
-        if rows and are_starting(database, schema):
-            raise unwell(database, TableName(schema, rows[0][0]))
+        rows = shards.settled(lambda: database.rows(statement), self.clock)
+        if rows and shards.are_starting(database, schema):
+            raise shards.unwell(database, TableName(schema, rows[0][0]))
         return frozenset(TableName(schema, name) for (name,) in rows)
 
     def unplaced(self, schema: str) -> frozenset[TableName]:
@@ -125,12 +140,9 @@ class CrateDBEngine(Engine):
             case _:
                 assert_never(step)
 
-    def _roll_up(self, step: RollUp, report: Report) -> StepResult:
-        return roll_up(self.database, step, report, self.portions)
-
     def _drop(self, step: plan.DropPartitions) -> StepResult:
-        check_health(self.database, step)
-        check_age(self.database, step)
+        shards.check_health(self.database, step)
+        shards.check_age(self.database, step)
         self._execute(step)
         rows = [piece.partition.rows for piece in step.pieces]
         return replace(_moved(step), rows=None if None in rows else sum(row or 0 for row in rows))
@@ -140,7 +152,7 @@ class CrateDBEngine(Engine):
             self.database.execute(statement)
 
     def _look_again(self, table: TableName) -> None:
-        check_shards(self.database, table)
+        shards.check_shards(self.database, table)
         self.database.refresh(table_ref(table))
 
     def _delete_rows(self, step: plan.DeleteRows, report: Report) -> StepResult:
@@ -164,7 +176,7 @@ class CrateDBEngine(Engine):
     def _move(self, step: plan.MovePartitions, report: Report) -> StepResult:
         """An allocation rule says where the shards belong; the cluster moves them in its own time. The rule stays."""
         database = self.database.brief()
-        check_health(database, step)
+        shards.check_health(database, step)
         for statement in self.statements(step):
             database.execute(statement)
         last_seen: object = None
@@ -184,6 +196,49 @@ class CrateDBEngine(Engine):
                     "make room or nodes there; the next run goes on waiting",
                 )
             self.clock.sleep(POLL_SECONDS)
+
+    def _roll_up(self, step: RollUp, report: Report) -> StepResult:
+        """A large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one."""
+        database, rollup, results = self.database, step.rollup, list[RolledUp]()
+        partly = _check_health(database, step)
+
+        def count(windows: Sequence[Window]) -> dict[Window, rollups.Beneath]:
+            if partly:
+                shards.refresh_idents(database, rollup.beneath, step.idents)
+            else:
+                database.refresh(table_ref(rollup.beneath))
+            if rollup.sketched and not rollup.from_raw:
+                database.refresh(table_ref(rollup.beneath_sketch))
+            return rollups.count_beneath(database.rows, SQL, rollup, windows)
+
+        def compute(run: rollups.Run) -> dict[Window, rollups.Stored]:
+            """Replace the rows of a run, and count them."""
+            version = rollups.new_version()
+            database.refresh(*map(table_ref, rollup.tables))
+            for statement in rollups.run_statements(SQL, step, run, version, self.portions):
+                database.execute(statement)
+            database.refresh(*map(table_ref, rollup.tables))
+            return rollups.count_stored(database.rows, SQL, rollup, run.windows, version)
+
+        beneath = count(step.windows)
+        for run in rollups.runs_of(step, self.portions):
+            rollups.require_rows(database.rows, SQL, step, run)
+            attempt = 0
+            while True:
+                stored, attempt = compute(run), attempt + 1
+                lost = [w for w in run.windows if stored[w].counted != beneath[w] or stored[w].alien]
+                if not lost:
+                    break
+                before, beneath = beneath, beneath | count(run.windows)
+                if attempt == ATTEMPTS:
+                    if database.blocked(
+                        rollup.tables
+                    ):  # Then an INSERT from a SELECT writes nothing, without an error.
+                        raise disk_is_full(f"table {rollup.table}")
+                    raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], beneath != before)
+            results += [RolledUp(window, beneath[window].rows, stored[window].groups) for window in run.windows]
+            report(Progress(len(results), len(step.windows), "window"))
+        return StepResult(rows=sum(result.source_rows for result in results), windows=tuple(results))
 
 
 def _alter(step: plan.PartitionsStep, setting: str, to: int | str) -> list[sa.Executable]:
@@ -235,3 +290,26 @@ def _why_stuck(database: Database, step: plan.MovePartitions) -> str:
         reasons += [text for node in by_node or [] for text in node.get("explanations") or []]
         reasons += [explanation] if explanation and not by_node else []
     return "; ".join(list(dict.fromkeys(reasons))[:3]) or "CrateDB gives no reason"
+
+
+def _failure(
+    rollup: Rollup, window: Window, beneath: rollups.Beneath, stored: rollups.Stored, moving: bool
+) -> RetentionError:
+    thing = f"table {rollup.table}, {rollups.show_window(window)}"
+    if stored.alien:
+        return PartitionChanged(thing, "somebody else writes to it", "the next run computes it again")
+    if moving:
+        return PartitionChanged(thing, f"rows are being written to {rollup.beneath}", "the next run looks again")
+    return DatabaseError(thing, f"{rollups.show_difference(beneath, stored.counted)}, {ATTEMPTS} times")
+
+
+def _check_health(database: CrateConnection, step: RollUp) -> bool:
+    """Law 6: of the partitions beneath, and of whatever else is read; whether others of the table lack shards."""
+    rollup = step.rollup
+    partly = shards.check_shards(database, rollup.beneath, step.idents)
+    if rollup.sketched and not rollup.from_raw:
+        shards.check_shards(database, rollup.beneath_sketch)
+    if rollup.has_counters:
+        for level in (rollup, *(coarser for coarser, _ in step.older)):
+            shards.check_shards(database, level.table)
+    return partly

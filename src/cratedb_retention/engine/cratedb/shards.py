@@ -160,11 +160,7 @@ def format_token(counts: dict[str, int]) -> str:
 
 def check_token(database: Database, step: ArchivingStep) -> bool:
     """The partition must be as it was planned, and can't change any more. Returns whether it is still there."""
-    p, partition, thing = (
-        system("information_schema.table_partitions"),
-        step.piece.partition,
-        f"partition {label(step, step.piece)}",
-    )
+    p, partition = system("information_schema.table_partitions"), step.piece.partition
     frozen: sa.ColumnElement[bool] = sa.literal_column(IS_FROZEN)
     mine = sa.select(p.closed, frozen).where(p.of(step.table), p.partition_ident == partition.ident)
     protected = [closed or blocked for closed, blocked in database.brief().rows(mine)]
@@ -176,4 +172,5 @@ def check_token(database: Database, step: ArchivingStep) -> bool:
         reason = "somebody allowed writes to it in the meantime"
     else:
         return True
-    raise PartitionChanged(f"table {step.table}, {thing}", reason, "the next run archives it")
+    thing = f"table {step.table}, partition {label(step, step.piece)}"
+    raise PartitionChanged(thing, reason, "the next run archives it")

@@ -98,19 +98,12 @@ def _room(path: Path) -> int:
     """How many bytes the disk, and the limit of this process, leave."""
     with contextlib.suppress(OSError):  # DuckDB says what is wrong.
         free = shutil.disk_usage(path.absolute().parent).free
-        limit = _longest_file()
-        if limit is None:
-            return free
-        files = (path, path.with_name(f"{path.name}.wal"))
-        return min(free, limit - max(file.stat().st_size for file in files if file.exists()))
+        if sys.platform != "win32":
+            import resource
+
+            limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+            if limit != resource.RLIM_INFINITY:
+                files = (path, path.with_name(f"{path.name}.wal"))
+                return min(free, limit - max(file.stat().st_size for file in files if file.exists()))
+        return free
     return ROOM
-
-
-def _longest_file() -> int | None:
-    """How many bytes this process may write into a file; None: as many as there are."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    return None if limit == resource.RLIM_INFINITY else limit

@@ -68,6 +68,17 @@ class Section:
         return self.values.get("pattern", "")
 
     @property
+    def method(self) -> str:
+        """What Graphite makes of the values."""
+        return self.values.get("aggregationmethod", "average").lower()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The last parts of the names that it is for; ``*``: all; none: its pattern says more."""
+        match = _LAST_PART.fullmatch(self.pattern)
+        return tuple(match["names"].split("|")) if match else ("*",) if self.pattern in _EVERYTHING else ()
+
+    @property
     def missing(self) -> list[str]:
         """What it lacks; Carbon skips it then."""
         return [key for key in ("pattern", "retentions") if not self.values.get(key)]
@@ -140,7 +151,7 @@ def _policy(
     section: Section,
     pattern: str | None,
     before: Sequence[tuple[str, str | None]],
-    rules: Sequence[Rule] | None,
+    rules: Sequence[Section] | None,
     wanted: Wanted,
 ) -> Translated:
     """The policy of a section on one table pattern."""
@@ -154,7 +165,7 @@ def _policy(
         notes.append(f"The raw rows are what Graphite kept one of for each {length(raw.seconds)}.")
         notes += cascade.notes
         if rules is not None:  # The first rule that is for all names of a section wins; else the average.
-            kept = next((rule.aggregates for rule in rules if _is_for(rule, section)), ("avg",))
+            kept = next((_AGGREGATES[rule.method] for rule in rules if _is_for(rule, section)), ("avg",))
             policy["aggregates"] = {"*": list(kept)}
     if pattern is None:
         warnings.append(f"{section}: the pattern {section.pattern} is no table pattern; write the table's name")
@@ -204,60 +215,42 @@ def _read(text: str, where: str, bare: int = 1) -> tuple[int, str]:
     return int(match[1]) * (_UNITS[unit] if unit else bare), unit
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A section of ``storage-aggregation.conf``."""
-
-    section: Section
-    metrics: tuple[str, ...]  # The last parts of the names that it is for; ``*``: all; none: its pattern says more.
-    method: str
-
-    @property
-    def aggregates(self) -> tuple[str, ...]:
-        """What is kept."""
-        return _AGGREGATES[self.method]
-
-
-def _rules(sections: Sequence[Section]) -> list[Rule]:
-    rules = []
-    for section in sections:
-        method = section.values.get("aggregationmethod", "average").lower()
-        if method not in _AGGREGATES:
+def _rules(sections: Sequence[Section]) -> list[Section]:
+    """The sections of ``storage-aggregation.conf`` that names get to."""
+    for number, section in enumerate(sections, start=1):
+        if section.method not in _AGGREGATES:
             known = ", ".join(_AGGREGATES)
-            raise InvalidInput(f"{section}, aggregationMethod {method!r}", "unknown", f"there are: {known}")
-        match = _LAST_PART.fullmatch(section.pattern)
-        metrics = tuple(match["names"].split("|")) if match else ("*",) if section.pattern in _EVERYTHING else ()
-        rules.append(Rule(section, metrics, method))
-        if "*" in metrics:  # No name gets beyond it.
-            break
-    return rules
+            raise InvalidInput(f"{section}, aggregationMethod {section.method!r}", "unknown", f"there are: {known}")
+        if "*" in section.metrics:  # No name gets beyond it.
+            return list(sections[:number])
+    return list(sections)
 
 
-def _is_for(rule: Rule, section: Section) -> bool:
+def _is_for(rule: Section, section: Section) -> bool:
     """Whether a rule is for all names of a section."""
     endings = tuple(rf"\.{name}$" for name in rule.metrics)
-    return "*" in rule.metrics or rule.section.pattern == section.pattern or section.pattern.endswith(endings)
+    return "*" in rule.metrics or rule.pattern == section.pattern or section.pattern.endswith(endings)
 
 
-def _unapplied(rules: Sequence[Rule] | None, sections: Sequence[Section]) -> Iterator[str]:
+def _unapplied(rules: Sequence[Section] | None, sections: Sequence[Section]) -> Iterator[str]:
     """
     Rules for some names of a section, and methods that have no exact counterpart. A policy may only name columns that
     each of its tables has, and which names became columns, only the user knows.
     """
     for rule in rules or ():
-        kept = ", ".join(rule.aggregates)
+        kept = ", ".join(_AGGREGATES[rule.method])
         if not any(_is_for(rule, section) for section in sections):
             names = ", ".join(f"{name}: [{kept}]" for name in rule.metrics) or f"[{kept}]"
             yield (
-                f"aggregation {rule.section} is for names that fit {rule.section.pattern}; add {names} to the "
+                f"aggregation {rule} is for names that fit {rule.pattern}; add {names} to the "
                 "aggregates of policies whose tables have such columns"
             )
         if rule.method in _CHANGED:
-            yield f"aggregation {rule.section}: {rule.method} {_CHANGED[rule.method]}"
+            yield f"aggregation {rule}: {rule.method} {_CHANGED[rule.method]}"
 
 
-def _notes(rules: Sequence[Rule] | None) -> tuple[str, str]:
-    factors = dict.fromkeys(rule.section.values.get("xfilesfactor", "0.5") for rule in rules or ())
+def _notes(rules: Sequence[Section] | None) -> tuple[str, str]:
+    factors = dict.fromkeys(rule.values.get("xfilesfactor", "0.5") for rule in rules or ())
     given = f" ({', '.join(factors)})" if factors else ""
     return (
         "A dot of Graphite's names is taken for an underscore of tables' names.",
