@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
-from cratedb_retention.engine.expressions import Element, Expressions, between, decimal_sum, ref, table_ref
+from cratedb_retention.engine.expressions import Expressions, between, decimal_sum, ref, table_ref
 from cratedb_retention.engine.samples import Before, Samples, Sketches
 from cratedb_retention.engine.states import LevelRows, grouped, of_level, of_source, places
 from cratedb_retention.model.aggregates import Kind, Number, Part
@@ -36,9 +36,8 @@ def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch
         states: dict[Metric, dict[Part, Any]] = {metric: {} for metric in metrics}
         for (metric, part), value in zip(parts, map(_number, row[2 + width :], exact), strict=True):
             states[metric][part] = value
-        found.append(
-            Partial(bucket=int(row[0]), group=tuple(row[1 : 1 + width]), rows=int(row[1 + width]), states=states)
-        )
+        group, rows = tuple(row[1 : 1 + width]), int(row[1 + width])
+        found.append(Partial(bucket=int(row[0]), group=group, rows=rows, states=states))
     return [*found, *_read_bins(database, sql, reading, stretch)]
 
 
@@ -46,17 +45,14 @@ def _read_bins(database: Database, sql: Expressions, reading: Reading, stretch: 
     sketched = {metric.name: metric for metric, parts in reading.parts.items() if Part.BINS in parts}
     if not sketched:
         return
-    rollup, width = stretch.holding.rollup, len(reading.by)
-    table = rollup.sketch if rollup else None
-    metrics = dict.fromkeys(sketched.values(), (Part.BINS,))
-    bins = Sketches(**_what(sql, reading, stretch), table=table, metrics=metrics).select()
-    columns = [bins.c[name] for name in places(reading.cascade, reading.by)]
-    query = sa.select(
-        sql.epoch_ms(bins.c.t), *_in_order(reading, columns), bins.c.metric, bins.c.sign, bins.c.bin, bins.c.n
-    )
+    rollup, metrics = stretch.holding.rollup, dict.fromkeys(sketched.values(), (Part.BINS,))
+    what = _what(sql, reading, stretch)
+    bins = Sketches(**what, table=rollup.sketch if rollup else None, metrics=metrics).select()
+    groups = [bins.c[name] for name in places(reading.cascade, reading.by)]
+    columns = [*groups, bins.c.metric, bins.c.sign, bins.c.bin, bins.c.n]
     found: dict[tuple[int, Group, str], Counter[tuple[int, int]]] = {}
-    for start, *group, name, sign, index, count in database.rows(query):
-        key = int(start), tuple(group[:width]), name
+    for start, *group, name, sign, index, count in database.rows(sa.select(sql.epoch_ms(bins.c.t), *columns)):
+        key = int(start), tuple(group), name
         found.setdefault(key, Counter())[int(sign), int(index)] += int(count)
     for (start, key_group, name), counter in found.items():
         yield Partial(bucket=start, group=key_group, rows=0, states={sketched[name]: {Part.BINS: counter}})
@@ -117,14 +113,7 @@ def stretch_query(sql: Expressions, reading: Reading, stretch: Stretch) -> sa.Se
         for part in parts:
             value = found.c[f"m{i}_{part}"]
             values.append(sa.cast(value, sa.Text()) if is_exact(metric, part) else value)
-    groups = _in_order(reading, [found.c[name] for name in names])
-    return sa.select(sql.epoch_ms(found.c.t), *groups, found.c.n, *values)
-
-
-def _in_order(reading: Reading, columns: Sequence[Element]) -> list[Element]:
-    """Columns of dimensions in the order in which they are asked for."""
-    found = dict(zip(places(reading.cascade, reading.by).values(), columns, strict=True))
-    return [found[column] for column in reading.by]
+    return sa.select(sql.epoch_ms(found.c.t), *(found.c[name] for name in names), found.c.n, *values)
 
 
 def _before(reading: Reading, stretch: Stretch, counters: Sequence[Metric]) -> tuple[Before | None, list[Before]]:
@@ -136,11 +125,8 @@ def _before(reading: Reading, stretch: Stretch, counters: Sequence[Metric]) -> t
         return None, []
     start, cascade = stretch.start, reading.cascade
     names = {metric.name for metric in counters}
-    levels = [
-        (holding, holding.rollup)
-        for holding in cascade.holdings
-        if holding.rollup and names <= {metric.name for metric in holding.rollup.metrics}
-    ]
+    coarser = [(holding, holding.rollup) for holding in cascade.holdings if holding.rollup]
+    levels = [pair for pair in coarser if names <= {metric.name for metric in pair[1].metrics}]
     near = Before(level=None, start=start - _LOOK_BACK, end=start)
     begins = next((holding.start for holding in cascade.holdings if holding.rollup is None), start)
     for place, (holding, rollup) in enumerate(levels):

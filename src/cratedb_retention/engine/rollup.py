@@ -136,12 +136,8 @@ def level_select(sql: Expressions, rollup: Rollup, run: Run, version: int, older
     found = grouped(sql, rows, metrics, dimensions)
     columns: list[Element] = [found.c.t, *(found.c[name] for name in dimensions)]
     for i, metric in enumerate(rollup.metrics):
-
-        def state(part: Part, place: int = i) -> Element:
-            part_of_state: Element = found.c[f"m{place}_{part}"]
-            return part_of_state
-
-        columns += [Formulas(sql, metric.column).read(one, state) for one in metric.stored]
+        states: dict[Part, Element] = {part: found.c[f"m{i}_{part}"] for part in metrics[metric]}
+        columns += [Formulas(sql, metric.column).read(one, states.__getitem__) for one in metric.stored]
     return sa.select(*columns, found.c.n, sa.literal(version))
 
 

@@ -211,8 +211,8 @@ def of_row(sql: Expressions, metric: Metric, part: Part) -> Element:
 
 
 def places(of: Rollup | Cascade, groups: Sequence[Column]) -> dict[str, Column]:
-    """The plain names of dimensions: ``d0`` the first of all, whichever are wanted."""
-    return {f"d{i}": column for i, column in enumerate(of.dimensions) if column in groups}
+    """The plain names of wanted dimensions, in their order: ``d0`` the first of all, whichever are wanted."""
+    return {f"d{of.dimensions.index(column)}": column for column in groups}
 
 
 @dataclass(frozen=True, kw_only=True)
