@@ -19,8 +19,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from cratedb_retention.service.http.access import Context, Limits
+from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
+from cratedb_retention.service.settings import HttpSettings
 from support.databases import Database
 from support.tiers import examples
 
@@ -47,7 +48,9 @@ def test_whatever_is_sent_is_answered(duck: Database) -> None:
     """For each route some requests, good and bad, as Schemathesis makes them: no server error, nothing undescribed."""
     duck.create("metrics", {"ts": "TIMESTAMP WITH TIME ZONE", "n": "TEXT"})
     duck.policy("delete", "metrics", "90d", id="p1", tags=["a"])
-    app = make_app(Context(retention=duck.tool, authenticate=False, limits=Limits(burst=10**9), metrics=lambda: b""))
+    app = make_app(
+        Context(retention=duck.tool, authenticate=False, limits=HttpSettings(burst=10**9), metrics=lambda: b"")
+    )
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
     sent = 0
     for result in schema.get_all_operations():

@@ -16,17 +16,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from cratedb_retention.clock import Clock
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.address import JsonFormatter, RedactingFormatter, redact
-from cratedb_retention.service.http.access import REMEMBERED, Buckets, Context, Limits
+from cratedb_retention.service.http.access import REMEMBERED, Buckets, Context
 from cratedb_retention.service.http.app import Gate, make_app
+from cratedb_retention.service.settings import HttpSettings
 from support.databases import Database
 
 API = "/api/v1"
 LIVE = "ws://localhost:4242/live"
 
 
-def client(duck: Database, limits: Limits | None = None, hosts: tuple[str, ...] = ("localhost",)) -> TestClient:
+def client(duck: Database, limits: HttpSettings | None = None, hosts: tuple[str, ...] = ("localhost",)) -> TestClient:
     """The API on this machine alone, without tokens."""
-    context = Context(retention=duck.tool, authenticate=False, hosts=frozenset(hosts), limits=limits or Limits())
+    context = Context(retention=duck.tool, authenticate=False, hosts=frozenset(hosts), limits=limits or HttpSettings())
     return TestClient(make_app(context), base_url="http://localhost:4242", raise_server_exceptions=False)
 
 
@@ -79,15 +80,15 @@ def test_a_form_in_a_page_starts_nothing(duck: Database) -> None:
 
 def test_large_bodies_are_refused(duck: Database) -> None:
     """A body has a most, whether its length is declared or not."""
-    api = client(duck, Limits(body=1000))
+    api = client(duck, HttpSettings(max_body=1024))
     new = {"strategy": "delete", "table_name": "x", "retention_period": "1d", "description": "x" * 1000}
     declared = api.post(f"{API}/policies", json=new)
     chunked = api.post(f"{API}/policies", content=iter([b"x" * 600] * 2), headers={"Content-Type": "application/json"})
     for answer in (declared, chunked):
         assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
     empty = json.dumps({**new, "description": ""})
-    largest = empty.replace('""', f'"{"x" * (1000 - len(empty))}"').encode()
-    assert len(largest) == 1000
+    largest = empty.replace('""', f'"{"x" * (1024 - len(empty))}"').encode()
+    assert len(largest) == 1024
     for content, status in ((largest, 201), (iter([largest]), 409)):  # It is let in, and is there already.
         answer = api.post(f"{API}/policies", content=content, headers={"Content-Type": "application/json"})
         assert answer.status_code == status
@@ -95,7 +96,7 @@ def test_large_bodies_are_refused(duck: Database) -> None:
 
 def test_a_body_that_does_not_arrive_is_refused(duck: Database) -> None:
     """Who sends the beginning of a request, and then nothing, is not waited for."""
-    gate = Gate(make_app(Context(retention=duck.tool)), (), Limits(body_seconds=0.05))
+    gate = Gate(make_app(Context(retention=duck.tool)), (), 1000, seconds=0.05)
     sent: list[Message] = []
     parts: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
 
@@ -115,7 +116,7 @@ def test_a_body_that_does_not_arrive_is_refused(duck: Database) -> None:
 
 def test_too_many_requests(duck: Database) -> None:
     """A bucket for each caller: who asks too often has to wait, is told how long, and others don't notice."""
-    context = Context(retention=duck.tool, limits=Limits(rate=0.5, burst=3))
+    context = Context(retention=duck.tool, limits=HttpSettings(rate=0.5, burst=3))
     api = TestClient(make_app(context), base_url="http://localhost")
     tokens = [duck.tool.create_token(name, Role.VIEWER)[1] for name in ("a", "b")]
     ask = [{"Authorization": f"Bearer {token}"} for token in tokens]

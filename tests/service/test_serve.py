@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.access import Role
-from cratedb_retention.service.http.access import Context, Limits
+from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import HttpServer
 from cratedb_retention.service.service import make_service
 from cratedb_retention.service.settings import ServiceSettings, Settings
@@ -102,7 +102,8 @@ def test_settings_reach_the_service(duck: Database) -> None:
     app = server._server.config.app
     assert isinstance(app, FastAPI)
     context: Context = app.state.context
-    assert (context.limits, context.hosts) == (Limits(body=2048, rate=3, burst=4), frozenset({"example.org"}))
+    assert (context.limits.max_body, context.limits.rate, context.limits.burst) == (2048, 3, 4)
+    assert context.hosts == frozenset({"example.org"})
     assert TestClient(app, base_url="http://example.org").get("/metrics").status_code == 404
     server.stop()
 

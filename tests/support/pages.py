@@ -30,8 +30,9 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.service.background import Runs
-from cratedb_retention.service.http.access import Context, Limits
+from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import HttpServer, make_app
+from cratedb_retention.service.settings import HttpSettings
 from cratedb_retention.ui.frame import mount
 from cratedb_retention.ui.login import LOGIN
 from support.databases import Database
@@ -175,7 +176,7 @@ class PagesInBrowser:
 def open_pages(db: Database, browser: Chromium, authenticate: bool = True) -> Iterator[PagesInBrowser]:
     """Serve the pages of a database."""
     runs = Runs()
-    limits = Limits(rate=1000, burst=100_000)
+    limits = HttpSettings(rate=1000, burst=100_000)
     context = Context(retention=db.tool, authenticate=authenticate, limits=limits, runs=runs)
     # Only tests serve pages several times in one process.
     with nicegui_reset_globals() if is_pytest() else nullcontext():

@@ -20,10 +20,11 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.background import Runs
-from cratedb_retention.service.http.access import Context, Limits
+from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.metrics import RetentionCollector
 from cratedb_retention.service.scope import Scope
+from cratedb_retention.service.settings import HttpSettings
 from support.databases import MONTH, NUMBER, TIME, Database
 
 MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-20", "2024-07-01")
@@ -91,7 +92,7 @@ def serve_tenants(db: Database, filled: TwoTenants | None = None, **more: Any) -
     if not filled:
         fill(db)
     runs = Runs()
-    limits = Limits(rate=1000, burst=100_000)
+    limits = HttpSettings(rate=1000, burst=100_000)
     context = Context(retention=db.tool, limits=limits, runs=runs, metrics=RetentionCollector(db.tool).text, **more)
     with TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False) as client:
         tenants = TwoTenants(db=db, context=context, client=client)

@@ -226,7 +226,7 @@ def make_service(
 
 def _http(retention: Retention, settings: Settings, where: Listening, mount: Mount | None) -> Beside:
     try:
-        from cratedb_retention.service.http.access import Context, Limits
+        from cratedb_retention.service.http.access import Context
         from cratedb_retention.service.http.app import HttpServer, make_app
         from cratedb_retention.service.metrics import RetentionCollector
     except ImportError as error:
@@ -237,7 +237,7 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
         retention=retention.sibling(),
         authenticate=where.authenticate,
         hosts=where.hosts,
-        limits=Limits(body=http.max_body, rate=http.rate, burst=http.burst),
+        limits=http,
         runs=Runs(options=settings.service.run_options()),
         metrics=collector.text if http.metrics else None,
     )

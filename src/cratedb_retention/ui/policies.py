@@ -313,7 +313,7 @@ class Import:
 
     def __init__(self, guest: Guest, load: Callable[[], Awaitable[None]]) -> None:
         self._guest, self._load = guest, load
-        self._most = guest.context.limits.body
+        self._most = guest.context.limits.max_body
         self._checked: Checked | None = None
         with ui.expansion("Import a YAML file").classes("card import").props("header-class=folded"):
             note("A file as “Export as YAML” writes it. Nothing changes until you press “Apply”.")

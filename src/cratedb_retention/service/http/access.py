@@ -25,6 +25,7 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.service.background import Operations, Runs
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.scope import Scope
+from cratedb_retention.service.settings import HttpSettings
 
 # Callers that are remembered. Who is forgotten has a full bucket again, so there are more than come in a minute.
 REMEMBERED = 10_000
@@ -32,16 +33,6 @@ _MADE_BY = "A token of `cratedb-retention create-token`."
 _BEARER = HTTPBearer(auto_error=False, bearerFormat="crt_...", description=_MADE_BY)
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 _ROLES: dict[Callable[..., object], Role] = {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a single caller may ask."""
-
-    body: int = 1024 * 1024  # bytes
-    body_seconds: float = 30.0  # until all of it has arrived
-    rate: float = 20.0  # requests a second, for each token, or address where there is none
-    burst: int = 100  # requests at once, after a pause
 
 
 class Buckets:
@@ -77,7 +68,7 @@ class Context:
     retention: Retention
     authenticate: bool = True  # whether a token is needed; otherwise everybody is an admin
     hosts: frozenset[str] = frozenset()  # the names that a request may call this service by; empty: any
-    limits: Limits = field(default_factory=Limits)
+    limits: HttpSettings = field(default_factory=HttpSettings)  # what a single caller may ask
     runs: Runs = field(default_factory=Runs)
     operations: Operations = field(default_factory=Operations)
     metrics: Callable[[], bytes] | None = None  # makes the text of ``/metrics``; None: there are none

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cratedb_retention import __version__
 from cratedb_retention.errors import Forbidden, InvalidInput, RetentionError
 from cratedb_retention.service.background import Background
-from cratedb_retention.service.http.access import Context, Limits, role_needed
+from cratedb_retention.service.http.access import Context, role_needed
 from cratedb_retention.service.http.problems import Failed, Problem, handle, problem
 from cratedb_retention.service.http.requests import PREFIX
 from cratedb_retention.service.http.routes import ROUTERS
@@ -43,13 +43,14 @@ _POLICY_VIOLATION = 1008
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # Requests at once; more are answered with 503. Seconds until a silent connection is closed, and until all must end.
 _MOST_AT_ONCE, _SILENT, _PATIENCE = 200, 5, 10
+_BODY_SECONDS = 30.0
 
 
 def make_app(context: Context) -> FastAPI:
     """The application. Pages come from the layer above: those that FastAPI brings load scripts from elsewhere."""
     app = make_routes()
     app.state.context = context
-    app.add_middleware(Gate, hosts=context.hosts, limits=context.limits)
+    app.add_middleware(Gate, hosts=context.hosts, most=context.limits.max_body)
     return app
 
 
@@ -92,10 +93,12 @@ class Gate:
 
     :param hosts: The names that this service is called by; empty: any. A page in a browser that got its own name to
         point at this machine (DNS rebinding) calls it by that name.
+    :param most: Bytes of a request's body.
+    :param seconds: How long a body may take to arrive.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], limits: Limits) -> None:
-        self._app, self._limits = app, limits
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], most: int, seconds: float = _BODY_SECONDS) -> None:
+        self._app, self._most, self._seconds = app, most, seconds
         self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,21 +139,21 @@ class Gate:
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         """All of the body; it is small, so it may be held."""
-        most, body, more = self._limits.body, bytearray(), True
+        most, body, more = self._most, bytearray(), True
         error = InvalidInput("body of the request", f"larger than {most} bytes", "see the setting http.max_body")
         too_large = Failed(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error)
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > most:
             raise too_large
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
+            async with asyncio.timeout(self._seconds):
                 while more and (message := await receive())["type"] == "http.request":
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > most:
                         raise too_large
         except TimeoutError:
-            error = InvalidInput("body of the request", f"did not arrive in {self._limits.body_seconds:g} s")
+            error = InvalidInput("body of the request", f"did not arrive in {self._seconds:g} s")
             raise Failed(HTTPStatus.REQUEST_TIMEOUT, error) from None
         return bytes(body)
 
