@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.address import DatabaseAddress, redact
 
 read = DatabaseAddress.from_string
 
@@ -141,3 +141,9 @@ def test_empty_address_refused() -> None:
     """There is no address without text, however it is made."""
     with pytest.raises(InvalidInput, match="empty"):
         DatabaseAddress("")
+
+
+def test_texts_hide_passwords_with_any_sign() -> None:
+    """In a text as well, a password ends at the last @ of the word."""
+    said = redact("can't reach crate://u:hun@ter2:x@h:4200/, nor crate://v:se:cr@t@g/ of yesterday")
+    assert said == "can't reach crate://u:REDACTED@h:4200/, nor crate://v:REDACTED@g/ of yesterday"

@@ -156,6 +156,9 @@ def test_lists_come_in_parts(tenants: TwoTenants) -> None:
     rows = tenants.get("admin", f"{API}/journal", params={"limit": 1000})
     halves = [tenants.get("admin", f"{API}/journal", params={"limit": 500, "offset": n}) for n in (0, len(rows) // 2)]
     assert halves[1] == rows[len(rows) // 2 :]
+    archived = tenants.get("admin", f"{API}/snapshots")
+    singles = [tenants.get("admin", f"{API}/snapshots", params={"limit": 1, "offset": n}) for n in range(len(archived))]
+    assert len(archived) > 1 and [row for single in singles for row in single] == archived
     for wrong in ({"limit": 1001}, {"limit": 0}, {"offset": -1}, {"limit": "x"}):
         assert tenants.ask("admin", "GET", f"{API}/policies", params=wrong).status_code == 422
     archives = tenants.get("admin", f"{API}/policies", params={"strategy": "snapshot"})
