@@ -252,13 +252,24 @@ def test_a_table_that_is_gone(crate: CrateDatabase, line: Line) -> None:
     assert line.pauses == []
 
 
+def missing_shards(line: Line, on_their_way: int) -> Decide:
+    """Refuses to delete, until two pauses are over; other tests have shards that are on their way, too."""
+
+    def decide(body: str) -> Fate | Answer:
+        if len(line.pauses) >= 2:
+            return Fate.PASS
+        if "INITIALIZING" in body:
+            return Answer(200, {"cols": ["n"], "rows": [[on_their_way]], "rowcount": 1})
+        return refused(SHARDS, 500) if statement_of(body).startswith("DELETE") and "readings" in body else Fate.PASS
+
+    return decide
+
+
 def test_shards_that_do_not_come_back(crate: CrateDatabase, line: Line) -> None:
     """Missing shards are waited for only while some are on their way."""
     CrateScenarioDatabase(DELETE, crate).reset()
     prepared = line.retention.prepare()
-    line.proxy.decide = lambda body: (
-        refused(SHARDS, 500) if statement_of(body).startswith("DELETE") and "readings" in body else Fate.PASS
-    )
+    line.proxy.decide = missing_shards(line, on_their_way=0)
     report = line.retention.run(prepared)
     assert (report.ok, report.failed, line.pauses) == (False, 1, [])
 
@@ -269,15 +280,7 @@ def test_shards_that_come_back(crate: CrateDatabase, line: Line) -> None:
     database.reset()
     prepared = line.retention.prepare()
 
-    def decide(body: str) -> Fate | Answer:
-        statement = statement_of(body)
-        if len(line.pauses) >= 2:
-            return Fate.PASS
-        if "INITIALIZING" in body:
-            return Answer(200, {"cols": ["n"], "rows": [[1]], "rowcount": 1})
-        return refused(SHARDS, 500) if statement.startswith("DELETE") and "readings" in body else Fate.PASS
-
-    line.proxy.decide = decide
+    line.proxy.decide = missing_shards(line, on_their_way=1)
     report = line.retention.run(prepared)
     assert (report.ok, report.done, len(line.pauses)) == (True, 1, 2)
     assert database.see(line.retention).rows == DELETE.kept
