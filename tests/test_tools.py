@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.markdown import ROOT
 from support.tools import build_once
 
 KILLED = """
@@ -62,3 +63,9 @@ def test_a_failed_build_is_repeated(tmp_path: Path) -> None:
     assert subprocess.run(command, env={"PYTHONPATH": tests}, check=False).returncode == -9
     found = build_once("tool", ["1"], Path.mkdir, tmp_path)
     assert list(found.iterdir()) == []
+
+
+def test_benchmarks_start() -> None:
+    """`make bench` finds all that it measures with."""
+    command = [sys.executable, "-m", "benchmarks", "--help"]
+    assert b"rollups" in subprocess.run(command, check=True, cwd=ROOT, capture_output=True).stdout

@@ -75,7 +75,7 @@ COMMANDS: Mapping[str, Entry] = {
     "create-token": Entry("tokens", _SERVICE, "Create an access token of the HTTP API."),
     "list-tokens": Entry("tokens", _SERVICE, "List the access tokens."),
     "revoke-token": Entry("tokens", _SERVICE, "End an access token."),
-    "config": Entry("serve", _SERVICE, "Show all settings, and where they come from."),
+    "config": Entry("setup", _SERVICE, "Show all settings, and where they come from."),
 }
 _ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.aliases}
 

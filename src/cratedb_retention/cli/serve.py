@@ -1,4 +1,4 @@
-"""``serve``: run what is due by schedules, until stopped; ``config``: the settings, and where each comes from."""
+"""``serve``: run what is due by schedules, until stopped."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import say, write_data, write_table
 from cratedb_retention.errors import EXIT_FAILED, InvalidInput, RetentionError, not_installed
-from cratedb_retention.service.settings import HttpSettings, ServiceSettings, Settings, load, shown_settings, variable
+from cratedb_retention.service.settings import HttpSettings, ServiceSettings, Settings
 
 if TYPE_CHECKING:
     from cratedb_retention.service.service import Mount
@@ -87,38 +85,3 @@ def _stopped_by_signals() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     return stopped
-
-
-@click.command("config")
-@options.database
-@options.output_format
-@click.pass_context
-def config(ctx: click.Context, database: options.Database, form: str) -> None:
-    """
-    Show all settings, with the value of each and where it comes from: an option beats the environment, which beats the
-    file, which beats the default. Secrets are masked.
-
-    \b
-    Examples:
-      cratedb-retention config
-      cratedb-retention --config=retention.toml config --format=json
-    """
-    said = {"database.uri": ("dburi", database.dburi), "database.schema": ("schema", database.schema)}
-    written = ParameterSource.COMMANDLINE
-    given = {name: value for name, (own, value) in said.items() if ctx.get_parameter_source(own) is written}
-    top = ctx.find_root().params
-    given |= {"log.level": top["log_level"], "log.format": top["log_format"]}
-    loaded = load(os.environ, top["config"], given)
-    rows = [
-        {"name": name, "value": value, "source": loaded.sources.get(name, "default"), "variable": variable(name)}
-        for name, value in shown_settings(loaded.settings)
-    ]
-    if form != "table":
-        write_data({"file": str(loaded.file) if loaded.file else None, "settings": rows}, form)
-        return
-    say(f"file: {loaded.file}" if loaded.file else "no configuration file")
-    write_table(("setting", "value", "from"), [(row["name"], _text(row["value"]), row["source"]) for row in rows])
-
-
-def _text(value: object) -> object:
-    return " ".join(map(str, value)) if isinstance(value, list) else value
