@@ -27,11 +27,13 @@ from cratedb_retention.model.rollup import (
     Balance,
     CreateRollup,
     LevelStep,
+    RebaseRollup,
     ReplaceView,
     RolledUp,
     RollUp,
     Rollup,
     RollupStep,
+    SealWindows,
     Window,
 )
 from cratedb_retention.model.time import show
@@ -171,8 +173,10 @@ class Engine(abc.ABC):
                 return [view_statement(self.sql, step)]
             case RollUp():
                 return step_statements(self.sql, step, self.portions)
-            case _:  # Sealing is a matter of the ledger alone.
+            case RebaseRollup() | SealWindows():  # A matter of the ledger alone.
                 return []
+            case _:
+                assert_never(step)
 
     def _delete_rows(self, step: plan.DeleteRows, report: Report) -> StepResult:
         """

@@ -131,6 +131,8 @@ class Database(abc.ABC):
         """
         if self.kept is not None:
             return [self.execute(statement.values(**row)) for row in rows]
+        if not rows:
+            return []
         return self.transact(lambda c: [c.execute(statement, dict(row)).rowcount for row in rows], statement)
 
     def query(self, statement: sa.Executable) -> list[Mapping[str, Any]]:
