@@ -1,25 +1,11 @@
-"""
-What the audit log tells of: its events and outcomes.
-"""
+"""The events and outcomes of the audit log; the label of each says what it means."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Self
+from cratedb_retention.model.strategies import Choice
 
 
-class _Documented(StrEnum):
-    """Members with what they mean, for the documentation."""
-
-    doc: str
-
-    def __new__(cls, value: str, doc: str) -> Self:
-        member = str.__new__(cls, value)
-        member._value_, member.doc = value, doc
-        return member
-
-
-class Event(_Documented):
+class Event(Choice):
     """What a row of the journal is about."""
 
     POLICY_CREATED = "policy-created", "A policy was created; `after` holds it."
@@ -45,7 +31,7 @@ class Event(_Documented):
     TOKEN_REVOKED = "token-revoked", "An access token was revoked."
 
 
-class Outcome(_Documented):
+class Outcome(Choice):
     """How it ended."""
 
     DONE = "done", "All went well."
@@ -61,3 +47,4 @@ class Outcome(_Documented):
 
 
 ABOUT_TOKENS = frozenset({Event.TOKEN_CREATED, Event.TOKEN_REVOKED})
+OUTCOMES = "`done`, `failed`, `deferred`, `held`, `problem`, `cancelled` or `interrupted`"
