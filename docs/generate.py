@@ -34,7 +34,6 @@ ROOT = Path(__file__).parent.parent
 Part = Callable[[], str]
 # Files of which some parts, between markers, are made here.
 IN_PART: Mapping[str, Mapping[str, Part]] = {
-    "README.md": {"policy attributes": attributes},
     "docs/reference/policies.md": {"policy attributes": attributes},
     "docs/reference/configuration.md": {"settings": settings},
     "docs/reference/http-api.md": {"routes": routes, "each route": details},
