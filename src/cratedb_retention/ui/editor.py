@@ -23,10 +23,10 @@ from cratedb_retention.model.policy import ATTRIBUTES, Difference, Policy, chang
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.store.policies import StoredPolicy
-from cratedb_retention.ui import links, parts
+from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, go, link
-from cratedb_retention.ui.parts import agreed, bar, button, heading, hidden_note, note, show_error, tag
+from cratedb_retention.ui.parts import agreed, bar, button, facts, heading, hidden_note, note, show_error, tag
 from cratedb_retention.ui.tables import Column, table
 
 # Seconds after the last change until the effect is looked at.
@@ -122,7 +122,7 @@ class Editor:
             self.form.suggest(await self.guest.ask(lambda scoped: scoped.suggestions(*wanted)))
         try:
             self._show(turn, None if self.form.mistakes else await self._preview())
-        except parts.TROUBLE as error:
+        except RetentionError as error:
             self._show(turn, error)
 
     async def _preview(self) -> Preview:
@@ -131,7 +131,7 @@ class Editor:
             policy = policy.model_copy(update={"id": None})
         return await self.guest.ask(lambda scoped: scoped.preview(policy))
 
-    def _show(self, turn: int, found: Preview | parts.Trouble | None) -> None:
+    def _show(self, turn: int, found: Preview | RetentionError | None) -> None:
         """Show what was found, unless something was changed since."""
         if turn != self._looks:
             return
@@ -423,7 +423,7 @@ def _numbers(found: Preview) -> None:
         "More is due": words.moment(next_due(found.own.plan)),
         "As of": words.moment(cutoff),
     }
-    parts.facts(pairs.items())
+    facts(pairs.items())
 
 
 def _others(found: Preview) -> None:

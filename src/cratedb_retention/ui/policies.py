@@ -23,7 +23,7 @@ from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.editor import sentences, show_effect
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, go, live_filter_form, new_policy, read_selection
+from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, filter_form, go, new_policy, read_selection
 from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
 from cratedb_retention.ui.tables import Bit, Cell, Column, state, table
 
@@ -51,7 +51,7 @@ class PolicyList:
         self._asked = 0
         self._shown: list[Item] = []
         self._table: ui.table | None = None
-        live_filter_form(PATH, _FIELDS, self._wanted, self._filter)
+        filter_form(PATH, _FIELDS, self._wanted, self._filter)
         editor = guest.may(Role.EDITOR)
         with bar():
             if editor:
@@ -383,7 +383,7 @@ class Import:
         if gone and not await agreed(question, "\n".join(effect), "Apply the file", f"delete {len(gone)}"):
             return
         try:
-            await self._guest.ask(lambda scoped: scoped.apply_shown(*checked))
+            await self._guest.ask(lambda scoped: scoped.apply(*checked[:3], False, checked[3]))
         finally:
             self._forget()
             await self._load()
