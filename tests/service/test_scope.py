@@ -82,7 +82,6 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         ],
         "apply": [([policy], True, none, False) for policy in theirs],
         "apply_shown": [([], True, none, []), ([theirs[0]], True, none, [])],
-        "archive": [*restores, *everything],
         "cancel": [(operations, ids["globex-operation"]), (runs, ids["globex-run"])],
         "cascade": [(Explorable(globex),), (Explorable(shared),)],
         "change": [

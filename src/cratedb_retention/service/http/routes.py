@@ -18,7 +18,6 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound, RetentionError
 from cratedb_retention.execution import results
-from cratedb_retention.execution.preview import ArchiveLine
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import dump_policies, parse_policies
 from cratedb_retention.model.reading import Fetched, FetchRequest, Fill
@@ -266,8 +265,7 @@ def release_hold(who: Operator, hold_id: str) -> results.Hold:
 @snapshots.get("/snapshots")
 def list_snapshots(who: Viewer, asked: Annotated[SnapshotsListed, Query()]) -> list[results.Snapshot]:
     """What was archived, and what its repository says about it."""
-    found = who.snapshots(asked.read())[asked.offset : asked.offset + asked.limit]
-    return [results.Snapshot.of(ArchiveLine(record=record, state=state)) for record, state in found]
+    return list(map(results.Snapshot.of, who.snapshots(asked.read())[asked.offset : asked.offset + asked.limit]))
 
 
 @snapshots.get("/snapshots/restorable", responses=problems(404))
