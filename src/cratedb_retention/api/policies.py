@@ -195,7 +195,7 @@ class Policies(Part):
         else:
             repositories |= outline.repositories
             pairs |= {pair for attributes in outline.nodes.values() for pair in attributes.items()}
-        columns = {name: column for table in tables for name, column in outline.columns.get(table, {}).items()}
+        columns = {name: column for table in tables for name, column in outline.tables[table].columns.items()}
         return Suggestions(
             default_schema=own.default_schema,
             tables=tuple(tables),
