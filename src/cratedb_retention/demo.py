@@ -106,14 +106,14 @@ def load(retention: Retention, table: str) -> int:
 def create_table(engine: Engine, schema: str, name: str, columns: Mapping[str, str], time: str) -> None:
     """A new table with a column ``month`` generated from a time column, in place of an earlier demonstration's."""
     database, table = engine.database, TableName(schema, name)
-    there = engine.read_outline(Selector(schema=schema, name=name)).columns.get(table)
-    if there is not None and set(there) != {*columns, "month"}:
+    there = engine.read_outline(Selector(schema=schema, name=name)).tables.get(table)
+    if there is not None and set(there.columns) != {*columns, "month"}:
         raise DatabaseError(f"table {schema}.{name}", "exists already and is not the demonstration's", "rename it")
     month = f'"month" TIMESTAMP GENERATED ALWAYS AS (date_trunc(\'month\', "{time}"))'
     definition = ", ".join([*(f'"{column}" {kind}' for column, kind in columns.items()), month])
     options = 'CLUSTERED INTO 1 SHARDS PARTITIONED BY ("month") WITH (number_of_replicas = 0)'
     database.create_schema(schema)
-    database.drop_table(table)
+    database.drop(table)
     partitioned = options if engine.capabilities.freezes else ""  # CrateDB
     database.execute_text(f"CREATE TABLE {_quoted(engine, schema, name)} ({definition}) {partitioned}")
 

@@ -79,7 +79,7 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
         raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
     with database.open(read_only=dry_run and not due) as retention:
         ids, run_options = None, RunOptions(lease=lease)
-        if due and (selection := asked.chosen.read(retention)) != Selection():
+        if due and (selection := asked.read(retention)) != Selection():
             ids = {stored.policy.id or "" for stored in retention.policies(selection)}
         if dry_run:
             if due:

@@ -1,4 +1,4 @@
-"""The events and outcomes of the audit log; the label of each says what it means."""
+"""What the audit log tells of: its events and outcomes."""
 
 from __future__ import annotations
 
