@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from nicegui import ui
 
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
@@ -27,7 +27,7 @@ from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, address, filter_form, link, read_selection
-from cratedb_retention.ui.parts import TROUBLE, agreed, bar, button, heading, hidden_note, note, show_error
+from cratedb_retention.ui.parts import agreed, bar, button, heading, hidden_note, note, show_error
 from cratedb_retention.ui.tables import Bit, Column, counted, section, sized, state
 
 PATH = "/plan"
@@ -212,7 +212,7 @@ class Progress:
             for run_id, card in list(self._cards.items()):
                 if run_id not in running and not card.over:
                     await card.end(known.get(run_id))
-        except TROUBLE as error:
+        except RetentionError as error:
             self._timer.deactivate()
             with self._box:
                 show_error(error)
