@@ -84,7 +84,6 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
             *(([policy], True, none, False) for policy in theirs),
             *(([*policies], True, none, False, []) for policies in ((), theirs[:1])),
         ],
-        "archive": [*restores, *everything],
         "cancel": [(operations, ids["globex-operation"]), (runs, ids["globex-run"])],
         "cascade": [(Explorable(globex),), (Explorable(shared),)],
         "change": [

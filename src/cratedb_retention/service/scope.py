@@ -17,14 +17,13 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from cratedb_retention.api import Retention
-from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.overview import Line, Listing, TableLine, overview
 from cratedb_retention.execution.policies import Change, find_changes
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
-from cratedb_retention.execution.preview import ArchiveLine, Preview, Restorable, archive_lines
+from cratedb_retention.execution.preview import ArchiveLine, Preview, Restorable
 from cratedb_retention.execution.query import explorable
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Area, Realm, Role, make_area, may_hear_row, sees_row, shown_row
@@ -432,15 +431,11 @@ class Scope:
     def _records(self, request: RestoreRequest) -> list[SnapshotRecord]:
         return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]
 
-    def snapshots(self, request: RestoreRequest) -> list[tuple[SnapshotRecord, SnapshotState | None]]:
-        """What was archived, with what the repositories say about it."""
+    def snapshots(self, request: RestoreRequest) -> list[ArchiveLine]:
+        """What was archived, with its condition."""
         mine = self._records(request)
         states = self._retention.archive.states(mine)
-        return [(record, states.get(record.key)) for record in mine]
-
-    def archive(self, request: RestoreRequest) -> list[ArchiveLine]:
-        """What was archived, with its condition; problems first."""
-        return archive_lines(self.snapshots(request))
+        return [ArchiveLine(record=record, state=states.get(record.key)) for record in mine]
 
     def verify_snapshots(
         self, request: RestoreRequest, told: Callable[[Verified], None] | None = None
