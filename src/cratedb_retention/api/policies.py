@@ -1,11 +1,10 @@
 """
-What people say: policies, legal holds, access tokens.
+What people say: policies and legal holds.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import secrets
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,6 @@ from cratedb_retention.execution.accepting import find_table
 from cratedb_retention.execution.overview import Listing, next_runs
 from cratedb_retention.execution.policies import Change, apply_changes, find_changes, suggest
 from cratedb_retention.execution.preparing import Selection, require_tags
-from cratedb_retention.model.access import Role
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
@@ -27,7 +25,6 @@ from cratedb_retention.model.snapshots import why_no_directory
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.planning.targets import try_bind_where
-from cratedb_retention.store.access import AccessToken, Random
 from cratedb_retention.store.policies import Damaged, StoredPolicy, policy_to_row
 from cratedb_retention.store.rows import LONGEST, fits
 
@@ -293,42 +290,3 @@ class Holds(Part):
             return False
         tables = self._engine.read_catalog([Selector(schema=table_schema, name=table_name)]).tables
         return bool(tables) and all(try_bind_where(table, where) is not None for table in tables.values())
-
-
-class Access(Part):
-    """Access tokens."""
-
-    def tokens(self) -> list[AccessToken]:
-        """All access tokens, oldest first."""
-        return self._store.tokens.all()
-
-    def create(
-        self,
-        name: str,
-        role: Role,
-        limit: TagFilter | None = None,
-        expires_at: dt.datetime | None = None,
-        random: Random = secrets.token_bytes,
-    ) -> tuple[AccessToken, str]:
-        """
-        Make an access token.
-
-        :param limit: Only policies with these tags; None: everything.
-        :param expires_at: An aware instant; None: it does not expire.
-        :return: The token, and its text, which can't be had a second time.
-        :raises InvalidInput: if something about it is not valid.
-        """
-        return self._store.tokens.create(name, role, limit or TagFilter(), expires_at, random)
-
-    def check(self, text: str) -> AccessToken | None:
-        """The token with a text; None if it is unknown, expired or revoked."""
-        return self._connection.store.tokens.check(text)
-
-    def revoke(self, identifier: str) -> AccessToken:
-        """
-        End an access token, at once.
-
-        :param identifier: Its name, its identifier, or six characters of that.
-        :raises NotFound: if there is none that is not revoked.
-        """
-        return self._store.tokens.revoke(identifier)

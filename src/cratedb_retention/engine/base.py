@@ -26,7 +26,7 @@ from cratedb_retention.engine.rollup import (
 from cratedb_retention.engine.states import level_fields
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model import plan
-from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.reading import Partial, Reading, Stretch
 from cratedb_retention.model.rollup import (
@@ -77,12 +77,8 @@ class Engine(abc.ABC):
     batch: ClassVar[int]  # Rows in one DELETE.
     portions: ClassVar[Portions] = ANY  # Rows that are rolled up at once.
     database: Database  # For the toolkit's own tables as well.
+    archive: Archive  # Snapshots in its repositories.
     exists: bool = True  # Whether it is there already; one that only stands in for a file is empty, and leaves none.
-
-    @property
-    @abc.abstractmethod
-    def archive(self) -> Archive:
-        """Snapshots in its repositories."""
 
     def own(self, tables: Sequence[TableName]) -> Database:
         """For small statements on some of the toolkit's own tables: to these, a full disk is no reason not to write."""
@@ -105,8 +101,11 @@ class Engine(abc.ABC):
         """What has these names now, tables with their columns and views, without a look at partitions or rows."""
 
     @abc.abstractmethod
-    def read_outline(self, selector: Selector) -> Outline:
-        """What can be named, in at most four statements, without a look at partitions or rows; columns of some."""
+    def read_outline(self, selector: Selector) -> Catalog:
+        """
+        What can be named, in at most four statements, without a look at partitions or rows: all tables but those of the
+        database itself, those of the selector with their columns; nodes and repositories.
+        """
 
     @abc.abstractmethod
     def identify(self, table: TableName) -> str:
@@ -135,11 +134,14 @@ class Engine(abc.ABC):
             case RollUp():
                 return self._roll_up(step, report)
             case LevelStep() | ReplaceView():
-                for statement in self.statements(step):
-                    self.database.execute(statement)
+                self._execute(step)
                 return StepResult()
             case _:
                 assert_never(step)
+
+    def _execute(self, step: plan.Step) -> int:
+        """Send the statements of a step; the number of rows that they changed, if the database says so."""
+        return sum(max(self.database.execute(statement), 0) for statement in self.statements(step))
 
     @abc.abstractmethod
     def _drop(self, step: plan.DropPartitions) -> StepResult:
@@ -155,7 +157,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
-        """Compute windows from the level beneath; fails if rows are lost (laws 4 and 5), or a sum is too large."""
+        """Compute windows from their source; fails if rows are lost (laws 4 and 5), or a sum is too large."""
 
     @abc.abstractmethod
     def statements(self, step: plan.Step) -> list[sa.Executable]:
@@ -254,7 +256,7 @@ class Engine(abc.ABC):
 
     def close(self) -> None:
         """Close all connections."""
-        self.database.close()
+        self.database.engine.dispose()
 
 
 def _check_surplus(step: plan.DeleteRows, rows: int) -> None:
@@ -277,11 +279,8 @@ def require_old(
     time = step.time_column
     if time is None:
         return
-    newest = read(
-        sa.select(time_number(sql, time, sa.func.max(sql.column(time))))
-        .select_from(table_ref(step.table))
-        .where(within)
-    )
+    latest = time_number(sql, time, sa.func.max(sql.column(time)))
+    newest = read(sa.select(latest).select_from(table_ref(step.table)).where(within))
     if newest is not None and newest * time.tick >= step.before:
         written = f"a row of {show(newest * time.tick)} was written to an expired partition"
         raise PartitionChanged(f"table {step.table}", written, "plan again")

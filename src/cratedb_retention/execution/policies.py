@@ -126,7 +126,7 @@ def suggest(
         tables = _covered(policies, tables, engine.capabilities)
     else:
         repositories |= outline.repositories
-    columns = {name: column for table in tables for name, column in outline.columns.get(table, {}).items()}
+    columns = {name: column for table in tables for name, column in outline.tables[table].columns.items()}
     return Suggestions(
         default_schema=engine.capabilities.default_schema,
         tables=tuple(tables),

@@ -27,8 +27,6 @@ from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, go, link
 from cratedb_retention.ui.parts import (
-    TROUBLE,
-    Trouble,
     agreed,
     bar,
     button,
@@ -134,7 +132,7 @@ class Editor:
             self.form.suggest(await self.guest.ask(lambda scoped: scoped.suggestions(*wanted)))
         try:
             self._show(turn, None if self.form.mistakes else await self._preview())
-        except TROUBLE as error:
+        except RetentionError as error:
             self._show(turn, error)
 
     async def _preview(self) -> Preview:
@@ -143,7 +141,7 @@ class Editor:
             policy = policy.model_copy(update={"id": None})
         return await self.guest.ask(lambda scoped: scoped.preview(policy))
 
-    def _show(self, turn: int, found: Preview | Trouble | None) -> None:
+    def _show(self, turn: int, found: Preview | RetentionError | None) -> None:
         """Show what was found, unless something was changed since."""
         if turn != self._looks:
             return

@@ -15,7 +15,7 @@ from typing import Any
 
 from nicegui import events, ui
 
-from cratedb_retention.errors import NotFound
+from cratedb_retention.errors import NotFound, RetentionError
 from cratedb_retention.model import exploring, words
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.catalog import TableName, Value
@@ -27,7 +27,7 @@ from cratedb_retention.model.words import write_value
 from cratedb_retention.ui.charts import MOST_LINES, explore_options, lines_of
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, address, go
-from cratedb_retention.ui.parts import TROUBLE, Trouble, bar, button, hidden_note, note, show_error, telling
+from cratedb_retention.ui.parts import bar, button, hidden_note, note, show_error, telling
 from cratedb_retention.ui.tables import Column, Number, table
 
 PATH = "/explore"
@@ -195,7 +195,7 @@ class Explorer:
         """Look at what the choices say."""
         try:
             span = exploring.read_span(self._asked, self._whole, self._now)
-        except TROUBLE as error:
+        except RetentionError as error:
             self._fail(error)
             return
         self._outer = TimeRange(min(self._whole.start, span.start), max(self._whole.end, span.end))
@@ -230,7 +230,7 @@ class Explorer:
         request = self._request(span)
         try:
             fetched = await self._guest.ask(lambda scoped: scoped.fetch(request))
-        except TROUBLE as error:
+        except RetentionError as error:
             if turn == self._turn:
                 self._fail(error)
             return
@@ -266,7 +266,7 @@ class Explorer:
         self._chart.update()
         self._list()
 
-    def _fail(self, error: Trouble) -> None:
+    def _fail(self, error: RetentionError) -> None:
         """Show the error, and nothing that would look like an answer."""
         self._over(None)
         self._more.set_text("")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from nicegui import ui
 
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
@@ -28,7 +28,7 @@ from cratedb_retention.service.scope import RunEnd
 from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, address, filter_form, link, read_selection
-from cratedb_retention.ui.parts import TROUBLE, agreed, bar, button, heading, hidden_note, note, show_error
+from cratedb_retention.ui.parts import agreed, bar, button, heading, hidden_note, note, show_error
 from cratedb_retention.ui.tables import Bit, Column, counted, section, sized, state
 
 PATH = "/plan"
@@ -224,7 +224,7 @@ class Progress:
         """Look once how far runs are: one statement about them."""
         try:
             await self._tell(await self._guest.ask(lambda scoped: scoped.jobs(self._guest.context.runs)))
-        except TROUBLE as error:
+        except RetentionError as error:
             self._timer.deactivate()
             with self._box:
                 show_error(error)

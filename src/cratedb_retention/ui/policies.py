@@ -22,7 +22,7 @@ from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.editor import sentences, show_effect
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, go, live_filter_form, new_policy, read_selection
+from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, filter_form, go, new_policy, read_selection
 from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
 from cratedb_retention.ui.tables import Bit, Cell, Column, state, table
 
@@ -50,7 +50,7 @@ class PolicyList:
         self._asked = 0
         self._shown: list[Item] = []
         self._table: ui.table | None = None
-        live_filter_form(PATH, _FIELDS, self._wanted, self._filter)
+        filter_form(PATH, _FIELDS, self._wanted, self._filter)
         with bar():
             if self._editor:
                 button("New policy", lambda: go(new_policy()))
@@ -389,7 +389,7 @@ class Import:
         if checked is None or not await _agreed(_of(checked[-1], Action.DELETE)):
             return
         try:
-            await self._guest.ask(lambda scoped: scoped.apply_shown(*checked))
+            await self._guest.ask(lambda scoped: scoped.apply(*checked[:3], False, checked[3]))
         finally:
             self._forget()
             await self._load()
