@@ -35,7 +35,7 @@ Partition = Annotated[
 Attributes = Annotated[dict[str, Any], BeforeValidator(lambda it: it.to_dict() if isinstance(it, Policy) else it)]
 Condition = Annotated[str, BeforeValidator(lambda state: state.detail if state else "missing")]
 Reason = Annotated[str, BeforeValidator(lambda hold: getattr(hold, "reason", hold))]
-Code = Annotated[str, BeforeValidator(lambda hold: hold.why.code if isinstance(hold, plan.Hold) else hold)]
+Code = Annotated[str, BeforeValidator(lambda reason: getattr(reason, "code", reason))]
 
 
 class _Result(BaseModel):
@@ -104,9 +104,7 @@ class Task(_Result):
     policy_id: str | None
     table: Name
     reason: str
-    code: Name = Field(
-        validation_alias=AliasPath("why", "code"), description="What tells the reason from others: `ends`, `older`."
-    )
+    code: str = Field(description="What tells the reason from others: `ends`, `older`.")
     partitions: int
     rows: int | None
     bytes: int | None = Field(validation_alias="size")
@@ -119,10 +117,7 @@ class HeldBack(_Result):
     policy_id: str | None
     table: Name
     reason: str
-    code: Name = Field(
-        validation_alias=AliasPath("why", "code"),
-        description="What tells the reason from others: `legal-hold`, `missing-shards`.",
-    )
+    code: str = Field(description="What tells the reason from others: `legal-hold`, `missing-shards`.")
     partitions: list[str]
     count: int
     problem: bool
@@ -158,6 +153,9 @@ class PlanAnswer(_Result):
 
     cutoff: Instant
     warnings: list[Name]
+    warning_codes: list[Code] = Field(
+        validation_alias=AliasPath("warnings"), description="What tells each of `warnings` from others: `all-expired`."
+    )
     tasks: list[Task]
     holds: list[HeldBack]
     kept: list[Kept]
