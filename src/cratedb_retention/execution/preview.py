@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -132,7 +132,7 @@ def preview(
 THERE = "the partition is there already; restore it beside the table, or delete it first"
 MISSING = "the snapshot is missing: its repository does not have it any more"
 TWICE = "another partition with the same values goes into that table as well"
-_WORST_FIRST = ("missing", "incomplete", "damaged", "complete")
+WORST_FIRST = ("missing", "incomplete", "damaged", "complete")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,12 +150,6 @@ class ArchiveLine:
         if not self.state.complete:
             return "incomplete"
         return "damaged" if self.record.damage else "complete"
-
-
-def archive_lines(found: Iterable[tuple[SnapshotRecord, SnapshotState | None]]) -> list[ArchiveLine]:
-    """Snapshots with how well they are, those with problems first."""
-    lines = [ArchiveLine(record=record, state=state) for record, state in found]
-    return sorted(lines, key=lambda line: _WORST_FIRST.index(line.condition))
 
 
 @dataclass(frozen=True, kw_only=True)

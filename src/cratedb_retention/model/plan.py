@@ -64,6 +64,11 @@ class PartitionsStep(BaseStep):
     def about(self) -> tuple[Piece, ...]:
         return self.pieces
 
+    @property
+    def partitions(self) -> list[tuple[Value, ...]]:
+        """The values of each partition."""
+        return [piece.partition.values for piece in self.pieces]
+
     def merged(self, others: Sequence[PartitionsStep]) -> Self:
         return replace(self, pieces=tuple(piece for step in others for piece in step.pieces))
 
@@ -156,6 +161,11 @@ class ArchivingStep(PartitionsStep):
     def piece(self) -> Piece:
         """The partition."""
         return self.pieces[0]
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """Of the partition."""
+        return self.piece.partition.values
 
     @property
     def alike(self) -> object:

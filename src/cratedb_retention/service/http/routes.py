@@ -21,7 +21,6 @@ from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution import results
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.execution.preview import ArchiveLine
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
@@ -391,8 +390,7 @@ class RestoreWanted(_Into, SnapshotsWanted):
 @snapshots.get("/snapshots")
 def list_snapshots(who: Viewer, asked: Annotated[SnapshotsListed, Query()]) -> list[results.Snapshot]:
     """What was archived, and what its repository says about it."""
-    found = who.snapshots(asked.read())[asked.offset : asked.offset + asked.limit]
-    return [results.Snapshot.of(ArchiveLine(record=record, state=state)) for record, state in found]
+    return list(map(results.Snapshot.of, who.snapshots(asked.read())[asked.offset : asked.offset + asked.limit]))
 
 
 @snapshots.get("/snapshots/restorable", responses=problems(404))
