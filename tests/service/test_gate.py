@@ -30,7 +30,7 @@ from cratedb_retention.errors import (
     Unsupported,
 )
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.address import JsonFormatter, RedactingFormatter, redact
+from cratedb_retention.model.address import RedactingFormatter, redact
 from cratedb_retention.service.http.access import REMEMBERED, Buckets, Context
 from cratedb_retention.service.http.app import Gate, make_app
 from cratedb_retention.service.http.problems import Failed, handle
@@ -261,6 +261,6 @@ def test_redacting(text: str, shown: str) -> None:
     assert RedactingFormatter().format(record).endswith(f"INFO x: {shown}")
     record.created, error = 0.0, ValueError(text)
     record.exc_info = (ValueError, error, None)
-    line = json.loads(JsonFormatter().format(record))
+    line = json.loads(RedactingFormatter(as_json=True).format(record))
     assert (line["message"], line["traceback"]) == (shown, f"ValueError: {shown}")
     assert (line["time"], line["level"]) == ("1970-01-01T00:00:00.000+00:00", "info")

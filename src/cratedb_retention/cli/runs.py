@@ -78,7 +78,7 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
         raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
     with database.open(read_only=dry_run and not due) as retention:
         if due:
-            report = _run_due(retention, asked.chosen, form, dry_run, RunOptions(lease=lease))
+            report = _run_due(retention, asked, form, dry_run, RunOptions(lease=lease))
         elif dry_run:
             write_plan(asked.prepare(retention), retention, form, sql=True)
             return
