@@ -14,9 +14,16 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref, time_number
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.query import read_stretch, read_values
-from cratedb_retention.engine.rollup import ANY, Portions, compare_windows, count_source, count_windows, step_statements
-from cratedb_retention.engine.rollup_view import view_statement
-from cratedb_retention.engine.states import level_fields, sketch_fields
+from cratedb_retention.engine.rollup import (
+    ANY,
+    Portions,
+    compare_windows,
+    count_source,
+    count_windows,
+    step_statements,
+    view_statement,
+)
+from cratedb_retention.engine.states import level_fields
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model import plan
 from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName, Value
@@ -163,12 +170,11 @@ class Engine(abc.ABC):
     def _rollup_statements(self, step: RollupStep) -> list[sa.Executable]:
         match step:
             case CreateRollup():
-                tables = {step.rollup.table: level_fields(self.sql, step.rollup)}
-                if step.rollup.sketched:
-                    tables[step.rollup.sketch] = sketch_fields(self.sql, step.rollup)
-                return [self.sql.create_table(table, fields, step.replicas) for table, fields in tables.items()]
+                tables = level_fields(self.sql, step.rollup).items()
+                return [self.sql.create_table(table, fields, step.replicas) for table, fields in tables]
             case AlterRollup():  # The table with the distributions may be missing, too.
-                fields = [field for field in level_fields(self.sql, step.rollup) if field.name in step.columns]
+                own = level_fields(self.sql, step.rollup)[step.rollup.table]
+                fields = [field for field in own if field.name in step.columns]
                 added = self.sql.add_columns(step.rollup.table, fields) if fields else []
                 return [*added, *self._rollup_statements(CreateRollup(rollup=step.rollup))[1:]]
             case ReplaceView():
@@ -230,7 +236,7 @@ class Engine(abc.ABC):
 
     def read(self, reading: Reading, stretch: Stretch) -> list[Partial]:
         """What a stretch of a cascade knows of each bucket and group: one statement, one more for distributions."""
-        return read_stretch(self.database, self.sql, reading, stretch)
+        return list(read_stretch(self.database, self.sql, reading, stretch))
 
     def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
         """Some values of the first dimension of a reading that a stretch knows, in one statement."""

@@ -24,14 +24,13 @@ from cratedb_retention.execution.overview import Line, Listing, TableLine, overv
 from cratedb_retention.execution.policies import Change, find_changes
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.preview import ArchiveLine, Preview, Restorable
-from cratedb_retention.execution.query import explorable
+from cratedb_retention.execution.query import readable
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Area, Realm, Role, make_area, may_hear_row, sees_row, shown_row
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.effect import amount
-from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Plan, Step, Task
 from cratedb_retention.model.policy import Policy, change_policy, mentions
@@ -405,14 +404,14 @@ class Scope:
         self._require_readable(request.table_schema, request.table_name, request.where)
         return self._retention.rollups.values(request)
 
-    def cascade(self, table: Explorable) -> Cascade:
-        self._require_readable(table.table.schema, table.table.name, table.where)
-        return self._retention.rollups.cascade(table.table.name, table.table.schema)
+    def cascade(self, table: TableName, where: Mapping[str, Value]) -> Cascade:
+        self._require_readable(table.schema, table.name, where)
+        return self._retention.rollups.cascade(table.name, table.schema)
 
-    def readable_tables(self) -> list[Explorable]:
-        """Tables with rollups, and then others with a policy; without levels and the toolkit's own tables."""
+    def readable_tables(self) -> dict[TableName, dict[str, str | None]]:
+        """Tables with rollups, then others with a policy, each with the values that have to be asked for."""
         sources, others = self._retention.rollups.tables()
-        return explorable([*sources, *filter(self._has_policy, others)], self.realm)
+        return readable([*sources, *filter(self._has_policy, others)], self.realm)
 
     def _require_readable(self, schema: str | None, name: str, where: Mapping[str, Value]) -> None:
         """Callers read what is theirs, and by a service only tables with a policy or rollups."""
