@@ -132,7 +132,6 @@ class Background(Generic[State]):
             job.future.result()
 
     def close(self) -> None:
-        """Ask all for their end, and wait for it."""
         with self._lock:
             for job in self._jobs.values():
                 job.stop.set()
@@ -177,8 +176,6 @@ class Runs(Background[RunState]):
 
 
 class Operations(Background[OperationState]):
-    """Restores and verifications of snapshots: known to the process that does them."""
-
     kind, older = "operation", "GET /api/v1/journal tells of older ones"
     over = ("is over already", "")
 
@@ -186,7 +183,6 @@ class Operations(Background[OperationState]):
         super().__init__(workers)
 
     def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
-        """Begin, and come back at once; raises :class:`Conflict` if too many go on."""
         key, now, stop = str(uuid.uuid4()), retention.clock.now, threading.Event()
         state = begun = OperationState(
             operation_id=key, kind=kind, state="running", actor=retention.actor.name, started_at=now(), total=total
