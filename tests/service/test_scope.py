@@ -21,7 +21,6 @@ from cratedb_retention.execution.preview import Preview
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.model.reading import FetchRequest
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
@@ -85,7 +84,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
             *(([*policies], True, none, False, []) for policies in ((), theirs[:1])),
         ],
         "cancel": [(operations, ids["globex-operation"]), (runs, ids["globex-run"])],
-        "cascade": [(Explorable(globex),), (Explorable(shared),)],
+        "cascade": [(globex, {}), (shared, {})],
         "change": [
             ("globex-tables", {"enabled": False}, None),
             ("shared", {"tags": ["acme"]}, None),

@@ -362,15 +362,15 @@ def test_reading_without_routes(tenants: TwoTenants) -> None:
     mine_alone = replace(whole, where={"tenant": "acme"}, start=april[0], end=april[1])
     assert acme.suggest_values(mine_alone) == ["acme"]
     # Tables without rollups follow; of those of others there is none.
-    mine, *others = acme.readable_tables()
-    assert mine.table == TableName(schema, "events")
-    assert {found.table.name for found in others} == {"acme_metrics"}
+    (mine, where), *others = acme.readable_tables().items()
+    assert mine == TableName(schema, "events")
+    assert {table.name for table, _ in others} == {"acme_metrics"}
     plain = replace(whole, table_name="acme_metrics", by=(), metrics=("row_count",), step=parse_interval("1y"))
     assert [row[-1] for row in acme.fetch(plain).rows] == ["raw"]
-    assert dict(mine.where) == {"tenant": "acme"}
-    assert acme.cascade(mine).source == mine.table
+    assert where == {"tenant": "acme"}
+    assert acme.cascade(mine, where).source == mine
     with pytest.raises(Forbidden):
-        acme.cascade(replace(mine, where={}))
+        acme.cascade(mine, {})
 
 
 def test_a_table_without_policies_is_not_read(tenants: TwoTenants) -> None:
@@ -412,13 +412,13 @@ def test_what_the_pages_tell_of_a_shared_table(tenants: TwoTenants) -> None:
     shown = {line.title.partition(".")[2]: line for line in acme.tables(Selection())}
     assert {"events", "acme_metrics"} <= set(shown)
     assert not [name for name in shown if "globex" in name]
-    assert (shown["events"].rows, shown["events"].oldest) == (None, None)
-    assert (shown["acme_metrics"].rows is None, shown["acme_metrics"].oldest is None) == (False, False)
+    assert (shown["events"].first.rows, shown["events"].oldest) == (None, None)
+    assert (shown["acme_metrics"].first.rows is None, shown["acme_metrics"].oldest is None) == (False, False)
     whole = {
         line.title.partition(".")[2]: line
         for line in Scope(tenants.db.tool, Access(role=Role.ADMIN, actor="x")).tables(Selection())
     }
-    assert whole["events"].rows
+    assert whole["events"].first.rows
 
 
 def test_the_end_of_a_hold_is_about_ones_own(tenants: TwoTenants) -> None:
