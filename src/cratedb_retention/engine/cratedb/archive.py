@@ -20,7 +20,6 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.archive import Archive, Archived, Arrived, Found, Snapshot, SnapshotState
@@ -395,9 +394,8 @@ class CrateArchive(Archive):
         for missing in (name for name in names if name not in there):
             raise DatabaseError(thing, f"has a column {missing!r} that a later one lacks", _ONE_BY_ONE)
         # Each with columns of its own: one that belongs to a table brings that table into every query that uses it.
-        into = sa.table(quoted_name(target.name, True), *map(ref, names), schema=quoted_name(target.schema, True))
         before, rows = self._count_rows(target), sa.select(*map(ref, names)).select_from(table_ref(source))
-        self._database.execute(sa.insert(into).from_select(names, rows))
+        self._database.execute(sa.insert(table_ref(target, *map(ref, names))).from_select(names, rows))
         written = self._count_rows(target) - before
         if written != count:
             raise DatabaseError(thing, f"{written:,} of {count:,} rows fit those of a later one", _ONE_BY_ONE)
