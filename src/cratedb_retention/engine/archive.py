@@ -35,6 +35,7 @@ class Archived:
     rows: int | None = None  # In it when it was archived.
 
 
+Archives = Sequence[Archived]
 Snapshot = Archived | ArchivingStep
 
 
@@ -114,9 +115,7 @@ class Archive(abc.ABC):
         """
 
     @abc.abstractmethod
-    def restore(
-        self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
-    ) -> Arrived:
+    def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
         """
         Bring a partition back, into its own table or beside it: all rows of its snapshots, or none.
 
@@ -126,7 +125,5 @@ class Archive(abc.ABC):
         """
 
     @abc.abstractmethod
-    def render_restore(
-        self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
-    ) -> Sequence[str]:
+    def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
         """The statements of a restore as text, for showing; fails where it is plain that they would."""

@@ -54,6 +54,7 @@ class StepResult:
 
 
 Report = Callable[[Progress], None]
+_Dropping = plan.DropPartitions | plan.DropArchived
 
 
 class Engine(abc.ABC):
@@ -236,12 +237,7 @@ def _check_surplus(step: plan.DeleteRows, rows: int) -> None:
         raise PartitionChanged(thing, reason, "the next run looks again")
 
 
-def require_old(
-    read: Callable[[sa.Select[Any]], Any],
-    sql: Expressions,
-    step: plan.DropPartitions | plan.DropArchived,
-    within: Condition,
-) -> None:
+def require_old(read: Callable[[sa.Select[Any]], Any], sql: Expressions, step: _Dropping, within: Condition) -> None:
     """Law 1: no row of frozen partitions, which `within` fits, may be young, where their rows told their age."""
     time = step.time_column
     if time is None:

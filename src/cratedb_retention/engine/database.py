@@ -27,6 +27,7 @@ sql_logger = logging.getLogger("cratedb_retention.sql")
 
 T = TypeVar("T")
 Sql = str | ClauseElement
+Writing = sa.Insert | sa.Update
 # How often tables are made writable again for one statement: a full disk is noticed anew twice a minute.
 UNBLOCKED = 3
 BRIEF = "brief"  # The execution option of statements that must be answered soon.
@@ -114,7 +115,7 @@ class Database(abc.ABC):
             return 0
         return self.transact(lambda connection: connection.execute(statement, parameters).rowcount, statement)
 
-    def execute_each(self, statement: sa.Insert | sa.Update, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    def execute_each(self, statement: Writing, rows: Sequence[Mapping[str, Any]]) -> list[int]:
         """
         Execute a statement with each of several rows of parameters, and return how many rows each of them changed.
         Where one fails, the others may be left as they are.

@@ -22,7 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.archive import Archive, Archived, Arrived, Found, Snapshot, SnapshotState
+from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, Found, Snapshot, SnapshotState
 from cratedb_retention.engine.base import StepResult
 from cratedb_retention.engine.cratedb import shards, sql
 from cratedb_retention.engine.cratedb.catalog import Reader
@@ -263,9 +263,7 @@ class CrateArchive(Archive):
             self._restore_one(earlier, copy)
             return self._shared_rows(copy, step.table, sql.is_of(step)) > 0
 
-    def restore(
-        self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
-    ) -> Arrived:
+    def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
         """Several snapshots are made one first, so that the partition comes as a whole; writes to it are allowed."""
         one = snapshots[0]
         if len(snapshots) == 1:
@@ -275,9 +273,7 @@ class CrateArchive(Archive):
                 self._restore_one(merged, into)
         return Arrived(rows, shards.find_token(self._database, into, one))
 
-    def render_restore(
-        self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
-    ) -> Sequence[str]:
+    def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
         """Those by which several snapshots are made one are not shown."""
         statements = (self._restore_statements(each, into) for each in snapshots)
         return [self._database.render(statement) for both in statements for statement in both]
@@ -334,7 +330,7 @@ class CrateArchive(Archive):
         self._database.unblocking(partial(self._database.unblock, [copy])).drop(copy)
 
     @contextmanager
-    def _merge(self, snapshots: Sequence[Archived], schema: str) -> Iterator[tuple[Archived, tuple[int, ...]]]:
+    def _merge(self, snapshots: Archives, schema: str) -> Iterator[tuple[Archived, tuple[int, ...]]]:
         """
         Restore snapshots of a partition into copies, put all rows into one of them, and make a snapshot of that.
 
@@ -363,7 +359,7 @@ class CrateArchive(Archive):
             tidy()
 
     def _into_one(
-        self, snapshots: Sequence[Archived], copies: Sequence[TableName], counts: Sequence[int]
+        self, snapshots: Archives, copies: Sequence[TableName], counts: Sequence[int]
     ) -> tuple[TableName, list[int]]:
         """Put the rows of all copies into one of them, which has the columns of all."""
         kept: list[int] = []

@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.archive import Archive, Archived, Arrived, Found, SnapshotState
+from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, Found, SnapshotState
 from cratedb_retention.engine.base import StepResult, require_old
 from cratedb_retention.engine.database import Database, Statement
 from cratedb_retention.engine.duckdb import files
@@ -170,18 +170,14 @@ class DuckArchive(Archive):
         shared = sa.intersect_all(*(sa.select(row_hash(columns)).select_from(each) for each in rows)).subquery("shared")
         return int(self._database.rows(sa.select(sa.func.count()).select_from(shared))[0][0])
 
-    def restore(
-        self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
-    ) -> Arrived:
+    def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
         return self._restore(snapshots, into, others).perform()
 
-    def render_restore(
-        self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
-    ) -> Sequence[str]:
+    def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
         planned = self._restore(snapshots, into, others)
         return list(map(self._database.render, [*planned.create, *planned.inserts]))
 
-    def _restore(self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]) -> Restore:
+    def _restore(self, snapshots: Archives, into: TableName, others: Archives) -> Restore:
         own, besides = ([self._path(each.repository, each.name) for each in them] for them in (snapshots, others))
         return Restore(self._database, snapshots[0], into, own, besides)
 
@@ -234,12 +230,7 @@ class Restore:
     """
 
     def __init__(
-        self,
-        database: Database,
-        partition: Archived,
-        into: TableName,
-        snapshots: Sequence[Path],
-        others: Sequence[Path],
+        self, database: Database, partition: Archived, into: TableName, snapshots: list[Path], others: list[Path]
     ) -> None:
         self._database, self._partition, self._into = database, partition, into
         self._snapshots = [(path, files.read_manifest(path)) for path in snapshots]
@@ -256,7 +247,7 @@ class Restore:
                     raise DatabaseError(f"table {into}", f"has no column {name!r}, which was archived", _BESIDE)
         self.inserts = [self._insert(path, manifest) for path, manifest in self._snapshots]
 
-    def _new_columns(self, others: Sequence[Path]) -> dict[str, Column]:
+    def _new_columns(self, others: list[Path]) -> dict[str, Column]:
         """The columns of a table that does not exist: of its own definition, and of all that goes into it."""
         found = dict(self._source)
         for _, manifest in (*files.readable(others), *self._snapshots):
