@@ -90,10 +90,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def read_outline(self, selector: Selector) -> Catalog:
-        """
-        What can be named, in at most four statements, without a look at partitions or rows: all tables but those of the
-        database itself, those of the selector with their columns; nodes and repositories.
-        """
+        """All tables by name, those of a selector with columns; nodes, repositories. At most four statements."""
 
     @abc.abstractmethod
     def identify(self, table: TableName) -> str:

@@ -331,11 +331,7 @@ class CrateArchive(Archive):
 
     @contextmanager
     def _merge(self, snapshots: Archives, schema: str) -> Iterator[tuple[Archived, tuple[int, ...]]]:
-        """
-        Restore snapshots of a partition into copies, put all rows into one of them, and make a snapshot of that.
-
-        :return: That snapshot, and the rows that came from each; none from one whose rows another holds as well.
-        """
+        """A snapshot of the rows of several, and how many came from each: none whose rows another one holds as well."""
         key = hashlib.sha256(json.dumps([(each.repository, each.name) for each in snapshots]).encode()).hexdigest()[:12]
         copies = [TableName(schema, f"{MERGED}{key}_{number}") for number in range(len(snapshots))]
         merged = replace(snapshots[-1], name=f"retention-restore-{key}")

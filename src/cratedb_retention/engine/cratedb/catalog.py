@@ -155,10 +155,7 @@ class Reader:
         return self._columns().get(table, {}), known[table].partitioned_by if table in known else ()
 
     def _tables(self) -> dict[TableName, Table]:
-        """
-        Tables, as far as one line describes them. Where not even those of the toolkit's own schema are known, the
-        others are not gone: the cluster was just started.
-        """
+        """Where not even the toolkit's own are known, others are not gone: the cluster was just started."""
         t = system("information_schema.tables")
         limit = words("settings['mapping']['total_fields']['limit']")
         columns = (*t.place, t.partitioned_by, t.closed, words(IS_BLOCKED), t.number_of_replicas, limit)
@@ -246,10 +243,7 @@ class Reader:
         return keys
 
     def identities(self) -> dict[TableName, str]:
-        """
-        The OIDs of tables, which CrateDB counts from 1, and never gives twice. An earlier release has a hash of the
-        name in their place, which is the same for another table of that name.
-        """
+        """OIDs of tables, never given twice. An earlier release has a hash of the name, which is the same again."""
         r, n = system("pg_catalog.pg_class"), system("pg_catalog.pg_namespace")
         read = sa.select(n.nspname, r.relname, r.oid).select_from(r.table.join(n.table, r.relnamespace == n.oid))
         rows = self._database.rows(read.where(self._within(n.nspname, r.relname)))

@@ -233,10 +233,7 @@ class CrateConnection(Database):
         logger.warning("made writable again, since a disk is full: %s", ", ".join(map(str, found)))
 
     def blocked(self, tables: Sequence[TableName]) -> list[TableName]:
-        """
-        Those of some tables that may be read-only. CrateDB 6 does not show a block that its monitor has set on a table
-        without partitions, so that all of these are among them.
-        """
+        """Those that may be read-only: CrateDB 6 does not show a block of its monitor on a table without partitions."""
         found: set[TableName] = set()
         for name, hidden in (("tables", sa.column("partitioned_by").is_(None)), ("table_partitions", sa.false())):
             t = system(f"information_schema.{name}")

@@ -224,10 +224,7 @@ def _unknown(name: str, value: object) -> Column:
 
 
 class Restore:
-    """
-    A restore of one partition from all of its snapshots, oldest first, into a table that gets others besides; fails if
-    that lacks what the snapshots hold.
-    """
+    """A partition from all of its snapshots, oldest first, into a table that has, or gets, their columns."""
 
     def __init__(
         self, database: Database, partition: Archived, into: TableName, snapshots: list[Path], others: list[Path]
