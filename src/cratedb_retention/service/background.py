@@ -17,6 +17,7 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, NotFound, RetentionError, RunEnded
 from cratedb_retention.execution.archive import Restored, Verified
+from cratedb_retention.execution.events import RunStarted
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.runs import RunOptions, RunState
 
@@ -155,7 +156,7 @@ class Runs(Background[RunState]):
         stop = threading.Event()
         session = retention.schedule.session(replace(self._options, stop=stop))
         run_id, tracker = session.leases.run_id, session.tracker
-        tracker.plan(prepared.plan)
+        tracker(RunStarted(run_id, prepared.plan))
         state = tracker.state()
 
         def do() -> None:
