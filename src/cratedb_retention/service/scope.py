@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -45,26 +45,9 @@ from cratedb_retention.store.archive import SnapshotRecord
 from cratedb_retention.store.audit import JournalFilter, RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 
+Row = dict[str, Any]
 _TAKEN = "there is one already that does the same on this data, or has this identifier"
 _BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.PROBLEM)))
-
-
-class Release(NamedTuple):
-    """What the next run would take if a hold ended, besides what it takes anyway."""
-
-    partitions: int
-    rows: int
-
-
-class RunEnd(NamedTuple):
-    finished: dict[str, Any] | None  # the row of its end; None: it never began, or was interrupted
-    troubles: list[dict[str, Any]]  # rows of what failed, is a problem, or was deferred, in order
-    more: bool  # whether there are more of these
-
-    @property
-    def outcome(self) -> str:
-        """Empty if it is not known."""
-        return str(self.finished["outcome"] or "") if self.finished else ""
 
 
 class Scope:
@@ -93,7 +76,6 @@ class Scope:
 
     @cached_property
     def realm(self) -> Realm:
-        """What the caller can refer to."""
         wanted, mine = {tag for token in self._tokens for tag in token.limit.wanted}, self.access.limit.wanted
         return Realm(
             access=replace(self.access, actors=self._actors),
@@ -106,7 +88,6 @@ class Scope:
 
     @property
     def _actors(self) -> frozenset[str]:
-        """The names of all users with the same limit."""
         same = {token.actor for token in self._tokens if token.limit == self.access.limit}
         return frozenset(same | {self.access.actor}) if self.access.limited else frozenset()
 
@@ -123,12 +104,8 @@ class Scope:
     # Policies
 
     def policies(self, selection: Selection) -> tuple[list[StoredPolicy], list[Damaged]]:
-        """Policies, and the rows that are no valid ones."""
-        stored, damaged = self._stored
-        return (
-            [item for item in stored if selection.fits(item.policy)],
-            [row for row in damaged if selection.fits_row(row)],
-        )
+        stored = [item for item in self._stored[0] if selection.fits(item.policy)]
+        return stored, [row for row in self._stored[1] if selection.fits_row(row)]
 
     def listing(self, selection: Selection, text: str = "") -> Listing:
         """The same that contain all words of a text, and when each runs next."""
@@ -235,11 +212,12 @@ class Scope:
             raise Forbidden(f"data of {area}", "the hold would cover data of others", "name a table and its columns")
         return self._retention.holds.place(table_name, table_schema, where=where, start=start, end=end, reason=reason)
 
-    def find_release(self, identifier: str) -> Release:
+    def find_release(self, identifier: str) -> tuple[int, int]:
+        """How many partitions and rows the next run would take if a hold ended, besides what it takes anyway."""
         self._hold(identifier)
         found = self._retention.preview_release((identifier,), Selection(limit=self.access.limit))
         now, then = (amount(self._narrowed(prepared).plan.tasks) for prepared in found)
-        return Release(max(then.partitions - now.partitions, 0), max(then.known_rows - now.known_rows, 0))
+        return max(then.partitions - now.partitions, 0), max(then.known_rows - now.known_rows, 0)
 
     def release(self, identifier: str) -> LegalHold:
         self.access.require(Role.OPERATOR)
@@ -266,7 +244,6 @@ class Scope:
         return narrow_plan(prepared, self.realm, self._ids_of_holds()) if self.access.limited else prepared
 
     def preview(self, policy: Policy) -> Preview:
-        """What the next run would do if a policy were stored. Writes nothing."""
         self.access.require(Role.EDITOR)
         if self.access.limited and policy.id:
             self.policy(policy.id)
@@ -301,12 +278,11 @@ class Scope:
     # Runs, operations and the audit log
 
     def start_run(self, runs: Runs, prepared: Prepared) -> RunState:
-        """Do what :meth:`prepare` said, in the background, so that what is done is what was shown (law 10)."""
+        """Do what :meth:`prepare` said, in the background (law 10)."""
         self.access.require(Role.OPERATOR)
         return runs.start(self._retention, prepared)
 
     def jobs(self, kind: Background[State]) -> list[State]:
-        """Recent runs or operations, newest first."""
         return [state for state in kind.all(self._retention) if self._sees_actor(state.actor)]
 
     def find_job(self, kind: Background[State], key: str) -> State:
@@ -320,14 +296,14 @@ class Scope:
         self.find_job(kind, key)
         return kind.cancel(self._retention, key)
 
-    def run_end(self, run_id: str, most: int = 50) -> RunEnd:
-        """How a run ended, by the audit log, with at most so many rows about what did not go well."""
+    def run_end(self, run_id: str, most: int = 50) -> tuple[Row, list[Row], bool]:
+        """The row of a run's end, if there is one; rows of what did not go well, in order; whether there are more."""
         finished = self.journal(JournalFilter(run_id=run_id, event=Event.RUN_FINISHED, limit=1))
         rows = self.journal(JournalFilter(run_id=run_id, outcomes=_BAD, limit=most + 2))
         troubles = [row for row in reversed(rows) if row["event"] in (Event.STEP_FINISHED, Event.HELD)]
-        return RunEnd(finished[0] if finished else None, troubles[:most], len(troubles) > most)
+        return (finished[0] if finished else {}), troubles[:most], len(troubles) > most
 
-    def journal(self, wanted: JournalFilter) -> list[dict[str, Any]]:
+    def journal(self, wanted: JournalFilter) -> list[Row]:
         wanted = replace(wanted, about_tokens=wanted.about_tokens and self.access.role is Role.ADMIN)
         if self.access.limited:
             if wanted.actor is not None and wanted.actor not in self._actors:
@@ -342,7 +318,7 @@ class Scope:
 
     # Tables
 
-    def status(self, selection: Selection) -> tuple[list[Line], dict[str, Any] | None]:
+    def status(self, selection: Selection) -> tuple[list[Line], Row | None]:
         lines = overview(self.prepare(selection))
         last = next(iter(self.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
         return (_narrow_lines(lines) if self.access.limited else lines), last
@@ -368,22 +344,15 @@ class Scope:
     def timeline(self, table: TableName) -> Timeline:
         policies = self.realm.policies
         prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
-        whole = self._is_whole(table, prepared)
+        # Whether all of it is theirs, rather than what their policies choose of it.
+        whole = any(self.realm.covers(self._area(*each)) for each in (table, *sources_of(prepared, table)))
+        if not whole and not self._has_policy(table):
+            self.realm.require(self._area(*table))
         records = [record for record in self._records(RestoreRequest()) if record.archived.table == table]
         found = timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
         if not found.lanes and not found.cutoffs:
             raise NotFound(f"table {table}", "does not exist, or no policy is about it", "look at the overview")
         return found
-
-    def _is_whole(self, table: TableName, prepared: Prepared) -> bool:
-        """Whether all of a table is theirs, rather than what their policies choose of it; else Forbidden if none is."""
-        area, realm = self._area(table.schema, table.name), self.realm
-        if any(realm.covers(self._area(each.schema, each.name)) for each in (table, *sources_of(prepared, table))):
-            return True
-        own = area.schema.casefold() == realm.own_schema.casefold()
-        if own or not any(means(policy, self._retention.capabilities)(table) for policy in realm.policies):
-            realm.require(area)
-        return False
 
     def accept_tables(self, table_name: str, table_schema: str | None) -> list[TableName]:
         self.access.require(Role.EDITOR)
@@ -400,7 +369,6 @@ class Scope:
         return self._retention.rollups.fetch(request)
 
     def suggest_values(self, request: FetchRequest) -> list[Value]:
-        """Some values of the dimension that ``by`` names."""
         self._require_readable(request.table_schema, request.table_name, request.where)
         return self._retention.rollups.values(request)
 
@@ -422,8 +390,8 @@ class Scope:
             raise NotFound(f"table {table}", reason, "`cratedb-retention fetch` reads any table")
 
     def _has_policy(self, table: TableName) -> bool:
-        is_own, found = table.schema == self._retention.own_schema, self._retention.capabilities
-        return not is_own and any(means(policy, found)(table) for policy in self.realm.policies)
+        is_own = table.schema.casefold() == self._retention.own_schema.casefold()
+        return not is_own and any(means(each, self._retention.capabilities)(table) for each in self.realm.policies)
 
     # The archive
 
@@ -431,7 +399,6 @@ class Scope:
         return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]
 
     def snapshots(self, request: RestoreRequest) -> list[ArchiveLine]:
-        """What was archived, with its condition."""
         mine = self._records(request)
         states = self._retention.archive.states(mine)
         return [ArchiveLine(record=record, state=states.get(record.key)) for record in mine]
@@ -505,10 +472,8 @@ def _base(stored: StoredPolicy, version: int | None) -> int:
 
 def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Prepared:
     """
-    The part of a plan that is about a caller's policies, or tidies up their tables. Warnings are about tables as a
-    whole, which may be shared, so that they are left out.
-
-    :param holds: The identifiers of the holds that the caller sees.
+    The part of a plan that is about a caller's policies, or tidies up their tables, with the holds that they see.
+    Warnings are about tables as a whole, which may be shared, so that they are left out.
     """
     mine, plan = {policy.id for policy in realm.policies}, prepared.plan
 

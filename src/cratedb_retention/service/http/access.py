@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -63,8 +63,6 @@ class Buckets:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """The parts of the HTTP API, handed over when it is made."""
-
     retention: Retention
     authenticate: bool = True  # whether a token is needed; otherwise everybody is an admin
     hosts: frozenset[str] = frozenset()  # the names that a request may call this service by; empty: any
@@ -79,9 +77,7 @@ class Context:
 
 
 def context_of(request: Request) -> Context:
-    """The parts of the application that a request came to."""
-    context: Context = request.app.state.context
-    return context
+    return cast(Context, request.app.state.context)
 
 
 def host_of(connection: HTTPConnection) -> str:
