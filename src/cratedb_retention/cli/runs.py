@@ -218,7 +218,7 @@ def _write_tasks(prepared: Prepared, details: bool) -> None:
     from cratedb_retention.model.effect import TaskGroup, group_tasks
 
     def name(group: TaskGroup) -> str:
-        policy = prepared.policies.get(group.policy_id or "")
+        policy = prepared.policies.get(group.first.policy_id or "")
         return f"{policy.strategy} {short(policy.id)}" if policy else "tidy up"
 
     tasks = prepared.plan.tasks
@@ -227,7 +227,7 @@ def _write_tasks(prepared: Prepared, details: bool) -> None:
         return
     groups = [TaskGroup((task,)) for task in tasks] if details else group_tasks(tasks)
     cells: Cells[TaskGroup] = {
-        "table": lambda group: group.table,
+        "table": lambda group: group.first.table,
         "policy": name,
         "what": lambda group: group.what,
         "why": lambda group: group.why,
