@@ -86,6 +86,7 @@ CONTENTS = {
         "how-to/*",
     ],
     "Reference": [
+        "reference/glossary",
         "reference/commands",
         "reference/policies",
         "reference/scheduling",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -143,7 +144,7 @@ def _preview(retention: Retention, policy: Policy, done: str) -> None:
     if found.if_enabled is not None:
         say("It is disabled: nothing happens until it is enabled. This is what it would do then:", "yellow")
     effect = found.if_enabled or found
-    write_plan(effect.own, retention, "table", sql=False)
+    write_plan(replace(effect.after, plan=effect.plan), retention, "table", sql=False)
     for text in effect.contradictions:
         say(f"Contradiction: {text}", "yellow")
     for text in (text for other in effect.others for text in other.lines):

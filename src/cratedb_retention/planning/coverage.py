@@ -20,7 +20,7 @@ from cratedb_retention.model.rollup import SealWindows, Window
 from cratedb_retention.model.time import TimeRange
 from cratedb_retention.model.values import Late
 from cratedb_retention.planning.downsample import LevelState
-from cratedb_retention.planning.holds import TableHold
+from cratedb_retention.planning.targets import TableHold
 from cratedb_retention.planning.windows import digest
 
 

@@ -34,11 +34,11 @@ from cratedb_retention.model.values import Deletions
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, beneath_target
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.targets import Target
-from cratedb_retention.planning.verdicts import batches
 from cratedb_retention.planning.windows import (
     OpenWindow,
     Source,
     WindowGrid,
+    batches,
     open_window,
     sources_of_pieces,
     sources_of_rows,

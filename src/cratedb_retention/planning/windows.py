@@ -16,6 +16,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.measurements import Measurements, WindowRows
@@ -24,6 +25,7 @@ from cratedb_retention.model.rollup import Computed, LedgerRow, Rollup, Window
 from cratedb_retention.model.time import TimeRange, TimeRanges, find_zone
 from cratedb_retention.planning.cascades import UNITS
 
+T = TypeVar("T")
 _DIGITS = 12
 _HOUR = 3600
 _LENGTHS = (Interval(_HOUR), *UNITS)
@@ -268,3 +270,17 @@ def open_window(rollup: Rollup, grid: WindowGrid, rows: Mapping[int, LedgerRow],
     known = Parts.of_text(row.parts) if row is not None and (row.parts or not row.rows) else None
     until = start if row is None else row.until
     return OpenWindow(rollup=rollup, start=start, end=end, until=until, complete=complete, known=known)
+
+
+def batches(items: Iterable[tuple[T, int]], most: int, most_rows: int) -> Iterator[tuple[list[T], int]]:
+    """Put items, each with its rows, together as one step can do them; one that has too many rows is alone."""
+    batch: list[T] = []
+    rows_of = 0
+    for item, rows in items:
+        if batch and (len(batch) == most or rows_of + rows > most_rows):
+            yield batch, rows_of
+            batch, rows_of = [], 0
+        batch.append(item)
+        rows_of += rows
+    if batch:
+        yield batch, rows_of

@@ -18,7 +18,7 @@ from cratedb_retention.execution.preview import Preview
 from cratedb_retention.model import policyform, words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions
-from cratedb_retention.model.effect import Amount, Loss, amount, next_due, summarize
+from cratedb_retention.model.effect import Amount, Loss, amount, summarize
 from cratedb_retention.model.policy import ATTRIBUTES, Difference, Policy, changes_of, differences, make_policy
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.model.words import plural, show_size
@@ -395,22 +395,23 @@ def show_effect(found: Preview) -> None:
     lost = sentences(found)
     for text in lost:
         note(text, "sum lost")
-    if not lost and found.tasks:
-        note(f"At the next run {plural(len(found.tasks), 'task')} is done, and no data is deleted.", "sum")
+    if not lost and found.plan.tasks:
+        note(f"At the next run {plural(len(found.plan.tasks), 'task')} is done, and no data is deleted.", "sum")
     elif not lost:
         note("At the next run nothing is due.", "sum")
     if not found.policy.schedule:
         note("It has no schedule: the next run is when somebody starts one.")
     _numbers(found)
-    _list("Problems", [f"{h.table}: {found.told(h.why)}" for h in found.holds if h.problem], "bad")
+    own, plan = found.policy.id, found.plan
+    _list("Problems", [f"{h.table}: {h.why.about(own)}" for h in plan.holds if h.problem], "bad")
     _list("Contradictions", found.contradictions, "warn")
-    _list("Held", [f"{h.table}: {found.told(h.why)}" for h in found.holds if not h.problem], "warn")
-    _list("What is done, and why", [f"{t.table}: {summarize(t)} ({found.told(t.why)})" for t in found.tasks])
+    _list("Held", [f"{h.table}: {h.why.about(own)}" for h in plan.holds if not h.problem], "warn")
+    _list("What is done, and why", [f"{t.table}: {summarize(t)} ({t.why.about(own)})" for t in plan.tasks])
     _others(found)
 
 
 def _numbers(found: Preview) -> None:
-    whole, gone, cutoff = amount(found.tasks), [loss.amount for loss in found.losses], found.after.plan.cutoff
+    whole, gone, cutoff = amount(found.plan.tasks), [loss.amount for loss in found.losses], found.after.plan.cutoff
     limit = found.policy.limit(from_ms(cutoff))
     pairs = {
         "Expired is what is before": "nothing, ever" if limit is None else words.moment(limit),
@@ -419,8 +420,8 @@ def _numbers(found: Preview) -> None:
         "Size": show_size(whole.size or None),
         "From": words.moment(min((each.start for each in gone if each.start is not None), default=None)),
         "To": words.moment(max((each.end for each in gone if each.end is not None), default=None)),
-        "Partitions that stay": words.count(sum(kept.partitions for kept in found.kept)),
-        "More is due": words.moment(next_due(found.own.plan)),
+        "Partitions that stay": words.count(sum(kept.partitions for kept in found.plan.kept)),
+        "More is due": words.moment(found.plan.next_due),
         "As of": words.moment(cutoff),
     }
     facts(pairs.items())
