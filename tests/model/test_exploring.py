@@ -193,4 +193,6 @@ def test_resolution_in_words(answer: Fetched, words: str) -> None:
 def test_neighbours_are_one() -> None:
     """Stretches of one level that touch are one part."""
     one, other = stretch("1h", "2024-06-01", "2024-06-02", "1h"), stretch("1h", "2024-06-02", "2024-06-03", "1h")
-    assert [(part.time, part.holding.name) for part in join_stretches([one, other])] == [((one.start, other.end), "1h")]
+    assert [(part.time, part.holding.name) for part in join_stretches([one, other])] == [
+        ((one.time.start, other.time.end), "1h")
+    ]

@@ -14,15 +14,7 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref, time_number
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.query import read_stretch, read_values
-from cratedb_retention.engine.rollup import (
-    ANY,
-    Portions,
-    compare_windows,
-    count_source,
-    count_windows,
-    step_statements,
-    view_statement,
-)
+from cratedb_retention.engine.rollup import ANY, Counts, Portions, step_statements, view_statement
 from cratedb_retention.engine.states import level_fields
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model import plan
@@ -31,7 +23,6 @@ from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.reading import Partial, Reading, Stretch
 from cratedb_retention.model.rollup import (
     AlterRollup,
-    Balance,
     CreateRollup,
     LevelStep,
     RebaseRollup,
@@ -41,7 +32,6 @@ from cratedb_retention.model.rollup import (
     Rollup,
     RollupStep,
     SealWindows,
-    Window,
 )
 from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
@@ -244,17 +234,9 @@ class Engine(abc.ABC):
         """Some values of the first dimension of a reading that a stretch knows, in one statement."""
         return read_values(self.database, self.sql, reading, stretch, limit)
 
-    def count_source(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
-        """How many raw rows there are, window by window, some hundred in a statement."""
-        return count_source(self.database.rows, self.sql, rollup, windows)
-
-    def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
-        """How many raw rows the rows of a level stand for, and how many these are, likewise."""
-        return count_windows(self.database.rows, self.sql, rollup, windows)
-
-    def compare_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Balance]:
-        """What a level's rows stand for and what is beneath them, likewise."""
-        return compare_windows(self.database.rows, self.sql, rollup, windows)
+    def counts(self, rollup: Rollup) -> Counts:
+        """For counting what a level and its source have of windows."""
+        return Counts(self.database.rows, self.sql, rollup)
 
     def close(self) -> None:
         """Close all connections."""

@@ -275,7 +275,7 @@ class Look:
             new = {one.window: one.rows for one in step.before if (step.rollup, one.window) not in seen.compared}
             seen.compared.update((step.rollup, window) for window in new)
             try:
-                balances = self._engine.compare_windows(step.rollup, list(new))
+                balances = self._engine.counts(step.rollup).compare(list(new))
             except ConnectionLost:
                 raise
             except RetentionError:

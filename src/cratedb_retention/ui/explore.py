@@ -80,7 +80,7 @@ class Explorer:
         self, guest: Guest, table: TableName, where: Mapping[str, str | None], cascade: Cascade, asked: Asked
     ) -> None:
         self._guest, self._table, self._where, self._cascade = guest, table, where, cascade
-        self._asked = {**{f"{WHERE}{name}": write_value(value) for name, value in where.items()}, **asked}
+        self._asked: Asked = {**{f"{WHERE}{name}": write_value(value) for name, value in where.items()}, **asked}
         self._now = guest.context.retention.clock.now()
         self._whole = exploring.whole_span(cascade, self._now)
         self._shown = self._outer = self._whole
