@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.strategies import Strategy
 from support.markdown import PAGES, ROOT
 from support.words import EXCEPTIONS, PHRASES, refused, refused_in_page
 
@@ -67,6 +69,12 @@ def test_texts_have_no_refused_phrases(path: Path) -> None:
 def test_words_that_people_search_for_are_found(words: str, page: str) -> None:
     """The names that other systems have for a thing lead to the page about it."""
     assert words.lower() in (ROOT / page).read_text(encoding="utf-8").lower()
+
+
+@pytest.mark.parametrize("name", [*Strategy, *Role])
+def test_the_glossary_has_the_names_of_the_program(name: str) -> None:
+    """Each strategy and each role is in the glossary."""
+    assert f"`{name}`" in (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
 
 
 def test_exceptions_are_in_use() -> None:
