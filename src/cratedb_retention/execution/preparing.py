@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.engine.rollup import compare_windows
 from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
@@ -261,12 +260,12 @@ class Look:
         Where the plan itself changes the source, or it can't be read now, the run compares.
         """
         found: dict[tuple[Rollup, Window], Balance] = {}
-        database, losing = self._engine.database, False
+        losing = False
         for step in (step for task in plan.tasks for step in task.steps if isinstance(step, RollUp) and step.tokens):
             new = {one.window: one.rows for one in step.before if (step.rollup, one.window) not in seen.compared}
             seen.compared.update((step.rollup, window) for window in new)
             try:
-                balances = compare_windows(database.rows, self._engine.sql, step.rollup, list(new))
+                balances = self._engine.counts(step.rollup).compare(list(new))
             except ConnectionLost:
                 raise
             except RetentionError:

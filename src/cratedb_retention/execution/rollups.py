@@ -292,8 +292,7 @@ class _Comparison:
         stretch = Stretch(holding=holding, time=range_, interval=interval)
         reading = Reading(
             cascade=cascade,
-            start=range_.start,
-            end=range_.end,
+            time=range_,
             step=interval,
             wanted=wanted,
             by=(),
