@@ -18,6 +18,7 @@ from typing import Any
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.query import read_stretch
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.aggregates import Number, Part
@@ -299,7 +300,7 @@ class _Comparison:
             where=(),
             stretches=(stretch,),
         )
-        return self.engine.read(reading, stretch)
+        return list(read_stretch(self.engine.database, self.engine.sql, reading, stretch))
 
     def _comparable(self) -> Iterator[Wanted]:
         """What both keep of each metric; least and greatest value say how exact a sum can be."""
