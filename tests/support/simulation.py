@@ -35,7 +35,14 @@ from cratedb_retention.model.rollup import (
 from cratedb_retention.planning.cascades import beneath_as_target
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.planner import find_probes, make_plan
-from cratedb_retention.planning.windows import OpenWindow, Parts, digest, sources_of_windows, window_grid
+from cratedb_retention.planning.windows import (
+    OpenWindow,
+    WindowGrid,
+    answered_parts,
+    digest,
+    sources_of_windows,
+    write_parts,
+)
 from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -282,7 +289,7 @@ class SimulatedDatabase:
             present = OpenWindow(
                 rollup=rollup, start=window.start, end=window.end, until=window.start, complete=until, known=None
             )
-            parts = str(Parts.of_answer(self._window_rows(present.probe(window.start, until))))
+            parts = write_parts(answered_parts(self._window_rows(present.probe(window.start, until))))
         rows[window.start] = LedgerRow(
             start=window.start,
             end=window.end,
@@ -314,7 +321,7 @@ class SimulatedDatabase:
         return self.known[rollup.beneath].rollup.partition is None
 
     def _rows_between(self, rollup: Rollup) -> list[tuple[int, int, str]]:
-        grid = window_grid(rollup)
+        grid = WindowGrid.of(rollup)
         return _by_window(self._beneath(rollup), grid.interval, grid.zone)
 
     def _window_rows(self, probe: WindowRows) -> list[tuple[int, int, str]]:

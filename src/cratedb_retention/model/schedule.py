@@ -95,38 +95,28 @@ def newest(schedule: str, zone: str, now: dt.datetime) -> dt.datetime | None:
     The last slot at or before an aware instant, in UTC; None if there is none within fifty years. Searched for from a
     few hours later, since where clocks are set back, what they show comes twice.
     """
-    # Where an hour is not named, time passes evenly; the search is for what lies before the next second.
-    begin = now + _LONGEST_SHIFT if _names_an_hour(schedule) else now.replace(microsecond=0) + dt.timedelta(seconds=1)
-    return next((slot for slot in _slots(schedule, zone, begin, reverse=True) if slot <= now), None)
+    return next((slot for slot in _slots(schedule, zone, now, reverse=True) if slot <= now), None)
 
 
 def following(schedule: str, zone: str, now: dt.datetime) -> dt.datetime | None:
     """The first slot after an aware instant, in UTC; None if there is none within fifty years."""
-    begin = now - _LONGEST_SHIFT if _names_an_hour(schedule) else now
-    return next((slot for slot in _slots(schedule, zone, begin) if slot > now), None)
+    return next((slot for slot in _slots(schedule, zone, now) if slot > now), None)
 
 
-def _slots(schedule: str, zone: str, begin: dt.datetime, reverse: bool = False) -> Iterator[dt.datetime]:
-    local = begin.astimezone(zoneinfo.ZoneInfo(zone))
-    return (slot.astimezone(dt.UTC) for slot in CronSim(_expression(schedule), local, reverse=reverse))
+def _slots(schedule: str, zone: str, now: dt.datetime, reverse: bool = False) -> Iterator[dt.datetime]:
+    expression = NICKNAMES.get(schedule, schedule)
+    if any(field.startswith("*") for field in expression.split()[:2]):
+        # Time passes evenly; a search backwards is for what lies before the next second.
+        begin = now.replace(microsecond=0) + dt.timedelta(seconds=1) if reverse else now
+    else:  # What names an hour has rules of its own for daylight saving time, as in cronsim.
+        begin = now + _LONGEST_SHIFT if reverse else now - _LONGEST_SHIFT
+    found = CronSim(expression, begin.astimezone(zoneinfo.ZoneInfo(zone)), reverse=reverse)
+    return (slot.astimezone(dt.UTC) for slot in found)
 
 
 def delay(policy_id: str, slot: dt.datetime, jitter: Duration | None) -> dt.timedelta:
-    """
-    How long, less than the jitter, after its slot a policy begins: the same for all who ask, as good as random among
-    policies.
-    """
+    """How long after its slot a policy begins: always the same, less than the jitter, as good as random."""
     if not jitter or not jitter.seconds:
         return dt.timedelta()
     digest = hashlib.sha256(f"{policy_id} {slot.astimezone(dt.UTC).isoformat()}".encode()).digest()
     return dt.timedelta(milliseconds=int.from_bytes(digest[:8]) % (jitter.seconds * 1000))
-
-
-def _expression(schedule: str) -> str:
-    return NICKNAMES.get(schedule, schedule)
-
-
-def _names_an_hour(schedule: str) -> bool:
-    """Whether daylight saving time has its own rules for it, as in cronsim."""
-    minute, hour = _expression(schedule).split()[:2]
-    return not minute.startswith("*") and not hour.startswith("*")

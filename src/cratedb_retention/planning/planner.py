@@ -22,24 +22,17 @@ from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.model.values import Undated
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.planning import downsample
-from cratedb_retention.planning.cascades import (
-    Cascade,
-    by_source,
-    find_cascades,
-    level_targets,
-    require_smaller,
-    variety_probe,
-)
+from cratedb_retention.planning.cascades import Cascade, find_cascades, level_targets, require_smaller, variety_probe
 from cratedb_retention.planning.context import Context, PartitionKey
-from cratedb_retention.planning.coverage import make_coverage
+from cratedb_retention.planning.coverage import Coverage
+from cratedb_retention.planning.downsample import CascadePlan, find_window_probes
 from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.plausible import find_warnings, range_probe, require_plausible, why_old
 from cratedb_retention.planning.strategies import PLANS, delete_rows, rows_probe
 from cratedb_retention.planning.targets import Target, Undecided, find_targets
 from cratedb_retention.planning.verdicts import blocked, isolated, keep_within, next_due
 
-_Levels = tuple[Cascade, list[downsample.LevelState], list[Task | Hold]]
+_Levels = tuple[CascadePlan, list[Task | Hold]]
 
 
 def find_probes(
@@ -102,7 +95,7 @@ class _Planning(Context):
         """What must be asked of the rows."""
         found: list[Probe] = []
         cascades, _ = find_cascades(self.targets, self.catalog, self.ledger)
-        downsampled = by_source(cascades)
+        downsampled = {cascade.source: cascade for cascade in cascades}
         for target in self.targets:
             asked = self._asked_of(target)
             found += (p for p in asked if not isinstance(p, ExpiredRows) or target.table.name not in downsampled)
@@ -120,7 +113,7 @@ class _Planning(Context):
             yield from filter(None, [rows_probe(target, limit, holds)])
 
     def _windows_of(self, cascade: Cascade) -> list[WindowRows]:
-        return list(downsample.find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
+        return list(find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
 
     def _plan_levels(self) -> list[_Levels]:
         """What brings the cascades up to date that are possible; then targets are what is usable, and levels."""
@@ -136,12 +129,17 @@ class _Planning(Context):
             with isolated(cascade.policy.id, cascade.source, self.problems):
                 self._require_answers(self._windows_of(cascade))
                 require_smaller(cascade, self.measurements, self.cutoff)
-                now = to_ms(self.cutoff)
-                states = downsample.level_states(cascade, self.ledger, self.pieces, self.measurements, now)
-                verdicts = list(downsample.plan_levels(cascade, states, self.catalog, self.ledger))
-                planned.append((cascade, states, verdicts))
+                plan = CascadePlan(
+                    cascade=cascade,
+                    catalog=self.catalog,
+                    ledger=self.ledger,
+                    pieces=self.pieces,
+                    measurements=self.measurements,
+                    cutoff=to_ms(self.cutoff),
+                )
+                planned.append((plan, list(plan.verdicts())))
         self.targets = []
-        cascades = by_source(cascade for cascade, _, _ in planned)
+        cascades = {plan.cascade.source: plan.cascade for plan, _ in planned}
         for target in usable:
             cascade_of = cascades.get(target.table.name)
             if not target.policy.strategy.traits.rolls_up:
@@ -180,19 +178,18 @@ class _Planning(Context):
         """The plan for the policies with these identifiers."""
         planned = self._plan_levels()
         self._find_protectors()
-        self.coverage = make_coverage(
-            (states, cascade.policy, cascade.policy.id in ids, cascade.policy.limit(self.cutoff))
-            for cascade, states, _ in planned
+        self.coverage = Coverage(
+            (plan, plan.cascade.policy.id in ids, plan.cascade.policy.limit(self.cutoff)) for plan, _ in planned
         )
-        chosen = [(cascade, verdicts) for cascade, _, verdicts in planned if cascade.policy.id in ids]
+        chosen = [(plan, verdicts) for plan, verdicts in planned if plan.cascade.policy.id in ids]
         for _, verdicts in chosen:
             self._take(verdicts)
         for target in self.targets:
             with isolated(target.policy.id, target.table.name, self.problems):
                 self._decide(target, target.policy.id in ids)
-        for cascade, _ in chosen:
-            with isolated(cascade.policy.id, cascade.source, self.problems):
-                self._take(downsample.plan_view(cascade, self.catalog, self.ledger, self._tasks))
+        for plan, _ in chosen:
+            with isolated(plan.cascade.policy.id, plan.cascade.source, self.problems):
+                self._take(plan.view(self._tasks))
         looked_at = [target for target in self.looked_at if target.policy.id in ids]
         holds = {hold.hold.id: hold.hold for target in looked_at for hold in self.holds.get(target.table.name, ())}
         return Plan(

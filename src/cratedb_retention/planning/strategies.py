@@ -31,7 +31,7 @@ from cratedb_retention.model.snapshots import snapshot_name
 from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.values import Freeze, Verify
 from cratedb_retention.planning.context import Context
-from cratedb_retention.planning.coverage import ExpirableRows
+from cratedb_retention.planning.coverage import Above, ExpirableRows
 from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.targets import Target
 from cratedb_retention.planning.verdicts import batches, blocked, task_on
@@ -93,9 +93,9 @@ def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task 
     if problem:
         yield blocked(target, problem)
         return
-    covered = context.coverage.rows(table.name, limit, holds)
-    if covered is not None:
-        yield from _delete_covered(context, target, covered)
+    above = context.coverage.above.get(table.name)
+    if above is not None:
+        yield from _delete_covered(target, above, above.expirable(limit, holds))
         return
     probe = rows_probe(target, limit, holds)
     rows = context.measurements.rows.get(probe) if probe else None
@@ -107,12 +107,12 @@ def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task 
     yield Task(policy_id=policy.id, table=table.name, steps=(step,), why=why, rows=rows)
 
 
-def _delete_covered(context: Context, target: Target, covered: ExpirableRows) -> Iterator[Task | Hold]:
+def _delete_covered(target: Target, above: Above, covered: ExpirableRows) -> Iterator[Task | Hold]:
     """Delete rows that a rollup covers, whole windows of them."""
     policy, table = target.policy, target.table.name
     if covered.late:
-        cascade, rows = context.coverage.above[table].policy_id, sum(rows for _, rows in covered.late)
-        yield blocked(target, Why.LATE_KEPT(rows=rows, cascade=cascade), problem=False)
+        late_rows = sum(rows for _, rows in covered.late)
+        yield blocked(target, Why.LATE_KEPT(rows=late_rows, cascade=above.cascade), problem=False)
     held: Counter[Reason] = Counter()
     for _, rows, table_hold in covered.held:
         held[table_hold.why] += rows
@@ -120,7 +120,7 @@ def _delete_covered(context: Context, target: Target, covered: ExpirableRows) ->
         yield blocked(target, Why.HELD_WINDOWS(rows=held[hold], hold=hold), problem=False)
     if covered.waiting:
         yield blocked(target, covered.waiting, problem=False)
-    time, rollup = target.time_column, context.coverage.above[table].state.level.rollup
+    time, rollup = target.time_column, above.state.rollup
     if time is None:
         return
     going = (batch for together in covered.going for batch in batches(together, WINDOWS_AT_ONCE, ROWS_AT_ONCE))
