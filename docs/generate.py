@@ -20,6 +20,7 @@ from pathlib import Path
 from cratedb_retention.model.policyfile import policy_file_schema
 from parts.attributes import attributes
 from parts.commands import commands
+from parts.diagrams import DIAGRAMS
 from parts.errors import errors
 from parts.events import events, outcomes
 from parts.files import modules
@@ -34,7 +35,6 @@ ROOT = Path(__file__).parent.parent
 Part = Callable[[], str]
 # Files of which some parts, between markers, are made here.
 IN_PART: Mapping[str, Mapping[str, Part]] = {
-    "README.md": {"policy attributes": attributes},
     "docs/reference/policies.md": {"policy attributes": attributes},
     "docs/reference/configuration.md": {"settings": settings},
     "docs/reference/http-api.md": {"routes": routes, "each route": details},
@@ -49,6 +49,7 @@ WHOLE: Mapping[str, Part] = {
     "docs/reference/tables.md": tables,
     "docs/reference/library.md": library,
     "docs/reference/policies.schema.json": lambda: json.dumps(policy_file_schema(), indent=2) + "\n",
+    **{f"docs/diagrams/{name}.svg": draw for name, draw in DIAGRAMS.items()},
 }
 
 

@@ -9,15 +9,31 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cratedb_retention.clock import Clock
+from cratedb_retention.errors import (
+    AccessDenied,
+    ClusterUnwell,
+    Conflict,
+    ConnectionLost,
+    DatabaseError,
+    DiskFull,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    PartitionChanged,
+    RetentionError,
+    Unsupported,
+)
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.address import JsonFormatter, RedactingFormatter, redact
 from cratedb_retention.service.http.access import REMEMBERED, Buckets, Context
 from cratedb_retention.service.http.app import Gate, make_app
+from cratedb_retention.service.http.problems import handle
 from cratedb_retention.service.settings import HttpSettings
 from support.databases import Database
 
@@ -97,8 +113,18 @@ def test_large_bodies_are_refused(duck: Database) -> None:
 def test_a_body_that_does_not_arrive_is_refused(duck: Database) -> None:
     """Who sends the beginning of a request, and then nothing, is not waited for."""
     gate = Gate(make_app(Context(retention=duck.tool)), (), 1000, seconds=0.05)
+    assert "did not arrive" in refused(gate, 408, [{"type": "http.request", "body": b"{", "more_body": True}])
+
+
+def test_a_body_announced_as_too_large_is_not_read(duck: Database) -> None:
+    """It is refused for its length alone, before anything of it has arrived."""
+    gate = Gate(make_app(Context(retention=duck.tool)), (), 1000, seconds=5)
+    assert "larger than 1000 bytes" in refused(gate, 413, [], (b"content-length", b"1001"))
+
+
+def refused(gate: Gate, status: int, parts: list[Message], *headers: tuple[bytes, bytes]) -> str:
+    """The answer to a request of which these parts arrive, and then nothing."""
     sent: list[Message] = []
-    parts: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
 
     async def receive() -> Message:
         if not parts:
@@ -108,10 +134,41 @@ def test_a_body_that_does_not_arrive_is_refused(duck: Database) -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope: Scope = {"type": "http", "method": "POST", "path": f"{API}/policies", "headers": []}
+    scope: Scope = {"type": "http", "method": "POST", "path": f"{API}/policies", "headers": headers}
     with ThreadPoolExecutor(1) as thread:  # A loop of its own, also where pages keep one.
         thread.submit(asyncio.run, asyncio.wait_for(gate(scope, receive, send), 10)).result()
-    assert (sent[0]["status"], b"did not arrive" in sent[1]["body"]) == (408, True)
+    assert sent[0]["status"] == status
+    return str(sent[1]["body"].decode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (InvalidInput, 422),
+        (Unsupported, 422),
+        (NotFound, 404),
+        (Conflict, 409),
+        (PartitionChanged, 409),
+        (Forbidden, 403),
+        (ConnectionLost, 503),
+        (ClusterUnwell, 503),
+        (DiskFull, 503),
+        (AccessDenied, 503),
+        (DatabaseError, 502),
+        (RetentionError, 500),
+    ],
+)
+def test_each_error_has_its_status(kind: type[RetentionError], status: int) -> None:
+    """502: the database refused; 503: try later, it can't be reached, lacks shards or room."""
+    app = FastAPI()
+    handle(app)
+
+    @app.get("/")
+    def fail() -> None:
+        raise kind("table a.b", "is not what it was")
+
+    answer = TestClient(app, raise_server_exceptions=False).get("/")
+    assert (answer.status_code, "Retry-After" in answer.headers) == (status, status == 503)
 
 
 def test_too_many_requests(duck: Database) -> None:
