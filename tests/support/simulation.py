@@ -35,14 +35,7 @@ from cratedb_retention.model.rollup import (
 from cratedb_retention.planning.cascades import beneath_as_target
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.planner import find_probes, make_plan
-from cratedb_retention.planning.windows import (
-    OpenWindow,
-    WindowGrid,
-    answered_parts,
-    digest,
-    sources_of_windows,
-    write_parts,
-)
+from cratedb_retention.planning.windows import OpenWindow, WindowGrid, digest, sources_of_windows
 from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -287,9 +280,11 @@ class SimulatedDatabase:
         mine = [count for (_, bucket), count in own.items() if window.start <= bucket < until]
         if not window.whole and parts is None:
             present = OpenWindow(
-                rollup=rollup, start=window.start, end=window.end, until=window.start, complete=until, known=None
+                rollup=rollup, start=window.start, end=window.end, until=window.start, complete=until, known={}
             )
-            parts = write_parts(answered_parts(self._window_rows(present.probe(window.start, until))))
+            probe = present.probe(window.start, until)
+            measured = Measurements(windows={probe: self._window_rows(probe)})
+            parts = replace(present, measurements=measured).parts()
         rows[window.start] = LedgerRow(
             start=window.start,
             end=window.end,

@@ -6,42 +6,23 @@ and keeps the ledger in step (laws 3, 4 and 7).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from cratedb_retention.engine.base import Engine, StepResult
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.model import rollup as steps
 from cratedb_retention.model.catalog import Selector, TableName
-from cratedb_retention.model.measurements import WindowRows
+from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import DeleteRows, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason
-from cratedb_retention.model.rollup import (
-    AlterRollup,
-    CreateRollup,
-    LedgerRow,
-    RebaseRollup,
-    ReplaceView,
-    RollUp,
-    Rollup,
-    RollupStep,
-    SealWindows,
-    Window,
-    is_own_view,
-    level_table,
-)
+from cratedb_retention.model.rollup import LedgerRow, Rollup, Window, is_own_view, level_table
 from cratedb_retention.model.time import TimeRange, from_ms, show, to_ms
 from cratedb_retention.planning.cascades import beneath_as_target, name_taken
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.targets import Undecided
-from cratedb_retention.planning.windows import (
-    OpenWindow,
-    Source,
-    WindowGrid,
-    answered_parts,
-    digest,
-    sources_of_windows,
-    write_parts,
-)
+from cratedb_retention.planning.windows import OpenWindow, Source, WindowGrid, digest, sources_of_windows
 from cratedb_retention.store.store import Store
 
 Perform = Callable[[Step], StepResult]
@@ -57,12 +38,8 @@ class Roller:
         self._sources: dict[TableName, FindSources] = {}
 
     def before(self, task: Task, step: Step) -> None:
-        """
-        What has to be noted or checked before a step.
-
-        :raises PartitionChanged: if the source of windows to be sealed changed, or a name is not the toolkit's.
-        """
-        if not isinstance(step, RollupStep):
+        """Note or check what has to be before a step; PartitionChanged if a source changed, or a name is a user's."""
+        if not isinstance(step, steps.RollupStep):
             if step.expires and step.expires[0] in self._registered:
                 # From where on a level still has everything, so that readers need not give up more than is gone.
                 table, until = step.expires
@@ -70,26 +47,26 @@ class Roller:
                 self._ledger.set_gone(table, until if gone is None else max(until, gone))
             return
         match step:
-            case CreateRollup(rollup=rollup) | AlterRollup(rollup=rollup):
+            case steps.CreateRollup(rollup=rollup) | steps.AlterRollup(rollup=rollup):
                 # The plan may be old: what exists by now under a level's name is not to be written to.
                 catalog = self._engine.read_named([rollup.table, rollup.sketch])
                 there = name_taken(rollup, self._registered.get(rollup.table), catalog)
                 if there is not None:
                     raise _changed(f"table {there}", "was created since the plan was made")
                 self._register(task, rollup)
-            case RollUp(rollup=rollup):
+            case steps.RollUp(rollup=rollup):
                 self._register(task, rollup)
-            case ReplaceView():
+            case steps.ReplaceView():
                 self._require_own_view(step)
                 self._ledger.set_view(self._finest(task, step))
-            case RebaseRollup(rollup=rollup, before=before):
+            case steps.RebaseRollup(rollup=rollup, before=before):
                 self._ledger.rebase(rollup, before)
                 self._register(task, rollup)
-            case SealWindows(rollup=rollup, windows=windows, idents=idents):
+            case steps.SealWindows(rollup=rollup, windows=windows, idents=idents):
                 self._check(task, rollup, windows, set(idents))
                 self._ledger.seal(rollup.table, [window.start for window in windows])
 
-    def roll_up(self, task: Task, step: RollUp, perform: Perform) -> StepResult:
+    def roll_up(self, task: Task, step: steps.RollUp, perform: Perform) -> StepResult:
         """
         Compute windows: the change tokens are older than what is read, so that what is written meanwhile makes the
         windows dirty again. Those of the plan will do, unless the plan itself changed the source.
@@ -103,7 +80,7 @@ class Roller:
         self._ledger.record(step.rollup, windows, tokens, parts, self._run_id)
         return result
 
-    def _open(self, step: RollUp) -> list[Window]:
+    def _open(self, step: steps.RollUp) -> list[Window]:
         """The open windows of a step, up to where they are computed after it."""
         until: dict[tuple[int, int], int] = {}
         known = self._prepared.ledger.of(step.rollup.table)
@@ -113,27 +90,25 @@ class Roller:
                 until[key] = max(window.until, until.get(key, window.until), row.until if row else window.until)
         return [Window(start=start, end=end, since=start, until=to) for (start, end), to in until.items()]
 
-    def _parts(self, step: RollUp, present: Sequence[Window]) -> dict[int, str]:
+    def _parts(self, step: steps.RollUp, present: Sequence[Window]) -> dict[int, str]:
         """What the parts of open windows are computed from, as :meth:`_tokens`."""
         if step.parts:
             return {window.start: parts for window, parts in zip(step.windows, step.parts, strict=True)}
-        probes = {
-            w.start: OpenWindow(rollup=step.rollup, start=w.start, end=w.end, until=w.start, complete=w.until).probe(
-                w.start, w.until
-            )
+        windows = [
+            OpenWindow(rollup=step.rollup, start=w.start, end=w.end, until=w.start, complete=w.until, known={})
             for w in present
-        }
-        measured = self._measure(list(probes.values()))
-        return {start: write_parts(answered_parts(measured[probe])) for start, probe in probes.items()}
+        ]
+        found = self._measure([window.probe(window.until, window.complete) for window in windows])
+        return {window.start: replace(window, measurements=found).parts() for window in windows}
 
-    def _measure(self, probes: Sequence[WindowRows]) -> Mapping[WindowRows, Sequence[tuple[int, int, str]]]:
+    def _measure(self, probes: Sequence[WindowRows]) -> Measurements:
         """What the rows say; none at all would look as if they were gone."""
         found = self._engine.measure(probes)
         for probe, reason in found.failed.items():
             raise DatabaseError(f"table {probe.table}", f"its rows can't be read: {reason}")
-        return found.windows
+        return found
 
-    def _tokens(self, task: Task, step: RollUp) -> dict[int, str]:
+    def _tokens(self, task: Task, step: steps.RollUp) -> dict[int, str]:
         """Read once for all steps of a level: when its first begins, the finer level is done."""
         if step.tokens:
             return {window.start: token for window, token in zip(step.windows, step.tokens, strict=True)}
@@ -142,18 +117,18 @@ class Roller:
         return {start: source.token for start, source in find(step.windows).items()}
 
     def after(self, task: Task, step: Step) -> None:
-        if isinstance(step, ReplaceView):
+        if isinstance(step, steps.ReplaceView):
             view = self._engine.read_named([step.view]).views
             mark = view[step.view].mark if view and step.view in view else ""
             self._ledger.set_view(self._finest(task, step), step.parts, mark)
         elif isinstance(step, DeleteRows):
-            for seal in (other for other in task.steps if isinstance(other, SealWindows)):
+            for seal in (other for other in task.steps if isinstance(other, steps.SealWindows)):
                 self._ledger.expire(seal.rollup.table, [window.start for window in seal.windows])
 
-    def _finest(self, task: Task, step: ReplaceView) -> Rollup:
+    def _finest(self, task: Task, step: steps.ReplaceView) -> Rollup:
         return self._registered[level_table(step.source, self._policy(task).levels[0].interval)]
 
-    def _require_own_view(self, step: ReplaceView) -> None:
+    def _require_own_view(self, step: steps.ReplaceView) -> None:
         catalog = self._engine.read_named([step.view])
         there = catalog.taken(step.view)
         view = (catalog.views or {}).get(there) if there else None
@@ -203,10 +178,7 @@ class Roller:
     def _check_level(
         self, task: Task, rollup: Rollup, windows: Sequence[Window], rows: Mapping[int, LedgerRow]
     ) -> None:
-        """
-        Make sure that the level still has what was computed: here is the last chance to do it again. What the level
-        itself gives up by its age is not looked at.
-        """
+        """Make sure that the level still has what was computed, but for what it gives up by its age."""
         policy = self._source_policy(task, rollup)
         level = next((level for level in policy.levels if level.interval == rollup.interval), None)
         limit = level.retention_period.before(from_ms(self._prepared.plan.cutoff), policy.zone) if level else None
@@ -239,7 +211,7 @@ class Roller:
             return lambda windows: sources_of_windows(windows, pieces)
         grid = WindowGrid.of(rollup)
         probe = grid.probe(within)
-        found = grid.sources(self._measure([probe]).get(probe, ()))
+        found = grid.sources(self._measure([probe]).windows.get(probe, ()))
         return lambda windows: found
 
     def _source_policy(self, task: Task, rollup: Rollup) -> Policy:

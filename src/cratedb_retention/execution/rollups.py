@@ -25,16 +25,7 @@ from cratedb_retention.model.patterns import folded
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.model.reading import Cascade, Holding, Partial, Reading, Stretch, Wanted
-from cratedb_retention.model.rollup import (
-    ROW_COUNT,
-    KnownRollup,
-    Ledger,
-    RollUp,
-    Rollup,
-    is_own_table,
-    is_own_view,
-    view_name,
-)
+from cratedb_retention.model.rollup import ROW_COUNT, KnownRollup, Ledger, RollUp, Rollup, is_own_view, view_name
 from cratedb_retention.model.time import TimeRange, from_ms
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.cascades import SourceColumns, find_cascades
@@ -56,11 +47,8 @@ Values = tuple[str, float | None, float | None]
 
 def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
     """
-    A table with its rollups, if it has any, and what each of them holds.
-
-    :param table: The table with the raw rows.
-    :raises NotFound: if there is no such table, or it is one of the toolkit's own.
-    :raises InvalidInput: if nothing says which column is the rows' time.
+    A table with its rollups, if it has any, and what each of them holds. NotFound if there is no such table, or it is
+    one of the toolkit's own; InvalidInput if nothing says which column is the rows' time.
     """
     rollups = store.rollups.all()
     mine = of_source(store, rollups.values(), table)
@@ -128,12 +116,11 @@ def _holding(ledger: Ledger, rollup: Rollup) -> Holding | None:
 
 def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableName]:
     """
-    Drop the view, the levels and their distributions; their policy, if it is still there, makes them again. What has
-    the name of one of these and is something else stays.
+    Drop the view, the levels and their distributions; their policy, if it is still there, makes them again. What only
+    has the name of one of these stays. NotFound if there are none.
 
     :param source: The table with the raw rows, which need not exist any more.
     :return: The levels.
-    :raises NotFound: if it has none.
     """
     known = store.rollups.all()
     mine = sorted((k.rollup for k in of_source(store, known.values(), source)), key=lambda rollup: rollup.table)
@@ -148,7 +135,7 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
         engine.database.drop_view(view)
     for rollup in mine:
         for name in (rollup.sketch, rollup.table):
-            if name in catalog.tables and is_own_table(rollup, name, catalog.tables[name].columns):
+            if name in catalog.tables and rollup.owns(catalog.tables[name]):
                 engine.database.drop_table(name)
         store.rollups.forget(rollup.table)
     store.journal.write(

@@ -57,7 +57,7 @@ def instant_column(name: str) -> Column:
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesPattern:
+class Series:
     """Series of which a dimension, a text, fits a pattern, such as those whose name ends in ``_total``."""
 
     dimension: Column
@@ -70,7 +70,7 @@ class Metric:
 
     column: Column
     aggregates: tuple[Aggregate, ...]  # in the order of the enum, with what these need
-    within: tuple[SeriesPattern, ...] = ()  # series in which it is a counter; empty: in all, if it is one
+    within: tuple[Series, ...] = ()  # series in which it is a counter; empty: in all, if it is one
 
     @property
     def name(self) -> str:
@@ -114,7 +114,7 @@ class Metric:
         return list(dict.fromkeys([*map(str, first), *map(str, self.shown), *percentiles]))
 
 
-def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple[SeriesPattern, ...] = ()) -> Metric:
+def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple[Series, ...] = ()) -> Metric:
     """A metric with all the aggregates that the wanted ones need."""
     return Metric(column, with_needed(aggregates), within)
 
@@ -182,6 +182,11 @@ class Rollup:
     def tzinfo(self) -> dt.tzinfo:
         return find_zone(self.zone)
 
+    def owns(self, table: catalog.Table) -> bool:
+        """Whether a table is surely the level's own; one of a user with its name is not written to, nor dropped."""
+        own = SKETCH_COLUMNS if table.name == self.sketch else (ROW_COUNT,)
+        return {self.time_name, VERSION, *own} <= set(table.columns)
+
 
 def level_table(source: TableName, interval: Interval) -> TableName:
     """Where a level is kept: ``metrics_1h`` beside ``metrics``."""
@@ -247,11 +252,6 @@ class Balance:
         if self.short[0] and rows in (None, self.stored):
             return self.short
         return (rows, self.beneath) if rows is not None and self.beneath < rows else None
-
-
-def is_own_table(rollup: Rollup, table: TableName, columns: Collection[str]) -> bool:
-    """Whether a table with these columns is a level's own. What may be a user's is neither written to nor dropped."""
-    return {rollup.time_name, VERSION, *(SKETCH_COLUMNS if table == rollup.sketch else (ROW_COUNT,))} <= set(columns)
 
 
 def is_own_view(view: View, time: str, tables: Collection[TableName], marks: Sequence[str]) -> bool:

@@ -25,9 +25,8 @@ from cratedb_retention.model.rollup import (
     Ledger,
     Metric,
     Rollup,
-    SeriesPattern,
+    Series,
     find_columns,
-    is_own_table,
     label,
     level_column,
     level_table,
@@ -165,10 +164,10 @@ class SourceColumns:
 
         return tuple(make(column) for column in columns)
 
-    def _find_counters(self, columns: Sequence[Column]) -> tuple[set[str], tuple[SeriesPattern, ...]]:
+    def _find_counters(self, columns: Sequence[Column]) -> tuple[set[str], tuple[Series, ...]]:
         """The metrics that are counters, and patterns of the series in which all others are, too."""
         counters: set[str] = set()
-        within: list[SeriesPattern] = []
+        within: list[Series] = []
         for text in self.policy.counters:
             dimension, equals, pattern = text.partition("=")
             of = find_columns(self.dimensions, dimension)
@@ -179,7 +178,7 @@ class SourceColumns:
                 if len(of) != 1 or of[0].kind is not Kind.TEXT:
                     known = tuple(c.name for c in self.dimensions if c.kind is Kind.TEXT) or ("none",)
                     raise Undecided(Why.NO_SERIES(name=dimension, known=known))
-                within.append(SeriesPattern(of[0], pattern))
+                within.append(Series(of[0], pattern))
             else:
                 counters.update(c.name for c in _metrics_named(columns, text))
         return counters, tuple(within)
@@ -362,7 +361,7 @@ def _own_targets(rollup: Rollup, level: Level, known: Rollup, policy: Policy, ca
     """A registered level's own tables, as far as they exist. What only has the name of one is not one."""
     for name in (rollup.table, rollup.sketch):
         table = catalog.tables.get(name)
-        if table is not None and is_own_table(known, name, table.columns):
+        if table is not None and known.owns(table):
             try:
                 yield _as_target(policy, rollup, table, level.retention_period)
             except Undecided as error:
@@ -373,7 +372,7 @@ def name_taken(rollup: Rollup, known: Rollup | None, catalog: Catalog) -> TableN
     """What has the name of one of a level's tables and is not that table, where the level is registered; or None."""
     for name in rollup.tables:
         there, table = catalog.taken(name), catalog.tables.get(name)
-        if there is not None and not (known and table and is_own_table(known, name, table.columns)):
+        if there is not None and not (known and table and known.owns(table)):
             return there
     return None
 

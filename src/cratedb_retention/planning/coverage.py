@@ -52,10 +52,6 @@ class Above:
         return self.state.policy.id or ""
 
     @property
-    def late(self) -> Late:
-        return self.state.policy.late
-
-    @property
     def tracked(self) -> bool:
         """Whether the level's ledger holds the change tokens of the table's partitions."""
         return self.state.rollup.beneath == self.table
@@ -88,7 +84,7 @@ class Above:
         row, planned = self.state.rows.get(start), self.state.planned.get(start)
         if self.is_late(piece, start):
             late = Why.LATE_KEPT(rows=piece.partition.rows or 0, cascade=self.cascade)
-            return late if self.late is Late.KEEP else None
+            return late if self.state.policy.late is Late.KEEP else None
         if row is not None and (row.sealed or self._is_clean(piece, start)):
             return None
         if planned is not None and planned.whole and self.active:
@@ -134,7 +130,7 @@ class Above:
             late = self._late_rows(start)
             # What is left of a window could not be told from rows that come late, so it goes as a whole or not at all.
             hold = next((hold for hold in holds if hold.hold.overlaps(start, window.end)), None)
-            if late and self.late is Late.KEEP:
+            if late and self.state.policy.late is Late.KEEP:
                 found.late.append((window, late))
                 together = []
             elif hold is not None:
@@ -188,11 +184,7 @@ class Coverage:
                     self.own[table] = Above(state=state, table=table, active=active, limit=limit)
 
     def why_not(self, table: TableName, piece: Piece, limit: int) -> Reason | None:
-        """
-        Why an expired piece must wait; None if the coarser level covers it, or will when it is its turn.
-
-        :param limit: The instant (ms, UTC) before which the table's rows are expired.
-        """
+        """Why a piece that expired by the limit (ms, UTC) must wait; None if the coarser level covers it, or will."""
         return next(filter(None, self._reasons(table, piece, limit)), None)
 
     def _reasons(self, table: TableName, piece: Piece, limit: int) -> Iterator[Reason | None]:

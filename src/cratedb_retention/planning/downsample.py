@@ -9,41 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from cratedb_retention.model import rollup as steps
 from cratedb_retention.model.catalog import Catalog, TableName
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.rollup import (
-    AlterRollup,
-    Computed,
-    CreateRollup,
-    Ledger,
-    LedgerRow,
-    RebaseRollup,
-    ReplaceView,
-    RollUp,
-    Rollup,
-    SealWindows,
-    ViewPart,
-    Window,
-    is_own_view,
-    view_name,
-)
+from cratedb_retention.model.rollup import Computed, Ledger, LedgerRow, Rollup, ViewPart, Window, is_own_view, view_name
 from cratedb_retention.model.time import TimeRange, TimeRanges, show
 from cratedb_retention.model.values import Deletions
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.targets import Target
 from cratedb_retention.planning.verdicts import batches
-from cratedb_retention.planning.windows import (
-    OpenWindow,
-    Source,
-    WindowGrid,
-    open_window,
-    sources_of_pieces,
-    sources_of_windows,
-    write_parts,
-)
+from cratedb_retention.planning.windows import OpenWindow, Source, WindowGrid, sources_of_windows
 
 # Work of one step: what a run that is killed has to do again, and what one statement of the database holds.
 WINDOWS_IN_STEP, ROWS_IN_STEP = 100, 20_000_000
@@ -80,7 +58,7 @@ class LevelPlan:
             rows = {start: replace(row, sealed=True) for start, row in rows.items() if row.sealed or start < rebased}
         self.rows: Mapping[int, LedgerRow] = rows
         # The window that lasts beyond the cutoff.
-        self.open = open_window(replace(self.grid, rollup=self.rollup), rows, plan.cutoff, measurements)
+        self.open = replace(self.grid, rollup=self.rollup).open(rows, plan.cutoff, measurements)
         # Whether no window may lose rows by being computed again (law 4). Where the level's table is gone, there is
         # nothing to be lost.
         self.guarded = cascade.policy.deletions is Deletions.BLOCK and level.table is not None
@@ -97,7 +75,7 @@ class LevelPlan:
             sources = self.grid.sources(self.measurements.windows.get(self.grid.probe(), ()))
         else:
             known = pieces.of(beneath).known if beneath is not None and beneath.grids else ()
-            sources = sources_of_pieces(known, self.grid.windows)
+            sources = self.grid.sources_of(known)
         for changing in self.below.changing() if self.below else ():
             for start, end in self.grid.windows(changing):
                 sources.setdefault(start, Source(end=end))
@@ -137,10 +115,8 @@ class LevelPlan:
         self, start: int, source: Source, row: LedgerRow | None, stale: Sequence[TimeRange], until: int
     ) -> Due | None:
         """
-        What of a window has to be computed; None if it is clean, or has no complete bucket.
-
-        :param stale: What is about to change in the finer level.
-        :param until: The end of the last complete bucket.
+        What of a window has to be computed, since it changed or the finer level is about to (``stale``); None if it is
+        clean, or no bucket of it is complete: the last one ends at ``until``.
         """
         present = self.open if self.open is not None and start == self.open.start else None
         if present is not None and row is not None:
@@ -149,8 +125,8 @@ class LevelPlan:
             return None
         windows = (Window(start=start, end=source.end, since=start, until=until),)
         if row is None:
-            parts = (present.parts() if present else None) or {}
-            return self._spare(Due(windows=windows, reason=_NEW, parts=write_parts(parts)), None)
+            parts = present.parts() if present else ""
+            return self._spare(Due(windows=windows, reason=_NEW, parts=parts), None)
         if row.whole and row.token == source.token and not stale:
             return None
         return self._spare(Due(windows=windows, reason=_CHANGED if row.whole else _GROWN), row)
@@ -198,25 +174,20 @@ class LevelPlan:
         times = [time for time in changed if time not in kept]
         reason = _CHANGED if times else _GROWN
         grown = TimeRange(row.until, present.complete)
-        if not grown.empty and (changing or source.token != row.token or self._has_more(present, row)):
+        # There may be rows that it was not computed from, though nothing was written since: the change token was read
+        # while their buckets were not complete.
+        finer = self.below.rows.values() if self.below else ()
+        more = any(one.rows and one.start < present.complete and row.until < one.until for one in finer)
+        if self.below is None:
+            more = bool(present.answer(*grown))
+        if not grown.empty and (changing or source.token != row.token or more):
             times.append(grown)
         windows = tuple(
             Window(start=present.start, end=present.end, since=since, until=until)
             for since, until in TimeRanges(times).joined()
         )
-        parts = write_parts(present.parts(kept) or {})
         former = tuple(one for time, one in before.items() if time not in kept)
-        return Due(windows=windows, reason=reason, parts=parts, before=former) if windows else None
-
-    def _has_more(self, present: OpenWindow, row: LedgerRow) -> bool:
-        """
-        Whether there may be rows that an open window was not computed from, though nothing was written since: the
-        change token was read while their buckets were not complete.
-        """
-        if self.below is None:
-            return bool(present.answer(present.until, present.complete))
-        finer = self.below.rows.values()
-        return any(one.rows and one.start < present.complete and row.until < one.until for one in finer)
+        return Due(windows=windows, reason=reason, parts=present.parts(kept), before=former) if windows else None
 
 
 def _level_grid(cascade: Cascade, rollup: Rollup, finer: Rollup | None) -> tuple[WindowGrid, bool]:
@@ -294,13 +265,13 @@ class CascadePlan:
         rollup, table = state.rollup, state.table
         if table is None or (rollup.sketched and rollup.sketch not in self.catalog.tables):
             left_out = tuple(column.name for column in self.cascade.left_out) if rollup.from_raw else ()
-            create = CreateRollup(rollup=rollup, replicas=self.cascade.raw.table.replicas, left_out=left_out)
+            create = steps.CreateRollup(rollup=rollup, replicas=self.cascade.raw.table.replicas, left_out=left_out)
             yield self._task(create, Why.LEVEL_NEW())
         missing = tuple(name for name in rollup.columns if table is not None and name not in table.columns)
         if missing:
-            yield self._task(AlterRollup(rollup=rollup, columns=missing), Why.LEVEL_WIDER())
+            yield self._task(steps.AlterRollup(rollup=rollup, columns=missing), Why.LEVEL_WIDER())
         if state.rebased is not None:
-            yield self._task(RebaseRollup(rollup=rollup, before=state.rebased), Why.LEVEL_REBASED())
+            yield self._task(steps.RebaseRollup(rollup=rollup, before=state.rebased), Why.LEVEL_REBASED())
 
     def _older(self) -> Iterator[tuple[Rollup, int]]:
         """The levels that still have what a finer one has not any more, each with the instant before which it is so."""
@@ -321,7 +292,7 @@ class CascadePlan:
             # One that stays as it is, in part, is looked at again by the next run, whatever its change token is then.
             tokens = ["" if start in state.lost else state.sources[start].token for start, _, _ in each]
             reasons = [one.reason for one in due]
-            step = RollUp(
+            step = steps.RollUp(
                 rollup=state.rollup,
                 windows=tuple(window for _, _, window in each),
                 rows=tuple(state.sources[start].rows for start, _, _ in each),
@@ -368,15 +339,16 @@ class CascadePlan:
         if there is not None and not own:
             yield self._hold(Why.VIEW_TAKEN(view=there))
             return
-        steps = [step for task in tasks for step in task.steps]
-        created = {step.rollup.table for step in steps if isinstance(step, CreateRollup)}
+        planned = [step for task in tasks for step in task.steps]
+        created = {step.rollup.table for step in planned if isinstance(step, steps.CreateRollup)}
         if levels - created - {level.rollup.table for level in cascade.levels if level.table is not None}:
             return  # What is to be created waits.
-        parts = self._view_parts(steps)
+        parts = self._view_parts(planned)
         known = ledger.rollups.get(finest.table)
-        altered = any(isinstance(step, CreateRollup | AlterRollup) and step.rollup.table in levels for step in steps)
+        changing = (step for step in planned if isinstance(step, steps.CreateRollup | steps.AlterRollup))
+        altered = any(step.rollup.table in levels for step in changing)
         if altered or (there is None and views is not None) or known is None or known.view != parts:
-            renewed = ReplaceView(
+            renewed = steps.ReplaceView(
                 view=view_name(cascade.source),
                 source=cascade.source,
                 time=finest.time,
@@ -387,12 +359,12 @@ class CascadePlan:
             )
             yield self._task(renewed, Why.VIEW_CHANGED())
 
-    def _view_parts(self, steps: Sequence[Step]) -> tuple[ViewPart, ...]:
+    def _view_parts(self, planned: Sequence[Step]) -> tuple[ViewPart, ...]:
         """Which table the view shows for which time range, oldest first, with what is about to go."""
         source = self.cascade.source
         # Raw rows are no longer shown once their windows are sealed, those of levels once they expire.
-        going = [found for step in steps if (found := step.expires) and found[0] != source]
-        seals = (step for step in steps if isinstance(step, SealWindows) and step.rollup.beneath == source)
+        going = [found for step in planned if (found := step.expires) and found[0] != source]
+        seals = (step for step in planned if isinstance(step, steps.SealWindows) and step.rollup.beneath == source)
         going += [(source, window.end) for step in seals for window in step.windows]
         parts: list[ViewPart] = []
         end: int | None = None
@@ -424,7 +396,7 @@ def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterato
             if by_rows:
                 yield grid.probe()
             rows = ledger.of(level.rollup.table)
-            present = open_window(grid, rows, cutoff, Measurements())
+            present = grid.open(rows, cutoff, Measurements())
             if present is not None:
                 target, row, source = level.beneath, rows.get(present.start), None
                 if target is not None and not by_rows:

@@ -26,9 +26,9 @@ _HOUR = 3600
 _LENGTHS = (Interval(_HOUR), *UNITS)
 _MOST_PARTS = 1000  # of an open window; they are single buckets where these are not more
 _COARSER = (Interval(_HOUR), Interval(unit="day"), Interval(unit="month"), Interval(unit="year"))
-# Of each part of a window, by its start: rows and fingerprint of what it is computed from.
-Parts = Mapping[int, tuple[int, int]]
-Answer = Iterable[tuple[int, int, str]]  # the engine's, to :class:`WindowRows`
+Parts = Mapping[
+    int, tuple[int, int]
+]  # by the start of each part of a window, rows and fingerprint of what it is computed from
 
 
 @dataclass(kw_only=True)
@@ -63,10 +63,8 @@ class WindowGrid:
     def of(cls, rollup: Rollup, partition: int | None = None, partition_zone: str | None = None) -> WindowGrid:
         """
         A level's windows: once decided they stay, or what the ledger knows would be of no use. They are the shortest
-        that hold whole buckets and whole partitions of the finer table.
-
-        :param partition: Length of these partitions, in seconds; None where there are none of time.
-        :param partition_zone: Their time zone, which a fixed interval fits as well as its own.
+        that hold whole buckets and whole partitions of the finer table, which may have a length (in seconds) and a time
+        zone; a fixed interval fits that as well as its own.
         """
         if rollup.window is not None:
             return cls(rollup, rollup.window, rollup.window_zone)
@@ -100,12 +98,37 @@ class WindowGrid:
         table, time = self.rollup.beneath, self.rollup.beneath_time
         return WindowRows(table=table, time_column=time, interval=self.interval, zone=self.zone_name, within=within)
 
-    def sources(self, measured: Answer) -> dict[int, Source]:
-        """What windows are computed from, where the table has no partitions of time."""
+    def sources(self, measured: Iterable[tuple[int, int, str]]) -> dict[int, Source]:
+        """What windows are computed from, by the answer to the probe, where that has no partitions of time."""
         return {
             start: Source(end=self.window(start).end, digests={token.replace(" ", "")}, rows=rows)
             for start, rows, token in measured
         }
+
+    def sources_of(self, pieces: Iterable[Piece]) -> dict[int, Source]:
+        """The same where it has."""
+        return _sources(pieces, self.windows)
+
+    def open(self, rows: Mapping[int, LedgerRow], cutoff: int, measurements: Measurements) -> OpenWindow | None:
+        """The open window at a cutoff; None if it has no complete buckets, or was computed as a whole."""
+        complete = self.rollup.interval.floor(cutoff, self.rollup.tzinfo)
+        start, end = self.window(self.interval.floor(complete, self.zone))
+        row = rows.get(start)
+        if complete <= start or (row is not None and (row.sealed or row.whole)):
+            return None
+        known: Parts | None = None
+        if row is not None and (row.parts or not row.rows):
+            numbers = (map(int, part.split(":")) for part in row.parts.split())
+            known = {at: (count, version) for at, count, version in numbers}
+        return OpenWindow(
+            rollup=self.rollup,
+            start=start,
+            end=end,
+            until=start if row is None else row.until,
+            complete=complete,
+            known=known,
+            measurements=measurements,
+        )
 
 
 def digest(piece: Piece) -> str:
@@ -114,10 +137,12 @@ def digest(piece: Piece) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
-def sources_of_pieces(
-    pieces: Iterable[Piece], touched: Callable[[TimeRange], Iterable[TimeRange]]
-) -> dict[int, Source]:
-    """What the windows are computed from that partitions of known time touch."""
+def sources_of_windows(windows: Iterable[Window], pieces: Iterable[Piece]) -> dict[int, Source]:
+    """What some windows, which do not overlap, are computed from, where that has partitions of time."""
+    return _sources(pieces, TimeRanges((window.start, window.end) for window in windows).overlapping)
+
+
+def _sources(pieces: Iterable[Piece], touched: Callable[[TimeRange], Iterable[TimeRange]]) -> dict[int, Source]:
     found: dict[int, Source] = {}
     for piece in pieces:
         own = digest(piece)
@@ -129,24 +154,6 @@ def sources_of_pieces(
     return found
 
 
-def sources_of_windows(windows: Iterable[Window], pieces: Iterable[Piece]) -> dict[int, Source]:
-    """The same for some windows that are known, and do not overlap."""
-    return sources_of_pieces(pieces, TimeRanges((window.start, window.end) for window in windows).overlapping)
-
-
-def read_parts(text: str) -> Parts:
-    numbers = (map(int, part.split(":")) for part in text.split())
-    return {start: (rows, version) for start, rows, version in numbers}
-
-
-def write_parts(parts: Parts) -> str:
-    return " ".join(f"{start}:{rows}:{version}" for start, (rows, version) in sorted(parts.items()))
-
-
-def answered_parts(measured: Answer) -> Parts:
-    return {start: (rows, int(token.rpartition(":")[2])) for start, rows, token in measured}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenWindow:
     """The window of a level that lasts beyond the cutoff."""
@@ -156,7 +163,7 @@ class OpenWindow:
     end: int
     until: int  # buckets before this instant were computed; ``start`` if none were
     complete: int  # buckets before this instant are complete
-    known: Parts | None = None  # what the computed ones were computed from; None: unknown
+    known: Parts | None  # what the parts of the computed ones were computed from; None: unknown
     measurements: Measurements = field(default_factory=Measurements)
 
     @property
@@ -169,7 +176,8 @@ class OpenWindow:
     def answer(self, start: int, end: int) -> Parts | None:
         """What its buckets of a time range would be computed from now; None if that was not asked: as they were."""
         found = self.measurements.windows.get(self.probe(start, end))
-        return None if found is None else answered_parts(found)
+        each = ((at, rows, token.rpartition(":")[2]) for at, rows, token in found or ())
+        return None if found is None else {at: (rows, int(version)) for at, rows, version in each}
 
     def before(self, time: TimeRange) -> Computed:
         at = self.part.floor(time.start, self.rollup.tzinfo)
@@ -190,21 +198,21 @@ class OpenWindow:
         elif now is not None:
             yield from (self._within(at) for at in sorted(now) if before.get(at) != now[at])
 
-    def parts(self, kept: Iterable[TimeRange] = ()) -> Parts | None:
+    def parts(self, kept: Iterable[TimeRange] = ()) -> str:
         """
-        What all complete buckets are computed from: what is there now, but for those that stay as they are, which are
-        those that are kept or have no row left. None if it is unknown what these were computed from.
+        What all complete buckets are computed from, as the ledger has it: what is there now, but for those that stay as
+        they are: those that are kept or have no row left. Empty if it is unknown what these were computed from.
         """
         kept = TimeRanges(kept)
         if self.known is None and kept:
-            return None
+            return ""
         known = self.known or {}
         stay = {at: was for at, was in known.items() if kept.contains(max(at, self.start))}
         found = {**known, **(self.answer(self.start, self.until) or {}), **stay}
         for at, (rows, version) in (self.answer(self.until, self.complete) or {}).items():
             before = found.get(at, (0, 0))
             found[at] = (before[0] + rows, before[1] + version)
-        return found
+        return " ".join(f"{at}:{rows}:{version}" for at, (rows, version) in sorted(found.items()))
 
 
 def part_length(rollup: Rollup, length: int, most: int) -> Interval:
@@ -212,23 +220,3 @@ def part_length(rollup: Rollup, length: int, most: int) -> Interval:
     fitting = [other for other in _COARSER if rollup.interval.fits_into(other, rollup.tzinfo)]
     lengths = [rollup.interval, *fitting]
     return next((unit for unit in lengths if length / 1000 <= unit.approximate_seconds * most), lengths[-1])
-
-
-def open_window(
-    grid: WindowGrid, rows: Mapping[int, LedgerRow], cutoff: int, measurements: Measurements
-) -> OpenWindow | None:
-    """The open window of a level at a cutoff; None if it has no complete buckets, or was computed as a whole."""
-    complete = grid.rollup.interval.floor(cutoff, grid.rollup.tzinfo)
-    start, end = grid.window(grid.interval.floor(complete, grid.zone))
-    row = rows.get(start)
-    if complete <= start or (row is not None and (row.sealed or row.whole)):
-        return None
-    return OpenWindow(
-        rollup=grid.rollup,
-        start=start,
-        end=end,
-        until=start if row is None else row.until,
-        complete=complete,
-        known=read_parts(row.parts) if row is not None and (row.parts or not row.rows) else None,
-        measurements=measurements,
-    )

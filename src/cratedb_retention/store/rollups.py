@@ -17,16 +17,7 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, TimeUnit
-from cratedb_retention.model.rollup import (
-    KnownRollup,
-    Ledger,
-    LedgerRow,
-    Metric,
-    RolledUp,
-    Rollup,
-    SeriesPattern,
-    ViewPart,
-)
+from cratedb_retention.model.rollup import KnownRollup, Ledger, LedgerRow, Metric, RolledUp, Rollup, Series, ViewPart
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.store.rows import Records, is_named, name_values, read_text, same, text_values
 
@@ -86,16 +77,13 @@ class RollupStore(Records):
         )
 
     def set_view(self, rollup: Rollup, parts: Sequence[ViewPart] = (), mark: str = "") -> None:
-        """
-        Note what the view consists of, with the finest level; first that it is about to be made, without a mark.
-
-        :param rollup: The finest level. What is noted of the view with others of its cascade is out of date.
-        """
+        """Note what the view consists of, with the finest level; first that it is about to be made, without a mark."""
         own = self._rollup
         listed = [[*part.table, part.interval, part.start, part.end] for part in parts]
         self._put(rollup.table, view=json.dumps({"parts": listed, "mark": mark}))
         if mark:
             self._database.refresh(own)
+            # What is noted with others of the cascade is out of date.
             others = (is_named(own, rollup.source, "source"), sa.not_(is_named(own, rollup.table)))
             self._database.execute(sa.update(own).where(*others, own.c.view.is_not(None)).values(view=None))
 
@@ -112,14 +100,11 @@ class RollupStore(Records):
         run_id: str,
     ) -> None:
         """
-        Note that windows were computed. Killed in the middle, it leaves windows out, which are computed again.
+        Note that windows were computed: whole ones, and open ones up to where they are. Killed in the middle, it leaves
+        windows out, which are computed again. One without source rows is noted only if it is known.
 
-        A window without source rows is noted only if it is known, so that what is known of it is not what was there
-        once.
-
-        :param results: Whole windows, and open ones up to where they are computed.
-        :param tokens: The change tokens that were read before, by the window's start. One that was written to only
-            later has none; it gets one that fits nothing.
+        :param tokens: The change tokens that were read before, by the window's start. What was only written to later
+            has none, and gets one that fits nothing.
         :param parts: The same of the parts of open windows.
         """
         found = {result.window.start: result for result in results}
@@ -242,7 +227,7 @@ def _rollup(row: Mapping[str, Any]) -> Rollup:
         return Column(name=name, type=type_, kind=Kind(kind), expression=expression, path=path)
 
     def metric(parts: Sequence[Any]) -> Metric:
-        patterns = tuple(SeriesPattern(dimensions[name], pattern) for name, pattern in within.get(parts[0], ()))
+        patterns = tuple(Series(dimensions[name], pattern) for name, pattern in within.get(parts[0], ()))
         return Metric(column(parts[:4]), tuple(map(Aggregate, parts[4])), patterns)
 
     dimensions = {parts[0]: column(parts) for parts in data["dimensions"]}
