@@ -66,7 +66,7 @@ docs: $(STAMP)  ## Write what follows from the program, in docs/ and deploy/, an
 man: $(STAMP)  ## Write a man page for each command into build/man
 	@$(BIN)/python docs/man.py build/man
 
-screenshots: $(STAMP)  ## Make the pictures of the pages anew; needs a Chromium
+screenshots: $(STAMP)  ## Take the screenshots of the pages; needs Chromium
 	@$(BIN)/python docs/screenshots.py
 
 format: $(STAMP)  ## Bring the code into form

@@ -16,7 +16,7 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.planning.check import find_contradictions
-from cratedb_retention.planning.planner import find_probes, make_plan
+from cratedb_retention.planning.planner import Planning
 from support.catalogs import DAILY, DAY, METRICS, TENANT, TS, VALUE, catalog, policy, table
 
 FIRST = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
@@ -38,8 +38,8 @@ class Case:
 
     def plan(self) -> Plan:
         """All of planning."""
-        find_probes(self.policies, self.catalog, CUTOFF, self.holds)
-        return make_plan(self.policies, self.catalog, CUTOFF, holds=self.holds)
+        Planning(policies=self.policies, catalog=self.catalog, cutoff=CUTOFF, holds=self.holds).probes()
+        return Planning(policies=self.policies, catalog=self.catalog, cutoff=CUTOFF, holds=self.holds).plan()
 
 
 def measure(surroundings: Surroundings) -> Iterator[Line]:

@@ -1,4 +1,4 @@
-# Runs what is due every five minutes, instead of the service. docs/how-to/nomad.md tells how to run it.
+# Runs what is due every five minutes, instead of the service. See docs/how-to/nomad.md.
 
 variable "datacenters" {
   type    = list(string)
@@ -22,7 +22,7 @@ job "cratedb-retention-due" {
   }
 
   group "due" {
-    # What failed is tried again by the next one.
+    # If a run fails, the next one tries again.
     restart {
       attempts = 0
       mode     = "fail"

@@ -1,5 +1,5 @@
 # Creates or upgrades the toolkit's tables, and applies the policies. Run it first, and whenever they, or the version,
-# change. docs/how-to/nomad.md tells how.
+# change. See docs/how-to/nomad.md.
 
 variable "datacenters" {
   type    = list(string)

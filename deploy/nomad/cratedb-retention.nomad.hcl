@@ -1,4 +1,4 @@
-# The service: it runs what is due, with the pages, the HTTP API and metrics. docs/how-to/nomad.md tells how to run it.
+# The service: it runs what is due, with the pages, the HTTP API and metrics. See docs/how-to/nomad.md.
 
 variable "datacenters" {
   type    = list(string)
@@ -48,7 +48,7 @@ job "cratedb-retention" {
         }
       }
 
-      # The database answers, and the toolkit's tables are there.
+      # The database responds, and the toolkit's tables exist.
       check {
         name     = "ready"
         type     = "http"
@@ -58,7 +58,7 @@ job "cratedb-retention" {
       }
     }
 
-    # The service does not start without its tables. Several at once do no harm.
+    # The service does not start without its tables. Several at once are harmless.
     task "setup" {
       lifecycle {
         hook    = "prestart"

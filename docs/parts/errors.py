@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Iterator
 
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.service.http.problems import status_of
 from parts.markdown import from_docstring, one_line, table
 
 
@@ -14,8 +13,7 @@ def errors() -> str:
     """A table of all kinds of errors."""
     rows = []
     for kind in _kinds(RetentionError):
-        status = status_of(kind("", ""))
-        rows.append((f"`{kind.__name__}`", str(kind.exit_code), str(int(status)), _said(kind)))
+        rows.append((f"`{kind.__name__}`", str(kind.exit_code), str(kind.http_status), _said(kind)))
     return table(("Error", "Exit code", "HTTP status", "Meaning"), rows)
 
 

@@ -8,9 +8,9 @@ from parts.markdown import table
 
 def events() -> str:
     """A table of all events."""
-    return table(("Event", "Meaning"), [(f"`{event}`", event.doc) for event in Event])
+    return table(("Event", "Meaning"), [(f"`{event}`", event.label) for event in Event])
 
 
 def outcomes() -> str:
     """A table of all outcomes."""
-    return table(("Outcome", "Meaning"), [(f"`{outcome}`", outcome.doc) for outcome in Outcome])
+    return table(("Outcome", "Meaning"), [(f"`{outcome}`", outcome.label) for outcome in Outcome])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cratedb_retention.service.http.app import make_routes
-from cratedb_retention.service.http.requests import PREFIX
+from cratedb_retention.service.http.routes import PREFIX
 from parts.markdown import one_line, table
 
 _ORDER = ("policies", "runs", "journal", "holds", "snapshots", "data", "tokens", "service")

@@ -112,8 +112,8 @@ def load(retention: Retention, table: str) -> int:
 
 def create_table(engine: Engine, schema: str, name: str, columns: Mapping[str, str], time: str) -> None:
     """A new table with a column ``month`` generated from a time column, in place of an earlier demonstration's."""
-    there = engine.read_outline(Selector(schema=schema, name=name)).columns.get(TableName(schema, name))
-    if there is not None and set(there) != {*columns, "month"}:
+    there = engine.read_outline(Selector(schema=schema, name=name)).tables.get(TableName(schema, name))
+    if there is not None and set(there.columns) != {*columns, "month"}:
         raise DatabaseError(f"table {schema}.{name}", "exists already and is not the demonstration's", "rename it")
     table = _quoted(engine, schema, name)
     month = f'"month" TIMESTAMP GENERATED ALWAYS AS (date_trunc(\'month\', "{time}"))'

@@ -22,7 +22,10 @@ class RetentionError(Exception):
     :param remedy: What to do about it; may be empty when the reason says it already.
     """
 
-    exit_code = EXIT_FAILED
+    exit_code, http_status = EXIT_FAILED, 500
+
+    def __init_subclass__(cls, http_status: int = 0, exit_code: int = 0) -> None:
+        cls.http_status, cls.exit_code = http_status or cls.http_status, exit_code or cls.exit_code
 
     def __init__(self, thing: str, reason: object, remedy: str = "") -> None:
         self.thing, self.why, self.reason, self.remedy = thing, reason, str(reason), remedy
@@ -38,35 +41,31 @@ def install_extra(name: str) -> str:
     return f"install the extra [{name}]: pip install '.[{name}]' in a copy of the repository"
 
 
-class InvalidInput(RetentionError):
+class InvalidInput(RetentionError, http_status=422, exit_code=EXIT_USAGE):
     """Something a person wrote is not valid: an option, a duration, a policy file."""
 
-    exit_code = EXIT_USAGE
 
-
-class NotFound(RetentionError):
+class NotFound(RetentionError, http_status=404):
     """A policy, table, column, repository or snapshot that was named does not exist."""
 
 
-class Conflict(RetentionError):
+class Conflict(RetentionError, http_status=409):
     """Somebody else changed the same thing in the meantime."""
 
 
-class Unsupported(RetentionError):
+class Unsupported(RetentionError, http_status=422, exit_code=EXIT_USAGE):
     """What a person asked for has no meaning on this kind of database."""
 
-    exit_code = EXIT_USAGE
 
-
-class DatabaseError(RetentionError):
+class DatabaseError(RetentionError, http_status=502):
     """The database refused a statement."""
 
 
-class AccessDenied(DatabaseError):
+class AccessDenied(DatabaseError, http_status=503):
     """Wrong user or password, or a privilege is missing."""
 
 
-class ConnectionLost(DatabaseError):
+class ConnectionLost(DatabaseError, http_status=503):
     """The database can't be reached, or went away; the same statement may work later."""
 
 
@@ -82,15 +81,15 @@ class Recovering(ConnectionLost):
     """The cluster was just started: it answers, and does not know all of its tables yet, or has not all shards."""
 
 
-class ClusterUnwell(DatabaseError):
+class ClusterUnwell(DatabaseError, http_status=503):
     """A table or partition has missing shards (law 6)."""
 
 
-class DiskFull(DatabaseError):
+class DiskFull(DatabaseError, http_status=503):
     """A disk is full, and nothing may be written to what lies on it; on CrateDB, what is there may still be removed."""
 
 
-class PartitionChanged(RetentionError):
+class PartitionChanged(RetentionError, http_status=409):
     """A partition is not any more what the plan saw: rows were written to it since."""
 
 
@@ -114,7 +113,7 @@ class MoveStuck(RetentionError):
     """Shards do not reach the nodes they were sent to."""
 
 
-class Forbidden(RetentionError):
+class Forbidden(RetentionError, http_status=403):
     """Whoever asks is known, and may not do that."""
 
 

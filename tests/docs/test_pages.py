@@ -29,6 +29,7 @@ NAMES = {str(page.relative_to(ROOT)): [block for block in blocks(page.read_text(
 AFTER = {
     "README.md": """
 cratedb-retention check-policies
+cratedb-retention plan --check --cutoff-day=2014-01-01
 python - <<'END'
 import duckdb
 with duckdb.connect("cratedb-retention-demo/demo.duckdb") as db:

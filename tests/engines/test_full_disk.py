@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb import connection
-from cratedb_retention.engine.cratedb.restore import OF_RUN
+from cratedb_retention.engine.cratedb.archive import OF_RUN
 from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.reasons import Why

@@ -28,10 +28,10 @@ from cratedb_retention.execution.events import (
 from cratedb_retention.execution.leasing import Heartbeat, new_session
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.runs import RunOptions, RunState
-from cratedb_retention.planning.planner import make_plan
 from cratedb_retention.store.runs import JobStore
 from support.catalogs import at, catalog, monthly, policy
 from support.databases import TIME, Database, FixedClock
+from support.planning import make_plan
 
 
 class Slow(JobStore):

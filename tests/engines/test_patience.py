@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from cratedb_retention import Retention
 from cratedb_retention.engine.cratedb import connection as waiting
-from cratedb_retention.engine.cratedb.restore import OF_RUN
+from cratedb_retention.engine.cratedb.archive import OF_RUN
 from cratedb_retention.errors import ConnectionLost, NoAnswer
 from support.databases import MONTH, TIME, CrateDatabase
 from support.proxy import Fate, proxy_to

@@ -5,6 +5,7 @@ Partitions with several snapshots, on both engines: whatever became of them in b
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -179,7 +180,7 @@ def test_superseded_by_name(db: Database, metrics: str) -> None:
     assert "a later snapshot holds its rows as well" in (refused.error or "")
     assert [item.refusal is None for item in db.tool.preview_restore(first)] == [False]
     assert db.tool.holds() == []
-    assert restore(db, first.going(TableName(db.schema, "copy"))) == [2]
+    assert restore(db, replace(first, into=TableName(db.schema, "copy"))) == [2]
     assert db.left("copy") == [MAY, MAY]
 
 

@@ -4,6 +4,8 @@ Archives outlive their table, its columns, and the toolkit's own tables, on both
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cratedb_retention import RestoreRequest
@@ -181,7 +183,7 @@ def test_restored_from_the_repository(db: Database, archived: str) -> None:
     """Without adopting before, into its table and beside it; the hold is there, and what is restored is known."""
     lose(db)
     request = RestoreRequest(table_name="metrics", from_repository=db.repository)
-    restore(db, request.going(TableName(db.schema, "beside")))
+    restore(db, replace(request, into=TableName(db.schema, "beside")))
     assert db.left("beside") == [APRIL, MAY, LATE]
     restore(db, request)
     assert db.left(archived) == [APRIL, MAY, LATE, JUNE]

@@ -18,7 +18,7 @@ from cratedb_retention.clock import Actor
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
-from cratedb_retention.execution.policies import Action, apply_changes
+from cratedb_retention.execution.policies import Action
 from cratedb_retention.model.access import Access, Realm, Role, shown_row
 from cratedb_retention.model.aggregates import GAUGE
 from cratedb_retention.model.audit import Event, Outcome
@@ -421,7 +421,7 @@ def test_apply_deletes_last(db: Database) -> None:
     changes = db.tool.apply(wanted, prune=True, dry_run=True)
     taken = db.policy("delete", "c", "30d", id="b")
     with pytest.raises(Conflict):
-        apply_changes(db.tool.store.policies, changes)
+        db.tool.policies.carry_out(changes)
     assert [stored.policy for stored in db.tool.policies()] == [old, taken]
 
 

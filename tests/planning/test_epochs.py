@@ -10,7 +10,6 @@ from cratedb_retention.model.catalog import Column, Kind, Table, TimeUnit
 from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.measurements import Measurements, PartitionBounds, TableBounds
 from cratedb_retention.model.plan import MovePartitions, Plan
-from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
     METRICS,
     VALUE,
@@ -25,6 +24,7 @@ from support.catalogs import (
     table,
     touched,
 )
+from support.planning import find_probes, make_plan
 
 CUTOFF = at("2024-07-02")
 NUMBER = column("ts", Kind.NUMBER)

@@ -9,7 +9,6 @@ import pytest
 from cratedb_retention.model.catalog import Kind, Value
 from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
 from cratedb_retention.model.plan import DropPartitions, FreezePartitions, Plan
-from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
     DAILY,
     DUCKDB,
@@ -32,6 +31,7 @@ from support.catalogs import (
     table,
     touched,
 )  # fmt: skip
+from support.planning import find_probes, make_plan
 
 TEXT_MONTH = column("text_month", Kind.TEXT, "date_format('%Y-%m', ts)")
 YEAR = column("year", Kind.NUMBER, "extract(year from ts)")

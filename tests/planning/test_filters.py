@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cratedb_retention.model.catalog import Column, Value
 from cratedb_retention.planning.check import meeting
-from cratedb_retention.planning.holds import FilterIndex, overlap
+from cratedb_retention.planning.targets import FilterIndex, overlap
 from support.catalogs import MONTH, TENANT, VALUE
 
 COLUMNS = (TENANT, MONTH)

@@ -6,8 +6,8 @@ import pytest
 
 from cratedb_retention.model.measurements import ExpiredRows, Measurements
 from cratedb_retention.model.reasons import Why
-from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import METRICS, MONTH, TENANT, TS, at, catalog, dropped_starts, part, policy, table
+from support.planning import find_probes, make_plan
 
 CUTOFF = at("2024-07-02")
 FULL = table([TS, MONTH], ["month"], [part("2024-04-01", read_only=True), part("2024-05-01")], read_only=True)

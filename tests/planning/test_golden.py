@@ -14,7 +14,6 @@ from cratedb_retention.model.measurements import Bounds, ExpiredRows, Measuremen
 from cratedb_retention.model.plan import Hold, Plan
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.time import show
-from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
     CRATEDB,
     DAILY,
@@ -35,6 +34,7 @@ from support.catalogs import (
     table,
 )  # fmt: skip
 from support.golden import check_golden
+from support.planning import find_probes, make_plan
 
 GOLDEN = Path(__file__).parent / "golden"
 CUTOFF = at("2024-07-02T12:00")

@@ -6,7 +6,6 @@ import pytest
 
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.planning.planner import make_plan
 from support.catalogs import (
     DUCKDB,
     MONTH,
@@ -23,6 +22,7 @@ from support.catalogs import (
     table,
     touched,
 )  # fmt: skip
+from support.planning import make_plan
 
 CUTOFF = at("2024-07-02")
 PARTITIONS = [part(tenant, f"2024-0{month}-01") for month in (4, 5) for tenant in ("a", "b")]

@@ -8,8 +8,8 @@ import pytest
 
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.measurements import ExpiredRows, Measurements
-from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import MONTH, TS, at, catalog, dropped_starts, monthly, part, policy, reasons, table
+from support.planning import find_probes, make_plan
 
 CUTOFF = at("2024-07-02")
 # Two of four partitions are due: 20 of 40 rows.

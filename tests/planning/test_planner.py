@@ -7,7 +7,6 @@ import pytest
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan import DropArchived, DropPartitions, MovePartitions, ThawPartitions
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
     METRICS,
     MONTH,
@@ -25,6 +24,7 @@ from support.catalogs import (
     table,
     touched,
 )  # fmt: skip
+from support.planning import find_probes, make_plan
 
 CUTOFF = at("2024-07-02")
 SPRING = catalog(monthly("2024-03", "2024-04", "2024-05", "2024-06"))

@@ -17,7 +17,6 @@ from cratedb_retention.model.measurements import Measurements, PartitionBounds
 from cratedb_retention.model.plan import DropPartitions, FreezePartitions, MovePartitions, Plan, ThawPartitions
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.strategies import Strategy
-from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
     DAY,
     METRICS,
@@ -34,6 +33,7 @@ from support.catalogs import (
     table,
     touched,
 )
+from support.planning import find_probes, make_plan
 from support.tiers import examples
 
 LABEL = column("label", Kind.TEXT, "date_format('%Y-%m', ts)")

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.plan import MovePartitions
-from cratedb_retention.planning.planner import make_plan
 from support.catalogs import (
     DAILY,
     DUCKDB,
@@ -24,6 +23,7 @@ from support.catalogs import (
     table,
     touched,
 )  # fmt: skip
+from support.planning import make_plan
 
 CUTOFF = at("2024-07-02")
 COLD = frozenset({"cold-1", "cold-2"})

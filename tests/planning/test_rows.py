@@ -8,8 +8,8 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.measurements import ExpiredRows, Measurements
 from cratedb_retention.model.plan import DeleteRows, Plan, Spared
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import METRICS, MONTH, TENANT, TS, VALUE, at, catalog, ms, part, policy, reasons, table
+from support.planning import find_probes, make_plan
 
 CUTOFF = at("2024-07-02T12:00")
 LIMIT = ms("2024-06-02T12:00")

@@ -11,7 +11,6 @@ from cratedb_retention.model.catalog import Capabilities, Column, Kind
 from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
 from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.values import Verify
-from cratedb_retention.planning.planner import find_probes, make_plan
 from support.catalogs import (
     CRATEDB,
     DUCKDB,
@@ -29,6 +28,7 @@ from support.catalogs import (
     reasons,
     table,
 )
+from support.planning import find_probes, make_plan
 
 CUTOFF = at("2024-07-02")
 CHAIN = [FreezePartitions, SnapshotPartition, VerifySnapshot, DropArchived]

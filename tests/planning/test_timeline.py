@@ -17,7 +17,6 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.measurements import Measurements
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.timeline import Item, Lane, Span, State, Timeline, join, make_lane
-from cratedb_retention.planning.planner import make_plan
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from support.catalogs import (
     DAILY,
@@ -35,6 +34,7 @@ from support.catalogs import (
     policy,
     table,
 )
+from support.planning import make_plan
 from support.simulation import SimulatedDatabase
 from support.tiers import examples
 

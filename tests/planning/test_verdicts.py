@@ -6,9 +6,9 @@ import pytest
 
 from cratedb_retention.model.effect import total
 from cratedb_retention.model.plan import Piece
-from cratedb_retention.planning.planner import make_plan
-from cratedb_retention.planning.verdicts import next_due, why_due
+from cratedb_retention.planning.strategies import next_due, why_due
 from support.catalogs import at, catalog, monthly, ms, part, policy
+from support.planning import make_plan
 
 MAY = Piece(partition=part("2024-05-01"), start=ms("2024-05-01"), end=ms("2024-06-01"))
 JUNE = Piece(partition=part("2024-06-01", rows=None, size=None), start=ms("2024-06-01"), end=ms("2024-07-01"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.planning.planner import make_plan
 from support.catalogs import TS, at, catalog, monthly, policy, table
+from support.planning import make_plan
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,10 @@ from cratedb_retention.errors import (
     Unsupported,
 )
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.address import JsonFormatter, RedactingFormatter, redact
+from cratedb_retention.model.address import RedactingFormatter, redact
 from cratedb_retention.service.http.access import REMEMBERED, Buckets, Context
 from cratedb_retention.service.http.app import Gate, make_app
-from cratedb_retention.service.http.problems import handle
+from cratedb_retention.service.http.problems import Failed, handle
 from cratedb_retention.service.settings import HttpSettings
 from support.databases import Database
 
@@ -190,16 +190,25 @@ def test_buckets_are_bounded() -> None:
     """A million callers need no more memory than ten thousand; a clock that is set back gives nothing."""
     now = [dt.datetime(2024, 1, 1, tzinfo=dt.UTC)]
     buckets = Buckets(Clock(now=lambda: now[0], sleep=lambda seconds: None), rate=1, burst=2)
+
+    def wait(caller: str, taken: int = 1) -> int:
+        """In how many seconds a caller may ask."""
+        try:
+            buckets.take(caller, taken)
+        except Failed as failed:
+            return int(failed.headers["Retry-After"])
+        return 0
+
     for number in range(REMEMBERED + 500):
-        assert buckets.take(str(number)) == 0
+        assert wait(str(number)) == 0
     assert len(buckets._buckets) == REMEMBERED
-    assert [buckets.take("x") for _ in range(3)] == [0, 0, 1]
+    assert [wait("x") for _ in range(3)] == [0, 0, 1]
     now[0] -= dt.timedelta(days=1)
-    assert buckets.take("x") == 1
+    assert wait("x") == 1
     now[0] += dt.timedelta(seconds=1)
-    assert (buckets.wait("x"), buckets.take("x"), buckets.take("x")) == (0, 0, 1)
+    assert (wait("x", 0), wait("x"), wait("x")) == (0, 0, 1)
     now[0] += dt.timedelta(hours=1)  # A long pause does not fill it beyond its brim.
-    assert [buckets.take("x") for _ in range(3)] == [0, 0, 1]
+    assert [wait("x") for _ in range(3)] == [0, 0, 1]
 
 
 def test_a_database_that_fails_tells_nothing(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
@@ -252,6 +261,6 @@ def test_redacting(text: str, shown: str) -> None:
     assert RedactingFormatter().format(record).endswith(f"INFO x: {shown}")
     record.created, error = 0.0, ValueError(text)
     record.exc_info = (ValueError, error, None)
-    line = json.loads(JsonFormatter().format(record))
+    line = json.loads(RedactingFormatter(as_json=True).format(record))
     assert (line["message"], line["traceback"]) == (shown, f"ValueError: {shown}")
     assert (line["time"], line["level"]) == ("1970-01-01T00:00:00.000+00:00", "info")

@@ -22,12 +22,12 @@ def test_preview_of_a_tenant(each_tenants: TwoTenants) -> None:
     acme = scoped(each_tenants, "acme")
     plain: dict[str, Any] = {"strategy": "delete", "retention_period": "7d", "table_schema": schema}
     found = acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"]))
-    assert "globex" not in repr((found.tasks, found.holds, found.losses, found.others, found.contradictions))
+    assert "globex" not in repr((found.plan, found.losses, found.others, found.contradictions))
     assert {each.policy_id for each in found.after.plan.tasks} <= {p.id for p in acme.realm.policies} | {
         found.policy.id,
         None,
     }
-    assert [*found.tasks, *found.holds, *found.kept]
+    assert [*found.plan.tasks, *found.plan.holds, *found.plan.kept]
     later = acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"], enabled=False)).if_enabled
     assert later is not None
     assert "globex" not in repr((later.before.plan, later.after.plan))

@@ -133,7 +133,7 @@ def actions(who: Scope, tenants: TwoTenants) -> Mapping[Role, list[Callable[[], 
             lambda: who.preview(policy),
             lambda: who.accept_tables("acme_metrics", tenants.db.schema),
         ],
-        Role.ADMIN: [who.tokens],
+        Role.ADMIN: [lambda: who.tokens],
     }
 
 

@@ -362,15 +362,15 @@ def test_reading_without_routes(tenants: TwoTenants) -> None:
     mine_alone = replace(whole, where={"tenant": "acme"}, start=april[0], end=april[1])
     assert acme.suggest_values(mine_alone) == ["acme"]
     # Tables without rollups follow; of those of others there is none.
-    mine, *others = acme.readable_tables()
-    assert mine.table == TableName(schema, "events")
-    assert {found.table.name for found in others} == {"acme_metrics"}
+    (mine, where), *others = acme.readable_tables().items()
+    assert mine == TableName(schema, "events")
+    assert {table.name for table, _ in others} == {"acme_metrics"}
     plain = replace(whole, table_name="acme_metrics", by=(), metrics=("row_count",), step=parse_interval("1y"))
     assert [row[-1] for row in acme.fetch(plain).rows] == ["raw"]
-    assert dict(mine.where) == {"tenant": "acme"}
-    assert acme.cascade(mine).source == mine.table
+    assert where == {"tenant": "acme"}
+    assert acme.cascade(mine, where).source == mine
     with pytest.raises(Forbidden):
-        acme.cascade(replace(mine, where={}))
+        acme.cascade(mine, {})
 
 
 def test_a_table_without_policies_is_not_read(tenants: TwoTenants) -> None:

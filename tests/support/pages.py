@@ -34,7 +34,7 @@ from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import HttpServer, make_app
 from cratedb_retention.service.settings import HttpSettings
 from cratedb_retention.ui.frame import mount
-from cratedb_retention.ui.login import LOGIN
+from cratedb_retention.ui.guest import LOGIN
 from support.databases import Database
 
 WIDE, NARROW = (1280, 850), (390, 844)

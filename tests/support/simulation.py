@@ -34,9 +34,9 @@ from cratedb_retention.model.rollup import (
 )
 from cratedb_retention.planning.cascades import beneath_as_target
 from cratedb_retention.planning.pieces import make_pieces
-from cratedb_retention.planning.planner import find_probes, make_plan
 from cratedb_retention.planning.windows import OpenWindow, WindowGrid, digest, sources_of_windows
 from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column
+from support.planning import find_probes, make_plan
 
 HOUR, DAY = 3_600_000, 86_400_000
 

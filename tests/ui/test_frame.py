@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.ui.frame import PAGES
+from cratedb_retention.ui.guest import COOKIE, LOGIN
 from cratedb_retention.ui.links import PREFIX
-from cratedb_retention.ui.login import COOKIE, LOGIN
 from support.databases import DuckDatabase
 from support.pages import Chromium, PagesInBrowser, open_pages
 from support.sample_data import fill

@@ -15,8 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from cratedb_retention.model.access import Role
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.ui.guest import GUEST
-from cratedb_retention.ui.login import COOKIE, LOGIN, LOGOUT, Entrance, Sessions, make_router
+from cratedb_retention.ui.guest import COOKIE, GUEST, LOGIN, LOGOUT, Entrance, Sessions, make_router
 from support.databases import Database
 
 PAGE = "/ui/page"
@@ -42,7 +41,7 @@ def browser(duck: Database) -> TestClient:
         try:
             return str(request.scope[GUEST].scoped().access.actor.partition(" ")[0])
         except Failed as failed:
-            return failed.error.reason
+            return failed.reason
 
     @app.websocket(PAGE)
     async def connect(websocket: WebSocket) -> None:

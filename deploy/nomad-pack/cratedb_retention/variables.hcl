@@ -1,11 +1,11 @@
 variable "mode" {
-  description = "service: a job that runs what is due, with pages, HTTP API and metrics; periodic: one that looks by a cron expression."
+  description = "service: a job that runs what is due, with pages, HTTP API and metrics; periodic: a job that runs what is due, by a cron expression."
   type        = string
   default     = "service"
 }
 
 variable "job_name" {
-  description = "The name of the job; that of the job for tables and policies ends in -setup."
+  description = "The name of the job; the name of the job for tables and policies ends in -setup."
   type        = string
   default     = "cratedb-retention"
 }
@@ -23,7 +23,7 @@ variable "namespace" {
 }
 
 variable "datacenters" {
-  description = "Where the jobs may run."
+  description = "The datacenters of the jobs."
   type        = list(string)
   default     = ["*"]
 }
@@ -41,19 +41,19 @@ variable "tag" {
 }
 
 variable "replicas" {
-  description = "service: how many there are; any number may run on one database."
+  description = "service: number of replicas; any number may run on one database."
   type        = number
   default     = 1
 }
 
 variable "patience" {
-  description = "service: seconds to wait for runs at the end. The job is killed 10 seconds later; clients allow 30 in all unless max_kill_timeout says more."
+  description = "service: grace period for runs on shutdown, in seconds. The job is killed 10 seconds later; clients allow 30 in total unless max_kill_timeout is raised."
   type        = number
   default     = 20
 }
 
 variable "service_provider" {
-  description = "service: where it is registered, nomad or consul."
+  description = "service: the service provider, nomad or consul."
   type        = string
   default     = "nomad"
 }
@@ -65,7 +65,7 @@ variable "service_tags" {
 }
 
 variable "cron" {
-  description = "periodic: when to look what is due, in UTC."
+  description = "periodic: when to run what is due, in UTC."
   type        = string
   default     = "*/5 * * * *"
 }
@@ -79,19 +79,19 @@ variable "settings" {
 }
 
 variable "policies" {
-  description = "A policy file: its text."
+  description = "The text of a policy file."
   type        = string
   default     = "policies: []"
 }
 
 variable "prune" {
-  description = "Delete stored policies that the policy file lacks."
+  description = "Delete stored policies that are not in the policy file."
   type        = bool
   default     = false
 }
 
 variable "webhook" {
-  description = "Whether the Nomad variable of the job has webhook and webhook_secret, too."
+  description = "Whether the Nomad variable of the job also contains webhook and webhook_secret."
   type        = bool
   default     = false
 }

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Generic, TypeVar
 
 from cratedb_retention.api.archive import Archive, Rollups
-from cratedb_retention.api.connection import Connection, Has, open_database
-from cratedb_retention.api.policies import Access, Holds, Policies
+from cratedb_retention.api.connection import Connection, Has, open_database, tokens_of
+from cratedb_retention.api.policies import Holds, Policies
 from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput
@@ -32,6 +32,7 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.planning.check import Finding, find_contradictions
 from cratedb_retention.planning.due import Timetable
+from cratedb_retention.store.access import TokenStore
 from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.store import Store
 from cratedb_retention.store.tables import DEFAULT_SCHEMA
@@ -118,7 +119,7 @@ class Retention(Connection):
     runs = Has(Runs)
     schedule = Has(Schedule)
     audit = Has(Audit)
-    access = Has(Access)
+    access = Has(TokenStore, tokens_of)
 
     # The toolkit's tables
 

@@ -9,28 +9,13 @@ from collections.abc import Callable, Sequence
 from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import NotFound
-from cratedb_retention.execution.accepting import Adoptable, Earlier, accept_tables, adopt, find_earlier
-from cratedb_retention.execution.archive import (
-    Restored,
-    RestoreRequest,
-    Verified,
-    find_restorable,
-    find_snapshots,
-    restore,
-    verify_snapshots,
-)
-from cratedb_retention.execution.preparing import Look, Selection
+from cratedb_retention.execution import accepting, archive, rollups
+from cratedb_retention.execution.accepting import Adoptable, Earlier
+from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
+from cratedb_retention.execution.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.preview import Restorable, preview_restore
 from cratedb_retention.execution.query import fetch, suggest_values
-from cratedb_retention.execution.rollups import (
-    Difference,
-    drop_rollups,
-    find_cascade,
-    mark_stale,
-    of_source,
-    planned_cascades,
-    verify_rollups,
-)
+from cratedb_retention.execution.rollups import Difference
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.rollup import sketch_table
@@ -44,29 +29,24 @@ class Archive(Part):
 
     def snapshots(self, request: RestoreRequest | None = None) -> list[SnapshotRecord]:
         """The snapshots that the toolkit made, or those that fit a request."""
-        return find_snapshots(self._store, request or RestoreRequest())
+        return archive.find_snapshots(self._store, request or RestoreRequest())
 
     def states(self, records: Sequence[SnapshotRecord]) -> dict[tuple[str, str], SnapshotState]:
         """What the repositories say of snapshots, by repository and name; those that are gone are missing."""
-        return self._engine.archive.states((r.archived.repository, r.archived.name) for r in records)
+        return self._engine.archive.states(record.key for record in records)
 
     def verify(
         self, request: RestoreRequest | None = None, told: Callable[[Verified], None] | None = None
     ) -> list[Verified]:
         """
-        Read snapshots back and compare them with what was archived.
+        Read snapshots back and compare them with what was archived; each is passed to `told` as soon as it was read.
 
-        :param told: Is told of each as soon as it was read.
         :raises NotFound: if none fits that was named.
         """
-        return verify_snapshots(self._engine, self._store, request or RestoreRequest(), told)
+        return archive.verify_snapshots(self._engine, self._store, request or RestoreRequest(), told)
 
     def preview(self, request: RestoreRequest) -> list[Restorable]:
-        """
-        What :meth:`restore` would bring back, and what it would refuse; nothing is written.
-
-        :raises NotFound: if no snapshot fits.
-        """
+        """What :meth:`restore` would bring back, and what it would refuse, likewise; nothing is written."""
         return preview_restore(self._engine, self.restorable(request), request.into)
 
     def statements(self, found: Sequence[Restorable]) -> list[str]:
@@ -75,12 +55,8 @@ class Archive(Part):
         return list(self._engine.archive.render_restore(archived, found[0].into, archived)) if archived else []
 
     def restorable(self, request: RestoreRequest) -> list[SnapshotRecord]:
-        """
-        What :meth:`restore` would bring back: of each partition that fits all snapshots that hold different rows.
-
-        :raises NotFound: if no snapshot fits.
-        """
-        return find_restorable(self._engine, self._store, self._clock, request)
+        """What :meth:`restore` would bring back: of each partition all snapshots that hold different rows."""
+        return archive.find_restorable(self._engine, self._store, self._clock, request)
 
     def restore(self, request: RestoreRequest, told: Callable[[Restored], None] | None = None) -> list[Restored]:
         """
@@ -91,21 +67,19 @@ class Archive(Part):
         :return: One for each snapshot; where ``error`` is set, it did not come back, and says why.
         :raises NotFound: if no snapshot fits.
         """
-        return restore(self._engine, self._store, self._clock, self._connection.actor, request, told)
+        return archive.restore(self._engine, self._store, self._clock, self._connection.actor, request, told)
 
     def adopt(
         self, repository: str, request: RestoreRequest | None = None, *, dry_run: bool = False
     ) -> list[Adoptable]:
         """
-        Note the snapshots of a repository in the toolkit's own table, as after its loss. Those that it has stay as
-        they are.
+        Note the snapshots of a repository, all that the toolkit made or some, in the toolkit's own table, as after its
+        loss; those that it has stay as they are. A dry run only tells which.
 
-        :param request: Which of them; None: all that the toolkit made.
-        :param dry_run: Whether to only tell.
         :raises NotFound: if there is no such repository.
         """
         fits = (request or RestoreRequest()).fits
-        return adopt(self._engine, self._store, self._clock, repository, fits, dry_run)
+        return accepting.adopt(self._engine, self._store, self._clock, repository, fits, dry_run)
 
 
 class Rollups(Part):
@@ -113,24 +87,22 @@ class Rollups(Part):
 
     def planned(self, selection: Selection | None = None) -> list[PlannedCascade]:
         """What policies that downsample found out about their tables: time, dimensions, metrics and levels."""
-        return planned_cascades(Look(self._engine, self._store).prepare(self._clock.now(), selection))
+        return rollups.planned_cascades(self._prepare(selection))
 
     def cascade(self, table_name: str, table_schema: str | None = None) -> Cascade:
         """
         A table with its rollups, or without if it has none: its metrics and dimensions, and what each table holds.
 
-        :raises NotFound: if there is no such table.
-        :raises InvalidInput: if nothing says which column is the rows' time.
+        :raises NotFound: if there is no such table; `InvalidInput` if nothing says which column is the rows' time.
         """
-        return find_cascade(self._engine, self._store, self._named(table_name, table_schema))
+        return rollups.find_cascade(self._engine, self._store, self._named(table_name, table_schema))
 
     def fetch(self, request: FetchRequest) -> Fetched:
         """
         Read a table together with its rollups: each stretch of time from the level that fits the step, or from the one
         that still has it. Of a table without rollups the rows are read.
 
-        :raises NotFound: if there is no such table.
-        :raises InvalidInput: if the request makes no sense.
+        :raises NotFound: if there is no such table; `InvalidInput` if the request makes no sense.
         """
         cascade = self.cascade(request.table_name, request.table_schema)
         return fetch(self._engine, cascade, request, self._clock.now())
@@ -146,54 +118,53 @@ class Rollups(Part):
 
     def has_any(self, table: TableName) -> bool:
         """Whether a table has rollups."""
-        return bool(of_source(self._store, self._store.rollups.all().values(), table))
+        return bool(rollups.of_source(self._store, self._store.rollups.all().values(), table))
 
     def tables(self) -> tuple[list[TableName], list[TableName]]:
         """The tables that have rollups; and the other ones of the database that are none themselves."""
-        rollups = self._store.rollups.all()
-        sources = {known.rollup.source for known in rollups.values()}
-        levels = {name for table in rollups for name in (table, sketch_table(table))}
+        known = self._store.rollups.all()
+        sources = {each.rollup.source for each in known.values()}
+        levels = {name for table in known for name in (table, sketch_table(table))}
         outline = self._engine.read_outline(Selector(schema=self._connection.default_schema, name=""))
         return sorted(sources), sorted(set(outline.tables) - sources - levels)
 
     def verify(self, table_name: str, table_schema: str | None = None) -> list[Difference]:
         """
-        Compare each rollup of a table with what is beneath it, for the time that both hold.
+        Compare each rollup of a table with its source, for the time that both hold; returns what differs.
 
-        :return: What differs; nothing if all is well.
         :raises NotFound: if the table has no rollups.
         """
         cascade = self.cascade(table_name, table_schema)
         if not any(holding.rollup for holding in cascade.holdings):
-            raise NotFound(
-                f"table {cascade.source}", "has no rollups", "create a downsample policy for it, and run that"
-            )
-        found = verify_rollups(self._engine, cascade)
-        return mark_stale(found, Look(self._engine, self._store).prepare(self._clock.now()).plan) if found else []
+            remedy = "create a downsample policy for it, and run that"
+            raise NotFound(f"table {cascade.source}", "has no rollups", remedy)
+        found = rollups.verify_rollups(self._engine, cascade)
+        return rollups.mark_stale(found, self._prepare().plan) if found else []
 
     def drop(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
         """
-        Drop all rollups of a table; a policy that is still there makes them anew, from the raw rows that are left.
+        Drop all rollups of a table; a policy that is still there makes new ones, from the raw rows that are left.
 
         :raises NotFound: if the table has none.
         """
-        return drop_rollups(self._engine, self._store, self._named(table_name, table_schema))
+        return rollups.drop_rollups(self._engine, self._store, self._named(table_name, table_schema))
 
     def accept_tables(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
         """
-        Take tables for those that rollups, snapshots and holds of their names are of, though they were dropped and
-        created again, or restored or copied. Rows of a time that was rolled up and expired then count as late.
+        Take tables, by names or patterns, for those that rollups, snapshots and holds of their names are of, though
+        they were dropped and created again, or restored or copied. Rows of a time that was rolled up and expired then
+        count as late.
 
-        :param table_name: Name or pattern.
-        :param table_schema: Name or pattern.
         :raises NotFound: if there is no such table, or nothing is known of an earlier one.
         """
-        schema = table_schema or self._connection.default_schema
-        return accept_tables(self._engine, self._store, schema, table_name)
+        return accepting.accept_tables(self._engine, self._store, *self._named(table_name, table_schema))
 
     def find_earlier(self, table: TableName) -> Earlier | None:
         """What is known of another table that had the name of a table before, see :meth:`accept_tables`; or None."""
-        return find_earlier(self._engine, self._store, table)
+        return accepting.find_earlier(self._engine, self._store, table)
 
     def _named(self, table_name: str, table_schema: str | None) -> TableName:
         return TableName(table_schema or self._connection.default_schema, table_name)
+
+    def _prepare(self, selection: Selection | None = None) -> Prepared:
+        return Look(self._engine, self._store).prepare(self._clock.now(), selection)

@@ -4,12 +4,14 @@ What all parts of the library share: a database, the toolkit's tables there, the
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar, cast
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine import Engine, open_engine
 from cratedb_retention.errors import Locked
 from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.store.access import TokenStore
 from cratedb_retention.store.store import Store
 
 # How often it is tried whether a file is open no more.
@@ -57,14 +59,20 @@ class Part:
         return self._connection.store
 
 
-SomePart = TypeVar("SomePart", bound=Part)
+T = TypeVar("T")
 
 
-class Has(Generic[SomePart]):
-    """A part of the library, on the connection of whoever has it."""
+class Has(Generic[T]):
+    """A part of the library, on the connection of whoever has it; ``find`` finds it there, else it is made."""
 
-    def __init__(self, kind: type[SomePart]) -> None:
-        self.kind = kind
+    def __init__(self, kind: type[T], find: Callable[[Connection], T] | None = None) -> None:
+        self.kind, self.find = kind, find or cast(Callable[[Connection], T], kind)
 
-    def __get__(self, connection: Connection, owner: type[Connection]) -> SomePart:
-        return self.kind(connection)
+    def __get__(self, connection: Connection, owner: type[Connection]) -> T:
+        return self.find(connection)
+
+
+def tokens_of(connection: Connection) -> TokenStore:
+    """Raises ``NotFound`` if the toolkit's tables are not there, with the remedy."""
+    connection.store.require()
+    return connection.store.tokens

@@ -1,23 +1,21 @@
-"""
-What people say: policies, legal holds, access tokens.
-"""
+"""What people say: policies and legal holds."""
 
 from __future__ import annotations
 
 import datetime as dt
-import secrets
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.accepting import find_table
 from cratedb_retention.execution.overview import Listing, next_runs
-from cratedb_retention.execution.policies import Change, apply_changes, find_changes, suggest
+from cratedb_retention.execution.policies import Action, Change, find_changes
 from cratedb_retention.execution.preparing import Selection, require_tags
-from cratedb_retention.model.access import Role
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
@@ -27,7 +25,6 @@ from cratedb_retention.model.snapshots import why_no_directory
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.planning.targets import try_bind_where
-from cratedb_retention.store.access import AccessToken, Random
 from cratedb_retention.store.policies import Damaged, StoredPolicy, policy_to_row
 from cratedb_retention.store.rows import LONGEST, fits
 
@@ -39,15 +36,11 @@ class Policies(Part):
     """The stored policies; to call this is to list them."""
 
     def __call__(self, selection: Selection | None = None) -> list[StoredPolicy]:
-        """
-        The stored policies that are chosen, by table.
-
-        :raises NotFound: if there is no such policy, or no policy has these tags.
-        """
+        """The chosen policies, by table; raises ``NotFound`` if there is no such policy, or none has these tags."""
         stored, damaged = self.read()
-        if selection is not None:
-            selection.require((item.policy for item in stored), damaged)
-        return [item for item in stored if (selection or Selection()).fits(item.policy)]
+        chosen = selection or Selection()
+        chosen.require((item.policy for item in stored), damaged)
+        return [item for item in stored if chosen.fits(item.policy)]
 
     def read(self, selection: Selection | None = None) -> tuple[list[StoredPolicy], list[Damaged]]:
         """The chosen policies, of which there may be none, and the chosen rows that are no valid policies."""
@@ -56,16 +49,11 @@ class Policies(Part):
         return [item for item in stored if chosen.fits(item.policy)], [row for row in damaged if chosen.fits_row(row)]
 
     def damaged(self, selection: Selection | None = None) -> list[Damaged]:
-        """The rows of the policy table that are no valid policies, as far as they are chosen."""
+        """The chosen rows of the policy table that are no valid policies."""
         return self.read(selection)[1]
 
     def get(self, identifier: str) -> StoredPolicy:
-        """
-        A stored policy.
-
-        :param identifier: Its identifier; of a generated one, six characters are enough.
-        :raises NotFound: if there is no such policy.
-        """
+        """A policy by its identifier, or six characters of a generated one; raises ``NotFound`` if there is none."""
         return self._store.policies.get(identifier)
 
     def listing(self, stored: Sequence[StoredPolicy], damaged: Sequence[Damaged] = ()) -> Listing:
@@ -75,13 +63,10 @@ class Policies(Part):
 
     def create(self, **attributes: Any) -> Policy:
         """
-        Store a new policy.
+        Store a new policy, given by the attributes of :class:`Policy` as plain values; returns it with its identifier.
 
-        :param attributes: The attributes of :class:`Policy` as plain values.
-        :return: The policy with its identifier.
-        :raises InvalidInput: if an attribute is wrong.
-        :raises Conflict: if there is such a policy already.
-        :raises Unsupported: if the database can't do what the strategy needs.
+        :raises InvalidInput: if an attribute is wrong; :class:`Conflict` if there is such a policy already;
+            :class:`Unsupported` if the database can't do what the strategy needs.
         """
         return self._store.policies.create(self.make(**attributes))
 
@@ -94,14 +79,11 @@ class Policies(Part):
 
     def edit(self, identifier: str, changes: Mapping[str, Any], version: int | None = None) -> Policy:
         """
-        Change attributes of a stored policy.
+        Change attributes of a policy that is named as in :meth:`get`.
 
-        :param identifier: Its identifier; of a generated one, six characters are enough.
         :param changes: New values; None clears an attribute.
         :param version: The version that the change is based on; None: the present one.
-        :raises NotFound: if there is no such policy.
-        :raises InvalidInput: if an attribute is wrong.
-        :raises Conflict: if somebody else changed the policy since.
+        :raises InvalidInput: if an attribute is wrong; :class:`Conflict` if another user changed the policy since.
         """
         stored, policy = self._changed(identifier, changes)
         return self._store.policies.update(policy, stored.version if version is None else version)
@@ -117,32 +99,21 @@ class Policies(Part):
         return stored, policy
 
     def delete(self, identifier: str, version: int | None = None) -> Policy | Damaged:
-        """
-        Delete a stored policy, or a row that is no valid policy.
-
-        :param identifier: Its identifier; of a generated one, six characters are enough.
-        :raises NotFound: if there is no such policy.
-        :raises Conflict: if somebody else changed the policy since.
-        """
+        """Delete a policy or damaged row, named as in :meth:`get`; raises ``Conflict`` if it was changed since."""
         stored = self._store.policies.find(identifier)
         if isinstance(stored, Damaged):
-            self._store.policies.delete_damaged(stored)
+            self._store.policies.delete(stored)
             return stored
-        self._store.policies.delete(stored.policy.id or "", stored.version if version is None else version)
+        self._store.policies.delete(stored, version)
         return stored.policy
 
     def delete_tagged(self, tags: TagFilter) -> list[Policy]:
-        """
-        Delete all policies with tags.
-
-        :return: Those that were deleted.
-        :raises InvalidInput: if the filter is empty, since that would mean every policy.
-        """
+        """Delete all policies with tags, and return them; raises ``InvalidInput`` without tags: that would mean all."""
         if not tags:
             raise InvalidInput("tags", "none given", "name the tags of the policies to delete")
         chosen = [stored for stored in self() if tags.fits(stored.policy.tags)]
         for stored in chosen:
-            self._store.policies.delete(stored.policy.id or "", stored.version)
+            self._store.policies.delete(stored)
         return [stored.policy for stored in chosen]
 
     def tags(self) -> list[str]:
@@ -160,9 +131,8 @@ class Policies(Part):
         :param tags: Only stored policies with these tags are pruned.
         :param dry_run: Whether to only tell what would change.
         :return: What changed, or would change.
-        :raises InvalidInput: if the file has the same rule twice.
-        :raises NotFound: if no policy has these tags, stored or in the file.
-        :raises Conflict: if somebody else changed a policy in the meantime.
+        :raises InvalidInput: if the file has the same rule twice; :class:`NotFound` if no policy has these tags;
+            :class:`Conflict` if another user changed a policy in the meantime.
         """
         for policy in wanted:
             self.check_supported(policy)
@@ -173,21 +143,24 @@ class Policies(Part):
             self.carry_out(changes)
         return changes
 
-    def carry_out(self, changes: Iterable[Change]) -> None:
+    def carry_out(self, changes: Sequence[Change]) -> None:
         """
-        Make changes that :meth:`apply` found.
-
-        :raises Conflict: if somebody else changed a policy in the meantime.
+        Make changes that :meth:`apply` found: deletions last, so that no data is left without its policy in between.
+        Raises ``Conflict`` if another user changed a policy in the meantime.
         """
-        apply_changes(self._store.policies, list(changes))
+        store = self._store.policies
+        for change in changes:
+            if change.stored and change.action is Action.UPDATE:
+                store.update(change.policy, change.stored.version)
+        store.create_all(change.policy for change in changes if change.action is Action.CREATE)
+        for change in changes:
+            if change.stored and change.action is Action.DELETE:
+                store.delete(change.stored)
 
     def check_supported(self, policy: Policy) -> None:
         """
-        Make sure that the database can do what a policy's strategy needs.
-
-        :raises Unsupported: if it can't.
-        :raises InvalidInput: if its repository would have to be a directory, and is something else, or an attribute is
-            too long to be stored.
+        Raises ``Unsupported`` if the database can't do what a policy's strategy needs, ``InvalidInput`` if its
+        repository would have to be a directory and is not, or an attribute is too long to be stored.
         """
         database, traits = self._engine.capabilities, policy.strategy.traits
         if traits.archives and database.repositories_are_directories:
@@ -203,13 +176,36 @@ class Policies(Part):
 
     def suggestions(self, policies: Iterable[Policy], limited: bool, chosen: Selector) -> Suggestions:
         """
-        What can be named in a policy.
+        What can be named in a policy, found by a fixed number of statements.
 
-        :param policies: What other policies say is suggested, too.
+        :param policies: What these policies say is suggested, too.
         :param limited: Whether only what these policies are about may be told.
         :param chosen: The tables whose columns are wanted.
         """
-        return suggest(self._engine, self._store.schema, policies, limited, chosen)
+        own, policies = self._engine.capabilities, list(policies)
+        outline = self._engine.read_outline(chosen)
+        tables = [table for table in outline.tables if table.schema != self._store.schema]
+        repositories = {policy.target_repository_name for policy in policies if policy.target_repository_name}
+        moved = ((policy.reallocation_attribute_name, policy.reallocation_attribute_value) for policy in policies)
+        pairs = {(name, value) for name, value in moved if name and value}
+        if limited:
+            known = frozenset(tables)
+            named = ((policy.table_schema or own.default_schema, policy.table_name) for policy in policies)
+            tables = sorted({table for name in named for table in find_tables(*name, known, own.folds_case)})
+        else:
+            repositories |= outline.repositories
+            pairs |= {pair for attributes in outline.nodes.values() for pair in attributes.items()}
+        columns = {name: column for table in tables for name, column in outline.tables[table].columns.items()}
+        return Suggestions(
+            default_schema=own.default_schema,
+            tables=tuple(tables),
+            columns=tuple(columns.values()),
+            repositories=tuple(sorted(repositories)),
+            attributes={
+                name: tuple(value for _, value in same) for name, same in groupby(sorted(pairs), itemgetter(0))
+            },
+            tags=tuple(sorted({tag for policy in policies for tag in policy.tags})),
+        )
 
 
 class Holds(Part):
@@ -230,13 +226,11 @@ class Holds(Part):
         reason: str = "",
     ) -> LegalHold:
         """
-        Keep data whatever the policies say, until it is released.
+        Keep data whatever the policies say, until it is released. Raises ``InvalidInput`` if the time range is empty.
 
         :param table_name: Name or pattern.
         :param where: Only data with these values.
-        :param start: Only data from this aware instant on.
-        :param end: Only data before this aware instant.
-        :raises InvalidInput: if the stretch of time is empty.
+        :param start: Only data in the time range [start, end) of aware instants.
         """
         schema = table_schema or self._connection.default_schema
         if not table_name.strip():
@@ -262,12 +256,7 @@ class Holds(Part):
         return hold
 
     def release(self, identifier: str) -> LegalHold:
-        """
-        End a hold.
-
-        :param identifier: Its whole identifier.
-        :raises NotFound: if there is none in force with this identifier.
-        """
+        """End a hold by its whole identifier; raises ``NotFound`` if there is none in force with it."""
         return self._store.holds.release(identifier)
 
     def tables(self, hold: LegalHold) -> list[TableName]:
@@ -285,50 +274,8 @@ class Holds(Part):
         }
 
     def is_exact(self, table_schema: str, table_name: str, where: Mapping[str, Value]) -> bool:
-        """
-        Whether a hold on a table would hold just the rows with some values: if these can't be worked out, it holds all
-        of the table.
-        """
+        """Whether a hold would hold just the rows with some values: if these can't be worked out, it holds all rows."""
         if is_pattern(table_schema) or is_pattern(table_name):
             return False
         tables = self._engine.read_catalog([Selector(schema=table_schema, name=table_name)]).tables
         return bool(tables) and all(try_bind_where(table, where) is not None for table in tables.values())
-
-
-class Access(Part):
-    """Access tokens."""
-
-    def tokens(self) -> list[AccessToken]:
-        """All access tokens, oldest first."""
-        return self._store.tokens.all()
-
-    def create(
-        self,
-        name: str,
-        role: Role,
-        limit: TagFilter | None = None,
-        expires_at: dt.datetime | None = None,
-        random: Random = secrets.token_bytes,
-    ) -> tuple[AccessToken, str]:
-        """
-        Make an access token.
-
-        :param limit: Only policies with these tags; None: everything.
-        :param expires_at: An aware instant; None: it does not expire.
-        :return: The token, and its text, which can't be had a second time.
-        :raises InvalidInput: if something about it is not valid.
-        """
-        return self._store.tokens.create(name, role, limit or TagFilter(), expires_at, random)
-
-    def check(self, text: str) -> AccessToken | None:
-        """The token with a text; None if it is unknown, expired or revoked."""
-        return self._connection.store.tokens.check(text)
-
-    def revoke(self, identifier: str) -> AccessToken:
-        """
-        End an access token, at once.
-
-        :param identifier: Its name, its identifier, or six characters of that.
-        :raises NotFound: if there is none that is not revoked.
-        """
-        return self._store.tokens.revoke(identifier)

@@ -71,10 +71,7 @@ def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> 
     if not records and request != RestoreRequest():
         raise none_fits()
     states = retention.archive.states(records)
-    data = [
-        Snapshot.of(ArchiveLine(record=each, state=states.get((each.archived.repository, each.archived.name))))
-        for each in records
-    ]
+    data = [Snapshot.of(ArchiveLine(record=each, state=states.get(each.key))) for each in records]
     if form != "table":
         write_data(data, form)
     elif records:
@@ -104,12 +101,11 @@ def verify_snapshots(retention: Retention, request: RestoreRequest, form: str) -
         write_data([{"name": v.record.archived.name, "found": v.found, "error": v.error} for v in found], form)
     elif not found:
         say("no snapshot fits")
-    else:
-        for verified in found:
-            if verified.error:
-                say(f"failed: {verified.error}", "red")
-            else:
-                say(f"right: {verified.record.archived.name}: {verified.found}", "green")
+    for verified in found if form == "table" else ():
+        if verified.error:
+            say(f"failed: {verified.error}", "red")
+        else:
+            say(f"right: {verified.record.archived.name}: {verified.found}", "green")
     failed = sum(verified.error is not None for verified in found)
     if failed:
         raise RetentionError("verify-snapshots", f"{failed:,} of {plural(len(found), 'snapshot')} can't be relied on")

@@ -49,7 +49,7 @@ def hold(
         return
     say(f"hold {placed.id} is in force; end it with `cratedb-retention release {placed.id}`")
     if not tables:
-        say(f"Warning: no table fits {placed.table_schema}.{placed.table_name} now; is the name right?", "yellow")
+        say(f"Warning: no table fits {placed.target} now; is the name right?", "yellow")
 
 
 @click.command("list-holds")
@@ -69,7 +69,7 @@ def list_holds(retention: Retention, form: str) -> None:
     cells: Cells[LegalHold] = {
         "id": lambda hold: hold.id,
         "kind": lambda hold: hold.kind,
-        "table": lambda hold: f"{hold.table_schema}.{hold.table_name}",
+        "table": lambda hold: hold.target,
         "where": lambda hold: hold_values(hold, ", "),
         "from": lambda hold: None if hold.start is None else show(hold.start),
         "to": lambda hold: None if hold.end is None else show(hold.end),
@@ -91,4 +91,4 @@ def release(retention: Retention, hold_id: str) -> None:
       cratedb-retention release 2af93f28-b5c8-4d0f-a4e2-a1b2c3d4e5f6 crate://localhost:4200/
     """
     ended = retention.holds.release(hold_id)
-    say(f"released hold {ended.id} on {ended.table_schema}.{ended.table_name}")
+    say(f"released hold {ended.id} on {ended.target}")

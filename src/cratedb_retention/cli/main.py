@@ -26,7 +26,7 @@ from click.shell_completion import CompletionItem
 
 from cratedb_retention import __version__
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError, find_interrupt
-from cratedb_retention.model.address import JsonFormatter, RedactingFormatter, redact
+from cratedb_retention.model.address import RedactingFormatter, redact
 
 if TYPE_CHECKING:
     from cratedb_retention.service.settings import Loaded
@@ -203,7 +203,7 @@ def _configure(ctx: click.Context, config: str | None, log: Mapping[str, str | N
 
     ctx.obj = loaded = load(os.environ, config, log)
     level, form = loaded.settings.log.level, loaded.settings.log.format
-    _log(getattr(logging, level.upper()), JsonFormatter() if form is LogFormat.JSON else RedactingFormatter())
+    _log(getattr(logging, level.upper()), RedactingFormatter(form is LogFormat.JSON))
     ctx.default_map = _defaults(loaded)
 
 

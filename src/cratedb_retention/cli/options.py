@@ -33,11 +33,8 @@ class _Text(click.types.StringParamType):
     """Text that is not empty: an empty variable in a script must not mean "all" or "any"."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what is empty."""
         text = str(super().convert(value, param, ctx))
-        if not text.strip():
-            self.fail("it is empty", param, ctx)
-        return text
+        return text if text.strip() else self.fail("it is empty", param, ctx)
 
 
 TEXT = _Text()
@@ -77,17 +74,13 @@ class Database:
 
     @contextmanager
     def open(self, create: bool = False, read_only: bool = False) -> Iterator[Retention]:
-        """
-        Open it; raises InvalidInput if no address is given. Several commands that only read can have a DuckDB file
-        open.
-        """
+        """Open it; several commands that only read can have a DuckDB file open. Raises InvalidInput without address."""
         from cratedb_retention.api import Retention
 
         if not self.dburi:
             remedy = "write it as the last argument, or set CRATEDB_URI: crate://localhost:4200/"
             raise InvalidInput("database address", "missing", remedy)
-        wait = self.wait or 0.0
-        with Retention(self.dburi, self.schema, create=create, read_only=read_only, wait=wait) as retention:
+        with Retention(self.dburi, self.schema, create=create, read_only=read_only, wait=self.wait or 0.0) as retention:
             yield retention
 
 
@@ -164,8 +157,8 @@ def _setting(name: str, field: FieldInfo) -> Callable[[Any], Any]:
 
 def policy_id(required: bool = False) -> Callable[[F], F]:
     """The option that names one policy."""
-    what = "Its identifier; of a generated one, six characters are enough."
-    return click.option("--identifier", "--id", "id", type=TEXT, required=required, help=what)
+    text = "Its identifier; of a generated one, six characters are enough."
+    return click.option("--identifier", "--id", "id", type=TEXT, required=required, help=text)
 
 
 @dataclass(frozen=True)
@@ -201,39 +194,34 @@ _selection = (
 selection = gathered("chosen", Chosen, *_selection)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Which policies a command is about, and the instant that it takes for now."""
+@dataclass(frozen=True, kw_only=True)
+class Asked(Chosen):
+    """The same, and what the command takes for now. Raises InvalidInput if that can't be read, or is there twice."""
 
-    chosen: Chosen
-    moment: dt.datetime | None  # None: the present one.
-    allow_future: bool
+    cutoff: str | None
+    cutoff_day: str | None
+    allow_future_cutoff: bool
+
+    def __post_init__(self) -> None:
+        _ = self.moment
+
+    @property
+    def moment(self) -> dt.datetime | None:
+        """The instant that is taken for now; None: the present one."""
+        from cratedb_retention.model.time import parse_day, parse_instant
+
+        if self.cutoff and self.cutoff_day:
+            raise InvalidInput("--cutoff and --cutoff-day", "both are given", "give one of them")
+        return parse_day(self.cutoff_day) if self.cutoff_day else parse_instant(self.cutoff) if self.cutoff else None
 
     def prepare(self, retention: Retention) -> Prepared:
         """What is due."""
-        return retention.prepare(self.moment, self.chosen.read(retention), allow_future=self.allow_future)
-
-
-def _asked(
-    strategy: str | None,
-    tags: tuple[str, ...],
-    policy_id: str | None,
-    cutoff: str | None,
-    cutoff_day: str | None,
-    allow_future_cutoff: bool,
-) -> Asked:
-    """Raises InvalidInput if both cutoffs are given, or one can't be read."""
-    from cratedb_retention.model.time import parse_day, parse_instant
-
-    if cutoff and cutoff_day:
-        raise InvalidInput("--cutoff and --cutoff-day", "both are given", "give one of them")
-    moment = parse_day(cutoff_day) if cutoff_day else parse_instant(cutoff) if cutoff else None
-    return Asked(Chosen(strategy, tags, policy_id), moment, allow_future_cutoff)
+        return retention.prepare(self.moment, self.read(retention), allow_future=self.allow_future_cutoff)
 
 
 asked = gathered(
     "asked",
-    _asked,
+    Asked,
     *_selection,
     click.option(
         "--cutoff", type=TEXT, metavar="INSTANT", help="Take this instant for now, like 2024-06-01T12:00:00+02:00."

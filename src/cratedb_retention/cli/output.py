@@ -1,6 +1,4 @@
-"""
-How results are written: tables for people, JSON and YAML for programs.
-"""
+"""How results are written: tables for people, JSON and YAML for programs."""
 
 from __future__ import annotations
 
@@ -33,7 +31,6 @@ def console() -> Console:
         """Goes on without output when the reader (head, less) has seen enough: a run must not end for that."""
 
         def on_broken_pipe(self) -> None:
-            """Throw away what comes."""
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -55,20 +52,15 @@ def _plain(value: Any) -> Any:
 
 def yaml_text(data: Any) -> str:
     """Plain values as YAML."""
-    import yaml
+    from cratedb_retention.model.policyfile import write_yaml
 
-    from cratedb_retention.model.policyfile import can_be_plain
-
-    plain = json.loads(json.dumps(data, ensure_ascii=False, default=_plain))
-    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=can_be_plain(plain)))
+    return write_yaml(json.loads(json.dumps(data, ensure_ascii=False, default=_plain)))
 
 
 def write_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, right: Sequence[str] = _NUMBERS
 ) -> None:
-    """
-    Write a table; values are text as they are, never markup. Those of some columns stand at the right, as numbers do.
-    """
+    """Write a table; values are text as they are, never markup. Numbers, and other columns, stand at the right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -1,6 +1,4 @@
-"""
-A line chart in the terminal: several series over time, with a legend, and the resolution in its title.
-"""
+"""A line chart in the terminal: several series over time, with a legend, and the resolution in its title."""
 
 from __future__ import annotations
 
@@ -8,7 +6,6 @@ import datetime as dt
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import click
@@ -22,56 +19,42 @@ _COLOURS = (33, 208, 35, 197, 141, 179, 44, 244)
 _LETTERS = "ABCDEFGH"
 _HEIGHT = 16
 _NARROWEST = 40
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One line of the chart; the only one has neither a colour nor a letter."""
-
-    label: str
-    points: Sequence[tuple[float, float | None]]  # Times in seconds, and values; None where the line is broken.
-    colour: int | None
-    letter: str | None
-
-    @property
-    def legend(self) -> str:
-        """What it is, and how it is drawn."""
-        if self.colour is not None:
-            return f"\x1b[38;5;{self.colour}m━━\x1b[0m {self.label}"
-        return f"{self.letter} {self.label}" if self.letter else self.label
+Points = list[tuple[float, float | None]]  # times in seconds, and values; None where the line is broken
 
 
 def plot(fetched: Fetched, title: str, width: int, colours: bool) -> str:
-    """Draw what was fetched, so many columns wide; without colours, lines differ by letters."""
+    """Draw what was fetched, ``width`` columns wide; without colours, lines differ by letters."""
     every = list(_series(fetched))
-    marks: Sequence[tuple[int | None, str | None]] = [(None, None)]
-    if len(every) > 1:
-        marks = [
-            (colour, None) if colours else (None, letter) for colour, letter in zip(_COLOURS, _LETTERS, strict=True)
-        ]
-    found = zip(every, marks, strict=False)
-    lines = [Line(label=name, points=points, colour=c, letter=a) for (name, points), (c, a) in found]
-    values = [value for line in lines for _, value in line.points if value is not None]
+    lines = every[: len(_COLOURS)]
+    values = [value for _, points in lines for _, value in points if value is not None]
     if not values:
         return "nothing to plot"
     ticks = nice_ticks(min(values), max(values))
-    places = _decimals(ticks)
+    step = ticks[1] - ticks[0]
+    places = max(0, -math.floor(math.log10(step)))
+    places += int(round(step * 10.0**places, 6) % 1 != 0)
     labels = [f"{tick:,.{places}f}" for tick in ticks]
     margin = max(map(len, labels))
     inner = max(width, _NARROWEST) - margin - 3
-    rows = _draw(lines, fetched, ticks, inner)
+    # The only line has neither a colour nor a letter.
+    marks: Sequence[int | str | None] = [None] if len(every) == 1 else _COLOURS if colours else _LETTERS
+    rows = _draw([points for _, points in lines], marks, fetched, ticks, inner)
     at = {
         round((1 - (tick - ticks[0]) / (ticks[-1] - ticks[0])) * (_HEIGHT - 1)): text
         for tick, text in zip(ticks, labels, strict=True)
     }
     chart = [f"{at.get(i, ''):>{margin}} {'┤' if i in at else '│'}{row}" for i, row in enumerate(rows)]
     axis, times = _time_axis(fetched, inner)
-    legend = [line.legend for line in lines]
+    legend = [f"{_sign(mark)}{label}" for (label, _), mark in zip(lines, marks, strict=False)]
     more = [f"and {len(every) - len(lines)} more series"] if len(every) > len(lines) else []
     return "\n".join([title, *chart, f"{'':>{margin}} └{axis}", f"{'':>{margin}}  {times}".rstrip(), *legend, *more])
 
 
-def _series(fetched: Fetched) -> Iterator[tuple[str, Sequence[tuple[float, float | None]]]]:
+def _sign(mark: int | str | None) -> str:
+    return f"\x1b[38;5;{mark}m━━\x1b[0m " if isinstance(mark, int) else f"{mark} " if mark else ""
+
+
+def _series(fetched: Fetched) -> Iterator[tuple[str, Points]]:
     """Each value of each group is a line."""
     for group, rows in fetched.series().items():
         times = [row[0].timestamp() for row in rows if isinstance(row[0], dt.datetime)]
@@ -82,25 +65,28 @@ def _series(fetched: Fetched) -> Iterator[tuple[str, Sequence[tuple[float, float
                 yield label, list(zip(times, values, strict=True))
 
 
-def _draw(lines: Sequence[Line], fetched: Fetched, ticks: Sequence[float], width: int) -> list[str]:
+def _draw(
+    lines: Sequence[Points], marks: Sequence[int | str | None], fetched: Fetched, ticks: Sequence[float], width: int
+) -> list[str]:
     """Join neighbouring points; a value without neighbours is a point."""
     from plotille import Canvas
 
     start, end = fetched.start / 1000, fetched.end / 1000
     canvas = Canvas(width, _HEIGHT, start, ticks[0], end, ticks[-1], mode="byte")
-    for line in lines:
-        inside = [(min(max(time, start), end), value) for time, value in line.points]
+    for points, mark in zip(lines, marks, strict=False):
+        colour, letter = (None, mark) if isinstance(mark, str) else (mark, None)
+        inside = [(min(max(time, start), end), value) for time, value in points]
         for (time, value), (next_time, next_value) in pairwise(inside):
-            if value is not None and next_value is not None and line.letter is None:
-                canvas.line(time, value, next_time, next_value, color=line.colour)
+            if value is not None and next_value is not None and letter is None:
+                canvas.line(time, value, next_time, next_value, color=colour)
         for time, value in inside:
             if value is not None:
-                canvas.point(time, value, color=line.colour, marker=line.letter)
+                canvas.point(time, value, color=colour, marker=letter)
     return [row.replace("\u2800", " ").rstrip() for row in str(canvas.plot()).splitlines()][-_HEIGHT:]
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round values from below the least to above the greatest, about so many steps apart."""
+    """Round values from below the least to above the greatest, in about ``count`` steps."""
     if low == high:
         low, high = low - (abs(low) * 0.1 or 1), high + (abs(high) * 0.1 or 1)
     rough = (high - low) / count
@@ -108,12 +94,6 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     step = next(nice * power for nice in (1, 2, 2.5, 5, 10) if nice * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [number * step for number in range(first, max(last, first + 1) + 1)]
-
-
-def _decimals(ticks: Sequence[float]) -> int:
-    step = ticks[1] - ticks[0]
-    places = max(0, -math.floor(math.log10(step)))
-    return places + int(round(step * 10.0**places, 6) % 1 != 0)
 
 
 def _time_axis(fetched: Fetched, width: int) -> tuple[str, str]:

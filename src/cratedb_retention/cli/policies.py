@@ -1,7 +1,4 @@
-"""
-``list-policies``, ``check-policies``, ``list-tags``, ``delete-policy``: the stored policies; ``apply``, ``export``:
-policies as code.
-"""
+"""``list-policies``, ``check-policies``, ``list-tags``, ``delete-policy``; ``apply``, ``export``: policies as code."""
 
 from __future__ import annotations
 
@@ -18,7 +15,6 @@ from cratedb_retention.model.words import plural, short
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.policies import Change
     from cratedb_retention.planning.cascades import Cascade, CascadeLevel
     from cratedb_retention.store.policies import Damaged, StoredPolicy
 
@@ -167,11 +163,12 @@ def delete_policy(database: options.Database, id: str | None, tags: tuple[str, .
 
     if bool(id) == bool(tags):
         raise InvalidInput("delete-policy", "needs either --id or --tags", "`list-policies` shows both")
+    chosen = parse_tag_filter(tags)
     with database.open() as retention:
-        if tags:
-            retention.policies(Selection(tags=parse_tag_filter(tags)))  # That none has them is an error here.
         policies = retention.policies
-        for gone in [policies.delete(id)] if id else policies.delete_tagged(parse_tag_filter(tags)):
+        if tags:
+            policies(Selection(tags=chosen))  # That no policy has them is an error here.
+        for gone in [policies.delete(id)] if id else policies.delete_tagged(chosen):
             what = gone.rule if isinstance(gone, Policy) else f"a row for {gone.target} that was no valid policy"
             say(f"deleted policy {gone.id}: {what}")
 
@@ -210,17 +207,13 @@ def apply(
         write_data([Changed.of(change) for change in changes], form)
         return
     for change in changes:
-        _say(change, dry_run)
+        verb = f"would {change.action}" if dry_run and change.action != "keep" else _DONE[change.action]
+        say(f"{f'{verb} {short(change.policy.id)}'.strip()}: {change.policy.rule}")
+        if change.action == "update":
+            for each in change.differences:
+                say(f"  {each.attribute}: {' -> '.join(each.words)}")
     if not changes:
         say("the file has no policies; nothing to do")
-
-
-def _say(change: Change, dry_run: bool) -> None:
-    verb = f"would {change.action}" if dry_run and change.action != "keep" else _DONE[change.action]
-    say(f"{f'{verb} {short(change.policy.id)}'.strip()}: {change.policy.rule}")
-    if change.before and change.after:
-        for each in change.differences:
-            say(f"  {each.attribute}: {' -> '.join(each.words)}")
 
 
 @click.command("export")

@@ -1,14 +1,12 @@
-"""
-``create-policy``, ``edit-policy``: their options are made from the attributes of a policy, so that both have the same
-names and the same words.
-"""
+"""``create-policy``, ``edit-policy``: their options are made from the attributes of a policy, the same for both."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,32 +23,25 @@ if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.model.policy import Policy
 
-F = TypeVar("F", bound=Callable[..., Any])
-_SEVERAL = (Form.LIST, Form.PAIRS, Form.PARTS)
 
-
-def _policy_options(function: F) -> F:
-    """Add an option for each attribute; the identifier has one of its own in each command."""
-    for attribute in reversed(ATTRIBUTES.values()):
-        if attribute.name != "id":
-            function = _option(attribute)(function)
-    return function
-
-
-def _option(attribute: Attribute) -> Callable[[F], F]:
+def _option(attribute: Attribute) -> Callable[[Any], Any]:
     text = attribute.description.replace("`", "")
     if attribute.form is Form.FLAG:
         return click.option(attribute.option, attribute.name, default=None, help=text)
-    lists = "COLUMN,..." if attribute.form is Form.LIST else "TEXT"
+    is_list, pairs = attribute.form is Form.LIST, attribute.form in (Form.PAIRS, Form.PARTS)
     return click.option(
         attribute.option,
         attribute.name,
-        type=None if attribute.may_be_empty or attribute.form in (Form.PAIRS, Form.PARTS) else TEXT,
-        multiple=attribute.form in _SEVERAL,
-        metavar=attribute.metavar or "|".join(attribute.values) or lists,
+        type=None if attribute.may_be_empty or pairs else TEXT,
+        multiple=is_list or pairs,
+        metavar=attribute.metavar or "|".join(attribute.values) or ("COLUMN,..." if is_list else "TEXT"),
         shell_complete=one_of(*attribute.values) if attribute.values else None,
         help=text,
     )
+
+
+# An option for each attribute; the identifier has one of its own in each command.
+_policy_options = options.combine(*(_option(each) for each in ATTRIBUTES.values() if each.name != "id"))
 
 
 def read_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,25 +82,22 @@ def create_policy(database: options.Database, dry_run: bool, **values: Any) -> N
         --levels=1m:30d,1h:1y,1d:forever
       cratedb-retention create-policy --strategy=delete --table-name=raw_metrics --retention-period=90d --dry-run
     """
+    from cratedb_retention.execution.preparing import Selection
+
     attributes = read_attributes(values)
-    _refuse_missing(attributes)
+    missing = [each.option for each in ATTRIBUTES.values() if each.required and each.name not in attributes]
+    if missing:
+        raise InvalidInput("create-policy", f"{', '.join(missing)} missing", "--help shows examples")
     with database.open() as retention:
         if dry_run:
             _preview(retention, retention.policies.make(**attributes), "create policy")
             return
         policy = retention.policies.create(**attributes)
         say(f"created policy {policy.id}: {policy.rule}")
-        if policy.strategy.traits.rolls_up:
-            _show_problems(retention, policy)
-
-
-def _show_problems(retention: Retention, policy: Policy) -> None:
-    """What is in the way of a cascade depends on the columns of tables, which nobody has at hand."""
-    from cratedb_retention.execution.preparing import Selection
-
-    with suppress(RetentionError):  # The policy is stored, whatever is the matter with the database.
-        for finding in retention.check(Selection(policy_id=policy.id)):
-            click.echo(visible(f"Warning: {finding.table} needs attention: {finding.why}"), err=True)
+        if policy.strategy.traits.rolls_up:  # What is in its way depends on the columns of tables.
+            with suppress(RetentionError):  # The policy is stored, whatever is the matter with the database.
+                for finding in retention.check(Selection(policy_id=policy.id)):
+                    click.echo(visible(f"Warning: {finding.table} needs attention: {finding.why}"), err=True)
 
 
 @click.command("edit-policy")
@@ -156,18 +144,11 @@ def _preview(retention: Retention, policy: Policy, done: str) -> None:
     if found.if_enabled is not None:
         say("It is disabled: nothing happens until it is enabled. This is what it would do then:", "yellow")
     effect = found.if_enabled or found
-    write_plan(effect.own, retention, "table", sql=False)
+    write_plan(replace(effect.after, plan=effect.plan), retention, "table", sql=False)
     for text in effect.contradictions:
         say(f"Contradiction: {text}", "yellow")
     for text in (text for other in effect.others for text in other.lines):
         say(text, "yellow")
-
-
-def _refuse_missing(given: Mapping[str, Any]) -> None:
-    """Name the options that a new policy lacks, all at once; raises InvalidInput if there are any."""
-    missing = [each.option for each in ATTRIBUTES.values() if each.required and each.name not in given]
-    if missing:
-        raise InvalidInput("create-policy", f"{', '.join(missing)} missing", "--help shows examples")
 
 
 def _read_cleared(names: Iterable[str]) -> dict[str, None]:

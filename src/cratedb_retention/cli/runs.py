@@ -78,7 +78,7 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
         raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
     with database.open(read_only=dry_run and not due) as retention:
         if due:
-            report = _run_due(retention, asked.chosen, form, dry_run, RunOptions(lease=lease))
+            report = _run_due(retention, asked, form, dry_run, RunOptions(lease=lease))
         elif dry_run:
             write_plan(asked.prepare(retention), retention, form, sql=True)
             return
@@ -185,7 +185,6 @@ def cancel(retention: Retention, run_id: str) -> None:
 
 def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, details: bool = False) -> None:
     """Write a plan: for people as tables, with a line for each task if they want details; for programs as data."""
-    from cratedb_retention.model.effect import concerned
     from cratedb_retention.model.holds import hold_scope
     from cratedb_retention.model.time import show
 
@@ -205,7 +204,7 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, d
     held = [hold for hold in plan.holds if not hold.problem]
     for title, holds in {"Problems: somebody has to look at these": plan.problems, "Held": held}.items():
         if holds:
-            rows = [(hold.table, short(hold.policy_id), concerned(hold), hold.reason) for hold in holds]
+            rows = [(hold.table, short(hold.policy_id), hold.concerned, hold.reason) for hold in holds]
             write_table(("table", "policy", "what", "why"), rows, title)
     if plan.legal_holds:
         covers = [(hold.id, hold.kind, hold_scope(hold), hold.reason) for hold in plan.legal_holds[:_MOST_HOLDS]]
@@ -242,7 +241,6 @@ def _write_tasks(prepared: Prepared, details: bool) -> None:
 
 def _write_next(prepared: Prepared) -> None:
     """How many partitions of the tables that were looked at are still there after a run, and when more is due."""
-    from cratedb_retention.model.effect import next_due
     from cratedb_retention.model.time import show
 
     tables = {kept.table for kept in prepared.plan.kept}
@@ -252,6 +250,6 @@ def _write_next(prepared: Prepared) -> None:
         if task.table in tables and policy is not None and policy.strategy.traits.removes:
             stay -= task.partitions
     if stay:
-        due = next_due(prepared.plan)
+        due = prepared.plan.next_due
         when = f"; more is due on {show(due)}" if due is not None else ""
         say(f"{plural(stay, 'partition')} {'stays' if stay == 1 else 'stay'}{when}")

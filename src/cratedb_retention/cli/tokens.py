@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("create-token")
-@options.database
+@options.connected()
 @click.option("--name", type=options.TEXT, required=True, help="For people; the audit log names it.")
 @click.option(
     "--role", type=options.TEXT, required=True, metavar="ROLE", help="What it may do: viewer, operator, editor, admin."
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--expires", type=options.TEXT, metavar="INSTANT", help="When it ends. [default: never]")
 @options.output_format
 def create_token(
-    database: options.Database, name: str, role: str, tags: tuple[str, ...], expires: str | None, form: str
+    retention: Retention, name: str, role: str, tags: tuple[str, ...], expires: str | None, form: str
 ) -> None:
     """
     Create an access token. Its text is shown now and never again: only a digest of it is stored.
@@ -45,8 +45,7 @@ def create_token(
     from cratedb_retention.model.time import parse_instant
 
     until = parse_instant(expires) if expires else None
-    with database.open() as retention:
-        token, text = retention.access.create(name, parse_role(role), parse_tag_filter(tags), until)
+    token, text = retention.access.create(name, parse_role(role), parse_tag_filter(tags), until)
     if form == "table":
         click.echo(text)
     else:

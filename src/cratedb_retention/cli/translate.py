@@ -44,7 +44,11 @@ def translate(file: str, tool: str, aggregation: str | None, step: str | None, *
     from cratedb_retention.model.translation.graphite import translate_graphite
     from cratedb_retention.model.translation.rrdtool import translate_rrdtool
 
-    _fit(tool, {"--aggregation": aggregation, "--section": wanted["sections"]}, {"--step": step})
+    of_others = (
+        {"--step": step} if tool == "graphite" else {"--aggregation": aggregation, "--section": wanted["sections"]}
+    )
+    for option in (option for option, value in of_others.items() if value):
+        raise InvalidInput(option, f"not for {tool}", "leave it out")
     if tool == "graphite":
         rules = _read(aggregation) if aggregation else None
         found = translate_graphite(_read(file), rules, Wanted(**wanted), (_name(file), _name(aggregation or "")))
@@ -53,13 +57,6 @@ def translate(file: str, tool: str, aggregation: str | None, step: str | None, *
     for warning in found.all_warnings:
         click.echo(visible(f"Warning: {warning}"), err=True)
     click.echo(write_policies(found, f"Translated by cratedb-retention from {_name(file)} of {tool}."), nl=False)
-
-
-def _fit(tool: str, of_graphite: dict[str, object], of_rrdtool: dict[str, object]) -> None:
-    """Refuse options that the tool has no use for."""
-    for option, value in (of_rrdtool if tool == "graphite" else of_graphite).items():
-        if value:
-            raise InvalidInput(option, f"not for {tool}", "leave it out")
 
 
 def _name(file: str) -> str:

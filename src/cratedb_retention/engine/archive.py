@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING
 
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.catalog import Column, TableName, Value
-from cratedb_retention.model.plan import DropArchived, SnapshotPartition, VerifySnapshot
+from cratedb_retention.model.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 
 if TYPE_CHECKING:
     from cratedb_retention.engine.base import StepResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SnapshotState:
     """A snapshot as its repository shows it."""
 
-    repository: str
-    name: str
     complete: bool  # Whether all of it was written.
     detail: str  # The database's own word for its state, and its failures.
 
@@ -32,9 +30,12 @@ class Archived:
     repository: str
     name: str
     table: TableName
-    columns: tuple[Column, ...]  # The table's partition columns at that time.
-    values: tuple[Value, ...]  # Of the partition.
-    rows: int | None  # In it when it was archived.
+    columns: tuple[Column, ...] = ()  # The table's partition columns at that time.
+    values: tuple[Value, ...] = ()  # Of the partition.
+    rows: int | None = None  # In it when it was archived.
+
+
+Snapshot = Archived | ArchivingStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +94,11 @@ class Archive(abc.ABC):
         """Read a snapshot back, which must have as many rows as were archived, and say what was found to be right."""
         rows, said = self._read_back(snapshot, schema)
         if snapshot.rows is not None and rows != snapshot.rows:
-            thing = self._thing(snapshot.repository, snapshot.name)
-            raise DatabaseError(thing, f"holds {rows:,} rows, and {snapshot.rows:,} were archived")
+            raise DatabaseError(self._thing(snapshot), f"holds {rows:,} rows, and {snapshot.rows:,} were archived")
         return said
 
-    def _thing(self, repository: str, name: str) -> str:
-        return f"snapshot {name}"
+    def _thing(self, of: Snapshot) -> str:
+        return f"snapshot {of.name}"
 
     @abc.abstractmethod
     def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:

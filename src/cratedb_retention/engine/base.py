@@ -14,12 +14,19 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref, time_number
 from cratedb_retention.engine.measuring import measure
 from cratedb_retention.engine.query import read_stretch, read_values
-from cratedb_retention.engine.rollup import ANY, Portions, compare_windows, count_source, count_windows, step_statements
-from cratedb_retention.engine.rollup_view import view_statement
-from cratedb_retention.engine.states import level_fields, sketch_fields
+from cratedb_retention.engine.rollup import (
+    ANY,
+    Portions,
+    compare_windows,
+    count_source,
+    count_windows,
+    step_statements,
+    view_statement,
+)
+from cratedb_retention.engine.states import level_fields
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model import plan
-from cratedb_retention.model.catalog import Capabilities, Catalog, Outline, Selector, TableName, Value
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.reading import Partial, Reading, Stretch
 from cratedb_retention.model.rollup import (
@@ -70,12 +77,8 @@ class Engine(abc.ABC):
     batch: ClassVar[int]  # Rows in one DELETE.
     portions: ClassVar[Portions] = ANY  # Rows that are rolled up at once.
     database: Database  # For the toolkit's own tables as well.
+    archive: Archive  # Snapshots in its repositories.
     exists: bool = True  # Whether it is there already; one that only stands in for a file is empty, and leaves none.
-
-    @property
-    @abc.abstractmethod
-    def archive(self) -> Archive:
-        """Snapshots in its repositories."""
 
     def own(self, tables: Sequence[TableName]) -> Database:
         """For small statements on some of the toolkit's own tables: to these, a full disk is no reason not to write."""
@@ -98,8 +101,11 @@ class Engine(abc.ABC):
         """What has these names now, tables with their columns and views, without a look at partitions or rows."""
 
     @abc.abstractmethod
-    def read_outline(self, selector: Selector) -> Outline:
-        """What can be named, in at most four statements, without a look at partitions or rows; columns of some."""
+    def read_outline(self, selector: Selector) -> Catalog:
+        """
+        What can be named, in at most four statements, without a look at partitions or rows: all tables but those of the
+        database itself, those of the selector with their columns; nodes and repositories.
+        """
 
     @abc.abstractmethod
     def identify(self, table: TableName) -> str:
@@ -128,11 +134,14 @@ class Engine(abc.ABC):
             case RollUp():
                 return self._roll_up(step, report)
             case LevelStep() | ReplaceView():
-                for statement in self.statements(step):
-                    self.database.execute(statement)
+                self._execute(step)
                 return StepResult()
             case _:
                 assert_never(step)
+
+    def _execute(self, step: plan.Step) -> int:
+        """Send the statements of a step; the number of rows that they changed, if the database says so."""
+        return sum(max(self.database.execute(statement), 0) for statement in self.statements(step))
 
     @abc.abstractmethod
     def _drop(self, step: plan.DropPartitions) -> StepResult:
@@ -148,7 +157,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
-        """Compute windows from the level beneath; fails if rows are lost (laws 4 and 5), or a sum is too large."""
+        """Compute windows from their source; fails if rows are lost (laws 4 and 5), or a sum is too large."""
 
     @abc.abstractmethod
     def statements(self, step: plan.Step) -> list[sa.Executable]:
@@ -161,12 +170,11 @@ class Engine(abc.ABC):
     def _rollup_statements(self, step: RollupStep) -> list[sa.Executable]:
         match step:
             case CreateRollup():
-                tables = {step.rollup.table: level_fields(self.sql, step.rollup)}
-                if step.rollup.sketched:
-                    tables[step.rollup.sketch] = sketch_fields(self.sql, step.rollup)
-                return [self.sql.create_table(table, fields, step.replicas) for table, fields in tables.items()]
+                tables = level_fields(self.sql, step.rollup).items()
+                return [self.sql.create_table(table, fields, step.replicas) for table, fields in tables]
             case AlterRollup():  # The table with the distributions may be missing, too.
-                fields = [field for field in level_fields(self.sql, step.rollup) if field.name in step.columns]
+                own = level_fields(self.sql, step.rollup)[step.rollup.table]
+                fields = [field for field in own if field.name in step.columns]
                 added = self.sql.add_columns(step.rollup.table, fields) if fields else []
                 return [*added, *self._rollup_statements(CreateRollup(rollup=step.rollup))[1:]]
             case ReplaceView():
@@ -228,7 +236,7 @@ class Engine(abc.ABC):
 
     def read(self, reading: Reading, stretch: Stretch) -> list[Partial]:
         """What a stretch of a cascade knows of each bucket and group: one statement, one more for distributions."""
-        return read_stretch(self.database, self.sql, reading, stretch)
+        return list(read_stretch(self.database, self.sql, reading, stretch))
 
     def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
         """Some values of the first dimension of a reading that a stretch knows, in one statement."""
@@ -248,7 +256,7 @@ class Engine(abc.ABC):
 
     def close(self) -> None:
         """Close all connections."""
-        self.database.close()
+        self.database.engine.dispose()
 
 
 def _check_surplus(step: plan.DeleteRows, rows: int) -> None:
@@ -271,11 +279,8 @@ def require_old(
     time = step.time_column
     if time is None:
         return
-    newest = read(
-        sa.select(time_number(sql, time, sa.func.max(sql.column(time))))
-        .select_from(table_ref(step.table))
-        .where(within)
-    )
+    latest = time_number(sql, time, sa.func.max(sql.column(time)))
+    newest = read(sa.select(latest).select_from(table_ref(step.table)).where(within))
     if newest is not None and newest * time.tick >= step.before:
         written = f"a row of {show(newest * time.tick)} was written to an expired partition"
         raise PartitionChanged(f"table {step.table}", written, "plan again")

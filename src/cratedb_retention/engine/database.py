@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SAWarning, SQLAlchemyError
@@ -49,17 +49,11 @@ class Statement(Executable, ClauseElement):
 @compiles(Statement)
 def _compile(element: Statement, compiler: SQLCompiler, **kw: Any) -> str:
     kw |= {"literal_binds": True} if element.literal else {}
-
-    def text(part: Sql) -> str:
-        if isinstance(part, str):
-            return part
-        return (
-            compiler.process(part, asfrom=True, **kw)
-            if isinstance(part, sa.TableClause)
-            else compiler.process(part, **kw)
-        )
-
-    return "".join(map(text, element.parts))
+    own = {True: kw | {"asfrom": True}, False: kw}
+    return "".join(
+        part if isinstance(part, str) else compiler.process(part, **own[isinstance(part, sa.TableClause)])
+        for part in element.parts
+    )
 
 
 def listed(items: Iterable[Iterable[Sql]]) -> list[Sql]:
@@ -76,10 +70,8 @@ class Database(abc.ABC):
     exclusive = False
 
     def __init__(self, engine: sa.Engine) -> None:
-        self.engine = engine
-        self.statements = 0
+        self.engine, self.statements, self._counting = engine, 0, threading.Lock()
         self.kept: list[str] | None = None
-        self._counting = threading.Lock()
         self._options: dict[str, Any] = {}
         self._unblock: Callable[[], None] | None = None
         sa.event.listen(engine, "before_cursor_execute", self._count)
@@ -122,12 +114,10 @@ class Database(abc.ABC):
             return 0
         return self.transact(lambda connection: connection.execute(statement, parameters).rowcount, statement)
 
-    def execute_each(
-        self, statement: sa.Insert | sa.Update, rows: Sequence[Mapping[str, Any]], all_of_them: bool = False
-    ) -> list[int]:
+    def execute_each(self, statement: sa.Insert | sa.Update, rows: Sequence[Mapping[str, Any]]) -> list[int]:
         """
         Execute a statement with each of several rows of parameters, and return how many rows each of them changed.
-        Where one fails, the others may be left as they are, unless all of them are wanted.
+        Where one fails, the others may be left as they are.
         """
         if self.kept is not None:
             return [self.execute(statement.values(**row)) for row in rows]
@@ -173,7 +163,6 @@ class Database(abc.ABC):
             raise self.translate(error, text) from error
 
     def _begin(self, writing: bool) -> AbstractContextManager[sa.Connection]:
-        """A transaction, which may write or not."""
         return self.engine.begin()
 
     def together(self, *works: Callable[[], Any]) -> list[Any]:
@@ -212,13 +201,9 @@ class Database(abc.ABC):
         """Give a table another name in its schema."""
         self.execute(Statement("ALTER TABLE ", table, " RENAME TO ", ref(name)))
 
-    def drop_table(self, table: TableName) -> None:
-        """Drop a table, if it is there."""
-        self.execute(Statement("DROP TABLE IF EXISTS ", table_ref(table)))
-
-    def drop_view(self, view: TableName) -> None:
-        """Drop a view, if it is there."""
-        self.execute(Statement("DROP VIEW IF EXISTS ", table_ref(view)))
+    def drop(self, name: TableName, kind: Literal["TABLE", "VIEW"] = "TABLE") -> None:
+        """Drop a table or view, if it is there."""
+        self.execute(Statement(f"DROP {kind} IF EXISTS ", table_ref(name)))
 
     def quote(self, name: str) -> str:
         """A name as SQL, always quoted."""
@@ -234,7 +219,3 @@ class Database(abc.ABC):
         except (SQLAlchemyError, NotImplementedError):
             compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         return " ".join(str(compiled).split())
-
-    def close(self) -> None:
-        """Close all connections."""
-        self.engine.dispose()

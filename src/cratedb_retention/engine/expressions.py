@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
@@ -49,34 +50,32 @@ def _compile_subscript(element: Subscript, compiler: SQLCompiler, **kw: Any) -> 
     return compiler.preparer.quote_identifier(element.name) + path
 
 
-def table_ref(table: TableName) -> sa.TableClause:
+def table_ref(table: TableName, *columns: sa.ColumnClause[Any]) -> sa.TableClause:
     """A table, with its name always quoted."""
-    return sa.table(quoted_name(table.name, True), schema=quoted_name(table.schema, True))
+    return sa.table(quoted_name(table.name, True), *columns, schema=quoted_name(table.schema, True))
 
 
-def date_trunc(unit: str, *arguments: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """The function of this name, past ``sa.func``, where CrateDB's dialect registers a class of its own for it."""
+def date_trunc(unit: str, *arguments: Element) -> Element:
+    """Not ``sa.func.date_trunc``, for which CrateDB's dialect registers a class of its own."""
     return sa.sql.functions.Function("date_trunc", sa.literal(unit), *arguments)
 
 
 def is_aware(column: Column) -> bool:
-    """Whether a column's type has a time zone."""
-    kind = column.type.upper()
-    return "WITH TIME ZONE" in kind or kind == "TIMESTAMPTZ"
+    """Whether its type has a time zone."""
+    return "WITH TIME ZONE" in column.type.upper() or column.type.upper() == "TIMESTAMPTZ"
 
 
-def whole_number(column: Column, value: Value) -> sa.ColumnElement[Any] | None:
+def whole_number(column: Column, value: Value) -> Element | None:
     """
-    An instant as it is compared with a time that is a whole number; None if the column is another.
-
-    Rounded up, so that ``<`` and ``>=`` hold for the same numbers as for the instants that these stand for.
+    An instant as it is compared with a time that is a whole number; None if the column is another. It is rounded up, so
+    that ``<`` and ``>=`` hold for the same numbers as for the instants that these stand for.
     """
     if column.unit is None or not isinstance(value, int):
         return None
     return sa.literal(-(-value // column.tick), sa.BigInteger())
 
 
-def counted_ms(column: Column, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def counted_ms(column: Column, expression: Element) -> Element:
     """What a column with a unit counts, as milliseconds; INTEGER could not hold them."""
     number = sa.cast(expression, sa.BigInteger())
     return number if column.tick == 1 else number * sa.literal_column(str(column.tick))
@@ -99,7 +98,7 @@ def as_type(value: Element, words: str) -> Element:
 
 
 def ref(name: str) -> sa.ColumnClause[Any]:
-    """A reference to a column of one of our own tables, always quoted."""
+    """A column of one of our own tables, always quoted."""
     return sa.column(quoted_name(name, True))
 
 
@@ -122,8 +121,6 @@ def finite(column: Column, value: Element) -> Element:
     """
     A metric's value as it is aggregated. NaN and infinity are no values, as NULL is none: one of them would be all that
     is left of the sums of each bucket that it gets into, however long.
-
-    :param column: The metric's column; only some types have such values.
     """
     return sa.case((is_finite(value), value)) if column.type.upper() in _FLOATING else value
 
@@ -143,56 +140,31 @@ def decimal_sum(words: str) -> str | None:
 class Expressions(Protocol):
     """How a dialect writes what is in no standard, or differs from it."""
 
-    def column(self, column: Column) -> sa.ColumnElement[Any]:
-        """A reference to a column."""
-
-    def value(self, column: Column, value: Value) -> Any:
-        """A value as it is compared with a column; never None."""
-
-    def epoch_ms(self, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """A timestamp as milliseconds since the epoch."""
-
-    def instant(self, column: Column, expression: sa.ColumnElement[Any] | None = None) -> sa.ColumnElement[Any]:
-        """
-        A column with times as instants, whatever its type; without a zone they are UTC.
-
-        :param expression: What stands for the column, where it has another name.
-        """
-
-    def bucket(self, interval: Interval, zone: str, instant: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """The start of the interval that an instant lies in, as :meth:`Interval.floor` reckons it."""
-
-    def row_version(self, alias: str) -> sa.ColumnElement[Any]:
-        """A number that changes when a row of the table of this alias changes; their sum is a fingerprint of rows."""
-
-    def stored_type(self, column: Column) -> str:
-        """The type that holds a source column's values in a level, as SQL."""
-
-    def sum_type(self, column: Column) -> str:
-        """The type that keeps sums of a source column's values: of decimals exactly."""
-
-    def partition(self, rollup: Rollup) -> Element | None:
-        """What a level's partition column is generated from, in a form that the catalog's reader understands."""
-
-    def total(self, value: Element) -> Element:
-        """The sum of doubles as an aggregate, each group for itself."""
-
-    def create_table(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> sa.Executable:
-        """Create a table of a level, if it is not there; with so many copies of each shard, where there are shards."""
-
-    def add_columns(self, table: TableName, fields: Sequence[Field]) -> Sequence[sa.Executable]:
-        """Add columns to a table of a level."""
-
-    def spread(self, value: Element) -> Element:
-        """The sum of squared distances from the mean of raw values: one pass, and no digits lost to large values."""
+    def column(self, column: Column) -> Element: ...
+    # As it is compared with a column; never None.
+    def value(self, column: Column, value: Value) -> Any: ...
+    def epoch_ms(self, expression: Element) -> sa.ColumnElement[Any]: ...
+    # A time, or the expression in its place, whatever its type; without a zone it is UTC.
+    def instant(self, column: Column, expression: Element | None = None) -> Element: ...
+    # Its start, as :meth:`Interval.floor` says.
+    def bucket(self, interval: Interval, zone: str, instant: Element) -> sa.ColumnElement[Any]: ...
+    # A number that changes when a row of the table of this alias changes; their sum is a fingerprint of rows.
+    def row_version(self, alias: str) -> Element: ...
+    # The types of a source column's values in a level, and of their sums, which are exact for decimals.
+    def stored_type(self, column: Column) -> str: ...
+    def sum_type(self, column: Column) -> str: ...
+    # What a level's partition column is generated from, in a form that the catalog's reader understands.
+    def partition(self, rollup: Rollup) -> Element | None: ...
+    # Aggregates: the sum of doubles, each group for itself; and the sum of squared distances from the mean of raw
+    # values, in one pass and without losing digits to large values.
+    def total(self, value: Element) -> Element: ...
+    def spread(self, value: Element) -> Element: ...
+    def create_table(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> sa.Executable: ...
+    def add_columns(self, table: TableName, fields: Sequence[Field]) -> Sequence[sa.Executable]: ...
 
 
-def time_number(sql: Expressions, column: Column, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """
-    A time as a number, to be multiplied by the column's tick: here, where it can't overflow, and not in the database.
-
-    :param expression: Of values of the column, such as the greatest.
-    """
+def time_number(sql: Expressions, column: Column, expression: Element) -> Element:
+    """Of values of a time column, to be multiplied by its tick: in Python, where that can't overflow."""
     return sql.epoch_ms(expression) if column.unit is None else sa.cast(expression, sa.BigInteger())
 
 
@@ -214,9 +186,8 @@ def one_of(sql: Expressions, column: Column, values: Iterable[Value]) -> Conditi
 
 def in_partitions(sql: Expressions, columns: Sequence[Column], partitions: Sequence[Sequence[Value]]) -> Condition:
     """
-    A condition that fits whole partitions and nothing else, as small as it can be.
-
-    The column with the most values goes into ``IN``; partitions that agree in all others share one such list.
+    A condition that fits whole partitions and nothing else. The column with the most values goes into ``IN``;
+    partitions that agree in all others share one such list.
     """
     widest = max(range(len(columns)), key=lambda i: len({values[i] for values in partitions}))
     groups: dict[tuple[Value, ...], list[Value]] = {}
@@ -225,20 +196,17 @@ def in_partitions(sql: Expressions, columns: Sequence[Column], partitions: Seque
     others = [column for i, column in enumerate(columns) if i != widest]
     return sa.or_(
         *(
-            sa.and_(
-                *(equals(sql, column, value) for column, value in zip(others, rest, strict=True)),
-                one_of(sql, columns[widest], wide),
-            )
+            sa.and_(*map(partial(equals, sql), others, rest), one_of(sql, columns[widest], wide))
             for rest, wide in groups.items()
         )
     )
 
 
-def between(sql: Expressions, time: Column, since: int | None, until: int) -> Condition:
-    """Rows of a stretch of time, or (None) all before its end; one without a time is in none."""
+def between(sql: Expressions, time: Column, since: int | None, until: int | None) -> list[Condition]:
+    """Rows of a time range; None: an open end. A row without a time is in none."""
     reference = sql.column(time)
-    before: Condition = reference < sql.value(time, until)
-    return before if since is None else sa.and_(reference >= sql.value(time, since), before)
+    after = [] if since is None else [reference >= sql.value(time, since)]
+    return after if until is None else [*after, reference < sql.value(time, until)]
 
 
 def expired_rows(
@@ -250,20 +218,14 @@ def expired_rows(
     since: int | None = None,
 ) -> Condition:
     """Rows before an instant, with some values, without those that are spared. Rows without a time are none of them."""
-    own = sql.column(time_column) < sql.value(time_column, before)
+
+    def is_spared(rows: Spared) -> Condition:
+        time = between(sql, time_column, rows.start, rows.end)
+        return sa.and_(*(equals(sql, column, value) for column, value in rows.where), *time)
+
     return sa.and_(
-        own if since is None else between(sql, time_column, since, before),
+        *between(sql, time_column, since, before),
         *(equals(sql, column, value) for column, value in where),
-        *(_not_spared(sql, time_column, rows) for rows in spared),
+        # NULL in one of the columns must mean "not under the hold", rather than "unknown, so not deleted".
+        *(sa.not_(sa.func.coalesce(is_spared(rows), sa.false())) for rows in spared),
     )
-
-
-def _not_spared(sql: Expressions, time_column: Column, rows: Spared) -> Condition:
-    time = sql.column(time_column)
-    parts = [equals(sql, column, value) for column, value in rows.where]
-    if rows.start is not None:
-        parts.append(time >= sql.value(time_column, rows.start))
-    if rows.end is not None:
-        parts.append(time < sql.value(time_column, rows.end))
-    # NULL in one of the columns must mean "not under the hold", rather than "unknown, so not deleted".
-    return sa.not_(sa.func.coalesce(sa.and_(*parts), sa.false()))

@@ -1,10 +1,11 @@
 """
-What rolling up has in common on all databases: the statements of a step. They follow from the step alone, so that what
-a plan shows is what a run sends (law 10).
+What rolling up has in common on all databases: the statements of a step, which follow from the step alone, so that what
+a plan shows is what a run sends (law 10); the counts that prove it; and the view over the raw rows and all levels.
 """
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,19 +15,51 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
 
-from cratedb_retention.engine.expressions import BIGINT, Element, Expressions, as_type, between, number, ref, table_ref
+from cratedb_retention.engine import states
+from cratedb_retention.engine.database import Statement
+from cratedb_retention.engine.expressions import (
+    BIGINT,
+    DOUBLE,
+    TEXT,
+    Condition,
+    Element,
+    Expressions,
+    as_type,
+    between,
+    number,
+    ref,
+    table_ref,
+)
 from cratedb_retention.engine.measuring import chunks, union
-from cratedb_retention.engine.samples import Before, Samples, Sketches, countable, of_metrics
-from cratedb_retention.engine.states import Field, Formulas, LevelRows, grouped, level_fields, sketch_fields
 from cratedb_retention.errors import DatabaseError
-from cratedb_retention.model.aggregates import Part
-from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.rollup import ROW_COUNT, SKETCH_COUNT, VERSION, Balance, RolledUp, RollUp, Rollup, Window
-from cratedb_retention.model.time import show
+from cratedb_retention.model.aggregates import GAMMA, Aggregate, Part
+from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.reading import RAW
+from cratedb_retention.model.rollup import (
+    ROW_COUNT,
+    SKETCH_BIN,
+    SKETCH_COUNT,
+    SKETCH_METRIC,
+    SKETCH_SIGN,
+    VERSION,
+    Balance,
+    Metric,
+    ReplaceView,
+    RolledUp,
+    RollUp,
+    Rollup,
+    ViewPart,
+    Window,
+    instant_column,
+    label,
+    level_column,
+    sketch_table,
+)
+from cratedb_retention.model.time import TimeRange, show
 
 # What stands for the version of a computation where it is only shown.
 SHOWN = 0
-Older = tuple[tuple[Rollup, int], ...]
+Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
 
 
 def new_version() -> int:
@@ -41,21 +74,17 @@ class Run:
     windows: tuple[Window, ...]
 
     @property
-    def since(self) -> int:
-        return self.windows[0].since
-
-    @property
-    def until(self) -> int:
-        return self.windows[-1].until
+    def time(self) -> TimeRange:
+        return TimeRange(self.windows[0].since, self.windows[-1].until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portions:
-    """How many raw rows a database takes at once, as far as a plan knows them; 0: any number."""
+    """How many raw rows a database takes at once, by what a plan knows of them; 0: any number."""
 
-    run: int = 0  # Before they are counted
-    counters: int = 0  # The same where a window function holds all of them in memory
-    insert: int = 0  # In one INSERT of the finest level
+    run: int = 0  # before they are counted
+    counters: int = 0  # the same where a window function holds all of them in memory
+    insert: int = 0  # in one INSERT of the finest level
 
 
 ANY = Portions()
@@ -69,8 +98,7 @@ def runs_of(step: RollUp, portions: Portions = ANY) -> Iterator[Run]:
 def _joined(windows: Sequence[Window], step: RollUp, limit: int) -> Iterator[Run]:
     """Join windows that follow one another; one with more rows than the limit is one by itself."""
     rows: Mapping[Window, int] = dict(zip(step.windows, step.rows, strict=False))
-    current: list[Window] = []
-    total = 0
+    current, total = list[Window](), 0
     for window in windows:
         size = rows.get(window, 0)
         if current and (current[-1].until != window.since or total + size > limit > 0):
@@ -90,19 +118,14 @@ def run_statements(
     what a counter had before a piece can be read only after a refresh.
     """
     rollup = step.rollup
-    within = between(sql, rollup.own_time, run.since, run.until)
-    yield from (sa.delete(table_ref(table)).where(within) for table in rollup.tables)
+    within = between(sql, rollup.own_time, *run.time)
+    yield from (sa.delete(table_ref(table)).where(*within) for table in rollup.tables)
     whole = rollup.has_counters or not rollup.from_raw
     for piece in [run] if whole else _joined(run.windows, step, portions.insert):
-        yield _insert(rollup.table, level_fields(sql, rollup), level_select(sql, rollup, piece, version, step.older))
-        if rollup.sketched:
-            yield _insert(rollup.sketch, sketch_fields(sql, rollup), sketch_select(sql, rollup, piece, version))
-
-
-def _insert(table: TableName, fields: Sequence[Field], rows: sa.Select[Any]) -> sa.Insert:
-    names = [quoted_name(field.name, True) for field in fields if field.generated is None]
-    into = sa.table(quoted_name(table.name, True), *map(sa.column, names), schema=quoted_name(table.schema, True))
-    return sa.insert(into).from_select(names, rows)
+        for table, fields in states.level_fields(sql, rollup).items():
+            columns = [ref(field.name) for field in fields if field.generated is None]
+            select = _level_select if table == rollup.table else _sketch_select
+            yield sa.insert(table_ref(table, *columns)).from_select(columns, select(sql, step, piece, version))
 
 
 def step_statements(sql: Expressions, step: RollUp, portions: Portions = ANY) -> list[sa.Executable]:
@@ -110,111 +133,87 @@ def step_statements(sql: Expressions, step: RollUp, portions: Portions = ANY) ->
     return [one for run in runs_of(step, portions) for one in run_statements(sql, step, run, SHOWN, portions)]
 
 
-def level_select(sql: Expressions, rollup: Rollup, run: Run, version: int, older: Older = ()) -> sa.Select[Any]:
-    """
-    The rows of a level for the buckets of a run, in the order of its stored columns.
-
-    :param older: See :class:`RollUp`.
-    """
+def _level_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa.Select[Any]:
+    """The rows of a level for the buckets of a run, in the order of its stored columns."""
+    rollup = step.rollup
     metrics = {metric: [part for part in metric.parts if part is not Part.BINS] for metric in rollup.metrics}
-    what: dict[str, Any] = {
-        "sql": sql,
-        "of": rollup,
-        "interval": rollup.interval,
-        "metrics": metrics,
-        "groups": rollup.dimensions,
-        "since": run.since,
-        "until": run.until,
-    }
+    what = _what(sql, rollup, run) | {"metrics": metrics}
+    rows: states.Selection = states.LevelRows(**what, table=rollup.beneath)
     if rollup.from_raw:
-        first = run.windows[0]
-        near = Before(level=rollup, start=first.since - (first.end - first.start), end=run.since)
-        rows = Samples(**what, near=near, far=_far(rollup, run, older)).rows()
-    else:
-        rows = LevelRows(**what, table=rollup.beneath).rows()
-    dimensions = [f"d{i}" for i in range(len(rollup.dimensions))]
-    found = grouped(sql, rows, metrics, dimensions)
-    columns: list[Element] = [found.c.t, *(found.c[name] for name in dimensions)]
+        rows = states.Samples(**what, before=list(_before(step, run)))
+    found = rows.grouped()
+    columns: list[Element] = [found.c[name] for name in ("t", *rows.names)]
     for i, metric in enumerate(rollup.metrics):
-        states: dict[Part, Element] = {part: found.c[f"m{i}_{part}"] for part in metrics[metric]}
-        columns += [Formulas(sql, metric.column).read(one, states.__getitem__) for one in metric.stored]
+        parts: dict[Part, Element] = {part: found.c[f"m{i}_{part}"] for part in metrics[metric]}
+        columns += [states.Formulas(sql, metric.column).read(one, parts.__getitem__) for one in metric.stored]
     return sa.select(*columns, found.c.n, sa.literal(version))
 
 
-def _far(rollup: Rollup, run: Run, older: Older) -> list[Before]:
+def _what(sql: Expressions, rollup: Rollup, run: Run) -> dict[str, Any]:
+    return {"sql": sql, "of": rollup, "interval": rollup.interval, "groups": rollup.dimensions, "time": run.time}
+
+
+def _before(step: RollUp, run: Run) -> Iterator[states.Before]:
     """
     The level itself, then coarser levels for what it has no more, whole buckets of the time before: a run may lie in
     what the finer level has nothing of any more. The raw rows, where no level has anything.
     """
-    found = [Before(level=rollup, start=None, end=run.since)]
-    for coarser, before in older:
-        end = min(before, coarser.interval.floor(run.since, coarser.tzinfo))
-        found.append(Before(level=coarser, start=None, end=end))
-    return found if older else [*found, Before(level=None, start=None, end=run.since, unless=rollup)]
+    rollup, first, since = step.rollup, run.windows[0], run.time.start
+    yield states.Before(level=rollup, start=first.since - (first.end - first.start), end=since)
+    yield states.Before(level=rollup, start=None, end=since)
+    for coarser, before in step.older:
+        yield states.Before(level=coarser, start=None, end=min(before, coarser.interval.floor(since, coarser.tzinfo)))
+    if not step.older:
+        yield states.Before(level=None, start=None, end=since, unless=rollup)
 
 
-def sketch_select(sql: Expressions, rollup: Rollup, run: Run, version: int) -> sa.Select[Any]:
+def _sketch_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa.Select[Any]:
     """The rows of the distributions for the buckets of a run, in the order of their columns."""
-    bins = Sketches(
-        sql=sql,
-        of=rollup,
-        table=None if rollup.from_raw else rollup.beneath_sketch,
-        interval=rollup.interval,
-        metrics=dict.fromkeys(rollup.sketched, (Part.BINS,)),
-        groups=rollup.dimensions,
-        since=run.since,
-        until=run.until,
-    ).select()
+    rollup = step.rollup
+    table, metrics = None if rollup.from_raw else rollup.beneath_sketch, dict.fromkeys(rollup.sketched, (Part.BINS,))
+    bins = states.Sketches(**_what(sql, rollup, run), table=table, metrics=metrics).grouped()
     return sa.select(*bins.c, sa.literal(version))
-
-
-Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Beneath:
     """What a window is computed from."""
 
-    rows: int  # Raw rows
-    values: int = 0  # Values that have a place in a distribution
+    rows: int  # raw rows
+    values: int = 0  # values that have a place in a distribution
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What a level has of a window."""
 
-    counted: Beneath  # What its rows were computed from
-    groups: int  # Rows that the present computation wrote
-    alien: int  # Rows that another one wrote; there should be none
+    counted: Beneath  # what its rows were computed from
+    groups: int  # rows that the present computation wrote
+    alien: int  # rows that another one wrote; there should be none
 
 
 def count_beneath(query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Beneath]:
     """Count what windows are computed from, some hundred in a statement."""
     if rollup.from_raw:
         found = _ask(query, windows, lambda window: _of_source(sql, rollup, window))
-        return {window: Beneath(*map(int, row)) for window, row in found.items()}
-    rows = _ask(query, windows, lambda window: _of_level(sql, rollup, rollup.beneath, window, _total(ROW_COUNT)))
-    values = _sketched(query, sql, rollup, rollup.beneath_sketch, windows, _total(SKETCH_COUNT))
-    return {window: Beneath(int(rows[window][0]), int(values[window][0])) for window in windows}
+    else:
+        found = _ask_level(query, sql, rollup, rollup.beneath, windows, lambda name: [_sum(ref(name))])
+    return {window: Beneath(*map(int, counts)) for window, counts in found.items()}
 
 
 def count_stored(
     query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window], version: int
 ) -> dict[Window, Stored]:
     """Count what a level has of windows."""
-    fresh: sa.ColumnElement[bool] = ref(VERSION) == version
-    mine, all_rows = sa.func.count().filter(fresh), sa.func.count()
+    fresh: Condition = ref(VERSION) == version
 
     def columns(name: str) -> list[Element]:
-        return [_total(name, fresh), mine, all_rows]
+        return [_sum(ref(name), fresh), sa.func.count().filter(fresh), sa.func.count()]
 
-    rows = _ask(query, windows, lambda window: _of_level(sql, rollup, rollup.table, window, *columns(ROW_COUNT)))
-    values = _sketched(query, sql, rollup, rollup.sketch, windows, *columns(SKETCH_COUNT))
     found = {}
-    for window in windows:
-        counted, groups, there = map(int, rows[window])
-        in_bins, bins, all_bins = map(int, values[window])
-        found[window] = Stored(Beneath(counted, in_bins), groups, there - groups + all_bins - bins)
+    for window, counts in _ask_level(query, sql, rollup, rollup.table, windows, columns).items():
+        rows, groups, all_rows, values, bins, all_bins = map(int, counts)
+        found[window] = Stored(Beneath(rows, values), groups, all_rows - groups + all_bins - bins)
     return found
 
 
@@ -226,7 +225,7 @@ def count_source(query: Query, sql: Expressions, rollup: Rollup, windows: Sequen
 
 def count_windows(query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
     """How many raw rows the rows of a level stand for, and how many these are."""
-    columns = _total(ROW_COUNT), sa.func.count()
+    columns = _sum(ref(ROW_COUNT)), sa.func.count()
     rows = _ask(query, windows, lambda window: _of_level(sql, rollup, rollup.table, window, *columns))
     return {window: RolledUp(window, int(count), int(groups)) for window, (count, groups) in rows.items()}
 
@@ -242,10 +241,9 @@ def compare_windows(query: Query, sql: Expressions, rollup: Rollup, windows: Seq
 
 def require_rows(query: Query, sql: Expressions, step: RollUp, run: Run) -> None:
     """Make sure that nothing loses rows by being computed again (law 4): the plan may be old."""
-    before = {one.window: one.rows for one in step.before if run.since <= one.window.since < run.until}
+    before = {one.window: one.rows for one in step.before if run.time.contains(one.window.since)}
     for window, balance in compare_windows(query, sql, step.rollup, list(before)).items():
-        lost = balance.lost(before[window])
-        if lost:
+        if lost := balance.lost(before[window]):
             raise DatabaseError(
                 f"table {step.rollup.table}, {show_window(window)}",
                 f"{lost[0]:,} rows were rolled up, and {lost[1]:,} are left in {step.rollup.beneath}",
@@ -274,32 +272,44 @@ def _ask(
         # CrateDB has no row at all for a stretch whose partitions are closed.
         found.update(dict.fromkeys(chunk, (0,) * len(branches[0].selected_columns)))
         numbered = [b.with_only_columns(number(i), *b.selected_columns) for i, b in enumerate(branches)]
-        for i, *row in query(union(numbered)):
-            found[chunk[i]] = row
+        found.update({chunk[i]: row for i, *row in query(union(numbered))})
     return found
 
 
-def _total(name: str, condition: sa.ColumnElement[bool] | None = None) -> Element:
-    return _sum(ref(name), condition)
+def _ask_level(
+    query: Query,
+    sql: Expressions,
+    rollup: Rollup,
+    table: TableName,
+    windows: Sequence[Window],
+    columns: Callable[[str], list[Element]],
+) -> dict[Window, Sequence[Any]]:
+    """What the table of a level says, and then what its distributions say: nothing but zeros where there are none."""
+    values: dict[Window, Sequence[Any]] = dict.fromkeys(windows, (0,) * len(columns(SKETCH_COUNT)))
+    rows = _ask(query, windows, lambda window: _of_level(sql, rollup, table, window, *columns(ROW_COUNT)))
+    if rollup.sketched:
+        sketch, of = sketch_table(table), states.of_metrics(rollup.sketched)
+        counts = columns(SKETCH_COUNT)
+        values = _ask(query, windows, lambda window: _of_level(sql, rollup, sketch, window, *counts).where(of))
+    return {window: [*rows[window], *values[window]] for window in windows}
 
 
-def _sum(value: Element, condition: sa.ColumnElement[bool] | None = None) -> Element:
+def _sum(value: Element, condition: Condition | None = None) -> Element:
     total = sa.func.sum(value) if condition is None else sa.func.sum(value).filter(condition)
     return sa.func.coalesce(as_type(total, BIGINT), as_type(number(0), BIGINT))
 
 
 def _of_source(sql: Expressions, rollup: Rollup, window: Window) -> sa.Select[Any]:
     columns: list[Element] = [sa.func.count()]
-    values = [sa.func.count().filter(countable(sql, metric)) for metric in rollup.sketched]
-    if values:
+    if values := [sa.func.count().filter(states.countable(sql, metric)) for metric in rollup.sketched]:
         columns.append(reduce(lambda total, value: total.op("+")(value), values))
     within = between(sql, rollup.time, window.since, window.until)
-    return sa.select(*columns).select_from(table_ref(rollup.source)).where(within)
+    return sa.select(*columns).select_from(table_ref(rollup.source)).where(*within)
 
 
 def _of_level(sql: Expressions, rollup: Rollup, table: TableName, window: Window, *columns: Element) -> sa.Select[Any]:
     within = between(sql, rollup.own_time, window.since, window.until)
-    return sa.select(*columns).select_from(table_ref(table)).where(within)
+    return sa.select(*columns).select_from(table_ref(table)).where(*within)
 
 
 def _both(sql: Expressions, rollup: Rollup, window: Window) -> sa.Select[Any]:
@@ -307,30 +317,119 @@ def _both(sql: Expressions, rollup: Rollup, window: Window) -> sa.Select[Any]:
     own, time = rollup.own_time, rollup.beneath_time
     rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
     bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
-    sources = [
+    branches = []
+    for table, at, start, stored, beneath in (
         (rollup.beneath, time, bucket, number(0), rows),
         (rollup.table, own, sql.epoch_ms(sql.column(own)), ref(ROW_COUNT), number(0)),
-    ]
-    branches = []
-    for table, at, start, stored, beneath in sources:
-        within = between(sql, at, window.since, window.until)
+    ):
         columns = [start.label("t"), stored.label("s"), beneath.label("b")]
-        each = sa.select(*columns).select_from(table_ref(table)).where(within).subquery("r")
-        sums = [_sum(each.c[name]).label(name) for name in ("s", "b")]
-        branches.append(sa.select(each.c.t, *sums).group_by(each.c.t))
+        within = between(sql, at, window.since, window.until)
+        each = sa.select(*columns).select_from(table_ref(table)).where(*within).subquery("r")
+        branches.append(sa.select(each.c.t, *_sums(each)).group_by(each.c.t))
     found = sa.union_all(*branches).subquery("u")
-    buckets = sa.select(*(_sum(found.c[name]).label(name) for name in ("s", "b"))).group_by(found.c.t).subquery("g")
-    short = buckets.c.b < buckets.c.s
-    return sa.select(*(_sum(buckets.c[name], which) for which in (None, short) for name in ("s", "b")))
+    buckets = sa.select(*_sums(found)).group_by(found.c.t).subquery("g")
+    return sa.select(*_sums(buckets), *_sums(buckets, buckets.c.b < buckets.c.s))
 
 
-def _sketched(
-    query: Query, sql: Expressions, rollup: Rollup, table: TableName, windows: Sequence[Window], *columns: Element
-) -> dict[Window, Sequence[Any]]:
-    if not rollup.sketched:
-        return dict.fromkeys(windows, (0,) * len(columns))
-    return _ask(
-        query,
-        windows,
-        lambda window: _of_level(sql, rollup, table, window, *columns).where(of_metrics(rollup.sketched)),
+def _sums(of: sa.Subquery, condition: Condition | None = None) -> list[sa.Label[Any]]:
+    return [_sum(of.c[name], condition).label(name) for name in ("s", "b")]
+
+
+def view_statement(sql: Expressions, step: ReplaceView) -> Statement:
+    """
+    ``CREATE VIEW``, or ``CREATE OR REPLACE VIEW`` where there is one of the toolkit's. In it raw rows look like a
+    rollup of one row each, so that one query reads all.
+    """
+    query = union([_view_part(sql, step, part) for part in step.parts])
+    assert isinstance(query, sa.SelectBase)  # noqa: S101
+    create = "CREATE OR REPLACE VIEW " if step.marks else "CREATE VIEW "
+    return Statement(create, table_ref(step.view), " AS ", query, literal=True)
+
+
+def _view_part(sql: Expressions, step: ReplaceView, part: ViewPart) -> sa.Select[Any]:
+    raw = part.table == step.source
+    keys = {label(column.name): column for column in (step.time, *step.dimensions)}
+    shown = {metric.named(one): (metric, one) for metric in step.metrics for one in metric.shown}
+
+    def key(column: Column) -> Element:
+        return sql.instant(column) if column == step.time else states.source_value(sql, column)
+
+    def value(name: str, metric: Metric, one: Aggregate) -> Element:
+        formulas = states.Formulas(sql, metric.column)
+        if raw:  # The average of one row's value is that value, and its standard deviation is 0.
+            found = formulas.read(one, lambda part: states.of_row(sql, metric, part))
+            return as_type(found, states.kind_type(sql, metric.column, one.kind)) if one.derived else found
+        # Rows from before a column of a derived aggregate was added lack it, and have what it follows from.
+        return ref(name) if one.binned else formulas.read(one, lambda part: ref(metric.named(part)))
+
+    level = level_column([*keys, *(name for metric in step.metrics for name in metric.columns), *shown])
+    columns = [
+        *(key(column).label(_name(name)) if raw else ref(name) for name, column in keys.items()),
+        *(value(name, metric, one).label(_name(name)) for name, (metric, one) in shown.items()),
+        as_type(number(1), BIGINT).label(_name(ROW_COUNT)) if raw else ref(ROW_COUNT),
+        as_type(sa.literal(part.interval or RAW), TEXT).label(_name(level)),
+    ]
+    binned = not raw and any(one.binned for _, one in shown.values())
+    rows = _with_quantiles(sql, step, part.table) if binned else table_ref(part.table)
+    time = step.time if raw else instant_column(step.time.name)
+    return sa.select(*columns).select_from(rows).where(*between(sql, time, part.start, part.end))
+
+
+def _name(name: str) -> quoted_name:
+    return quoted_name(name, True)
+
+
+def _with_quantiles(sql: Expressions, step: ReplaceView, table: TableName) -> sa.Subquery:
+    """
+    The rows of a level, with what is read from distributions beside the rest. By ``UNION ALL`` and ``GROUP BY``,
+    beneath which both databases move conditions on time and dimensions; beneath a join they do not.
+    """
+    keys = [label(column.name) for column in (step.time, *step.dimensions)]
+    kept = {
+        metric.named(part): states.kind_type(sql, metric.column, part.kind)
+        for metric in step.metrics
+        for part in metric.parts
+        if metric.named(part) in metric.columns
+    } | {ROW_COUNT: BIGINT}
+    quantiles = {metric.named(one): (metric, one) for metric in step.metrics for one in metric.shown if one.binned}
+    nothing = (as_type(sa.null(), DOUBLE).label(name) for name in quantiles)
+    level = sa.select(*map(ref, keys), *map(ref, kept), *nothing).select_from(table_ref(table))
+    bins = _ranked(step, sketch_table(table))
+    found = (
+        _InBins(bins, metric).read(one, lambda part: bins.c.q_value).label(name)
+        for name, (metric, one) in quantiles.items()
     )
+    empty = (as_type(sa.null(), kind).label(_name(name)) for name, kind in kept.items())
+    sketch = sa.select(*(bins.c[key] for key in keys), *empty, *found).group_by(*(bins.c[key] for key in keys))
+    both = sa.union_all(level, sketch).subquery("u")
+    values = (sa.func.max(both.c[name]).label(_name(name)) for name in (*kept, *quantiles))
+    return sa.select(*(both.c[key] for key in keys), *values).group_by(*(both.c[key] for key in keys)).subquery("l")
+
+
+def _ranked(step: ReplaceView, table: TableName) -> sa.Subquery:
+    """The bins of a level's distributions, each with its value, how many values are in it or less, and in all."""
+    keys = [ref(label(column.name)) for column in (step.time, *step.dimensions)]
+    middle = number(math.log(2 / (GAMMA + 1)))
+    size = sa.func.exp(ref(SKETCH_BIN).op("*")(number(math.log(GAMMA))).op("+")(middle))
+    value, within = ref(SKETCH_SIGN).op("*")(size), [*keys, ref(SKETCH_METRIC)]
+    columns = [
+        *keys,
+        ref(SKETCH_METRIC).label("q_metric"),
+        value.label("q_value"),
+        sa.func.sum(ref(SKETCH_COUNT)).over(partition_by=within, order_by=[value]).label("q_passed"),
+        sa.func.sum(ref(SKETCH_COUNT)).over(partition_by=within).label("q_total"),
+    ]
+    return sa.select(*columns).select_from(table_ref(table)).subquery("q")
+
+
+class _InBins(states.Formulas):
+    """Formulas of distributions, as aggregates of ranked bins."""
+
+    def __init__(self, bins: sa.Subquery, metric: Metric) -> None:
+        self.bins, self.metric = bins, metric
+
+    def quantile(self, bins: Element, quantile: float) -> Element:
+        """The least value that is not before the rank."""
+        c = self.bins.c
+        rank = number(quantile).op("*")(c.q_total.op("-")(number(1)).self_group())
+        return sa.func.min(bins).filter(c.q_metric == self.metric.name, c.q_passed > rank)

@@ -1,12 +1,13 @@
 """
-Takes what is in the database for what the toolkit knows, or made: a table for the earlier one of its name, which was
+Accepts what is in the database as what the toolkit knows, or made: a table for the earlier one of its name, which was
 dropped and created again, and snapshots in a repository that are not in the toolkit's own table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.archive import Archived, Found
@@ -15,7 +16,6 @@ from cratedb_retention.errors import NotFound
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, Table, TableName, Value
 from cratedb_retention.model.patterns import find_tables
-from cratedb_retention.model.words import show_partition
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
@@ -30,7 +30,7 @@ def find_table(engine: Engine, name: TableName) -> Table | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """What is known of an earlier table of the same name: so many rollups, snapshots and holds."""
+    """How many rollups, snapshots and holds are known of an earlier table of the same name."""
 
     rollups: int
     snapshots: int
@@ -52,10 +52,10 @@ def find_earlier(engine: Engine, store: Store, name: TableName) -> Earlier | Non
 
 def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> list[TableName]:
     """
-    Take the tables that have some names now for those that rollups, snapshots, holds and freezes of these names are of.
+    Accept the tables that have some names now as those that rollups, snapshots, holds and freezes of these names are
+    of; NotFound: there is no such table, or nothing is known of an earlier one.
 
     :param schema: Name or pattern, likewise ``pattern``.
-    :raises NotFound: if there is no such table, or nothing is known of an earlier one.
     """
     known = {known.rollup.source for known in store.rollups.all().values()}
     known |= {record.archived.table for record in store.snapshots.all()}
@@ -67,14 +67,16 @@ def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> li
         raise NotFound(f"table {schema}.{pattern}", "does not exist, or has neither rollups, snapshots nor holds")
     for name, table in found:
         note_identity(engine, store, name, table)
-        store.journal.write(
-            Entry(event=Event.TABLE_ACCEPTED, outcome=Outcome.DONE, table_schema=name.schema, table_name=name.name)
-        )
+        _note(store, Event.TABLE_ACCEPTED, name)
     return [name for name, _ in found]
 
 
+def _note(store: Store, event: Event, table: TableName, **about: Any) -> None:
+    entry = Entry(event=event, outcome=Outcome.DONE, table_schema=table.schema, table_name=table.name, **about)
+    store.journal.write(entry)
+
+
 def note_identity(engine: Engine, store: Store, name: TableName, table: Table) -> None:
-    """Note which table is meant by a name."""
     store.identify(name, table.identity or engine.identify(table.name))
 
 
@@ -87,19 +89,13 @@ class Adoptable:
 
 
 def find_adoptable(engine: Engine, store: Store, clock: Clock, repository: str) -> list[Adoptable]:
-    """
-    The snapshots of a repository, by table and time.
-
-    :raises NotFound: if there is no such repository.
-    """
+    """The snapshots of a repository, by table and time; NotFound: there is no such repository."""
     known = {record.key: record for record in store.snapshots.all()}
     found = engine.archive.find(repository, store.schema)
-    there = _present(engine, [each.archived for each in found])
-    keys = [(each.archived.repository, each.archived.name) for each in found]
-    every = [
-        Adoptable(known.get(key) or _record(each, clock, there), key in known)
-        for each, key in zip(found, keys, strict=True)
-    ]
+    tables = read_tables(engine, ((each.archived, each.archived.table) for each in found))
+    there = {(name, partition.values) for name, table in tables.items() for partition in table.partitions}
+    records = (_record(each, clock, there) for each in found)
+    every = [Adoptable(known.get(record.key, record), record.key in known) for record in records]
     return sorted(every, key=lambda item: (item.record.archived.table, item.record.start or 0, item.record.key))
 
 
@@ -116,33 +112,17 @@ def adopt(
     for record in (item.record for item in found if not item.known and not dry_run):
         store.snapshots.add(record)
         archived = record.archived
-        partition = show_partition(archived.columns, archived.values)
-        store.journal.write(
-            Entry(
-                event=Event.ADOPTED,
-                outcome=Outcome.DONE,
-                table_schema=archived.table.schema,
-                table_name=archived.table.name,
-                message=f"{partition} from {archived.repository}.{archived.name}",
-                rows=archived.rows,
-                partitions=1,
-            )
-        )
+        _note(store, Event.ADOPTED, archived.table, message=record.words, rows=archived.rows, partitions=1)
     return found
 
 
-def selector_of(archived: Archived, table: TableName) -> Selector:
-    """The table that an archived partition belongs to. DuckDB has to be told what divides one that does not say so."""
-    column = archived.columns[0].name if len(archived.columns) == 1 else None
-    return Selector(schema=table.schema, name=table.name, partition_column=column)
-
-
-def _present(engine: Engine, archived: Iterable[Archived]) -> set[tuple[TableName, tuple[Value, ...]]]:
+def read_tables(engine: Engine, archived: Iterable[tuple[Archived, TableName]]) -> Mapping[TableName, Table]:
+    """The tables that archived partitions go into. DuckDB has to be told what divides one that does not say so."""
     wanted: dict[TableName, Selector] = {}
-    for each in archived:
-        wanted.setdefault(each.table, selector_of(each, each.table))
-    tables = engine.read_catalog(list(wanted.values())).tables if wanted else {}
-    return {(name, partition.values) for name, table in tables.items() for partition in table.partitions}
+    for each, table in archived:
+        column = each.columns[0].name if len(each.columns) == 1 else None
+        wanted.setdefault(table, Selector(schema=table.schema, name=table.name, partition_column=column))
+    return engine.read_catalog(list(wanted.values())).tables if wanted else {}
 
 
 def _record(found: Found, clock: Clock, there: set[tuple[TableName, tuple[Value, ...]]]) -> SnapshotRecord:

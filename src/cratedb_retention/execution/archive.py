@@ -37,38 +37,21 @@ _STAYED = (SnapshotStage.CREATED, SnapshotStage.RESTORED)
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreRequest:
-    """
-    Which snapshots are wanted; each attribute that is set must fit.
+    """Which snapshots are wanted; each attribute that is set must fit."""
 
-    :param name: A snapshot's name, or six characters of its beginning.
-    :param table_schema: Name or pattern.
-    :param table_name: Name or pattern.
-    :param start: Only what reaches beyond this aware instant.
-    :param end: Only what begins before this aware instant.
-    :param into: Where restored partitions go; None: into their own table.
-    :param repository: The name of their repository.
-    :param tags: Only snapshots of policies that had these tags.
-    :param chosen: Only these, by repository and whole name; None: any.
-    :param from_repository: What is in this repository, rather than what the toolkit's own table says.
-    """
-
-    name: str | None = None
-    table_schema: str | None = None
+    name: str | None = None  # A snapshot's name, or six characters of its beginning.
+    table_schema: str | None = None  # Name or pattern, like the next.
     table_name: str | None = None
-    start: dt.datetime | None = None
-    end: dt.datetime | None = None
-    into: TableName | None = None
-    repository: str | None = None
-    tags: TagFilter = field(default_factory=TagFilter)
-    chosen: frozenset[tuple[str, str]] | None = None
-    from_repository: str | None = None
-
-    def going(self, into: TableName | None) -> RestoreRequest:
-        """The same, into a table."""
-        return replace(self, into=into)
+    start: dt.datetime | None = None  # Only what reaches beyond this aware instant.
+    end: dt.datetime | None = None  # Only what begins before this aware instant.
+    into: TableName | None = None  # Where restored partitions go; None: into their own table.
+    repository: str | None = None  # The name of their repository.
+    tags: TagFilter = field(default_factory=TagFilter)  # Only snapshots of policies that had these tags.
+    chosen: frozenset[tuple[str, str]] | None = None  # Only these, by repository and whole name; None: any.
+    from_repository: str | None = None  # What is in this repository, rather than what the toolkit's own table says.
 
     def fits(self, record: SnapshotRecord, folds_case: bool = False) -> bool:
-        """Tell whether a snapshot is wanted. One of unknown time fits any time."""
+        """Whether a snapshot is wanted. One of unknown time fits any time."""
         return (
             self._fits_at_any_time(record, folds_case)
             and (self.start is None or record.end is None or record.end > to_ms(self.start))
@@ -122,11 +105,7 @@ def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord
 def verify_snapshots(
     engine: Engine, store: Store, request: RestoreRequest, told: Callable[[Verified], None] | None = None
 ) -> list[Verified]:
-    """
-    Read each snapshot that fits; one that is damaged does not stop the others.
-
-    :raises NotFound: if none fits that was named.
-    """
+    """Read each snapshot that fits; one that is damaged does not stop the others. NotFound: what was named is not."""
     found = []
     records = find_snapshots(store, request)
     named = (request.name, request.table_schema, request.table_name, request.start, request.end, request.repository)
@@ -156,17 +135,14 @@ def restore(
     request: RestoreRequest,
     told: Callable[[Restored], None] | None = None,
 ) -> list[Restored]:
-    """
-    Bring back each partition that fits; each result is told at once.
-
-    :raises NotFound: if none fits.
-    """
+    """Bring back each partition that fits; each result is told at once. NotFound: none fits."""
     groups = by_partition(find_restorable(engine, store, clock, request))
-    present = {name: find_table(engine, name) for name in {group[0].archived.table for group in groups}}
+    every = [record.archived for group in groups for record in group]
+    present = {name: find_table(engine, name) for name in {archived.table for archived in every}}
     if request.from_repository is not None:
         adopted = {record.key for group in groups for record in group}
         adopt(engine, store, clock, request.from_repository, lambda record: record.key in adopted)
-    work = _Restore(engine, store, request.into, [r.archived for group in groups for r in group], present)
+    work = _Restore(engine=engine, store=store, into=request.into, every=every, present=present)
     work.place_holds(groups, clock, actor)
     found: list[Restored] = []
     # The first to come makes a table that does not exist, and younger partitions know all of its columns.
@@ -176,7 +152,7 @@ def restore(
             if told is not None:
                 told(restored)
     work.finish(found)
-    order = {(archived.repository, archived.name): place for place, archived in enumerate(work.every)}
+    order = {(archived.repository, archived.name): place for place, archived in enumerate(every)}
     return sorted(found, key=lambda item: order[item.record.key])
 
 
@@ -225,12 +201,12 @@ def _current(group: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
     An earlier version did not note that a partition was archived again after it was restored, or not dropped.
     """
     dropped = [r.changed_at for r in group if r.stage in (SnapshotStage.DROPPING, SnapshotStage.ARCHIVED)]
-    latest = max(dropped, default=None)
     current = [
         record
         for record in group
         if record.stage is not SnapshotStage.SUPERSEDED
-        and not (latest is not None and record.stage in _STAYED and record.changed_at < latest)
+        # The partition was, or is, in its table.
+        and not (record.stage in _STAYED and dropped and record.changed_at < max(dropped))
     ]
     return current or list(group[-1:])
 
@@ -254,67 +230,67 @@ def refusal(group: Sequence[SnapshotRecord], own: bool, present: Table | None) -
     return None
 
 
+@dataclass(kw_only=True)
 class _Restore:
     """Partitions on their way back. A table that does not exist gets the columns of every snapshot."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        store: Store,
-        into: TableName | None,
-        every: Sequence[Archived],
-        present: Mapping[TableName, Table | None],
-    ) -> None:
-        self._engine, self._store, self._into, self.every, self._present = engine, store, into, every, present
-        self._holds: dict[TableName, LegalHold] = {}
-        self._in_force: set[str] = set()
+    engine: Engine
+    store: Store
+    into: TableName | None
+    every: Sequence[Archived]
+    present: Mapping[TableName, Table | None]
+    holds: dict[TableName, LegalHold] = field(default_factory=dict)
+    in_force: frozenset[str] = frozenset()
 
     def place_holds(self, groups: Sequence[Sequence[SnapshotRecord]], clock: Clock, actor: Actor) -> None:
         """One hold for all that comes back into a table; there first, since a run may look at the rows at once."""
         coming: dict[TableName, list[Sequence[SnapshotRecord]]] = {}
         for group in groups:
-            if self._is_own(group) and not refusal(group, True, self._present[group[0].archived.table]):
-                coming.setdefault(group[0].archived.table, []).append(group)
-        self._in_force = {hold.id for hold in self._store.holds.active()}
+            table = group[0].archived.table
+            if is_own(self.engine, group[0], self.into) and not refusal(group, True, self.present[table]):
+                coming.setdefault(table, []).append(group)
+        self.in_force = frozenset(hold.id for hold in self.store.holds.active())
         for table, restored in coming.items():
-            identity = self._identity(self._present[table])
-            self._holds[table] = replace(_hold_for(table, restored, clock, actor), identity=identity)
-            self._store.holds.place(self._holds[table])
-
-    def _is_own(self, group: Sequence[SnapshotRecord]) -> bool:
-        return is_own(self._engine, group[0], self._into)
+            identity = self._identity(self.present[table])
+            self.holds[table] = replace(_hold_for(table, restored, clock, actor), identity=identity)
+            self.store.holds.place(self.holds[table])
 
     def _identity(self, table: Table | None) -> str:
         """What tells a table from others that get its name; empty: it is not there."""
-        return "" if table is None else table.identity or self._engine.identify(table.name)
+        return "" if table is None else table.identity or self.engine.identify(table.name)
 
     def restore(self, group: Sequence[SnapshotRecord]) -> list[Restored]:
-        table, own = group[0].archived.table, self._is_own(group)
-        target = table if own or self._into is None else self._into
-        hold_id = self._holds[table].id if own and table in self._holds else None
+        table, own, found = group[0].archived.table, is_own(self.engine, group[0], self.into), list[Restored]()
+        target = table if own or self.into is None else self.into
+        hold_id = self.holds[table].id if own and table in self.holds else None
         try:
-            why_not = refusal(group, own, self._present[table])
-            if why_not:
+            if why_not := refusal(group, own, self.present[table]):
                 raise Conflict(f"snapshot {group[0].archived.name}", why_not)
             arrived = self._bring_back(group, target, own)
         except RetentionError as error:
             for record in group:
-                _note(self._store, Event.RESTORED, record, target, None, failure(error))
+                _note(self.store, Event.RESTORED, record, target, None, failure(error))
             return [Restored(record=record, into=target, error=str(error)) for record in group]
         for record, rows in zip(group, arrived.rows, strict=True):
-            _note(self._store, Event.RESTORED, record, target, rows, None)
-        back = zip(group, arrived.rows, strict=True)
-        return [Restored(record=record, into=target, rows=rows, hold_id=hold_id) for record, rows in back]
+            _note(self.store, Event.RESTORED, record, target, rows, None)
+            found.append(Restored(record=record, into=target, rows=rows, hold_id=hold_id))
+        return found
 
     def _bring_back(self, group: Sequence[SnapshotRecord], target: TableName, own: bool) -> Arrived:
         """Restore, and note before what this is about, so that whatever ends it early, the next one knows."""
-        snapshots = self._store.snapshots
-        before = {record.key: record.stage for record in group} if own else {}
+        snapshots, freezes, archived = self.store.snapshots, self.store.freezes, [record.archived for record in group]
+        before, values, noted = {record.key: record.stage for record in group} if own else {}, archived[0].values, False
         for key in before:
             snapshots.mark(*key, SnapshotStage.RESTORING)
         try:
-            arrived = self._unfrozen([record.archived for record in group], target)
+            # It comes back as frozen as it was archived; if this is killed before the thaw, the next run does it.
+            noted = self.engine.capabilities.freezes and freezes.note(target, archived[0].columns, values)
+            arrived = self.engine.archive.restore(archived, target, self.store.schema, self.every)
+            if self.engine.capabilities.freezes:
+                freezes.remove(target, [values])
         except RetentionError as error:
+            if noted and isinstance(error, Conflict):  # It is there already, and who froze it is another matter.
+                freezes.remove(target, [values])
             # Whether it is there is not known where no answer came.
             for key, stage in before.items() if not isinstance(error, ConnectionLost) else ():
                 snapshots.mark(*key, stage)
@@ -323,33 +299,19 @@ class _Restore:
             snapshots.mark(*key, SnapshotStage.RESTORED, arrived.token)
         return arrived
 
-    def _unfrozen(self, snapshots: Sequence[Archived], target: TableName) -> Arrived:
-        """It comes back as frozen as it was archived; if this is killed before the thaw, the next run does it."""
-        freezes, values = self._store.freezes, snapshots[0].values
-        noted = self._engine.capabilities.freezes and freezes.note(target, snapshots[0].columns, values)
-        try:
-            arrived = self._engine.archive.restore(snapshots, target, self._store.schema, self.every)
-        except Conflict:  # It is there already, and who froze it is another matter.
-            if noted:
-                freezes.remove(target, [values])
-            raise
-        if self._engine.capabilities.freezes:
-            freezes.remove(target, [values])
-        return arrived
-
     def finish(self, found: Sequence[Restored]) -> None:
         """What did not come back needs no hold; what was created for its own partitions is that table again."""
-        holds, back = self._store.holds, [item for item in found if not item.error]
-        for table, hold in self._holds.items():
+        holds, back = self.store.holds, [item for item in found if not item.error]
+        for table, hold in self.holds.items():
             came = [item.record.archived for item in back if item.record.archived.table == table]
             covering = _covering(hold, came)
             # An earlier restore of the same may have placed it.
-            if hold.id not in self._in_force and covering != hold:
+            if hold.id not in self.in_force and covering != hold:
                 holds.narrow(covering) if came else holds.release(hold.id)
-        for name in {item.into for item in back if item.into in self._present and self._present[item.into] is None}:
-            created, placed = find_table(self._engine, name), self._holds.get(name)
+        for name in {item.into for item in back if item.into in self.present and self.present[item.into] is None}:
+            created, placed = find_table(self.engine, name), self.holds.get(name)
             if created is not None:
-                note_identity(self._engine, self._store, name, created)
+                note_identity(self.engine, self.store, name, created)
                 for hold in holds.active() if placed else ():
                     if placed and hold.id == placed.id:
                         holds.narrow(replace(hold, identity=self._identity(created)))
@@ -382,9 +344,8 @@ def _covering(hold: LegalHold, partitions: Iterable[Archived]) -> LegalHold:
             for c, value in zip(each.columns, each.values, strict=True)
         }
         found += [] if values in found else [values]
-    if len(found) == 1:
-        return replace(hold, where=found[0], partitions=())
-    return replace(hold, where={}, partitions=tuple(found))
+    one = len(found) == 1
+    return replace(hold, where=found[0] if one else {}, partitions=() if one else tuple(found))
 
 
 def _note(
@@ -405,40 +366,28 @@ def _note(
     store.journal.write(entry)
 
 
-_OPEN = (SnapshotStage.CREATED, SnapshotStage.DROPPING, SnapshotStage.RESTORING, SnapshotStage.RESTORED)
-
-
 def supersede(engine: Engine, store: Store, step: DropArchived) -> None:
     """
     Settle, before a partition is dropped, which earlier snapshots of it are not needed any more, so that a restore
     brings each row once. One that can't be read stays as it is.
     """
     mine = (step.repository, step.name)
-    earlier = [
-        record
-        for record in store.snapshots.of(step.table, *_OPEN)
-        if record.archived.values == step.piece.partition.values and record.key != mine
-    ]
     # What a restore brought back in one, or may have: all of it goes on, or none.
     together: dict[str | None, list[SnapshotRecord]] = {}
-    for record in earlier:
-        together.setdefault(_token(record), []).append(record)
-    for group in together.values():
+    for record in store.snapshots.of(step.table, *_STAYED, SnapshotStage.DROPPING, SnapshotStage.RESTORING):
+        if record.archived.values == step.values and record.key != mine:
+            # Of a restore that was interrupted, nothing tells whether it came to its end.
+            token = None if record.stage is SnapshotStage.RESTORING else record.token
+            together.setdefault(token, []).append(record)
+    for token, group in together.items():
         with contextlib.suppress(RetentionError):
             goes_on = any(
-                engine.archive.continues(
-                    each.archived, step, _token(each), each.stage is SnapshotStage.DROPPING, store.schema
-                )
+                engine.archive.continues(each.archived, step, token, each.stage is SnapshotStage.DROPPING, store.schema)
                 for each in group
             )
             for record in group:
                 stage = SnapshotStage.SUPERSEDED if goes_on else SnapshotStage.ARCHIVED
                 store.snapshots.mark(*record.key, stage)
-
-
-def _token(record: SnapshotRecord) -> str | None:
-    """Of a restore that was interrupted, nothing tells whether it came to its end."""
-    return None if record.stage is SnapshotStage.RESTORING else record.token
 
 
 def tidy_copies(engine: Engine, store: Store, ours: Collection[str] = ()) -> None:

@@ -1,13 +1,13 @@
 """
 Gathers what planning needs, in a fixed number of statements, and some for each table that has no rollups yet, and makes
-the plan. Both ``plan`` and ``run`` begin here, so what is shown is what is done (law 10).
+the plan. Both ``plan`` and ``run`` begin here, so that what is shown is what is done (law 10).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -18,14 +18,14 @@ from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.patterns import find_tables, folded, is_pattern
 from cratedb_retention.model.plan import Hold, Plan, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.rollup import Balance, Ledger, RollUp, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.context import PartitionKey
-from cratedb_retention.planning.planner import find_probes, make_plan
+from cratedb_retention.planning.planner import Planning
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.runs import Leases
 from cratedb_retention.store.store import Store
@@ -44,7 +44,7 @@ class Selection:
     :param tags: Only policies with these tags.
     :param policy_id: Only this policy.
     :param policy_ids: Only these policies; None: all.
-    :param limit: For whoever asks there are only policies with these tags.
+    :param limit: For the caller there are only policies with these tags.
     """
 
     strategy: Strategy | None = None
@@ -54,11 +54,11 @@ class Selection:
     limit: TagFilter = field(default_factory=TagFilter)
 
     def fits(self, policy: Policy) -> bool:
-        """Tell whether a policy is chosen."""
+        """Whether a policy is chosen."""
         return self._fits(policy.strategy, policy.tags, policy.id)
 
     def fits_row(self, row: Damaged) -> bool:
-        """Tell whether a row that is no valid policy is chosen, by what it says."""
+        """Whether a row that is no valid policy is chosen, by what it says."""
         return self._fits(row.row["strategy"], row.row["tags"] or (), row.id)
 
     def _fits(self, strategy: str, tags: Collection[str], identifier: str | None) -> bool:
@@ -75,20 +75,18 @@ class Selection:
 
         :raises NotFound: if there is no such policy, or no policy has these tags.
         """
-        rows = [(row.id, row.row["tags"] or ()) for row in damaged]
-        known = [*rows, *((policy.id, policy.tags) for policy in policies)]
+        rows = ((row.id, row.row["tags"] or ()) for row in damaged)
+        known = (*rows, *((policy.id, policy.tags) for policy in policies))
         seen = [(identifier, tags) for identifier, tags in known if self.limit.fits(tags)]
-        if self.policy_id is not None and all(identifier != self.policy_id for identifier, _ in seen):
+        if self.policy_id not in (None, *(identifier for identifier, _ in seen)):
             raise NotFound(f"policy {self.policy_id}", "does not exist", "`cratedb-retention list-policies` shows them")
         require_tags(self.tags, (tags for _, tags in seen))
 
 
 def require_tags(wanted: TagFilter, present: Iterable[Collection[str]]) -> None:
     """
-    Make sure that a filter chooses something; a tag that is only left out, and that nobody has, is logged.
-
-    :param present: The tags of each policy.
-    :raises NotFound: if no policy has one of the tags, or those that are wanted together.
+    Make sure that a filter chooses something, by the tags of each policy; a tag that is only excluded, and that no
+    policy has, is logged. NotFound if no policy has one of the tags, or those that are wanted together.
     """
     policies = [frozenset(tags) for tags in present]
     unknown = wanted.named - frozenset().union(*policies)
@@ -109,11 +107,11 @@ class Prepared:
     versions: Mapping[str, int]
     holds: frozenset[str]  # Identifiers of those in force.
     frozen: frozenset[PartitionKey]  # Partitions that the toolkit has frozen.
-    formerly_frozen: frozenset[PartitionKey] = frozenset()  # The same in earlier tables of the names.
+    formerly_frozen: frozenset[PartitionKey] = frozenset()  # Likewise, in earlier tables of these names.
     catalog: Catalog
     selection: Selection
     ledger: Ledger = field(default_factory=Ledger)  # What was rolled up so far.
-    leases: Leases | None = None  # Who ran what when all that was read: whoever held one since may have changed it.
+    leases: Leases | None = None  # Who ran what when all that was read: a later holder may have changed it.
     measurements: Measurements = field(default_factory=Measurements)  # What the rows said.
 
 
@@ -128,7 +126,7 @@ class _Seen:
 
 
 class Look:
-    """One look at the database, for one plan or two: whatever differs between these follows from what is asked."""
+    """One look at the database, for one plan or two: what differs between these follows from what is asked."""
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine, self._store = engine, store
@@ -170,46 +168,51 @@ class Look:
         if about is not None:
             policies = list(self._narrowed(policies, about))
         seen = self._see(policies)
-        ledger = self._ledger if any(policy.strategy.traits.rolls_up for policy in policies) else Ledger()
-        probes = find_probes(policies, seen.catalog, cutoff, holds, ledger)
+        catalog, traits = seen.catalog, [policy.strategy.traits for policy in policies]
+        # What an interrupted run left in a table is not undone in another one that has its name now.
+        former = frozenset(
+            (name, values)
+            for (name, values), identity in self._frozen.items()
+            if identity and name in catalog.tables and identity != catalog.tables[name].identity
+        )
+        archives = any(each.archives for each in traits)
+        planning = Planning(
+            policies=policies,
+            catalog=catalog,
+            cutoff=cutoff,
+            holds=holds,
+            ledger=self._ledger if any(each.rolls_up for each in traits) else Ledger(),
+            frozen=frozenset(self._frozen.keys() - former),
+            archived=self._archived if archives else frozenset(),
+            restored=self._restored if archives else {},
+            own_schema=self._store.schema,
+        )
+        probes = planning.probes()
         seen.measurements |= self._engine.measure([probe for probe in probes if probe not in seen.asked])
         seen.asked.update(probes)
-        archives = any(policy.strategy.traits.archives for policy in policies)
-        former = frozenset(
-            key for key, identity in self._frozen.items() if _is_of_another(key[0], identity, seen.catalog)
-        )
-        frozen = frozenset(self._frozen.keys() - former)
         plan: Plan | None = None
         while plan is None or self._compare(seen, plan):
-            plan = make_plan(
-                policies,
-                seen.catalog,
-                cutoff,
-                holds=holds,
-                measurements=seen.measurements,
-                frozen=frozen,
-                chosen=selection.fits,
-                ledger=ledger,
-                archived=self._archived if archives else frozenset(),
-                restored=self._restored if archives else {},
-                own_schema=self._store.schema,
-            )
+            plan = replace(planning, measurements=seen.measurements).plan(selection.fits)
         problems = (
             Hold(policy_id=row.id, table=row.target, why=Why.INVALID_POLICY(mistake=row.reason), problem=True)
             for row in self._damaged
             if row.enabled
         )
-        warnings = (*plan.warnings, *_former_freezes(former, seen.catalog))
+        left = (
+            Why.FROZEN_BEFORE(table=name, partition=show_partition(catalog.tables[name].partition_columns, values))
+            for name, values in sorted(former, key=str)
+            if is_frozen(catalog.tables[name], values)
+        )
         return Prepared(
-            plan=replace(plan, holds=(*problems, *plan.holds), warnings=warnings),
+            plan=replace(plan, holds=(*problems, *plan.holds), warnings=(*plan.warnings, *left)),
             policies={policy.id or "": policy for policy in policies},
             versions={identifier: item.version for identifier, item in stored.items()},
             holds=frozenset(hold.id for hold in holds),
-            frozen=frozen,
+            frozen=frozenset(planning.frozen),
             formerly_frozen=former,
-            catalog=seen.catalog,
+            catalog=catalog,
             selection=selection,
-            ledger=ledger,
+            ledger=planning.ledger,
             leases=self._leases,
             measurements=seen.measurements,
         )
@@ -224,7 +227,7 @@ class Look:
                 if table not in self._rollups or not is_pattern(schema + name):
                     yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
 
-    def _see(self, policies: Sequence[Policy]) -> _Seen:
+    def _see(self, policies: Iterable[Policy]) -> _Seen:
         """
         The tables that policies name; a pattern never means the toolkit's own. Which are read, and as what, may depend
         on the order of the policies.
@@ -251,7 +254,7 @@ class Look:
 
     @cached_property
     def _archived(self) -> frozenset[tuple[str, str]]:
-        """What was archived and dropped, where the same rows may come again in the same words."""
+        """What was archived and dropped, where the same rows may come again with the same token."""
         return self._store.snapshots.archived_names() if self._engine.capabilities.tokens_recur else frozenset()
 
     @cached_property
@@ -277,7 +280,7 @@ class Look:
                 raise
             except RetentionError:
                 continue
-            found.update({(step.rollup, window): balance for window, balance in balances.items()})
+            found |= {(step.rollup, window): balance for window, balance in balances.items()}
             losing |= any(balance.lost(new[window]) for window, balance in balances.items())
         seen.measurements |= Measurements(balances=found)
         return losing
@@ -285,15 +288,13 @@ class Look:
 
 def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
     """
-    Look again right before a task begins, since planning may be hours ago: was its policy changed, was a hold placed?
-
-    :raises PartitionChanged: if the policy was changed, disabled or deleted, or a hold was placed on the table.
+    Look again right before a task begins, since planning may be hours ago: PartitionChanged if its policy was changed,
+    disabled or deleted, or a hold was placed on the table.
     """
     policy_id = task.policy_id
     version, holds = store.read_together(
         lambda: None if policy_id is None else store.policies.version_of(policy_id),
-        # Not refreshed: whoever places a hold by the toolkit makes it visible as well.
-        lambda: store.holds.active(refresh=False),
+        lambda: store.holds.active(refresh=False),  # What places a hold by the toolkit refreshes as well.
     )
     if policy_id is not None and version != prepared.versions.get(policy_id):
         thing = f"policy {policy_id}"
@@ -310,32 +311,23 @@ def _require_whole(engine: Engine, store: Store, unwell: frozenset[TableName]) -
     """
     Make sure that the toolkit's own tables tell everything: a hold that is not seen would not protect anything.
 
-    Looked at before they are read, since CrateDB takes minutes to read what is not there; and with the health of
+    Checked before they are read, since CrateDB takes minutes to read what is not there; and with the health of
     everything else after that, so that no shard can have been lost in between unnoticed. The audit log protects
     nothing, and may lack a new month for which no node has room: it is written when what is expired is gone.
-
-    :raises ClusterUnwell: if shards are missing.
     """
     own = {TableName(store.schema, table.name) for table in store.tables.metadata.sorted_tables}
     missing = own & unwell
     if missing == {store.journal.table}:
         missing -= engine.unplaced(store.schema)
     for table in sorted(missing):
-        raise ClusterUnwell(
-            f"table {table}", "shards are missing, and with them perhaps policies or holds", "bring the lost nodes back"
-        )
+        reason = "shards are missing, and with them perhaps policies or holds"
+        raise ClusterUnwell(f"table {table}", reason, "bring the lost nodes back")
 
 
 def _selectors(policy: Policy) -> Iterator[Selector]:
     schema, name, traits = policy.table_schema, policy.table_name, policy.strategy.traits
-    yield Selector(
-        schema=schema,
-        name=name,
-        partition_column=policy.partition_column,
-        tokens=traits.archives or traits.rolls_up,
-        moves=traits.moves,
-        keys=traits.rolls_up,
-    )
+    asked = {"tokens": traits.archives or traits.rolls_up, "moves": traits.moves, "keys": traits.rolls_up}
+    yield Selector(schema=schema, name=name, partition_column=policy.partition_column, **asked)
     for level in policy.levels:
         yield Selector(schema=schema, name=f"{name}_{level.interval}", tokens=True)
         yield Selector(schema=schema, name=f"{name}_{level.interval}_sketch")
@@ -343,20 +335,5 @@ def _selectors(policy: Policy) -> Iterator[Selector]:
         yield Selector(schema=schema, name=view_name(TableName("", name)).name)
 
 
-def _is_of_another(table: TableName, identity: str, catalog: Catalog) -> bool:
-    """Whether something was noted of a table that had a name before the present one."""
-    present = catalog.tables.get(table)
-    return bool(identity) and present is not None and identity != present.identity
-
-
 def is_frozen(table: Table, values: tuple[Value, ...]) -> bool:
-    """Whether a partition refuses writes."""
     return any(partition.frozen for partition in table.partitions if partition.values == values)
-
-
-def _former_freezes(former: Iterable[PartitionKey], catalog: Catalog) -> Iterator[Reason]:
-    """What an interrupted run left in a table is not undone in another one that has its name now."""
-    for name, values in sorted(former, key=str):
-        table = catalog.tables[name]
-        if is_frozen(table, values):
-            yield Why.FROZEN_BEFORE(table=name, partition=show_partition(table.partition_columns, values))

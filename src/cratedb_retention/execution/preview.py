@@ -1,27 +1,28 @@
 """
 What something would do, before it is done: a policy before it is stored, by the very plan that a run would have
-(law 10), with what it changes for others; and a restore, with how well the archive is.
+(law 10), with what it changes for others; and a restore, with the condition of the archive.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.accepting import selector_of
+from cratedb_retention.execution.accepting import read_tables
 from cratedb_retention.execution.archive import by_partition, is_own, refusal
 from cratedb_retention.execution.preparing import Look, Prepared, Selection
-from cratedb_retention.model.catalog import Selector, Table, TableName
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.effect import Loss, losses, summarize
-from cratedb_retention.model.plan import Hold, Kept, Plan, Task
+from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.reasons import Reason, Why
+from cratedb_retention.model.reasons import Why
 from cratedb_retention.model.words import short
 from cratedb_retention.planning.check import find_contradictions
 from cratedb_retention.store.archive import SnapshotRecord
@@ -31,7 +32,7 @@ from cratedb_retention.store.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Other:
-    """What becomes different for another policy: what its next run does, or holds, in addition or no longer."""
+    """What changes for another policy: what its next run does, or holds, in addition or no longer."""
 
     policy_id: str
     table: TableName
@@ -54,30 +55,20 @@ class Preview:
     after: Prepared
     if_enabled: Preview | None = None  # The same as if it were enabled; None: it is.
 
-    @property
-    def own(self) -> Prepared:
+    @cached_property
+    def plan(self) -> Plan:
         """The plan with the policy, without what others ask for."""
-        return replace(self.after, plan=replace(self.after.plan, tasks=self.tasks, holds=self.holds, kept=self.kept))
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """What the policy asks for."""
-        return tuple(task for task in self.after.plan.tasks if task.policy_id == self.policy.id)
-
-    @property
-    def holds(self) -> tuple[Hold, ...]:
-        """What of it is held."""
-        return tuple(hold for hold in self.after.plan.holds if hold.policy_id == self.policy.id)
-
-    @property
-    def kept(self) -> tuple[Kept, ...]:
-        """What it looked at and keeps."""
-        return tuple(kept for kept in self.after.plan.kept if kept.policy_id == self.policy.id)
+        plan, mine = self.after.plan, self.policy.id
+        return replace(
+            plan,
+            tasks=tuple(task for task in plan.tasks if task.policy_id == mine),
+            holds=tuple(hold for hold in plan.holds if hold.policy_id == mine),
+            kept=tuple(kept for kept in plan.kept if kept.policy_id == mine),
+        )
 
     @property
     def losses(self) -> list[Loss]:
-        """What leaves tables, one for each table and way."""
-        return losses(self.tasks)
+        return losses(self.plan.tasks)
 
     @property
     def contradictions(self) -> list[str]:
@@ -87,12 +78,11 @@ class Preview:
         twins = [p for p in chosen if p.id != self.policy.id and identity(p) == identity(self.policy)]
         return [
             *(str(Why.DONE_ALREADY(other=p.id or "", strategy=p.strategy, period=p.retention_period)) for p in twins),
-            *dict.fromkeys(f"{f.table}: {self.told(f.why)}" for f in found if self.policy.id in f.policies),
+            *dict.fromkeys(f"{f.table}: {f.why.about(self.policy.id)}" for f in found if self.policy.id in f.policies),
         ]
 
     @property
     def others(self) -> list[Other]:
-        """What becomes different for other policies."""
         before, after = self._verdicts(self.before.plan), self._verdicts(self.after.plan)
         found = []
         for key in dict.fromkeys([*before, *after]):
@@ -103,17 +93,12 @@ class Preview:
                 found.append(Other(policy_id=key[0], table=key[1], gained=gained, lost=lost))
         return found
 
-    def told(self, reason: Reason) -> str:
-        """A reason, with the policy as "this policy" rather than by an identifier that was made up."""
-        return reason.about(self.policy.id)
-
     def _verdicts(self, plan: Plan) -> dict[tuple[str, TableName], dict[str, None]]:
         """What a plan says of each policy and table, in words: two plans may differ in what was written meanwhile."""
         found: dict[tuple[str, TableName], dict[str, None]] = {}
-        for task in plan.tasks:
-            found.setdefault((task.policy_id or "", task.table), {})[summarize(task)] = None
-        for hold in plan.holds:
-            found.setdefault((hold.policy_id or "", hold.table), {})[f"held: {self.told(hold.why)}"] = None
+        said = [(task, summarize(task)) for task in plan.tasks]
+        for each, text in (*said, *((hold, f"held: {hold.why.about(self.policy.id)}") for hold in plan.holds)):
+            found.setdefault((each.policy_id or "", each.table), {})[text] = None
         return found
 
 
@@ -132,7 +117,7 @@ def preview(
 THERE = "the partition is there already; restore it beside the table, or delete it first"
 MISSING = "the snapshot is missing: its repository does not have it any more"
 TWICE = "another partition with the same values goes into that table as well"
-_WORST_FIRST = ("missing", "incomplete", "damaged", "complete")
+WORST_FIRST = ("missing", "incomplete", "damaged", "complete")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,12 +135,6 @@ class ArchiveLine:
         if not self.state.complete:
             return "incomplete"
         return "damaged" if self.record.damage else "complete"
-
-
-def archive_lines(found: Iterable[tuple[SnapshotRecord, SnapshotState | None]]) -> list[ArchiveLine]:
-    """Snapshots with how well they are, those with problems first."""
-    lines = [ArchiveLine(record=record, state=state) for record, state in found]
-    return sorted(lines, key=lambda line: _WORST_FIRST.index(line.condition))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,23 +155,21 @@ def preview_restore(engine: Engine, records: Sequence[SnapshotRecord], into: Tab
     """
     states = engine.archive.states(record.key for record in records)
     groups = []
-    wanted: dict[TableName, Selector] = {}
     for group in by_partition(records):
         own = is_own(engine, group[0], into)
-        target = group[0].archived.table if own or into is None else into
-        groups.append((group, own, target))
-        wanted.setdefault(target, selector_of(group[0].archived, target))
-    tables = engine.read_catalog(list(wanted.values())).tables
+        groups.append((group, own, group[0].archived.table if own or into is None else into))
+    tables = read_tables(engine, ((group[0].archived, target) for group, _, target in groups))
     there = {table.name: {partition.values for partition in table.partitions} for table in tables.values()}
     every = [record.archived for record in records]
     checked, coming = [], set[tuple[Any, ...]]()
     for group, own, target in groups:
-        parts = [record.archived for record in group]
-        place, table = (target, parts[0].values), tables.get(target)
+        parts, table = [record.archived for record in group], tables.get(target)
+        place, columns = (target, parts[0].values), tuple(column.name for column in parts[0].columns)
+        alike = table is not None and table.partitioned_by == columns
         why_not = (
             next(filter(None, (_sick(states.get(record.key)) for record in group)), None)
             or refusal(group, own, table)
-            or (THERE if _divided_alike(parts[0], table) and place[1] in there[target] else None)
+            or (THERE if alike and place[1] in there[target] else None)
             or (TWICE if place in coming else None)
             or _would_fail(engine, parts, target, every)
         )
@@ -213,7 +190,3 @@ def _sick(state: SnapshotState | None) -> str | None:
     if state is None:
         return MISSING
     return None if state.complete else f"the snapshot is not complete: {state.detail}"
-
-
-def _divided_alike(archived: Archived, table: Table | None) -> bool:
-    return table is not None and table.partitioned_by == tuple(column.name for column in archived.columns)

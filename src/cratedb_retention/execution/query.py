@@ -1,13 +1,12 @@
 """
 Reads a cascade: plans which table answers which time range, lets the database aggregate, puts the parts together, and
-fills buckets without data. And what is told of a cascade beside its data: which tables a user may see, and which values
-there are.
+fills buckets without data. Beside that: which tables a user may read, and which values a dimension has.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import localcontext
 from itertools import pairwise
@@ -19,7 +18,6 @@ from cratedb_retention.model.access import Area, Realm, area_of, make_area
 from cratedb_retention.model.aggregates import Number, Part, Reader, State, divided, merged, rest_of
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import TableName, Value
-from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.reading import (
     Cascade,
     Fetched,
@@ -51,7 +49,7 @@ _NOT_ADDING_UP = "ask from then on to see them; they do not add up to it, verify
 class Merged:
     """What is known of one bucket and group."""
 
-    seconds: float  # the length of the bucket, as far as it has passed
+    seconds: float  # the length of the bucket, until now if that is in it
     rows: int = 0
     levels: dict[str, None] = field(default_factory=dict)  # the names of the tables that it is from
     states: dict[Metric, State] = field(default_factory=dict)
@@ -64,7 +62,7 @@ class Merged:
             self.states[metric] = merged(self.states.get(metric, {}), dict(state))
 
     def without(self, part: Merged, seconds: float) -> Merged | None:
-        """What the rest of a bucket has, so many seconds; None if the bucket and the other part of it do not add up."""
+        """What the rest of a bucket has, ``seconds`` long; None if the bucket and the other part do not add up."""
         rest = Merged(seconds=seconds, rows=self.rows - part.rows, levels=self.levels)
         for metric in {**self.states, **part.states}:
             left = rest_of(self.states.get(metric, {}), part.states.get(metric, {}), rest.rows)
@@ -88,10 +86,7 @@ Values = tuple[Number, ...]
 def fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime) -> Fetched:
     """
     Answer a request from the tables of a cascade, in one statement for each stretch, and one more where percentiles are
-    asked; two more count what a level has where raw rows are there, too.
-
-    :param now: The present instant, aware.
-    :raises InvalidInput: if the request makes no sense.
+    asked; two more count what a level has where raw rows are there, too. InvalidInput if the request makes no sense.
     """
     with localcontext(prec=_DIGITS):
         reading = make_reading(cascade, request, now)
@@ -115,8 +110,7 @@ def _read_rests(engine: Engine, reading: Reading, now: int) -> Buckets | None:
             rest = found.without(part.get(key, Merged(seconds=0)), (stretch.end - stretch.start) / 1000)
             if rest is None:
                 return None
-            if rest.rows:
-                rests[key] = rest
+            rests.update({key: rest} if rest.rows else {})
     return rests
 
 
@@ -127,19 +121,17 @@ def _read(engine: Engine, reading: Reading, stretches: Iterable[Stretch], now: i
         for found in engine.read(reading, stretch):
             # What begins a day where the clocks skip midnight is a matter of opinion; here it is ours.
             start = stretch.interval.floor(found.bucket, zone)
-            if (start, found.group) not in known:
-                end = min(stretch.interval.end(start, zone), max(now, start))
-                known[start, found.group] = Merged(seconds=(end - start) / 1000)
-            known[start, found.group].add(found, stretch.holding.name)
+            end = min(stretch.interval.end(start, zone), max(now, start))
+            bucket = known.setdefault((start, found.group), Merged(seconds=(end - start) / 1000))
+            bucket.add(found, stretch.holding.name)
     return known
 
 
 def _follow_late_rows(engine: Engine, reading: Reading) -> Reading:
     """
-    The same with raw rows in place of levels where rows came after their bucket was computed, until the next run.
-
-    Both are counted: a count of raw rows costs a database far less than to aggregate them. Rows that were changed,
-    replaced by as many others, or deleted are seen by the next run.
+    The same with raw rows in place of levels where rows came after their bucket was computed, until the next run. Both
+    are counted, which costs a database far less than to aggregate. Rows that were changed, replaced by as many others,
+    or deleted are seen by the next run.
     """
     raw = next((holding for holding in reading.cascade.holdings if holding.rollup is None), None)
     if raw is None:
@@ -166,7 +158,6 @@ def _stale(engine: Engine, rollup: Rollup, within: TimeRange) -> TimeRanges:
     """Where a level has fewer rows than there are. Where it has more, they were expired or deleted."""
 
     def counts(parts: Iterable[tuple[int, int]]) -> list[tuple[TimeRange, int, int]]:
-        """Parts with the rows that are there and those that the level stands for."""
         windows = [Window.of(start, end) for start, end in parts]
         raw, level = engine.count_source(rollup, windows), engine.count_windows(rollup, windows)
         return [(TimeRange(w.start, w.end), raw[w], level[w].source_rows) for w in windows]
@@ -181,20 +172,17 @@ def _stale(engine: Engine, rollup: Rollup, within: TimeRange) -> TimeRanges:
 
 def _answer(reading: Reading, buckets: Buckets) -> Fetched:
     known = {key: tuple(found.value(want) for want in reading.wanted) for key, found in buckets.items()}
-    groups = sorted({group for _, group in buckets}, key=_order)
-    rank = {group: i for i, group in enumerate(groups)}
-    filled = fill(known, reading, groups)
-    zone = reading.cascade.tzinfo
-    rows: list[Row] = []
-    for bucket, group in sorted(filled, key=lambda key: (key[0], rank[key[1]])):
-        found = buckets.get((bucket, group))
-        level = "+".join(found.levels) if found else None
-        rows.append((from_ms(bucket).astimezone(zone), *group, *filled[bucket, group], level))
-    dimensions = (label(column.name) for column in reading.by)
-    columns = (reading.cascade.time_name, *dimensions, *(want.name for want in reading.wanted))
+    rank = {group: i for i, group in enumerate(sorted({group for _, group in buckets}, key=_order))}
+    filled = known if reading.fill is Fill.NONE else _fill(known, reading, rank)
+
+    def row(key: Key) -> Row:
+        level = "+".join(buckets[key].levels) if key in buckets else None
+        return (from_ms(key[0]).astimezone(reading.cascade.tzinfo), *key[1], *filled[key], level)
+
+    names = [*(label(column.name) for column in (reading.cascade.time, *reading.by)), *(w.name for w in reading.wanted)]
     return Fetched(
-        columns=(*columns, level_column(columns)),
-        rows=tuple(rows),
+        columns=(*names, level_column(names)),
+        rows=tuple(map(row, sorted(filled, key=lambda key: (key[0], rank[key[1]])))),
         keys=len(reading.by),
         step=reading.step,
         start=reading.start,
@@ -212,39 +200,31 @@ def _order(group: Group) -> tuple[tuple[bool, bool, float, str], ...]:
     )
 
 
-def all_buckets(reading: Reading) -> list[int]:
-    """The starts of all buckets of a range: those of the step, and longer ones where only such are left."""
-    zone, step = reading.cascade.tzinfo, reading.step
-    coarser = [stretch for stretch in reading.stretches if stretch.coarser]
-    found = {bucket for s in coarser for bucket in _buckets(s.start, s.end, s.interval, zone)}
-    for start, end in TimeRanges([(reading.start, reading.end)]) - (s.time for s in coarser):
-        found.update(_buckets(step.floor(start, zone), end, step, zone))
-    return sorted(found)
-
-
 def _buckets(start: int, end: int, interval: Interval, zone: dt.tzinfo) -> Iterator[int]:
     while start < end:
         yield start
         start = interval.end(start, zone)
 
 
-def fill(known: dict[Key, Values], reading: Reading, groups: Sequence[Group]) -> dict[Key, Values]:
+def _fill(known: dict[Key, Values], reading: Reading, groups: Collection[Group]) -> dict[Key, Values]:
     """
-    Values of buckets that have none, for each group by itself.
-
-    :raises InvalidInput: if that would be far too many rows.
+    With buckets that have no values, for each group by itself: those of the step, and longer ones where only such are
+    left. InvalidInput if that would be far too many rows.
     """
-    if reading.fill is Fill.NONE:
-        return known
-    buckets = sorted({*all_buckets(reading), *(bucket for bucket, _ in known)})
+    zone, step = reading.cascade.tzinfo, reading.step
+    coarser = [stretch for stretch in reading.stretches if stretch.coarser]
+    starts = {bucket for s in coarser for bucket in _buckets(s.start, s.end, s.interval, zone)}
+    for start, end in TimeRanges([(reading.start, reading.end)]) - (s.time for s in coarser):
+        starts.update(_buckets(step.floor(start, zone), end, step, zone))
+    buckets = sorted({*starts, *(bucket for bucket, _ in known)})
     if len(buckets) * len(groups) > _MOST_ROWS:
         raise InvalidInput("fill", f"it gives more than {_MOST_ROWS:,} rows", "choose a longer step, or fewer groups")
-    width = len(reading.wanted)
+    nothing = (None,) * len(reading.wanted)
     found: dict[Key, Values] = {}
     for group in groups:
-        rows = [known.get((bucket, group), (None,) * width) for bucket in buckets]
-        columns = [_filled(reading.fill, buckets, [row[i] for row in rows]) for i in range(width)]
-        found.update({(bucket, group): tuple(values) for bucket, *values in zip(buckets, *columns, strict=True)})
+        columns = zip(*(known.get((bucket, group), nothing) for bucket in buckets), strict=True)
+        filled = zip(*(_filled(reading.fill, buckets, column) for column in columns), strict=True)
+        found.update({(bucket, group): values for bucket, values in zip(buckets, filled, strict=True)})
     return found
 
 
@@ -261,30 +241,23 @@ def _filled(how: Fill, buckets: Sequence[int], values: Sequence[Number]) -> list
     return filled
 
 
-def explorable(tables: Iterable[TableName], realm: Realm) -> list[Explorable]:
-    """The tables that a user may read at least a part of, in their order."""
-    return [found for table in tables if (found := _seen(table, realm)) is not None]
-
-
-def _seen(table: TableName, realm: Realm) -> Explorable | None:
-    if realm.covers(make_area(table.schema, table.name, {}, realm.default_schema)):
-        return Explorable(table)
-    areas = (area_of(policy, realm.default_schema) for policy in realm.policies)
-    narrowed = (Area(table.schema, table.name, area.where) for area in areas)
-    fewest = min(filter(realm.covers, narrowed), key=lambda area: len(area.where), default=None)
-    return Explorable(table, dict(sorted(fewest.where))) if fewest else None
+def readable(tables: Iterable[TableName], realm: Realm) -> dict[TableName, dict[str, str | None]]:
+    """The tables that a user may read, in their order, each with the values without which it is not theirs."""
+    found: dict[TableName, dict[str, str | None]] = {}
+    for table in tables:
+        whole = make_area(table.schema, table.name, {}, realm.default_schema)
+        areas = (area_of(policy, realm.default_schema) for policy in realm.policies)
+        narrowed = (Area(table.schema, table.name, area.where) for area in areas)
+        mine: Iterable[Area] = [whole] if realm.covers(whole) else filter(realm.covers, narrowed)
+        fewest = min(mine, key=lambda area: len(area.where), default=None)
+        found.update({table: dict(sorted(fewest.where))} if fewest else {})
+    return found
 
 
 def suggest_values(
     engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime, limit: int
 ) -> list[Value]:
-    """
-    Some values of the dimension that a request has as ``by``, in its range and with its filter: from the coarsest
-    level, in one statement.
-
-    :param now: The present instant, aware.
-    :raises InvalidInput: if the request makes no sense.
-    """
+    """Some values of the dimension that a request has as ``by``, from the coarsest level, in one statement."""
     reading = make_reading(cascade, replace(request, metrics=(ROW_COUNT,), points=1, step=None), now)
     longest = max(reading.stretches, key=lambda stretch: stretch.end - stretch.start, default=None)
     return sorted(engine.read_values(reading, longest, limit), key=str) if longest else []

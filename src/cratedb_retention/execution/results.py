@@ -46,7 +46,7 @@ Partition = Annotated[dict[str, Any], BeforeValidator(_partition)]
 Attributes = Annotated[dict[str, Any], BeforeValidator(_attributes)]
 Condition = Annotated[str, BeforeValidator(lambda state: state.detail if state else "missing")]
 Reason = Annotated[str, BeforeValidator(lambda hold: getattr(hold, "reason", hold))]
-Code = Annotated[str, BeforeValidator(lambda hold: hold.why.code if isinstance(hold, plan.Hold) else hold)]
+Code = Annotated[str, BeforeValidator(lambda reason: getattr(reason, "code", reason))]
 
 
 class _Result(BaseModel):
@@ -115,9 +115,7 @@ class Task(_Result):
     policy_id: str | None
     table: Name
     reason: str
-    code: Name = Field(
-        validation_alias=AliasPath("why", "code"), description="What tells the reason from others: `ends`, `older`."
-    )
+    code: str = Field(description="What tells the reason from others: `ends`, `older`.")
     partitions: int
     rows: int | None
     bytes: int | None = Field(validation_alias="size")
@@ -130,10 +128,7 @@ class HeldBack(_Result):
     policy_id: str | None
     table: Name
     reason: str
-    code: Name = Field(
-        validation_alias=AliasPath("why", "code"),
-        description="What tells the reason from others: `legal-hold`, `missing-shards`.",
-    )
+    code: str = Field(description="What tells the reason from others: `legal-hold`, `missing-shards`.")
     partitions: list[str]
     count: int
     problem: bool
@@ -169,6 +164,9 @@ class PlanAnswer(_Result):
 
     cutoff: Instant
     warnings: list[Name]
+    warning_codes: list[Code] = Field(
+        validation_alias=AliasPath("warnings"), description="What tells each of `warnings` from others: `all-expired`."
+    )
     tasks: list[Task]
     holds: list[HeldBack]
     kept: list[Kept]

@@ -132,11 +132,11 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
     found = (catalog.views or {}).get(view)
     marks = Ledger(known).view_marks(source)
     if found is not None and is_own_view(found, mine[0].time.name, [source, *levels], marks):
-        engine.database.drop_view(view)
+        engine.database.drop(view, "VIEW")
     for rollup in mine:
         for name in (rollup.sketch, rollup.table):
             if name in catalog.tables and rollup.owns(catalog.tables[name]):
-                engine.database.drop_table(name)
+                engine.database.drop(name)
         store.rollups.forget(rollup.table)
     store.journal.write(
         Entry(

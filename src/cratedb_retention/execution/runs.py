@@ -51,8 +51,8 @@ from cratedb_retention.model.reasons import Why, failure
 from cratedb_retention.model.rollup import RollUp, RollupStep, SealWindows
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import from_ms
+from cratedb_retention.planning.strategies import keep_within
 from cratedb_retention.planning.targets import Target
-from cratedb_retention.planning.verdicts import keep_within
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store

@@ -1,41 +1,40 @@
 """
 The timeline of a table: what it holds when, what was rolled up, moved and archived of it, and what the next run does.
 
-Pure: from a plan and what that rests on. What somebody must not see is left out by whoever calls it, who names the
-policies, snapshots and holds; what can't be told apart from the data of others is not shown.
+Pure: from a plan and what that rests on. The caller names the policies, snapshots and holds that a user may see; what
+can't be told apart from the data of others is not shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.execution.rollups import planned_cascades
-from cratedb_retention.model.catalog import Capabilities, Catalog, Table, TableName, Value
+from cratedb_retention.model.catalog import Capabilities, Catalog, TableName
 from cratedb_retention.model.effect import group_tasks
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.patterns import is_pattern, matcher
 from cratedb_retention.model.plan import Piece, Plan, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import Ledger, LedgerRow, RollUp, level_table, sketch_table
+from cratedb_retention.model.rollup import LedgerRow, RollUp, level_table, sketch_table
 from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import from_ms, show
 from cratedb_retention.model.timeline import Cutoff, Item, Lane, State, Timeline, make_lane
 from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, level_targets
 from cratedb_retention.planning.context import PartitionKey
-from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.pieces import PieceIndex
-from cratedb_retention.planning.strategies import is_there
-from cratedb_retention.planning.targets import Target, find_targets
-from cratedb_retention.planning.verdicts import next_due
+from cratedb_retention.planning.strategies import is_there, next_due
+from cratedb_retention.planning.targets import Target, find_targets, holds_by_table
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What somebody may see."""
+    """What a user may see."""
 
     policies: Sequence[Policy]  # whichever table they are about
     records: Sequence[SnapshotRecord] = ()  # snapshots of this table
@@ -48,10 +47,13 @@ def concerning(policies: Iterable[Policy], table: TableName, own: Capabilities) 
     rules = [(policy, means(policy, own)) for policy in policies]
     names = {table}
     for policy, fits in rules:
-        sources = {table, *(_source(table, str(level.interval)) for level in policy.levels)}
-        for source in (source for source in sources if policy.levels and fits(source)):
-            levels = [level_table(source, level.interval) for level in policy.levels]
-            names.update((source, *levels, *map(sketch_table, levels)))
+        # The table itself, or the one that it is the level of, if its name says so.
+        endings = (f"_{level.interval}{more}" for level in policy.levels for more in ("", "_sketch"))
+        sources = {table.name, *(table.name.removesuffix(ending) for ending in endings if table.name != ending)}
+        for source in (TableName(table.schema, name) for name in sources if policy.levels):
+            if fits(source):
+                levels = [level_table(source, level.interval) for level in policy.levels]
+                names.update((source, *levels, *map(sketch_table, levels)))
     return frozenset(policy.id or "" for policy, fits in rules if any(map(fits, names)))
 
 
@@ -64,145 +66,19 @@ def means(policy: Policy, own: Capabilities) -> Callable[[TableName], bool]:
 
 def sources_of(prepared: Prepared, table: TableName) -> list[TableName]:
     """The tables whose rollup a table is, by the chosen policies."""
-    cascades = planned_cascades(prepared)
-    return [c.source for c in cascades if any(table in (x.rollup.table, x.rollup.sketch) for x in c.levels)]
+    return [cascade.source for cascade in planned_cascades(prepared) if table in _tables_of(cascade.levels)]
 
 
-def _source(table: TableName, interval: str) -> TableName:
-    """The table that this is the level of, if its name says so; else itself."""
-    for ending in (f"_{interval}", f"_{interval}_sketch"):
-        if table.name.endswith(ending) and table.name != ending:
-            return TableName(table.schema, table.name.removesuffix(ending))
-    return table
+def _tables_of(levels: Iterable[CascadeLevel]) -> set[TableName]:
+    return {table for level in levels for table in (level.rollup.table, level.rollup.sketch)}
 
 
 def timeline(prepared: Prepared, name: TableName, seen: Seen) -> Timeline:
-    """
-    The timeline of a table.
-
-    :param prepared: With a plan of all policies that the table is about, as far as somebody may see it.
-    """
-    catalog, plan = prepared.catalog, prepared.plan
-    table, index = catalog.tables.get(name), PieceIndex(prepared.measurements)
-    cascade = _cascade(prepared, name, seen)
-    levels, of_levels = _levels(cascade, name), list(level_targets(cascade)) if cascade else []
-    targets = _targets(seen, table, catalog) + [target for target in of_levels if target.table.name == name]
-    pieces = _pieces(targets, index)
-    verdicts = _verdicts_of(plan, catalog)
-    lanes: list[Lane] = []
-    if table is not None:
-        own = make_lane(
-            "Data in the table", _raw_items(table, targets, pieces, index, verdicts), _about(table, pieces, seen)
-        )
-        lanes = [own, *_moved_lane(table, pieces, targets, catalog)]
-    lanes[1:1] = [_level_lane(level, of_levels, index, prepared.ledger, verdicts) for level in levels]
-    tables = {name, *(table for level in levels for table in (level.rollup.table, level.rollup.sketch))}
-    return Timeline(
-        table=name,
-        now=plan.cutoff,
-        lanes=(*lanes, *_archived_lane(seen.records, table)),
-        cutoffs=(*_cutoffs(prepared, name, seen), *_level_cutoffs(prepared, cascade, name)),
-        changes=tuple(group_tasks(task for task in plan.tasks if not tables.isdisjoint(_tables(task)))),
-        held=tuple(hold for hold in plan.holds if hold.table in tables),
-        holds=tuple(found.hold for found in holds_by_table(seen.holds, catalog).get(name, ())),
-        notes=tuple(_notes(name, table, targets, pieces, seen)),
-        source=cascade.source if cascade and cascade.source != name else None,
-    )
-
-
-def _cascade(prepared: Prepared, name: TableName, seen: Seen) -> Cascade | None:
-    ids = {policy.id for policy in seen.policies}
-    for cascade in planned_cascades(prepared):
-        tables = {cascade.source, *(t for x in cascade.levels for t in (x.rollup.table, x.rollup.sketch))}
-        if cascade.policy.id in ids and name in tables:
-            return cascade
-    return None
-
-
-def _levels(cascade: Cascade | None, name: TableName) -> list[CascadeLevel]:
-    if cascade is None:
-        return []
-    tables = [level.rollup.table for level in cascade.levels]
-    return list(cascade.levels[tables.index(name) + 1 if name in tables else 0 :])
-
-
-def _targets(seen: Seen, table: Table | None, catalog: Catalog) -> list[Target]:
-    """The policies on the table, those that are enabled first. One who sees all needs no policy's filter to look."""
-    if table is None:
-        return []
-    alone = replace(catalog, tables={table.name: table})
-    policies = sorted(seen.policies, key=lambda policy: not policy.enabled)
-    targets = find_targets(policies, alone)[0]
-    if seen.whole and all(target.by_rows or target.where for target in targets):
-        bare = [target.policy.model_copy(update={"where": {}, "enabled": False}) for target in targets]
-        targets += [target for target in find_targets(bare, alone)[0] if not target.by_rows][:1]
-    return targets
-
-
-def _pieces(targets: Iterable[Target], index: PieceIndex) -> list[Piece]:
-    """All partitions that any policy chooses, each once, with the interval that the first one finds."""
-    found: dict[tuple[object, ...], Piece] = {}
-    for target in targets:
-        pieces = index.of(target)
-        for piece in (*pieces.known, *pieces.unknown) if not target.by_rows else ():
-            found.setdefault(piece.partition.values, piece)
-    return list(found.values())
-
-
-def _about(table: Table, pieces: Sequence[Piece], seen: Seen) -> str:
-    if pieces:
-        return f"{plural(len(pieces), 'partition')}."
-    rows = f" It has {plural(table.rows, 'row')}." if seen.whole and table.rows is not None else ""
-    if table.partitioned_by and not seen.whole:
-        return "No partition can be told apart as yours."
-    if table.partitioned_by and not table.partitions:
-        return f"No partitions.{rows}"
-    return f"The table has no partitions by time, so what is expired is deleted row by row.{rows}"
-
-
-def _cutoffs(prepared: Prepared, name: TableName, seen: Seen) -> Iterator[Cutoff]:
-    """The policies that mean the table. A pattern never means a rollup."""
-    for policy in seen.policies:
-        pattern = is_pattern(policy.table_name) or is_pattern(policy.table_schema or "")
-        fits = means(policy, prepared.catalog.capabilities)(name)
-        if fits and not (pattern and name in prepared.catalog.rollups):
-            limit = policy.limit(from_ms(prepared.plan.cutoff))
-            words = f"{policy.strategy.traits.does.format(policy)} after {policy.retention_period}"
-            yield Cutoff(policy_id=policy.id or "", table=name, words=words, limit=limit, enabled=policy.enabled)
-
-
-def _level_cutoffs(prepared: Prepared, cascade: Cascade | None, name: TableName) -> Iterator[Cutoff]:
-    """How long the levels are kept: the table itself, if it is one, and those above."""
-    if cascade is None:
-        return
-    shown = {name, *(level.rollup.table for level in _levels(cascade, name))}
-    for level in (level for level in cascade.levels if level.rollup.table in shown):
-        policy = cascade.policy.model_copy(update={"retention_period": level.retention_period})
-        period, interval = level.retention_period, level.rollup.interval
-        words = f"keep {interval} forever" if period.forever else f"drop {interval} after {period}"
-        limit = policy.limit(from_ms(prepared.plan.cutoff))
-        yield Cutoff(policy_id=policy.id or "", table=level.rollup.table, words=words, limit=limit)
-
-
-def _notes(
-    name: TableName, table: Table | None, targets: Iterable[Target], pieces: Sequence[Piece], seen: Seen
-) -> Iterator[str]:
-    if table is None:
-        yield "There is no such table now."
-    if not seen.whole:
-        yield "Only what your policies choose of this table is shown, for it is shared with others."
-    for target in targets:
-        if target.by_rows and pieces and target.policy.enabled:
-            yield f"Policy {short(target.policy.id)} deletes row by row, which the picture does not show."
-
-
-def _tables(task: Task) -> set[TableName]:
-    """The tables that a task is about: its own, and the rollups that it changes."""
-    return {task.table, *(step.changes for step in task.steps if step.changes)}
+    """Of a table; ``prepared`` has a plan of all its policies, see :func:`concerning`, that the user may see."""
+    return _Look(prepared, name, seen).timeline()
 
 
 Verdict = tuple[State, tuple[str, ...]]
-_URGENCY = list(State)
 # What a step makes of its partitions; others leave them as they are.
 _STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: State.MOVE}
 
@@ -211,7 +87,6 @@ _STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: Stat
 class _Verdicts:
     """What a plan says about each partition and each window that it is about."""
 
-    cutoff: int
     pieces: Mapping[PartitionKey, Verdict]
     windows: Mapping[TableName, Mapping[int, tuple[int, Verdict]]]  # by the level's table and the start; with the end
 
@@ -219,87 +94,221 @@ class _Verdicts:
         return self.pieces.get((table, piece.partition.values), (State.KEPT, ()))
 
 
-def _verdicts_of(plan: Plan, catalog: Catalog) -> _Verdicts:
-    pieces: dict[PartitionKey, Verdict] = {}
-    windows: dict[TableName, dict[int, tuple[int, Verdict]]] = {}
+class _Look:
+    def __init__(self, prepared: Prepared, name: TableName, seen: Seen) -> None:
+        self.prepared, self.name, self.seen = prepared, name, seen
+        self.catalog: Catalog = prepared.catalog
+        self.plan: Plan = prepared.plan
+        self.table, self.index = self.catalog.tables.get(name), PieceIndex(prepared.measurements)
+        ids = {policy.id for policy in seen.policies}
+        mine = (c for c in planned_cascades(prepared) if name in {c.source, *_tables_of(c.levels)})
+        self.cascade: Cascade | None = next((c for c in mine if c.policy.id in ids), None)
+        # The levels above the table.
+        self.levels: Sequence[CascadeLevel] = self.cascade.levels if self.cascade else ()
+        own = [level.rollup.table for level in self.levels]
+        self.levels = self.levels[own.index(name) + 1 if name in own else 0 :]
+        self.of_levels = list(level_targets(self.cascade)) if self.cascade else []
 
-    def note(table: TableName, piece: Piece, state: State, why: str) -> None:
-        key = (table, piece.partition.values)
-        before, reasons = pieces.get(key, (state, ()))
-        pieces[key] = min(before, state, key=_URGENCY.index), (*reasons, why)
+    def timeline(self) -> Timeline:
+        lanes = [self._own_lane(), *self._moved_lane()] if self.table else []
+        lanes[1:1] = map(self._level_lane, self.levels)
+        tables, source = {self.name, *_tables_of(self.levels)}, self.cascade.source if self.cascade else self.name
+        return Timeline(
+            table=self.name,
+            now=self.plan.cutoff,
+            lanes=(*lanes, *self._archived_lane()),
+            cutoffs=(*self._cutoffs(), *self._level_cutoffs()),
+            changes=tuple(group_tasks(task for task in self.plan.tasks if not tables.isdisjoint(_changed(task)))),
+            held=tuple(hold for hold in self.plan.holds if hold.table in tables),
+            holds=tuple(found.hold for found in holds_by_table(self.seen.holds, self.catalog).get(self.name, ())),
+            notes=tuple(self._notes()),
+            source=source if source != self.name else None,
+        )
 
-    for task in plan.tasks:
-        why = _said(task.reason, task.policy_id)
-        step = task.steps[-1]
-        if isinstance(step, RollUp):
-            found = {w.start: (w.until, (State.ROLL, (why,))) for w in step.windows}
-            windows.setdefault(step.rollup.table, {}).update(found)
-        elif step.does in _STATES:
-            for piece in step.about:
-                note(task.table, piece, _STATES[step.does], why)
-    for hold in plan.holds:
-        state, why = (State.PROBLEM if hold.problem else State.HELD), _said(hold.reason, hold.policy_id)
-        if hold.level is not None:
-            held = {start: (end, (state, (why,))) for start, end in hold.windows}
-            windows.setdefault(hold.level, {}).update(held)
-        for piece in hold.pieces if hold.table in catalog.tables else ():
-            note(hold.table, piece, state, why)
-    return _Verdicts(plan.cutoff, pieces, windows)
+    @cached_property
+    def targets(self) -> list[Target]:
+        """The policies on the table, those that are enabled first. A user who sees all needs no policy's filter."""
+        if self.table is None:
+            return []
+        alone = replace(self.catalog, tables={self.name: self.table})
+        targets = find_targets(sorted(self.seen.policies, key=lambda policy: not policy.enabled), alone)[0]
+        if self.seen.whole and all(target.by_rows or target.where for target in targets):
+            bare = [target.policy.model_copy(update={"where": {}, "enabled": False}) for target in targets]
+            targets += [target for target in find_targets(bare, alone)[0] if not target.by_rows][:1]
+        return [*targets, *(target for target in self.of_levels if target.table.name == self.name)]
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """All partitions that any policy chooses, each once, with the interval that the first one finds."""
+        found: dict[tuple[object, ...], Piece] = {}
+        for pieces in (self.index.of(target) for target in self.targets if not target.by_rows):
+            for piece in (*pieces.known, *pieces.unknown):
+                found.setdefault(piece.partition.values, piece)
+        return list(found.values())
+
+    @cached_property
+    def verdicts(self) -> _Verdicts:
+        pieces: dict[PartitionKey, Verdict] = {}
+        windows: dict[TableName, dict[int, tuple[int, Verdict]]] = {}
+
+        def note(table: TableName, piece: Piece, state: State, why: str) -> None:
+            key = (table, piece.partition.values)
+            before, reasons = pieces.get(key, (state, ()))
+            pieces[key] = min(before, state, key=list(State).index), (*reasons, why)
+
+        for task in self.plan.tasks:
+            why, step = _why(task.reason, task.policy_id), task.steps[-1]
+            if isinstance(step, RollUp):
+                found = {w.start: (w.until, (State.ROLL, (why,))) for w in step.windows}
+                windows.setdefault(step.rollup.table, {}).update(found)
+            elif step.does in _STATES:
+                for piece in step.about:
+                    note(task.table, piece, _STATES[step.does], why)
+        for hold in self.plan.holds:
+            state, why = (State.PROBLEM if hold.problem else State.HELD), _why(hold.reason, hold.policy_id)
+            if hold.level is not None:
+                held = {start: (end, (state, (why,))) for start, end in hold.windows}
+                windows.setdefault(hold.level, {}).update(held)
+            for piece in hold.pieces if hold.table in self.catalog.tables else ():
+                note(hold.table, piece, state, why)
+        return _Verdicts(pieces, windows)
+
+    def _own_lane(self) -> Lane:
+        due, items = self._due(), []
+        for piece in self.pieces:
+            state, reasons = self.verdicts.of(self.name, piece)
+            wanted = due.get(piece.partition.values) if state is State.KEPT else None
+            items.append(self._partition(piece, state, reasons, wanted))
+        return make_lane("Data in the table", items, self._about())
+
+    def _about(self) -> str:
+        table, whole = self.table, self.seen.whole
+        if self.pieces or table is None:
+            return f"{plural(len(self.pieces), 'partition')}."
+        rows = f" It has {plural(table.rows, 'row')}." if whole and table.rows is not None else ""
+        if table.partitioned_by and not whole:
+            return "No partition can be told apart as yours."
+        if table.partitioned_by and not table.partitions:
+            return f"No partitions.{rows}"
+        return f"The table has no partitions by time, so what is expired is deleted row by row.{rows}"
+
+    def _partition(self, piece: Piece, state: State, reasons: tuple[str, ...], due: int | None = None) -> Item:
+        partition, columns = piece.partition, self.table.partition_columns if self.table else ()
+        return Item(
+            start=piece.start,
+            end=piece.end,
+            state=state,
+            name=show_partition(columns, partition.values),
+            rows=partition.rows,
+            size=partition.size,
+            reasons=reasons,
+            due=due,
+        )
+
+    def _due(self) -> dict[tuple[object, ...], int]:
+        """When the first policy wants each partition that stays."""
+        found: dict[tuple[object, ...], int] = {}
+        for target in self.targets:
+            wants = target.policy.enabled and not target.by_rows and not target.policy.retention_period.forever
+            for piece in self.index.of(target).known if wants else ():
+                values = piece.partition.values
+                due = None if (self.name, values) in self.verdicts.pieces else next_due(piece, target.policy)
+                if due is not None and due > self.plan.cutoff:  # What was moved was due before.
+                    found[values] = min(due, found.get(values, due))
+        return found
+
+    def _level_lane(self, level: CascadeLevel) -> Lane:
+        """The windows of a rollup of which it still has the rows, and those that are about to be computed."""
+        name = level.rollup.table
+        rows, planned = self.prepared.ledger.of(name), self.verdicts.windows.get(name, {})
+        pieces = [p for target in self.of_levels if target.table.name == name for p in self.index.of(target).known]
+        # From when on its table has rows, and until when the next run drops them.
+        since = min((piece.start for piece in pieces if piece.start is not None), default=None)
+        dropped = max((p.end for p in pieces if p.end and self.verdicts.of(name, p)[0] is State.DROP), default=None)
+        starts = sorted({*rows, *planned})
+        found = (_window(start, rows.get(start), planned.get(start), since, dropped) for start in starts)
+        note = "Nothing is computed yet."
+        if rows:
+            sealed = max((row.end for row in rows.values() if row.sealed), default=None)
+            sealed_to = f"sealed up to {show(sealed)}." if sealed is not None else "nothing is sealed."
+            note = f"Computed up to {show(max(row.until for row in rows.values()))}, {sealed_to}"
+        return make_lane(f"Rollup {level.rollup.interval}", filter(None, found), note)
+
+    def _moved_lane(self) -> list[Lane]:
+        """Partitions that a policy moved; no lane if no policy moves any."""
+        moving = [target.policy for target in self.targets if target.policy.strategy.traits.moves]
+        wanted = {(p.reallocation_attribute_name or "", p.reallocation_attribute_value or "") for p in moving}
+        items = []
+        for piece in self.pieces:
+            for name, value in [pair for pair in piece.partition.requires if pair in wanted][:1]:
+                nodes = {node for node, attributes in self.catalog.nodes.items() if attributes.get(name) == value}
+                state = State.MOVED if is_there(piece, name, value, nodes) else State.MOVING
+                items.append(self._partition(piece, state, (f"nodes with {name}={value}",)))
+        return [make_lane("Moved to other nodes", items, "" if items else "Nothing was moved yet.")] if wanted else []
+
+    def _archived_lane(self) -> list[Lane]:
+        """Snapshots; no lane if there are none."""
+        columns, partitions = (self.table.partitioned_by, self.table.partitions) if self.table else ((), ())
+        there = {(columns, partition.values) for partition in partitions}
+        items = []
+        for record in self.seen.records:
+            archived, state = record.archived, State.ARCHIVED
+            if record.stage is SnapshotStage.RESTORED:
+                state = State.RESTORED
+            elif (tuple(column.name for column in archived.columns), tuple(archived.values)) in there:
+                state = State.COPY
+            item = Item(
+                start=record.start,
+                end=record.end,
+                state=state,
+                name=show_partition(archived.columns, archived.values),
+                rows=archived.rows,
+                size=record.size,
+                reasons=(f"in repository {archived.repository}",),
+            )
+            items.append(item)
+        return [make_lane("Archived", items, f"{plural(len(items), 'snapshot')}.")] if items else []
+
+    def _cutoffs(self) -> Iterator[Cutoff]:
+        """The policies that mean the table. A pattern never means a rollup."""
+        for policy in self.seen.policies:
+            pattern = is_pattern(policy.table_name) or is_pattern(policy.table_schema or "")
+            fits = means(policy, self.catalog.capabilities)(self.name)
+            if fits and not (pattern and self.name in self.catalog.rollups):
+                words = f"{policy.strategy.traits.does.format(policy)} after {policy.retention_period}"
+                yield self._cutoff(policy, self.name, words)
+
+    def _level_cutoffs(self) -> Iterator[Cutoff]:
+        """How long the levels are kept: the table itself, if it is one, and those above."""
+        shown = {self.name, *(level.rollup.table for level in self.levels)}
+        for level in self.cascade.levels if self.cascade else ():
+            if self.cascade and level.rollup.table in shown:
+                period, interval = level.retention_period, level.rollup.interval
+                words = f"keep {interval} forever" if period.forever else f"drop {interval} after {period}"
+                policy = self.cascade.policy.model_copy(update={"retention_period": period})
+                yield self._cutoff(policy, level.rollup.table, words)
+
+    def _cutoff(self, policy: Policy, table: TableName, words: str) -> Cutoff:
+        limit = policy.limit(from_ms(self.plan.cutoff))
+        return Cutoff(policy_id=policy.id or "", table=table, words=words, limit=limit, enabled=policy.enabled)
+
+    def _notes(self) -> Iterator[str]:
+        if self.table is None:
+            yield "There is no such table now."
+        if not self.seen.whole:
+            yield "Only what your policies choose of this table is shown, for it is shared with others."
+        for target in self.targets if self.pieces else ():
+            if target.by_rows and target.policy.enabled:
+                yield f"Policy {short(target.policy.id)} deletes row by row, which the picture does not show."
 
 
-def _said(reason: str, policy_id: str | None) -> str:
+def _changed(task: Task) -> set[TableName]:
+    """The tables that a task is about: its own, and the rollups that it changes."""
+    return {task.table, *(step.changes for step in task.steps if step.changes)}
+
+
+def _why(reason: str, policy_id: str | None) -> str:
     return f"{reason} (policy {short(policy_id)})" if policy_id else reason
-
-
-def _raw_items(
-    table: Table, targets: Sequence[Target], pieces: Sequence[Piece], index: PieceIndex, verdicts: _Verdicts
-) -> Iterator[Item]:
-    due = _due(targets, index, verdicts)
-    for piece in pieces:
-        state, reasons = verdicts.of(table.name, piece)
-        yield _partition(table, piece, state, reasons, due.get(piece.partition.values) if state is State.KEPT else None)
-
-
-def _partition(table: Table, piece: Piece, state: State, reasons: tuple[str, ...], due: int | None = None) -> Item:
-    partition = piece.partition
-    return Item(
-        start=piece.start,
-        end=piece.end,
-        state=state,
-        name=show_partition([table.columns[name] for name in table.partitioned_by], partition.values),
-        rows=partition.rows,
-        size=partition.size,
-        reasons=reasons,
-        due=due,
-    )
-
-
-def _due(targets: Iterable[Target], index: PieceIndex, verdicts: _Verdicts) -> dict[tuple[object, ...], int]:
-    """When the first policy wants each partition that stays."""
-    found: dict[tuple[object, ...], int] = {}
-    for target in targets:
-        if target.by_rows or not target.policy.enabled or target.policy.retention_period.forever:
-            continue
-        for piece in index.of(target).known:
-            values = piece.partition.values
-            due = None if (target.table.name, values) in verdicts.pieces else next_due(piece, target.policy)
-            if due is not None and due > verdicts.cutoff:  # What was moved was due before.
-                found[values] = min(due, found.get(values, due))
-    return found
-
-
-def _level_lane(
-    level: CascadeLevel, targets: Sequence[Target], index: PieceIndex, ledger: Ledger, verdicts: _Verdicts
-) -> Lane:
-    """The windows of a rollup of which it still has the rows, and those that are about to be computed."""
-    name = level.rollup.table
-    rows, planned = ledger.of(name), verdicts.windows.get(name, {})
-    pieces = [piece for target in targets if target.table.name == name for piece in index.of(target).known]
-    # From when on its table has rows, and until when the next run drops them.
-    since = min((piece.start for piece in pieces if piece.start is not None), default=None)
-    dropped = max((p.end for p in pieces if p.end and verdicts.of(name, p)[0] is State.DROP), default=None)
-    found = (_window(start, rows.get(start), planned.get(start), since, dropped) for start in sorted({*rows, *planned}))
-    return make_lane(f"Rollup {level.rollup.interval}", filter(None, found), _how_far(rows.values()))
 
 
 def _window(
@@ -318,50 +327,3 @@ def _window(
         state = State.DROP
     name = f"window {show(start)} to {show(row.end)}"
     return Item(start=begin, end=row.until, state=state, name=name, rows=row.groups)
-
-
-def _how_far(rows: Iterable[LedgerRow]) -> str:
-    rows = list(rows)
-    if not rows:
-        return "Nothing is computed yet."
-    sealed = max((row.end for row in rows if row.sealed), default=None)
-    words = f"Computed up to {show(max(row.until for row in rows))}"
-    return words + (f", sealed up to {show(sealed)}." if sealed is not None else ", nothing is sealed.")
-
-
-def _moved_lane(table: Table, pieces: Iterable[Piece], targets: Iterable[Target], catalog: Catalog) -> list[Lane]:
-    """Partitions that a policy moved; no lane if no policy moves any."""
-    moving = [target.policy for target in targets if target.policy.strategy.traits.moves]
-    wanted = {(p.reallocation_attribute_name or "", p.reallocation_attribute_value or "") for p in moving}
-    items = []
-    for piece in pieces:
-        for name, value in [pair for pair in piece.partition.requires if pair in wanted][:1]:
-            nodes = {node for node, attributes in catalog.nodes.items() if attributes.get(name) == value}
-            state = State.MOVED if is_there(piece, name, value, nodes) else State.MOVING
-            items.append(_partition(table, piece, state, (f"nodes with {name}={value}",)))
-    return [make_lane("Moved to other nodes", items, "" if items else "Nothing was moved yet.")] if wanted else []
-
-
-def _archived_lane(records: Sequence[SnapshotRecord], table: Table | None) -> list[Lane]:
-    """Snapshots; no lane if there are none."""
-    there = {partition.values for partition in table.partitions} if table else set()
-    columns = table.partitioned_by if table else ()
-    items = [_archived(record, columns, there) for record in records]
-    return [make_lane("Archived", items, f"{plural(len(items), 'snapshot')}.")] if items else []
-
-
-def _archived(record: SnapshotRecord, columns: tuple[str, ...], there: set[tuple[Value, ...]]) -> Item:
-    archived, state = record.archived, State.ARCHIVED
-    if record.stage is SnapshotStage.RESTORED:
-        state = State.RESTORED
-    elif tuple(column.name for column in archived.columns) == columns and tuple(archived.values) in there:
-        state = State.COPY
-    return Item(
-        start=record.start,
-        end=record.end,
-        state=state,
-        name=show_partition(archived.columns, archived.values),
-        rows=archived.rows,
-        size=record.size,
-        reasons=(f"in repository {archived.repository}",),
-    )

@@ -1,6 +1,6 @@
 """
 Who may see and change what: roles, limits by tags, and areas: the data that a policy, a hold or a request is about.
-Pure rules; whoever asks brings the facts.
+Pure rules; the caller brings the facts.
 
 A limit names, in each of its choices, at least one tag that a policy must have. So nothing untagged is within one.
 Whether one area lies within another is answered with no in doubt.
@@ -50,27 +50,22 @@ def check_limit(role: Role, limit: TagFilter) -> None:
     if role is Role.ADMIN and limit:
         raise InvalidInput("role admin", "can't be limited to tags, since it may make other tokens", "take editor")
     if any(not group.wanted for group in limit.any_of):
-        raise InvalidInput(
-            f"limit {limit}", "names no tag that a policy must have", "write one before not:, like acme,not:archived"
-        )
+        remedy = "write one before not:, like acme,not:archived"
+        raise InvalidInput(f"limit {limit}", "names no tag that a policy must have", remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """
-    Somebody who asks.
-
-    :param actors: How the journal names all who have the same limit: what they did is theirs to see.
-    """
+    """A caller."""
 
     role: Role
-    actor: str  # How the journal names them.
+    actor: str  # How the audit log names them.
     limit: TagFilter = field(default_factory=TagFilter)  # Only policies with these tags; empty: everything.
-    actors: frozenset[str] = frozenset()
+    actors: frozenset[str] = frozenset()  # All who have the same limit: what they did may be seen.
 
     @property
     def limited(self) -> bool:
-        """Whether there is anything that they must not see."""
+        """Whether there is anything that the caller must not see."""
         return bool(self.limit)
 
     def require(self, needed: Role) -> None:
@@ -79,7 +74,7 @@ class Access:
             raise Forbidden("this token", f"has the role {self.role}", f"take one with the role {needed}")
 
     def sees(self, tags: Iterable[str]) -> bool:
-        """Whether a policy with these tags is theirs to see."""
+        """Whether a policy with these tags may be seen."""
         return self.limit.fits(tags)
 
 
@@ -111,21 +106,13 @@ class Area:
 
 def make_area(schema: str | None, name: str, where: Mapping[str, Value], default_schema: str) -> Area:
     """An area from its parts; an empty schema is the default one."""
-    return Area(
-        schema or default_schema,
-        name,
-        frozenset((key, None if value is None else plain_text(value)) for key, value in where.items()),
-    )
+    values = ((key, None if value is None else plain_text(value)) for key, value in where.items())
+    return Area(schema or default_schema, name, frozenset(values))
 
 
 def area_of(policy: Policy, default_schema: str) -> Area:
     """The data that a policy is about."""
     return make_area(policy.table_schema, policy.table_name, policy.where, default_schema)
-
-
-def areas_of_hold(hold: LegalHold, default_schema: str) -> list[Area]:
-    """The data that a hold is about: all of these together."""
-    return [make_area(hold.table_schema, hold.table_name, values, default_schema) for values in hold.filters]
 
 
 def covering(area: Area, others: Iterable[Area]) -> Area | None:
@@ -135,32 +122,33 @@ def covering(area: Area, others: Iterable[Area]) -> Area | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Realm:
-    """What somebody with a limit can refer to."""
+    """What a caller with a limit can refer to."""
 
     access: Access
-    policies: tuple[Policy, ...]  # The policies that they see.
+    policies: tuple[Policy, ...]  # The policies that the caller sees.
     default_schema: str  # What an empty schema means.
-    own_schema: str  # Of the toolkit's tables, which are nobody's.
-    foreign_tags: frozenset[str] = frozenset()  # Tags by which others are limited.
+    own_schema: str  # Of the toolkit's tables, which belong to no caller.
+    foreign_tags: frozenset[str] = frozenset()  # Tags by which other callers are limited.
     folds_case: bool = False  # Whether names of tables that differ in case only are one name.
 
     def covering(self, area: Area) -> Area | None:
-        """The area of one of their policies that another area lies within."""
+        """The area of a policy that another area lies within; None if there is none."""
         if area.schema.casefold() == self.own_schema.casefold():
             return None
         areas = (area_of(policy, self.default_schema) for policy in self.policies)
         return covering(area.folded, (each.folded for each in areas)) if self.folds_case else covering(area, areas)
 
     def covers(self, area: Area) -> bool:
-        """Whether an area is theirs: they have no limit, or one of their policies covers it."""
+        """Whether the caller may refer to an area: there is no limit, or one of the policies covers it."""
         return not self.access.limited or self.covering(area) is not None
 
     def covers_hold(self, hold: LegalHold) -> bool:
-        """Whether all the data that a hold is about is theirs."""
-        return all(map(self.covers, areas_of_hold(hold, self.default_schema)))
+        """Whether all the data that a hold is about is covered."""
+        areas = [make_area(hold.table_schema, hold.table_name, values, self.default_schema) for values in hold.filters]
+        return all(map(self.covers, areas))
 
     def require(self, area: Area) -> None:
-        """Make sure that an area is theirs; raises Forbidden if not."""
+        """Make sure that an area is covered; raises Forbidden if not."""
         if not self.covers(area):
             raise Forbidden(
                 f"data of {area}",
@@ -169,10 +157,7 @@ class Realm:
             )
 
     def check_policy(self, policy: Policy) -> None:
-        """
-        Raises Forbidden if a policy would lack their tags, have those of others, or mean data or a repository not
-        theirs.
-        """
+        """Raises Forbidden if a policy lacks the limit's tags, has foreign ones, or means foreign data or archives."""
         if not self.access.limited:
             return
         if not self.access.sees(policy.tags):
@@ -190,24 +175,21 @@ class Realm:
             )
 
     def may_hear(self, subjects: Iterable[Subject], holds: Collection[str] = ()) -> bool:
-        """
-        Whether all that a reason tells of is theirs to know: their policies, the holds that they see, and no lease
-        holder.
-        """
+        """Whether all that a reason tells of may be known: policies and holds that they see, and no lease holder."""
         if not self.access.limited:
             return True
         known = {Sort.POLICY: {policy.id for policy in self.policies}, Sort.HOLD: holds, Sort.HOLDER: ()}
         return all(subject.name in known[subject.sort] for subject in subjects)
 
     def told(self, reason: Reason, holds: Collection[str] = ()) -> Reason:
-        """A reason as they may hear it: if it tells of anything that is not theirs, all of it goes."""
+        """A reason as the caller may hear it: if it tells of anything foreign, all of it goes."""
         return reason if self.may_hear(reason.subjects, holds) else Why.NOT_SAID()
 
 
 def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
     """
-    Whether a row of the journal is theirs to see: those of policies with their tags, and what they and their like did.
-    Rows about tokens are for admins.
+    Whether a row of the audit log may be seen: those of policies with the limit's tags, and what callers with the same
+    limit did. Rows about tokens are for admins.
     """
     if row["event"] in ABOUT_TOKENS:
         return access.role is Role.ADMIN
@@ -217,13 +199,13 @@ def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
 
 
 def may_hear_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ()) -> bool:
-    """Whether they may read the error of a row. Of one without a code, from before there were any, nothing tells."""
+    """Whether the error of a row may be read. Of one without a code, from before there were any, nothing tells."""
     known = row["error"] is None or row["reason"] is not None
     return not realm.access.limited or (known and realm.may_hear(read_subjects(row["subjects"]), holds))
 
 
 def shown_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ()) -> dict[str, Any]:
-    """A row of the journal as they may see it: a policy that came from elsewhere came from nowhere."""
+    """A row of the audit log as the caller may see it: a policy that came from elsewhere came from nowhere."""
     found = dict(row)
     if realm.access.limited:
         for column in ("before", "after"):

@@ -15,7 +15,6 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 from cratedb_retention.errors import InvalidInput
 
 _HOW = "write crate://user:password@host:4200/ for CrateDB, or duckdb:///file.duckdb for an embedded file"
-_SECRET_WORDS = ("password", "token", "secret")
 # What messages show as an example holds no password.
 _LOGIN = re.compile(r"\b(?!crate://user:password@host:4200/)(\w+://[^\s:/?#@]*):\S*@")
 _TOKEN = re.compile(r"\b(crt_[0-9a-f]{16})_[\w-]{20,}")
@@ -47,12 +46,18 @@ class DatabaseAddress:
             # The error's own words may hold half a password: what follows a ":" counts as the port.
             raise _bad("malformed host or port, or a password whose / ? # are not percent-encoded") from None
         if url.scheme in ("http", "https"):
-            url = _as_crate(url)
-        if url.scheme == "duckdb":
+            query = dict(parse_qsl(url.query)) | ({"sslmode": "verify-full"} if url.scheme == "https" else {})
+            url = url._replace(scheme="crate", query=urlencode(query), path=url.path or "/")
+        if url.scheme == "crate":
+            url = _check_crate(url)
+        elif url.scheme == "duckdb":
             _check_duckdb(url, text.strip())
-        elif url.scheme != "crate":
-            raise _refused(url)
-        return cls(_join(_check_crate(url) if url.scheme == "crate" else url))
+        elif url.scheme.startswith("postgres"):
+            remedy = "use CrateDB's HTTP endpoint: crate://user:password@host:4200/"
+            raise _bad("PostgreSQL's protocol is not supported", remedy)
+        else:
+            raise _bad(f"scheme {url.scheme!r} is not supported" if url.scheme else "no scheme")
+        return cls(_join(url))
 
     def __post_init__(self) -> None:
         if not self.uri:
@@ -76,7 +81,9 @@ class DatabaseAddress:
             host = url.netloc.rpartition("@")[2]
             url = url._replace(netloc=f"{url.username or ''}:REDACTED@{host}")
         if url.query:
-            url = url._replace(query=urlencode([(k, _hide(k, v)) for k, v in parse_qsl(url.query)]))
+            pairs = parse_qsl(url.query)
+            secret = {key for key, _ in pairs if any(word in key.lower() for word in ("password", "token", "secret"))}
+            url = url._replace(query=urlencode([(k, "REDACTED" if k in secret else v) for k, v in pairs]))
         return _join(url)
 
     @property
@@ -91,21 +98,10 @@ class DatabaseAddress:
         return f"DatabaseAddress({self.safe!r})"
 
 
-def _hide(name: str, value: str) -> str:
-    return "REDACTED" if any(word in name.lower() for word in _SECRET_WORDS) else value
-
-
 def _join(url: SplitResult) -> str:
     """Like ``urlunsplit()``, which drops the empty authority of ``duckdb:///file``."""
     rest = urlunsplit(url._replace(scheme="", netloc="", path=""))
     return f"{url.scheme}://{url.netloc}{url.path}{rest}"
-
-
-def _as_crate(url: SplitResult) -> SplitResult:
-    query = dict(parse_qsl(url.query))
-    if url.scheme == "https":
-        query["sslmode"] = "verify-full"
-    return url._replace(scheme="crate", query=urlencode(query), path=url.path or "/")
 
 
 def _check_crate(url: SplitResult) -> SplitResult:
@@ -123,24 +119,12 @@ def _check_duckdb(url: SplitResult, text: str) -> None:
     if not url.path.strip("/") or url.path.strip("/").startswith(":memory:"):
         raise _bad("a DuckDB database in memory is gone when the command ends", "name a file")
     if not text.partition(":")[2].startswith("///"):
-        raise _bad(
-            "a DuckDB address has three slashes before the path, or four before one that is absolute",
-            "write duckdb:///file.duckdb or duckdb:////folder/file.duckdb",
-        )
-
-
-def _refused(url: SplitResult) -> InvalidInput:
-    if url.scheme.startswith("postgres"):
-        remedy = "use CrateDB's HTTP endpoint: crate://user:password@host:4200/"
-        return _bad("PostgreSQL's protocol is not supported", remedy)
-    return _bad(f"scheme {url.scheme!r} is not supported" if url.scheme else "no scheme")
+        reason = "a DuckDB address has three slashes before the path, or four before one that is absolute"
+        raise _bad(reason, "write duckdb:///file.duckdb or duckdb:////folder/file.duckdb")
 
 
 def _bad(reason: str, remedy: str = _HOW) -> InvalidInput:
     return InvalidInput("database address", reason, remedy)
-
-
-# Texts
 
 
 def redact(text: str) -> str:
@@ -150,21 +134,19 @@ def redact(text: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats records of the log as lines of text, tracebacks too."""
+    """
+    Formats records of the log, tracebacks too, without passwords and tokens: as lines of text, or as JSON objects, each
+    on a line, with the time in UTC.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, as_json: bool = False) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as text, without passwords."""
-        return redact(super().format(record))
-
-
-class JsonFormatter(logging.Formatter):
-    """A record as a JSON object on a line of its own, without passwords and tokens; the time in UTC."""
+        self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
+        if not self._as_json:
+            return redact(super().format(record))
         said = {
             "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -14,7 +14,6 @@ from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.duration import Duration
@@ -79,8 +78,7 @@ class Attribute:
     # Filled in from the field.
     name: str = ""
     form: Form = Form.TEXT
-    values: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
+    values: dict[str, str] = field(default_factory=dict)  # Of a choice, with what they are called.
     default: Any = None
     required: bool = False
     parts: Mapping[str, Attribute] = field(default_factory=dict)
@@ -107,38 +105,32 @@ class Attribute:
     @property
     def choices(self) -> dict[str, str]:
         """The values of a choice with what they are called; none if it can be left out as well."""
-        if self.default is None and not self.required:
-            return {}
-        return dict(zip(self.values, self.labels, strict=True))
+        return {} if self.default is None and not self.required else self.values
 
     def offered(self, found: Suggestions, said: Mapping[str, Any]) -> list[str]:
         """What can be chosen for it."""
-        if self.offer is not None:
-            return list(self.offer(found, said))
-        return list(self.values) or [str(example) for example in self.examples]
+        return list(self.offer(found, said) if self.offer else self.values or map(str, self.examples))
 
 
 def attributes_of(model: type[BaseModel]) -> dict[str, Attribute]:
     """The attributes of a model, each of whose fields is annotated with one, by name and in its order."""
-    return {name: _attribute(name, info) for name, info in model.model_fields.items()}
-
-
-def _attribute(name: str, info: FieldInfo) -> Attribute:
-    said = next(each for each in info.metadata if isinstance(each, Attribute))
-    plain = _plain(info.annotation)
-    members = list(plain) if _is(plain, enum.StrEnum) else []
-    return replace(
-        said,
-        name=name,
-        form=_form(plain),
-        metavar=said.metavar or ("DURATION" if plain is Duration else ""),
-        text=said.text or " ".join((info.description or "").split()),
-        values=tuple(map(str, members)),
-        labels=tuple(getattr(member, "label", str(member)) for member in members),
-        default=None if info.is_required() else info.get_default(call_default_factory=True),
-        required=info.is_required(),
-        parts=attributes_of(plain) if _is(plain, BaseModel) else {},
-    )
+    found = {}
+    for name, info in model.model_fields.items():
+        said = next(each for each in info.metadata if isinstance(each, Attribute))
+        plain = _plain(info.annotation)
+        form = _form(plain)
+        found[name] = replace(
+            said,
+            name=name,
+            form=form,
+            metavar=said.metavar or ("DURATION" if plain is Duration else ""),
+            text=said.text or " ".join((info.description or "").split()),
+            values={str(each): getattr(each, "label", str(each)) for each in plain} if form is Form.CHOICE else {},
+            default=None if info.is_required() else info.get_default(call_default_factory=True),
+            required=info.is_required(),
+            parts=attributes_of(plain) if form is Form.PARTS else {},
+        )
+    return found
 
 
 def _plain(annotation: Any) -> Any:
@@ -148,20 +140,15 @@ def _plain(annotation: Any) -> Any:
     return annotation
 
 
-def _is(plain: Any, kind: type) -> bool:
-    return isinstance(plain, type) and issubclass(plain, kind)
-
-
 def _form(plain: Any) -> Form:
-    if plain is bool:
-        return Form.FLAG
-    if _is(plain, enum.StrEnum):
+    kind = plain if isinstance(plain, type) else object
+    if issubclass(kind, enum.StrEnum):
         return Form.CHOICE
-    if _is(plain, BaseModel):
+    if issubclass(kind, BaseModel):
         return Form.PARTS
     if get_origin(plain) is dict:
         return Form.PAIRS
-    return Form.LIST if plain == tuple[str, ...] else Form.TEXT
+    return Form.FLAG if plain is bool else Form.LIST if plain == tuple[str, ...] else Form.TEXT
 
 
 def columns(fits: Callable[[Column], bool] = lambda column: True) -> Offer:

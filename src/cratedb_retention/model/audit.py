@@ -1,25 +1,11 @@
-"""
-What the audit log tells of: its events and outcomes.
-"""
+"""What the audit log tells of: its events and outcomes."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Self
+from cratedb_retention.model.strategies import Choice
 
 
-class _Documented(StrEnum):
-    """Members with what they mean, for the documentation."""
-
-    doc: str
-
-    def __new__(cls, value: str, doc: str) -> Self:
-        member = str.__new__(cls, value)
-        member._value_, member.doc = value, doc
-        return member
-
-
-class Event(_Documented):
+class Event(Choice):
     """What a row of the journal is about."""
 
     POLICY_CREATED = "policy-created", "A policy was created; `after` holds it."
@@ -45,7 +31,7 @@ class Event(_Documented):
     TOKEN_REVOKED = "token-revoked", "An access token was revoked."
 
 
-class Outcome(_Documented):
+class Outcome(Choice):
     """How it ended."""
 
     DONE = "done", "All went well."

@@ -51,11 +51,6 @@ class TimeUnit(StrEnum):
     SECONDS = "s"
     MILLISECONDS = "ms"
 
-    @property
-    def ms(self) -> int:
-        """Its length in milliseconds."""
-        return 1000 if self is TimeUnit.SECONDS else 1
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
@@ -72,7 +67,7 @@ class Column:
     @property
     def tick(self) -> int:
         """Milliseconds for each number of a time."""
-        return self.unit.ms if self.unit else 1
+        return 1000 if self.unit is TimeUnit.SECONDS else 1
 
 
 def outer_names(name: str) -> Iterator[str]:
@@ -148,9 +143,9 @@ class Capabilities:
 
     product: str  # Its name, for messages.
     default_schema: str  # What an empty ``table_schema`` means.
-    freezes: bool  # Whether it can block writes to a partition.
-    reallocates: bool  # Whether it can move partitions between nodes.
-    repositories_are_directories: bool  # Whether a repository is a path, rather than something registered.
+    freezes: bool = False  # Whether it can block writes to a partition.
+    reallocates: bool = False  # Whether it can move partitions between nodes.
+    repositories_are_directories: bool = False  # Whether a repository is a path, rather than something registered.
     partitions: bool = False  # Whether it has partitions of its own.
     folds_case: bool = False  # Whether names that differ in case only are one name.
     tokens_recur: bool = False  # Whether a partition that was dropped and came again as it was has the same token.
@@ -180,16 +175,6 @@ class Catalog:
             return None
         folded = (name.schema.lower(), name.name.lower())
         return next((t for names in known for t in names if (t.schema.lower(), t.name.lower()) == folded), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outline:
-    """What of a database can be named."""
-
-    tables: tuple[TableName, ...] = ()  # All but those of the database itself.
-    columns: Mapping[TableName, Mapping[str, Column]] = field(default_factory=dict)  # Of some of them, in their order.
-    nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # As in a catalog, like the repositories.
-    repositories: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

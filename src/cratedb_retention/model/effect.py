@@ -1,29 +1,20 @@
-"""
-What steps, tasks and plans do: in words, and added up; what of a plan makes data go, and which time it touches.
-"""
+"""What steps, tasks and plans do: in words, and added up; what of a plan makes data go, and which time it touches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.plan import (
-    DeleteRows,
-    DropArchived,
-    DropPartitions,
-    Hold,
-    Plan,
-    SnapshotPartition,
-    Task,
-    VerifySnapshot,
-    describe_pieces,
-)
+from cratedb_retention.model.plan import DeleteRows, DropArchived, Plan, SnapshotPartition, Task, VerifySnapshot
 from cratedb_retention.model.rollup import RollUp, SealWindows
 from cratedb_retention.model.step import Kind
 from cratedb_retention.model.values import Verify
 from cratedb_retention.model.words import plural, show_where
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +32,6 @@ class Amount:
 
 
 def amount(tasks: Iterable[Task]) -> Amount:
-    """How much tasks are about, added up."""
     tasks = list(tasks)
     steps = [step for task in tasks for step in task.steps]
     stretches = [stretch for step in steps for stretch in step.stretches]
@@ -64,55 +54,90 @@ def total(counts: Iterable[int | None]) -> int | None:
     return None if None in found else sum(count or 0 for count in found)
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """All tasks of one kind, added up."""
+@dataclass(frozen=True)
+class TaskGroup:
+    """Tasks that have something in common, in the order of the plan; at least one."""
 
-    kind: Kind
-    tables: tuple[TableName, ...]  # Those that they are about, sorted.
-    amount: Amount
+    tasks: tuple[Task, ...]
+
+    @property
+    def table(self) -> TableName:
+        return self.tasks[0].table
+
+    @property
+    def policy_id(self) -> str | None:
+        return self.tasks[0].policy_id
+
+    @property
+    def kind(self) -> Kind:
+        """What the first comes down to: what the last of its steps does that does something."""
+        return next((step.does for step in reversed(self.tasks[0].steps) if step.does), Kind.OTHER)
+
+    @property
+    def tables(self) -> tuple[TableName, ...]:
+        return tuple(sorted({task.table for task in self.tasks}))
+
+    @property
+    def what(self) -> str:
+        """What tasks that are alike do, in one phrase."""
+        steps = tuple(steps[0].merged(steps) for steps in zip(*(task.steps for task in self.tasks), strict=True))
+        return summarize(replace(self.tasks[0], steps=steps))
+
+    @property
+    def why(self) -> str:
+        """Why they are due: the first and the last of them."""
+        first, last = self.tasks[0].reason, self.tasks[-1].reason
+        return first if first == last else f"first: {first}; last: {last}"
+
+    @cached_property
+    def amount(self) -> Amount:
+        return amount(self.tasks)
 
 
-def kind_of_task(task: Task) -> Kind:
-    """What a task comes down to: what the last of its steps does that does something."""
-    return next((step.does for step in reversed(task.steps) if step.does), Kind.OTHER)
+def _grouped(tasks: Iterable[Task], key: Callable[[Task], Key]) -> dict[Key, TaskGroup]:
+    """Tasks by what they have in common, in the order in which the first of each group stands."""
+    groups: dict[Key, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(key(task), []).append(task)
+    return {value: TaskGroup(tuple(group)) for value, group in groups.items()}
 
 
-def effects(plan: Plan) -> list[Effect]:
-    """What a plan would do, one for each kind that it has, what deletes first."""
-    by_kind: dict[Kind, list[Task]] = {}
-    for task in plan.tasks:
-        by_kind.setdefault(kind_of_task(task), []).append(task)
-    return [
-        Effect(kind, tuple(sorted({task.table for task in by_kind[kind]})), amount(by_kind[kind]))
-        for kind in Kind
-        if kind in by_kind
-    ]
+def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
+    """Put tasks of one policy on one table together that do the same to different data."""
+
+    def alike(task: Task) -> tuple[object, ...]:
+        return task.policy_id, task.table, *((type(step), step.alike) for step in task.steps)
+
+    return list(_grouped(tasks, alike).values())
+
+
+def _effects(plan: Plan) -> list[TaskGroup]:
+    """The tasks of a plan, one group for each kind that it has, what deletes first."""
+    groups = _grouped(plan.tasks, lambda task: TaskGroup((task,)).kind)
+    return [groups[kind] for kind in Kind if kind in groups]
+
+
+def removing(plan: Plan) -> list[TaskGroup]:
+    """What makes data go from its table: what is deleted, and what is archived and then dropped."""
+    return [effect for effect in _effects(plan) if effect.kind in (Kind.DELETE, Kind.ARCHIVE)]
 
 
 def summary(plan: Plan) -> str:
     """What a run would do, in one sentence: ``This run would delete 1,234 rows in 5 partitions of 2 tables.``"""
-    found = [_words(effect) for effect in effects(plan)]
+    found = []
+    for effect in _effects(plan):
+        of, known, tables = effect.amount, effect.amount.known_rows, plural(len(effect.tables), "table")
+        partitions = plural(of.partitions, "partition")
+        rows = plural(known, "row") if of.rows is not None else f"{known:,} or more rows" if known else "rows"
+        words = {
+            Kind.DELETE: f"delete {rows}{f' in {partitions}' if of.partitions else ''} of {tables}",
+            Kind.ARCHIVE: f"archive {partitions} of {tables}",
+            Kind.MOVE: f"move {partitions} of {tables}",
+            Kind.ROLL_UP: f"roll up {plural(of.windows, 'window')} of {tables}",
+            Kind.OTHER: f"do {plural(of.tasks, 'smaller task')} for {tables}",
+        }
+        found.append(words[effect.kind])
     return f"This run would {', '.join(found)}." if found else "Nothing is due: this run would change nothing."
-
-
-def _words(effect: Effect) -> str:
-    of, known = effect.amount, effect.amount.known_rows
-    partitions, tables = plural(of.partitions, "partition"), plural(len(effect.tables), "table")
-    rows = plural(known, "row") if of.rows is not None else f"{known:,} or more rows" if known else "rows"
-    words = {
-        Kind.DELETE: f"delete {rows}{f' in {partitions}' if of.partitions else ''} of {tables}",
-        Kind.ARCHIVE: f"archive {partitions} of {tables}",
-        Kind.MOVE: f"move {partitions} of {tables}",
-        Kind.ROLL_UP: f"roll up {plural(of.windows, 'window')} of {tables}",
-        Kind.OTHER: f"do {plural(of.tasks, 'smaller task')} for {tables}",
-    }
-    return words[effect.kind]
-
-
-def removing(plan: Plan) -> list[Effect]:
-    """What makes data go from its table: what is deleted, and what is archived and then dropped."""
-    return [effect for effect in effects(plan) if effect.kind in (Kind.DELETE, Kind.ARCHIVE)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,27 +151,20 @@ class Loss:
 
 
 def losses(tasks: Iterable[Task]) -> list[Loss]:
-    """What leaves tables, one for each table and way."""
-    found: dict[tuple[str, str, bool], list[Task]] = {}
-    for task in tasks:
-        step = next((s for s in task.steps if isinstance(s, DropPartitions | DeleteRows | DropArchived)), None)
-        if step is None:
-            continue
+
+    def way(task: Task) -> tuple[str, str, bool]:
+        step = next(step for step in task.steps if step.expires)
         rows = step if isinstance(step, DeleteRows) else None
-        table = f"{step.table} with {show_where(rows.where)}" if rows and rows.where else str(step.table)
-        archived = step.repository if isinstance(step, DropArchived) else ""
+        table = f"{task.table} with {show_where(rows.where)}" if rows and rows.where else str(task.table)
         in_none = rows and rows.late and rows.late == rows.rows  # What came too late is in no rollup.
         rolled_up = any(isinstance(each, SealWindows) for each in task.steps) and not in_none
-        found.setdefault((table, archived, rolled_up), []).append(task)
+        return table, step.repository if isinstance(step, DropArchived) else "", rolled_up
+
+    removing = (task for task in tasks if any(step.expires for step in task.steps))
     return [
-        Loss(table=table, archived=archived, rolled_up=rolled_up, amount=amount(of))
-        for (table, archived, rolled_up), of in found.items()
+        Loss(table=table, archived=archived, rolled_up=rolled_up, amount=group.amount)
+        for (table, archived, rolled_up), group in _grouped(removing, way).items()
     ]
-
-
-def next_due(plan: Plan) -> int | None:
-    """When more is due (ms, UTC), if that is known."""
-    return min((kept.next_due for kept in plan.kept if kept.next_due is not None), default=None)
 
 
 def names(tables: Iterable[TableName], most: int = 10) -> str:
@@ -156,62 +174,10 @@ def names(tables: Iterable[TableName], most: int = 10) -> str:
     return ", ".join(map(str, found[:most])) + more
 
 
-def concerned(hold: Hold) -> str:
-    """Which partitions a hold is about, one a line."""
-    if not hold.count:
-        return "the table"
-    more = [f"and {hold.count - len(hold.partitions):,} more"] if hold.count > len(hold.partitions) else []
-    return "\n".join([*hold.partitions, *more]) if hold.partitions else plural(hold.count, "partition")
-
-
-@dataclass(frozen=True)
-class TaskGroup:
-    """Tasks of one policy on one table that do the same to different data, in the order of the plan; at least one."""
-
-    tasks: tuple[Task, ...]
-
-    @property
-    def table(self) -> TableName:
-        """Their table."""
-        return self.tasks[0].table
-
-    @property
-    def policy_id(self) -> str | None:
-        """Their policy; None for tidying up."""
-        return self.tasks[0].policy_id
-
-    @property
-    def what(self) -> str:
-        """What they do, in one phrase."""
-        steps = tuple(steps[0].merged(steps) for steps in zip(*(task.steps for task in self.tasks), strict=True))
-        return summarize(replace(self.tasks[0], steps=steps))
-
-    @property
-    def why(self) -> str:
-        """Why they are due: the first and the last of them."""
-        first, last = self.tasks[0].reason, self.tasks[-1].reason
-        return first if first == last else f"first: {first}; last: {last}"
-
-    @cached_property
-    def amount(self) -> Amount:
-        """How much they are about."""
-        return amount(self.tasks)
-
-
-def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
-    """Put tasks together, in the order in which the first of each group stands."""
-    groups: dict[tuple[object, ...], list[Task]] = {}
-    for task in tasks:
-        key = (task.policy_id, task.table, *((type(step), step.alike) for step in task.steps))
-        groups.setdefault(key, []).append(task)
-    return [TaskGroup(tuple(group)) for group in groups.values()]
-
-
 def summarize(task: Task) -> str:
     """What a task does, in one phrase; its steps in full are what :meth:`BaseStep.describe` says."""
     archiving = next((step for step in task.steps if isinstance(step, SnapshotPartition)), None)
     if archiving is None or len(task.steps) == 1:
         return ", then ".join(step.describe() for step in task.steps)
     metadata = any(isinstance(step, VerifySnapshot) and step.verify is Verify.METADATA for step in task.steps)
-    what = describe_pieces(archiving.columns, archiving.pieces)
-    return f"archive {what} in {archiving.repository}, verify{' the metadata' if metadata else ''}, drop"
+    return f"archive {archiving.what} in {archiving.repository}, verify{' the metadata' if metadata else ''}, drop"

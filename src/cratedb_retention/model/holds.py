@@ -1,6 +1,6 @@
 """
-Legal holds: what must stay, whatever the policies say. A hold covers a table, some of its values, a stretch of time,
-or any of these together; nothing that it covers is ever expired, moved or archived until it is released.
+Legal holds: what must stay, whatever the policies say. A hold covers a table, some of its values, a time range, or any
+of these together; nothing that it covers is ever expired, moved or archived until it is released.
 
 Restoring data places a hold as well, or the next run would expire what was just brought back.
 """
@@ -15,7 +15,7 @@ from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.time import TimeRange, show
 from cratedb_retention.model.words import write_pairs
 
-_NAMED = 3  # Partitions that are named; of others their number is said.
+_NAMED = 3  # Partitions that are named; of others the number is given.
 
 
 class HoldKind(StrEnum):
@@ -43,6 +43,11 @@ class LegalHold:
     identity: str = ""  # Tells the table that was meant from others that get its name; empty: a pattern, or unknown.
 
     @property
+    def target(self) -> str:
+        """The table or pattern that it names."""
+        return f"{self.table_schema}.{self.table_name}" if self.table_schema else self.table_name
+
+    @property
     def filters(self) -> tuple[Mapping[str, Value], ...]:
         """The values of what it covers: data that has those of any of these."""
         return tuple({**self.where, **values} for values in self.partitions) or (self.where,)
@@ -61,10 +66,9 @@ def hold_values(hold: LegalHold, between: str = " and ") -> str:
 
 def hold_scope(hold: LegalHold) -> str:
     """What a hold covers, for people: ``all of doc.metrics``, ``doc.metrics where tenant=acme, from 2024-01-01``."""
-    name = f"{hold.table_schema}.{hold.table_name}" if hold.table_schema else hold.table_name
     values = hold_values(hold)
     if not values and hold.start is None and hold.end is None:
-        return f"all of {name}"
+        return f"all of {hold.target}"
     start = "" if hold.start is None else f", from {show(hold.start)} on"
     end = "" if hold.end is None else f", before {show(hold.end)}"
-    return f"{name}{f' where {values}' if values else ''}{start}{end}"
+    return f"{hold.target}{f' where {values}' if values else ''}{start}{end}"

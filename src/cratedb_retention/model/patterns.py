@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import cache
 
 from cratedb_retention.errors import InvalidInput
@@ -37,7 +36,7 @@ def folded(table: TableName) -> TableName:
 
 
 def is_pattern(text: str) -> bool:
-    """Tell whether the text holds a wildcard."""
+    """Whether the text holds a wildcard."""
     return "*" in text or "?" in text
 
 
@@ -66,18 +65,12 @@ def wanted_by(
     selectors: Iterable[Selector], default_schema: str, folds_case: bool = False
 ) -> Callable[[TableName], bool]:
     """A function that tells whether any selector wants a table."""
-    if folds_case:
-        lower = [replace(s, schema=(s.schema or default_schema).lower(), name=s.name.lower()) for s in selectors]
-        wanted = wanted_by(lower, default_schema)
-        return lambda table: wanted(folded(table))
-    exact: set[TableName] = set()
-    patterns: list[tuple[Callable[[str], bool], Callable[[str], bool]]] = []
-    for selector in selectors:
-        schema = selector.schema or default_schema
-        exact.add(TableName(schema, selector.name))
-        if is_pattern(schema) or is_pattern(selector.name):
-            patterns.append((matcher(schema), matcher(selector.name)))
-    return lambda table: table in exact or any(s(table.schema) and n(table.name) for s, n in patterns)
+    named = [TableName(selector.schema or default_schema, selector.name) for selector in selectors]
+    fold: Callable[[TableName], TableName] = folded if folds_case else lambda table: table
+    exact = set(map(fold, named))
+    patterns = [each for each in named if is_pattern(each.schema + each.name)]
+    fits = [(matcher(each.schema, folds_case), matcher(each.name, folds_case)) for each in patterns]
+    return lambda table: fold(table) in exact or any(s(table.schema) and n(table.name) for s, n in fits)
 
 
 def pattern_within(inner: str, outer: str) -> bool:

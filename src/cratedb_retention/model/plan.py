@@ -58,11 +58,22 @@ class PartitionsStep(BaseStep):
     pieces: tuple[Piece, ...]
 
     def describe(self) -> str:
-        return f"{self.verb} {describe_pieces(self.columns, self.pieces)}"
+        return f"{self.verb} {self.what}"
+
+    @property
+    def what(self) -> str:
+        """One partition by its values; several by their number, the first and the last."""
+        first, last = (show_partition(self.columns, self.pieces[i].partition.values) for i in (0, -1))
+        return f"partition {first}" if len(self.pieces) == 1 else f"{len(self.pieces):,} partitions, {first} to {last}"
 
     @property
     def about(self) -> tuple[Piece, ...]:
         return self.pieces
+
+    @property
+    def partitions(self) -> list[tuple[Value, ...]]:
+        """The values of each partition."""
+        return [piece.partition.values for piece in self.pieces]
 
     def merged(self, others: Sequence[PartitionsStep]) -> Self:
         return replace(self, pieces=tuple(piece for step in others for piece in step.pieces))
@@ -128,7 +139,7 @@ class MovePartitions(PartitionsStep):
     value: str
 
     def describe(self) -> str:
-        return f"move {describe_pieces(self.columns, self.pieces)} to nodes with {self.attribute}={self.value}"
+        return f"move {self.what} to nodes with {self.attribute}={self.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +165,12 @@ class ArchivingStep(PartitionsStep):
 
     @property
     def piece(self) -> Piece:
-        """The partition."""
         return self.pieces[0]
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """Of the partition."""
+        return self.piece.partition.values
 
     @property
     def alike(self) -> object:
@@ -167,7 +182,7 @@ class SnapshotPartition(ArchivingStep):
     """Archive a partition in a repository."""
 
     def describe(self) -> str:
-        return f"archive {describe_pieces(self.columns, self.pieces)} as {self.name} in {self.repository}"
+        return f"archive {self.what} as {self.name} in {self.repository}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,12 +212,8 @@ class DropArchived(ArchivingStep):
         return self._dropped(self.before)
 
 
-def describe_pieces(columns: Sequence[Column], pieces: Sequence[Piece]) -> str:
-    """One partition by its values; several by their number, the first and the last."""
-    first, last = (show_partition(columns, pieces[i].partition.values) for i in (0, -1))
-    return f"partition {first}" if len(pieces) == 1 else f"{len(pieces):,} partitions, {first} to {last}"
-
-
+# What rows and bytes of a run are counted of: the others only prepare this, or compute something.
+REMOVES_OR_MOVES = (DropPartitions, DeleteRows, MovePartitions, DropArchived)
 Step = (
     DropPartitions
     | DeleteRows
@@ -214,8 +225,6 @@ Step = (
     | DropArchived
     | RollupStep
 )
-# What rows and bytes of a run are counted of: the others only prepare this, or compute something.
-REMOVES_OR_MOVES = (DropPartitions, DeleteRows, MovePartitions, DropArchived)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,8 +235,12 @@ class _Verdict:
 
     @property
     def reason(self) -> str:
-        """Why it is due, or does not happen, in words."""
+        """Why it is due, or does not happen, in words; :attr:`code` for programs."""
         return str(self.why)
+
+    @property
+    def code(self) -> str:
+        return self.why.code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +264,14 @@ class Hold(_Verdict):
     pieces: tuple[Piece, ...] = field(default=(), compare=False, repr=False)
     level: TableName | None = field(default=None, compare=False, repr=False)
     windows: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def concerned(self) -> str:
+        """Which partitions it is about, one a line."""
+        if not self.count:
+            return "the table"
+        more = [f"and {self.count - len(self.partitions):,} more"] if self.count > len(self.partitions) else []
+        return "\n".join([*self.partitions, *more]) if self.partitions else plural(self.count, "partition")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,5 +301,10 @@ class Plan:
 
     @property
     def problems(self) -> tuple[Hold, ...]:
-        """The holds that somebody has to do something about."""
+        """The holds that need attention."""
         return tuple(hold for hold in self.holds if hold.problem)
+
+    @property
+    def next_due(self) -> int | None:
+        """When more is due (ms, UTC), if that is known."""
+        return min((kept.next_due for kept in self.kept if kept.next_due is not None), default=None)

@@ -15,80 +15,25 @@ import re
 import zoneinfo
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model import values
 from cratedb_retention.model.aggregates import GAUGE, Aggregate
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions, attributes_of, columns, time_zones
-from cratedb_retention.model.catalog import Column, Grouping, Kind
+from cratedb_retention.model.cascade import check_zone
+from cratedb_retention.model.catalog import Grouping, Kind
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.patterns import matcher
 from cratedb_retention.model.schedule import Misfire
 from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.time import start_of_day, to_ms
-from cratedb_retention.model.values import (
-    AggregatesField,
-    CutoffBy,
-    Deletions,
-    DurationField,
-    Freeze,
-    JitterField,
-    Late,
-    LevelsField,
-    Name,
-    NamesField,
-    ScheduleField,
-    StrategyField,
-    TagsField,
-    TimeUnitField,
-    Undated,
-    ValueField,
-    Verify,
-    ZoneField,
-)
+from cratedb_retention.model.values import CutoffBy, Name
 from cratedb_retention.model.words import write_pairs
-
-
-def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Add to a JSON schema what the attributes say of themselves."""
-    for name, attribute in attributes_of(model).items():
-        schema["properties"][name]["description"] = attribute.description
-        if attribute.examples and attribute.form is Form.TEXT:
-            schema["properties"][name]["examples"] = list(attribute.examples)
-
-
-def _tables(found: Suggestions, said: Mapping[str, Any]) -> list[str]:
-    inside = matcher(said["table_schema"] or found.default_schema)
-    return [table.name for table in found.tables if inside(table.schema)]
-
-
-def _schemas(found: Suggestions, said: Mapping[str, Any]) -> list[str]:
-    return sorted({table.schema for table in found.tables})
-
-
-def _node_values(found: Suggestions, said: Mapping[str, Any]) -> Iterable[str]:
-    return found.attributes.get(said["reallocation_attribute_name"], ())
-
-
-def _is_time(column: Column) -> bool:
-    return column.kind is Kind.TIME
-
-
-def _is_number(column: Column) -> bool:
-    return column.kind is Kind.NUMBER
-
-
-def _is_dimension(column: Column) -> bool:
-    return column.kind is not Kind.TIME and column.grouping is not Grouping.NEVER
-
-
-def _time_columns(found: Suggestions, said: Mapping[str, Any]) -> Iterable[str]:
-    """A time with a unit is a number."""
-    return columns(_is_number if said["time_unit"] else _is_time)(found, said)
-
 
 # Pydantic's types of error, or their beginnings, as people say it.
 _IN_OUR_WORDS = {
@@ -102,6 +47,34 @@ _IN_OUR_WORDS = {
     "int": "must be a whole number",
     "float": "must be a number",
 }
+# A cascade is about whole tables, and its levels count from the same instant.
+_NO_CASCADE = tuple(strategy for strategy in Strategy if not strategy.traits.rolls_up)
+_what, _tables, _period, _schedule = (
+    partial(Attribute, group=group) for group in (Group.WHAT, Group.TABLES, Group.PERIOD, Group.SCHEDULE)
+)
+_move = partial(_what, strategies=(Strategy.REALLOCATE,))
+_snapshot = partial(_what, strategies=(Strategy.SNAPSHOT,))
+_rollup = partial(Attribute, strategies=(Strategy.DOWNSAMPLE,))
+_NUMBERS, _TIMES = columns(lambda column: column.kind is Kind.NUMBER), columns(lambda column: column.kind is Kind.TIME)
+_EXACT = columns(lambda column: column.grouping is not Grouping.NEVER)
+_DIMENSIONS = columns(lambda column: column.kind is not Kind.TIME and column.grouping is not Grouping.NEVER)
+
+
+def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Add to a JSON schema what the attributes say of themselves."""
+    for name, attribute in attributes_of(model).items():
+        schema["properties"][name]["description"] = attribute.description
+        if attribute.examples and attribute.form is Form.TEXT:
+            schema["properties"][name]["examples"] = list(attribute.examples)
+
+
+def _names(found: Suggestions, said: Mapping[str, Any]) -> list[str]:
+    inside = matcher(said["table_schema"] or found.default_schema)
+    return [table.name for table in found.tables if inside(table.schema)]
+
+
+def _contradiction(reason: str, *attributes: str) -> PydanticCustomError:
+    return PydanticCustomError("policy", "{reason}", {"reason": reason, "attributes": attributes})
 
 
 class _Model(BaseModel):
@@ -119,11 +92,6 @@ class ExpectedMax(_Model):
     """At most this share of a table's rows in one run."""
 
 
-# A cascade is about whole tables, and its levels count from the same instant.
-_NO_CASCADE = tuple(strategy for strategy in Strategy if not strategy.traits.rolls_up)
-_MOVE, _SNAPSHOT, _ROLLUP = (Strategy.REALLOCATE,), (Strategy.SNAPSHOT,), (Strategy.DOWNSAMPLE,)
-
-
 # What a field says of itself, and the text below it, other modules derive from: options, form, table, documentation.
 class Policy(_Model):
     """
@@ -132,155 +100,138 @@ class Policy(_Model):
     Errors are pydantic's ``ValidationError`` (with our messages); :func:`make_policy` turns them into one line.
     """
 
-    strategy: Annotated[
-        StrategyField, Attribute(text=f"What happens to expired data: {', '.join(Strategy)}.", group=Group.WHAT)
-    ]
-    table_schema: Annotated[Name | None, Attribute(group=Group.TABLES, label="Schema", offer=_schemas)] = None
+    strategy: Annotated[values.StrategyField, _what(text=f"What happens to expired data: {', '.join(Strategy)}.")]
+    table_schema: Annotated[
+        Name | None, _tables(label="Schema", offer=lambda found, said: sorted({table.schema for table in found.tables}))
+    ] = None
     """The table's schema; `*` and `?` are wildcards. Empty: the database's own default, `doc` on CrateDB and `main` on
     DuckDB."""
-    table_name: Annotated[Name, Attribute(group=Group.TABLES, label="Table", offer=_tables)]
+    table_name: Annotated[Name, _tables(label="Table", offer=_names)]
     """The table's name; `*` and `?` are wildcards, as in `metrics_*`."""
     retention_period: Annotated[
-        DurationField, Attribute(group=Group.PERIOD, examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30))
+        values.DurationField, _period(examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30))
     ]
     """How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; a plain number means days, and
     `cutoff_by: day`."""
-    cutoff_by: Annotated[CutoffBy, Attribute(group=Group.PERIOD, label="Counted back", strategies=_NO_CASCADE)] = (
-        CutoffBy.INSTANT
-    )
+    cutoff_by: Annotated[CutoffBy, _period(label="Counted back", strategies=_NO_CASCADE)] = CutoffBy.INSTANT
     """Whether the retention period counts back from the cutoff itself (`instant`) or from the start of its day (`day`),
     as in cratedb-toolkit. `day` keeps partitions of hours, and rows, for up to a day more."""
-    time_zone: Annotated[ZoneField, Attribute(group=Group.PERIOD, metavar="ZONE", offer=lambda *_: time_zones())] = (
-        "UTC"
-    )
+    time_zone: Annotated[values.ZoneField, _period(metavar="ZONE", offer=lambda *_: time_zones())] = "UTC"
     """The time zone of days, months and years of the retention period, and of the schedule."""
     schedule: Annotated[
-        ScheduleField | None,
-        Attribute(
-            group=Group.SCHEDULE, metavar="CRON", examples=("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *")
-        ),
+        values.ScheduleField | None,
+        _schedule(metavar="CRON", examples=("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *")),
     ] = None
     """When it runs by itself: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`, `@monthly`,
     `@yearly`. Empty: only by hand."""
-    misfire: Annotated[Misfire, Attribute(group=Group.SCHEDULE, label="What was missed", beside={"schedule": ""})] = (
-        Misfire.CATCH_UP
-    )
+    misfire: Annotated[Misfire, _schedule(label="What was missed", beside={"schedule": ""})] = Misfire.CATCH_UP
     """What was missed is made up for by one run (`catch-up`), or left out (`skip`)."""
     misfire_grace: Annotated[
-        DurationField,
-        Attribute(
-            group=Group.SCHEDULE,
-            label="How late at most",
-            beside={"schedule": "", "misfire": Misfire.SKIP},
-            examples=("1h",),
-        ),
+        values.DurationField,
+        _schedule(label="How late at most", beside={"schedule": "", "misfire": Misfire.SKIP}, examples=("1h",)),
     ] = Duration(seconds=3600)
     """With `skip`, how late a run may begin nevertheless."""
     jitter: Annotated[
-        JitterField | None,
-        Attribute(group=Group.SCHEDULE, label="Begin later by up to", beside={"schedule": ""}, examples=("10m",)),
+        values.JitterField | None, _schedule(label="Begin later by up to", beside={"schedule": ""}, examples=("10m",))
     ] = None
     """Each run begins up to so much later, like `10m`, so that not all begin at once."""
     partition_column: Annotated[Name | None, Attribute(offer=columns())] = None
     """The partition column that carries the time. Empty: found from the table."""
-    time_column: Annotated[Name | None, Attribute(offer=_time_columns)] = None
+    # A time with a unit is a number.
+    time_column: Annotated[
+        Name | None, Attribute(offer=lambda found, said: (_NUMBERS if said["time_unit"] else _TIMES)(found, said))
+    ] = None
     """The column with a row's time. Empty: found from the partition column or the table."""
-    time_unit: Annotated[TimeUnitField | None, Attribute()] = None
+    time_unit: Annotated[values.TimeUnitField | None, Attribute()] = None
     """What a time column of whole numbers counts since 1970: seconds (`s`) or milliseconds (`ms`). Empty: the time
     column is a timestamp, or the partition column tells."""
     where: Annotated[
-        dict[str, ValueField],
-        Attribute(
-            group=Group.TABLES,
+        dict[str, values.ValueField],
+        _tables(
             label="Only rows with",
             strategies=_NO_CASCADE,
             metavar="COLUMN=VALUE",
             examples=("tenant=acme",),
-            offer=columns(lambda column: column.grouping is not Grouping.NEVER),
+            offer=_EXACT,
         ),
     ] = Field(default_factory=dict)
     """Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option, where NULL is NULL, and 'NULL'
     the text. The column decides what type a value has."""
     tags: Annotated[
-        TagsField, Attribute(group=Group.SCHEDULE, metavar="A,B", may_be_empty=True, offer=lambda found, _: found.tags)
+        values.TagsField, _schedule(metavar="A,B", may_be_empty=True, offer=lambda found, said: found.tags)
     ] = ()
     """For grouping, choosing and multi-tenancy."""
     reallocation_attribute_name: Annotated[
         Name | None,
         Field(pattern=r"^[A-Za-z0-9_.-]+$"),
-        Attribute(group=Group.WHAT, label="Node attribute", strategies=_MOVE, offer=lambda found, _: found.attributes),
+        _move(label="Node attribute", offer=lambda found, said: found.attributes),
     ] = None
     """The name of the nodes' custom attribute."""
     reallocation_attribute_value: Annotated[
-        Name | None, Attribute(group=Group.WHAT, label="Value of the attribute", strategies=_MOVE, offer=_node_values)
+        Name | None,
+        _move(
+            label="Value of the attribute",
+            offer=lambda found, said: found.attributes.get(said["reallocation_attribute_name"], ()),
+        ),
     ] = None
     """The value of that attribute on the nodes that data moves to."""
     target_repository_name: Annotated[
-        Name | None,
-        Attribute(
-            group=Group.WHAT,
-            label="Repository",
-            strategies=_SNAPSHOT,
-            metavar="REPOSITORY",
-            offer=lambda found, _: found.repositories,
-        ),
+        Name | None, _snapshot(label="Repository", metavar="REPOSITORY", offer=lambda found, said: found.repositories)
     ] = None
     """The repository on CrateDB; a directory on DuckDB."""
-    verify: Annotated[Verify, Attribute(group=Group.WHAT, label="Verification", strategies=_SNAPSHOT)] = Verify.RESTORE
+    verify: Annotated[values.Verify, _snapshot(label="Verification")] = values.Verify.RESTORE
     """What is proved on CrateDB before a partition is dropped. `restore`: the snapshot is restored into a copy, and
     compared with the partition; `metadata`: CrateDB says that it is complete. DuckDB reads every archive back."""
     levels: Annotated[
-        LevelsField,
-        Attribute(
+        values.LevelsField,
+        _rollup(
             group=Group.PERIOD,
-            strategies=_ROLLUP,
             metavar="INTERVAL:DURATION,...",
             examples=("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
         ),
     ] = ()
     """The rollups, finest first, each with how long it is kept: `1m:7d,1h:90d,1d:forever`. `retention_period` is that
     of the raw rows."""
-    dimensions: Annotated[NamesField, Attribute(strategies=_ROLLUP, offer=columns(_is_dimension))] = ()
+    dimensions: Annotated[values.NamesField, _rollup(offer=_DIMENSIONS)] = ()
     """The columns that tell series apart; an object stands for all in it. Empty: text, boolean and key columns, and
     what else rows are grouped by exactly, such as UUID, IP and ENUM; of tables of Telegraf and Prometheus, what is in
     `tags` or `labels`, and the hash of it, but nothing in `fields`."""
-    metrics: Annotated[NamesField, Attribute(strategies=_ROLLUP, offer=columns(_is_number))] = ()
+    metrics: Annotated[values.NamesField, _rollup(offer=_NUMBERS)] = ()
     """The columns to aggregate. Empty: all other numbers."""
-    exclude: Annotated[NamesField, Attribute(strategies=_ROLLUP, offer=columns())] = ()
+    exclude: Annotated[values.NamesField, _rollup(offer=columns())] = ()
     """Columns that are neither dimensions nor metrics; an object with all in it."""
     aggregates: Annotated[
-        AggregatesField,
-        Attribute(
+        values.AggregatesField,
+        _rollup(
             text=f"What is kept of a metric (`*`: of each): {', '.join(Aggregate)}. Empty: {', '.join(GAUGE)}.",
-            strategies=_ROLLUP,
             metavar="METRIC=A,B",
             examples=("temperature=min,max",),
-            offer=columns(_is_number),
+            offer=_NUMBERS,
         ),
     ] = Field(default_factory=dict)
-    counters: Annotated[NamesField, Attribute(strategies=_ROLLUP, metavar="METRIC,...", offer=columns(_is_number))] = ()
+    counters: Annotated[values.NamesField, _rollup(metavar="METRIC,...", offer=_NUMBERS)] = ()
     """Monotonically increasing metrics (counters) that may reset; their `increase` is kept. Patterns are possible, such
     as `*_total`; `labels___name__=*_total` is about all metrics of the series in which that dimension fits the
     pattern."""
-    late: Annotated[Late, Attribute(label="Late rows", strategies=_ROLLUP)] = Late.KEEP
+    late: Annotated[values.Late, _rollup(label="Late rows")] = values.Late.KEEP
     """Whether rows that come after their time was rolled up and expired are kept or dropped."""
-    deletions: Annotated[Deletions, Attribute(label="Rows that others deleted", strategies=_ROLLUP)] = Deletions.BLOCK
+    deletions: Annotated[values.Deletions, _rollup(label="Rows that others deleted")] = values.Deletions.BLOCK
     """What happens where others deleted rows that were rolled up: the summaries stay, and computing them again is
     blocked (`block`), or they are computed from what is left (`follow`)."""
-    undated: Annotated[Undated, Attribute(label="Partitions without a time")] = Undated.BLOCK
+    undated: Annotated[values.Undated, Attribute(label="Partitions without a time")] = values.Undated.BLOCK
     """Whether partitions that nothing tells the time of, such as that of NULL, need attention in each run (`block`), or
     are listed only (`keep`). They stay in any case."""
-    freeze: Annotated[Freeze, Attribute(label="Partitions that refuse writes", strategies=(Strategy.DELETE,))] = (
-        Freeze.ALLOW
-    )
+    freeze: Annotated[
+        values.Freeze, Attribute(label="Partitions that refuse writes", strategies=(Strategy.DELETE,))
+    ] = values.Freeze.ALLOW
     """Where only the rows of a partition tell how old it is, whether it refuses writes for a moment before it is
     dropped (`allow`), or expired rows are deleted one by one (`never`), which takes longer and leaves empty
     partitions."""
     expected_max: Annotated[ExpectedMax | None, Attribute(metavar="LIMIT=N", examples=("rows=1000",))] = None
     """Limits of one run on one table."""
-    enabled: Annotated[bool, Attribute(group=Group.WHAT, flag="--enabled/--disabled")] = True
+    enabled: Annotated[bool, _what(flag="--enabled/--disabled")] = True
     """Whether runs obey the policy."""
-    description: Annotated[str | None, Attribute(group=Group.WHAT, may_be_empty=True)] = None
+    description: Annotated[str | None, _what(may_be_empty=True)] = None
     """For people."""
     id: Annotated[Name | None, Attribute(label="Identifier")] = None
     """The identifier; made up when empty."""
@@ -289,11 +240,10 @@ class Policy(_Model):
     @classmethod
     def _plain_numbers_are_whole_days(cls, data: Any) -> Any:
         """A plain number is how cratedb-toolkit writes days, so it means what it means there."""
-        if isinstance(data, dict) and re.fullmatch(r"\s*[0-9]+\s*", str(data.get("retention_period"))):
-            strategy = str(data.get("strategy")).strip().lower()
-            if strategy in ATTRIBUTES["cutoff_by"].strategies:
-                return {"cutoff_by": CutoffBy.DAY, **data}
-        return data
+        if not isinstance(data, dict) or str(data.get("strategy")).strip().lower() not in _NO_CASCADE:
+            return data
+        days = re.fullmatch(r"\s*[0-9]+\s*", str(data.get("retention_period")))
+        return {"cutoff_by": CutoffBy.DAY, **data} if days else data
 
     @field_validator("*")
     @classmethod
@@ -318,8 +268,21 @@ class Policy(_Model):
 
     @model_validator(mode="after")
     def _fits_its_strategy(self) -> Policy:
-        for attributes, reason in self.strategy.flaws_of(self):
-            raise PydanticCustomError("policy", "{reason}", {"reason": reason, "attributes": attributes})
+        traits, kept = self.strategy.traits, self.retention_period
+        if not all(getattr(self, name) for name in traits.needs):
+            example = f", as {traits.example}" if traits.example else ""
+            raise _contradiction(f"{self.strategy} needs {' and '.join(traits.needs)}{example}", *traits.needs)
+        if traits.rolls_up:
+            if self.where:
+                raise _contradiction("downsample is about whole tables; leave where out", "where")
+            finest = self.levels[0]
+            if kept.approximate_seconds() > finest.retention_period.approximate_seconds():
+                reason = f"raw rows are kept for {kept}, longer than the level {finest}; keep that as long"
+                raise _contradiction(reason, "levels")
+            try:
+                check_zone(self.levels, self.zone)
+            except InvalidInput as error:
+                raise _contradiction(str(error), "levels", "time_zone") from None
         return self
 
     @property
@@ -390,10 +353,10 @@ def make_policy(**attributes: Any) -> Policy:
 
     :raises InvalidInput: naming the first attribute that is wrong, and why.
     """
-    return read_policy(attributes, ())
+    return read_policy(attributes)
 
 
-def read_policy(attributes: Mapping[str, Any], stored: Collection[str]) -> Policy:
+def read_policy(attributes: Mapping[str, Any], stored: Collection[str] = ()) -> Policy:
     """
     Build a policy, some of whose attributes are stored already; raises InvalidInput about the first that is wrong.
 
@@ -403,7 +366,7 @@ def read_policy(attributes: Mapping[str, Any], stored: Collection[str]) -> Polic
     try:
         return Policy.model_validate(dict(attributes), context=stored)
     except ValidationError as error:
-        raise InvalidInput(*explain_validation(error)) from None
+        raise InvalidInput(*explain(first_error(error))) from None
 
 
 def change_policy(policy: Policy, changes: Mapping[str, Any]) -> Policy:
@@ -416,40 +379,14 @@ def change_policy(policy: Policy, changes: Mapping[str, Any]) -> Policy:
     return read_policy(merged, present.keys() - changes.keys())
 
 
-def explain_validation(error: Any) -> tuple[str, str, str]:
-    """Say in thing, reason and remedy what a pydantic ``ValidationError`` complains about first."""
-    return _explain(first_error(error))
-
-
 def mentions(said: Iterable[str | None], text: str) -> bool:
     """Whether all words of a text occur in what is said, in whatever case. An empty text occurs everywhere."""
-    wanted = text.lower().split()
-    everything = "\n".join(each for each in said if each).lower() if wanted else ""
-    return all(word in everything for word in wanted)
+    everything = "\n".join(filter(None, said)).lower()
+    return all(word in everything for word in text.lower().split())
 
 
-def find_mistakes(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """
-    What is wrong with the attributes of a policy, by names like ``expected_max.rows``; ``""``: with it as a whole. A
-    contradiction is a mistake of those of its attributes that say nothing, or else of the first.
-    """
-    try:
-        Policy(**attributes)
-    except ValidationError as error:
-        mistakes: dict[str, str] = {}
-        for each in error.errors():
-            _, reason, remedy = _explain(each)
-            words = "must not be empty" if each["type"] == "missing" else f"{reason} {remedy}".strip()
-            named = list(each.get("ctx", {}).get("attributes", ()))
-            concerned = [name for name in named if not attributes.get(name)] or named[:1]
-            for name in concerned or [".".join(map(str, each["loc"]))]:
-                mistakes.setdefault(name, words)
-        return mistakes
-    return {}
-
-
-def _explain(first: Any) -> tuple[str, str, str]:
-    """One of pydantic's errors as thing, reason and remedy."""
+def explain(first: Any) -> tuple[str, str, str]:
+    """One of pydantic's errors, as thing, reason and remedy."""
     where = ".".join(str(part) for part in first["loc"])
     reason = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -468,9 +405,6 @@ def first_error(error: Any) -> Any:
     """The error of a pydantic ``ValidationError`` that tells most: an unknown name explains a missing one."""
     errors = error.errors()
     return next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
-
-
-# What differs between policies
 
 
 @dataclass(frozen=True, slots=True)

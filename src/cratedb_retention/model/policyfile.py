@@ -10,14 +10,14 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.policy import Policy, explain_validation, first_error
+from cratedb_retention.model.policy import Policy, explain, first_error
 
 _REMEDY = "write `policies:` with a list below, as `cratedb-retention export` shows it"
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
@@ -55,9 +55,8 @@ def parse_policies(text: str, name: str) -> list[Policy]:
         raise InvalidInput(name, "nested too deeply", _REMEDY) from None
     if root is None:
         raise InvalidInput(name, "the file is empty", _REMEDY)
-    for node in _walk(root):
-        _check(name, node)
-    return [_policy(name, number, node) for number, node in enumerate(_items(name, root))]
+    _check(name, root, set())
+    return [_policy(name, f"policies[{number}]", node) for number, node in enumerate(_items(name, root))]
 
 
 def _json_as_yaml(text: str) -> str:
@@ -87,46 +86,41 @@ def _items(name: str, root: yaml.Node) -> list[yaml.Node]:
     return list(root.value)
 
 
-def _walk(root: yaml.Node) -> Iterator[yaml.Node]:
-    """All nodes, each once: an alias may refer to one many times, or to what holds it."""
-    seen, waiting = set(), [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
-            yield node
-            if not isinstance(node, yaml.ScalarNode):
-                waiting += itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
-
-
-def _check(name: str, node: yaml.Node) -> None:
+def _check(name: str, node: yaml.Node, seen: set[int]) -> None:
     """
     A tag such as ``!!python/object`` or ``!!int`` asks for more than values as they are written. And of two equal keys
     YAML silently takes the last, which could be the wrong retention period.
+    An alias may refer to a node many times, or to what holds it.
     """
+    if id(node) in seen:
+        return
+    seen.add(id(node))
     if node.tag not in _TAGS:
         tag = node.tag.removeprefix(_TAG)
         raise InvalidInput(_at(name, node.start_mark), f"not plain YAML: the tag {tag}", "write plain values")
-    seen = set()
+    keys = set()
     for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         if not isinstance(key, yaml.ScalarNode) or key.tag == _NULL:
             raise InvalidInput(_at(name, key.start_mark), "not the name of an attribute", _REMEDY)
-        if key.value in seen:
+        if key.value in keys:
             raise InvalidInput(_at(name, key.start_mark), f"attribute {key.value}: written twice", "remove one of them")
-        seen.add(key.value)
+        keys.add(key.value)
+    if not isinstance(node, yaml.ScalarNode):
+        for child in itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value:
+            _check(name, child, seen)
 
 
-def _policy(name: str, number: int, node: yaml.Node) -> Policy:
-    where = f"policies[{number}]"
+def _policy(name: str, where: str, node: yaml.Node) -> Policy:
     if not isinstance(node, yaml.MappingNode):
-        remedy = "write its attributes, as `key: value`"
-        raise InvalidInput(_at(name, node.start_mark), f"{where}: not a policy", remedy)
+        raise InvalidInput(
+            _at(name, node.start_mark), f"{where}: not a policy", "write its attributes, as `key: value`"
+        )
     try:
         return Policy(**{str(key): value for key, value in _Loader("").construct_mapping(node, deep=True).items()})
     except ValidationError as error:
-        thing, reason, remedy = explain_validation(error)
-        mark = _mark_of(node, first_error(error)["loc"])
-        raise InvalidInput(_at(name, mark), f"{where}, {thing}: {reason}", remedy) from None
+        first = first_error(error)
+        thing, reason, remedy = explain(first)
+        raise InvalidInput(_at(name, _mark_of(node, first["loc"])), f"{where}, {thing}: {reason}", remedy) from None
     except yaml.MarkedYAMLError as error:
         raise InvalidInput(_at(name, error.problem_mark), f"{where}: not valid YAML: {error.problem}") from None
 
@@ -149,13 +143,13 @@ def _at(name: str, mark: yaml.Mark | None) -> str:
 
 def dump_policies(policies: Iterable[Policy]) -> str:
     """Write policies as YAML that :func:`parse_policies` reads, strategy first."""
-    data = {"policies": [p.to_dict() for p in policies]}
-    return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=can_be_plain(data)))
+    return write_yaml({"policies": [policy.to_dict() for policy in policies]})
 
 
-def can_be_plain(data: Any) -> bool:
-    """Whether YAML may write texts as they are: it takes three signs for ends of lines, and reads them as blanks."""
-    return not any(sign in json.dumps(data, ensure_ascii=False, default=str) for sign in "\x85\u2028\u2029")
+def write_yaml(data: Any, dumper: type[yaml.SafeDumper] = yaml.SafeDumper, width: int | None = None) -> str:
+    """Plain values as YAML, which takes three signs for ends of lines, and reads them as blanks, unless escaped."""
+    plain = not any(sign in json.dumps(data, ensure_ascii=False, default=str) for sign in "\x85\u2028\u2029")
+    return str(yaml.dump(data, Dumper=dumper, sort_keys=False, allow_unicode=plain, width=width))
 
 
 def policy_file_schema() -> dict[str, Any]:

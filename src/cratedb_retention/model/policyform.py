@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.attributes import Attribute, Form, Suggestions
-from cratedb_retention.model.policy import ATTRIBUTES, Policy, find_mistakes
+from cratedb_retention.model.policy import ATTRIBUTES, Policy, explain
 from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.words import read_pairs, write_pairs
 
@@ -56,9 +58,8 @@ def hint_of(field: Attribute) -> str:
 def to_values(policy: Policy | None) -> Values:
     """The fields of a policy; of none: what a new one begins with."""
     if policy is None:
-        return {"strategy": str(Strategy.DELETE)} | {
-            name: _to_text(field, field.default) for name, field in FIELDS.items() if name != "strategy"
-        }
+        plain = {name: _to_text(field, field.default) for name, field in FIELDS.items()}
+        return plain | {"strategy": str(Strategy.DELETE)}
     data = policy.model_dump(mode="json")
     return {name: _to_text(field, _pick(data, name)) for name, field in FIELDS.items()}
 
@@ -83,7 +84,10 @@ def to_attributes(values: Mapping[str, str | bool], base: Policy | None = None) 
 
 
 def find_mistakes_in(values: Mapping[str, str | bool], base: Policy | None = None) -> dict[str, str]:
-    """What is wrong, by field; ``""``: with the policy as a whole. See :func:`to_attributes`."""
+    """
+    What is wrong, by field; ``""``: with the policy as a whole. A contradiction is a mistake of those of its attributes
+    that say nothing, or else of the first. See :func:`to_attributes`.
+    """
     mistakes: dict[str, str] = {}
     for name, field in FIELDS.items():
         if field.form is Form.PAIRS and is_used(field, str(values["strategy"])):
@@ -93,9 +97,17 @@ def find_mistakes_in(values: Mapping[str, str | bool], base: Policy | None = Non
                 mistakes[name] = f"{error.thing} {error.reason}; {error.remedy}".rstrip("; ")
     if mistakes:
         return mistakes
-    for name, reason in find_mistakes(to_attributes(values, base)).items():
-        of = name if name in FIELDS else name.partition(".")[0]
-        mistakes.setdefault(of if of in FIELDS else "", reason)
+    attributes = to_attributes(values, base)
+    try:
+        Policy(**attributes)
+    except ValidationError as error:
+        for each in error.errors():
+            _, reason, remedy = explain(each)
+            said = "must not be empty" if each["type"] == "missing" else f"{reason} {remedy}".strip()
+            named = list(each.get("ctx", {}).get("attributes", ())) or [".".join(map(str, each["loc"]))]
+            for name in [name for name in named if not attributes.get(name)] or named[:1]:
+                known = (field for field in (name, name.partition(".")[0]) if field in FIELDS)
+                mistakes.setdefault(next(known, ""), said)
     return mistakes
 
 
@@ -108,22 +120,18 @@ def left_out(policy: Policy, strategy: str) -> list[Attribute]:
 def offered(field: Attribute, values: Values, found: Suggestions) -> list[str]:
     """What can be chosen for a field: beginning with what is written, then containing it."""
     typed, known = str(values[field.name]), field.offered(found, values)
-    if field.form is Form.PAIRS:
-        return _completed(typed, known)
+    if field.form is Form.PAIRS:  # With one more that is begun: the last line, or one that comes after it.
+        lines = typed.splitlines()
+        begun = "" if not lines or typed.endswith("\n") or "=" in lines[-1] else lines.pop()
+        there = [line for line in lines if line.strip()]
+        named = {line.partition("=")[0].strip() for line in there}
+        free = (each for each in known if each not in named)
+        return ["\n".join([*there, f"{each}="]) for each in _closest(free, begun.strip())]
     if field.form is Form.LIST:
         *before, last = ["", *typed.split(",")]
         chosen = read_list(",".join(before))
         return [list_text([*chosen, each]) for each in _closest((k for k in known if k not in chosen), last.strip())]
     return _closest(known, typed)
-
-
-def _completed(typed: str, known: Sequence[str]) -> list[str]:
-    """Pairs with one more that is begun: the last line, or one that comes after it."""
-    lines = typed.splitlines()
-    begun = "" if not lines or typed.endswith("\n") or "=" in lines[-1] else lines.pop()
-    before = [line for line in lines if line.strip()]
-    named = {line.partition("=")[0].strip() for line in before}
-    return ["\n".join([*before, f"{each}="]) for each in _closest((k for k in known if k not in named), begun.strip())]
 
 
 def _closest(known: Iterable[str], typed: str) -> list[str]:

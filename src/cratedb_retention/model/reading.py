@@ -1,6 +1,6 @@
 """
-Reading a cascade as data: what each table of it holds, what is asked, which table answers which time range, and the
-answer. All instants are milliseconds, UTC, but for those that people give and get.
+Reading a cascade as data: what each table holds, what is asked, which table answers which time range, and the answer.
+All instants are milliseconds, UTC, except in requests and rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from cratedb_retention.errors import not_installed
@@ -22,7 +21,7 @@ from cratedb_retention.model.aggregates import Aggregate, Formula, Merge, Part, 
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.duration import read_moment
-from cratedb_retention.model.rollup import Metric, Rollup, label
+from cratedb_retention.model.rollup import Metric, Rollup
 from cratedb_retention.model.time import TimeRange, find_zone, show
 
 if TYPE_CHECKING:
@@ -50,23 +49,18 @@ class Holding:
 
     rollup: Rollup | None  # the level; None for the raw rows
     table: TableName
-    start: int | None  # none: it holds everything from the beginning
-    end: int | None  # none: it holds everything until now
+    start: int | None  # None: it holds everything from the beginning
+    end: int | None  # None: it holds everything until now
 
     @property
     def name(self) -> str:
         """How an answer names it: the interval of the level, or ``raw``."""
-        return RAW if self.rollup is None else str(self.rollup.interval)
-
-    @property
-    def words(self) -> str:
-        """For sentences: ``lab.weather_1h``, ``the raw rows``."""
-        return str(self.table) if self.rollup else "the raw rows"
+        return str(self.rollup.interval) if self.rollup else RAW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
-    """A table with its rollups, as far as reading needs to know."""
+    """A table with its rollups, as reading needs to know it."""
 
     source: TableName
     time: Column  # the source's time column
@@ -79,45 +73,32 @@ class Cascade:
     def tzinfo(self) -> dt.tzinfo:
         return find_zone(self.zone)
 
-    @property
-    def time_name(self) -> str:
-        return label(self.time.name)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRequest:
-    """
-    What a person asks of a cascade; everything but the table can be left to defaults.
-
-    :param start: From this aware instant on; None: 24 hours before ``end``.
-    :param end: Until this aware instant; None: now.
-    :param step: The length of an answer's buckets; None: what gives at most so many ``points``.
-    :param points: How many buckets there may be, where no step is given.
-    :param metrics: ``temperature:avg``, ``temperature:p95``, ``row_count``; a name alone means its average, or the
-        increase of a counter. Empty: that of all metrics.
-    :param where: Only series with these values of dimensions.
-    :param by: Dimensions that tell the answer's groups apart; what differs in others is put together.
-    :param partly: Where shorter buckets are left of the end of a longer one, show these even if the rest of the longer
-        one does not tell all that is asked; that is None there.
-    """
+    """What is asked of a cascade; everything but the table has a default."""
 
     table_name: str = ""
     table_schema: str | None = None
-    start: dt.datetime | None = None
-    end: dt.datetime | None = None
-    step: Interval | None = None
-    points: int = DEFAULT_POINTS
+    start: dt.datetime | None = None  # aware; None: 24 hours before ``end``
+    end: dt.datetime | None = None  # aware; None: now
+    step: Interval | None = None  # the length of an answer's buckets; None: what gives at most ``points``
+    points: int = DEFAULT_POINTS  # how many buckets there may be, where no step is given
+    # ``temperature:avg``, ``temperature:p95``, ``row_count``; a name alone means its average, or the increase of a
+    # counter. Empty: that of all metrics.
     metrics: tuple[str, ...] = ()
-    where: Mapping[str, Value] = field(default_factory=dict)
-    by: tuple[str, ...] = ()
+    where: Mapping[str, Value] = field(default_factory=dict)  # only series with these values of dimensions
+    by: tuple[str, ...] = ()  # dimensions that tell the answer's groups apart; what differs in others is merged
     fill: Fill = Fill.NONE
+    # Where shorter buckets are left of the end of a longer one, show these even if the rest of the longer one does not
+    # tell all that is asked; that is None there.
     partly: bool = False
 
     @classmethod
     def of_texts(
         cls, now: dt.datetime, start: str | None, end: str | None, step: str | None, points: int | None, **more: Any
     ) -> FetchRequest:
-        """As people write it; ``now`` is what instants such as ``-7d`` are reckoned from."""
+        """As people write it; instants such as ``-7d`` are relative to ``now``."""
         to = read_moment(end, now)
         return cls(
             start=read_moment(start, to) if start else None,
@@ -132,17 +113,15 @@ class FetchRequest:
 class Wanted:
     """One value of an answer's rows."""
 
-    metric: Metric | None  # none: the number of raw rows
+    metric: Metric | None  # None: the number of raw rows
     aggregate: str  # as it is asked for: ``avg``, ``rate``, ``p95``
 
     @property
     def name(self) -> str:
-        """Its column in the answer."""
         return self.metric.named(self.aggregate) if self.metric else self.aggregate
 
     @property
     def formula(self) -> Formula | None:
-        """How it is read; None for the number of raw rows."""
         return find_formula(self.aggregate) if self.metric else None
 
     @property
@@ -154,9 +133,8 @@ class Wanted:
 
     def kept_by(self, rollup: Rollup) -> bool:
         """Whether a level can answer it."""
-        name = self.metric.name if self.metric else ""
-        found = next((metric for metric in rollup.metrics if metric.name == name), None)
-        return self.metric is None or (found is not None and set(self.parts) <= set(found.parts))
+        metric = self.metric
+        return not metric or any(m.name == metric.name and {*self.parts} <= {*m.parts} for m in rollup.metrics)
 
     @property
     def told_by_rest(self) -> bool:
@@ -193,16 +171,12 @@ class Stretch:
 
 
 def join_stretches(stretches: Iterable[Stretch], with_rests: bool = False) -> list[Stretch]:
-    """
-    In order of time, with those that follow one another in the same table as one.
-
-    :param with_rests: Whether the rest of a bucket is joined to whole ones, for words.
-    """
+    """In order of time, with those that follow one another in the same table as one, ``with_rests`` of buckets too."""
     found: list[Stretch] = []
     for one in sorted(stretches, key=lambda stretch: stretch.start):
-        last = found[-1] if found else None
-        alike = last and (last.holding, last.interval, last.end) == (one.holding, one.interval, one.start)
-        if last and alike and (with_rests or last.less == one.less):
+        last = found[-1] if found else one
+        alike = (last.holding, last.interval, last.end) == (one.holding, one.interval, one.start)
+        if alike and (with_rests or last.less == one.less):
             found[-1] = replace(last, time=TimeRange(last.start, one.end))
         else:
             found.append(one)
@@ -211,7 +185,7 @@ def join_stretches(stretches: Iterable[Stretch], with_rests: bool = False) -> li
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A request with everything found out: what an engine reads, stretch by stretch."""
+    """A request with everything found out, which an engine reads stretch by stretch."""
 
     cascade: Cascade
     start: int  # the range, extended to whole buckets
@@ -230,10 +204,9 @@ class Reading:
         for want in self.wanted:
             if want.metric:
                 found.setdefault(want.metric, {}).update(dict.fromkeys(want.parts))
-        if any(stretch.less for stretch in self.stretches):
-            for metric, parts in found.items():
-                if metric.has(Aggregate.COUNT) and parts.keys() != {Part.BINS}:
-                    parts[Part.COUNT] = None
+        for metric, parts in found.items() if any(stretch.less for stretch in self.stretches) else ():
+            if metric.has(Aggregate.COUNT) and parts.keys() != {Part.BINS}:
+                parts[Part.COUNT] = None
         return {metric: tuple(parts) for metric, parts in found.items()}
 
 
@@ -244,7 +217,7 @@ Group = tuple[Value, ...]
 class Partial:
     """What one stretch knows of one bucket and group."""
 
-    bucket: int  # the bucket's start
+    bucket: int  # its start
     group: Group  # the values of ``by``
     rows: int  # how many raw rows there are; 0 where these were counted apart from the states
     states: Mapping[Metric, State]
@@ -259,7 +232,7 @@ _UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
 class Fetched:
     """What was read: one row for each bucket and group, in order of time."""
 
-    # the time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions that tell groups
+    # The time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions that tell groups
     # apart, the values (exact decimals where columns are such), and ``level``: which table the row is from, as ``1h``,
     # ``raw``, or both, joined by ``+``; None in a bucket that was filled.
     columns: tuple[str, ...]
@@ -273,7 +246,7 @@ class Fetched:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the rows must know, in words: stretches with longer buckets, and those that are gone."""
+        """Caveats in words: stretches with longer buckets, and those that are gone."""
         coarser = [_longer(stretch, self.step) for stretch in self.stretches if stretch.coarser]
         return coarser + [f"{show(start)} to {show(end)}: no table holds it any more" for start, end in self.gaps]
 
@@ -296,18 +269,13 @@ class Fetched:
     def to_csv(self) -> str:
         """As CSV with a header; times as ISO 8601, nothing for NULL."""
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows([_plain(cell) for cell in row] for row in self.rows)
+        csv.writer(text, lineterminator="\n").writerows([self.columns, *(map(_plain, row) for row in self.rows)])
         return text.getvalue()
 
     def to_json(self) -> str:
         """As a JSON array of objects: times as ISO 8601, numbers with all their digits, and null for what is none."""
         names = [json.dumps(name, ensure_ascii=False) for name in self.columns]
-        rows = (
-            ",\n".join(f"    {name}: {_literal(cell)}" for name, cell in zip(names, row, strict=True))
-            for row in self.rows
-        )
+        rows = (",\n".join(map("    {}: {}".format, names, map(_literal, row))) for row in self.rows)
         text = ",\n".join(f"  {{\n{row}\n  }}" for row in rows)
         return f"[\n{text}\n]" if text else "[]"
 
@@ -323,31 +291,23 @@ class Fetched:
         except ImportError as error:
             raise not_installed("Arrow and Parquet", "pyarrow is not installed", "arrow", error) from None
         columns: list[Any] = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
-        last = len(self.columns) - 1
         zone = str(columns[0][0].tzinfo) if self.rows else "UTC"
-        types = [
-            pa.timestamp("ms", tz=zone),
-            *(None for _ in range(self.keys)),
-            *(_arrow_type(pa, column) for column in columns[1 + self.keys : last]),
-            pa.string(),
-        ]
+        values = (_arrow_type(pa, column) for column in columns[1 + self.keys : -1])
+        types = [pa.timestamp("ms", tz=zone), *[None] * self.keys, *values, pa.string()]
         arrays = [pa.array(list(column), type=kind) for column, kind in zip(columns, types, strict=True)]
         return pa.Table.from_arrays(arrays, names=list(self.columns))
 
     def to_bytes(self, form: str) -> bytes:
         """As a file: ``arrow``, as a stream, or ``parquet``."""
-        table = self.to_arrow()
-        import pyarrow as pa
+        table, sink = self.to_arrow(), io.BytesIO()
         import pyarrow.parquet
 
-        sink = pa.BufferOutputStream()
         if form == "parquet":
             pyarrow.parquet.write_table(table, sink, compression="zstd")
         else:
-            with pa.ipc.new_stream(sink, table.schema) as writer:
+            with pyarrow.ipc.new_stream(sink, table.schema) as writer:
                 writer.write_table(table)
-        found: bytes = sink.getvalue().to_pybytes()
-        return found
+        return sink.getvalue()
 
 
 def interval_words(interval: Interval) -> str:
@@ -355,8 +315,7 @@ def interval_words(interval: Interval) -> str:
     if interval.unit:
         return interval.unit
     length, unit = next((size, name) for size, name in _UNITS if interval.seconds % size == 0)
-    count = interval.seconds // length
-    return unit if count == 1 else f"{count} {unit}s"
+    return unit if interval.seconds == length else f"{interval.seconds // length} {unit}s"
 
 
 def describe(fetched: Fetched) -> str:
@@ -364,10 +323,11 @@ def describe(fetched: Fetched) -> str:
     parts = join_stretches(fetched.stretches, with_rests=True)
     if not parts:
         return "No table holds anything of this stretch of time."
-    words = [f"1 point per {interval_words(parts[0].interval)}, from {parts[0].holding.words}"]
-    for before, part in pairwise(parts):
+    tables = [str(part.holding.table) if part.holding.rollup else "the raw rows" for part in parts]
+    words = [f"1 point per {interval_words(parts[0].interval)}, from {tables[0]}"]
+    for before, part, table in zip(parts, parts[1:], tables[1:], strict=False):
         finer = f": 1 point per {interval_words(part.interval)}," if part.interval != before.interval else ""
-        words.append(f"since {show(part.start)}{finer} from {part.holding.words}")
+        words.append(f"since {show(part.start)}{finer} from {table}")
     return "; ".join([*words, *(f"{show(a)} to {show(b)} is kept nowhere" for a, b in fetched.gaps)]) + "."
 
 
@@ -377,18 +337,15 @@ def as_float(cell: object) -> float | None:
 
 
 def _longer(stretch: Stretch, step: Interval) -> str:
-    span = f"{show(stretch.start)} to {show(stretch.end)}"
+    start, end, only = show(stretch.start), show(stretch.end), f"only {stretch.interval}"
     if stretch.less:
-        return (
-            f"{span}: only {stretch.interval} is left, so this is one bucket: "
-            f"what that of {show(stretch.start)} has less the shorter ones from {show(stretch.end)} on"
-        )
+        bucket = f"what that of {start} has less the shorter ones from {end} on"
+        return f"{start} to {end}: {only} is left, so this is one bucket: {bucket}"
+    longer = f"so buckets are longer than {step}"
     if stretch.finer_from is None:
-        return f"{span}: only {stretch.interval} is left, so buckets are longer than {step}"
-    return (
-        f"{span}: only {stretch.interval} has all of it, so buckets are longer than {step}; "
-        f"from {show(stretch.finer_from)} on there are shorter ones, {stretch.undivided}"
-    )
+        return f"{start} to {end}: {only} is left, {longer}"
+    shorter = f"from {show(stretch.finer_from)} on there are shorter ones, {stretch.undivided}"
+    return f"{start} to {end}: {only} has all of it, {longer}; {shorter}"
 
 
 def _arrow_type(pa: Any, column: Sequence[Cell]) -> Any:
@@ -401,7 +358,7 @@ def _arrow_type(pa: Any, column: Sequence[Cell]) -> Any:
 
 
 def _literal(cell: Cell) -> str:
-    """As JSON, which its writer in Python does not have for decimals."""
+    """As JSON, which Python's writer lacks for decimals."""
     plain = _plain(cell)
     return str(plain) if isinstance(cell, Decimal) and plain is not None else json.dumps(plain, ensure_ascii=False)
 

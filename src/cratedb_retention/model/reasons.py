@@ -1,11 +1,10 @@
 """
 Why something is done, is blocked, is deferred or failed: a code and typed values. The text is made last, from the one
-template that the code has.
+template that the code has; nothing decides by it.
 
 A template names its values with their kinds, as in ``{level:table}`` or ``{rows:n row}``; ``{columns:it|them}`` is one
-word or the other by how many there are. Some kinds are subjects, as policies, legal holds and lease holders: who may
-not see one of them is not told the reason. Subjects that a template does not name stand beside it. Nothing decides by
-the text.
+word or the other by how many there are. Some kinds are subjects: users who may not see one of these do not get the
+reason. Subjects that a template does not name stand beside it.
 """
 
 from __future__ import annotations
@@ -28,15 +27,13 @@ from cratedb_retention.model.words import plural
 
 
 class Sort(Enum):
-    """What a subject is."""
-
     POLICY = "policy"
     HOLD = "hold"
     HOLDER = "holder"
 
 
 class Subject(NamedTuple):
-    """What a reason tells of, and not everybody may hear of."""
+    """What a reason tells of, and not every user may see."""
 
     sort: Sort
     name: str  # The identifier of a policy or hold; the name of a lease holder.
@@ -87,6 +84,14 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+_CASCADE = "cascade:policy"
+_NOT_ROLLED_UP = "not rolled up into {level:table} yet"
+_NO_NODE, _ON_A_NODE = "no node has the attribute {attribute}={value}", "; set node.attr.{attribute} on a node"
+_RAISE = "; raise it if that is right"
+_NOT_WHOLE = "time_unit: {column:column} is {column:type}, not a whole number"
+_NAME_IT = "name it as time_column, with its time_unit (s or ms)"
+
+
 class Why(Enum):
     """All reasons. Calling one with its values makes a :class:`Reason`."""
 
@@ -95,14 +100,10 @@ class Why(Enum):
     END = "end {first:time} to {last:time}, the last kept until {due:time}"
     NEWEST_ROW = "newest row of {newest:time}, kept until {due:time}"
     OLDER = "older than {limit:time}, kept for {period:duration}"
-    OLDER_ROLLED_UP = "older than {limit:time}, kept for {period:duration}, and rolled up"
-    OLDER_TOO_LATE = (
-        "older than {limit:time}, kept for {period:duration}, too late to be rolled up, and dropped, as the policy "
-        "says (late: drop)"
-    )
+    OLDER_ROLLED_UP = OLDER + ", and rolled up"
+    OLDER_TOO_LATE = OLDER + ", too late to be rolled up, and dropped, as the policy says (late: drop)"
     OLDER_SOME_TOO_LATE = (
-        "older than {limit:time}, kept for {period:duration}, and rolled up, but for {late:n row} too late for that, "
-        "and dropped, as the policy says (late: drop)"
+        OLDER_ROLLED_UP + ", but for {late:n row} too late for that, and dropped, as the policy says (late: drop)"
     )
     ROWS_GONE = "their rows are gone, which is noted, so that late ones can be told"
     LEFT_FROZEN = "an interrupted run froze it, and nothing is about to archive it"
@@ -144,22 +145,14 @@ class Why(Enum):
     NEEDS_WHOLE = (
         "what is left of a window could not be told from rows that come late; delete whole partitions, or all rows"
     )
-    TOO_MANY_PARTITIONS = (
-        "{due:n} partitions are due, and expected_max.partitions is {most:n}; raise it if that is right"
-    )
-    TOO_MANY_ROWS = "{due:n} rows are due, and expected_max.rows is {most:n}; raise it if that is right"
-    UNKNOWN_ROWS = "an unknown number of rows are due, and expected_max.rows is {most:n}; raise it if that is right"
-    TOO_MUCH = "{due:percent} of the table is due, and expected_max.percent is {most:g}; raise it if that is right"
-    UNKNOWN_SHARE = (
-        "an unknown share of the table is due, and expected_max.percent is {most:g}; raise it if that is right"
-    )
+    TOO_MANY_PARTITIONS = "{due:n} partitions are due, and expected_max.partitions is {most:n}" + _RAISE
+    TOO_MANY_ROWS = "{due:n} rows are due, and expected_max.rows is {most:n}" + _RAISE
+    UNKNOWN_ROWS = "an unknown number of rows are due, and expected_max.rows is {most:n}" + _RAISE
+    TOO_MUCH = "{due:percent} of the table is due, and expected_max.percent is {most:g}" + _RAISE
+    UNKNOWN_SHARE = "an unknown share of the table is due, and expected_max.percent is {most:g}" + _RAISE
     NO_NODES = "{product} has no nodes to move partitions between; use another strategy"
-    NO_NODE_WITH = (
-        "no node has the attribute {attribute}={value} (they have {known:names}); set node.attr.{attribute} on a node"
-    )
-    NO_NODE_ATTRIBUTES = (
-        "no node has the attribute {attribute}={value} (no node has any attribute); set node.attr.{attribute} on a node"
-    )
+    NO_NODE_WITH = _NO_NODE + " (they have {known:names})" + _ON_A_NODE
+    NO_NODE_ATTRIBUTES = _NO_NODE + " (no node has any attribute)" + _ON_A_NODE
     NO_REPOSITORY = (
         "repository {repository:quoted} does not exist; create it with CREATE REPOSITORY, or correct the policy"
     )
@@ -168,21 +161,15 @@ class Why(Enum):
     # Blocked: not rolled up, or not yet. The policy that rolls up is the subject of all of these.
     LATE_KEPT = (
         "{rows:n row} came after their time was rolled up and expired; kept, as the policy says (late: keep)",
-        "cascade:policy",
+        _CASCADE,
     )
-    WHOLE_WINDOW = "its window in {level:table} lasts until {end:time}, and expires as a whole", "cascade:policy"
-    SOURCE_THERE = "{source:table} still holds what it was computed from", "cascade:policy"
-    SOURCE_OPEN = "{source:table} may still get rows of its time", "cascade:policy"
-    NOT_ROLLED_UP = "not rolled up into {level:table} yet; its window lasts until {end:time}", "cascade:policy"
-    NOT_ROLLED_UP_AS = "not rolled up into {level:table} yet ({why:reason})", "cascade:policy"
-    NOT_ROLLED_UP_LOST = (
-        "not rolled up into {level:table} yet; rows beneath it were deleted, and not by the toolkit",
-        "cascade:policy",
-    )
-    NOT_ROLLED_UP_HERE = (
-        "not rolled up into {level:table} yet; the policy that does it is not part of this run",
-        "cascade:policy",
-    )
+    WHOLE_WINDOW = "its window in {level:table} lasts until {end:time}, and expires as a whole", _CASCADE
+    SOURCE_THERE = "{source:table} still holds what it was computed from", _CASCADE
+    SOURCE_OPEN = "{source:table} may still get rows of its time", _CASCADE
+    NOT_ROLLED_UP = _NOT_ROLLED_UP + "; its window lasts until {end:time}", _CASCADE
+    NOT_ROLLED_UP_AS = _NOT_ROLLED_UP + " ({why:reason})", _CASCADE
+    NOT_ROLLED_UP_LOST = _NOT_ROLLED_UP + "; rows beneath it were deleted, and not by the toolkit", _CASCADE
+    NOT_ROLLED_UP_HERE = _NOT_ROLLED_UP + "; the policy that does it is not part of this run", _CASCADE
     ROWS_LOST = (
         "{rolled:n row} rolled up into {level:table}, {left:n} left in {source:table}: rows were deleted, and not by "
         "the toolkit; the rollup stays as it is; if these deletions count, set deletions=follow"
@@ -205,10 +192,8 @@ class Why(Enum):
     NO_INSTANT = "where: {column:column} is {column:type}; {error:error}"
     SEVERAL_COLUMNS = "{role}: {name:quoted} may be {columns}; name one of them"
     NO_COLUMN = "{role}: the table has no column {name:quoted}"
-    UNIT_NEEDLESS = (
-        "time_unit: {column:column} is {column:type}, not a whole number, and needs no time_unit; leave that out"
-    )
-    UNIT_OF_NO_TIME = "time_unit: {column:column} is {column:type}, not a whole number, and can't be a time"
+    UNIT_NEEDLESS = _NOT_WHOLE + ", and needs no time_unit; leave that out"
+    UNIT_OF_NO_TIME = _NOT_WHOLE + ", and can't be a time"
     UNIT_MISSING = (
         "time_column: {column:column} is {column:type}, not a timestamp; if it counts seconds or milliseconds since "
         "1970, say so by time_unit (s or ms)"
@@ -224,10 +209,7 @@ class Why(Enum):
         "the table has no timestamp column, so nothing says how old its rows are; if a whole number counts seconds or "
         "milliseconds since 1970, name it as time_column, with its time_unit"
     )
-    COMPUTED_FROM_NUMBER = (
-        "{column:column} is computed from {source}, and nothing says what that counts; name it as time_column, with "
-        "its time_unit (s or ms)"
-    )
+    COMPUTED_FROM_NUMBER = "{column:column} is computed from {source}, and nothing says what that counts; " + _NAME_IT
     COMPUTED_FROM_OTHER = (
         "{column:column} is computed from {source:column}, which is {source:type}, not a timestamp; add a column with "
         "the rows' time"
@@ -263,11 +245,7 @@ class Why(Enum):
         "{level:table} would have {columns:n} columns for {metrics:n} metrics, and {product} takes {most:n} in a "
         "table; keep fewer aggregates of each metric, exclude some metrics"
     )
-    TOO_WIDE_NOW = (
-        "{level:table} would have {columns:n} columns for {metrics:n} metrics, and {product} takes {most:n} in a "
-        "table; keep fewer aggregates of each metric, exclude some metrics, or set a higher mapping.total_fields.limit"
-        " for that table"
-    )
+    TOO_WIDE_NOW = TOO_WIDE + ", or set a higher mapping.total_fields.limit for that table"
     SERIES_MIXED = (
         "{rows:n row} of {source:table} differ from others of the same time and series only in what would be left out "
         "({columns:names}); name that in exclude, or all dimensions in dimensions"
@@ -323,11 +301,11 @@ class Why(Enum):
     NOT_SAID = "kept by a hold or a policy that this token does not see"
 
     def __init__(self, template: str, *unsaid: str) -> None:
-        self._parts: list[tuple[str, str, Kind, str]] = []
+        self.parts: list[tuple[str, str, Kind, str]] = []  # A literal, then a value by name and kind, and its noun.
         self.kinds: dict[str, Kind] = {}
         for literal, name, spec, _ in Formatter().parse(template):
             kind, _, noun = ("", "", spec) if spec and "|" in spec else (spec or "").partition(" ")
-            self._parts.append((literal, name or "", KINDS[kind], noun))
+            self.parts.append((literal, name or "", KINDS[kind], noun))
             self.kinds.update({name: KINDS[kind]} if name and "|" not in noun else {})
         self.kinds.update((name, KINDS[kind]) for name, kind in (text.split(":") for text in unsaid))
 
@@ -335,11 +313,6 @@ class Why(Enum):
     def code(self) -> str:
         """Its name in JSON and in the audit log: ``no-such-table``."""
         return self.name.lower().replace("_", "-")
-
-    def pattern(self, gap: str) -> str:
-        """Its text with a gap in place of each value."""
-        gaps = {id(KINDS["policy"]): f"policy {gap}"}
-        return "".join(literal + (gaps.get(id(kind), gap) if name else "") for literal, name, kind, _ in self._parts)
 
     def __call__(self, **values: Any) -> Reason:
         """A reason; a TypeError if a value is missing, unknown, or of another type than its kind takes."""
@@ -349,12 +322,6 @@ class Why(Enum):
             if not isinstance(value, self.kinds[name].takes):
                 raise TypeError(f"{self.name}: {name} can't be a {type(value).__name__}")
         return Reason(self, values)
-
-    def text(self, values: Mapping[str, Any], this: str | None = None) -> str:
-        """The template with its values, and with one policy called "this policy"."""
-        return "".join(
-            literal + _shown(values.get(name), kind, noun, this) for literal, name, kind, noun in self._parts
-        )
 
 
 def _shown(value: Any, kind: Kind, noun: str, this: str | None) -> str:
@@ -387,7 +354,6 @@ class Reason:
 
     @cached_property
     def subjects(self) -> frozenset[Subject]:
-        """Of what it tells that not everybody may hear of."""
         found: set[Subject] = set()
         for name, value in self.values.items():
             subject = self.why.kinds[name].subject
@@ -396,16 +362,17 @@ class Reason:
             found.update(inner.subjects if isinstance(inner, Reason) else ())
         return frozenset(found)
 
+    def about(self, this: str | None) -> str:
+        """Its text, with a policy as "this policy" rather than by its identifier."""
+        parts = self.why.parts
+        return "".join(text + _shown(self.values.get(name), kind, noun, this) for text, name, kind, noun in parts)
+
     @cached_property
     def _text(self) -> str:
-        return self.why.text(self.values)
+        return self.about(None)
 
     def __str__(self) -> str:
         return self._text
-
-    def about(self, this: str | None) -> str:
-        """Its text, with a policy as "this policy" rather than by its identifier."""
-        return self.why.text(self.values, this)
 
     def __hash__(self) -> int:
         return hash((self.why, self._text))
@@ -417,11 +384,10 @@ def failure(error: BaseException) -> Reason:
 
 
 def write_subjects(reason: Reason) -> str | None:
-    """The subjects of a reason for the audit log; None if it has none."""
+    """The subjects of a reason for the audit log, as :func:`read_subjects` reads them; None if it has none."""
     found = sorted((subject.sort.value, subject.name) for subject in reason.subjects)
     return json.dumps(found) if found else None
 
 
 def read_subjects(text: str | None) -> frozenset[Subject]:
-    """What :func:`write_subjects` wrote."""
     return frozenset(Subject(Sort(sort), name) for sort, name in json.loads(text or "[]"))

@@ -1,6 +1,4 @@
-"""
-What every step says of itself, so that whoever shows, sums up or carries out a plan needs no list of steps.
-"""
+"""What every step says of itself, so that what shows, sums up or carries out a plan needs no list of steps."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from cratedb_retention.model.catalog import TableName
 if TYPE_CHECKING:
     from cratedb_retention.model.plan import Piece
 
-# A stretch of time [start, end) (ms, UTC); None where it is open, or not known.
+# A time range [start, end) (ms, UTC); None where it is open, or not known.
 Stretch = tuple[int | None, int | None]
 
 
@@ -29,14 +27,10 @@ class Kind(StrEnum):
 
 
 class BaseStep(ABC):
-    """
-    One operation on the database, as data.
-
-    :cvar does: What it does to data; None: it prepares another step, or computes nothing of the data.
-    """
+    """One operation on the database, as data."""
 
     __slots__ = ()
-    does: ClassVar[Kind | None] = None
+    does: ClassVar[Kind | None] = None  # To data; None: it prepares another step, or computes nothing of the data.
 
     @abstractmethod
     def describe(self) -> str:

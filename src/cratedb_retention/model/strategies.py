@@ -8,29 +8,44 @@ A command that prints its help imports this module, so it imports little itself.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 from cratedb_retention.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from cratedb_retention.model.policy import Policy
-
 
 E = TypeVar("E", bound=enum.StrEnum)
 
 
 def find_member(kind: type[E], thing: str, value: object) -> E:
-    """What a text in any case means; raises InvalidInput if there is no such thing."""
+    """The member that a text in any case means; raises InvalidInput if there is none."""
     found = next((member for member in kind if member == str(value).strip().lower()), None)
     if found is None:
         raise InvalidInput(f"{thing} {value!r}", "unknown", f"use one of: {', '.join(kind)}")
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What there is to know of a strategy."""
+
+    label: str  # What it is called where one is chosen.
+    verb: str  # What it does, in a word.
+    does: str  # What it does to data, in the infinitive; ``{0}`` is the policy.
+    ends: str  # What no longer happens without a policy of it, and what stays; ``{0}`` is the policy's target.
+    # Its place in a plan: archiving comes before deleting, so that data due for both is archived, and data that is
+    # dropped is not moved before.
+    order: int
+    needs: tuple[str, ...] = ()  # Attributes that a policy of it must have.
+    example: str = ""  # What these may look like.
+    removes: bool = True  # Whether expired data leaves its table.
+    archives: bool = False  # Whether it does so for an archive.
+    rolls_up: bool = False  # Whether rollups are computed, which happens before anything expires.
+    moves: bool = False  # Whether data goes to other nodes.
+    by_rows: bool = False  # Whether it works on rows where no partitions tell the time.
+
+
 class Choice(enum.StrEnum):
-    """A value, and what it is called where one is chosen."""
+    """A value, and what it is called where one is chosen, or what it means."""
 
     label: str
 
@@ -41,59 +56,16 @@ class Choice(enum.StrEnum):
         return member
 
 
-# A contradiction within a policy: the attributes that it is about, if it is about some, and the reason.
-Flaw = tuple[tuple[str, ...], str]
-
-
-def _flaws_of_cascade(policy: Policy) -> Iterator[Flaw]:
-    from cratedb_retention.model.cascade import check_zone
-
-    if policy.where:
-        yield ("where",), "downsample is about whole tables; leave where out"
-    finest = policy.levels[0]
-    if policy.retention_period.approximate_seconds() > finest.retention_period.approximate_seconds():
-        reason = f"raw rows are kept for {policy.retention_period}, longer than the level {finest}; keep that as long"
-        yield ("levels",), reason
-    try:
-        check_zone(policy.levels, policy.zone)
-    except InvalidInput as error:
-        yield ("levels", "time_zone"), str(error)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Traits:
-    """
-    What there is to know of a strategy.
-
-    :param order: Its place in a plan: archiving comes before deleting, so that data due for both is archived, and
-        data that is dropped is not moved before.
-    :param flaws: What else is wrong with a policy that has these.
-    """
-
-    label: str  # What it is called where one is chosen.
-    verb: str  # What it does, in a word.
-    does: str  # What it does to data, in the infinitive; ``{0}`` is the policy.
-    ends: str  # What no longer happens without a policy of it, and what stays; ``{0}`` is the policy's target.
-    order: int
-    needs: tuple[str, ...] = ()  # Attributes that a policy of it must have.
-    example: str = ""  # What these may look like.
-    flaws: Callable[[Policy], Iterator[Flaw]] = lambda policy: iter(())
-    removes: bool = True  # Whether expired data leaves its table.
-    archives: bool = False  # Whether it does so for an archive.
-    rolls_up: bool = False  # Whether rollups are computed, which happens before anything expires.
-    moves: bool = False  # Whether data goes to other nodes.
-    by_rows: bool = False  # Whether it works on rows where no partitions tell the time.
-
-
 class Strategy(enum.StrEnum):
     """What happens to data past its retention period."""
 
     traits: Traits
+    label: str
 
     def __new__(cls, value: str, traits: Traits) -> Self:
         """A member is its name, and has its traits beside."""
         member = str.__new__(cls, value)
-        member._value_, member.traits = value, traits
+        member._value_, member.traits, member.label = value, traits, traits.label
         return member
 
     DELETE = (
@@ -126,10 +98,8 @@ class Strategy(enum.StrEnum):
             label="Snapshot: archive it, then delete it",
             verb="archive",
             does="archive and drop",
-            ends=(
-                "It no longer archives data of {0}. What is archived stays, and can be restored. "
-                "If another policy deletes this data, it does so without an archive."
-            ),
+            ends="It no longer archives data of {0}. What is archived stays, and can be restored. "
+            "If another policy deletes this data, it does so without an archive.",
             order=1,
             needs=("target_repository_name",),
             archives=True,
@@ -141,31 +111,15 @@ class Strategy(enum.StrEnum):
             label="Downsample: keep it at a coarser resolution",
             verb="downsample",
             does="roll up, then drop",
-            ends=(
-                "It no longer rolls up {0}, and no longer deletes raw rows or rollups. The tables of its levels stay. "
-                "Policies that delete raw rows no longer wait until these are rolled up."
-            ),
+            ends="It no longer rolls up {0}, and no longer deletes raw rows or rollups. The tables of its levels stay. "
+            "Policies that delete raw rows no longer wait until these are rolled up.",
             order=2,
             needs=("levels",),
             example="1m:7d,1h:90d,1d:forever",
-            flaws=_flaws_of_cascade,
             rolls_up=True,
             by_rows=True,
         ),
     )
-
-    @property
-    def label(self) -> str:
-        """What it is called where one is chosen."""
-        return self.traits.label
-
-    def flaws_of(self, policy: Policy) -> Iterator[Flaw]:
-        """What is wrong with a policy of this strategy, the gravest first."""
-        if all(getattr(policy, name) for name in self.traits.needs):
-            yield from self.traits.flaws(policy)
-            return
-        example = f", as {self.traits.example}" if self.traits.example else ""
-        yield self.traits.needs, f"{self} needs {' and '.join(self.traits.needs)}{example}"
 
 
 def parse_strategy(value: object) -> Strategy:

@@ -20,22 +20,19 @@ MOST_GROUPS = 100
 
 @dataclass(frozen=True, slots=True)
 class TagGroup:
-    """Some of the tags that a policy has, and some that it has not."""
+    """Tags that a policy has, all of them, and tags of which it has none."""
 
-    wanted: frozenset[str]  # It has all of these.
-    unwanted: frozenset[str] = frozenset()  # It has none of these.
+    wanted: frozenset[str]
+    unwanted: frozenset[str] = frozenset()
 
     def fits(self, present: frozenset[str]) -> bool:
-        """Tell whether these tags are as wanted."""
+        """Whether these tags are as wanted."""
         return self.wanted <= present and not self.unwanted & present
 
     @property
     def words(self) -> list[str]:
         """What it is written as, one for each tag."""
         return [*sorted(self.wanted), *(f"{NOT}{tag}" for tag in sorted(self.unwanted))]
-
-    def __str__(self) -> str:
-        return "+".join(self.words)
 
     def __or__(self, other: TagGroup) -> TagGroup:
         return TagGroup(self.wanted | other.wanted, self.unwanted | other.unwanted)
@@ -61,12 +58,12 @@ class TagFilter:
         return TagFilter(tuple(dict.fromkeys(one | two for one in self.any_of for two in other.any_of)))
 
     def fits(self, tags: Iterable[str]) -> bool:
-        """Tell whether a policy with these tags is chosen."""
+        """Whether a policy with these tags is chosen."""
         present = frozenset(tags)
         return not self.any_of or any(group.fits(present) for group in self.any_of)
 
     def __str__(self) -> str:
-        return " or ".join(map(str, self.any_of))
+        return " or ".join("+".join(group.words) for group in self.any_of)
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -84,28 +81,22 @@ class TagFilter:
         return tuple(",".join(group.words) for group in self.any_of)
 
 
-def split_tags(text: str) -> list[str]:
-    """Split ``a, b``; raises InvalidInput if one is empty: an empty filter would choose every policy."""
-    tags = [tag.strip() for tag in text.split(",")]
-    if not all(tags):
-        raise InvalidInput(f"tags {text!r}", "an empty tag", "write tags separated by commas, like acme,metrics")
-    return tags
-
-
 def parse_tag_filter(values: Iterable[str]) -> TagFilter:
     """
     Build the filter from the values of a repeated ``--tags``.
 
     :raises InvalidInput: if one of them holds an empty tag, or wants a tag and does not want it.
     """
-    groups = tuple(dict.fromkeys(_parse_group(value) for value in values))
+    groups = tuple(dict.fromkeys(map(_parse_group, values)))
     if len(groups) > MOST_GROUPS:
         raise InvalidInput("tags", f"{len(groups)} choices", f"give at most {MOST_GROUPS}")
     return TagFilter(groups)
 
 
 def _parse_group(text: str) -> TagGroup:
-    tags = split_tags(text)
+    tags = [tag.strip() for tag in text.split(",")]
+    if not all(tags):  # An empty filter would choose every policy.
+        raise InvalidInput(f"tags {text!r}", "an empty tag", "write tags separated by commas, like acme,metrics")
     unwanted = frozenset(tag.removeprefix(NOT).strip() for tag in tags if tag.startswith(NOT))
     wanted = frozenset(tag for tag in tags if not tag.startswith(NOT))
     if "" in unwanted:

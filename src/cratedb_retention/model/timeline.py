@@ -11,48 +11,42 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.effect import TaskGroup
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Hold
+from cratedb_retention.model.time import TimeRange
 
 
 class State(StrEnum):
-    """What becomes of a stretch of time, or became of it. The first ones matter most where several are true."""
+    """What becomes of a time range, or became of it. The first ones matter most where several are true."""
 
-    ARCHIVE = "archive"
-    DROP = "drop"
-    MOVE = "move"
-    ROLL = "roll"
-    PROBLEM = "problem"
-    HELD = "held"
-    KEPT = "kept"
-    COMPUTED = "computed"
-    SEALED = "sealed"
-    MOVED = "moved"
-    MOVING = "moving"
-    COPY = "copy"
-    ARCHIVED = "archived"
-    RESTORED = "restored"
+    ARCHIVE = "archive", "will be archived, then dropped", "archive, drop"
+    DROP = "drop", "will be dropped"
+    MOVE = "move", "will be moved"
+    ROLL = "roll", "will be rolled up", "roll up"
+    PROBLEM = "problem", "due, but there is a problem"
+    HELD = "held", "due, but held"
+    KEPT = "kept", "kept"
+    COMPUTED = "computed", "rolled up", "rolled up"
+    SEALED = "sealed", "rolled up and sealed"
+    MOVED = "moved", "moved"
+    MOVING = "moving", "on its way to other nodes"
+    COPY = "copy", "archived, data still there", "archived, still there"
+    ARCHIVED = "archived", "archived, data dropped"
+    RESTORED = "restored", "archived, and restored"
+
+    words: str
+    short: str  # for bars, which have little room
+
+    def __new__(cls, name: str, words: str, short: str = "") -> State:
+        member = str.__new__(cls, name)
+        member._value_, member.words, member.short = name, words, short or name
+        return member
 
 
-WORDS = {
-    State.ARCHIVE: "will be archived, then dropped",
-    State.DROP: "will be dropped",
-    State.MOVE: "will be moved",
-    State.ROLL: "will be rolled up",
-    State.PROBLEM: "due, but there is a problem",
-    State.HELD: "due, but held",
-    State.KEPT: "kept",
-    State.COMPUTED: "rolled up",
-    State.SEALED: "rolled up and sealed",
-    State.MOVED: "moved",
-    State.MOVING: "on its way to other nodes",
-    State.COPY: "archived, data still there",
-    State.ARCHIVED: "archived, data dropped",
-    State.RESTORED: "archived, and restored",
-}
 # What the next run changes.
 CHANGING = (State.ARCHIVE, State.DROP, State.MOVE, State.ROLL)
 
@@ -66,7 +60,7 @@ class Item:
     state: State
     name: str  # in words
     rows: int | None = None  # None if unknown
-    size: int | None = None  # Bytes; None if unknown
+    size: int | None = None  # bytes; None if unknown
     reasons: tuple[str, ...] = ()
     due: int | None = None  # when a policy wants it, if one ever does and it does not yet
 
@@ -94,7 +88,7 @@ class Span:
 class Lane:
     """What is on one line of the picture."""
 
-    title: str  # its name
+    title: str
     spans: tuple[Span, ...] = ()  # for the picture, at most a few hundred
     stretches: tuple[Span, ...] = ()  # the same for a table: as few as possible
     unplaced: tuple[Item, ...] = ()  # items of which nothing tells the time
@@ -127,84 +121,71 @@ class Timeline:
     source: TableName | None = None  # the table with the raw rows, if this one is a rollup
 
     @property
-    def extent(self) -> tuple[int, int] | None:
+    def extent(self) -> TimeRange | None:
         """From the first to the last instant of what is shown, now among them; None if nothing is."""
         spans = [span for lane in self.lanes for span in lane.spans]
         if not spans:
             return None
-        return min(self.now, *(span.start for span in spans)), max(self.now, *(span.end for span in spans))
+        return TimeRange(min(self.now, *(s.start for s in spans)), max(self.now, *(s.end for s in spans)))
 
 
-_DRAWN = 150  # so many time ranges are drawn one by one; of more, so many groups are made
-_LISTED = 60  # so many rows a table may have before gaps are passed over
+_DRAWN = 150  # how many time ranges are drawn one by one; of more, as many groups are made
+_LISTED = 60  # how many rows a table may have before gaps are passed over
 _GAPS = 50
 _REASONS = 3
 
 
 def make_lane(title: str, items: Iterable[Item], note: str = "") -> Lane:
     """Join neighbours: into at most some hundreds of spans, and into as few stretches as possible."""
-    items = list(items)
-    placed = [item for item in items if item.start is not None and item.end is not None]
-    placed.sort(key=lambda item: (item.start or 0, item.end or 0))
-    unplaced = tuple(item for item in items if item.start is None or item.end is None)
-    return Lane(title=title, spans=tuple(_draw(placed)), stretches=tuple(_list(placed)), unplaced=unplaced, note=note)
-
-
-def _draw(items: Sequence[Item]) -> list[Span]:
-    same: dict[tuple[object, ...], list[Item]] = {}
+    placed, unplaced = list[Item](), list[Item]()
     for item in items:
+        (unplaced if item.start is None or item.end is None else placed).append(item)
+    placed.sort(key=_time)
+    # A gap of which there can be only a few.
+    wide = (max(_time(i)[1] for i in placed) - _time(placed[0])[0]) // _GAPS if placed else 0
+    same: dict[tuple[object, ...], list[Item]] = {}
+    for item in placed:
         same.setdefault((item.start, item.end, item.state), []).append(item)
-    if len(same) <= _DRAWN:
-        return [_span(group) for group in same.values()]
-    size = math.ceil(len(items) / _DRAWN)
-    found = join(items, size)
-    return found if len(found) <= 2 * _DRAWN else join(items, size, _wide(items))
+    size = math.ceil(len(placed) / _DRAWN)
+    spans = list(map(_span, same.values())) if len(same) <= _DRAWN else join(placed, size)
+    if len(spans) > 2 * _DRAWN:
+        spans = join(placed, size, wide)
+    stretches = join(placed)
+    if len(stretches) > _LISTED:
+        stretches = join(placed, gap=wide)
+    return Lane(title=title, spans=tuple(spans), stretches=tuple(stretches), unplaced=tuple(unplaced), note=note)
 
 
-def _list(items: Sequence[Item]) -> list[Span]:
-    found = join(items)
-    return found if len(found) <= _LISTED else join(items, None, _wide(items))
-
-
-def _wide(items: Sequence[Item]) -> int:
-    """A gap of which there can be only a few."""
-    start, end = min(item.start or 0 for item in items), max(item.end or 0 for item in items)
-    return (end - start) // _GAPS
+def _time(item: Item) -> tuple[int, int]:
+    return item.start or 0, item.end or 0
 
 
 def join(items: Iterable[Item], size: int | None = None, gap: int = 0) -> list[Span]:
     """
-    Join neighbours of the same state.
-
-    :param items: By start; all have one.
-    :param size: At most so many at a time; None: any number.
-    :param gap: How far apart (ms) neighbours may be.
+    Join neighbours of the same state: items by start, which all have, at most ``size`` at a time (None: any number),
+    that are up to ``gap`` (ms) apart.
     """
     groups: list[list[Item]] = []
     last: dict[State, tuple[list[Item], int]] = {}
     for item in items:
-        start, end = item.start or 0, item.end or 0
+        start, end = _time(item)
         group, until = last.get(item.state, (None, 0))
         if group is None or len(group) == size or start - until > gap:
             group, until = [], end
             groups.append(group)
         group.append(item)
         last[item.state] = group, max(until, end)
-    return sorted((_span(group) for group in groups), key=lambda span: (span.start, span.end, span.state))
+    return sorted(map(_span, groups), key=lambda span: (span.start, span.end, span.state))
 
 
 def _span(items: Sequence[Item]) -> Span:
     reasons = list(dict.fromkeys(reason for item in items for reason in item.reasons))
     rows = [item.rows for item in items if item.rows is not None]
     sizes = [item.size for item in items if item.size is not None]
-    until = items[0].end or 0
-    gaps = False
-    for item in items:
-        gaps = gaps or (item.start or 0) > until
-        until = max(until, item.end or 0)
+    ends = list(accumulate((_time(item)[1] for item in items), max))
     return Span(
-        start=items[0].start or 0,
-        end=until,
+        start=_time(items[0])[0],
+        end=ends[-1],
         state=items[0].state,
         count=len(items),
         first=items[0].name,
@@ -215,5 +196,5 @@ def _span(items: Sequence[Item]) -> Span:
         reasons=tuple(reasons[:_REASONS]),
         more=max(0, len(reasons) - _REASONS),
         due=min((item.due for item in items if item.due is not None), default=None),
-        gaps=gaps,
+        gaps=any(_time(item)[0] > end for item, end in zip(items[1:], ends, strict=False)),
     )

@@ -29,7 +29,7 @@ class Late(Choice):
 
 
 class Deletions(Choice):
-    """What becomes of summaries when others than the toolkit deleted rows beneath them (law 4)."""
+    """What becomes of summaries when others than the toolkit deleted their source rows (law 4)."""
 
     BLOCK = "block", "Keep their summaries"
     FOLLOW = "follow", "Compute summaries from what is left"
@@ -63,15 +63,6 @@ class CutoffBy(Choice):
     DAY = "day", "By whole days, as in cratedb-toolkit"
 
 
-def parse_time_unit(value: object) -> TimeUnit:
-    """Read the unit of an epoch; raises InvalidInput if it is not supported."""
-    try:
-        return TimeUnit(str(value).strip().lower())
-    except ValueError:
-        remedy = "use s or ms; of microseconds or nanoseconds, generate a timestamp column, and name that"
-        raise InvalidInput(f"time unit {value!r}", "not supported", remedy) from None
-
-
 def _read_by(parse: Callable[[object], object]) -> BeforeValidator:
     """Let pydantic collect our errors with the field's name beside them."""
 
@@ -82,6 +73,14 @@ def _read_by(parse: Callable[[object], object]) -> BeforeValidator:
             raise ValueError(str(error)) from error
 
     return BeforeValidator(validate)
+
+
+def _time_unit(value: object) -> TimeUnit:
+    try:
+        return TimeUnit(str(value).strip().lower())
+    except ValueError:
+        remedy = "use s or ms; of microseconds or nanoseconds, generate a timestamp column, and name that"
+        raise InvalidInput(f"time unit {value!r}", "not supported", remedy) from None
 
 
 def _tags(value: object) -> object:
@@ -109,13 +108,10 @@ def _as_written(value: object) -> str | None:
 
 def _names(value: object) -> tuple[str, ...]:
     """A list of columns, or text with commas between them."""
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",")]
-    if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
+    names = [part.strip() for part in value.split(",")] if isinstance(value, str) else () if value is None else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
         raise ValueError("must be a list of columns")
-    return tuple(dict.fromkeys(value))
+    return tuple(dict.fromkeys(names))
 
 
 def _aggregates(value: object) -> object:
@@ -123,20 +119,18 @@ def _aggregates(value: object) -> object:
     if not isinstance(value, dict):
         raise ValueError("must be pairs, as `metric: [min, max]`")
     named = {str(metric): _names("" if names is None else names) for metric, names in value.items()}
-    return {metric: tuple(_aggregate(name) for name in names) for metric, names in named.items()}
+    for name in (name for names in named.values() for name in names):
+        if name.strip().lower() not in list(Aggregate):
+            raise ValueError(f"no aggregate {name!r}; use some of: {', '.join(Aggregate)}")
+    return {metric: tuple(Aggregate(name.strip().lower()) for name in names) for metric, names in named.items()}
 
 
-def _aggregate(name: str) -> Aggregate:
-    try:
-        return Aggregate(name.strip().lower())
-    except ValueError:
-        raise ValueError(f"no aggregate {name!r}; use some of: {', '.join(Aggregate)}") from None
+def _one_of(*values: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": list(map(str, values))})
 
 
 _AS_TEXT = PlainSerializer(str, return_type=str)
-StrategyField = Annotated[
-    Strategy, _read_by(parse_strategy), WithJsonSchema({"type": "string", "enum": [str(s) for s in Strategy]})
-]
+StrategyField = Annotated[Strategy, _read_by(parse_strategy), _one_of(*Strategy)]
 DurationField = Annotated[Duration, _read_by(parse_duration), _AS_TEXT, WithJsonSchema({"type": ["string", "integer"]})]
 ScheduleField = Annotated[str, _read_by(parse_schedule), WithJsonSchema({"type": "string"})]
 JitterField = Annotated[Duration, _read_by(parse_jitter), _AS_TEXT, WithJsonSchema({"type": "string"})]
@@ -146,9 +140,7 @@ LevelsField = Annotated[
     PlainSerializer(lambda levels: ",".join(map(str, levels)), return_type=str),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
 ]
-TimeUnitField = Annotated[
-    TimeUnit, _read_by(parse_time_unit), WithJsonSchema({"type": "string", "enum": [str(unit) for unit in TimeUnit]})
-]
+TimeUnitField = Annotated[TimeUnit, _read_by(_time_unit), _one_of(*TimeUnit)]
 NamesField = Annotated[tuple[str, ...], BeforeValidator(_names)]
 AggregatesField = Annotated[
     dict[str, tuple[Aggregate, ...]],

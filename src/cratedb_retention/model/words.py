@@ -1,6 +1,5 @@
 """
-Values, partitions and numbers in words: the same in the plan, the audit log and the pages; and ``KEY=VALUE`` pairs and
-identifiers as people write them.
+Values, partitions and numbers in words, and ``KEY=VALUE`` pairs and identifiers as people write them.
 
 ``NULL`` is NULL. The text NULL stands in quotes, ``'NULL'``; a text that has these quotes itself gets another pair of
 them. All other values are taken as they are.
@@ -19,6 +18,7 @@ from cratedb_retention.model.time import from_ms, show
 
 T = TypeVar("T")
 NULL = "NULL"
+_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 _QUOTED = re.compile(rf"""['"]*{NULL}['"]*""")
 # Shorter beginnings of identifiers are mistyped too easily.
 _SHORTEST = 6
@@ -26,10 +26,8 @@ _MADE_UP = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}|[0-9a-f]{16}"
 
 
 def show_value(column: Column, value: Value) -> str:
-    """A partition value for people: an instant as a date, NULL as NULL, and the text NULL in quotes."""
-    if column.kind is Kind.TIME and isinstance(value, int):
-        return show(value)
-    return write_value(value)
+    """A partition value for people: an instant as a date, and the text NULL in quotes."""
+    return show(value) if column.kind is Kind.TIME and isinstance(value, int) else write_value(value)
 
 
 def show_partition(columns: Sequence[Column], values: Sequence[Value]) -> str:
@@ -49,20 +47,16 @@ def plural(count: int, noun: str, several: str | None = None) -> str:
 
 def show_size(size: int | None) -> str:
     """Bytes for people: ``1.2 MiB``."""
-    if size is None:
-        return ""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return ""
+    if size is None or size < 1024:
+        return "" if size is None else f"{size} B"
+    power = next((power for power in (1, 2, 3) if size < 1024 ** (power + 1)), 4)
+    return f"{size / 1024**power:.1f} {' KMGT'[power]}iB"
 
 
 def short(identifier: str | None) -> str:
     """The beginning of an identifier that was made up, which tells it from others; another one as it is."""
     text = identifier or ""
-    return text[:8] if is_made_up(text) else text
+    return text[:8] if _MADE_UP.fullmatch(text) else text
 
 
 def count(value: int | None) -> str:
@@ -71,7 +65,7 @@ def count(value: int | None) -> str:
 
 
 def moment(value: dt.datetime | int | None) -> str:
-    """An instant in UTC, to the minute, and to the day where it is midnight; milliseconds are read as well."""
+    """An instant in UTC, to the minute, and to the day where it is midnight."""
     if value is None:
         return ""
     try:
@@ -82,28 +76,20 @@ def moment(value: dt.datetime | int | None) -> str:
 
 
 def exact(value: dt.datetime) -> str:
-    """An instant in UTC to the second."""
+    """In UTC, to the second."""
     return value.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def ago(value: dt.datetime, now: dt.datetime) -> str:
     """How far from now: ``3 hours ago``, ``in 2 days``."""
-    seconds = (now - value).total_seconds()
-    name, left = "second", abs(seconds)
-    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if left >= length:
-            name, left = unit, left / length
-            break
-    words = f"{int(left):,} {name}{'' if int(left) == 1 else 's'}"
-    return f"{words} ago" if seconds >= 0 else f"in {words}"
+    left = abs((now - value).total_seconds())
+    name, length = next((unit for unit in _UNITS if left >= unit[1]), ("second", 1))
+    words = plural(int(left / length), name)
+    return f"{words} ago" if value <= now else f"in {words}"
 
 
 def capitalized(text: str) -> str:
-    """With a capital letter."""
     return text[:1].upper() + text[1:]
-
-
-# Pairs
 
 
 def read_value(text: str) -> str | None:
@@ -122,7 +108,6 @@ def write_value(value: object) -> str:
 
 
 def _is_quoted(text: str) -> bool:
-    """Whether it is NULL in quotes, however many pairs of them."""
     return text != NULL and text == text[::-1].replace(NULL[::-1], NULL) and _QUOTED.fullmatch(text) is not None
 
 
@@ -138,10 +123,7 @@ def write_pairs(pairs: Mapping[str, object] | Iterable[tuple[str, object]], sepa
 
 
 def read_pairs(option: str, values: Sequence[str], example: str = "tenant=acme") -> dict[str, str | None]:
-    """
-    Read ``KEY=VALUE`` pairs, see :func:`read_value`; raises InvalidInput if one is not of that form, or a key is there
-    twice.
-    """
+    """``KEY=VALUE`` pairs, see :func:`read_value`; InvalidInput if one is not of that form, or a key is there twice."""
     pairs: dict[str, str | None] = {}
     for text in values:
         key, equals, value = text.partition("=")
@@ -153,42 +135,29 @@ def read_pairs(option: str, values: Sequence[str], example: str = "tenant=acme")
     return pairs
 
 
-# Identifiers
-
-
-def is_made_up(identifier: str) -> bool:
-    """Whether an identifier looks like those that the toolkit makes up."""
-    return _MADE_UP.fullmatch(identifier) is not None
-
-
 def begins(identifier: str, beginning: str) -> bool:
     """Whether a text is an identifier as a whole, or enough of its beginning."""
     return identifier == beginning or (len(beginning) >= _SHORTEST and identifier.startswith(beginning))
 
 
 def pick(
-    thing: str,
-    identifier: str,
-    known: Mapping[str, T],
-    remedy: str,
-    missing: str = "does not exist",
-    whole: bool = False,
+    thing: str, given: str, known: Mapping[str, T], remedy: str, missing: str = "does not exist", whole: bool = False
 ) -> T:
     """
-    What an identifier means; raises NotFound if nothing, InvalidInput if it is empty, or the beginning of several.
+    What an identifier means; NotFound if nothing, InvalidInput if it is empty, or the beginning of several.
 
-    :param remedy: Where the identifiers are to be seen.
+    :param remedy: Where the identifiers are shown.
     :param whole: Whether its beginning is never enough, since something would be lost by a mistake.
     """
-    if not identifier:
+    if not given:
         raise InvalidInput(thing, "no identifier", remedy)
-    if identifier in known:
-        return known[identifier]
-    begun = [key for key in known if key.startswith(identifier)]
-    found = [key for key in begun if is_made_up(key) and begins(key, identifier) and not whole]
+    if given in known:
+        return known[given]
+    begun = [key for key in known if key.startswith(given)]
+    found = [key for key in begun if _MADE_UP.fullmatch(key) and begins(key, given) and not whole]
     if len(found) > 1:
-        raise InvalidInput(f"{thing} {identifier}", f"fits {len(found)}", "write more of the identifier")
+        raise InvalidInput(f"{thing} {given}", f"fits {len(found)}", "write more of the identifier")
     if not found:
         remedy = f"write the whole identifier; {remedy}" if begun else remedy
-        raise NotFound(f"{thing} {identifier}", missing, remedy)
+        raise NotFound(f"{thing} {given}", missing, remedy)
     return known[found[0]]

@@ -33,8 +33,7 @@ from cratedb_retention.model.rollup import (
     make_metric,
 )
 from cratedb_retention.model.time import find_zone, to_ms
-from cratedb_retention.planning.targets import Target, Undecided, make_target
-from cratedb_retention.planning.verdicts import isolated
+from cratedb_retention.planning.targets import Target, Undecided, isolated, make_target
 
 UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), Interval(unit="year"))
 # How many partitions a level has about, so that what expires is a small part of it.

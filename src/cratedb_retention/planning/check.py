@@ -10,20 +10,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cratedb_retention.model.catalog import Catalog, Column, TableName, Value
+from cratedb_retention.model.catalog import Catalog, Column, TableName
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import Ledger
 from cratedb_retention.planning.cascades import find_cascades, level_targets, why_large
-from cratedb_retention.planning.holds import Where
-from cratedb_retention.planning.targets import Target, find_targets
+from cratedb_retention.planning.targets import FilterIndex, Target, Where, find_targets
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that somebody should look at."""
+    """Something that needs attention."""
 
     table: TableName  # Or the pattern.
     policies: tuple[str, ...]  # Their identifiers.
@@ -31,7 +30,6 @@ class Finding:
 
     @property
     def message(self) -> str:
-        """What it is, in words."""
         return str(self.why)
 
 
@@ -44,43 +42,33 @@ def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Le
     by_table: dict[TableName, list[Target]] = {}
     for target in targets:
         by_table.setdefault(target.table.name, []).append(target)
-    large = (Finding(c.source, (c.policy.id or "",), why) for c in cascades if (why := why_large(c, known)))
-    return [*(finding for table, group in sorted(by_table.items()) for finding in _on_table(table, group)), *large]
-
-
-def _on_table(table: TableName, targets: Sequence[Target]) -> Iterator[Finding]:
-    for target in targets:
-        if target.policy.retention_period.approximate_seconds() == 0:
-            why = Why.KEEPS_NOTHING(one=target.policy, period=target.policy.retention_period)
-            yield Finding(table, (target.policy.id or "",), why)
-    for one, other in meeting(targets, lambda target: target.where):
-        contradiction = _contradiction(one, other)
-        if contradiction:
-            yield Finding(table, (one.policy.id or "", other.policy.id or ""), contradiction)
+    found = []
+    for table, group in sorted(by_table.items()):
+        for policy in (target.policy for target in group):
+            if policy.retention_period.approximate_seconds() == 0:
+                nothing = Why.KEEPS_NOTHING(one=policy, period=policy.retention_period)
+                found.append(Finding(table, (policy.id or "",), nothing))
+        for one, other in meeting(group, lambda target: target.where):
+            contradiction = _contradiction(one, other)
+            if contradiction:
+                found.append(Finding(table, (one.policy.id or "", other.policy.id or ""), contradiction))
+    return found + [Finding(c.source, (c.policy.id or "",), why) for c in cascades if (why := why_large(c, known))]
 
 
 def meeting(items: Sequence[T], where: Callable[[T], Where]) -> Iterator[tuple[T, T]]:
     """Each two whose filters some data can fit, in the order of :func:`itertools.combinations`."""
     filters = [dict(where(item)) for item in items]
-    groups: dict[frozenset[Column], list[int]] = {}
+    numbered = [(number, tuple(wanted.items())) for number, wanted in enumerate(filters)]
+    indexes: dict[tuple[Column, ...], FilterIndex[int]] = {}
     for number, wanted in enumerate(filters):
-        groups.setdefault(frozenset(wanted), []).append(number)
-    # Of each group, by the columns that it has in common with another: what has which values of these.
-    known: dict[tuple[frozenset[Column], tuple[Column, ...]], dict[tuple[Value, ...], list[int]]] = {}
-    for number, wanted in enumerate(filters):
-        found: list[int] = []
-        for columns, members in groups.items():
-            common = tuple(column for column in wanted if column in columns)
-            if (columns, common) not in known:
-                by_values = known[columns, common] = {}
-                for member in members:
-                    by_values.setdefault(tuple(filters[member][column] for column in common), []).append(member)
-            found += known[columns, common].get(tuple(wanted[column] for column in common), ())
-        yield from ((items[number], items[other]) for other in sorted(found) if other > number)
+        columns = tuple(wanted)
+        if columns not in indexes:
+            indexes[columns] = FilterIndex(columns, numbered)
+        others = indexes[columns].fitting(tuple(wanted.values()))
+        yield from ((items[number], items[other]) for other in others if other > number)
 
 
 def _contradiction(one: Target, other: Target) -> Reason | None:
-    """What is wrong with two policies on the same data."""
     sooner, later = sorted((one, other), key=lambda target: _rank(target.policy))
     first, second = sooner.policy, later.policy
     before, after = first.strategy.traits, second.strategy.traits

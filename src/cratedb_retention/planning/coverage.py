@@ -19,7 +19,7 @@ from cratedb_retention.model.rollup import SealWindows, Window
 from cratedb_retention.model.time import TimeRange
 from cratedb_retention.model.values import Late
 from cratedb_retention.planning.downsample import CascadePlan, LevelPlan
-from cratedb_retention.planning.holds import TableHold
+from cratedb_retention.planning.targets import TableHold
 from cratedb_retention.planning.windows import digest
 
 
@@ -35,21 +35,20 @@ class ExpirableRows:
     waiting: Reason | None = None  # why nothing later is deleted; None if all that is expired was looked at
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Above:
-    """A level, for a table that it is computed from, or that is its own."""
+    """
+    A level, for a table that it is computed from, or that is its own. Of a coarser level that is also the distributions
+    of what it is computed from, whose change tokens nobody keeps, since they are written together.
+    """
 
     state: LevelPlan
-    active: bool  # whether this run rolls up what is due
-    # Of a coarser level also the distributions of what it is computed from, whose change tokens nobody keeps, since
-    # they are written together.
     table: TableName
-    limit: int | None  # the instant before which raw rows are expired; None if they are kept forever
 
     @property
     def cascade(self) -> str:
         """The policy that rolls up."""
-        return self.state.policy.id or ""
+        return self.state.plan.cascade.policy.id or ""
 
     @property
     def tracked(self) -> bool:
@@ -84,10 +83,10 @@ class Above:
         row, planned = self.state.rows.get(start), self.state.planned.get(start)
         if self.is_late(piece, start):
             late = Why.LATE_KEPT(rows=piece.partition.rows or 0, cascade=self.cascade)
-            return late if self.state.policy.late is Late.KEEP else None
+            return late if self.state.plan.cascade.policy.late is Late.KEEP else None
         if row is not None and (row.sealed or self._is_clean(piece, start)):
             return None
-        if planned is not None and planned.whole and self.active:
+        if planned is not None and planned.whole and self.state.plan.active:
             return None
         if row is None and piece.partition.rows == 0:
             return None
@@ -100,7 +99,7 @@ class Above:
             return None
         if start in state.planned or self._rows_beneath(start):
             return Why.SOURCE_THERE(source=state.rollup.beneath, cascade=self.cascade)
-        if start not in state.rows and self.limit is not None and end > self.limit:
+        if start not in state.rows and state.plan.limit is not None and end > state.plan.limit:
             return Why.SOURCE_OPEN(source=state.rollup.source, cascade=self.cascade)
         return None
 
@@ -110,7 +109,7 @@ class Above:
             return Why.NOT_ROLLED_UP_LOST(level=level, cascade=cascade)
         if start in state.held:
             return Why.NOT_ROLLED_UP_AS(level=level, cascade=cascade, why=state.held[start][0])
-        if start in state.planned and not self.active:
+        if start in state.planned and not self.state.plan.active:
             return Why.NOT_ROLLED_UP_HERE(level=level, cascade=cascade)
         return Why.NOT_ROLLED_UP(level=level, cascade=cascade, end=end)
 
@@ -130,7 +129,7 @@ class Above:
             late = self._late_rows(start)
             # What is left of a window could not be told from rows that come late, so it goes as a whole or not at all.
             hold = next((hold for hold in holds if hold.hold.overlaps(start, window.end)), None)
-            if late and self.state.policy.late is Late.KEEP:
+            if late and self.state.plan.cascade.policy.late is Late.KEEP:
                 found.late.append((window, late))
                 together = []
             elif hold is not None:
@@ -158,30 +157,24 @@ class Above:
         """Whether a window covers all rows of its source, or will when it is its turn."""
         state, row = self.state, self.state.rows.get(start)
         if start in state.planned:
-            return self.active and state.planned[start].whole
+            return self.state.plan.active and state.planned[start].whole
         return row is not None and row.whole and row.token == state.sources[start].token
 
 
 class Coverage:
-    """
-    Which level covers which table.
+    """Which level covers which table, by what is planned for cascades."""
 
-    :param plans: Of each cascade what is planned, whether this run rolls up, and before which instant (ms, UTC) raw
-        rows are expired.
-    """
-
-    def __init__(self, plans: Iterable[tuple[CascadePlan, bool, int | None]] = ()) -> None:
+    def __init__(self, plans: Iterable[CascadePlan] = ()) -> None:
         self.above: dict[TableName, Above] = {}  # by the table that the level is computed from
         self.own: dict[TableName, Above] = {}  # the levels, by their own tables
         self.sealing: dict[TableName, set[int]] = defaultdict(set)  # windows that this plan seals
         self._waiting: dict[tuple[TableName, TimeRange], Reason | None] = {}
-        for plan, active, limit in plans:
-            for state in plan.levels:
-                rollup = state.rollup
-                for table in (rollup.beneath,) if rollup.from_raw else (rollup.beneath, rollup.beneath_sketch):
-                    self.above[table] = Above(state=state, table=table, active=active, limit=limit)
-                for table in (rollup.table, rollup.sketch):
-                    self.own[table] = Above(state=state, table=table, active=active, limit=limit)
+        for state in (state for plan in plans for state in plan.levels):
+            rollup = state.rollup
+            for table in (rollup.beneath,) if rollup.from_raw else (rollup.beneath, rollup.beneath_sketch):
+                self.above[table] = Above(state, table)
+            for table in (rollup.table, rollup.sketch):
+                self.own[table] = Above(state, table)
 
     def why_not(self, table: TableName, piece: Piece, limit: int) -> Reason | None:
         """Why a piece that expired by the limit (ms, UTC) must wait; None if the coarser level covers it, or will."""

@@ -6,22 +6,25 @@ the coarser levels of that. Expiry of raw rows and levels is the other half, in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from cratedb_retention.model import rollup as steps
-from cratedb_retention.model.catalog import Catalog, TableName
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import Computed, Ledger, LedgerRow, Rollup, ViewPart, Window, is_own_view, view_name
-from cratedb_retention.model.time import TimeRange, TimeRanges, show
+from cratedb_retention.model.time import TimeRange, TimeRanges, show, to_ms
 from cratedb_retention.model.values import Deletions
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.targets import Target
-from cratedb_retention.planning.verdicts import batches
-from cratedb_retention.planning.windows import OpenWindow, Source, WindowGrid, sources_of_windows
+from cratedb_retention.planning.windows import OpenWindow, Source, WindowGrid, batches, sources_of_windows
+
+if TYPE_CHECKING:
+    from cratedb_retention.planning.context import Context
 
 # Work of one step: what a run that is killed has to do again, and what one statement of the database holds.
 WINDOWS_IN_STEP, ROWS_IN_STEP = 100, 20_000_000
@@ -44,9 +47,8 @@ class LevelPlan:
     """What each window of a level is computed from, and what is planned for it."""
 
     def __init__(self, plan: CascadePlan, level: CascadeLevel, below: LevelPlan | None) -> None:
-        cascade, measurements = plan.cascade, plan.measurements
-        self.below, self.measurements, self.cutoff = below, measurements, plan.cutoff
-        self.policy, self.table = cascade.policy, level.table
+        cascade = plan.cascade
+        self.plan, self.below, self.table, self.measurements = plan, below, level.table, plan.measurements
         # Whether the finer table has no partitions of time.
         self.grid, self.by_rows = _level_grid(cascade, level.rollup, below.rollup if below else None)
         self.rollup: Rollup = replace(level.rollup, window=self.grid.interval, window_zone=self.grid.zone_name)
@@ -58,7 +60,7 @@ class LevelPlan:
             rows = {start: replace(row, sealed=True) for start, row in rows.items() if row.sealed or start < rebased}
         self.rows: Mapping[int, LedgerRow] = rows
         # The window that lasts beyond the cutoff.
-        self.open = replace(self.grid, rollup=self.rollup).open(rows, plan.cutoff, measurements)
+        self.open = replace(self.grid, rollup=self.rollup).open(rows, plan.cutoff, plan.measurements)
         # Whether no window may lose rows by being computed again (law 4). Where the level's table is gone, there is
         # nothing to be lost.
         self.guarded = cascade.policy.deletions is Deletions.BLOCK and level.table is not None
@@ -86,7 +88,7 @@ class LevelPlan:
 
     def _decide(self) -> None:
         below = self.below
-        complete = self.rollup.interval.floor(self.cutoff, self.rollup.tzinfo)
+        complete = self.rollup.interval.floor(self.plan.cutoff, self.rollup.tzinfo)
         dirty = TimeRanges(below.changing() if below else ())
         waiting = TimeRanges((start, below.sources[start].end) for start in below.held) if below else TimeRanges()
         sealed = TimeRanges((row.start, row.end) for row in self.rows.values() if row.sealed)
@@ -227,20 +229,16 @@ def _why_held(source: Source, waiting: bool) -> tuple[Reason, bool] | None:
     return (Why.SOURCE_BLOCKED(), False) if waiting else None
 
 
-@dataclass(kw_only=True)
 class CascadePlan:
     """What brings a cascade up to date at a cutoff (ms, UTC)."""
 
-    cascade: Cascade
-    catalog: Catalog
-    ledger: Ledger
-    pieces: PieceIndex
-    measurements: Measurements
-    cutoff: int
-    levels: list[LevelPlan] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        for level in self.cascade.levels:
+    def __init__(self, context: Context, cascade: Cascade, active: bool) -> None:
+        self.cascade, self.active = cascade, active  # whether this run rolls up what is due
+        self.catalog, self.ledger, self.pieces = context.catalog, context.ledger, context.pieces
+        self.measurements, self.cutoff = context.measurements, to_ms(context.cutoff)
+        self.limit = cascade.policy.limit(context.cutoff)  # before which raw rows are expired; None: kept forever
+        self.levels: list[LevelPlan] = []
+        for level in cascade.levels:
             self.levels.append(LevelPlan(self, level, self.levels[-1] if self.levels else None))
 
     def verdicts(self) -> Iterator[Task | Hold]:

@@ -1,7 +1,7 @@
 """
 Which policies are due by their schedules. Pure: from the schedules, what was done, and the present instant to slots.
 
-A slot is an instant that a schedule names. Of several that were missed, the newest stands for all.
+A slot is an instant that a schedule names. Of several missed ones, the newest stands for all.
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ class Timetable:
     def newest(self, schedule: str, time_zone: str, now: dt.datetime) -> dt.datetime | None:
         """The last slot at or before an aware instant, in UTC."""
         key = (schedule, time_zone)
-        known = self._known.get(key)
-        if known is not None and known[0] is not None and known[0] <= now < known[1]:
-            return known[0]
-        found = newest(schedule, time_zone, now)
+        slot, until = self._known.get(key, (None, now))
+        if slot is not None and slot <= now < until:
+            return slot
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[key] = (found, following(schedule, time_zone, now) or now)
-        return found
+        slot = newest(schedule, time_zone, now)
+        self._known[key] = (slot, following(schedule, time_zone, now) or now)
+        return slot
 
 
 def _begin(item: Scheduled, slot: dt.datetime) -> dt.datetime:
-    """When the run of a slot begins: its delay included."""
     return slot + delay(item.policy_id, slot, item.jitter)
 
 
@@ -72,9 +71,8 @@ def wrong_slots(
     scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime, timetable: Timetable | None = None
 ) -> dict[str, dt.datetime | None]:
     """
-    What to take for the last slot done of policies whose last one lies in the future, since a clock was wrong then.
-
-    What was missed until now it has made up for already; what comes must not wait for that day.
+    The last slot done to note for policies whose last one lies in the future, since a clock was wrong then: missed runs
+    until now were caught up with already, and the next ones must not wait for that day.
     """
     return {
         item.policy_id: newest_slot(item, now, timetable)
@@ -85,37 +83,27 @@ def wrong_slots(
 
 def next_times(scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime) -> dict[str, dt.datetime]:
     """When policies run next, their delay included: in the past for what is due. Others are missing."""
-    timetable, scheduled = Timetable(), list(scheduled)
+    timetable, scheduled, found = Timetable(), list(scheduled), {}
     due = due_slots(scheduled, done, now, timetable)
-    found = {}
     for item in scheduled:
-        slot = due.get(item.policy_id) or _next_slot(item, done.get(item.policy_id, Done()), now, timetable)
+        known, slot = done.get(item.policy_id, Done()), due.get(item.policy_id)
+        slot = slot or _first_after(item, newest_slot(item, now, timetable) or now, known.done)
         if slot is not None:
             found[item.policy_id] = _begin(item, slot)
     return found
 
 
-def _next_slot(item: Scheduled, known: Done, now: dt.datetime, timetable: Timetable) -> dt.datetime | None:
-    """The first slot whose time has not come and that is not done."""
-    after = newest_slot(item, now, timetable) or now
-    if item.since is not None:
-        after = max(after, item.since - dt.timedelta(microseconds=1))
-    return _first_to_begin(item, following(item.schedule, item.time_zone, max(after, known.done or after)))
-
-
 def overdue_since(item: Scheduled, known: Done, now: dt.datetime) -> dt.datetime | None:
     """When the oldest slot that is not done begins, its delay included; in the future: none is late."""
-    after = [moment for moment in (known.done, item.since and item.since - dt.timedelta(microseconds=1)) if moment]
-    if not after:
-        slot = newest(item.schedule, item.time_zone, now)
-    else:
-        slot = _first_to_begin(item, following(item.schedule, item.time_zone, max(after)))
+    unknown = known.done is None and item.since is None
+    slot = newest(item.schedule, item.time_zone, now) if unknown else _first_after(item, known.done)
     return None if slot is None else _begin(item, slot)
 
 
-def _first_to_begin(item: Scheduled, slot: dt.datetime | None) -> dt.datetime | None:
-    """Of a slot and those after it, the one that begins first: one may be delayed for longer than the next."""
-    first = slot
+def _first_after(item: Scheduled, *after: dt.datetime | None) -> dt.datetime | None:
+    """Of the slots after all these instants, the one that begins first: one may be delayed for longer than the next."""
+    since = item.since and item.since - dt.timedelta(microseconds=1)
+    slot = first = following(item.schedule, item.time_zone, max(filter(None, (*after, since))))
     while slot is not None and first is not None and slot < _begin(item, first):
         slot = following(item.schedule, item.time_zone, slot)
         first = min(first, slot, key=lambda each: _begin(item, each)) if slot is not None else first

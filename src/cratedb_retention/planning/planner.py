@@ -3,88 +3,45 @@ The planner: from policies, the catalog and a cutoff to a plan. Pure, and the sa
 
 Every expired partition gets exactly one verdict: a task, or a hold with its reason. What each strategy does with those
 that nothing blocks is in :mod:`.strategies`.
+
+A guard for units: data all of which lies before 1980, or far in the future, was written in another unit than it is
+read in. To a policy it seems to be expired, or never to expire; so it is blocked until a person looks at it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from cratedb_retention.model.catalog import Catalog, Partition, TableName
-from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.measurements import ExpiredRows, Measurements, Probe, WindowRows
+from cratedb_retention.model.catalog import Column, Partition, TimeUnit
+from cratedb_retention.model.measurements import ExpiredRows, Probe, TableBounds, WindowRows
 from cratedb_retention.model.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.rollup import Ledger
-from cratedb_retention.model.snapshots import RestoredPartition
-from cratedb_retention.model.time import to_ms
+from cratedb_retention.model.time import DAY_MS, UTC, to_ms
 from cratedb_retention.model.values import Undated
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.cascades import Cascade, find_cascades, level_targets, require_smaller, variety_probe
 from cratedb_retention.planning.context import Context, PartitionKey
 from cratedb_retention.planning.coverage import Coverage
 from cratedb_retention.planning.downsample import CascadePlan, find_window_probes
-from cratedb_retention.planning.holds import holds_by_table
-from cratedb_retention.planning.plausible import find_warnings, range_probe, require_plausible, why_old
-from cratedb_retention.planning.strategies import PLANS, delete_rows, rows_probe
-from cratedb_retention.planning.targets import Target, Undecided, find_targets
-from cratedb_retention.planning.verdicts import blocked, isolated, keep_within, next_due
+from cratedb_retention.planning.strategies import PLANS, blocked, delete_rows, keep_within, next_due, rows_probe
+from cratedb_retention.planning.targets import Target, Undecided, find_targets, isolated
 
-_Levels = tuple[CascadePlan, list[Task | Hold]]
-
-
-def find_probes(
-    policies: Iterable[Policy],
-    catalog: Catalog,
-    cutoff: dt.datetime,
-    holds: Iterable[LegalHold] = (),
-    ledger: Ledger | None = None,
-) -> list[Probe]:
-    """What the plan needs to know of the rows, to be measured by the engine and passed to :func:`make_plan`."""
-    return _Planning(policies, catalog, cutoff, holds, ledger).probes()
+# Seconds of today, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
+_OLD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC))
+_AHEAD = 10 * 366 * DAY_MS
 
 
-def make_plan(  # noqa: PLR0913 - all that a plan rests on, each by its name
-    policies: Iterable[Policy],  # All of the database, since one may protect data from another.
-    catalog: Catalog,
-    cutoff: dt.datetime,  # Aware; fractions of a millisecond are dropped.
-    *,
-    holds: Iterable[LegalHold] = (),  # Those in force.
-    measurements: Measurements | None = None,  # The answers to `find_probes`.
-    frozen: Collection[PartitionKey] = (),  # Partitions that an earlier run froze and did not thaw.
-    chosen: Callable[[Policy], bool] = lambda policy: True,  # Which policies the run is about.
-    ledger: Ledger | None = None,  # What was rolled up so far.
-    archived: Collection[tuple[str, str]] = (),  # Repository and name of snapshots whose partition was dropped.
-    restored: Mapping[RestoredPartition, tuple[str, str]] | None = None,  # Those that partitions were restored from.
-    own_schema: str = "",  # Of the toolkit's own tables.
-) -> Plan:
-    """Decide what a run does. All that a plan rests on is given by its name, and nothing else counts."""
-    planning = _Planning(policies, catalog, cutoff, holds, ledger, measurements)
-    planning.frozen, planning.archived = frozenset(frozen), archived
-    planning.restored, planning.own_schema = restored or {}, own_schema
-    return planning.plan({policy.id for policy in planning.policies if chosen(policy)})
+class Planning(Context):
+    """Makes one plan. What fails for one target becomes a problem of that target, see :func:`isolated`."""
 
-
-class _Planning(Context):
-    """A plan in the making: what fails for one target becomes a problem of that target, see :func:`isolated`."""
-
-    def __init__(
-        self,
-        policies: Iterable[Policy],
-        catalog: Catalog,
-        cutoff: dt.datetime,
-        holds: Iterable[LegalHold],
-        ledger: Ledger | None,
-        measurements: Measurements | None = None,
-    ) -> None:
-        known = measurements or Measurements()
-        super().__init__(catalog=catalog, cutoff=cutoff, holds=holds_by_table(holds, catalog), measurements=known)
-        self.ledger = ledger or Ledger()
-        enabled = (policy for policy in policies if policy.enabled)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        enabled = (policy for policy in self.policies if policy.enabled)
         self.policies = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
-        self.targets, self.problems = find_targets(self.policies, catalog)
+        self.targets, self.problems = find_targets(self.policies, self.catalog)
         self.looked_at = list(self.targets)
         self._tasks: list[Task] = []
         self._held: list[Hold] = []
@@ -92,7 +49,7 @@ class _Planning(Context):
         self._reserved: set[PartitionKey] = set()
 
     def probes(self) -> list[Probe]:
-        """What must be asked of the rows."""
+        """What the plan needs to know of the rows, to be measured by the engine and given as `measurements`."""
         found: list[Probe] = []
         cascades, _ = find_cascades(self.targets, self.catalog, self.ledger)
         downsampled = {cascade.source: cascade for cascade in cascades}
@@ -107,21 +64,59 @@ class _Planning(Context):
 
     def _asked_of(self, target: Target) -> Iterator[Probe]:
         """What must be asked of a target's rows; how many are expired only where nothing is downsampled."""
-        limit, holds = target.policy.limit(self.cutoff), self.holds.get(target.table.name, [])
-        yield from filter(None, (target.bounds_probe, range_probe(target, self.cutoff, holds)))
+        limit, holds = target.policy.limit(self.cutoff), self.table_holds.get(target.table.name, [])
+        rolls_up, whole = target.policy.strategy.traits.rolls_up, any(hold.spared is None for hold in holds)
+        yield from filter(None, (target.bounds_probe, self._range_probe(target) if rolls_up or not whole else None))
         if target.by_rows and limit is not None:
             yield from filter(None, [rows_probe(target, limit, holds)])
+
+    def _range_probe(self, target: Target) -> TableBounds | None:
+        """What must be asked of the rows, since no partitions tell; None if they do, or if nothing happens to any."""
+        if not target.by_rows or target.time_column is None or not target.policy.acts(self.cutoff):
+            return None
+        return TableBounds(target.table.name, target.time_column, target.where)
 
     def _windows_of(self, cascade: Cascade) -> list[WindowRows]:
         return list(find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
 
-    def _plan_levels(self) -> list[_Levels]:
+    def plan(self, chosen: Callable[[Policy], bool] = lambda policy: True) -> Plan:
+        """
+        Decide what a run does.
+
+        :param chosen: Which policies the run is about.
+        """
+        ids = {policy.id for policy in self.policies if chosen(policy)}
+        planned = self._plan_levels(ids)
+        self._find_protectors()
+        self.coverage = Coverage(plan for plan, _ in planned)
+        for plan, verdicts in planned:
+            self._take(verdicts if plan.active else ())
+        for target in self.targets:
+            with isolated(target.policy.id, target.table.name, self.problems):
+                self._decide(target, target.policy.id in ids)
+        for plan in (plan for plan, _ in planned if plan.active):
+            with isolated(plan.cascade.policy.id, plan.cascade.source, self.problems):
+                self._take(plan.view(self._tasks))
+        looked_at = [target for target in self.looked_at if target.policy.id in ids]
+        holds = {
+            hold.hold.id: hold.hold for target in looked_at for hold in self.table_holds.get(target.table.name, ())
+        }
+        return Plan(
+            cutoff=to_ms(self.cutoff),
+            tasks=(*self._tasks, *self._thaw()),
+            holds=(*(hold for hold in self.problems if hold.policy_id in ids), *self._held),
+            kept=tuple(self._kept),
+            legal_holds=tuple(holds[identifier] for identifier in sorted(holds)),
+            warnings=tuple(self._warnings(looked_at)),
+        )
+
+    def _plan_levels(self, ids: Collection[str | None]) -> list[tuple[CascadePlan, list[Task | Hold]]]:
         """What brings the cascades up to date that are possible; then targets are what is usable, and levels."""
-        usable, planned = [], list[_Levels]()
+        usable, planned = [], []
         for target in self.targets:
             with isolated(target.policy.id, target.table.name, self.problems):
                 self._require_answers(self._asked_of(target))
-                require_plausible(target, self.pieces, self.measurements, self.cutoff)
+                self._require_plausible(target)
                 usable.append(target)
         possible, impossible = find_cascades(usable, self.catalog, self.ledger)
         self.problems += impossible
@@ -129,14 +124,7 @@ class _Planning(Context):
             with isolated(cascade.policy.id, cascade.source, self.problems):
                 self._require_answers(self._windows_of(cascade))
                 require_smaller(cascade, self.measurements, self.cutoff)
-                plan = CascadePlan(
-                    cascade=cascade,
-                    catalog=self.catalog,
-                    ledger=self.ledger,
-                    pieces=self.pieces,
-                    measurements=self.measurements,
-                    cutoff=to_ms(self.cutoff),
-                )
+                plan = CascadePlan(self, cascade, active=cascade.policy.id in ids)
                 planned.append((plan, list(plan.verdicts())))
         self.targets = []
         cascades = {plan.cascade.source: plan.cascade for plan, _ in planned}
@@ -158,48 +146,33 @@ class _Planning(Context):
                     raise Undecided(Why.MISSING_SHARDS(count=table.missing_shards))
                 raise Undecided(Why.UNREADABLE(table=probe.table, error=self.measurements.failed[probe]))
 
+    def _require_plausible(self, target: Target) -> None:
+        """Make sure that the times of a target can be right, if anything happens to its data."""
+        probe, time, now = self._range_probe(target), target.time_column, to_ms(self.cutoff)
+        known = () if target.by_rows else self.pieces.of(target).known
+        oldest = min((piece.start for piece in known if piece.start is not None), default=None)
+        newest = known[-1].end if known else None
+        if probe is not None:
+            oldest, newest = self.measurements.ranges.get(probe, (None, None))
+        if time is None or not target.policy.acts(self.cutoff):
+            return
+        if newest is not None and newest <= _OLD < now:
+            raise Undecided(Why.ALL_BEFORE_1980(newest=newest, remedy=_remedy(time, TimeUnit.SECONDS)))
+        if oldest is not None and oldest > now + _AHEAD:
+            raise Undecided(Why.ALL_AHEAD(oldest=oldest, remedy=_remedy(time, TimeUnit.MILLISECONDS)))
+
     def _find_protectors(self) -> None:
-        archivers: dict[TableName, list[Target]] = {}
         for target in self.targets:
             if target.policy.strategy.traits.archives and target.policy.acts(self.cutoff):
-                archivers.setdefault(target.table.name, []).append(target)
+                self.archivers[target.table.name].append(target)
         should = {
             p.id: p
             for p in self.policies
             if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(self.cutoff)
         }
-        stalled: dict[TableName, list[Policy]] = {}
         for problem in self.problems:
             if problem.policy_id in should:
-                stalled.setdefault(problem.table, []).append(should[problem.policy_id])
-        self.archivers, self.stalled = archivers, stalled
-
-    def plan(self, ids: Collection[str | None]) -> Plan:
-        """The plan for the policies with these identifiers."""
-        planned = self._plan_levels()
-        self._find_protectors()
-        self.coverage = Coverage(
-            (plan, plan.cascade.policy.id in ids, plan.cascade.policy.limit(self.cutoff)) for plan, _ in planned
-        )
-        chosen = [(plan, verdicts) for plan, verdicts in planned if plan.cascade.policy.id in ids]
-        for _, verdicts in chosen:
-            self._take(verdicts)
-        for target in self.targets:
-            with isolated(target.policy.id, target.table.name, self.problems):
-                self._decide(target, target.policy.id in ids)
-        for plan, _ in chosen:
-            with isolated(plan.cascade.policy.id, plan.cascade.source, self.problems):
-                self._take(plan.view(self._tasks))
-        looked_at = [target for target in self.looked_at if target.policy.id in ids]
-        holds = {hold.hold.id: hold.hold for target in looked_at for hold in self.holds.get(target.table.name, ())}
-        return Plan(
-            cutoff=to_ms(self.cutoff),
-            tasks=(*self._tasks, *self._thaw()),
-            holds=(*(hold for hold in self.problems if hold.policy_id in ids), *self._held),
-            kept=tuple(self._kept),
-            legal_holds=tuple(holds[identifier] for identifier in sorted(holds)),
-            warnings=tuple(find_warnings(self, looked_at)),
-        )
+                self.stalled[problem.table].append(should[problem.policy_id])
 
     def _take(self, verdicts: Iterable[Task | Hold]) -> None:
         """Sort verdicts: all of them, or none if finding them fails."""
@@ -225,8 +198,7 @@ class _Planning(Context):
             self._take(self._judge(target, limit, due, pieces.unknown))
         # What nothing tells the time of is held by then, unless it is kept forever.
         later = len(pieces) if limit is None else len(pieces.known) - len(due)
-        following = pieces.known[len(due)] if len(due) < len(pieces.known) else None
-        then = None if following is None else next_due(following, policy)
+        then = next_due(pieces.known[len(due)], policy) if len(due) < len(pieces.known) else None
         self._kept.append(Kept(policy_id=policy.id or "", table=table, partitions=later, next_due=then))
 
     def _judge(
@@ -240,7 +212,9 @@ class _Planning(Context):
             reason = self._reason_to_hold(target, piece, limit)
             (held.setdefault(reason, []) if reason else free).append(piece)
         for piece in unknown:
-            held.setdefault(_why_unknown(piece, target.policy), []).append(piece)
+            undated = (Why.UNDATED(), target.policy.undated is Undated.BLOCK)
+            why_not = (Why.EMPTY(), False) if piece.partition.rows == 0 else undated
+            held.setdefault((Why.CLOSED(), True) if piece.partition.closed else why_not, []).append(piece)
         for (why, problem), pieces in sorted(held.items(), key=lambda group: (str(group[0][0]), group[0][1])):
             names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
             yield replace(blocked(target, why, pieces, problem), partitions=names)
@@ -256,9 +230,10 @@ class _Planning(Context):
             return Why.MISSING_SHARDS(count=piece.partition.missing_shards), True
         if piece.partition.read_only and traits.archives:
             return Why.DISK_FULL(), True
-        old = why_old(target, piece)
-        if old:
-            return old, True
+        time, end = target.time_column, piece.end
+        if time and time.unit and target.policy.time_unit is None and end is not None and end <= _OLD:
+            # No policy says what its times count, and they lie where seconds would.
+            return Why.BEFORE_1980(time=time, unit=time.unit.name.lower()), True
         waiting = self.coverage.why_not(target.table.name, piece, limit)
         if waiting and traits.removes:
             return waiting, False
@@ -289,10 +264,32 @@ class _Planning(Context):
             step = ThawPartitions(table=name, columns=table.partition_columns, pieces=pieces)
             yield Task(policy_id=None, table=name, steps=(step,), why=Why.LEFT_FROZEN(), partitions=1)
 
+    def _warnings(self, targets: Sequence[Target]) -> Iterator[Reason]:
+        """Tables whose time and the cutoff hardly fit together, then partitions that all rows were deleted from."""
+        cutoff, seen = to_ms(self.cutoff), set()
+        for target in targets:
+            known, table = () if target.by_rows else self.pieces.of(target).known, target.table.name
+            if not known:
+                continue
+            newest = known[-1]
+            if newest.start is not None and newest.start > cutoff + DAY_MS and table not in seen:
+                seen.add(table)
+                yield Why.AHEAD_OF_CUTOFF(table=table, newest=newest.start, cutoff=cutoff)
+            limit, removes = target.policy.limit(self.cutoff), target.policy.strategy.traits.removes
+            if removes and limit is not None and newest.end is not None and newest.end <= limit:
+                yield Why.ALL_EXPIRED(table=table, expiring=target.policy.id or "", end=newest.end)
+        for name, target in {target.table.name: target for target in targets if target.by_rows}.items():
+            empty = [partition.values for partition in target.table.partitions if partition.rows == 0]
+            if empty:
+                examples = "; ".join(show_partition(target.columns, values) for values in empty[:5])
+                yield Why.EMPTY_PARTITIONS(table=name, count=len(empty), partitions=examples)
 
-def _why_unknown(piece: Piece, policy: Policy) -> tuple[Reason, bool]:
-    if piece.partition.closed:
-        return Why.CLOSED(), True
-    if piece.partition.rows == 0:
-        return Why.EMPTY(), False
-    return Why.UNDATED(), policy.undated is Undated.BLOCK
+
+def _remedy(time: Column, wanted: TimeUnit) -> Reason:
+    """What to do; the wanted unit would explain it."""
+    if time.unit is None:
+        return Why.CHECK_UNIT(time=time)
+    if time.unit is not wanted:
+        return Why.SET_UNIT(time=time, counts=wanted.name.lower(), unit=wanted)
+    what = "microseconds or nanoseconds" if wanted is TimeUnit.MILLISECONDS else "something else"
+    return Why.OTHER_UNIT(time=time, counts=what, unit=time.unit.name.lower())

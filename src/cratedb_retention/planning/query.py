@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES, find_formula
@@ -44,16 +44,17 @@ _NICE = (
 
 def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undivided: str = "") -> Reading:
     """
-    Find out everything that a request leaves open.
+    Find out everything that a request leaves open. InvalidInput if it names what there is not, its range makes no
+    sense, or what it wants is not kept.
 
-    :param now: The present instant, aware.
     :param undivided: Why longer buckets are read as a whole, even where the end of them is left in shorter ones.
-    :raises InvalidInput: if it names what there is not, its range makes no sense, or what it wants is not kept.
     """
-    wanted = find_wanted(cascade.metrics, request.metrics)
+    metrics = cascade.metrics
+    named = dict.fromkeys(want for text in request.metrics for want in _read(metrics, text))
+    wanted = (*(named or (Wanted(metric, metric.answers[0]) for metric in metrics)),) or (Wanted(None, ROW_COUNT),)
     end = to_ms(request.end or now)
     start = to_ms(request.start) if request.start else end - round(DEFAULT_RANGE.total_seconds() * 1000)
-    require_order(start, end)
+    _require_order(start, end)
     step = request.step or choose_step(cascade, start, end, request.points)
     whole = whole_buckets(start, end, step, cascade.tzinfo)
     able = [one for one in cascade.holdings if not one.rollup or all(want.kept_by(one.rollup) for want in wanted)]
@@ -75,17 +76,12 @@ def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undi
     )
 
 
-def find_wanted(metrics: Sequence[Metric], texts: Iterable[str]) -> tuple[Wanted, ...]:
-    """
-    Read what is asked of metrics: ``temperature:avg``, ``temperature``, ``temperature:p95``, ``row_count``. The name of
-    an object stands for all that is in it. A metric alone means its increase if it is a counter in all series, else its
-    average, or what else is kept.
-    """
-    found = dict.fromkeys(want for text in texts for want in _read(metrics, text))
-    return tuple(found or (Wanted(metric, metric.answers[0]) for metric in metrics)) or (Wanted(None, ROW_COUNT),)
-
-
 def _read(metrics: Sequence[Metric], text: str) -> list[Wanted]:
+    """
+    What ``temperature:avg``, ``temperature``, ``temperature:p95`` or ``row_count`` asks for. The name of an object
+    stands for all that is in it, a metric alone for its increase if it is a counter in all series, else its average.
+    """
+
     def named(name: str) -> list[Metric]:
         columns = find_columns([metric.column for metric in metrics], name)
         return [metric for metric in metrics if metric.column in columns]
@@ -112,9 +108,7 @@ def _check_kept(stretches: Sequence[Stretch], possible: Sequence[Stretch], wante
         rollup = stretch.holding.rollup
         if rollup is None or not TimeRanges([stretch.time]) - found:
             continue
-        lacking = [
-            f"{want.metric.name}:{want.aggregate}" for want in wanted if want.metric and not want.kept_by(rollup)
-        ]
+        lacking = [f"{one.metric.name}:{one.aggregate}" for one in wanted if one.metric and not one.kept_by(rollup)]
         if lacking:
             raise InvalidInput(
                 f"metric {', '.join(lacking)}",
@@ -159,19 +153,14 @@ def choose_step(cascade: Cascade, start: int, end: int, points: int) -> Interval
     return long_enough[0]
 
 
-def require_order(start: int, end: int) -> None:
-    """Make sure that a range is not empty."""
+def _require_order(start: int, end: int) -> None:
     if start >= end:
         raise InvalidInput("range", f"it begins at {show(start)} and ends at {show(end)}", "let it end later")
 
 
 def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> TimeRange:
-    """
-    A range extended to whole buckets.
-
-    :raises InvalidInput: if it is empty, or there are too many buckets.
-    """
-    require_order(start, end)
+    """A range extended to whole buckets; InvalidInput if it is empty, or there are too many buckets."""
+    _require_order(start, end)
     points = (end - start) / 1000 / step.approximate_seconds
     if points > MOST_POINTS:
         many = f"it gives {points:,.0f} points, more than {MOST_POINTS:,}"
@@ -186,87 +175,81 @@ def find_stretches(
     cascade: Cascade, holdings: Sequence[Holding], whole: TimeRange, step: Interval, undivided: str = ""
 ) -> tuple[Stretch, ...]:
     """
-    Divide a range among the tables that hold it.
+    Divide a range, of whole buckets of the step, among the tables that hold it, in order of time. What is left of a
+    bucket longer than the step is not divided any further, so a stretch of such may reach beyond the range. What no
+    table holds is in no stretch.
 
     :param holdings: Those of the cascade that can answer, finest first.
-    :param whole: The range, of whole buckets of the step.
-    :param undivided: Why longer buckets are taken as a whole even where finer levels have the end of them; empty: then
-        they are not.
-    :return: In order of time. What is left of a bucket longer than the step is not divided any further, so a stretch of
-        such may reach beyond the range. What no table holds is in no stretch.
+    :param undivided: Why longer buckets are taken as a whole even where finer levels have the end of them; empty: they
+        are not.
     """
-    zone = cascade.tzinfo
-    fitting = [holding for holding in holdings if holding.rollup is None or _fits(holding, step, zone)]
-    fine = [whole_part(holding, whole, zone) for holding in fitting]
-    found = _coarser_stretches(cascade, holdings, TimeRanges([whole]) - fine, step, undivided)
-    taken = _ranges(found)
-    for holding, range_ in reversed(list(zip(fitting, fine, strict=True))):
-        found += [Stretch(holding=holding, time=left, interval=step) for left in TimeRanges([range_]) - taken]
-        taken |= [range_]
-    return tuple(sorted(found, key=lambda stretch: stretch.start))
+    division = _Division(zone=cascade.tzinfo, step=step, holdings=holdings, undivided=undivided)
+    return tuple(sorted(division.stretches(whole), key=lambda stretch: stretch.start))
 
 
-def _coarser_stretches(
-    cascade: Cascade, holdings: Sequence[Holding], gaps: TimeRanges, step: Interval, undivided: str
-) -> list[Stretch]:
-    """
-    Fill gaps from levels with longer buckets, the finest that holds them. Such a bucket is taken as a whole, or without
-    the end that finer levels have.
-    """
-    zone = cascade.tzinfo
-    parts: list[tuple[Holding, Interval, TimeRanges]] = []
-    for holding in holdings:
-        if holding.rollup is not None and not _fits(holding, step, zone):
-            held = TimeRanges(whole_part(holding, gap, zone, outward=True) for gap in gaps).joined()
-            gaps = gaps - held
-            parts.append((holding, holding.rollup.interval, held))
-    found: list[Stretch] = []
-    for holding, interval, held in reversed(parts):
-        finer = [one for one in holdings[: holdings.index(holding)] if _fits(one, interval, zone)]
-        for part in held - _ranges(found):
-            whole = Stretch(holding=holding, time=part, interval=interval, coarser=True)
-            found += _divided(whole, finer, step, zone, undivided)
-    return found
+@dataclass(frozen=True, kw_only=True)
+class _Division:
+    """How a range is divided, see :func:`find_stretches`."""
 
+    zone: dt.tzinfo
+    step: Interval
+    holdings: Sequence[Holding]
+    undivided: str
 
-def _divided(
-    whole: Stretch, finer: Sequence[Holding], step: Interval, zone: dt.tzinfo, undivided: str
-) -> Iterator[Stretch]:
-    """Longer buckets, and the rest of those whose end finer levels have."""
-    interval = whole.interval
-    begun = {
-        interval.floor(one.start, zone) for one in finer if one.start is not None and whole.time.contains(one.start)
-    }
-    buckets = [TimeRange(start, interval.end(start, zone)) for start in sorted(begun)]
-    ends = {bucket: end for bucket in buckets if (end := _held_end(bucket, interval, finer, step, zone))}
-    if undivided and ends:
-        first = next(iter(ends.values()))
-        yield replace(whole, finer_from=first[0].start, undivided=undivided)
-        return
-    yield from (replace(whole, time=left) for left in TimeRanges([whole.time]) - ends)
-    for bucket, held in ends.items():
-        yield replace(whole, time=TimeRange(bucket.start, held[0].start), less=held)
+    def stretches(self, whole: TimeRange) -> list[Stretch]:
+        fitting = [one for one in self.holdings if one.rollup is None or self._fits(one, self.step)]
+        fine = [whole_part(holding, whole, self.zone) for holding in fitting]
+        found = self._coarser(TimeRanges([whole]) - fine)
+        taken = _ranges(found)
+        for holding, range_ in reversed(list(zip(fitting, fine, strict=True))):
+            found += [Stretch(holding=holding, time=left, interval=self.step) for left in TimeRanges([range_]) - taken]
+            taken |= [range_]
+        return found
 
+    def _coarser(self, gaps: TimeRanges) -> list[Stretch]:
+        """Gaps from levels with longer buckets, the finest that holds them; whole, or without the end that is finer."""
+        parts: list[tuple[int, Holding, Interval, TimeRanges]] = []
+        for place, holding in enumerate(self.holdings):
+            if holding.rollup is not None and not self._fits(holding, self.step):
+                held = TimeRanges(whole_part(holding, gap, self.zone, outward=True) for gap in gaps).joined()
+                gaps = gaps - held
+                parts.append((place, holding, holding.rollup.interval, held))
+        found: list[Stretch] = []
+        for place, holding, interval, held in reversed(parts):
+            finer = [one for one in self.holdings[:place] if self._fits(one, interval)]
+            for part in held - _ranges(found):
+                found += self._divided(Stretch(holding=holding, time=part, interval=interval, coarser=True), finer)
+        return found
 
-def _held_end(
-    bucket: TimeRange, interval: Interval, finer: Sequence[Holding], step: Interval, zone: dt.tzinfo
-) -> tuple[Stretch, ...]:
-    """What finer levels have of the end of a longer bucket, in order of time; nothing if that is none of it, or all."""
-    found: list[Stretch] = []
-    for holding in reversed(finer):
-        low, high = whole_part(holding, bucket, zone)
-        # No bucket of the answer is shared by the rest and by what follows it.
-        low = step.ceiling(low, zone) if _fits(holding, step, zone) else low
-        left = TimeRanges([(low, high)]) - _ranges(found)
-        found += [Stretch(holding=holding, time=part, interval=interval) for part in left]
-    found.sort(key=lambda stretch: stretch.start)
-    begins = found[0].start if found else bucket.end
-    return tuple(found) if list(TimeRanges([bucket]) - _ranges(found)) == [(bucket.start, begins)] else ()
+    def _divided(self, whole: Stretch, finer: Sequence[Holding]) -> Iterator[Stretch]:
+        """Longer buckets, and the rest of those whose end finer levels have."""
+        starts = [one.start for one in finer if one.start is not None and whole.time.contains(one.start)]
+        begun = sorted({whole.interval.floor(start, self.zone) for start in starts})
+        buckets = [TimeRange(start, whole.interval.end(start, self.zone)) for start in begun]
+        ends = {bucket: end for bucket in buckets if (end := self._held_end(bucket, whole.interval, finer))}
+        if self.undivided and ends:
+            yield replace(whole, finer_from=next(iter(ends.values()))[0].start, undivided=self.undivided)
+            return
+        yield from (replace(whole, time=left) for left in TimeRanges([whole.time]) - ends)
+        for bucket, held in ends.items():
+            yield replace(whole, time=TimeRange(bucket.start, held[0].start), less=held)
 
+    def _held_end(self, bucket: TimeRange, interval: Interval, finer: Sequence[Holding]) -> tuple[Stretch, ...]:
+        """What finer levels have of the end of a longer bucket, in order of time; nothing if that is all or none."""
+        found: list[Stretch] = []
+        for holding in reversed(finer):
+            low, high = whole_part(holding, bucket, self.zone)
+            # No bucket of the answer is shared by the rest and by what follows it.
+            low = self.step.ceiling(low, self.zone) if self._fits(holding, self.step) else low
+            left = TimeRanges([(low, high)]) - _ranges(found)
+            found += [Stretch(holding=holding, time=part, interval=interval) for part in left]
+        found.sort(key=lambda stretch: stretch.start)
+        begins = found[0].start if found else bucket.end
+        return tuple(found) if list(TimeRanges([bucket]) - _ranges(found)) == [(bucket.start, begins)] else ()
 
-def _fits(holding: Holding, interval: Interval, zone: dt.tzinfo) -> bool:
-    """Whether a holding is a level whose buckets make up longer ones."""
-    return holding.rollup is not None and holding.rollup.interval.fits_into(interval, zone)
+    def _fits(self, holding: Holding, interval: Interval) -> bool:
+        """Whether a holding is a level whose buckets make up longer ones."""
+        return holding.rollup is not None and holding.rollup.interval.fits_into(interval, self.zone)
 
 
 def _ranges(stretches: Iterable[Stretch]) -> TimeRanges:
@@ -275,9 +258,8 @@ def _ranges(stretches: Iterable[Stretch]) -> TimeRanges:
 
 def whole_part(holding: Holding, range_: TimeRange, zone: dt.tzinfo, outward: bool = False) -> TimeRange:
     """
-    The part of a range that a table holds, in whole buckets of that table.
-
-    :param outward: Whether buckets that reach beyond the range are taken; otherwise that must consist of whole ones.
+    The part of a range that a table holds, in whole buckets of that table: ``outward`` with those that reach beyond the
+    range, otherwise that must consist of whole ones.
     """
     if holding.rollup is None:
         return range_ & TimeRange.of(holding.start, holding.end)

@@ -1,6 +1,6 @@
 """
 What each strategy does with partitions that are expired, and that nothing blocks; and rows where no partition tells
-the time.
+the time: tasks and holds, within the limits of the policy.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
+from cratedb_retention.model.effect import amount, total
 from cratedb_retention.model.measurements import ExpiredRows
 from cratedb_retention.model.plan import (
     DeleteRows,
@@ -29,87 +30,76 @@ from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import SealWindows
 from cratedb_retention.model.snapshots import snapshot_name
 from cratedb_retention.model.strategies import Strategy
+from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.model.values import Freeze, Verify
 from cratedb_retention.planning.context import Context
 from cratedb_retention.planning.coverage import Above, ExpirableRows
-from cratedb_retention.planning.holds import TableHold
-from cratedb_retention.planning.targets import Target
-from cratedb_retention.planning.verdicts import batches, blocked, task_on
+from cratedb_retention.planning.targets import TableHold, Target
+from cratedb_retention.planning.windows import batches
 
-# One statement for so many partitions: large enough that its fixed cost vanishes, small enough for a parser's stack.
+# Partitions in one statement: large enough that its fixed cost vanishes, small enough for a parser's stack.
 BATCH = 1000
 # Writers are refused while partitions are frozen, which takes a statement for each: a few seconds at a time.
 FROZEN_AT_ONCE = 20
 # Rows that are compared with their rollup at once, and then deleted: what is written meanwhile defers all of them.
 WINDOWS_AT_ONCE, ROWS_AT_ONCE = 1000, 1_000_000
-# So many move at the same time, as far as the cluster's own limits let them.
+# Partitions that move at the same time, within the cluster's own limits.
 MOVED_AT_ONCE = 50
 
 
 def drop(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
     """Drop pieces in batches. Those whose interval came from their rows are frozen and looked at again first."""
-    name = target.table.name
+    name, columns = target.table.name, target.columns
     protected = context.coverage.protects(name)
     if target.policy.freeze is Freeze.NEVER and protected:
         yield blocked(target, Why.NEEDS_FREEZE(), pieces)
         return
     context.claim(name, pieces)
     frozen = any(not piece.exact and context.needs_freeze(name, piece) for piece in pieces)
-    size = FROZEN_AT_ONCE if frozen and not protected else BATCH
-    for start in range(0, len(pieces), size):
-        batch = tuple(pieces[start : start + size])
-        yield task_on(target, batch, _dropping_steps(context, target, batch))
+    for batch in _batches(pieces, FROZEN_AT_ONCE if frozen and not protected else BATCH):
+        inexact = [piece for piece in batch if not piece.exact]
+        guarded = batch if protected else inexact
+        freezing = tuple(piece for piece in guarded if context.needs_freeze(name, piece))
+        steps: list[Step] = [FreezePartitions(table=name, columns=columns, pieces=freezing)] if freezing else []
+        steps += context.coverage.seal(name, batch)
+        limit, time = target.policy.limit(context.cutoff) or 0, target.time_column if inexact else None
+        last = DropPartitions(table=name, columns=columns, pieces=batch, before=limit, time_column=time)
+        yield task_on(target, batch, [*steps, last])
 
 
-def _dropping_steps(context: Context, target: Target, batch: tuple[Piece, ...]) -> Iterator[Step]:
-    name, columns = target.table.name, target.columns
-    inexact = [piece for piece in batch if not piece.exact]
-    guarded = batch if context.coverage.protects(name) else inexact
-    freezing = tuple(piece for piece in guarded if context.needs_freeze(name, piece))
-    if freezing:
-        yield FreezePartitions(table=name, columns=columns, pieces=freezing)
-    yield from context.coverage.seal(name, batch)
-    limit, time = target.policy.limit(context.cutoff) or 0, target.time_column if inexact else None
-    yield DropPartitions(table=name, columns=columns, pieces=batch, before=limit, time_column=time)
+def _batches(pieces: Sequence[Piece], size: int) -> Iterator[tuple[Piece, ...]]:
+    return (tuple(pieces[start : start + size]) for start in range(0, len(pieces), size))
 
 
 def delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
     """Delete rows before an instant (ms), except those under a hold."""
     verdicts = list(_delete_rows(context, target, limit))
     if target.table.read_only and any(isinstance(verdict, Task) for verdict in verdicts):
-        verdicts = [verdict for verdict in verdicts if isinstance(verdict, Hold)]
-        verdicts.append(blocked(target, Why.NO_ROWS_GO()))
+        verdicts = [*(verdict for verdict in verdicts if isinstance(verdict, Hold)), blocked(target, Why.NO_ROWS_GO())]
     yield from verdicts
 
 
 def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
     table, policy = target.table, target.policy
-    holds = context.holds.get(table.name, [])
+    holds = context.table_holds.get(table.name, [])
     whole = next((hold for hold in holds if hold.spared is None), None)
+    problem = None if whole else _problem_with_rows(context, target)
     if whole:
         yield blocked(target, whole.why, problem=False)
-        return
-    problem = _problem_with_rows(context, target)
-    if problem:
+    elif problem:
         yield blocked(target, problem)
-        return
-    above = context.coverage.above.get(table.name)
-    if above is not None:
+    elif (above := context.coverage.above.get(table.name)) is not None:
         yield from _delete_covered(target, above, above.expirable(limit, holds))
-        return
-    probe = rows_probe(target, limit, holds)
-    rows = context.measurements.rows.get(probe) if probe else None
-    if rows == 0 or probe is None:
-        return
-    time, where, spared = probe.time_column, probe.where, probe.spared
-    step = DeleteRows(table=table.name, time_column=time, before=limit, where=where, spared=spared, rows=rows)
-    why = Why.OLDER(limit=limit, period=policy.retention_period)
-    yield Task(policy_id=policy.id, table=table.name, steps=(step,), why=why, rows=rows)
+    elif (probe := rows_probe(target, limit, holds)) and (rows := context.measurements.rows.get(probe)) != 0:
+        time, where, spared = probe.time_column, probe.where, probe.spared
+        step = DeleteRows(table=table.name, time_column=time, before=limit, where=where, spared=spared, rows=rows)
+        why = Why.OLDER(limit=limit, period=policy.retention_period)
+        yield Task(policy_id=policy.id, table=table.name, steps=(step,), why=why, rows=rows)
 
 
 def _delete_covered(target: Target, above: Above, covered: ExpirableRows) -> Iterator[Task | Hold]:
     """Delete rows that a rollup covers, whole windows of them."""
-    policy, table = target.policy, target.table.name
+    policy, table, period = target.policy, target.table.name, target.policy.retention_period
     if covered.late:
         late_rows = sum(rows for _, rows in covered.late)
         yield blocked(target, Why.LATE_KEPT(rows=late_rows, cascade=above.cascade), problem=False)
@@ -127,19 +117,17 @@ def _delete_covered(target: Target, above: Above, covered: ExpirableRows) -> Ite
     for windows, rows in going:
         since, before = windows[0].start, windows[-1].end
         late = sum(covered.dropped[window.start] for window in windows)
+        if not rows:
+            why = Why.ROWS_GONE()
+        elif not late:
+            why = Why.OLDER_ROLLED_UP(limit=before, period=period)
+        elif rows == late:
+            why = Why.OLDER_TOO_LATE(limit=before, period=period)
+        else:
+            why = Why.OLDER_SOME_TOO_LATE(limit=before, period=period, late=late)
         step = DeleteRows(table=table, time_column=time, before=before, rows=rows, since=since, late=late)
-        why = _why_covered(rows, late, before, policy) if rows else Why.ROWS_GONE()
         steps = (SealWindows(rollup=rollup, windows=tuple(windows)), step)
         yield Task(policy_id=policy.id, table=table, steps=steps, why=why, rows=rows)
-
-
-def _why_covered(rows: int, late: int, before: int, policy: Policy) -> Reason:
-    period = policy.retention_period
-    if not late:
-        return Why.OLDER_ROLLED_UP(limit=before, period=period)
-    if rows == late:
-        return Why.OLDER_TOO_LATE(limit=before, period=period)
-    return Why.OLDER_SOME_TOO_LATE(limit=before, period=period, late=late)
 
 
 def _problem_with_rows(context: Context, target: Target) -> Reason | None:
@@ -170,28 +158,27 @@ def archive(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterat
     Freeze, archive, verify, drop; on any failure thaw and keep (law 2). Each piece has a snapshot of its own, so that
     each can be restored by itself.
     """
-    capabilities, repository = context.catalog.capabilities, target.policy.target_repository_name or ""
+    files = context.catalog.capabilities.repositories_are_directories
+    repository, limit = target.policy.target_repository_name or "", target.policy.limit(context.cutoff) or 0
     context.claim(target.table.name, pieces)
-    if not capabilities.repositories_are_directories and repository not in context.catalog.repositories:
+    if not files and repository not in context.catalog.repositories:
         yield blocked(target, Why.NO_REPOSITORY(repository=repository), pieces)
         return
-    for piece in pieces:
-        yield task_on(target, [piece], _archiving_steps(context, target, piece, repository))
-
-
-def _archiving_steps(context: Context, target: Target, piece: Piece, repository: str) -> Iterator[Step]:
-    about: dict[str, Any] = {"table": target.table.name, "columns": target.columns, "pieces": (piece,)}
-    if context.needs_freeze(target.table.name, piece):
-        yield FreezePartitions(**about)
-    about |= {"repository": repository, "name": _snapshot_name(context, target, piece, repository)}
-    yield SnapshotPartition(**about)
     # Files are always read back.
-    files = context.catalog.capabilities.repositories_are_directories
     verify = Verify.RESTORE if files else target.policy.verify
-    yield VerifySnapshot(**about, verify=verify, schema=context.own_schema)
-    yield from context.coverage.seal(target.table.name, [piece])
-    time_column = None if piece.exact else target.time_column
-    yield DropArchived(**about, before=target.policy.limit(context.cutoff) or 0, time_column=time_column)
+    for piece in pieces:
+        about: dict[str, Any] = {"table": target.table.name, "columns": target.columns, "pieces": (piece,)}
+        freezing = [FreezePartitions(**about)] if context.needs_freeze(target.table.name, piece) else []
+        about |= {"repository": repository, "name": _snapshot_name(context, target, piece, repository)}
+        time_column = None if piece.exact else target.time_column
+        steps: tuple[Step, ...] = (
+            *freezing,
+            SnapshotPartition(**about),
+            VerifySnapshot(**about, verify=verify, schema=context.own_schema),
+            *context.coverage.seal(target.table.name, [piece]),
+            DropArchived(**about, before=limit, time_column=time_column),
+        )
+        yield task_on(target, [piece], steps)
 
 
 def _snapshot_name(context: Context, target: Target, piece: Piece, repository: str) -> str:
@@ -208,15 +195,20 @@ def move(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[
     """Move those that are not there yet to nodes with an attribute, such as ``storage=cold``."""
     policy, name = target.policy, target.table.name
     attribute, value = policy.reallocation_attribute_name or "", policy.reallocation_attribute_value or ""
-    reason = _impossible(context, attribute, value)
-    if reason:
-        yield blocked(target, reason, pieces)
+    known, capabilities = context.catalog.nodes, context.catalog.capabilities
+    nodes = {node for node, attributes in known.items() if attributes.get(attribute) == value}
+    if not capabilities.reallocates:
+        yield blocked(target, Why.NO_NODES(product=capabilities.product), pieces)
         return
-    nodes = {node for node, attributes in context.catalog.nodes.items() if attributes.get(attribute) == value}
+    if not nodes:
+        there = tuple(sorted({f"{k}={v}" for attributes in known.values() for k, v in attributes.items()}))
+        none = Why.NO_NODE_ATTRIBUTES(attribute=attribute, value=value)
+        why = Why.NO_NODE_WITH(attribute=attribute, value=value, known=there) if there else none
+        yield blocked(target, why, pieces)
+        return
     moving = [p for p in pieces if not is_there(p, attribute, value, nodes)]
     context.claim(name, moving)
-    for start in range(0, len(moving), MOVED_AT_ONCE):
-        batch = tuple(moving[start : start + MOVED_AT_ONCE])
+    for batch in _batches(moving, MOVED_AT_ONCE):
         step = MovePartitions(table=name, columns=target.columns, pieces=batch, attribute=attribute, value=value)
         yield task_on(target, batch, [step])
 
@@ -227,15 +219,72 @@ def is_there(piece: Piece, attribute: str, value: str, nodes: set[str]) -> bool:
     return (attribute, value) in partition.requires and partition.settled and partition.nodes <= nodes
 
 
-def _impossible(context: Context, attribute: str, value: str) -> Reason | None:
-    if not context.catalog.capabilities.reallocates:
-        return Why.NO_NODES(product=context.catalog.capabilities.product)
-    if any(attributes.get(attribute) == value for attributes in context.catalog.nodes.values()):
+def next_due(piece: Piece, policy: Policy) -> int | None:
+    """When a piece expires (ms, UTC); None if never, or if nothing tells."""
+    if piece.end is None:
         return None
-    known = sorted({f"{k}={v}" for attributes in context.catalog.nodes.values() for k, v in attributes.items()})
-    if not known:
-        return Why.NO_NODE_ATTRIBUTES(attribute=attribute, value=value)
-    return Why.NO_NODE_WITH(attribute=attribute, value=value, known=tuple(known))
+    try:
+        due = policy.due(from_ms(piece.end))
+    except OverflowError:
+        return None
+    return None if due is None else to_ms(due)
+
+
+def why_due(pieces: Sequence[Piece], policy: Policy) -> Reason:
+    """Why pieces, sorted by end, are due."""
+    first, last = pieces[0], pieces[-1]
+    due = next_due(last, policy)
+    if not last.exact and last.end is not None:
+        return Why.NEWEST_ROW(newest=last.end - 1, due=due)
+    if first.end == last.end:
+        return Why.ENDS(end=last.end, due=due)
+    return Why.END(first=first.end, last=last.end, due=due)
+
+
+def task_on(target: Target, pieces: Sequence[Piece], steps: Iterable[Step]) -> Task:
+    """A task of a target on some of its pieces, sorted by end."""
+    return Task(
+        policy_id=target.policy.id,
+        table=target.table.name,
+        steps=tuple(steps),
+        why=why_due(pieces, target.policy),
+        rows=total(piece.partition.rows for piece in pieces),
+        size=total(piece.partition.size for piece in pieces),
+        partitions=len(pieces),
+    )
+
+
+def blocked(target: Target, why: Reason, pieces: Sequence[Piece] = (), problem: bool = True) -> Hold:
+    """What a target may not do now with some of its pieces, or with all rows."""
+    about, policy_id = tuple(pieces), target.policy.id
+    return Hold(policy_id=policy_id, table=target.table.name, why=why, count=len(about), problem=problem, pieces=about)
+
+
+def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Task | Hold]:
+    """Pass verdicts on, or one hold in place of all tasks if these go beyond a limit (``expected_max``)."""
+    tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
+    excess = _excess(target, tasks)
+    yield from (verdict for verdict in verdicts if excess is None or isinstance(verdict, Hold))
+    if excess is not None:
+        yield blocked(target, excess, [piece for task in tasks for piece in task.steps[-1].about])
+
+
+def _excess(target: Target, tasks: Sequence[Task]) -> Reason | None:
+    limits = target.policy.expected_max
+    if limits is None or not tasks:
+        return None
+    of, known = amount(tasks), target.table.rows
+    # What is unknown can't be shown to be within a limit.
+    rows, unknown = of.known_rows, of.rows is None
+    percent = 100 * rows / known if known else 100.0
+    if limits.partitions is not None and of.partitions > limits.partitions:
+        return Why.TOO_MANY_PARTITIONS(due=of.partitions, most=limits.partitions)
+    if limits.rows is not None and (rows > limits.rows or unknown):
+        return Why.UNKNOWN_ROWS(most=limits.rows) if unknown else Why.TOO_MANY_ROWS(due=rows, most=limits.rows)
+    if limits.percent is not None and (percent > limits.percent or unknown):
+        most = limits.percent
+        return Why.UNKNOWN_SHARE(most=most) if unknown else Why.TOO_MUCH(due=percent, most=most)
+    return None
 
 
 PLANS: Mapping[Strategy, Callable[[Context, Target, Sequence[Piece]], Iterator[Task | Hold]]] = {

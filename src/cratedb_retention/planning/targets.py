@@ -1,33 +1,30 @@
 """
-Targets: a policy on one table, with everything about the table that the policy leaves open found out.
+Policies and legal holds on one table. A target is a policy on a table, with everything about the table that the policy
+leaves open found out: which column carries the time, whether whole partitions or rows expire, and where a partition's
+interval comes from. What can't be decided is a problem, with its reason.
 
-Here it is decided which column carries the time, whether whole partitions or rows expire, and where a partition's
-interval comes from (design, "Time"). What can't be decided is a problem, said in words.
+Filters by value are looked up rather than tried one after the other: each of a thousand tenants may have a policy, each
+restored partition has a hold.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from operator import itemgetter
+from typing import Generic, TypeVar
 
-from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.catalog import (
-    Capabilities,
-    Catalog,
-    Column,
-    Grouping,
-    Kind,
-    Table,
-    TableName,
-    TimeUnit,
-    Value,
-)
+from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.model.catalog import Catalog, Column, Grouping, Kind, Table, TableName, TimeUnit, Value
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.measurements import PartitionBounds
 from cratedb_retention.model.patterns import find_tables, is_pattern
-from cratedb_retention.model.plan import Hold
+from cratedb_retention.model.plan import Hold, Spared
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.rollup import label
@@ -36,6 +33,9 @@ from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.model.values import Freeze
 from cratedb_retention.model.words import plain_text
 
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+Where = Sequence[tuple[Column, Value]]
 _TRUE, _FALSE = ("true", "t", "1", "yes", "on"), ("false", "f", "0", "no", "off")
 _BOOLEANS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
@@ -60,7 +60,6 @@ class Target:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The table's partition columns."""
         return self.table.partition_columns
 
     @property
@@ -79,6 +78,22 @@ class Undecided(Exception):
         super().__init__(why)
 
 
+@contextlib.contextmanager
+def isolated(policy_id: str | None, table: TableName, problems: list[Hold]) -> Iterator[None]:
+    """Decide about one target: what goes wrong is in the log, and becomes a problem of that target alone."""
+    try:
+        yield
+        return
+    except Undecided as error:
+        why = error.why
+    except RetentionError as error:
+        why = Why.FAILED(error=error)
+    except Exception as error:
+        logger.exception("planning policy %s on table %s failed", policy_id, table)
+        why = Why.NOT_PLANNED(error=error)
+    problems.append(Hold(policy_id=policy_id, table=table, why=why, problem=True))
+
+
 def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Target], list[Hold]]:
     """The targets of policies, and a problem for each policy and table where there is none."""
     targets: list[Target] = []
@@ -92,47 +107,45 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
             named = TableName(schema, policy.table_name)
             problems.append(Hold(policy_id=policy.id, table=named, why=Why.NO_SUCH_TABLE(), problem=True))
         for name in names:
-            try:
+            with isolated(policy.id, name, problems):
                 if policy.strategy.traits.archives:
-                    _require_archivable(policy, catalog.tables[name], catalog.capabilities)
+                    _require_archivable(policy, catalog, name)
                 targets.append(make_target(policy, catalog.tables[name]))
-            except Undecided as error:
-                problems.append(Hold(policy_id=policy.id, table=name, why=error.why, problem=True))
     return targets, problems
 
 
-def _require_archivable(policy: Policy, table: Table, capabilities: Capabilities) -> None:
-    if capabilities.repositories_are_directories:
+def _require_archivable(policy: Policy, catalog: Catalog, table: TableName) -> None:
+    if catalog.capabilities.repositories_are_directories:
         why_not = why_no_directory(policy.target_repository_name or "")
         if why_not:
             raise Undecided(Why.NO_DIRECTORY(mistake=why_not))
-    for column in table.unarchivable:
+    for column in catalog.tables[table].unarchivable:
         raise Undecided(Why.UNARCHIVABLE(column=column))
 
 
 def coerce(column: Column, value: Value) -> Value:
     """
     Give a filter's value the type of the column, whatever type it came with: ``007`` is a text, or the number 7.
-
-    :raises Undecided: if it is no value of the column.
+    Undecided if it is no value of the column.
     """
     if value is None:
         return None
     if column.grouping is Grouping.NEVER:
         raise Undecided(Why.NOT_COMPARABLE(column=column))
     text = plain_text(value)
+    bare = text.strip()
     if column.kind is Kind.TIME:
-        return value if isinstance(value, int) and not isinstance(value, bool) else _instant(column, text.strip())
+        return value if isinstance(value, int) and not isinstance(value, bool) else _instant(column, bare)
     if column.kind is Kind.BOOLEAN:
-        if text.strip().lower() not in _BOOLEANS:
-            raise Undecided(Why.NO_BOOLEAN(column=column, value=text.strip()))
-        return _BOOLEANS[text.strip().lower()]
+        if bare.lower() not in _BOOLEANS:
+            raise Undecided(Why.NO_BOOLEAN(column=column, value=bare))
+        return _BOOLEANS[bare.lower()]
     if column.kind is Kind.NUMBER:
-        return _number(column, text.strip())
+        return _number(column, bare)
     if column.type.upper() != "UUID":
         return text
     # As the database writes it, whatever its case and dashes.
-    digits = text.strip().strip("{}").replace("-", "").lower()
+    digits = bare.strip("{}").replace("-", "").lower()
     if not _UUID.fullmatch(digits):
         raise _not_a(column, text, "UUID")
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
@@ -168,12 +181,12 @@ def _not_a(column: Column, text: str, what: str) -> Undecided:
 
 
 def bind_where(table: Table, where: Iterable[tuple[str, Value]]) -> tuple[tuple[Column, Value], ...]:
-    """Connect a filter with the table's columns."""
+    """A filter with the table's columns; Undecided if it does not fit these."""
     return tuple((column := _column(table, name, "where"), coerce(column, value)) for name, value in where)
 
 
 def try_bind_where(table: Table, where: Mapping[str, Value]) -> tuple[tuple[Column, Value], ...] | None:
-    """The same; None if that can't be worked out, so that it must be taken to mean everything."""
+    """The same; None if it does not fit, so that it must be taken to mean everything."""
     try:
         return bind_where(table, where.items())
     except Undecided:
@@ -194,11 +207,7 @@ def _column(table: Table, name: str, role: str) -> Column:
 
 
 def make_target(policy: Policy, table: Table) -> Target:
-    """
-    Apply a policy to a table.
-
-    :raises Undecided: if it can't be.
-    """
+    """Apply a policy to a table; Undecided if it can't be."""
     if table.closed:
         raise Undecided(Why.CLOSED_TABLE())
     if table.flaw:
@@ -213,7 +222,12 @@ def make_target(policy: Policy, table: Table) -> Target:
     if not positions:
         return _row_target(policy, table, named or _only_time_column(timed, columns, None), where)
     grids = _grids(timed, columns, positions, named)
-    time = timed.columns[grids[0][1].time_column] if grids else named or _time_of(timed, columns, positions)
+    # The time column is that of the grids, else from an expression, else the only candidate, else the column itself.
+    found = (find_time_column(columns[position].expression or "", _times(timed)) for position in positions)
+    names = [grid.time_column for _, grid in grids] or [name for name in found if name and named is None]
+    _refuse_several(names)
+    own = timed.columns[columns[positions[0]].name]
+    time = timed.columns[names[0]] if names else named or _only_time_column(timed, columns, own)
     inside = {column.name for column, _ in where} <= set(table.partitioned_by)
     if not inside or (not grids and policy.freeze is Freeze.NEVER):
         return _row_target(policy, table, time, where)
@@ -222,7 +236,7 @@ def make_target(policy: Policy, table: Table) -> Target:
 
 def _find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
     """The whole numbers that are times, by the policy's unit, else by a partition column's expression."""
-    whole = {name for name, column in table.columns.items() if _is_whole(column)}
+    whole = {name for name, c in table.columns.items() if c.kind is Kind.NUMBER and "INT" in c.type.upper()}
     grids = (read_grid(column.expression, table.columns) for column in table.partition_columns if column.expression)
     # CrateDB takes a whole number for milliseconds where it needs a timestamp.
     units = {g.time_column: g.unit or TimeUnit.MILLISECONDS for g in grids if g and g.time_column in whole}
@@ -242,10 +256,6 @@ def _find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
         counted = find_time_column(column.expression, list(whole)) if column.expression else column.name
         units = {counted: TimeUnit.MILLISECONDS} if counted else {}
     return {name: replace(table.columns[name], kind=Kind.TIME, unit=unit) for name, unit in units.items()}
-
-
-def _is_whole(column: Column) -> bool:
-    return column.kind is Kind.NUMBER and "INT" in column.type.upper()
 
 
 def _sole_epoch(policy: Policy, table: Table, known: Collection[str], whole: Collection[str]) -> Column:
@@ -284,19 +294,15 @@ def _times(table: Table) -> list[str]:
 def _grids(
     table: Table, columns: Sequence[Column], positions: Iterable[int], named: Column | None
 ) -> tuple[tuple[int, Grid], ...]:
-    """The grids of the partition columns, as far as they are of the time column that the policy means."""
-    found = []
-    for position in positions:
-        expression = columns[position].expression
-        grid = read_grid(expression, table.columns) if expression and columns[position].kind is Kind.TIME else None
-        if (
-            grid
-            and (named is None or named.name == grid.time_column)
-            and _counts(table.columns[grid.time_column], grid)
-        ):
-            found.append((position, grid))
-    _refuse_several({grid.time_column for _, grid in found})
-    return tuple(found)
+    """The grids of the partition columns that are of the time column that the policy means."""
+    return tuple(
+        (position, grid)
+        for position in positions
+        if columns[position].kind is Kind.TIME
+        and (grid := read_grid(columns[position].expression or "", table.columns))
+        and (named is None or named.name == grid.time_column)
+        and _counts(table.columns[grid.time_column], grid)
+    )
 
 
 def _counts(column: Column, grid: Grid) -> bool:
@@ -306,40 +312,22 @@ def _counts(column: Column, grid: Grid) -> bool:
     return column.unit is (grid.unit or TimeUnit.MILLISECONDS)
 
 
-def _time_of(table: Table, columns: Sequence[Column], positions: Sequence[int]) -> Column:
-    """The time column where no grid tells it: from an expression, else the only candidate, else the column itself."""
-    expressions = [columns[position].expression for position in positions]
-    named = [find_time_column(expression, _times(table)) for expression in expressions if expression]
-    names = [name for name in named if name]
-    _refuse_several(names)
-    if names:
-        return table.columns[names[0]]
-    return _only_time_column(table, columns, table.columns[columns[positions[0]].name])
-
-
 def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column | None) -> Column:
-    own = {column.name for column in columns}
-    others = [
-        column
-        for column in table.columns.values()
-        if column.kind is Kind.TIME and column.name not in own and column.expression is None and not column.path
-    ]
-    if not others and fallback is not None and fallback.kind is Kind.TIME:
-        _refuse_computed(table, fallback)
-        return fallback
-    if not others:
-        raise Undecided(Why.NO_TIME_COLUMN())
+    names = set(_times(table)) - {column.name for column in columns}
+    times = (column for column in table.columns.values() if column.name in names)
+    others = [column for column in times if column.expression is None and not column.path]
     _refuse_several(column.name for column in others)
-    return others[0]
-
-
-def _refuse_computed(table: Table, column: Column) -> None:
-    """The rows of a partition are younger than its value, if that was cut from a column of theirs."""
+    if others:
+        return others[0]
+    if fallback is None or fallback.kind is not Kind.TIME:
+        raise Undecided(Why.NO_TIME_COLUMN())
+    # The rows of a partition are younger than its value, if that was cut from a column of theirs.
     for of, other in table.columns.items():
-        if of != column.name and find_time_column(column.expression or "", [of]):
+        if of != fallback.name and find_time_column(fallback.expression or "", [of]):
             if other.kind is Kind.NUMBER:
-                raise Undecided(Why.COMPUTED_FROM_NUMBER(column=column, source=of))
-            raise Undecided(Why.COMPUTED_FROM_OTHER(column=column, source=other))
+                raise Undecided(Why.COMPUTED_FROM_NUMBER(column=fallback, source=of))
+            raise Undecided(Why.COMPUTED_FROM_OTHER(column=fallback, source=other))
+    return fallback
 
 
 def _refuse_several(names: Iterable[str]) -> None:
@@ -357,3 +345,63 @@ def _row_target(policy: Policy, table: Table, time: Column, where: tuple[tuple[C
     if time.kind is not Kind.TIME:
         raise Undecided(Why.TIME_IS_NONE(column=time))
     return Target(policy=policy, table=table, time_column=time, by_rows=True, where=where)
+
+
+# Legal holds, and filters by value
+
+
+@dataclass(frozen=True)
+class TableHold:
+    """A hold on one table."""
+
+    hold: LegalHold
+    where: tuple[tuple[Column, Value], ...] | None  # None if that can't be worked out, then it covers everything.
+    other: bool = False  # Whether it was placed on another table, which had the name before.
+
+    @property
+    def why(self) -> Reason:
+        return (Why.EARLIER_HOLD if self.other else Why.LEGAL_HOLD)(hold=self.hold)
+
+    @property
+    def spared(self) -> Spared | None:
+        """The rows that it keeps; None if it keeps the whole table."""
+        if not self.where and self.hold.start is None and self.hold.end is None:
+            return None
+        return Spared(hold_id=self.hold.id, where=self.where or (), start=self.hold.start, end=self.hold.end)
+
+
+def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableName, list[TableHold]]:
+    found: dict[TableName, list[TableHold]] = {}
+    for hold in sorted(holds, key=lambda h: h.id):
+        schema = hold.table_schema or catalog.capabilities.default_schema
+        for name in find_tables(schema, hold.table_name, catalog.tables, catalog.capabilities.folds_case):
+            other = bool(hold.identity) and hold.identity != catalog.tables[name].identity
+            for values in hold.filters:
+                where = try_bind_where(catalog.tables[name], values)
+                found.setdefault(name, []).append(TableHold(hold, where, other))
+    return found
+
+
+def overlap(one: Where, other: Where) -> bool:
+    """Whether some data can fit both filters: no column is asked for two different values."""
+    values = dict(one)
+    return all(values.get(column, value) == value for column, value in other)
+
+
+class FilterIndex(Generic[T]):
+    """What applies to partitions with some values. What a filter says of other columns fits them all."""
+
+    def __init__(self, columns: Sequence[Column], items: Iterable[tuple[T, Where]]) -> None:
+        positions = {column.name: position for position, column in enumerate(columns)}
+        self._found: dict[tuple[int, ...], dict[tuple[Value, ...], list[tuple[int, T]]]] = {}
+        for number, (item, where) in enumerate(items):
+            wanted = {positions[column.name]: value for column, value in where if column.name in positions}
+            by_values = self._found.setdefault(tuple(wanted), {})
+            by_values.setdefault(tuple(wanted.values()), []).append((number, item))
+
+    def fitting(self, values: Sequence[Value]) -> list[T]:
+        """What applies to a partition, in the order in which it was given."""
+        fits: list[tuple[int, T]] = []
+        for positions, by_values in self._found.items():
+            fits += by_values.get(tuple([values[position] for position in positions]), ())
+        return [item for _, item in sorted(fits, key=itemgetter(0))]

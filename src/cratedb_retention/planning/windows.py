@@ -13,6 +13,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.measurements import Measurements, WindowRows
@@ -21,6 +22,7 @@ from cratedb_retention.model.rollup import Computed, LedgerRow, Rollup, Window
 from cratedb_retention.model.time import TimeRange, TimeRanges, find_zone
 from cratedb_retention.planning.cascades import UNITS
 
+T = TypeVar("T")
 _DIGITS = 12
 _HOUR = 3600
 _LENGTHS = (Interval(_HOUR), *UNITS)
@@ -220,3 +222,17 @@ def part_length(rollup: Rollup, length: int, most: int) -> Interval:
     fitting = [other for other in _COARSER if rollup.interval.fits_into(other, rollup.tzinfo)]
     lengths = [rollup.interval, *fitting]
     return next((unit for unit in lengths if length / 1000 <= unit.approximate_seconds * most), lengths[-1])
+
+
+def batches(items: Iterable[tuple[T, int]], most: int, most_rows: int) -> Iterator[tuple[list[T], int]]:
+    """Put items, each with its rows, together as one step can do them; one that has too many rows is alone."""
+    batch: list[T] = []
+    rows_of = 0
+    for item, rows in items:
+        if batch and (len(batch) == most or rows_of + rows > most_rows):
+            yield batch, rows_of
+            batch, rows_of = [], 0
+        batch.append(item)
+        rows_of += rows
+    if batch:
+        yield batch, rows_of

@@ -1,6 +1,6 @@
 """
-Work in the background of this process: runs, restores and verifications of snapshots; begun, watched, told of for a
-while when it is over, and ended with the process. The audit log tells for good of what they did.
+Work in the background of this process: runs, restores and verifications of snapshots; begun, watched, remembered for a
+while when it is over, and ended with the process. The audit log has all of it for good.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, NotFound, RetentionError, RunEnded
@@ -21,17 +21,15 @@ from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.runs import RunOptions, RunState
 
 logger = logging.getLogger(__name__)
-# What is over and still told of.
+# How many of those that are over.
 REMEMBERED = 100
 Result = Restored | Verified
-# Does it, and tells of each snapshot as soon as it is through with it.
+# Does it, and reports each snapshot as soon as it is through with it.
 Work = Callable[[Callable[[Result], None]], object]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperationState:
-    """How far an operation is."""
-
     operation_id: str
     kind: str  # ``restore`` or ``verify``
     state: str  # ``running``, ``done``, ``failed`` or ``cancelled``
@@ -46,47 +44,46 @@ class OperationState:
 State = TypeVar("State", RunState, OperationState)
 
 
-class Background(Generic[State]):
-    """
-    Jobs that others may look at, for a while also when they are over.
+class _Job(NamedTuple, Generic[State]):
+    look: Callable[[], State]
+    stop: threading.Event
+    future: Future[None]
 
-    :param workers: Maximum number of concurrent jobs.
-    """
+
+class _Cancelled(Exception):
+    """A user asked for the end of an operation."""
+
+
+class Background(Generic[State]):
+    """Jobs that can be watched, for a while also when they are over; so many ``workers`` at once."""
 
     kind: ClassVar[str]
     older: ClassVar[str]  # where to look for those that are not known here
-    over: ClassVar[tuple[str, str]]  # what is said to who cancels one that is over
+    over: ClassVar[tuple[str, str]]  # reason and remedy for who cancels one that is over
 
     def __init__(self, workers: int) -> None:
         self._workers, self._pool = workers, ThreadPoolExecutor(workers, thread_name_prefix=self.kind)
         self._lock = threading.Lock()
-        self._jobs: dict[str, tuple[Callable[[], State], threading.Event]] = {}
-        self._futures: dict[str, Future[None]] = {}
+        self._jobs: dict[str, _Job[State]] = {}
 
     def _begin(
         self, key: str, thing: str, look: Callable[[], State], stop: threading.Event, do: Callable[[], None]
     ) -> None:
         """Begin, unless too many go on; ``look`` tells how far it is, and ``stop`` is set to ask for its end."""
         with self._lock:
-            self._futures = {each: future for each, future in self._futures.items() if not future.done()}
-            if len(self._futures) >= self._workers:
+            over = [each for each, job in self._jobs.items() if job.future.done()]
+            if len(self._jobs) - len(over) >= self._workers:
                 going_on = f"{self._workers} {self.kind}s are going on already"
                 raise Conflict(thing, going_on, "wait for one, or cancel it")
-            self._jobs[key] = look, stop
-            while len(self._jobs) > REMEMBERED:
-                self._jobs.pop(next(iter(self._jobs)))
-            self._futures[key] = self._pool.submit(do)
+            for each in over[:-REMEMBERED]:
+                del self._jobs[each]
+            self._jobs[key] = _Job(look, stop, self._pool.submit(do))
 
-    def _outcome(self, key: str, work: Callable[[], bool], ended: type[Exception]) -> tuple[str, str | None]:
-        """
-        Do something where nobody hears an error: ``done``, ``failed`` or ``cancelled``, and why.
-
-        :param work: Does it, and tells whether all went well.
-        :param ended: What it raises where it was asked for its end.
-        """
+    def _outcome(self, key: str, work: Callable[[], bool]) -> tuple[str, str | None]:
+        """Do it, and tell how it ended, and why: ``done`` if ``work`` says so, else ``failed``; or ``cancelled``."""
         try:
             return ("done" if work() else "failed"), None
-        except ended as error:
+        except (RunEnded, _Cancelled) as error:
             return "cancelled", str(error) or None
         except RetentionError as error:
             return "failed", str(error)
@@ -95,27 +92,25 @@ class Background(Generic[State]):
             return "failed", "a mistake in the program; its log tells more"
 
     def _elsewhere(self, retention: Retention) -> Mapping[str, State]:
-        """Those of other processes."""
         return {}
 
     def all(self, retention: Retention) -> list[State]:
-        """Those of late, newest first."""
+        """Recent ones, newest first."""
         with self._lock:
             jobs = dict(self._jobs)
-        found = {**self._elsewhere(retention), **{key: look() for key, (look, _) in jobs.items()}}
+        found = {**self._elsewhere(retention), **{key: job.look() for key, job in jobs.items()}}
         return sorted(found.values(), key=lambda state: state.started_at)[::-1]
 
     def find(self, retention: Retention, key: str) -> State:
         """One of them; raises :class:`NotFound` if there is none."""
         with self._lock:
             job = self._jobs.get(key)
-        state = job[0]() if job else self._elsewhere(retention).get(key)
+        state = job.look() if job else self._elsewhere(retention).get(key)
         if state is None:
             raise self.unknown(key)
         return state
 
     def unknown(self, key: str) -> NotFound:
-        """What is said of one that is not there, or not to be seen."""
         return NotFound(f"{self.kind} {key}", "is not known here", self.older)
 
     def cancel(self, retention: Retention, key: str) -> State:
@@ -127,31 +122,26 @@ class Background(Generic[State]):
         return state
 
     def _ask(self, retention: Retention, key: str) -> None:
-        """Ask one for its end."""
         with self._lock:
             if key in self._jobs:
-                self._jobs[key][1].set()
+                self._jobs[key].stop.set()
 
     def wait(self) -> None:
-        """Until nothing goes on."""
-        for future in list(self._futures.values()):
-            future.result()
+        for job in list(self._jobs.values()):
+            job.future.result()
 
     def close(self) -> None:
         """Ask all for their end, and wait for it."""
         with self._lock:
-            for _, stop in self._jobs.values():
-                stop.set()
+            for job in self._jobs.values():
+                job.stop.set()
         self._pool.shutdown(wait=True)
 
 
 class Runs(Background[RunState]):
     """
-    Runs that were asked for while the service is up, and those of others that the database tells of.
-
-    :param workers: Maximum number of concurrent runs of this process; that no two do the same, their leases take care
-        of.
-    :param options: How long leases last.
+    Runs that were asked for while the service is up, and those of other processes that the database knows. Their
+    leases see to it that no two do the same.
     """
 
     kind, older = "run", "GET /api/v1/journal?run_id= tells of older ones"
@@ -162,7 +152,7 @@ class Runs(Background[RunState]):
         self._options = options or RunOptions()
 
     def start(self, retention: Retention, prepared: Prepared) -> RunState:
-        """Begin a run for whoever asked, and come back at once; raises :class:`Conflict` if too many go on."""
+        """Begin a run, and come back at once; raises :class:`Conflict` if too many go on."""
         stop = threading.Event()
         session = retention.schedule.session(replace(self._options, stop=stop))
         run_id, tracker = session.leases.run_id, session.tracker
@@ -170,7 +160,7 @@ class Runs(Background[RunState]):
         state = tracker.state()
 
         def do() -> None:
-            tracker.finish(*self._outcome(run_id, lambda: retention.run(prepared, session=session).ok, RunEnded))
+            tracker.finish(*self._outcome(run_id, lambda: retention.run(prepared, session=session).ok))
 
         self._begin(run_id, "run", tracker.state, stop, do)
         return state
@@ -185,10 +175,6 @@ class Runs(Background[RunState]):
             super()._ask(retention, key)
 
 
-class _Cancelled(Exception):
-    """Somebody asked for the end."""
-
-
 class Operations(Background[OperationState]):
     """Restores and verifications of snapshots: known to the process that does them."""
 
@@ -200,14 +186,9 @@ class Operations(Background[OperationState]):
 
     def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
         """Begin, and come back at once; raises :class:`Conflict` if too many go on."""
-        key, clock, stop = str(uuid.uuid4()), retention.clock, threading.Event()
+        key, now, stop = str(uuid.uuid4()), retention.clock.now, threading.Event()
         state = begun = OperationState(
-            operation_id=key,
-            kind=kind,
-            state="running",
-            actor=retention.actor.name,
-            started_at=clock.now(),
-            total=total,
+            operation_id=key, kind=kind, state="running", actor=retention.actor.name, started_at=now(), total=total
         )
 
         def told(result: Result) -> None:
@@ -222,8 +203,8 @@ class Operations(Background[OperationState]):
 
         def do() -> None:
             nonlocal state
-            outcome, error = self._outcome(key, all_went_well, _Cancelled)
-            state = replace(state, state=outcome, error=error, finished_at=clock.now())
+            outcome, error = self._outcome(key, all_went_well)
+            state = replace(state, state=outcome, error=error, finished_at=now())
 
         self._begin(key, kind, lambda: state, stop, do)
         return begun

@@ -1,6 +1,6 @@
 """
-Metrics for Prometheus, computed from the toolkit's tables when they are asked for: they survive restarts, and say the
-same whichever of several services is asked. The number of statements does not depend on the number of policies.
+Metrics for Prometheus, computed from the toolkit's tables when they are asked for: they survive restarts, and are the
+same for each of several services. The number of statements does not depend on the number of policies.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import generate_latest
@@ -24,7 +24,7 @@ from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.rollups import LevelState
 from cratedb_retention.store.runs import Leases
 
-PREFIX = "cratedb_retention"
+PREFIX = "cratedb_retention_"
 WINDOW = dt.timedelta(days=1)
 # Each policy is a handful of series in Prometheus; more policies than this are counted, and not shown.
 MOST_POLICIES = 2_000
@@ -81,11 +81,7 @@ def read_facts(retention: Retention) -> Facts:
 
 
 class RetentionCollector(Collector):
-    """
-    Collects the metrics of all policies.
-
-    :param fresh: For so many seconds what was read is used again, whoever asks.
-    """
+    """Collects the metrics of all policies; what was read is used again while it is ``fresh``, in seconds."""
 
     def __init__(self, retention: Retention, fresh: float = 15.0) -> None:
         self._retention, self._fresh = retention, dt.timedelta(seconds=fresh)
@@ -93,7 +89,6 @@ class RetentionCollector(Collector):
         self._facts: Facts | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """All metrics."""
         with self._lock:
             now = self._retention.clock.now()
             if self._facts is None or not self._facts.now <= now < self._facts.now + self._fresh:
@@ -106,61 +101,43 @@ class RetentionCollector(Collector):
 
 
 def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
-    """All metrics with what they say now; those of a policy or level have no values where there is none."""
-    shown = facts.policies[:MOST_POLICIES]
-    yield from _of_policies(shown, facts)
-    yield from _of_levels(facts, {policy.id for policy in shown})
-    yield _single("policies", "How many policies there are.", len(facts.policies))
-    yield _single("policies_not_shown", "Policies beyond those with metrics of their own.",
-                  len(facts.policies) - len(shown))  # fmt: skip
-    yield _single("damaged_policies", "Rows of the policy table that are no valid policies.", facts.damaged)
-    yield _single("running", "Runs that go on now and last longer than a second.", facts.running)
-
-
-def _of_policies(policies: Iterable[Policy], facts: Facts) -> Iterator[GaugeMetricFamily]:
-    families = {name: GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=_LABELS) for name, text in _PER_POLICY.items()}
-    for policy in policies:
-        labels = [policy.id or "", str(policy.strategy), policy.target]
-        for name, value in _values(policy, facts).items():
-            families[name].add_metric(labels, value)
-    yield from families.values()
-
-
-def _values(policy: Policy, facts: Facts) -> dict[str, float]:
-    key = policy.id or ""
-    lease, runs, coming = facts.leases.by_policy.get(key), facts.runs.get(key, []), facts.next_runs.get(key)
-    last = runs[-1] if runs else None
-    succeeded = lease.succeeded_at if lease else None
-    by_lease = lease is not None and lease.outcome in (Outcome.FAILED, Outcome.PROBLEM)
-    return {
-        "last_success_timestamp_seconds": succeeded.timestamp() if succeeded else 0.0,
-        "last_run_failed": float(by_lease or bool(last and last.failed)),
-        "schedule_lag_seconds": _lag(key, facts),
-        "next_run_timestamp_seconds": coming.timestamp() if coming else 0.0,
-        "enabled": float(policy.enabled),
-        "held": float(last.held if last else 0),
-        "problems": float(last.problems if last else 0),
-        "failures_1d": float(sum(run.failed for run in runs)),
-        "retired_rows_1d": float(sum(run.rows for run in runs)),
-        "retired_bytes_1d": float(sum(run.bytes for run in runs)),
-    }
-
-
-def _lag(policy_id: str, facts: Facts) -> float:
-    item, lease, now = facts.scheduled.get(policy_id), facts.leases.of(policy_id), facts.leases.now
-    since = overdue_since(item, Done(lease.done_slot, lease.slot), now) if item else None
-    return max(0.0, (now - since).total_seconds()) if since else 0.0
-
-
-def _of_levels(facts: Facts, shown: set[str | None]) -> Iterator[GaugeMetricFamily]:
-    name, text = f"{PREFIX}_rollup_lag_seconds", "How long the newest bucket that is computed is over."
-    family = GaugeMetricFamily(name, text, labels=("policy", "table", "interval"))
+    """All metrics; those of policies and levels have no values where there are none."""
+    shown = {policy.id or "": policy for policy in facts.policies[:MOST_POLICIES]}
+    by_policy = {name: GaugeMetricFamily(PREFIX + name, text, labels=_LABELS) for name, text in _PER_POLICY.items()}
+    for key, policy in shown.items():
+        for name, value in _values(key, policy, facts).items():
+            by_policy[name].add_metric([key, str(policy.strategy), policy.target], value)
+    yield from by_policy.values()
+    text = "How long the newest bucket that is computed is over."
+    lag = GaugeMetricFamily(f"{PREFIX}rollup_lag_seconds", text, labels=("policy", "table", "interval"))
     for level in facts.levels:
         if level.until is not None and level.policy_id in shown:
             age = (facts.now - level.until).total_seconds()
-            family.add_metric([level.policy_id or "", str(level.table), level.interval], max(0.0, age))
-    yield family
+            lag.add_metric([level.policy_id or "", str(level.table), level.interval], max(0.0, age))
+    yield lag
+    beyond = len(facts.policies) - len(shown)
+    for name, text, count in (
+        ("policies", "How many policies there are.", len(facts.policies)),
+        ("policies_not_shown", "Policies beyond those with metrics of their own.", beyond),
+        ("damaged_policies", "Rows of the policy table that are no valid policies.", facts.damaged),
+        ("running", "Runs that go on now and last longer than a second.", facts.running),
+    ):
+        yield GaugeMetricFamily(PREFIX + name, text, value=count)
 
 
-def _single(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)
+def _values(key: str, policy: Policy, facts: Facts) -> dict[str, float]:
+    lease, runs, coming = facts.leases.of(key), facts.runs.get(key, []), facts.next_runs.get(key)
+    last, item = runs[-1] if runs else None, facts.scheduled.get(key)
+    since = overdue_since(item, Done(lease.done_slot, lease.slot), facts.leases.now) if item else None
+    return {
+        "last_success_timestamp_seconds": lease.succeeded_at.timestamp() if lease.succeeded_at else 0.0,
+        "last_run_failed": lease.outcome in (Outcome.FAILED, Outcome.PROBLEM) or bool(last and last.failed),
+        "schedule_lag_seconds": max(0.0, (facts.leases.now - since).total_seconds()) if since else 0.0,
+        "next_run_timestamp_seconds": coming.timestamp() if coming else 0.0,
+        "enabled": policy.enabled,
+        "held": last.held if last else 0,
+        "problems": last.problems if last else 0,
+        "failures_1d": sum(run.failed for run in runs),
+        "retired_rows_1d": sum(run.rows for run in runs),
+        "retired_bytes_1d": sum(run.bytes for run in runs),
+    }

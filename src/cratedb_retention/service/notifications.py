@@ -1,9 +1,9 @@
 """
 Notifications: of failures, of what is blocked for long, and of recovery; once for each, with any number of services.
 
-What is the matter is read from leases and the journal; what was told stands in the table ``notification``. A service
-that dies between noting and telling leaves a claim that ends, and another one tells. So an event can come twice, with
-the same identifier, but is never lost.
+What is the matter is read from leases and the audit log; what was sent is in the table ``notification``. A service that
+dies between noting and sending leaves a claim that ends, and another one sends. So an event can come twice, with the
+same identifier, but is never lost.
 
 All of it happens in a thread of its own, so that no channel can hold up a run. A look ends at the first event that a
 channel does not take; what was not tried for longest comes first in the next one.
@@ -30,17 +30,18 @@ from cratedb_retention.model.address import redact
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.time import EPOCH
 from cratedb_retention.service.settings import NotifySettings
 from cratedb_retention.store.notifications import Notice, NoticeState
 
 logger = logging.getLogger(__name__)
 FAILED, HELD = "failed", "held"
-# Whether a slot that ended so has failed; other ends tell nothing.
+# Whether a slot with this outcome has failed; other outcomes change nothing.
 _HAS_FAILED: Mapping[str, bool] = {
     **dict.fromkeys((Outcome.DONE, Outcome.PROBLEM, Outcome.HELD), False),
     Outcome.FAILED: True,
 }
-# A policy that was not run for so long: what its last run held is not known any more.
+# What the last run of a policy held is not known any more if that is longer ago.
 WINDOW = dt.timedelta(days=2)
 CLAIM = dt.timedelta(minutes=2)
 MOST_AT_ONCE = 100
@@ -54,7 +55,7 @@ _LONGEST_COMPLAINT = 500
 class Notification:
     """An event."""
 
-    id: str  # the same whenever the same event is told again
+    id: str  # the same whenever the same event is sent again
     event: str  # ``policy-failed``, ``policy-held`` or ``policy-recovered``
     policy_id: str
     strategy: str
@@ -71,13 +72,13 @@ class Notification:
 
     def to_text(self) -> dict[str, str]:
         """For people: what happened as ``title``, and why as ``body``."""
-        what = self.event.removeprefix("policy-")
         about = f"Policy {self.policy_id} ({self.strategy}), table {self.table}, since {self.since:%Y-%m-%d %H:%M} UTC"
         lines = [about, f"Tags: {', '.join(self.tags)}" if self.tags else "", self.reason or ""]
-        return {"title": f"Retention {what}: {self.table}", "body": "\n".join(line for line in lines if line)}
+        title = f"Retention {self.event.removeprefix('policy-')}: {self.table}"
+        return {"title": title, "body": "\n".join(filter(None, lines))}
 
 
-# Tells an event, and says whether that went well.
+# Sends an event; logs what goes wrong, without addresses, which may hold secrets; says whether it went well.
 Channel = Callable[[Notification], bool]
 
 
@@ -94,13 +95,11 @@ def _not_told(text: str, *details: object) -> bool:
 
 def webhook(url: str, secret: str | None = None, timeout: float = 10.0, pause: float = 1.0) -> Channel:
     """
-    Sends events to an address, three times if need be. It follows no redirect, which could lead anywhere, and logs what
-    goes wrong without the address, which may hold a secret.
+    Sends events to an address, three times if need be. It follows no redirect, which could lead anywhere.
 
     :param secret: Signs each event; None: they are not signed.
-    :param timeout: Seconds for each try.
-    :param pause: Seconds before the second try, twice that before the third.
-    :raises InvalidInput: if the address is none.
+    :param timeout: Seconds for each try; ``pause``: before the second one, and twice that before the third.
+    :raises InvalidInput: if the address is not valid.
     """
     try:
         parsed = urllib3.util.parse_url(url)
@@ -123,49 +122,44 @@ def webhook(url: str, secret: str | None = None, timeout: float = 10.0, pause: f
             answer = http.request("POST", url, body=body, headers=headers, redirect=False)
         except urllib3.exceptions.HTTPError as error:
             return _not_told("webhook at %s: %s", parsed.host, type(getattr(error, "reason", error)).__name__)
-        if not 200 <= answer.status < 300:
-            return _not_told("webhook at %s: answered %d", parsed.host, answer.status)
-        return True
+        return 200 <= answer.status < 300 or _not_told("webhook at %s: answered %d", parsed.host, answer.status)
 
     return send
 
 
 def program(command: Sequence[str], environment: Mapping[str, str], timeout: float = 10.0) -> Channel:
     """
-    Hands events to a program by its input; there is no shell in between. What goes wrong is logged, with the end of
-    what it writes to its standard error.
+    Hands events to a program by its input, without a shell. What it writes to its standard error is logged if it fails.
 
-    :param environment: What the program gets of it; our own variables, which may hold secrets, are left out.
+    :param environment: For the program, without our own variables, which may hold secrets.
     :param timeout: Seconds until it is ended.
     """
     left = {key: value for key, value in environment.items() if not key.startswith("CRATEDB_")}
 
+    def complaint(stderr: bytes | None) -> str:
+        text = redact((stderr or b"").decode("utf-8", "replace").strip())
+        return f": {text[-_LONGEST_COMPLAINT:]}" if text else ""
+
     def hand(notification: Notification) -> bool:
         try:
-            done = subprocess.run(  # noqa: S603 - set by whoever runs the service
+            subprocess.run(  # noqa: S603 - set by whoever runs the service
                 list(command), input=notification.to_json(), env=left, timeout=timeout,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            return _not_told("program %s: no end within %g s%s", command[0], timeout, _complaint(error.stderr))
+            return _not_told("program %s: no end within %g s%s", command[0], timeout, complaint(error.stderr))
+        except subprocess.CalledProcessError as error:
+            return _not_told("program %s: ended with %d%s", command[0], error.returncode, complaint(error.stderr))
         except OSError as error:
             return _not_told("program %s: %s", command[0], error.strerror or type(error).__name__)
-        if done.returncode:
-            return _not_told("program %s: ended with %d%s", command[0], done.returncode, _complaint(done.stderr))
         return True
 
     return hand
 
 
-def _complaint(stderr: bytes | None) -> str:
-    text = redact((stderr or b"").decode("utf-8", "replace").strip())
-    return f": {text[-_LONGEST_COMPLAINT:]}" if text else ""
-
-
 def services(addresses: Iterable[str]) -> Channel:
     """
-    Sends events to chat, mail and other services, each by an address as Apprise writes it; what goes wrong is logged,
-    without the address, which holds a secret.
+    Sends events to chat, mail and other services, each by an address as Apprise writes it.
 
     :raises InvalidInput: if Apprise is not installed, or knows no such service.
     """
@@ -173,7 +167,7 @@ def services(addresses: Iterable[str]) -> Channel:
         from apprise import Apprise
     except ImportError as error:
         raise not_installed("notify.channels", "Apprise is not installed", "chat", error) from None
-    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # It would log addresses, which are secrets.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # It would log addresses.
     known = Apprise()
     for position, address in enumerate(addresses, 1):
         if not known.add(address):
@@ -181,21 +175,15 @@ def services(addresses: Iterable[str]) -> Channel:
             raise InvalidInput(thing, "not one of a service that Apprise knows", "write it like mailto://user@host")
 
     def send(notification: Notification) -> bool:
-        failed = [service for service in known if not service.notify(**notification.to_text())]
-        for service in failed:
-            logger.warning("service %s: not told", service.service_name)
-        return not failed
+        text = notification.to_text()
+        answers = [each.notify(**text) or _not_told("service %s: not told", each.service_name) for each in known]
+        return all(answers)
 
     return send
 
 
 def make_channels(settings: NotifySettings, environment: Mapping[str, str]) -> list[Channel]:
-    """
-    Where settings say that events go.
-
-    :param environment: What a program gets of it.
-    :raises InvalidInput: if an address is none.
-    """
+    """The channels that settings name; a program gets the environment. Raises InvalidInput if an address is invalid."""
     found: list[Channel] = []
     if settings.webhook:
         found.append(webhook(settings.webhook, settings.webhook_secret, settings.timeout))
@@ -221,12 +209,10 @@ class _NotTold(Exception):
 
 class Notifications:
     """
-    Looks what is the matter, and tells; once started, in a thread of its own: from time to time, and as soon as a run
-    is over.
+    Looks what is the matter, and sends events: from time to time, and as soon as a run is over.
 
-    :param held_longer_than: What is held for longer is told; None: nothing that is held is.
-    :param interval: Seconds between two looks.
-    :param patience: Seconds to wait for the last event when the service stops.
+    :param held_longer_than: What is held for longer is an event; None: nothing that is held is.
+    :param interval: Seconds between two looks; ``patience``: for the last event when the service stops.
     """
 
     def __init__(
@@ -248,19 +234,15 @@ class Notifications:
             self._wake.set()
 
     def start(self) -> None:
-        """Begin to look."""
         self._thread.start()
 
     def stop(self) -> None:
-        """
-        Look once more, and end. The claim of what is still being sent ends by itself; another service sends it. Nothing
-        is done once it is sent, or is not: the database is closed by then.
-        """
+        """Look once more, and end. The claim of what is still being sent ends by itself; another service sends it."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(self._patience)
-        self._abandoned.set()
+        self._abandoned.set()  # The database is closed by the time that it is sent, or is not.
 
     def _watch(self) -> None:
         while not self._stop.is_set():
@@ -271,31 +253,24 @@ class Notifications:
 
     def look(self) -> None:
         """The same as :meth:`check` for a timer: what goes wrong is logged, and tried again the next time."""
-        if self._abandoned.is_set():
-            return
         try:
-            self.check()
+            if not self._abandoned.is_set():
+                self.check()
         except RetentionError as error:
             logger.warning("nothing can be told: %s", error)
         except Exception:  # Whatever it is, the thread goes on.
             logger.exception("nothing can be told: this is a mistake in the program; please report it")
 
     def check(self) -> int:
-        """
-        Look once, and tell what is new; how many events were told.
-
-        :raises RetentionError: if the database can't be read.
-        """
+        """Look once, and send what is new; how many events. Raises RetentionError if the database can't be read."""
         now, told = self._retention.clock.now(), 0
         known = self._retention.notices.all()
         conditions = {each.notice.id: each for each in self._conditions(now)}
 
-        def tried(key: str) -> float:
-            """When an event was tried last; 0: it was not."""
-            claimed = known[key].claimed_until if key in known else None
-            return claimed.timestamp() if claimed else 0.0
+        def tried(key: str) -> tuple[dt.datetime, str]:
+            return (known[key].claimed_until if key in known else None) or EPOCH, key
 
-        for key in sorted({*known, *conditions}, key=lambda key: (tried(key), key)):
+        for key in sorted({*known, *conditions}, key=tried):  # What was not tried for longest comes first.
             if told >= MOST_AT_ONCE or self._abandoned.is_set():
                 break
             try:
@@ -306,54 +281,48 @@ class Notifications:
 
     def _conditions(self, now: dt.datetime) -> Iterator[_Condition]:
         """How each policy that is enabled is at present, in a fixed number of statements."""
-        retention = self._retention
-        stored, _ = retention.policies.read()
-        leases = retention.schedule.leases().by_policy
-        last = {run.policy_id: run for run in retention.runs.of_policies(now - WINDOW)}
+        stored, _ = self._retention.policies.read()
+        leases = self._retention.schedule.leases().by_policy
+        last = {run.policy_id: run for run in self._retention.runs.of_policies(now - WINDOW)}
         for policy in (item.policy for item in stored if item.policy.enabled):
             key = policy.id or ""
             lease, run = leases.get(key), last.get(key)
-            reason, state = run.error if run else None, NoticeState.WAITING
+            noted = Notice(
+                policy_id=key, kind=FAILED, state=NoticeState.WAITING, since=now, reason=run.error if run else None
+            )
             if lease is not None:
-                since = lease.finished_at or now
-                notice = Notice(policy_id=key, kind=FAILED, state=state, since=since, reason=reason)
-                yield _Condition(policy, notice, _HAS_FAILED.get(lease.outcome or ""))
+                failed = replace(noted, since=lease.finished_at or now)
+                yield _Condition(policy, failed, _HAS_FAILED.get(lease.outcome or ""))
             if self._longest_held is not None:
-                since = run.last if run else now
-                notice = Notice(policy_id=key, kind=HELD, state=state, since=since, reason=reason)
-                yield _Condition(policy, notice, None if run is None else run.held + run.problems > 0)
+                held = replace(noted, kind=HELD, since=run.last if run else now)
+                yield _Condition(policy, held, None if run is None else run.held + run.problems > 0)
 
     def _treat(self, notice: Notice | None, condition: _Condition | None, now: dt.datetime) -> int:
-        """Do what has to be done about one notice; how many events were told."""
+        """Do what has to be done about one notice; how many events were sent."""
         store = self._retention.notices
-        if condition is None:  # The policy is gone, or nobody wants to know any more.
+        if condition is None:  # The policy is gone, or such events are not wanted any more.
             store.change(notice, None)
             return 0
-        if notice is None:
-            notice = store.change(None, condition.notice) if condition.holds else None
-            if notice is None or not self._is_time(notice, now):
-                return 0
-            return self._tell_of(notice, NoticeState.DUE, condition.policy, now)
-        if condition.holds is None or (notice.claimed_until is not None and now < notice.claimed_until):
+        if notice is None and condition.holds:
+            notice = store.change(None, condition.notice)
+        if notice is None or condition.holds is None or (notice.claimed_until and now < notice.claimed_until):
             return 0
         was_told = notice.state in (NoticeState.TOLD, NoticeState.OVER)
+        # A failure is due at once, a hold when it has lasted.
+        limit = self._longest_held.before(now) if self._longest_held else None
+        is_due = notice.kind == FAILED or (limit is not None and notice.since <= limit)
         if not condition.holds and was_told:
             return self._tell_of(notice, NoticeState.OVER, condition.policy, now)
         if not condition.holds:
             store.change(notice, None)
         elif notice.state is NoticeState.OVER:  # Again, before its end was told.
             store.change(notice, replace(notice, state=NoticeState.TOLD, claimed_until=None))
-        elif not was_told and self._is_time(notice, now):
+        elif not was_told and is_due:
             return self._tell_of(notice, NoticeState.DUE, condition.policy, now)
         return 0
 
-    def _is_time(self, notice: Notice, now: dt.datetime) -> bool:
-        """A failure is told at once, a hold when it has lasted."""
-        limit = self._longest_held.before(now) if self._longest_held else None
-        return notice.kind == FAILED or (limit is not None and notice.since <= limit)
-
     def _tell_of(self, notice: Notice, state: NoticeState, policy: Policy, now: dt.datetime) -> int:
-        """Claim it, tell it, and note that it was told. Where nobody could be told, the claim ends by itself."""
+        """Claim it, send it, and note that it was sent. Where no channel takes it, the claim ends by itself."""
         store = self._retention.notices
         claimed = store.change(notice, replace(notice, state=state, claimed_until=now + CLAIM))
         if claimed is None:

@@ -1,10 +1,10 @@
 """
-The toolkit for somebody with an access token: the class ``Retention`` as far as their role and limit let them.
+The toolkit for a caller with an access token: the class ``Retention`` within their role and limit, and the only way by
+which the HTTP API and the pages reach it.
 
-The HTTP API and the pages reach the toolkit through this class only, so that each rule of access stands in one place.
-What is not theirs to see does not exist: the answer is the same as for a name that was never given. Of plans, lists and
-runs they get the parts about their policies, without what reasons tell of others. A run of theirs does just the tasks
-of their plan, so that a plan still is what a run does (law 10).
+What a caller does not see does not exist: the answer is the same as for a name that was never given. Of plans, lists
+and runs they get the parts about their policies, without what reasons tell of others. A run does just the tasks of the
+plan that was shown, so that a plan still is what a run does (law 10).
 """
 
 from __future__ import annotations
@@ -12,27 +12,25 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from cratedb_retention.api import Retention
-from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.overview import Line, Listing, TableLine, overview
 from cratedb_retention.execution.policies import Change, find_changes
 from cratedb_retention.execution.preparing import Prepared, Selection, require_tags
-from cratedb_retention.execution.preview import ArchiveLine, Preview, Restorable, archive_lines
-from cratedb_retention.execution.query import explorable
+from cratedb_retention.execution.preview import ArchiveLine, Preview, Restorable
+from cratedb_retention.execution.query import readable
 from cratedb_retention.execution.timeline import Seen, concerning, means, sources_of, timeline
 from cratedb_retention.model.access import Access, Area, Realm, Role, make_area, may_hear_row, sees_row, shown_row
 from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.effect import amount
-from cratedb_retention.model.exploring import Explorable
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Plan, Step, Task
 from cratedb_retention.model.policy import Policy, change_policy, mentions
@@ -42,7 +40,7 @@ from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.timeline import Timeline
 from cratedb_retention.service.background import Background, Operations, OperationState, Runs, State
-from cratedb_retention.store.access import AccessToken
+from cratedb_retention.store.access import AccessToken, TokenStore
 from cratedb_retention.store.archive import SnapshotRecord
 from cratedb_retention.store.audit import JournalFilter, RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
@@ -58,28 +56,23 @@ class Release(NamedTuple):
     rows: int
 
 
-@dataclass(frozen=True)
-class RunEnd:
-    """How a run ended."""
-
-    finished: dict[str, Any] | None  # the row of its end; None: it never began, or ended in no order
-    troubles: list[dict[str, Any]]  # rows of what failed, is a problem, or was left to the next run, in order
-    more: bool  # whether there is more of that
+class RunEnd(NamedTuple):
+    finished: dict[str, Any] | None  # the row of its end; None: it never began, or was interrupted
+    troubles: list[dict[str, Any]]  # rows of what failed, is a problem, or was deferred, in order
+    more: bool  # whether there are more of these
 
     @property
     def outcome(self) -> str:
-        """How it ended in a word; empty if that is not known."""
+        """Empty if it is not known."""
         return str(self.finished["outcome"] or "") if self.finished else ""
 
 
 class Scope:
     """
-    The toolkit for one request.
+    The toolkit for one request of a caller, as whom ``retention`` acts.
 
-    Its methods raise :class:`NotFound` for what they do not see; :class:`Forbidden` where their role is not enough, or
-    something would be done to what is not theirs; :class:`Conflict` where somebody else was quicker.
-
-    :param retention: Acts as whoever asks.
+    Its methods raise :class:`NotFound` for what the caller does not see; :class:`Forbidden` where their role is not
+    enough, or other data is concerned; :class:`Conflict` where another user was quicker.
     """
 
     def __init__(self, retention: Retention, access: Access) -> None:
@@ -88,7 +81,6 @@ class Scope:
 
     @property
     def now(self) -> dt.datetime:
-        """The present instant, aware."""
         return self._retention.clock.now()
 
     @cached_property
@@ -101,9 +93,8 @@ class Scope:
 
     @cached_property
     def realm(self) -> Realm:
-        """What they can refer to."""
-        wanted = {tag for token in self._tokens for group in token.limit.any_of for tag in group.wanted}
-        mine = {tag for group in self.access.limit.any_of for tag in group.wanted}
+        """What the caller can refer to."""
+        wanted, mine = {tag for token in self._tokens for tag in token.limit.wanted}, self.access.limit.wanted
         return Realm(
             access=replace(self.access, actors=self._actors),
             policies=tuple(item.policy for item in self._stored[0]),
@@ -115,25 +106,24 @@ class Scope:
 
     @property
     def _actors(self) -> frozenset[str]:
-        """All who have the same limit."""
+        """The names of all users with the same limit."""
         same = {token.actor for token in self._tokens if token.limit == self.access.limit}
         return frozenset(same | {self.access.actor}) if self.access.limited else frozenset()
 
     def _sees_actor(self, actor: str) -> bool:
-        """What somebody without a limit does is about everything; what their like does is about what is theirs."""
+        """Without a limit, all; else those with the same limit, since what they do is about the same policies."""
         return not self.access.limited or actor in self._actors
 
     def _area(self, schema: str | None, name: str, where: Mapping[str, Value] | None = None) -> Area:
         return make_area(schema, name, where or {}, self._retention.default_schema)
 
     def _ids_of_holds(self) -> frozenset[str]:
-        """Of the holds that they see; nothing asks for them where there is no limit."""
         return frozenset(hold.id for hold in self.holds()) if self.access.limited else frozenset()
 
     # Policies
 
     def policies(self, selection: Selection) -> tuple[list[StoredPolicy], list[Damaged]]:
-        """The policies that they see and choose, and the rows that are none."""
+        """Policies, and the rows that are no valid ones."""
         stored, damaged = self._stored
         return (
             [item for item in stored if selection.fits(item.policy)],
@@ -141,25 +131,22 @@ class Scope:
         )
 
     def listing(self, selection: Selection, text: str = "") -> Listing:
-        """The same that mention all words of a text, and when each runs next."""
+        """The same that contain all words of a text, and when each runs next."""
         stored, damaged = self.policies(selection)
         chosen = [item for item in stored if item.policy.mentions(text)]
         broken = [row for row in damaged if mentions((row.id, str(row.target), row.reason), text)]
         return self._retention.policies.listing(chosen, broken)
 
     def policy(self, identifier: str) -> StoredPolicy:
-        """A policy by its whole identifier."""
         for item in self._stored[0]:
             if item.policy.id == identifier:
                 return item
         raise NotFound(f"policy {identifier}", "does not exist", "GET /api/v1/policies lists them")
 
     def tags(self) -> list[str]:
-        """All tags of the policies that they see."""
         return sorted({tag for item in self._stored[0] for tag in item.policy.tags})
 
     def create(self, policy: Policy) -> Policy:
-        """Store a new policy, whose tags, data and repository are theirs."""
         self.access.require(Role.EDITOR)
         self._check_new(policy)
         self.realm.check_policy(policy)
@@ -177,14 +164,16 @@ class Scope:
         return StoredPolicy(self._retention.policies.edit(identifier, changes, base), base + 1)
 
     def delete(self, identifier: str, version: int | None) -> None:
-        """Delete a policy, or a row that is none."""
+        """Delete a policy, or a row that is no valid one."""
         self.access.require(Role.EDITOR)
         if not any(row.id == identifier for row in self._stored[1]):
             version = _base(self.policy(identifier), version)
         self._retention.policies.delete(identifier, version)
 
-    def apply(self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, dry_run: bool) -> list[Change]:
-        """Make the policies that they see what a file says; only those with the tags are pruned."""
+    def apply(
+        self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, dry_run: bool, shown: list[Change] | None = None
+    ) -> list[Change]:
+        """Make the policies what a file says, as a dry run has ``shown``; only those with the tags are pruned."""
         self.access.require(Role.EDITOR)
         stored = self._stored[0]
         require_tags(tags, (policy.tags for policy in (*wanted, *(item.policy for item in stored))))
@@ -195,43 +184,38 @@ class Scope:
                     self._check_new(change.after)
                 self.realm.check_policy(change.after)
                 self._retention.policies.check_supported(change.after)
+        if shown is not None and changes != shown:
+            raise Conflict("the policies", "somebody else changed some in the meantime", "check the file again")
         if not dry_run:
             with self._hiding("the file", f"of one of its policies {_TAKEN}", "look at them again"):
                 self._retention.policies.carry_out(changes)
         return changes
 
-    def apply_shown(self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, shown: Sequence[Change]) -> None:
-        """Apply a file, if that changes what :meth:`apply` showed them."""
-        if self.apply(wanted, prune, tags, dry_run=True) != list(shown):
-            raise Conflict("the policies", "somebody else changed some in the meantime", "check the file again")
-        self.apply(wanted, prune, tags, dry_run=False)
-
     def _check_new(self, policy: Policy) -> None:
-        """An identifier that is taken would tell that somebody has it."""
+        """An identifier that is taken would tell of a policy that is not seen."""
         if self.access.limited and policy.id:
             raise Forbidden(f"policy {policy.id}", "does not exist; with a limit, identifiers are made up", "omit it")
 
     @contextmanager
     def _hiding(self, thing: str, reason: str, remedy: str) -> Iterator[None]:
-        """What is in the way may be somebody else's: with a limit, it is not named."""
+        """With a limit, what is in the way is not named, since it may not be seen."""
         try:
             yield
         except Conflict as error:
             raise Conflict(thing, reason, remedy) if self.access.limited else error from None
 
     def suggestions(self, table_schema: str | None = None, table_name: str = "") -> Suggestions:
-        """What can be named in a policy, as far as it is theirs; columns of the tables with this name or pattern."""
+        """What can be named in a policy; columns of the tables with this name or pattern."""
         chosen = Selector(schema=table_schema or None, name=table_name)
         return self._retention.policies.suggestions(self.realm.policies, self.access.limited, chosen)
 
     # Holds
 
     def holds(self) -> list[LegalHold]:
-        """The holds in force on their data."""
         return [hold for hold in self._retention.holds() if self.realm.covers_hold(hold)]
 
     def held_tables(self, holds: Iterable[LegalHold]) -> dict[str, list[TableName]]:
-        """The tables that holds which they see are on at present, by the hold's identifier."""
+        """The tables that holds are on at present, by the hold's identifier."""
         return self._retention.holds.tables_of(hold for hold in holds if self.realm.covers_hold(hold))
 
     def place(
@@ -243,7 +227,6 @@ class Scope:
         end: dt.datetime | None,
         reason: str,
     ) -> LegalHold:
-        """Keep data."""
         self.access.require(Role.OPERATOR)
         area = self._area(table_schema, table_name, where)
         self.realm.require(area)
@@ -253,14 +236,12 @@ class Scope:
         return self._retention.holds.place(table_name, table_schema, where=where, start=start, end=end, reason=reason)
 
     def find_release(self, identifier: str) -> Release:
-        """What the next run would take of theirs if a hold ended, besides what it takes anyway."""
         self._hold(identifier)
         found = self._retention.preview_release((identifier,), Selection(limit=self.access.limit))
         now, then = (amount(self._narrowed(prepared).plan.tasks) for prepared in found)
         return Release(max(then.partitions - now.partitions, 0), max(then.known_rows - now.known_rows, 0))
 
     def release(self, identifier: str) -> LegalHold:
-        """End a hold, by its whole identifier."""
         self.access.require(Role.OPERATOR)
         found = self._hold(identifier)
         if self.access.limited and found.placed_by not in self._actors:
@@ -276,7 +257,6 @@ class Scope:
     # Plans
 
     def prepare(self, selection: Selection, cutoff: dt.datetime | None = None) -> Prepared:
-        """What a run would do, as far as it is theirs."""
         if selection.policy_id is not None:
             self.policy(selection.policy_id)
         selection = replace(selection, limit=self.access.limit)
@@ -286,13 +266,25 @@ class Scope:
         return narrow_plan(prepared, self.realm, self._ids_of_holds()) if self.access.limited else prepared
 
     def preview(self, policy: Policy) -> Preview:
-        """What the next run would do if a policy were stored, as far as it is theirs. Writes nothing."""
+        """What the next run would do if a policy were stored. Writes nothing."""
         self.access.require(Role.EDITOR)
         if self.access.limited and policy.id:
             self.policy(policy.id)
         self.realm.check_policy(policy)
         found = self._retention.preview(policy, Selection(limit=self.access.limit))
-        return _narrow_preview(found, self.realm, self._ids_of_holds()) if self.access.limited else found
+        return self._narrowed_preview(found) if self.access.limited else found
+
+    def _narrowed_preview(self, found: Preview) -> Preview:
+        """What of a preview is theirs; afterwards, the policy that it is about is theirs, too."""
+        realm, holds = self.realm, self._ids_of_holds()
+        others = tuple(known for known in realm.policies if known.id != found.policy.id)
+        after = replace(realm, policies=(*others, found.policy))
+        return replace(
+            found,
+            before=narrow_plan(found.before, realm, holds),
+            after=narrow_plan(found.after, after, holds),
+            if_enabled=None if found.if_enabled is None else self._narrowed_preview(found.if_enabled),
+        )
 
     def statements(self, plan: Plan) -> list[list[str]]:
         """The statements of each task of a plan, for showing; with a limit, none: see :attr:`render`."""
@@ -314,18 +306,16 @@ class Scope:
         return runs.start(self._retention, prepared)
 
     def jobs(self, kind: Background[State]) -> list[State]:
-        """The runs or operations of late that are theirs to see, newest first."""
+        """Recent runs or operations, newest first."""
         return [state for state in kind.all(self._retention) if self._sees_actor(state.actor)]
 
     def find_job(self, kind: Background[State], key: str) -> State:
-        """One of them."""
         found = kind.find(self._retention, key)
         if not self._sees_actor(found.actor):
             raise kind.unknown(key)
         return found
 
     def cancel(self, kind: Background[State], key: str) -> State:
-        """Let one end before its next step or snapshot."""
         self.access.require(Role.OPERATOR)
         self.find_job(kind, key)
         return kind.cancel(self._retention, key)
@@ -338,7 +328,6 @@ class Scope:
         return RunEnd(finished[0] if finished else None, troubles[:most], len(troubles) > most)
 
     def journal(self, wanted: JournalFilter) -> list[dict[str, Any]]:
-        """Rows of the audit log, newest first."""
         wanted = replace(wanted, about_tokens=wanted.about_tokens and self.access.role is Role.ADMIN)
         if self.access.limited:
             if wanted.actor is not None and wanted.actor not in self._actors:
@@ -354,13 +343,12 @@ class Scope:
     # Tables
 
     def status(self, selection: Selection) -> tuple[list[Line], dict[str, Any] | None]:
-        """Each policy on each table, and the last run."""
         lines = overview(self.prepare(selection))
         last = next(iter(self.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
         return (_narrow_lines(lines) if self.access.limited else lines), last
 
     def tables(self, selection: Selection) -> list[TableLine]:
-        """What is kept where, table by table; what fails or is held first."""
+        """What is kept where, by table; what fails or is held first."""
         prepared = self.prepare(selection)
         if not self.access.limited:
             return self._retention.tables(prepared)
@@ -378,7 +366,6 @@ class Scope:
         ]
 
     def timeline(self, table: TableName) -> Timeline:
-        """What a table holds when, and what the next run does to it, as far as it is theirs."""
         policies = self.realm.policies
         prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
         whole = self._is_whole(table, prepared)
@@ -389,7 +376,7 @@ class Scope:
         return found
 
     def _is_whole(self, table: TableName, prepared: Prepared) -> bool:
-        """Whether all of a table is theirs, rather than what their policies choose of it."""
+        """Whether all of a table is theirs, rather than what their policies choose of it; else Forbidden if none is."""
         area, realm = self._area(table.schema, table.name), self.realm
         if any(realm.covers(self._area(each.schema, each.name)) for each in (table, *sources_of(prepared, table))):
             return True
@@ -399,7 +386,6 @@ class Scope:
         return False
 
     def accept_tables(self, table_name: str, table_schema: str | None) -> list[TableName]:
-        """Take tables for the earlier ones of their names, see :meth:`Rollups.accept_tables`."""
         self.access.require(Role.EDITOR)
         self.realm.require(self._area(table_schema, table_name))
         return self._retention.rollups.accept_tables(table_name, table_schema)
@@ -410,27 +396,25 @@ class Scope:
         return self._retention.rollups.find_earlier(table) if may else None
 
     def fetch(self, request: FetchRequest) -> Fetched:
-        """Read a table together with its rollups, if one of their policies covers what is asked."""
         self._require_readable(request.table_schema, request.table_name, request.where)
         return self._retention.rollups.fetch(request)
 
     def suggest_values(self, request: FetchRequest) -> list[Value]:
-        """Some values of a dimension, which ``by`` names."""
+        """Some values of the dimension that ``by`` names."""
         self._require_readable(request.table_schema, request.table_name, request.where)
         return self._retention.rollups.values(request)
 
-    def cascade(self, table: Explorable) -> Cascade:
-        """A table with its rollups, if it has any."""
-        self._require_readable(table.table.schema, table.table.name, table.where)
-        return self._retention.rollups.cascade(table.table.name, table.table.schema)
+    def cascade(self, table: TableName, where: Mapping[str, Value]) -> Cascade:
+        self._require_readable(table.schema, table.name, where)
+        return self._retention.rollups.cascade(table.name, table.schema)
 
-    def readable_tables(self) -> list[Explorable]:
-        """The tables that this user may read, those with rollups first; without levels and the toolkit's own tables."""
+    def readable_tables(self) -> dict[TableName, dict[str, str | None]]:
+        """Tables with rollups, then others with a policy, each with the values that have to be asked for."""
         sources, others = self._retention.rollups.tables()
-        return explorable([*sources, *filter(self._has_policy, others)], self.realm)
+        return readable([*sources, *filter(self._has_policy, others)], self.realm)
 
     def _require_readable(self, schema: str | None, name: str, where: Mapping[str, Value]) -> None:
-        """Users read what is theirs, and a service only tables with a policy or rollups, not any table there is."""
+        """Callers read what is theirs, and by a service only tables with a policy or rollups."""
         self.realm.require(self._area(schema, name, where))
         table = TableName(schema or self._retention.default_schema, name)
         if not self._has_policy(table) and not self._retention.rollups.has_any(table):
@@ -446,20 +430,16 @@ class Scope:
     def _records(self, request: RestoreRequest) -> list[SnapshotRecord]:
         return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]
 
-    def snapshots(self, request: RestoreRequest) -> list[tuple[SnapshotRecord, SnapshotState | None]]:
-        """What was archived of theirs, with what the repositories say about it."""
+    def snapshots(self, request: RestoreRequest) -> list[ArchiveLine]:
+        """What was archived, with its condition."""
         mine = self._records(request)
         states = self._retention.archive.states(mine)
-        return [(r, states.get((r.archived.repository, r.archived.name))) for r in mine]
-
-    def archive(self, request: RestoreRequest) -> list[ArchiveLine]:
-        """What was archived of theirs, with how well it is; problems first."""
-        return archive_lines(self.snapshots(request))
+        return [ArchiveLine(record=record, state=states.get(record.key)) for record in mine]
 
     def verify_snapshots(
         self, request: RestoreRequest, told: Callable[[Verified], None] | None = None
     ) -> list[Verified]:
-        """Read snapshots of theirs back, compare them with what was archived, and tell of each as soon as it was."""
+        """Read snapshots back, and compare them with what was archived; ``told`` gets each as soon as it was."""
         self.access.require(Role.OPERATOR)
         return self._retention.archive.verify(self._chosen(request), told)
 
@@ -470,7 +450,7 @@ class Scope:
         return found
 
     def restore(self, request: RestoreRequest, told: Callable[[Restored], None] | None = None) -> list[Restored]:
-        """Bring partitions of theirs back, into tables of theirs, and tell of each as soon as it is back, or is not."""
+        """Bring partitions back; ``told`` gets each as soon as it is back, or is not."""
         self.access.require(Role.OPERATOR)
         request = self._chosen(request)
         self._require_targets(self._retention.archive.restorable(request), request.into)
@@ -483,22 +463,20 @@ class Scope:
         coming = [item.record for item in found if item.refusal is None]
         if not coming:
             raise Conflict("restore", f"nothing would come back: {found[0].refusal}", "look at the preview")
-        exactly = _exactly(request, coming)
+        exactly = replace(request, chosen=frozenset(record.key for record in coming))
         return operations.start(self._retention, "restore", len(coming), lambda told: self.restore(exactly, told))
 
     def start_verify(self, operations: Operations, request: RestoreRequest) -> OperationState:
-        """Read snapshots of theirs back, in the background: those that there are at this moment."""
+        """Read snapshots back, in the background: those that there are at this moment."""
         self.access.require(Role.OPERATOR)
         found = self._retention.archive.snapshots(self._chosen(request))
         if not found:
             raise NotFound("snapshots", "none fits", "GET /api/v1/snapshots lists them")
-        exactly = _exactly(request, found)
-        return operations.start(
-            self._retention, "verify", len(found), lambda told: self.verify_snapshots(exactly, told)
-        )
+        exactly = replace(request, chosen=frozenset(record.key for record in found))
+        verify = partial(self.verify_snapshots, exactly)
+        return operations.start(self._retention, "verify", len(found), verify)
 
     def _chosen(self, request: RestoreRequest) -> RestoreRequest:
-        """A limit lets through only snapshots of policies with its tags."""
         return replace(request, tags=request.tags & self.access.limit)
 
     def _require_targets(self, records: Iterable[SnapshotRecord], into: TableName | None) -> None:
@@ -512,22 +490,10 @@ class Scope:
 
     # Access tokens
 
-    def tokens(self) -> list[AccessToken]:
-        """All tokens."""
+    @property
+    def tokens(self) -> TokenStore:
         self.access.require(Role.ADMIN)
-        return self._tokens
-
-    def create_token(
-        self, name: str, role: Role, limit: TagFilter, expires_at: dt.datetime | None
-    ) -> tuple[AccessToken, str]:
-        """Make a token; its text can't be had a second time."""
-        self.access.require(Role.ADMIN)
-        return self._retention.access.create(name, role, limit, expires_at)
-
-    def revoke_token(self, identifier: str) -> AccessToken:
-        """End a token, at once."""
-        self.access.require(Role.ADMIN)
-        return self._retention.access.revoke(identifier)
+        return self._retention.access
 
 
 def _base(stored: StoredPolicy, version: int | None) -> int:
@@ -537,16 +503,12 @@ def _base(stored: StoredPolicy, version: int | None) -> int:
     return stored.version
 
 
-def _exactly(request: RestoreRequest, records: Iterable[SnapshotRecord]) -> RestoreRequest:
-    return replace(request, chosen=frozenset((each.archived.repository, each.archived.name) for each in records))
-
-
 def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Prepared:
     """
-    The part of a plan that is about somebody's policies, or tidies up their tables. Warnings are about tables as a
+    The part of a plan that is about a caller's policies, or tidies up their tables. Warnings are about tables as a
     whole, which may be shared, so that they are left out.
 
-    :param holds: The identifiers of the holds that they see.
+    :param holds: The identifiers of the holds that the caller sees.
     """
     mine, plan = {policy.id for policy in realm.policies}, prepared.plan
 
@@ -566,18 +528,6 @@ def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Pre
     return replace(prepared, plan=narrowed)
 
 
-def _narrow_preview(found: Preview, realm: Realm, holds: Collection[str]) -> Preview:
-    """What of a preview is somebody's; afterwards, the policy that it is about is theirs, too."""
-    others = tuple(known for known in realm.policies if known.id != found.policy.id)
-    after = replace(realm, policies=(*others, found.policy))
-    return replace(
-        found,
-        before=narrow_plan(found.before, realm, holds),
-        after=narrow_plan(found.after, after, holds),
-        if_enabled=None if found.if_enabled is None else _narrow_preview(found.if_enabled, realm, holds),
-    )
-
-
 def _narrow_lines(lines: Sequence[Line]) -> list[Line]:
-    """The size of a table that is shared with others is theirs as well."""
+    """A table that is shared with others: its size is theirs as well."""
     return [replace(line, rows=None, size=None) if line.policy.where else line for line in lines]

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from cratedb_retention.service.http.access import Context
+    from cratedb_retention.service.http.app import HttpServer
 
 logger = logging.getLogger(__name__)
 _MAINTENANCE_HOURS = 6
@@ -40,12 +41,7 @@ Mount = Callable[["FastAPI", "Context"], None]
 
 
 class Scheduler:
-    """
-    Looks again and again what is due, and runs it in threads of its own.
-
-    :param workers: Maximum number of concurrent runs; while all are busy, what is due is left to others.
-    :param observers: Are told what happens in runs.
-    """
+    """Looks again and again what is due, and runs it; while all ``workers`` are busy, it is left to other services."""
 
     def __init__(
         self,
@@ -64,10 +60,7 @@ class Scheduler:
     def tick(self) -> bool:
         """Look once; whether a run was started. A database that can't be reached is looked for by the next tick."""
         try:
-            session = self._look()
-            if session is not None and not self._start(session):
-                session.leases.release({})
-                session = None
+            started = self._begin()
         except ConnectionLost as error:
             logger.log(logging.DEBUG if self._is_cut_off else logging.WARNING, "nothing can be run: %s", error)
             self._is_cut_off = True
@@ -78,23 +71,25 @@ class Scheduler:
         if self._is_cut_off:
             logger.warning("the database answers again")
             self._is_cut_off = False
-        return session is not None
+        return started
 
-    def _start(self, session: Session) -> bool:
-        """Begin a run, unless the service was stopped since it was looked what is due."""
+    def _begin(self) -> bool:
+        """Begin a run of what is due, unless all workers are busy, or the service is stopped meanwhile."""
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if self._stop.is_set() or len(self._threads) >= self._workers:
+            return False
+        schedule = self._retention.schedule
+        session = schedule.take(schedule.find_due(self._timetable), self._options)
+        if session is None:
+            return False
         thread = threading.Thread(target=self._run, args=(session,), name=f"run {session.leases.run_id}", daemon=True)
         with self._lock:
             if not self._stop.is_set():
                 self._threads.append(thread)
                 thread.start()
                 return True
+        session.leases.release({})
         return False
-
-    def _look(self) -> Session | None:
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        if self._stop.is_set() or len(self._threads) >= self._workers:
-            return None
-        return self._retention.schedule.take(self._retention.schedule.find_due(self._timetable), self._options)
 
     def _run(self, session: Session) -> None:
         try:
@@ -121,64 +116,43 @@ class Scheduler:
         return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self, patience: float) -> bool:
-        """
-        Start no run any more, and let those that go on end before their next step; whether all have ended within so
-        many seconds. Others lose their leases when these expire.
-        """
+        """Start no more runs, and let the others end before their next step; whether all did within so many seconds."""
         with self._lock:
             self._stop.set()
         return self.wait(patience)
 
 
-class Beside(Protocol):
-    """Something that goes on beside the scheduler, such as the HTTP API."""
-
-    def start(self) -> None:
-        """Begin; what raises keeps the service from starting."""
-
-    def stop(self) -> None:
-        """End, and wait for it."""
-
-
 class Service:
-    """
-    Runs what is due until it is stopped: APScheduler lets the scheduler look again and again.
-
-    :param beside: Is started before the scheduler, and stopped after it.
-    :param observers: Are told what happens in runs.
-    """
+    """Runs what is due until it is stopped; what is ``beside`` starts before the scheduler, and stops after it."""
 
     def __init__(
         self,
         retention: Retention,
         settings: ServiceSettings,
-        beside: Sequence[Beside],
+        beside: Sequence[HttpServer | Notifications],
         observers: Sequence[Observer] = (),
     ) -> None:
         self.settings, self._retention, self._beside = settings, retention, tuple(beside)
         self.scheduler = Scheduler(retention, settings.run_options(), settings.workers, (log_event, *observers))
-        self._clockwork: BackgroundScheduler | None = None
+        # A tick that comes late does the work of those that were missed; two never overlap.
+        defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        self._clockwork = BackgroundScheduler(timezone="UTC", job_defaults=defaults)
 
     def start(self) -> None:
         """Begin; raises :class:`NotFound` if the toolkit's tables are not there, with the remedy."""
         self._retention.require()
-        # A tick that comes late does the work of those that were missed; two never overlap.
-        defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
-        clockwork = BackgroundScheduler(timezone="UTC", job_defaults=defaults)
-        now = self._retention.clock.now()
-        clockwork.add_job(self.scheduler.tick, "interval", seconds=self.settings.interval, next_run_time=now)
-        clockwork.add_job(self.scheduler.maintain, "interval", hours=_MAINTENANCE_HOURS, next_run_time=now)
+        now, interval = self._retention.clock.now(), self.settings.interval
+        self._clockwork.add_job(self.scheduler.tick, "interval", seconds=interval, next_run_time=now)
+        self._clockwork.add_job(self.scheduler.maintain, "interval", hours=_MAINTENANCE_HOURS, next_run_time=now)
         for part in self._beside:
             part.start()
-        clockwork.start()
-        self._clockwork = clockwork
-        logger.info("looking for what is due every %g seconds", self.settings.interval)
+        self._clockwork.start()
+        logger.info("looking for what is due every %g seconds", interval)
 
     def stop(self) -> bool:
         """Start nothing any more, and wait for the runs that go on to end before their next step; whether all did."""
-        if self._clockwork is not None:
+        if self._clockwork.running:
             self._clockwork.shutdown(wait=False)
-            self._clockwork = None
         logger.info("stopping")
         ended = self.scheduler.stop(self.settings.patience)
         for part in reversed(self._beside):
@@ -188,35 +162,32 @@ class Service:
 
 def log_event(event: RunEvent) -> None:
     """Log what a run does, in a line for each run and each failure."""
-    run_id, deferred = "", False
+    run, deferred = "", False
     match event:
+        case events.Held() | events.LeftOut() | events.StepStarted() | events.StepProgressed() | events.StepFinished():
+            return
         case events.RunEndedEarly(report=report):
             logger.info("run %s: %s, before it ended early", report.run_id, events.summary(report))
         case events.RunStarted(run_id=run_id) | events.RunFinished(report=Report(run_id=run_id)):
-            pass
-        case events.StepFailed(deferred=deferred):  # Nothing is wrong then.
-            pass
+            run = f"run {run_id}: "
+        case events.StepFailed():
+            deferred = event.deferred  # Nothing is wrong then.
         case events.TakenOver() | events.TaskSkipped():
             pass
-        case events.Held() | events.LeftOut() | events.StepStarted() | events.StepProgressed() | events.StepFinished():
-            return
     for text, tone in events.lines_of(event):
-        level = logging.INFO if deferred else _LEVELS.get(tone, logging.INFO)
-        logger.log(level, "%s%s", f"run {run_id}: " if run_id else "", text)
+        logger.log(logging.INFO if deferred else _LEVELS.get(tone, logging.INFO), "%s%s", run, text)
 
 
 def make_service(
     retention: Retention, settings: Settings, environment: Mapping[str, str] | None = None, mount: Mount | None = None
 ) -> Service:
     """
-    The service that settings describe.
+    The service by the settings; raises InvalidInput if these do not fit together, or the HTTP API is not installed.
 
-    :param environment: What programs that are told of events get of it.
-    :param mount: Adds the pages; None: there are none.
-    :raises InvalidInput: if settings do not fit together, or the HTTP API is not installed.
+    :param environment: For programs that get events.
     """
     notify, where = settings.notify, listening(settings.http)
-    beside: list[Beside] = [_http(retention, settings, where, mount)] if where else []
+    beside: list[HttpServer | Notifications] = [_http(retention, settings, where, mount)] if where else []
     channels = make_channels(notify, os.environ if environment is None else environment)
     if not channels:
         return Service(retention, settings.service, beside)
@@ -224,7 +195,7 @@ def make_service(
     return Service(retention, settings.service, [*beside, notifications], [notifications.observe])
 
 
-def _http(retention: Retention, settings: Settings, where: Listening, mount: Mount | None) -> Beside:
+def _http(retention: Retention, settings: Settings, where: Listening, mount: Mount | None) -> HttpServer:
     try:
         from cratedb_retention.service.http.access import Context
         from cratedb_retention.service.http.app import HttpServer, make_app
@@ -232,14 +203,14 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
     except ImportError as error:
         raise not_installed("the HTTP API", "is not installed", "http", error) from None
 
-    http, collector = settings.http, RetentionCollector(retention.sibling())
+    http = settings.http
     context = Context(
         retention=retention.sibling(),
         authenticate=where.authenticate,
         hosts=where.hosts,
         limits=http,
         runs=Runs(options=settings.service.run_options()),
-        metrics=collector.text if http.metrics else None,
+        metrics=RetentionCollector(retention.sibling()).text if http.metrics else None,
     )
     app = make_app(context)
     if mount is not None:

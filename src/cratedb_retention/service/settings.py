@@ -1,8 +1,8 @@
 """
-What can be set, in sections, with what each setting means: the same names in a file (``[http]``, ``listen = ...``) and
-in the environment (``CRATEDB_RETENTION_HTTP_LISTEN``). ``docs/reference/configuration.md`` is made from this.
+All settings, with the same names in a file (``[http]``, ``listen = ...``) and in the environment
+(``CRATEDB_RETENTION_HTTP_LISTEN``). ``docs/reference/configuration.md`` is made from this.
 
-An option beats the environment, which beats the file, which beats the default. Of each is known where it comes from.
+An option beats the environment, which beats the file, which beats the default. The source of each is known.
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ from cratedb_retention.model.values import DurationField
 PREFIX = "CRATEDB_RETENTION_"
 CONFIG = f"{PREFIX}CONFIG"
 MASKED = "********"
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-# Whether there is something: ``auto`` means where it makes sense.
 Switch = StrEnum("Switch", ["AUTO", "ON", "OFF"])
-# What is logged: this and what weighs more; and what a line looks like.
 LogLevel = StrEnum("LogLevel", ["DEBUG", "INFO", "WARNING", "ERROR"])
 LogFormat = StrEnum("LogFormat", ["TEXT", "JSON"])
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Period = Annotated[DurationField | None, BeforeValidator(lambda value: None if value == "" else value)]
+
+
+def _list(split: Callable[[str], list[str]]) -> BeforeValidator:
+    """How a list is written where there is text alone."""
+    return BeforeValidator(lambda value: split(value) if isinstance(value, str) else value)
+
+
+Names = Annotated[tuple[str, ...], _list(lambda text: [part.strip() for part in text.split(",")])]
 
 
 class _Section(BaseModel):
@@ -44,8 +48,6 @@ class _Section(BaseModel):
 
 
 class DatabaseSettings(_Section):
-    """Where the database is."""
-
     uri: str | None = Field(None, description="The address of the database.")
     schema_: str = Field("ext", alias="schema", description="The schema of the toolkit's own tables.")
 
@@ -58,7 +60,7 @@ class LogSettings(_Section):
 
 
 class ServiceSettings(_Section):
-    """How `serve` goes about it; the lease duration also is that of `run`."""
+    """Of `serve`; the lease duration also is that of `run`."""
 
     interval: float = Field(10, ge=0.1, le=86_400, description="Scheduler polling interval, in seconds.")
     lease: float = Field(LEASE_SECONDS, ge=SHORTEST_LEASE, le=LONGEST_LEASE, description=LEASE_MEANING)
@@ -71,8 +73,6 @@ class ServiceSettings(_Section):
 
 
 class HttpSettings(_Section):
-    """The HTTP API and the pages of `serve`."""
-
     listen: str | None = Field(
         None, description="Address and port to listen on, as `127.0.0.1:8080`; empty: no HTTP API."
     )
@@ -81,7 +81,7 @@ class HttpSettings(_Section):
         description="Require access tokens: `on`, `off`, or `auto`: only if it listens beyond this machine.",
     )
     open_to_all: bool = Field(False, description="With `tokens = off`: let everybody who reaches it do everything.")
-    hosts: tuple[str, ...] = Field(
+    hosts: Names = Field(
         (), description="The host names that it is called by. Empty: any; where only this machine reaches it, its own."
     )
     max_body: int = Field(1024 * 1024, ge=1024, le=1024**3, description="Maximum size of a request, in bytes.")
@@ -94,22 +94,20 @@ class HttpSettings(_Section):
 
 
 class NotifySettings(_Section):
-    """Notifications of failures, of what is blocked for long, and of recovery."""
-
     webhook: str | None = Field(None, description="Address that receives each event as JSON by POST.")
     webhook_secret: str | None = Field(None, description="Key that signs each event: HMAC-SHA256 of time and body.")
-    channels: tuple[str, ...] = Field(
+    channels: Annotated[tuple[str, ...], _list(str.split)] = Field(
         (), description="Addresses of chat, mail and other services, as Apprise has them; needs the extra `chat`."
     )
-    command: tuple[str, ...] = Field((), description="Program with arguments that reads each event as JSON.")
+    command: Annotated[tuple[str, ...], _list(shlex.split)] = Field(
+        (), description="Program with arguments that reads each event as JSON."
+    )
     timeout: Seconds = Field(10.0, description="Timeout of each try, in seconds.")
     held_longer_than: Period = Field(None, description="Notify of what is blocked for longer, as `2d`; empty: never.")
     interval: Seconds = Field(60.0, description="Polling interval, in seconds; after a run it looks at once.")
 
 
 class Settings(_Section):
-    """All settings."""
-
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     service: ServiceSettings = Field(default_factory=ServiceSettings)
@@ -121,12 +119,6 @@ class Settings(_Section):
 SECRETS = frozenset({"database.uri", "notify.webhook", "notify.webhook_secret", "notify.channels"})
 # Names that were there before there were settings.
 _OTHER_NAMES = {"database.uri": "CRATEDB_URI", "database.schema": "CRATEDB_EXT_SCHEMA"}
-# How lists are written where there is text alone.
-_LISTS: Mapping[str, Callable[[str], list[str]]] = {
-    "http.hosts": lambda text: [part.strip() for part in text.split(",")],
-    "notify.command": shlex.split,
-    "notify.channels": str.split,
-}
 _SECTIONS: Mapping[str, type[_Section]] = {
     name: field.annotation for name, field in Settings.model_fields.items() if isinstance(field.annotation, type)
 }
@@ -135,18 +127,16 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Given(NamedTuple):
-    """A value that somebody gave, and where it comes from, in words."""
+    """The value of a setting, and where it comes from, in words."""
 
     value: Any
     source: str
 
 
 class Loaded(NamedTuple):
-    """All settings."""
-
     settings: Settings
     sources: Mapping[str, str]  # where each that is not the default one comes from, by its name as ``http.listen``
-    file: Path | None = None  # that was read
+    file: Path | None = None
 
 
 def names() -> list[str]:
@@ -165,17 +155,15 @@ def variable(name: str) -> str:
 
 def load(environment: Mapping[str, str], path: str | None, options: Mapping[str, Any] | None = None) -> Loaded:
     """
-    Read all settings.
+    Read all settings; raises InvalidInput that names file and line, or variable, or option.
 
     :param path: The file that an option names; None: that of the environment, or of the default places.
-    :param options: What options said, by the names of settings; None values were not said.
-    :raises InvalidInput: naming file and line, or variable, or option, with what is wrong.
+    :param options: The values of options by the names of settings; None: not given.
     """
     file = _find(environment, path)
     said = {key: Given(value, "option") for key, value in (options or {}).items() if value is not None}
-    given: dict[str, Given] = {}
-    for layer in (_from_file(file) if file else {}, _from_environment(environment), said):
-        given |= _with_contents(layer)
+    layers = (_from_file(file) if file else {}, _from_environment(environment), said)
+    given = {name: each for layer in layers for name, each in _with_contents(layer).items()}
     return Loaded(_validate(given), {name: each.source for name, each in given.items()}, file)
 
 
@@ -226,26 +214,18 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
     for key in environment:
         if key not in known and key.startswith(PREFIX) and key != CONFIG:
             raise InvalidInput(f"environment variable {key}", "no setting", _close(key, known, "settings are"))
-    return {
-        name: Given(_read_list(name, environment[key]), f"environment, {key}")
-        for key, name in known.items()
-        if key in environment
-    }
-
-
-def _read_list(name: str, text: str) -> Any:
-    return _LISTS[name](text) if name in _LISTS else text
+    return {name: Given(environment[key], f"environment, {key}") for key, name in known.items() if key in environment}
 
 
 def _with_contents(layer: Mapping[str, Given]) -> dict[str, Given]:
-    """Secrets that stand in files, which of one source must not be given twice."""
+    """With secrets read from their files, which of one source must not be given twice."""
     found = dict(layer)
     for name in SECRETS & {key.removesuffix(_FILE) for key in layer if key.endswith(_FILE)}:
         file, source = found.pop(f"{name}{_FILE}")
         if name in found:
             raise InvalidInput(f"{source}, {name}{_FILE}", f"{name} is given, too", "give one of them")
         text = _read(Path(str(file)), f"{source}, {name}{_FILE}")
-        found[name] = Given(_read_list(name, text.strip()), f"file {file} ({source})")
+        found[name] = Given(text.strip(), f"file {file} ({source})")
     return found
 
 
@@ -297,8 +277,6 @@ def _shown(name: str, value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """An address to listen on."""
-
     host: str
     port: int
     authenticate: bool  # whether a token is needed
@@ -306,11 +284,7 @@ class Listening:
 
 
 def listening(settings: HttpSettings) -> Listening | None:
-    """
-    What the settings mean; None: there is no HTTP.
-
-    :raises InvalidInput: if the address is none, or everybody could do everything and it is not said twice.
-    """
+    """The meaning of settings; None: no HTTP. Raises InvalidInput if the address is invalid, or open by mistake."""
     if not settings.listen:
         return None
     host, colon, port = settings.listen.rpartition(":")
@@ -318,20 +292,16 @@ def listening(settings: HttpSettings) -> Listening | None:
         thing = f"http.listen {settings.listen!r}"
         raise InvalidInput(thing, "not an address and a port", "write it like 127.0.0.1:8080")
     host = host.strip("[]") or "0.0.0.0"  # noqa: S104 - all interfaces is what an empty host means
-    local = _is_loopback(host)
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host.lower() == "localhost"
     authenticate = settings.tokens is Switch.ON or (settings.tokens is Switch.AUTO and not local)
     if not authenticate and not local and not settings.open_to_all:
-        raise InvalidInput(
-            f"http.listen {settings.listen}",
+        reason, remedy = (
             "without tokens everybody who reaches it could delete data",
             "leave http.tokens at auto, or say http.open_to_all as well",
         )
+        raise InvalidInput(f"http.listen {settings.listen}", reason, remedy)
     hosts = frozenset(settings.hosts) or (_LOOPBACK if local else frozenset())
     return Listening(host=host, port=int(port), authenticate=authenticate, hosts=hosts)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

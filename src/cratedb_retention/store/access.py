@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import hmac
 import re
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,11 +24,10 @@ from cratedb_retention.model.words import pick
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.rows import Records, same
 
-PREFIX = "crt"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-_TEXT = re.compile(rf"{PREFIX}_([0-9a-f]{{16}})_[A-Za-z0-9_-]{{43}}", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_TEXT = re.compile(r"crt_([0-9a-f]{16})_[A-Za-z0-9_-]{43}", re.ASCII)
 Random = Callable[[int], bytes]
-_SAME = ("id", "name", "created_at", "created_by", "expires_at")
+_COLUMNS = ("id", "name", "created_at", "created_by", "expires_at", "revoked_at", "revoked_by")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +40,13 @@ class AccessToken:
     limit: TagFilter  # Only policies with these tags; empty: everything
     created_at: dt.datetime
     created_by: str
-    expires_at: dt.datetime | None = None  # From this instant on it is worth nothing; None: never
+    expires_at: dt.datetime | None = None  # From this instant on it is invalid; None: never
     revoked_at: dt.datetime | None = None
     revoked_by: str | None = None
 
     @property
     def actor(self) -> str:
-        """How the journal names who uses it. A name can't hold parentheses, so nobody can be taken for another."""
+        """Its name in the audit log. A name can't hold parentheses, so no token can be taken for another."""
         return f"{self.name} (token {self.id})"
 
     def is_valid(self, now: dt.datetime) -> bool:
@@ -54,59 +54,67 @@ class AccessToken:
 
 
 class TokenStore(Records):
+    """Access tokens."""
+
+    def tokens(self) -> list[AccessToken]:
+        """All access tokens, oldest first."""
+        c = self._table.c
+        return [_token(row) for row in self._read(order=(c.created_at, c.id))]
+
     def create(
-        self, name: str, role: Role, limit: TagFilter, expires_at: dt.datetime | None, random: Random
+        self,
+        name: str,
+        role: Role,
+        limit: TagFilter | None = None,
+        expires_at: dt.datetime | None = None,
+        random: Random = secrets.token_bytes,
     ) -> tuple[AccessToken, str]:
         """
-        Store a new token.
+        Make an access token.
 
+        :param limit: Only policies with these tags; None: everything.
         :param expires_at: An aware instant; None: it does not expire.
-        :param random: Returns so many random bytes, fit for secrets.
         :return: The token, and its text, which can't be had a second time.
-        :raises InvalidInput: if the name, the limit or the instant is none.
+        :raises InvalidInput: if something about it is not valid.
         """
-        now = self._clock.now()
-        if not _NAME.fullmatch(name):
+        now, limit = self._clock.now(), limit or TagFilter()
+        if not NAME.fullmatch(name):
             raise InvalidInput(f"name {name!r}", "not the name of a token", "use letters, digits and . _ @ -, up to 64")
         if expires_at is not None and expires_at <= now:
             raise InvalidInput(f"token {name}", "it would have expired already", "choose a later instant")
         check_limit(role, limit)
-        identifier = random(8).hex()
-        text = f"{PREFIX}_{identifier}_{base64.urlsafe_b64encode(random(32)).decode().rstrip('=')}"
-        by = self._actor.name
+        key, by = random(8).hex(), self._actor.name
+        text = f"crt_{key}_{base64.urlsafe_b64encode(random(32)).decode().rstrip('=')}"
         token = AccessToken(
-            id=identifier, name=name, role=role, limit=limit, created_at=now, created_by=by, expires_at=expires_at
+            id=key, name=name, role=role, limit=limit, created_at=now, created_by=by, expires_at=expires_at
         )
-        self._add({**same(token, _SAME), "role": str(role), "tags": list(limit.texts), "hash": _digest(text)})
+        self._add({**same(token, _COLUMNS), "role": str(role), "tags": list(limit.texts), "hash": _digest(text)})
         self._visible()
         self._note(Event.TOKEN_CREATED, token)
         return token, text
 
-    def all(self) -> list[AccessToken]:
-        """All tokens, oldest first, those that are worth nothing any more too."""
-        c = self._table.c
-        return [_token(row) for row in self._read(order=(c.created_at, c.id))]
-
     def check(self, text: str) -> AccessToken | None:
-        """The token with this text, if it is worth anything now. A revoked one is worth nothing at once."""
+        """The token with a text; None if it is unknown, expired or revoked."""
         found = _TEXT.fullmatch(text)
-        if found is None:
-            return None
-        rows = self._read(self._table.c.id == found[1], refresh=False)
+        rows = self._read(self._table.c.id == found[1], refresh=False) if found else ()
         if not rows or not hmac.compare_digest(rows[0]["hash"], _digest(text)):
             return None
         token = _token(rows[0])
         return token if token.is_valid(self._clock.now()) else None
 
     def revoke(self, identifier: str) -> AccessToken:
-        """End a token; by its name, its identifier, or six characters of that, which must fit exactly one in force."""
-        active = [token for token in self.all() if token.revoked_at is None]
-        named = [token for token in active if identifier in (token.id, token.name)]
+        """
+        End an access token, at once.
+
+        :param identifier: Its name, its identifier, or six characters of that.
+        :raises NotFound: if there is none that is not revoked.
+        """
+        active = {token.id: token for token in self.tokens() if token.revoked_at is None}
+        named = [token for token in active.values() if identifier in (token.id, token.name)]
         if len(named) > 1:
             raise InvalidInput(f"token {identifier}", f"fits {len(named)}", "write the identifier")
-        known = {token.id: token for token in active}
         remedy = "`cratedb-retention list-tokens` shows them"
-        found = named[0] if named else pick("token", identifier, known, remedy, "is not in force")
+        found = named[0] if named else pick("token", identifier, active, remedy, "is not in force")
         self._change(self._table.c.id == found.id, revoked_at=self._clock.now(), revoked_by=self._actor.name)
         self._visible()
         self._note(Event.TOKEN_REVOKED, found)
@@ -122,9 +130,6 @@ def _digest(text: str) -> str:
 
 
 def _token(row: Mapping[str, Any]) -> AccessToken:
-    """A token; what is not valid in its row, since somebody wrote it by SQL, is refused rather than taken for more."""
-    return AccessToken(
-        **{**{name: row[name] for name in (*_SAME, "revoked_at", "revoked_by")}, "created_by": row["created_by"] or ""},
-        role=Role(row["role"]),
-        limit=parse_tag_filter(row["tags"] or ()),
-    )
+    """A token; what is not valid in its row, since it was written by SQL, is refused rather than taken for more."""
+    values = {**{name: row[name] for name in _COLUMNS}, "created_by": row["created_by"] or ""}
+    return AccessToken(**values, role=Role(row["role"]), limit=parse_tag_filter(row["tags"] or ()))

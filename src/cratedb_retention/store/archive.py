@@ -63,7 +63,6 @@ class SnapshotRecord:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Repository and name."""
         return self.archived.repository, self.archived.name
 
     @property
@@ -105,7 +104,6 @@ class SnapshotStore(Records):
         return self._table.c.name == name, self._table.c.repository == repository
 
     def all(self) -> list[SnapshotRecord]:
-        """All snapshots by table and time."""
         return self._find()
 
     def of(self, table: TableName | None, *stages: SnapshotStage) -> list[SnapshotRecord]:
@@ -134,10 +132,9 @@ class SnapshotStore(Records):
 
 def _record(row: Mapping[str, Any]) -> SnapshotRecord:
     columns, values = text_to_partition(row["partition"])
-    table = TableName(row["table_schema"], row["table_name"])
     archived = {name: row[name] for name in ("repository", "name", "rows")}
     return SnapshotRecord(
-        archived=Archived(**archived, table=table, columns=columns, values=values),
+        archived=Archived(**archived, table=_table(row), columns=columns, values=values),
         **{name: row[name] for name in (*_SAME, "verified_at", "damage")},
         stage=SnapshotStage(row["state"]),
         size=row["bytes"],
@@ -146,36 +143,30 @@ def _record(row: Mapping[str, Any]) -> SnapshotRecord:
     )
 
 
+def _table(row: Mapping[str, Any]) -> TableName:
+    return TableName(row["table_schema"], row["table_name"])
+
+
 class FreezeStore(Records):
     def all(self, refresh: bool = True) -> dict[tuple[TableName, tuple[Value, ...]], str]:
         """The partitions that were frozen and not thawed, each with the identity of its table; empty: unknown."""
-        found = {}
-        for row in self._read(refresh=refresh):
-            table, (_, values) = TableName(row["table_schema"], row["table_name"]), text_to_partition(row["partition"])
-            found[table, values] = row["table_identity"] or ""
-        return found
+        return {
+            (_table(row), text_to_partition(row["partition"])[1]): row["table_identity"] or ""
+            for row in self._read(refresh=refresh)
+        }
 
     def add(self, step: FreezePartitions, run_id: str, identity: str = "") -> None:
-        """Note that partitions are about to be frozen; see :meth:`note`."""
-        for piece in step.pieces:
-            self.note(step.table, step.columns, piece.partition.values, run_id, identity)
+        for values in step.partitions:
+            self.note(step.table, step.columns, values, run_id=run_id, table_identity=identity or None)
 
-    def note(
-        self,
-        table: TableName,
-        columns: Sequence[Column],
-        values: tuple[Value, ...],
-        run_id: str | None = None,
-        identity: str = "",
-    ) -> bool:
+    def note(self, table: TableName, columns: Sequence[Column], values: tuple[Value, ...], **more: str | None) -> bool:
         """Note that a partition is about to be frozen, or to come back so. False: a killed run noted it already."""
         row = {
             **name_values(table),
             "id": _freeze_key(table, values),
             "partition": partition_to_text(columns, values),
-            "run_id": run_id,
             "frozen_at": self._clock.now(),
-            "table_identity": identity or None,
+            **more,
         }
         try:
             self._add(row)

@@ -1,6 +1,4 @@
-"""
-Legal holds in the database. A released hold stays in the table, with who released it and when.
-"""
+"""Legal holds in the database. A released hold stays in the table, with who released it and when."""
 
 from __future__ import annotations
 
@@ -62,12 +60,6 @@ def _values(hold: LegalHold) -> dict[str, Any]:
 
 def _hold(row: Mapping[str, Any]) -> LegalHold:
     where = json.loads(read_text(row, "where") or "{}")
-    return LegalHold(
-        **{name: row[name] for name in ("id", "table_schema", "table_name", "start", "end", "placed_at")},
-        reason=row["reason"] or "",
-        placed_by=row["placed_by"] or "",
-        where={} if isinstance(where, list) else where,
-        partitions=tuple(where) if isinstance(where, list) else (),
-        kind=HoldKind(row["kind"]),
-        identity=row["table_identity"] or "",
-    )
+    found = {"partitions": tuple(where)} if isinstance(where, list) else {"where": where}
+    found |= {name: row[name] for name in ("id", *_SAME) if row[name] is not None}
+    return LegalHold(**{**found, "kind": HoldKind(row["kind"]), "identity": row["table_identity"] or ""})

@@ -31,6 +31,10 @@ from cratedb_retention.store.rows import Records, same
 BATCH = 200  # Policies in one INSERT.
 _JSON = [each.name for each in ATTRIBUTES.values() if each.form in (Form.PAIRS, Form.PARTS)]
 _OWN = ("version", "changed_at", "changed_by", "scheduled_at")
+_DESTINATION = ("reallocation_attribute_name", "reallocation_attribute_value", "target_repository_name")
+# A scheduler reads the same ones again and again.
+_parse_schedule = functools.lru_cache(4096)(parse_schedule)
+_parse_zone = functools.lru_cache(4096)(lambda name: parse_time_zone(name).key)
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,26 @@ class StoredPolicy:
     policy: Policy
     version: int
 
+    @property
+    def id(self) -> str:
+        """The policy's identifier."""
+        return self.policy.id or ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Damaged:
-    """A row of the policy table that is no valid policy: somebody wrote it by SQL, or it was taken over so."""
+    """A row of the policy table that is no valid policy, since it was written by SQL or taken over."""
 
     id: str
     target: TableName
     reason: str
     enabled: bool
     row: Mapping[str, Any]
+
+    @property
+    def version(self) -> int:
+        """The version of the row."""
+        return int(self.row["version"])
 
     def to_dict(self) -> dict[str, Any]:
         """What the row says, and what is wrong with it, as plain values for JSON and YAML."""
@@ -76,8 +90,18 @@ class PolicyStore(Records):
         statement = sa.select(*columns).where(c.schedule.is_not(None), sa.func.coalesce(c.enabled, sa.true()))
         found = []
         for row in self._database.query(statement):
+            grace, jitter = row["misfire_grace"], row["jitter"]
             with suppress(InvalidInput, ValueError):
-                found.append(_schedule(row))
+                one = Scheduled(
+                    policy_id=row["id"],
+                    schedule=_parse_schedule(row["schedule"]),
+                    time_zone=_parse_zone(row["time_zone"] or "UTC"),
+                    since=row["scheduled_at"] or row["changed_at"],
+                    misfire=Misfire(row["misfire"] or Misfire.CATCH_UP),
+                    grace=Duration(seconds=3600) if grace is None else parse_duration(grace),
+                    jitter=None if jitter is None else parse_jitter(jitter),
+                )
+                found.append(one)
         return found
 
     def get(self, identifier: str) -> StoredPolicy:
@@ -96,7 +120,7 @@ class PolicyStore(Records):
     def find(self, identifier: str) -> StoredPolicy | Damaged:
         """The same, also if its row is no valid policy."""
         policies, damaged = self.all()
-        rows: dict[str, StoredPolicy | Damaged] = {stored.policy.id or "": stored for stored in policies}
+        rows: dict[str, StoredPolicy | Damaged] = {stored.id: stored for stored in policies}
         rows.update({row.id: row for row in damaged})
         return pick("policy", identifier, rows, "`cratedb-retention list-policies` shows them")
 
@@ -121,7 +145,7 @@ class PolicyStore(Records):
         """Make sure that new policies can be stored. Raises as :meth:`create_all`."""
         stored, damaged = self.all()
         by_rule = {identity(item.policy): item.policy for item in stored}
-        taken = {item.policy.id for item in stored} | {row.id for row in damaged}
+        taken = {item.id for item in stored} | {row.id for row in damaged}
         for policy in policies:
             there = by_rule.get(identity(policy))
             if there is not None:
@@ -145,14 +169,14 @@ class PolicyStore(Records):
             raise _taken(policies) from None
         if 0 <= count < len(rows):
             raise _taken(policies)
-        self._write(*(_entry(Event.POLICY_CREATED, None, policy) for policy in policies))
+        self._write(*(_entry(Event.POLICY_CREATED, policy, after=policy) for policy in policies))
 
     def update(self, policy: Policy, version: int) -> Policy:
         """
         Replace a stored policy.
 
         :param version: The version that the change is based on.
-        :raises Conflict: if somebody else changed it since.
+        :raises Conflict: if another user changed it since.
         :raises NotFound: if it is gone.
         """
         before = self._lock(policy.id or "", version)
@@ -162,27 +186,28 @@ class PolicyStore(Records):
         row = policy_to_row(policy, version + 1, self._clock.now(), self._actor.name, since)
         del row["id"]
         self._conditionally(before, functools.partial(self._change, **row))
-        self._write(_entry(Event.POLICY_CHANGED, old, policy))
+        self._write(_entry(Event.POLICY_CHANGED, policy, before=old, after=policy))
         return policy
 
-    def delete(self, identifier: str, version: int) -> None:
-        """Delete a policy. Raises as :meth:`update`."""
-        before = self._lock(identifier, version)
-        self._conditionally(before, self._remove)
-        gone = row_to_policy(before)
-        self._write(_entry(Event.POLICY_DELETED, gone, gone))
+    def delete(self, stored: StoredPolicy | Damaged, version: int | None = None) -> None:
+        """
+        Delete a policy, or a row that is none; the audit log keeps it as it was. Raises as :meth:`update`.
 
-    def delete_damaged(self, damaged: Damaged) -> None:
-        """Delete a row that is no valid policy; the journal keeps it as it was. Raises as :meth:`update`."""
-        before = self._lock(damaged.id, damaged.row["version"])
+        :param version: The version of a policy that its deletion is based on; None: the one that is given.
+        """
+        before = self._lock(stored.id, stored.version if version is None else version)
         self._conditionally(before, self._remove)
+        if isinstance(stored, StoredPolicy):
+            gone = row_to_policy(before)
+            self._write(_entry(Event.POLICY_DELETED, gone, before=gone))
+            return
         entry = Entry(
             event=Event.POLICY_DELETED,
             table_schema=before["table_schema"],
             table_name=before["table_name"],
-            policy_id=damaged.id,
+            policy_id=stored.id,
             strategy=before["strategy"],
-            message=f"not a valid policy: {damaged.reason}",
+            message=f"not a valid policy: {stored.reason}",
             before=json.dumps(_said(before), ensure_ascii=False, default=str),
         )
         self._write(entry)
@@ -221,32 +246,25 @@ def _taken(policies: Sequence[Policy]) -> Conflict:
     return Conflict(which, "the identifier is taken", "choose another one")
 
 
-def _entry(event: Event, before: Policy | None, after: Policy) -> Entry:
-    """A change of a policy for the journal; of one that is deleted, ``after`` is what it was."""
+def _entry(event: Event, policy: Policy, **states: Policy) -> Entry:
+    """A change of a policy for the audit log, with its states ``before`` and ``after``."""
+    plain: dict[str, Any] = {name: json.dumps(state.to_dict(), ensure_ascii=False) for name, state in states.items()}
     return Entry(
         event=event,
-        table_schema=after.table_schema,
-        table_name=after.table_name,
-        policy_id=after.id,
-        strategy=str(after.strategy),
-        tags=after.tags,
-        message=after.rule,
-        before=None if before is None else json.dumps(before.to_dict(), ensure_ascii=False),
-        after=None if event is Event.POLICY_DELETED else json.dumps(after.to_dict(), ensure_ascii=False),
+        table_schema=policy.table_schema,
+        table_name=policy.table_name,
+        policy_id=policy.id,
+        strategy=str(policy.strategy),
+        tags=policy.tags,
+        message=policy.rule,
+        **plain,
     )
 
 
 def identity(policy: Policy) -> tuple[object, ...]:
     """What makes two policies the same rule, whatever their periods: strategy, data, and where it goes."""
-    return (
-        policy.strategy,
-        policy.table_schema,
-        policy.table_name,
-        json.dumps(policy.where, sort_keys=True),
-        policy.reallocation_attribute_name,
-        policy.reallocation_attribute_value,
-        policy.target_repository_name,
-    )
+    where = json.dumps(policy.where, sort_keys=True)
+    return policy.strategy, policy.table_schema, policy.table_name, where, *same(policy, _DESTINATION).values()
 
 
 def policy_to_row(
@@ -254,38 +272,17 @@ def policy_to_row(
 ) -> dict[str, Any]:
     """A policy as a row; objects become JSON. Without ``scheduled_at`` it has its schedule since now."""
     row = policy.model_dump(mode="json")
-    for key in _JSON:
-        row[key] = json.dumps(row[key], ensure_ascii=False) if row[key] else None
+    row |= {key: json.dumps(row[key], ensure_ascii=False) if row[key] else None for key in _JSON}
     return {**row, "version": version, "changed_at": now, "changed_by": actor, "scheduled_at": scheduled_at or now}
 
 
 def row_to_policy(row: Mapping[str, Any]) -> Policy:
-    """A row as a policy; InvalidInput or ValueError if somebody wrote something else into the table."""
+    """A row as a policy; InvalidInput or ValueError if something else was written into the table."""
     attributes = {key: value for key, value in _said(row).items() if key not in _OWN}
-    for key in _JSON:
-        if isinstance(attributes.get(key), str):
-            attributes[key] = json.loads(attributes[key])
+    attributes |= {key: json.loads(attributes[key]) for key in _JSON if isinstance(attributes.get(key), str)}
     return read_policy(attributes, stored=attributes)
 
 
 def _said(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a row says, without the system's own columns."""
     return {key: value for key, value in row.items() if value is not None and not key.startswith("_")}
-
-
-def _schedule(row: Mapping[str, Any]) -> Scheduled:
-    """When a policy runs by itself. Raises as :func:`row_to_policy`."""
-    return Scheduled(
-        policy_id=row["id"],
-        schedule=_parse_schedule(row["schedule"]),
-        time_zone=_parse_zone(row["time_zone"] or "UTC"),
-        since=row["scheduled_at"] or row["changed_at"],
-        misfire=Misfire(row["misfire"] or Misfire.CATCH_UP),
-        grace=Duration(seconds=3600) if row["misfire_grace"] is None else parse_duration(row["misfire_grace"]),
-        jitter=None if row["jitter"] is None else parse_jitter(row["jitter"]),
-    )
-
-
-# A scheduler reads the same ones again and again.
-_parse_schedule = functools.lru_cache(4096)(parse_schedule)
-_parse_zone = functools.lru_cache(4096)(lambda name: parse_time_zone(name).key)

@@ -302,7 +302,7 @@ def _take_over(upgrade: _Upgrade) -> list[str]:
             with suppress(NotFound, Conflict):
                 database.rename_table(copy_table(described.POLICY, sa.MetaData(schema=schema), name), LEGACY)
         elif name.startswith(UPGRADE):
-            database.drop_table(TableName(schema, name))
+            database.drop(TableName(schema, name))
     return done
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import replace
+from typing import Literal, TypeVar
 
 from nicegui import ui
 
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.preview import ArchiveLine, Restorable
+from cratedb_retention.execution.preview import WORST_FIRST, ArchiveLine, Restorable
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
@@ -78,7 +79,7 @@ def read_request(query: Query) -> RestoreRequest:
 
 
 class Archive:
-    """The snapshots that fit; and beneath them, for those who may, buttons and what came of these."""
+    """The snapshots that fit; and below them, for those who may, buttons and what came of these."""
 
     def __init__(self, guest: Guest, request: RestoreRequest) -> None:
         self._guest, self._request, self.acts = guest, request, guest.may(Role.OPERATOR)
@@ -88,7 +89,8 @@ class Archive:
 
     async def load(self) -> None:
         """Show them as they are now."""
-        self.lines = await self._guest.ask(lambda scoped: scoped.archive(self._request))
+        found = await self._guest.ask(lambda scoped: scoped.snapshots(self._request))
+        self.lines = sorted(found, key=lambda line: WORST_FIRST.index(line.condition))
         with self._place.clear():
             note(_summary(self.lines))
             if not self.lines:
@@ -97,12 +99,11 @@ class Archive:
             shown = self.lines[:MOST]
             if len(shown) < len(self.lines):
                 note(f"The first {len(shown):,} are shown; narrow it down to see others.")
-            caption = "Snapshots that the toolkit made"
-            self._table = table(_COLUMNS, shown, caption, named=_name, choose="multiple" if self.acts else None)
+            choose: Literal["multiple"] | None = "multiple" if self.acts else None
+            self._table = table(_COLUMNS, shown, "Snapshots that the toolkit made", named=_name, choose=choose)
             self._table.classes("archive")
 
     def offer(self) -> None:
-        """Offer what can be done with them."""
         note("Choose snapshots by the boxes before them; without a choice, all that are listed are meant.")
         with bar():
             button("Verify", self._verify)
@@ -111,9 +112,8 @@ class Archive:
 
     def _chosen(self) -> RestoreRequest:
         """Exactly the snapshots that are meant now, whatever is archived meanwhile."""
-        numbers = [row["_"] for row in self._table.selected] if self._table else []
-        lines = [self.lines[number] for number in numbers] or self.lines
-        return RestoreRequest(chosen=frozenset(line.record.key for line in lines))
+        lines = [self.lines[row["_"]] for row in self._table.selected] if self._table else []
+        return RestoreRequest(chosen=frozenset(line.record.key for line in lines or self.lines))
 
     async def _verify(self) -> None:
         """Read them back, and tell what each is like."""
@@ -122,11 +122,10 @@ class Archive:
         with self._box.clear(), _waiting(lambda: f"Reading back: {len(found):,} of {many} done …"):
             await self._guest.ask(lambda scoped: scoped.verify_snapshots(request, found.append))
         bad, many = sum(item.error is not None for item in found), plural(len(found), "snapshot")
-        said = f"{bad:,} of {many} can't be relied on." if bad else f"All is right with {many}."
         await self.load()
         with self._box:
             heading("What reading back found")
-            note(said)
+            note(f"{bad:,} of {many} can't be relied on." if bad else f"All is right with {many}.")
             _results(
                 found,
                 "What verifying found",
@@ -135,14 +134,13 @@ class Archive:
             )
 
     def _restore(self) -> None:
-        """Ask where to; nothing is done that was not shown."""
         request = self._chosen()
         count = len(request.chosen or ())
 
         async def preview() -> None:
             into = parse_table(other.value or "") if where.value == _BESIDE else None
             with shown.clear(), _waiting(lambda: "Looking …"):
-                found = await self._guest.ask(lambda scoped: scoped.restorable(request.going(into)))
+                found = await self._guest.ask(lambda scoped: scoped.restorable(replace(request, into=into)))
             coming = [item for item in found if item.refusal is None]
             exactly = RestoreRequest(chosen=frozenset(item.record.key for item in coming), into=into)
             with shown:
@@ -214,11 +212,11 @@ def _waiting(words_now: Callable[[], str]) -> Iterator[None]:
 
 def _name(line: ArchiveLine) -> str:
     """A snapshot for people: ``doc.metrics month=2024-01-01``."""
-    return f"{line.record.archived.table} {_partition(line.record)}"
+    return f"{line.record.archived.table} {_partition(line)}"
 
 
-def _partition(record: SnapshotRecord) -> str:
-    return show_partition(record.archived.columns, record.archived.values)
+def _partition(item: ArchiveLine | Verified | Restorable | Restored) -> str:
+    return show_partition(item.record.archived.columns, item.record.archived.values)
 
 
 def _partitions(items: Iterable[Restorable | Restored]) -> str:
@@ -226,22 +224,19 @@ def _partitions(items: Iterable[Restorable | Restored]) -> str:
 
 
 def _summary(lines: Sequence[ArchiveLine]) -> str:
-    """How many there are, and how well they are, in a sentence."""
     if not lines:
         return "No snapshot fits."
-    tables = {line.record.archived.table for line in lines}
-    size = show_size(sum(line.record.size or 0 for line in lines))
+    tables = plural(len({line.record.archived.table for line in lines}), "table")
     sick = sum(line.condition != "complete" for line in lines)
-    text = f"{plural(len(lines), 'snapshot')} of {plural(len(tables), 'table')}, {size}"
+    text = f"{plural(len(lines), 'snapshot')} of {tables}, {show_size(sum(line.record.size or 0 for line in lines))}"
     return f"{text}; {sick:,} with a problem, shown first." if sick else f"{text}; all are complete."
 
 
 def _preview_words(found: Sequence[Restorable], coming: Sequence[Restorable], asked: int) -> list[str]:
-    """What a restore would do, in sentences."""
-    rows = sum(item.record.archived.rows or 0 for item in coming)
+    rows = plural(sum(item.record.archived.rows or 0 for item in coming), "row")
     size = show_size(sum(item.record.size or 0 for item in coming))
     refused = [item for item in found if item.refusal is not None]
-    said = [f"{_partitions(coming)} with {plural(rows, 'row')} ({size}) would come back."]
+    said = [f"{_partitions(coming)} with {rows} ({size}) would come back."]
     if len({item.record.partition for item in coming}) < len(coming):
         said.append(f"Partitions with several snapshots come back from all of them: {len(coming):,} in all.")
     if len(found) < asked:
@@ -282,14 +277,15 @@ def _mono(text: str) -> Bit:
     return Bit(text=text, tone="mono")
 
 
-def _table_bit(name: str) -> Bit:
+def _table_bit(line: ArchiveLine) -> Bit:
+    name = str(line.record.archived.table)
     return Bit(text=name, href=address(PATH, {"table": name}))
 
 
 _COLUMNS: Sequence[Column[ArchiveLine]] = (
     Column("State", _condition),
-    Column("Table", lambda line: _table_bit(str(line.record.archived.table))),
-    Column("Partition", lambda line: _partition(line.record)),
+    Column("Table", _table_bit),
+    Column("Partition", _partition),
     counted("Rows", lambda line: line.record.archived.rows),
     sized(lambda line: line.record.size),
     Column("Stage", lambda line: Bit(text=line.record.stage, hint=_STAGES[line.record.stage])),
@@ -301,13 +297,8 @@ _COLUMNS: Sequence[Column[ArchiveLine]] = (
 
 
 def _results(items: Sequence[Item], caption: str, result: Callable[[Item], Cell], *more: Column[Item]) -> None:
-    """What came of each, as a table."""
-    about: Sequence[Column[Item]] = (
-        Column("Result", result),
-        Column("Table", lambda item: str(item.record.archived.table)),
-        Column("Partition", lambda item: _partition(item.record)),
-    )
-    table((*about, *more), items, caption).classes("archive")
+    of = Column[Item]("Table", lambda item: str(item.record.archived.table))
+    table((Column("Result", result), of, Column("Partition", _partition), *more), items, caption).classes("archive")
 
 
 def _held(item: Restored) -> Cell:

@@ -18,7 +18,7 @@ from cratedb_retention.execution.preview import Preview
 from cratedb_retention.model import policyform, words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions
-from cratedb_retention.model.effect import Amount, Loss, amount, next_due, summarize
+from cratedb_retention.model.effect import Amount, Loss, amount, summarize
 from cratedb_retention.model.policy import ATTRIBUTES, Difference, Policy, changes_of, differences, make_policy
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.model.words import plural, show_size
@@ -26,25 +26,13 @@ from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, go, link
-from cratedb_retention.ui.parts import (
-    TROUBLE,
-    Trouble,
-    agreed,
-    bar,
-    button,
-    facts,
-    heading,
-    hidden_note,
-    note,
-    show_error,
-    tag,
-)
+from cratedb_retention.ui.parts import agreed, bar, button, facts, heading, hidden_note, note, show_error, tag
 from cratedb_retention.ui.tables import Column, table
 
 # Seconds after the last change until the effect is looked at.
 PAUSE = 0.6
 LIST = links.address("/policies", {})
-# So many lines of the effect are shown, and columns offered at once; who types on is offered others.
+# How many lines of the effect are shown, and columns offered at once; others are offered for what is typed.
 MOST = 12
 
 
@@ -115,7 +103,7 @@ class Editor:
         self._say_what_is_left_out()
 
     def _later(self) -> None:
-        """Look again when nothing is changed for a moment; until then nothing is shown that is not so any more."""
+        """Look again when nothing is changed for a moment; until then nothing is shown that is not true any more."""
         self._say_what_is_left_out()
         self.told.set_text("")
         if self._timer is not None:
@@ -134,7 +122,7 @@ class Editor:
             self.form.suggest(await self.guest.ask(lambda scoped: scoped.suggestions(*wanted)))
         try:
             self._show(turn, None if self.form.mistakes else await self._preview())
-        except TROUBLE as error:
+        except RetentionError as error:
             self._show(turn, error)
 
     async def _preview(self) -> Preview:
@@ -143,7 +131,7 @@ class Editor:
             policy = policy.model_copy(update={"id": None})
         return await self.guest.ask(lambda scoped: scoped.preview(policy))
 
-    def _show(self, turn: int, found: Preview | Trouble | None) -> None:
+    def _show(self, turn: int, found: Preview | RetentionError | None) -> None:
         """Show what was found, unless something was changed since."""
         if turn != self._looks:
             return
@@ -171,8 +159,9 @@ class Editor:
         if self.form.mistakes:
             self.told.set_text("Not saved: some fields have mistakes.")
             return
-        policy = self.form.policy()
-        if self.stored is not None and not changes_of(self.stored.policy, policy):
+        policy, stored = self.form.policy(), self.stored
+        changes = changes_of(stored.policy, policy) if stored else {}
+        if stored and not changes:
             self.told.set_text("There is nothing to save.")
             return
         if await self._is_outdated():
@@ -184,28 +173,23 @@ class Editor:
         if lost and not await agreed("Save this policy?", "\n".join(lost), "Save", policy.table_name):
             self.told.set_text("Not saved.")
             return
-        await self._store(policy)
-
-    async def _store(self, policy: Policy) -> None:
-        stored = self.stored
-        if stored is None:
-            saved = StoredPolicy(await self.guest.ask(lambda scoped: scoped.create(policy)), 1)
-        else:
-            identifier, changes = stored.policy.id or "", changes_of(stored.policy, policy)
-            try:
-                saved = await self.guest.ask(lambda scoped: scoped.change(identifier, changes, stored.version))
-            except Conflict:
-                if await self._is_outdated():
-                    return
-                raise
+        try:
+            if stored is None:
+                saved = StoredPolicy(await self.guest.ask(lambda scoped: scoped.create(policy)), 1)
+            else:
+                saved = await self.guest.ask(lambda scoped: scoped.change(stored.id, changes, stored.version))
+        except Conflict:
+            if await self._is_outdated():
+                return
+            raise
         # The page of what was saved says so as long as nobody changes it again.
-        go(f"{links.policy(saved.policy.id)}?saved={saved.version}")
+        go(f"{links.policy(saved.id)}?saved={saved.version}")
 
     async def _is_outdated(self) -> bool:
-        """Whether somebody else changed it since it was loaded; then it is shown what."""
+        """Whether another user changed it since it was loaded; then what differs is shown."""
         if self.stored is None:
             return False
-        identifier = self.stored.policy.id or ""
+        identifier = self.stored.id
         now = await self.guest.ask(lambda scoped: scoped.policy(identifier))
         if now.version == self.stored.version:
             return False
@@ -290,7 +274,7 @@ class PolicyForm:
         self.refresh()
 
     def refresh(self, everywhere: bool = False) -> None:
-        """Show the fields that mean something, and what is wrong in those that somebody has written into, or all."""
+        """Show the fields that mean something, and what is wrong in those that were written into, or all."""
         mistakes = self.mistakes
         if everywhere:
             self._touched.update(self._fields)
@@ -329,20 +313,16 @@ class PolicyForm:
         return field
 
     def _control(self, attribute: Attribute) -> Any:
-        value: Any = self.values[attribute.name]
-        label = attribute.called
-
-        def changed(event: Any) -> None:
-            self._note(attribute.name, event.value)
-
+        label, value = attribute.called, self.values[attribute.name]
+        told: Any = {"value": value, "on_change": lambda event: self._note(attribute.name, event.value)}
         if attribute.choices:
             note(label, "label")
-            return ui.radio(attribute.choices, value=value, on_change=changed).props(f'aria-label="{label}" dense')
+            return ui.radio(attribute.choices, **told).props(f'aria-label="{label}" dense')
         if attribute.form is Form.FLAG:
-            return ui.switch(label, value=value, on_change=changed)
+            return ui.switch(label, **told)
         if attribute.form is Form.PAIRS:
-            return ui.textarea(label, value=value, on_change=changed).props("outlined dense autogrow spellcheck=false")
-        made = ui.input(label, value=value, on_change=changed).props(f"name={attribute.name}")
+            return ui.textarea(label, **told).props("outlined dense autogrow spellcheck=false")
+        made = ui.input(label, **told).props(f"name={attribute.name}")
         return made.props("outlined dense spellcheck=false autocomplete=off autocapitalize=off")
 
     def _note(self, name: str, value: Any) -> None:
@@ -397,17 +377,16 @@ def sentence(loss: Loss) -> str:
 def _stretch(of: Amount) -> str:
     if of.end is None:
         return "of any time"
-    last = words.moment(of.end - 1)[:10]
     if of.start is None:
         return f"before {words.moment(of.end)}"
-    first = words.moment(of.start)[:10]
     if from_ms(of.end).strftime("%H%M%S") != "000000":
         return f"{words.moment(of.start)} to {words.moment(of.end)}"
+    first, last = words.moment(of.start)[:10], words.moment(of.end - 1)[:10]
     return first if first == last else f"{first} to {last}"
 
 
 def show_effect(found: Preview) -> None:
-    """Show what the next run would do with a policy, what is held, what contradicts what."""
+    """Show what the next run would do with a policy, what is blocked, what contradicts what."""
     if found.if_enabled is not None:
         note("Nothing happens while this policy is disabled.", "sum")
         _others(found)
@@ -416,40 +395,36 @@ def show_effect(found: Preview) -> None:
     lost = sentences(found)
     for text in lost:
         note(text, "sum lost")
-    if not lost and found.tasks:
-        note(f"At the next run {plural(len(found.tasks), 'task')} is done, and no data is deleted.", "sum")
+    if not lost and found.plan.tasks:
+        note(f"At the next run {plural(len(found.plan.tasks), 'task')} is done, and no data is deleted.", "sum")
     elif not lost:
         note("At the next run nothing is due.", "sum")
     if not found.policy.schedule:
         note("It has no schedule: the next run is when somebody starts one.")
     _numbers(found)
-    held = {
-        wrong: [f"{h.table}: {found.told(h.why)}" for h in found.holds if h.problem is wrong] for wrong in (True, False)
-    }
-    _list("Problems", held[True], "bad")
+    own, plan = found.policy.id, found.plan
+    _list("Problems", [f"{h.table}: {h.why.about(own)}" for h in plan.holds if h.problem], "bad")
     _list("Contradictions", found.contradictions, "warn")
-    _list("Held", held[False], "warn")
-    tasks = [f"{task.table}: {summarize(task)} ({found.told(task.why)})" for task in found.tasks]
-    _list("What is done, and why", tasks)
+    _list("Held", [f"{h.table}: {h.why.about(own)}" for h in plan.holds if not h.problem], "warn")
+    _list("What is done, and why", [f"{t.table}: {summarize(t)} ({t.why.about(own)})" for t in plan.tasks])
     _others(found)
 
 
 def _numbers(found: Preview) -> None:
-    whole, gone, cutoff = amount(found.tasks), [loss.amount for loss in found.losses], found.after.plan.cutoff
+    whole, gone, cutoff = amount(found.plan.tasks), [loss.amount for loss in found.losses], found.after.plan.cutoff
     limit = found.policy.limit(from_ms(cutoff))
-    facts(
-        {
-            "Expired is what is before": "nothing, ever" if limit is None else words.moment(limit),
-            "Partitions": words.count(whole.partitions),
-            "Rows": words.count(whole.rows),
-            "Size": show_size(whole.size or None),
-            "From": words.moment(min((each.start for each in gone if each.start is not None), default=None)),
-            "To": words.moment(max((each.end for each in gone if each.end is not None), default=None)),
-            "Partitions that stay": words.count(sum(kept.partitions for kept in found.kept)),
-            "More is due": words.moment(next_due(found.own.plan)),
-            "As of": words.moment(cutoff),
-        }.items()
-    )
+    pairs = {
+        "Expired is what is before": "nothing, ever" if limit is None else words.moment(limit),
+        "Partitions": words.count(whole.partitions),
+        "Rows": words.count(whole.rows),
+        "Size": show_size(whole.size or None),
+        "From": words.moment(min((each.start for each in gone if each.start is not None), default=None)),
+        "To": words.moment(max((each.end for each in gone if each.end is not None), default=None)),
+        "Partitions that stay": words.count(sum(kept.partitions for kept in found.plan.kept)),
+        "More is due": words.moment(found.plan.next_due),
+        "As of": words.moment(cutoff),
+    }
+    facts(pairs.items())
 
 
 def _others(found: Preview) -> None:
@@ -458,9 +433,8 @@ def _others(found: Preview) -> None:
 
 def _list(title: str, lines: Sequence[str], tone: str = "") -> None:
     if lines:
+        more = [f"and {len(lines) - MOST:,} more"] if len(lines) > MOST else []
         tag("h3", title, tone)
         with ui.element("ul"):
-            for line in lines[:MOST]:
+            for line in (*lines[:MOST], *more):
                 tag("li", line)
-            if len(lines) > MOST:
-                tag("li", f"and {len(lines) - MOST:,} more")

@@ -16,13 +16,12 @@ from fastapi.responses import RedirectResponse
 from nicegui import background_tasks, ui
 
 from cratedb_retention import __version__
+from cratedb_retention.errors import RetentionError
 from cratedb_retention.service.http.access import Context
-from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.ui import archive, editor, explore, holds, jobs, overview, plan, policies, timeline
-from cratedb_retention.ui.guest import GUEST, Guest
+from cratedb_retention.ui.guest import GUEST, LOGIN, LOGOUT, Entrance, Guest, Sessions, make_router
 from cratedb_retention.ui.links import PREFIX, Query, go, link
-from cratedb_retention.ui.login import LOGIN, LOGOUT, Entrance, Sessions, make_router
-from cratedb_retention.ui.parts import TROUBLE, show_error
+from cratedb_retention.ui.parts import show_error
 
 STATIC = Path(__file__).parent / "static"
 # How long a page may take until it is sent: what the database says comes after that.
@@ -35,15 +34,12 @@ _SWITCH = (
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A page."""
-
     path: str  # Below /ui; parts in braces are handed to the body together with the query.
     title: str  # Its heading.
     body: Callable[[Guest, Query], Awaitable[None]]  # Fills it; may take its time.
     menu: str = ""  # Its name in the menu; empty: it is reached from other pages.
 
     async def build(self, request: Request) -> None:
-        """Make what all pages have, and let the rest come when it is there."""
         guest: Guest = request.scope[GUEST]
         ui.dark_mode({"1": True, "0": False}.get(request.cookies.get("dark", "")))
         ui.add_head_html(f'<link rel="stylesheet" href="{PREFIX}/static/style.css?{__version__}">')
@@ -51,7 +47,11 @@ class Page:
         with ui.context.client.layout:  # Above what NiceGUI makes the main part of the page.
             with ui.element("header").classes("head").props("role=banner") as head:
                 link("cratedb-retention", f"{PREFIX}/").classes("brand")
-                self._menu()
+                with ui.element("nav").props('aria-label="Pages"'):
+                    for page in filter(lambda page: page.menu, PAGES):
+                        found = link(page.menu, f"{PREFIX}{page.path}")
+                        if page.path.split("/")[1] == self.path.split("/")[1]:
+                            found.props('aria-current="page"')
                 who = ui.element("div").classes("who")
             head.move(target_index=0)
             ui.html('<a class="skip" href="#main">Skip to the content</a>', sanitize=False).move(target_index=0)
@@ -68,9 +68,9 @@ class Page:
                     _who(guest)
                 with content:
                     await self.body(guest, Query([*request.query_params.multi_items(), *request.path_params.items()]))
-            except TROUBLE as error:
+            except RetentionError as error:
                 with content:
-                    if isinstance(error, Failed) and error.status == 401:  # The session is over.
+                    if error.http_status == 401:  # The session is over.
                         go(LOGIN)
                     else:
                         show_error(error)
@@ -84,14 +84,6 @@ class Page:
             loading.cancel()
 
         ui.context.client.on_delete(leave)
-
-    def _menu(self) -> None:
-        with ui.element("nav").props('aria-label="Pages"'):
-            for page in PAGES:
-                if page.menu:
-                    found = link(page.menu, f"{PREFIX}{page.path}")
-                    if page.path.split("/")[1] == self.path.split("/")[1]:
-                        found.props('aria-current="page"')
 
 
 def _who(guest: Guest) -> None:

@@ -1,6 +1,4 @@
-"""
-Legal holds: what must stay whatever the policies say, and how to place and release it.
-"""
+"""Legal holds: what must stay whatever the policies say, and how to place and release it."""
 
 from __future__ import annotations
 
@@ -29,7 +27,6 @@ _NAMED = 5
 
 
 async def show(guest: Guest, query: Query) -> None:
-    """Fill the page."""
     page = Holds(guest)
     await page.load()
     if page.acts:
@@ -38,10 +35,9 @@ async def show(guest: Guest, query: Query) -> None:
 
 def read_wish(given: Mapping[str, str]) -> LegalHold:
     """
-    The hold that the form says.
+    The hold that the form says; InvalidInput if something about it is not valid.
 
     :param given: ``schema``, ``table``, ``where`` (a pair in each line), ``from``, ``until``, ``reason``.
-    :raises InvalidInput: if something about it is not valid.
     """
     text = {name: (value or "").strip() for name, value in given.items()}
     if not text["table"]:
@@ -57,20 +53,14 @@ def read_wish(given: Mapping[str, str]) -> LegalHold:
 
 
 class Holds:
-    """The holds in force; and for those who may, a form that says in words what one would mean, and places it."""
+    """The holds in force; and for operators, a form that says in words what one would mean, and places it."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest, self.acts = guest, guest.may(Role.OPERATOR)
         self._box = ui.element("div").classes("content")
 
     async def load(self) -> None:
-        """Show them as they are now."""
-
-        def read(scoped: Scope) -> tuple[list[LegalHold], dict[str, list[TableName]]]:
-            holds = scoped.holds()
-            return holds, scoped.held_tables(holds)
-
-        holds, tables = await self._guest.ask(read)
+        holds, tables = await self._guest.ask(lambda scoped: ((found := scoped.holds()), scoped.held_tables(found)))
         with self._box.clear():
             if not holds:
                 note("No hold is in force: policies alone decide what stays.")
@@ -84,13 +74,13 @@ class Holds:
         more = f" and {len(tables) - _NAMED:,} more" if len(tables) > _NAMED else ""
         with ui.element("li").classes("card"):
             with bar():
-                ui.label(_name(hold)).classes("name")
+                ui.label(hold.target).classes("name")
                 ui.label(_KINDS[hold.kind]).classes("badge is-held")
                 if not tables:
                     ui.label("no such table now").classes("badge is-nowhere")
                 if self.acts:
                     made = button("Release …", lambda: self._release(hold), tone="grey-8")
-                    made.props["aria-label"] = f"Release the hold on {_name(hold)}"
+                    made.props["aria-label"] = f"Release the hold on {hold.target}"
             ui.label(hold.reason or "No reason was given.").classes("many" if hold.reason else "muted")
             facts(
                 (
@@ -102,14 +92,14 @@ class Holds:
             )
 
     async def _release(self, hold: LegalHold) -> None:
-        """Say what would become of the data, ask, and end the hold."""
-        found, name = await self._guest.ask(lambda scoped: scoped.find_release(hold.id)), _name(hold)
+        found = await self._guest.ask(lambda scoped: scoped.find_release(hold.id))
         with self._box:
-            sure = await agreed("Release this hold?", _effect_of_release(hold, found), "Release the hold", name)
+            effect = _effect_of_release(hold, found)
+            sure = await agreed("Release this hold?", effect, "Release the hold", hold.target)
         if sure:
             await self._guest.ask(lambda scoped: scoped.release(hold.id))
             await self.load()
-            ui.notify(f"The hold on {name} is released.", type="positive")
+            ui.notify(f"The hold on {hold.target} is released.", type="positive")
 
     def offer(self) -> None:
         """The form by which a hold is placed."""
@@ -140,7 +130,7 @@ class Holds:
         return read_wish({name: field.value or "" for name, field in self._fields.items()})
 
     def _tell(self) -> None:
-        """Say what it would mean, or what is not right yet."""
+        """Say what the hold would mean, or what is not right yet."""
         try:
             self._says.set_text(
                 f"Held: {hold_scope(self._read())}. Nothing there is ever expired, moved or archived, whatever the "
@@ -151,32 +141,24 @@ class Holds:
             self._says.set_text(f"{error.thing}: {error.reason}" if named else _EMPTY)
 
     async def _place(self) -> None:
-        """Place it, and empty the form."""
         wish = self._read()
         start, end = (None if at is None else from_ms(at) for at in (wish.start, wish.end))
 
-        def work(scoped: Scope) -> tuple[LegalHold, dict[str, list[TableName]]]:
-            schema = wish.table_schema or None
-            placed = scoped.place(wish.table_name, schema, wish.where, start, end, wish.reason)
-            return placed, scoped.held_tables([placed])
+        def place(scoped: Scope) -> tuple[LegalHold, list[TableName]]:
+            placed = scoped.place(wish.table_name, wish.table_schema or None, wish.where, start, end, wish.reason)
+            return placed, scoped.held_tables([placed]).get(placed.id, [])
 
-        hold, tables = await self._guest.ask(work)
+        hold, tables = await self._guest.ask(place)
         for field in self._fields.values():
             field.set_value("")
         await self.load()
-        name = _name(hold)
-        ui.notify(f"The hold on {name} is in force.", type="positive")
-        if not tables.get(hold.id):
-            ui.notify(f"No table fits {name} now; is the name right?", type="warning", timeout=0, close_button="Close")
-
-
-def _name(hold: LegalHold) -> str:
-    """The table or pattern that a hold names."""
-    return f"{hold.table_schema}.{hold.table_name}"
+        ui.notify(f"The hold on {hold.target} is in force.", type="positive")
+        if not tables:
+            text = f"No table fits {hold.target} now; is the name right?"
+            ui.notify(text, type="warning", timeout=0, close_button="Close")
 
 
 def _effect_of_release(hold: LegalHold, found: Release) -> str:
-    """What ending a hold does, in sentences."""
     text = f"The hold on {hold_scope(hold)} ends. From the next run on, policies may expire this data again."
     if not found.partitions and not found.rows:
         return f"{text}\nAs things are now, the next run would take nothing more than it does anyway."

@@ -32,17 +32,14 @@ def address(path: str, values: Query | Mapping[str, str]) -> str:
 
 
 def policy(identifier: str | None) -> str:
-    """The editor of a policy."""
     return f"{PREFIX}/policies/{quote(identifier or '', safe='')}"
 
 
 def new_policy(copied: str = "") -> str:
-    """The editor of a policy that is not there yet, perhaps like another one."""
     return address("/policies/new", {"copy": copied})
 
 
 def timeline(schema: str, name: str) -> str:
-    """The timeline of a table."""
     return f"{PREFIX}/tables/{quote(schema, safe='')}/{quote(name, safe='')}"
 
 
@@ -54,7 +51,6 @@ def link(text: str, href: str) -> ui.element:
 
 
 def go(href: str) -> None:
-    """Go to a page of ours."""
     ui.navigate.to(href.removeprefix(PREFIX))
 
 
@@ -70,16 +66,13 @@ class Field:
     several: bool = False  # Whether it can have several values.
 
     def text(self, given: Query) -> str:
-        """What stands in it for what is given."""
         return OR.join(given.getlist(self.name)) if self.several else given.get(self.name, "")
 
     def values(self, text: str) -> list[str]:
-        """What is given by what stands in it."""
         found = text.split(OR) if self.several else [text]
         return [value for value in map(str.strip, found) if value]
 
     def make(self, given: Query) -> ui.input | ui.select:
-        """Make it."""
         value = self.text(given)
         if self.choices is None:
             made = ui.input(self.label, value=value, placeholder=self.hint)
@@ -89,7 +82,6 @@ class Field:
         return chosen.props("dense outlined options-dense stack-label")
 
 
-Inputs = Sequence[tuple[Field, ui.input | ui.select]]
 TAGS = Field(name="tags", label="Tags", hint="acme,web or acme,not:old", several=True)
 STRATEGY = Field(name="strategy", label="Strategy", choices={str(strategy): str(strategy) for strategy in Strategy})
 
@@ -100,45 +92,40 @@ def read_tags(query: Query) -> TagFilter:
 
 
 def read_selection(query: Query) -> Selection:
-    """
-    Which policies are meant by ``tags``, ``strategy`` and ``policy``.
-
-    :raises InvalidInput: if there is no such strategy, or the tags are no filter.
-    """
+    """Which policies are meant; raises InvalidInput if there is no such strategy, or the tags are no filter."""
     strategy = parse_strategy(query["strategy"]) if query.get("strategy") else None
     return Selection(strategy=strategy, tags=read_tags(query), policy_id=query.get("policy") or None)
 
 
-def filter_form(path: str, fields: Sequence[Field], given: Query, action: str) -> None:
-    """A form with a button, which goes to the same page with what is filled in; first that is what is given."""
-    form, inputs = _form(fields, given)
-    with form.on("submit.prevent", lambda: go(address(path, _written(inputs)))):
-        ui.button(action, color="primary").props("type=submit no-caps unelevated")
-        if any(field.text(given) for field in fields):
-            link("Clear filters", address(path, {}))
-
-
-def live_filter_form(
-    path: str, fields: Sequence[Field], given: Query, changed: Callable[[Query], Awaitable[None]]
+def filter_form(
+    path: str, fields: Sequence[Field], given: Query, act: str | Callable[[Query], Awaitable[None]]
 ) -> None:
-    """A form whose page changes as one types, and its address as well; ``changed`` is told what is filled in."""
+    """
+    A form of filters; at first, what is given.
+
+    :param act: The label of a button that goes to the same page with what is filled in. Or a function that gets that as
+        one types, while the address changes as well.
+    """
+
+    def written() -> Query:
+        return Query([(field.name, value) for field, made in inputs for value in field.values(made.value or "")])
+
+    with ui.element("form").classes("bar filters").props('role=search aria-label="Filters"') as form:
+        inputs = [(field, field.make(given)) for field in fields]
+        if isinstance(act, str):
+            form.on("submit.prevent", lambda: go(address(path, written())))
+            ui.button(act, color="primary").props("type=submit no-caps unelevated")
+            if any(field.text(given) for field in fields):
+                link("Clear filters", address(path, {}))
+            return
+    changed = act
 
     async def change() -> None:
-        query = _written(inputs)
+        query = written()
         ui.navigate.history.replace(address(path, query))
         with telling():
             await changed(query)
 
-    form, inputs = _form(fields, given)
     form.on("submit.prevent", lambda: None)
     for _, made in inputs:
         made.props("clearable debounce=300" if isinstance(made, ui.input) else "").on_value_change(change)
-
-
-def _form(fields: Sequence[Field], given: Query) -> tuple[ui.element, Inputs]:
-    with ui.element("form").classes("bar filters").props('role=search aria-label="Filters"') as form:
-        return form, [(field, field.make(given)) for field in fields]
-
-
-def _written(inputs: Inputs) -> Query:
-    return Query([(field.name, value) for field, made in inputs for value in field.values(made.value or "")])

@@ -14,20 +14,13 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.words import capitalized
-from cratedb_retention.service.http.problems import Failed
-
-# What can go wrong when the toolkit is asked.
-TROUBLE = (Failed, RetentionError)
-Trouble = Failed | RetentionError
 
 
 def tag(name: str, text: str, tone: str = "") -> TextElement:
-    """An element with text in it."""
     return TextElement(tag=name, text=text).classes(tone)
 
 
 def note(text: str, tone: str = "note") -> ui.label:
-    """A sentence for people."""
     return ui.label(text).classes(tone)
 
 
@@ -38,7 +31,6 @@ def hidden_note(tone: str = "note") -> ui.label:
 
 
 def heading(text: str) -> None:
-    """A heading within the page."""
     tag("h2", text)
 
 
@@ -56,20 +48,17 @@ def facts(pairs: Iterable[tuple[str, str]], tone: str = "") -> None:
                 tag("dd", text, tone)
 
 
-def show_error(error: Trouble) -> None:
-    """An error: the thing, the reason, the remedy."""
-    found = error.error if isinstance(error, Failed) else error
+def show_error(error: RetentionError) -> None:
     with ui.element("div").classes("error").props("role=alert"):
-        ui.label(f"{found.thing}: {found.reason}").classes("what")
-        if found.remedy:
-            ui.label(f"{capitalized(found.remedy)}.")
+        ui.label(f"{error.thing}: {error.reason}").classes("what")
+        if error.remedy:
+            ui.label(f"{capitalized(error.remedy)}.")
 
 
 def button(text: str, work: Callable[[], Awaitable[None] | None], tone: str = "primary", icon: str = "") -> ui.button:
     """
-    A button; while its work goes on it can't be pressed again, and what goes wrong is told.
-
-    It is not disabled meanwhile, or it would lose the focus, which dialogs give back.
+    A button; while its work goes on it can't be pressed again, and errors are shown. It is not disabled meanwhile: it
+    would lose the focus, which dialogs give back.
     """
     busy = False
 
@@ -95,12 +84,11 @@ def button(text: str, work: Callable[[], Awaitable[None] | None], tone: str = "p
 
 @contextmanager
 def telling() -> Iterator[None]:
-    """Tell of errors in a notice that stays until it is closed."""
+    """Show errors in a notice that stays until it is closed."""
     try:
         yield
-    except TROUBLE as error:
-        text = str(error.error if isinstance(error, Failed) else error)
-        ui.notify(text, type="negative", timeout=0, close_button="Close", multi_line=True)
+    except RetentionError as error:
+        ui.notify(str(error), type="negative", timeout=0, close_button="Close", multi_line=True)
 
 
 async def agreed(
@@ -115,9 +103,8 @@ async def agreed(
     Ask before something is done.
 
     :param effect: What will happen: in sentences, or shown by a function.
-    :param action: What the button says that does it; ``back`` is what the other one says.
-    :param word: Has to be written first, so that nobody clicks through what can't be undone; empty: nothing.
-    :param tone: The colour of the button that does it.
+    :param action: The label of the button that does it, ``tone`` its colour; ``back`` is the label of the other one.
+    :param word: Has to be written first, so that what can't be undone is not clicked through; empty: nothing.
     """
     with ui.dialog() as dialog:
         dialog.props["aria-label"] = question

@@ -1,6 +1,6 @@
 """
-The plan: what a run would do now, and why; and the run itself, of exactly the plan that is shown (law 10), as it goes
-on, and how it ended. What somebody has to look at comes first, then what would be done, then what stays.
+The plan: what a run would do now, and why; and the run itself, of exactly the plan that is shown (law 10), its progress
+and its end. What needs attention comes first, then what would be done, then what stays.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from nicegui import ui
 
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.execution.preparing import Prepared, Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Outcome
-from cratedb_retention.model.effect import TaskGroup, concerned, group_tasks, names, next_due, removing, summary
+from cratedb_retention.model.effect import TaskGroup, group_tasks, names, removing, summary
 from cratedb_retention.model.holds import LegalHold, hold_scope
 from cratedb_retention.model.plan import Hold, Kept, Plan
 from cratedb_retention.model.policy import Policy
@@ -24,34 +24,28 @@ from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.time import show as show_time
 from cratedb_retention.model.words import plural, short, show_size
-from cratedb_retention.service.scope import RunEnd
 from cratedb_retention.ui import links
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, address, filter_form, link, read_selection
-from cratedb_retention.ui.parts import TROUBLE, agreed, bar, button, heading, hidden_note, note, show_error
+from cratedb_retention.ui.parts import agreed, bar, button, heading, hidden_note, note, show_error
 from cratedb_retention.ui.tables import Bit, Column, counted, section, sized, state
 
 PATH = "/plan"
-# So many statements are shown of a plan.
-_STATEMENTS = 500
+_STATEMENTS = 500  # That are shown of a plan.
 _FIELDS = (
     TAGS,
     STRATEGY,
     Field(name="policy", label="Policy", hint="its identifier"),
     Field(name="cutoff", label="Cutoff (UTC)", hint="now"),
 )
-# Seconds between looks at runs: while something runs, and while nothing does.
-BUSY, IDLE = 1.0, 15.0
-# So many looks at nothing, and the page looks rarely; after so many more, not at all.
-PATIENT, LONGEST = 5, 40
+BUSY, IDLE = 1.0, 15.0  # Seconds between looks at runs: while something runs, and while nothing does.
+PATIENT, LONGEST = 5, 40  # Looks at nothing, after which the page looks rarely; after the latter, no more.
 
 
 async def show(guest: Guest, query: Query) -> None:
-    """Fill the page."""
     filter_form(PATH, _FIELDS, query, "Show the plan")
     progress = Progress(guest)
-    selection, cutoff = read_query(query, guest.context.retention.clock.now())
-    prepared = await guest.ask(lambda scoped: scoped.prepare(selection, cutoff))
+    prepared = await guest.ask(lambda scoped: scoped.prepare(*read_query(query, guest.context.retention.clock.now())))
     plan, details = prepared.plan, bool(query.get("details"))
     acts = bool(plan.tasks) and guest.may(Role.OPERATOR)
     with bar():
@@ -61,17 +55,13 @@ async def show(guest: Guest, query: Query) -> None:
     groups = group_tasks(plan.tasks)
     if not details and len(groups) < len(plan.tasks):
         link("Show each task", address(PATH, Query([*query.multi_items(), ("details", "yes")])))
-    _show_plan(plan, prepared.policies, [TaskGroup((task,)) for task in plan.tasks] if details else groups)
+    _show_plan(prepared, [TaskGroup((task,)) for task in plan.tasks] if details else groups)
     if acts and not guest.access.limited:
         _offer_statements(guest, plan)
 
 
 def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime | None]:
-    """
-    Which policies a page is about, and the cutoff; None: now.
-
-    :raises InvalidInput: if one of them can't be read, or the cutoff lies in the future.
-    """
+    """Which policies a page is about, and the cutoff; None: now. InvalidInput if the cutoff lies in the future."""
     cutoff = parse_instant(query["cutoff"]) if query.get("cutoff") else None
     if cutoff is not None and cutoff > now:
         reason = "lies in the future, so data would expire before its time"
@@ -80,8 +70,16 @@ def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime |
 
 
 def _offer_run(guest: Guest, prepared: Prepared, progress: Progress) -> None:
+    plan, gone = prepared.plan, removing(prepared.plan)
+    tables = {table for effect in gone for table in effect.tables}
+    archived = "Archived, and then dropped from the table: partitions of"
+    said = {Kind.DELETE: "Deleted for good: data of", Kind.ARCHIVE: archived}
+    effect = "\n".join([summary(plan), *(f"{said[each.kind]} {names(each.tables)}." for each in gone)])
+    word = next(iter(tables)).name if len(tables) == 1 else "run"
+
     async def run() -> None:
-        if await _agree(prepared.plan):
+        # What only moves or adds up data needs no question.
+        if not gone or await agreed("Run this plan now?", effect, "Run now", word):
             state = await guest.ask(lambda scoped: scoped.start_run(guest.context.runs, prepared))
             pressed.set_visibility(False)
             told.set_text("This plan was handed to a run; plan again to see what is due after it.")
@@ -89,19 +87,6 @@ def _offer_run(guest: Guest, prepared: Prepared, progress: Progress) -> None:
 
     pressed = button("Run now", run, icon="play_arrow")
     told = hidden_note()
-
-
-async def _agree(plan: Plan) -> bool:
-    """Ask before data goes; what only moves or adds up data needs no question."""
-    gone = removing(plan)
-    tables = sorted({table for effect in gone for table in effect.tables})
-    said = {
-        Kind.DELETE: "Deleted for good: data of",
-        Kind.ARCHIVE: "Archived, and then dropped from the table: partitions of",
-    }
-    effect = "\n".join([summary(plan), *(f"{said[each.kind]} {names(each.tables)}." for each in gone)])
-    word = tables[0].name if len(tables) == 1 else "run"
-    return not gone or await agreed("Run this plan now?", effect, "Run now", word)
 
 
 def _offer_statements(guest: Guest, plan: Plan) -> None:
@@ -124,10 +109,8 @@ def _offer_statements(guest: Guest, plan: Plan) -> None:
         asked = button("Show the statements (SQL)", load).props("outline")
 
 
-# The plan as it is shown; the timeline shows parts of it.
-
-
-def _show_plan(plan: Plan, policies: Mapping[str, Policy], groups: Sequence[TaskGroup]) -> None:
+def _show_plan(prepared: Prepared, groups: Sequence[TaskGroup]) -> None:
+    plan, policies = prepared.plan, prepared.policies
     ui.label(summary(plan)).classes("summary")
     ui.label(f"Cutoff: {show_time(plan.cutoff)}. What is older than this by more than its retention period is expired.")
     for warning in plan.warnings:
@@ -137,18 +120,24 @@ def _show_plan(plan: Plan, policies: Mapping[str, Policy], groups: Sequence[Task
     held = [hold for hold in plan.holds if not hold.problem]
     section("Held: due, and stays nevertheless", held, HELD, "holds")
     section("What would be done", groups, task_columns(policies), "tasks", nothing="Nothing is due.")
-    section("Legal holds in force", plan.legal_holds, _LEGAL_HOLDS)
+    covers: Sequence[Column[LegalHold]] = (
+        Column("Hold", lambda hold: hold.id),
+        Column("Kind", lambda hold: str(hold.kind)),
+        Column("Covers", hold_scope),
+        Column("Reason", lambda hold: hold.reason),
+    )
+    section("Legal holds in force", plan.legal_holds, covers)
     kept = sorted(plan.kept, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
     columns: Sequence[Column[Kept]] = (
         Column("Table", lambda each: str(each.table)),
         Column("Policy", lambda each: policy_bit(each.policy_id, policies)),
         counted("Partitions that stay", lambda each: each.partitions),
         Column(
-            "More is due", lambda each: show_time(each.next_due) if each.next_due else "", lambda each: each.next_due
+            "More is due", lambda kept: show_time(kept.next_due) if kept.next_due else "", lambda kept: kept.next_due
         ),
     )
-    due = next_due(plan)
-    section("What is kept", kept, columns, said="" if due is None else f"More is due on {show_time(due)}.")
+    due = "" if plan.next_due is None else f"More is due on {show_time(plan.next_due)}."
+    section("What is kept", kept, columns, said=due)
 
 
 def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
@@ -161,28 +150,27 @@ def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
 
 
 def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
-    """The columns of a table of tasks."""
+    """The columns of a table of tasks; one that is not like others is shown with its steps in full."""
+
+    def what(group: TaskGroup) -> str:
+        alone = len(group.tasks) == 1
+        return "\n".join(step.describe() for step in group.tasks[0].steps) if alone else group.what
+
+    def stretch(start: int | None, end: int | None) -> str:
+        if end is None:
+            return "" if start is None else f"from {show_time(start)}"
+        return f"before {show_time(end)}" if start is None else f"{show_time(start)} to {show_time(end)}"
+
     return (
         Column("Table", lambda group: str(group.table)),
         Column("Policy", lambda group: policy_bit(group.policy_id, policies)),
-        Column("What", lambda group: Bit(text=_what(group), tone="many")),
+        Column("What", lambda group: Bit(text=what(group), tone="many")),
         Column("Why", lambda group: group.why),
         counted("Partitions", lambda group: group.amount.partitions or None),
         counted("Rows", lambda group: group.amount.rows),
         sized(lambda group: group.amount.size),
-        Column("Oldest to newest", lambda group: _stretch(group.amount.start, group.amount.end)),
+        Column("Oldest to newest", lambda group: stretch(group.amount.start, group.amount.end)),
     )
-
-
-def _what(group: TaskGroup) -> str:
-    single = len(group.tasks) == 1
-    return "\n".join(step.describe() for step in group.tasks[0].steps) if single else group.what
-
-
-def _stretch(start: int | None, end: int | None) -> str:
-    if end is None:
-        return "" if start is None else f"from {show_time(start)}"
-    return f"before {show_time(end)}" if start is None else f"{show_time(start)} to {show_time(end)}"
 
 
 HELD: Sequence[Column[Hold]] = (
@@ -190,13 +178,7 @@ HELD: Sequence[Column[Hold]] = (
     Column("Table", lambda hold: str(hold.table)),
     Column("Policy", lambda hold: policy_bit(hold.policy_id, {}) if hold.policy_id else ""),
     Column("Why", lambda hold: hold.reason),
-    Column("What", lambda hold: Bit(text=concerned(hold), tone="many")),
-)
-_LEGAL_HOLDS: Sequence[Column[LegalHold]] = (
-    Column("Hold", lambda hold: hold.id),
-    Column("Kind", lambda hold: str(hold.kind)),
-    Column("Covers", hold_scope),
-    Column("Reason", lambda hold: hold.reason),
+    Column("What", lambda hold: Bit(text=hold.concerned, tone="many")),
 )
 
 
@@ -212,7 +194,6 @@ class Progress:
         self._timer = ui.timer(BUSY, self.look)
 
     async def follow(self, state: RunState) -> None:
-        """Show a run that was just started."""
         self._show(state)
         self._idle = 0
         self._asleep.set_text("")
@@ -223,22 +204,19 @@ class Progress:
     async def look(self) -> None:
         """Look once how far runs are: one statement about them."""
         try:
-            await self._tell(await self._guest.ask(lambda scoped: scoped.jobs(self._guest.context.runs)))
-        except TROUBLE as error:
+            states = await self._guest.ask(lambda scoped: scoped.jobs(self._guest.context.runs))
+            known, now = {run.run_id: run for run in states}, self._guest.context.retention.clock.now()
+            running = [run.run_id for run in states if run.finished_at is None and not run.is_silent(now)]
+            for run_id in running:
+                self._show(known[run_id])
+            for run_id, card in list(self._cards.items()):
+                if run_id not in running and not card.over:
+                    await card.end(known.get(run_id))
+        except RetentionError as error:
             self._timer.deactivate()
             with self._box:
                 show_error(error)
-
-    async def _tell(self, states: Sequence[RunState]) -> None:
-        now = self._guest.context.retention.clock.now()
-        live = [run for run in states if run.finished_at is None and not run.is_silent(now)]
-        for run in live:
-            self._show(run)
-        running = {run.run_id for run in live}
-        known = {run.run_id: run for run in states}
-        for run_id, card in list(self._cards.items()):
-            if run_id not in running and not card.over:
-                await card.end(known.get(run_id))
+            return
         self._idle = 0 if running else self._idle + 1
         self._timer.interval = BUSY if self._idle < PATIENT else IDLE
         if self._idle > LONGEST:
@@ -271,7 +249,6 @@ class RunCard:
             self._cancel.set_visibility(guest.may(Role.OPERATOR))
 
     def update(self, state: RunState) -> None:
-        """Show how far it is."""
         if not self.over:
             self._doing.set_text(f"Now: {state.doing}" if state.doing else "It is about to begin.")
             self._bar.set_value(state.share)
@@ -280,7 +257,7 @@ class RunCard:
                 self._cancel.set_visibility(False)
 
     async def end(self, state: RunState | None) -> None:
-        """Show how it ended, by the audit log, and what this process knows of it, if it ran here."""
+        """Show how it ended, by the audit log and, if it ran here, this process."""
         self.over = True
         end = await self._guest.ask(lambda scoped: scoped.run_end(self._run_id))
         outcome = end.outcome or (state.phase if state else "") or "over"
@@ -290,9 +267,19 @@ class RunCard:
         self._badge.classes(replace=f"badge is-{outcome}")
         for each in (self._doing, self._bar, self._cancel):
             each.set_visibility(False)
-        self._told.set_text(_totals(end))
+        row = end.finished or {}
+        counts = (plural(row[f"{noun}s"], noun) for noun in ("row", "partition") if row.get(f"{noun}s"))
+        self._told.set_text(_joined(row.get("message"), *counts, show_size(row.get("bytes") or None)))
         with self._result:
-            _show_end(end, state)
+            error = row.get("error") or (state.error if state else None)
+            if error:
+                _show_trouble("The run ended early", str(error), "")
+            for row in end.troubles:
+                where = f"{row['table_schema']}.{row['table_name']}: " if row["table_name"] else ""
+                what = f"{where}{row['message'] or row['event']}"
+                _show_trouble(what, str(row["error"] or ""), row["outcome"] or "")
+            if end.more:
+                note("There is more of this in the audit log.", "muted")
             link("What this run did, in the audit log", address("/jobs", {"run_id": self._run_id}))
 
     async def _ask(self) -> None:
@@ -304,10 +291,14 @@ class RunCard:
             ui.notify(f"{self._name} ends before its next step.")
 
 
+def _joined(*said: str | None) -> str:
+    return " · ".join(filter(None, said))
+
+
 def _progress(state: RunState) -> str:
     """``3 of 8 steps done · 1,234 rows · 5.2 MiB · may end at 12:00``."""
     rows, size = state.removed
-    said = (
+    return _joined(
         f"{state.steps_done:,} of {plural(state.steps, 'step')} done",
         f"of this step {state.units}" if state.units else "",
         plural(rows, "row"),
@@ -315,24 +306,6 @@ def _progress(state: RunState) -> str:
         f"may end at {words.exact(state.expected_end)} UTC" if state.expected_end else "",
         f"ends before its next step, as {state.cancel_by} asked" if state.cancel_by else "",
     )
-    return " · ".join(filter(None, said))
-
-
-def _totals(end: RunEnd) -> str:
-    row = end.finished or {}
-    said = [plural(row[name], noun) for name, noun in (("rows", "row"), ("partitions", "partition")) if row.get(name)]
-    return " · ".join(filter(None, [row.get("message"), *said, show_size(row.get("bytes") or None)]))
-
-
-def _show_end(end: RunEnd, state: RunState | None) -> None:
-    error = (end.finished or {}).get("error") or (state.error if state else None)
-    if error:
-        _show_trouble("The run ended early", str(error), "")
-    for row in end.troubles:
-        where = f"{row['table_schema']}.{row['table_name']}: " if row["table_name"] else ""
-        _show_trouble(f"{where}{row['message'] or row['event']}", str(row["error"] or ""), row["outcome"] or "")
-    if end.more:
-        note("There is more of this in the audit log.", "muted")
 
 
 def _show_trouble(what: str, error: str, outcome: str) -> None:

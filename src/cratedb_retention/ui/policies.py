@@ -18,11 +18,12 @@ from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import dump_policies, parse_policies
 from cratedb_retention.model.tags import TagFilter, parse_tag_filter
 from cratedb_retention.model.words import plural, short, write_pairs
+from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.editor import sentences, show_effect
 from cratedb_retention.ui.guest import Guest
-from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, go, live_filter_form, new_policy, read_selection
+from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, filter_form, go, new_policy, read_selection
 from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
 from cratedb_retention.ui.tables import Bit, Cell, Column, state, table
 
@@ -46,18 +47,19 @@ class PolicyList:
     """The list, and what can be done about a policy in it."""
 
     def __init__(self, guest: Guest, wanted: Query) -> None:
-        self._guest, self._wanted, self._editor = guest, wanted, guest.may(Role.EDITOR)
+        self._guest, self._wanted = guest, wanted
         self._asked = 0
         self._shown: list[Item] = []
         self._table: ui.table | None = None
-        live_filter_form(PATH, _FIELDS, self._wanted, self._filter)
+        filter_form(PATH, _FIELDS, self._wanted, self._filter)
+        editor = guest.may(Role.EDITOR)
         with bar():
-            if self._editor:
+            if editor:
                 button("New policy", lambda: go(new_policy()))
             button("Export as YAML", self._export, "secondary")
             self._count = note("").props("role=status")
         with ui.element("div"):  # The actions stay in sight as long as the table does.
-            self._actions = Actions(self._guest, self.load) if self._editor else None
+            self._actions = Actions(self._guest, self.load) if editor else None
             self._place = ui.element("div")
 
     async def _filter(self, wanted: Query) -> None:
@@ -84,26 +86,27 @@ class PolicyList:
     def _show(self, listing: Listing, keep: str | None) -> None:
         before = self._table.pagination if self._table and keep is not None else None
         self._shown = [*listing.damaged, *listing.policies]
-        found = next((n for n, item in enumerate(self._shown) if keep is not None and _id(item) == keep), None)
+        found = next((n for n, item in enumerate(self._shown) if item.id == keep), None)
         self._choose(found)
         said = plural(len(listing.policies), "policy", "policies")
         self._count.text = f"{said}, {len(listing.damaged):,} damaged" if listing.damaged else said
+        self._table = None
         with self._place.clear():
-            self._table = self._rows(listing, found) if self._shown else None
-            if self._table and before and before.get("page"):
-                self._table.pagination = before
-            elif self._table is None and any(field.text(self._wanted) for field in _FIELDS):
+            if self._shown:
+                self._table = self._rows(listing, found)
+                if before and before.get("page"):
+                    self._table.pagination = before
+            elif any(field.text(self._wanted) for field in _FIELDS):
                 note("No policy fits this filter.")
-            elif self._table is None:
-                make = " “New policy” makes the first one." if self._editor else ""
+            else:
+                make = " “New policy” makes the first one." if self._actions else ""
                 note(f"There are no policies yet.{make}")
 
     def _rows(self, listing: Listing, found: int | None) -> ui.table:
-        columns = _columns(listing)
-        if not any(item.policy.where for item in listing.policies):
-            columns = [column for column in columns if column.label != "Where"]
-        made = table(columns, self._shown, "Policies", named=_name, choose="single" if self._editor else None)
-        if found is not None and self._editor:
+        filtered = any(item.policy.where for item in listing.policies)
+        columns = [column for column in _columns(listing) if filtered or column.label != "Where"]
+        made = table(columns, self._shown, "Policies", named=_name, choose="single" if self._actions else None)
+        if found is not None and self._actions:
             made.selected = [made.rows[found]]
         made.on_select(lambda event: self._choose(event.selection[0]["_"] if event.selection else None))
         return made
@@ -116,10 +119,6 @@ class PolicyList:
         text, selection = self._wanted.get("q", ""), read_selection(self._wanted)
         found = await self._guest.ask(lambda scoped: scoped.listing(selection, text).policies)
         ui.download.content(dump_policies(item.policy for item in found), "policies.yaml", "application/yaml")
-
-
-def _id(item: Item) -> str | None:
-    return item.id if isinstance(item, Damaged) else item.policy.id
 
 
 def _name(item: Item) -> str:
@@ -144,27 +143,25 @@ def _columns(listing: Listing) -> Sequence[Column[Item]]:
         time = listing.times.get(policy.id or "")
         return time.timestamp() if time else _LAST
 
+    def kept(policy: Policy) -> float:
+        return min(policy.retention_period.approximate_seconds(), _LAST)
+
     return [
-        column("State", lambda p: state("enabled" if p.enabled else "disabled"), lambda item: state("damaged")),
+        column("State", lambda p: state("enabled" if p.enabled else "disabled"), lambda d: state("damaged")),
         column("Strategy", lambda p: Bit(text=str(p.strategy), tone="whole"), lambda d: str(d.row["strategy"] or "")),
         column(
             "Table",
             lambda p: Bit(text=p.table, href=links.policy(p.id), hint="Look at this policy"),
-            lambda item: str(item.target),
+            lambda d: str(d.target),
         ),
         column("Where", lambda p: Bit(text=write_pairs(p.where, "\n"), tone="many")),
-        column(
-            "Kept for",
-            _kept,
-            lambda item: str(item.row["retention_period"] or ""),
-            lambda p: min(p.retention_period.approximate_seconds(), _LAST),
-        ),
+        column("Kept for", _kept, lambda d: str(d.row["retention_period"] or ""), kept),
         column("Schedule", lambda p: _schedule(p, listing), order=due),
         column("Tags", lambda p: [_tag(each) for each in p.tags]),
         column(
             "Description",
             lambda p: Bit(text=p.description or "", tone="many"),
-            lambda item: Bit(text=f"No valid policy: {item.reason}", tone="bad many"),
+            lambda d: Bit(text=f"No valid policy: {d.reason}", tone="bad many"),
         ),
     ]
 
@@ -194,7 +191,7 @@ def _schedule(policy: Policy, listing: Listing) -> Cell:
 
 
 class Actions:
-    """Buttons about the policy that is chosen; ``load`` loads the list anew, see there."""
+    """Buttons about the policy that is chosen; ``load`` loads the list again, see there."""
 
     def __init__(self, guest: Guest, load: Callable[[str | None], Awaitable[None]]) -> None:
         self._guest, self._load = guest, load
@@ -221,25 +218,23 @@ class Actions:
         self._switch.set_text("Disable" if enabled else "Enable")
 
     def _go(self, where: Callable[[str], str]) -> None:
-        if isinstance(self._chosen, StoredPolicy):
-            go(where(self._chosen.policy.id or ""))
+        if self._chosen:
+            go(where(self._chosen.id))
 
     async def _switching(self) -> None:
         item = self._chosen
         if not isinstance(item, StoredPolicy):
             return
-        policy, wanted = item.policy, not item.policy.enabled
-        action, identifier = "Enable" if wanted else "Disable", policy.id or ""
-        question = f"{action} {_named(policy)}?"
+        wanted, named = not item.policy.enabled, _named(item.policy)
+        action = "Enable" if wanted else "Disable"
         if wanted:
-            sure = await self._sure_of_enabling(question, item)
+            sure = await self._sure_of_enabling(f"Enable {named}?", item)
         else:
-            sure = await agreed(question, f"Runs skip it from now on. {policy.ends}", action, tone="primary")
+            effect = f"Runs skip it from now on. {item.policy.ends}"
+            sure = await agreed(f"Disable {named}?", effect, action, tone="primary")
         if sure:
-            await self._changing(
-                lambda: self._guest.ask(lambda s: s.change(identifier, {"enabled": wanted}, item.version)), identifier
-            )
-            ui.notify(f"Now {action.lower()}d: {_named(policy)}", type="positive")
+            await self._change(lambda scoped: scoped.change(item.id, {"enabled": wanted}, item.version), item.id)
+            ui.notify(f"Now {action.lower()}d: {named}", type="positive")
 
     async def _sure_of_enabling(self, question: str, item: StoredPolicy) -> bool:
         """Show what the next run would do; where it would delete data, a word has to be written."""
@@ -257,19 +252,19 @@ class Actions:
         if item is None:
             return
         if isinstance(item, Damaged):
-            identifier, version, word, what = item.id, None, short(item.id), "this row, which is no valid policy"
+            version, word, what = None, short(item.id), "this row, which is no valid policy"
             effect = "Only the row of the policy table goes; no data is touched. No run obeys it anyway."
         else:
-            identifier, version, word = item.policy.id or "", item.version, _word(item)
-            what, effect = _named(item.policy), f"Only the policy goes; no row is touched. {item.policy.ends}"
+            version, word, what = item.version, _word(item), _named(item.policy)
+            effect = f"Only the policy goes; no row is touched. {item.policy.ends}"
         if await agreed(f"Delete {what}?", effect, "Delete the policy", word):
-            await self._changing(lambda: self._guest.ask(lambda s: s.delete(identifier, version)), None)
+            await self._change(lambda scoped: scoped.delete(item.id, version), None)
             ui.notify("The policy is deleted; data was not touched", type="positive")
 
-    async def _changing(self, work: Callable[[], Awaitable[object]], keep: str | None) -> None:
-        """Change something; show what there is then, also where somebody else changed it."""
+    async def _change(self, work: Callable[[Scope], object], keep: str | None) -> None:
+        """Change something; show what there is then, also where another user changed it."""
         try:
-            await work()
+            await self._guest.ask(work)
         except (Conflict, NotFound):
             await self._load(keep)
             raise
@@ -281,9 +276,9 @@ def _named(policy: Policy) -> str:
 
 
 def _word(item: StoredPolicy) -> str:
-    """What has to be written; nobody can write a name that begins or ends with a blank."""
+    """What has to be written; a name that begins or ends with a blank can't be."""
     name = item.policy.table_name
-    return name if name == name.strip() else short(item.policy.id)
+    return name if name == name.strip() else short(item.id)
 
 
 _FILE = "the file"
@@ -297,19 +292,16 @@ _FORM = 4096
 Checked = tuple[list[Policy], bool, TagFilter, list[Change]]
 
 
-def _of(changes: Sequence[Change], action: Action) -> list[Change]:
-    return [change for change in changes if change.action is action]
-
-
 def _words(changes: Sequence[Change]) -> str:
     """What a file would do."""
+    actions = [change.action for change in changes]
     verbs = (Action.CREATE, Action.UPDATE, Action.DELETE)
-    said = ", ".join(f"{_VERBS[each]} {len(_of(changes, each)):,}" for each in verbs)
-    return f"{said}, leave {len(_of(changes, Action.KEEP)):,} as they are"
+    said = ", ".join(f"{_VERBS[each]} {actions.count(each):,}" for each in verbs)
+    return f"{said}, leave {actions.count(Action.KEEP):,} as they are"
 
 
 class Import:
-    """The form for a policy file, folded up at first; ``load`` loads the list of policies anew."""
+    """The form for a policy file, folded up at first; ``load`` loads the list of policies again."""
 
     def __init__(self, guest: Guest, load: Callable[[], Awaitable[None]]) -> None:
         self._guest, self._load = guest, load
@@ -363,46 +355,39 @@ class Import:
 
     async def _check(self) -> None:
         self._forget()
+        text, prune, tags = self._text.value or "", bool(self._prune.value), (self._tags.value or "").strip()
         try:
-            self._checked = await self._ask()
+            if len(text.encode(errors="replace")) > self._most:
+                raise self._too_large()
+            wanted, chosen = parse_policies(text, _FILE), parse_tag_filter([tags] if prune and tags else [])
+            found = await self._guest.ask(lambda scoped: scoped.apply(wanted, prune, chosen, dry_run=True))
         except InvalidInput as error:
             self._fail(error)
             return
-        found = self._checked[-1]
-        changes = [change for action in _VERBS for change in _of(found, action)]
+        self._checked = wanted, prune, chosen, found
+        changes = [change for action in _VERBS for change in found if change.action is action]
         self._apply.set_visibility(bool(changes))
         with self._place:
             note(f"The file would: {_words(found)}.", "summary")
             if changes:
                 table(_CHANGES, changes, "What the file would change")
 
-    async def _ask(self) -> Checked:
-        text, prune, tags = self._text.value or "", bool(self._prune.value), (self._tags.value or "").strip()
-        if len(text.encode(errors="replace")) > self._most:
-            raise self._too_large()
-        wanted, chosen = parse_policies(text, _FILE), parse_tag_filter([tags] if prune and tags else [])
-        changes = await self._guest.ask(lambda scoped: scoped.apply(wanted, prune, chosen, dry_run=True))
-        return wanted, prune, chosen, changes
-
     async def _applying(self) -> None:
         checked = self._checked
-        if checked is None or not await _agreed(_of(checked[-1], Action.DELETE)):
+        if checked is None:
+            return
+        gone = [_of_table(change) for change in checked[-1] if change.action is Action.DELETE]
+        more = [f"… and {len(gone) - 10:,} more"] if len(gone) > 10 else []
+        effect = ["Only policies go; no data is touched. From then on, no run obeys them:", *gone[:10], *more]
+        question = f"Delete {plural(len(gone), 'policy', 'policies')}?"
+        if gone and not await agreed(question, "\n".join(effect), "Apply the file", f"delete {len(gone)}"):
             return
         try:
-            await self._guest.ask(lambda scoped: scoped.apply_shown(*checked))
+            await self._guest.ask(lambda scoped: scoped.apply(*checked[:3], False, checked[3]))
         finally:
             self._forget()
             await self._load()
         ui.notify(f"Done: {_words(checked[-1])}", type="positive")
-
-
-async def _agreed(gone: Sequence[Change]) -> bool:
-    """Ask where policies are deleted."""
-    names = "\n".join(_of_table(change) for change in gone[:10])
-    more = f"\n… and {len(gone) - 10:,} more" if len(gone) > 10 else ""
-    effect = f"Only policies go; no data is touched. From then on, no run obeys them:\n{names}{more}"
-    question = f"Delete {plural(len(gone), 'policy', 'policies')}?"
-    return not gone or await agreed(question, effect, "Apply the file", f"delete {len(gone)}")
 
 
 def _of_table(change: Change) -> str:

@@ -1,6 +1,4 @@
-"""
-Tables of pages, each column of which says what stands in it. Everything from the database is text here, never markup.
-"""
+"""Tables of pages, each column of which says what stands in it. What is from the database is text, never markup."""
 
 from __future__ import annotations
 
@@ -59,9 +57,9 @@ class Bit:
     """A piece of text in a table."""
 
     text: str
-    href: str = ""  # Where it leads; made of our own paths only.
-    tone: str = ""  # How it looks: badge is-due, muted, many (keeps line ends), ... see style.css.
-    hint: str = ""  # More, for who points at it.
+    href: str = ""  # where it leads; made of our own paths only
+    tone: str = ""  # how it looks: badge is-due, muted, many (keeps line ends), ... see style.css
+    hint: str = ""  # more, on pointing at it
 
 
 Cell = str | Bit | Sequence[Bit]
@@ -78,18 +76,14 @@ class Column(Generic[T]):
 
 
 class Number(Column[T]):
-    """A column of numbers."""
-
     align = "right"
 
 
 def counted(label: str, get: Callable[[T], int | None]) -> Column[T]:
-    """A column of whole numbers."""
     return Number(label, lambda item: words.count(get(item)), get)
 
 
 def sized(get: Callable[[T], int | None]) -> Column[T]:
-    """The column of sizes in bytes."""
     return Number("Size", lambda item: words.show_size(get(item)), get)
 
 
@@ -106,8 +100,8 @@ def table(
     """
     A table that can be sorted, and searched by setting its ``filter``.
 
-    :param caption: What it is, for those who do not see it.
-    :param named: What each row is, for the same; scripts find it as ``props.row.named``.
+    :param caption: What it is, for screen readers.
+    :param named: What each row is, for these as well; scripts find it as ``props.row.named``.
     :param choose: Whether rows can be chosen by mouse or keyboard.
     :param instead: Stands in a cell in place of its text; begins with a ``v-if``.
     """
@@ -137,22 +131,13 @@ def table(
 def section(
     title: str, items: Sequence[T], columns: Sequence[Column[T]], tone: str = "", *, said: str = "", nothing: str = ""
 ) -> None:
-    """
-    A part of a page with a table.
-
-    :param tone: How the table looks, see style.css.
-    :param said: A sentence above the table.
-    :param nothing: Stands in its place; empty: without items there is no such part.
-    """
-    if not items and not nothing:
-        return
-    heading(title)
-    if not items:
-        note(nothing)
-        return
-    if said:
-        note(said)
-    table(columns, items[:MOST], title).classes(tone)
+    """A part of a page with a table, or with ``nothing`` in its place; without both there is no such part."""
+    if items or nothing:
+        heading(title)
+    for text in filter(None, [said if items else nothing]):
+        note(text)
+    if items:
+        table(columns, items[:MOST], title).classes(tone)
     if len(items) > MOST:
         note(f"And {len(items) - MOST:,} more, which are not shown here.")
 

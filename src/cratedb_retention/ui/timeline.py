@@ -5,7 +5,9 @@ how to take a table that was dropped and created again, or restored or copied, f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from nicegui import ui
 
@@ -13,10 +15,11 @@ from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.model import words
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold, hold_values
-from cratedb_retention.model.timeline import CHANGING, WORDS, Cutoff, Item, Lane, Span, State, Timeline
+from cratedb_retention.model.time import TimeRange
+from cratedb_retention.model.timeline import CHANGING, Cutoff, Item, Lane, Span, State, Timeline
 from cratedb_retention.model.words import capitalized, plural, short, show_size
 from cratedb_retention.ui import links
-from cratedb_retention.ui.charts import AXIS, LANE, padded, rows, stretch, timeline_options, what, why
+from cratedb_retention.ui.charts import AXIS_LABEL, INK, LINE, SLIDER, tooltip
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query, go, link
 from cratedb_retention.ui.parts import agreed, bar, button, heading, note
@@ -24,8 +27,20 @@ from cratedb_retention.ui.plan import HELD, policy_bit, task_columns
 from cratedb_retention.ui.tables import Bit, Cell, Column, Number, section, table
 
 PATH = "/tables/{schema}/{name:path}"
-# So many partitions are named where nothing tells their time.
+# How many partitions are named where nothing tells their time.
 _NAMED = 10
+# The picture: heights in pixels.
+_LANE, _MARK, _AXIS = 64, 17, 76
+_MOST_MARKS, _MOST_SLOTS = 8, 5
+# How bars are hatched: by which lines.
+_HATCHED = {
+    "rising": (State.DROP, State.ARCHIVE, State.ARCHIVED),
+    "falling": (State.ARCHIVE, State.PROBLEM, State.HELD),
+    "upright": (State.MOVE, State.ROLL, State.MOVING, State.COPY),
+}
+_LOOKS = [
+    {"name": each, "word": each.short, **{name: each in states for name, states in _HATCHED.items()}} for each in State
+]
 
 
 async def show(guest: Guest, query: Query) -> None:
@@ -40,8 +55,7 @@ async def show(guest: Guest, query: Query) -> None:
     for text in found.notes:
         note(text)
     if found.extent:
-        _picture(found, padded(*found.extent))
-        _legend(found)
+        _picture(found, _padded(found.extent))
     else:
         note("There is nothing to draw: nothing in this table has a known stretch of time.")
     _lanes(found)
@@ -55,38 +69,139 @@ async def show(guest: Guest, query: Query) -> None:
         _offer(guest, name, earlier)
 
 
-def _picture(found: Timeline, extent: tuple[int, int]) -> None:
-    """Lanes on one axis, and buttons to zoom, since a keyboard can't reach the slider."""
-    made = timeline_options(found, extent)
-    height = made["grid"]["top"] + LANE * len(found.lanes) + AXIS
+def _picture(found: Timeline, extent: TimeRange) -> None:
+    """Lanes on one axis, buttons to zoom, since a keyboard can't reach the slider, and what the colours mean."""
+    made = _options(found, extent)
+    height = made["grid"]["top"] + _LANE * len(found.lanes) + _AXIS
     with ui.element("div").classes("timeline").props("role=img") as box:
         chart = ui.echart(made, renderer="svg").style(f"height: {height}px")
     box.props["aria-label"] = "Timeline of the table; the tables below say the same"
-    spans = [span for lane in found.lanes for span in lane.spans if span.state in CHANGING]
+    spans = [span for lane in found.lanes for span in lane.spans]
+    changing = [span for span in spans if span.state in CHANGING]
 
-    def zoom(text: str, start: int, end: int) -> None:
+    def zoom(text: str, time: TimeRange) -> None:
         def pressed() -> None:
             for number in range(2):
-                action = {"type": "dataZoom", "dataZoomIndex": number, "startValue": start, "endValue": end}
-                chart.run_chart_method("dispatchAction", action)
+                action = {"dataZoomIndex": number, "startValue": time.start, "endValue": time.end}
+                chart.run_chart_method("dispatchAction", {"type": "dataZoom", **action})
 
         ui.button(text, on_click=pressed).props("outline no-caps").classes("zoom")
 
     with bar():
-        zoom("Show all", *extent)
-        if spans:
-            changed = padded(min(span.start for span in spans), max(span.end for span in spans))
-            zoom("Show what the next run changes", *changed)
+        zoom("Show all", extent)
+        if changing:
+            start, end = min(span.start for span in changing), max(span.end for span in changing)
+            zoom("Show what the next run changes", _padded(TimeRange(start, end)))
         note("Zoom with the slider, or with Ctrl and the mouse wheel. All times are in UTC.")
-
-
-def _legend(found: Timeline) -> None:
-    present = {span.state for lane in found.lanes for span in lane.spans}
+    present = {span.state for span in spans}
     with ui.element("ul").classes("timeline-keys").props('aria-label="Colours and patterns"'):
         for each in (each for each in State if each in present):
             with ui.element("li"):
                 ui.element("span").classes(f"swatch is-{each}").props("aria-hidden=true")
-                ui.label(WORDS[each])
+                ui.label(each.words)
+
+
+def _options(found: Timeline, extent: TimeRange) -> dict[str, Any]:
+    """The picture as ECharts wants it."""
+    marks = _marks(found, extent)
+    lines = [[at, row, text, now] for row, (at, text, now) in enumerate(marks)]
+    titles = [[0, row, lane.title] for row, lane in enumerate(found.lanes)]
+    bars = [bar for row, lane in enumerate(found.lanes) for bar in _bars(row, lane)]
+    line = {"lineStyle": LINE}
+    time = {"axisLabel": AXIS_LABEL, "axisLine": {**line, "onZero": False}, "axisTick": line}
+    return {
+        "animation": False,
+        "useUTC": True,
+        "grid": {"left": 8, "right": 8, "top": _MARK * (len(marks) + 1), "bottom": _AXIS},
+        "xAxis": {"type": "time", "min": extent.start, "max": extent.end, **time},
+        "yAxis": {"type": "value", "min": 0, "max": len(found.lanes), "inverse": True, "show": False},
+        "dataZoom": [
+            {"type": "inside", "filterMode": "none", "zoomOnMouseWheel": "ctrl", "moveOnMouseWheel": False},
+            {**SLIDER, "height": 24, "moveHandleStyle": {"color": "var(--accent)"}},
+        ],
+        "tooltip": tooltip("charts.about", trigger="item", className="timeline-tip", textStyle={**INK, "fontSize": 13}),
+        "series": [
+            _drawn("spans", f"charts.bar({json.dumps(_LOOKS)})", bars),
+            _drawn("lanes", "charts.lane", titles, "time", "number", "ordinal"),
+            _drawn("marks", f"charts.mark({_MARK})", lines, "time", "number", "ordinal", "number"),
+        ],
+    }
+
+
+def _drawn(name: str, draw: str, data: Sequence[Any], *kinds: str) -> dict[str, Any]:
+    made = {"type": "custom", "name": name, ":renderItem": draw, "data": data, "silent": bool(kinds), "clip": False}
+    if kinds:
+        made["dimensions"] = [{"name": f"d{place}", "type": kind} for place, kind in enumerate(kinds)]
+    return {**made, "encode": {"x": [], "y": []}, "emphasis": {"disabled": True}}
+
+
+def _bars(row: int, lane: Lane) -> list[dict[str, Any]]:
+    """Each span on a line within the lane, so that none hides another."""
+    ends: list[int] = []
+    slots = []
+    for span in lane.spans:
+        slot = next((i for i, end in enumerate(ends) if end <= span.start), len(ends))
+        slot = min(slot, _MOST_SLOTS - 1)
+        ends[slot : slot + 1] = [max(span.end, ends[slot] if slot < len(ends) else span.end)]
+        slots.append(slot)
+    many, states = max(slots, default=0) + 1, list(State)
+    return [
+        {"value": [s.start, s.end, row, slot, many, states.index(s.state)], "tip": _about(s, lane)}
+        for s, slot in zip(lane.spans, slots, strict=True)
+    ]
+
+
+def _marks(found: Timeline, extent: TimeRange) -> list[tuple[int, str, int]]:
+    """The limits within the picture, with words, latest first; those at one instant together."""
+    said: dict[int, list[str]] = {}
+    for cutoff in found.cutoffs:
+        if cutoff.enabled and cutoff.limit is not None and extent.start <= cutoff.limit <= extent.end:
+            said.setdefault(cutoff.limit, []).append(f"{cutoff.words} ({short(cutoff.policy_id)})")
+    marks = [(at, "; ".join(texts), 0) for at, texts in sorted(said.items(), reverse=True)]
+    return [*marks[:_MOST_MARKS], (found.now, "now", 1)]
+
+
+def _padded(time: TimeRange) -> TimeRange:
+    """A little more on both sides."""
+    more = max(1, (time.end - time.start) // 50)
+    return TimeRange(time.start - more, time.end + more)
+
+
+def _about(span: Span, lane: Lane) -> list[tuple[str, str]]:
+    """All about a span, as pairs of a label and a text."""
+    found = {
+        lane.title: _what(span),
+        "Time": " ".join(_ends(span.start, span.end)),
+        "State": span.state.words,
+        "Rows": _rows(span),
+        "Size": show_size(span.size),
+        "Due": words.moment(span.due),
+        "Why": _reasons(span),
+    }
+    return [(label, text) for label, text in found.items() if text]
+
+
+def _what(span: Span) -> str:
+    if span.count == 1:
+        return span.first
+    return f"{span.count:,}: {span.first} to {span.last}" + (", with gaps" if span.gaps else "")
+
+
+def _rows(span: Span) -> str:
+    if span.unknown == span.count:
+        return "unknown"
+    return words.count(span.rows) + (f" and unknown in {span.unknown:,}" if span.unknown else "")
+
+
+def _reasons(span: Span) -> str:
+    more = (f"and {plural(span.more, 'more reason')}",) if span.more else ()
+    return "; ".join((*span.reasons, *more))
+
+
+def _ends(start: int | None, end: int | None) -> list[str]:
+    """Both ends of a time range, if there is any."""
+    known = start is not None or end is not None
+    return [words.moment(start) or "?", f"to {words.moment(end) or '?'}"] if known else []
 
 
 def _lanes(found: Timeline) -> None:
@@ -112,9 +227,8 @@ def _unplaced(items: Sequence[Item]) -> str:
 
 
 def _time(start: int | None, end: int | None) -> Cell:
-    """A stretch of time that is broken only between its two ends."""
-    first, between, last = stretch(start, end).partition(" to ")
-    return (_whole(first), _whole(f"to {last}")) if between else ""
+    """A time range that is broken only between its two ends."""
+    return list(map(_whole, _ends(start, end))) or ""
 
 
 def _whole(text: str) -> Bit:
@@ -128,12 +242,12 @@ def _expired(cutoff: Cutoff) -> str:
 _SPANS: Sequence[Column[tuple[Lane, Span]]] = (
     Column("Where", lambda item: item[0].title),
     Column("Time (UTC)", lambda item: _time(item[1].start, item[1].end), lambda item: item[1].start),
-    Column("State", lambda item: Bit(text=WORDS[item[1].state], tone=f"badge is-{item[1].state}")),
-    Column("Partitions", lambda item: what(item[1])),
-    Number("Rows", lambda item: _whole(rows(item[1])), lambda item: item[1].rows),
+    Column("State", lambda item: Bit(text=item[1].state.words, tone=f"badge is-{item[1].state}")),
+    Column("Partitions", lambda item: _what(item[1])),
+    Number("Rows", lambda item: _whole(_rows(item[1])), lambda item: item[1].rows),
     Number("Size", lambda item: _whole(show_size(item[1].size)), lambda item: item[1].size or 0),
     Column("Due", lambda item: _whole(words.moment(item[1].due)), lambda item: item[1].due or 0),
-    Column("Why", lambda item: why(item[1])),
+    Column("Why", lambda item: _reasons(item[1])),
 )
 _POLICIES: Sequence[Column[Cutoff]] = (
     Column("Policy", lambda cutoff: policy_bit(cutoff.policy_id, {})),

@@ -25,7 +25,7 @@ annotations:
 {{- $keys := include "cratedb-retention.secretKeys" $root | fromYaml -}}
 serviceAccountName: {{ include "cratedb-retention.serviceAccountName" $root }}
 automountServiceAccountToken: false
-# Else the variables of a Service named like this program are taken for settings that there are not.
+# Otherwise the variables of a Service named like this program would be read as unknown settings.
 enableServiceLinks: false
 {{- with $root.Values.imagePullSecrets }}
 imagePullSecrets:

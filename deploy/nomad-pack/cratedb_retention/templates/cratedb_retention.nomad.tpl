@@ -33,7 +33,7 @@ job [[ var "job_name" . | toJson ]] {
         }
       }
 
-      # The database answers, and the toolkit's tables are there.
+      # The database responds, and the toolkit's tables exist.
       check {
         name     = "ready"
         type     = "http"
@@ -43,7 +43,7 @@ job [[ var "job_name" . | toJson ]] {
       }
     }
 
-    # The service does not start without its tables. Several at once do no harm.
+    # The service does not start without its tables. Several at once are harmless.
     task "setup" {
       lifecycle {
         hook    = "prestart"
@@ -158,7 +158,7 @@ job [[ var "job_name" . | toJson ]] {
   }
 
   group "due" {
-    # What failed is tried again by the next one.
+    # If a run fails, the next one tries again.
     restart {
       attempts = 0
       mode     = "fail"

@@ -1,25 +1,38 @@
-"""Archiving on CrateDB: one snapshot for each partition, proved to be restorable before that is dropped (law 2)."""
+"""
+Archiving on CrateDB: one snapshot for each partition, proved to be restorable before that is dropped (law 2). Copies of
+archived partitions are in the toolkit's own schema, where no policy and no other tool takes them for a table.
+
+Several snapshots of a partition are made one before they are restored, so that they come as a whole: CrateDB restores a
+partition only where none is, and knows no transactions. Whatever ends this early, only copies are left, and never half
+a partition.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.archive import Archive, Archived, Arrived, Found, SnapshotState
+from cratedb_retention.engine.archive import Archive, Archived, Arrived, Found, Snapshot, SnapshotState
 from cratedb_retention.engine.base import StepResult
-from cratedb_retention.engine.cratedb import restore as restoring
 from cratedb_retention.engine.cratedb import shards, sql
 from cratedb_retention.engine.cratedb.catalog import read_layout
 from cratedb_retention.engine.cratedb.connection import CrateConnection
-from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.engine.expressions import Condition, Element, ref, table_ref
 from cratedb_retention.engine.measuring import from_text
 from cratedb_retention.errors import (
     AccessDenied,
+    Conflict,
     ConnectionLost,
     DatabaseError,
     NotFound,
@@ -31,12 +44,17 @@ from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.snapshots import is_name_of, is_toolkit_name_of
 from cratedb_retention.model.values import Verify
+from cratedb_retention.model.words import plural, show_partition
 
 POLL_SECONDS = 0.5
+FROZEN = "blocks.write"
+COPY, MERGED = "retention_verify_", "retention_restore_"
+OF_RUN = f"{COPY}run_"  # A run verifies beside commands that do, and neither drops what the other is at.
+_ONE_BY_ONE = "restore them one by one, by --name, each beside the table, with --into"
+_STAYS = "can't be restored, so its partition stays: "
 _LESS = "prove less, with verify: metadata"
 _NULL, _BETWEEN = "\x1e", "\x1f"
 _WATERMARKS = (5, 6, 7)  # In sys.node_checks.
-_Layout = tuple[dict[str, Column], tuple[str, ...]]
 
 
 class CrateArchive(Archive):
@@ -51,28 +69,25 @@ class CrateArchive(Archive):
         try:
             there = shards.check_token(self._database, step)
         except PartitionChanged:  # Who looks again at a frozen partition has to see all of it.
-            sql.refresh_partitions(self._database, step.table, step.columns, [step.piece.partition.values])
+            sql.refresh_partitions(self._database, step.table, step.columns, [step.values])
             raise
         if not there:
-            thing = f"table {step.table}, partition {shards.label(step, step.piece)}"
-            raise PartitionChanged(thing, "is gone since the plan was made")
-        while (state := self._state(step.repository, step.name)) and state["state"] == "IN_PROGRESS":
+            raise shards.changed(step, step.piece, "is gone since the plan was made")
+        while (state := self._state(step)) and state["state"] == "IN_PROGRESS":
             self._clock.sleep(POLL_SECONDS)
         if state is not None and state["state"] != "SUCCESS":
-            self._database.execute(sql.drop_snapshot(step.repository, step.name))
+            self._database.execute(sql.snapshot("DROP", step))
             state = None
         if state is None:
-            self._database.execute(create_statement(step))
+            self._database.execute(sql.snapshot("CREATE", step))
         return _result(step, self._count(step))
 
-    def _state(self, repository: str, name: str) -> Mapping[str, Any] | None:
-        return next(iter(restoring.find_states(self._database, repository, [name])), None)
+    def _state(self, of: Snapshot) -> Mapping[str, Any] | None:
+        return next(iter(self._database.query(states_of(of.repository, [of.name]))), None)
 
     def _count(self, step: ArchivingStep) -> int | None:
         """The rows of the frozen partition; None if it is closed, which hides them."""
-        if step.piece.partition.closed:
-            return None
-        return restoring.count_rows(self._database, step.table, step.columns, step.piece.partition.values)
+        return None if step.piece.partition.closed else self._count_rows(step.table, step)
 
     def prove(self, step: VerifySnapshot) -> StepResult:
         """
@@ -80,12 +95,11 @@ class CrateArchive(Archive):
         compares each file with the checksum of when it was written; left to prove is that these are of the same rows.
         """
         self._require_complete(step)
-        result = _result(step, step.piece.partition.rows)
         if step.verify is Verify.METADATA:
-            return result
-        with restoring.copy_of(self._database, step.schema, step.name, restoring.OF_RUN) as copy:
+            return _result(step, step.piece.partition.rows)
+        with self._copy_of(step.schema, step.name, OF_RUN) as copy:
             self._restore(step, copy)
-            return replace(result, rows=self._compare(step, copy))
+            return _result(step, self._compare(step, copy))
 
     def drop(self, step: DropArchived) -> StepResult:
         """It must still be frozen."""
@@ -96,44 +110,40 @@ class CrateArchive(Archive):
         if shards.check_token(self._database, step):
             shards.check_age(self._database, step)
             rows = self._count(step)
-            condition = in_partitions(sql.SQL, step.columns, [step.piece.partition.values])
-            self._database.execute(sa.delete(table_ref(step.table)).where(condition))
+            self._database.execute(sa.delete(table_ref(step.table)).where(sql.is_of(step)))
         return _result(step, rows)
 
     def _require_complete(self, step: VerifySnapshot | DropArchived) -> None:
         """CrateDB takes the snapshot for complete, and for one of the partition. It does not look at files."""
-        state, thing = self._state(step.repository, step.name), self._thing(step.repository, step.name)
+        state, thing = self._state(step), self._thing(step)
         if state is None:
             raise DatabaseError(thing, "does not exist", "run again")
-        if not restoring.is_complete(state):
+        if not is_complete(state):
             why = f"is not complete ({state['state']}) {'; '.join(state['failures'] or [])}"
             raise DatabaseError(thing, why, "look at the repository, run again")
         listed = state["table_partitions"] or []
         held = [(p["table_schema"], p["table_name"], _values(step.columns, p["values"])) for p in listed]
-        if (*step.table, step.piece.partition.values) not in held:
+        if (*step.table, step.values) not in held:
             reason = f"does not hold partition {shards.label(step, step.piece)}"
             raise DatabaseError(thing, reason, "delete the snapshot and run again")
 
     def _restore(self, step: VerifySnapshot, copy: TableName) -> None:
-        def refusal(why: str, remedy: str, kind: type[DatabaseError] = DatabaseError) -> DatabaseError:
-            thing = self._thing(step.repository, step.name)
-            return kind(thing, f"can't be restored, so its partition stays: {why}", remedy)
-
+        catalog, thing = self._database.brief(), self._thing(step)
         # Where no shards are allocated, a restore would wait without end.
-        setting: sa.ColumnElement[str] = sa.literal_column("settings['cluster']['routing']['allocation']['enable']")
-        catalog = self._database.brief()
+        setting = sql.words("settings['cluster']['routing']['allocation']['enable']")
         if catalog.rows(sa.select(setting).select_from(sql.system("sys.cluster").table))[0][0] == "none":
             remedy = f"RESET GLOBAL cluster.routing.allocation.enable, or {_LESS}"
-            raise refusal("the cluster allocates no shards", remedy)
+            raise DatabaseError(thing, f"{_STAYS}the cluster allocates no shards", remedy)
         try:
-            self._database.execute(_copy_statement(step, copy))
+            self._database.execute(sql.snapshot("RESTORE", step, copy))
             # Replicas would cost room and time, and prove nothing.
-            catalog.execute(sql.alter_partition(copy, (), (), "number_of_replicas", 0))
+            catalog.execute(sql.alter(sql.partition_of(copy), "number_of_replicas", 0))
         except ConnectionLost:
             raise
         except RetentionError as error:
             why, remedy = self._explain(step, error)
-            raise refusal(why, remedy, AccessDenied if isinstance(error, AccessDenied) else DatabaseError) from None
+            kind = AccessDenied if isinstance(error, AccessDenied) else DatabaseError
+            raise kind(thing, f"{_STAYS}{why}", remedy) from None
 
     def _explain(self, step: VerifySnapshot, error: RetentionError) -> tuple[str, str]:
         """Why a snapshot could not be restored, and what to do."""
@@ -158,109 +168,99 @@ class CrateArchive(Archive):
         catalog = self._database.brief()
         known, there = read_layout(catalog, step.table)[0], read_layout(catalog, copy)[0].values()
         columns = [c for c in there if c.kind is not Kind.OTHER and known.get(c.name) == c]
-        restored = self._summary(step, copy, columns)
-        rows = restored[0]
+        # How many rows there are, and a sum over hashes of all, whose order does not matter.
+        summary = (sa.func.count(), sa.func.sum(_row_hash(columns)))
+        restored = tuple(self._read_all(copy, step, *summary))
+        rows = int(restored[0])
         if step.piece.partition.closed:
             return rows
-        present = self._summary(step, step.table, columns)
+        present = tuple(self._read_all(step.table, step, *summary))
         if restored == present:
             return rows
         # Where shards are missing, or it was written to, the snapshot is not to blame.
         shards.check_health(self._database, step)
-        what = shards.label(step, step.piece)
         if not shards.check_token(self._database, step):
-            raise PartitionChanged(f"table {step.table}, partition {what}", "is gone since the plan was made")
-        reason = f"holds {rows:,} rows, and partition {what} has {present[0]:,}"
-        if rows == present[0]:
-            reason = f"holds {rows:,} rows, as many as partition {what}, but others"
-        thing = self._thing(step.repository, step.name)
-        raise DatabaseError(thing, reason, "delete the snapshot and run again")
-
-    def _summary(self, step: VerifySnapshot, table: TableName, columns: Iterable[Column]) -> tuple[int, Any]:
-        """How many rows there are, and a sum over hashes of all, whose order does not matter."""
-        values = [step.piece.partition.values]
-        sql.refresh_partitions(self._database, table, step.columns, values)
-        statement = sa.select(sa.func.count(), sa.func.sum(_row_hash(columns))).select_from(table_ref(table))
-        rows, hashes = self._database.rows(statement.where(in_partitions(sql.SQL, step.columns, values)))[0]
-        return int(rows), hashes
+            raise shards.changed(step, step.piece, "is gone since the plan was made")
+        what = shards.label(step, step.piece)
+        alike = f"as many as partition {what}, but others"
+        than = alike if rows == present[0] else f"and partition {what} has {present[0]:,}"
+        raise DatabaseError(self._thing(step), f"holds {rows:,} rows, {than}", "delete the snapshot and run again")
 
     def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
         """One statement for each repository."""
         names: dict[str, list[str]] = defaultdict(list)
         for repository, name in snapshots:
             names[repository].append(name)
-        return {
-            (repository, row["name"]): SnapshotState(
-                repository=repository,
-                name=row["name"],
-                complete=restoring.is_complete(row),
-                detail="; ".join([row["state"], *(row["failures"] or [])]),
-            )
-            for repository, wanted in names.items()
-            for row in restoring.find_states(self._database, repository, wanted)
-        }
+        rows = [row for each, wanted in names.items() for row in self._database.query(states_of(each, wanted))]
+        details = ("; ".join([row["state"], *(row["failures"] or [])]) for row in rows)
+        found = zip(rows, details, strict=True)
+        return {(r["repository"], r["name"]): SnapshotState(is_complete(r), detail) for r, detail in found}
 
     def find(self, repository: str, schema: str) -> list[Found]:
         """Those that hold one partition each and have the name that the toolkit gives it, or cratedb-toolkit."""
         r = sql.system("sys.repositories")
         if not self._database.rows(sa.select(r.name).where(r.name == repository)):
             raise NotFound(f"repository {repository}", "does not exist", "create it with CREATE REPOSITORY")
-        layouts: dict[TableName, _Layout] = {}
+        layouts: dict[TableName, tuple[dict[str, Column], tuple[str, ...]]] = {}
         found = []
-        for row in sorted(restoring.find_states(self._database, repository), key=lambda row: str(row["name"])):
+        for row in sorted(self._database.query(states_of(repository)), key=lambda row: str(row["name"])):
             held, name = row["table_partitions"] or [], row["name"]
-            if not restoring.is_complete(row) or len(held) != 1:
+            if not is_complete(row) or len(held) != 1:
                 continue
-            table, texts = TableName(held[0]["table_schema"], held[0]["table_name"]), held[0]["values"]
+            table = TableName(held[0]["table_schema"], held[0]["table_name"])
+            bare = Archived(repository=repository, name=name, table=table)
             if table not in layouts:
-                layouts[table] = self._layout(repository, name, table, schema)
+                layouts[table] = self._layout(bare, schema)
             known, names = layouts[table]
             columns = tuple(known[column] for column in names)
-            values = _values(columns, texts)
+            values = _values(columns, held[0]["values"])
             if values and (is_name_of(name, table, columns, values) or is_toolkit_name_of(name, table, values)):
-                archived = Archived(
-                    repository=repository, name=name, table=table, columns=columns, values=values, rows=None
-                )
+                archived = replace(bare, columns=columns, values=values)
                 start, end = _span(archived, known)
                 found.append(Found(archived=archived, start=start, end=end))
         return found
 
-    def _layout(self, repository: str, name: str, table: TableName, schema: str) -> _Layout:
+    def _layout(self, snapshot: Archived, schema: str) -> tuple[dict[str, Column], tuple[str, ...]]:
         """Columns and partition columns of a table; of one that is gone, as a copy of the snapshot tells them."""
-        known = read_layout(self._database, table)
+        known = read_layout(self._database, snapshot.table)
         if known[1]:
             return known
-        with restoring.copy_of(self._database, schema, name) as copy:
-            relation = sql.partition_of(table, (), ())
-            self._database.execute(sql.restore_snapshot(repository, name, relation, restoring.renamed(table, copy)))
+        with self._copy_of(schema, snapshot.name) as copy:
+            self._database.execute(sql.snapshot("RESTORE", snapshot, copy))
             return read_layout(self._database, copy)
 
     def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:
-        restoring.tidy_copies(self._database, schema, in_use)
+        t = sql.system("information_schema.tables")
+        beginnings = (COPY, MERGED) if in_use is None else (OF_RUN,)
+        begun = sa.or_(*(t.table_name.startswith(prefix, autoescape=True) for prefix in beginnings))
+        rows = self._database.brief().rows(sa.select(*t.place).where(t.table_schema == schema, begun))
+        copies = {TableName(*row) for row in rows if row[1].startswith(OF_RUN) == (in_use is not None)}
+        names = in_use() if copies and in_use else ()
+        for copy in copies - {copy_name(schema, name, OF_RUN) for name in names}:
+            self._drop_copy(copy)
 
     def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
         """From a copy; not beside its table, since policies and other tools may mean each table there."""
-        thing = self._thing(snapshot.repository, snapshot.name)
-        state = self.states([(snapshot.repository, snapshot.name)]).get((snapshot.repository, snapshot.name))
+        key = (snapshot.repository, snapshot.name)
+        state = self.states([key]).get(key)
         if state is None:
-            raise NotFound(thing, f"is not in repository {snapshot.repository}")
+            raise NotFound(self._thing(snapshot), f"is not in repository {snapshot.repository}")
         if not state.complete:
-            raise DatabaseError(thing, f"is not complete: {state.detail}")
-        with restoring.copy_of(self._database, schema, snapshot.name) as copy:
-            rows = restoring.restore(self._database, snapshot, copy)
+            raise DatabaseError(self._thing(snapshot), f"is not complete: {state.detail}")
+        with self._copy_of(schema, snapshot.name) as copy:
+            rows = self._restore_one(snapshot, copy)
         return rows, f"{state.detail}, restored and counted {rows:,} rows"
 
-    def _thing(self, repository: str, name: str) -> str:
-        return f"snapshot {repository}.{name}"
+    def _thing(self, of: Snapshot) -> str:
+        return f"snapshot {of.repository}.{of.name}"
 
     def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
         """Whether both are of one incarnation of the partition; where that is not known, whether rows are in both."""
         if token is not None:
             return bool(shards.incarnations(token) & shards.incarnations(step.piece.partition.token))
-        with restoring.copy_of(self._database, schema, earlier.name) as copy:
-            restoring.restore(self._database, earlier, copy)
-            condition = in_partitions(sql.SQL, step.columns, [step.piece.partition.values])
-            return restoring.shared_rows(self._database, copy, step.table, condition) > 0
+        with self._copy_of(schema, earlier.name) as copy:
+            self._restore_one(earlier, copy)
+            return self._shared_rows(copy, step.table, sql.is_of(step)) > 0
 
     def restore(
         self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
@@ -268,35 +268,144 @@ class CrateArchive(Archive):
         """Several snapshots are made one first, so that the partition comes as a whole; writes to it are allowed."""
         one = snapshots[0]
         if len(snapshots) == 1:
-            rows: tuple[int, ...] = (restoring.restore(self._database, one, into),)
+            rows: tuple[int, ...] = (self._restore_one(one, into),)
         else:
-            with restoring.merge(self._database, snapshots, schema) as (merged, rows):
-                restoring.restore(self._database, merged, into)
-        return Arrived(rows, shards.find_token(self._database, into, one.columns, one.values))
+            with self._merge(snapshots, schema) as (merged, rows):
+                self._restore_one(merged, into)
+        return Arrived(rows, shards.find_token(self._database, into, one))
 
     def render_restore(
         self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
     ) -> Sequence[str]:
         """Those by which several snapshots are made one are not shown."""
-        statements = (restoring.restore_statements(self._database, each, into) for each in snapshots)
+        statements = (self._restore_statements(each, into) for each in snapshots)
         return [self._database.render(statement) for both in statements for statement in both]
 
+    def _restore_one(self, snapshot: Archived, into: TableName) -> int:
+        """Restore a snapshot, allow writes to what it was of, and count its rows."""
+        restoring, thaw = self._restore_statements(snapshot, into)
+        try:
+            self._database.execute(restoring)
+        except DatabaseError as error:
+            if "IncompatibleSchemaForRestoreException" in error.reason:
+                why = re.search(r"(column \[.*?\][^\]]*?(?:\[.*?\][^\]]*)*)(?:\]|$)", error.reason)
+                reason = f"differs from what was archived: {why[1] if why else error.reason}"
+                raise DatabaseError(f"table {into}", reason, "restore it beside the table, with --into") from None
+            # It leaves a partition behind that lacks shards, which could neither be written to nor restored again.
+            if "failed to restore" in error.reason:
+                self._database.execute(sa.delete(table_ref(into)).where(sql.is_of(snapshot)))
+            raise
+        self._database.execute(thaw)
+        return self._count_rows(into, snapshot)
 
-def create_statement(step: SnapshotPartition) -> sa.Executable:
-    """The CREATE SNAPSHOT."""
-    return sql.create_snapshot(step.table, step.columns, step.piece.partition.values, step.repository, step.name)
+    def _restore_statements(self, snapshot: Archived, into: TableName) -> list[sa.Executable]:
+        """Restore a snapshot, which comes back frozen as it was archived, and allow writes."""
+        columns, values = snapshot.columns, snapshot.values
+        # Where the table is gone, CrateDB does not understand the values, and each snapshot holds one partition only.
+        known = read_layout(self._database, snapshot.table)[1] == tuple(column.name for column in columns)
+        restoring = sql.snapshot("RESTORE", snapshot if known else replace(snapshot, columns=(), values=()), into)
+        return [restoring, sql.alter(sql.partition_of(into, columns, values), FROZEN, False)]
+
+    def _read_all(self, table: TableName, of: Snapshot | None, *aggregates: Element) -> Sequence[Any]:
+        """Aggregates of the rows of a partition, or of a table, those that were written a moment ago among them."""
+        read = sa.select(*aggregates).select_from(table_ref(table))
+        if of is None:
+            self._database.refresh(table_ref(table))
+            return self._database.rows(read)[0]
+        sql.refresh_partitions(self._database, table, of.columns, [of.values])
+        return self._database.rows(read.where(sql.is_of(of)))[0]
+
+    def _count_rows(self, table: TableName, of: Snapshot | None = None) -> int:
+        return int(self._read_all(table, of, sa.func.count())[0])
+
+    @contextmanager
+    def _copy_of(self, schema: str, snapshot: str, prefix: str = COPY) -> Iterator[TableName]:
+        """The name of a copy, which is not there before, nor after."""
+        copy = copy_name(schema, snapshot, prefix)
+        self._drop_copy(copy)
+        try:
+            yield copy
+        finally:
+            self._drop_copy(copy)
+
+    def _drop_copy(self, copy: TableName) -> None:
+        """Where a disk is full, CrateDB refuses even that."""
+        self._database.unblocking(partial(self._database.unblock, [copy])).drop(copy)
+
+    @contextmanager
+    def _merge(self, snapshots: Sequence[Archived], schema: str) -> Iterator[tuple[Archived, tuple[int, ...]]]:
+        """
+        Restore snapshots of a partition into copies, put all rows into one of them, and make a snapshot of that.
+
+        :return: That snapshot, and the rows that came from each; none from one whose rows another holds as well.
+        """
+        key = hashlib.sha256(json.dumps([(each.repository, each.name) for each in snapshots]).encode()).hexdigest()[:12]
+        copies = [TableName(schema, f"{MERGED}{key}_{number}") for number in range(len(snapshots))]
+        merged = replace(snapshots[-1], name=f"retention-restore-{key}")
+        state = states_of(merged.repository, [merged.name])
+
+        def tidy() -> None:
+            for copy in copies:
+                self._database.drop(copy)
+            if self._database.query(state):
+                self._database.execute(sql.snapshot("DROP", merged))
+
+        tidy()
+        try:
+            counts = [self._restore_one(each, copy) for each, copy in zip(snapshots, copies, strict=True)]
+            whole, rows = self._into_one(snapshots, copies, counts)
+            self._database.execute(sql.snapshot("CREATE", replace(merged, table=whole)))
+            if not any(map(is_complete, self._database.query(state))):
+                raise DatabaseError(f"snapshot {merged.repository}.{merged.name}", "is not complete", "try again")
+            yield replace(merged, table=whole, rows=sum(rows)), tuple(rows)
+        finally:
+            tidy()
+
+    def _into_one(
+        self, snapshots: Sequence[Archived], copies: Sequence[TableName], counts: Sequence[int]
+    ) -> tuple[TableName, list[int]]:
+        """Put the rows of all copies into one of them, which has the columns of all."""
+        kept: list[int] = []
+        for number in sorted(range(len(copies)), key=lambda number: -counts[number]):
+            shared = max((self._shared_rows(copies[number], copies[other]) for other in kept), default=0)
+            if shared and shared < counts[number]:
+                each, rows = snapshots[number], plural(shared, "row")
+                reason = f"{rows} of snapshot {each.name} have another version in a later one"
+                raise Conflict(f"partition {show_partition(each.columns, each.values)}", reason, _ONE_BY_ONE)
+            if not shared:
+                kept.append(number)
+        target = max(kept, key=lambda number: len(read_layout(self._database, copies[number])[0]))
+        for number in kept:
+            if number != target:
+                self._append(copies[number], copies[target], counts[number], snapshots[number].name)
+        return copies[target], [count if number in kept else 0 for number, count in enumerate(counts)]
+
+    def _shared_rows(self, one: TableName, other: TableName, condition: Condition | None = None) -> int:
+        """How many rows of one table are rows of the other, or of those of it that count: each keeps its ``_id``."""
+        a, b = (sa.select(sql.words("_id").label("i")).select_from(table_ref(table)) for table in (one, other))
+        rows, others = a.subquery("a"), (b if condition is None else b.where(condition)).subquery("b")
+        joined = sa.select(sa.func.count()).select_from(rows.join(others, rows.c.i == others.c.i))
+        return int(self._database.rows(joined)[0][0])
+
+    def _append(self, source: TableName, target: TableName, count: int, name: str) -> None:
+        own, there = (read_layout(self._database, table)[0] for table in (source, target))
+        names, thing = [c.name for c in own.values() if c.expression is None and "['" not in c.name], f"snapshot {name}"
+        for missing in (name for name in names if name not in there):
+            raise DatabaseError(thing, f"has a column {missing!r} that a later one lacks", _ONE_BY_ONE)
+        # Each with columns of its own: one that belongs to a table brings that table into every query that uses it.
+        into = sa.table(quoted_name(target.name, True), *map(ref, names), schema=quoted_name(target.schema, True))
+        before, rows = self._count_rows(target), sa.select(*map(ref, names)).select_from(table_ref(source))
+        self._database.execute(sa.insert(into).from_select(names, rows))
+        written = self._count_rows(target) - before
+        if written != count:
+            raise DatabaseError(thing, f"{written:,} of {count:,} rows fit those of a later one", _ONE_BY_ONE)
 
 
 def verify_statements(step: VerifySnapshot) -> list[sa.Executable]:
     """What is sent to verify a snapshot, as far as it is of interest."""
-    copy = restoring.copy_name(step.schema, step.name, restoring.OF_RUN)
-    into_copy = [_copy_statement(step, copy)] if step.verify is Verify.RESTORE else []
-    return [restoring.state_statement(step.repository, [step.name]), *into_copy]
-
-
-def _copy_statement(step: VerifySnapshot, copy: TableName) -> sa.Executable:
-    relation = sql.partition_of(step.table, step.columns, step.piece.partition.values)
-    return sql.restore_snapshot(step.repository, step.name, relation, restoring.renamed(step.table, copy))
+    copy = copy_name(step.schema, step.name, OF_RUN)
+    into_copy = [sql.snapshot("RESTORE", step, copy)] if step.verify is Verify.RESTORE else []
+    return [states_of(step.repository, [step.name]), *into_copy]
 
 
 def _result(step: ArchivingStep, rows: int | None) -> StepResult:
@@ -313,7 +422,7 @@ def _row_hash(columns: Iterable[Column]) -> sa.ColumnElement[int]:
     A number from all values of a row, and from what CrateDB tells its version by. CrateDB reads ``0x1fp0`` as 31. 28
     bits, so that no sum of them overflows.
     """
-    version: list[sa.ColumnElement[Any]] = [sa.literal_column("_id"), sa.cast(sa.literal_column("_seq_no"), sa.Text())]
+    version: list[Element] = [sql.words("_id"), sa.cast(sql.words("_seq_no"), sa.Text())]
     texts = [sa.func.coalesce(sa.cast(sql.SQL.column(column), sa.Text()), _NULL) for column in columns]
     digest = sa.func.md5(sa.func.concat_ws(_BETWEEN, *version, *texts))
     number = sa.func.concat("0x", sa.func.substr(digest, 1, 7), "p0")
@@ -327,3 +436,22 @@ def _span(archived: Archived, known: Iterable[str]) -> tuple[int | None, int | N
         if grid and isinstance(value, int):
             return value, grid.end(value)
     return None, None
+
+
+def states_of(repository: str, names: Collection[str] | None = None) -> sa.Select[Any]:
+    """The query for snapshots of a repository, all or some, as ``sys.snapshots`` shows them."""
+    columns = ("name", "repository", "state", "failures", "total_shards", "table_partitions")
+    s = sql.system("sys.snapshots")
+    found = sa.select(*(s[column] for column in columns)).where(s.repository == repository)
+    return found if names is None else found.where(s.name.in_(list(names)))
+
+
+def is_complete(state: Mapping[str, Any]) -> bool:
+    """Whether all of a snapshot was written."""
+    return state["state"] == "SUCCESS" and not state["failures"]
+
+
+def copy_name(schema: str, snapshot: str, prefix: str) -> TableName:
+    # Names that cratedb-toolkit gave, with a dot, end in a time that other tables have as well.
+    digest = hashlib.sha256(snapshot.encode()).hexdigest()[:12] if "." in snapshot else snapshot[-12:]
+    return TableName(schema, f"{prefix}{digest}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -15,22 +15,12 @@ import sqlalchemy as sa
 import urllib3
 from sqlalchemy.exc import SQLAlchemyError
 
+from cratedb_retention import errors
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.cratedb.sql import system
+from cratedb_retention.engine.cratedb.sql import system, words
 from cratedb_retention.engine.database import BRIEF, Database, Statement, listed
 from cratedb_retention.engine.expressions import ref, table_ref
-from cratedb_retention.errors import (
-    AccessDenied,
-    ClusterUnwell,
-    Conflict,
-    ConnectionLost,
-    DatabaseError,
-    DiskFull,
-    NoAnswer,
-    NotFound,
-    Recovering,
-    RetentionError,
-)
+from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import TableName
 
@@ -46,34 +36,29 @@ CONNECT_SECONDS, BRIEF_SECONDS = 3.0, 90.0
 KEEPALIVE = {"socket_keepalive": True, "socket_tcp_keepidle": 60, "socket_tcp_keepintvl": 15, "socket_tcp_keepcnt": 4}
 _FAILED = -2  # The number of rows for one of many rows of parameters that failed.
 
-# CrateDB's classes of errors, ours, and the remedy.
-_GRANT = "GRANT what is missing, or connect as another user"
-_NODES = "bring the lost nodes back"
-_KNOWN: dict[str, tuple[type[RetentionError], str]] = {
-    "Unauthorized": (AccessDenied, "check user and password in the address"),
-    "UnauthorizedException": (AccessDenied, _GRANT),
-    "MissingPrivilegeException": (AccessDenied, _GRANT),
-    "SchemaUnknownException": (NotFound, ""),
-    "RelationUnknown": (NotFound, ""),
-    "ColumnUnknownException": (NotFound, ""),
-    "PartitionUnknownException": (NotFound, ""),
-    "RepositoryMissingException": (NotFound, "create it with CREATE REPOSITORY"),
-    "RepositoryVerificationException": (DatabaseError, "make the repository's location writable for every node"),
-    "SnapshotMissingException": (NotFound, ""),
-    "PartitionAlreadyExistsException": (Conflict, "restore it beside the table, or delete it first"),
-    "RelationAlreadyExists": (Conflict, ""),
-    "DuplicateKeyException": (Conflict, ""),
-    "NoShardAvailableActionException": (ClusterUnwell, _NODES),
-    "UnavailableShardsException": (ClusterUnwell, _NODES),
-    "PrimaryMissingActionException": (ClusterUnwell, _NODES),
-    "MasterNotDiscoveredException": (ConnectionLost, "wait until the cluster has elected a master"),
-    "NodeDisconnectedException": (ConnectionLost, "try again"),
-    "NodeNotConnectedException": (ConnectionLost, "try again"),
-    "ConcurrentSnapshotExecutionException": (ConnectionLost, "wait for the other snapshot"),
+# CrateDB's classes of errors, by ours and the remedy.
+_CLASSES: dict[tuple[type[RetentionError], str], str] = {
+    (errors.AccessDenied, "check user and password in the address"): "Unauthorized",
+    (
+        errors.AccessDenied,
+        "GRANT what is missing, or connect as another user",
+    ): "UnauthorizedException MissingPrivilegeException",
+    (errors.NotFound, ""): "SchemaUnknownException RelationUnknown ColumnUnknownException PartitionUnknownException"
+    " SnapshotMissingException",
+    (errors.NotFound, "create it with CREATE REPOSITORY"): "RepositoryMissingException",
+    (errors.DatabaseError, "make the repository's location writable for every node"): "RepositoryVerificationException",
+    (errors.Conflict, "restore it beside the table, or delete it first"): "PartitionAlreadyExistsException",
+    (errors.Conflict, ""): "RelationAlreadyExists DuplicateKeyException",
+    (errors.ClusterUnwell, "bring the lost nodes back"): "NoShardAvailableActionException UnavailableShardsException"
+    " PrimaryMissingActionException",
+    (errors.ConnectionLost, "wait until the cluster has elected a master"): "MasterNotDiscoveredException",
+    (errors.ConnectionLost, "try again"): "NodeDisconnectedException NodeNotConnectedException",
+    (errors.ConnectionLost, "wait for the other snapshot"): "ConcurrentSnapshotExecutionException",
     # It is out of breath for a moment: memory of the statements before is not collected yet, queues are full.
-    "CircuitBreakingException": (ConnectionLost, "give CrateDB a larger heap, or let it do less at a time"),
-    "EsRejectedExecutionException": (ConnectionLost, "let CrateDB do less at a time"),
+    (errors.ConnectionLost, "give CrateDB a larger heap, or let it do less at a time"): "CircuitBreakingException",
+    (errors.ConnectionLost, "let CrateDB do less at a time"): "EsRejectedExecutionException",
 }
+_KNOWN = {name: known for known, names in _CLASSES.items() for name in names.split()}
 # Where a node's disk is filled beyond the flood stage, and until it is below the high watermark again.
 _FULL = "read-only / allow delete"
 # Tables and repositories in a statement, by the word before them; the latter have one name.
@@ -109,37 +94,41 @@ BLOCK, IS_BLOCKED = "blocks.read_only_allow_delete", "settings['blocks']['read_o
 ROOM = 16 * 2**20
 
 
-def connect_args(address: DatabaseAddress) -> dict[str, Any]:
-    """Arguments for the driver; a parameter that the address names is left to it."""
-    ours = {**KEEPALIVE, "timeout": _timeout(BRIEF_SECONDS)}
-    return {name: value for name, value in ours.items() if name not in address.parameters}
-
-
 class CrateConnection(Database):
     """Executes SQL on CrateDB. An address that names a timeout has it for all statements."""
 
     row_version = ("_seq_no", "_primary_term")
 
-    def __init__(self, engine: sa.Engine, address: DatabaseAddress, clock: Clock) -> None:
-        super().__init__(engine)
+    def __init__(self, address: DatabaseAddress, clock: Clock) -> None:
+        ours = {**KEEPALIVE, "timeout": _timeout(BRIEF_SECONDS)}
+        args = {name: value for name, value in ours.items() if name not in address.parameters}
+        try:
+            # Parameters as $1: the driver's own %(name)s is confused by percent signs in names, and CrateDB counts
+            # the ? of PARTITION and WITH in RESTORE SNAPSHOT in another order than they stand.
+            super().__init__(sa.create_engine(address.dburi, paramstyle="numeric_dollar", connect_args=args))
+        except SQLAlchemyError as error:
+            raise errors.InvalidInput(f"database address {address.safe}", str(error)) from None
         self._address, self._clock = address, clock
         if "timeout" not in address.parameters:
-            sa.event.listen(engine, "before_cursor_execute", set_timeout)
+            sa.event.listen(self.engine, "before_cursor_execute", _set_timeout)
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
         """Many rows of parameters go in one request."""
-        if isinstance(parameters, list) and self.kept is None:
-            return sum(self.execute_each(cast("sa.Insert", statement), parameters, all_of_them=True))
-        return super().execute(statement, parameters)
+        if not isinstance(parameters, list) or self.kept is not None:
+            return super().execute(statement, parameters)
+        counts, failed = self._execute_all(cast("sa.Insert", statement), parameters)
+        for error in failed:
+            raise error
+        return sum(counts)
 
-    def execute_each(
-        self, statement: sa.Insert | sa.Update, rows: Sequence[Row], all_of_them: bool = False
-    ) -> list[int]:
+    def execute_each(self, statement: sa.Insert | sa.Update, rows: Sequence[Row]) -> list[int]:
+        return super().execute_each(statement, rows) if self.kept is not None else self._execute_all(statement, rows)[0]
+
+    def _execute_all(
+        self, statement: sa.Insert | sa.Update, rows: Sequence[Row]
+    ) -> tuple[list[int], list[RetentionError]]:
         """In one request; a row that fails leaves the others as they are, and its count is negative."""
-        if self.kept is not None:
-            return super().execute_each(statement, rows)
-        counts = dict.fromkeys(range(len(rows)), 0)
-        left, errors = list(counts), list[RetentionError]()
+        counts, left, failed = [0] * len(rows), list(range(len(rows))), list[RetentionError]()
 
         def send() -> None:
             answers = self._transact(lambda c: _send(c, statement, [rows[n] for n in left]), statement) if left else []
@@ -147,18 +136,16 @@ class CrateConnection(Database):
             for number, (count, why) in zip(tuple(left), answers, strict=True):
                 counts[number] = count
                 error = self.translate(RuntimeError(why), "") if why else None
-                if isinstance(error, DiskFull):
+                if isinstance(error, errors.DiskFull):
                     full[number] = error
                 elif error is not None:
-                    errors.append(error)
+                    failed.append(error)
             left[:] = full
             for error in full.values():
                 raise error
 
         self._writing(send)
-        for error in errors if all_of_them else ():
-            raise error
-        return list(counts.values())
+        return counts, failed
 
     def together(self, *works: Callable[[], Any]) -> list[Any]:
         """At once, since each waits for its answer most of the time."""
@@ -183,27 +170,36 @@ class CrateConnection(Database):
     def translate(self, error: Exception, statement: str) -> RetentionError:
         """Asks the cluster whether what is missing is about to come; a table that is gone is told at once."""
         found = _translate(self._address, error, statement)
-        unknown = _UNKNOWN.fullmatch(found.reason) if isinstance(found, NotFound) else None
-        if not unknown and not isinstance(found, ClusterUnwell):
+        unknown = _UNKNOWN.fullmatch(found.reason) if isinstance(found, errors.NotFound) else None
+        if not unknown and not isinstance(found, errors.ClusterUnwell):
             return found
         try:
             with self.engine.connect() as connection:
                 if unknown:
-                    coming = _is_coming(connection, self._clock, unknown[1])
+                    coming = self._is_coming(connection, unknown[1])
                 else:
-                    coming = _ask(connection, _STARTING_SHARDS)[0] > 0
+                    coming = connection.exec_driver_sql(_STARTING_SHARDS).one()[0] > 0
         except SQLAlchemyError as problem:
             other = _translate(self._address, problem, "")
-            return other if isinstance(other, ConnectionLost) else found
+            return other if isinstance(other, errors.ConnectionLost) else found
         return _recovering(self._address) if coming else found
+
+    def _is_coming(self, connection: sa.Connection, name: str) -> bool:
+        """Whether a schema or table that was unknown is there by now, or no table can be known yet."""
+        tables, same = connection.exec_driver_sql(_SEEN, (name,)).one()
+        if tables:
+            return bool(same)
+        if not _is_ready(connection):
+            return True
+        self._clock.sleep(SETTLING_SECONDS)
+        return bool(connection.exec_driver_sql(_SEEN, (name,)).one()[1])
 
     def unblock(self, tables: Sequence[TableName]) -> None:
         """Make those of some tables writable that a full disk made read-only, as long as CrateDB lets them be."""
-        available: sa.ColumnElement[Any] = sa.literal_column("fs['total']['available']")
-        nodes = self.rows(sa.select(available).select_from(system("sys.nodes").table))
+        nodes = self.rows(sa.select(words("fs['total']['available']")).select_from(system("sys.nodes").table))
         if min((row[0] for row in nodes if row[0] is not None), default=ROOM) < ROOM:
             reason = "the disk of a node is full, and not even the audit log has room on it"
-            raise DiskFull("CrateDB", reason, "make room")
+            raise errors.DiskFull("CrateDB", reason, "make room")
         found = self.blocked(tables)
         for table in found:
             self.execute(Statement("ALTER TABLE ", table_ref(table), " RESET (", ref(BLOCK), ")"))
@@ -215,12 +211,10 @@ class CrateConnection(Database):
         without partitions, so that all of these are among them.
         """
         found: set[TableName] = set()
-        is_blocked: sa.ColumnElement[bool] = sa.literal_column(IS_BLOCKED)
         for name, hidden in (("tables", sa.column("partitioned_by").is_(None)), ("table_partitions", sa.false())):
             t = system(f"information_schema.{name}")
-            wanted = (sa.or_(sa.false(), *map(t.of, tables)), sa.or_(is_blocked, hidden))
-            rows = self.rows(sa.select(t.table_schema, t.table_name).where(*wanted))
-            found.update(TableName(*row) for row in rows)
+            wanted = (sa.or_(sa.false(), *map(t.of, tables)), sa.or_(words(IS_BLOCKED), hidden))
+            found.update(TableName(*row) for row in self.rows(sa.select(*t.place).where(*wanted)))
         return sorted(found)
 
 
@@ -243,12 +237,14 @@ def _send(connection: sa.Connection, statement: sa.Insert | sa.Update, rows: Seq
     return [(n, (why.get("message") or "a row was not written") if n == _FAILED else "") for n, why in counts]
 
 
-def set_timeout(connection: sa.Connection, *rest: Any) -> None:
-    """Set the time to wait for the next statement."""
-    brief = connection.get_execution_options().get(BRIEF, False)
+def _set_timeout(connection: sa.Connection, *rest: Any) -> None:
+    for server in _servers(connection):
+        server.pool.timeout = _timeout(BRIEF_SECONDS if connection.get_execution_options().get(BRIEF) else None)
+
+
+def _servers(connection: sa.Connection) -> Iterable[Any]:
     driver: Any = connection.connection.driver_connection
-    for server in driver.client.server_pool.values():
-        server.pool.timeout = _timeout(BRIEF_SECONDS if brief else None)
+    return list(driver.client.server_pool.values())
 
 
 def _timeout(read: float | None) -> urllib3.Timeout:
@@ -256,31 +252,28 @@ def _timeout(read: float | None) -> urllib3.Timeout:
 
 
 def _translate(address: DatabaseAddress, error: Exception, statement: str) -> RetentionError:
-    message = str(getattr(error, "orig", None) or error)
+    message, database = str(getattr(error, "orig", None) or error), f"database {address.safe}"
     if any(text in message for text in (*_LOST, _SILENT)):
         cause = next((found for pattern in _CAUSES if (found := re.search(pattern, message))), None)
-        why = f"no answer ({cause[1]})" if cause else "no answer"
-        lost = NoAnswer if _SILENT in message else ConnectionLost
-        return lost(f"database {address.safe}", why, "is CrateDB running there?")
+        lost = errors.NoAnswer if _SILENT in message else errors.ConnectionLost
+        return lost(database, f"no answer ({cause[1]})" if cause else "no answer", "is CrateDB running there?")
     if any(text in message for text in _STARTING):
         return _recovering(address)
     known = re.match(r"(?:SQL\w+: )?(?:[\w.]+: )?(\w+)\[(.*)\]?", message, re.DOTALL)
-    name = known[1] if known else ""
-    text = known[2].strip().removesuffix("]") if known else message
+    name, text = (known[1], known[2].strip().removesuffix("]")) if known else ("", message)
     if "401" in message and "Unauthorized" in message:
         name, text = "Unauthorized", "user or password are wrong"
     if name == "SchemaUnknownException" and "'sys'" in text:  # CrateDB hides what a user may not see.
-        return AccessDenied(f"database {address.safe}", "the system's tables are hidden", "GRANT DQL ON SCHEMA sys")
+        return errors.AccessDenied(database, "the system's tables are hidden", "GRANT DQL ON SCHEMA sys")
     if _FULL in text:
         return disk_is_full("CrateDB", f": {text}")
     if name == "MissingPrivilegeException":
         text += _on(statement or str(getattr(error, "statement", None) or ""))
     if name not in _KNOWN:
         within = f" (in: {statement[:200]}{'...' if len(statement) > 200 else ''})" if statement else ""
-        return DatabaseError("CrateDB", f"{message}{within}")
-    error_class, remedy = _KNOWN[name]
-    thing = f"database {address.safe}" if issubclass(error_class, AccessDenied | ConnectionLost) else "CrateDB"
-    return error_class(thing, text, remedy)
+        return errors.DatabaseError("CrateDB", f"{message}{within}")
+    kind, remedy = _KNOWN[name]
+    return kind(database if issubclass(kind, errors.AccessDenied | errors.ConnectionLost) else "CrateDB", text, remedy)
 
 
 def _on(statement: str) -> str:
@@ -289,36 +282,19 @@ def _on(statement: str) -> str:
     return f", on {' or '.join(dict.fromkeys(named))}" if named else f", for: {' '.join(statement.split())[:100]}"
 
 
-def disk_is_full(thing: str, said: str = "") -> DiskFull:
-    """What to say where CrateDB lets nothing be written."""
+def disk_is_full(thing: str, said: str = "") -> errors.DiskFull:
     reason = f"a disk is full, so nothing may be written{said}"
-    return DiskFull(thing, reason, "make room; the next run goes on from here")
+    return errors.DiskFull(thing, reason, "make room; the next run goes on from here")
 
 
-def _recovering(address: DatabaseAddress) -> Recovering:
+def _recovering(address: DatabaseAddress) -> errors.Recovering:
     reason = "the cluster was just started and has not all of its tables yet"
-    return Recovering(f"database {address.safe}", reason, "try again in a minute")
-
-
-def _is_coming(connection: sa.Connection, clock: Clock, name: str) -> bool:
-    """Whether a schema or table that was unknown is there by now, or no table can be known yet."""
-    tables, same = _ask(connection, _SEEN, name)
-    if tables:
-        return bool(same)
-    if not _is_ready(connection):
-        return True
-    clock.sleep(SETTLING_SECONDS)
-    return bool(_ask(connection, _SEEN, name)[1])
-
-
-def _ask(connection: sa.Connection, query: str, *arguments: str) -> Any:
-    return connection.exec_driver_sql(query, arguments).one()
+    return errors.Recovering(f"database {address.safe}", reason, "try again in a minute")
 
 
 def _is_ready(connection: sa.Connection) -> bool:
     """Whether a node says that the cluster's state is read; one that does not say it to us is taken for ready."""
-    client: Any = connection.connection.driver_connection.client  # type: ignore[union-attr]
-    for server in client.server_pool.values():
+    for server in _servers(connection):
         try:
             answer = server.pool.request("GET", "/", retries=False, timeout=_STATUS_SECONDS)
         except urllib3.exceptions.HTTPError:

@@ -2,7 +2,7 @@
 The engine for CrateDB: opens the connection, drops, freezes and moves partitions, and rolls up.
 
 A DELETE whose condition fits whole partitions drops them, all in one statement. To roll up, what is there is deleted,
-an INSERT from a SELECT computes it anew, and both sides are counted, since rows that such a statement can't store are
+an INSERT from a SELECT computes it again, and both sides are counted, since rows that such a statement can't store are
 skipped without an error. Readers see all of it with the refresh that comes before the counting, and nothing before.
 """
 
@@ -11,33 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, assert_never
+from typing import assert_never
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine import rollup as rollups
 from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
-from cratedb_retention.engine.cratedb import shards
-from cratedb_retention.engine.cratedb.archive import CrateArchive, create_statement, verify_statements
-from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, read_catalog, read_identity, read_named, read_outline
-from cratedb_retention.engine.cratedb.connection import CrateConnection, connect_args, disk_is_full
-from cratedb_retention.engine.cratedb.restore import FROZEN
-from cratedb_retention.engine.cratedb.sql import SQL, alter_partition, system
+from cratedb_retention.engine.cratedb import catalog, shards
+from cratedb_retention.engine.cratedb.archive import FROZEN, CrateArchive, verify_statements
+from cratedb_retention.engine.cratedb.connection import CrateConnection, disk_is_full
+from cratedb_retention.engine.cratedb.sql import SQL, alter, partition_of, snapshot, system, words
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
-from cratedb_retention.errors import (
-    DatabaseError,
-    InvalidInput,
-    MoveStuck,
-    NotFound,
-    PartitionChanged,
-    RetentionError,
-)
+from cratedb_retention.errors import DatabaseError, MoveStuck, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model import plan
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.catalog import Catalog, Outline, Selector, TableName
+from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.rollup import AlterRollup, LevelStep, ReplaceView, RolledUp, RollUp, Rollup, Window
 from cratedb_retention.model.words import plural
 
@@ -52,7 +42,7 @@ PATIENCE_SECONDS = 120.0
 class CrateDBEngine(Engine):
     """CrateDB, 5.10 or later, through its HTTP endpoint."""
 
-    capabilities, sql = CAPABILITIES, SQL
+    capabilities, sql = catalog.CAPABILITIES, SQL
     batch = 100_000  # CrateDB holds the found rows' identifiers in memory.
     # A window function holds all rows of a run in one node's memory. All groups of an INSERT are handed to the shards
     # at once, and where these are too many CrateDB waits, longer each time: 864,000 groups took 20 to 37 s in one
@@ -61,19 +51,9 @@ class CrateDBEngine(Engine):
     database: CrateConnection
 
     def __init__(self, address: DatabaseAddress, clock: Clock) -> None:
-        self.clock = clock
-        try:
-            # Parameters as $1: the driver's own %(name)s is confused by percent signs in names, and CrateDB counts
-            # the ? of PARTITION and WITH in RESTORE SNAPSHOT in another order than they stand.
-            engine = sa.create_engine(address.dburi, paramstyle="numeric_dollar", connect_args=connect_args(address))
-        except SQLAlchemyError as error:
-            raise InvalidInput(f"database address {address.safe}", str(error)) from None
-        self.database = CrateConnection(engine, address, clock)
+        self.clock, self.database = clock, CrateConnection(address, clock)
+        self.archive = CrateArchive(self.database, clock)
         self.database.rows(sa.select(sa.literal(1)))
-
-    @property
-    def archive(self) -> CrateArchive:
-        return CrateArchive(self.database, self.clock)
 
     def own(self, tables: Sequence[TableName]) -> Database:
         """These stay writable where a disk is full."""
@@ -101,16 +81,16 @@ class CrateDBEngine(Engine):
         return frozenset(TableName(schema, row[0]) for row in self.database.brief().rows(found) if row[1] == row[2])
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        return read_catalog(self.database.brief(), self.clock, selectors, own_schema)
+        return catalog.read_catalog(self.database.brief(), self.clock, selectors, own_schema)
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
-        return read_named(self.database.brief(), names)
+        return catalog.read_named(self.database.brief(), names)
 
-    def read_outline(self, selector: Selector) -> Outline:
-        return read_outline(self.database.brief(), selector)
+    def read_outline(self, selector: Selector) -> Catalog:
+        return catalog.read_outline(self.database.brief(), selector)
 
     def identify(self, table: TableName) -> str:
-        return read_identity(self.database.brief(), table)
+        return catalog.read_identity(self.database.brief(), table)
 
     def perform(self, step: plan.Step, report: Report) -> StepResult:
         """See :class:`Engine`; only columns that are still missing are added."""
@@ -123,8 +103,7 @@ class CrateDBEngine(Engine):
     def statements(self, step: plan.Step) -> list[sa.Executable]:
         match step:
             case plan.DropPartitions() | plan.DropArchived():
-                values = [piece.partition.values for piece in step.about]
-                return [sa.delete(table_ref(step.table)).where(in_partitions(SQL, step.columns, values))]
+                return [sa.delete(table_ref(step.table)).where(in_partitions(SQL, step.columns, step.partitions))]
             case plan.DeleteRows():
                 return self._batches(step)
             case plan.MovePartitions():
@@ -132,7 +111,7 @@ class CrateDBEngine(Engine):
             case plan.FreezePartitions() | plan.ThawPartitions():
                 return _alter(step, FROZEN, isinstance(step, plan.FreezePartitions))
             case plan.SnapshotPartition():
-                return [create_statement(step)]
+                return [snapshot("CREATE", step)]
             case plan.VerifySnapshot():
                 return verify_statements(step)
             case LevelStep() | ReplaceView():
@@ -146,10 +125,6 @@ class CrateDBEngine(Engine):
         self._execute(step)
         rows = [piece.partition.rows for piece in step.pieces]
         return replace(_moved(step), rows=None if None in rows else sum(row or 0 for row in rows))
-
-    def _execute(self, step: plan.Step) -> None:
-        for statement in self.statements(step):
-            self.database.execute(statement)
 
     def _look_again(self, table: TableName) -> None:
         shards.check_shards(self.database, table)
@@ -189,30 +164,31 @@ class CrateDBEngine(Engine):
             if (arrived, recovered) != last_seen:
                 last_seen, since = (arrived, recovered), self.clock.now()
             elif (self.clock.now() - since).total_seconds() > PATIENCE_SECONDS:
-                raise MoveStuck(
-                    f"table {step.table}",
-                    f"{plural(total - arrived, 'shard')} do not reach nodes with {step.attribute}={step.value}: "
-                    f"{_why_stuck(database, step)}",
-                    "make room or nodes there; the next run goes on waiting",
-                )
+                missing = f"{plural(total - arrived, 'shard')} do not reach nodes with {step.attribute}={step.value}"
+                remedy = "make room or nodes there; the next run goes on waiting"
+                raise MoveStuck(f"table {step.table}", f"{missing}: {_why_stuck(database, step)}", remedy)
             self.clock.sleep(POLL_SECONDS)
 
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
         """A large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one."""
         database, rollup, results = self.database, step.rollup, list[RolledUp]()
-        partly = _check_health(database, step)
+        # Law 6: of the partitions of the source, and of what else is read; others of the table may lack shards.
+        partly = shards.check_shards(database, rollup.beneath, step.idents)
+        counters = (rollup, *(coarser for coarser, _ in step.older)) if rollup.has_counters else ()
+        sketches = [rollup.beneath_sketch] if rollup.sketched and not rollup.from_raw else []
+        for table in (*sketches, *(level.table for level in counters)):
+            shards.check_shards(database, table)
 
         def count(windows: Sequence[Window]) -> dict[Window, rollups.Beneath]:
             if partly:
                 shards.refresh_idents(database, rollup.beneath, step.idents)
             else:
                 database.refresh(table_ref(rollup.beneath))
-            if rollup.sketched and not rollup.from_raw:
+            if sketches:
                 database.refresh(table_ref(rollup.beneath_sketch))
             return rollups.count_beneath(database.rows, SQL, rollup, windows)
 
         def compute(run: rollups.Run) -> dict[Window, rollups.Stored]:
-            """Replace the rows of a run, and count them."""
             version = rollups.new_version()
             database.refresh(*map(table_ref, rollup.tables))
             for statement in rollups.run_statements(SQL, step, run, version, self.portions):
@@ -231,9 +207,8 @@ class CrateDBEngine(Engine):
                     break
                 before, beneath = beneath, beneath | count(run.windows)
                 if attempt == ATTEMPTS:
-                    if database.blocked(
-                        rollup.tables
-                    ):  # Then an INSERT from a SELECT writes nothing, without an error.
+                    # Where a disk is full, an INSERT from a SELECT writes nothing, without an error.
+                    if database.blocked(rollup.tables):
                         raise disk_is_full(f"table {rollup.table}")
                     raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], beneath != before)
             results += [RolledUp(window, beneath[window].rows, stored[window].groups) for window in run.windows]
@@ -243,7 +218,7 @@ class CrateDBEngine(Engine):
 
 def _alter(step: plan.PartitionsStep, setting: str, to: int | str) -> list[sa.Executable]:
     """One ALTER TABLE for each partition; CrateDB has no way to do it for several."""
-    return [alter_partition(step.table, step.columns, piece.partition.values, setting, to) for piece in step.pieces]
+    return [alter(partition_of(step.table, step.columns, values), setting, to) for values in step.partitions]
 
 
 def _moved(step: plan.PartitionsStep) -> StepResult:
@@ -251,29 +226,27 @@ def _moved(step: plan.PartitionsStep) -> StepResult:
     return StepResult(rows=sum(p.rows or 0 for p in found), partitions=len(found), size=sum(p.size or 0 for p in found))
 
 
-def _idents(step: plan.MovePartitions) -> list[str]:
-    return [piece.partition.ident for piece in step.pieces]
+def _mine(t: system, step: plan.MovePartitions) -> sa.ColumnElement[bool]:
+    """Only what a table of the system says of the partitions."""
+    return sa.and_(t.of(step.table), t.partition_ident.in_([piece.partition.ident for piece in step.pieces]))
 
 
 def _arrived(database: Database, step: plan.MovePartitions) -> tuple[int, int, int]:
     """How many of the assigned shards are on the right nodes, of how many; and bytes recovered so far."""
     s, p = system("sys.shards"), system("information_schema.table_partitions")
-    node: sa.ColumnElement[Any] = sa.literal_column("node['id']")
-    recovered: sa.ColumnElement[Any] = sa.literal_column("recovery['size']['recovered']")
-    right = _right_nodes(database, step)
-    mine = (s.of(step.table), s.partition_ident.in_(_idents(step)))
-    rows = database.rows(sa.select(node, s.routing_state, s.primary, recovered).where(*mine))
+    right, recovered = _right_nodes(database, step), words("recovery['size']['recovered']")
+    read = sa.select(words("node['id']"), s.routing_state, s.primary, recovered)
+    rows = database.rows(read.where(_mine(s, step)))
     # A replica that no node may hold stays unassigned for good; that is the table's business, not the move's.
     assigned = [row for row in rows if row[0] is not None or row[2]]
     arrived = sum(1 for where_it_is, state, _, _ in assigned if where_it_is in right and state == "STARTED")
     # While a shard changes places, there is a moment when neither node lists it.
-    primaries = sa.select(sa.func.sum(p.number_of_shards)).where(p.of(step.table), p.partition_ident.in_(_idents(step)))
-    unlisted = int(database.rows(primaries)[0][0] or 0) - sum(1 for row in rows if row[2])
+    primaries = database.rows(sa.select(sa.func.sum(p.number_of_shards)).where(_mine(p, step)))[0][0]
+    unlisted = int(primaries or 0) - sum(1 for row in rows if row[2])
     return arrived, len(assigned) + max(unlisted, 0), sum(row[3] or 0 for row in rows)
 
 
 def _right_nodes(database: Database, step: plan.MovePartitions) -> list[str]:
-    """The identifiers of the nodes with the attribute."""
     n = system("sys.nodes")
     rows = database.rows(sa.select(n.id, n.attributes))
     return [name for name, attributes in rows if str((attributes or {}).get(step.attribute)) == step.value]
@@ -283,10 +256,9 @@ def _why_stuck(database: Database, step: plan.MovePartitions) -> str:
     a = system("sys.allocations")
     # CrateDB has something to say of shards that have arrived, too: why they don't move on.
     away = sa.or_(a.node_id.is_(None), a.node_id.not_in(_right_nodes(database, step)))
-    decisions: sa.ColumnElement[Any] = sa.literal_column("decisions")
-    mine = sa.select(a.explanation, decisions).where(a.of(step.table), a.partition_ident.in_(_idents(step)), away)
     reasons: list[str] = []
-    for explanation, by_node in database.rows(mine.limit(20)):
+    read = sa.select(a.explanation, words("decisions")).where(_mine(a, step), away)
+    for explanation, by_node in database.rows(read.limit(20)):
         reasons += [text for node in by_node or [] for text in node.get("explanations") or []]
         reasons += [explanation] if explanation and not by_node else []
     return "; ".join(list(dict.fromkeys(reasons))[:3]) or "CrateDB gives no reason"
@@ -301,15 +273,3 @@ def _failure(
     if moving:
         return PartitionChanged(thing, f"rows are being written to {rollup.beneath}", "the next run looks again")
     return DatabaseError(thing, f"{rollups.show_difference(beneath, stored.counted)}, {ATTEMPTS} times")
-
-
-def _check_health(database: CrateConnection, step: RollUp) -> bool:
-    """Law 6: of the partitions beneath, and of whatever else is read; whether others of the table lack shards."""
-    rollup = step.rollup
-    partly = shards.check_shards(database, rollup.beneath, step.idents)
-    if rollup.sketched and not rollup.from_raw:
-        shards.check_shards(database, rollup.beneath_sketch)
-    if rollup.has_counters:
-        for level in (rollup, *(coarser for coarser, _ in step.older)):
-            shards.check_shards(database, level.table)
-    return partly

@@ -17,12 +17,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
+from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import require_old
-from cratedb_retention.engine.cratedb.sql import SQL, refresh_partitions, system
+from cratedb_retention.engine.cratedb.sql import SQL, refresh_partitions, system, words
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions
 from cratedb_retention.errors import ClusterUnwell, DatabaseError, PartitionChanged, Recovering
-from cratedb_retention.model.catalog import Column, Kind, TableName, Value
+from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan import ArchivingStep, DropArchived, DropPartitions, PartitionsStep, Piece
 from cratedb_retention.model.words import show_partition
 
@@ -35,18 +36,17 @@ MAX_SEQ_NO = "seq_no_stats['max_seq_no']"
 def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Sequence[Any]]:
     """What is missing now and a moment later."""
     rows = look()
-    for _ in range(HEALTH_RETRIES):
-        if not rows:
-            break
+    for _ in range(HEALTH_RETRIES if rows else 0):
         clock.sleep(HEALTH_SECONDS)
-        rows = look()
+        if not (rows := look()):
+            break
     return rows
 
 
-def check_health(database: Database, step: PartitionsStep | ArchivingStep) -> None:
+def check_health(database: Database, step: PartitionsStep) -> None:
     """Look again right before partitions are moved, dropped or archived, since planning may be long ago."""
     sick = _sick(database, step.table)
-    for piece in step.about:
+    for piece in step.pieces:
         if piece.partition.ident in sick:
             raise unwell(database, step.table, f", partition {label(step, piece)}")
 
@@ -60,8 +60,7 @@ def check_shards(database: Database, table: TableName, idents: Sequence[str] = (
     if sick.intersection(idents) if idents else sick:
         raise unwell(database, table)
     p = system("information_schema.table_partitions")
-    closed: sa.ColumnElement[bool] = sa.column("closed")
-    mine = sa.select(p.partition_ident).where(p.of(table), p.partition_ident.in_(idents), closed)
+    mine = sa.select(p.partition_ident).where(p.of(table), p.partition_ident.in_(idents), words("closed"))
     if idents and database.rows(mine.limit(1)):
         raise PartitionChanged(f"table {table}", "one of its partitions is closed", "open it")
     return bool(sick)
@@ -106,7 +105,7 @@ def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
     """
     if step.time_column is None:
         return
-    inexact = [piece for piece in step.about if not piece.exact]
+    inexact = [piece for piece in step.pieces if not piece.exact]
     values = [piece.partition.values for piece in inexact]
     refresh_partitions(database, step.table, step.columns, values)
     require_old(lambda query: database.rows(query)[0][0], SQL, step, in_partitions(SQL, step.columns, values))
@@ -115,11 +114,15 @@ def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
     for piece in inexact:
         ident = piece.partition.ident
         if ident in tokens and tokens[ident] != piece.partition.token:
-            thing = f"table {step.table}, partition {label(step, piece)}"
-            raise PartitionChanged(thing, "was written to since the plan was made", "the next run looks again")
+            raise changed(step, piece, "was written to since the plan was made", "the next run looks again")
 
 
-def label(step: PartitionsStep | ArchivingStep, piece: Piece) -> str:
+def changed(step: PartitionsStep, piece: Piece, reason: str, remedy: str = "") -> PartitionChanged:
+    """What to say of a partition that is not as it was planned."""
+    return PartitionChanged(f"table {step.table}, partition {label(step, piece)}", reason, remedy)
+
+
+def label(step: PartitionsStep, piece: Piece) -> str:
     """The values of one of its partitions, in words."""
     return show_partition(step.columns, piece.partition.values)
 
@@ -127,9 +130,8 @@ def label(step: PartitionsStep | ArchivingStep, piece: Piece) -> str:
 def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> dict[str, str]:
     """The change tokens of partitions, by ident; those that are gone are missing."""
     s = system("sys.shards")
-    writes: sa.ColumnElement[int] = sa.func.sum(sa.literal_column(MAX_SEQ_NO) + 1)
     statement = (
-        sa.select(s.partition_ident, s.partition_uuid, writes)
+        sa.select(s.partition_ident, s.partition_uuid, sa.func.sum(words(MAX_SEQ_NO) + 1))
         .where(s.of(table), s.partition_ident.in_(idents), s.primary)
         .group_by(s.partition_ident, s.partition_uuid)
     )
@@ -139,11 +141,11 @@ def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> 
     return {ident: format_token(counts) for ident, counts in found.items()}
 
 
-def find_token(database: Database, table: TableName, columns: Sequence[Column], values: Sequence[Value]) -> str | None:
-    """The token of the partition with some values; None if there is none."""
+def find_token(database: Database, table: TableName, of: Archived) -> str | None:
+    """The token of the partition with the values of an archived one; None if there is none."""
     p = system("information_schema.table_partitions")
     for ident, by_column in database.brief().rows(sa.select(p.partition_ident, p["values"]).where(p.of(table))):
-        if [by_column[column.name] for column in columns] == list(values):
+        if [by_column[column.name] for column in of.columns] == list(of.values):
             return read_tokens(database, table, [ident]).get(ident)
     return None
 
@@ -161,8 +163,7 @@ def format_token(counts: dict[str, int]) -> str:
 def check_token(database: Database, step: ArchivingStep) -> bool:
     """The partition must be as it was planned, and can't change any more. Returns whether it is still there."""
     p, partition = system("information_schema.table_partitions"), step.piece.partition
-    frozen: sa.ColumnElement[bool] = sa.literal_column(IS_FROZEN)
-    mine = sa.select(p.closed, frozen).where(p.of(step.table), p.partition_ident == partition.ident)
+    mine = sa.select(p.closed, words(IS_FROZEN)).where(p.of(step.table), p.partition_ident == partition.ident)
     protected = [closed or blocked for closed, blocked in database.brief().rows(mine)]
     if not protected:
         return False
@@ -172,5 +173,4 @@ def check_token(database: Database, step: ArchivingStep) -> bool:
         reason = "somebody allowed writes to it in the meantime"
     else:
         return True
-    thing = f"table {step.table}, partition {label(step, step.piece)}"
-    raise PartitionChanged(thing, reason, "the next run archives it")
+    raise changed(step, step.piece, reason, "the next run archives it")

@@ -7,30 +7,15 @@ Everything is quoted by the dialect or passed as a parameter; nothing is pasted 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from cratedb_retention.engine import expressions as ex
+from cratedb_retention.engine.archive import Snapshot
 from cratedb_retention.engine.database import Database, Sql, Statement, listed
-from cratedb_retention.engine.expressions import (
-    DOUBLE,
-    LARGEST,
-    PLAIN,
-    TEXT,
-    Condition,
-    Element,
-    Subscript,
-    as_type,
-    counted_ms,
-    date_trunc,
-    decimal_sum,
-    number,
-    quotient,
-    ref,
-    table_ref,
-    whole_number,
-)
+from cratedb_retention.engine.expressions import Condition, Element, ref, table_ref
 from cratedb_retention.engine.states import Field
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.cascade import Interval
@@ -56,10 +41,19 @@ class system:  # noqa: N801 - it reads like a table
     def __getattr__(self, name: str) -> sa.ColumnClause[Any]:
         return self[name]
 
+    @property
+    def place(self) -> tuple[sa.ColumnClause[Any], sa.ColumnClause[Any]]:
+        """Schema and name of the table that it is about."""
+        return self["schema_name" if self.table.name == "shards" else "table_schema"], self.table_name
+
     def of(self, table: TableName) -> Condition:
         """Only what it says of one table."""
-        schema = self["schema_name" if self.table.name == "shards" else "table_schema"]
-        return sa.and_(schema == table.schema, self.table_name == table.name)
+        return sa.and_(*(column == value for column, value in zip(self.place, table, strict=True)))
+
+
+def words(text: str) -> Element:
+    """An expression in CrateDB's own words, as ``settings['blocks']['write']``."""
+    return sa.literal_column(text)
 
 
 def refresh_partitions(
@@ -77,16 +71,16 @@ def refresh_partitions(
 
 
 class CrateExpressions:
-    """What CrateDB writes in its own way."""
+    """See :class:`Expressions`."""
 
     def column(self, column: Column) -> Element:
-        """A reference to a column, perhaps inside an object. A plain column's name can't hold a bracket."""
+        """A plain column's name can't hold a bracket."""
         match = _SUBSCRIPTED.fullmatch(column.name)
-        return Subscript(match["name"], re.findall(r"\['(.*?)'\]", match["path"])) if match else ref(column.name)
+        return ex.Subscript(match["name"], re.findall(r"\['(.*?)'\]", match["path"])) if match else ref(column.name)
 
     def value(self, column: Column, value: Value) -> Any:
         """Instants are milliseconds, which is what CrateDB compares a timestamp with."""
-        counted = whole_number(column, value)
+        counted = ex.whole_number(column, value)
         if counted is not None:
             return counted
         return sa.literal(value, sa.BigInteger() if isinstance(value, int) and not isinstance(value, bool) else None)
@@ -97,29 +91,30 @@ class CrateExpressions:
     def instant(self, column: Column, expression: Element | None = None) -> Element:
         """CrateDB takes what has no time zone for UTC."""
         reference = self.column(column) if expression is None else expression
-        if column.unit is not None:
-            return sa.cast(counted_ms(column, reference), _INSTANT)
-        return reference if column.type.lower() == "timestamp with time zone" else sa.cast(reference, _INSTANT)
+        if column.unit is None and column.type.lower() == "timestamp with time zone":
+            return reference
+        return sa.cast(reference if column.unit is None else ex.counted_ms(column, reference), _INSTANT)
 
     def bucket(self, interval: Interval, zone: str, instant: Element) -> Element:
-        """``date_bin`` and ``date_trunc``; where clocks repeat midnight, CrateDB takes the first one, as we do."""
+        """Where clocks repeat midnight, CrateDB takes the first one, as we do."""
         if interval.seconds:
-            step: Element = sa.literal_column(f"INTERVAL '{interval.seconds} seconds'")
-            return sa.func.date_bin(step, instant, sa.literal_column("0"))
-        return date_trunc(interval.unit, *([] if zone == "UTC" else [sa.literal(zone)]), instant)
+            return sa.func.date_bin(words(f"INTERVAL '{interval.seconds} seconds'"), instant, words("0"))
+        return ex.date_trunc(interval.unit, *([] if zone == "UTC" else [sa.literal(zone)]), instant)
 
     def row_version(self, alias: str) -> Element:
-        return sa.literal_column("_seq_no")  # Each change of a row gives it the next number of its shard.
+        return words("_seq_no")  # Each change of a row gives it the next number of its shard.
 
     def stored_type(self, column: Column) -> str:
         """The catalog shows NUMERIC and CHARACTER without their sizes, and without these they can't be stored."""
-        words = column.type.upper().strip()
-        if words == "NUMERIC":
-            return DOUBLE
-        return words if PLAIN.fullmatch(words) and words != "CHARACTER" else TEXT
+        declared = column.type.upper().strip()
+        if declared == "NUMERIC":
+            return ex.DOUBLE
+        return declared if ex.PLAIN.fullmatch(declared) and declared != "CHARACTER" else ex.TEXT
 
     def sum_type(self, column: Column) -> str:
-        return decimal_sum(column.type) or DOUBLE  # A row with a larger sum is not stored: the window fails (law 5).
+        return (
+            ex.decimal_sum(column.type) or ex.DOUBLE
+        )  # A row with a larger sum is not stored: the window fails (law 5).
 
     def partition(self, rollup: Rollup) -> Element | None:
         return self.bucket(rollup.partition, rollup.zone, self.column(rollup.own_time)) if rollup.partition else None
@@ -127,7 +122,7 @@ class CrateExpressions:
     def create_table(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> Statement:
         """
         Perhaps with partitions. No primary key: one costs more than all the rest of an INSERT, and can't hold NULL. And
-        readers never meet a window that is not yet computed anew: they see what the toolkit has refreshed.
+        readers see only what the toolkit has refreshed: no window before all of it is computed.
         """
         parts: list[Sql] = ["CREATE TABLE IF NOT EXISTS ", table_ref(table), " (", *listed(map(_define, fields)), ")"]
         if any(field.name == PARTITION for field in fields):
@@ -142,31 +137,30 @@ class CrateExpressions:
         return [Statement("ALTER TABLE ", table_ref(table), " ", *added, literal=True)]
 
     def total(self, value: Element) -> Element:
-        """
-        CrateDB's ``sum`` of doubles carries the rounding of one group into the next, which shows where groups differ
-        much in size; its ``avg`` does not.
-        """
+        """CrateDB's ``sum`` of doubles carries the rounding of one group into the next; its ``avg`` does not."""
         return sa.func.avg(value).op("*")(sa.func.count(value))
 
     def spread(self, value: Element) -> Element:
         """In exact decimal numbers, since CrateDB's own ``variance`` cancels the digits of large values out."""
-        small = sa.case((sa.func.abs(value) <= number(LARGEST), value))
+        small = sa.case((sa.func.abs(value) <= ex.number(ex.LARGEST), value))
         exact, count = sa.cast(small, sa.Numeric()), sa.func.count(value)
         total, squares = sa.func.abs(sa.func.sum(exact)), sa.func.sum(exact.op("*")(exact))
         # The sum of squared distances from the mean, times the number of values.
         spread = sa.cast(count, sa.Numeric()).op("*")(squares).op("-")(total.op("*")(total))
-        return sa.case((count == sa.func.count(small), quotient(as_type(spread, DOUBLE), as_type(count, DOUBLE))))
+        return sa.case(
+            (count == sa.func.count(small), ex.quotient(ex.as_type(spread, ex.DOUBLE), ex.as_type(count, ex.DOUBLE)))
+        )
 
 
 SQL = CrateExpressions()
 
 
 def _define(field: Field) -> list[Sql]:
-    """Writing takes a fifth less without indexes that nobody uses; CrateDB then compares by its column store."""
+    """Writing takes a fifth less without indexes that are not used; CrateDB then compares by its column store."""
     return [*field.parts, *([] if field.searched else [" INDEX OFF"])]
 
 
-def partition_of(table: TableName, columns: Sequence[Column], values: Sequence[Value]) -> list[Sql]:
+def partition_of(table: TableName, columns: Sequence[Column] = (), values: Sequence[Value] = ()) -> list[Sql]:
     """A partition in a statement, ``"t" PARTITION ("month" = ?)``; without columns, the whole table."""
     assigned = [
         (SQL.column(column), " = ", sa.null() if value is None else SQL.value(column, value))
@@ -175,33 +169,35 @@ def partition_of(table: TableName, columns: Sequence[Column], values: Sequence[V
     return [table_ref(table), *([" PARTITION (", *listed(assigned), ")"] if assigned else [])]
 
 
-def alter_partition(
-    table: TableName, columns: Sequence[Column], values: Sequence[Value], setting: str, to: int | str
-) -> Statement:
+def alter(relation: Sequence[Sql], setting: str, to: int | str) -> Statement:
     """``ALTER TABLE ... PARTITION (...) SET ("name" = value)``."""
-    relation = partition_of(table, columns, values)
     return Statement("ALTER TABLE ", *relation, " SET (", ref(setting), " = ", sa.literal(to), ")")
 
 
-def create_snapshot(
-    table: TableName, columns: Sequence[Column], values: Sequence[Value], repository: str, name: str
-) -> Statement:
-    """``CREATE SNAPSHOT repository.name TABLE ... PARTITION (...)``, which waits until it is complete."""
-    what = [*_snapshot(repository, name), " TABLE ", *partition_of(table, columns, values)]
-    return Statement("CREATE SNAPSHOT ", *what, " WITH (wait_for_completion = true)")
+def snapshot(verb: str, of: Snapshot, into: TableName | None = None) -> Statement:
+    """``CREATE``, ``RESTORE`` or ``DROP SNAPSHOT``; the first two wait until it is done."""
+    parts: list[Sql] = [f"{verb} SNAPSHOT ", ref(of.repository), ".", ref(of.name)]
+    if verb != "DROP":
+        options = _renamed(of.table, into or of.table)
+        wanted = [part for key, value in options.items() for part in (", ", ref(key), " = ", sa.literal(value))]
+        relation = partition_of(of.table, of.columns, of.values)
+        parts += [" TABLE ", *relation, " WITH (wait_for_completion = true", *wanted, ")"]
+    return Statement(*parts)
 
 
-def drop_snapshot(repository: str, name: str) -> Statement:
-    """``DROP SNAPSHOT repository.name``."""
-    return Statement("DROP SNAPSHOT ", *_snapshot(repository, name))
+def _renamed(table: TableName, into: TableName) -> dict[str, str]:
+    """Options to restore a table as another: regular expressions, and replacements that know groups."""
+    parts = {"schema": (table.schema, into.schema), "table": (table.name, into.name)} if into != table else {}
+    return {
+        f"{part}_rename_{kind}": text
+        for part, (old, new) in parts.items()
+        for kind, text in (
+            ("pattern", f"^{re.escape(old)}$"),
+            ("replacement", new.replace("\\", "\\\\").replace("$", "\\$")),
+        )
+    }
 
 
-def restore_snapshot(repository: str, name: str, relation: Sequence[Sql], options: Mapping[str, str]) -> Statement:
-    """``RESTORE SNAPSHOT repository.name TABLE ... PARTITION (...)``, with options, which waits until it is done."""
-    wanted = [part for key, value in options.items() for part in (", ", ref(key), " = ", sa.literal(value))]
-    what = [*_snapshot(repository, name), " TABLE ", *relation]
-    return Statement("RESTORE SNAPSHOT ", *what, " WITH (wait_for_completion = true", *wanted, ")")
-
-
-def _snapshot(repository: str, name: str) -> list[Sql]:
-    return [ref(repository), ".", ref(name)]
+def is_of(snapshot: Snapshot) -> Condition:
+    """Which rows are of the partition."""
+    return ex.in_partitions(SQL, snapshot.columns, [snapshot.values])

@@ -1,31 +1,37 @@
 """
 Archiving on DuckDB: a Parquet file for each partition, read back and compared before the partition is dropped (law 2).
 
-There is nothing to freeze: the drop compares the partition with what was archived in its own transaction.
+There is nothing to freeze: the drop compares the partition with what was archived in its own transaction. And all
+snapshots of a partition are restored in one, into its own table or beside it; a table that does not exist is made from
+what the manifests say of its columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.engine.archive import Archive, Archived, Arrived, Found, SnapshotState
 from cratedb_retention.engine.base import StepResult, require_old
 from cratedb_retention.engine.database import Database, Statement
 from cratedb_retention.engine.duckdb import files
-from cratedb_retention.engine.duckdb.catalog import read_columns, read_comment, stored
-from cratedb_retention.engine.duckdb.restore import Restore
-from cratedb_retention.engine.duckdb.sql import SQL, copy_to, fingerprint, row_hash
-from cratedb_retention.engine.expressions import in_partitions, table_ref
-from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound, PartitionChanged, RetentionError
+from cratedb_retention.engine.duckdb.catalog import is_table, read_columns, read_comment, stored
+from cratedb_retention.engine.duckdb.sql import SQL, comment_on, copy_to, fingerprint, new_table, row_hash
+from cratedb_retention.engine.expressions import Words, in_partitions, ref, table_ref
+from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, PartitionChanged
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.snapshots import why_no_directory
-from cratedb_retention.model.words import show_partition
+from cratedb_retention.model.words import plural, show_partition
+
+_BESIDE = "restore it beside the table, with --into"
 
 
 class DuckArchive(Archive):
@@ -34,31 +40,28 @@ class DuckArchive(Archive):
     def __init__(self, database: Database, beside: Path) -> None:
         self._database, self._beside = database, beside
 
-    def _directory(self, repository: str) -> Path:
-        return (self._beside / repository).resolve()
+    def _path(self, repository: str, name: str = "") -> Path:
+        return (self._beside / repository).resolve() / name
 
     def create(self, step: SnapshotPartition) -> StepResult:
         """Writes a file into a directory, and gives it its name when all is there."""
         if why_not := why_no_directory(step.repository):
             raise InvalidInput(f"table {step.table}", why_not)
-        repository = self._directory(step.repository)
-        manifest = _complete(repository, step.name)
-        if manifest is None:
-            manifest = self._write(step, repository)
-        size = (repository / step.name / files.DATA).stat().st_size
-        return StepResult(rows=manifest.rows, partitions=1, size=size)
+        path = self._path(step.repository, step.name)
+        manifest = _complete(path) or self._write(step, path)
+        return StepResult(rows=manifest.rows, partitions=1, size=(path / files.DATA).stat().st_size)
 
-    def _write(self, step: SnapshotPartition, repository: Path) -> files.Manifest:
+    def _write(self, step: SnapshotPartition, path: Path) -> files.Manifest:
         every = self._read_columns(step.table)
         columns = stored(every)
         for column in files.inexact(columns):
             raise DatabaseError(f"table {step.table}", f"column {column} can't be archived exactly", "change its type")
-        directory = files.scratch(repository, step.name)
+        directory = files.scratch(path)
 
         def work(connection: sa.Connection) -> int:
             # One transaction sees one state of the table, so the file holds what the token stands for.
             _check_token(connection, step, columns)
-            connection.execute(_copy(step, columns, directory / files.DATA))
+            connection.execute(_copy(step, columns, directory))
             return int(connection.execute(_of_partition(step, sa.func.count())).scalar_one())
 
         rows = self._database.transact(work)
@@ -74,13 +77,11 @@ class DuckArchive(Archive):
             comment=read_comment(self._database, step.table),
             span=(step.piece.start, step.piece.end),
         )
-        files.publish(directory, repository, step.name, manifest)
+        files.publish(directory, path, manifest)
         return manifest
 
     def copy_statement(self, step: SnapshotPartition) -> Statement:
-        """The COPY of a partition, for showing."""
-        path = self._directory(step.repository) / step.name / files.DATA
-        return _copy(step, stored(self._read_columns(step.table)), path)
+        return _copy(step, stored(self._read_columns(step.table)), self._path(step.repository, step.name))
 
     def _read_columns(self, table: TableName) -> Mapping[str, Column]:
         columns = read_columns(self._database, table)
@@ -99,9 +100,10 @@ class DuckArchive(Archive):
 
     def _verify_file(self, repository: str, name: str) -> files.Manifest:
         """Compare a snapshot's checksum, its number of rows, and the rows themselves with its manifest."""
-        directory = self._directory(repository)
-        manifest = files.read_manifest(directory, name)
-        file = files.archived_rows(files.check_file(directory, name, manifest), manifest.stored)
+        path = self._path(repository, name)
+        manifest = files.read_manifest(path)
+        files.check_file(path, manifest)
+        file = files.archived_rows(path, manifest.stored)
         statement = sa.select(sa.func.count(), fingerprint(row_hash(manifest.stored))).select_from(file)
         rows, token = self._database.rows(statement)[0]
         if rows != manifest.rows or token != manifest.token:
@@ -112,7 +114,7 @@ class DuckArchive(Archive):
     def drop(self, step: DropArchived) -> StepResult:
         """Compares and deletes in one transaction."""
         self.prove(step)
-        columns, mine = stored(self._read_columns(step.table)), _is_mine(step)
+        columns, mine = stored(self._read_columns(step.table)), in_partitions(SQL, step.columns, [step.values])
 
         def work(connection: sa.Connection) -> int:
             # It is gone already if a run was killed right after it had dropped it.
@@ -127,40 +129,26 @@ class DuckArchive(Archive):
     def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
         """Whether manifests can be read, and the size of files."""
         found = {}
-        for repository, name in snapshots:
-            try:
-                wrong = files.glance(self._directory(repository), name)
-            except NotFound:
-                continue
-            found[repository, name] = SnapshotState(
-                repository=repository, name=name, complete=wrong is None, detail=wrong or "SUCCESS"
-            )
+        for key in snapshots:
+            with suppress(NotFound):
+                wrong = files.glance(self._path(*key))
+                found[key] = SnapshotState(wrong is None, wrong or "SUCCESS")
         return found
 
     def find(self, repository: str, schema: str) -> list[Found]:
         """As their manifests tell of them."""
-        directory = self._directory(repository)
-        manifests = {}
-        for name in files.find_names(directory):
-            try:
-                manifests[name] = files.read_manifest(directory, name)
-            except RetentionError:
-                continue  # Nothing tells what it is.
-        superseded = self._superseded(directory, manifests)
-        return [_found(repository, name, manifest, name in superseded) for name, manifest in manifests.items()]
-
-    def _superseded(self, directory: Path, manifests: Mapping[str, files.Manifest]) -> set[str]:
-        """Those of which a larger snapshot of the same partition holds all rows: it was restored and archived again."""
-        of: dict[str, list[str]] = {}
-        for name, manifest in manifests.items():
-            of.setdefault(str((manifest.table, manifest.partition)), []).append(name)
-        return {
+        manifests = dict(files.readable(files.find_snapshots(self._path(repository))))
+        # Those of which a larger snapshot of the same partition holds all rows: it was restored and archived again.
+        of: dict[str, list[Path]] = {}
+        for path, manifest in manifests.items():
+            of.setdefault(str((manifest.table, manifest.partition)), []).append(path)
+        superseded = {
             one
-            for names in of.values()
-            for one, other in permutations(names, 2)
-            if manifests[one].rows < manifests[other].rows
-            and self._common((directory, one), (directory, other)) == manifests[one].rows
+            for paths in of.values()
+            for one, other in permutations(paths, 2)
+            if manifests[one].rows < manifests[other].rows and self._common(one, other) == manifests[one].rows
         }
+        return [_found(repository, path.name, manifest, path in superseded) for path, manifest in manifests.items()]
 
     def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
         rows = self._verify_file(snapshot.repository, snapshot.name).rows
@@ -168,73 +156,64 @@ class DuckArchive(Archive):
 
     def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
         """By their rows; a file tells no incarnations apart."""
-        ours = (self._directory(earlier.repository), earlier.name)
-        common = self._common(ours, (self._directory(step.repository), step.name))
-        return common == files.read_manifest(*ours).rows if whole else common > 0
+        path = self._path(earlier.repository, earlier.name)
+        common = self._common(path, self._path(step.repository, step.name))
+        return common == files.read_manifest(path).rows if whole else common > 0
 
-    def _common(self, *snapshots: tuple[Path, str]) -> int:
+    def _common(self, *snapshots: Path) -> int:
         """How many rows two snapshots have in common, by the columns that both have."""
-        first, second = (files.read_manifest(*snapshot).stored for snapshot in snapshots)
+        first, second = (files.read_manifest(snapshot).stored for snapshot in snapshots)
         columns = [column for column in first if column in second]
         if not columns:
             return 0
-        rows = (files.archived_rows(directory / name / files.DATA, columns) for directory, name in snapshots)
-        hashes = [sa.select(row_hash(columns)).select_from(each) for each in rows]
-        shared = sa.intersect_all(*hashes).subquery("shared")
+        rows = (files.archived_rows(snapshot, columns) for snapshot in snapshots)
+        shared = sa.intersect_all(*(sa.select(row_hash(columns)).select_from(each) for each in rows)).subquery("shared")
         return int(self._database.rows(sa.select(sa.func.count()).select_from(shared))[0][0])
 
     def restore(
         self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
     ) -> Arrived:
-        """In one transaction."""
         return self._restore(snapshots, into, others).perform()
 
     def render_restore(
         self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
     ) -> Sequence[str]:
-        return list(map(self._database.render, self._restore(snapshots, into, others).statements()))
+        planned = self._restore(snapshots, into, others)
+        return list(map(self._database.render, [*planned.create, *planned.inserts]))
 
     def _restore(self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]) -> Restore:
-        own, besides = (
-            [(self._directory(each.repository), each.name) for each in archived] for archived in (snapshots, others)
-        )
+        own, besides = ([self._path(each.repository, each.name) for each in them] for them in (snapshots, others))
         return Restore(self._database, snapshots[0], into, own, besides)
 
 
 def _label(step: ArchivingStep) -> list[list[object]]:
     """The partition as the manifest names it."""
-    return [[c.name, v] for c, v in zip(step.columns, step.piece.partition.values, strict=True)]
+    return [[c.name, v] for c, v in zip(step.columns, step.values, strict=True)]
 
 
-def _complete(repository: Path, name: str) -> files.Manifest | None:
+def _complete(path: Path) -> files.Manifest | None:
     """The manifest of a snapshot whose file is as it says; None if there is none, or it is damaged."""
     try:
-        manifest = files.read_manifest(repository, name)
-        files.check_file(repository, name, manifest)
+        manifest = files.read_manifest(path)
+        files.check_file(path, manifest)
     except (NotFound, DatabaseError):
         return None
     return manifest
 
 
-def _copy(step: SnapshotPartition, columns: Iterable[Column], path: Path) -> Statement:
+def _copy(step: SnapshotPartition, columns: Iterable[Column], directory: Path) -> Statement:
     selected = list(map(files.to_file, columns)) or [sa.literal_column("*")]
-    return copy_to(_of_partition(step, *selected), path)
-
-
-def _is_mine(step: ArchivingStep) -> sa.ColumnElement[bool]:
-    """The rows of the partition."""
-    return in_partitions(SQL, step.columns, [step.piece.partition.values])
+    return copy_to(_of_partition(step, *selected), directory / files.DATA)
 
 
 def _of_partition(step: ArchivingStep, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
-    """Columns or aggregates of the partition."""
-    return sa.select(*columns).select_from(table_ref(step.table)).where(_is_mine(step))
+    return sa.select(*columns).select_from(table_ref(step.table)).where(in_partitions(SQL, step.columns, [step.values]))
 
 
 def _check_token(connection: sa.Connection, step: ArchivingStep, columns: Iterable[Column]) -> None:
     token = connection.execute(_of_partition(step, fingerprint(row_hash(columns)))).scalar_one()
     if token != step.piece.partition.token:
-        thing = f"table {step.table}, partition {show_partition(step.columns, step.piece.partition.values)}"
+        thing = f"table {step.table}, partition {show_partition(step.columns, step.values)}"
         raise PartitionChanged(thing, "was written to since the plan was made", "the next run archives it")
 
 
@@ -256,3 +235,114 @@ def _unknown(name: str, value: object) -> Column:
     """A generated partition column, of which archives of earlier versions lack the type; it is mostly a time."""
     is_time = isinstance(value, int)
     return Column(name=name, type="TIMESTAMP" if is_time else "VARCHAR", kind=Kind.TIME if is_time else Kind.TEXT)
+
+
+class Restore:
+    """
+    A restore of one partition from all of its snapshots, oldest first, into a table that gets others besides; fails if
+    that lacks what the snapshots hold.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        partition: Archived,
+        into: TableName,
+        snapshots: Sequence[Path],
+        others: Sequence[Path],
+    ) -> None:
+        self._database, self._partition, self._into = database, partition, into
+        self._snapshots = [(path, files.read_manifest(path)) for path in snapshots]
+        self._source = read_columns(database, partition.table)
+        self.create: list[sa.Executable] = []
+        self._columns = read_columns(database, into)
+        if not self._columns:
+            self._columns = self._new_columns(others)
+        elif not is_table(database, into):
+            raise Conflict(f"table {into}", "is a view", "name another table")
+        for _, manifest in self._snapshots:
+            for name, _ in (*manifest.columns, *manifest.partition):
+                if name not in self._columns:
+                    raise DatabaseError(f"table {into}", f"has no column {name!r}, which was archived", _BESIDE)
+        self.inserts = [self._insert(path, manifest) for path, manifest in self._snapshots]
+
+    def _new_columns(self, others: Sequence[Path]) -> dict[str, Column]:
+        """The columns of a table that does not exist: of its own definition, and of all that goes into it."""
+        found = dict(self._source)
+        for _, manifest in (*files.readable(others), *self._snapshots):
+            found.update({column.name: column for column in manifest.all_columns if column.name not in self._source})
+        for column in self._partition.columns:
+            found.setdefault(column.name, column)
+        last, comment = self._snapshots[-1][1], None
+        if self._into == self._partition.table:
+            comment, known = last.comment, {column.name for column in last.all_columns}
+            for name in [name for name, _ in last.partition if name not in known]:
+                reason = f"does not exist, and nothing tells how {name} is computed"
+                raise DatabaseError(f"table {self._into}", reason, _BESIDE)
+        else:
+            found = {name: replace(column, expression=None) for name, column in found.items()}
+        schema = sa.schema.CreateSchema(self._into.schema, if_not_exists=True)
+        self.create = [schema, new_table(self._into, found.values())]
+        self.create += [comment_on(self._into, comment)] if comment else []
+        return found
+
+    def perform(self) -> Arrived:
+        """Do it; fails if a file is damaged, or a value does not fit the table any more."""
+        thing, manifests = f"table {self._into}", [manifest for _, manifest in self._snapshots]
+        columns = [self._columns[column.name] for column in self._partition.columns]
+        condition = in_partitions(SQL, columns, [self._partition.values])
+        present = sa.select(sa.func.count()).select_from(table_ref(self._into)).where(condition)
+
+        def work(connection: sa.Connection) -> None:
+            for statement in self.create:
+                connection.execute(statement)
+            if connection.execute(present).scalar_one():
+                remedy = "restore it beside the table, or delete it first"
+                raise Conflict(thing, "the partition is there already", remedy)
+            for insert in self.inserts:
+                connection.execute(insert)
+            restored, archived = connection.execute(present).scalar_one(), sum(each.rows for each in manifests)
+            if restored != archived:
+                raise DatabaseError(thing, f"{restored:,} of {archived:,} rows arrived; nothing was kept")
+
+        for path, manifest in self._snapshots:
+            files.check_file(path, manifest)
+            self._require_fit(path, manifest)
+        try:
+            self._database.transact(work)
+        except Conflict as error:
+            if error.thing == thing:
+                raise
+            one_by_one = "restore the snapshots one by one, by --name, each beside the table"
+            reason = f"its constraints do not let the rows in: {error.reason}"
+            raise Conflict(thing, reason, one_by_one if len(manifests) > 1 else _BESIDE) from None
+        return Arrived(tuple(each.rows for each in manifests), "+".join(each.token for each in manifests))
+
+    def _insert(self, path: Path, manifest: files.Manifest) -> sa.Insert:
+        """What was stored is copied; what was generated is too, where the table does not generate it by itself."""
+        values: dict[str, sa.ColumnElement[Any]] = {c.name: ref(c.name) for c in manifest.stored}
+        generated = [column for column in manifest.all_columns if column.expression] or self._source.values()
+        for column in generated:
+            if column.expression and column.name in self._columns:
+                values[column.name] = sa.literal_column(f"({column.expression})")
+        for column, value in zip(self._partition.columns, self._partition.values, strict=True):
+            values.setdefault(column.name, sa.null() if value is None else SQL.value(column, value))
+        names = [name for name in values if not self._columns[name].expression]
+        # With columns of its own: one that belongs to a table brings that table into every query that uses it.
+        schema = quoted_name(self._into.schema, True)
+        target = sa.table(quoted_name(self._into.name, True), *map(ref, names), schema=schema)
+        rows = sa.select(*(values[name] for name in names)).select_from(files.archived_rows(path, manifest.stored))
+        return sa.insert(target).from_select(names, rows)
+
+    def _require_fit(self, path: Path, manifest: files.Manifest) -> None:
+        """A column's type may have changed since: no value may become another one."""
+        for column in manifest.stored:
+            present, reference = self._columns[column.name], ref(column.name)
+            if present.type == column.type or present.expression:
+                continue
+            back = sa.try_cast(sa.try_cast(reference, Words(present.type)), Words(column.type))
+            changed = sa.select(sa.func.count()).select_from(files.archived_rows(path, [column]))
+            if count := self._database.rows(changed.where(back.is_distinct_from(reference)))[0][0]:
+                what = f"column {column.name!r} was {column.type} and is {present.type}"
+                reason = f"{what}; {plural(count, 'row')} would not be the same"
+                raise DatabaseError(f"table {self._into}", reason, _BESIDE)

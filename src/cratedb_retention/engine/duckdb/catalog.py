@@ -29,7 +29,6 @@ from cratedb_retention.model.catalog import (
     Catalog,
     Column,
     Grouping,
-    Outline,
     Partition,
     Selector,
     Table,
@@ -41,15 +40,10 @@ from cratedb_retention.model.patterns import find_tables, wanted_by
 from cratedb_retention.model.words import show_partition
 
 CAPABILITIES = Capabilities(
-    product="DuckDB",
-    default_schema="main",
-    freezes=False,
-    reallocates=False,
-    repositories_are_directories=True,
-    folds_case=True,
-    tokens_recur=True,
+    product="DuckDB", default_schema="main", repositories_are_directories=True, folds_case=True, tokens_recur=True
 )
 _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^")])*)\)', re.IGNORECASE)
+_OWN = ("internal", "temporary")  # What is not the user's.
 _MARK_BEGINS = "[cratedb-retention "
 _MARK = re.compile(re.escape(_MARK_BEGINS) + r"(\w+)\]")
 _STRUCT = re.compile(r"STRUCT\s*\(.*\)", re.IGNORECASE | re.DOTALL)
@@ -58,7 +52,6 @@ _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 
 
 def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
-    """Read tables and their partitions."""
     selectors = list(selectors)
     schema, folds = CAPABILITIES.default_schema, CAPABILITIES.folds_case
     every, wanted, keyed = _read_tables(database), wanted_by(selectors, schema, folds), any(s.keys for s in selectors)
@@ -88,13 +81,18 @@ def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
 
 def _read_views(database: Database, columns: Mapping[TableName, Mapping[str, Column]]) -> dict[TableName, View]:
     """All views; those that are wanted with their columns."""
-    names, flags = ("schema_name", "view_name", "sql"), ("internal", "temporary")
-    found = {}
-    for schema, view, sql, release in _ask(database, "duckdb_views", names, flags, sa.func.version()):
-        name = TableName(schema, view)
-        shown = tuple(columns.get(name, ()))
-        found[name] = View(name=name, columns=shown, definition=sql or "", release=release)
-    return found
+    rows = _ask(database, "duckdb_views", ("schema_name", "view_name", "sql"), _OWN, sa.func.version())
+    names = (TableName(schema, view) for schema, view, _, _ in rows)
+    return {
+        name: View(name=name, columns=tuple(columns.get(name, ())), definition=sql or "", release=release)
+        for name, (_, _, sql, release) in zip(names, rows, strict=True)
+    }
+
+
+def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:
+    names = ("schema_name", "table_name", "constraint_type", "constraint_column_names")
+    rows = _ask(database, "duckdb_constraints", names)
+    return {TableName(schema, name): tuple(columns) for schema, name, kind, columns in rows if kind == "PRIMARY KEY"}
 
 
 def identify(database: Database, table: TableName) -> str:
@@ -117,13 +115,6 @@ def _identity(comment: str | None) -> str:
     return found[1] if found else ""
 
 
-def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:
-    """The primary keys of all tables."""
-    names = ("schema_name", "table_name", "constraint_type", "constraint_column_names")
-    rows = _ask(database, "duckdb_constraints", names)
-    return {TableName(schema, name): tuple(columns) for schema, name, kind, columns in rows if kind == "PRIMARY KEY"}
-
-
 def read_columns(database: Database, table: TableName) -> dict[str, Column]:
     """The columns of one table, without a look at its rows; none if it does not exist."""
     return _read_columns(database, table.__eq__, _read_tables(database)).get(table, {})
@@ -140,12 +131,13 @@ def read_comment(database: Database, table: TableName) -> str | None:
     return _MARK.sub("", texts.comment).strip() or None if texts and texts.comment else None
 
 
-def read_outline(database: Database, selector: Selector) -> Outline:
+def read_outline(database: Database, selector: Selector) -> Catalog:
     """Read the names of tables, and the columns of the chosen ones."""
     texts = _read_tables(database)
     wanted = wanted_by([selector], CAPABILITIES.default_schema, CAPABILITIES.folds_case)
     columns = _read_columns(database, wanted, texts)
-    return Outline(tables=tuple(sorted(texts)), columns={name: with_fields(found) for name, found in columns.items()})
+    tables = {name: Table(name=name, columns=with_fields(columns.get(name, {}))) for name in sorted(texts)}
+    return Catalog(capabilities=CAPABILITIES, tables=tables)
 
 
 def _ask(
@@ -164,13 +156,11 @@ def _read_columns(
     found: dict[TableName, dict[str, Column]] = defaultdict(dict)
     rows = _ask(database, "duckdb_columns", names, ["internal"])
     for _, schema, table, column, data_type, default in sorted(rows, key=itemgetter(0)):
-        name = TableName(schema, table)
-        if wanted(name):
-            found[name][column] = make_column(column, data_type, default)
+        if wanted(TableName(schema, table)):
+            found[TableName(schema, table)][column] = make_column(column, data_type, default)
     for table, columns in found.items():
-        for column in columns.values():
-            definition = texts[table].definition if table in texts else ""
-            columns[column.name] = _without_plain_default(column, columns, definition)
+        definition = texts[table].definition if table in texts else ""
+        columns.update({c.name: _without_plain_default(c, columns, definition) for c in columns.values()})
     return found
 
 
@@ -196,8 +186,7 @@ class _Texts(NamedTuple):
 
 def _read_tables(database: Database) -> dict[TableName, _Texts]:
     """All tables. Their number of rows is not read here: it counts deleted ones, too."""
-    names, flags = ("schema_name", "table_name", "comment", "sql"), ("internal", "temporary")
-    rows = _ask(database, "duckdb_tables", names, flags)
+    rows = _ask(database, "duckdb_tables", ("schema_name", "table_name", "comment", "sql"), _OWN)
     return {TableName(schema, name): _Texts(comment, sql or "") for schema, name, comment, sql in rows}
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from cratedb_retention import errors
 from cratedb_retention.engine.database import Database
-from cratedb_retention.errors import Conflict, DatabaseError, DiskFull, InvalidInput, Locked, NotFound, RetentionError
+from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.address import DatabaseAddress
 
 # Bytes, more than what a transaction on the toolkit's own tables writes.
@@ -32,9 +33,17 @@ class DuckConnection(Database):
 
     exclusive = True
 
-    def __init__(self, engine: sa.Engine, address: DatabaseAddress, path: Path) -> None:
-        super().__init__(engine)
+    def __init__(self, address: DatabaseAddress, path: Path, read_only: bool) -> None:
         self._path, self._thing = path, f"database {address.safe}"
+        try:
+            super().__init__(sa.create_engine(address.dburi, connect_args={"read_only": True} if read_only else {}))
+        except (ImportError, sa.exc.NoSuchModuleError) as error:
+            raise errors.not_installed(self._thing, "the driver is not installed", "duckdb", error) from None
+        # Generated columns and texts must not depend on the machine's time zone.
+        sa.event.listen(
+            self.engine, "connect", lambda connection, _: connection.cursor().execute("SET TimeZone = 'UTC'")
+        )
+        self.rows(sa.select(sa.literal(1)))
 
     @contextlib.contextmanager
     def _begin(self, writing: bool) -> Iterator[sa.Connection]:
@@ -49,11 +58,11 @@ class DuckConnection(Database):
                 try:
                     yield connection
                 except RuntimeError as error:
-                    if _is_interruption(error):
+                    if "interrupted" in str(error):
                         connection.connection.driver_connection.interrupt()  # type: ignore[union-attr]
                     raise
         except RuntimeError as error:
-            if _is_interruption(error):
+            if "interrupted" in str(error):
                 raise KeyboardInterrupt from error
             raise
 
@@ -64,34 +73,29 @@ class DuckConnection(Database):
             holder = re.search(r"PID (\d+)", message)
             who = f"process {holder[1]}" if holder else "another process"
             remedy = "wait for it with --wait=60, or stop it; a service does the same by its pages and its HTTP API"
-            return Locked(self._thing, f"{who} has it open", f"DuckDB allows one process at a time: {remedy}")
+            return errors.Locked(self._thing, f"{who} has it open", f"DuckDB allows one process at a time: {remedy}")
         if "different configuration" in message:
-            return Conflict(self._thing, "this process has it open with other settings", "close it first")
+            return errors.Conflict(self._thing, "this process has it open with other settings", "close it first")
         if "No space left on device" in message or "File too large" in message:
             return _disk_is_full(self._thing)
         if "not a valid DuckDB database" in message:
             return not_a_database(self._thing)
         if name == "ConversionException" and (no_uuid := _NO_UUID.search(message)):
             remedy = "write one like 2af93f28-0000-4000-8000-000000000000"
-            return InvalidInput(f"value {no_uuid[1]!r}", "not a UUID", remedy)
+            return errors.InvalidInput(f"value {no_uuid[1]!r}", "not a UUID", remedy)
         if name == "ConstraintException" or (name == "TransactionException" and "onflict" in message):
-            return Conflict("DuckDB", message)
+            return errors.Conflict("DuckDB", message)
         if name == "CatalogException":
-            return NotFound("DuckDB", message)
-        return DatabaseError(self._thing if name == "IOException" and not statement else "DuckDB", message)
+            return errors.NotFound("DuckDB", message)
+        return errors.DatabaseError(self._thing if name == "IOException" and not statement else "DuckDB", message)
 
 
-def not_a_database(thing: str) -> InvalidInput:
-    """What to say of another file."""
-    return InvalidInput(thing, "the file is not a DuckDB database", "name another file")
+def not_a_database(thing: str) -> errors.InvalidInput:
+    return errors.InvalidInput(thing, "the file is not a DuckDB database", "name another file")
 
 
-def _disk_is_full(thing: str) -> DiskFull:
-    return DiskFull(thing, "the disk is full", "make room; nothing is lost, and the next run goes on from here")
-
-
-def _is_interruption(error: RuntimeError) -> bool:
-    return "interrupted" in str(error)
+def _disk_is_full(thing: str) -> errors.DiskFull:
+    return errors.DiskFull(thing, "the disk is full", "make room; nothing is lost, and the next run goes on from here")
 
 
 def _room(path: Path) -> int:

@@ -13,15 +13,15 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine import rollup as rollups
 from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
+from cratedb_retention.engine.duckdb import catalog
 from cratedb_retention.engine.duckdb.archive import DuckArchive
-from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, identify, read_catalog, read_outline
 from cratedb_retention.engine.duckdb.connection import DuckConnection, not_a_database
 from cratedb_retention.engine.duckdb.sql import SQL
 from cratedb_retention.engine.expressions import in_partitions, table_ref
-from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsupported, not_installed
+from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsupported
 from cratedb_retention.model import plan
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.catalog import Catalog, Outline, Selector, TableName
+from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.rollup import LevelStep, ReplaceView, RolledUp, RollUp
 
 # Where a DuckDB file says what it is.
@@ -39,7 +39,8 @@ class DuckDBEngine(Engine):
     :raises Locked: if another process has it open.
     """
 
-    capabilities, sql = CAPABILITIES, SQL
+    capabilities, sql = catalog.CAPABILITIES, SQL
+    archive: DuckArchive
     batch = 10_000_000  # Until the transaction ends, DuckDB needs some 60 bytes for each, if there is a primary key.
 
     def __init__(self, address: DatabaseAddress, create: bool = False, read_only: bool = False) -> None:
@@ -56,44 +57,30 @@ class DuckDBEngine(Engine):
         if self.path.is_file() and not _is_duckdb(self.path):
             raise not_a_database(thing)
         try:
-            self.database = self._open(address, read_only)
+            self.database = DuckConnection(address, self.path, read_only)
         except Conflict:
             if not read_only:
                 raise
-            self.database = self._open(address, False)
-
-    def _open(self, address: DatabaseAddress, read_only: bool) -> DuckConnection:
-        try:
-            engine = sa.create_engine(address.dburi, connect_args={"read_only": True} if read_only else {})
-        except (ImportError, sa.exc.NoSuchModuleError) as error:
-            thing = f"database {address.safe}"
-            raise not_installed(thing, "the driver is not installed", "duckdb", error) from None
-        sa.event.listen(engine, "connect", _use_utc)
-        database = DuckConnection(engine, address, self.path)
-        database.rows(sa.select(sa.literal(1)))
-        return database
-
-    @property
-    def archive(self) -> DuckArchive:
-        return DuckArchive(self.database, self.path.absolute().parent)
+            self.database = DuckConnection(address, self.path, False)
+        self.archive = DuckArchive(self.database, self.path.absolute().parent)
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        return read_catalog(self.database, selectors)
+        return catalog.read_catalog(self.database, selectors)
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
-        return read_catalog(self.database, [Selector(schema=name.schema, name=name.name, keys=True) for name in names])
+        return self.read_catalog([Selector(schema=name.schema, name=name.name, keys=True) for name in names])
 
-    def read_outline(self, selector: Selector) -> Outline:
-        return read_outline(self.database, selector)
+    def read_outline(self, selector: Selector) -> Catalog:
+        return catalog.read_outline(self.database, selector)
 
     def identify(self, table: TableName) -> str:
-        return identify(self.database, table)
+        return catalog.identify(self.database, table)
 
     def statements(self, step: plan.Step) -> list[sa.Executable]:
         """See :class:`Engine`; where rows told the age of partitions, one that is younger or has none stays."""
         match step:
             case plan.DropPartitions() | plan.DropArchived():
-                condition = in_partitions(SQL, step.columns, [piece.partition.values for piece in step.about])
+                condition = in_partitions(SQL, step.columns, step.partitions)
                 if isinstance(step, plan.DropPartitions) and step.time_column is not None:
                     young = SQL.column(step.time_column) >= SQL.value(step.time_column, step.before)
                     condition = sa.and_(condition, sa.not_(sa.func.coalesce(young, sa.true())))
@@ -110,8 +97,7 @@ class DuckDBEngine(Engine):
                 assert_never(step)
 
     def _drop(self, step: plan.DropPartitions) -> StepResult:
-        (statement,) = self.statements(step)
-        return StepResult(rows=max(self.database.execute(statement), 0), partitions=len(step.pieces))
+        return StepResult(rows=self._execute(step), partitions=len(step.pieces))
 
     def _move(self, step: plan.PartitionsStep, report: Report) -> NoReturn:
         raise Unsupported("DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze")
@@ -160,10 +146,3 @@ def _is_duckdb(path: Path) -> bool:
             return file.read(_MAGIC.stop)[_MAGIC] == b"DUCK"
     except OSError:  # DuckDB says why.
         return True
-
-
-def _use_utc(connection: Any, record: Any) -> None:
-    """Generated columns and texts must not depend on the machine's time zone."""
-    cursor = connection.cursor()
-    cursor.execute("SET TimeZone = 'UTC'")
-    cursor.close()

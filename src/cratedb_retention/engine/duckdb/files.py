@@ -13,7 +13,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.engine.duckdb.sql import make_column
-from cratedb_retention.engine.expressions import Words, as_type, ref
+from cratedb_retention.engine.expressions import as_type, ref
 from cratedb_retention.errors import DatabaseError, NotFound, RetentionError
 from cratedb_retention.model.catalog import Column
 
@@ -57,7 +58,6 @@ class Manifest:
 
     @property
     def stored(self) -> list[Column]:
-        """The columns that the file holds."""
         return [make_column(name, data_type) for name, data_type in self.columns]
 
     @property
@@ -70,35 +70,34 @@ class Manifest:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def scratch(repository: Path, name: str) -> Path:
+def scratch(snapshot: Path) -> Path:
     """An empty directory to prepare a snapshot in; what an interrupted run left there is removed."""
-    path = repository / f".{name}.partial"
+    path = snapshot.with_name(f".{snapshot.name}.partial")
     shutil.rmtree(path, ignore_errors=True)
     try:
         path.mkdir(parents=True)
     except OSError as error:
-        raise DatabaseError(f"repository {repository}", str(error), "make it a directory that can be written") from None
+        thing = f"repository {snapshot.parent}"
+        raise DatabaseError(thing, str(error), "make it a directory that can be written") from None
     return path
 
 
-def publish(directory: Path, repository: Path, name: str, manifest: Manifest) -> None:
+def publish(directory: Path, snapshot: Path, manifest: Manifest) -> None:
     """Write the manifest, make all of it durable, and give the directory its name."""
     text = json.dumps(asdict(manifest), indent=2, default=str) + "\n"
-    target = repository / name
     try:
         (directory / MANIFEST).write_text(text, encoding="utf-8")
         for path in (directory / DATA, directory / MANIFEST, directory):
             _sync(path)
-        shutil.rmtree(target, ignore_errors=True)
-        directory.rename(target)
-        _sync(repository)
+        shutil.rmtree(snapshot, ignore_errors=True)
+        directory.rename(snapshot)
+        _sync(snapshot.parent)
     except OSError as error:
-        raise DatabaseError(f"snapshot {name}", str(error), f"look at repository {repository}") from None
+        raise DatabaseError(f"snapshot {snapshot.name}", str(error), f"look at repository {snapshot.parent}") from None
 
 
 def _sync(path: Path) -> None:
@@ -109,27 +108,27 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_manifest(repository: Path, name: str) -> Manifest:
+def read_manifest(snapshot: Path) -> Manifest:
     """Read a snapshot's manifest; `NotFound` where there is none."""
+    thing = f"snapshot {snapshot.name}"
     try:
-        text = (repository / name / MANIFEST).read_text(encoding="utf-8")
+        text = (snapshot / MANIFEST).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise NotFound(f"snapshot {name}", f"is not in repository {repository}") from None
+        raise NotFound(thing, f"is not in repository {snapshot.parent}") from None
     except (OSError, ValueError) as error:
-        raise DatabaseError(f"snapshot {name}", str(error)) from None
+        raise DatabaseError(thing, str(error)) from None
     try:
         return Manifest(**{"version": 1, **json.loads(text)})
     except (ValueError, TypeError) as error:
-        raise DatabaseError(f"snapshot {name}", f"its manifest is damaged ({error})") from None
+        raise DatabaseError(thing, f"its manifest is damaged ({error})") from None
 
 
-def glance(repository: Path, name: str) -> str | None:
+def glance(snapshot: Path) -> str | None:
     """What is wrong with a snapshot's manifest, or with the size of its file; None: nothing is."""
-    path = repository / name / DATA
     try:
-        manifest = read_manifest(repository, name)
-        size = path.stat().st_size
-        whole = size == manifest.size if manifest.size is not None else _is_whole(path)
+        manifest = read_manifest(snapshot)
+        size = (snapshot / DATA).stat().st_size
+        whole = size == manifest.size if manifest.size is not None else _is_whole(snapshot / DATA)
     except NotFound:
         raise
     except RetentionError as error:
@@ -138,10 +137,8 @@ def glance(repository: Path, name: str) -> str | None:
         return f"{DATA} is missing"
     except OSError as error:
         return str(error)
-    if whole:
-        return None
     expected = f", not the {manifest.size:,} that were archived" if manifest.size is not None else ", and is cut off"
-    return f"{DATA} has {size:,} bytes{expected}"
+    return None if whole else f"{DATA} has {size:,} bytes{expected}"
 
 
 def _is_whole(path: Path) -> bool:
@@ -152,21 +149,27 @@ def _is_whole(path: Path) -> bool:
         return begins and file.read() == _MAGIC
 
 
-def find_names(repository: Path) -> list[str]:
-    """The names of the snapshots in a repository, sorted."""
+def find_snapshots(repository: Path) -> list[Path]:
+    """The snapshots in a repository, by name."""
     if not repository.is_dir():
         raise NotFound(f"repository {repository}", "is no directory", "name another one")
-    return sorted(path.name for path in repository.iterdir() if (path / MANIFEST).is_file() and path.name[0] != ".")
+    return sorted(path for path in repository.iterdir() if (path / MANIFEST).is_file() and path.name[0] != ".")
 
 
-def check_file(repository: Path, name: str, manifest: Manifest) -> Path:
+def readable(snapshots: Iterable[Path]) -> Iterator[tuple[Path, Manifest]]:
+    """Snapshots with their manifests, without those that can't be read: nothing tells what they are."""
+    for snapshot in snapshots:
+        with suppress(RetentionError):
+            yield snapshot, read_manifest(snapshot)
+
+
+def check_file(snapshot: Path, manifest: Manifest) -> None:
     """Compare a snapshot's file with its checksum."""
-    path = repository / name / DATA
+    path = snapshot / DATA
     if not path.is_file():
-        raise DatabaseError(f"snapshot {name}", f"{DATA} is missing")
+        raise DatabaseError(f"snapshot {snapshot.name}", f"{DATA} is missing")
     if checksum(path) != manifest.sha256:
-        raise DatabaseError(f"snapshot {name}", f"{DATA} differs from its checksum: it was damaged or changed")
-    return path
+        raise DatabaseError(f"snapshot {snapshot.name}", f"{DATA} differs from its checksum: it was damaged or changed")
 
 
 def _words(data_type: str) -> set[str]:
@@ -199,22 +202,16 @@ def inexact(columns: Iterable[Column]) -> tuple[str, ...]:
 
 
 def to_file(column: Column) -> sa.ColumnElement[Any]:
-    """A column as it is written."""
     found = ref(column.name)
     return sa.cast(found, sa.Text()).label(found.name) if _words(column.type) & _AS_TEXT else found
 
 
-def archived_rows(path: Path, columns: Iterable[Column]) -> sa.Subquery:
+def archived_rows(snapshot: Path, columns: Iterable[Column]) -> sa.Subquery:
     """
-    The rows of a Parquet file, with the types that they had in their table. A path with wildcards means itself, and a
+    The rows of a snapshot, with the types that they had in their table. A path with wildcards means itself, and a
     directory like ``year=2024`` is no column.
     """
-    literal = re.sub(r"[*?\[]", lambda match: f"[{match[0]}]", str(path))
+    literal = re.sub(r"[*?\[]", lambda match: f"[{match[0]}]", str(snapshot / DATA))
     read = sa.func.read_parquet(literal, sa.literal_column("hive_partitioning = false"))
     values = [as_type(found := ref(column.name), column.type).label(found.name) for column in columns]
     return sa.select(*values).select_from(read.table_valued("file_row_number")).subquery("archived")
-
-
-def try_cast(value: sa.ColumnElement[Any], data_type: str) -> sa.ColumnElement[Any]:
-    """A value as another type; NULL where it is none."""
-    return sa.try_cast(value, Words(data_type))

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from cratedb_retention.engine import expressions as ex
 from cratedb_retention.engine.database import Sql, Statement, listed
-from cratedb_retention.engine.expressions import (
-    DOUBLE,
-    LARGEST,
-    PLAIN,
-    TEXT,
-    Element,
-    Subscript,
-    as_type,
-    counted_ms,
-    date_trunc,
-    decimal_sum,
-    is_aware,
-    number,
-    ref,
-    table_ref,
-    whole_number,
-)
+from cratedb_retention.engine.expressions import Element, ref, table_ref
 from cratedb_retention.engine.states import Field
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TableName, Value
@@ -37,40 +22,38 @@ from cratedb_retention.model.rollup import Rollup
 from cratedb_retention.model.time import from_ms
 
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+_KINDS = {"VARCHAR": Kind.TEXT, "BOOLEAN": Kind.BOOLEAN, **dict.fromkeys(_NUMBERS, Kind.NUMBER)}
 _SECOND, _DAY, _WEEK = 1_000_000, 86_400, 604_800
-# 1970 began on a Thursday.
-_MONDAY = 4 * _DAY
+_MONDAY = 4 * _DAY  # 1970 began on a Thursday.
 _YEARS = (1900, 2100)
 
 
 class DuckExpressions:
-    """What DuckDB writes in its own way."""
+    """See :class:`Expressions`."""
 
     def column(self, column: Column) -> Element:
-        """A reference to a column, perhaps a field of a struct."""
-        return Subscript(column.path[0], column.path[1:]) if column.path else ref(column.name)
+        return ex.Subscript(column.path[0], column.path[1:]) if column.path else ref(column.name)
 
     def value(self, column: Column, value: Value) -> Any:
         """Instants become datetimes in UTC: aware where the column has a time zone, naive where it has none."""
-        counted = whole_number(column, value)
+        counted = ex.whole_number(column, value)
         if counted is not None:
             return counted
         if column.kind is not Kind.TIME or not isinstance(value, int):
             return sa.literal(value)
-        moment = from_ms(value)
-        aware = is_aware(column)
+        moment, aware = from_ms(value), ex.is_aware(column)
         return sa.literal(moment if aware else moment.replace(tzinfo=None), sa.DateTime(timezone=aware))
 
     def epoch_ms(self, expression: Element) -> Element:
-        """Milliseconds since the epoch; NULL for infinite times."""
+        """NULL for infinite times."""
         return sa.func.epoch_ms(expression, type_=sa.BigInteger())
 
     def instant(self, column: Column, expression: Element | None = None) -> Element:
         """What has no time zone is UTC, whatever the session's is."""
         reference = self.column(column) if expression is None else expression
         if column.unit is not None:
-            return sa.func.timezone("UTC", sa.func.epoch_ms(counted_ms(column, reference)))
-        return reference if is_aware(column) else sa.func.timezone("UTC", sa.cast(reference, sa.TIMESTAMP()))
+            return sa.func.timezone("UTC", sa.func.epoch_ms(ex.counted_ms(column, reference)))
+        return reference if ex.is_aware(column) else sa.func.timezone("UTC", sa.cast(reference, sa.TIMESTAMP()))
 
     def bucket(self, interval: Interval, zone: str, instant: Element) -> Element:
         if interval.seconds:
@@ -80,18 +63,18 @@ class DuckExpressions:
         if interval.unit in ("day", "week"):
             return _fixed(instant, *((_DAY, 0) if interval.unit == "day" else (_WEEK, _MONDAY)))
         naive = sa.func.make_timestamp(sa.func.epoch_us(instant))
-        return sa.func.to_timestamp(sa.func.epoch(date_trunc(interval.unit, naive)))
+        return sa.func.to_timestamp(sa.func.epoch(ex.date_trunc(interval.unit, naive)))
 
     def row_version(self, alias: str) -> Element:
-        return as_type(sa.func.hash(sa.literal_column(alias)), "HUGEINT")
+        return ex.as_type(sa.func.hash(sa.literal_column(alias)), "HUGEINT")
 
     def stored_type(self, column: Column) -> str:
         """Its own type; as text if that is an ``ENUM`` or another with values in it."""
         words = column.type.upper().strip()
-        return words if PLAIN.fullmatch(words) else TEXT
+        return words if ex.PLAIN.fullmatch(words) else ex.TEXT
 
     def sum_type(self, column: Column) -> str:
-        return decimal_sum(column.type) or DOUBLE  # DuckDB refuses a sum that is too large for it.
+        return ex.decimal_sum(column.type) or ex.DOUBLE  # DuckDB refuses a sum that is too large for it.
 
     def partition(self, rollup: Rollup) -> Element | None:
         """In words that the reader of the catalog understands, and that mean the same in any session's time zone."""
@@ -101,15 +84,14 @@ class DuckExpressions:
         if rollup.partition.seconds:
             return sa.func.time_bucket(_seconds(rollup.partition.seconds), time)
         zone = sa.literal(rollup.zone)
-        return sa.func.timezone(zone, date_trunc(rollup.partition.unit, sa.func.timezone(zone, time)))
+        return sa.func.timezone(zone, ex.date_trunc(rollup.partition.unit, sa.func.timezone(zone, time)))
 
     def total(self, value: Element) -> Element:
         return sa.func.sum(value)
 
     def spread(self, value: Element) -> Element:
         """DuckDB's variance is computed in Welford's way, which keeps the digits of large values."""
-        small = sa.case((sa.func.abs(value) <= number(LARGEST), value))
-        count = sa.func.count(value)
+        small, count = sa.case((sa.func.abs(value) <= ex.number(ex.LARGEST), value)), sa.func.count(value)
         return sa.case((count == sa.func.count(small), sa.func.var_pop(small).op("*")(count)))
 
     def create_table(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> Statement:
@@ -127,27 +109,20 @@ SQL = DuckExpressions()
 def make_column(name: str, data_type: str, expression: str | None = None, path: tuple[str, ...] = ()) -> Column:
     """A column of a DuckDB type, with what planning needs to know of that."""
     base = data_type.upper()
-    plain = base.removeprefix("U").split("(")[0]
-    if base.endswith("]"):
-        kind = Kind.OTHER
-    elif base.startswith(("TIMESTAMP", "DATE")):
-        kind = Kind.TIME
-    elif plain in _NUMBERS:
-        kind = Kind.NUMBER
-    else:
-        kind = {"VARCHAR": Kind.TEXT, "BOOLEAN": Kind.BOOLEAN}.get(base, Kind.OTHER)
+    plain = "" if base.endswith("]") else base.removeprefix("U").split("(")[0]
+    kind = Kind.TIME if plain.startswith(("TIMESTAMP", "DATE")) else _KINDS.get(plain, Kind.OTHER)
     # DuckDB takes some intervals and times with a time zone for equal that are not the same; what is large or nested is
     # left to the user.
     exact = base in ("UUID", "BIT", "DATE", "TIME") or (base.startswith("ENUM(") and base.endswith(")"))
-    grouping = Grouping.EXACT if exact else Grouping.ASKED
-    if base.startswith("UNION("):
-        grouping = Grouping.NEVER  # As text, 1 and "1" are the same.
+    # Of a UNION, 1 and "1" are the same as text.
+    never = base.startswith("UNION(")
+    grouping = Grouping.NEVER if never else Grouping.EXACT if exact else Grouping.ASKED
     return Column(name=name, type=data_type, kind=kind, expression=expression, grouping=grouping, path=path)
 
 
 def row_hash(columns: Iterable[Column]) -> Element:
-    """A number that changes when one of some stored columns of a row changes."""
-    return as_type(sa.func.hash(*map(SQL.column, columns)), "HUGEINT")
+    """Changes when one of some stored columns of a row changes."""
+    return ex.as_type(sa.func.hash(*map(SQL.column, columns)), "HUGEINT")
 
 
 def fingerprint(hashed: Element) -> Element:
@@ -157,22 +132,17 @@ def fingerprint(hashed: Element) -> Element:
 
 
 def copy_to(select: sa.Select[Any], path: Path) -> Statement:
-    """``COPY (SELECT ...) TO 'file' (FORMAT parquet)``."""
-    options = " (FORMAT parquet, COMPRESSION zstd)"
-    return Statement("COPY (", select, ") TO ", _text(str(path)), options)
+    return Statement("COPY (", select, ") TO ", _text(str(path)), " (FORMAT parquet, COMPRESSION zstd)")
 
 
-def new_table(table: TableName, columns: Iterable[Column]) -> Statement:
-    """``CREATE TABLE t (...)``, with types and expressions in DuckDB's own words."""
-    defined: Iterable[list[Sql]] = (
-        [ref(c.name), f" {c.type}" + (f" GENERATED ALWAYS AS ({c.expression})" if c.expression else "")]
-        for c in columns
-    )
+def new_table(table: TableName, columns: Collection[Column]) -> Statement:
+    """``CREATE TABLE``, with types and expressions in DuckDB's own words."""
+    generated = {c.name: f" GENERATED ALWAYS AS ({c.expression})" if c.expression else "" for c in columns}
+    defined: list[list[Sql]] = [[ref(c.name), f" {c.type}{generated[c.name]}"] for c in columns]
     return Statement("CREATE TABLE ", table_ref(table), " (", *listed(defined), ")")
 
 
 def comment_on(table: TableName, comment: str) -> Statement:
-    """``COMMENT ON TABLE t IS '...'``."""
     return Statement("COMMENT ON TABLE ", table_ref(table), " IS ", _text(comment))
 
 
@@ -187,19 +157,19 @@ def _text(value: str) -> Statement:
 
 def _fixed(instant: Element, seconds: int, offset: int) -> Element:
     """``%`` has the sign of the dividend, so before 1970 it takes a second step."""
-    micros, step = sa.func.epoch_us(instant), number(seconds * _SECOND)
-    shifted = micros.op("-")(number(offset * _SECOND)).self_group() if offset else micros
+    micros, step = sa.func.epoch_us(instant), ex.number(seconds * _SECOND)
+    shifted = micros.op("-")(ex.number(offset * _SECOND)).self_group() if offset else micros
     rest = shifted.op("%")(step).op("+")(step).self_group().op("%")(step)
     return sa.func.make_timestamptz(micros.op("-")(rest.self_group()))
 
 
 def _calendar(instant: Element, unit: str, zone: str) -> Element:
     """Where clocks repeat midnight, DuckDB takes the second one; a day begins with the first."""
-    local = date_trunc(unit, sa.func.timezone(sa.literal(zone), instant))
+    local = ex.date_trunc(unit, sa.func.timezone(sa.literal(zone), instant))
     start: Element = sa.func.timezone(sa.literal(zone), local)
     second = sa.func.epoch_us(start)
     early: list[tuple[Element, Element]] = [
-        (second.in_([number(moment * _SECOND) for moment in moments]), start.op("-")(_seconds(by)))
+        (second.in_([ex.number(moment * _SECOND) for moment in moments]), start.op("-")(_seconds(by)))
         for by, moments in repeated_midnights(zone)
     ]
     return sa.case(*early, else_=start) if early else start
@@ -211,14 +181,10 @@ def _seconds(value: int) -> Element:
 
 @lru_cache(maxsize=64)
 def repeated_midnights(zone: str) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """
-    When clocks were set back so that midnight came a second time, as in Vienna in 1980: by how many seconds, and these
-    midnights (s, UTC).
-    """
+    """When clocks repeated midnight, as in Vienna in 1980: by how many seconds, and these midnights (s, UTC)."""
     tzinfo = zoneinfo.ZoneInfo(zone)
-    first, last = (dt.date(year, 1, 1).toordinal() for year in _YEARS)
     found: dict[int, list[int]] = {}
-    for ordinal in range(first, last):
+    for ordinal in range(*(dt.date(year, 1, 1).toordinal() for year in _YEARS)):
         midnight = dt.datetime.combine(dt.date.fromordinal(ordinal), dt.time(), tzinfo)
         again = midnight.replace(fold=1)
         # Compared as instants: two times of one zone would be compared as the clock shows them.
@@ -235,11 +201,11 @@ def _shows(moment: int, time: dt.datetime) -> bool:
 
 def partition_key(column: Column, columns: Mapping[str, Column]) -> sa.ColumnElement[Any]:
     """
-    A partition column, or what has the same values: a generated one is computed anew for each row that is read, and
+    A partition column, or what has the same values: a generated one is computed again for each row that is read, and
     whole numbers are more than ten times as fast.
     """
-    grid = read_grid(column.expression, columns) if column.expression and is_aware(column) else None
-    if grid is None or str(grid.zone) != "UTC" or not is_aware(columns[grid.time_column]):
+    grid = read_grid(column.expression, columns) if column.expression and ex.is_aware(column) else None
+    if grid is None or str(grid.zone) != "UTC" or not ex.is_aware(columns[grid.time_column]):
         return SQL.column(column)
     # Fixed days and weeks begin as those of the calendar do; intervals of other lengths not where 1970 does.
     units = {_DAY: Interval(unit="day"), _WEEK: Interval(unit="week")}

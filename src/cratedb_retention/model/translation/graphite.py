@@ -3,7 +3,7 @@ Graphite's configuration as policies: each section of ``storage-schemas.conf`` b
 alternative of its pattern; ``storage-aggregation.conf`` says what is kept of the metrics.
 
 Regular expressions on dotted names, as ``^servers\\.www.*\\.busy$``, become table patterns where that is exact: a
-pattern that fits more tables would expire data that nobody gave up. Dots stand between the parts of a name, and no
+pattern that fits more tables would expire data that no user gave up. Dots stand between the parts of a name, and no
 table of CrateDB can have one in its name; they become underscores.
 
 Sources of the rules: "Configuring Carbon" in Graphite's documentation, and whisper's ``parseRetentionDef``.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cratedb_retention.errors import InvalidInput
@@ -23,16 +23,11 @@ from cratedb_retention.model.translation import Archive, Translated, Translation
 _UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400, "weeks": 604_800, "years": 365 * 86_400}
 _PART = re.compile(r"([0-9]{1,12})([a-z]*)")
 _REMEDY = "write it like 10s:6h,1m:7d,10m:5y"
-_AGGREGATES: Mapping[str, tuple[str, ...]] = {
-    "average": ("avg",),
-    "avg": ("avg",),
-    "sum": ("sum",),
-    "min": ("min",),
-    "max": ("max",),
-    "last": ("last",),
-    "avg_zero": ("sum", "count"),
-    "absmax": ("min", "max"),
-    "absmin": ("min", "max"),
+_AGGREGATES = {
+    "average": ["avg"],
+    **{name: [name] for name in ("avg", "sum", "min", "max", "last")},
+    "avg_zero": ["sum", "count"],
+    **{name: ["min", "max"] for name in ("absmax", "absmin")},
 }
 _CHANGED = {
     "avg_zero": "takes missing values for 0: divide the sum by as many values as a bucket should have",
@@ -83,11 +78,16 @@ class Section:
         """What it lacks; Carbon skips it then."""
         return [key for key in ("pattern", "retentions") if not self.values.get(key)]
 
+    def rules(self, section: Section) -> bool:
+        """Whether it is a rule for all names of another section."""
+        endings = tuple(rf"\.{name}$" for name in self.metrics)
+        return "*" in self.metrics or self.pattern == section.pattern or section.pattern.endswith(endings)
+
     def __str__(self) -> str:
         return f"section [{self.name}]"
 
 
-def parse_sections(text: str, file: str) -> list[Section]:
+def _parse_sections(text: str, file: str) -> list[Section]:
     """Read one of Carbon's files, in its order; raises InvalidInput naming file and line."""
     sections: list[Section] = []
     for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
@@ -97,11 +97,11 @@ def parse_sections(text: str, file: str) -> list[Section]:
         if line[0] == "[" and line.endswith("]"):
             sections.append(Section(line[1:-1].strip()))
             continue
-        key, sign, value = re.split("([=:])", line, maxsplit=1) if re.search("[=:]", line) else (line, "", "")
-        if not sign or not sections:
+        key, *value = re.split("[=:]", line, maxsplit=1)
+        if not value or not sections:
             what = "neither a section nor a setting" if sections else "stands before the first section"
             raise InvalidInput(f"{file}, line {number}", what, "write [name], and below it key = value")
-        sections[-1].values[key.strip().lower()] = value.strip()
+        sections[-1].values[key.strip().lower()] = value[0].strip()
     if not sections:
         raise InvalidInput(file, "has no section", "a section is [name], and below it pattern = and retentions =")
     return sections
@@ -114,47 +114,49 @@ def translate_graphite(
     Translate the texts of ``storage-schemas.conf`` and ``storage-aggregation.conf``, whose names are for messages;
     raises InvalidInput naming the section and what is wrong with it.
     """
-    sections = parse_sections(schemas, files[0])
-    rules = None if aggregation is None else _rules(parse_sections(aggregation, files[1]))
+    sections = _parse_sections(schemas, files[0])
+    rules = [] if aggregation is None else _used(_parse_sections(aggregation, files[1]))
     chosen = _chosen(sections, wanted, files[0])
     policies: list[Translated] = []
     before: list[tuple[str, str | None]] = []
     for section in (each for each in sections if not each.missing):
-        patterns = _patterns(section, wanted)
+        own = wanted.table_name if section in chosen else None
+        # None stands for what the user has to fill in.
+        patterns: Sequence[str | None] = [own] if own else table_patterns(section.pattern) or [None]
         for pattern in patterns:
             if section in chosen:
                 policies.append(_policy(section, pattern, before, rules, wanted))
             before.append((section.name, pattern))
+    factors = dict.fromkeys(rule.values.get("xfilesfactor", "0.5") for rule in rules)
+    given = f" ({', '.join(factors)})" if factors else ""
+    notes = (
+        "A dot of Graphite's names is taken for an underscore of tables' names.",
+        f"xFilesFactor{given} has no counterpart: a bucket is made of the rows that there are, and its counts say how "
+        "many; ask for enough of them when you read.",
+    )
     warnings = [f"{each} has no {' and no '.join(each.missing)}, and is skipped" for each in chosen if each.missing]
-    return Translation(tuple(policies), _notes(rules), (*warnings, *_unapplied(rules, sections)))
+    return Translation(tuple(policies), notes, (*warnings, *_unapplied(rules, sections)))
 
 
 def _chosen(sections: Sequence[Section], wanted: Wanted, file: str) -> list[Section]:
+    known = [section.name for section in sections]
     for name in wanted.sections:
-        if name not in [section.name for section in sections]:
-            known = ", ".join(section.name for section in sections)
-            raise InvalidInput(f"section [{name}]", f"not in {file}", f"there are: {known}")
+        if name not in known:
+            raise InvalidInput(f"section [{name}]", f"not in {file}", f"there are: {', '.join(known)}")
     chosen = [section for section in sections if not wanted.sections or section.name in wanted.sections]
     if wanted.table_name and len(chosen) != 1:
         raise InvalidInput("--table-name", f"{len(chosen)} sections can't have one table", "choose one with --section")
     return chosen
 
 
-def _patterns(section: Section, wanted: Wanted) -> Sequence[str | None]:
-    """The table patterns of a section's policies; None stands for what the user has to fill in."""
-    if wanted.table_name and (not wanted.sections or section.name in wanted.sections):
-        return [wanted.table_name]
-    return table_patterns(section.pattern) or [None]
-
-
 def _policy(
     section: Section,
     pattern: str | None,
     before: Sequence[tuple[str, str | None]],
-    rules: Sequence[Section] | None,
+    rules: Sequence[Section],
     wanted: Wanted,
 ) -> Translated:
-    """The policy of a section on one table pattern."""
+    """The policy of a section on one table pattern; ``before`` are the sections before it with theirs."""
     text = section.values["retentions"]
     raw, *coarser = parse_retentions(text, str(section))
     cascade = make_cascade(str(section), raw.retention, coarser, wanted.rounding)
@@ -162,27 +164,24 @@ def _policy(
     notes = [f"[{section.name}] pattern = {section.pattern}", f"retentions = {text}"]
     warnings = list(cascade.warnings)
     if cascade.levels:
-        notes.append(f"The raw rows are what Graphite kept one of for each {length(raw.seconds)}.")
-        notes += cascade.notes
-        if rules is not None:  # The first rule that is for all names of a section wins; else the average.
-            kept = next((_AGGREGATES[rule.method] for rule in rules if _is_for(rule, section)), ("avg",))
-            policy["aggregates"] = {"*": list(kept)}
+        notes += [f"The raw rows are what Graphite kept one of for each {length(raw.seconds)}.", *cascade.notes]
+        if rules:  # The first rule that is for all names of a section wins; else the average.
+            policy["aggregates"] = {
+                "*": next((_AGGREGATES[rule.method] for rule in rules if rule.rules(section)), ["avg"])
+            }
     if pattern is None:
         warnings.append(f"{section}: the pattern {section.pattern} is no table pattern; write the table's name")
-    elif not wanted.table_name and (others := _overlapping(pattern, before)):
-        policy["enabled"] = False
-        warnings.append(
-            f"{section}: disabled, since tables of {others} fit it too. In Graphite the first section wins, but each "
-            "policy applies; name its tables, and enable it"
-        )
+    elif not wanted.table_name:
+        # What a section without a table pattern fits is not known.
+        others = [f"[{name}]" for name, other in before if other is None or overlap(pattern, other)]
+        if others:
+            policy["enabled"] = False
+            warnings.append(
+                f"{section}: disabled, since tables of {', '.join(dict.fromkeys(others))} fit it too. In Graphite the "
+                "first section wins, but each policy applies; name its tables, and enable it"
+            )
     policy["description"] = f"Graphite [{section.name}] {text}"
     return Translated(policy, tuple(notes), tuple(warnings))
-
-
-def _overlapping(pattern: str, before: Sequence[tuple[str, str | None]]) -> str:
-    """The sections before that may fit the same names; of those without a table pattern nobody knows."""
-    names = (f"[{name}]" for name, other in before if other is None or overlap(pattern, other))
-    return ", ".join(dict.fromkeys(names))
 
 
 def parse_retentions(text: str, where: str) -> list[Archive]:
@@ -190,20 +189,20 @@ def parse_retentions(text: str, where: str) -> list[Archive]:
     Read ``10s:6h,1m:7d`` or the old ``60:1440`` (seconds per point, number of points), finest first; raises
     InvalidInput naming the part that is none. A year of 365 days in Graphite stays a year here, and is never shorter.
     """
-    text = re.split(r"\s[#;]", text)[0]
-    archives = [_archive(part.strip(), f"{where}, {part.strip()}") for part in text.split(",") if part.strip()]
-    if not archives:
+    parts = [part.strip() for part in re.split(r"\s[#;]", text)[0].split(",") if part.strip()]
+    if not parts:
         raise InvalidInput(where, "has no retentions", _REMEDY)
+    archives = []
+    for part in parts:
+        at = f"{where}, {part}"
+        precision, _, points = part.partition(":")
+        seconds, _ = _read(precision, at)
+        count, unit = _read(points, at, bare=seconds)
+        if not seconds or count < seconds:
+            raise InvalidInput(at, "keeps no point at all", _REMEDY)
+        years = count // _UNITS["years"] if unit == "years" else 0
+        archives.append(Archive(seconds, kept_for(count, years), at))
     return sorted(archives, key=lambda archive: archive.seconds)
-
-
-def _archive(part: str, where: str) -> Archive:
-    precision, _, points = part.partition(":")
-    seconds, _ = _read(precision, where)
-    count, unit = _read(points, where, bare=seconds)
-    if not seconds or count < seconds:
-        raise InvalidInput(where, "keeps no point at all", _REMEDY)
-    return Archive(seconds, kept_for(count, count // _UNITS["years"] if unit == "years" else 0), where)
 
 
 def _read(text: str, where: str, bare: int = 1) -> tuple[int, str]:
@@ -215,32 +214,26 @@ def _read(text: str, where: str, bare: int = 1) -> tuple[int, str]:
     return int(match[1]) * (_UNITS[unit] if unit else bare), unit
 
 
-def _rules(sections: Sequence[Section]) -> list[Section]:
-    """The sections of ``storage-aggregation.conf`` that names get to."""
-    for number, section in enumerate(sections, start=1):
-        if section.method not in _AGGREGATES:
+def _used(rules: Sequence[Section]) -> Sequence[Section]:
+    """The rules that names get to: none beyond the first that is for all."""
+    for number, rule in enumerate(rules, start=1):
+        if rule.method not in _AGGREGATES:
             known = ", ".join(_AGGREGATES)
-            raise InvalidInput(f"{section}, aggregationMethod {section.method!r}", "unknown", f"there are: {known}")
-        if "*" in section.metrics:  # No name gets beyond it.
-            return list(sections[:number])
-    return list(sections)
+            raise InvalidInput(f"{rule}, aggregationMethod {rule.method!r}", "unknown", f"there are: {known}")
+        if "*" in rule.metrics:
+            return rules[:number]
+    return rules
 
 
-def _is_for(rule: Section, section: Section) -> bool:
-    """Whether a rule is for all names of a section."""
-    endings = tuple(rf"\.{name}$" for name in rule.metrics)
-    return "*" in rule.metrics or rule.pattern == section.pattern or section.pattern.endswith(endings)
-
-
-def _unapplied(rules: Sequence[Section] | None, sections: Sequence[Section]) -> Iterator[str]:
+def _unapplied(rules: Sequence[Section], sections: Sequence[Section]) -> Iterator[str]:
     """
     Rules for some names of a section, and methods that have no exact counterpart. A policy may only name columns that
     each of its tables has, and which names became columns, only the user knows.
     """
-    for rule in rules or ():
-        kept = ", ".join(_AGGREGATES[rule.method])
-        if not any(_is_for(rule, section) for section in sections):
-            names = ", ".join(f"{name}: [{kept}]" for name in rule.metrics) or f"[{kept}]"
+    for rule in rules:
+        if not any(map(rule.rules, sections)):
+            kept = f"[{', '.join(_AGGREGATES[rule.method])}]"
+            names = ", ".join(f"{name}: {kept}" for name in rule.metrics) or kept
             yield (
                 f"aggregation {rule} is for names that fit {rule.pattern}; add {names} to the "
                 "aggregates of policies whose tables have such columns"
@@ -249,52 +242,35 @@ def _unapplied(rules: Sequence[Section] | None, sections: Sequence[Section]) -> 
             yield f"aggregation {rule}: {rule.method} {_CHANGED[rule.method]}"
 
 
-def _notes(rules: Sequence[Section] | None) -> tuple[str, str]:
-    factors = dict.fromkeys(rule.values.get("xfilesfactor", "0.5") for rule in rules or ())
-    given = f" ({', '.join(factors)})" if factors else ""
-    return (
-        "A dot of Graphite's names is taken for an underscore of tables' names.",
-        f"xFilesFactor{given} has no counterpart: a bucket is made of the rows that there are, and its counts say how "
-        "many; ask for enough of them when you read.",
-    )
-
-
-# Regular expressions as table patterns
-
-
 def table_patterns(regex: str) -> tuple[str, ...]:
     """
     The table patterns, one for each alternative, that together fit the same names as a regular expression that is
     searched for; none if there is no exact translation.
     """
+    alternatives: list[list[re.Match[str]]] = [[]]
+    for token in _TOKEN.finditer(regex):
+        if token["literal"] == "|":
+            alternatives.append([])
+        else:
+            alternatives[-1].append(token)
     try:
-        found = tuple(dict.fromkeys(_anchored(text) for part in _split(regex) for text in part))
+        found = tuple(dict.fromkeys(text for tokens in alternatives for text in _expanded(tokens)))
     except ValueError:
         return ()
     return found if len(found) <= _MOST and all(found) else ()
 
 
-def _split(regex: str) -> Iterator[Iterator[str]]:
-    """The alternatives at the top, each as its expansions; :raises ValueError: if one can't be expressed."""
-    depth, start = 0, 0
-    for position, char in enumerate(regex):
-        escaped = (len(regex[:position]) - len(regex[:position].rstrip("\\"))) % 2
-        if not escaped:
-            depth += (char == "(") - (char == ")")
-        if char == "|" and not depth and not escaped:
-            yield _expanded(regex[start:position])
-            start = position + 1
-    yield _expanded(regex[start:])
-
-
-def _expanded(regex: str) -> Iterator[str]:
-    """The wildcards of a sequence, once for each choice of its groups; ``^`` and ``$`` stay as they are."""
-    head, body = ("^", regex[1:]) if regex.startswith("^") else ("", regex)
-    ends = body.endswith("$") and not body.endswith("\\$")
-    body, tail = (body[:-1], "$") if ends else (body, "")
-    choices = [_choices(match) for match in _TOKEN.finditer(body)]
+def _expanded(tokens: Sequence[re.Match[str]]) -> Iterator[str]:
+    """
+    The table patterns of a sequence, one for each choice of its groups; what is searched for may stand anywhere, unless
+    it is anchored. Raises ValueError if it can't be expressed.
+    """
+    first = bool(tokens) and tokens[0]["literal"] == "^"
+    last = len(tokens) > first and tokens[-1]["literal"] == "$"
+    choices = map(_choices, tokens[first : len(tokens) - last])
     for chosen in itertools.islice(itertools.product(*choices), _MOST + 1):
-        yield head + "".join(chosen) + tail
+        text = f"{'' if first else '*'}{''.join(chosen)}{'' if last else '*'}"
+        yield re.sub(r"\*[*?]*", lambda match: "?" * match[0].count("?") + "*", text)
 
 
 def _choices(match: re.Match[str]) -> list[str]:
@@ -303,27 +279,16 @@ def _choices(match: re.Match[str]) -> list[str]:
         return [_ANY[match["any"]]]
     if match["group"] is not None:
         # A group within the alternatives, or an anchor, would have met the pattern's last branch, and been refused.
-        return [
-            "".join("".join(_choices(token)) for token in _TOKEN.finditer(alternative))
-            for alternative in match["group"].split("|")
-        ]
+        alternatives = match["group"].split("|")
+        return ["".join("".join(_choices(token)) for token in _TOKEN.finditer(each)) for each in alternatives]
     text = match["escaped"] or match["single"] or match["literal"]
-    if text == ".":
-        return ["_"]
-    if not _LITERAL.fullmatch(text):
+    if text != "." and not _LITERAL.fullmatch(text):
         raise ValueError(text)
-    return [text]
-
-
-def _anchored(text: str) -> str:
-    """What is searched for may stand anywhere, unless it is anchored."""
-    text = text[1:] if text.startswith("^") else f"*{text}"
-    text = text[:-1] if text.endswith("$") else f"{text}*"
-    return re.sub(r"\*[*?]*", lambda match: "?" * match[0].count("?") + "*", text)
+    return ["_" if text == "." else text]
 
 
 def overlap(one: str, other: str) -> bool:
-    """Tell whether there is a name that fits both table patterns."""
+    """Whether there is a name that fits both table patterns."""
     seen: set[tuple[int, int]] = set()
     waiting = [(0, 0)]
     while waiting:

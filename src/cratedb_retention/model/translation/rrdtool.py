@@ -11,7 +11,7 @@ Sources: the manual pages rrdcreate(1), rrdinfo(1), rrddump(1), and librrd(3) fo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -20,10 +20,9 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.translation import Archive, Translated, Translation, Wanted, kept_for, length, make_cascade
 
-DEFAULT_STEP = 300
+_DEFAULT_STEP = 300
 _SCALES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "M": 31 * 86_400, "y": 366 * 86_400}
 _SCALED = re.compile(r"([0-9]{1,12})([smhdwMy]?)")
-_CONSOLIDATING = ("AVERAGE", "MIN", "MAX", "LAST")
 _FORECASTS = ("HWPREDICT", "MHWPREDICT", "SEASONAL", "DEVSEASONAL", "DEVPREDICT", "FAILURES")
 _KINDS = ("GAUGE", "COUNTER", "DERIVE", "DCOUNTER", "DDERIVE", "ABSOLUTE", "COMPUTE")
 _REMEDY = "write it like RRA:AVERAGE:0.5:6:700, or give the output of `rrdtool info FILE`"
@@ -44,7 +43,7 @@ _ROLES = {
     "absolute": f"counted since the last reading: {_RATE} a bucket's x_sum by its seconds is the average rate",
     "compute": "computed from others: left out, compute it when you read",
 }
-# Raw rows stay at least so long where RRDtool keeps no value for each step, so that late ones still count.
+# Raw rows stay at least this long where RRDtool keeps no value for each step, so that late ones still count.
 _LEAST_RAW = Duration(seconds=86_400)
 
 
@@ -58,7 +57,7 @@ class Source:
 
     @property
     def role(self) -> str:
-        """What its values are. One that is lower than the one before is a counter that began anew."""
+        """What its values are. One that is lower than the one before is a counter that was reset."""
         differs = self.kind in ("DERIVE", "DDERIVE")
         if self.kind in ("COUNTER", "DCOUNTER") or (differs and re.match(r"[0-9]", self.minimum)):
             return "counter"
@@ -81,20 +80,30 @@ class Database:
     """One RRD."""
 
     file: str = ""  # Its name, if it is known.
-    step: int = DEFAULT_STEP
+    step: int = _DEFAULT_STEP
     sources: list[Source] = field(default_factory=list)
     archives: list[RoundRobin] = field(default_factory=list)
     others: list[str] = field(default_factory=list)  # Archives of forecasts, which consolidate nothing.
     template: bool = False
     assumed: bool = False  # Nothing says the step, not even a command that leaves it to RRDtool's default.
 
+    def forecasts(self, function: str, where: str) -> bool:
+        """Whether an archive holds a forecast, which has no counterpart; it is noted then."""
+        if function in _FORECASTS:
+            self.others.append(function)
+        elif function not in _AGGREGATES:
+            remedy = f"there are: {', '.join(_AGGREGATES)}"
+            raise InvalidInput(where, f"{function!r} is no consolidation function", remedy)
+        return function in _FORECASTS
+
 
 def translate_rrdtool(text: str, wanted: Wanted, name: str = "input", step: str | None = None) -> Translation:
     """
-    Translate what describes databases of RRDtool, see :func:`parse_rrdtool`; raises InvalidInput naming line or
-    archive.
+    Translate what describes databases of RRDtool; raises InvalidInput naming line or archive.
+
+    :param step: The step where the text does not say it, as ``--step`` of RRDtool takes it.
     """
-    databases = parse_rrdtool(text, name, step)
+    databases = _parse(text, name, step)
     if wanted.table_name and len(databases) != 1:
         raise InvalidInput("--table-name", f"{len(databases)} databases can't have one table", "give one of them")
     policies = tuple(_policy(database, wanted) for database in databases if database.archives)
@@ -111,52 +120,40 @@ def translate_rrdtool(text: str, wanted: Wanted, name: str = "input", step: str 
 
 def _policy(database: Database, wanted: Wanted) -> Translated:
     where = database.file or "the database"
-    raw = [one for one in database.archives if one.seconds == database.step]
-    coarser = [one for one in database.archives if one.seconds != database.step]
-    period = max((one.rows * one.seconds for one in raw), default=0)
+    raw = [one.rows * one.seconds for one in database.archives if one.seconds == database.step]
+    coarser = sorted((one for one in database.archives if one.seconds != database.step), key=lambda one: one.seconds)
+    # One archive for each length, kept as long as the longest of them.
+    longest = [max(same, key=lambda one: one.rows) for _, same in groupby(coarser, key=lambda one: one.seconds)]
+    archives = [Archive(one.seconds, kept_for(one.seconds * one.rows), one.where) for one in longest]
+    cascade = make_cascade(where, kept_for(max(raw)) if raw else _LEAST_RAW, archives, wanted.rounding)
+    extents: dict[str, list[str]] = {}
+    for one in database.archives:
+        extents.setdefault(f"{length(one.seconds)} for {length(one.seconds * one.rows)}", []).append(one.function)
+    notes = [f"{where}, a value for each {length(database.step)}"]
+    notes += [f"{extent}: {', '.join(functions)}" for extent, functions in extents.items()]
     warnings = [] if raw else [f"{where}: has no archive of single steps; raw rows are kept for {_LEAST_RAW}"]
-    cascade = make_cascade(where, kept_for(period) if raw else _LEAST_RAW, _grouped(coarser), wanted.rounding)
-    table = wanted.table_name or _table(database.file)
-    policy = cascade.policy(table, wanted)
-    notes = [f"{where}, a value for each {length(database.step)}", *_listed(database.archives)]
     warnings += [*cascade.warnings, *_left_out(database, where)]
+    # A table named like the file, unless that is no plain name: ``/var/lib/rrd/power.rrd`` becomes ``power``.
+    stem = database.file.rpartition("/")[2].removesuffix(".rrd")
+    plain = re.sub(r"[.\-]+", "_", stem).lower() if re.fullmatch(r"[\w.\-]+", stem) else ""
+    table = wanted.table_name or plain
+    policy = cascade.policy(table, wanted)
     if cascade.levels:
         notes += cascade.notes
         policy |= _metrics(database.sources, coarser)
-        warnings += _source_warnings(database.sources, where)
+        for role, text in _ROLES.items():
+            names = ", ".join(source.name for source in database.sources if source.role == role)
+            warnings += [f"{where}, {names}: {text}"] if names else []
     if not table:
         warnings.append(f"{where}: write the table's name, or give --table-name")
     policy["description"] = f"RRDtool {database.file or 'archives'}"
     return Translated(policy, tuple(notes), tuple(warnings))
 
 
-def _table(file: str) -> str:
-    """A table named like the file: ``/var/lib/rrd/power.rrd`` becomes ``power``; empty for what is no plain name."""
-    stem = re.sub(r"\.rrd$", "", file.rpartition("/")[2])
-    return re.sub(r"[.\-]+", "_", stem).lower() if re.fullmatch(r"[\w.\-]+", stem) else ""
-
-
-def _grouped(archives: Iterable[RoundRobin]) -> list[Archive]:
-    """One archive for each length, kept as long as the longest of them."""
-    found = []
-    for seconds, group in groupby(sorted(archives, key=lambda one: one.seconds), key=lambda one: one.seconds):
-        longest = max(group, key=lambda one: one.rows)
-        found.append(Archive(seconds, kept_for(seconds * longest.rows), longest.where))
-    return found
-
-
-def _listed(archives: Iterable[RoundRobin]) -> list[str]:
-    """The archives in words, those of one length in one line."""
-    found: dict[str, list[str]] = {}
-    for one in archives:
-        found.setdefault(f"{length(one.seconds)} for {length(one.seconds * one.rows)}", []).append(one.function)
-    return [f"{extent}: {', '.join(functions)}" for extent, functions in found.items()]
-
-
-def _metrics(sources: Sequence[Source], archives: Iterable[RoundRobin]) -> dict[str, Any]:
+def _metrics(sources: Iterable[Source], archives: Iterable[RoundRobin]) -> dict[str, Any]:
     """
     What is kept of which column, the same for each level: of differences the first and the last value, of what is
-    counted anew the sum. Counters get what counters get by default.
+    counted since the last reading the sum. Counters get what counters get by default.
     """
     wanted = {_AGGREGATES[one.function] for one in archives}
     functions = [name for name in ("min", "max", "last", "avg") if name in wanted]
@@ -173,32 +170,17 @@ def _metrics(sources: Sequence[Source], archives: Iterable[RoundRobin]) -> dict[
     return {name: value for name, value in found.items() if value}
 
 
-def _source_warnings(sources: Sequence[Source], where: str) -> Iterator[str]:
-    """What becomes of sources that RRDtool stores as rates."""
-    for role, text in _ROLES.items():
-        names = ", ".join(source.name for source in sources if source.role == role)
-        if names:
-            yield f"{where}, {names}: {text}"
+def _left_out(database: Database, where: str) -> Iterator[str]:
+    if database.others:
+        yield f"{where}: {', '.join(dict.fromkeys(database.others))} left out, there are no forecasts here"
+    if database.template:
+        yield f"{where}: what its --template says was not read"
+    if database.assumed:
+        yield f"{where}: nothing says its step; {length(database.step)} is RRDtool's default, --step says another one"
 
 
-def _left_out(database: Database, where: str) -> list[str]:
-    others = ", ".join(dict.fromkeys(database.others))
-    found = [f"{where}: {others} left out, there are no forecasts here"] if others else []
-    found += [f"{where}: what its --template says was not read"] if database.template else []
-    assumed = f"{where}: nothing says its step; {length(database.step)} is RRDtool's default, --step says another one"
-    return found + ([assumed] if database.assumed else [])
-
-
-# What RRDtool says of databases
-
-
-def parse_rrdtool(text: str, name: str, step: str | None = None) -> list[Database]:
-    """
-    Read whatever describes databases of RRDtool; raises InvalidInput naming the line or the archive.
-
-    :param step: The step where the text does not say it, as ``--step`` of RRDtool takes it.
-    """
-    default = scaled(step, 1, "--step") if step else DEFAULT_STEP
+def _parse(text: str, name: str, step: str | None) -> list[Database]:
+    default = _scaled(step, 1, "--step") if step else _DEFAULT_STEP
     if text.lstrip("\ufeff \t\r\n").startswith("<"):
         found = [_dump(text, name)]
     elif re.search(r"^\s*rra\[[0-9]+\]\.", text, re.MULTILINE):
@@ -211,7 +193,7 @@ def parse_rrdtool(text: str, name: str, step: str | None = None) -> list[Databas
     return found
 
 
-def scaled(text: str, divisor: int, where: str) -> int:
+def _scaled(text: str, divisor: int, where: str) -> int:
     """
     A count, or a duration divided by what is counted, at least 1 (librrd's ``rrd_scaled_duration``: a month has 31
     days, a year 366); raises InvalidInput if it is neither.
@@ -219,10 +201,9 @@ def scaled(text: str, divisor: int, where: str) -> int:
     match = _SCALED.fullmatch(text)
     if match is None:
         raise InvalidInput(where, f"{text!r} is no count, and no duration", _REMEDY)
-    seconds = int(match[1]) * _SCALES[match[2]]
-    if match[2] and seconds % divisor:
+    count, rest = divmod(int(match[1]) * _SCALES[match[2]], divisor if match[2] else 1)
+    if rest:
         raise InvalidInput(where, f"{text} is no multiple of {divisor}s", _REMEDY)
-    count = seconds // divisor if match[2] else seconds
     if not count:
         raise InvalidInput(where, f"{text} is nothing", _REMEDY)
     return count
@@ -238,12 +219,12 @@ def _commands(text: str, name: str, database: Database) -> Iterator[Database]:
         if create := _CREATE.search(line):
             if database.archives or database.others:
                 yield database
-            database = Database(file=_file(create["tail"]), step=step)
-            database.template = bool(re.search(r"\s(--template|-t)\b", line))
+            template = bool(re.search(r"\s(--template|-t)\b", line))
+            database = Database(file=_file(create["tail"]), step=step, template=template)
         given = _STEP.search(line) if create or "--step" in line or _ARGUMENT.search(line) else None
         if given:
             database.assumed = False
-            database.step = scaled(given["step"], 1, f"{name}, line {number}, --step")
+            database.step = _scaled(given["step"], 1, f"{name}, line {number}, --step")
         for argument in _ARGUMENT.finditer(line):
             _add(database, argument["kind"], argument["rest"].rstrip(","), f"{name}, line {number}")
     yield database
@@ -257,9 +238,9 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         begun = begun if held else number
         if line.endswith("\\"):
             held += line[:-1] + " "
-            continue
-        yield begun, held + line
-        held = ""
+        else:
+            yield begun, held + line
+            held = ""
     if held:
         yield begun, held
 
@@ -282,26 +263,14 @@ def _add(database: Database, kind: str, rest: str, where: str) -> None:
         if len(parts) < 3 or parts[1] not in _KINDS or not re.fullmatch(r"\w{1,19}(=.*)?", parts[0]):
             raise InvalidInput(where, "no data source", "write it like DS:temperature:GAUGE:600:U:U")
         database.sources.append(Source(parts[0].partition("=")[0], parts[1], (*parts, "U", "U")[3]))
-        return
-    if _forecasts(database, parts[0], where):
-        return
-    if len(parts) != 4:
-        raise InvalidInput(where, "not of the form RRA:CF:xff:steps:rows", _REMEDY)
-    seconds = database.step * scaled(parts[2], database.step, where)
-    rows = scaled(parts[3], seconds, where)
-    database.archives.append(RoundRobin(function=parts[0], factor=parts[1], seconds=seconds, rows=rows, where=where))
-
-
-def _forecasts(database: Database, function: str, where: str) -> bool:
-    """Whether an archive holds a forecast, which has no counterpart; it is noted then."""
-    if function in _FORECASTS:
-        database.others.append(function)
-        return True
-    if function not in _CONSOLIDATING:
-        raise InvalidInput(
-            where, f"{function!r} is no consolidation function", f"there are: {', '.join(_CONSOLIDATING)}"
-        )
-    return False
+    elif not database.forecasts(parts[0], where):
+        if len(parts) != 4:
+            raise InvalidInput(where, "not of the form RRA:CF:xff:steps:rows", _REMEDY)
+        function, factor, steps, rows = parts
+        seconds = database.step * _scaled(steps, database.step, where)
+        count = _scaled(rows, seconds, where)
+        archive = RoundRobin(function=function, factor=factor, seconds=seconds, rows=count, where=where)
+        database.archives.append(archive)
 
 
 # The output of `rrdtool info` and `rrdtool dump`
@@ -324,34 +293,39 @@ def _dump(text: str, name: str) -> Database:
     """
     Read by its tags, not as XML: dumps are of one form and can be long, and no entity of a foreign file is expanded.
     """
+
+    def tag(part: str, name: str) -> str:
+        match = re.search(rf"<{name}>\s*([^<]*?)\s*</{name}>", part)
+        return match[1] if match else ""
+
     head, *parts = text.split("<rra>")
-    sources = [Source(_tag(p, "name"), _tag(p, "type"), _tag(p, "min") or "U") for p in head.split("<ds>")[1:]]
-    archives = {}
-    for index, part in enumerate(parts):
-        values = {key: _tag(part, key) for key in ("cf", "pdp_per_row", "xff")}
-        archives[f"{name}, archive {index}"] = {**values, "rows": str(part.count("<row>"))}
-    return _counted({"step": _tag(head, "step")}, sources, archives, name)
+    sources = [Source(tag(p, "name"), tag(p, "type"), tag(p, "min") or "U") for p in head.split("<ds>")[1:]]
+    archives = {
+        f"{name}, archive {index}": {
+            **{key: tag(part, key) for key in ("cf", "pdp_per_row", "xff")},
+            "rows": str(part.count("<row>")),
+        }
+        for index, part in enumerate(parts)
+    }
+    return _counted({"step": tag(head, "step")}, sources, archives, name)
 
 
-def _tag(text: str, tag: str) -> str:
-    match = re.search(rf"<{tag}>\s*([^<]*?)\s*</{tag}>", text)
-    return match[1] if match else ""
-
-
-def _counted(plain: dict[str, str], sources: list[Source], archives: dict[str, dict[str, str]], name: str) -> Database:
+def _counted(
+    plain: Mapping[str, str], sources: list[Source], archives: Mapping[str, Mapping[str, str]], name: str
+) -> Database:
     """A database whose steps and rows are counts."""
-    database = Database(file=plain.get("filename", ""), step=_count(plain, "step", name), sources=sources)
+
+    def count(values: Mapping[str, str], key: str, where: str) -> int:
+        text = values.get(key, "")
+        if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
+            raise InvalidInput(where, f"{key} is {text!r}" if text else f"does not say its {key}", _REMEDY)
+        return int(text)
+
+    database = Database(file=plain.get("filename", ""), step=count(plain, "step", name), sources=sources)
     for where, values in archives.items():
         function, factor = values.get("cf", ""), values.get("xff", "")
-        if not _forecasts(database, function, where):
+        if not database.forecasts(function, where):
             at = f"{where}, {function}"
-            seconds, rows = database.step * _count(values, "pdp_per_row", at), _count(values, "rows", at)
+            seconds, rows = database.step * count(values, "pdp_per_row", at), count(values, "rows", at)
             database.archives.append(RoundRobin(function=function, factor=factor, seconds=seconds, rows=rows, where=at))
     return database
-
-
-def _count(values: dict[str, str], key: str, where: str) -> int:
-    text = values.get(key, "")
-    if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
-        raise InvalidInput(where, f"{key} is {text!r}" if text else f"does not say its {key}", _REMEDY)
-    return int(text)

@@ -9,7 +9,7 @@ import datetime as dt
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -17,10 +17,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from cratedb_retention.api import Retention
 from cratedb_retention.clock import Actor, Clock
-from cratedb_retention.errors import Forbidden, RetentionError
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.service.background import Operations, Runs
 from cratedb_retention.service.http.problems import Failed
@@ -32,7 +32,8 @@ REMEMBERED = 10_000
 _MADE_BY = "A token of `cratedb-retention create-token`."
 _BEARER = HTTPBearer(auto_error=False, bearerFormat="crt_...", description=_MADE_BY)
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
-_ROLES: dict[Callable[..., object], Role] = {}
+# The role that each dependency of routes asks for.
+ROLES: dict[object, Role] = {}
 
 
 class Buckets:
@@ -43,12 +44,8 @@ class Buckets:
         self._lock = threading.Lock()
         self._buckets: OrderedDict[str, tuple[float, dt.datetime]] = OrderedDict()
 
-    def wait(self, caller: str) -> int:
-        """In how many seconds a caller may ask; 0: now."""
-        return self.take(caller, 0)
-
-    def take(self, caller: str, taken: int = 1) -> int:
-        """Take one from the caller's bucket: 0 if there was one, else in how many seconds there will be."""
+    def take(self, caller: str, taken: int = 1) -> None:
+        """Take so many from the caller's bucket; raises :class:`Failed` if it is empty, which says for how long."""
         now = self._clock.now()
         with self._lock:
             left, since = self._buckets.pop(caller, (float(self._burst), now))
@@ -58,7 +55,10 @@ class Buckets:
             self._buckets[caller] = (left - taken if enough else left, now)
             if len(self._buckets) > REMEMBERED:
                 self._buckets.popitem(last=False)
-        return 0 if enough else max(1, math.ceil((1 - left) / self._rate))
+        if not enough:
+            wait = str(max(1, math.ceil((1 - left) / self._rate)))
+            headers = {"Retry-After": wait}
+            raise Failed(HTTPStatus.TOO_MANY_REQUESTS, "requests", "too many", f"wait {wait} s", headers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,6 @@ class Context:
 
     @cached_property
     def buckets(self) -> Buckets:
-        """How often each caller may ask still."""
         return Buckets(self.retention.clock, self.limits.rate, self.limits.burst)
 
 
@@ -85,55 +84,44 @@ def context_of(request: Request) -> Context:
     return context
 
 
+def host_of(connection: HTTPConnection) -> str:
+    return connection.client.host if connection.client else "unknown"
+
+
 def allowed(needed: Role) -> Callable[..., Scope]:
-    """A dependency: the toolkit for whoever asks, if they have the role."""
+    """A dependency: the toolkit for the caller, if they have the role."""
 
     def scoped(request: Request, credentials: _Credentials) -> Scope:
-        host = request.client.host if request.client else "unknown"
-        found = admit(context_of(request), credentials.credentials if credentials else "", host)
+        found = admit(context_of(request), credentials.credentials if credentials else "", host_of(request))
         found.access.require(needed)
         request.state.tells_all = found.access.role is Role.ADMIN
         return found
 
-    _ROLES[scoped] = needed
+    ROLES[scoped] = needed
     return scoped
-
-
-def role_needed(dependencies: Iterable[Callable[..., object] | None]) -> Role | None:
-    """The role that a route with these dependencies needs; None: it asks nobody."""
-    return next((_ROLES[call] for call in dependencies if call in _ROLES), None)
 
 
 def admit(context: Context, text: str, host: str) -> Scope:
     """
-    The toolkit for whoever has the text of a token, at an address. Who has none that is worth anything can't try many:
-    the address is slowed down.
+    The toolkit for the caller with the text of a token, at an address. An address without a valid one is slowed down,
+    so that it can't try many.
 
-    :raises Failed: if it is worth nothing, or they ask too often.
+    :raises Failed: if the token is not valid, or they ask too often.
     """
-    access = _access(context, text, f"address {host}")
-    return Scope(context.retention.acting_as(Actor(access.actor, host)), access)
-
-
-def _access(context: Context, text: str, address: str) -> Access:
+    address, access = f"address {host}", Access(role=Role.ADMIN, actor=context.retention.actor.name)
     if not context.authenticate:
-        _slow_down(context.buckets.take(address))
-        return Access(role=Role.ADMIN, actor=context.retention.actor.name)
-    _slow_down(context.buckets.wait(address))
-    token = context.retention.access.check(text) if text else None
-    if token is None:
         context.buckets.take(address)
-        reason = "is worth nothing: unknown, expired or revoked" if text else "is missing"
-        error = Forbidden("access token", reason, "send `Authorization: Bearer crt_...`")
-        raise Failed(HTTPStatus.UNAUTHORIZED, error, {"WWW-Authenticate": "Bearer"})
-    _slow_down(context.buckets.take(token.actor))
-    return Access(role=token.role, actor=token.actor, limit=token.limit)
-
-
-def _slow_down(wait: int) -> None:
-    if wait:
-        error = RetentionError("requests", "too many", f"wait {wait} s")
-        raise Failed(HTTPStatus.TOO_MANY_REQUESTS, error, {"Retry-After": str(wait)})
+    else:
+        context.buckets.take(address, 0)
+        token = context.retention.access.check(text) if text else None
+        if token is None:
+            context.buckets.take(address)
+            reason = "is worth nothing: unknown, expired or revoked" if text else "is missing"
+            remedy, headers = "send `Authorization: Bearer crt_...`", {"WWW-Authenticate": "Bearer"}
+            raise Failed(HTTPStatus.UNAUTHORIZED, "access token", reason, remedy, headers)
+        context.buckets.take(token.actor)
+        access = Access(role=token.role, actor=token.actor, limit=token.limit)
+    return Scope(context.retention.acting_as(Actor(access.actor, host)), access)
 
 
 Viewer = Annotated[Scope, Depends(allowed(Role.VIEWER))]

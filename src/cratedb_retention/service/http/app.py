@@ -25,10 +25,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cratedb_retention import __version__
 from cratedb_retention.errors import Forbidden, InvalidInput, RetentionError
 from cratedb_retention.service.background import Background
-from cratedb_retention.service.http.access import Context, role_needed
+from cratedb_retention.service.http.access import ROLES, Context
 from cratedb_retention.service.http.problems import Failed, Problem, handle, problem
-from cratedb_retention.service.http.requests import PREFIX
-from cratedb_retention.service.http.routes import ROUTERS
+from cratedb_retention.service.http.routes import PREFIX, ROUTERS
 
 logger = logging.getLogger(__name__)
 # No page of ours is shown in a browser; an answer is nobody's to keep, to frame or to guess the type of.
@@ -43,7 +42,6 @@ _POLICY_VIOLATION = 1008
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # Requests at once; more are answered with 503. Seconds until a silent connection is closed, and until all must end.
 _MOST_AT_ONCE, _SILENT, _PATIENCE = 200, 5, 10
-_BODY_SECONDS = 30.0
 
 
 def make_app(context: Context) -> FastAPI:
@@ -80,9 +78,9 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         for route in (route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)):
-            role = role_needed(each.call for each in route.dependant.dependencies)
+            role = next((ROLES[each.call] for each in route.dependant.dependencies if each.call in ROLES), "none")
             for method in route.methods or ():
-                found["paths"][route.path_format][method.lower()]["x-role"] = str(role or "none")
+                found["paths"][route.path_format][method.lower()]["x-role"] = str(role)
         app.openapi_schema = found
     return app.openapi_schema
 
@@ -91,18 +89,15 @@ class Gate:
     """
     Refuses requests from elsewhere, and those that are too large or too slow; tells browsers what to do with answers.
 
-    :param hosts: The names that this service is called by; empty: any. A page in a browser that got its own name to
-        point at this machine (DNS rebinding) calls it by that name.
-    :param most: Bytes of a request's body.
-    :param seconds: How long a body may take to arrive.
+    :param hosts: The names of this service; empty: any. A page whose name points here (DNS rebinding) calls it by that.
+    :param most: Bytes of a request's body; it may take so many ``seconds`` to arrive.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], most: int, seconds: float = _BODY_SECONDS) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], most: int, seconds: float = 30.0) -> None:
         self._app, self._most, self._seconds = app, most, seconds
         self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
@@ -113,35 +108,43 @@ class Gate:
                 return await self._app(scope, receive, send)
             await receive()
             return await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
-        send = _with_security(send)
+
+        async def secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                for name, value in _SECURITY.items():
+                    MutableHeaders(scope=message).setdefault(name, value)
+            await send(message)
+
         try:
             if error is not None:
-                raise Failed(HTTPStatus.FORBIDDEN, error)
+                raise error
             body = [await self._body(headers, receive)]
-        except Failed as failed:
-            return await problem(failed.status, failed.error)(scope, receive, send)
+        except RetentionError as refused:
+            return await problem(refused)(scope, receive, secured)
 
         async def again() -> Message:
-            """The body at once, and then whatever comes."""
             return {"type": "http.request", "body": body.pop(), "more_body": False} if body else await receive()
 
-        return await self._app(scope, again, send)
+        return await self._app(scope, again, secured)
 
     def _foreign(self, headers: Headers, changing: bool) -> RetentionError | None:
         """Why a request is not let through; one that may change something must not be of another page."""
-        host = headers.get("host", "")
-        if self._hosts and _name(host) not in self._hosts:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").lower()  # Without the port: ``[::1]:8000`` gives ``::1``.
+        except ValueError:
+            name = ""
+        if self._hosts and name not in self._hosts:
             return Forbidden("host of the request", "is not a name of this service", "see the setting http.hosts")
-        origin = headers.get("origin")
         if changing and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return Forbidden("origin of the request", "is another page", "call this service from its own")
         return None
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         """All of the body; it is small, so it may be held."""
-        most, body, more = self._most, bytearray(), True
-        error = InvalidInput("body of the request", f"larger than {most} bytes", "see the setting http.max_body")
-        too_large = Failed(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error)
+        thing, most, body, more = "body of the request", self._most, bytearray(), True
+        what = (thing, f"larger than {most} bytes", "see the setting http.max_body")
+        too_large = Failed(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, *what)
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > most:
             raise too_large
@@ -153,72 +156,23 @@ class Gate:
                     if len(body) > most:
                         raise too_large
         except TimeoutError:
-            error = InvalidInput("body of the request", f"did not arrive in {self._seconds:g} s")
-            raise Failed(HTTPStatus.REQUEST_TIMEOUT, error) from None
+            raise Failed(HTTPStatus.REQUEST_TIMEOUT, thing, f"did not arrive in {self._seconds:g} s") from None
         return bytes(body)
 
 
-def _name(host: str) -> str:
-    """The name without the port: ``[::1]:8000`` gives ``::1``."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
-
-
-def _with_security(send: Send) -> Send:
-    async def secured(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in _SECURITY.items():
-                headers.setdefault(name, value)
-        await send(message)
-
-    return secured
-
-
-class _Server(uvicorn.Server):
-    """Says when it has begun, or will not."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.settled = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.settled.set()
-
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            with suppress(SystemExit):  # What does not start would end the process; here, who starts it is told.
-                super().run(sockets)
-        finally:
-            self.settled.set()
-
-
 class HttpServer:
-    """
-    The HTTP API on an address.
-
-    :param port: 0: any that is free, see ``port``.
-    :param ended: Are ended with the server, such as runs.
-    """
+    """The HTTP API on an address; port 0: any that is free, see ``port``. What is ``ended``, as runs, ends with it."""
 
     def __init__(self, app: FastAPI, host: str, port: int, *ended: Background[Any]) -> None:
         self.port, self._host, self._ended = port, host, ended
-        self._server = _Server(uvicorn.Config(
+        self._server = uvicorn.Server(uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, proxy_headers=False,
             timeout_keep_alive=_SILENT, timeout_graceful_shutdown=_PATIENCE, limit_concurrency=_MOST_AT_ONCE,
         ))  # fmt: skip
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """
-        Begin to listen.
-
-        :raises InvalidInput: if the address can't be listened on.
-        :raises RetentionError: if the application does not start; the log has the reason.
-        """
+        """Begin to listen; raises RetentionError if the address is not free, or the application does not start."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
             listening = socket.create_server((self._host, self.port), family=family, backlog=128)
@@ -226,9 +180,15 @@ class HttpServer:
             thing, reason = f"http.listen {self._host}:{self.port}", error.strerror or str(error)
             raise InvalidInput(thing, reason, "choose another address or port") from None
         self.port = int(listening.getsockname()[1])
-        self._thread = threading.Thread(target=self._server.run, args=([listening],), name="http", daemon=True)
+
+        def serve() -> None:
+            with suppress(SystemExit):  # What does not start would end the process.
+                self._server.run([listening])
+
+        self._thread = threading.Thread(target=serve, name="http", daemon=True)
         self._thread.start()
-        self._server.settled.wait()
+        while self._thread.is_alive() and not self._server.started:
+            self._thread.join(0.01)
         if not self._server.started:
             listening.close()
             raise RetentionError("http", "the application did not start", "the log says why")

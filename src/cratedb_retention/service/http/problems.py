@@ -1,5 +1,7 @@
 """
-Errors as RFC 9457 says: ``application/problem+json`` with the thing, the reason and the remedy of our own errors.
+What all routes have in common. Bodies are JSON with numbers as they are written: ``1.50`` is kept as such, since the
+column that it is compared with may be text; and no name twice, since taking the last one could mean the wrong retention
+period. Errors are ``application/problem+json`` (RFC 9457) with the thing, the reason and the remedy of our own.
 
 What the database says of itself is for admins; a mistake in the program is in the log, without passwords or tokens, and
 nowhere else.
@@ -9,33 +11,63 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Coroutine, Iterable
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from cratedb_retention import errors
-from cratedb_retention.errors import DatabaseError, InvalidInput, NotFound, RetentionError
+from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.address import redact
 
 MEDIA_TYPE = "application/problem+json"
 logger = logging.getLogger(__name__)
-_STATUS: tuple[tuple[HTTPStatus, tuple[type[RetentionError], ...]], ...] = (
-    (HTTPStatus.UNPROCESSABLE_ENTITY, (InvalidInput, errors.Unsupported)),
-    (HTTPStatus.NOT_FOUND, (NotFound,)),
-    (HTTPStatus.CONFLICT, (errors.Conflict, errors.PartitionChanged)),
-    (HTTPStatus.FORBIDDEN, (errors.Forbidden,)),
-    (
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        (errors.ConnectionLost, errors.ClusterUnwell, errors.DiskFull, errors.AccessDenied),
-    ),
-    (HTTPStatus.BAD_GATEWAY, (DatabaseError,)),
-)
+
+
+class WrittenNumber(float):
+    """A number that remembers how it was written."""
+
+    _text: str
+
+    def __new__(cls, text: str) -> WrittenNumber:
+        number = super().__new__(cls, text)
+        number._text = text
+        return number
+
+    def __str__(self) -> str:
+        return self._text
+
+
+class _JsonRequest(Request):
+    async def json(self) -> Any:
+        return json.loads(await self.body(), parse_float=WrittenNumber, object_pairs_hook=_unique)
+
+
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"attribute {name} is written twice")
+        found[name] = value
+    return found
+
+
+class JsonRoute(APIRoute):
+    """A route that reads such bodies."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def read(request: Request) -> Response:
+            return await handle(_JsonRequest(request.scope, request.receive))
+
+        return read
 
 
 class Problem(BaseModel):
@@ -50,74 +82,59 @@ class Problem(BaseModel):
     remedy: str | None = Field(None, description="What to do about it.")
 
 
-class Failed(Exception):
-    """An answer other than what our own errors give, with headers of its own."""
+class Failed(RetentionError):
+    """An error with a status of its own, and headers."""
 
-    def __init__(self, status: HTTPStatus, error: RetentionError, headers: dict[str, str] | None = None) -> None:
-        super().__init__(status, error)
-        self.status, self.error, self.headers = status, error, headers or {}
+    def __init__(
+        self, status: int, thing: str, reason: object, remedy: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(thing, reason, remedy)
+        self.http_status, self.headers = status, headers or {}
 
 
-def problem(status: int, error: RetentionError, headers: dict[str, str] | None = None) -> Response:
+def problem(error: RetentionError) -> Response:
     """An answer that tells of an error."""
-    said = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": int(status),
-        "detail": redact(str(error)),
-        "thing": redact(error.thing),
-        "reason": redact(error.reason),
-    }
-    if error.remedy:
-        said["remedy"] = redact(error.remedy)
-    return Response(json.dumps(said), status, headers, MEDIA_TYPE)  # Escaped: an error may quote what is no text.
-
-
-def status_of(error: RetentionError) -> HTTPStatus:
-    """The status that an error means."""
-    return next((status for status, kinds in _STATUS if isinstance(error, kinds)), HTTPStatus.INTERNAL_SERVER_ERROR)
+    texts = {"detail": str(error), "thing": error.thing, "reason": error.reason, "remedy": error.remedy}
+    status = error.http_status
+    said = {name: redact(text) for name, text in texts.items() if text}
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, **said}
+    # Escaped: an error may quote what is no text.
+    return Response(json.dumps(body), status, getattr(error, "headers", None), MEDIA_TYPE)
 
 
 def handle(app: FastAPI) -> None:
     """Let an application answer errors so."""
-    for kind in (RetentionError, Failed, RequestValidationError, HTTPException, UnicodeError, Exception):
+    for kind in (RetentionError, RequestValidationError, HTTPException, UnicodeError, Exception):
         app.add_exception_handler(kind, _answer)
 
 
 def _answer(request: Request, error: Exception) -> Response:
     match error:
-        case Failed():
-            return problem(error.status, error.error, error.headers)
         case RetentionError():
-            return _retention_error(request, error)
+            status = error.http_status
+            if isinstance(error.__cause__, SQLAlchemyError):  # In the words of the driver: of statements and tables.
+                status = max(status, HTTPStatus.BAD_GATEWAY)
+            if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                return problem(error)
+            logger.warning("%s %s: %s", request.method, request.url.path, error)
+            told = (error.thing, error.reason, error.remedy)
+            if not getattr(request.state, "tells_all", False):
+                told = ("the database", "can't answer at present", "the log of the service tells more")
+            headers = {"Retry-After": "10"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+            return problem(Failed(status, *told, headers))
         case RequestValidationError():
-            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, _invalid(error))
+            return problem(_invalid(error))
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
-            found = NotFound("this address", "does not exist", "/api/v1/openapi.json lists all")
-            return problem(error.status_code, found, dict(error.headers or {}))
+            what = ("this address", "does not exist", "/api/v1/openapi.json lists all")
+            return problem(Failed(error.status_code, *what, dict(error.headers or {})))
         case HTTPException():
-            return problem(error.status_code, InvalidInput("request", str(error.detail)), dict(error.headers or {}))
+            return problem(Failed(error.status_code, "request", str(error.detail), headers=dict(error.headers or {})))
         case UnicodeError():
-            return problem(
-                HTTPStatus.UNPROCESSABLE_ENTITY, InvalidInput("request", "it holds what is no text in UTF-8")
-            )
+            return problem(InvalidInput("request", "it holds what is no text in UTF-8"))
         case _:
             logger.error("%s %s: a mistake in the program", request.method, request.url.path, exc_info=error)
             remedy = "the log of the service tells more; report it"
-            mistake = RetentionError("the service", "a mistake in the program", remedy)
-            return problem(HTTPStatus.INTERNAL_SERVER_ERROR, mistake)
-
-
-def _retention_error(request: Request, error: RetentionError) -> Response:
-    status = status_of(error)
-    if isinstance(error.__cause__, SQLAlchemyError):  # In the words of the driver, which tell of statements and tables.
-        status = max(status, HTTPStatus.BAD_GATEWAY)
-    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return problem(status, error)
-    logger.warning("%s %s: %s", request.method, request.url.path, error)
-    if not getattr(request.state, "tells_all", False):
-        error = DatabaseError("the database", "can't answer at present", "the log of the service tells more")
-    return problem(status, error, {"Retry-After": "10"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {})
+            return problem(RetentionError("the service", "a mistake in the program", remedy))
 
 
 def _invalid(error: RequestValidationError) -> InvalidInput:
@@ -138,7 +155,6 @@ _RESPONSES = {
     404: "There is no such thing, or the token does not see it.",
     409: "Somebody else changed the same thing.",
     412: "It is not any more what If-Match says.",
-    413: "The body is too large.",
     415: "The body is of another kind.",
     422: "Something in the request is not valid.",
     428: "If-Match is missing.",

@@ -1,62 +1,48 @@
 """
-The routes of the HTTP API: what each asks, which role it needs, what it answers.
+The routes of the HTTP API: what each is asked, which role it needs, what it answers.
 
 Plain functions, so that FastAPI runs them in threads: what they wait for is the database.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import quote
 
-from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainValidator
 
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound, RetentionError
 from cratedb_retention.execution import results
-from cratedb_retention.execution.preview import ArchiveLine
+from cratedb_retention.execution.archive import RestoreRequest
+from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.policyfile import dump_policies, parse_policies
-from cratedb_retention.model.reading import Fetched, FetchRequest, Fill
-from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.reading import FetchRequest, Fill
+from cratedb_retention.model.strategies import parse_strategy
+from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.time import parse_instant
+from cratedb_retention.model.values import ValueField
 from cratedb_retention.model.words import read_pairs
 from cratedb_retention.service.background import OperationState
 from cratedb_retention.service.http.access import Admin, Editor, Operator, Viewer, context_of
-from cratedb_retention.service.http.problems import Failed, problem, problems
-from cratedb_retention.service.http.requests import (
-    PREFIX,
-    Chosen,
-    ChosenTags,
-    HoldRequest,
-    JournalQuery,
-    JsonRoute,
-    Limit,
-    Moment,
-    Offset,
-    RestoreWanted,
-    RunRequest,
-    ShortText,
-    SnapshotsListed,
-    SnapshotsPreviewed,
-    SnapshotsWanted,
-    TablesWanted,
-    Texts,
-    TokenRequest,
-    read_selection,
-)
+from cratedb_retention.service.http.problems import Failed, JsonRoute, problem, problems
+from cratedb_retention.store.access import NAME
+from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.store.policies import StoredPolicy
 
-
-def _router(tag: str) -> APIRouter:
-    return APIRouter(prefix=PREFIX, tags=[tag], route_class=JsonRoute, responses=problems())
-
-
-policies, runs, journal, holds, snapshots, data, tokens = map(
-    _router, ("policies", "runs", "journal", "holds", "snapshots", "data", "tokens")
+PREFIX = "/api/v1"
+policies, runs, journal, holds, snapshots, data, tokens = (
+    APIRouter(prefix=PREFIX, tags=[tag], route_class=JsonRoute, responses=problems())
+    for tag in ("policies", "runs", "journal", "holds", "snapshots", "data", "tokens")
 )
 watching = APIRouter(tags=["service"])
 ROUTERS = (policies, runs, journal, holds, snapshots, data, tokens, watching)
@@ -68,16 +54,80 @@ def _header(name: str, description: str) -> dict[str, Any]:
 
 _RUN, _OPERATION = (_header("Location", f"Where the {what} is.") for what in ("run", "operation"))
 
+# What several routes are asked.
+
+_SNAPSHOT_TAGS = "Only snapshots of policies that had these tags then"
+Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
+ShortText = Annotated[str, Query(min_length=1, max_length=255)]
+Texts = Annotated[list[ShortText] | None, Query(max_length=100)]
+Tags = Annotated[
+    Texts, Query(description="Only policies with these tags: `a,b` both, repeated either, `not:c` those without c.")
+]
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
+Offset = Annotated[int, Query(ge=0, le=100_000, description="So many of the first are left out.")]
+_Instant = Annotated[str, Field(min_length=1, max_length=64, description="An instant as ISO 8601.")]
+Moment = Annotated[dt.datetime, PlainValidator(parse_instant, json_schema_input_type=_Instant)]
+When = TypeVar("When")
+
+
+def read_tags(tags: Tags = None) -> TagFilter:
+    return parse_tag_filter(tags or ())
+
+
+def read_selection(
+    tags: Tags = None,
+    strategy: Annotated[ShortText | None, Query(description="Only policies of this strategy.")] = None,
+    policy: Annotated[ShortText | None, Query(description="Only the policy with this identifier.")] = None,
+) -> Selection:
+    return Selection(strategy=parse_strategy(strategy) if strategy else None, tags=read_tags(tags), policy_id=policy)
+
+
+Chosen = Annotated[Selection, Depends(read_selection)]
+
+
+class _Body(BaseModel):
+    """Nothing unknown is let pass: a misspelt attribute would mean its default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class TablesWanted(_Body):
+    """Which tables are meant."""
+
+    table_name: Text = Field(description="Name or pattern.")
+    table_schema: Text | None = Field(None, description="Name or pattern; empty: the database's default one.")
+
+
 # Policies and policy files.
 
-IfMatch = Annotated[str | None, Header(description='The ETag that the change is based on, as `"3"`; `*`: any.')]
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"', re.ASCII)
 _WITH_ETAG = _header("ETag", "The policy's version.")
 YAML = "application/yaml"
 _LIST = {"type": "array", "items": {"$ref": "#/components/schemas/Policy"}}
 _FILE = {YAML: {"schema": {"type": "object", "properties": {"policies": _LIST}, "required": ["policies"]}}}
-_ANSWER_FILE = {"description": "A policy file.", "content": _FILE}
-_BODY_FILE = {"requestBody": {"required": True, "content": _FILE}}
+
+
+def read_if_match(
+    if_match: Annotated[
+        str | None, Header(description='The ETag that the change is based on, as `"3"`; `*`: any.')
+    ] = None,
+) -> Iterator[int | None]:
+    """The version that a change is based on; None: the present one, whichever it is."""
+    if if_match is None:
+        remedy = "send the ETag that the change is based on, or *"
+        raise Failed(HTTPStatus.PRECONDITION_REQUIRED, "If-Match", "missing", remedy)
+    found = _ETAG.fullmatch(if_match.strip())
+    if found is None and if_match.strip() != "*":
+        raise Failed(HTTPStatus.PRECONDITION_FAILED, "If-Match", "not an ETag of a policy", 'write it like "3"')
+    try:
+        yield int(found[1]) if found else None
+    except Conflict as error:
+        if found:
+            raise Failed(HTTPStatus.PRECONDITION_FAILED, error.thing, error.why, error.remedy) from None
+        raise
+
+
+Version = Annotated[int | None, Depends(read_if_match)]
 
 
 @policies.get("/policies")
@@ -106,49 +156,24 @@ def change_policy(
     who: Editor,
     policy_id: str,
     changes: Annotated[dict[str, Any], Body(description="New values of attributes; null clears one.")],
+    version: Version,
     response: Response,
-    if_match: IfMatch = None,
 ) -> results.StoredPolicy:
     """Change attributes of a policy. If somebody else changed it since, nothing happens, and the answer is 412."""
-    with _based_on(if_match) as version:
-        return _answer(who.change(policy_id, changes, version), response)
+    return _answer(who.change(policy_id, changes, version), response)
 
 
 @policies.delete(
     "/policies/{policy_id:path}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409, 412, 428)
 )
-def delete_policy(who: Editor, policy_id: str, if_match: IfMatch = None) -> None:
+def delete_policy(who: Editor, policy_id: str, version: Version) -> None:
     """Delete a policy; data is not touched."""
-    with _based_on(if_match) as version:
-        who.delete(policy_id, version)
+    who.delete(policy_id, version)
 
 
 def _answer(stored: StoredPolicy, response: Response) -> results.StoredPolicy:
     response.headers["ETag"] = f'"{stored.version}"'
     return results.policy_result(stored)
-
-
-@contextmanager
-def _based_on(if_match: str | None) -> Iterator[int | None]:
-    """The version that a change is based on; None: the present one, whichever it is."""
-    version = _version(if_match)
-    try:
-        yield version
-    except Conflict as error:
-        raise error if version is None else Failed(HTTPStatus.PRECONDITION_FAILED, error) from None
-
-
-def _version(if_match: str | None) -> int | None:
-    if if_match is None:
-        error = InvalidInput("If-Match", "missing", "send the ETag that the change is based on, or *")
-        raise Failed(HTTPStatus.PRECONDITION_REQUIRED, error)
-    if if_match.strip() == "*":
-        return None
-    found = _ETAG.fullmatch(if_match.strip())
-    if found is None:
-        error = InvalidInput("If-Match", "not an ETag of a policy", 'write it like "3"')
-        raise Failed(HTTPStatus.PRECONDITION_FAILED, error)
-    return int(found[1])
 
 
 @policies.get("/tags")
@@ -157,17 +182,21 @@ def list_tags(who: Viewer) -> list[str]:
     return who.tags()
 
 
-@policies.get("/policy-file", response_class=Response, responses={200: _ANSWER_FILE})
+@policies.get(
+    "/policy-file", response_class=Response, responses={200: {"description": "A policy file.", "content": _FILE}}
+)
 def export_policies(who: Viewer, chosen: Chosen) -> Response:
     """The policies as a file that `apply` reads."""
     found, _ = who.policies(chosen)
     return Response(dump_policies(item.policy for item in found), media_type=YAML)
 
 
-@policies.post("/policy-file", responses=problems(409, 415), openapi_extra=_BODY_FILE)
+@policies.post(
+    "/policy-file", responses=problems(409, 415), openapi_extra={"requestBody": {"required": True, "content": _FILE}}
+)
 def apply_policies(
     who: Editor,
-    tags: ChosenTags,
+    tags: Annotated[TagFilter, Depends(read_tags)],
     file: Annotated[bytes, Body(media_type=YAML, description="YAML (or JSON) as `export` writes it.")],
     prune: Annotated[bool, Query(description="Delete policies that the file lacks; `tags` limits that.")] = False,
     dry_run: Annotated[bool, Query(description="Only tell what would change.")] = False,
@@ -176,8 +205,7 @@ def apply_policies(
     try:
         text = file.decode()
     except UnicodeDecodeError:
-        error = InvalidInput("the file", "not UTF-8 text", "save it as UTF-8")
-        raise Failed(HTTPStatus.UNPROCESSABLE_ENTITY, error) from None
+        raise InvalidInput("the file", "not UTF-8 text", "save it as UTF-8") from None
     return list(map(results.Changed.of, who.apply(parse_policies(text, "the file"), prune, tags, dry_run)))
 
 
@@ -205,11 +233,20 @@ def show_status(who: Viewer, chosen: Chosen) -> results.Status:
     )
 
 
+class RunRequest(_Body):
+    """Which policies a run is about; each attribute that is set must fit."""
+
+    strategy: Text | None = Field(None, description="Only policies of this strategy.")
+    tags: list[Text] = Field(
+        [], max_length=100, description="Only policies with these tags: `a,b` both, several either, `not:c` without."
+    )
+    policy: Text | None = Field(None, description="Only the policy with this identifier.")
+
+
 @runs.post("/runs", status_code=HTTPStatus.ACCEPTED, responses={202: _RUN, **problems(404, 409)})
 def start_run(request: Request, who: Operator, wanted: RunRequest, response: Response) -> results.Run:
     """Do what is due, in the background."""
-    prepared = who.prepare(read_selection(wanted.tags, wanted.strategy, wanted.policy))
-    state = who.start_run(context_of(request).runs, prepared)
+    state = who.start_run(context_of(request).runs, who.prepare(read_selection(**dict(wanted))))
     response.headers["Location"] = f"{PREFIX}/runs/{state.run_id}"
     return results.run_result(state)
 
@@ -232,13 +269,38 @@ def cancel_run(request: Request, who: Operator, run_id: str) -> results.Run:
     return results.run_result(who.cancel(context_of(request).runs, run_id))
 
 
+class JournalQuery(BaseModel):
+    """Which rows of the audit log are meant."""
+
+    table_name: ShortText | None = Query(None, description="Only this table.")
+    policy_id: ShortText | None = Query(None, description="Only policies whose identifier begins so.")
+    run_id: ShortText | None = Query(None, description="Only runs whose identifier begins so.")
+    outcome: Outcome | None = None
+    event: Event | None = None
+    since: Moment | None = Query(None, description="Only from this instant on.")
+    until: Moment | None = Query(None, description="Only before this instant.")
+    limit: Limit = 50
+    offset: Offset = 0
+    tags: Tags = None
+
+
 @journal.get("/journal")
 def read_journal(who: Viewer, asked: Annotated[JournalQuery, Query()]) -> list[results.JournalRow]:
     """The audit log, newest first: changes of policies, runs, steps, holds."""
-    return [results.JournalRow(**results.plain_row(row)) for row in who.journal(asked.read())]
+    wanted = JournalFilter(**{**dict(asked), "tags": read_tags(asked.tags)})
+    return [results.JournalRow(**results.plain_row(row)) for row in who.journal(wanted)]
 
 
 # Holds.
+
+
+class HoldRequest(TablesWanted):
+    """What must stay."""
+
+    where: dict[Text, ValueField] = Field({}, description="Only data with these values.")
+    start: AwareDatetime | None = Field(None, description="Only data from this instant on.")
+    end: AwareDatetime | None = Field(None, description="Only data before this instant.")
+    reason: str = Field("", max_length=1000, pattern=r"^[^\x00]*$", description="For people.")
 
 
 @holds.get("/holds")
@@ -250,8 +312,7 @@ def list_holds(who: Viewer) -> list[results.Hold]:
 @holds.post("/holds", status_code=HTTPStatus.CREATED)
 def place_hold(who: Operator, wanted: HoldRequest) -> results.Hold:
     """Keep data until the hold is released."""
-    hold = who.place(wanted.table_name, wanted.table_schema, wanted.where, wanted.start, wanted.end, wanted.reason)
-    return results.Hold.of(hold)
+    return results.Hold.of(who.place(**dict(wanted)))
 
 
 @holds.delete("/holds/{hold_id}", responses=problems(404))
@@ -263,11 +324,73 @@ def release_hold(who: Operator, hold_id: str) -> results.Hold:
 # Snapshots and operations on them.
 
 
+class _Snapshots(BaseModel, Generic[When]):
+    """Which snapshots are meant; each attribute that is set must fit."""
+
+    name: Text | None = Field(None, description="A snapshot's name, or six characters of its beginning.")
+    table_schema: Text | None = Field(None, description="Name or pattern.")
+    table_name: Text | None = Field(None, description="Name or pattern.")
+    repository: Text | None = Field(None, description="Only those in this repository.")
+    start: When | None = Field(None, description="Only what reaches beyond this instant.")
+    end: When | None = Field(None, description="Only what begins before this instant.")
+    tags: Texts = Field(None, description=f"{_SNAPSHOT_TAGS}: `a,b` both, repeated either, `not:c` without.")
+
+    def read(self) -> RestoreRequest:
+        """The same for the library, unless only half of a table's name is there."""
+        said = dict(self)
+        schema, name, chosen = said.get("into_schema"), said.get("into_name"), said.get("chosen")
+        if (schema is None) is not (name is None):
+            raise InvalidInput("into_schema, into_name", "one of them is missing", "give both, or neither")
+        return RestoreRequest(
+            **{key: said[key] for key in ("name", "table_schema", "table_name", "repository", "start", "end")},
+            into=TableName(schema, name) if schema and name else None,
+            tags=read_tags(self.tags),
+            chosen=frozenset((key.repository, key.name) for key in chosen) if chosen else None,
+        )
+
+
+class _Into(BaseModel):
+    into_schema: Text | None = Field(None, description="Restore beside, into a table of this schema.")
+    into_name: Text | None = Field(None, description="The name of that table.")
+
+
+class SnapshotsListed(_Snapshots[Moment]):
+    limit: Limit = 100
+    offset: Offset = 0
+
+
+class SnapshotsPreviewed(_Into, _Snapshots[Moment]):
+    """Which snapshots would be restored, and where to."""
+
+
+class SnapshotKey(_Body):
+    """Names a snapshot."""
+
+    repository: Text
+    name: Text
+
+
+class SnapshotsWanted(_Body, _Snapshots[AwareDatetime]):
+    """Which snapshots are meant; each attribute that is set must fit, and one must be set."""
+
+    tags: list[Text] | None = Field(None, min_length=1, max_length=100, description=f"{_SNAPSHOT_TAGS}.")
+    chosen: list[SnapshotKey] | None = Field(None, min_length=1, max_length=1000, description="Only these.")
+
+    def read(self) -> RestoreRequest:
+        """The same for the library, unless nothing is chosen, which would be all."""
+        if not self.model_dump(exclude_none=True, exclude={"into_schema", "into_name"}):
+            raise InvalidInput("snapshots", "nothing is chosen", "give table_name, or another attribute")
+        return super().read()
+
+
+class RestoreWanted(_Into, SnapshotsWanted):
+    """What is brought back, and where to: into its own table, or one beside it."""
+
+
 @snapshots.get("/snapshots")
 def list_snapshots(who: Viewer, asked: Annotated[SnapshotsListed, Query()]) -> list[results.Snapshot]:
     """What was archived, and what its repository says about it."""
-    found = who.snapshots(asked.read())[asked.offset : asked.offset + asked.limit]
-    return [results.Snapshot.of(ArchiveLine(record=record, state=state)) for record, state in found]
+    return list(map(results.Snapshot.of, who.snapshots(asked.read())[asked.offset : asked.offset + asked.limit]))
 
 
 @snapshots.get("/snapshots/restorable", responses=problems(404))
@@ -316,32 +439,20 @@ def cancel_operation(request: Request, who: Operator, operation_id: str) -> resu
 # Data: a table together with its rollups.
 
 
-class Form(StrEnum):
-    """What an answer looks like."""
-
-    JSON = "json"
-    CSV = "csv"
-    ARROW = "arrow"
-    PARQUET = "parquet"
-
-
 # Buckets of one answer; more are asked for in parts.
 MOST_POINTS = 10_000
-_MEDIA = {
-    Form.JSON: "application/json",
-    Form.CSV: "text/csv; charset=utf-8",
-    Form.ARROW: "application/vnd.apache.arrow.stream",
-    Form.PARQUET: "application/vnd.apache.parquet",
+Form = StrEnum("Form", ["JSON", "CSV", "ARROW", "PARQUET"])
+_BINARY = {"type": "string", "format": "binary"}
+_MEDIA: dict[Form, tuple[str, dict[str, Any]]] = {
+    Form.JSON: ("application/json", {"type": "array", "items": {"type": "object"}}),
+    Form.CSV: ("text/csv; charset=utf-8", {"type": "string"}),
+    Form.ARROW: ("application/vnd.apache.arrow.stream", _BINARY),
+    Form.PARQUET: ("application/vnd.apache.parquet", _BINARY),
 }
 _ANSWER = {
     "description": "The rows, in order of time. The header `Notes` says what a reader must know, percent-encoded. "
     "Values and sums of decimal columns have all their digits.",
-    "content": {
-        "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
-        "text/csv": {"schema": {"type": "string"}},
-        _MEDIA[Form.ARROW]: {"schema": {"type": "string", "format": "binary"}},
-        _MEDIA[Form.PARQUET]: {"schema": {"type": "string", "format": "binary"}},
-    },
+    "content": {kind.partition(";")[0]: {"schema": schema} for kind, schema in _MEDIA.values()},
 }
 
 
@@ -376,13 +487,10 @@ def fetch(  # noqa: PLR0913 - one for each parameter of the query
     }
     fetched = who.fetch(FetchRequest.of_texts(who.now, start, end, step, points, **more))
     notes = {"Notes": quote("; ".join(fetched.notes), safe=" ,:;+-/")} if fetched.notes else {}
-    return Response(_content(fetched, form), media_type=_MEDIA[form], headers=notes)
-
-
-def _content(fetched: Fetched, form: Form) -> str | bytes:
-    if form is Form.JSON:
-        return fetched.to_json()
-    return fetched.to_csv() if form is Form.CSV else fetched.to_bytes(form)
+    content = (
+        fetched.to_json() if form is Form.JSON else fetched.to_csv() if form is Form.CSV else fetched.to_bytes(form)
+    )
+    return Response(content, media_type=_MEDIA[form][0], headers=notes)
 
 
 @data.post("/tables/accept", responses=problems(404))
@@ -397,24 +505,32 @@ def accept_tables(who: Editor, wanted: TablesWanted) -> results.AcceptedTables:
 # Tokens.
 
 
+class TokenRequest(_Body):
+    """A new access token."""
+
+    name: str = Field(pattern=f"^{NAME.pattern}$", description="For people; the audit log names it.")
+    role: Role
+    tags: list[Text] = Field([], max_length=100, description="Limit it to policies with these tags.")
+    expires_at: AwareDatetime | None = Field(None, description="When it ends; empty: never.")
+
+
 @tokens.get("/tokens")
 def list_tokens(who: Admin) -> list[results.Token]:
     """All access tokens, without their secrets."""
-    return list(map(results.token_result, who.tokens()))
+    return list(map(results.token_result, who.tokens.tokens()))
 
 
 @tokens.post("/tokens", status_code=HTTPStatus.CREATED)
 def create_token(who: Admin, wanted: TokenRequest) -> results.NewToken:
     """Create an access token. Its text is in this answer, and can't be had a second time."""
-    limit = parse_tag_filter(wanted.tags)
-    token, text = who.create_token(wanted.name, wanted.role, limit, wanted.expires_at)
+    token, text = who.tokens.create(wanted.name, wanted.role, parse_tag_filter(wanted.tags), wanted.expires_at)
     return results.NewToken.model_validate(results.token_result(token, text))
 
 
 @tokens.delete("/tokens/{token_id}", responses=problems(404))
 def revoke_token(who: Admin, token_id: str) -> results.Token:
     """End an access token, at once."""
-    return results.token_result(who.revoke_token(token_id))
+    return results.token_result(who.tokens.revoke(token_id))
 
 
 # For those who watch the service.
@@ -432,8 +548,8 @@ def ready(request: Request) -> Any:
     try:
         context_of(request).retention.probe()
     except RetentionError:
-        error = RetentionError("the database", "does not answer, or lacks the toolkit's tables", "see the log")
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, error)
+        reason = "does not answer, or lacks the toolkit's tables"
+        return problem(Failed(HTTPStatus.SERVICE_UNAVAILABLE, "the database", reason, "see the log"))
     return results.Health(status="ready")
 
 
@@ -445,7 +561,7 @@ def metrics(request: Request, who: Viewer) -> Response:
     """Metrics of all policies, as Prometheus reads them; not for tokens with a limit."""
     make = context_of(request).metrics
     if make is None:
-        raise Failed(HTTPStatus.NOT_FOUND, NotFound("metrics", "are switched off", "see the setting http.metrics"))
+        raise NotFound("metrics", "are switched off", "see the setting http.metrics")
     if who.access.limited:
         raise Forbidden("metrics", "are about all policies", "take a token without a limit")
     return Response(make(), media_type="text/plain; version=0.0.4; charset=utf-8")
