@@ -57,7 +57,12 @@ class Roller:
             case steps.RollUp(rollup=rollup):
                 self._register(task, rollup)
             case steps.ReplaceView():
-                self._require_own_view(step)
+                catalog = self._engine.read_named([step.view])
+                there = catalog.taken(step.view)
+                view = (catalog.views or {}).get(there) if there else None
+                tables = [step.source, *(part.table for part in step.parts)]
+                if there and not (view and is_own_view(view, step.time.name, tables, step.marks)):
+                    raise _changed(f"view {there}", "was changed since the plan was made")
                 self._ledger.set_view(self._finest(task, step))
             case steps.RebaseRollup(rollup=rollup, before=before):
                 self._ledger.rebase(rollup, before)
@@ -127,14 +132,6 @@ class Roller:
 
     def _finest(self, task: Task, step: steps.ReplaceView) -> Rollup:
         return self._registered[level_table(step.source, self._policy(task).levels[0].interval)]
-
-    def _require_own_view(self, step: steps.ReplaceView) -> None:
-        catalog = self._engine.read_named([step.view])
-        there = catalog.taken(step.view)
-        view = (catalog.views or {}).get(there) if there else None
-        tables = [step.source, *(part.table for part in step.parts)]
-        if there and not (view and is_own_view(view, step.time.name, tables, step.marks)):
-            raise _changed(f"view {there}", "was changed since the plan was made")
 
     def _register(self, task: Task, rollup: Rollup) -> None:
         known = self._known.get(rollup.table)

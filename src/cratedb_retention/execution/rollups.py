@@ -62,9 +62,16 @@ def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
     levels = sorted(present or (known.rollup for known in mine), key=lambda rollup: rollup.interval.approximate_seconds)
     ledger = store.rollups.ledger(rollups)
     raw = Holding(rollup=None, table=table, start=ledger.held_from(table, table), end=None)
-    held = filter(None, (_holding(ledger, rollup) for rollup in levels))
+    holdings = [raw]
+    for rollup in levels:
+        rows, held = ledger.of(rollup.table).values(), ledger.held_from(table, rollup.table)
+        first = min((row.start for row in rows), default=0)
+        start = first if held is None else max(first, held)
+        end = max((row.until for row in rows), default=start)
+        if start < end:
+            holdings.append(Holding(rollup=rollup, table=rollup.table, start=start, end=end))
     # The zone of the coarsest level, since a finer one may have to do without.
-    return _cascade(table, levels[0], levels[-1].zone, (raw, *held))
+    return _cascade(table, levels[0], levels[-1].zone, tuple(holdings))
 
 
 def _cascade(source: TableName, of: Rollup | SourceColumns, zone: str, holdings: tuple[Holding, ...]) -> Cascade:
@@ -104,14 +111,6 @@ def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
         reason = "nothing says which column is the time of its rows"
         raise InvalidInput(f"table {table}", reason, "name it as the time_column of a policy")
     return _cascade(table, SourceColumns(unruled, *found), "UTC", holdings)
-
-
-def _holding(ledger: Ledger, rollup: Rollup) -> Holding | None:
-    rows = ledger.of(rollup.table).values()
-    held = ledger.held_from(rollup.source, rollup.table)
-    start = max([min((row.start for row in rows), default=0), *([] if held is None else [held])])
-    end = max((row.until for row in rows), default=start)
-    return Holding(rollup=rollup, table=rollup.table, start=start, end=end) if start < end else None
 
 
 def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableName]:
@@ -277,11 +276,7 @@ def _compare(right: Partial, found: Partial) -> Iterator[Values]:
             yield metric.named(Part.COUNT), expected.get(Part.COUNT), there.get(Part.COUNT)
         # Values of both signs can add up to next to nothing, so the size of what was added up counts.
         size = max(abs(expected.get(end) or 0.0) for end in (Part.MIN, Part.MAX)) * (expected.get(Part.COUNT) or 1)
-        if not _close(expected.get(Part.SUM), there.get(Part.SUM), size):
+        one, other = expected.get(Part.SUM) or 0.0, there.get(Part.SUM) or 0.0
+        close = math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE * size)
+        if not close and not (math.isnan(one) and math.isnan(other)):
             yield metric.named(Part.SUM), expected.get(Part.SUM), there.get(Part.SUM)
-
-
-def _close(one: float | None, other: float | None, scale: float) -> bool:
-    one, other = one or 0.0, other or 0.0
-    both_nan = math.isnan(one) and math.isnan(other)
-    return both_nan or math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE * scale)

@@ -84,10 +84,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """
-    How an answer is read from the parts of a state: by the operations of :class:`Reader`, or of those of an engine,
-    by which the same formula becomes SQL. NULL gives NULL.
-    """
+    """How an answer is read from parts of a state, in Python by a :class:`Reader`, in SQL by the like of an engine."""
 
     parts: tuple[Part, ...]
     read: Callable[..., Any]
@@ -261,7 +258,8 @@ class Reader:
         for sign, index in sorted(bins, key=lambda key: (key[0], key[0] * key[1])):
             passed += bins[sign, index]
             if passed > rank:
-                return bin_value(sign, index)
+                # The middle of the bin; by logarithms, since the end of the last one is more than a double can hold.
+                return sign * math.exp(index * math.log(GAMMA) + math.log(2 / (GAMMA + 1)))
         return None
 
 
@@ -274,8 +272,3 @@ def divided(total: Any, count: Any) -> Number:
         rounded = part.quantize(Decimal(1).scaleb(int(total.as_tuple().exponent) - _MORE_PLACES))
         return part if part == rounded else rounded
     return part
-
-
-def bin_value(sign: int, index: int) -> float:
-    """The middle of a bin, at most 1 % away from each value in it; by logarithms, since its end may exceed a double."""
-    return sign * math.exp(index * math.log(GAMMA) + math.log(2 / (GAMMA + 1)))

@@ -1,8 +1,6 @@
 """
-Durations: how long data is kept. ``90d``, ``36h``, ``3 months``, ``1y6mo``, ``P1Y``, ``forever``; a plain number
-means days.
-
-Seconds to weeks are fixed lengths; months and years are calendar units of a time zone.
+Durations: how long data is kept. ``90d``, ``36h``, ``3 months``, ``1y6mo``, ``P1Y``, ``forever``; a plain number means
+days. Seconds to weeks are fixed lengths; months and years are calendar units of a time zone.
 """
 
 from __future__ import annotations

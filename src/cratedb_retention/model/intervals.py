@@ -22,8 +22,11 @@ from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.time import MILLISECOND, UTC, from_ms, parse_time_zone
 
+# What ``date_trunc`` cuts to, in UTC and in other time zones.
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": DAY_SECONDS, "week": 7 * DAY_SECONDS}
-_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+_CALENDAR = {"month": Interval(unit="month"), "quarter": Interval(months=3), "year": Interval(unit="year")}
+_UNITS = {unit: Interval(seconds) for unit, seconds in _SECONDS.items()} | _CALENDAR
+_UNITS_IN_ZONE = {**_UNITS, "day": Interval(unit="day"), "week": Interval(unit="week")}
 # A name, a quoted identifier, a text literal, a number, or one sign. A subscript belongs to the name before it.
 _TOKEN = re.compile(
     r"""\s*(?:(?P<name>(?:[A-Za-z_][\w$]*|"(?:[^"]|"")*")(?:\['(?:[^']|'')*'\])*)"""
@@ -96,7 +99,9 @@ def _read_grid(expression: str, columns: frozenset[str]) -> Grid | None:
         column, unit = _time(arguments[-1] if truncates else arguments[1], columns)
         named = _text(arguments[1]) or "" if truncates and len(arguments) == 3 else None
         zone_of: dt.tzinfo = UTC if named is None else parse_time_zone(named)
-        length = _unit(_text(arguments[0]), zone_of) if truncates else _length(_text(arguments[0]))
+        text = _text(arguments[0]) or ""
+        units = _UNITS if zone_of is UTC else _UNITS_IN_ZONE
+        length = units.get(text.lower()) if truncates else _length(text)
     except InvalidInput:
         return None
     # What is cut to whole days as well must be of whole days anyway, or an interval would seem to end too early.
@@ -106,18 +111,9 @@ def _read_grid(expression: str, columns: frozenset[str]) -> Grid | None:
     return Grid(time_column=column, interval=length, zone=zone_of, unit=unit)
 
 
-def _unit(name: str | None, zone: dt.tzinfo) -> Interval | None:
-    unit = (name or "").lower()
-    if unit in _MONTHS:
-        return Interval.of_months(_MONTHS[unit])
-    if unit in ("day", "week") and zone is not UTC:
-        return Interval(unit=unit)
-    return Interval(_SECONDS[unit]) if unit in _SECONDS else None
-
-
-def _length(text: str | None) -> Interval | None:
+def _length(text: str) -> Interval | None:
     """What ``date_bin`` and ``time_bucket`` cut to; not months and days together."""
-    length = parse_duration(text or "")
+    length = parse_duration(text)
     if bool(length.months) is bool(length.seconds):
         return None
     return Interval.of_months(length.months) if length.months else Interval(length.seconds)

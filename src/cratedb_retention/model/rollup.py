@@ -1,9 +1,7 @@
 """
-Rollups as data: what one level of a cascade is computed from and which columns it has; the windows of work and the
-steps; and the ledger of what was computed.
-
-The names of a rollup's columns are the source's, with the aggregate behind them: ``temperature_min``. All instants are
-milliseconds, UTC.
+Rollups as data: what one level of a cascade is computed from and which columns it has (the source's names, with the
+aggregate behind them: ``temperature_min``); the windows of work and the steps; and the ledger of what was computed. All
+instants are milliseconds, UTC.
 """
 
 from __future__ import annotations
@@ -256,10 +254,8 @@ class Balance:
 
 def is_own_view(view: View, time: str, tables: Collection[TableName], marks: Sequence[str]) -> bool:
     """
-    Whether a view is the one that the toolkit made over a cascade, with the source's time column.
-
-    :param tables: The source and the levels.
-    :param marks: Of the views that it made; where one says nothing of this release of the database, the form decides.
+    Whether a view is the one that the toolkit made over tables, the source with its time column and the levels. Where a
+    mark of the views that it made says nothing of this release of the database, the form decides.
     """
     if view.mark in marks:
         return True
@@ -326,10 +322,7 @@ class WindowsStep(LevelStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollUp(WindowsStep):
-    """
-    Compute windows from their source, and replace exactly what was there of them (laws 3 to 6). Of an open window there
-    may be several parts.
-    """
+    """Compute windows, of open ones some parts, and replace exactly what was there of them (laws 3 to 6)."""
 
     does: ClassVar = Kind.ROLL_UP
     verb: ClassVar = "roll up"
@@ -349,10 +342,7 @@ class RollUp(WindowsStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealWindows(WindowsStep):
-    """
-    Make sure that windows cover their source at its present change token, and seal them: it is about to go (law 3).
-    ``idents`` are the partitions that go, none for rows of a table without.
-    """
+    """Make sure that windows cover their source, and seal them: its partitions with ``idents``, or rows, go (law 3)."""
 
     verb: ClassVar = "seal"
 
@@ -460,13 +450,12 @@ class Ledger:
     def held_from(self, source: TableName, table: TableName) -> int | None:
         """
         The instant from which a table of the cascade of a source holds all that it ever had; None: from the beginning.
-
         The source of a sealed window is gone, unless it is known that only a part of it is. And a level that was added
         later never had what coarser levels had sealed by then.
         """
         own = self.rollups.get(table)
         length, gone = (own.rollup.interval.approximate_seconds, own.gone) if own else (0, None)
-        begins = self.begins_at(table) if table != source else None
+        begins = min(self.of(table), default=None)
         ends = [] if gone is None else [gone]
         for known in self.of_source(source):
             coarser = known.rollup.interval.approximate_seconds > length
@@ -488,7 +477,3 @@ class Ledger:
             if row.sealed and any(row.start < other.end and other.start < row.end for other in open_rows)
         )
         return max(ends, default=None)
-
-    def begins_at(self, table: TableName) -> int | None:
-        """The first instant that a level was computed for; None if it was not yet, or is no level."""
-        return min(self.of(table), default=None)

@@ -2,9 +2,9 @@
 Schedules: when a policy runs by itself. A cron expression of five fields, or ``@hourly``, ``@daily``, ``@weekly``,
 ``@monthly``, ``@yearly``.
 
-The rules are those of Debian's cron (crontab(5), and cron(8) on daylight saving time), as the library ``cronsim`` has
-them: what names an hour happens once, also where clocks are set back; where they are set forward it happens right
-after the gap. ``*`` as minute or hour follows the time that passes.
+The rules are those of Debian's cron and the library ``cronsim``: what names an hour happens once, also where clocks are
+set back; where they are set forward it happens right after the gap. ``*`` as minute or hour follows the time that
+passes.
 """
 
 from __future__ import annotations

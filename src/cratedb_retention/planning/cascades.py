@@ -278,25 +278,20 @@ def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -
     """The cascades of targets that downsample, and a problem for each table where there can't be one."""
     cascades: dict[TableName, Cascade] = {}
     problems: list[Hold] = []
-    for target in targets:
-        if target.policy.strategy.traits.rolls_up:
-            name = target.table.name
-            with isolated(target.policy.id, name, problems):
-                if name in cascades:
-                    raise Undecided(Why.DOWNSAMPLED_ALREADY(other=cascades[name].policy.id or ""))
-                cascades[name] = _cascade(target, catalog, ledger)
+    for target in (target for target in targets if target.policy.strategy.traits.rolls_up):
+        name, time = target.table.name, target.time_column
+        with isolated(target.policy.id, name, problems):
+            if name in cascades:
+                raise Undecided(Why.DOWNSAMPLED_ALREADY(other=cascades[name].policy.id or ""))
+            if time is None:
+                raise Undecided(Why.TIME_UNNAMED())
+            _require_same_time(target, time, ledger)
+            before = next((known.rollup for known in ledger.of_source(name)), None)
+            columns = SourceColumns(target.policy, target.table, time, before)
+            columns.check(catalog.capabilities.folds_case)
+            _require_same_table(target.table, ledger)
+            cascades[name] = Cascade(target, columns, tuple(_levels(target, columns, catalog, ledger)))
     return list(cascades.values()), problems
-
-
-def _cascade(target: Target, catalog: Catalog, ledger: Ledger) -> Cascade:
-    if target.time_column is None:
-        raise Undecided(Why.TIME_UNNAMED())
-    _require_same_time(target, target.time_column, ledger)
-    before = next((known.rollup for known in ledger.of_source(target.table.name)), None)
-    columns = SourceColumns(target.policy, target.table, target.time_column, before)
-    columns.check(catalog.capabilities.folds_case)
-    _require_same_table(target.table, ledger)
-    return Cascade(target, columns, tuple(_levels(target, columns, catalog, ledger)))
 
 
 def _levels(raw: Target, columns: SourceColumns, catalog: Catalog, ledger: Ledger) -> Iterator[CascadeLevel]:
@@ -324,14 +319,20 @@ def _levels(raw: Target, columns: SourceColumns, catalog: Catalog, ledger: Ledge
         if there is not None:
             raise Undecided(Why.NO_ROLLUP(there=there))
         _check_width(rollup, table, catalog.capabilities)
-        targets = tuple(_own_targets(rollup, level, was, policy, catalog)) if was else ()
+        targets = []
+        for own in filter(None, map(catalog.tables.get, (rollup.table, rollup.sketch))):
+            if was and was.owns(own):  # What only has the name of one is not one.
+                try:
+                    targets.append(_as_target(policy, rollup, own, level.retention_period))
+                except Undecided as error:
+                    raise Undecided(Why.AT_LEVEL(level=own.name, why=error.why)) from None
         yield CascadeLevel(
             rollup=rollup,
             retention_period=level.retention_period,
             table=table,
             known=was is not None,
             beneath=beneath,
-            targets=targets,
+            targets=tuple(targets),
         )
         finer, beneath = name, next((target for target in targets if target.table.name == name), None)
 
@@ -348,23 +349,13 @@ def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:
     source = target.table.name
     for level in target.policy.levels:
         known = ledger.rollups.get(level_table(source, level.interval))
-        made = known and (known.rollup.source, known.rollup.time.name, known.rollup.time.tick, known.rollup.zone)
-        if known is None or made == (source, time.name, time.tick, _zone(level.interval, target.policy)):
+        if known is None:
             continue
-        was = known.rollup
-        was_time = f"{was.time.name} ({was.time.unit})" if was.time.unit else was.time.name
-        raise Undecided(Why.MADE_OTHERWISE(level=was.table, source=was.source, time=was_time, zone=was.zone))
-
-
-def _own_targets(rollup: Rollup, level: Level, known: Rollup, policy: Policy, catalog: Catalog) -> Iterator[Target]:
-    """A registered level's own tables, as far as they exist. What only has the name of one is not one."""
-    for name in (rollup.table, rollup.sketch):
-        table = catalog.tables.get(name)
-        if table is not None and known.owns(table):
-            try:
-                yield _as_target(policy, rollup, table, level.retention_period)
-            except Undecided as error:
-                raise Undecided(Why.AT_LEVEL(level=name, why=error.why)) from None
+        was, unit = known.rollup, known.rollup.time.unit
+        made = (was.source, was.time.name, was.time.tick, was.zone)
+        if made != (source, time.name, time.tick, _zone(level.interval, target.policy)):
+            was_time = f"{was.time.name} ({unit})" if unit else was.time.name
+            raise Undecided(Why.MADE_OTHERWISE(level=was.table, source=was.source, time=was_time, zone=was.zone))
 
 
 def name_taken(rollup: Rollup, known: Rollup | None, catalog: Catalog) -> TableName | None:
@@ -398,13 +389,9 @@ def _check_width(rollup: Rollup, there: Table | None, capabilities: Capabilities
     """A level has no more columns than the database takes. Those of metrics that it had before count as well."""
     names = {*rollup.columns, *([PARTITION] if rollup.partition else []), *(there.columns if there else ())}
     most = there.most_columns if there else capabilities.most_columns
-    if most is None or len(names) <= most:
-        return
-    raise Undecided(
-        (Why.TOO_WIDE_NOW if there else Why.TOO_WIDE)(
-            level=rollup.table, columns=len(names), metrics=len(rollup.metrics), product=capabilities.product, most=most
-        )
-    )
+    if most is not None and len(names) > most:
+        about = {"level": rollup.table, "columns": len(names), "metrics": len(rollup.metrics), "most": most}
+        raise Undecided((Why.TOO_WIDE_NOW if there else Why.TOO_WIDE)(**about, product=capabilities.product))
 
 
 def beneath_as_target(policy: Policy, rollup: Rollup, table: Table) -> Target:

@@ -1,9 +1,7 @@
 """
 The interlock of law 3: raw rows and levels expire only when the coarser level covers them at their present change
-token.
-
-What is summarized together expires together: a window is sealed when nothing can come to it any more that is on time.
-For raw rows this is so when all of the window has expired; for a level when all of its own windows in there are sealed.
+token. What is summarized together expires together: a window is sealed when nothing can come to it any more that is on
+time; for raw rows when all of the window has expired, for a level when all of its own windows in there are sealed.
 """
 
 from __future__ import annotations
@@ -86,7 +84,7 @@ class Above:
             return late if self.state.plan.cascade.policy.late is Late.KEEP else None
         if row is not None and (row.sealed or self._is_clean(piece, start)):
             return None
-        if planned is not None and planned.whole and self.state.plan.active:
+        if planned is not None and planned.windows[0].whole and self.state.plan.active:
             return None
         if row is None and piece.partition.rows == 0:
             return None
@@ -126,7 +124,9 @@ class Above:
             if not self.is_sealed(start) and not self._is_covered(start):
                 found.waiting = self._not_yet(start, window.end)
                 return found
-            late = self._late_rows(start)
+            row, late = state.rows.get(start), 0
+            if row is not None and row.sealed:  # What came when its own rows were gone, or about to go, is late.
+                late = rows if row.expired else max(0, rows - row.rows) if state.rollup.from_raw else 0
             # What is left of a window could not be told from rows that come late, so it goes as a whole or not at all.
             hold = next((hold for hold in holds if hold.hold.overlaps(start, window.end)), None)
             if late and self.state.plan.cascade.policy.late is Late.KEEP:
@@ -144,20 +144,11 @@ class Above:
     def _rows_beneath(self, start: int) -> int:
         return self.state.sources[start].rows if start in self.state.sources else 0
 
-    def _late_rows(self, start: int) -> int:
-        """Rows that came to a window when its own were gone, or about to go."""
-        rows, row = self._rows_beneath(start), self.state.rows.get(start)
-        if row is None or not row.sealed:
-            return 0
-        if row.expired:
-            return rows
-        return max(0, rows - row.rows) if self.state.rollup.from_raw else 0
-
     def _is_covered(self, start: int) -> bool:
         """Whether a window covers all rows of its source, or will when it is its turn."""
         state, row = self.state, self.state.rows.get(start)
         if start in state.planned:
-            return self.state.plan.active and state.planned[start].whole
+            return self.state.plan.active and state.planned[start].windows[0].whole
         return row is not None and row.whole and row.token == state.sources[start].token
 
 

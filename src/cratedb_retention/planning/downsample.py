@@ -38,10 +38,6 @@ class Due:
     parts: str = ""  # what its parts are computed from, if it is open
     before: tuple[Computed, ...] = ()  # what of it was computed before, and must not lose rows
 
-    @property
-    def whole(self) -> bool:
-        return self.windows[0].whole
-
 
 class LevelPlan:
     """What each window of a level is computed from, and what is planned for it."""
@@ -215,7 +211,7 @@ def _rebased(level: CascadeLevel, below: LevelPlan | None, ledger: Ledger) -> in
     gone = ledger.held_from(rollup.source, rollup.beneath) or 0
     if below is None:
         return gone
-    begins = [start for start in (ledger.begins_at(rollup.beneath), *below.planned) if start is not None]
+    begins = [*ledger.of(rollup.beneath), *below.planned]
     # A level that is new, and finds nothing to begin with, can give nothing of what this one has.
     return max(gone, min(begins, default=max(row.end for row in ledger.of(rollup.table).values())))
 
