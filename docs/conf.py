@@ -57,21 +57,22 @@ REPOSITORY = os.environ.get("DOCS_REPOSITORY", "")
 if not REPOSITORY and "GITHUB_REPOSITORY" in os.environ:
     REPOSITORY = f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{os.environ['GITHUB_REPOSITORY']}"
 
-# The pages by what they are for; a pattern stands for those that are not named.
+# The pages by what they are for; a pattern stands for those that no other line names.
 CONTENTS = {
-    "Tutorial": ["tutorial"],
-    "How to": [
+    "Learn": ["tutorial", "reference/glossary"],
+    "Install": [
         "how-to/install",
         "how-to/linux-packages",
         "how-to/snap",
+        "how-to/windows",
         "how-to/container",
         "how-to/compose",
         "how-to/kubernetes",
         "how-to/nomad",
         "how-to/buildpacks",
-        "how-to/workstation",
-        "how-to/cratedb-cloud",
-        "how-to/windows",
+    ],
+    "Connect": ["how-to/workstation", "how-to/cratedb-cloud", "reference/duckdb"],
+    "Use": [
         "how-to/cascades",
         "how-to/telegraf",
         "how-to/prometheus",
@@ -79,12 +80,10 @@ CONTENTS = {
         "how-to/legal-hold",
         "how-to/pages",
         "how-to/multi-tenancy",
-        "how-to/monitoring",
-        "how-to/cron-and-systemd",
-        "how-to/airflow",
-        "how-to/[!m]*",
         "how-to/*",
     ],
+    "Operate": ["how-to/cron-and-systemd", "how-to/airflow", "how-to/monitoring", "troubleshooting"],
+    "Migrate": ["how-to/migrate-from-cratedb-toolkit", "how-to/migrate-from-rrdtool-and-graphite"],
     "Reference": [
         "reference/commands",
         "reference/policies",
@@ -104,7 +103,6 @@ CONTENTS = {
         "explanation/downsampling",
         "explanation/*",
     ],
-    "Help": ["troubleshooting"],
     "Project": [
         "architecture",
         "architecture/files",
@@ -166,9 +164,14 @@ def read_page(app: Sphinx, name: str, content: list[str]) -> None:
 def contents() -> str:
     """All pages in their order, for the site alone: on GitHub the list would be in the way."""
     text = ""
+    named = {name for names in CONTENTS.values() for name in names}
     for caption, patterns in CONTENTS.items():
-        found = [path for pattern in patterns for path in sorted(DOCS.glob(f"{pattern}.md"))]
-        names = dict.fromkeys(str(path.relative_to(DOCS).with_suffix("").as_posix()) for path in found)
+        names = [
+            name
+            for pattern in patterns
+            for path in sorted(DOCS.glob(f"{pattern}.md"))
+            if (name := path.relative_to(DOCS).with_suffix("").as_posix()) == pattern or name not in named
+        ]
         text += "\n```{toctree}\n:hidden:\n:caption: " + caption + "\n\n" + "\n".join(names) + "\n```\n"
     return text
 

@@ -1,9 +1,9 @@
 """
-For people who schedule with Apache Airflow: copy this file into the directory of DAGs.
+A DAG for Apache Airflow: copy this file to the directory of DAGs.
 
-Every five minutes, what is due by the schedules of the policies is run once. Leases in the database keep this apart
-from any other scheduler, so that a retry does no harm. The address of the database is in the environment variable
-CRATEDB_URI of the workers.
+It runs what is due by the schedules of the policies, every five minutes. Leases in the database keep it apart from
+other schedulers, so retries are safe. The address of the database is in the environment variable CRATEDB_URI of the
+workers.
 """
 
 from __future__ import annotations

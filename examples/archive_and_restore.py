@@ -1,9 +1,9 @@
 """
-Archive old partitions, verify the snapshots, restore some of them, and end the hold that protects those.
+Archive old partitions, verify the snapshots, restore some of them, and release the hold that protects these.
 
     python examples/archive_and_restore.py [crate://localhost:4200/]
 
-On CrateDB, ``path.repo`` must be set, since a repository of type ``fs`` is made.
+On CrateDB, ``path.repo`` must be set, since the example creates a repository of type ``fs``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from cratedb_retention import RestoreRequest, TableName
 
 
 def main() -> None:
-    """Keep half a year, and the rest in an archive."""
+    """Keep half a year in the table, and the rest in an archive."""
     with sample.open_retention() as retention:
         sample.create_table(retention, "readings")
         retention.policies.create(
@@ -33,7 +33,7 @@ def main() -> None:
         for verified in retention.archive.verify(RestoreRequest(name=snapshots[0].name)):
             print("verified:", verified.record.archived.name, verified.error or verified.found)
 
-        # Into its own table: a hold keeps the next run from archiving it again at once.
+        # Into its own table; a hold keeps the next run from archiving it again.
         for restored in retention.archive.restore(RestoreRequest(name=snapshots[0].name)):
             print("restored:", restored.error or f"{restored.rows:,} rows into {restored.into}")
         for hold in retention.plan(cutoff=sample.NEW_YEAR).holds:
@@ -42,7 +42,7 @@ def main() -> None:
             retention.holds.release(placed.id)
             print("released:", placed.id)
 
-        # Beside its table.
+        # Into another table.
         sample.execute(retention, f"DROP TABLE IF EXISTS {sample.SCHEMA}.readings_restored")
         beside = TableName(sample.SCHEMA, "readings_restored")
         for restored in retention.archive.restore(RestoreRequest(name=snapshots[1].name, into=beside)):

@@ -1,5 +1,5 @@
 """
-Who changed which policy, what did each run do, and why is something still there? The audit log knows.
+Read the audit log: who changed a policy, what a run did, and why data is still there.
 
     python examples/audit_log.py [crate://localhost:4200/]
 """
@@ -13,7 +13,7 @@ from cratedb_retention import JournalFilter
 
 
 def main() -> None:
-    """Change a policy, place a hold, run, and read what the audit log says about it."""
+    """Change a policy, place a hold, run, and read the audit log about it."""
     with sample.open_retention() as retention:
         sample.create_table(retention, "alarms")
         policy = retention.policies.create(

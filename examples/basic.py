@@ -1,5 +1,5 @@
 """
-Create a policy, look at the plan, run it.
+Create a policy, show the plan, and run it.
 
     python examples/basic.py [crate://localhost:4200/]
 """

@@ -1,5 +1,5 @@
 """
-Keep raw rows for two months, days for a year and months for ever; then read all of it as one.
+Keep raw rows for two months, days for a year and months forever; then read all of them as one series.
 
     python examples/downsample.py [crate://localhost:4200/]
 """
@@ -13,7 +13,7 @@ from cratedb_retention import FetchRequest, parse_interval
 
 
 def main() -> None:
-    """Roll a year up."""
+    """Roll up a year."""
     with sample.open_retention() as retention:
         sample.create_table(retention, "sensors")
         retention.policies.create(

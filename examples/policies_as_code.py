@@ -1,5 +1,5 @@
 """
-Keep policies in a file under version control: see what would change, apply it, and do one tenant's work only.
+Keep policies in a file under version control: preview the changes, apply them, and run those of one tenant.
 
     python examples/policies_as_code.py [crate://localhost:4200/]
 """
@@ -15,7 +15,7 @@ FILE = Path(__file__).with_name("policies.yaml")
 
 
 def read_file(retention: Retention) -> list[Policy]:
-    """The policies of the file; the archive is where this database can have one."""
+    """The policies of the file, with a repository that this database supports."""
     place = sample.create_repository(retention)
     text = FILE.read_text(encoding="utf-8").replace(
         "target_repository_name: archive", f"target_repository_name: {place}"
@@ -24,7 +24,7 @@ def read_file(retention: Retention) -> list[Policy]:
 
 
 def main() -> None:
-    """Two tenants of one table, each with a retention period of its own."""
+    """Two tenants of one table, each with its own retention period."""
     with sample.open_retention() as retention:
         sample.create_table(retention, "events")
         wanted = read_file(retention)
@@ -42,7 +42,7 @@ def main() -> None:
         print(f"all others: {report.partitions} partitions, {report.rows:,} rows; all went well: {report.ok}")
         print(f"left: {sample.count(retention, 'events'):,} rows")
 
-        # The other way round: what is stored, as a file.
+        # The opposite direction: write the stored policies as a file.
         print(dump_policies(stored.policy for stored in retention.policies()))
 
 

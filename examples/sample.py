@@ -1,5 +1,5 @@
 """
-What the examples have in common: the address, and a table with made-up measurements of a year, all in the schemas
+Shared by the examples: the address, and a table with sample measurements of a year, all in the schemas
 ``retention_example`` and ``retention_example_ext``.
 """
 
@@ -23,7 +23,7 @@ HOURS = "generate_series('2024-01-01'::TIMESTAMP, '2024-12-31T23:00'::TIMESTAMP,
 
 @contextmanager
 def open_retention() -> Iterator[Retention]:
-    """The database that the first argument or CRATEDB_URI names, else a DuckDB file that vanishes."""
+    """The database in the first argument or in CRATEDB_URI, otherwise a temporary DuckDB file."""
     with tempfile.TemporaryDirectory() as folder:
         address = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("CRATEDB_URI")
         with Retention(address or f"duckdb:///{folder}/example.duckdb", OWN_SCHEMA, create=True) as retention:
@@ -37,7 +37,7 @@ def open_retention() -> Iterator[Retention]:
 
 
 def create_table(retention: Retention, name: str) -> None:
-    """A table with a row for each hour of 2024 and each of two tenants, partitioned by month and tenant."""
+    """Create a table with a row for each hour of 2024 and each of two tenants, partitioned by month and tenant."""
     table = f"{SCHEMA}.{name}"
     execute(retention, f"DROP TABLE IF EXISTS {table}")
     if retention.engine.capabilities.product == "CrateDB":
@@ -50,12 +50,12 @@ def create_table(retention: Retention, name: str) -> None:
     for tenant in ("acme", "globex"):
         execute(retention, f"INSERT INTO {table} (ts, tenant, value) SELECT ts, '{tenant}', 20.5 FROM {HOURS}")  # noqa: S608
     with suppress(NotFound):
-        retention.rollups.accept_tables(name, SCHEMA)  # An earlier run of the example made one as well.
+        retention.rollups.accept_tables(name, SCHEMA)  # An earlier run of the example created one, too.
     print(f"{table}: {count(retention, name):,} rows")
 
 
 def create_repository(retention: Retention) -> str:
-    """The name of a place for snapshots: a directory beside the DuckDB file, or a repository of CrateDB."""
+    """The name of a repository for snapshots: a directory next to the DuckDB file, or a repository of CrateDB."""
     if retention.engine.capabilities.product != "CrateDB":
         return "archive"
     with retention.engine.database.engine.begin() as connection:
@@ -66,7 +66,7 @@ def create_repository(retention: Retention) -> str:
 
 
 def count(retention: Retention, name: str) -> int:
-    """How many rows a table has."""
+    """The number of rows of a table."""
     if retention.engine.capabilities.product == "CrateDB":
         execute(retention, f"REFRESH TABLE {SCHEMA}.{name}")
     with retention.engine.database.engine.begin() as connection:

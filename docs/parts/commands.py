@@ -24,7 +24,7 @@ def commands() -> str:
         "Each command takes the address of the database as its last argument, or from `CRATEDB_URI`.\n",
         table(("", "Commands"), links),
         "## cratedb-retention\n",
-        "Options that stand before the command, as in `cratedb-retention --debug run`:\n",
+        "Options before the command, as in `cratedb-retention --debug run`:\n",
         _options(cli, context),
     ]
     parts += [_command(context, name) for names in sections.values() for name in names]

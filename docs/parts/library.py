@@ -27,19 +27,19 @@ def library() -> str:
     """The page."""
     parts = [
         f"{HEAD}\n# Library\n",
-        "What the commands do to policies and data is done by methods of `Retention` and its parts. These commands\n"
-        "have no method: `config`, `demo`, `export`, `serve`, `status`, `translate`. The names on this page are all\n"
-        "that `from cratedb_retention import ...` offers, and all that is promised to stay. The\n"
-        "[examples](../../examples) run as they are.\n",
-        "Instants are `datetime` objects with a time zone. Errors are\n"
-        "[of these kinds](exit-codes.md#kinds-of-errors), all of them subclasses of `RetentionError`.\n",
+        "Methods of `Retention` and its parts do what the commands do to policies and data. These commands\n"
+        "have no method: `config`, `demo`, `export`, `serve`, `status`, `translate`. The names on this page are\n"
+        "the public interface of `cratedb_retention`; only these are stable. The [examples](../../examples) run as\n"
+        "they are.\n",
+        "Instants are `datetime` objects with a time zone. All [errors](exit-codes.md#kinds-of-errors) are\n"
+        "subclasses of `RetentionError`.\n",
         f"## Retention\n\n{_signature('Retention', Retention)}\n{_documented(Retention)}",
-        "A `Retention` is closed by `close()`, or at the end of a `with` statement.\n",
+        "`close()`, or the end of a `with` statement, closes a `Retention`.\n",
     ]
     for section, about, methods in _sections():
         parts.append(f"## {section}\n\n{about}\n" if about else f"## {section}\n")
         parts += [f"### {name}\n\n{_signature(name, method)}\n{_documented(method)}" for name, method in methods]
-    parts.append(f"## Former names\n\nThese methods of `Retention` go with the next version.\n\n{_former()}")
+    parts.append(f"## Former names\n\nDeprecated methods of `Retention`, removed in the next version.\n\n{_former()}")
     parts.append("## Other names\n")
     names = (name for name in cratedb_retention.__all__ if name != "Retention")
     parts += [_other(name, getattr(cratedb_retention, name)) for name in names]

@@ -18,10 +18,11 @@ def tables() -> str:
     found = Tables(DEFAULT_SCHEMA, partitions=True).metadata.sorted_tables
     parts = [
         f"{HEAD}\n# The toolkit's tables\n",
-        "`cratedb-retention setup` creates these tables in the schema `ext`, or the one that `--schema` or\n"
-        "`CRATEDB_EXT_SCHEMA` names, and adds columns that an older version lacks. Read them as you like; change\n"
-        "policies and holds through the commands or the library, so that the audit log knows. Instants are\n"
-        "`TIMESTAMP WITH TIME ZONE`. On CrateDB the audit log is partitioned by month.\n",
+        "`cratedb-retention setup` creates these tables in the schema `ext`, or in the schema that `--schema` or\n"
+        "`CRATEDB_EXT_SCHEMA` names, and adds columns that are missing in older versions. You may read them by SQL.\n"
+        "Change policies and legal holds only through the commands, the HTTP API or the library, so that the changes\n"
+        "are in the audit log. Instants are `TIMESTAMP WITH TIME ZONE`. On CrateDB the audit log is partitioned by\n"
+        "month.\n",
     ]
     for one in found:
         rows = [(f"`{column.name}`", _type(column), column.doc or "") for column in one.columns]

@@ -11,76 +11,52 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cratedb_retention.api import Retention
-    from cratedb_retention.errors import NotFound, RetentionError
-    from cratedb_retention.execution.archive import RestoreRequest
-    from cratedb_retention.execution.preparing import Selection
-    from cratedb_retention.model.address import DatabaseAddress
-    from cratedb_retention.model.cascade import Interval, parse_interval
-    from cratedb_retention.model.catalog import TableName
-    from cratedb_retention.model.duration import Duration, parse_duration
-    from cratedb_retention.model.plan import Plan
-    from cratedb_retention.model.policy import Policy, make_policy
-    from cratedb_retention.model.policyfile import dump_policies, parse_policies
-    from cratedb_retention.model.reading import FetchRequest
-    from cratedb_retention.model.runs import Report, RunOptions
-    from cratedb_retention.model.strategies import Strategy
-    from cratedb_retention.model.tags import TagFilter, parse_tag_filter
-    from cratedb_retention.store.audit import JournalFilter
+    from cratedb_retention.api import Retention as Retention
+    from cratedb_retention.errors import NotFound as NotFound
+    from cratedb_retention.errors import RetentionError as RetentionError
+    from cratedb_retention.execution.archive import RestoreRequest as RestoreRequest
+    from cratedb_retention.execution.preparing import Selection as Selection
+    from cratedb_retention.model.address import DatabaseAddress as DatabaseAddress
+    from cratedb_retention.model.cascade import Interval as Interval
+    from cratedb_retention.model.cascade import parse_interval as parse_interval
+    from cratedb_retention.model.catalog import TableName as TableName
+    from cratedb_retention.model.duration import Duration as Duration
+    from cratedb_retention.model.duration import parse_duration as parse_duration
+    from cratedb_retention.model.plan import Plan as Plan
+    from cratedb_retention.model.policy import Policy as Policy
+    from cratedb_retention.model.policy import make_policy as make_policy
+    from cratedb_retention.model.policyfile import dump_policies as dump_policies
+    from cratedb_retention.model.policyfile import parse_policies as parse_policies
+    from cratedb_retention.model.reading import FetchRequest as FetchRequest
+    from cratedb_retention.model.runs import Report as Report
+    from cratedb_retention.model.runs import RunOptions as RunOptions
+    from cratedb_retention.model.strategies import Strategy as Strategy
+    from cratedb_retention.model.tags import TagFilter as TagFilter
+    from cratedb_retention.model.tags import parse_tag_filter as parse_tag_filter
+    from cratedb_retention.store.audit import JournalFilter as JournalFilter
 
 __version__ = "0.1.0"
 
-_WHERE = {
-    "Retention": "api",
-    "RetentionError": "errors",
-    "NotFound": "errors",
-    "FetchRequest": "model.reading",
-    "Interval": "model.cascade",
-    "parse_interval": "model.cascade",
-    "Report": "model.runs",
-    "RunOptions": "model.runs",
-    "Selection": "execution.preparing",
-    "RestoreRequest": "execution.archive",
-    "DatabaseAddress": "model.address",
-    "TableName": "model.catalog",
-    "Duration": "model.duration",
-    "parse_duration": "model.duration",
-    "Plan": "model.plan",
-    "Policy": "model.policy",
-    "Strategy": "model.strategies",
-    "make_policy": "model.policy",
-    "dump_policies": "model.policyfile",
-    "parse_policies": "model.policyfile",
-    "TagFilter": "model.tags",
-    "parse_tag_filter": "model.tags",
-    "JournalFilter": "store.audit",
+_NAMES = {
+    "api": ("Retention",),
+    "errors": ("NotFound", "RetentionError"),
+    "execution.archive": ("RestoreRequest",),
+    "execution.preparing": ("Selection",),
+    "model.address": ("DatabaseAddress",),
+    "model.cascade": ("Interval", "parse_interval"),
+    "model.catalog": ("TableName",),
+    "model.duration": ("Duration", "parse_duration"),
+    "model.plan": ("Plan",),
+    "model.policy": ("Policy", "make_policy"),
+    "model.policyfile": ("dump_policies", "parse_policies"),
+    "model.reading": ("FetchRequest",),
+    "model.runs": ("Report", "RunOptions"),
+    "model.strategies": ("Strategy",),
+    "model.tags": ("TagFilter", "parse_tag_filter"),
+    "store.audit": ("JournalFilter",),
 }
-
-__all__ = [
-    "DatabaseAddress",
-    "Duration",
-    "FetchRequest",
-    "Interval",
-    "JournalFilter",
-    "NotFound",
-    "Plan",
-    "Policy",
-    "Report",
-    "RestoreRequest",
-    "Retention",
-    "RetentionError",
-    "RunOptions",
-    "Selection",
-    "Strategy",
-    "TableName",
-    "TagFilter",
-    "dump_policies",
-    "make_policy",
-    "parse_duration",
-    "parse_interval",
-    "parse_policies",
-    "parse_tag_filter",
-]
+_WHERE = dict(sorted((name, module) for module, names in _NAMES.items() for name in names))
+__all__ = list(_WHERE)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,11 +10,9 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import importlib.util
-import io
-import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -35,7 +33,8 @@ from cratedb_retention.model.time import UTC
 
 SCHEMA, OWN_SCHEMA, REPOSITORY, TAG = "retention_demo", "retention_demo_ext", "retention_demo", "demo"
 LEVELS = "1d:2y,1mo:forever"
-CUTOFF = dt.datetime(2014, 1, 1, tzinfo=UTC)
+START, CUTOFF = dt.datetime(2013, 1, 1, tzinfo=UTC), dt.datetime(2014, 1, 1, tzinfo=UTC)
+FEBRUARY = dt.datetime(2013, 2, 1, tzinfo=UTC), dt.datetime(2013, 3, 1, tzinfo=UTC)
 CHOSEN = Selection(tags=parse_tag_filter([TAG]))
 BATCH = 20_000
 _NUMBERS = "DOUBLE PRECISION"
@@ -47,6 +46,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     | dict.fromkeys(("temp", "humid", "wind_speed", "precip", "pressure"), _NUMBERS),
 }
 _FILES = {"flights": "flights.csv.zip", "weather": "weather.csv"}
+_READ: Mapping[str, Callable[[str], float]] = {"INTEGER": lambda text: int(float(text)), _NUMBERS: float}
 
 
 def data_file(table: str) -> Path:
@@ -60,29 +60,21 @@ def data_file(table: str) -> Path:
 
 
 @contextmanager
-def _open_csv(table: str) -> Iterator[io.TextIOBase]:
-    path = data_file(table)
-    if path.suffix != ".zip":
-        with path.open(encoding="utf-8", newline="") as file:
-            yield file
-        return
-    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as member:
-        yield io.TextIOWrapper(member, encoding="utf-8", newline="")
+def _unpacked(table: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = data_file(table)
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                path = Path(archive.extract(archive.namelist()[0], folder))
+        yield path
 
 
-def _read_rows(table: str) -> Iterator[tuple[str | float | int | None, ...]]:
-    """The rows of a table, with the columns of :data:`TABLES`; ``NA`` is None."""
-    with _open_csv(table) as file:
+def _read_rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[str | float | None, ...]]:
+    """The rows of a file; ``NA`` is None."""
+    with path.open(encoding="utf-8", newline="") as file:
         for record in csv.DictReader(file):
-            yield tuple(_value(kind, record[name]) for name, kind in TABLES[table].items())
-
-
-def _value(kind: str, text: str) -> str | float | int | None:
-    if text in ("", "NA"):
-        return None
-    if kind == "INTEGER":
-        return int(float(text))
-    return float(text) if kind == _NUMBERS else text
+            texts = ((record[name], _READ.get(kind, str)) for name, kind in columns.items())
+            yield tuple(None if text in ("", "NA") else read(text) for text, read in texts)
 
 
 def load(retention: Retention, table: str) -> int:
@@ -91,49 +83,39 @@ def load(retention: Retention, table: str) -> int:
     create_table(engine, SCHEMA, table, columns, "time_hour")
     with suppress(NotFound):  # An earlier demonstration archived the same rows.
         retention.rollups.accept_tables(table, SCHEMA)
-    into = f"{_quoted(engine, SCHEMA, table)} ({', '.join(columns)})"
-    if retention.capabilities.freezes:
-        insert = f"INSERT INTO {into} VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - own names
-        sent = _insert(engine, insert, _read_rows(table))
-        engine.database.execute_text(f"REFRESH TABLE {_quoted(engine, SCHEMA, table)}")
-        found = _count(retention, table)
-        if found != sent:
-            raise RetentionError(f"table {SCHEMA}.{table}", f"took {found:,} of {sent:,} rows", "run the demo again")
-        return found
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{table}.csv"
-        with _open_csv(table) as source, path.open("w", encoding="utf-8", newline="") as target:
-            shutil.copyfileobj(source, target)
-        file = str(path).replace("'", "''")
-        read = f"read_csv('{file}', nullstr = 'NA', sample_size = -1)"
-        engine.database.execute_text(f"INSERT INTO {into} SELECT {', '.join(columns)} FROM {read}")  # noqa: S608 - own
-    return _count(retention, table)
+    names = ", ".join(columns)
+    insert = f"INSERT INTO {_quoted(engine, SCHEMA, table)} ({names})"
+    with _unpacked(table) as path:
+        if not retention.capabilities.freezes:
+            file = str(path).replace("'", "''")
+            read = f"read_csv('{file}', nullstr = 'NA', sample_size = -1)"
+            engine.database.execute_text(f"{insert} SELECT {names} FROM {read}")  # noqa: S608 - own names
+            return _count(retention, table)
+        # In batches; not by SQLAlchemy's INSERT, which would write a batch as one statement to be parsed.
+        rows, sent = _read_rows(path, columns), 0
+        while batch := list(islice(rows, BATCH)):
+            engine.database.execute_text(f"{insert} VALUES ({', '.join('?' * len(columns))})", batch)
+            sent += len(batch)
+    engine.database.refresh(sa.table(table, schema=SCHEMA))
+    found = _count(retention, table)
+    if found != sent:
+        raise RetentionError(f"table {SCHEMA}.{table}", f"took {found:,} of {sent:,} rows", "run the demo again")
+    return found
 
 
 def create_table(engine: Engine, schema: str, name: str, columns: Mapping[str, str], time: str) -> None:
     """A new table with a column ``month`` generated from a time column, in place of an earlier demonstration's."""
-    there = engine.read_outline(Selector(schema=schema, name=name)).tables.get(TableName(schema, name))
+    database, table = engine.database, TableName(schema, name)
+    there = engine.read_outline(Selector(schema=schema, name=name)).tables.get(table)
     if there is not None and set(there.columns) != {*columns, "month"}:
         raise DatabaseError(f"table {schema}.{name}", "exists already and is not the demonstration's", "rename it")
-    table = _quoted(engine, schema, name)
     month = f'"month" TIMESTAMP GENERATED ALWAYS AS (date_trunc(\'month\', "{time}"))'
     definition = ", ".join([*(f'"{column}" {kind}' for column, kind in columns.items()), month])
-    if engine.capabilities.freezes:  # CrateDB
-        engine.database.execute_text(f"DROP TABLE IF EXISTS {table}")
-        options = 'CLUSTERED INTO 1 SHARDS PARTITIONED BY ("month") WITH (number_of_replicas = 0)'
-        engine.database.execute_text(f"CREATE TABLE {table} ({definition}) {options}")
-    else:
-        engine.database.execute_text(f"CREATE SCHEMA IF NOT EXISTS {engine.database.quote(schema)}")
-        engine.database.execute_text(f"CREATE OR REPLACE TABLE {table} ({definition})")
-
-
-def _insert(engine: Engine, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
-    """Insert rows in batches; not by SQLAlchemy's INSERT, which would write a batch as one statement to be parsed."""
-    iterator, sent = iter(rows), 0
-    while batch := list(islice(iterator, BATCH)):
-        engine.database.execute_text(statement, batch)
-        sent += len(batch)
-    return sent
+    options = 'CLUSTERED INTO 1 SHARDS PARTITIONED BY ("month") WITH (number_of_replicas = 0)'
+    database.create_schema(schema)
+    database.drop(table)
+    partitioned = options if engine.capabilities.freezes else ""  # CrateDB
+    database.execute_text(f"CREATE TABLE {_quoted(engine, schema, name)} ({definition}) {partitioned}")
 
 
 def _quoted(engine: Engine, schema: str, name: str) -> str:
@@ -141,8 +123,7 @@ def _quoted(engine: Engine, schema: str, name: str) -> str:
 
 
 def _count(retention: Retention, table: str) -> int:
-    source = sa.table(table, schema=SCHEMA)
-    return int(retention.engine.database.rows(sa.select(sa.func.count()).select_from(source))[0][0])
+    return sum(count for _, count in months(retention, table))
 
 
 def begin(retention: Retention) -> None:
@@ -159,17 +140,14 @@ def prepare_repository(retention: Retention, name: str | None) -> str:
     """The repository that is named, else one of its own, if the server allows that."""
     if name or not retention.capabilities.freezes:
         return name or "archive"
-    repositories = sa.table("repositories", sa.column("name"), schema="sys").c
-    if retention.engine.database.rows(sa.select(repositories.name).where(repositories.name == REPOSITORY)):
-        return REPOSITORY
-    database = retention.engine.database
-    try:
-        database.execute_text(
-            f"CREATE REPOSITORY {database.quote(REPOSITORY)} TYPE fs WITH (location = '{REPOSITORY}')"
-        )
-    except RetentionError as error:
-        reason = f"the server allows no repository of its own ({error.reason})"
-        raise DatabaseError("demo", reason, "name one with --repository") from None
+    database, repositories = retention.engine.database, sa.table("repositories", sa.column("name"), schema="sys").c
+    if not database.rows(sa.select(repositories.name).where(repositories.name == REPOSITORY)):
+        create = f"CREATE REPOSITORY {database.quote(REPOSITORY)} TYPE fs WITH (location = '{REPOSITORY}')"
+        try:
+            database.execute_text(create)
+        except RetentionError as error:
+            reason = f"the server allows no repository of its own ({error.reason})"
+            raise DatabaseError("demo", reason, "name one with --repository") from None
     return REPOSITORY
 
 
@@ -194,7 +172,7 @@ def months(retention: Retention, table: str) -> list[tuple[str, int]]:
 
 def restore_one(retention: Retention) -> tuple[str, int]:
     """Bring February's weather back; returns the snapshot's name and the number of rows."""
-    february = RestoreRequest(table_schema=SCHEMA, table_name="weather", start=_month(2), end=_month(3))
+    february = RestoreRequest(table_schema=SCHEMA, table_name="weather", start=FEBRUARY[0], end=FEBRUARY[1])
     restored = retention.archive.restore(february)[0]
     if restored.error:
         raise RetentionError(f"snapshot {restored.record.archived.name}", restored.error)
@@ -202,11 +180,11 @@ def restore_one(retention: Retention) -> tuple[str, int]:
 
 
 def temperatures(retention: Retention, step: str) -> Fetched:
-    """The year's temperatures at a resolution, hours of it only as far as there are any."""
+    """The year's temperatures at a resolution, hours of it only where these are kept."""
     request = FetchRequest(
         table_name="weather",
         table_schema=SCHEMA,
-        start=_month(1),
+        start=START,
         end=CUTOFF,
         step=parse_interval(step),
         metrics=("temp:min", "temp:avg", "temp:max", "row_count"),
@@ -218,10 +196,6 @@ def counted(fetched: Fetched) -> int:
     """The raw rows that an answer stands for."""
     position = fetched.columns.index("row_count")
     return sum(int(str(row[position])) for row in fetched.rows if row[position] is not None)
-
-
-def _month(month: int) -> dt.datetime:
-    return dt.datetime(2013, month, 1, tzinfo=UTC)
 
 
 def total(retention: Retention) -> int:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.strategies import Strategy
 from support.markdown import PAGES, ROOT
 from support.words import EXCEPTIONS, PHRASES, refused, refused_in_page
 
@@ -18,10 +20,61 @@ WRITTEN = [
 ]
 
 
+# Other texts that users read, each as a whole.
+TEXTS = [
+    path
+    for pattern in (
+        ".github/ISSUE_TEMPLATE/*.yml",
+        "examples/*.*",
+        "deploy/compose/*.yaml",
+        "deploy/compose/.env.example",
+        "deploy/helm/*/values.yaml",
+        "deploy/helm/*/templates/NOTES.txt",
+        "deploy/nomad-pack/*/variables.hcl",
+        "deploy/prometheus/alerts.yml",
+        "packaging/etc/*",
+        "packaging/nfpm.yaml",
+        "snap/snapcraft.yaml",
+    )
+    for path in sorted(ROOT.glob(pattern))
+]
+# What people search for who know other systems, and the page that has to have it.
+SEARCHED = {
+    "blocked": "docs/troubleshooting.md",
+    "concurrency": "docs/reference/scheduling.md",
+    "dry run": "README.md",
+    "grace period": "docs/reference/scheduling.md",
+    "group": "docs/explanation/downsampling.md",
+    "hot/cold": "README.md",
+    "lifecycle": "README.md",
+    "multi-tenancy": "docs/how-to/multi-tenancy.md",
+    "tiering": "docs/reference/policies.md",
+    "TTL": "docs/reference/glossary.md",
+}
+
+
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_have_no_refused_phrases(page: Path) -> None:
     """No hand-written page uses a phrase that is hard to read."""
     assert list(refused_in_page(page.read_text(encoding="utf-8"), str(page.relative_to(ROOT)))) == []
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_texts_have_no_refused_phrases(path: Path) -> None:
+    """Neither do examples, and what users of packages and deployments read."""
+    assert list(refused(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(("words", "page"), SEARCHED.items())
+def test_words_that_people_search_for_are_found(words: str, page: str) -> None:
+    """The names that other systems have for a thing lead to the page about it."""
+    assert words.lower() in (ROOT / page).read_text(encoding="utf-8").lower()
+
+
+@pytest.mark.parametrize("name", [*Strategy, *Role])
+def test_the_glossary_has_the_names_of_the_program(name: str) -> None:
+    """Each strategy and each role is in the glossary."""
+    assert f"`{name}`" in (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
 
 
 def test_exceptions_are_in_use() -> None:

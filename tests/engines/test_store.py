@@ -733,7 +733,9 @@ def test_reasons_in_the_audit_log(db: Database) -> None:
     journal = db.tool.store.journal
     hold = LegalHold(id="h-globex", table_schema=db.schema, table_name="metrics", reason="case globex")
     given = [Why.MISSING_SHARDS(count=2), Why.LEGAL_HOLD(hold=hold), Why.ARCHIVED_WHOLE(archiver='globex\'s "own"')]
-    journal.write(*(Entry(event=Event.HELD, run_id="r", tags=["acme"], step=i, why=why) for i, why in enumerate(given)))
+    journal.write(
+        *(Entry(event=Event.HELD, run_id="r", tags=("acme",), step=i, why=why) for i, why in enumerate(given))
+    )
     rows = sorted(journal.read(JournalFilter(run_id="r")), key=lambda row: row["step"])
     assert [(row["error"], row["reason"]) for row in rows] == [(str(why), why.code) for why in given]
     assert [read_subjects(row["subjects"]) for row in rows] == [why.subjects for why in given]

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 LAWS: Mapping[str, str] = {
-    "law 1": "Nothing young is lost.",
+    "law 1": "Only expired data is removed.",
     "law 2": "Archived before dropped.",
     "law 3": "Rolled up before dropped.",
-    "law 4": "Sealed is sealed.",
+    "law 4": "Sealed windows are final.",
     "law 5": "Rows are conserved.",
-    "law 6": "No sick source.",
-    "law 7": "Killed is as good as finished.",
-    "law 8": "One at a time.",
-    "law 9": "Nothing is swallowed.",
-    "law 10": "What a plan shows is what a run does.",
+    "law 6": "Unhealthy tables are not touched.",
+    "law 7": "The next run completes a killed run.",
+    "law 8": "One run per policy at a time.",
+    "law 9": "Failures are reported.",
+    "law 10": "A run executes the plan that is shown.",
 }
 GUARDS: Mapping[str, str] = {
     "guard: policy": "A policy that was changed, disabled or deleted since the plan is not carried out.",

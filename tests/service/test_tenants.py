@@ -412,13 +412,13 @@ def test_what_the_pages_tell_of_a_shared_table(tenants: TwoTenants) -> None:
     shown = {line.title.partition(".")[2]: line for line in acme.tables(Selection())}
     assert {"events", "acme_metrics"} <= set(shown)
     assert not [name for name in shown if "globex" in name]
-    assert (shown["events"].rows, shown["events"].oldest) == (None, None)
-    assert (shown["acme_metrics"].rows is None, shown["acme_metrics"].oldest is None) == (False, False)
+    assert (shown["events"].first.rows, shown["events"].oldest) == (None, None)
+    assert (shown["acme_metrics"].first.rows is None, shown["acme_metrics"].oldest is None) == (False, False)
     whole = {
         line.title.partition(".")[2]: line
         for line in Scope(tenants.db.tool, Access(role=Role.ADMIN, actor="x")).tables(Selection())
     }
-    assert whole["events"].rows
+    assert whole["events"].first.rows
 
 
 def test_the_end_of_a_hold_is_about_ones_own(tenants: TwoTenants) -> None:

@@ -36,12 +36,13 @@ def test_a_run_in_order() -> None:
         "step-started",
         "run-finished",
     ]
-    assert (run.outcome, run.counts, run.totals) == (
+    assert (run.end["outcome"], run.counts, run.end["rows"], run.end["partitions"]) == (
         "failed",
         {"done": 1, "": 1},
-        {"rows": 5, "bytes": 0, "partitions": 1},
+        5,
+        1,
     )
-    assert (run.started, run.ended) == (START, START + dt.timedelta(seconds=3))
+    assert (run.begin["time"], run.end["time"]) == (START, START + dt.timedelta(seconds=3))
 
 
 def test_no_run() -> None:

@@ -130,14 +130,14 @@ class Retention(Connection):
         :param journal_policy: Whether a new store, or one of an older version, gets a policy that deletes what is
             older than a year from the toolkit's own audit log.
         """
-        return self.store.setup(journal_policy)
+        return self.store.setup(journal_policy)[0]
 
     def rehearse_setup(self, journal_policy: bool = True) -> tuple[list[str], list[str]]:
         """
         What :meth:`setup` would do, in words and as statements: with policies of cratedb-toolkit, what becomes of each.
         Changes nothing.
         """
-        return self.store.rehearse_setup(journal_policy)
+        return self.store.setup(journal_policy, rehearse=True)
 
     # Planning and running
 
@@ -155,11 +155,8 @@ class Retention(Connection):
         now = self.clock.now()
         cutoff = cutoff or now
         if cutoff > now + _TOLERANCE and not allow_future:
-            raise InvalidInput(
-                f"cutoff {cutoff.isoformat()}",
-                "lies in the future, so data would expire before its time",
-                "choose an earlier one, or say --allow-future-cutoff",
-            )
+            reason, remedy = "lies in the future, so data would expire before its time", "choose an earlier one"
+            raise InvalidInput(f"cutoff {cutoff.isoformat()}", reason, f"{remedy}, or say --allow-future-cutoff")
         self.require()
         return Look(self.engine, self.store).prepare(cutoff, selection)
 

@@ -1,6 +1,4 @@
-"""
-What all parts of the library share: a database, the toolkit's tables there, the clock, and who works on it.
-"""
+"""What all parts of the library share: a database, the toolkit's tables there, the clock, and who works on it."""
 
 from __future__ import annotations
 

@@ -11,9 +11,10 @@ from operator import itemgetter
 from typing import Any
 
 from cratedb_retention.api.connection import Part
+from cratedb_retention.api.runs import Schedule
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.accepting import find_table
-from cratedb_retention.execution.overview import Listing, next_runs
+from cratedb_retention.execution.overview import Listing
 from cratedb_retention.execution.policies import Action, Change, find_changes
 from cratedb_retention.execution.preparing import Selection, require_tags
 from cratedb_retention.model.attributes import Suggestions
@@ -58,7 +59,7 @@ class Policies(Part):
 
     def listing(self, stored: Sequence[StoredPolicy], damaged: Sequence[Damaged] = ()) -> Listing:
         """Stored policies with the time that each runs next."""
-        times = next_runs(self._store, (item.policy.id for item in stored))
+        times = Schedule(self._connection).next_runs(item.policy.id for item in stored)
         return Listing(policies=stored, damaged=damaged, times=times, now=self._clock.now())
 
     def create(self, **attributes: Any) -> Policy:

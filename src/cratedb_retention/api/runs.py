@@ -1,7 +1,4 @@
-"""
-What is due by the schedules of policies, and who runs it; runs that go on; the audit log, which tells of all that ever
-happened.
-"""
+"""What is due by the schedules of policies, and who runs it; runs that go on; the audit log."""
 
 from __future__ import annotations
 
@@ -13,11 +10,10 @@ from typing import Any
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.execution.leasing import Session, new_session
-from cratedb_retention.execution.overview import next_runs
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.model.schedule import Done, Scheduled
-from cratedb_retention.planning.due import Timetable, due_slots, wrong_slots
+from cratedb_retention.planning.due import Timetable, due_slots, next_times, wrong_slots
 from cratedb_retention.store.audit import Entry, JournalFilter, RunOfPolicy
 from cratedb_retention.store.runs import Leases
 
@@ -44,8 +40,14 @@ class Schedule(Part):
         return self._store.leases.read()
 
     def next_runs(self, policies: Iterable[str | None], leases: Leases | None = None) -> dict[str, dt.datetime]:
-        """When policies run next by their schedules, see :func:`cratedb_retention.execution.overview.next_runs`."""
-        return next_runs(self._store, policies, leases)
+        """
+        When policies run next, by the clock that decides it, the database's, and their delay included. What is due has
+        a time that is past; those that are disabled or have no schedule are missing.
+        """
+        identifiers = set(policies)
+        scheduled = [item for item in self.policies() if item.policy_id in identifiers]
+        known = (leases or self.leases()) if scheduled else None
+        return next_times(scheduled, known.slots, known.now) if known else {}
 
     def find_due(self, timetable: Timetable, chosen: Collection[str] | None = None) -> Due:
         """
@@ -62,7 +64,7 @@ class Schedule(Part):
         wrong = wrong_slots(scheduled, done, known.now, timetable)
         if wrong:
             logger.warning("%d policies were run at a time that is still to come; a clock was wrong", len(wrong))
-            store.leases.put_right(known, wrong)
+            store.leases.change((known.of(policy), {"done_slot": slot}) for policy, slot in wrong.items())
             done.update({key: Done(slot) for key, slot in wrong.items()})
         slots = due_slots(scheduled, done, known.now, timetable)
         free = {key: slot for key, slot in slots.items() if key not in wrong and known.of(key).is_free(known.now)}

@@ -10,7 +10,7 @@ from cratedb_retention.api import Retention
 from cratedb_retention.cli.output import say, write_table
 from cratedb_retention.cli.plot import draw
 from cratedb_retention.cli.runs import observer, write_plan
-from cratedb_retention.demo import TABLES, data_file
+from cratedb_retention.demo import CHOSEN, CUTOFF, LEVELS, OWN_SCHEMA, SCHEMA, TABLES, TAG, data_file
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.words import show_partition, show_size
 
@@ -18,18 +18,16 @@ FOLDER = "cratedb-retention-demo"
 
 
 def show_demo(dburi: str | None, repository: str | None) -> None:
-    """Show it on a database, or on a file of its own."""
     for table in TABLES:
         data_file(table)
     if not dburi:
         Path(FOLDER).mkdir(exist_ok=True)
         dburi = f"duckdb:///{FOLDER}/demo.duckdb"
-    with Retention(dburi, tour.OWN_SCHEMA, create=True) as retention:
-        _load(retention)
-        _decide(retention, tour.prepare_repository(retention, repository))
+    with Retention(dburi, OWN_SCHEMA, create=True) as retention:
+        _prepare(retention, repository)
         _run(retention)
         _restore(retention)
-        _resolutions(retention)
+        _show_resolutions(retention)
         _heading("Now it is yours. Each change and each step is in the audit log:", "jobs")
 
 
@@ -37,39 +35,33 @@ def _heading(text: str, *commands: str) -> None:
     say("")
     say(text, "bold")
     for command in commands:
-        _command(command)
+        say(f"$ cratedb-retention {command}", "cyan")
 
 
-def _command(text: str) -> None:
-    say(f"$ cratedb-retention {text}", "cyan")
-
-
-def _load(retention: Retention) -> None:
+def _prepare(retention: Retention, repository: str | None) -> None:
     _heading("1. Real data: what flew from New York in 2013, and the weather")
-    say(f"$ export CRATEDB_URI='{retention.address.safe}' CRATEDB_EXT_SCHEMA={tour.OWN_SCHEMA}", "cyan")
-    _command("setup")
+    say(f"$ export CRATEDB_URI='{retention.address.safe}' CRATEDB_EXT_SCHEMA={OWN_SCHEMA}", "cyan")
+    say("$ cratedb-retention setup", "cyan")
     tour.begin(retention)
     for table in TABLES:
-        say(f"loaded {tour.load(retention, table):,} rows into {tour.SCHEMA}.{table}, partitioned by month")
-
-
-def _decide(retention: Retention, repository: str) -> None:
-    options = f"--table-schema={tour.SCHEMA} --tags={tour.TAG}"
+        say(f"loaded {tour.load(retention, table):,} rows into {SCHEMA}.{table}, partitioned by month")
+    repository = tour.prepare_repository(retention, repository)
+    options = f"--table-schema={SCHEMA} --tags={TAG}"
     weather = "--table-name=weather --retention-period='6 months'"
     _heading(
         "2. Three policies: flights are deleted after 90 days, weather is archived after 6 months, and rolled up",
         f"create-policy --strategy=delete --table-name=flights --retention-period=90d {options}",
         f"create-policy --strategy=snapshot {weather} --target-repository-name={repository} {options}",
-        f"create-policy --strategy=downsample {weather} --levels={tour.LEVELS} {options}",
+        f"create-policy --strategy=downsample {weather} --levels={LEVELS} {options}",
     )
     tour.create_policies(retention, repository)
 
 
 def _run(retention: Retention) -> None:
-    chosen = f"--tags={tour.TAG} --cutoff-day={tour.CUTOFF:%Y-%m-%d}"
+    chosen = f"--tags={TAG} --cutoff-day={CUTOFF:%Y-%m-%d}"
     _heading("3. The plan, as of New Year 2014", f"plan {chosen}")
     before = tour.total(retention)
-    prepared = retention.prepare(tour.CUTOFF, tour.CHOSEN)
+    prepared = retention.prepare(CUTOFF, CHOSEN)
     write_plan(prepared, retention, "table", sql=False)
     _heading("4. The run does what the plan says", f"run {chosen}")
     with observer(quiet=False) as observe:
@@ -88,31 +80,24 @@ def _verdict(right: bool) -> str:
 def _restore(retention: Retention) -> None:
     _heading("5. What was archived, read back and compared", "verify-snapshots --table-name=weather")
     rows = [
-        (
-            v.record.archived.name,
-            show_partition(v.record.archived.columns, v.record.archived.values),
-            v.record.archived.rows,
-            show_size(v.record.size),
-            v.error or v.found,
-        )
-        for v in retention.archive.verify(RestoreRequest(table_schema=tour.SCHEMA))
+        (a.name, show_partition(a.columns, a.values), a.rows, show_size(v.record.size), v.error or v.found)
+        for v in retention.archive.verify(RestoreRequest(table_schema=SCHEMA))
+        for a in (v.record.archived,)
     ]
     write_table(("snapshot", "partition", "rows", "size", "verified"), rows)
-    _heading(
-        "6. February comes back, and stays until it is released",
-        "restore --table-name=weather --from=2013-02-01 --to=2013-03-01",
-    )
+    command = "restore --table-name=weather --from=2013-02-01 --to=2013-03-01"
+    _heading("6. February comes back, and stays until it is released", command)
     name, count = tour.restore_one(retention)
     say(f"restored {count:,} rows from {name}")
-    write_plan(retention.prepare(tour.CUTOFF, tour.CHOSEN), retention, "table", sql=False)
+    write_plan(retention.prepare(CUTOFF, CHOSEN), retention, "table", sql=False)
 
 
-def _resolutions(retention: Retention) -> None:
-    common = f"--table-schema={tour.SCHEMA} --table-name=weather --from=2013-01-01 --to=2014-01-01"
+def _show_resolutions(retention: Retention) -> None:
+    common = f"--table-schema={SCHEMA} --table-name=weather --from=2013-01-01 --to=2014-01-01"
     totals = []
     _heading("7. A year of weather at three resolutions: hours as far as they are kept, days, and months")
     for step, name in {"1h": "hours", "1d": "days", "1mo": "months"}.items():
-        _command(f"fetch {common} --step={step} --metric=temp --plot")
+        say(f"$ cratedb-retention fetch {common} --step={step} --metric=temp --plot", "cyan")
         fetched = tour.temperatures(retention, step)
         chosen = [fetched.columns.index(column) for column in (fetched.columns[0], "temp_avg", "level")]
         rows = tuple(tuple(row[i] for i in chosen) for row in fetched.rows)

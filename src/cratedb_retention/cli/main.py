@@ -17,12 +17,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, shell_complete
 
 from cratedb_retention import __version__
 from cratedb_retention.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RetentionError, find_interrupt
@@ -79,41 +78,23 @@ COMMANDS: Mapping[str, Entry] = {
 }
 _ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.aliases}
 
+_NAME, _COMPLETE = "cratedb-retention", "_CRATEDB_RETENTION_COMPLETE"
 _PREFIX, _URI_FILE = "CRATEDB_RETENTION_", "CRATEDB_URI_FILE"
 _PLACES = ("/etc/cratedb-retention/config.toml", "cratedb-retention/config.toml")
-
-
-class _Interrupted(Exception):
-    """Ctrl-C or SIGTERM; of a KeyboardInterrupt click would write a line of its own."""
-
-
-@contextmanager
-def _ended_by_others() -> Iterator[None]:
-    """When the reader of the output (head, less) has seen enough, that is no error."""
-    try:
-        yield
-    except BrokenPipeError:
-        _stop_writing(sys.stdout)
-        raise click.exceptions.Exit(EXIT_DONE) from None
-    except KeyboardInterrupt:
-        raise _Interrupted from None
 
 
 class Commands(click.Group):
     """Finds commands by name or alias, and imports only the one that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, without aliases."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name or alias; None if there is none."""
         name = _ALIASES.get(cmd_name, cmd_name)
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"cratedb_retention.cli.{COMMANDS[name].module}")
-        command: click.Command = getattr(module, name.replace("-", "_"))
-        return command
+        return cast(click.Command, getattr(module, name.replace("-", "_")))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """What the Tab key offers: commands from the table above, so that nothing is imported; then options."""
@@ -126,19 +107,12 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Let help and errors say the command's full name, not the alias."""
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-") and not ctx.resilient_parsing:
-            raise click.UsageError(_unknown(args[0]), ctx)
+            close = difflib.get_close_matches(args[0], (*COMMANDS, *_ALIASES), n=1)
+            unknown = f"No such command {args[0]!r}." + (f" Did you mean {close[0]!r}?" if close else "")
+            misplaced = "The database address comes after the command, as its last argument."
+            raise click.UsageError(misplaced if "://" in args[0] else unknown, ctx)
         name, command, rest = super().resolve_command(ctx, args)
         return _ALIASES.get(name or "", name), command, rest
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Call the command."""
-        with _ended_by_others():
-            return super().invoke(ctx)
-
-    def make_context(self, *args: Any, **more: Any) -> click.Context:
-        """Read the command line, which may be answered at once by the help."""
-        with _ended_by_others():
-            return super().make_context(*args, **more)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without anything, show the help; that is wrong usage nevertheless."""
@@ -154,14 +128,6 @@ class Commands(click.Group):
             rows = [(", ".join((name, *entry.aliases)), entry.summary) for name, entry in entries]
             with formatter.section(section):
                 formatter.write_dl(rows)
-
-
-def _unknown(name: str) -> str:
-    """What to say about a command that there is not."""
-    if "://" in name:
-        return "The database address comes after the command, as its last argument."
-    close = difflib.get_close_matches(name, (*COMMANDS, *_ALIASES), n=1)
-    return f"No such command {name!r}." + (f" Did you mean {close[0]!r}?" if close else "")
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -196,7 +162,11 @@ def _configure(ctx: click.Context, config: str | None, log: Mapping[str, str | N
     file nor a variable, nothing of the settings is imported, so that commands stay quick.
     """
     logging.getLogger("cratedb_retention.sql").setLevel(logging.INFO if sql else logging.WARNING)
-    if not (config or any(log.values()) or _may_be_configured(os.environ)):
+    # pathlib takes longer to import.
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.environ.get("HOME", ""), ".config")  # noqa: PTH118
+    places = (_PLACES[0], os.path.join(home, _PLACES[1]))  # noqa: PTH118
+    named = any(key.startswith(_PREFIX) or key == _URI_FILE for key in os.environ)
+    if not (config or any(log.values()) or named or any(map(os.path.exists, places))):
         _log(logging.WARNING, RedactingFormatter())
         return
     from cratedb_retention.service.settings import LogFormat, load
@@ -205,13 +175,6 @@ def _configure(ctx: click.Context, config: str | None, log: Mapping[str, str | N
     level, form = loaded.settings.log.level, loaded.settings.log.format
     _log(getattr(logging, level.upper()), RedactingFormatter(form is LogFormat.JSON))
     ctx.default_map = _defaults(loaded)
-
-
-def _may_be_configured(environment: Mapping[str, str]) -> bool:
-    home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", ""), ".config")  # noqa: PTH118
-    places = (_PLACES[0], os.path.join(home, _PLACES[1]))  # noqa: PTH118 - pathlib takes longer to import
-    named = any(key.startswith(_PREFIX) or key == _URI_FILE for key in environment)
-    return named or any(map(os.path.exists, places))
 
 
 def _defaults(loaded: Loaded) -> dict[str, Any]:
@@ -257,14 +220,22 @@ def main() -> None:
     # hear this signal at all.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = cli.main(prog_name="cratedb-retention", standalone_mode=False)
+        if instruction := os.environ.get(_COMPLETE):
+            sys.exit(shell_complete(cli, {}, _NAME, _COMPLETE, instruction))
+        with cli.make_context(_NAME, sys.argv[1:]) as context:  # Rather than `cli.main`, which writes errors itself.
+            code = cli.invoke(context)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except BrokenPipeError:  # When the reader of the output (head, less) has seen enough, that is no error.
+        _stop_writing(sys.stdout)
+        code = EXIT_DONE
     except RetentionError as error:
         code = _complain(str(error), error.exit_code)
     except click.UsageError as error:
         code = _complain(_usage(error), EXIT_USAGE)
     except click.ClickException as error:
         code = _complain(error.format_message(), EXIT_USAGE)
-    except (_Interrupted, click.Abort, KeyboardInterrupt):
+    except (EOFError, KeyboardInterrupt, click.Abort):
         code = _interrupted()
     except UnicodeEncodeError:
         code = _complain("not UTF-8 text: an option or argument holds bytes that are no characters", EXIT_USAGE)

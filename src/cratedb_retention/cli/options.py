@@ -1,6 +1,4 @@
-"""
-Options that several commands share, with the names that cratedb-toolkit's users know.
-"""
+"""Options that several commands share, with the names that cratedb-toolkit's users know."""
 
 from __future__ import annotations
 
@@ -156,7 +154,6 @@ def _setting(name: str, field: FieldInfo) -> Callable[[Any], Any]:
 
 
 def policy_id(required: bool = False) -> Callable[[F], F]:
-    """The option that names one policy."""
     text = "Its identifier; of a generated one, six characters are enough."
     return click.option("--identifier", "--id", "id", type=TEXT, required=required, help=text)
 
@@ -170,9 +167,7 @@ class Chosen:
     policy_id: str | None
 
     def read(self, retention: Retention) -> Selection:
-        """
-        The policies as the library knows them; raises InvalidInput or NotFound if there is no such strategy, or policy.
-        """
+        """The policies as the library knows them; raises InvalidInput or NotFound if there is none, or no strategy."""
         from cratedb_retention.execution.preparing import Selection
         from cratedb_retention.model.tags import parse_tag_filter
 
@@ -215,7 +210,6 @@ class Asked(Chosen):
         return parse_day(self.cutoff_day) if self.cutoff_day else parse_instant(self.cutoff) if self.cutoff else None
 
     def prepare(self, retention: Retention) -> Prepared:
-        """What is due."""
         return retention.prepare(self.moment, self.read(retention), allow_future=self.allow_future_cutoff)
 
 

@@ -38,7 +38,6 @@ def console() -> Console:
 
 
 def write_data(data: Any, form: str) -> None:
-    """Write results and plain values as JSON or YAML."""
     if form == "json":
         click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=_plain))
     else:
@@ -51,7 +50,6 @@ def _plain(value: Any) -> Any:
 
 
 def yaml_text(data: Any) -> str:
-    """Plain values as YAML."""
     from cratedb_retention.model.policyfile import write_yaml
 
     return write_yaml(json.loads(json.dumps(data, ensure_ascii=False, default=_plain)))
@@ -74,7 +72,6 @@ def write_table(
 
 
 def write_things(cells: Cells[T], found: Iterable[T], title: str | None = None) -> None:
-    """Write a table with a line for each thing."""
     write_table([*cells], [[cell(each) for cell in cells.values()] for each in found], title)
 
 
@@ -102,7 +99,6 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def say(text: str, style: str = "") -> None:
-    """Write a line for people."""
     from rich.text import Text
 
     console().print(Text(visible(text), style=style), soft_wrap=True)

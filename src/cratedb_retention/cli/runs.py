@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.output import Cells, console, say, visible, write_data, write_table, write_things
+from cratedb_retention.cli.output import console, say, visible, write_data, write_table
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.model.words import plural, short, show_size
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.events import Observer, RunEvent
     from cratedb_retention.execution.preparing import Prepared
-    from cratedb_retention.model.effect import TaskGroup
 
 _MOST_HOLDS = 10
 
@@ -72,64 +71,45 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
       cratedb-retention run --due
       cratedb-retention run --dry-run
     """
+    from cratedb_retention.execution.preparing import Selection
     from cratedb_retention.execution.retrying import retry
+    from cratedb_retention.planning.due import Timetable
 
     if due and asked.moment is not None:
         raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
     with database.open(read_only=dry_run and not due) as retention:
-        if due:
-            report = _run_due(retention, asked, form, dry_run, RunOptions(lease=lease))
-        elif dry_run:
-            write_plan(asked.prepare(retention), retention, form, sql=True)
+        ids, run_options = None, RunOptions(lease=lease)
+        if due and (selection := asked.read(retention)) != Selection():
+            ids = {stored.policy.id or "" for stored in retention.policies(selection)}
+        if dry_run:
+            if due:
+                slots = retention.schedule.find_due(Timetable(), ids).slots
+                prepared = retention.prepare(selection=Selection(policy_ids=frozenset(slots)))
+            else:
+                prepared = asked.prepare(retention)
+            write_plan(prepared, retention, form, sql=True)
             return
-        else:
-            with _interruptible():
-                prepared = retry(lambda: asked.prepare(retention), retention.clock.sleep)
-                with observer(quiet=form != "table") as observe:
-                    report = retention.run(prepared, observers=[observe], options=RunOptions(lease=lease))
-    if report:
-        _finish(report, form)
+        try:
+            with observer(quiet=form != "table") as observe:
+                if due:
+                    report = retention.run_due([observe], run_options, ids)
+                else:
+                    prepared = retry(lambda: asked.prepare(retention), retention.clock.sleep)
+                    report = retention.run(prepared, observers=[observe], options=run_options)
+        except KeyboardInterrupt:
+            raise RetentionError("interrupted", "the next run goes on from here") from None
+    _finish(report, form)
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """After Ctrl-C say what becomes of what a run has left to do."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise RetentionError("interrupted", "the next run goes on from here") from None
-
-
-def _run_due(
-    retention: Retention, chosen: options.Chosen, form: str, dry_run: bool, run_options: RunOptions
-) -> Report | None:
-    from cratedb_retention.execution.preparing import Selection
-    from cratedb_retention.planning.due import Timetable
-
-    selection = chosen.read(retention)
-    ids = None
-    if selection != Selection():
-        ids = {stored.policy.id or "" for stored in retention.policies(selection)}
-    if dry_run:
-        slots = retention.schedule.find_due(Timetable(), ids).slots
-        write_plan(retention.prepare(selection=Selection(policy_ids=frozenset(slots))), retention, form, sql=True)
-        return None
-    with _interruptible(), observer(quiet=form != "table") as observe:
-        report = retention.run_due([observe], run_options, ids)
-    if report is None and form == "table":
-        say("nothing is due")
-    elif report is None:
-        write_data(None, form)
-    return report
-
-
-def _finish(report: Report, form: str) -> None:
-    """Show what was done, and say by an error what was not."""
+def _finish(report: Report | None, form: str) -> None:
+    """Show what was done, and say by an error what was not. None: nothing was due by schedules."""
     from cratedb_retention.execution.events import summary
 
     if form != "table":
-        write_data({**dataclasses.asdict(report), "ok": report.ok}, form)
-    if not report.ok:
+        write_data({**dataclasses.asdict(report), "ok": report.ok} if report else None, form)
+    elif report is None:
+        say("nothing is due")
+    if report is not None and not report.ok:
         name = short(report.run_id)
         raise RetentionError(f"run {name}", summary(report), f"`cratedb-retention jobs --run={name}`")
 
@@ -180,9 +160,6 @@ def cancel(retention: Retention, run_id: str) -> None:
     say(f"run {short(job.run_id)} of {job.actor}@{job.host} ends before its next step")
 
 
-# Plans
-
-
 def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, details: bool = False) -> None:
     """Write a plan: for people as tables, with a line for each task if they want details; for programs as data."""
     from cratedb_retention.model.holds import hold_scope
@@ -217,24 +194,17 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, d
 def _write_tasks(prepared: Prepared, details: bool) -> None:
     from cratedb_retention.model.effect import TaskGroup, group_tasks
 
-    def name(group: TaskGroup) -> str:
+    def row(group: TaskGroup) -> tuple[object, ...]:
         policy = prepared.policies.get(group.policy_id or "")
-        return f"{policy.strategy} {short(policy.id)}" if policy else "tidy up"
+        name = f"{policy.strategy} {short(policy.id)}" if policy else "tidy up"
+        return group.table, name, group.what, group.why, group.amount.rows, show_size(group.amount.size)
 
     tasks = prepared.plan.tasks
     if not tasks:
         say("Nothing is due.", "bold")
         return
     groups = [TaskGroup((task,)) for task in tasks] if details else group_tasks(tasks)
-    cells: Cells[TaskGroup] = {
-        "table": lambda group: group.table,
-        "policy": name,
-        "what": lambda group: group.what,
-        "why": lambda group: group.why,
-        "rows": lambda group: group.amount.rows,
-        "size": lambda group: show_size(group.amount.size),
-    }
-    write_things(cells, groups, "Due")
+    write_table(("table", "policy", "what", "why", "rows", "size"), map(row, groups), "Due")
     if len(groups) < len(tasks):
         say(f"{len(tasks):,} tasks in all; `cratedb-retention plan --details` shows each")
 

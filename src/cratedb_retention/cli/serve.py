@@ -51,7 +51,15 @@ def serve(ctx: click.Context, /, database: options.Database, **given: Any) -> No
         logging.getLogger("cratedb_retention").setLevel(min(logging.getLogger().level, logging.INFO))
     with database.open() as retention:
         service = make_service(retention, settings, mount=_pages(settings))
-        stopped = _stopped_by_signals()
+        stopped = threading.Event()
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if stopped.is_set():  # The second signal ends the process.
+                os._exit(EXIT_FAILED)
+            stopped.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
         service.start()
         stopped.wait()
         if not service.stop():
@@ -71,17 +79,3 @@ def _pages(settings: Settings) -> Mount | None:
             return None
         raise missing from None
     return mount
-
-
-def _stopped_by_signals() -> threading.Event:
-    """An event that the first signal sets; the second ends the process."""
-    stopped = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if stopped.is_set():
-            os._exit(EXIT_FAILED)
-        stopped.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    return stopped

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.options import TEXT
-from cratedb_retention.cli.output import Cells, console, say, visible, write_data, write_list, write_table, write_things
+from cratedb_retention.cli.output import Cells, console, say, visible, write_data, write_list, write_table
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.time import show, to_ms
 from cratedb_retention.model.words import short, show_size
 
 if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
-
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.overview import Line
     from cratedb_retention.model.runs import RunState
     from cratedb_retention.store.audit import JournalFilter
 
+_LINES = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "held")
 _RUNS = ("run", "who", "since", "step", "doing", "progress", "rows", "end", "state")
 _WATCH_SECONDS = 1.0
 
@@ -60,32 +58,23 @@ def status(database: options.Database, asked: options.Asked, watch: bool, form: 
         running = [{**results.plain_row(job.row()), "silent": job.is_silent(now)} for job in jobs]
         write_data({**found, "running": running}, form)
         return
-    cells: Cells[Line] = {
-        "state": lambda line: line.state,
-        "table": lambda line: line.title,
-        "policy": lambda line: f"{line.policy.strategy} {short(line.policy.id)}",
-        "retention": lambda line: line.retention_period,
-        "rows": lambda line: line.rows,
-        "size": lambda line: show_size(line.size),
-        "due": _due,
-        "next": lambda line: None if line.next_due is None else show(line.next_due),
-        "held": lambda line: "; ".join(hold.reason for hold in line.held),
-    }
-    write_things(cells, lines)
+    write_table(_LINES, map(_line, lines))
     ended = f"{last['time']:%Y-%m-%d %H:%M:%S} UTC, {last['outcome']}, {last['message']}" if last else ""
     say(f"last run: {ended}" if last else "no run yet")
     if jobs:
         write_table(_RUNS, [_run(job, now) for job in jobs], right=())
 
 
-def _due(line: Line) -> str | None:
-    if line.due_partitions:
-        return f"{line.due_partitions:,} partitions"
-    return f"{line.due_rows:,} rows" if line.due_rows else None
+def _line(line: Line) -> tuple[object, ...]:
+    due = f"{line.due_partitions:,} partitions" if line.due_partitions else ""
+    due = due or (f"{line.due_rows:,} rows" if line.due_rows else "")
+    following = None if line.next_due is None else show(line.next_due)
+    policy, held = f"{line.policy.strategy} {short(line.policy.id)}", "; ".join(hold.reason for hold in line.held)
+    size = show_size(line.size)
+    return line.state, line.title, policy, line.retention_period, line.rows, size, due, following, held
 
 
 def _run(job: RunState, now: dt.datetime) -> tuple[str, ...]:
-    """What stands in the columns about a run."""
     rows = f"{job.rows_done:,} of {job.rows:,}" if job.rows is not None else ""
     sizes = f", {show_size(job.bytes_done)} of {show_size(job.bytes)}" if job.bytes else ""
     doing = f"{job.table_name}: {job.doing}" if job.doing else ""
@@ -98,25 +87,18 @@ def _run(job: RunState, now: dt.datetime) -> tuple[str, ...]:
 
 
 def _watch(retention: Retention) -> NoReturn:
-    """Show runs, each second anew, until Ctrl-C."""
     from rich.live import Live
-
-    with Live(console=console(), auto_refresh=False) as live:
-        while True:
-            live.update(_table(retention.runs.live(), retention.clock.now()), refresh=True)
-            retention.clock.sleep(_WATCH_SECONDS)
-
-
-def _table(jobs: Sequence[RunState], now: dt.datetime) -> Table | Text:
     from rich.table import Table
     from rich.text import Text
 
-    if not jobs:
-        return Text(f"nothing runs at {_show(now)}")
-    table = Table(*_RUNS)
-    for job in jobs:
-        table.add_row(*(Text(visible(cell)) for cell in _run(job, now)))
-    return table
+    with Live(console=console(), auto_refresh=False) as live:
+        while True:
+            jobs, now = retention.runs.live(), retention.clock.now()
+            table = Table(*_RUNS)
+            for job in jobs:
+                table.add_row(*(Text(visible(cell)) for cell in _run(job, now)))
+            live.update(table if jobs else Text(f"nothing runs at {_show(now)}"), refresh=True)
+            retention.clock.sleep(_WATCH_SECONDS)
 
 
 def _show(moment: dt.datetime) -> str:

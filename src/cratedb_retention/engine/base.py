@@ -195,6 +195,7 @@ class Engine(abc.ABC):
         last: int | None = 0
         while last is not None:
             self._look_again(step.table)
+            self.database.refresh(table_ref(step.table))
             # Counted, since putting rows in order costs far more, and mostly there is nothing to divide.
             left = self.database.rows(count)[0][0]
             _check_surplus(step, left + deleted)
@@ -203,6 +204,8 @@ class Engine(abc.ABC):
             deleted += max(self.database.execute(self._delete(step, until)), 0)
             if last is not None:
                 report(Progress(deleted, step.rows, "row"))
+        # Or a plan that is made right now would find the same rows expired once more.
+        self.database.refresh(table_ref(step.table))
         return StepResult(rows=deleted)
 
     def _look_again(self, table: TableName) -> None:  # noqa: B027
@@ -211,14 +214,13 @@ class Engine(abc.ABC):
     def _end_of_batch(self, step: plan.DeleteRows) -> int | None:
         """The time of the last row of a batch (ms); None if there is none any more."""
         time = self.sql.column(step.time_column)
-        number = time_number(self.sql, step.time_column, time)
-        ordered = sa.select(number).select_from(table_ref(step.table)).where(self._expired(step)).order_by(time)
+        read = sa.select(time_number(self.sql, step.time_column, time)).select_from(table_ref(step.table))
+        ordered = read.where(self._expired(step)).order_by(time)
         found = self.database.rows(ordered.limit(1).offset(self.batch - 1))
         # Rounded up: a database may know fractions of a millisecond, and each batch must take at least one row.
         return int(found[0][0]) * step.time_column.tick + 1 if found and found[0][0] is not None else None
 
     def _delete(self, step: plan.DeleteRows, until: Any = None) -> sa.Delete:
-        """The DELETE of a batch, or of all expired rows."""
         batch = [] if until is None else [self.sql.column(step.time_column) <= until]
         return sa.delete(table_ref(step.table)).where(self._expired(step), *batch)
 
@@ -262,11 +264,9 @@ class Engine(abc.ABC):
 def _check_surplus(step: plan.DeleteRows, rows: int) -> None:
     """Law 3: a row that came after the others were rolled up must not go with them."""
     if step.since is not None and step.rows is not None and rows > step.rows:
-        raise PartitionChanged(
-            f"table {step.table}, {show(step.since)} to {show(step.before)}",
-            f"{plural(rows - step.rows, 'row')} came after the others were rolled up",
-            "the next run looks again",
-        )
+        thing = f"table {step.table}, {show(step.since)} to {show(step.before)}"
+        reason = f"{plural(rows - step.rows, 'row')} came after the others were rolled up"
+        raise PartitionChanged(thing, reason, "the next run looks again")
 
 
 def require_old(

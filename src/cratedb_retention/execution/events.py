@@ -1,7 +1,4 @@
-"""
-What happens during a run, as frozen objects, and the state of the run that follows from it. Observers hear of events;
-the runner knows none of these.
-"""
+"""What happens during a run, as frozen objects for observers, and the state of the run that follows from it."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Progress, StepResult
@@ -34,10 +32,14 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepStarted:
+class _OfStep:
     task: Task
     step: Step
     number: int  # Its number in the run, from 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepStarted(_OfStep):
     total: int  # How many steps there are
 
 
@@ -48,26 +50,16 @@ class StepProgressed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepFinished:
-    task: Task
-    step: Step
-    number: int
+class StepFinished(_OfStep):
     result: StepResult
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepFailed:
+class StepFailed(_OfStep):
     """A step failed, and the rest of its task is not done."""
 
-    task: Task
-    step: Step
-    number: int
     cause: RetentionError
-
-    @property
-    def error(self) -> str:
-        return str(self.cause)
 
     @property
     def deferred(self) -> bool:
@@ -115,19 +107,8 @@ class RunFinished:
     report: Report
 
 
-RunEvent = (
-    RunStarted
-    | Held
-    | LeftOut
-    | TakenOver
-    | StepStarted
-    | StepProgressed
-    | StepFinished
-    | StepFailed
-    | TaskSkipped
-    | RunEndedEarly
-    | RunFinished
-)
+StepEvent = StepStarted | StepFinished | StepFailed | TaskSkipped
+RunEvent = StepEvent | StepProgressed | RunStarted | Held | LeftOut | TakenOver | RunEndedEarly | RunFinished
 Observer = Callable[[RunEvent], None]
 
 
@@ -173,12 +154,8 @@ def _finished(state: RunState, report: Report, event: StepFinished) -> RunState:
     task, result = event.task, event.result
     report = replace(report, done=report.done + 1)
     if isinstance(event.step, REMOVES_OR_MOVES):
-        report = replace(
-            report,
-            partitions=report.partitions + result.partitions,
-            rows=report.rows + (result.rows or 0),
-            bytes=report.bytes + (result.size or 0),
-        )
+        partitions, rows = report.partitions + result.partitions, report.rows + (result.rows or 0)
+        report = replace(report, partitions=partitions, rows=rows, bytes=report.bytes + (result.size or 0))
     state = replace(state, steps_done=state.steps_done + 1, report=report)
     if event.step is not task.steps[-1]:
         return state
@@ -193,8 +170,8 @@ def _finished(state: RunState, report: Report, event: StepFinished) -> RunState:
 def _failed(report: Report, event: StepFailed) -> Report:
     if event.deferred:
         return replace(report, deferred=report.deferred + 1)
-    policies = (*report.failed_policies, *([event.task.policy_id] if event.task.policy_id else []))
-    return replace(report, failed=report.failed + 1, failed_policies=tuple(dict.fromkeys(policies)))
+    policies = dict.fromkeys([*report.failed_policies, *filter(None, [event.task.policy_id])])
+    return replace(report, failed=report.failed + 1, failed_policies=tuple(policies))
 
 
 class Tone(Enum):
@@ -204,7 +181,7 @@ class Tone(Enum):
 
 
 def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
-    """What people are told of an event, on the terminal and in the log."""
+    """What users read of an event, on the terminal and in the log."""
     match event:
         case RunStarted(plan=plan):
             for warning in plan.warnings:
@@ -224,9 +201,9 @@ def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
             size = f", {show_size(result.size)}" if result.size else ""
             rows = f", {plural(result.rows, 'row')}" if result.rows is not None else ""
             yield f"done: {task.table}: {step.describe()}{rows}{size}, {seconds:.1f} s", Tone.GOOD
-        case StepFailed(task=task, step=step, error=error, deferred=deferred):
+        case StepFailed(task=task, step=step, cause=cause, deferred=deferred):
             word, tone = ("deferred", Tone.NOTICE) if deferred else ("failed", Tone.BAD)
-            yield f"{word}: {task.table}: {step.describe()}: {error}", tone
+            yield f"{word}: {task.table}: {step.describe()}: {cause}", tone
         case TaskSkipped(task=task, reason=reason):
             yield f"skipped: {task.table}: {task.steps[0].describe()}: {reason}", Tone.BAD
         case RunFinished(report=report):
@@ -237,18 +214,16 @@ def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
 
 def summary(report: Report) -> str:
     """What a run did, in a line."""
-    parts = [f"{plural(report.done, 'step')} done"]
-    if report.partitions or report.rows:
-        parts[0] += f" on {plural(report.partitions, 'partition')} and {plural(report.rows, 'row')}"
-    for count, word in (
-        (report.failed, "failed"),
-        (report.skipped, "skipped"),
-        (report.deferred, "left for the next run"),
-        (report.held - report.problems, "held"),
-    ):
-        parts += [f"{count:,} {word}"] if count else []
-    parts += [plural(report.problems, "problem")] if report.problems else []
-    return ", ".join(parts)
+    on = f" on {plural(report.partitions, 'partition')} and {plural(report.rows, 'row')}"
+    others = {
+        "failed": report.failed,
+        "skipped": report.skipped,
+        "left for the next run": report.deferred,
+        "held": report.held - report.problems,
+    }
+    parts = [f"{plural(report.done, 'step')} done{on if report.partitions or report.rows else ''}"]
+    parts += [f"{count:,} {word}" for word, count in others.items() if count]
+    return ", ".join([*parts, *([plural(report.problems, "problem")] if report.problems else [])])
 
 
 class Tracker:
@@ -259,29 +234,22 @@ class Tracker:
         state = RunState(run_id=run_id, started_at=now, heartbeat_at=now, actor=actor.name, host=actor.host)
         self._state = replace(state, report=Report(run_id=run_id))
 
+    def update(self, **values: Any) -> None:
+        with self._lock:
+            self._state = replace(self._state, **values)
+
     def about(self, policies: Iterable[Policy]) -> None:
         """Which policies the run has something to do for."""
         policies = list(policies)
         tags = tuple(sorted({tag for policy in policies for tag in policy.tags}))
-        with self._lock:
-            self._state = replace(self._state, policies=tuple(policy.id or "" for policy in policies), tags=tags)
-
-    def plan(self, plan: Plan) -> None:
-        """How much there is to do, before the run begins."""
-        self(RunStarted(self._state.run_id, plan))
-
-    def cancelled(self, by: str) -> None:
-        with self._lock:
-            self._state = replace(self._state, cancel_by=by)
+        self.update(policies=tuple(policy.id or "" for policy in policies), tags=tags)
 
     def __call__(self, event: RunEvent) -> None:
         with self._lock:
             self._state = advance(self._state, event)
 
     def finish(self, outcome: str, error: str | None = None) -> None:
-        with self._lock:
-            now = self._clock.now()
-            self._state = replace(self._state, state="finished", outcome=outcome, finished_at=now, error=error)
+        self.update(state="finished", outcome=outcome, finished_at=self._clock.now(), error=error)
 
     @property
     def report(self) -> Report:

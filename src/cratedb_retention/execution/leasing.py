@@ -3,7 +3,7 @@ The leases of one run: takes them, renews them, knows when they may be lost, giv
 which renews them in time, writes how far the run is, and hears who cancels it.
 
 A run holds a lease until so many seconds after it last asked for it, by a clock of its own that is never set back. The
-database counts from a moment later on, so that who holds a lease gives up before anybody else can have it.
+database counts from a moment later on, so that a holder gives up before another run can take the lease.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from cratedb_retention.model.runs import LEASE_SECONDS, RunOptions
 from cratedb_retention.store.runs import JobStore, Lease, Leases, LeaseStore
 from cratedb_retention.store.store import Store
 
-# What the database confirmed less than so many seconds ago is not asked for again before a step.
-FRESH_SECONDS = 1.0
+logger = logging.getLogger(__name__)
+BEAT_SECONDS = 1.0
 _SUCCESS = (Outcome.DONE,)
 
 
@@ -37,9 +37,9 @@ class Taken:
     """What came of taking leases."""
 
     won: Mapping[str, Lease] = field(default_factory=dict)  # Those that are held now
-    over: Mapping[str, Lease] = field(default_factory=dict)  # Of these, as they were: those that somebody let expire
-    refused: Mapping[str, Lease] = field(default_factory=dict)  # Somebody else holds them, or did since they were read
-    aside: frozenset[str] = frozenset()  # Of those that are held, what is not run: nobody else must run it meanwhile
+    over: Mapping[str, Lease] = field(default_factory=dict)  # Of these, as they were: those that had expired
+    refused: Mapping[str, Lease] = field(default_factory=dict)  # Another run holds them, or did since they were read
+    aside: frozenset[str] = frozenset()  # Of those that are held, what is not run: no other run must run it meanwhile
 
     @property
     def run(self) -> list[str]:
@@ -56,17 +56,12 @@ class LeaseHolder:
     """
     Holds leases for one run. Its methods may be called by several threads.
 
-    :param ttl: After so many seconds without renewal somebody else may take a lease.
+    :param ttl: After so many seconds without renewal another run may take a lease.
+    :param fresh: What was confirmed less than so many seconds ago is not asked for again before a step.
     """
 
     def __init__(
-        self,
-        store: LeaseStore,
-        clock: Clock,
-        holder: str,
-        run_id: str,
-        ttl: float = LEASE_SECONDS,
-        fresh: float = FRESH_SECONDS,
+        self, store: LeaseStore, clock: Clock, holder: str, run_id: str, ttl: float = LEASE_SECONDS, fresh: float = 1.0
     ) -> None:
         self._store, self._clock = store, clock
         self.holder, self.run_id, self.ttl, self._fresh = holder, run_id, ttl, fresh
@@ -80,14 +75,14 @@ class LeaseHolder:
         Take leases, in two statements, however many they are.
 
         :param slots: The policies, each with the slot of its schedule; None: by hand.
-        :param known: The leases, if they were read already. One that somebody held since is refused, so that what was
-            read together with them, such as a plan's foundation, is not older than what others did under them.
+        :param known: The leases, if they were read already. One that was held since is refused, so that what was read
+            together with them, such as a plan's foundation, is not older than what others did under them.
         """
         if not slots:
             return Taken()
         with self._lock:
             known = known or self._store.read(slots)
-            # The database's clock may be a little behind, never ahead; so we give up before anybody else can have it.
+            # The database's clock may be a little behind, never ahead; so we give up before another run can have it.
             began = self._clock.uptime()
             moment = known.now + dt.timedelta(seconds=began - known.asked)
             found = {policy: known.of(policy) for policy in slots}
@@ -122,9 +117,8 @@ class LeaseHolder:
             known = self._read_back()
             until = known.now + dt.timedelta(seconds=self.ttl)
             renewed = self._store.change((lease, {"expires_at": until}) for lease in self.held.values())
-            for policy in self.held:
-                if policy not in renewed:
-                    raise self._lost(policy, None)
+            if lost := [policy for policy in self.held if policy not in renewed]:
+                raise self._lost(lost[0], None)
             self.held.update(renewed)
             self._confirmed = asked
 
@@ -132,23 +126,21 @@ class LeaseHolder:
         """
         Make sure that the leases are still ours, before something is done under one of them.
 
-        :raises LeaseLost: if not, or if nobody can tell since the database was out of reach for too long.
+        :raises LeaseLost: if not, or if that is unknown since the database was out of reach for too long.
         """
         with self._lock:
             self.check_time()
-            if policy_id not in self.held or self._clock.uptime() - self._confirmed < self._fresh:
-                return
-            self._read_back([policy_id])
+            if policy_id in self.held and self._clock.uptime() - self._confirmed >= self._fresh:
+                self._read_back([policy_id])
 
     def check_time(self) -> None:
-        """Make sure that nobody else can have taken the leases yet; asks nobody. Raises as :meth:`check`."""
+        """Make sure that no other run can have taken the leases yet; asks nothing. Raises as :meth:`check`."""
         silent = self._clock.uptime() - self._confirmed
         if self.held and silent >= self.ttl:
             reason = f"could not renew its leases for {silent:.0f} seconds, and another one may have taken them"
             raise LeaseLost(f"run {self.run_id}", reason, "the next run goes on from here")
 
     def _read_back(self, policies: Iterable[str] | None = None) -> Leases:
-        """What the database says of our leases."""
         wanted = list(self.held if policies is None else policies)
         known = self._store.read(wanted)
         for policy in wanted:
@@ -217,14 +209,10 @@ class Session:
 
 
 def new_session(store: Store, clock: Clock, actor: Actor, options: RunOptions, run_id: str | None = None) -> Session:
-    """Name a run; without an identifier, one is made up."""
+    """Name a run; without an identifier, one is generated."""
     run_id = run_id or str(uuid.uuid4())
     leases = LeaseHolder(store.leases, clock, name_holder(actor), run_id, options.lease)
     return Session(leases=leases, tracker=Tracker(run_id, clock, actor), options=options)
-
-
-logger = logging.getLogger(__name__)
-BEAT_SECONDS = 1.0
 
 
 class Heartbeat:
@@ -291,7 +279,7 @@ class Heartbeat:
                 self._is_known = True
         self._cancelled_by = self._jobs.update(state) or self._cancelled_by
         if self._cancelled_by is not None:
-            self._tracker.cancelled(self._cancelled_by)
+            self._tracker.update(cancel_by=self._cancelled_by)
 
     def _try(self, failure: str, work: Callable[[], None]) -> None:
         try:
@@ -311,19 +299,21 @@ class Heartbeat:
     @contextmanager
     def beating(self) -> Iterator[None]:
         end = threading.Event()
-        thread = threading.Thread(target=self._drive, args=(end,), name="heartbeat", daemon=True)
+
+        def drive() -> None:
+            while not end.wait(BEAT_SECONDS):
+                try:
+                    self.beat()
+                except Exception as error:
+                    # The run ends by it before its next step; its leases are renewed until then.
+                    if self._found is None:
+                        logger.exception("the heartbeat of run %s failed", self._leases.run_id)
+                        self._found = error
+
+        thread = threading.Thread(target=drive, name="heartbeat", daemon=True)
         thread.start()
         try:
             yield
         finally:
             end.set()
             thread.join()
-
-    def _drive(self, end: threading.Event) -> None:
-        while not end.wait(BEAT_SECONDS):
-            try:
-                self.beat()
-            except Exception as error:  # The run ends by it before its next step; its leases are renewed until then.
-                if self._found is None:
-                    logger.exception("the heartbeat of run %s failed", self._leases.run_id)
-                    self._found = error

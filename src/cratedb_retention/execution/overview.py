@@ -1,6 +1,4 @@
-"""
-What is kept where and for how long, what is due, and when policies run next: by policy and table, and table by table.
-"""
+"""What is kept where and for how long, and what is due: by policy and table, and table by table."""
 
 from __future__ import annotations
 
@@ -17,13 +15,9 @@ from cratedb_retention.model.effect import amount
 from cratedb_retention.model.measurements import Measurements, PartitionBounds
 from cratedb_retention.model.plan import Hold, Kept, Task
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import Ledger
-from cratedb_retention.planning.due import next_times
 from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
-from cratedb_retention.store.runs import Leases
-from cratedb_retention.store.store import Store
 
 # What comes first.
 STATES = ("failing", "problem", "held", "due", "kept", "disabled")
@@ -108,22 +102,14 @@ class TableLine:
     next_run: dt.datetime | None = None
 
     @property
-    def table(self) -> TableName | None:
-        """The table; None: policies mean it, and there is none."""
-        return self.lines[0].table
-
-    @property
-    def rows(self) -> int | None:
-        return self.lines[0].rows
-
-    @property
-    def size(self) -> int | None:
-        return self.lines[0].size
+    def first(self) -> Line:
+        """Tells the table, its rows and its size, as each of its lines."""
+        return self.lines[0]
 
 
 def find_bounds(prepared: Prepared) -> list[PartitionBounds]:
     """What must be asked of the rows, since the partitions of these tables do not tell which time they cover."""
-    return list(dict.fromkeys(probe for probe in (_probe(target) for target in _targets(prepared)) if probe))
+    return list(dict.fromkeys(probe for probe in map(_probe, _targets(prepared)) if probe))
 
 
 def table_lines(
@@ -134,18 +120,36 @@ def table_lines(
     times: Mapping[str, dt.datetime],
 ) -> list[TableLine]:
     """
-    Tables, those that need somebody first.
+    Tables, those that need attention first.
 
     :param measured: The answers to :func:`find_bounds`.
     :param runs: What runs did, oldest first: the last one of each policy counts.
     """
     last = {run.policy_id: run for run in runs}
     spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in _targets(prepared)}
-    spans |= {name: _span_of_level(prepared.ledger, name) for name in prepared.ledger.rollups}
+    for name in prepared.ledger.rollups:  # The windows of a level that have rows, as far as they are computed.
+        rows = [row for row in prepared.ledger.of(name).values() if row.groups and not row.expired]
+        spans[name] = min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)
     grouped: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
         grouped[line.title].append(line)
-    found = [_table_line(tuple(of), last, times, spans) for of in grouped.values()]
+    found = []
+    for title, own in grouped.items():
+        enabled = [line for line in own if line.policy.enabled]
+        ended = (last.get(line.policy.id or "") for line in enabled)
+        failures = [run.error or "its last run failed" for run in ended if run is not None and run.failed]
+        held = [hold.reason for line in enabled for hold in line.held]
+        oldest, newest = spans.get(own[0].table, (None, None))
+        line_of_table = TableLine(
+            title=title,
+            lines=tuple(own),
+            state="failing" if failures else min((line.state for line in own), key=STATES.index),
+            why=tuple(dict.fromkeys([*failures, *held])),
+            oldest=oldest,
+            newest=newest,
+            next_run=min((times[key] for line in own if (key := line.policy.id or "") in times), default=None),
+        )
+        found.append(line_of_table)
     return sorted(found, key=lambda line: (STATES.index(line.state), line.title))
 
 
@@ -177,33 +181,6 @@ def _span(target: Target, measured: Measurements) -> Span:
     return (max(starts), min(known)) if starts and known else (None, None)
 
 
-def _span_of_level(ledger: Ledger, table: TableName) -> Span:
-    """The windows that have rows, as far as they are computed."""
-    rows = [row for row in ledger.of(table).values() if row.groups and not row.expired]
-    return min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)
-
-
-def _table_line(
-    lines: tuple[Line, ...],
-    last: Mapping[str, RunOfPolicy],
-    times: Mapping[str, dt.datetime],
-    spans: Mapping[TableName | None, Span],
-) -> TableLine:
-    failures = [
-        run.error or "its last run failed"
-        for line in lines
-        if line.policy.enabled and (run := last.get(line.policy.id or "")) is not None and run.failed
-    ]
-    state = "failing" if failures else min((line.state for line in lines), key=STATES.index)
-    held = [hold.reason for line in lines if line.state != "disabled" for hold in line.held]
-    runs = [time for time in (times.get(line.policy.id or "") for line in lines) if time is not None]
-    oldest, newest = spans.get(lines[0].table, (None, None))
-    why = tuple(dict.fromkeys([*failures, *held]))
-    following = min(runs, default=None)
-    title = lines[0].title
-    return TableLine(title=title, lines=lines, state=state, why=why, oldest=oldest, newest=newest, next_run=following)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Listing:
     """Policies as they are at an instant."""
@@ -212,16 +189,3 @@ class Listing:
     damaged: Sequence[Damaged]  # Rows of the policy table that are no valid policies
     times: Mapping[str, dt.datetime]  # When each that is enabled and has a schedule runs next; in the past: it is due
     now: dt.datetime  # Aware
-
-
-def next_runs(store: Store, policies: Iterable[str | None], leases: Leases | None = None) -> dict[str, dt.datetime]:
-    """
-    When policies run next, whoever asks: by the clock that decides it, the database's, and their delay included. What
-    is due has a time that is past; those that are disabled or have no schedule are missing.
-    """
-    identifiers = set(policies)
-    scheduled = [item for item in store.policies.scheduled() if item.policy_id in identifiers]
-    if not scheduled:
-        return {}
-    known = leases or store.leases.read()
-    return next_times(scheduled, known.slots, known.now)

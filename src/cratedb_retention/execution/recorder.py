@@ -1,6 +1,4 @@
-"""
-Writes a run into the journal: when it starts and ends, what it holds, and each step before and after (law 9).
-"""
+"""Writes a run into the journal: when it starts and ends, what it holds, and each step before and after (law 9)."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from cratedb_retention.errors import Cancelled, ClusterUnwell, ConnectionLost, DiskFull, RunEnded
-from cratedb_retention.execution.events import LeftOut, StepFailed, StepFinished, StepStarted, TaskSkipped
+from cratedb_retention.execution.events import LeftOut, StepEvent, StepFailed, StepFinished, StepStarted, TaskSkipped
 from cratedb_retention.execution.leasing import Taken
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.audit import Event, Outcome
@@ -48,24 +46,21 @@ class Recorder:
         first step: where the journal can't be written, nothing begins, unless a full disk alone is why.
         """
         plan, selection = self._prepared.plan, self._prepared.selection
-        chosen = [f"strategy {selection.strategy}"] if selection.strategy else []
-        tags = selection.tags & selection.limit
-        chosen += [f"tags {tags}"] if tags else []
-        chosen += [f"policy {selection.policy_id}"] if selection.policy_id else []
-        chosen += [plural(len(selection.policy_ids), "due policy", "due policies")] if selection.policy_ids else []
+        tags, ids = selection.tags & selection.limit, selection.policy_ids
+        chosen = {"strategy": selection.strategy, "tags": tags, "policy": selection.policy_id}
+        said = [f"{name} {value}" for name, value in chosen.items() if value]
+        said += [plural(len(ids), "due policy", "due policies")] if ids else []
         message = f"{plural(len(plan.tasks), 'task')}, {plural(len(plan.holds), 'hold')}"
-        message += f" ({', '.join(chosen)})" if chosen else ""
-        first = replace(self._run, message=message)
+        first = replace(self._run, message=message + (f" ({', '.join(said)})" if said else ""))
         left = (entry for each in left_out for entry in self._left_out(each))
         self._write(*left, first, *self._leases(), *map(self._held, plan.holds), later=True)
 
     def _left_out(self, left: LeftOut) -> Iterator[Entry]:
         own = left.at in (None, left.policy_id)
         why = Why.LOCKED(holder=left.holder) if own else Why.LEVELS_LOCKED(holder=left.holder, cascade=left.at)
+        told: dict[str, Any] = {"event": Event.HELD, "outcome": Outcome.DEFERRED, "why": why}
         for table, tasks in groupby(left.tasks, key=lambda task: task.table):
-            message = plural(len(list(tasks)), "task")
-            entry = self._about(left.policy_id, table, event=Event.HELD, message=message, why=why)
-            yield replace(entry, outcome=Outcome.DEFERRED)
+            yield self._about(left.policy_id, table, message=plural(len(list(tasks)), "task"), **told)
 
     def _leases(self) -> Iterator[Entry]:
         for policy, lease in self._taken.over.items():
@@ -74,10 +69,10 @@ class Recorder:
             yield self._about(policy, event=Event.LEASE_TAKEN_OVER, message=message, slot=lease.slot)
         for policy, lease in self._taken.won.items():
             if lease.slot is not None:
-                yield self._slot(policy, lease.slot, Event.SLOT_STARTED)
+                yield self._slot(policy, lease.slot, event=Event.SLOT_STARTED)
 
-    def _slot(self, policy_id: str, slot: dt.datetime, event: Event) -> Entry:
-        entry = self._about(policy_id, event=event, message=f"slot {show(to_ms(slot))}", slot=slot)
+    def _slot(self, policy_id: str, slot: dt.datetime, **values: Any) -> Entry:
+        entry = self._about(policy_id, message=f"slot {show(to_ms(slot))}", slot=slot, **values)
         policy = self._prepared.policies.get(policy_id)
         return replace(entry, table_schema=policy.table_schema, table_name=policy.table_name) if policy else entry
 
@@ -86,15 +81,15 @@ class Recorder:
         for policy in given:
             slot, outcome = self._taken.won[policy].slot, outcomes.get(policy)
             if slot is not None and outcome is not None:
-                self._journal.note(replace(self._slot(policy, slot, Event.SLOT_FINISHED), outcome=outcome))
+                self._journal.note(self._slot(policy, slot, event=Event.SLOT_FINISHED, outcome=outcome))
 
     def run_finished(self, report: Report, error: BaseException | None = None) -> None:
+        # Where nothing failed, and something needs attention nevertheless, it ended with that.
+        outcome = Outcome.PROBLEM if report.problems else Outcome.DONE
         if error is not None:
             outcome = outcome_of(error)
         elif report.failed or report.skipped:
             outcome = Outcome.FAILED
-        else:  # Where nothing failed, and somebody has to look at something nevertheless, it ended with that.
-            outcome = Outcome.PROBLEM if report.problems else Outcome.DONE
         self._write(
             replace(
                 self._run,
@@ -109,7 +104,7 @@ class Recorder:
             )
         )
 
-    def record(self, event: StepStarted | StepFinished | StepFailed | TaskSkipped) -> None:
+    def record(self, event: StepEvent) -> None:
         match event:
             case StepStarted(task=task, step=step, number=number):
                 self._write(self._step(task, step, number, event=Event.STEP_STARTED), later=True)
@@ -129,11 +124,8 @@ class Recorder:
         self._journal.note(self._step(task, step, number, outcome=outcome_of(error), why=failure(error)))
 
     def _step(self, task: Task, step: Step, number: int, event: Event = Event.STEP_FINISHED, **values: Any) -> Entry:
-        message = f"{step.describe()}: {task.reason}"
-        operation = step.operation()
-        return self._about(
-            task.policy_id, task.table, event=event, operation=operation, message=message, step=number, **values
-        )
+        values |= {"operation": step.operation(), "message": f"{step.describe()}: {task.reason}", "step": number}
+        return self._about(task.policy_id, task.table, event=event, **values)
 
     def _held(self, hold: Hold) -> Entry:
         examples = f" ({'; '.join(hold.partitions)})" if hold.partitions else ""
@@ -166,7 +158,7 @@ def outcomes_after(error: BaseException, policies: Iterable[str]) -> dict[str, O
     """
     How slots end when an error ends their run early; one that is missing is left for another run.
 
-    What a person cancelled does not begin anew; nor does what failed by a mistake in the program, since it would again.
+    What a user cancelled is not repeated; nor is what failed by a mistake in the program, since it would fail again.
     """
     final = isinstance(error, Cancelled) or (
         isinstance(error, Exception) and not isinstance(error, RunEnded | ConnectionLost | ClusterUnwell | DiskFull)

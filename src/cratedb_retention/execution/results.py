@@ -1,8 +1,4 @@
-"""
-Results as programs get them: from commands as JSON and YAML, from the HTTP API, which describes them by these classes.
-
-Each is read from the object of the library that it tells of, by :meth:`of`.
-"""
+"""Results as programs get them: as JSON and YAML from commands and the HTTP API, each read from an object by ``of``."""
 
 from __future__ import annotations
 
@@ -12,11 +8,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from cratedb_retention.engine.archive import Archived
 from cratedb_retention.model import plan
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.store import policies
 from cratedb_retention.store.access import AccessToken
@@ -27,14 +21,6 @@ def _instant(value: object) -> object:
     return value.isoformat() if isinstance(value, dt.datetime) else value
 
 
-def _attributes(value: object) -> object:
-    return value.to_dict() if isinstance(value, Policy) else value
-
-
-def _partition(archived: Archived) -> dict[str, Any]:
-    return {column.name: value for column, value in zip(archived.columns, archived.values, strict=True)}
-
-
 def _at(name: str) -> AliasPath:
     return AliasPath("record", "archived", name)
 
@@ -42,8 +28,11 @@ def _at(name: str) -> AliasPath:
 # Instants are in UTC, as ISO 8601.
 Instant = Annotated[str, BeforeValidator(_instant), Field(json_schema_extra={"format": "date-time"})]
 Name = Annotated[str, BeforeValidator(str)]
-Partition = Annotated[dict[str, Any], BeforeValidator(_partition)]
-Attributes = Annotated[dict[str, Any], BeforeValidator(_attributes)]
+Partition = Annotated[
+    dict[str, Any],
+    BeforeValidator(lambda archived: dict(zip((c.name for c in archived.columns), archived.values, strict=True))),
+]
+Attributes = Annotated[dict[str, Any], BeforeValidator(lambda it: it.to_dict() if isinstance(it, Policy) else it)]
 Condition = Annotated[str, BeforeValidator(lambda state: state.detail if state else "missing")]
 Reason = Annotated[str, BeforeValidator(lambda hold: getattr(hold, "reason", hold))]
 Code = Annotated[str, BeforeValidator(lambda reason: getattr(reason, "code", reason))]
@@ -215,20 +204,20 @@ class Run(_Result):
     """A run and how far it is."""
 
     run_id: str
-    state: str = Field(description="`running`, `done`, `failed` or `cancelled`.")
+    state: str = Field(validation_alias="phase", description="`running`, `done`, `failed` or `cancelled`.")
     actor: str
     started_at: Instant
     finished_at: Instant | None
-    step: str | None = Field(description="What it does at present.")
+    step: str | None = Field(validation_alias="present", description="What it does at present.")
     steps_done: int
-    steps_total: int
-    units_done: int | None = Field(description="Of the present step.")
-    units_total: int | None
+    steps_total: int = Field(validation_alias="steps")
+    units_done: int | None = Field(validation_alias="done", description="Of the present step.")
+    units_total: int | None = Field(validation_alias="total")
     unit: str | None
-    rows: int
-    bytes: int
+    rows: int = Field(validation_alias=AliasPath("removed", 0))
+    bytes: int = Field(validation_alias=AliasPath("removed", 1))
     expected_end: Instant | None
-    report: RunReport | None
+    report: RunReport | None = Field(validation_alias="final_report")
     error: str | None
 
 
@@ -343,21 +332,3 @@ def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of a table without its empty values, with instants as ISO 8601."""
     values = {key: value for key, value in row.items() if value is not None}
     return {key: each.isoformat() if isinstance(each, dt.datetime) else each for key, each in values.items()}
-
-
-def run_result(state: RunState) -> Run:
-    over = state.finished_at is not None
-    report = None if state.report is None or not over or state.error else {**vars(state.report), "ok": state.report.ok}
-    rows, size = state.removed
-    same = ("run_id", "actor", "started_at", "finished_at", "steps_done", "unit", "expected_end", "error")
-    return Run(
-        **{name: getattr(state, name) for name in same},
-        state=state.phase,
-        step=None if over else state.doing,
-        steps_total=state.steps,
-        units_done=state.done,
-        units_total=state.total,
-        rows=rows,
-        bytes=size,
-        report=report,
-    )

@@ -1,6 +1,4 @@
-"""
-Tries again while the connection is lost.
-"""
+"""Tries again while the connection is lost."""
 
 from __future__ import annotations
 
@@ -22,19 +20,17 @@ ATTEMPTS_WHILE_RECOVERING = 19
 
 def retry(work: Callable[[], T], sleep: Callable[[float], None]) -> T:
     """Do something, again while the connection is lost; ConnectionLost: for good."""
-    retrying = tenacity.Retrying(
+    return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(ConnectionLost),
         stop=_enough,
         wait=tenacity.wait_exponential(multiplier=0.5, max=8),
         sleep=sleep,
         reraise=True,
-    )
-    return retrying(work)
+    )(work)
 
 
 def _enough(state: tenacity.RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome is not None else None
-    silent = isinstance(error, NoAnswer)
     if isinstance(error, Recovering):
         return state.attempt_number >= ATTEMPTS_WHILE_RECOVERING
-    return state.attempt_number >= (ATTEMPTS_WITHOUT_ANSWER if silent else ATTEMPTS)
+    return state.attempt_number >= (ATTEMPTS_WITHOUT_ANSWER if isinstance(error, NoAnswer) else ATTEMPTS)

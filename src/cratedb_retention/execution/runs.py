@@ -12,7 +12,8 @@ nothing is to do.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -46,7 +47,6 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Why, failure
 from cratedb_retention.model.rollup import RollUp, RollupStep, SealWindows
 from cratedb_retention.model.runs import Report
@@ -72,10 +72,10 @@ def carry_out(
     observers: Iterable[events.Observer] = (),
 ) -> Report:
     """
-    Do what a plan says, as far as nobody else is at it.
+    Do what a plan says, except for policies that another run holds.
 
     :param make_plan: Makes the plan, or hands over one that was made.
-    :raises Cancelled: if somebody asked for the end of the run.
+    :raises Cancelled: if a user asked for the end of the run.
     :raises Stopped: if the process is to end.
     :raises LeaseLost: if another one may run the policies by now.
     :raises ConnectionLost: if the database is gone for good.
@@ -95,7 +95,8 @@ def carry_out(
             gone = {id(task) for each in left for task in each.tasks}
             tasks = tuple(task for task in prepared.plan.tasks if id(task) not in gone)
             prepared = replace(prepared, plan=replace(prepared.plan, tasks=tasks))
-            session.tracker.about(_concerned(prepared, session))
+            concerned = {task.policy_id for task in tasks} | set(session.taken.won)
+            session.tracker.about(policy for policy in prepared.policies.values() if policy.id in concerned)
             report = Runner(engine, store, clock, session, prepared, observers, heartbeat).run(left)
         except BaseException as error:
             heartbeat.finish(outcome_of(error))
@@ -124,17 +125,12 @@ def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], P
         raise
 
 
-def _concerned(prepared: Prepared, session: Session) -> list[Policy]:
-    ids = {task.policy_id for task in prepared.plan.tasks} | set(session.taken.won)
-    return [policy for identifier, policy in prepared.policies.items() if identifier in ids]
-
-
 def _with_a_fresh_plan(
     session: Session, prepared: Prepared, make_plan: Callable[[], Prepared], clock: Clock
 ) -> tuple[Session, Prepared]:
     """
-    Take the leases that a plan needs. Where somebody else was done with a policy meanwhile, the plan is out of date,
-    and made anew if it is not one that was handed over.
+    Take the leases that a plan needs. Where another run finished a policy meanwhile, the plan is out of date, and made
+    again if it is not one that was handed over.
     """
     while True:
         found = _with_leases(session, prepared, clock)
@@ -151,7 +147,7 @@ def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
     """
     Take the leases that a plan needs and that are not held yet.
 
-    Who makes rows go that are rolled up needs that of the policy that rolls up, too: else it could compute them anew,
+    Who makes rows go that are rolled up needs that of the policy that rolls up, too: else it could compute them again,
     by a plan of its own, when they are gone.
     """
     own = {task.policy_id for task in prepared.plan.tasks}
@@ -163,7 +159,7 @@ def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
 
 
 def _needed(task: Task, prepared: Prepared) -> set[str]:
-    """The policies that nobody else may run while a task is done."""
+    """The policies that no other run may run while a task is done."""
     known = prepared.ledger.rollups
     seals = (step.rollup.table for step in task.steps if isinstance(step, SealWindows))
     policies = {task.policy_id, *(known[table].policy_id for table in seals if table in known)}
@@ -171,13 +167,13 @@ def _needed(task: Task, prepared: Prepared) -> set[str]:
 
 
 def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[events.LeftOut]:
-    """What others are at. Tidying up waits until nobody else is at work, since what is frozen may be theirs."""
-    by_policy: dict[tuple[str | None, str | None], list[Task]] = {}
+    """What others are at. Tidying up waits until no other run is at work, since what is frozen may be of that."""
+    by_policy: dict[tuple[str | None, str | None], list[Task]] = defaultdict(list)
     won, refused = session.taken.won, session.taken.refused
     for task in prepared.plan.tasks:
         missing = sorted(_needed(task, prepared) - set(won))
         if missing or task.policy_id not in won:
-            by_policy.setdefault((task.policy_id, missing[0] if missing else task.policy_id), []).append(task)
+            by_policy[task.policy_id, missing[0] if missing else task.policy_id].append(task)
     for (policy, of), tasks in by_policy.items():
         if policy is not None:
             lease = refused.get(of or "")
@@ -191,7 +187,7 @@ def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[ev
 
 
 def _attempt(what: str, work: Callable[[], object]) -> None:
-    """Do what is tried once more by the next run if it fails now, while another error is on its way."""
+    """Do what the next run repeats if it fails now, while another error is on its way."""
     try:
         work()
     except RetentionError as error:
@@ -219,23 +215,28 @@ class Runner:
         self._observers, self._heartbeat = tuple(observers), heartbeat
         self._tracker, self._leases, self._taken = session.tracker, session.leases, session.taken
         self._recorder = Recorder(store.journal, self._retry, self._leases.run_id, prepared, self._taken)
-        self._renewer = Renewer(engine, store, prepared)
         self._roller = Roller(engine, store, prepared, self._leases.run_id)
+        self._tasks, self._renewed = list(prepared.plan.tasks), Counter[int]()
         self._total, self._number = sum(len(task.steps) for task in prepared.plan.tasks), 0
         self._broken: set[tuple[str | None, TableName]] = set()
 
-    def run(self, left_out: Iterable[events.LeftOut] = ()) -> Report:
+    def run(self, left_out: Sequence[events.LeftOut] = ()) -> Report:
         """Do it, but what is left out, since others are at it."""
-        begun = False
+        begun, plan = False, self._prepared.plan
         for policy, lease in self._taken.over.items():
             self._tell(events.TakenOver(policy, lease.holder or ""))
         try:
             self._forget()
-            self._begin(list(left_out))
+            self._recorder.run_started(left_out)
+            self._tell(events.RunStarted(self._leases.run_id, plan), *left_out, *map(events.Held, plan.holds))
             begun = True
-            for task in self._prepared.plan.tasks:
-                self._run_task(task)
-            outcomes = self._outcomes()
+            for position, task in enumerate(plan.tasks):
+                self._run_task(position, task)
+            problems, failed = {hold.policy_id for hold in plan.problems}, self._tracker.report.failed_policies
+            outcomes = {
+                policy: Outcome.FAILED if policy in failed else Outcome.PROBLEM if policy in problems else Outcome.DONE
+                for policy in self._taken.run
+            }
             given = self._retry(lambda: self._leases.release(outcomes))
             self._recorder.slots_finished(given, outcomes)
             self._leases.check_released()
@@ -250,14 +251,6 @@ class Runner:
         self._tell(events.RunFinished(report))
         return report
 
-    def _begin(self, left_out: list[events.LeftOut]) -> None:
-        plan = self._prepared.plan
-        self._recorder.run_started(left_out)
-        self._tell(events.RunStarted(self._leases.run_id, plan))
-        told: list[events.RunEvent] = [*left_out, *map(events.Held, plan.holds)]
-        for event in told:
-            self._tell(event)
-
     def _forget(self) -> None:
         """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
         prepared, tables, freezes = self._prepared, self._prepared.catalog.tables, self._store.freezes
@@ -270,14 +263,6 @@ class Runner:
         for table, values in prepared.formerly_frozen:
             if not is_frozen(tables[table], values):
                 freezes.remove(table, [values])
-
-    def _outcomes(self) -> dict[str, Outcome]:
-        problems = {hold.policy_id for hold in self._prepared.plan.problems}
-        failed = set(self._tracker.report.failed_policies)
-        return {
-            policy: Outcome.FAILED if policy in failed else Outcome.PROBLEM if policy in problems else Outcome.DONE
-            for policy in self._taken.run
-        }
 
     def _end_early(self, error: BaseException) -> None:
         """Give leases back, and note why the run ended; where that fails, the steps' own entries tell how far it is."""
@@ -296,8 +281,7 @@ class Runner:
         if isinstance(error, RunEnded):
             self._tell(events.RunEndedEarly(report, str(error)))
 
-    def _run_task(self, task: Task) -> None:
-        """Do a task's steps in order; after a failure undo a freeze, and leave the rest."""
+    def _run_task(self, position: int, task: Task) -> None:
         first = self._number + 1
         self._number += len(task.steps)
         if (task.policy_id, task.table) in self._broken:
@@ -316,7 +300,7 @@ class Runner:
                 try:
                     self._run_step(task, step, number)
                 except PartitionChanged:
-                    renewed = self._retry(partial(self._renewer.renew, task, step, number - first))
+                    renewed = self._retry(partial(self._renew, position, step, number - first))
                     if renewed is None:
                         raise
                     task = renewed
@@ -345,13 +329,13 @@ class Runner:
 
     def _perform(self, task: Task, step: Step) -> StepResult:
         def perform(step: Step) -> StepResult:
-            return self._engine.perform(step, lambda progress: self._progress(step, progress))
+            def progressed(progress: Progress) -> None:
+                self._tell(events.StepProgressed(step, progress))
+                self._heartbeat.during_step()
+
+            return self._engine.perform(step, progressed)
 
         return self._roller.roll_up(task, step, perform) if isinstance(step, RollUp) else perform(step)
-
-    def _progress(self, step: Step, progress: Progress) -> None:
-        self._tell(events.StepProgressed(step, progress))
-        self._heartbeat.during_step()
 
     def _announce(self, task: Task, step: Step) -> None:
         """Note what must be known if the process is killed in the middle of a step."""
@@ -363,32 +347,31 @@ class Runner:
             self._store.snapshots.mark(step.repository, step.name, SnapshotStage.DROPPING)
 
     def _remember(self, task: Task, step: Step, result: StepResult) -> None:
-        """Keep the store's own tables in step with what was done."""
         self._roller.after(task, step)
         if isinstance(step, RollupStep):
             return
         snapshots, freezes = self._store.snapshots, self._store.freezes
         match step:
-            case SnapshotPartition():
-                policy, partition = self._prepared.policies.get(task.policy_id or ""), step.piece.partition
+            case SnapshotPartition(piece=piece):
+                policy = self._prepared.policies.get(task.policy_id or "")
                 archived = Archived(
                     repository=step.repository,
                     name=step.name,
                     table=step.table,
                     columns=step.columns,
-                    values=partition.values,
+                    values=piece.partition.values,
                     rows=result.rows,
                 )
                 record = SnapshotRecord(
                     archived=archived,
-                    start=step.piece.start,
-                    end=step.piece.end,
+                    start=piece.start,
+                    end=piece.end,
                     stage=SnapshotStage.CREATED,
                     size=result.size,
                     policy_id=task.policy_id,
                     tags=policy.tags if policy else (),
                     changed_at=self._clock.now(),
-                    token=partition.token,
+                    token=piece.partition.token,
                     identity=self._roller.identity(step.table),
                 )
                 snapshots.add(record, self._leases.run_id)
@@ -398,8 +381,7 @@ class Runner:
             case DropPartitions():
                 noted = {values for table, values in self._prepared.frozen if table == step.table}
                 noted.update(*(_values(s.pieces) for s in task.steps if isinstance(s, FreezePartitions)))
-                gone = noted.intersection(_values(step.pieces))
-                if gone:
+                if gone := noted.intersection(_values(step.pieces)):
                     freezes.remove(step.table, gone)
             case ThawPartitions():
                 freezes.remove(step.table, _values(step.pieces))
@@ -427,44 +409,34 @@ class Runner:
         for step in frozen:
             _attempt(f"partitions of {step.table} were not thawed", partial(undo, step))
 
-    def _record(self, event: events.StepStarted | events.StepFinished | events.StepFailed | events.TaskSkipped) -> None:
-        """Write what happened into the journal, before anybody hears of it."""
+    def _record(self, event: events.StepEvent) -> None:
+        """Write what happened into the journal, before observers hear of it."""
         self._recorder.record(event)
         self._tell(event)
 
-    def _tell(self, event: events.RunEvent) -> None:
-        """Count what happened, and let observers hear."""
-        self._tracker(event)
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:
-                logger.exception("an observer of run %s failed", self._leases.run_id)
+    def _tell(self, *happened: events.RunEvent) -> None:
+        for event in happened:
+            self._tracker(event)
+            for observer in self._observers:
+                try:
+                    observer(event)
+                except Exception:
+                    logger.exception("an observer of run %s failed", self._leases.run_id)
 
     def _retry(self, work: Callable[[], T]) -> T:
         return retry(work, self._clock.sleep)
 
-
-class Renewer:
-    """
-    Goes on where rows were written between plan and freeze: by now nothing more can come, so the same rules decide once
-    more about what is there. Otherwise a partition to which old rows keep coming would be deferred by every run.
-    """
-
-    def __init__(self, engine: Engine, store: Store, prepared: Prepared) -> None:
-        self._engine, self._store, self._prepared = engine, store, prepared
-        self._tasks = list(prepared.plan.tasks)
-        self._renewed: dict[int, int] = {}
-
-    def renew(self, task: Task, step: Step, done: int) -> Task | None:
+    def _renew(self, position: int, step: Step, done: int) -> Task | None:
         """
-        The same task about what is there now; None if it has to wait for the next run.
+        A task about what is there now, where rows were written between plan and freeze: by now nothing more can come,
+        so the same rules decide once more. Otherwise a partition to which old rows keep coming would be deferred by
+        every run. None: it has to wait for the next run.
 
-        :param step: Its step that found that the partition had changed, after so many that are done.
+        :param step: The step that found that the partition had changed, after so many that are done.
         :raises PartitionChanged: if its policy was changed, or a hold was placed.
         """
-        position = next(i for i, each in enumerate(self._tasks) if each is task)
-        if self._renewed.get(position, 0) == RENEWALS or not _may_change(task, step, done):
+        task = self._tasks[position]
+        if self._renewed[position] == RENEWALS or not _may_change(task, step, done):
             return None
         check_preconditions(self._store, self._prepared, task)
         cutoff, chosen = from_ms(self._prepared.plan.cutoff), Selection(policy_id=task.policy_id)
@@ -473,19 +445,17 @@ class Renewer:
         except NotFound:  # The policy, since a moment ago.
             return None
         found = _find(task, again.plan.tasks, done)
-        if found is None or not self._is_within_limits(position, found):
+        if found is None:
+            return None
+        # Whether all that the plan does with this policy and table, with what came since, is as much as expected.
+        tasks = [found if i == position else each for i, each in enumerate(self._tasks)]
+        own = [each for each in tasks if (each.policy_id, each.table) == (task.policy_id, task.table)]
+        policy, table = self._prepared.policies[task.policy_id or ""], self._prepared.catalog.tables[task.table]
+        if any(isinstance(verdict, Hold) for verdict in keep_within(Target(policy=policy, table=table), own)):
             return None
         self._tasks[position] = found
-        self._renewed[position] = self._renewed.get(position, 0) + 1
+        self._renewed[position] += 1
         return found
-
-    def _is_within_limits(self, position: int, found: Task) -> bool:
-        """Whether all that the plan does with this policy and table, with what came since, is as much as expected."""
-        tasks = [found if i == position else task for i, task in enumerate(self._tasks)]
-        own = [task for task in tasks if (task.policy_id, task.table) == (found.policy_id, found.table)]
-        policy = self._prepared.policies[found.policy_id or ""]
-        target = Target(policy=policy, table=self._prepared.catalog.tables[found.table])
-        return not any(isinstance(verdict, Hold) for verdict in keep_within(target, own))
 
 
 def _may_change(task: Task, step: Step, done: int) -> bool:

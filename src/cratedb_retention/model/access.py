@@ -35,7 +35,6 @@ class Role(StrEnum):
     ADMIN = "admin"
 
     def includes(self, needed: Role) -> bool:
-        """Whether this role may do what another one may."""
         roles = list(Role)
         return roles.index(self) >= roles.index(needed)
 
@@ -74,7 +73,6 @@ class Access:
             raise Forbidden("this token", f"has the role {self.role}", f"take one with the role {needed}")
 
     def sees(self, tags: Iterable[str]) -> bool:
-        """Whether a policy with these tags may be seen."""
         return self.limit.fits(tags)
 
 
@@ -111,7 +109,6 @@ def make_area(schema: str | None, name: str, where: Mapping[str, Value], default
 
 
 def area_of(policy: Policy, default_schema: str) -> Area:
-    """The data that a policy is about."""
     return make_area(policy.table_schema, policy.table_name, policy.where, default_schema)
 
 
@@ -143,7 +140,6 @@ class Realm:
         return not self.access.limited or self.covering(area) is not None
 
     def covers_hold(self, hold: LegalHold) -> bool:
-        """Whether all the data that a hold is about is covered."""
         areas = [make_area(hold.table_schema, hold.table_name, values, self.default_schema) for values in hold.filters]
         return all(map(self.covers, areas))
 

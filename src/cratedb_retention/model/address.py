@@ -35,9 +35,8 @@ class DatabaseAddress:
     @classmethod
     def from_string(cls, text: str) -> DatabaseAddress:
         """
-        Read an address as people write it. ``http://`` and ``https://`` mean CrateDB, the latter with TLS.
-
-        :raises InvalidInput: if it is empty, malformed, or of a database that is not supported.
+        Read an address as people write it; ``http://`` and ``https://`` mean CrateDB, the latter with TLS. Raises
+        ``InvalidInput`` if it is empty, malformed, or of a database that is not supported.
         """
         try:
             url = urlsplit(text.strip())
@@ -144,7 +143,6 @@ class RedactingFormatter(logging.Formatter):
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text."""
         if not self._as_json:
             return redact(super().format(record))
         said = {

@@ -85,7 +85,6 @@ class Attribute:
 
     @property
     def called(self) -> str:
-        """Its name for people."""
         return self.label or self.name.replace("_", " ").capitalize()
 
     @property
@@ -98,7 +97,6 @@ class Attribute:
 
     @property
     def option(self) -> str:
-        """The option of a command."""
         name = self.name.replace("_", "-")
         return (self.flag or f"--{name}/--no-{name}") if self.form is Form.FLAG else f"--{name}"
 
@@ -108,7 +106,6 @@ class Attribute:
         return {} if self.default is None and not self.required else self.values
 
     def offered(self, found: Suggestions, said: Mapping[str, Any]) -> list[str]:
-        """What can be chosen for it."""
         return list(self.offer(found, said) if self.offer else self.values or map(str, self.examples))
 
 
@@ -158,5 +155,4 @@ def columns(fits: Callable[[Column], bool] = lambda column: True) -> Offer:
 
 @cache
 def time_zones() -> list[str]:
-    """The names of all time zones."""
     return sorted(zoneinfo.available_timezones())

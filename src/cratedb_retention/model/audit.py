@@ -47,3 +47,4 @@ class Outcome(Choice):
 
 
 ABOUT_TOKENS = frozenset({Event.TOKEN_CREATED, Event.TOKEN_REVOKED})
+OUTCOMES = "`done`, `failed`, `deferred`, `held`, `problem`, `cancelled` or `interrupted`"

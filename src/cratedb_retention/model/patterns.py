@@ -36,7 +36,6 @@ def folded(table: TableName) -> TableName:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether the text holds a wildcard."""
     return "*" in text or "?" in text
 
 

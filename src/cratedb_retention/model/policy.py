@@ -287,7 +287,6 @@ class Policy(_Model):
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
-        """The time zone, as an object."""
         return zoneinfo.ZoneInfo(self.time_zone)
 
     @property
@@ -348,11 +347,7 @@ ATTRIBUTES = attributes_of(Policy)
 
 
 def make_policy(**attributes: Any) -> Policy:
-    """
-    Build a policy from plain values.
-
-    :raises InvalidInput: naming the first attribute that is wrong, and why.
-    """
+    """Build a policy from plain values; raises ``InvalidInput`` naming the first attribute that is wrong, and why."""
     return read_policy(attributes)
 
 

@@ -38,12 +38,7 @@ _Loader.add_constructor(_MERGE, lambda loader, node: node.value)
 
 
 def parse_policies(text: str, name: str) -> list[Policy]:
-    """
-    Read policies from YAML or JSON.
-
-    :param name: The file's name, for error messages.
-    :raises InvalidInput: naming file, line and attribute.
-    """
+    """Read policies from YAML or JSON; raises ``InvalidInput`` naming the file, the line and the attribute."""
     try:
         root = yaml.compose(_json_as_yaml(text), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -112,9 +107,8 @@ def _check(name: str, node: yaml.Node, seen: set[int]) -> None:
 
 def _policy(name: str, where: str, node: yaml.Node) -> Policy:
     if not isinstance(node, yaml.MappingNode):
-        raise InvalidInput(
-            _at(name, node.start_mark), f"{where}: not a policy", "write its attributes, as `key: value`"
-        )
+        remedy = "write its attributes, as `key: value`"
+        raise InvalidInput(_at(name, node.start_mark), f"{where}: not a policy", remedy)
     try:
         return Policy(**{str(key): value for key, value in _Loader("").construct_mapping(node, deep=True).items()})
     except ValidationError as error:

@@ -1,20 +1,19 @@
-"""
-Runs as plain data: their options, what they did, and how far they are.
-"""
+"""Runs as plain data: their options, what they did, and how far they are."""
 
 from __future__ import annotations
 
 import datetime as dt
 import threading
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.audit import OUTCOMES
 
 # The only default of the lease duration, and its only limits, in seconds.
 LEASE_SECONDS, SHORTEST_LEASE, LONGEST_LEASE = 60, 5, 86_400
 LEASE_MEANING = "Seconds without a sign of life after which another run may take over."
-# A run that has not written for so long is of a process that is dead, or cut off.
+# A run that has not written for this long is of a process that is dead, or cut off.
 SILENT = dt.timedelta(minutes=2)
 
 
@@ -74,34 +73,34 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """How far a run is. Most attributes are the columns of the table ``job_state``, see :meth:`row`."""
+    """How far a run is. What has a meaning beside it is a column of the table ``job_state``."""
 
-    run_id: str
-    started_at: dt.datetime
-    heartbeat_at: dt.datetime  # The last sign of life.
-    actor: str = ""
-    host: str = ""
-    policies: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    state: str = "running"  # Or `finished`.
-    outcome: str | None = None
-    finished_at: dt.datetime | None = None
-    expected_end: dt.datetime | None = None
-    step: int = 0  # The number of the present step, from 1, of so many steps.
-    steps: int = 0
-    table_name: str | None = None  # The table of the present step, with its schema.
-    doing: str | None = None  # What it does at present, in words.
-    done: int | None = None  # Of the present step: so many of `total` units, if it tells.
-    total: int | None = None
-    unit: str | None = None
-    partitions_done: int = 0
-    partitions: int = 0
-    rows_done: int = 0  # Rows of the tasks that are done, as planned, of those that all tasks have.
-    rows: int | None = None
-    bytes_done: int = 0
-    bytes: int | None = None
-    cancel_by: str | None = None
-    cancel_at: dt.datetime | None = None
+    run_id: Annotated[str, "The run."]
+    policies: Annotated[tuple[str, ...], "The policies that it has something to do for."] = ()
+    tags: Annotated[tuple[str, ...], "Their tags."] = ()
+    actor: Annotated[str, "Who started it."] = ""
+    host: Annotated[str, "On which machine."] = ""
+    state: Annotated[str, "`running` or `finished`."] = "running"
+    outcome: Annotated[str | None, f"How it ended: {OUTCOMES}."] = None
+    started_at: Annotated[dt.datetime, "When it began."]
+    heartbeat_at: Annotated[dt.datetime, "When this row was last written; one that is old is of a dead process."]
+    finished_at: Annotated[dt.datetime | None, "When it ended."] = None
+    expected_end: Annotated[dt.datetime | None, "When it may end, reckoned from what is done."] = None
+    step: Annotated[int, "The number of the present step, from 1."] = 0
+    steps: Annotated[int, "How many steps there are."] = 0
+    table_name: Annotated[str | None, "The table of the present step, with its schema."] = None
+    doing: Annotated[str | None, "The present step in words."] = None
+    done: Annotated[int | None, "Units of the present step that are done."] = None
+    total: Annotated[int | None, "Units of the present step in all, if known."] = None
+    unit: Annotated[str | None, "What is counted: `row`, `shard`, `partition`."] = None
+    partitions_done: Annotated[int, "Partitions of tasks that are completed."] = 0
+    partitions: Annotated[int, "Partitions of all tasks, as planned."] = 0
+    rows_done: Annotated[int, "Rows of tasks that are completed, as far as known."] = 0
+    rows: Annotated[int | None, "Rows of all tasks, as planned, as far as known."] = None
+    bytes_done: Annotated[int, "Bytes of tasks that are completed, as far as known."] = 0
+    bytes: Annotated[int | None, "Bytes of all tasks, as planned, as far as known."] = None
+    cancel_by: Annotated[str | None, "Who asked for its end."] = None
+    cancel_at: Annotated[dt.datetime | None, "When."] = None
     steps_done: int = 0  # How many steps are over, failed and skipped ones too.
     report: Report | None = None  # What it did so far; None: it is a run of another process.
     error: str | None = None  # Why it ended early, if this process knows.
@@ -121,6 +120,17 @@ class RunState:
         if self.finished_at is None:
             return "running"
         return {"done": "done", "cancelled": "cancelled", "interrupted": "cancelled"}.get(self.outcome or "", "failed")
+
+    @property
+    def present(self) -> str | None:
+        """What it does at present, in words; None once it is over."""
+        return self.doing if self.finished_at is None else None
+
+    @property
+    def final_report(self) -> dict[str, Any] | None:
+        """What it did, of one that ended by itself in this process."""
+        ended = self.report is not None and self.finished_at is not None and not self.error
+        return {**vars(self.report), "ok": self.report.ok} if self.report and ended else None
 
     @property
     def units(self) -> str:

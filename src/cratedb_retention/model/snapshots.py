@@ -1,6 +1,4 @@
-"""
-Snapshots: how they are named; and repositories that are directories, by which names.
-"""
+"""Snapshots: how they are named; and repositories that are directories, by which names."""
 
 from __future__ import annotations
 
@@ -21,26 +19,22 @@ def snapshot_name(
     table: TableName, columns: Sequence[Column], values: Sequence[Value], token: str, copy: int = 0
 ) -> str:
     """
-    A snapshot's name: readable, and the same exactly when table, partition and content are the same.
+    A snapshot's name: readable, and the same exactly when table, partition and content are the same. So a run that was
+    interrupted finds its snapshot again, and a partition that was written to since gets another. ``copy`` grows where
+    the same content came again, and is not what was archived before.
 
-    So a run that was interrupted finds its snapshot again, and a partition that was written to since gets another.
     CrateDB wants lower case and forbids blanks, commas and ``\\ / * ? " < > |``.
-
-    :param copy: Grows where the same content came again, and is not what was archived before.
     """
     identity = json.dumps([table, list(values), token, *([copy] if copy else [])], ensure_ascii=True, default=str)
     return f"{_slug(table, columns, values)}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}".lstrip("-")
 
 
 def is_name_of(name: str, table: TableName, columns: Sequence[Column], values: Sequence[Value]) -> bool:
-    """Whether a snapshot of a partition can have this name."""
+    """Whether a snapshot of a partition can have this name, or has it from cratedb-toolkit."""
+    if len(values) == 1 and name == f"{table.schema}.{table.name}-{values[0]}":
+        return True
     slug = f"{_slug(table, columns, values)}-".lstrip("-")
     return name.startswith(slug) and re.fullmatch("[0-9a-f]{12}", name.removeprefix(slug)) is not None
-
-
-def is_toolkit_name_of(name: str, table: TableName, values: Sequence[Value]) -> bool:
-    """Whether cratedb-toolkit gives a snapshot of a partition this name."""
-    return len(values) == 1 and name == f"{table.schema}.{table.name}-{values[0]}"
 
 
 def _slug(table: TableName, columns: Sequence[Column], values: Sequence[Value]) -> str:

@@ -26,8 +26,6 @@ def find_member(kind: type[E], thing: str, value: object) -> E:
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What there is to know of a strategy."""
-
     label: str  # What it is called where one is chosen.
     verb: str  # What it does, in a word.
     does: str  # What it does to data, in the infinitive; ``{0}`` is the policy.
@@ -50,7 +48,6 @@ class Choice(enum.StrEnum):
     label: str
 
     def __new__(cls, value: str, label: str = "") -> Self:
-        """A member is its value, and has its label beside."""
         member = str.__new__(cls, value)
         member._value_, member.label = value, label
         return member
@@ -63,7 +60,6 @@ class Strategy(enum.StrEnum):
     label: str
 
     def __new__(cls, value: str, traits: Traits) -> Self:
-        """A member is its name, and has its traits beside."""
         member = str.__new__(cls, value)
         member._value_, member.traits, member.label = value, traits, traits.label
         return member

@@ -26,7 +26,6 @@ class TagGroup:
     unwanted: frozenset[str] = frozenset()
 
     def fits(self, present: frozenset[str]) -> bool:
-        """Whether these tags are as wanted."""
         return self.wanted <= present and not self.unwanted & present
 
     @property
@@ -83,9 +82,8 @@ class TagFilter:
 
 def parse_tag_filter(values: Iterable[str]) -> TagFilter:
     """
-    Build the filter from the values of a repeated ``--tags``.
-
-    :raises InvalidInput: if one of them holds an empty tag, or wants a tag and does not want it.
+    Build the filter from the values of a repeated ``--tags``; raises ``InvalidInput`` if one of them holds an empty
+    tag, or wants a tag and does not want it.
     """
     groups = tuple(dict.fromkeys(map(_parse_group, values)))
     if len(groups) > MOST_GROUPS:

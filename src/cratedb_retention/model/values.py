@@ -1,6 +1,4 @@
-"""
-The values of attributes of policies: their types, how they are read, and how they are written as JSON.
-"""
+"""The values of attributes of policies: their types, how they are read, and how they are written as JSON."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, NotFound, RetentionError, RunEnded
 from cratedb_retention.execution.archive import Restored, Verified
+from cratedb_retention.execution.events import RunStarted
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.runs import RunOptions, RunState
 
@@ -131,7 +132,6 @@ class Background(Generic[State]):
             job.future.result()
 
     def close(self) -> None:
-        """Ask all for their end, and wait for it."""
         with self._lock:
             for job in self._jobs.values():
                 job.stop.set()
@@ -156,7 +156,7 @@ class Runs(Background[RunState]):
         stop = threading.Event()
         session = retention.schedule.session(replace(self._options, stop=stop))
         run_id, tracker = session.leases.run_id, session.tracker
-        tracker.plan(prepared.plan)
+        tracker(RunStarted(run_id, prepared.plan))
         state = tracker.state()
 
         def do() -> None:
@@ -176,8 +176,6 @@ class Runs(Background[RunState]):
 
 
 class Operations(Background[OperationState]):
-    """Restores and verifications of snapshots: known to the process that does them."""
-
     kind, older = "operation", "GET /api/v1/journal tells of older ones"
     over = ("is over already", "")
 
@@ -185,7 +183,6 @@ class Operations(Background[OperationState]):
         super().__init__(workers)
 
     def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
-        """Begin, and come back at once; raises :class:`Conflict` if too many go on."""
         key, now, stop = str(uuid.uuid4()), retention.clock.now, threading.Event()
         state = begun = OperationState(
             operation_id=key, kind=kind, state="running", actor=retention.actor.name, started_at=now(), total=total

@@ -46,8 +46,6 @@ _PER_POLICY = {
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What metrics are made of, read at one time."""
-
     now: dt.datetime
     policies: list[Policy]
     damaged: int
@@ -60,7 +58,6 @@ class Facts:
 
 
 def read_facts(retention: Retention) -> Facts:
-    """Read all of it, in a fixed number of statements."""
     now = retention.clock.now()
     stored, damaged = retention.policies.read()
     leases, scheduled = retention.schedule.leases(), retention.schedule.policies()
@@ -96,7 +93,6 @@ class RetentionCollector(Collector):
         yield from families(self._facts)
 
     def text(self) -> bytes:
-        """The text that Prometheus reads."""
         return generate_latest(self)
 
 

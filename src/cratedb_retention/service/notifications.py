@@ -1,12 +1,9 @@
 """
 Notifications: of failures, of what is blocked for long, and of recovery; once for each, with any number of services.
 
-What is the matter is read from leases and the audit log; what was sent is in the table ``notification``. A service that
-dies between noting and sending leaves a claim that ends, and another one sends. So an event can come twice, with the
-same identifier, but is never lost.
-
-All of it happens in a thread of its own, so that no channel can hold up a run. A look ends at the first event that a
-channel does not take; what was not tried for longest comes first in the next one.
+What is the matter is read from leases and the audit log; what was sent is in the table ``notification``. The claim of a
+service that dies meanwhile ends, and another one sends. So an event can come twice, with the same identifier, but is
+never lost. All of it happens in a thread of its own, so that no channel can hold up a run.
 """
 
 from __future__ import annotations
@@ -53,8 +50,6 @@ _LONGEST_COMPLAINT = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Notification:
-    """An event."""
-
     id: str  # the same whenever the same event is sent again
     event: str  # ``policy-failed``, ``policy-held`` or ``policy-recovered``
     policy_id: str
@@ -66,7 +61,6 @@ class Notification:
     reason: str | None  # in words; of a recovery, why it was
 
     def to_json(self) -> bytes:
-        """As JSON; instants are ISO 8601 in UTC."""
         data = {**vars(self), "tags": list(self.tags), "since": self.since.isoformat(), "at": self.at.isoformat()}
         return json.dumps(data, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
 
@@ -95,11 +89,11 @@ def _not_told(text: str, *details: object) -> bool:
 
 def webhook(url: str, secret: str | None = None, timeout: float = 10.0, pause: float = 1.0) -> Channel:
     """
-    Sends events to an address, three times if need be. It follows no redirect, which could lead anywhere.
+    Sends events to an address, up to three times; raises InvalidInput if it is not valid. It follows no redirect, which
+    could lead anywhere.
 
     :param secret: Signs each event; None: they are not signed.
     :param timeout: Seconds for each try; ``pause``: before the second one, and twice that before the third.
-    :raises InvalidInput: if the address is not valid.
     """
     try:
         parsed = urllib3.util.parse_url(url)
@@ -129,10 +123,8 @@ def webhook(url: str, secret: str | None = None, timeout: float = 10.0, pause: f
 
 def program(command: Sequence[str], environment: Mapping[str, str], timeout: float = 10.0) -> Channel:
     """
-    Hands events to a program by its input, without a shell. What it writes to its standard error is logged if it fails.
-
-    :param environment: For the program, without our own variables, which may hold secrets.
-    :param timeout: Seconds until it is ended.
+    Hands events to a program by its input, without a shell, and ends it after so many seconds. It gets the environment
+    without our own variables, which may hold secrets. What it writes to its standard error is logged if it fails.
     """
     left = {key: value for key, value in environment.items() if not key.startswith("CRATEDB_")}
 
@@ -158,11 +150,7 @@ def program(command: Sequence[str], environment: Mapping[str, str], timeout: flo
 
 
 def services(addresses: Iterable[str]) -> Channel:
-    """
-    Sends events to chat, mail and other services, each by an address as Apprise writes it.
-
-    :raises InvalidInput: if Apprise is not installed, or knows no such service.
-    """
+    """Sends events to services that Apprise knows; raises InvalidInput if it is not installed, or does not know one."""
     try:
         from apprise import Apprise
     except ImportError as error:
@@ -196,15 +184,13 @@ def make_channels(settings: NotifySettings, environment: Mapping[str, str]) -> l
 
 @dataclass(frozen=True)
 class _Condition:
-    """How a policy is in one respect."""
-
     policy: Policy
     notice: Notice  # what is noted of it if it is so
     holds: bool | None  # whether it is so; None: that is not known at present, so that nothing changes
 
 
 class _NotTold(Exception):
-    """A channel did not take an event: its claim ends by itself, and so does this look."""
+    """A channel did not take an event: its claim ends by itself, and this look ends."""
 
 
 class Notifications:
@@ -229,7 +215,6 @@ class Notifications:
         self._thread = threading.Thread(target=self._watch, name="notifications", daemon=True)
 
     def observe(self, event: RunEvent) -> None:
-        """Look soon if a run is over."""
         if isinstance(event, RunFinished | RunEndedEarly):
             self._wake.set()
 
@@ -252,7 +237,7 @@ class Notifications:
         self.look()
 
     def look(self) -> None:
-        """The same as :meth:`check` for a timer: what goes wrong is logged, and tried again the next time."""
+        """:meth:`check`; errors are logged, and all is tried again the next time."""
         try:
             if not self._abandoned.is_set():
                 self.check()
@@ -298,7 +283,6 @@ class Notifications:
                 yield _Condition(policy, held, None if run is None else run.held + run.problems > 0)
 
     def _treat(self, notice: Notice | None, condition: _Condition | None, now: dt.datetime) -> int:
-        """Do what has to be done about one notice; how many events were sent."""
         store = self._retention.notices
         if condition is None:  # The policy is gone, or such events are not wanted any more.
             store.change(notice, None)
@@ -322,7 +306,7 @@ class Notifications:
         return 0
 
     def _tell_of(self, notice: Notice, state: NoticeState, policy: Policy, now: dt.datetime) -> int:
-        """Claim it, send it, and note that it was sent. Where no channel takes it, the claim ends by itself."""
+        """Claim it, send it, and note that it was sent."""
         store = self._retention.notices
         claimed = store.change(notice, replace(notice, state=state, claimed_until=now + CLAIM))
         if claimed is None:

@@ -50,8 +50,6 @@ _BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.PROBLEM)))
 
 
 class Release(NamedTuple):
-    """What the next run would take if a hold ended, besides what it takes anyway."""
-
     partitions: int
     rows: int
 
@@ -93,7 +91,6 @@ class Scope:
 
     @cached_property
     def realm(self) -> Realm:
-        """What the caller can refer to."""
         wanted, mine = {tag for token in self._tokens for tag in token.limit.wanted}, self.access.limit.wanted
         return Realm(
             access=replace(self.access, actors=self._actors),
@@ -106,7 +103,6 @@ class Scope:
 
     @property
     def _actors(self) -> frozenset[str]:
-        """The names of all users with the same limit."""
         same = {token.actor for token in self._tokens if token.limit == self.access.limit}
         return frozenset(same | {self.access.actor}) if self.access.limited else frozenset()
 
@@ -123,7 +119,6 @@ class Scope:
     # Policies
 
     def policies(self, selection: Selection) -> tuple[list[StoredPolicy], list[Damaged]]:
-        """Policies, and the rows that are no valid ones."""
         stored, damaged = self._stored
         return (
             [item for item in stored if selection.fits(item.policy)],
@@ -266,7 +261,6 @@ class Scope:
         return narrow_plan(prepared, self.realm, self._ids_of_holds()) if self.access.limited else prepared
 
     def preview(self, policy: Policy) -> Preview:
-        """What the next run would do if a policy were stored. Writes nothing."""
         self.access.require(Role.EDITOR)
         if self.access.limited and policy.id:
             self.policy(policy.id)
@@ -301,12 +295,11 @@ class Scope:
     # Runs, operations and the audit log
 
     def start_run(self, runs: Runs, prepared: Prepared) -> RunState:
-        """Do what :meth:`prepare` said, in the background, so that what is done is what was shown (law 10)."""
+        """Do what :meth:`prepare` said, in the background (law 10)."""
         self.access.require(Role.OPERATOR)
         return runs.start(self._retention, prepared)
 
     def jobs(self, kind: Background[State]) -> list[State]:
-        """Recent runs or operations, newest first."""
         return [state for state in kind.all(self._retention) if self._sees_actor(state.actor)]
 
     def find_job(self, kind: Background[State], key: str) -> State:
@@ -368,22 +361,15 @@ class Scope:
     def timeline(self, table: TableName) -> Timeline:
         policies = self.realm.policies
         prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
-        whole = self._is_whole(table, prepared)
+        # Whether all of it is theirs, rather than what their policies choose of it.
+        whole = any(self.realm.covers(self._area(*each)) for each in (table, *sources_of(prepared, table)))
+        if not whole and not self._has_policy(table):
+            self.realm.require(self._area(*table))
         records = [record for record in self._records(RestoreRequest()) if record.archived.table == table]
         found = timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
         if not found.lanes and not found.cutoffs:
             raise NotFound(f"table {table}", "does not exist, or no policy is about it", "look at the overview")
         return found
-
-    def _is_whole(self, table: TableName, prepared: Prepared) -> bool:
-        """Whether all of a table is theirs, rather than what their policies choose of it; else Forbidden if none is."""
-        area, realm = self._area(table.schema, table.name), self.realm
-        if any(realm.covers(self._area(each.schema, each.name)) for each in (table, *sources_of(prepared, table))):
-            return True
-        own = area.schema.casefold() == realm.own_schema.casefold()
-        if own or not any(means(policy, self._retention.capabilities)(table) for policy in realm.policies):
-            realm.require(area)
-        return False
 
     def accept_tables(self, table_name: str, table_schema: str | None) -> list[TableName]:
         self.access.require(Role.EDITOR)
@@ -400,7 +386,6 @@ class Scope:
         return self._retention.rollups.fetch(request)
 
     def suggest_values(self, request: FetchRequest) -> list[Value]:
-        """Some values of the dimension that ``by`` names."""
         self._require_readable(request.table_schema, request.table_name, request.where)
         return self._retention.rollups.values(request)
 
@@ -422,8 +407,8 @@ class Scope:
             raise NotFound(f"table {table}", reason, "`cratedb-retention fetch` reads any table")
 
     def _has_policy(self, table: TableName) -> bool:
-        is_own, found = table.schema == self._retention.own_schema, self._retention.capabilities
-        return not is_own and any(means(policy, found)(table) for policy in self.realm.policies)
+        is_own = table.schema.casefold() == self._retention.own_schema.casefold()
+        return not is_own and any(means(each, self._retention.capabilities)(table) for each in self.realm.policies)
 
     # The archive
 
@@ -431,7 +416,6 @@ class Scope:
         return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]
 
     def snapshots(self, request: RestoreRequest) -> list[ArchiveLine]:
-        """What was archived, with its condition."""
         mine = self._records(request)
         states = self._retention.archive.states(mine)
         return [ArchiveLine(record=record, state=states.get(record.key)) for record in mine]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from cratedb_retention.service.http.app import HttpServer
 
 logger = logging.getLogger(__name__)
-_MAINTENANCE_HOURS = 6
 _LEVELS = {Tone.NOTICE: logging.WARNING, Tone.BAD: logging.ERROR}
 # Adds pages to the application of the HTTP API.
 Mount = Callable[["FastAPI", "Context"], None]
@@ -44,11 +43,7 @@ class Scheduler:
     """Looks again and again what is due, and runs it; while all ``workers`` are busy, it is left to other services."""
 
     def __init__(
-        self,
-        retention: Retention,
-        options: RunOptions | None = None,
-        workers: int = 2,
-        observers: Sequence[Observer] = (),
+        self, retention: Retention, options: RunOptions | None = None, workers: int = 2, *observers: Observer
     ) -> None:
         self._retention, self._workers, self._observers = retention, workers, observers
         self._stop, self._lock = threading.Event(), threading.Lock()
@@ -101,7 +96,6 @@ class Scheduler:
             logger.exception("run %s: this is a mistake in the program; please report it", session.leases.run_id)
 
     def maintain(self) -> None:
-        """Forget runs that ended long ago."""
         try:
             self._retention.runs.forget_old()
         except RetentionError as error:
@@ -125,15 +119,10 @@ class Scheduler:
 class Service:
     """Runs what is due until it is stopped; what is ``beside`` starts before the scheduler, and stops after it."""
 
-    def __init__(
-        self,
-        retention: Retention,
-        settings: ServiceSettings,
-        beside: Sequence[HttpServer | Notifications],
-        observers: Sequence[Observer] = (),
-    ) -> None:
-        self.settings, self._retention, self._beside = settings, retention, tuple(beside)
-        self.scheduler = Scheduler(retention, settings.run_options(), settings.workers, (log_event, *observers))
+    def __init__(self, retention: Retention, settings: ServiceSettings, *beside: HttpServer | Notifications) -> None:
+        self.settings, self._retention, self._beside = settings, retention, beside
+        observers = [each.observe for each in beside if isinstance(each, Notifications)]
+        self.scheduler = Scheduler(retention, settings.run_options(), settings.workers, log_event, *observers)
         # A tick that comes late does the work of those that were missed; two never overlap.
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         self._clockwork = BackgroundScheduler(timezone="UTC", job_defaults=defaults)
@@ -143,7 +132,7 @@ class Service:
         self._retention.require()
         now, interval = self._retention.clock.now(), self.settings.interval
         self._clockwork.add_job(self.scheduler.tick, "interval", seconds=interval, next_run_time=now)
-        self._clockwork.add_job(self.scheduler.maintain, "interval", hours=_MAINTENANCE_HOURS, next_run_time=now)
+        self._clockwork.add_job(self.scheduler.maintain, "interval", hours=6, next_run_time=now)
         for part in self._beside:
             part.start()
         self._clockwork.start()
@@ -189,10 +178,9 @@ def make_service(
     notify, where = settings.notify, listening(settings.http)
     beside: list[HttpServer | Notifications] = [_http(retention, settings, where, mount)] if where else []
     channels = make_channels(notify, os.environ if environment is None else environment)
-    if not channels:
-        return Service(retention, settings.service, beside)
-    notifications = Notifications(retention.sibling(), channels, notify.held_longer_than, notify.interval)
-    return Service(retention, settings.service, [*beside, notifications], [notifications.observe])
+    if channels:
+        beside.append(Notifications(retention.sibling(), channels, notify.held_longer_than, notify.interval))
+    return Service(retention, settings.service, *beside)
 
 
 def _http(retention: Retention, settings: Settings, where: Listening, mount: Mount | None) -> HttpServer:

@@ -53,22 +53,17 @@ class DatabaseSettings(_Section):
 
 
 class LogSettings(_Section):
-    """What is logged, and how. Passwords and tokens never are."""
-
     level: LogLevel = Field(LogLevel.WARNING, description="`debug`, `info`, `warning` or `error`.")
     format: LogFormat = Field(LogFormat.TEXT, description="`text`, or `json`: one object a line.")
 
 
 class ServiceSettings(_Section):
-    """Of `serve`; the lease duration also is that of `run`."""
-
     interval: float = Field(10, ge=0.1, le=86_400, description="Scheduler polling interval, in seconds.")
     lease: float = Field(LEASE_SECONDS, ge=SHORTEST_LEASE, le=LONGEST_LEASE, description=LEASE_MEANING)
     workers: int = Field(2, ge=1, le=64, description="Maximum number of concurrent runs.")
     patience: float = Field(30, ge=0, description="Grace period for running jobs on shutdown, in seconds.")
 
     def run_options(self) -> RunOptions:
-        """The options of every run that the service starts."""
         return RunOptions(lease=self.lease)
 
 
@@ -127,8 +122,6 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Given(NamedTuple):
-    """The value of a setting, and where it comes from, in words."""
-
     value: Any
     source: str
 
@@ -149,7 +142,6 @@ def names() -> list[str]:
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
     return _OTHER_NAMES.get(name) or PREFIX + name.replace(".", "_").upper()
 
 

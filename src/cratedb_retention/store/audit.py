@@ -1,6 +1,4 @@
-"""
-The audit log: each change of a policy, each run, each step and hold, with its outcome. Rows are only added.
-"""
+"""The audit log: each change of a policy, each run, each step and hold, with its outcome. Rows are only added."""
 
 from __future__ import annotations
 
@@ -8,16 +6,16 @@ import datetime as dt
 import json
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import DiskFull, RetentionError
-from cratedb_retention.model.audit import ABOUT_TOKENS, Event, Outcome
+from cratedb_retention.model.audit import ABOUT_TOKENS, OUTCOMES, Event, Outcome
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan import REMOVES_OR_MOVES
 from cratedb_retention.model.reasons import Reason, write_subjects
@@ -29,33 +27,43 @@ logger = logging.getLogger(__name__)
 _REMOVING = [kind.operation() for kind in REMOVES_OR_MOVES]
 # Stands in neither a code nor JSON.
 _BETWEEN = "\x1f"
-_ABOUT_RUNS = (Event.STEP_FINISHED, Event.HELD, Event.SLOT_FINISHED)
+_NO_PLACE = "no node has room for the shards of this month, so that what was done is only in the program's log"
+Unplaced = Callable[[], Collection[TableName]]
+
+
+_WHY = {
+    "error": "What went wrong, or why it is held.",
+    "reason": "The code of `error`: `legal-hold`, `missing-shards`, `disk-full`, ...",
+    "subjects": "Policies and holds of which `error` tells, and lease holders, as JSON.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One row of the journal, without who and when; see the table's columns."""
+    """One row of the journal: its columns, but for the time. Who did it, and where, is filled in."""
 
-    event: Event
-    outcome: Outcome | None = None
-    table_schema: str | None = None
-    table_name: str | None = None
-    policy_id: str | None = None
-    strategy: str | None = None
-    tags: Sequence[str] | None = None
-    operation: str | None = None
-    message: str | None = None
-    why: Reason | None = None  # What went wrong, or why it is blocked: columns `error`, `reason` and `subjects`
-    partitions: int | None = None
-    rows: int | None = None
-    bytes: int | None = None
-    duration_ms: int | None = None
-    cutoff: dt.datetime | None = None
-    before: str | None = None
-    after: str | None = None
-    run_id: str | None = None
-    step: int | None = None
-    slot: dt.datetime | None = None
+    event: Annotated[Event, "What it is about: a policy, hold, restore, run or step."]
+    outcome: Annotated[Outcome | None, f"How it ended: {OUTCOMES}."] = None
+    table_schema: Annotated[str | None, "The schema of the table concerned."] = None
+    table_name: Annotated[str | None, "The table concerned, or the pattern."] = None
+    policy_id: Annotated[str | None, "The policy concerned."] = None
+    strategy: Annotated[str | None, "Its strategy."] = None
+    tags: Annotated[tuple[str, ...] | None, "Its tags."] = None
+    operation: Annotated[str | None, "The kind of step: `drop_partitions`, `snapshot_partition`, ..."] = None
+    message: Annotated[str | None, "What was done, and why, in words."] = None
+    why: Annotated[Reason | None, _WHY] = None
+    partitions: Annotated[int | None, "Partitions concerned."] = None
+    rows: Annotated[int | None, "Rows removed, moved, archived or restored, as far as known."] = None
+    bytes: Annotated[int | None, "Bytes on disk concerned, as far as known."] = None
+    duration_ms: Annotated[int | None, "How long the step took."] = None
+    cutoff: Annotated[dt.datetime | None, "The instant that the run took for now."] = None
+    before: Annotated[str | None, "The policy before a change, as JSON; NULL if that is too long."] = None
+    after: Annotated[str | None, "The policy after a change, as JSON; NULL if that is too long."] = None
+    actor: Annotated[str, "Who did it: the operating system's user."] = ""
+    host: Annotated[str, "On which machine."] = ""
+    run_id: Annotated[str | None, "The run; all of its rows have the same."] = None
+    step: Annotated[int | None, "The step's number in the run, from 1."] = None
+    slot: Annotated[dt.datetime | None, "The instant of its schedule that a policy was run for."] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +108,7 @@ class RunOfPolicy:
     run_id: str
     last: dt.datetime
     held: int  # Steps that were rightly held
-    problems: int  # What somebody has to look at
+    problems: int  # What needs attention
     failed: int  # Steps that failed
     rows: int  # Removed or moved, as far as the database says
     bytes: int
@@ -113,12 +121,7 @@ class Journal(Records):
     """Writes and reads the journal; ``unplaced`` tells the tables with new shards for which no node has room."""
 
     def __init__(
-        self,
-        database: Database,
-        table: sa.Table,
-        clock: Clock,
-        actor: Actor,
-        unplaced: Callable[[], Collection[TableName]] = tuple,
+        self, database: Database, table: sa.Table, clock: Clock, actor: Actor, unplaced: Unplaced = tuple
     ) -> None:
         super().__init__(database, table, clock, actor, self.write)
         self.table = TableName(str(table.schema), table.name)
@@ -154,7 +157,10 @@ class Journal(Records):
                 raise
             kept, self._waits = rows, True
             if not later:
-                raise self._not_written(rows) from error
+                for row in rows:
+                    told = {name: value for name, value in row.items() if value is not None}
+                    logger.warning("not in the audit log: %s", json.dumps(told, default=str))
+                raise DiskFull(f"table {self.table}", _NO_PLACE, "make room on the nodes' disks") from error
             logger.warning("no node has room for the shards of %s for this month; it is written later", self.table)
         finally:
             with self._noting:
@@ -163,21 +169,14 @@ class Journal(Records):
     def _has_no_place(self) -> bool:
         return self.table in self._unplaced()
 
-    def _not_written(self, rows: Iterable[Mapping[str, Any]]) -> DiskFull:
-        for row in rows:
-            told = {name: value for name, value in row.items() if value is not None}
-            logger.warning("not in the audit log: %s", json.dumps(told, default=str))
-        reason = "no node has room for the shards of this month, so that what was done is only in the program's log"
-        return DiskFull(f"table {self.table}", reason, "make room on the nodes' disks")
-
     def _row(self, entry: Entry) -> dict[str, Any]:
         row = {key: cut(str(value)) if isinstance(value, str) else value for key, value in vars(entry).items()}
-        why = entry.why
         del row["why"]
+        why = entry.why
         told = (None, None, None) if why is None else (cut(str(why)), why.code, write_subjects(why))
-        row.update(zip(("error", "reason", "subjects"), told, strict=True))
+        row |= dict(zip(("error", "reason", "subjects"), told, strict=True))
         # Half a policy is none.
-        row.update({key: None for key in ("before", "after") if not fits(getattr(entry, key) or "")})
+        row |= {key: None for key in ("before", "after") if not fits(getattr(entry, key) or "")}
         tags = None if entry.tags is None else list(entry.tags)
         return {**row, "tags": tags, "time": self._clock.now(), "actor": self._actor.name, "host": self._actor.host}
 
@@ -200,45 +199,37 @@ class Journal(Records):
         """What each run since an aware instant did for each policy, oldest first, in one statement."""
         c = self._table.c
 
-        def count(*conditions: sa.ColumnElement[bool]) -> sa.Function[Any]:
-            return sa.func.sum(sa.case((sa.and_(*conditions), 1), else_=0))
+        def total(condition: sa.ColumnElement[bool], value: Any = 1) -> sa.Function[Any]:
+            return sa.func.sum(sa.case((condition, value), else_=0))
 
-        def total(column: sa.ColumnElement[Any]) -> sa.Function[Any]:
-            return sa.func.sum(sa.case((c.operation.in_(_REMOVING), sa.func.coalesce(column, 0)), else_=0))
-
-        def told(*conditions: sa.ColumnElement[bool]) -> sa.Function[Any]:
+        def told(condition: sa.ColumnElement[bool]) -> sa.Function[Any]:
             """One error of some rows with its code and subjects, in one text: max_by of texts is wrong on CrateDB."""
-            parts = (sa.func.coalesce(c.reason, ""), sa.func.coalesce(c.subjects, ""))
-            whole = c.error.concat(_BETWEEN).concat(parts[0]).concat(_BETWEEN).concat(parts[1])
-            return sa.func.max(sa.case((sa.and_(c.error.is_not(None), *conditions), whole), else_=None))
+            code, subjects = (sa.func.coalesce(column, "") for column in (c.reason, c.subjects))
+            whole = c.error.concat(_BETWEEN).concat(code).concat(_BETWEEN).concat(subjects)
+            return sa.func.max(sa.case((sa.and_(c.error.is_not(None), condition), whole), else_=None))
 
         is_held, has_failed = c.event == str(Event.HELD), c.outcome == str(Outcome.FAILED)
+        removing = c.operation.in_(_REMOVING)
         counts = {
-            "held": count(is_held, c.outcome == str(Outcome.HELD)),
-            "problems": count(is_held, c.outcome == str(Outcome.PROBLEM)),
-            "failed": count(c.event == str(Event.STEP_FINISHED), has_failed),
-            "rows": total(c.rows),
-            "bytes": total(c.bytes),
+            "held": total(sa.and_(is_held, c.outcome == str(Outcome.HELD))),
+            "problems": total(sa.and_(is_held, c.outcome == str(Outcome.PROBLEM))),
+            "failed": total(sa.and_(c.event == str(Event.STEP_FINISHED), has_failed)),
+            "rows": total(removing, c.rows),
+            "bytes": total(removing, c.bytes),
         }
+        columns = {**counts, "last": sa.func.max(c.time), "failure": told(has_failed), "blocked": told(is_held)}
+        events = list(map(str, (Event.STEP_FINISHED, Event.HELD, Event.SLOT_FINISHED)))
         statement = (
-            sa.select(
-                c.policy_id,
-                c.run_id,
-                sa.func.max(c.time).label("last"),
-                *(column.label(name) for name, column in counts.items()),
-                told(has_failed).label("failure"),
-                told(is_held).label("blocked"),
-            )
-            .where(c.time >= since, c.policy_id.is_not(None), c.run_id.is_not(None))
-            .where(c.event.in_([str(event) for event in _ABOUT_RUNS]))
+            sa.select(c.policy_id, c.run_id, *(column.label(name) for name, column in columns.items()))
+            .where(c.time >= since, c.policy_id.is_not(None), c.run_id.is_not(None), c.event.in_(events))
             .group_by(c.policy_id, c.run_id)
         )
         self._visible()
         found = []
         for row in map(dict, self._database.query(statement)):
             failure, blocked = row.pop("failure"), row.pop("blocked")
-            text = failure or blocked
-            error, reason, subjects = (part or None for part in text.rsplit(_BETWEEN, 2)) if text else [None] * 3
+            parts = (failure or blocked or 2 * _BETWEEN).rsplit(_BETWEEN, 2)
+            error, reason, subjects = (part or None for part in parts)
             row |= {name: int(row[name] or 0) for name in counts}
             found.append(RunOfPolicy(**row, error=error, reason=reason, subjects=subjects))
         return sorted(found, key=lambda run: (run.last, run.run_id))
@@ -271,12 +262,12 @@ def _conditions(c: Any, wanted: JournalFilter) -> Iterator[sa.ColumnElement[bool
 
 def _tagged(tags: sa.ColumnClause[Any], wanted: TagFilter) -> sa.ColumnElement[bool]:
     """Rows without tags fit no filter: they are about no policy."""
-    groups = [
+    groups = (
         sa.and_(
             *(sa.literal(tag) == sa.any_(tags) for tag in sorted(group.wanted)),
             *(sa.not_(sa.literal(tag) == sa.any_(tags)) for tag in sorted(group.unwanted)),
             tags.is_not(None),
         )
         for group in wanted.any_of
-    ]
+    )
     return sa.or_(*groups)

@@ -1,6 +1,4 @@
-"""
-Of what somebody is told: one row for each failure and each hold that lasts, until it is over.
-"""
+"""What notifications are about: one row for each failure and each hold that lasts, until it is over."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from cratedb_retention.errors import Conflict
 from cratedb_retention.store.rows import Records, same
@@ -23,17 +21,21 @@ class NoticeState(StrEnum):
     OVER = "over"
 
 
+_STATE = "`waiting`: not for long enough; `due`: about to be told; `told`; `over`: its end is about to be told."
+_CLAIMED = "Until then one service tries to tell; then another one may."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """Something that is the matter with a policy."""
+    """Something that is the matter with a policy: the columns of its table."""
 
-    policy_id: str
-    kind: str  # `failed` or `held`
-    state: NoticeState
-    since: dt.datetime
-    reason: str | None = None
-    claimed_until: dt.datetime | None = None  # Until this instant one service tries to tell
-    version: int = 0
+    policy_id: Annotated[str, "The policy concerned."]
+    kind: Annotated[str, "`failed` or `held`."]
+    state: Annotated[NoticeState, _STATE]
+    since: Annotated[dt.datetime, "Since when."]
+    reason: Annotated[str | None, "Why, in words."] = None
+    claimed_until: Annotated[dt.datetime | None, _CLAIMED] = None
+    version: Annotated[int, "Grows with each change of the row."] = 0
     stamp: tuple[int, ...] | None = None  # See :class:`Records`; None: it is not written yet
 
     @property
@@ -49,7 +51,7 @@ class NoticeStore(Records):
         return {row["id"]: self._notice(row) for row in self._read(stamps=True)}
 
     def change(self, before: Notice | None, after: Notice | None) -> Notice | None:
-        """Add, change or remove a notice. Returns it as it is now, or was; None: somebody else was quicker."""
+        """Add, change or remove a notice. Returns it as it is now, or was; None: another service was quicker."""
         where = [self._table.c.id == before.id, *self._unchanged(before.stamp)] if before else []
         if after is None:
             return before if before and self._remove(*where) == 1 else None

@@ -46,7 +46,6 @@ class StoredPolicy:
 
     @property
     def id(self) -> str:
-        """The policy's identifier."""
         return self.policy.id or ""
 
 
@@ -62,7 +61,6 @@ class Damaged:
 
     @property
     def version(self) -> int:
-        """The version of the row."""
         return int(self.row["version"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,10 +104,8 @@ class PolicyStore(Records):
 
     def get(self, identifier: str) -> StoredPolicy:
         """
-        The policy with this identifier; of one that was made up, six characters are enough.
-
-        :raises NotFound: if there is none.
-        :raises InvalidInput: if there are several, or its row is no valid policy.
+        The policy with this identifier, or six characters of a generated one; raises NotFound if there is none,
+        InvalidInput if there are several, or its row is no valid policy.
         """
         found = self.find(identifier)
         if isinstance(found, Damaged):
@@ -130,9 +126,8 @@ class PolicyStore(Records):
 
     def create_all(self, policies: Iterable[Policy]) -> list[Policy]:
         """
-        Store new policies, some hundred in a statement; those without an identifier get one. If one can't be, none is.
-
-        :raises Conflict: if an identifier is taken, or a policy of the same kind covers the same data already.
+        Store new policies, some hundred in a statement, of which those without an identifier get one; raises Conflict,
+        and stores none, if an identifier is taken, or a policy of the same kind covers the same data already.
         """
         new = [p if p.id else p.model_copy(update={"id": str(uuid.uuid4())}) for p in policies]
         if new:
@@ -173,11 +168,8 @@ class PolicyStore(Records):
 
     def update(self, policy: Policy, version: int) -> Policy:
         """
-        Replace a stored policy.
-
-        :param version: The version that the change is based on.
-        :raises Conflict: if another user changed it since.
-        :raises NotFound: if it is gone.
+        Replace a stored policy, given the version that the change is based on; raises Conflict if another user changed
+        it since, NotFound if it is gone.
         """
         before = self._lock(policy.id or "", version)
         old = row_to_policy(before)
@@ -191,9 +183,8 @@ class PolicyStore(Records):
 
     def delete(self, stored: StoredPolicy | Damaged, version: int | None = None) -> None:
         """
-        Delete a policy, or a row that is none; the audit log keeps it as it was. Raises as :meth:`update`.
-
-        :param version: The version of a policy that its deletion is based on; None: the one that is given.
+        Delete a policy, or a row that is none, based on its version or another one; the audit log keeps it as it was.
+        Raises as :meth:`update`.
         """
         before = self._lock(stored.id, stored.version if version is None else version)
         self._conditionally(before, self._remove)

@@ -63,18 +63,14 @@ class Records:
     def _read(
         self, *where: sa.ColumnElement[bool], order: Sequence[Any] = (), refresh: bool = True, stamps: bool = False
     ) -> list[Mapping[str, Any]]:
-        """
-        Some rows. What others wrote may need a refresh to be visible, unless it is asked by the key alone.
-
-        :param stamps: Whether what :meth:`_stamp` takes is wanted, too.
-        """
+        """Some rows, with what :meth:`_stamp` takes. Others' need a refresh, unless it is asked by the key alone."""
         if refresh:
             self._database.refresh(self._table)
         columns: list[Any] = [sa.column(name) for name in self._database.row_version] if stamps else []
         return self._database.query(sa.select(self._table, *columns).where(*where).order_by(*order))
 
     def _add(self, *rows: Mapping[str, Any]) -> int:
-        """Add rows. Like the others it says how many, if the database does."""
+        """Returns how many rows it added, as the others do, if the database tells."""
         statement = sa.insert(self._table)
         if len(rows) == 1:
             return self._database.execute(statement.values(**rows[0]))
@@ -87,7 +83,6 @@ class Records:
         return self._database.execute(sa.delete(self._table).where(*where))
 
     def _visible(self) -> None:
-        """Let others see what was written."""
         self._database.refresh(self._table)
 
     @property
@@ -102,7 +97,6 @@ class Records:
         return tuple(row[name] for name in self._versions)
 
     def _unchanged(self, stamp: Sequence[int] | None) -> list[sa.ColumnElement[bool]]:
-        """Conditions that a row fits only while nobody changed it."""
         return [sa.column(name) == value for name, value in zip(self._versions, stamp or (), strict=True)]
 
 

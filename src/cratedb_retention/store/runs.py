@@ -2,7 +2,7 @@
 Leases: who runs which policy (law 8), and which slot of its schedule was last done. Jobs: what runs now, how far it is,
 and who asked for its end.
 
-A lease changes only if it still is what was read. When it ends is reckoned by the database's clock, which is read in
+A lease changes only if it still is what was read. When it ends is measured by the database's clock, which is read in
 the same statement as the rows, so that the clocks of machines may differ.
 """
 
@@ -11,12 +11,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 
 from cratedb_retention.clock import is_of_this_process
 from cratedb_retention.errors import Conflict
+from cratedb_retention.model.audit import OUTCOMES
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.schedule import Done
 from cratedb_retention.model.words import pick
@@ -27,24 +28,27 @@ _LISTED = 500
 _NOW = sa.type_coerce(sa.func.current_timestamp(), Instant)
 KEPT = dt.timedelta(days=7)
 _WRITTEN_ONCE = ("run_id", "actor", "host", "started_at", "cancel_by", "cancel_at")
+_LISTS = ("policies", "tags")
+_HOLDER = "Who runs it, as `user@host:process:random`; NULL: nobody."
+_SLOT = "The instant of its schedule that it was last taken for; NULL: by hand."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The lease of a policy as it was read, or written."""
+    """The lease of a policy as it was read, or written: the columns of its table."""
 
-    policy_id: str
-    holder: str | None = None
-    run_id: str | None = None
-    slot: dt.datetime | None = None
-    fence: int = 0
-    taken_at: dt.datetime | None = None
-    expires_at: dt.datetime | None = None
-    done_slot: dt.datetime | None = None
-    finished_at: dt.datetime | None = None
-    outcome: str | None = None
-    succeeded_at: dt.datetime | None = None
-    version: int = 0
+    policy_id: Annotated[str, "The policy."]
+    holder: Annotated[str | None, _HOLDER] = None
+    run_id: Annotated[str | None, "The run that it was last taken for."] = None
+    slot: Annotated[dt.datetime | None, _SLOT] = None
+    fence: Annotated[int, "Grows each time that it is taken."] = 0
+    taken_at: Annotated[dt.datetime | None, "When it was taken."] = None
+    expires_at: Annotated[dt.datetime | None, "When it ends unless it is renewed, by the clock of the database."] = None
+    done_slot: Annotated[dt.datetime | None, "The last instant of its schedule that was done."] = None
+    finished_at: Annotated[dt.datetime | None, "When it was last run to its end."] = None
+    outcome: Annotated[str | None, f"How that ended: {OUTCOMES}."] = None
+    succeeded_at: Annotated[dt.datetime | None, "When that last went well."] = None
+    version: Annotated[int, "Grows with each change of the row."] = 0
     stamp: tuple[int, ...] | None = None  # See :class:`Records`; None: the database has not said so since we wrote
 
     def is_free(self, now: dt.datetime) -> bool:
@@ -66,7 +70,7 @@ class Leases:
         return {key: Done(lease.done_slot, lease.slot) for key, lease in self.by_policy.items()}
 
     def of(self, policy_id: str) -> Lease:
-        """One that nobody ever took is free."""
+        """A lease that was never taken is free."""
         return self.by_policy.get(policy_id) or Lease(policy_id=policy_id)
 
 
@@ -83,23 +87,18 @@ class LeaseStore(Records):
         if refresh:
             self._visible()
         rows = self._database.query(statement)
-        time: dt.datetime
         if self._clock.shared:
-            time = self._clock.now()
+            now = self._clock.now()
         else:
-            time = rows[0]["database_time"] if rows else self._database.rows(sa.select(_NOW))[0][0]
+            now = rows[0]["database_time"] if rows else self._database.rows(sa.select(_NOW))[0][0]
         leases = (Lease(**{column.name: row[column.name] for column in c}, stamp=self._stamp(row)) for row in rows)
-        return Leases(time, {lease.policy_id: self._alive(lease, time) for lease in leases}, asked)
+        return Leases(now, {lease.policy_id: self._alive(lease, now) for lease in leases}, asked)
 
     def _alive(self, lease: Lease, now: dt.datetime) -> Lease:
         """Where one process alone can have the database open, and it is this one, what others hold is over."""
         if not self._database.exclusive or lease.is_free(now) or is_of_this_process(lease.holder or ""):
             return lease
         return replace(lease, expires_at=now)
-
-    def put_right(self, leases: Leases, slots: Mapping[str, dt.datetime | None]) -> None:
-        """Note another slot as the last one that was done, where a clock was wrong."""
-        self.change((leases.of(policy), {"done_slot": slot}) for policy, slot in slots.items())
 
     def change(self, leases: Iterable[tuple[Lease, Mapping[str, Any]]]) -> dict[str, Lease]:
         """
@@ -111,25 +110,20 @@ class LeaseStore(Records):
         wanted = [(old, replace(old, **values, version=old.version + 1, stamp=None)) for old, values in leases]
         new = [new for old, new in wanted if old.stamp is None and old.version == 0]
         known = [(old, new) for old, new in wanted if old.stamp is not None]
-        return {
-            **self._execute(new, sa.insert(self._table), list(map(self._row, new))),
-            **self._execute([new for _, new in known], *self._update(known)),
-        }
-
-    def _update(self, pairs: Sequence[tuple[Lease, Lease]]) -> tuple[sa.Update, list[dict[str, Any]]]:
-        """A statement, and the values of its parameters for each lease."""
         c, versions = self._table.c, self._versions
         values = {column.name: sa.bindparam(f"new_{column.name}", type_=column.type) for column in c}
         del values["policy_id"]
         unchanged = [sa.column(name, sa.BigInteger) == sa.bindparam(f"was_{name}") for name in versions]
-        statement = (
-            sa.update(self._table).where(c.policy_id == sa.bindparam("new_policy_id"), *unchanged).values(values)
-        )
-        return statement, [
-            {f"new_{name}": value for name, value in self._row(new).items()}
+        update = sa.update(self._table).where(c.policy_id == sa.bindparam("new_policy_id"), *unchanged).values(values)
+        changes = [
+            {f"new_{name}": value for name, value in same(new, c.keys()).items()}
             | {f"was_{name}": value for name, value in zip(versions, old.stamp or (), strict=True)}
-            for old, new in pairs
+            for old, new in known
         ]
+        return {
+            **self._execute(new, sa.insert(self._table), [same(lease, c.keys()) for lease in new]),
+            **self._execute([new for _, new in known], update, changes),
+        }
 
     def _execute(self, leases: Sequence[Lease], statement: Any, rows: Sequence[Mapping[str, Any]]) -> dict[str, Lease]:
         versions = self._database.row_version
@@ -147,9 +141,6 @@ class LeaseStore(Records):
             if count == 1
         }
 
-    def _row(self, lease: Lease) -> dict[str, Any]:
-        return same(lease, self._table.c.keys())
-
 
 class JobStore(Records):
     """Writes and reads the state of runs: one row for each that lasts longer than a second."""
@@ -160,7 +151,7 @@ class JobStore(Records):
         self.forget_old()
 
     def update(self, job: RunState) -> str | None:
-        """Write how far a run is. Returns who asked for its end, if anybody did."""
+        """Write how far a run is. Returns who asked for its end, if a user did."""
         c = self._table.c
         values = {name: value for name, value in _row(job).items() if name not in _WRITTEN_ONCE}
         statement = sa.update(self._table).where(c.run_id == job.run_id).values(**values).returning(c.cancel_by)
@@ -174,7 +165,10 @@ class JobStore(Records):
     def live(self) -> list[RunState]:
         """The runs that have not ended, oldest first; some may be of processes that are dead."""
         c = self._table.c
-        return [_job(row) for row in self._read(c.finished_at.is_(None), order=(c.started_at, c.run_id))]
+        return [
+            RunState(**{**row, **{name: tuple(row[name] or ()) for name in _LISTS}}, steps_done=max(0, row["step"] - 1))
+            for row in self._read(c.finished_at.is_(None), order=(c.started_at, c.run_id))
+        ]
 
     def find(self, identifier: str) -> RunState:
         """
@@ -187,7 +181,7 @@ class JobStore(Records):
         return pick("run", identifier, {job.run_id: job for job in self.live()}, remedy, "is not running")
 
     def request_cancel(self, job: RunState, by: str) -> bool:
-        """Ask a run to end before its next step. Returns whether nobody asked before."""
+        """Ask a run to end before its next step. Returns whether it was the first request."""
         c = self._table.c
         where = (c.run_id == job.run_id, c.cancel_by.is_(None))
         return self._change(*where, cancel_by=by, cancel_at=self._clock.now()) == 1
@@ -195,9 +189,4 @@ class JobStore(Records):
 
 def _row(job: RunState) -> dict[str, Any]:
     doing = None if job.doing is None else cut(job.doing)
-    return {**job.row(), "policies": list(job.policies), "tags": list(job.tags), "doing": doing}
-
-
-def _job(row: Mapping[str, Any]) -> RunState:
-    lists = {name: tuple(row[name] or ()) for name in ("policies", "tags")}
-    return RunState(**{**row, **lists}, steps_done=max(0, row["step"] - 1))
+    return {**job.row(), **{name: list(getattr(job, name)) for name in _LISTS}, "doing": doing}

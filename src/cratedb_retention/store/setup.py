@@ -57,8 +57,7 @@ _PLAIN = (
     "target_repository_name",
     "id",
 )
-_STRATEGIES = ("delete", "reallocate", "snapshot")
-_NUMBERS = ("byte", "smallint", "integer", "bigint", "real", "double precision")
+_PARTITIONED = ("timestamp", "byte", "smallint", "integer", "bigint", "real", "double precision")
 # Partition columns with their types, by schema and name of the table.
 PartitionColumns = Mapping[tuple[str, str], Mapping[str, str]]
 
@@ -98,7 +97,7 @@ def require(database: Database, tables: Tables, each: bool = False) -> None:
     """
     Make sure that the tables are there, and of the version that this program knows.
 
-    :param each: Whether all are looked for now, whatever their version says: somebody may have dropped one.
+    :param each: Whether all are looked for now, whatever their version says, since one may have been dropped.
     :raises NotFound: if they are missing or older, with the remedy.
     :raises Conflict: if they are newer.
     """
@@ -160,13 +159,7 @@ def _is_legacy(columns: Mapping[str, str]) -> bool:
     return columns.get("retention_period", "").lower() in ("integer", "bigint") and "version" not in columns
 
 
-def _columns(table: sa.Table) -> Mapping[str, str]:
-    return dict.fromkeys(table.columns.keys(), "")
-
-
 class _Upgrade:
-    """The tables on their way to the present version."""
-
     def __init__(self, database: Database, tables: Tables, now: dt.datetime, keeper: Actor | None) -> None:
         self.database, self.tables, self.now, self.keeper = database, tables, now, keeper
         self.schema = str(tables.metadata.schema)
@@ -192,10 +185,10 @@ class _Upgrade:
         return done
 
     def _take(self, step: Step) -> list[str]:
-        """A step, or of one that was taken what somebody removed since."""
+        """A step, or of one that was taken what was removed since."""
         tables = {table.name: table for table in self.tables.metadata.sorted_tables}
         added = [self._add(tables[name], column) for name, columns in step.columns.items() for column in columns]
-        done = [said for each in added for said in each]
+        done = list(itertools.chain.from_iterable(added))
         if self.version < step.version:
             done += step.work(self)
         for name in step.tables:
@@ -212,7 +205,7 @@ class _Upgrade:
             return []
         with suppress(Conflict):
             self.database.execute(sa.schema.CreateTable(table, if_not_exists=True))
-        self.layout[table.name] = _columns(table)
+        self.layout[table.name] = dict.fromkeys(table.columns.keys(), "")
         return [f"created {table.fullname}"]
 
     def _add(self, table: sa.Table, column: str) -> list[str]:
@@ -232,41 +225,31 @@ def _keep_journal(upgrade: _Upgrade) -> list[str]:
     The toolkit's own audit log grows with each run, so it gets a policy, once: whatever a person makes of that then, it
     is not created again. No release without the table of leases had one.
     """
-    tables, database = upgrade.tables, upgrade.database
-    c, journal = tables.policy.c, tables.journal.name
-    if upgrade.keeper is None or tables.lease.name in upgrade.layout:
+    tables, database, keeper = upgrade.tables, upgrade.database, upgrade.keeper
+    if keeper is None or tables.lease.name in upgrade.layout:
         return []
-    same = sa.and_(c.table_schema == upgrade.schema, c.table_name == journal, c.strategy == "delete")
+    about = {"strategy": "delete", "table_schema": upgrade.schema, "table_name": tables.journal.name}
+    c = tables.policy.c
     with suppress(NotFound):  # A rehearsal creates no table.
         database.refresh(tables.policy)
+        same = sa.and_(*(c[name] == value for name, value in about.items()))
         if database.rows(sa.select(c.id).where(sa.or_(c.id == JOURNAL_POLICY, same))):
             return []
     policy = {
-        "strategy": "delete",
-        "table_schema": upgrade.schema,
-        "table_name": journal,
+        **about,
         "retention_period": JOURNAL_KEPT,
         "time_column": "time",
         "schedule": "@daily",
         "id": JOURNAL_POLICY,
         "description": "The toolkit's own audit log. Change it or delete it as you like; it is not created again.",
     }
-    stored = {**policy, "version": 1, "changed_at": upgrade.now, "changed_by": upgrade.keeper.name}
+    since = dict.fromkeys(("changed_at", "scheduled_at"), upgrade.now)
     with suppress(Conflict):
-        database.execute(sa.insert(tables.policy).values({**stored, "scheduled_at": upgrade.now}))
-    entry = {
-        "time": upgrade.now,
-        "event": Event.POLICY_CREATED,
-        "table_schema": upgrade.schema,
-        "table_name": journal,
-        "policy_id": JOURNAL_POLICY,
-        "strategy": "delete",
-        "after": json.dumps(policy),
-        "actor": upgrade.keeper.name,
-        "host": upgrade.keeper.host,
-    }
-    database.execute(sa.insert(tables.journal).values(entry))
-    return [f"created policy {JOURNAL_POLICY}: {upgrade.schema}.{journal} is kept for {JOURNAL_KEPT}"]
+        database.execute(sa.insert(tables.policy).values({**policy, **since, "version": 1, "changed_by": keeper.name}))
+    who = {"time": upgrade.now, "actor": keeper.name, "host": keeper.host}
+    what = {"event": Event.POLICY_CREATED, "policy_id": JOURNAL_POLICY, "after": json.dumps(policy)}
+    database.execute(sa.insert(tables.journal).values({**who, **what, **about}))
+    return [f"created policy {JOURNAL_POLICY}: {upgrade.schema}.{tables.journal.name} is kept for {JOURNAL_KEPT}"]
 
 
 def _note_verified(upgrade: _Upgrade) -> list[str]:
@@ -287,7 +270,6 @@ def _note_verified(upgrade: _Upgrade) -> list[str]:
 
 
 def _take_over(upgrade: _Upgrade) -> list[str]:
-    """The policies of cratedb-toolkit, from its table of the same name."""
     database, schema, done = upgrade.database, upgrade.schema, list[str]()
     if _is_legacy(upgrade.layout.get(POLICY, {})):
         try:
@@ -312,7 +294,11 @@ def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
     old = sa.table(POLICY, schema=schema)
     database.refresh(tables.policy)  # The old table has this name; a policy that is not visible yet would be lost.
     rows = database.query(sa.select(sa.literal_column("*")).select_from(old).order_by(sa.column("id")))
-    partitions = _read_partition_columns(database, {row["table_schema"] for row in rows} - {None})
+    layouts = {schema: _read_layout(database, schema) for schema in {row["table_schema"] for row in rows} - {None}}
+    partitions = {
+        (schema, table): {column: layouts[schema].get(table, {}).get(column, "") for column in by or ()}
+        for schema, table, by in _ask(database, "tables", "partitioned_by", schemas=layouts)
+    }
     taken = [take_over(row, partitions, upgrade.now) for row in rows]
     database.execute(sa.schema.CreateTable(new))
     for policy in taken:
@@ -325,17 +311,9 @@ def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
         if not _is_legacy(_read_layout(database, schema).get(POLICY, {})):
             raise Conflict(f"table {tables.policy.fullname}", "was upgraded by another setup")
     database.swap_tables(new, tables.policy)
-    upgrade.layout[new.name], upgrade.layout[POLICY] = upgrade.layout[POLICY], _columns(new)
+    upgrade.layout[new.name], upgrade.layout[POLICY] = upgrade.layout[POLICY], dict.fromkeys(new.columns.keys(), "")
     number = f"{len(rows)} policies of cratedb-toolkit, {sum(not policy.enabled for policy in taken)} of them disabled"
     return [f"upgraded {number}; the old table is {schema}.{LEGACY}", *(policy.words for policy in taken)]
-
-
-def _read_partition_columns(database: Database, schemas: Collection[str]) -> PartitionColumns:
-    layouts = {schema: _read_layout(database, schema) for schema in schemas}
-    return {
-        (schema, table): {column: layouts[schema].get(table, {}).get(column, "") for column in by or ()}
-        for schema, table, by in _ask(database, "tables", "partitioned_by", schemas=schemas)
-    }
 
 
 @dataclass(frozen=True)
@@ -352,17 +330,18 @@ class TakenOver:
 
 def take_over(row: Mapping[str, Any], partitions: PartitionColumns, now: dt.datetime) -> TakenOver:
     """A policy of cratedb-toolkit; one that it never ran, or that lacks something, is kept, but disabled."""
-    known = {key: row[key] for key in _PLAIN if row.get(key) is not None}
+    known = {key: row[key] for key in _PLAIN if row.get(key) is not None} | {"strategy": row["strategy"]}
     present = sorted(tag for tag, value in (row.get("tags") or {}).items() if value is not None)
     tags = [tag for tag in present if tag.strip() and "," not in tag and not tag.strip().startswith(NOT)]
-    attributes = {**known, "strategy": row["strategy"], "tags": tags, "cutoff_by": CutoffBy.DAY}
+    attributes = {**known, "tags": tags, "cutoff_by": CutoffBy.DAY}
     left_out = [f"tag {tag!r} is left out, since no --tags can name it" for tag in present if tag not in tags]
+    changes = left_out or ["as before"]
     try:
         policy = read_policy(attributes, stored=attributes)
     except InvalidInput as error:
-        invalid = {
+        changes = [f"disabled: {error}", *left_out]
+        stored = {
             **known,
-            "strategy": row["strategy"],
             "tags": present,
             "table_name": row.get("table_name") or "",
             "retention_period": f"{row['retention_period']}d",
@@ -372,47 +351,41 @@ def take_over(row: Mapping[str, Any], partitions: PartitionColumns, now: dt.date
             "changed_at": now,
             "changed_by": ACTOR,
         }
-        return TakenOver(invalid, _words(row, [f"disabled: {error}", *left_out]))
-    reason, changes = _why_never_run(row, policy, partitions), left_out or ["as before"]
-    if reason is not None:
-        why = f"cratedb-toolkit never ran it, since {reason}"
-        policy = policy.model_copy(update={"enabled": False, "description": f"Disabled when it was taken over: {why}"})
-        changes = [f"disabled: {why}", *left_out]
-    return TakenOver(policy_to_row(policy, 1, now, ACTOR), _words(row, changes))
-
-
-def _words(row: Mapping[str, Any], changes: Sequence[str]) -> str:
+    else:
+        reason = _why_never_run(row, policy, partitions)
+        if reason is not None:
+            why = f"cratedb-toolkit never ran it, since {reason}"
+            changes = [f"disabled: {why}", *left_out]
+            description = f"Disabled when it was taken over: {why}"
+            policy = policy.model_copy(update={"enabled": False, "description": description})
+        stored = policy_to_row(policy, 1, now, ACTOR)
     table = ".".join(str(row[key]) for key in ("table_schema", "table_name") if row.get(key) is not None)
     what = f"{row['strategy']} {table or '?'} after {row['retention_period']}d"
-    return f"policy {row['id']}: {what}: {'; '.join(changes)}"
+    return TakenOver(stored, f"policy {row['id']}: {what}: {'; '.join(changes)}")
 
 
 def _why_never_run(row: Mapping[str, Any], policy: Policy, partitions: PartitionColumns) -> str | None:
     """Why cratedb-toolkit finds nothing to do for a valid policy, or fails to; None if it may have run."""
-    strategy, column = row["strategy"], policy.partition_column or ""
-    if strategy not in _STRATEGIES:
-        return f"it looks for {policy.strategy}, and this is written {strategy!r}"
-    if policy.table_schema is None:
-        return "it names no schema"
-    name = policy.table_schema + policy.table_name
-    if is_pattern(name):
-        return "it takes * and ? literally"
-    if re.fullmatch("[a-z_][a-z0-9_]*", column) is None:
-        return f"it does not quote the column {column!r}"
-    if strategy == "snapshot" and name != name.lower():
-        return "the name of a snapshot can't have capital letters"
-    columns = partitions.get((policy.table_schema, policy.table_name))
-    return None if columns is None else _why_no_partition(strategy, column, columns)
-
-
-def _why_no_partition(strategy: str, column: str, columns: Mapping[str, str]) -> str | None:
-    if column not in columns:
-        return f"the table is not partitioned by {column}"
-    if not columns[column].startswith(("timestamp", *_NUMBERS)):
-        return f"{column} is {columns[column]}, neither a time nor a number"
-    if strategy != "delete" and len(columns) > 1:
-        return f"the table is partitioned by {', '.join(columns)}, and it names one of these only"
-    return None
+    strategy, column, schema = row["strategy"], policy.partition_column or "", policy.table_schema or ""
+    name, columns = schema + policy.table_name, partitions.get((schema, policy.table_name))
+    known = columns or {}
+    reasons = (
+        (strategy != policy.strategy, f"it looks for {policy.strategy}, and this is written {strategy!r}"),
+        (policy.table_schema is None, "it names no schema"),
+        (is_pattern(name), "it takes * and ? literally"),
+        (re.fullmatch("[a-z_][a-z0-9_]*", column) is None, f"it does not quote the column {column!r}"),
+        (strategy == "snapshot" and name != name.lower(), "the name of a snapshot can't have capital letters"),
+        (columns is not None and column not in known, f"the table is not partitioned by {column}"),
+        (
+            column in known and not known[column].startswith(_PARTITIONED),
+            f"{column} is {known.get(column)}, neither a time nor a number",
+        ),
+        (
+            strategy != "delete" and len(known) > 1,
+            f"the table is partitioned by {', '.join(known)}, and it names one of these only",
+        ),
+    )
+    return next((reason for is_so, reason in reasons if is_so), None)
 
 
 STEPS = (

@@ -1,12 +1,8 @@
-"""
-The store: all of the toolkit's own tables in one place.
-"""
+"""The store: all of the toolkit's own tables in one place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -34,10 +30,10 @@ class Store:
     ) -> None:
         self.schema = schema
         self.folds_case = engine.capabilities.folds_case
-        self.tables = tables or Tables(schema, engine.capabilities.partitions)
-        names = [TableName(schema, table.name) for table in self.tables.metadata.sorted_tables]
-        self._database, self._clock, self._actor = engine.own(names), clock, actor
-        tables, database = self.tables, self._database
+        self.tables = tables = tables or Tables(schema, engine.capabilities.partitions)
+        names = [TableName(schema, table.name) for table in tables.metadata.sorted_tables]
+        database = self._database = engine.own(names)
+        self._clock, self._actor = clock, actor
         self.journal = Journal(database, tables.journal, clock, actor, partial(engine.unplaced, schema))
         noting = (clock, actor, self.journal.write)
         self.policies = PolicyStore(database, tables.policy, *noting)
@@ -49,15 +45,15 @@ class Store:
         self.tokens = TokenStore(database, tables.token, *noting)
         self.leases = LeaseStore(database, tables.lease, *noting)
         self.jobs = JobStore(database, tables.job, *noting)
-        self.is_there = False  # Whether somebody looked for the tables already.
+        self.read_together = database.together  # Several pieces of reading, at once where that is faster.
+        self.is_there = False  # Whether the tables were looked for, and found.
 
-    def setup(self, journal_policy: bool = True) -> list[str]:
-        """Create or upgrade the tables, new ones with a policy for the audit log. Says in words what was done."""
-        return setup(self._database, self.tables, self._clock.now(), self._actor if journal_policy else None)
-
-    def rehearse_setup(self, journal_policy: bool = True) -> tuple[list[str], list[str]]:
-        """What :meth:`setup` would do, in words and as statements. Changes nothing."""
-        database = self._database.rehearsing()
+    def setup(self, journal_policy: bool = True, rehearse: bool = False) -> tuple[list[str], list[str]]:
+        """
+        Create or upgrade the tables, new ones with a policy for the audit log. Returns what was done, in words, and of
+        a rehearsal, which changes nothing, the statements.
+        """
+        database = self._database.rehearsing() if rehearse else self._database
         done = setup(database, self.tables, self._clock.now(), self._actor if journal_policy else None)
         return done, (database.kept or []) if done else []
 
@@ -65,9 +61,8 @@ class Store:
         """Note which table is meant by a name, with the rollups, snapshots, holds and freezes that are of it."""
         t = self.tables
         for own, of in ((t.rollup, "source"), (t.snapshot, "table"), (t.hold, "table"), (t.freeze, "table")):
-            mine = [is_named(own, name, of)]
             # A hold that notes no table is on whatever has the name.
-            mine += [own.c.table_identity.is_not(None)] if own is t.hold else []
+            mine = [is_named(own, name, of), *([own.c.table_identity.is_not(None)] if own is t.hold else [])]
             self._database.refresh(own)
             self._database.execute(sa.update(own).where(*mine).values({f"{of}_identity": identity or None}))
 
@@ -75,10 +70,6 @@ class Store:
         """Make all that a plan rests on visible: policies, holds, what is frozen, restored, and what was rolled up."""
         t = self.tables
         self._database.refresh(t.policy, t.hold, t.freeze, t.snapshot, t.rollup, t.ledger, t.lease)
-
-    def read_together(self, *works: Callable[[], Any]) -> list[Any]:
-        """Do several pieces of reading, at once where that is faster, and return what each gives."""
-        return self._database.together(*works)
 
     def refresh_schedules(self) -> None:
         """Make all that tells what is due visible: policies and leases."""

@@ -1,24 +1,32 @@
 """
 The toolkit's own tables, in a schema of their own (``ext`` unless told otherwise).
 
-Column names are the names of the attributes in code, options and files; those of policies follow from their attributes.
-What is added also takes a step in `store/setup.py`, which adds it to an existing schema. `docs/reference/tables.md` is
-made from this: from ``doc`` of a column, and from ``info["about"]`` of a table.
+Column names are the names of the attributes in code, options and files; those of policies follow from their attributes,
+and those of some other tables from dataclasses. What is added also takes a step in `store/setup.py`, which adds it to
+an existing schema. `docs/reference/tables.md` is made from ``doc`` of a column and ``info["about"]`` of a table.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import datetime as dt
+from collections.abc import Collection, Iterator
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import sqlalchemy as sa
 
 from cratedb_retention.model.attributes import Attribute, Form
 from cratedb_retention.model.policy import ATTRIBUTES
+from cratedb_retention.model.runs import RunState
+from cratedb_retention.store.audit import Entry
+from cratedb_retention.store.notifications import Notice
 from cratedb_retention.store.rows import LONGEST, Instant, Moment
+from cratedb_retention.store.runs import Lease
 
 DEFAULT_SCHEMA = "ext"
-_OUTCOMES = "`done`, `failed`, `deferred`, `held`, `problem`, `cancelled` or `interrupted`"
 _MODEL = sa.MetaData()
+_TYPES: dict[Any, Any] = {int: sa.BigInteger, dt.datetime: Instant, tuple[str, ...]: sa.ARRAY(sa.Text)}
+_SMALL = ("step", "steps")  # Integers of 32 bits.
+_STEP = "The version that the step leads to; it counts from 1."
 
 
 class Tables:
@@ -26,12 +34,12 @@ class Tables:
 
     def __init__(self, schema: str, partitions: bool) -> None:
         self.metadata = metadata = sa.MetaData(schema=schema)
-        self.policy, self.hold = copy_table(POLICY, metadata), copy_table(HOLD, metadata)
-        self.snapshot, self.freeze = copy_table(SNAPSHOT, metadata), copy_table(FREEZE, metadata)
-        self.rollup, self.ledger = copy_table(ROLLUP, metadata), copy_table(LEDGER, metadata)
-        self.lease, self.job = copy_table(LEASE, metadata), copy_table(JOB, metadata)
-        self.token, self.notice = copy_table(TOKEN, metadata), copy_table(NOTICE, metadata)
-        self.version, self.journal = copy_table(VERSION, metadata), copy_table(JOURNAL, metadata)
+        self.policy, self.hold, self.snapshot, self.freeze, self.rollup, self.ledger = (
+            copy_table(table, metadata) for table in (POLICY, HOLD, SNAPSHOT, FREEZE, ROLLUP, LEDGER)
+        )
+        self.lease, self.job, self.token, self.notice, self.version, self.journal = (
+            copy_table(table, metadata) for table in (LEASE, JOB, TOKEN, NOTICE, VERSION, JOURNAL)
+        )
         if partitions:
             of_time = sa.Computed("date_trunc('month', \"time\")")
             self.journal.append_column(sa.Column("month", Instant, of_time, doc="The month of `time`; CrateDB only."))
@@ -48,17 +56,23 @@ def _own(name: str, about: str, *columns: sa.Column[Any]) -> sa.Table:
     return sa.Table(name, _MODEL, *columns, info={"about": about}, crate_number_of_shards=1)
 
 
+def _columns(kind: type, *, key: str = "", required: Collection[str]) -> Iterator[sa.Column[Any]]:
+    """A column for each field of a dataclass that is annotated with its meaning, or several with theirs."""
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        if get_origin(hint) is Annotated:
+            of, docs = get_args(hint)
+            found = next((stored for known, stored in _TYPES.items() if of in (known, known | None)), sa.Text)
+            stored, nullable = sa.Integer if name in _SMALL else found, name != key and name not in required
+            for column, doc in docs.items() if isinstance(docs, dict) else [(name, docs)]:
+                yield sa.Column(column, stored, primary_key=name == key, nullable=nullable, doc=doc)
+
+
 def _column(attribute: Attribute) -> sa.Column[Any]:
     """Where an attribute is stored: an object as JSON, everything else as text that a person reads."""
     json = " A JSON object." if attribute.form in (Form.PAIRS, Form.PARTS) else ""
     kind = {Form.FLAG: sa.Boolean(), Form.LIST: sa.ARRAY(sa.Text)}.get(attribute.form, sa.Text())
-    return sa.Column(
-        attribute.name,
-        kind,
-        primary_key=attribute.name == "id",
-        nullable=not attribute.required and attribute.name != "id",
-        doc=attribute.description + json,
-    )
+    key, doc = attribute.name == "id", attribute.description + json
+    return sa.Column(attribute.name, kind, primary_key=key, nullable=not (attribute.required or key), doc=doc)
 
 
 def _long(name: str) -> sa.Column[str]:
@@ -81,30 +95,7 @@ JOURNAL = _own(
     "jobs_log",
     "The audit log: changes of policies, runs, steps and holds. Rows are only added.",
     sa.Column("time", Instant, nullable=False, doc="When it happened."),
-    sa.Column("event", sa.Text, nullable=False, doc="What it is about: a policy, hold, restore, run or step."),
-    sa.Column("outcome", sa.Text, doc=f"How it ended: {_OUTCOMES}."),
-    sa.Column("table_schema", sa.Text, doc="The schema of the table concerned."),
-    sa.Column("table_name", sa.Text, doc="The table concerned, or the pattern."),
-    sa.Column("policy_id", sa.Text, doc="The policy concerned."),
-    sa.Column("strategy", sa.Text, doc="Its strategy."),
-    sa.Column("tags", sa.ARRAY(sa.Text), doc="Its tags."),
-    sa.Column("operation", sa.Text, doc="The kind of step: `drop_partitions`, `snapshot_partition`, ..."),
-    sa.Column("message", sa.Text, doc="What was done, and why, in words."),
-    sa.Column("error", sa.Text, doc="What went wrong, or why it is held."),
-    sa.Column("reason", sa.Text, doc="The code of `error`: `legal-hold`, `missing-shards`, `disk-full`, ..."),
-    sa.Column("subjects", sa.Text, doc="Policies and holds of which `error` tells, and lease holders, as JSON."),
-    sa.Column("partitions", sa.BigInteger, doc="Partitions concerned."),
-    sa.Column("rows", sa.BigInteger, doc="Rows removed, moved, archived or restored, as far as known."),
-    sa.Column("bytes", sa.BigInteger, doc="Bytes on disk concerned, as far as known."),
-    sa.Column("duration_ms", sa.BigInteger, doc="How long the step took."),
-    sa.Column("cutoff", Instant, doc="The instant that the run took for now."),
-    sa.Column("before", sa.Text, doc="The policy before a change, as JSON; NULL if that is too long."),
-    sa.Column("after", sa.Text, doc="The policy after a change, as JSON; NULL if that is too long."),
-    sa.Column("actor", sa.Text, doc="Who did it: the operating system's user."),
-    sa.Column("host", sa.Text, doc="On which machine."),
-    sa.Column("run_id", sa.Text, doc="The run; all of its rows have the same."),
-    sa.Column("step", sa.Integer, doc="The step's number in the run, from 1."),
-    sa.Column("slot", Instant, doc="The instant of its schedule that a policy was run for."),
+    *_columns(Entry, required=("event",)),
 )
 
 HOLD = _own(
@@ -228,79 +219,26 @@ TOKEN = _own(
 LEASE = _own(
     "lease",
     "Who runs which policy, so that nobody else does (law 8), and what was last done.",
-    sa.Column("policy_id", sa.Text, primary_key=True, doc="The policy."),
-    sa.Column("holder", sa.Text, doc="Who runs it, as `user@host:process:random`; NULL: nobody."),
-    sa.Column("run_id", sa.Text, doc="The run that it was last taken for."),
-    sa.Column("slot", Instant, doc="The instant of its schedule that it was last taken for; NULL: by hand."),
-    sa.Column("fence", sa.BigInteger, nullable=False, doc="Grows each time that it is taken."),
-    sa.Column("taken_at", Instant, doc="When it was taken."),
-    sa.Column("expires_at", Instant, doc="When it ends unless it is renewed, by the clock of the database."),
-    sa.Column("done_slot", Instant, doc="The last instant of its schedule that was done."),
-    sa.Column("finished_at", Instant, doc="When it was last run to its end."),
-    sa.Column("outcome", sa.Text, doc=f"How that ended: {_OUTCOMES}."),
-    sa.Column("succeeded_at", Instant, doc="When that last went well."),
-    sa.Column("version", sa.BigInteger, nullable=False, doc="Grows with each change of the row."),
+    *_columns(Lease, key="policy_id", required=("fence", "version")),
 )
 
 JOB = _own(
     "job_state",
     "What runs now, and how far it is. Only runs that last longer than a second are here.",
-    sa.Column("run_id", sa.Text, primary_key=True, doc="The run."),
-    sa.Column("policies", sa.ARRAY(sa.Text), doc="The policies that it has something to do for."),
-    sa.Column("tags", sa.ARRAY(sa.Text), doc="Their tags."),
-    sa.Column("actor", sa.Text, doc="Who started it."),
-    sa.Column("host", sa.Text, doc="On which machine."),
-    sa.Column("state", sa.Text, nullable=False, doc="`running` or `finished`."),
-    sa.Column("outcome", sa.Text, doc=f"How it ended: {_OUTCOMES}."),
-    sa.Column("started_at", Instant, doc="When it began."),
-    sa.Column("heartbeat_at", Instant, doc="When this row was last written; one that is old is of a dead process."),
-    sa.Column("finished_at", Instant, doc="When it ended."),
-    sa.Column("expected_end", Instant, doc="When it may end, reckoned from what is done."),
-    sa.Column("step", sa.Integer, doc="The number of the present step, from 1."),
-    sa.Column("steps", sa.Integer, doc="How many steps there are."),
-    sa.Column("table_name", sa.Text, doc="The table of the present step, with its schema."),
-    sa.Column("doing", sa.Text, doc="The present step in words."),
-    sa.Column("done", sa.BigInteger, doc="Units of the present step that are done."),
-    sa.Column("total", sa.BigInteger, doc="Units of the present step in all, if known."),
-    sa.Column("unit", sa.Text, doc="What is counted: `row`, `shard`, `partition`."),
-    sa.Column("partitions_done", sa.BigInteger, doc="Partitions of tasks that are completed."),
-    sa.Column("partitions", sa.BigInteger, doc="Partitions of all tasks, as planned."),
-    sa.Column("rows_done", sa.BigInteger, doc="Rows of tasks that are completed, as far as known."),
-    sa.Column("rows", sa.BigInteger, doc="Rows of all tasks, as planned, as far as known."),
-    sa.Column("bytes_done", sa.BigInteger, doc="Bytes of tasks that are completed, as far as known."),
-    sa.Column("bytes", sa.BigInteger, doc="Bytes of all tasks, as planned, as far as known."),
-    sa.Column("cancel_by", sa.Text, doc="Who asked for its end."),
-    sa.Column("cancel_at", Instant, doc="When."),
+    *_columns(RunState, key="run_id", required=("state",)),
 )
 
 NOTICE = _own(
     "notification",
     "Of what somebody is told: failures and holds that last, until they are over.",
     sa.Column("id", sa.Text, primary_key=True, doc="What is the matter, and with what: `failed:POLICY`."),
-    sa.Column("policy_id", sa.Text, nullable=False, doc="The policy concerned."),
-    sa.Column("kind", sa.Text, nullable=False, doc="`failed` or `held`."),
-    sa.Column(
-        "state",
-        sa.Text,
-        nullable=False,
-        doc="`waiting`: not for long enough; `due`: about to be told; `told`; `over`: its end is about to be told.",
-    ),
-    sa.Column("since", Instant, nullable=False, doc="Since when."),
-    sa.Column("reason", sa.Text, doc="Why, in words."),
-    sa.Column("claimed_until", Instant, doc="Until then one service tries to tell; then another one may."),
-    sa.Column("version", sa.BigInteger, nullable=False, doc="Grows with each change of the row."),
+    *_columns(Notice, required=("policy_id", "kind", "state", "since", "version")),
 )
 
 VERSION = _own(
     "schema_version",
     "The steps by which `setup` brought these tables to their present version.",
-    sa.Column(
-        "version",
-        sa.Integer,
-        primary_key=True,
-        autoincrement=False,
-        doc="The version that the step leads to; it counts from 1.",
-    ),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False, doc=_STEP),
     sa.Column("name", sa.Text, nullable=False, doc="What it is about."),
     sa.Column("applied_at", Instant, nullable=False, doc="When it was done."),
 )

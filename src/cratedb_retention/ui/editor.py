@@ -37,7 +37,6 @@ MOST = 12
 
 
 async def create(guest: Guest, query: Query) -> None:
-    """The page for a new policy, or for a copy of one."""
     role, source = guest.access.role, query.get("copy")
     if not guest.may(Role.EDITOR):
         link("All policies", LIST)
@@ -52,7 +51,6 @@ async def create(guest: Guest, query: Query) -> None:
 
 
 async def edit(guest: Guest, query: Query) -> None:
-    """The page of a policy that is stored."""
     identifier = query["id"]
     found, damaged = await guest.ask(lambda scoped: scoped.policies(Selection(policy_id=identifier)))
     with bar():
@@ -89,7 +87,6 @@ class Editor:
             with ui.element("div").classes("form"):
                 names = stored is None and not guest.access.limited
                 self.form = PolicyForm(base, self._later, locked=not self.allowed, names=names)
-                self.left_out = hidden_note()
             if self.allowed:
                 with ui.element("aside").classes("card effect").props('aria-label="Effect"'):
                     heading("What the next run would do")
@@ -100,11 +97,9 @@ class Editor:
                     button("Save", self.save)
                     link("Cancel", LIST)
                     self.told = ui.label().props("role=status").classes("mistake")
-        self._say_what_is_left_out()
 
     def _later(self) -> None:
         """Look again when nothing is changed for a moment; until then nothing is shown that is not true any more."""
-        self._say_what_is_left_out()
         self.told.set_text("")
         if self._timer is not None:
             self._timer.cancel()
@@ -113,7 +108,6 @@ class Editor:
             self._timer = ui.timer(PAUSE, self.look, once=True)
 
     async def look(self) -> None:
-        """Show the effect of what is written now."""
         self._looks += 1
         turn, values = self._looks, self.form.values
         wanted = (str(values["table_schema"]), str(values["table_name"]))
@@ -144,12 +138,6 @@ class Editor:
             else:
                 missing = ", ".join(policyform.FIELDS[name].called for name in self.form.mistakes if name)
                 note(f"This is no policy yet. Look at: {missing}." if missing else "This is no policy yet.")
-
-    def _say_what_is_left_out(self) -> None:
-        base = self.form.base
-        fields = policyform.left_out(base, str(self.form.values["strategy"])) if base else []
-        said = ", ".join(field.called for field in fields)
-        self.left_out.set_text(f"This strategy has no use for: {said}. It is cleared when you save." if said else "")
 
     # Saving
 
@@ -218,8 +206,6 @@ class Editor:
 
 @dataclass(kw_only=True)
 class _Field:
-    """The elements of a field."""
-
     attribute: Attribute
     box: ui.element
     control: Any
@@ -251,11 +237,11 @@ class PolicyForm:
                 for name, attribute in policyform.FIELDS.items():
                     if attribute.group is group and (name != "id" or names):
                         self._fields[name] = self._field(attribute)
+        self._left_out = hidden_note()
         self.refresh()
 
     @property
     def mistakes(self) -> dict[str, str]:
-        """What is wrong, by field."""
         return policyform.find_mistakes_in(self.values, self.base)
 
     def policy(self) -> Policy:
@@ -264,7 +250,6 @@ class PolicyForm:
         return make_policy(**{**policyform.to_attributes(self.values, self.base), **identifier})
 
     def fill(self, base: Policy) -> None:
-        """Let it say what a policy says."""
         self.base, self.values = base, policyform.to_values(base)
         self._touched.clear()
         self._filling = True
@@ -287,9 +272,11 @@ class PolicyForm:
             field.box.classes(add="wrong" if wrong else "", remove="" if wrong else "wrong")
             field.control.props(f"aria-invalid={'true' if wrong else 'false'}")
         self._general.set_text(mistakes.get("", ""))
+        unused = policyform.left_out(self.base, str(self.values["strategy"])) if self.base else []
+        said = ", ".join(field.called for field in unused)
+        self._left_out.set_text(f"This strategy has no use for: {said}. It is cleared when you save." if said else "")
 
     def suggest(self, found: Suggestions) -> None:
-        """Offer what there is."""
         self._suggestions = found
         for field in self._fields.values():
             self._offer(field)
@@ -357,12 +344,10 @@ class PolicyForm:
 
 
 def sentences(found: Preview) -> list[str]:
-    """What leaves the tables at the next run."""
     return [sentence(loss) for loss in found.losses]
 
 
 def sentence(loss: Loss) -> str:
-    """What leaves a table, in a sentence."""
     of = loss.amount
     rows = "" if of.rows is None else plural(of.rows, "row")
     what = plural(of.partitions, "partition") if of.partitions else rows or "rows"

@@ -46,7 +46,7 @@ FRESH = 10.0
 _RECENT = dt.timedelta(hours=1)
 # A session ends so long after its last use, and so long after the log-in in any case.
 IDLE, LONGEST = dt.timedelta(hours=8), dt.timedelta(days=7)
-MOST_SESSIONS, MOST_LOOKS = 10_000, 100
+MOST_SESSIONS = 10_000
 LOGIN, LOGOUT = f"{PREFIX}/login", f"{PREFIX}/logout"
 COOKIE = "cratedb_retention_session"
 # What pages are made of; the same for everybody, and nothing in it is secret.
@@ -63,8 +63,6 @@ _PAGE = (Path(__file__).parent / "login.html").read_text(encoding="utf-8")
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
-    """What a look saw."""
-
     lines: Sequence[TableLine] = ()
     taken: dt.datetime  # When it began (aware).
     begun: float  # The same in seconds of a clock that is never set back.
@@ -80,7 +78,7 @@ class Glances:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._found: OrderedDict[str, Glance] = OrderedDict()
+        self._found: dict[str, Glance] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._looks = 0
 
@@ -89,25 +87,24 @@ class Glances:
         found = self._found.get(limit)
         return found if found and self._clock.now() - found.taken < _RECENT else None
 
-    def fresh(self, limit: str, mark: str) -> Glance | None:
-        """The last one, if it serves still: see :meth:`look`."""
-        return self._found[limit] if self._serves(limit, mark, self._looks) else None
+    def fresh(self, limit: str, mark: str, known: int | None = None) -> Glance | None:
+        """The last one, if it serves: it began after the first ``known`` ones, or just now, with nothing done since."""
+        found, known = self._found.get(limit), self._looks if known is None else known
+        if found and (found.number > known or (found.mark == mark and self._clock.uptime() - found.begun < FRESH)):
+            return found
+        return None
 
     async def look(self, limit: str, mark: str, take: Callable[[], Awaitable[Sequence[TableLine]]]) -> Glance:
         """What is now; ``mark`` is the state of the audit log. If there must be a new look, ``take`` takes it."""
 
         async def begin(begun: Glance) -> None:
             try:
-                lines = await take()
-                self._found.pop(limit, None)
-                self._found[limit] = replace(begun, lines=lines)
-                if len(self._found) > MOST_LOOKS:
-                    self._found.popitem(last=False)
+                self._found[limit] = replace(begun, lines=await take())
             finally:
                 del self._running[limit]
 
         known = self._looks
-        while not self._serves(limit, mark, known):
+        while (found := self.fresh(limit, mark, known)) is None:
             if limit in self._running:
                 # Should it fail, that is of those who began it: their session may be over.
                 await asyncio.wait([self._running[limit]])
@@ -116,20 +113,11 @@ class Glances:
                 begun = Glance(taken=self._clock.now(), begun=self._clock.uptime(), number=self._looks, mark=mark)
                 self._running[limit] = asyncio.create_task(begin(begun), name="look")
                 await asyncio.shield(self._running[limit])
-        return self._found[limit]
-
-    def _serves(self, limit: str, mark: str, known: int) -> bool:
-        """Whether the last look began after the first ``known`` ones, or not long ago, with nothing done since."""
-        found = self._found.get(limit)
-        return found is not None and (
-            found.number > known or (found.mark == mark and self._clock.uptime() - found.begun < FRESH)
-        )
+        return found
 
 
 @dataclass(kw_only=True)
 class Guest:
-    """A user of the pages."""
-
     context: Context
     session: str  # What their cookie says; empty where no tokens are asked for.
     token: str  # The text of their access token, likewise.
@@ -139,7 +127,6 @@ class Guest:
     access: Access = field(init=False)
 
     def may(self, role: Role) -> bool:
-        """Whether to offer what takes a role."""
         return self.access.role.includes(role)
 
     def scoped(self) -> toolkit.Scope:
@@ -166,7 +153,6 @@ class Sessions:
         self._found: OrderedDict[str, tuple[str, dt.datetime, dt.datetime]] = OrderedDict()
 
     def begin(self, token: str) -> str:
-        """Returns what the cookie says."""
         now = self._clock.now()
         identifier = base64.urlsafe_b64encode(self._random(32)).decode().rstrip("=")
         with self._lock:

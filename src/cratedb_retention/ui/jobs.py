@@ -1,6 +1,4 @@
-"""
-The audit log: each change of a policy, each run, each step and hold; or one run as a whole.
-"""
+"""The audit log: each change of a policy, each run, each step and hold; or one run as a whole."""
 
 from __future__ import annotations
 
@@ -8,8 +6,8 @@ import datetime as dt
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from nicegui import ui
 from nicegui.events import GenericEventArguments
@@ -19,6 +17,7 @@ from cratedb_retention.model import words
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.policy import differences
+from cratedb_retention.model.strategies import find_member
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.ui import links
@@ -54,6 +53,7 @@ _EVENTS: dict[str, str] = {
     Event.SLOT_FINISHED: "Scheduled run ended",
     Event.RUN_STARTED: "Run began",
 }
+_STEPS = (Event.STEP_STARTED, Event.STEP_FINISHED)
 
 
 def _event_words(event: str) -> str:
@@ -76,7 +76,6 @@ _FIELDS = (
 
 
 async def show(guest: Guest, query: Query) -> None:
-    """Fill the page."""
     filter_form(PATH, _FIELDS, query, "Show")
     wanted = read_query(query, guest.context.retention.clock.now())
     # One more than is shown tells whether there are older ones.
@@ -110,27 +109,20 @@ def read_query(query: Query, now: dt.datetime) -> JournalFilter:
     :raises InvalidInput: if something can't be read.
     """
     given = {field.name: query.get(field.name) or None for field in _FIELDS}
-    since, until = (read_moment(given[name], now) if given[name] else None for name in ("since", "until"))
+    event, outcome, since, until = (given[name] for name in ("event", "outcome", "since", "until"))
     return JournalFilter(
         policy_id=given["policy"],
         run_id=given["run_id"],
-        outcome=_one_of(Outcome, given["outcome"], "outcome"),
-        event=_one_of(Event, given["event"], "event"),
-        since=since,
-        until=until,
+        outcome=outcome and find_member(Outcome, "outcome", outcome),
+        event=event and find_member(Event, "event", event),
+        since=read_moment(since, now) if since else None,
+        until=read_moment(until, now) if until else None,
         tags=read_tags(query),
         limit=_number(query, "limit", MOST if given["run_id"] else LIMIT, 1, MOST),
         offset=_number(query, "offset", 0, 0, FARTHEST),
         table=given["table"],
         actor=given["actor"],
     )
-
-
-def _one_of(known: type[Event] | type[Outcome], text: str | None, what: str) -> str | None:
-    names = [str(each) for each in known]
-    if text is not None and text not in names:
-        raise InvalidInput(f"{what} {text!r}", "unknown", f"use one of: {', '.join(names)}")
-    return text
 
 
 def _number(query: Query, name: str, usual: int, least: int, most: int) -> int:
@@ -140,18 +132,48 @@ def _number(query: Query, name: str, usual: int, least: int, most: int) -> int:
     return int(text)
 
 
+class RunSummary(NamedTuple):
+    """A run as the audit log tells of it."""
+
+    rows: Sequence[Row]  # In order; a step that is over has one row, the one of its end.
+    begin: Row  # Empty if it is not among the rows, as is the end.
+    end: Row
+    counts: Mapping[str, int]  # How many steps ended in which way; "" are those without an end.
+
+
+def summarize(rows: Sequence[Row]) -> RunSummary | None:
+    """Make one run of rows of the audit log, newest first; None if they are of no run, or of several."""
+    runs = {row["run_id"] for row in rows}
+    if len(runs) != 1 or None in runs:
+        return None
+    over = {row["step"] for row in rows if row["event"] == Event.STEP_FINISHED}
+    told = [row for row in rows if row["event"] != Event.STEP_STARTED or row["step"] not in over]
+    last: dict[str, Row] = {row["event"]: row for row in reversed(rows)}
+    counts = Counter(row["outcome"] or "" for row in told if row["event"] in _STEPS)
+    begin, end = (last.get(event, {}) for event in (Event.RUN_STARTED, Event.RUN_FINISHED))
+    return RunSummary(sorted(told, key=_place), begin, end, counts)
+
+
+def _place(row: Row) -> tuple[int, int, Any]:
+    """The beginning, what is held, the steps by their numbers, the end."""
+    order = {Event.RUN_STARTED: 0, **dict.fromkeys(_STEPS, 2), Event.RUN_FINISHED: 4}
+    before = 3 if row["event"] in (Event.SLOT_FINISHED, Event.CANCEL_REQUESTED) else 1
+    return order.get(row["event"], before), row["step"] or 0, row["time"]
+
+
 def _show_run(run: RunSummary, cut: bool) -> None:
-    heading(f"Run {short(run.run_id)}")
+    heading(f"Run {short(run.rows[0]['run_id'])}")
+    outcome = run.end.get("outcome")
     with bar():
-        ui.label(run.outcome or "not over").classes(f"badge is-{run.outcome or 'running'}")
-        times = (("began", run.started), ("ended", run.ended))
-        ui.label(", ".join(f"{word} {words.exact(time)} UTC" for word, time in times if time))
-        if run.actor:
-            note(f"by {run.actor}", "muted")
+        ui.label(outcome or "not over").classes(f"badge is-{outcome or 'running'}")
+        times = (("began", run.begin), ("ended", run.end))
+        ui.label(", ".join(f"{word} {words.exact(row['time'])} UTC" for word, row in times if row))
+        if actor := next((row["actor"] for row in run.rows if row["actor"]), ""):
+            note(f"by {actor}", "muted")
     steps = ", ".join(f"{count:,} {outcome or 'without an end'}" for outcome, count in sorted(run.counts.items()))
     said = [f"{plural(sum(run.counts.values()), 'step')}: {steps}" if steps else "no steps"]
-    said += [plural(run.totals["rows"], "row"), plural(run.totals["partitions"], "partition")]
-    note(" · ".join(filter(None, [*said, show_size(run.totals["bytes"] or None)])), "summary")
+    said += [plural(run.end.get(f"{name}s") or 0, name) for name in ("row", "partition")]
+    note(" · ".join(filter(None, [*said, show_size(run.end.get("bytes") or None)])), "summary")
     if cut:
         note("This run has more rows than are shown; its beginning is on older pages.")
     _show_rows(run.rows, "Steps of this run, in order", of_a_run=True)
@@ -169,7 +191,7 @@ def _show_rows(rows: Sequence[Row], caption: str, of_a_run: bool = False) -> Non
         Column("Event", lambda row: _event_words(row["event"])),
         Column("Outcome", lambda row: state(row["outcome"], row["error"] or "") if row["outcome"] else ""),
         Column("Table", lambda row: ".".join(filter(None, (row["table_schema"], row["table_name"])))),
-        Column("Policy", lambda row: _policy_bit(row["policy_id"])),
+        Column("Policy", _policy),
         counted("Rows", lambda row: row["rows"]),
         sized(lambda row: row["bytes"] or None),
         Number("Took", lambda row: _took(row["duration_ms"]), lambda row: row["duration_ms"]),
@@ -184,7 +206,8 @@ def _named(row: Row) -> str:
     return f"{_event_words(row['event'])}, {words.exact(row['time'])}"
 
 
-def _policy_bit(policy_id: str | None) -> Cell:
+def _policy(row: Row) -> Cell:
+    policy_id = row["policy_id"]
     return Bit(text=short(policy_id), href=links.policy(policy_id), hint=policy_id) if policy_id else ""
 
 
@@ -210,7 +233,6 @@ _SHOWN: dict[str, Callable[[Any], str]] = {"duration_ms": _took, "bytes": show_s
 
 
 def _show_details(row: Row) -> None:
-    """All that a row says, in a dialog."""
     with ui.dialog().props('aria-label="Details"') as dialog, ui.card().classes("question details"):
         with bar():
             heading(_event_words(row["event"]))
@@ -259,49 +281,3 @@ def _value(name: str, value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSummary:
-    """A run as the audit log tells of it: its steps in order, each once, with totals."""
-
-    run_id: str
-    actor: str  # Empty if that is not to be seen.
-    rows: tuple[Row, ...]  # Oldest first; a step that is over has one row, the one of its end.
-    started: dt.datetime | None  # If that is among the rows.
-    ended: dt.datetime | None
-    outcome: str  # Empty while it goes on.
-    counts: Mapping[str, int]  # How many steps ended in which way; "" are those without an end.
-    totals: Mapping[str, int]  # Rows, bytes and partitions that went or moved, as the end of the run says.
-
-
-def summarize(rows: Sequence[Row]) -> RunSummary | None:
-    """Make one run of rows of the audit log, newest first; None if they are of no run, or of several."""
-    runs = {row["run_id"] for row in rows}
-    if len(runs) != 1 or None in runs:
-        return None
-    over = {row["step"] for row in rows if row["event"] == Event.STEP_FINISHED}
-    told = [row for row in rows if row["event"] != Event.STEP_STARTED or row["step"] not in over]
-    nothing: Row = {}
-    begin, end = (
-        next((row for row in rows if row["event"] == event), nothing)
-        for event in (Event.RUN_STARTED, Event.RUN_FINISHED)
-    )
-    steps = (Event.STEP_STARTED, Event.STEP_FINISHED)
-    return RunSummary(
-        run_id=runs.pop(),
-        actor=next((row["actor"] for row in rows if row["actor"]), ""),
-        rows=tuple(sorted(told, key=_place)),
-        started=begin.get("time"),
-        ended=end.get("time"),
-        outcome=end.get("outcome") or "",
-        counts=Counter(row["outcome"] or "" for row in told if row["event"] in steps),
-        totals={name: end.get(name) or 0 for name in ("rows", "bytes", "partitions")},
-    )
-
-
-def _place(row: Row) -> tuple[int, int, Any]:
-    """The beginning, what is held, the steps by their numbers, the end."""
-    order = {Event.RUN_STARTED: 0, Event.STEP_STARTED: 2, Event.STEP_FINISHED: 2, Event.RUN_FINISHED: 4}
-    before = 3 if row["event"] in (Event.SLOT_FINISHED, Event.CANCEL_REQUESTED) else 1
-    return order.get(row["event"], before), row["step"] or 0, row["time"]

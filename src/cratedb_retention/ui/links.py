@@ -56,8 +56,6 @@ def go(href: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """A field of a form of filters."""
-
     name: str  # In the address.
     label: str
     choices: Mapping[str, str] | None = None  # With how they are shown; None: it is written.

@@ -1,6 +1,4 @@
-"""
-The overview: what is kept where and for how long, and what happens next; what is held or failing comes first.
-"""
+"""The overview: what is kept where and for how long, and what happens next; what is held or failing comes first."""
 
 from __future__ import annotations
 
@@ -87,8 +85,8 @@ def _show(guest: Guest, lines: Sequence[TableLine]) -> None:
         Column("Policies", lambda line: [_kept_by(each.policy, each.retention_period, "block") for each in line.lines]),
         Column("Oldest data", lambda line: words.moment(line.oldest)),
         Column("Newest data", lambda line: words.moment(line.newest)),
-        counted("Rows", lambda line: line.rows),
-        sized(lambda line: line.size),
+        counted("Rows", lambda line: line.first.rows),
+        sized(lambda line: line.first.size),
         Number("Due now", lambda line: _due(line.lines), lambda line: sum(each.due_partitions for each in line.lines)),
         Column(
             "Next run",
@@ -101,9 +99,9 @@ def _show(guest: Guest, lines: Sequence[TableLine]) -> None:
 
 
 def _table(line: TableLine) -> Cell:
-    there = line.rows is not None and line.table is not None
-    bits = [Bit(text=line.title, href=timeline(*line.table) if there and line.table else "")]
-    bits += [Bit(text=reason, tone="reason") for reason in line.why[:1]]
+    first = line.first
+    href = timeline(*first.table) if first.table and first.rows is not None else ""
+    bits = [Bit(text=line.title, href=href), *(Bit(text=reason, tone="reason") for reason in line.why[:1])]
     more = line.why[1:]
     return [*bits, *([Bit(text=f"and {len(more):,} more", tone="muted", hint="\n".join(more))] if more else [])]
 

@@ -35,7 +35,6 @@ def heading(text: str) -> None:
 
 
 def bar() -> ui.element:
-    """A line of buttons and the like."""
     return ui.element("div").classes("bar")
 
 
@@ -60,21 +59,16 @@ def button(text: str, work: Callable[[], Awaitable[None] | None], tone: str = "p
     A button; while its work goes on it can't be pressed again, and errors are shown. It is not disabled meanwhile: it
     would lose the focus, which dialogs give back.
     """
-    busy = False
 
     async def pressed() -> None:
-        nonlocal busy
-        if busy:
+        if "busy" in made.classes:
             return
-        busy = True
         made.props("aria-disabled=true").classes("busy")
         try:
             with telling():
-                found = work()
-                if found is not None:
+                if (found := work()) is not None:
                     await found
         finally:
-            busy = False
             if not made.is_deleted:  # Its work may have led to another page.
                 made.props(remove="aria-disabled").classes(remove="busy")
 

@@ -35,7 +35,6 @@ _FIELDS = (Field(name="q", label="Search", hint="Table, description, …"), TAGS
 
 
 async def show(guest: Guest, query: Query) -> None:
-    """Fill the page."""
     page = PolicyList(guest, query)
     await page.load()
     if guest.may(Role.EDITOR):
@@ -293,7 +292,6 @@ Checked = tuple[list[Policy], bool, TagFilter, list[Change]]
 
 
 def _words(changes: Sequence[Change]) -> str:
-    """What a file would do."""
     actions = [change.action for change in changes]
     verbs = (Action.CREATE, Action.UPDATE, Action.DELETE)
     said = ", ".join(f"{_VERBS[each]} {actions.count(each):,}" for each in verbs)

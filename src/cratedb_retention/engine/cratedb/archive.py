@@ -26,7 +26,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.archive import Archive, Archived, Arrived, Found, Snapshot, SnapshotState
 from cratedb_retention.engine.base import StepResult
 from cratedb_retention.engine.cratedb import shards, sql
-from cratedb_retention.engine.cratedb.catalog import read_layout
+from cratedb_retention.engine.cratedb.catalog import Reader
 from cratedb_retention.engine.cratedb.connection import CrateConnection
 from cratedb_retention.engine.expressions import Condition, Element, ref, table_ref
 from cratedb_retention.engine.measuring import from_text
@@ -42,7 +42,7 @@ from cratedb_retention.errors import (
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
-from cratedb_retention.model.snapshots import is_name_of, is_toolkit_name_of
+from cratedb_retention.model.snapshots import is_name_of
 from cratedb_retention.model.values import Verify
 from cratedb_retention.model.words import plural, show_partition
 
@@ -84,6 +84,9 @@ class CrateArchive(Archive):
 
     def _state(self, of: Snapshot) -> Mapping[str, Any] | None:
         return next(iter(self._database.query(states_of(of.repository, [of.name]))), None)
+
+    def _known(self, table: TableName) -> tuple[dict[str, Column], tuple[str, ...]]:
+        return Reader.of(self._database.brief(), [table]).layout(table)
 
     def _count(self, step: ArchivingStep) -> int | None:
         """The rows of the frozen partition; None if it is closed, which hides them."""
@@ -165,9 +168,8 @@ class CrateArchive(Archive):
         """Compare a copy with the partition, which hides its rows if it is closed, and return the rows of the copy."""
         # Columns whose values can be compared as text. One that was added since is in no row of the partition; what has
         # no text, as arrays, is in the files whose checksums were compared, under the numbers of the same rows.
-        catalog = self._database.brief()
-        known, there = read_layout(catalog, step.table)[0], read_layout(catalog, copy)[0].values()
-        columns = [c for c in there if c.kind is not Kind.OTHER and known.get(c.name) == c]
+        known, there = (self._known(table)[0] for table in (step.table, copy))
+        columns = [c for c in there.values() if c.kind is not Kind.OTHER and known.get(c.name) == c]
         # How many rows there are, and a sum over hashes of all, whose order does not matter.
         summary = (sa.func.count(), sa.func.sum(_row_hash(columns)))
         restored = tuple(self._read_all(copy, step, *summary))
@@ -214,7 +216,7 @@ class CrateArchive(Archive):
             known, names = layouts[table]
             columns = tuple(known[column] for column in names)
             values = _values(columns, held[0]["values"])
-            if values and (is_name_of(name, table, columns, values) or is_toolkit_name_of(name, table, values)):
+            if values and is_name_of(name, table, columns, values):
                 archived = replace(bare, columns=columns, values=values)
                 start, end = _span(archived, known)
                 found.append(Found(archived=archived, start=start, end=end))
@@ -222,12 +224,12 @@ class CrateArchive(Archive):
 
     def _layout(self, snapshot: Archived, schema: str) -> tuple[dict[str, Column], tuple[str, ...]]:
         """Columns and partition columns of a table; of one that is gone, as a copy of the snapshot tells them."""
-        known = read_layout(self._database, snapshot.table)
+        known = self._known(snapshot.table)
         if known[1]:
             return known
         with self._copy_of(schema, snapshot.name) as copy:
             self._database.execute(sql.snapshot("RESTORE", snapshot, copy))
-            return read_layout(self._database, copy)
+            return self._known(copy)
 
     def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:
         t = sql.system("information_schema.tables")
@@ -302,7 +304,7 @@ class CrateArchive(Archive):
         """Restore a snapshot, which comes back frozen as it was archived, and allow writes."""
         columns, values = snapshot.columns, snapshot.values
         # Where the table is gone, CrateDB does not understand the values, and each snapshot holds one partition only.
-        known = read_layout(self._database, snapshot.table)[1] == tuple(column.name for column in columns)
+        known = self._known(snapshot.table)[1] == tuple(column.name for column in columns)
         restoring = sql.snapshot("RESTORE", snapshot if known else replace(snapshot, columns=(), values=()), into)
         return [restoring, sql.alter(sql.partition_of(into, columns, values), FROZEN, False)]
 
@@ -374,7 +376,7 @@ class CrateArchive(Archive):
                 raise Conflict(f"partition {show_partition(each.columns, each.values)}", reason, _ONE_BY_ONE)
             if not shared:
                 kept.append(number)
-        target = max(kept, key=lambda number: len(read_layout(self._database, copies[number])[0]))
+        target = max(kept, key=lambda number: len(self._known(copies[number])[0]))
         for number in kept:
             if number != target:
                 self._append(copies[number], copies[target], counts[number], snapshots[number].name)
@@ -388,7 +390,7 @@ class CrateArchive(Archive):
         return int(self._database.rows(joined)[0][0])
 
     def _append(self, source: TableName, target: TableName, count: int, name: str) -> None:
-        own, there = (read_layout(self._database, table)[0] for table in (source, target))
+        own, there = (self._known(table)[0] for table in (source, target))
         names, thing = [c.name for c in own.values() if c.expression is None and "['" not in c.name], f"snapshot {name}"
         for missing in (name for name in names if name not in there):
             raise DatabaseError(thing, f"has a column {missing!r} that a later one lacks", _ONE_BY_ONE)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -68,12 +68,17 @@ class _Shards:  # Of a partition, or of a table without partitions.
 _NO_SHARDS = _Shards(settled=False)
 
 
-class _Reader:
+class Reader:
     """Reads the tables of the system, of what selectors want as far as they name it without wildcards."""
 
     def __init__(self, database: Database, selectors: Iterable[Selector]) -> None:
         self._database, self._selectors = database, list(selectors)
         self._wanted = wanted_by(self._selectors, CAPABILITIES.default_schema)
+
+    @classmethod
+    def of(cls, database: Database, names: Iterable[TableName]) -> Self:
+        """For these tables."""
+        return cls(database, [Selector(schema=name.schema, name=name.name) for name in names])
 
     def _within(self, schema: Element, name: Element) -> Condition:
         names: dict[str, set[str]] = defaultdict(set)
@@ -88,7 +93,68 @@ class _Reader:
     def _select(self, t: system, *columns: Element) -> sa.Select[Any]:
         return sa.select(*t.place, *columns).where(self._within(*t.place))
 
-    def tables(self, own_schema: str | None = None) -> dict[TableName, Table]:
+    def catalog(self, clock: Clock, own_schema: str | None = None) -> Catalog:
+        """Tables, partitions, shards, health, nodes and repositories; of the toolkit's own schema, the health."""
+        moves, archives, keyed = (
+            any(getattr(s, need) for s in self._selectors) for need in ("moves", "tokens", "keys")
+        )
+        tables, columns, shards, found, keys, definitions, identities, nodes, repositories = self._database.together(
+            lambda: self._tables(own_schema),
+            self._columns,
+            lambda: self._shards(moves),
+            self._partitions,
+            self._keys if keyed else dict,
+            lambda: self._views() if keyed else None,
+            self.identities,
+            self._nodes if moves else dict,
+            self._repositories if archives else frozenset,
+        )
+        if keyed:
+            detailed = wanted_by([s for s in self._selectors if s.keys], CAPABILITIES.default_schema)
+            _read_details(self._database, columns, filter(detailed, tables))
+        unwell = self._add_health(clock, own_schema, shards)
+        described: dict[tuple[str, str], list[Sequence[Any]]] = defaultdict(list)
+        for schema, name, *partition in found:
+            described[schema, name].append(partition)
+        return Catalog(
+            capabilities=CAPABILITIES,
+            tables={
+                name: replace(
+                    _with_partitions(table, described[name], shards),
+                    columns=columns[name],
+                    primary_key=keys.get(name, ()),
+                    identity=identities.get(name, ""),
+                )
+                for name, table in tables.items()
+            },
+            nodes=nodes,
+            repositories=repositories,
+            unwell=unwell,
+            views=None if definitions is None else _make_views(definitions, columns),
+        )
+
+    def named(self) -> Catalog:
+        """Tables with their columns, and views."""
+        tables, columns, definitions, identities = self._database.together(
+            self._tables, self._columns, self._views, self.identities
+        )
+        found = {n: replace(t, columns=columns[n], identity=identities.get(n, "")) for n, t in tables.items()}
+        return Catalog(capabilities=CAPABILITIES, tables=found, views=_make_views(definitions, columns))
+
+    def outline(self) -> Catalog:
+        """All tables by name, those that are wanted with their columns; nodes' attributes and repositories."""
+        every = Reader(self._database, [Selector(schema="*", name="*")])
+        works = (every._tables, self._columns, self._nodes, self._repositories)
+        tables, columns, nodes, repositories = self._database.together(*works)
+        found = {name: replace(tables[name], columns=columns.get(name, {})) for name in sorted(tables)}
+        return Catalog(capabilities=CAPABILITIES, tables=found, nodes=nodes, repositories=repositories)
+
+    def layout(self, table: TableName) -> tuple[dict[str, Column], tuple[str, ...]]:
+        """The columns of one table, and those that partition it; none if it does not exist."""
+        known = self._tables()
+        return self._columns().get(table, {}), known[table].partitioned_by if table in known else ()
+
+    def _tables(self, own_schema: str | None = None) -> dict[TableName, Table]:
         """
         Tables, as far as one line describes them. Where not even those of the toolkit's own schema are known, the
         others are not gone: the cluster was just started.
@@ -115,7 +181,7 @@ class _Reader:
             if self._wanted(table := TableName(schema, name))
         }
 
-    def columns(self) -> dict[TableName, dict[str, Column]]:
+    def _columns(self) -> dict[TableName, dict[str, Column]]:
         c = system("information_schema.columns")
         read = self._select(c, c.column_name, c.data_type, c.generation_expression, c.character_maximum_length)
         found: dict[TableName, dict[str, Column]] = defaultdict(dict)
@@ -129,7 +195,7 @@ class _Reader:
                 )
         return {table: dict(_with_parts(columns)) for table, columns in found.items()}
 
-    def shards(self, moves: bool) -> dict[_PartitionId, _Shards]:
+    def _shards(self, moves: bool) -> dict[_PartitionId, _Shards]:
         """What the shards say; where it matters on which nodes they are, replicas count, too."""
         s = system("sys.shards")
         key = (s.partition_ident, s.partition_uuid)
@@ -155,7 +221,9 @@ class _Reader:
             found[partition].token = format_token(by_uuid)
         return found
 
-    def add_health(self, clock: Clock, own_schema: str | None, to: dict[_PartitionId, _Shards]) -> frozenset[TableName]:
+    def _add_health(
+        self, clock: Clock, own_schema: str | None, to: dict[_PartitionId, _Shards]
+    ) -> frozenset[TableName]:
         """The shards that are missing. Those of a partition that came into being this moment only seem to be."""
         h = system("sys.health")
         statement = sa.select(*h.place, h.partition_ident, h.missing_shards).where(
@@ -166,13 +234,13 @@ class _Reader:
             to[schema, table, ident or ""].missing = missing
         return frozenset(TableName(schema, table) for schema, table, *_ in rows)
 
-    def partitions(self) -> list[Sequence[Any]]:
+    def _partitions(self) -> list[Sequence[Any]]:
         p = system("information_schema.table_partitions")
         # Settings are large: of 100,000 partitions only what is needed may travel.
         settings = map(words, (IS_FROZEN, "settings['routing']['allocation']['require']", IS_BLOCKED))
         return self._database.rows(self._select(p, p.partition_ident, p["values"], p.closed, *settings))
 
-    def keys(self) -> dict[TableName, tuple[str, ...]]:
+    def _keys(self) -> dict[TableName, tuple[str, ...]]:
         k = system("information_schema.key_column_usage")
         keys: dict[TableName, tuple[str, ...]] = defaultdict(tuple)
         for schema, name, column in self._database.rows(self._select(k, k.column_name)):
@@ -189,7 +257,7 @@ class _Reader:
         rows = self._database.rows(read.where(self._within(n.nspname, r.relname)))
         return {TableName(schema, name): str(oid) for schema, name, oid in rows if 0 < oid < _MOST_TABLES}
 
-    def views(self) -> dict[TableName, str]:
+    def _views(self) -> dict[TableName, str]:
         """The definitions of views; of what else is no table of its own, such as a foreign one, an empty text."""
         t, v = system("information_schema.tables"), system("information_schema.views")
         joined = t.table.outerjoin(v.table, sa.and_(t.table_schema == v.table_schema, t.table_name == v.table_name))
@@ -198,86 +266,13 @@ class _Reader:
         )
         return {TableName(schema, name): (text or "").removeprefix(_CORRUPTED) for schema, name, text in rows}
 
-    def nodes(self) -> dict[str, dict[str, str]]:
+    def _nodes(self) -> dict[str, dict[str, str]]:
         n = system("sys.nodes")
         rows = self._database.rows(sa.select(n.name, n.attributes))
         return {name: {key: str(value) for key, value in _flatten(attributes or {})} for name, attributes in rows}
 
-    def repositories(self) -> frozenset[str]:
+    def _repositories(self) -> frozenset[str]:
         return frozenset(row[0] for row in self._database.rows(sa.select(system("sys.repositories").name)))
-
-
-def read_catalog(
-    database: Database, clock: Clock, selectors: Iterable[Selector], own_schema: str | None = None
-) -> Catalog:
-    """Read tables, partitions, shards, health, nodes and repositories; of the toolkit's own schema, the health."""
-    selectors = list(selectors)
-    moves, archives, keyed = (any(getattr(s, need) for s in selectors) for need in ("moves", "tokens", "keys"))
-    reader = _Reader(database, selectors)
-    tables, columns, shards, found, keys, definitions, identities, nodes, repositories = database.together(
-        lambda: reader.tables(own_schema),
-        reader.columns,
-        lambda: reader.shards(moves),
-        reader.partitions,
-        reader.keys if keyed else dict,
-        lambda: reader.views() if keyed else None,
-        reader.identities,
-        reader.nodes if moves else dict,
-        reader.repositories if archives else frozenset,
-    )
-    if keyed:
-        detailed = wanted_by([s for s in selectors if s.keys], CAPABILITIES.default_schema)
-        _read_details(database, columns, filter(detailed, tables))
-    unwell = reader.add_health(clock, own_schema, shards)
-    described: dict[tuple[str, str], list[Sequence[Any]]] = defaultdict(list)
-    for schema, name, *partition in found:
-        described[schema, name].append(partition)
-    return Catalog(
-        capabilities=CAPABILITIES,
-        tables={
-            name: replace(
-                _with_partitions(table, described[name], shards),
-                columns=columns[name],
-                primary_key=keys.get(name, ()),
-                identity=identities.get(name, ""),
-            )
-            for name, table in tables.items()
-        },
-        nodes=nodes,
-        repositories=repositories,
-        unwell=unwell,
-        views=None if definitions is None else _make_views(definitions, columns),
-    )
-
-
-def read_named(database: Database, names: Iterable[TableName]) -> Catalog:
-    reader = _Reader(database, [Selector(schema=name.schema, name=name.name) for name in names])
-    tables, columns, definitions, identities = database.together(
-        reader.tables, reader.columns, reader.views, reader.identities
-    )
-    found = {n: replace(t, columns=columns[n], identity=identities.get(n, "")) for n, t in tables.items()}
-    return Catalog(capabilities=CAPABILITIES, tables=found, views=_make_views(definitions, columns))
-
-
-def read_identity(database: Database, table: TableName) -> str:
-    return _Reader(database, [Selector(schema=table.schema, name=table.name)]).identities().get(table, "")
-
-
-def read_layout(database: Database, table: TableName) -> tuple[dict[str, Column], tuple[str, ...]]:
-    """The columns of one table, and those that partition it; none if it does not exist."""
-    reader = _Reader(database, [Selector(schema=table.schema, name=table.name)])
-    known = reader.tables()
-    return reader.columns().get(table, {}), known[table].partitioned_by if known else ()
-
-
-def read_outline(database: Database, selector: Selector) -> Catalog:
-    """Read the names of tables, nodes' attributes and repositories, and the columns of the chosen tables."""
-    reader = _Reader(database, [selector])
-    tables, columns, nodes, repositories = database.together(
-        _Reader(database, [Selector(schema="*", name="*")]).tables, reader.columns, reader.nodes, reader.repositories
-    )
-    found = {name: replace(tables[name], columns=columns.get(name, {})) for name in sorted(tables)}
-    return Catalog(capabilities=CAPABILITIES, tables=found, nodes=nodes, repositories=repositories)
 
 
 def _column(name: str, data_type: str, expression: str | None) -> Column:

@@ -108,7 +108,7 @@ class CrateConnection(Database):
             super().__init__(sa.create_engine(address.dburi, paramstyle="numeric_dollar", connect_args=args))
         except SQLAlchemyError as error:
             raise errors.InvalidInput(f"database address {address.safe}", str(error)) from None
-        self._address, self._clock = address, clock
+        self._thing, self._clock = f"database {address.safe}", clock
         if "timeout" not in address.parameters:
             sa.event.listen(self.engine, "before_cursor_execute", _set_timeout)
 
@@ -169,7 +169,7 @@ class CrateConnection(Database):
 
     def translate(self, error: Exception, statement: str) -> RetentionError:
         """Asks the cluster whether what is missing is about to come; a table that is gone is told at once."""
-        found = _translate(self._address, error, statement)
+        found = self._translate(error, statement)
         unknown = _UNKNOWN.fullmatch(found.reason) if isinstance(found, errors.NotFound) else None
         if not unknown and not isinstance(found, errors.ClusterUnwell):
             return found
@@ -180,9 +180,38 @@ class CrateConnection(Database):
                 else:
                     coming = connection.exec_driver_sql(_STARTING_SHARDS).one()[0] > 0
         except SQLAlchemyError as problem:
-            other = _translate(self._address, problem, "")
+            other = self._translate(problem, "")
             return other if isinstance(other, errors.ConnectionLost) else found
-        return _recovering(self._address) if coming else found
+        return self._recovering() if coming else found
+
+    def _translate(self, error: Exception, statement: str) -> RetentionError:
+        message = str(getattr(error, "orig", None) or error)
+        if any(text in message for text in (*_LOST, _SILENT)):
+            cause = next((found for pattern in _CAUSES if (found := re.search(pattern, message))), None)
+            lost = errors.NoAnswer if _SILENT in message else errors.ConnectionLost
+            return lost(self._thing, f"no answer ({cause[1]})" if cause else "no answer", "is CrateDB running there?")
+        if any(text in message for text in _STARTING):
+            return self._recovering()
+        known = re.match(r"(?:SQL\w+: )?(?:[\w.]+: )?(\w+)\[(.*)\]?", message, re.DOTALL)
+        name, text = (known[1], known[2].strip().removesuffix("]")) if known else ("", message)
+        if "401" in message and "Unauthorized" in message:
+            name, text = "Unauthorized", "user or password are wrong"
+        if name == "SchemaUnknownException" and "'sys'" in text:  # CrateDB hides what a user may not see.
+            return errors.AccessDenied(self._thing, "the system's tables are hidden", "GRANT DQL ON SCHEMA sys")
+        if _FULL in text:
+            return disk_is_full("CrateDB", f": {text}")
+        if name == "MissingPrivilegeException":
+            text += _on(statement or str(getattr(error, "statement", None) or ""))
+        if name not in _KNOWN:
+            within = f" (in: {statement[:200]}{'...' if len(statement) > 200 else ''})" if statement else ""
+            return errors.DatabaseError("CrateDB", f"{message}{within}")
+        kind, remedy = _KNOWN[name]
+        own = issubclass(kind, errors.AccessDenied | errors.ConnectionLost)
+        return kind(self._thing if own else "CrateDB", text, remedy)
+
+    def _recovering(self) -> errors.Recovering:
+        reason = "the cluster was just started and has not all of its tables yet"
+        return errors.Recovering(self._thing, reason, "try again in a minute")
 
     def _is_coming(self, connection: sa.Connection, name: str) -> bool:
         """Whether a schema or table that was unknown is there by now, or no table can be known yet."""
@@ -251,31 +280,6 @@ def _timeout(read: float | None) -> urllib3.Timeout:
     return urllib3.Timeout(connect=CONNECT_SECONDS, read=read)
 
 
-def _translate(address: DatabaseAddress, error: Exception, statement: str) -> RetentionError:
-    message, database = str(getattr(error, "orig", None) or error), f"database {address.safe}"
-    if any(text in message for text in (*_LOST, _SILENT)):
-        cause = next((found for pattern in _CAUSES if (found := re.search(pattern, message))), None)
-        lost = errors.NoAnswer if _SILENT in message else errors.ConnectionLost
-        return lost(database, f"no answer ({cause[1]})" if cause else "no answer", "is CrateDB running there?")
-    if any(text in message for text in _STARTING):
-        return _recovering(address)
-    known = re.match(r"(?:SQL\w+: )?(?:[\w.]+: )?(\w+)\[(.*)\]?", message, re.DOTALL)
-    name, text = (known[1], known[2].strip().removesuffix("]")) if known else ("", message)
-    if "401" in message and "Unauthorized" in message:
-        name, text = "Unauthorized", "user or password are wrong"
-    if name == "SchemaUnknownException" and "'sys'" in text:  # CrateDB hides what a user may not see.
-        return errors.AccessDenied(database, "the system's tables are hidden", "GRANT DQL ON SCHEMA sys")
-    if _FULL in text:
-        return disk_is_full("CrateDB", f": {text}")
-    if name == "MissingPrivilegeException":
-        text += _on(statement or str(getattr(error, "statement", None) or ""))
-    if name not in _KNOWN:
-        within = f" (in: {statement[:200]}{'...' if len(statement) > 200 else ''})" if statement else ""
-        return errors.DatabaseError("CrateDB", f"{message}{within}")
-    kind, remedy = _KNOWN[name]
-    return kind(database if issubclass(kind, errors.AccessDenied | errors.ConnectionLost) else "CrateDB", text, remedy)
-
-
 def _on(statement: str) -> str:
     """What a statement is about, since CrateDB does not say on what a privilege is missing."""
     named = [match[1] or match[2] for match in _TABLES.finditer(statement)]
@@ -285,11 +289,6 @@ def _on(statement: str) -> str:
 def disk_is_full(thing: str, said: str = "") -> errors.DiskFull:
     reason = f"a disk is full, so nothing may be written{said}"
     return errors.DiskFull(thing, reason, "make room; the next run goes on from here")
-
-
-def _recovering(address: DatabaseAddress) -> errors.Recovering:
-    reason = "the cluster was just started and has not all of its tables yet"
-    return errors.Recovering(f"database {address.safe}", reason, "try again in a minute")
 
 
 def _is_ready(connection: sa.Connection) -> bool:

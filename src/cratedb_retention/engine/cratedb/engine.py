@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine import rollup as rollups
 from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
-from cratedb_retention.engine.cratedb import catalog, shards
+from cratedb_retention.engine.cratedb import shards
 from cratedb_retention.engine.cratedb.archive import FROZEN, CrateArchive, verify_statements
+from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, Reader
 from cratedb_retention.engine.cratedb.connection import CrateConnection, disk_is_full
 from cratedb_retention.engine.cratedb.sql import SQL, alter, partition_of, snapshot, system, words
 from cratedb_retention.engine.database import Database
@@ -42,7 +43,7 @@ PATIENCE_SECONDS = 120.0
 class CrateDBEngine(Engine):
     """CrateDB, 5.10 or later, through its HTTP endpoint."""
 
-    capabilities, sql = catalog.CAPABILITIES, SQL
+    capabilities, sql = CAPABILITIES, SQL
     batch = 100_000  # CrateDB holds the found rows' identifiers in memory.
     # A window function holds all rows of a run in one node's memory. All groups of an INSERT are handed to the shards
     # at once, and where these are too many CrateDB waits, longer each time: 864,000 groups took 20 to 37 s in one
@@ -81,16 +82,16 @@ class CrateDBEngine(Engine):
         return frozenset(TableName(schema, row[0]) for row in self.database.brief().rows(found) if row[1] == row[2])
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        return catalog.read_catalog(self.database.brief(), self.clock, selectors, own_schema)
+        return Reader(self.database.brief(), selectors).catalog(self.clock, own_schema)
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
-        return catalog.read_named(self.database.brief(), names)
+        return Reader.of(self.database.brief(), names).named()
 
     def read_outline(self, selector: Selector) -> Catalog:
-        return catalog.read_outline(self.database.brief(), selector)
+        return Reader(self.database.brief(), [selector]).outline()
 
     def identify(self, table: TableName) -> str:
-        return catalog.read_identity(self.database.brief(), table)
+        return Reader.of(self.database.brief(), [table]).identities().get(table, "")
 
     def perform(self, step: plan.Step, report: Report) -> StepResult:
         """See :class:`Engine`; only columns that are still missing are added."""
@@ -128,13 +129,6 @@ class CrateDBEngine(Engine):
 
     def _look_again(self, table: TableName) -> None:
         shards.check_shards(self.database, table)
-        self.database.refresh(table_ref(table))
-
-    def _delete_rows(self, step: plan.DeleteRows, report: Report) -> StepResult:
-        result = super()._delete_rows(step, report)
-        # Or a plan that is made right now would find the same rows expired once more.
-        self.database.refresh(table_ref(step.table))
-        return result
 
     def _block(self, step: plan.FreezePartitions | plan.ThawPartitions, report: Report) -> StepResult:
         """Writes are refused with an error; reading, archiving and dropping still work."""

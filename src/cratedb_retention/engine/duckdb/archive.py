@@ -22,7 +22,7 @@ from cratedb_retention.engine.archive import Archive, Archived, Arrived, Found, 
 from cratedb_retention.engine.base import StepResult, require_old
 from cratedb_retention.engine.database import Database, Statement
 from cratedb_retention.engine.duckdb import files
-from cratedb_retention.engine.duckdb.catalog import is_table, read_columns, read_comment, stored
+from cratedb_retention.engine.duckdb.catalog import Reader, stored
 from cratedb_retention.engine.duckdb.sql import SQL, comment_on, copy_to, fingerprint, new_table, row_hash
 from cratedb_retention.engine.expressions import Words, in_partitions, ref, table_ref
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, PartitionChanged
@@ -52,7 +52,7 @@ class DuckArchive(Archive):
         return StepResult(rows=manifest.rows, partitions=1, size=(path / files.DATA).stat().st_size)
 
     def _write(self, step: SnapshotPartition, path: Path) -> files.Manifest:
-        every = self._read_columns(step.table)
+        every, comment = self._describe(step.table)
         columns = stored(every)
         for column in files.inexact(columns):
             raise DatabaseError(f"table {step.table}", f"column {column} can't be archived exactly", "change its type")
@@ -74,20 +74,20 @@ class DuckArchive(Archive):
             sha256=files.checksum(directory / files.DATA),
             size=(directory / files.DATA).stat().st_size,
             generated=[(i, c.name, c.type, c.expression) for i, c in enumerate(every.values()) if c.expression],
-            comment=read_comment(self._database, step.table),
+            comment=comment or None,
             span=(step.piece.start, step.piece.end),
         )
         files.publish(directory, path, manifest)
         return manifest
 
     def copy_statement(self, step: SnapshotPartition) -> Statement:
-        return _copy(step, stored(self._read_columns(step.table)), self._path(step.repository, step.name))
+        return _copy(step, stored(self._describe(step.table)[0]), self._path(step.repository, step.name))
 
-    def _read_columns(self, table: TableName) -> Mapping[str, Column]:
-        columns = read_columns(self._database, table)
+    def _describe(self, table: TableName) -> tuple[Mapping[str, Column], str | None]:
+        columns, comment = Reader(self._database).describe(table)
         if not columns:
             raise NotFound(f"table {table}", "does not exist")
-        return columns
+        return columns, comment
 
     def prove(self, step: VerifySnapshot | DropArchived) -> StepResult:
         """The file is read back, and its rows are compared with what was archived."""
@@ -114,7 +114,7 @@ class DuckArchive(Archive):
     def drop(self, step: DropArchived) -> StepResult:
         """Compares and deletes in one transaction."""
         self.prove(step)
-        columns, mine = stored(self._read_columns(step.table)), in_partitions(SQL, step.columns, [step.values])
+        columns, mine = stored(self._describe(step.table)[0]), in_partitions(SQL, step.columns, [step.values])
 
         def work(connection: sa.Connection) -> int:
             # It is gone already if a run was killed right after it had dropped it.
@@ -253,12 +253,12 @@ class Restore:
     ) -> None:
         self._database, self._partition, self._into = database, partition, into
         self._snapshots = [(path, files.read_manifest(path)) for path in snapshots]
-        self._source = read_columns(database, partition.table)
+        self._source = Reader(database).describe(partition.table)[0]
         self.create: list[sa.Executable] = []
-        self._columns = read_columns(database, into)
+        self._columns, comment = Reader(database).describe(into)
         if not self._columns:
             self._columns = self._new_columns(others)
-        elif not is_table(database, into):
+        elif comment is None:
             raise Conflict(f"table {into}", "is a view", "name another table")
         for _, manifest in self._snapshots:
             for name, _ in (*manifest.columns, *manifest.partition):

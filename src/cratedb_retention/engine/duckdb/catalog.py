@@ -46,68 +46,14 @@ _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^"
 _OWN = ("internal", "temporary")  # What is not the user's.
 _MARK_BEGINS = "[cratedb-retention "
 _MARK = re.compile(re.escape(_MARK_BEGINS) + r"(\w+)\]")
-_STRUCT = re.compile(r"STRUCT\s*\(.*\)", re.IGNORECASE | re.DOTALL)
-_FIELD = re.compile(r'(?:"((?:[^"]|"")*)"|(\S+))\s+(.+)', re.DOTALL)
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 
 
-def read_catalog(database: Database, selectors: Iterable[Selector]) -> Catalog:
-    selectors = list(selectors)
-    schema, folds = CAPABILITIES.default_schema, CAPABILITIES.folds_case
-    every, wanted, keyed = _read_tables(database), wanted_by(selectors, schema, folds), any(s.keys for s in selectors)
-    texts = {name: text for name, text in every.items() if wanted(name)}
-    columns = _read_columns(database, wanted, texts)
-    meant = [(s, find_tables(s.schema or schema, s.name, texts, folds)) for s in selectors]
-    named = {table: s.partition_column for s, tables in reversed(meant) if s.partition_column for table in tables}
-    bare = [_bare(name, columns[name], text.comment, named.get(name)) for name, text in texts.items()]
-    groups, flaws = _read_groups(database, bare, {table for s, tables in meant if s.tokens for table in tables})
-    keys = _read_keys(database) if keyed else {}
-    tables = {
-        table.name: replace(
-            table,
-            columns=with_fields(table.columns),
-            partitions=tuple(groups[table.name]) if table.partitioned_by else (),
-            rows=sum(group.rows or 0 for group in groups[table.name]),
-            primary_key=keys.get(table.name, ()),
-            flaw=f"its rows can't be read: {flaws[table.name]}" if table.name in flaws else table.flaw,
-            unarchivable=inexact(stored(table.columns)),
-            identity=_identity(texts[table.name].comment),
-        )
-        for table in bare
-    }
-    views, others = (_read_views(database, columns), frozenset(every)) if keyed else (None, frozenset[TableName]())
-    return Catalog(capabilities=CAPABILITIES, tables=tables, views=views, others=others)
+class _Texts(NamedTuple):
+    """What DuckDB says of a table in words: its comment, and its definition as SQL."""
 
-
-def _read_views(database: Database, columns: Mapping[TableName, Mapping[str, Column]]) -> dict[TableName, View]:
-    """All views; those that are wanted with their columns."""
-    rows = _ask(database, "duckdb_views", ("schema_name", "view_name", "sql"), _OWN, sa.func.version())
-    names = (TableName(schema, view) for schema, view, _, _ in rows)
-    return {
-        name: View(name=name, columns=tuple(columns.get(name, ())), definition=sql or "", release=release)
-        for name, (_, _, sql, release) in zip(names, rows, strict=True)
-    }
-
-
-def _read_keys(database: Database) -> dict[TableName, tuple[str, ...]]:
-    names = ("schema_name", "table_name", "constraint_type", "constraint_column_names")
-    rows = _ask(database, "duckdb_constraints", names)
-    return {TableName(schema, name): tuple(columns) for schema, name, kind, columns in rows if kind == "PRIMARY KEY"}
-
-
-def identify(database: Database, table: TableName) -> str:
-    """
-    What tells a table from others of its name. Its number changes when a file is opened again, so it gets a mark behind
-    its comment, which stays whatever the table is altered to, and is not copied with its rows.
-
-    Not in a column's comment: where a column is generated, DuckDB 1.5 can't replay that after a crash.
-    """
-    comment = _read_tables(database)[table].comment or ""
-    found = _identity(comment)
-    if not found:
-        found = uuid.uuid4().hex[:12]
-        database.execute(comment_on(table, f"{comment} {_MARK_BEGINS}{found}]".strip()))
-    return found
+    comment: str | None
+    definition: str
 
 
 def _identity(comment: str | None) -> str:
@@ -115,53 +61,122 @@ def _identity(comment: str | None) -> str:
     return found[1] if found else ""
 
 
-def read_columns(database: Database, table: TableName) -> dict[str, Column]:
-    """The columns of one table, without a look at its rows; none if it does not exist."""
-    return _read_columns(database, table.__eq__, _read_tables(database)).get(table, {})
+class Reader:
+    """Reads the catalog; what tables are called, and what their comments say, when it is made."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # Their number of rows is not read here: it counts deleted ones, too.
+        rows = self._ask("duckdb_tables", ("schema_name", "table_name", "comment", "sql"), _OWN)
+        self._texts = {TableName(schema, name): _Texts(comment, sql or "") for schema, name, comment, sql in rows}
 
-def is_table(database: Database, table: TableName) -> bool:
-    """Whether there is a table of that name; it may be a view."""
-    return table in _read_tables(database)
+    def _ask(
+        self, function: str, columns: Sequence[str], flags: Sequence[str] = (), *more: sa.ColumnElement[Any]
+    ) -> list[Sequence[Any]]:
+        """What a table function says of this database, but for what has one of some flags."""
+        f = getattr(sa.func, function)().table_valued(*columns, *flags, "database_name").c
+        mine = (f.database_name == sa.func.current_database(), *(sa.not_(f[flag]) for flag in flags))
+        return self._database.rows(sa.select(*(f[name] for name in columns), *more).where(*mine))
 
+    def catalog(self, selectors: Iterable[Selector]) -> Catalog:
+        selectors, schema, folds = list(selectors), CAPABILITIES.default_schema, CAPABILITIES.folds_case
+        wanted, keyed = wanted_by(selectors, schema, folds), any(s.keys for s in selectors)
+        texts = {name: text for name, text in self._texts.items() if wanted(name)}
+        columns = self._columns(wanted)
+        meant = [(s, find_tables(s.schema or schema, s.name, texts, folds)) for s in selectors]
+        named = {table: s.partition_column for s, tables in reversed(meant) if s.partition_column for table in tables}
+        bare = [_bare(name, columns[name], text.comment, named.get(name)) for name, text in texts.items()]
+        groups, flaws = self._groups(bare, {table for s, tables in meant if s.tokens for table in tables})
+        keys = self._keys() if keyed else {}
+        tables = {
+            table.name: replace(
+                table,
+                columns=with_fields(table.columns),
+                partitions=tuple(groups[table.name]) if table.partitioned_by else (),
+                rows=sum(group.rows or 0 for group in groups[table.name]),
+                primary_key=keys.get(table.name, ()),
+                flaw=f"its rows can't be read: {flaws[table.name]}" if table.name in flaws else table.flaw,
+                unarchivable=inexact(stored(table.columns)),
+                identity=_identity(texts[table.name].comment),
+            )
+            for table in bare
+        }
+        views, others = (self._views(columns), frozenset(self._texts)) if keyed else (None, frozenset[TableName]())
+        return Catalog(capabilities=CAPABILITIES, tables=tables, views=views, others=others)
 
-def read_comment(database: Database, table: TableName) -> str | None:
-    """What the user says of a table, which may be how it is divided."""
-    texts = _read_tables(database).get(table)
-    return _MARK.sub("", texts.comment).strip() or None if texts and texts.comment else None
+    def outline(self, selector: Selector) -> Catalog:
+        """The names of tables, and the columns of the chosen ones."""
+        columns = self._columns(wanted_by([selector], CAPABILITIES.default_schema, CAPABILITIES.folds_case))
+        tables = {name: Table(name=name, columns=with_fields(columns.get(name, {}))) for name in sorted(self._texts)}
+        return Catalog(capabilities=CAPABILITIES, tables=tables)
 
+    def identify(self, table: TableName) -> str:
+        """
+        What tells a table from others of its name. Its number changes when a file is opened again, so it gets a mark
+        behind its comment, which stays whatever the table is altered to, and is not copied with its rows.
 
-def read_outline(database: Database, selector: Selector) -> Catalog:
-    """Read the names of tables, and the columns of the chosen ones."""
-    texts = _read_tables(database)
-    wanted = wanted_by([selector], CAPABILITIES.default_schema, CAPABILITIES.folds_case)
-    columns = _read_columns(database, wanted, texts)
-    tables = {name: Table(name=name, columns=with_fields(columns.get(name, {}))) for name in sorted(texts)}
-    return Catalog(capabilities=CAPABILITIES, tables=tables)
+        Not in a column's comment: where a column is generated, DuckDB 1.5 can't replay that after a crash.
+        """
+        comment = self._texts[table].comment or ""
+        found = _identity(comment)
+        if not found:
+            found = uuid.uuid4().hex[:12]
+            self._database.execute(comment_on(table, f"{comment} {_MARK_BEGINS}{found}]".strip()))
+        return found
 
+    def describe(self, table: TableName) -> tuple[dict[str, Column], str | None]:
+        """
+        The columns of one table, without a look at its rows, and what the user says of it, which may be how it is
+        divided; no columns if it does not exist, and no text (None) if it is a view.
+        """
+        comment = _MARK.sub("", self._texts[table].comment or "").strip() if table in self._texts else None
+        return self._columns(table.__eq__).get(table, {}), comment
 
-def _ask(
-    database: Database, function: str, columns: Sequence[str], flags: Sequence[str] = (), *more: sa.ColumnElement[Any]
-) -> list[Sequence[Any]]:
-    """What a table function says of this database, but for what has one of some flags."""
-    f = getattr(sa.func, function)().table_valued(*columns, *flags, "database_name").c
-    mine = (f.database_name == sa.func.current_database(), *(sa.not_(f[flag]) for flag in flags))
-    return database.rows(sa.select(*(f[name] for name in columns), *more).where(*mine))
+    def _columns(self, wanted: Callable[[TableName], bool]) -> dict[TableName, dict[str, Column]]:
+        names = ("column_index", "schema_name", "table_name", "column_name", "data_type", "column_default")
+        found: dict[TableName, dict[str, Column]] = defaultdict(dict)
+        rows = self._ask("duckdb_columns", names, ["internal"])
+        for _, schema, table, column, data_type, default in sorted(rows, key=itemgetter(0)):
+            if wanted(TableName(schema, table)):
+                found[TableName(schema, table)][column] = make_column(column, data_type, default)
+        for name, columns in found.items():
+            definition = self._texts[name].definition if name in self._texts else ""
+            columns.update({c.name: _without_plain_default(c, columns, definition) for c in columns.values()})
+        return found
 
+    def _views(self, columns: Mapping[TableName, Mapping[str, Column]]) -> dict[TableName, View]:
+        """All views; those that are wanted with their columns."""
+        rows = self._ask("duckdb_views", ("schema_name", "view_name", "sql"), _OWN, sa.func.version())
+        return {
+            (name := TableName(schema, view)): View(
+                name=name, columns=tuple(columns.get(name, ())), definition=sql or "", release=release
+            )
+            for schema, view, sql, release in rows
+        }
 
-def _read_columns(
-    database: Database, wanted: Callable[[TableName], bool], texts: Mapping[TableName, _Texts]
-) -> dict[TableName, dict[str, Column]]:
-    names = ("column_index", "schema_name", "table_name", "column_name", "data_type", "column_default")
-    found: dict[TableName, dict[str, Column]] = defaultdict(dict)
-    rows = _ask(database, "duckdb_columns", names, ["internal"])
-    for _, schema, table, column, data_type, default in sorted(rows, key=itemgetter(0)):
-        if wanted(TableName(schema, table)):
-            found[TableName(schema, table)][column] = make_column(column, data_type, default)
-    for table, columns in found.items():
-        definition = texts[table].definition if table in texts else ""
-        columns.update({c.name: _without_plain_default(c, columns, definition) for c in columns.values()})
-    return found
+    def _keys(self) -> dict[TableName, tuple[str, ...]]:
+        names = ("schema_name", "table_name", "constraint_type", "constraint_column_names")
+        rows = self._ask("duckdb_constraints", names)
+        return {TableName(schema, name): tuple(keys) for schema, name, kind, keys in rows if kind == "PRIMARY KEY"}
+
+    def _groups(
+        self, tables: Sequence[Table], tokens: set[TableName]
+    ) -> tuple[dict[TableName, list[Partition]], dict[TableName, RetentionError]]:
+        """Partitions of tables, and why those of others can't be read: a generated column may fail on some value."""
+        found: dict[TableName, list[Partition]] = defaultdict(list)
+        failed: dict[TableName, RetentionError] = {}
+        for chunk in chunks(tables):
+            width = max(len(table.partitioned_by) for table in chunk)
+            branches = [_group(number, table, width, table.name in tokens) for number, table in enumerate(chunk)]
+            answers, errors = ask(self._database, branches)
+            failed.update({chunk[position].name: error for position, error in errors.items()})
+            for number, *texts, rows, token in answers:
+                table = chunk[number]
+                columns = [table.columns[name] for name in table.partitioned_by]
+                values = tuple([from_text(c, text) for c, text in zip(columns, texts, strict=False)])
+                label = show_partition(columns, values)
+                found[table.name].append(Partition(values=values, ident=label, rows=rows, token=token or ""))
+        return found, failed
 
 
 def _without_plain_default(column: Column, columns: Mapping[str, Column], definition: str) -> Column:
@@ -177,19 +192,6 @@ def _without_plain_default(column: Column, columns: Mapping[str, Column], defini
     return column if generated else replace(column, expression=None)
 
 
-class _Texts(NamedTuple):
-    """What DuckDB says of a table in words: its comment, and its definition as SQL."""
-
-    comment: str | None
-    definition: str
-
-
-def _read_tables(database: Database) -> dict[TableName, _Texts]:
-    """All tables. Their number of rows is not read here: it counts deleted ones, too."""
-    rows = _ask(database, "duckdb_tables", ("schema_name", "table_name", "comment", "sql"), _OWN)
-    return {TableName(schema, name): _Texts(comment, sql or "") for schema, name, comment, sql in rows}
-
-
 def with_fields(columns: Mapping[str, Column]) -> dict[str, Column]:
     """Columns, and beside those that are structs the fields of these, named as in CrateDB: ``tags['host']``."""
     found: dict[str, Column] = {}
@@ -201,35 +203,20 @@ def with_fields(columns: Mapping[str, Column]) -> dict[str, Column]:
 
 
 def _fields(column: Column) -> Iterator[tuple[str, Column]]:
-    words = column.type.strip()
-    if column.expression is not None or not _STRUCT.fullmatch(words):
+    if column.expression is not None or not (column.type.startswith("STRUCT(") and column.type.endswith(")")):
         return
-    for quoted, plain, data_type in _split_fields(words[words.index("(") + 1 : -1]):
-        field = quoted.replace('""', '"') or plain
+    import duckdb
+
+    for field, data_type in duckdb.sqltype(column.type).children:
         name, path = f"{column.name}['{field}']", (*(column.path or (column.name,)), field)
-        yield name, make_column(name, data_type, path=path)
-
-
-def _split_fields(text: str) -> Iterator[tuple[str, str, str]]:
-    """The fields of a struct: name, quoted or not, and type, which may be a struct of its own."""
-    start, depth, quote = 0, 0, ""
-    for position, sign in enumerate(f"{text},"):
-        if quote or sign in "'\"":
-            quote = "" if sign == quote else quote or sign
-        elif sign in "([":
-            depth += 1
-        elif sign in ")]":
-            depth -= 1
-        elif sign == "," and not depth:
-            field = _FIELD.fullmatch(text[start:position].strip())
-            if field:
-                yield field[1] or "", field[2] or "", field[3]
-            start = position + 1
+        yield name, make_column(name, str(data_type), path=path)
 
 
 def _bare(name: TableName, columns: Mapping[str, Column], comment: str | None, named: str | None) -> Table:
     """A table without its partitions."""
-    by, flaw, declared = _partition_columns(columns, named), "", _COMMENT.search(comment or "")
+    grids = [c.name for c in columns.values() if c.expression and read_grid(c.expression, columns)]
+    by = (named,) if named in columns and named else tuple(grids) if len(grids) == 1 else ()
+    flaw, declared = "", _COMMENT.search(comment or "")
     if declared is not None:
         known = {column.lower(): column for column in columns}  # DuckDB does not care about the case of names.
         parts = [(a or b).replace('""', '"') for a, b in _NAME.findall(declared["columns"])]
@@ -240,33 +227,6 @@ def _bare(name: TableName, columns: Mapping[str, Column], comment: str | None, n
         else:
             by = tuple(known[part.lower()] for part in parts)
     return Table(name=name, columns=columns, partitioned_by=by, flaw=flaw)
-
-
-def _partition_columns(columns: Mapping[str, Column], named: str | None) -> tuple[str, ...]:
-    if named in columns:
-        return (named,)  # type: ignore[return-value]
-    grids = [c.name for c in columns.values() if c.expression and read_grid(c.expression, columns)]
-    return tuple(grids) if len(grids) == 1 else ()
-
-
-def _read_groups(
-    database: Database, tables: Sequence[Table], tokens: set[TableName]
-) -> tuple[dict[TableName, list[Partition]], dict[TableName, RetentionError]]:
-    """The partitions of tables, and why those of others can't be read: a generated column may fail on some value."""
-    found: dict[TableName, list[Partition]] = defaultdict(list)
-    failed: dict[TableName, RetentionError] = {}
-    for chunk in chunks(tables):
-        width = max(len(table.partitioned_by) for table in chunk)
-        branches = [_group(number, table, width, table.name in tokens) for number, table in enumerate(chunk)]
-        answers, errors = ask(database, branches)
-        failed.update({chunk[position].name: error for position, error in errors.items()})
-        for number, *texts, rows, token in answers:
-            table = chunk[number]
-            columns = [table.columns[name] for name in table.partitioned_by]
-            values = tuple([from_text(c, text) for c, text in zip(columns, texts, strict=False)])
-            label = show_partition(columns, values)
-            found[table.name].append(Partition(values=values, ident=label, rows=rows, token=token or ""))
-    return found, failed
 
 
 def _group(number: int, table: Table, width: int, with_token: bool) -> sa.Select[Any]:

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine import rollup as rollups
 from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
-from cratedb_retention.engine.duckdb import catalog
 from cratedb_retention.engine.duckdb.archive import DuckArchive
+from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, Reader
 from cratedb_retention.engine.duckdb.connection import DuckConnection, not_a_database
 from cratedb_retention.engine.duckdb.sql import SQL
 from cratedb_retention.engine.expressions import in_partitions, table_ref
@@ -39,7 +39,7 @@ class DuckDBEngine(Engine):
     :raises Locked: if another process has it open.
     """
 
-    capabilities, sql = catalog.CAPABILITIES, SQL
+    capabilities, sql = CAPABILITIES, SQL
     archive: DuckArchive
     batch = 10_000_000  # Until the transaction ends, DuckDB needs some 60 bytes for each, if there is a primary key.
 
@@ -65,16 +65,16 @@ class DuckDBEngine(Engine):
         self.archive = DuckArchive(self.database, self.path.absolute().parent)
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        return catalog.read_catalog(self.database, selectors)
+        return Reader(self.database).catalog(selectors)
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
         return self.read_catalog([Selector(schema=name.schema, name=name.name, keys=True) for name in names])
 
     def read_outline(self, selector: Selector) -> Catalog:
-        return catalog.read_outline(self.database, selector)
+        return Reader(self.database).outline(selector)
 
     def identify(self, table: TableName) -> str:
-        return catalog.identify(self.database, table)
+        return Reader(self.database).identify(table)
 
     def statements(self, step: plan.Step) -> list[sa.Executable]:
         """See :class:`Engine`; where rows told the age of partitions, one that is younger or has none stays."""

@@ -111,8 +111,8 @@ def make_cascade(where: str, raw: Duration, archives: Iterable[Archive], roundin
     warnings: list[str] = []
     for archive in sorted(archives, key=lambda archive: archive.seconds):
         previous = levels[-1] if levels else None
-        interval = _exact(archive.seconds)
-        if reason := _unfit(archive, interval, previous):
+        interval, reason = _exact(archive.seconds, previous)
+        if reason:
             interval = _rounded(archive.seconds, previous)
             kept = None if previous is None else previous.interval
             remedy = f"makes it {interval}" if interval else f"leaves it out, and keeps {kept} for as long"
@@ -141,22 +141,15 @@ def length(seconds: int) -> str:
     return str(Duration(seconds=seconds))
 
 
-def _exact(seconds: int) -> Interval | None:
-    """The interval of a length, if there is one: what divides a day, a day, seven days."""
-    if seconds == 7 * DAY_SECONDS:
-        return parse_interval("1w")
-    return None if DAY_SECONDS % seconds else parse_interval(f"{seconds}s")
-
-
-def _unfit(archive: Archive, interval: Interval | None, previous: Level | None) -> str:
-    """Why an interval can't be a level after the one before it; empty if it can."""
-    if interval is None:
-        return f"{length(archive.seconds)} does not divide a day, and is no calendar unit"
-    if previous is None:
-        return ""
-    if previous.interval == interval:
-        return f"there is a level of {interval} already"
-    return "" if previous.interval.fits_into(interval) else f"{previous.interval} does not divide {interval}"
+def _exact(seconds: int, previous: Level | None) -> tuple[Interval | None, str]:
+    """The interval of a length, and why it can't be a level after the one before it; empty if it can."""
+    week = seconds == 7 * DAY_SECONDS
+    if DAY_SECONDS % seconds and not week:
+        return None, f"{length(seconds)} does not divide a day, and is no calendar unit"
+    interval = parse_interval("1w" if week else f"{seconds}s")
+    if previous is None or previous.interval == interval:
+        return interval, f"there is a level of {interval} already" if previous else ""
+    return interval, "" if previous.interval.fits_into(interval) else f"{previous.interval} does not divide {interval}"
 
 
 def _rounded(seconds: int, previous: Level | None) -> Interval | None:

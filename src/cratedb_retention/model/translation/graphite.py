@@ -59,12 +59,10 @@ class Section:
 
     @property
     def pattern(self) -> str:
-        """The regular expression on names."""
         return self.values.get("pattern", "")
 
     @property
     def method(self) -> str:
-        """What Graphite makes of the values."""
         return self.values.get("aggregationmethod", "average").lower()
 
     @property
@@ -166,9 +164,8 @@ def _policy(
     if cascade.levels:
         notes += [f"The raw rows are what Graphite kept one of for each {length(raw.seconds)}.", *cascade.notes]
         if rules:  # The first rule that is for all names of a section wins; else the average.
-            policy["aggregates"] = {
-                "*": next((_AGGREGATES[rule.method] for rule in rules if rule.rules(section)), ["avg"])
-            }
+            kept = next((_AGGREGATES[rule.method] for rule in rules if rule.rules(section)), ["avg"])
+            policy["aggregates"] = {"*": kept}
     if pattern is None:
         warnings.append(f"{section}: the pattern {section.pattern} is no table pattern; write the table's name")
     elif not wanted.table_name:
@@ -274,7 +271,6 @@ def _expanded(tokens: Sequence[re.Match[str]]) -> Iterator[str]:
 
 
 def _choices(match: re.Match[str]) -> list[str]:
-    """What one token stands for."""
     if match["any"]:
         return [_ANY[match["any"]]]
     if match["group"] is not None:

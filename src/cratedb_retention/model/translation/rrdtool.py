@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 from cratedb_retention.errors import InvalidInput
@@ -49,8 +48,6 @@ _LEAST_RAW = Duration(seconds=86_400)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A data source."""
-
     name: str
     kind: str  # One of `_KINDS`.
     minimum: str = "U"  # The least value of its rate, as it is written.
@@ -64,21 +61,16 @@ class Source:
         return "difference" if differs else self.kind.lower()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundRobin:
-    """A round robin archive."""
+@dataclass(frozen=True, slots=True)
+class RoundRobin(Archive):
+    """A round robin archive, with its consolidation function and its xff."""
 
     function: str
     factor: str
-    seconds: int  # What one of its values covers.
-    rows: int
-    where: str  # How messages name it.
 
 
 @dataclass(kw_only=True)
 class Database:
-    """One RRD."""
-
     file: str = ""  # Its name, if it is known.
     step: int = _DEFAULT_STEP
     sources: list[Source] = field(default_factory=list)
@@ -120,15 +112,18 @@ def translate_rrdtool(text: str, wanted: Wanted, name: str = "input", step: str 
 
 def _policy(database: Database, wanted: Wanted) -> Translated:
     where = database.file or "the database"
-    raw = [one.rows * one.seconds for one in database.archives if one.seconds == database.step]
-    coarser = sorted((one for one in database.archives if one.seconds != database.step), key=lambda one: one.seconds)
+    raw = [one.retention for one in database.archives if one.seconds == database.step]
+    coarser = [one for one in database.archives if one.seconds != database.step]
     # One archive for each length, kept as long as the longest of them.
-    longest = [max(same, key=lambda one: one.rows) for _, same in groupby(coarser, key=lambda one: one.seconds)]
-    archives = [Archive(one.seconds, kept_for(one.seconds * one.rows), one.where) for one in longest]
-    cascade = make_cascade(where, kept_for(max(raw)) if raw else _LEAST_RAW, archives, wanted.rounding)
+    longest = [
+        max((one for one in coarser if one.seconds == seconds), key=lambda one: one.retention.approximate_seconds())
+        for seconds in {one.seconds for one in coarser}
+    ]
+    kept = max(raw, key=Duration.approximate_seconds, default=_LEAST_RAW)
+    cascade = make_cascade(where, kept, longest, wanted.rounding)
     extents: dict[str, list[str]] = {}
     for one in database.archives:
-        extents.setdefault(f"{length(one.seconds)} for {length(one.seconds * one.rows)}", []).append(one.function)
+        extents.setdefault(f"{length(one.seconds)} for {one.retention}", []).append(one.function)
     notes = [f"{where}, a value for each {length(database.step)}"]
     notes += [f"{extent}: {', '.join(functions)}" for extent, functions in extents.items()]
     warnings = [] if raw else [f"{where}: has no archive of single steps; raw rows are kept for {_LEAST_RAW}"]
@@ -268,9 +263,8 @@ def _add(database: Database, kind: str, rest: str, where: str) -> None:
             raise InvalidInput(where, "not of the form RRA:CF:xff:steps:rows", _REMEDY)
         function, factor, steps, rows = parts
         seconds = database.step * _scaled(steps, database.step, where)
-        count = _scaled(rows, seconds, where)
-        archive = RoundRobin(function=function, factor=factor, seconds=seconds, rows=count, where=where)
-        database.archives.append(archive)
+        retention = kept_for(seconds * _scaled(rows, seconds, where))
+        database.archives.append(RoundRobin(seconds, retention, where, function, factor))
 
 
 # The output of `rrdtool info` and `rrdtool dump`
@@ -302,8 +296,8 @@ def _dump(text: str, name: str) -> Database:
     sources = [Source(tag(p, "name"), tag(p, "type"), tag(p, "min") or "U") for p in head.split("<ds>")[1:]]
     archives = {
         f"{name}, archive {index}": {
-            **{key: tag(part, key) for key in ("cf", "pdp_per_row", "xff")},
             "rows": str(part.count("<row>")),
+            **{key: tag(part, key) for key in ("cf", "pdp_per_row", "xff")},
         }
         for index, part in enumerate(parts)
     }
@@ -326,6 +320,7 @@ def _counted(
         function, factor = values.get("cf", ""), values.get("xff", "")
         if not database.forecasts(function, where):
             at = f"{where}, {function}"
-            seconds, rows = database.step * count(values, "pdp_per_row", at), count(values, "rows", at)
-            database.archives.append(RoundRobin(function=function, factor=factor, seconds=seconds, rows=rows, where=at))
+            seconds = database.step * count(values, "pdp_per_row", at)
+            retention = kept_for(seconds * count(values, "rows", at))
+            database.archives.append(RoundRobin(seconds, retention, at, function, factor))
     return database

@@ -63,8 +63,6 @@ class Buckets:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """The parts of the HTTP API, handed over when it is made."""
-
     retention: Retention
     authenticate: bool = True  # whether a token is needed; otherwise everybody is an admin
     hosts: frozenset[str] = frozenset()  # the names that a request may call this service by; empty: any
@@ -79,7 +77,6 @@ class Context:
 
 
 def context_of(request: Request) -> Context:
-    """The parts of the application that a request came to."""
     context: Context = request.app.state.context
     return context
 

@@ -93,7 +93,6 @@ class Failed(RetentionError):
 
 
 def problem(error: RetentionError) -> Response:
-    """An answer that tells of an error."""
     texts = {"detail": str(error), "thing": error.thing, "reason": error.reason, "remedy": error.remedy}
     status = error.http_status
     said = {name: redact(text) for name, text in texts.items() if text}
@@ -103,7 +102,6 @@ def problem(error: RetentionError) -> Response:
 
 
 def handle(app: FastAPI) -> None:
-    """Let an application answer errors so."""
     for kind in (RetentionError, RequestValidationError, HTTPException, UnicodeError, Exception):
         app.add_exception_handler(kind, _answer)
 

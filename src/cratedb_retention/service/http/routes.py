@@ -248,25 +248,25 @@ def start_run(request: Request, who: Operator, wanted: RunRequest, response: Res
     """Do what is due, in the background."""
     state = who.start_run(context_of(request).runs, who.prepare(read_selection(**dict(wanted))))
     response.headers["Location"] = f"{PREFIX}/runs/{state.run_id}"
-    return results.run_result(state)
+    return results.Run.of(state)
 
 
 @runs.get("/runs")
 def list_runs(request: Request, who: Viewer) -> list[results.Run]:
     """The runs of late, newest first."""
-    return list(map(results.run_result, who.jobs(context_of(request).runs)))
+    return list(map(results.Run.of, who.jobs(context_of(request).runs)))
 
 
 @runs.get("/runs/{run_id}", responses=problems(404))
 def get_run(request: Request, who: Viewer, run_id: str) -> results.Run:
     """How far a run is."""
-    return results.run_result(who.find_job(context_of(request).runs, run_id))
+    return results.Run.of(who.find_job(context_of(request).runs, run_id))
 
 
 @runs.post("/runs/{run_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=problems(404, 409))
 def cancel_run(request: Request, who: Operator, run_id: str) -> results.Run:
     """Let a run end before its next step."""
-    return results.run_result(who.cancel(context_of(request).runs, run_id))
+    return results.Run.of(who.cancel(context_of(request).runs, run_id))
 
 
 class JournalQuery(BaseModel):
