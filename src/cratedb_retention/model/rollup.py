@@ -1,7 +1,7 @@
 """
-Rollups as data: what one level of a cascade is computed from and which columns it has (the source's names, with the
-aggregate behind them: ``temperature_min``); the windows of work and the steps; and the ledger of what was computed. All
-instants are milliseconds, UTC.
+Rollups as data: what one level of a cascade is computed from and which columns it has; the windows of work and the
+steps; and the ledger of what was computed. A column of a rollup has the name of the source's and the aggregate:
+``temperature_min``. All instants are milliseconds, UTC.
 """
 
 from __future__ import annotations
