@@ -250,9 +250,7 @@ class SimulatedDatabase:
     def _register(self, task: Task, rollup: Rollup) -> None:
         before = self.known.get(rollup.table)
         self.known[rollup.table] = (
-            replace(before, rollup=rollup)
-            if before
-            else KnownRollup(rollup=rollup, retention_period="", policy_id=task.policy_id)
+            replace(before, rollup=rollup) if before else KnownRollup(rollup=rollup, policy_id=task.policy_id)
         )
 
     def _beneath(self, rollup: Rollup) -> dict[tuple[str, int], int]:

@@ -417,7 +417,6 @@ class KnownRollup:
     """A rollup that exists, or is about to be created."""
 
     rollup: Rollup
-    retention_period: str
     policy_id: str | None = None  # the policy that asked for it
     view: tuple[ViewPart, ...] = ()  # of the view over the cascade; only with the finest level
     # See :class:`model.catalog.View`; empty: unknown, since a run was killed or an older release made it; None: none.

@@ -32,9 +32,7 @@ NICKNAMES = {
 }
 # No zone sets its clocks back by more; within that, what a clock shows does not tell which of two instants it is.
 _LONGEST_SHIFT = dt.timedelta(hours=4)
-_LONGEST_JITTER = 86_400
 _HOUR = Duration(seconds=3600)
-_ANY_DAY = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 
 
 class Misfire(Choice):
@@ -74,7 +72,7 @@ def parse_schedule(value: object) -> str:
     if len(text.split()) != 5:
         raise InvalidInput(f"schedule {text!r}", "not a cron expression", remedy)
     try:
-        next(CronSim(text, _ANY_DAY))
+        next(CronSim(text, dt.datetime(2024, 1, 1, tzinfo=dt.UTC)))
     except (CronSimError, ValueError) as error:
         raise InvalidInput(f"schedule {text!r}", f"not a cron expression ({str(error).lower()})", remedy) from None
     except StopIteration:
@@ -85,7 +83,7 @@ def parse_schedule(value: object) -> str:
 def parse_jitter(value: object) -> Duration:
     """Read by how much runs are spread; raises InvalidInput if it is no duration, or longer than a day."""
     jitter = parse_duration(value)
-    if jitter.forever or jitter.months or jitter.seconds > _LONGEST_JITTER:
+    if jitter.forever or jitter.months or jitter.seconds > 86_400:
         raise InvalidInput(f"jitter {jitter}", "longer than a day", "write it like 10m")
     return jitter
 

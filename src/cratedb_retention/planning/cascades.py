@@ -36,13 +36,11 @@ from cratedb_retention.model.time import find_zone, to_ms
 from cratedb_retention.planning.targets import Target, Undecided, isolated, make_target
 
 UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), Interval(unit="year"))
-# How many partitions a level has about, so that what expires is a small part of it.
-_PARTITIONS = 4
-# Well-known tables have an object with what tells series apart, and a hash of it: those of Telegraf in CrateDB, and of
-# CrateDB's adapter for Prometheus. What a row says of its series is beside that: in ``fields``, or in ``value``.
+_PARTITIONS = 4  # that a level has about, so that what expires is a small part of it
+# Well-known tables, Telegraf's and those of CrateDB's adapter for Prometheus, have an object with what tells series
+# apart, and a hash of it. What a row says of its series is beside that: in ``fields``, or in ``value``.
 _LABELS, _FIELDS, _HASHES = ("tags", "labels"), "fields", ("hash_id", "labels_hash")
-# The bits of `value` as a whole number, by which the adapter finds NaNs again.
-_RAW = ("valueraw", "value")
+_RAW = ("valueraw", "value")  # the former is the bits of the latter, by which the adapter finds NaNs again
 # Fewer rows say nothing. A rollup with more than this share of its rows does not shrink them.
 _ENOUGH, _LARGE = 100, 0.9
 # A column with so many different values for each row hardly recurs. Rows of at least eight buckets are looked at, so
@@ -54,7 +52,6 @@ class SourceColumns:
     """
     What each column of a table is to a policy that downsamples it. ``Undecided`` if the two do not fit.
 
-    :param time: The column with the rows' time.
     :param before: A level that exists: what is none of its dimensions for its type or name becomes none by itself.
     """
 
@@ -74,6 +71,7 @@ class SourceColumns:
         self._candidates = self._find_candidates()
         self.dimensions = self._find_dimensions(before)
         self.metrics = self._find_metrics()
+        self._used = {c.name for c in (*self.dimensions, *(metric.column for metric in self.metrics))}
 
     def _find_candidates(self) -> list[Column]:
         """
@@ -183,10 +181,6 @@ class SourceColumns:
         return counters, tuple(within)
 
     @property
-    def _used(self) -> set[str]:
-        return {*(column.name for column in self.dimensions), *(metric.column.name for metric in self.metrics)}
-
-    @property
     def left_out(self) -> tuple[Column, ...]:
         """The columns that are in no level."""
         used = {self.time.name, *self._used}
@@ -195,10 +189,7 @@ class SourceColumns:
 
     @property
     def said(self) -> tuple[Column, ...]:
-        """
-        What is left out without the user's word, since it only says something of a series; none where the primary key
-        proves that no two rows of one time are of the same series.
-        """
+        """What is left out since it only says something of a series; none where the primary key tells rows apart."""
         dimensions = {column.name for column in self.dimensions}
         key = {name for name in self.table.primary_key if self.table.columns[name].expression is None}
         if self.policy.dimensions or (self.time.name in key and key <= {self.time.name, *dimensions}):
@@ -207,13 +198,9 @@ class SourceColumns:
         return tuple(c for c in candidates if c.name in self._said and c.name not in dimensions)
 
     def check(self, folds_case: bool) -> None:
-        """
-        What tells series apart, perhaps, is not left out unless the policy says so; naming dimensions does. And no two
-        columns of a level, of its distributions or of the view may have the same name.
-        """
-        policy = self.policy
-        others = (c for c in self._candidates if c.name not in self._used and c.name not in self._said)
-        unsure = [c for c in others if c.kind is not Kind.NUMBER]
+        """What may tell series apart is left out only if the policy names dimensions; names differ in each table."""
+        policy, taken = self.policy, self._used | self._said
+        unsure = [c for c in self._candidates if c.name not in taken and c.kind is not Kind.NUMBER]
         if unsure and not policy.dimensions:
             raise Undecided(Why.LEFT_OUT(columns=tuple(f"{c.name} ({c.type})" for c in unsure)))
         keys = [label(column.name) for column in (self.time, *self.dimensions)]
@@ -444,10 +431,7 @@ def variety_probe(cascade: Cascade, cutoff: dt.datetime) -> Variety | None:
 
 
 def require_smaller(cascade: Cascade, measurements: Measurements, cutoff: dt.datetime) -> None:
-    """
-    Make sure that the finest level would be smaller than its source, unless no column is the cause but those that the
-    policy names; and that what is left out for its name does not tell series apart. ``Undecided`` otherwise.
-    """
+    """Make sure that the finest level would be smaller than its source, and what is left out tells no series apart."""
     probe = variety_probe(cascade, cutoff)
     found = measurements.varieties.get(probe) if probe else None
     if probe is None or found is None:

@@ -35,10 +35,7 @@ class ExpirableRows:
 
 @dataclass(frozen=True)
 class Above:
-    """
-    A level, for a table that it is computed from, or that is its own. Of a coarser level that is also the distributions
-    of what it is computed from, whose change tokens nobody keeps, since they are written together.
-    """
+    """A level, for a table that it is computed from (or the distributions beside that), or that is its own."""
 
     state: LevelPlan
     table: TableName
@@ -50,7 +47,7 @@ class Above:
 
     @property
     def tracked(self) -> bool:
-        """Whether the level's ledger holds the change tokens of the table's partitions."""
+        """Whether the ledger holds the change tokens of the table's partitions; not those of distributions."""
         return self.state.rollup.beneath == self.table
 
     def windows(self, piece: Piece) -> Iterable[TimeRange]:

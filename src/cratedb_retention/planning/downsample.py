@@ -57,8 +57,7 @@ class LevelPlan:
         self.rows: Mapping[int, LedgerRow] = rows
         # The window that lasts beyond the cutoff.
         self.open = replace(self.grid, rollup=self.rollup).open(rows, plan.cutoff, plan.measurements)
-        # Whether no window may lose rows by being computed again (law 4). Where the level's table is gone, there is
-        # nothing to be lost.
+        # Whether no window may lose rows by being computed again (law 4), unless the level's table is gone.
         self.guarded = cascade.policy.deletions is Deletions.BLOCK and level.table is not None
         # Whether a full disk keeps the level from being written.
         self.full = any(table.read_only for table in [t.table for t in level.targets] or [cascade.raw.table])
@@ -383,8 +382,7 @@ class CascadePlan:
 
 def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterator[WindowRows]:
     """What must be asked of the rows: where no partitions tell, of all windows; of open ones, what was written to."""
-    finer: CascadeLevel | None = None
-    for level in cascade.levels:
+    for finer, level in zip((None, *cascade.levels), cascade.levels, strict=False):
         if finer is None or finer.table is not None:
             grid, by_rows = _level_grid(cascade, level.rollup, finer.rollup if finer else None)
             if by_rows:
@@ -401,4 +399,3 @@ def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterato
                     yield present.probe(present.start, present.until)
                 if present.until < present.complete:
                     yield present.probe(present.until, present.complete)
-        finer = level

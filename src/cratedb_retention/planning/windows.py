@@ -25,12 +25,9 @@ from cratedb_retention.planning.cascades import UNITS
 T = TypeVar("T")
 _DIGITS = 12
 _HOUR = 3600
-_LENGTHS = (Interval(_HOUR), *UNITS)
+_LENGTHS = (Interval(_HOUR), *UNITS)  # of windows; those of parts are without weeks
 _MOST_PARTS = 1000  # of an open window; they are single buckets where these are not more
-_COARSER = (Interval(_HOUR), Interval(unit="day"), Interval(unit="month"), Interval(unit="year"))
-Parts = Mapping[
-    int, tuple[int, int]
-]  # by the start of each part of a window, rows and fingerprint of what it is computed from
+Parts = Mapping[int, tuple[int, int]]  # rows and fingerprint of each part, by its start
 
 
 @dataclass(kw_only=True)
@@ -219,7 +216,7 @@ class OpenWindow:
 
 def part_length(rollup: Rollup, length: int, most: int) -> Interval:
     """The shortest parts, single buckets or some of these, of which a time range of a length (ms) has at most some."""
-    fitting = [other for other in _COARSER if rollup.interval.fits_into(other, rollup.tzinfo)]
+    fitting = [other for other in _LENGTHS if other.unit != "week" and rollup.interval.fits_into(other, rollup.tzinfo)]
     lengths = [rollup.interval, *fitting]
     return next((unit for unit in lengths if length / 1000 <= unit.approximate_seconds * most), lengths[-1])
 

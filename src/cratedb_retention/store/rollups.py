@@ -184,7 +184,6 @@ def _known(row: Mapping[str, Any]) -> KnownRollup:
     parts, mark = (view, "") if isinstance(view, list) else (view["parts"], view["mark"])
     return KnownRollup(
         rollup=_rollup(row),
-        retention_period=row["retention_period"],
         policy_id=row["policy_id"],
         view=tuple(ViewPart(table=TableName(s, n), interval=i, start=a, end=b) for s, n, i, a, b in parts),
         view_mark=mark,
