@@ -1,8 +1,4 @@
-"""
-The only module that asks the system for the time, the user's name or the machine's name.
-
-Everything else receives a :class:`Clock` or a :class:`Actor`, so that tests decide what they say.
-"""
+"""The only module that asks for the time, the user or the machine; others get a `Clock` or `Actor`, as tests decide."""
 
 from __future__ import annotations
 

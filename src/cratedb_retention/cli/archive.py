@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.options import TEXT
-from cratedb_retention.cli.output import say, write_data, write_table
+from cratedb_retention.cli.output import Cells, say, write_data, write_list, write_things
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.words import plural, show_partition, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
+    from cratedb_retention.execution.accepting import Adoptable
     from cratedb_retention.execution.archive import RestoreRequest
-    from cratedb_retention.store.archive import SnapshotRecord
+    from cratedb_retention.execution.preview import ArchiveLine
 
-_COLUMNS = ("table", "partition", "rows", "size", "state")
-
-
-def _cells(record: SnapshotRecord) -> Sequence[object]:
-    archived = record.archived
-    partition = show_partition(archived.columns, archived.values)
-    return (archived.table, partition, archived.rows, show_size(record.size), record.stage)
+_CELLS: Cells[ArchiveLine | Adoptable] = {
+    "table": lambda item: item.record.archived.table,
+    "partition": lambda item: show_partition(item.record.archived.columns, item.record.archived.values),
+    "rows": lambda item: item.record.archived.rows,
+    "size": lambda item: show_size(item.record.size),
+    "state": lambda item: item.record.stage,
+}
 
 
 def _request(
@@ -71,16 +71,15 @@ def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> 
     if not records and request != RestoreRequest():
         raise none_fits()
     states = retention.archive.states(records)
-    data = [Snapshot.of(ArchiveLine(record=each, state=states.get(each.key))) for each in records]
-    if form != "table":
-        write_data(data, form)
-    elif records:
-        write_table(
-            (*_COLUMNS, "in the repository", "repository", "name"),
-            [(*_cells(each), s.repository_state, s.repository, s.name) for each, s in zip(records, data, strict=True)],
-        )
-    else:
-        say("no snapshot fits; policies with the strategy snapshot make them")
+    cells: Cells[ArchiveLine] = {
+        **_CELLS,
+        "in the repository": lambda line: line.state.detail if line.state else "missing",
+        "repository": lambda line: line.record.archived.repository,
+        "name": lambda line: line.record.archived.name,
+    }
+    lines = [ArchiveLine(record=each, state=states.get(each.key)) for each in records]
+    nothing = "no snapshot fits; policies with the strategy snapshot make them"
+    write_list(form, lines, Snapshot.of, cells, nothing)
 
 
 @click.command("verify-snapshots")
@@ -126,15 +125,14 @@ def adopt_snapshots(retention: Retention, repository: str, request: RestoreReque
     Examples:
       cratedb-retention adopt-snapshots --repository=export_cold --dry-run crate://localhost:4200/
     """
-    from cratedb_retention.execution.results import Adoptable
+    from cratedb_retention.execution import results
 
     found = retention.archive.adopt(repository, request, dry_run=dry_run)
     if form != "table":
-        write_data([Adoptable.of(item) for item in found], form)
+        write_data([results.Adoptable.of(item) for item in found], form)
         return
-    new = [item.record for item in found if not item.known]
-    if new:
-        write_table((*_COLUMNS, "name"), [(*_cells(record), record.archived.name) for record in new])
+    if new := [item for item in found if not item.known]:
+        write_things({**_CELLS, "name": lambda item: item.record.archived.name}, new)
     done = "would be adopted" if dry_run else "adopted"
     say(f"{plural(len(new), 'snapshot')} {done}; {len(found) - len(new):,} known already")
 

@@ -35,6 +35,7 @@ class Archived:
     rows: int | None = None  # In it when it was archived.
 
 
+Archives = Sequence[Archived]
 Snapshot = Archived | ArchivingStep
 
 
@@ -58,10 +59,7 @@ class Arrived:
 
 
 class Archive(abc.ABC):
-    """
-    Makes, reads and restores snapshots. Where a schema is asked for, it is that of the toolkit's own tables, in which a
-    copy may be for a while.
-    """
+    """Snapshots in repositories. A schema is that of the toolkit's own tables, in which a copy may be for a while."""
 
     @abc.abstractmethod
     def create(self, step: SnapshotPartition) -> StepResult:
@@ -84,11 +82,7 @@ class Archive(abc.ABC):
         """The snapshots that this toolkit, or cratedb-toolkit, made in a repository, whatever its own tables know."""
 
     def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:  # noqa: B027
-        """
-        Drop the copies in a schema that commands left there when they were interrupted, or those that runs did.
-
-        :param in_use: The names of snapshots that runs may be verifying; None: the copies of commands.
-        """
+        """Drop copies that interrupted commands left in a schema, or runs, but those of snapshots ``in_use``."""
 
     def verify(self, snapshot: Archived, schema: str) -> str:
         """Read a snapshot back, which must have as many rows as were archived, and say what was found to be right."""
@@ -107,26 +101,19 @@ class Archive(abc.ABC):
     @abc.abstractmethod
     def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
         """
-        Whether a partition that was just archived goes on from an earlier snapshot, so that its rows are in both.
-
-        :param token: The change token of the partition that the earlier one was, if known.
-        :param whole: Whether all of its rows have to be there, where rows are compared.
+        Whether a partition that was just archived goes on from an earlier snapshot, so that its rows are in both: by
+        its ``token``, if known, or its rows, of which the ``whole`` snapshot has to be there, or any.
         """
 
     @abc.abstractmethod
-    def restore(
-        self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
-    ) -> Arrived:
+    def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
         """
-        Bring a partition back, into its own table or beside it: all rows of its snapshots, or none.
+        Bring a partition back, into its own table or beside it: all rows of its snapshots, the oldest first, or none.
 
-        :param snapshots: All of the same partition, the oldest first.
         :param others: What goes into the same table besides; if it does not exist, it gets the columns of all.
         :raises Conflict: if the partition is there already.
         """
 
     @abc.abstractmethod
-    def render_restore(
-        self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
-    ) -> Sequence[str]:
+    def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
         """The statements of a restore as text, for showing; fails where it is plain that they would."""

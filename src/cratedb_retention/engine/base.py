@@ -13,35 +13,22 @@ from cratedb_retention.engine.archive import Archive
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref, time_number
 from cratedb_retention.engine.measuring import measure
-from cratedb_retention.engine.query import read_stretch, read_values
-from cratedb_retention.engine.rollup import (
-    ANY,
-    Portions,
-    compare_windows,
-    count_source,
-    count_windows,
-    step_statements,
-    view_statement,
-)
+from cratedb_retention.engine.rollup import ANY, Portions, step_statements, view_statement
 from cratedb_retention.engine.states import level_fields
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model import plan
-from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName, Value
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName
 from cratedb_retention.model.measurements import Measurements, Probe
-from cratedb_retention.model.reading import Partial, Reading, Stretch
 from cratedb_retention.model.rollup import (
     AlterRollup,
-    Balance,
     CreateRollup,
     LevelStep,
     RebaseRollup,
     ReplaceView,
     RolledUp,
     RollUp,
-    Rollup,
     RollupStep,
     SealWindows,
-    Window,
 )
 from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
@@ -67,6 +54,7 @@ class StepResult:
 
 
 Report = Callable[[Progress], None]
+_Dropping = plan.DropPartitions | plan.DropArchived
 
 
 class Engine(abc.ABC):
@@ -102,10 +90,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def read_outline(self, selector: Selector) -> Catalog:
-        """
-        What can be named, in at most four statements, without a look at partitions or rows: all tables but those of the
-        database itself, those of the selector with their columns; nodes and repositories.
-        """
+        """All tables by name, those of a selector with columns; nodes, repositories. At most four statements."""
 
     @abc.abstractmethod
     def identify(self, table: TableName) -> str:
@@ -236,26 +221,6 @@ class Engine(abc.ABC):
         """Answer questions about rows, some hundred in each statement."""
         return measure(self.database, self.sql, probes)
 
-    def read(self, reading: Reading, stretch: Stretch) -> list[Partial]:
-        """What a stretch of a cascade knows of each bucket and group: one statement, one more for distributions."""
-        return list(read_stretch(self.database, self.sql, reading, stretch))
-
-    def read_values(self, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
-        """Some values of the first dimension of a reading that a stretch knows, in one statement."""
-        return read_values(self.database, self.sql, reading, stretch, limit)
-
-    def count_source(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
-        """How many raw rows there are, window by window, some hundred in a statement."""
-        return count_source(self.database.rows, self.sql, rollup, windows)
-
-    def count_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
-        """How many raw rows the rows of a level stand for, and how many these are, likewise."""
-        return count_windows(self.database.rows, self.sql, rollup, windows)
-
-    def compare_windows(self, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Balance]:
-        """What a level's rows stand for and what is beneath them, likewise."""
-        return compare_windows(self.database.rows, self.sql, rollup, windows)
-
     def close(self) -> None:
         """Close all connections."""
         self.database.engine.dispose()
@@ -269,12 +234,7 @@ def _check_surplus(step: plan.DeleteRows, rows: int) -> None:
         raise PartitionChanged(thing, reason, "the next run looks again")
 
 
-def require_old(
-    read: Callable[[sa.Select[Any]], Any],
-    sql: Expressions,
-    step: plan.DropPartitions | plan.DropArchived,
-    within: Condition,
-) -> None:
+def require_old(read: Callable[[sa.Select[Any]], Any], sql: Expressions, step: _Dropping, within: Condition) -> None:
     """Law 1: no row of frozen partitions, which `within` fits, may be young, where their rows told their age."""
     time = step.time_column
     if time is None:

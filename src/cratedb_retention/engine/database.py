@@ -27,6 +27,7 @@ sql_logger = logging.getLogger("cratedb_retention.sql")
 
 T = TypeVar("T")
 Sql = str | ClauseElement
+Writing = sa.Insert | sa.Update
 # How often tables are made writable again for one statement: a full disk is noticed anew twice a minute.
 UNBLOCKED = 3
 BRIEF = "brief"  # The execution option of statements that must be answered soon.
@@ -34,10 +35,9 @@ BRIEF = "brief"  # The execution option of statements that must be answered soon
 
 class Statement(Executable, ClauseElement):
     """
-    A statement for which SQLAlchemy has no construct: ``Statement("DROP VIEW ", table_ref(name))``.
-
-    :param parts: SQL as it is; between, tables, columns, values and queries, which the dialect quotes or binds.
-    :param literal: Whether values stand in the text, as in definitions, which can't have parameters.
+    A statement for which SQLAlchemy has no construct, of SQL as it is, and tables, columns, values and queries, which
+    the dialect quotes or binds: ``Statement("DROP VIEW ", table_ref(name))``. In a literal one, values stand in the
+    text, as in definitions, which can't have parameters.
     """
 
     inherit_cache = False
@@ -105,20 +105,16 @@ class Database(abc.ABC):
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
         """
-        Execute a statement and return the number of rows that it changed; negative if the database does not say.
-
-        :param parameters: Of one row, or a list of these, all of which are written or the statement fails.
+        Execute a statement and return the number of rows that it changed; negative if the database does not say. Of
+        several rows of parameters, all are written, or it fails.
         """
         if self.kept is not None:
             self.kept.append(self.render(statement))
             return 0
         return self.transact(lambda connection: connection.execute(statement, parameters).rowcount, statement)
 
-    def execute_each(self, statement: sa.Insert | sa.Update, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-        """
-        Execute a statement with each of several rows of parameters, and return how many rows each of them changed.
-        Where one fails, the others may be left as they are.
-        """
+    def execute_each(self, statement: Writing, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """How many rows each of several rows of parameters changed; where one fails, others may be left as they are."""
         if self.kept is not None:
             return [self.execute(statement.values(**row)) for row in rows]
         if not rows:
@@ -135,9 +131,8 @@ class Database(abc.ABC):
 
     def transact(self, work: Callable[[sa.Connection], T], statement: sa.Executable | None = None) -> T:
         """
-        Do some work in one transaction, where the database has transactions.
+        Do some work in one transaction, where the database has transactions; the statement is for logs and errors.
 
-        :param statement: For the log and for error messages.
         :raises RetentionError: in the words of the engine; all methods raise it.
         """
         return self._writing(lambda: self._transact(work, statement))

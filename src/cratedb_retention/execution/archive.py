@@ -59,10 +59,7 @@ class RestoreRequest:
         )
 
     def choose(self, records: Sequence[SnapshotRecord], folds_case: bool) -> list[SnapshotRecord]:
-        """
-        The snapshots that make up the partitions that are wanted. Of a partition that has several, each may be about
-        another time.
-        """
+        """All snapshots of the partitions that are wanted, of which each may be about another time."""
         wanted = {record.partition for record in records if self.fits(record, folds_case)}
         return [each for each in records if each.partition in wanted and self._fits_at_any_time(each, folds_case)]
 
@@ -212,11 +209,7 @@ def _current(group: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
 
 
 def refusal(group: Sequence[SnapshotRecord], own: bool, present: Table | None) -> str | None:
-    """
-    Why a partition must not come back from these snapshots; None: nothing that the store knows speaks against it.
-
-    Rows of one table do not get among those of another one that has, or had, its name.
-    """
+    """Why a partition must not come back, as rows of one table among those of another of its name; or None."""
     if own and any(record.stage is SnapshotStage.SUPERSEDED for record in group):
         return "a later snapshot holds its rows as well; restore that one, or this one beside the table, with --into"
     made_of, table = {record.identity for record in group if record.identity}, group[0].archived.table

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.engine.rollup import compare_windows
 from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
@@ -269,13 +270,13 @@ class Look:
         What the plan itself changes beneath is looked at by the run, and so is what can't be answered now.
         """
         found: dict[tuple[Rollup, Window], Balance] = {}
-        losing = False
+        database, losing = self._engine.database, False
         steps = (step for task in plan.tasks for step in task.steps if isinstance(step, RollUp) and step.tokens)
         for step in steps:
             new = {one.window: one.rows for one in step.before if (step.rollup, one.window) not in seen.compared}
             seen.compared.update((step.rollup, window) for window in new)
             try:
-                balances = self._engine.compare_windows(step.rollup, list(new))
+                balances = compare_windows(database.rows, self._engine.sql, step.rollup, list(new))
             except ConnectionLost:
                 raise
             except RetentionError:

@@ -13,6 +13,8 @@ from itertools import pairwise
 from typing import Any
 
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.engine.query import read_stretch, read_values
+from cratedb_retention.engine.rollup import count_source, count_windows
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.access import Area, Realm, area_of, make_area
 from cratedb_retention.model.aggregates import Number, Part, Reader, State, divided, merged, rest_of
@@ -118,7 +120,7 @@ def _read(engine: Engine, reading: Reading, stretches: Iterable[Stretch], now: i
     known: Buckets = {}
     zone = reading.cascade.tzinfo
     for stretch in stretches:
-        for found in engine.read(reading, stretch):
+        for found in read_stretch(engine.database, engine.sql, reading, stretch):
             # What begins a day where the clocks skip midnight is a matter of opinion; here it is ours.
             start = stretch.interval.floor(found.bucket, zone)
             end = min(stretch.interval.end(start, zone), max(now, start))
@@ -159,7 +161,8 @@ def _stale(engine: Engine, rollup: Rollup, within: TimeRange) -> TimeRanges:
 
     def counts(parts: Iterable[tuple[int, int]]) -> list[tuple[TimeRange, int, int]]:
         windows = [Window.of(start, end) for start, end in parts]
-        raw, level = engine.count_source(rollup, windows), engine.count_windows(rollup, windows)
+        counted = (engine.database.rows, engine.sql, rollup, windows)
+        raw, level = count_source(*counted), count_windows(*counted)
         return [(TimeRange(w.start, w.end), raw[w], level[w].source_rows) for w in windows]
 
     if within.empty or all(raw in (0, level) for _, raw, level in counts([within])):
@@ -260,4 +263,5 @@ def suggest_values(
     """Some values of the dimension that a request has as ``by``, from the coarsest level, in one statement."""
     reading = make_reading(cascade, replace(request, metrics=(ROW_COUNT,), points=1, step=None), now)
     longest = max(reading.stretches, key=lambda stretch: stretch.end - stretch.start, default=None)
-    return sorted(engine.read_values(reading, longest, limit), key=str) if longest else []
+    values = read_values(engine.database, engine.sql, reading, longest, limit) if longest else []
+    return sorted(values, key=str)

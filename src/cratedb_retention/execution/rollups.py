@@ -15,6 +15,7 @@ from typing import Any
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.query import read_stretch
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.aggregates import Part
@@ -260,7 +261,7 @@ class _Comparison:
             where=(),
             stretches=(part,),
         )
-        return self.engine.read(reading, part)
+        return list(read_stretch(self.engine.database, self.engine.sql, reading, part))
 
 
 def _compare(right: Partial, found: Partial) -> Iterator[Values]:

@@ -1,8 +1,4 @@
-"""
-The catalog: what a database holds, as far as planning needs to know. Engines read it; nothing here does.
-
-All times are instants in milliseconds since the epoch, UTC.
-"""
+"""The catalog: what a database holds, as far as planning needs to know. All times are milliseconds since 1970, UTC."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import urllib3
 
@@ -182,8 +183,7 @@ def make_channels(settings: NotifySettings, environment: Mapping[str, str]) -> l
     return found
 
 
-@dataclass(frozen=True)
-class _Condition:
+class _Condition(NamedTuple):
     policy: Policy
     notice: Notice  # what is noted of it if it is so
     holds: bool | None  # whether it is so; None: that is not known at present, so that nothing changes

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -45,24 +45,9 @@ from cratedb_retention.store.archive import SnapshotRecord
 from cratedb_retention.store.audit import JournalFilter, RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 
+Row = dict[str, Any]
 _TAKEN = "there is one already that does the same on this data, or has this identifier"
 _BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.PROBLEM)))
-
-
-class Release(NamedTuple):
-    partitions: int
-    rows: int
-
-
-class RunEnd(NamedTuple):
-    finished: dict[str, Any] | None  # the row of its end; None: it never began, or was interrupted
-    troubles: list[dict[str, Any]]  # rows of what failed, is a problem, or was deferred, in order
-    more: bool  # whether there are more of these
-
-    @property
-    def outcome(self) -> str:
-        """Empty if it is not known."""
-        return str(self.finished["outcome"] or "") if self.finished else ""
 
 
 class Scope:
@@ -119,11 +104,8 @@ class Scope:
     # Policies
 
     def policies(self, selection: Selection) -> tuple[list[StoredPolicy], list[Damaged]]:
-        stored, damaged = self._stored
-        return (
-            [item for item in stored if selection.fits(item.policy)],
-            [row for row in damaged if selection.fits_row(row)],
-        )
+        stored = [item for item in self._stored[0] if selection.fits(item.policy)]
+        return stored, [row for row in self._stored[1] if selection.fits_row(row)]
 
     def listing(self, selection: Selection, text: str = "") -> Listing:
         """The same that contain all words of a text, and when each runs next."""
@@ -230,11 +212,12 @@ class Scope:
             raise Forbidden(f"data of {area}", "the hold would cover data of others", "name a table and its columns")
         return self._retention.holds.place(table_name, table_schema, where=where, start=start, end=end, reason=reason)
 
-    def find_release(self, identifier: str) -> Release:
+    def find_release(self, identifier: str) -> tuple[int, int]:
+        """How many partitions and rows the next run would take if a hold ended, besides what it takes anyway."""
         self._hold(identifier)
         found = self._retention.preview_release((identifier,), Selection(limit=self.access.limit))
         now, then = (amount(self._narrowed(prepared).plan.tasks) for prepared in found)
-        return Release(max(then.partitions - now.partitions, 0), max(then.known_rows - now.known_rows, 0))
+        return max(then.partitions - now.partitions, 0), max(then.known_rows - now.known_rows, 0)
 
     def release(self, identifier: str) -> LegalHold:
         self.access.require(Role.OPERATOR)
@@ -313,14 +296,14 @@ class Scope:
         self.find_job(kind, key)
         return kind.cancel(self._retention, key)
 
-    def run_end(self, run_id: str, most: int = 50) -> RunEnd:
-        """How a run ended, by the audit log, with at most so many rows about what did not go well."""
+    def run_end(self, run_id: str, most: int = 50) -> tuple[Row, list[Row], bool]:
+        """The row of a run's end, if there is one; rows of what did not go well, in order; whether there are more."""
         finished = self.journal(JournalFilter(run_id=run_id, event=Event.RUN_FINISHED, limit=1))
         rows = self.journal(JournalFilter(run_id=run_id, outcomes=_BAD, limit=most + 2))
         troubles = [row for row in reversed(rows) if row["event"] in (Event.STEP_FINISHED, Event.HELD)]
-        return RunEnd(finished[0] if finished else None, troubles[:most], len(troubles) > most)
+        return (finished[0] if finished else {}), troubles[:most], len(troubles) > most
 
-    def journal(self, wanted: JournalFilter) -> list[dict[str, Any]]:
+    def journal(self, wanted: JournalFilter) -> list[Row]:
         wanted = replace(wanted, about_tokens=wanted.about_tokens and self.access.role is Role.ADMIN)
         if self.access.limited:
             if wanted.actor is not None and wanted.actor not in self._actors:
@@ -335,7 +318,7 @@ class Scope:
 
     # Tables
 
-    def status(self, selection: Selection) -> tuple[list[Line], dict[str, Any] | None]:
+    def status(self, selection: Selection) -> tuple[list[Line], Row | None]:
         lines = overview(self.prepare(selection))
         last = next(iter(self.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
         return (_narrow_lines(lines) if self.access.limited else lines), last
@@ -489,10 +472,8 @@ def _base(stored: StoredPolicy, version: int | None) -> int:
 
 def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Prepared:
     """
-    The part of a plan that is about a caller's policies, or tidies up their tables. Warnings are about tables as a
-    whole, which may be shared, so that they are left out.
-
-    :param holds: The identifiers of the holds that the caller sees.
+    The part of a plan that is about a caller's policies, or tidies up their tables, with the holds that they see.
+    Warnings are about tables as a whole, which may be shared, so that they are left out.
     """
     mine, plan = {policy.id for policy in realm.policies}, prepared.plan
 

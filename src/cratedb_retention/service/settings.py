@@ -152,20 +152,14 @@ def load(environment: Mapping[str, str], path: str | None, options: Mapping[str,
     :param path: The file that an option names; None: that of the environment, or of the default places.
     :param options: The values of options by the names of settings; None: not given.
     """
-    file = _find(environment, path)
+    named = path or environment.get(CONFIG)
+    home = environment.get("XDG_CONFIG_HOME") or (f"{environment['HOME']}/.config" if "HOME" in environment else None)
+    places = [Path(directory, "cratedb-retention", "config.toml") for directory in (home, "/etc") if directory]
+    file = Path(named) if named else next((place for place in places if place.is_file()), None)
     said = {key: Given(value, "option") for key, value in (options or {}).items() if value is not None}
     layers = (_from_file(file) if file else {}, _from_environment(environment), said)
     given = {name: each for layer in layers for name, each in _with_contents(layer).items()}
     return Loaded(_validate(given), {name: each.source for name, each in given.items()}, file)
-
-
-def _find(environment: Mapping[str, str], path: str | None) -> Path | None:
-    named = path or environment.get(CONFIG)
-    if named:
-        return Path(named)
-    home = environment.get("XDG_CONFIG_HOME") or (f"{environment['HOME']}/.config" if "HOME" in environment else None)
-    places = [Path(directory, "cratedb-retention", "config.toml") for directory in (home, "/etc") if directory]
-    return next((place for place in places if place.is_file()), None)
 
 
 def _from_file(path: Path) -> dict[str, Given]:

@@ -1,7 +1,4 @@
-"""
-What was archived, where, and how far: the index of all snapshots that the toolkit made. And which partitions it froze:
-written before that and removed after, so that a run that was killed in between leaves a trace.
-"""
+"""What was archived, where, and how far; and which partitions are frozen: noted before, removed after that."""
 
 from __future__ import annotations
 

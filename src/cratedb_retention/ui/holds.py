@@ -14,7 +14,7 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope
 from cratedb_retention.model.time import from_ms, parse_instant, to_ms
 from cratedb_retention.model.words import plural, read_pairs
-from cratedb_retention.service.scope import Release, Scope
+from cratedb_retention.service.scope import Scope
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import Query
 from cratedb_retention.ui.parts import agreed, bar, button, facts, heading, note
@@ -92,9 +92,9 @@ class Holds:
             )
 
     async def _release(self, hold: LegalHold) -> None:
-        found = await self._guest.ask(lambda scoped: scoped.find_release(hold.id))
+        partitions, rows = await self._guest.ask(lambda scoped: scoped.find_release(hold.id))
         with self._box:
-            effect = _effect_of_release(hold, found)
+            effect = _effect_of_release(hold, partitions, rows)
             sure = await agreed("Release this hold?", effect, "Release the hold", hold.target)
         if sure:
             await self._guest.ask(lambda scoped: scoped.release(hold.id))
@@ -158,10 +158,10 @@ class Holds:
             ui.notify(text, type="warning", timeout=0, close_button="Close")
 
 
-def _effect_of_release(hold: LegalHold, found: Release) -> str:
+def _effect_of_release(hold: LegalHold, partitions: int, rows: int) -> str:
     text = f"The hold on {hold_scope(hold)} ends. From the next run on, policies may expire this data again."
-    if not found.partitions and not found.rows:
+    if not partitions and not rows:
         return f"{text}\nAs things are now, the next run would take nothing more than it does anyway."
-    parts = [plural(found.partitions, "partition")] if found.partitions else []
-    parts += [plural(found.rows, "row")] if found.rows else []
+    parts = [plural(partitions, "partition")] if partitions else []
+    parts += [plural(rows, "row")] if rows else []
     return f"{text}\nAs things are now, the next run would take {' with '.join(parts)} more. This can't be undone."

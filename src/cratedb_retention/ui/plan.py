@@ -259,26 +259,25 @@ class RunCard:
     async def end(self, state: RunState | None) -> None:
         """Show how it ended, by the audit log and, if it ran here, this process."""
         self.over = True
-        end = await self._guest.ask(lambda scoped: scoped.run_end(self._run_id))
-        outcome = end.outcome or (state.phase if state else "") or "over"
+        row, troubles, more = await self._guest.ask(lambda scoped: scoped.run_end(self._run_id))
+        outcome = row.get("outcome") or (state.phase if state else "") or "over"
         if self._cancelled and outcome == Outcome.INTERRUPTED:
             outcome = "cancelled"  # So young that it was told by other means than the database.
         self._badge.set_text(outcome)
         self._badge.classes(replace=f"badge is-{outcome}")
         for each in (self._doing, self._bar, self._cancel):
             each.set_visibility(False)
-        row = end.finished or {}
         counts = (plural(row[f"{noun}s"], noun) for noun in ("row", "partition") if row.get(f"{noun}s"))
         self._told.set_text(_joined(row.get("message"), *counts, show_size(row.get("bytes") or None)))
         with self._result:
             error = row.get("error") or (state.error if state else None)
             if error:
                 _show_trouble("The run ended early", str(error), "")
-            for row in end.troubles:
+            for row in troubles:
                 where = f"{row['table_schema']}.{row['table_name']}: " if row["table_name"] else ""
                 what = f"{where}{row['message'] or row['event']}"
                 _show_trouble(what, str(row["error"] or ""), row["outcome"] or "")
-            if end.more:
+            if more:
                 note("There is more of this in the audit log.", "muted")
             link("What this run did, in the audit log", address("/jobs", {"run_id": self._run_id}))
 

@@ -20,10 +20,9 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql.elements import quoted_name
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.archive import Archive, Archived, Arrived, Found, Snapshot, SnapshotState
+from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, Found, Snapshot, SnapshotState
 from cratedb_retention.engine.base import StepResult
 from cratedb_retention.engine.cratedb import shards, sql
 from cratedb_retention.engine.cratedb.catalog import Reader
@@ -264,9 +263,7 @@ class CrateArchive(Archive):
             self._restore_one(earlier, copy)
             return self._shared_rows(copy, step.table, sql.is_of(step)) > 0
 
-    def restore(
-        self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
-    ) -> Arrived:
+    def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
         """Several snapshots are made one first, so that the partition comes as a whole; writes to it are allowed."""
         one = snapshots[0]
         if len(snapshots) == 1:
@@ -276,9 +273,7 @@ class CrateArchive(Archive):
                 self._restore_one(merged, into)
         return Arrived(rows, shards.find_token(self._database, into, one))
 
-    def render_restore(
-        self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
-    ) -> Sequence[str]:
+    def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
         """Those by which several snapshots are made one are not shown."""
         statements = (self._restore_statements(each, into) for each in snapshots)
         return [self._database.render(statement) for both in statements for statement in both]
@@ -335,12 +330,8 @@ class CrateArchive(Archive):
         self._database.unblocking(partial(self._database.unblock, [copy])).drop(copy)
 
     @contextmanager
-    def _merge(self, snapshots: Sequence[Archived], schema: str) -> Iterator[tuple[Archived, tuple[int, ...]]]:
-        """
-        Restore snapshots of a partition into copies, put all rows into one of them, and make a snapshot of that.
-
-        :return: That snapshot, and the rows that came from each; none from one whose rows another holds as well.
-        """
+    def _merge(self, snapshots: Archives, schema: str) -> Iterator[tuple[Archived, tuple[int, ...]]]:
+        """A snapshot of the rows of several, and how many came from each: none whose rows another one holds as well."""
         key = hashlib.sha256(json.dumps([(each.repository, each.name) for each in snapshots]).encode()).hexdigest()[:12]
         copies = [TableName(schema, f"{MERGED}{key}_{number}") for number in range(len(snapshots))]
         merged = replace(snapshots[-1], name=f"retention-restore-{key}")
@@ -364,7 +355,7 @@ class CrateArchive(Archive):
             tidy()
 
     def _into_one(
-        self, snapshots: Sequence[Archived], copies: Sequence[TableName], counts: Sequence[int]
+        self, snapshots: Archives, copies: Sequence[TableName], counts: Sequence[int]
     ) -> tuple[TableName, list[int]]:
         """Put the rows of all copies into one of them, which has the columns of all."""
         kept: list[int] = []
@@ -395,9 +386,8 @@ class CrateArchive(Archive):
         for missing in (name for name in names if name not in there):
             raise DatabaseError(thing, f"has a column {missing!r} that a later one lacks", _ONE_BY_ONE)
         # Each with columns of its own: one that belongs to a table brings that table into every query that uses it.
-        into = sa.table(quoted_name(target.name, True), *map(ref, names), schema=quoted_name(target.schema, True))
         before, rows = self._count_rows(target), sa.select(*map(ref, names)).select_from(table_ref(source))
-        self._database.execute(sa.insert(into).from_select(names, rows))
+        self._database.execute(sa.insert(table_ref(target, *map(ref, names))).from_select(names, rows))
         written = self._count_rows(target) - before
         if written != count:
             raise DatabaseError(thing, f"{written:,} of {count:,} rows fit those of a later one", _ONE_BY_ONE)

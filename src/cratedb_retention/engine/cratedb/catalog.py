@@ -71,8 +71,8 @@ _NO_SHARDS = _Shards(settled=False)
 class Reader:
     """Reads the tables of the system, of what selectors want as far as they name it without wildcards."""
 
-    def __init__(self, database: Database, selectors: Iterable[Selector]) -> None:
-        self._database, self._selectors = database, list(selectors)
+    def __init__(self, database: Database, selectors: Iterable[Selector], own_schema: str | None = None) -> None:
+        self._database, self._selectors, self._own_schema = database, list(selectors), own_schema
         self._wanted = wanted_by(self._selectors, CAPABILITIES.default_schema)
 
     @classmethod
@@ -93,13 +93,13 @@ class Reader:
     def _select(self, t: system, *columns: Element) -> sa.Select[Any]:
         return sa.select(*t.place, *columns).where(self._within(*t.place))
 
-    def catalog(self, clock: Clock, own_schema: str | None = None) -> Catalog:
+    def catalog(self, clock: Clock) -> Catalog:
         """Tables, partitions, shards, health, nodes and repositories; of the toolkit's own schema, the health."""
         moves, archives, keyed = (
             any(getattr(s, need) for s in self._selectors) for need in ("moves", "tokens", "keys")
         )
         tables, columns, shards, found, keys, definitions, identities, nodes, repositories = self._database.together(
-            lambda: self._tables(own_schema),
+            self._tables,
             self._columns,
             lambda: self._shards(moves),
             self._partitions,
@@ -111,8 +111,8 @@ class Reader:
         )
         if keyed:
             detailed = wanted_by([s for s in self._selectors if s.keys], CAPABILITIES.default_schema)
-            _read_details(self._database, columns, filter(detailed, tables))
-        unwell = self._add_health(clock, own_schema, shards)
+            self._read_details(columns, filter(detailed, tables))
+        unwell = self._add_health(clock, shards)
         described: dict[tuple[str, str], list[Sequence[Any]]] = defaultdict(list)
         for schema, name, *partition in found:
             described[schema, name].append(partition)
@@ -154,17 +154,14 @@ class Reader:
         known = self._tables()
         return self._columns().get(table, {}), known[table].partitioned_by if table in known else ()
 
-    def _tables(self, own_schema: str | None = None) -> dict[TableName, Table]:
-        """
-        Tables, as far as one line describes them. Where not even those of the toolkit's own schema are known, the
-        others are not gone: the cluster was just started.
-        """
+    def _tables(self) -> dict[TableName, Table]:
+        """Where not even the toolkit's own are known, others are not gone: the cluster was just started."""
         t = system("information_schema.tables")
         limit = words("settings['mapping']['total_fields']['limit']")
         columns = (*t.place, t.partitioned_by, t.closed, words(IS_BLOCKED), t.number_of_replicas, limit)
-        mine = sa.or_(self._within(*t.place), t.table_schema == own_schema)
+        mine = sa.or_(self._within(*t.place), t.table_schema == self._own_schema)
         rows = self._database.rows(sa.select(*columns).where(mine, t.table_type == "BASE TABLE"))
-        if own_schema is not None and all(schema != own_schema for schema, *_ in rows):
+        if self._own_schema is not None and all(schema != self._own_schema for schema, *_ in rows):
             raise Recovering("CrateDB", "it was just started and does not know its tables yet", "try again in a minute")
         return {
             table: Table(
@@ -221,13 +218,11 @@ class Reader:
             found[partition].token = format_token(by_uuid)
         return found
 
-    def _add_health(
-        self, clock: Clock, own_schema: str | None, to: dict[_PartitionId, _Shards]
-    ) -> frozenset[TableName]:
+    def _add_health(self, clock: Clock, to: dict[_PartitionId, _Shards]) -> frozenset[TableName]:
         """The shards that are missing. Those of a partition that came into being this moment only seem to be."""
         h = system("sys.health")
         statement = sa.select(*h.place, h.partition_ident, h.missing_shards).where(
-            sa.or_(self._within(*h.place), h.table_schema == own_schema), h.missing_shards > 0
+            sa.or_(self._within(*h.place), h.table_schema == self._own_schema), h.missing_shards > 0
         )
         rows = settled(lambda: self._database.rows(statement), clock)
         for schema, table, ident, missing in rows:
@@ -248,10 +243,7 @@ class Reader:
         return keys
 
     def identities(self) -> dict[TableName, str]:
-        """
-        The OIDs of tables, which CrateDB counts from 1, and never gives twice. An earlier release has a hash of the
-        name in their place, which is the same for another table of that name.
-        """
+        """OIDs of tables, never given twice. An earlier release has a hash of the name, which is the same again."""
         r, n = system("pg_catalog.pg_class"), system("pg_catalog.pg_namespace")
         read = sa.select(n.nspname, r.relname, r.oid).select_from(r.table.join(n.table, r.relnamespace == n.oid))
         rows = self._database.rows(read.where(self._within(n.nspname, r.relname)))
@@ -274,6 +266,32 @@ class Reader:
     def _repositories(self) -> frozenset[str]:
         return frozenset(row[0] for row in self._database.rows(sa.select(system("sys.repositories").name)))
 
+    def _read_details(self, columns: dict[TableName, dict[str, Column]], tables: Iterable[TableName]) -> None:
+        """What only a table's definition says: the digits of decimals, and which objects hold more than is listed."""
+        asked = [t for t in tables if any(c.type in ("numeric", "object") for c in columns[t].values())]
+        works = [partial(self._read_types, table) for table in asked]
+        for table, types in zip(asked, self._database.together(*works), strict=True):
+            columns[table] = {name: _declared(column, types.get(name, "")) for name, column in columns[table].items()}
+
+    def _read_types(self, table: TableName) -> dict[str, str]:
+        """The types of a table's columns as they were declared, such as ``NUMERIC(10, 2)``; the catalog has less."""
+        ((text,),) = self._database.rows(Statement("SHOW CREATE TABLE ", table_ref(table)))
+        found: dict[str, str] = {}
+        outer: list[str] = []
+        for line in text.splitlines()[1:]:
+            column = _COLUMN.fullmatch(line)
+            if column is None:
+                if line.startswith(")"):
+                    break
+                outer = outer[:-1]
+                continue
+            own = column[1].replace('""', '"')
+            path = f"{outer[-1]}['{own}']" if outer else own
+            found[path] = column[2]
+            if column[3]:
+                outer.append(path)
+        return found
+
 
 def _column(name: str, data_type: str, expression: str | None) -> Column:
     """A column of a CrateDB type; arrays, shapes and vectors have no place in a level."""
@@ -283,6 +301,16 @@ def _column(name: str, data_type: str, expression: str | None) -> Column:
     never = is_array or data_type in ("geo_point", "geo_shape", "float_vector")
     grouping = Grouping.NEVER if never else exact
     return Column(name=name, type=data_type, kind=kind, expression=expression, grouping=grouping)
+
+
+def _declared(column: Column, words: str) -> Column:
+    """A column as it was declared."""
+    if column.type == "numeric" and words.startswith("NUMERIC("):
+        return replace(column, type=words.lower())
+    if column.type == "object" and words.startswith("OBJECT(") and column.grouping is not Grouping.NEVER:
+        # Only what an object ignores is in no column; one that has none is empty.
+        return replace(column, grouping=Grouping.ASKED if words == "OBJECT(IGNORED)" else Grouping.PARTS)
+    return column
 
 
 def _with_parts(columns: Mapping[str, Column]) -> Iterator[tuple[str, Column]]:
@@ -295,42 +323,6 @@ def _with_parts(columns: Mapping[str, Column]) -> Iterator[tuple[str, Column]]:
             yield name, replace(column, grouping=Grouping.PARTS)
         else:
             yield name, column
-
-
-def _read_details(
-    database: Database, columns: Mapping[TableName, dict[str, Column]], tables: Iterable[TableName]
-) -> None:
-    """How many digits decimals have, and which objects hold more than is listed: only a table's definition says so."""
-    asked = [t for t in tables if any(c.type in ("numeric", "object") for c in columns[t].values())]
-    for table, types in zip(asked, database.together(*(partial(_read_types, database, t) for t in asked)), strict=True):
-        for name, column in columns[table].items():
-            declared = types.get(name, "")
-            if column.type == "numeric" and declared.startswith("NUMERIC("):
-                columns[table][name] = replace(column, type=declared.lower())
-            elif column.type == "object" and declared.startswith("OBJECT(") and column.grouping is not Grouping.NEVER:
-                # Only what an object ignores is in no column; one that has none is empty.
-                ignored = declared == "OBJECT(IGNORED)"
-                columns[table][name] = replace(column, grouping=Grouping.ASKED if ignored else Grouping.PARTS)
-
-
-def _read_types(database: Database, table: TableName) -> dict[str, str]:
-    """The types of a table's columns as they were declared, such as ``NUMERIC(10, 2)``; the catalog has less."""
-    ((text,),) = database.rows(Statement("SHOW CREATE TABLE ", table_ref(table)))
-    found: dict[str, str] = {}
-    outer: list[str] = []
-    for line in text.splitlines()[1:]:
-        column = _COLUMN.fullmatch(line)
-        if column is None:
-            if line.startswith(")"):
-                break
-            outer = outer[:-1]
-            continue
-        own = column[1].replace('""', '"')
-        path = f"{outer[-1]}['{own}']" if outer else own
-        found[path] = column[2]
-        if column[3]:
-            outer.append(path)
-    return found
 
 
 def _with_partitions(table: Table, described: Iterable[Sequence[Any]], shards: Mapping[_PartitionId, _Shards]) -> Table:

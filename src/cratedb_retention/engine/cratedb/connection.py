@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cratedb_retention import errors
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.cratedb.sql import system, words
-from cratedb_retention.engine.database import BRIEF, Database, Statement, listed
+from cratedb_retention.engine.database import BRIEF, Database, Statement, Writing, listed
 from cratedb_retention.engine.expressions import ref, table_ref
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.address import DatabaseAddress
@@ -121,12 +121,10 @@ class CrateConnection(Database):
             raise error
         return sum(counts)
 
-    def execute_each(self, statement: sa.Insert | sa.Update, rows: Sequence[Row]) -> list[int]:
+    def execute_each(self, statement: Writing, rows: Sequence[Row]) -> list[int]:
         return super().execute_each(statement, rows) if self.kept is not None else self._execute_all(statement, rows)[0]
 
-    def _execute_all(
-        self, statement: sa.Insert | sa.Update, rows: Sequence[Row]
-    ) -> tuple[list[int], list[RetentionError]]:
+    def _execute_all(self, statement: Writing, rows: Sequence[Row]) -> tuple[list[int], list[RetentionError]]:
         """In one request; a row that fails leaves the others as they are, and its count is negative."""
         counts, left, failed = [0] * len(rows), list(range(len(rows))), list[RetentionError]()
 
@@ -235,10 +233,7 @@ class CrateConnection(Database):
         logger.warning("made writable again, since a disk is full: %s", ", ".join(map(str, found)))
 
     def blocked(self, tables: Sequence[TableName]) -> list[TableName]:
-        """
-        Those of some tables that may be read-only. CrateDB 6 does not show a block that its monitor has set on a table
-        without partitions, so that all of these are among them.
-        """
+        """Those that may be read-only: CrateDB 6 does not show a block of its monitor on a table without partitions."""
         found: set[TableName] = set()
         for name, hidden in (("tables", sa.column("partitioned_by").is_(None)), ("table_partitions", sa.false())):
             t = system(f"information_schema.{name}")
@@ -247,7 +242,7 @@ class CrateConnection(Database):
         return sorted(found)
 
 
-def _send(connection: sa.Connection, statement: sa.Insert | sa.Update, rows: Sequence[Row]) -> list[tuple[int, str]]:
+def _send(connection: sa.Connection, statement: Writing, rows: Sequence[Row]) -> list[tuple[int, str]]:
     """Rows of parameters in one request, and what came of each: the rows that it changed, and why it failed."""
     # The dialect forgets all rows but the first of an UPDATE, so the statement is compiled here.
     dialect = connection.dialect

@@ -82,7 +82,7 @@ class CrateDBEngine(Engine):
         return frozenset(TableName(schema, row[0]) for row in self.database.brief().rows(found) if row[1] == row[2])
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        return Reader(self.database.brief(), selectors).catalog(self.clock, own_schema)
+        return Reader(self.database.brief(), selectors, own_schema).catalog(self.clock)
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
         return Reader.of(self.database.brief(), names).named()

@@ -99,10 +99,7 @@ def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) 
 
 
 def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
-    """
-    Where their rows told the age of frozen partitions: they must hold no young row (law 1), and none that was written
-    since the plan.
-    """
+    """Where their rows told their age: no row may be young (law 1), and none was written since the plan."""
     if step.time_column is None:
         return
     inexact = [piece for piece in step.pieces if not piece.exact]

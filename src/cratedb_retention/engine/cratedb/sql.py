@@ -1,8 +1,4 @@
-"""
-CrateDB's SQL: how columns and values are written, and the statements for which SQLAlchemy has no construct.
-
-Everything is quoted by the dialect or passed as a parameter; nothing is pasted into text.
-"""
+"""CrateDB's SQL. Everything is quoted by the dialect or passed as a parameter; nothing is pasted into text."""
 
 from __future__ import annotations
 
@@ -59,10 +55,7 @@ def words(text: str) -> Element:
 def refresh_partitions(
     database: Database, table: TableName, columns: Sequence[Column], partitions: Sequence[Sequence[Value]]
 ) -> None:
-    """
-    Make what was written to some partitions visible: where another one lacks shards, refreshing the table takes a
-    minute. One that is gone is no reason to fail.
-    """
+    """Where another one lacks shards, that of the table takes a minute. One that is gone is no reason to fail."""
     try:
         relations = [partition_of(table, columns, values) for values in partitions]
         database.execute(Statement("REFRESH TABLE ", *listed(relations)))

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql.elements import quoted_name
 
-from cratedb_retention.engine.archive import Archive, Archived, Arrived, Found, SnapshotState
+from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, Found, SnapshotState
 from cratedb_retention.engine.base import StepResult, require_old
 from cratedb_retention.engine.database import Database, Statement
 from cratedb_retention.engine.duckdb import files
@@ -47,8 +46,10 @@ class DuckArchive(Archive):
         """Writes a file into a directory, and gives it its name when all is there."""
         if why_not := why_no_directory(step.repository):
             raise InvalidInput(f"table {step.table}", why_not)
-        path = self._path(step.repository, step.name)
-        manifest = _complete(path) or self._write(step, path)
+        path, manifest = self._path(step.repository, step.name), None
+        with suppress(NotFound, DatabaseError):  # There is none, or it is damaged.
+            manifest = files.check_file(path)
+        manifest = manifest or self._write(step, path)
         return StepResult(rows=manifest.rows, partitions=1, size=(path / files.DATA).stat().st_size)
 
     def _write(self, step: SnapshotPartition, path: Path) -> files.Manifest:
@@ -101,14 +102,13 @@ class DuckArchive(Archive):
     def _verify_file(self, repository: str, name: str) -> files.Manifest:
         """Compare a snapshot's checksum, its number of rows, and the rows themselves with its manifest."""
         path = self._path(repository, name)
-        manifest = files.read_manifest(path)
-        files.check_file(path, manifest)
+        manifest = files.check_file(path)
         file = files.archived_rows(path, manifest.stored)
         statement = sa.select(sa.func.count(), fingerprint(row_hash(manifest.stored))).select_from(file)
         rows, token = self._database.rows(statement)[0]
         if rows != manifest.rows or token != manifest.token:
-            reason = f"holds {rows:,} rows that differ from the {manifest.rows:,} archived"
-            raise DatabaseError(f"snapshot {name}", reason)
+            said = f"holds {rows:,} rows that differ from the {manifest.rows:,} archived"
+            raise DatabaseError(f"snapshot {name}", said)
         return manifest
 
     def drop(self, step: DropArchived) -> StepResult:
@@ -170,18 +170,14 @@ class DuckArchive(Archive):
         shared = sa.intersect_all(*(sa.select(row_hash(columns)).select_from(each) for each in rows)).subquery("shared")
         return int(self._database.rows(sa.select(sa.func.count()).select_from(shared))[0][0])
 
-    def restore(
-        self, snapshots: Sequence[Archived], into: TableName, schema: str, others: Sequence[Archived]
-    ) -> Arrived:
+    def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
         return self._restore(snapshots, into, others).perform()
 
-    def render_restore(
-        self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]
-    ) -> Sequence[str]:
+    def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
         planned = self._restore(snapshots, into, others)
         return list(map(self._database.render, [*planned.create, *planned.inserts]))
 
-    def _restore(self, snapshots: Sequence[Archived], into: TableName, others: Sequence[Archived]) -> Restore:
+    def _restore(self, snapshots: Archives, into: TableName, others: Archives) -> Restore:
         own, besides = ([self._path(each.repository, each.name) for each in them] for them in (snapshots, others))
         return Restore(self._database, snapshots[0], into, own, besides)
 
@@ -189,16 +185,6 @@ class DuckArchive(Archive):
 def _label(step: ArchivingStep) -> list[list[object]]:
     """The partition as the manifest names it."""
     return [[c.name, v] for c, v in zip(step.columns, step.values, strict=True)]
-
-
-def _complete(path: Path) -> files.Manifest | None:
-    """The manifest of a snapshot whose file is as it says; None if there is none, or it is damaged."""
-    try:
-        manifest = files.read_manifest(path)
-        files.check_file(path, manifest)
-    except (NotFound, DatabaseError):
-        return None
-    return manifest
 
 
 def _copy(step: SnapshotPartition, columns: Iterable[Column], directory: Path) -> Statement:
@@ -238,18 +224,10 @@ def _unknown(name: str, value: object) -> Column:
 
 
 class Restore:
-    """
-    A restore of one partition from all of its snapshots, oldest first, into a table that gets others besides; fails if
-    that lacks what the snapshots hold.
-    """
+    """A partition from all of its snapshots, oldest first, into a table that has, or gets, their columns."""
 
     def __init__(
-        self,
-        database: Database,
-        partition: Archived,
-        into: TableName,
-        snapshots: Sequence[Path],
-        others: Sequence[Path],
+        self, database: Database, partition: Archived, into: TableName, snapshots: list[Path], others: list[Path]
     ) -> None:
         self._database, self._partition, self._into = database, partition, into
         self._snapshots = [(path, files.read_manifest(path)) for path in snapshots]
@@ -266,7 +244,7 @@ class Restore:
                     raise DatabaseError(f"table {into}", f"has no column {name!r}, which was archived", _BESIDE)
         self.inserts = [self._insert(path, manifest) for path, manifest in self._snapshots]
 
-    def _new_columns(self, others: Sequence[Path]) -> dict[str, Column]:
+    def _new_columns(self, others: list[Path]) -> dict[str, Column]:
         """The columns of a table that does not exist: of its own definition, and of all that goes into it."""
         found = dict(self._source)
         for _, manifest in (*files.readable(others), *self._snapshots):
@@ -306,7 +284,7 @@ class Restore:
                 raise DatabaseError(thing, f"{restored:,} of {archived:,} rows arrived; nothing was kept")
 
         for path, manifest in self._snapshots:
-            files.check_file(path, manifest)
+            files.check_file(path)
             self._require_fit(path, manifest)
         try:
             self._database.transact(work)
@@ -329,10 +307,8 @@ class Restore:
             values.setdefault(column.name, sa.null() if value is None else SQL.value(column, value))
         names = [name for name in values if not self._columns[name].expression]
         # With columns of its own: one that belongs to a table brings that table into every query that uses it.
-        schema = quoted_name(self._into.schema, True)
-        target = sa.table(quoted_name(self._into.name, True), *map(ref, names), schema=schema)
         rows = sa.select(*(values[name] for name in names)).select_from(files.archived_rows(path, manifest.stored))
-        return sa.insert(target).from_select(names, rows)
+        return sa.insert(table_ref(self._into, *map(ref, names))).from_select(names, rows)
 
     def _require_fit(self, path: Path, manifest: files.Manifest) -> None:
         """A column's type may have changed since: no value may become another one."""

@@ -125,10 +125,7 @@ class Reader:
         return found
 
     def describe(self, table: TableName) -> tuple[dict[str, Column], str | None]:
-        """
-        The columns of one table, without a look at its rows, and what the user says of it, which may be how it is
-        divided; no columns if it does not exist, and no text (None) if it is a view.
-        """
+        """Columns of one table, none if there is none, and its comment but for the mark; None: it is a view."""
         comment = _MARK.sub("", self._texts[table].comment or "").strip() if table in self._texts else None
         return self._columns(table.__eq__).get(table, {}), comment
 

@@ -30,13 +30,11 @@ _MAGIC = slice(8, 12)
 
 class DuckDBEngine(Engine):
     """
-    A DuckDB file, opened in UTC. One process at a time can have it open, or several that only read.
+    A DuckDB file, opened in UTC: by one process, or by several that only read; if this one writes to it, that is used.
 
     :param create: Whether the file may be created; otherwise a misspelt name would make an empty one. Together with
         `read_only`, an empty one in memory stands in for a file that does not exist.
-    :param read_only: Whether it is only read; where this process has it open to write, that is used.
-    :raises InvalidInput: if the driver is not installed, or the file, or its directory, does not exist.
-    :raises Locked: if another process has it open.
+    :raises InvalidInput: if driver, file or directory are missing; `Locked` if another process has it open.
     """
 
     capabilities, sql = CAPABILITIES, SQL

@@ -163,13 +163,14 @@ def readable(snapshots: Iterable[Path]) -> Iterator[tuple[Path, Manifest]]:
             yield snapshot, read_manifest(snapshot)
 
 
-def check_file(snapshot: Path, manifest: Manifest) -> None:
-    """Compare a snapshot's file with its checksum."""
-    path = snapshot / DATA
+def check_file(snapshot: Path) -> Manifest:
+    """Compare a snapshot's file with its checksum, and return the manifest."""
+    path, manifest = snapshot / DATA, read_manifest(snapshot)
     if not path.is_file():
         raise DatabaseError(f"snapshot {snapshot.name}", f"{DATA} is missing")
     if checksum(path) != manifest.sha256:
         raise DatabaseError(f"snapshot {snapshot.name}", f"{DATA} differs from its checksum: it was damaged or changed")
+    return manifest
 
 
 def _words(data_type: str) -> set[str]:

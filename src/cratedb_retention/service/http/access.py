@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -77,8 +77,7 @@ class Context:
 
 
 def context_of(request: Request) -> Context:
-    context: Context = request.app.state.context
-    return context
+    return cast(Context, request.app.state.context)
 
 
 def host_of(connection: HTTPConnection) -> str:

@@ -52,9 +52,10 @@ def _header(name: str, description: str) -> dict[str, Any]:
     return {"headers": {name: {"description": description, "schema": {"type": "string"}}}}
 
 
-_RUN, _OPERATION = (_header("Location", f"Where the {what} is.") for what in ("run", "operation"))
+def _accepted(what: str) -> dict[str, Any]:
+    location = _header("Location", f"Where the {what} is.")
+    return {"status_code": HTTPStatus.ACCEPTED, "responses": {202: location, **problems(404, 409)}}
 
-# What several routes are asked.
 
 _SNAPSHOT_TAGS = "Only snapshots of policies that had these tags then"
 Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
@@ -97,8 +98,6 @@ class TablesWanted(_Body):
     table_name: Text = Field(description="Name or pattern.")
     table_schema: Text | None = Field(None, description="Name or pattern; empty: the database's default one.")
 
-
-# Policies and policy files.
 
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"', re.ASCII)
 _WITH_ETAG = _header("ETag", "The policy's version.")
@@ -209,9 +208,6 @@ def apply_policies(
     return list(map(results.Changed.of, who.apply(parse_policies(text, "the file"), prune, tags, dry_run)))
 
 
-# Plans, runs and the audit log.
-
-
 @runs.get("/plan", responses=problems(404))
 def show_plan(
     who: Viewer,
@@ -243,7 +239,7 @@ class RunRequest(_Body):
     policy: Text | None = Field(None, description="Only the policy with this identifier.")
 
 
-@runs.post("/runs", status_code=HTTPStatus.ACCEPTED, responses={202: _RUN, **problems(404, 409)})
+@runs.post("/runs", **_accepted("run"))
 def start_run(request: Request, who: Operator, wanted: RunRequest, response: Response) -> results.Run:
     """Do what is due, in the background."""
     state = who.start_run(context_of(request).runs, who.prepare(read_selection(**dict(wanted))))
@@ -291,9 +287,6 @@ def read_journal(who: Viewer, asked: Annotated[JournalQuery, Query()]) -> list[r
     return [results.JournalRow(**results.plain_row(row)) for row in who.journal(wanted)]
 
 
-# Holds.
-
-
 class HoldRequest(TablesWanted):
     """What must stay."""
 
@@ -319,9 +312,6 @@ def place_hold(who: Operator, wanted: HoldRequest) -> results.Hold:
 def release_hold(who: Operator, hold_id: str) -> results.Hold:
     """End a hold; the next run treats the data as any other."""
     return results.Hold.of(who.release(hold_id))
-
-
-# Snapshots and operations on them.
 
 
 class _Snapshots(BaseModel, Generic[When]):
@@ -399,15 +389,13 @@ def preview_restore(who: Viewer, asked: Annotated[SnapshotsPreviewed, Query()]) 
     return list(map(results.Restorable.of, who.restorable(asked.read())))
 
 
-@snapshots.post(
-    "/snapshots/restore", status_code=HTTPStatus.ACCEPTED, responses={202: _OPERATION, **problems(404, 409)}
-)
+@snapshots.post("/snapshots/restore", **_accepted("operation"))
 def restore_snapshots(request: Request, who: Operator, wanted: RestoreWanted, response: Response) -> results.Operation:
     """Bring back, in the background, what the preview says at this moment."""
     return _started(who.start_restore(context_of(request).operations, wanted.read()), response)
 
 
-@snapshots.post("/snapshots/verify", status_code=HTTPStatus.ACCEPTED, responses={202: _OPERATION, **problems(404, 409)})
+@snapshots.post("/snapshots/verify", **_accepted("operation"))
 def verify_snapshots(request: Request, who: Operator, wanted: SnapshotsWanted, response: Response) -> results.Operation:
     """Read snapshots back, in the background, and compare them with what was archived."""
     return _started(who.start_verify(context_of(request).operations, wanted.read()), response)
@@ -434,9 +422,6 @@ def get_operation(request: Request, who: Viewer, operation_id: str) -> results.O
 def cancel_operation(request: Request, who: Operator, operation_id: str) -> results.Operation:
     """Let an operation end before its next snapshot."""
     return results.Operation.of(who.cancel(context_of(request).operations, operation_id))
-
-
-# Data: a table together with its rollups.
 
 
 # Buckets of one answer; more are asked for in parts.
@@ -502,9 +487,6 @@ def accept_tables(who: Editor, wanted: TablesWanted) -> results.AcceptedTables:
     return results.AcceptedTables(tables=list(map(str, who.accept_tables(wanted.table_name, wanted.table_schema))))
 
 
-# Tokens.
-
-
 class TokenRequest(_Body):
     """A new access token."""
 
@@ -531,9 +513,6 @@ def create_token(who: Admin, wanted: TokenRequest) -> results.NewToken:
 def revoke_token(who: Admin, token_id: str) -> results.Token:
     """End an access token, at once."""
     return results.token_result(who.tokens.revoke(token_id))
-
-
-# For those who watch the service.
 
 
 @watching.get("/health")
