@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from cratedb_retention.engine.base import Engine, StepResult
-from cratedb_retention.engine.rollup import count_windows
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model import rollup as steps
@@ -81,7 +80,7 @@ class Roller:
         tokens, parts = self._tokens(task, step), self._parts(step, present)
         result = perform(step)
         # Of an open window only some buckets were computed, so that all that is there has to be counted.
-        counted = count_windows(self._engine.database.rows, self._engine.sql, step.rollup, present)
+        counted = self._engine.counts(step.rollup).level(present)
         windows = [*(found for found in result.windows if found.window.whole), *counted.values()]
         self._ledger.record(step.rollup, windows, tokens, parts, self._run_id)
         return result
@@ -181,7 +180,7 @@ class Roller:
         level = next((level for level in policy.levels if level.interval == rollup.interval), None)
         limit = level.retention_period.before(from_ms(self._prepared.plan.cutoff), policy.zone) if level else None
         kept = [window for window in windows if limit is None or window.start >= to_ms(limit)]
-        found = count_windows(self._engine.database.rows, self._engine.sql, rollup, kept)
+        found = self._engine.counts(rollup).level(kept)
         lost = [window for window in kept if found[window].source_rows != rows[window.start].rows]
         if lost:
             self._ledger.doubt(rollup.table, [window.start for window in lost])

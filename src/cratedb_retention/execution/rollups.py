@@ -253,8 +253,7 @@ class _Comparison:
         part = Stretch(holding=holding, time=range_, interval=interval)
         reading = Reading(
             cascade=cascade,
-            start=range_.start,
-            end=range_.end,
+            time=range_,
             step=interval,
             wanted=wanted,
             by=(),
