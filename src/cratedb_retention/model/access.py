@@ -25,6 +25,8 @@ from cratedb_retention.model.strategies import find_member
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.words import plain_text, write_pairs
 
+_FIRST = "let somebody without a limit create the first policy"
+
 
 class Role(StrEnum):
     """What a token may do; each role may do what those before it may."""
@@ -147,9 +149,7 @@ class Realm:
         """Make sure that an area is covered; raises Forbidden if not."""
         if not self.covers(area):
             raise Forbidden(
-                f"data of {area}",
-                "no policy with the tags of this token covers it",
-                "name less of it, or let somebody without a limit create the first policy",
+                f"data of {area}", "no policy with the tags of this token covers it", f"name less of it, or {_FIRST}"
             )
 
     def check_policy(self, policy: Policy) -> None:
@@ -164,11 +164,8 @@ class Realm:
         self.require(area_of(policy, self.default_schema))
         repositories = {known.target_repository_name for known in self.policies}
         if policy.target_repository_name and policy.target_repository_name not in repositories:
-            raise Forbidden(
-                f"repository {policy.target_repository_name}",
-                "no policy with the tags of this token archives there",
-                "let somebody without a limit create the first policy",
-            )
+            reason = "no policy with the tags of this token archives there"
+            raise Forbidden(f"repository {policy.target_repository_name}", reason, _FIRST)
 
     def may_hear(self, subjects: Iterable[Subject], holds: Collection[str] = ()) -> bool:
         """Whether all that a reason tells of may be known: policies and holds that they see, and no lease holder."""

@@ -56,8 +56,7 @@ def find_tables(schema: str, name: str, tables: Iterable[TableName], folds_case:
     exact = TableName(schema, name)
     if not is_pattern(schema) and not is_pattern(name) and (exact in tables or not folds_case):
         return [exact] if exact in tables else []
-    fits_schema, fits_name = matcher(schema, folds_case), matcher(name, folds_case)
-    return sorted(t for t in tables if t == exact or (fits_schema(t.schema) and fits_name(t.name)))
+    return sorted(filter(wanted_by([Selector(schema=schema, name=name)], schema, folds_case), tables))
 
 
 def wanted_by(

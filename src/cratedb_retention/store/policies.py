@@ -133,7 +133,17 @@ class PolicyStore(Records):
         if new:
             self.check_new(new)
         for start in range(0, len(new), BATCH):
-            self._insert(new[start : start + BATCH])
+            some = new[start : start + BATCH]
+            rows = [policy_to_row(policy, 1, self._clock.now(), self._actor.name) for policy in some]
+            try:
+                # Where several rows go in one INSERT, CrateDB may leave out one whose identifier was taken meanwhile.
+                taken = 0 <= self._add(*rows) < len(rows)
+                self._visible()
+            except Conflict:
+                taken = True
+            if taken:
+                raise _taken(some)
+            self._write(*(_entry(Event.POLICY_CREATED, policy, after=policy) for policy in some))
         return new
 
     def check_new(self, policies: Iterable[Policy]) -> None:
@@ -153,18 +163,6 @@ class PolicyStore(Records):
                 raise _taken([policy])
             by_rule[identity(policy)] = policy
             taken |= {policy.id} if policy.id else set()
-
-    def _insert(self, policies: Sequence[Policy]) -> None:
-        rows = [policy_to_row(policy, 1, self._clock.now(), self._actor.name) for policy in policies]
-        try:
-            # Where several rows go in one INSERT, CrateDB may leave out one whose identifier was taken in the meantime.
-            count = self._add(*rows)
-            self._visible()
-        except Conflict:
-            raise _taken(policies) from None
-        if 0 <= count < len(rows):
-            raise _taken(policies)
-        self._write(*(_entry(Event.POLICY_CREATED, policy, after=policy) for policy in policies))
 
     def update(self, policy: Policy, version: int) -> Policy:
         """

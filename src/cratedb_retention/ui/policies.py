@@ -6,6 +6,7 @@ delete; and policy files, which are checked first, and applied as they were show
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from nicegui import events, ui
 
@@ -92,23 +93,20 @@ class PolicyList:
         self._table = None
         with self._place.clear():
             if self._shown:
-                self._table = self._rows(listing, found)
+                filtered = any(item.policy.where for item in listing.policies)
+                columns = [column for column in _columns(listing) if filtered or column.label != "Where"]
+                made = table(columns, self._shown, "Policies", named=_name, choose="single" if self._actions else None)
+                self._table = made
+                if found is not None and self._actions:
+                    made.selected = [made.rows[found]]
+                made.on_select(lambda event: self._choose(event.selection[0]["_"] if event.selection else None))
                 if before and before.get("page"):
-                    self._table.pagination = before
+                    made.pagination = before
             elif any(field.text(self._wanted) for field in _FIELDS):
                 note("No policy fits this filter.")
             else:
                 make = " “New policy” makes the first one." if self._actions else ""
                 note(f"There are no policies yet.{make}")
-
-    def _rows(self, listing: Listing, found: int | None) -> ui.table:
-        filtered = any(item.policy.where for item in listing.policies)
-        columns = [column for column in _columns(listing) if filtered or column.label != "Where"]
-        made = table(columns, self._shown, "Policies", named=_name, choose="single" if self._actions else None)
-        if found is not None and self._actions:
-            made.selected = [made.rows[found]]
-        made.on_select(lambda event: self._choose(event.selection[0]["_"] if event.selection else None))
-        return made
 
     def _choose(self, number: int | None) -> None:
         if self._actions is not None:
@@ -226,25 +224,20 @@ class Actions:
             return
         wanted, named = not item.policy.enabled, _named(item.policy)
         action = "Enable" if wanted else "Disable"
-        if wanted:
-            sure = await self._sure_of_enabling(f"Enable {named}?", item)
-        else:
-            effect = f"Runs skip it from now on. {item.policy.ends}"
-            sure = await agreed(f"Disable {named}?", effect, action, tone="primary")
-        if sure:
+        effect: str | Callable[[], None] = f"Runs skip it from now on. {item.policy.ends}"
+        word, tone = "", "primary"
+        if wanted:  # What the next run would do is shown; where it would delete data, a word has to be written.
+            policy = item.policy.model_copy(update={"enabled": True})
+            self._looking.set_visibility(True)
+            try:
+                found = await self._guest.ask(lambda scoped: scoped.preview(policy))
+            finally:
+                self._looking.set_visibility(False)
+            effect = partial(show_effect, found)
+            word, tone = (_word(item), "negative") if sentences(found) else ("", "primary")
+        if await agreed(f"{action} {named}?", effect, action, word, tone=tone):
             await self._change(lambda scoped: scoped.change(item.id, {"enabled": wanted}, item.version), item.id)
             ui.notify(f"Now {action.lower()}d: {named}", type="positive")
-
-    async def _sure_of_enabling(self, question: str, item: StoredPolicy) -> bool:
-        """Show what the next run would do; where it would delete data, a word has to be written."""
-        policy = item.policy.model_copy(update={"enabled": True})
-        self._looking.set_visibility(True)
-        try:
-            found = await self._guest.ask(lambda scoped: scoped.preview(policy))
-        finally:
-            self._looking.set_visibility(False)
-        word, tone = (_word(item), "negative") if sentences(found) else ("", "primary")
-        return await agreed(question, lambda: show_effect(found), "Enable", word, tone=tone)
 
     async def _deleting(self) -> None:
         item = self._chosen

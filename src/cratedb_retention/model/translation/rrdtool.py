@@ -227,17 +227,11 @@ def _commands(text: str, name: str, database: Database) -> Iterator[Database]:
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines without comments, those that a backslash continues put together, with the number of the first."""
-    begun, held = 0, ""
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = _COMMENT.sub("", raw).rstrip()
-        begun = begun if held else number
-        if line.endswith("\\"):
-            held += line[:-1] + " "
-        else:
-            yield begun, held + line
-            held = ""
-    if held:
-        yield begun, held
+    plain = "\n".join(_COMMENT.sub("", line).rstrip() for line in text.splitlines())
+    number = 1
+    for line in re.split(r"(?<!\\)\n", plain):
+        yield number, line.removesuffix("\\").replace("\\\n", " ")
+        number += line.count("\n") + 1
 
 
 def _file(tail: str) -> str:
