@@ -51,7 +51,8 @@ class Duration:
 
     def before(self, instant: dt.datetime, zone: dt.tzinfo = dt.UTC) -> dt.datetime | None:
         """
-        The instant this long before an aware one, in UTC, calendar units of ``zone`` first; None if before the year 1.
+        The instant this long before an aware one, in UTC, calendar units of ``zone`` first; None if that is before the
+        year 1, as it is for ``forever``.
 
         A day that the shorter month lacks counts as its last moment: 31 March less a month is the end of 28 or 29
         February. So a later instant never gives an earlier limit.
