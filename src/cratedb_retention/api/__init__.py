@@ -21,7 +21,7 @@ from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.events import Observer
 from cratedb_retention.execution.leasing import Session
-from cratedb_retention.execution.overview import TableLine, find_bounds, overview, table_lines
+from cratedb_retention.execution.overview import TableLine, table_lines
 from cratedb_retention.execution.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.preview import Preview, preview
 from cratedb_retention.execution.retrying import retry
@@ -178,7 +178,7 @@ class Retention(Connection):
         """
         runs = map(heard, self.runs.of_policies(self.clock.now() - _RECENT))
         times = self.schedule.next_runs(prepared.policies, prepared.leases)
-        return table_lines(prepared, overview(prepared), self.engine.measure(find_bounds(prepared)), runs, times)
+        return table_lines(prepared, self.engine.measure, runs, times)
 
     def preview_release(
         self, released: Collection[str], selection: Selection | None = None

@@ -17,12 +17,7 @@ _AGAIN_SECONDS = 0.2
 
 
 class Connection:
-    """
-    An open database.
-
-    :param store: The toolkit's tables, which need not be there yet.
-    :param actor: Who works on it, for the audit log.
-    """
+    """An open database, whose own tables need not be there yet, and who works on it."""
 
     def __init__(self, address: DatabaseAddress, engine: Engine, store: Store, clock: Clock, actor: Actor) -> None:
         self.address, self.engine, self.store, self.clock, self.actor = address, engine, store, clock, actor

@@ -13,6 +13,7 @@ from cratedb_retention.execution.leasing import Session, new_session
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.model.schedule import Done, Scheduled
+from cratedb_retention.model.words import pick
 from cratedb_retention.planning.due import Timetable, due_slots, next_times, wrong_slots
 from cratedb_retention.store.audit import Entry, JournalFilter, RunOfPolicy
 from cratedb_retention.store.runs import Leases
@@ -108,7 +109,8 @@ class Runs(Part):
         :raises NotFound: if no such run goes on.
         """
         store, actor = self._store, self._connection.actor
-        job = store.jobs.find(identifier)
+        remedy = "`cratedb-retention status` shows those that last longer than a second"
+        job = pick("run", identifier, {job.run_id: job for job in self.live()}, remedy, "is not running")
         if store.jobs.request_cancel(job, f"{actor.name}@{actor.host}"):
             store.journal.write(Entry(event=Event.CANCEL_REQUESTED, run_id=job.run_id, message=f"run {job.run_id}"))
         return job

@@ -1,30 +1,44 @@
-"""The toolkit's main job from start to end, on real data."""
+"""The toolkit's main job from start to end, on real data: what the commands do that are shown, by the library."""
 
 from __future__ import annotations
 
+import datetime as dt
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from cratedb_retention import demo as tour
+from cratedb_retention import demo as data
 from cratedb_retention.api import Retention
 from cratedb_retention.cli.output import say, write_table
 from cratedb_retention.cli.plot import draw
 from cratedb_retention.cli.runs import observer, write_plan
-from cratedb_retention.demo import CHOSEN, CUTOFF, LEVELS, OWN_SCHEMA, SCHEMA, TABLES, TAG, data_file
+from cratedb_retention.demo import SCHEMA, TABLES
+from cratedb_retention.errors import NotFound, RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
+from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.model.cascade import parse_interval
+from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.time import UTC
 from cratedb_retention.model.words import show_partition, show_size
 
-FOLDER = "cratedb-retention-demo"
+FOLDER, OWN_SCHEMA, TAG = "cratedb-retention-demo", "retention_demo_ext", "demo"
+LEVELS = "1d:2y,1mo:forever"
+JANUARY, FEBRUARY, MARCH = (dt.datetime(2013, month, 1, tzinfo=UTC) for month in (1, 2, 3))
+CUTOFF = dt.datetime(2014, 1, 1, tzinfo=UTC)
+CHOSEN = Selection(tags=parse_tag_filter([TAG]))
 
 
 def show_demo(dburi: str | None, repository: str | None) -> None:
     for table in TABLES:
-        data_file(table)
+        data.data_file(table)
     if not dburi:
         Path(FOLDER).mkdir(exist_ok=True)
         dburi = f"duckdb:///{FOLDER}/demo.duckdb"
     with Retention(dburi, OWN_SCHEMA, create=True) as retention:
-        _prepare(retention, repository)
+        _load(retention)
+        _create_policies(retention, data.prepare_repository(retention, repository))
         _run(retention)
         _restore(retention)
         _show_resolutions(retention)
@@ -38,14 +52,22 @@ def _heading(text: str, *commands: str) -> None:
         say(f"$ cratedb-retention {command}", "cyan")
 
 
-def _prepare(retention: Retention, repository: str | None) -> None:
+def _load(retention: Retention) -> None:
+    """Forgets what an earlier demonstration left: its policies, holds and rollups."""
     _heading("1. Real data: what flew from New York in 2013, and the weather")
     say(f"$ export CRATEDB_URI='{retention.address.safe}' CRATEDB_EXT_SCHEMA={OWN_SCHEMA}", "cyan")
     say("$ cratedb-retention setup", "cyan")
-    tour.begin(retention)
+    retention.setup(journal_policy=False)  # Three policies are enough to look at.
+    retention.policies.delete_tagged(CHOSEN.tags)
+    for hold in retention.holds():
+        retention.holds.release(hold.id)
+    with suppress(NotFound):
+        retention.rollups.drop("weather", SCHEMA)
     for table in TABLES:
-        say(f"loaded {tour.load(retention, table):,} rows into {SCHEMA}.{table}, partitioned by month")
-    repository = tour.prepare_repository(retention, repository)
+        say(f"loaded {data.load(retention, table):,} rows into {SCHEMA}.{table}, partitioned by month")
+
+
+def _create_policies(retention: Retention, repository: str) -> None:
     options = f"--table-schema={SCHEMA} --tags={TAG}"
     weather = "--table-name=weather --retention-period='6 months'"
     _heading(
@@ -54,22 +76,29 @@ def _prepare(retention: Retention, repository: str | None) -> None:
         f"create-policy --strategy=snapshot {weather} --target-repository-name={repository} {options}",
         f"create-policy --strategy=downsample {weather} --levels={LEVELS} {options}",
     )
-    tour.create_policies(retention, repository)
+    create, common = retention.policies.create, {"table_schema": SCHEMA, "tags": [TAG]}
+    of_weather: dict[str, Any] = {**common, "table_name": "weather", "retention_period": "6 months"}
+    why = "Delays are looked at for a quarter."
+    create(**common, strategy="delete", table_name="flights", retention_period="90d", description=why)
+    why = "Old weather goes to the archive."
+    create(**of_weather, strategy="snapshot", target_repository_name=repository, description=why)
+    why = "Days of weather are kept for two years, months for ever."
+    create(**of_weather, strategy="downsample", levels=LEVELS, description=why)
 
 
 def _run(retention: Retention) -> None:
     chosen = f"--tags={TAG} --cutoff-day={CUTOFF:%Y-%m-%d}"
     _heading("3. The plan, as of New Year 2014", f"plan {chosen}")
-    before = tour.total(retention)
+    before = data.count_rows(retention)
     prepared = retention.prepare(CUTOFF, CHOSEN)
     write_plan(prepared, retention, "table", sql=False)
     _heading("4. The run does what the plan says", f"run {chosen}")
     with observer(quiet=False) as observe:
         report = retention.run(prepared, observers=[observe])
-    after = tour.total(retention)
+    after = data.count_rows(retention)
     say(f"{before:,} rows before, {report.rows:,} gone, {after:,} left: {_verdict(before - report.rows == after)}")
     for table in ("flights", "weather"):
-        left = tour.months(retention, table)
+        left = data.months(retention, table)
         say(f"{table}: {left[0][0]} to {left[-1][0]}, {sum(count for _, count in left):,} rows")
 
 
@@ -87,8 +116,11 @@ def _restore(retention: Retention) -> None:
     write_table(("snapshot", "partition", "rows", "size", "verified"), rows)
     command = "restore --table-name=weather --from=2013-02-01 --to=2013-03-01"
     _heading("6. February comes back, and stays until it is released", command)
-    name, count = tour.restore_one(retention)
-    say(f"restored {count:,} rows from {name}")
+    wanted = RestoreRequest(table_schema=SCHEMA, table_name="weather", start=FEBRUARY, end=MARCH)
+    restored = retention.archive.restore(wanted)[0]
+    if restored.error:
+        raise RetentionError(f"snapshot {restored.record.archived.name}", restored.error)
+    say(f"restored {restored.rows or 0:,} rows from {restored.record.archived.name}")
     write_plan(retention.prepare(CUTOFF, CHOSEN), retention, "table", sql=False)
 
 
@@ -96,12 +128,20 @@ def _show_resolutions(retention: Retention) -> None:
     common = f"--table-schema={SCHEMA} --table-name=weather --from=2013-01-01 --to=2014-01-01"
     totals = []
     _heading("7. A year of weather at three resolutions: hours as far as they are kept, days, and months")
+    request = FetchRequest(
+        table_name="weather",
+        table_schema=SCHEMA,
+        start=JANUARY,
+        end=CUTOFF,
+        metrics=("temp:min", "temp:avg", "temp:max", "row_count"),
+    )
     for step, name in {"1h": "hours", "1d": "days", "1mo": "months"}.items():
         say(f"$ cratedb-retention fetch {common} --step={step} --metric=temp --plot", "cyan")
-        fetched = tour.temperatures(retention, step)
+        fetched = retention.rollups.fetch(replace(request, step=parse_interval(step)))
         chosen = [fetched.columns.index(column) for column in (fetched.columns[0], "temp_avg", "level")]
         rows = tuple(tuple(row[i] for i in chosen) for row in fetched.rows)
         draw(replace(fetched, columns=tuple(fetched.columns[i] for i in chosen), rows=rows), "weather")
-        totals.append(tour.counted(fetched))
+        counts = (row[fetched.columns.index("row_count")] for row in fetched.rows)
+        totals.append(sum(int(str(count)) for count in counts if count is not None))
         say(f"{len(fetched.rows):,} {name} stand for {totals[-1]:,} hourly rows")
     say(f"Each resolution stands for the same rows: {_verdict(len(set(totals)) == 1)}")

@@ -158,7 +158,7 @@ def policy_id(required: bool = False) -> Callable[[F], F]:
     return click.option("--identifier", "--id", "id", type=TEXT, required=required, help=text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chosen:
     """Which policies a command is about, as it was written."""
 

@@ -123,11 +123,7 @@ class LeaseHolder:
             self._confirmed = asked
 
     def check(self, policy_id: str | None = None) -> None:
-        """
-        Make sure that the leases are still ours, before something is done under one of them.
-
-        :raises LeaseLost: if not, or if that is unknown since the database was out of reach for too long.
-        """
+        """Raises LeaseLost unless the leases are still ours; also if the database was out of reach for too long."""
         with self._lock:
             self.check_time()
             if policy_id in self.held and self._clock.uptime() - self._confirmed >= self._fresh:

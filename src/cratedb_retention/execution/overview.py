@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cratedb_retention.execution.preparing import Prepared
@@ -22,6 +22,7 @@ from cratedb_retention.store.policies import Damaged, StoredPolicy
 # What comes first.
 STATES = ("failing", "problem", "held", "due", "kept", "disabled")
 Span = tuple[int | None, int | None]
+Measure = Callable[[list[PartitionBounds]], Measurements]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,31 +108,25 @@ class TableLine:
         return self.lines[0]
 
 
-def find_bounds(prepared: Prepared) -> list[PartitionBounds]:
-    """What must be asked of the rows, since the partitions of these tables do not tell which time they cover."""
-    return list(dict.fromkeys(probe for probe in map(_probe, _targets(prepared)) if probe))
-
-
 def table_lines(
-    prepared: Prepared,
-    lines: Iterable[Line],
-    measured: Measurements,
-    runs: Iterable[RunOfPolicy],
-    times: Mapping[str, dt.datetime],
+    prepared: Prepared, measure: Measure, runs: Iterable[RunOfPolicy], times: Mapping[str, dt.datetime]
 ) -> list[TableLine]:
     """
     Tables, those that need attention first.
 
-    :param measured: The answers to :func:`find_bounds`.
+    :param measure: Asks the rows of tables whose partitions do not tell which time they cover.
     :param runs: What runs did, oldest first: the last one of each policy counts.
     """
+    chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
+    targets = find_targets(chosen, prepared.catalog)[0]
+    measured = measure(list(dict.fromkeys(probe for probe in map(_probe, targets) if probe)))
     last = {run.policy_id: run for run in runs}
-    spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in _targets(prepared)}
+    spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in targets}
     for name in prepared.ledger.rollups:  # The windows of a level that have rows, as far as they are computed.
         rows = [row for row in prepared.ledger.of(name).values() if row.groups and not row.expired]
         spans[name] = min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)
     grouped: dict[str, list[Line]] = defaultdict(list)
-    for line in lines:
+    for line in overview(prepared):
         grouped[line.title].append(line)
     found = []
     for title, own in grouped.items():
@@ -151,11 +146,6 @@ def table_lines(
         )
         found.append(line_of_table)
     return sorted(found, key=lambda line: (STATES.index(line.state), line.title))
-
-
-def _targets(prepared: Prepared) -> list[Target]:
-    chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
-    return find_targets(chosen, prepared.catalog)[0]
 
 
 def _probe(target: Target) -> PartitionBounds | None:

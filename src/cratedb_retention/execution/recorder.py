@@ -28,9 +28,6 @@ class Recorder:
     """
     The journal of one run. What ends is noted only, and written with what begins next, or with the end of the run: each
     statement costs as much as many rows.
-
-    :param retry: Does something, again if the connection is lost.
-    :param taken: The leases that the run took, and those that it did not get.
     """
 
     def __init__(self, journal: Journal, retry: Retry, run_id: str, prepared: Prepared, taken: Taken) -> None:

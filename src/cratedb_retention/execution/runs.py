@@ -145,10 +145,8 @@ def _with_a_fresh_plan(
 
 def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
     """
-    Take the leases that a plan needs and that are not held yet.
-
-    Who makes rows go that are rolled up needs that of the policy that rolls up, too: else it could compute them again,
-    by a plan of its own, when they are gone.
+    Take the leases that a plan needs and that are not held yet. A run that removes rows needs the lease of the policy
+    that rolls them up, too: else that could compute them again, by a plan of its own, when they are gone.
     """
     own = {task.policy_id for task in prepared.plan.tasks}
     needed = {policy for task in prepared.plan.tasks for policy in _needed(task, prepared)}

@@ -33,7 +33,7 @@ from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.model.values import Freeze, Verify
 from cratedb_retention.planning.context import Context
-from cratedb_retention.planning.coverage import ExpirableRows
+from cratedb_retention.planning.coverage import Above, ExpirableRows
 from cratedb_retention.planning.targets import TableHold, Target
 from cratedb_retention.planning.windows import batches
 
@@ -88,8 +88,8 @@ def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task 
         yield blocked(target, whole.why, problem=False)
     elif problem:
         yield blocked(target, problem)
-    elif (covered := context.coverage.rows(table.name, limit, holds)) is not None:
-        yield from _delete_covered(context, target, covered)
+    elif (above := context.coverage.above.get(table.name)) is not None:
+        yield from _delete_covered(target, above, above.expirable(limit, holds))
     elif (probe := rows_probe(target, limit, holds)) and (rows := context.measurements.rows.get(probe)) != 0:
         time, where, spared = probe.time_column, probe.where, probe.spared
         step = DeleteRows(table=table.name, time_column=time, before=limit, where=where, spared=spared, rows=rows)
@@ -97,12 +97,12 @@ def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task 
         yield Task(policy_id=policy.id, table=table.name, steps=(step,), why=why, rows=rows)
 
 
-def _delete_covered(context: Context, target: Target, covered: ExpirableRows) -> Iterator[Task | Hold]:
+def _delete_covered(target: Target, above: Above, covered: ExpirableRows) -> Iterator[Task | Hold]:
     """Delete rows that a rollup covers, whole windows of them."""
     policy, table, period = target.policy, target.table.name, target.policy.retention_period
     if covered.late:
-        cascade, rows = context.coverage.above[table].policy_id, sum(rows for _, rows in covered.late)
-        yield blocked(target, Why.LATE_KEPT(rows=rows, cascade=cascade), problem=False)
+        late_rows = sum(rows for _, rows in covered.late)
+        yield blocked(target, Why.LATE_KEPT(rows=late_rows, cascade=above.cascade), problem=False)
     held: Counter[Reason] = Counter()
     for _, rows, table_hold in covered.held:
         held[table_hold.why] += rows
@@ -110,7 +110,7 @@ def _delete_covered(context: Context, target: Target, covered: ExpirableRows) ->
         yield blocked(target, Why.HELD_WINDOWS(rows=held[hold], hold=hold), problem=False)
     if covered.waiting:
         yield blocked(target, covered.waiting, problem=False)
-    time, rollup = target.time_column, context.coverage.above[table].state.level.rollup
+    time, rollup = target.time_column, above.state.rollup
     if time is None:
         return
     going = (batch for together in covered.going for batch in batches(together, WINDOWS_AT_ONCE, ROWS_AT_ONCE))

@@ -20,7 +20,6 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.audit import OUTCOMES
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.schedule import Done
-from cratedb_retention.model.words import pick
 from cratedb_retention.store.rows import Instant, Records, cut, same
 
 # More identifiers than this are not listed in a condition; all rows are read then.
@@ -101,12 +100,7 @@ class LeaseStore(Records):
         return replace(lease, expires_at=now)
 
     def change(self, leases: Iterable[tuple[Lease, Mapping[str, Any]]]) -> dict[str, Lease]:
-        """
-        Change rows that still are what was read, all in one or two statements.
-
-        :param leases: Leases with their stamps, and new values.
-        :return: Those that were changed.
-        """
+        """Change rows that still are what was read, in one or two statements; returns those that were changed."""
         wanted = [(old, replace(old, **values, version=old.version + 1, stamp=None)) for old, values in leases]
         new = [new for old, new in wanted if old.stamp is None and old.version == 0]
         known = [(old, new) for old, new in wanted if old.stamp is not None]
@@ -169,16 +163,6 @@ class JobStore(Records):
             RunState(**{**row, **{name: tuple(row[name] or ()) for name in _LISTS}}, steps_done=max(0, row["step"] - 1))
             for row in self._read(c.finished_at.is_(None), order=(c.started_at, c.run_id))
         ]
-
-    def find(self, identifier: str) -> RunState:
-        """
-        The run with this identifier, or with the only one that begins so, if that is six characters or more.
-
-        :raises NotFound: if there is none, or it has ended.
-        :raises InvalidInput: if there are several.
-        """
-        remedy = "`cratedb-retention status` shows those that last longer than a second"
-        return pick("run", identifier, {job.run_id: job for job in self.live()}, remedy, "is not running")
 
     def request_cancel(self, job: RunState, by: str) -> bool:
         """Ask a run to end before its next step. Returns whether it was the first request."""

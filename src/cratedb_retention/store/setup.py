@@ -95,9 +95,8 @@ def setup(database: Database, tables: Tables, now: dt.datetime, keeper: Actor | 
 
 def require(database: Database, tables: Tables, each: bool = False) -> None:
     """
-    Make sure that the tables are there, and of the version that this program knows.
+    Make sure that the tables are there, and of the version that this program knows; ``each``: whatever that says.
 
-    :param each: Whether all are looked for now, whatever their version says, since one may have been dropped.
     :raises NotFound: if they are missing or older, with the remedy.
     :raises Conflict: if they are newer.
     """
@@ -170,34 +169,27 @@ class _Upgrade:
             self.version = _read_version(database, tables)
 
     def finish(self) -> list[str]:
-        for table in self.tables.metadata.sorted_tables:
+        tables = {table.name: table for table in self.tables.metadata.sorted_tables}
+        for name, table in tables.items():
             # No release of the toolkit made a table without the columns of its key.
-            there = self.layout.get(table.name)
-            missing = [] if there is None else [column.name for column in table.primary_key if column.name not in there]
+            there = self.layout.get(name)
+            missing = [key.name for key in table.primary_key if there is not None and key.name not in there]
             if missing:
                 reason = f"exists already and is not the toolkit's: it has no column {missing[0]}"
                 raise InvalidInput(f"table {table.fullname}", reason, "rename it, or choose another schema")
         done = self._create(self.tables.version)
-        for step in STEPS:
-            done += self._take(step)
+        for step in STEPS:  # Of one that was taken what was removed since.
+            added = (self._add(tables[name], column) for name, columns in step.columns.items() for column in columns)
+            done += itertools.chain.from_iterable(added)
+            done += step.work(self) if self.version < step.version else []
+            done += itertools.chain.from_iterable(self._create(tables[name]) for name in step.tables)
+            if self.version < step.version:
+                noted = {"version": step.version, "name": step.name, "applied_at": self.now}
+                with suppress(Conflict):  # Another setup took it at the same time.
+                    self.database.execute(sa.insert(self.tables.version).values(noted))
+                done.append(f"schema {self.schema} is at version {step.version}: {step.name}")
         if self.database.kept is None:
             self.database.refresh(self.tables.version)
-        return done
-
-    def _take(self, step: Step) -> list[str]:
-        """A step, or of one that was taken what was removed since."""
-        tables = {table.name: table for table in self.tables.metadata.sorted_tables}
-        added = [self._add(tables[name], column) for name, columns in step.columns.items() for column in columns]
-        done = list(itertools.chain.from_iterable(added))
-        if self.version < step.version:
-            done += step.work(self)
-        for name in step.tables:
-            done += self._create(tables[name])
-        if self.version < step.version:
-            noted = {"version": step.version, "name": step.name, "applied_at": self.now}
-            with suppress(Conflict):  # Another setup took it at the same time.
-                self.database.execute(sa.insert(self.tables.version).values(noted))
-            done.append(f"schema {self.schema} is at version {step.version}: {step.name}")
         return done
 
     def _create(self, table: sa.Table) -> list[str]:

@@ -49,10 +49,7 @@ class Store:
         self.is_there = False  # Whether the tables were looked for, and found.
 
     def setup(self, journal_policy: bool = True, rehearse: bool = False) -> tuple[list[str], list[str]]:
-        """
-        Create or upgrade the tables, new ones with a policy for the audit log. Returns what was done, in words, and of
-        a rehearsal, which changes nothing, the statements.
-        """
+        """Returns what was done, in words, and of a rehearsal, which changes nothing, the statements."""
         database = self._database.rehearsing() if rehearse else self._database
         done = setup(database, self.tables, self._clock.now(), self._actor if journal_policy else None)
         return done, (database.kept or []) if done else []

@@ -27,6 +27,11 @@ _MODEL = sa.MetaData()
 _TYPES: dict[Any, Any] = {int: sa.BigInteger, dt.datetime: Instant, tuple[str, ...]: sa.ARRAY(sa.Text)}
 _SMALL = ("step", "steps")  # Integers of 32 bits.
 _STEP = "The version that the step leads to; it counts from 1."
+_VALUES = "Only data with these values, as a JSON object, or with one of several; NULL: all."
+_STAGES = (
+    "`created`: the partition is still there; `archived`: dropped; `restored`: brought back; `dropping`, "
+    "`restoring`: in between; `superseded`: a later snapshot holds its rows as well."
+)
 
 
 class Tables:
@@ -103,9 +108,7 @@ HOLD = _own(
     "Holds: what must stay, whatever the policies say. A released hold stays in the table.",
     sa.Column("table_schema", sa.Text, doc="Name or pattern."),
     sa.Column("table_name", sa.Text, nullable=False, doc="Name or pattern."),
-    sa.Column(
-        "where", sa.Text, doc="Only data with these values, as a JSON object, or with one of several; NULL: all."
-    ),
+    sa.Column("where", sa.Text, doc=_VALUES),
     sa.Column("start", Moment, doc="Only data from this instant on."),
     sa.Column("end", Moment, doc="Only data before this instant."),
     sa.Column("kind", sa.Text, nullable=False, doc="`legal`: placed by `hold`; `restored`: placed by `restore`."),
@@ -129,13 +132,7 @@ SNAPSHOT = _own(
     sa.Column("partition", sa.Text, nullable=False, doc="The partition's columns, types and values, as JSON."),
     sa.Column("start", Moment, doc="The stretch of time that it covers, as far as known: from here on ..."),
     sa.Column("end", Moment, doc="... and before this instant."),
-    sa.Column(
-        "state",
-        sa.Text,
-        nullable=False,
-        doc="`created`: the partition is still there; `archived`: dropped; `restored`: brought back; `dropping`, "
-        "`restoring`: in between; `superseded`: a later snapshot holds its rows as well.",
-    ),
+    sa.Column("state", sa.Text, nullable=False, doc=_STAGES),
     sa.Column("rows", sa.BigInteger, doc="Rows that were archived, if known."),
     sa.Column("bytes", sa.BigInteger, doc="Bytes on disk, if known."),
     sa.Column("policy_id", sa.Text, doc="The policy that asked for it."),

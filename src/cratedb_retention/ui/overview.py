@@ -113,11 +113,7 @@ def _next(time: dt.datetime | None, now: dt.datetime) -> Cell:
 
 
 def _kept_by(which: Policy, period: Duration, tone: str = "") -> Bit:
-    """
-    ``delete after 30d``, and whose data.
-
-    :param period: The policy's, or that of one of its levels.
-    """
+    """``delete after 30d``, and whose data; the period is the policy's, or that of one of its levels."""
     where = "".join(f", {key}={write_value(value)}" for key, value in which.where.items())
     downsampled = which.strategy.traits.rolls_up
     kept = "kept forever" if period.forever else f"kept for {period}" if downsampled else ""

@@ -180,7 +180,7 @@ class CrateDBEngine(Engine):
                 database.refresh(table_ref(rollup.beneath))
             if sketches:
                 database.refresh(table_ref(rollup.beneath_sketch))
-            return rollups.count_beneath(database.rows, SQL, rollup, windows)
+            return self.counts(rollup).beneath(windows)
 
         def compute(run: rollups.Run) -> dict[Window, rollups.Stored]:
             version = rollups.new_version()
@@ -188,11 +188,11 @@ class CrateDBEngine(Engine):
             for statement in rollups.run_statements(SQL, step, run, version, self.portions):
                 database.execute(statement)
             database.refresh(*map(table_ref, rollup.tables))
-            return rollups.count_stored(database.rows, SQL, rollup, run.windows, version)
+            return self.counts(rollup).stored(run.windows, version)
 
         beneath = count(step.windows)
         for run in rollups.runs_of(step, self.portions):
-            rollups.require_rows(database.rows, SQL, step, run)
+            self.counts(rollup).require_rows(step, run)
             attempt = 0
             while True:
                 stored, attempt = compute(run), attempt + 1
