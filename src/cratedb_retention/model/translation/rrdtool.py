@@ -258,7 +258,9 @@ def _add(database: Database, kind: str, rest: str, where: str) -> None:
         function, factor, steps, rows = parts
         seconds = database.step * _scaled(steps, database.step, where)
         retention = kept_for(seconds * _scaled(rows, seconds, where))
-        database.archives.append(RoundRobin(seconds, retention, where, function=function, factor=factor))
+        database.archives.append(
+            RoundRobin(seconds=seconds, retention=retention, where=where, function=function, factor=factor)
+        )
 
 
 # The output of `rrdtool info` and `rrdtool dump`
@@ -316,5 +318,7 @@ def _counted(
             at = f"{where}, {function}"
             seconds = database.step * count(values, "pdp_per_row", at)
             retention = kept_for(seconds * count(values, "rows", at))
-            database.archives.append(RoundRobin(seconds, retention, at, function=function, factor=factor))
+            database.archives.append(
+                RoundRobin(seconds=seconds, retention=retention, where=at, function=function, factor=factor)
+            )
     return database
