@@ -1,8 +1,6 @@
 """
-The errors that a user can meet, each one line: the thing, the reason, the remedy.
-
-Every layer raises these; only the command line turns them into an exit code. An error from a database driver
-is translated by the engine that met it, so that no driver's class or message reaches a user unexplained.
+The errors that a user can meet, each one line: the thing, the reason, the remedy. Every layer raises these; engines
+make them of what drivers raise, so that no driver's class or message reaches a user unexplained.
 """
 
 from __future__ import annotations
@@ -15,11 +13,8 @@ EXIT_FINDINGS = 3
 
 class RetentionError(Exception):
     """
-    An error with a message for people.
-
-    :param thing: What it is about, e.g. ``table "doc"."metrics"``.
-    :param reason: What is wrong with it, in words, or as a reason of `model/reasons.py`.
-    :param remedy: What to do about it; may be empty when the reason says it already.
+    An error with a message for people: what it is about, as ``table "doc"."metrics"``; what is wrong with that, in
+    words or as a reason of `model/reasons.py`; and what to do, where the reason does not say it already.
     """
 
     exit_code, http_status = EXIT_FAILED, 500

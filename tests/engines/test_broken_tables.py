@@ -13,7 +13,8 @@ from cratedb_retention.execution.overview import overview
 from cratedb_retention.execution.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.planning import downsample, planner
+from cratedb_retention.planning import planner
+from cratedb_retention.planning.downsample import CascadePlan
 from cratedb_retention.service.metrics import RetentionCollector
 from cratedb_retention.service.scope import Scope
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
@@ -240,7 +241,7 @@ def test_what_nobody_foresaw(
     bench: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A mistake in the program blocks the table that it meets, says so, and is in the log with where it happened."""
-    monkeypatch.setattr(downsample, "level_states", oops)
+    monkeypatch.setattr(CascadePlan, "verdicts", oops)
     [problem] = bench.tool.plan().problems
     assert problem.reason.startswith("cannot be planned: KeyError: 'oops'; this is a mistake in the program")
     assert "Traceback" in caplog.text

@@ -90,7 +90,7 @@ def test_summary(tasks: tuple[Task, ...], words: str) -> None:
 def test_what_goes() -> None:
     """Data goes where it is deleted, and where it is dropped after it was archived."""
     gone = removing(Plan(cutoff=0, tasks=(MOVE, THAW, ARCHIVE, DELETE)))
-    assert [(effect.kind, effect.tables) for effect in gone] == [("delete", (TWO,)), ("archive", (ONE,))]
+    assert [(effect.first.kind, effect.tables) for effect in gone] == [("delete", (TWO,)), ("archive", (ONE,))]
     assert removing(Plan(cutoff=0, tasks=(MOVE, THAW))) == []
 
 

@@ -9,69 +9,85 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cratedb_retention.model.cascade import DAY_SECONDS, Interval
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
-from cratedb_retention.model.time import Period
-from support.catalogs import DAY, ms
+from support.catalogs import ms
 
 COLUMNS = ["ts", "tz", "date", "select", 'we"ird (', "o['ts']", "o['a']['b']", "it's", "tenant"]
 VIENNA = zoneinfo.ZoneInfo("Europe/Vienna")
-HOUR = 3_600_000
+HOUR, A_DAY = 3_600_000, DAY_SECONDS
+DAILY, WEEKLY, MONTHLY = Interval(unit="day"), Interval(unit="week"), Interval(unit="month")
 
 
 @pytest.mark.parametrize(
     ("expression", "grid"),
     [
-        ("date_trunc('month', ts)", Grid(time_column="ts", period=Period(months=1))),
-        ("DATE_TRUNC('Month', \"ts\")", Grid(time_column="ts", period=Period(months=1))),
-        (" date_trunc ( 'month' ,\n ts ) ", Grid(time_column="ts", period=Period(months=1))),
-        ("date_trunc('quarter', ts)", Grid(time_column="ts", period=Period(months=3))),
-        ("date_trunc('year', ts)", Grid(time_column="ts", period=Period(months=12))),
-        ("date_trunc('week', ts)", Grid(time_column="ts", period=Period(ms=7 * DAY))),
-        ("date_trunc('day', ts)", Grid(time_column="ts", period=Period(ms=DAY))),
-        ("date_trunc('hour', ts)", Grid(time_column="ts", period=Period(ms=HOUR))),
-        ("date_trunc('minute', ts)", Grid(time_column="ts", period=Period(ms=60_000))),
-        ("date_trunc('second', ts)", Grid(time_column="ts", period=Period(ms=1000))),
-        ("date_trunc('day', 'Europe/Vienna', ts)", Grid(time_column="ts", period=Period(days=1), zone=VIENNA)),
-        ("date_trunc('week', 'Europe/Vienna', ts)", Grid(time_column="ts", period=Period(days=7), zone=VIENNA)),
-        ("date_trunc('month', 'Europe/Vienna', ts)", Grid(time_column="ts", period=Period(months=1), zone=VIENNA)),
-        ("date_trunc('hour', 'Europe/Vienna', ts)", Grid(time_column="ts", period=Period(ms=HOUR), zone=VIENNA)),
+        ("date_trunc('month', ts)", Grid(time_column="ts", interval=MONTHLY)),
+        ("DATE_TRUNC('Month', \"ts\")", Grid(time_column="ts", interval=MONTHLY)),
+        (" date_trunc ( 'month' ,\n ts ) ", Grid(time_column="ts", interval=MONTHLY)),
+        ("date_trunc('quarter', ts)", Grid(time_column="ts", interval=Interval(months=3))),
+        ("date_trunc('year', ts)", Grid(time_column="ts", interval=Interval(unit="year"))),
+        ("date_trunc('week', ts)", Grid(time_column="ts", interval=Interval(7 * A_DAY))),
+        ("date_trunc('day', ts)", Grid(time_column="ts", interval=Interval(A_DAY))),
+        ("date_trunc('hour', ts)", Grid(time_column="ts", interval=Interval(3600))),
+        ("date_trunc('minute', ts)", Grid(time_column="ts", interval=Interval(60))),
+        ("date_trunc('second', ts)", Grid(time_column="ts", interval=Interval(1))),
+        ("date_trunc('day', 'Europe/Vienna', ts)", Grid(time_column="ts", interval=DAILY, zone=VIENNA)),
+        (
+            "date_trunc('week', 'Europe/Vienna', ts)",
+            Grid(time_column="ts", interval=WEEKLY, zone=VIENNA),
+        ),
+        (
+            "date_trunc('month', 'Europe/Vienna', ts)",
+            Grid(time_column="ts", interval=MONTHLY, zone=VIENNA),
+        ),
+        ("date_trunc('hour', 'Europe/Vienna', ts)", Grid(time_column="ts", interval=Interval(3600), zone=VIENNA)),
         (
             "CAST(main.timezone('Europe/Vienna', date_trunc('day', main.timezone('Europe/Vienna', \"we\"\"ird (\")))"
             ' AS "TIMESTAMP WITH TIME ZONE")',
-            Grid(time_column='we"ird (', period=Period(days=1), zone=VIENNA),
+            Grid(time_column='we"ird (', interval=DAILY, zone=VIENNA),
         ),
         (
             "timezone('UTC', date_trunc('month', timezone('UTC', ts)))",
-            Grid(time_column="ts", period=Period(months=1), zone=zoneinfo.ZoneInfo("UTC")),
+            Grid(time_column="ts", interval=MONTHLY, zone=zoneinfo.ZoneInfo("UTC")),
         ),
-        ("date_trunc('month', ts)::timestamp with time zone", Grid(time_column="ts", period=Period(months=1))),
+        ("date_trunc('month', ts)::timestamp with time zone", Grid(time_column="ts", interval=MONTHLY)),
         (
             "date_trunc('month', ts::timestamp)::timestamp without time zone",
-            Grid(time_column="ts", period=Period(months=1)),
+            Grid(time_column="ts", interval=MONTHLY),
         ),
-        ("date_trunc('month', CAST(ts AS timestamp with time zone))", Grid(time_column="ts", period=Period(months=1))),
-        ("CAST(date_trunc('month', ts) AS TIMESTAMP)", Grid(time_column="ts", period=Period(months=1))),
+        (
+            "date_trunc('month', CAST(ts AS timestamp with time zone))",
+            Grid(time_column="ts", interval=MONTHLY),
+        ),
+        ("CAST(date_trunc('month', ts) AS TIMESTAMP)", Grid(time_column="ts", interval=MONTHLY)),
         (
             "TRY_CAST(CAST(date_trunc('month', ts) AS DATE) AS TIMESTAMP)",
-            Grid(time_column="ts", period=Period(months=1)),
+            Grid(time_column="ts", interval=MONTHLY),
         ),
-        ("CAST(date_trunc('day', ts) AS DATE)", Grid(time_column="ts", period=Period(ms=DAY))),
-        ("date_trunc('week', CAST(ts AS DATE))", Grid(time_column="ts", period=Period(ms=7 * DAY))),
-        ("date_bin('PT2H30M'::interval, ts, 0::bigint)", Grid(time_column="ts", period=Period(ms=150 * 60_000))),
-        ("date_bin(CAST('1 hour' AS interval), ts, 0)", Grid(time_column="ts", period=Period(ms=HOUR))),
-        ("date_bin('P7D'::interval, ts, '2024-01-01'::timestamp)", Grid(time_column="ts", period=Period(ms=7 * DAY))),
+        ("CAST(date_trunc('day', ts) AS DATE)", Grid(time_column="ts", interval=Interval(A_DAY))),
+        ("date_trunc('week', CAST(ts AS DATE))", Grid(time_column="ts", interval=Interval(7 * A_DAY))),
+        ("date_bin('PT2H30M'::interval, ts, 0::bigint)", Grid(time_column="ts", interval=Interval(150 * 60))),
+        ("date_bin(CAST('1 hour' AS interval), ts, 0)", Grid(time_column="ts", interval=Interval(3600))),
+        (
+            "date_bin('P7D'::interval, ts, '2024-01-01'::timestamp)",
+            Grid(time_column="ts", interval=Interval(7 * A_DAY)),
+        ),
         (
             "CAST(time_bucket(CAST('1 hour' AS INTERVAL), tz) AS timestamptz)",
-            Grid(time_column="tz", period=Period(ms=HOUR)),
+            Grid(time_column="tz", interval=Interval(3600)),
         ),
-        ("time_bucket(INTERVAL '3 months', ts)", Grid(time_column="ts", period=Period(months=3))),
-        ("time_bucket('2 days'::INTERVAL, CAST(ts AS TIMESTAMP))", Grid(time_column="ts", period=Period(ms=2 * DAY))),
-        ("date_trunc('month', o['ts'])", Grid(time_column="o['ts']", period=Period(months=1))),
-        ("date_trunc('month', \"o\"['a']['b'])", Grid(time_column="o['a']['b']", period=Period(months=1))),
-        ('date_trunc(\'month\', "we""ird (")', Grid(time_column='we"ird (', period=Period(months=1))),
-        ("date_trunc('month', \"it's\")", Grid(time_column="it's", period=Period(months=1))),
-        ("date_trunc('month', \"select\")", Grid(time_column="select", period=Period(months=1))),
-        ("date_trunc('hour', date)", Grid(time_column="date", period=Period(ms=HOUR))),
+        ("time_bucket(INTERVAL '3 months', ts)", Grid(time_column="ts", interval=Interval(months=3))),
+        (
+            "time_bucket('2 days'::INTERVAL, CAST(ts AS TIMESTAMP))",
+            Grid(time_column="ts", interval=Interval(2 * A_DAY)),
+        ),
+        ("date_trunc('month', o['ts'])", Grid(time_column="o['ts']", interval=MONTHLY)),
+        ("date_trunc('month', \"o\"['a']['b'])", Grid(time_column="o['a']['b']", interval=MONTHLY)),
+        ('date_trunc(\'month\', "we""ird (")', Grid(time_column='we"ird (', interval=MONTHLY)),
+        ("date_trunc('month', \"it's\")", Grid(time_column="it's", interval=MONTHLY)),
+        ("date_trunc('month', \"select\")", Grid(time_column="select", interval=MONTHLY)),
+        ("date_trunc('hour', date)", Grid(time_column="date", interval=Interval(3600))),
     ],
 )
 def test_understood(expression: str, grid: Grid) -> None:
@@ -108,6 +124,9 @@ def test_understood(expression: str, grid: Grid) -> None:
         "date_bin('1 month 1 day'::interval, ts, 0)",
         "date_bin('0 seconds'::interval, ts, 0)",
         "date_bin('-1 hour'::interval, ts, 0)",
+        "date_bin(- '1 hour'::interval, ts, 0)",
+        "time_bucket(INTERVAL '1 hour' * 2, ts)",
+        "date_trunc('milli' || 'second', ts)",
         "date_bin('1 hour'::interval, ts)",
         "date_bin(tenant, ts, 0)",
         "time_bucket(INTERVAL '1 hour', ts, ts)",
@@ -138,13 +157,13 @@ def test_any_text_is_survived(expression: str) -> None:
 @pytest.mark.parametrize(
     ("grid", "start", "end"),
     [
-        (Grid(time_column="ts", period=Period(months=1)), "2024-02-01", "2024-03-01"),
-        (Grid(time_column="ts", period=Period(months=1)), "2024-12-01", "2025-01-01"),
-        (Grid(time_column="ts", period=Period(months=3)), "2024-10-01", "2025-01-01"),
-        (Grid(time_column="ts", period=Period(months=12)), "2024-01-01", "2025-01-01"),
-        (Grid(time_column="ts", period=Period(ms=7 * DAY)), "2024-12-30", "2025-01-06"),
-        (Grid(time_column="ts", period=Period(ms=150 * 60_000)), "2024-01-01T22:30", "2024-01-02T01:00"),
-        (Grid(time_column="ts", period=Period(months=1)), "1969-12-01", "1970-01-01"),
+        (Grid(time_column="ts", interval=MONTHLY), "2024-02-01", "2024-03-01"),
+        (Grid(time_column="ts", interval=MONTHLY), "2024-12-01", "2025-01-01"),
+        (Grid(time_column="ts", interval=Interval(months=3)), "2024-10-01", "2025-01-01"),
+        (Grid(time_column="ts", interval=Interval(unit="year")), "2024-01-01", "2025-01-01"),
+        (Grid(time_column="ts", interval=Interval(7 * A_DAY)), "2024-12-30", "2025-01-06"),
+        (Grid(time_column="ts", interval=Interval(150 * 60)), "2024-01-01T22:30", "2024-01-02T01:00"),
+        (Grid(time_column="ts", interval=MONTHLY), "1969-12-01", "1970-01-01"),
     ],
 )
 def test_end(grid: Grid, start: str, end: str) -> None:
@@ -155,13 +174,13 @@ def test_end(grid: Grid, start: str, end: str) -> None:
 @pytest.mark.parametrize(
     ("grid", "start", "end", "hours"),
     [
-        (Grid(time_column="ts", period=Period(days=1), zone=VIENNA), "2024-03-31", "2024-04-01", 23),
-        (Grid(time_column="ts", period=Period(days=1), zone=VIENNA), "2024-10-27", "2024-10-28", 25),
-        (Grid(time_column="ts", period=Period(days=1), zone=VIENNA), "2024-06-01", "2024-06-02", 24),
-        (Grid(time_column="ts", period=Period(days=7), zone=VIENNA), "2024-03-25", "2024-04-01", 7 * 24 - 1),
-        (Grid(time_column="ts", period=Period(months=1), zone=VIENNA), "2024-03-01", "2024-04-01", 31 * 24 - 1),
-        (Grid(time_column="ts", period=Period(months=1), zone=VIENNA), "2024-10-01", "2024-11-01", 31 * 24 + 1),
-        (Grid(time_column="ts", period=Period(months=12), zone=VIENNA), "2024-01-01", "2025-01-01", 366 * 24),
+        (Grid(time_column="ts", interval=DAILY, zone=VIENNA), "2024-03-31", "2024-04-01", 23),
+        (Grid(time_column="ts", interval=DAILY, zone=VIENNA), "2024-10-27", "2024-10-28", 25),
+        (Grid(time_column="ts", interval=DAILY, zone=VIENNA), "2024-06-01", "2024-06-02", 24),
+        (Grid(time_column="ts", interval=WEEKLY, zone=VIENNA), "2024-03-25", "2024-04-01", 7 * 24 - 1),
+        (Grid(time_column="ts", interval=MONTHLY, zone=VIENNA), "2024-03-01", "2024-04-01", 31 * 24 - 1),
+        (Grid(time_column="ts", interval=MONTHLY, zone=VIENNA), "2024-10-01", "2024-11-01", 31 * 24 + 1),
+        (Grid(time_column="ts", interval=Interval(unit="year"), zone=VIENNA), "2024-01-01", "2025-01-01", 366 * 24),
     ],
 )
 def test_end_in_a_time_zone(grid: Grid, start: str, end: str, hours: int) -> None:
@@ -174,10 +193,10 @@ def test_end_in_a_time_zone(grid: Grid, start: str, end: str, hours: int) -> Non
 @pytest.mark.parametrize(
     ("grid", "start"),
     [
-        (Grid(time_column="ts", period=Period(months=1)), ms("2024-01-31")),
-        (Grid(time_column="ts", period=Period(months=1)), 10**17),
-        (Grid(time_column="ts", period=Period(days=1), zone=VIENNA), 10**17),
-        (Grid(time_column="ts", period=Period(months=1)), ms("9999-12-01")),
+        (Grid(time_column="ts", interval=MONTHLY), ms("2024-01-31")),
+        (Grid(time_column="ts", interval=MONTHLY), 10**17),
+        (Grid(time_column="ts", interval=DAILY, zone=VIENNA), 10**17),
+        (Grid(time_column="ts", interval=MONTHLY), ms("9999-12-01")),
     ],
 )
 def test_no_end(grid: Grid, start: int) -> None:
@@ -195,7 +214,7 @@ def test_intervals_follow_without_gap(day: dt.date, name: str, by_month: bool) -
     zone = zoneinfo.ZoneInfo(name)
     start = day.replace(day=1) if by_month else day
     following = (start + dt.timedelta(days=32)).replace(day=1) if by_month else start + dt.timedelta(days=1)
-    grid = Grid(time_column="ts", period=Period(months=int(by_month), days=int(not by_month)), zone=zone)
+    grid = Grid(time_column="ts", interval=Interval(unit="month" if by_month else "day"), zone=zone)
     first, last = (round(dt.datetime.combine(d, dt.time(), zone).timestamp() * 1000) for d in (start, following))
     assert grid.end(first) == last
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.time import (
     EVER,
-    Period,
     TimeRange,
     TimeRanges,
     from_ms,
@@ -143,7 +143,6 @@ def test_two_ranges(one: TimeRange, other: TimeRange, instant: int) -> None:
     assert instants(one & other) == mine & its
     if mine and its:
         assert one.overlaps(other) is bool(mine & its)
-        assert one.covers(other) is (its <= mine)
 
 
 @given(SETS, SETS, st.integers(-5, 35))
@@ -177,7 +176,7 @@ def test_ranges_that_touch(numbers: set[int], within: TimeRange) -> None:
     found = TimeRanges(reversed(windows))
     assert list(found) == windows
     if not within.empty:
-        assert found.overlapping(within) == [window for window in windows if instants(window) & instants(within)]
+        assert list(found.overlapping(within)) == [window for window in windows if instants(window) & instants(within)]
 
 
 def test_open_ends() -> None:
@@ -187,17 +186,16 @@ def test_open_ends() -> None:
     assert TimeRange.of(3, None).ends == (3, None)
     assert TimeRange.of(3, None).overlaps(TimeRange.of(None, 4))
     assert not TimeRange.of(3, None).overlaps(TimeRange.of(None, 3))
-    assert EVER.covers(TimeRange(1, 2))
 
 
 ZONES = st.sampled_from(["UTC", "Europe/Vienna", "America/Sao_Paulo", "Asia/Kathmandu", "Africa/Cairo"])
 PERIODS = st.sampled_from(
-    [Period(ms=3_600_000), Period(days=1), Period(days=7), *(Period(months=months) for months in (1, 3, 6, 12))]
+    [Interval(3600), Interval(unit="day"), Interval(unit="week"), *map(Interval.of_months, (1, 3, 6, 12))]
 )
 
 
 @given(st.integers(ms("1975-01-01"), ms("2035-01-01")), PERIODS, ZONES)
-def test_periods(instant: int, period: Period, name: str) -> None:
+def test_periods(instant: int, period: Interval, name: str) -> None:
     """Units follow on each other without a gap, each instant lies in one, and a unit begins where it says."""
     zone = zoneinfo.ZoneInfo(name)
     start = period.floor(instant, zone)
@@ -211,5 +209,5 @@ def test_periods(instant: int, period: Period, name: str) -> None:
 def test_a_period_that_starts_in_the_day() -> None:
     """What a database with other time zones begins in the middle of a day ends no earlier than after its length."""
     start = ms("2024-03-10T05:00")
-    assert Period(days=1).end(start) == start + DAY
-    assert Period(months=1).end(start) == ms("2024-04-10T05:00")
+    assert Interval(unit="day").end(start) == start + DAY
+    assert Interval(unit="month").end(start) == ms("2024-04-10T05:00")

@@ -6,15 +6,16 @@ import random
 
 import pytest
 
+from cratedb_retention.model.cascade import DAY_SECONDS, Interval
 from cratedb_retention.model.catalog import Kind, Value
 from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
-from cratedb_retention.model.time import Period
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.targets import find_targets
-from support.catalogs import DAILY, DAY, MONTH, TENANT, TS, VALUE, catalog, column, ms, part, policy, table
+from support.catalogs import DAILY, MONTH, TENANT, TS, VALUE, catalog, column, ms, part, policy, table
 
-MONTHLY, BY_DAY = (Grid(time_column="ts", period=Period(months=1)), Grid(time_column="ts", period=Period(ms=DAY)))
+MONTHLY = Grid(time_column="ts", interval=Interval(unit="month"))
+BY_DAY = Grid(time_column="ts", interval=Interval(DAY_SECONDS))
 
 
 @pytest.mark.parametrize(

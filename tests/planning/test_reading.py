@@ -68,7 +68,7 @@ def words(stretch: Stretch) -> str:
     """A stretch as text."""
     more = f" by {stretch.interval}" if stretch.coarser else ""
     less = "".join(f" less {words(part)}" for part in stretch.less)
-    return f"{stretch.holding.name}: {show(stretch.start)} {show(stretch.end)}{more}{less}"
+    return f"{stretch.holding.name}: {show(stretch.time.start)} {show(stretch.time.end)}{more}{less}"
 
 
 USUAL = cascade(
@@ -209,9 +209,9 @@ def test_what_is_not_said() -> None:
     """Without a start it is the 24 hours before the end an end until now; at most 100 points."""
     now, found = parse_instant("2024-06-30T12:00Z"), cascade(holding("raw", None, None))
     reading = make_reading(found, FetchRequest(), now)
-    assert (show(reading.start), show(reading.end), str(reading.step)) == ("2024-06-29T12:00Z", show(to_ms(now)), "15m")
+    assert [*map(show, reading.time), str(reading.step)] == ["2024-06-29T12:00Z", show(to_ms(now)), "15m"]
     earlier = make_reading(found, FetchRequest(end=parse_instant("2024-06-01")), now)
-    assert (show(earlier.start), show(earlier.end)) == ("2024-05-31", "2024-06-01")
+    assert [*map(show, earlier.time)] == ["2024-05-31", "2024-06-01"]
 
 
 @pytest.mark.parametrize(
@@ -262,10 +262,10 @@ def test_each_instant_is_in_one_stretch(
     interval = parse_interval(step)
     low, high = whole_buckets(start, start + hours * HOUR, interval, found.tzinfo)
     stretches = find_stretches(found, found.holdings, TimeRange(low, high), interval, undivided)
-    edges = sorted({edge + by for s in stretches for edge in (s.start, s.end) for by in (-1, 0)} | {low, high - 1})
+    edges = sorted({edge + by for s in stretches for edge in s.time for by in (-1, 0)} | {low, high - 1})
     more = data.draw(st.lists(st.integers(low, high - 1), max_size=20))
     for instant in [*(edge for edge in edges if low <= edge < high), *more]:
-        mine = [s for s in stretches if s.start <= instant < s.end]
+        mine = [s for s in stretches if s.time.start <= instant < s.time.end]
         holders = [table for table in found.holdings if held(found, table, instant)]
         assert len(mine) == bool(holders)
         for s in mine:
@@ -279,20 +279,20 @@ def test_stretches_consist_of_whole_buckets(found: Cascade, start: int, hours: i
     low, high = whole_buckets(start, start + hours * HOUR, interval, zone)
     stretches = find_stretches(found, found.holdings, TimeRange(low, high), interval)
     for s in stretches:
-        assert s.start < s.end
+        assert s.time.start < s.time.end
         own: Interval | None = s.holding.rollup.interval if s.holding.rollup else None
         if own:
-            assert own.floor(s.start, zone) == s.start
-            assert own.floor(s.whole.end, zone) == s.whole.end
+            assert own.floor(s.time.start, zone) == s.time.start
+            assert own.floor(s.whole.time.end, zone) == s.whole.time.end
         if s.coarser:
             assert s.interval == own
-            assert own.end(own.floor(low, zone), zone) > low >= s.start or s.start >= low
+            assert own.end(own.floor(low, zone), zone) > low >= s.time.start or s.time.start >= low
         else:
-            assert low <= s.start
-            assert s.end <= high
+            assert low <= s.time.start
+            assert s.time.end <= high
             assert s.interval == interval
     for one, other in pairwise(stretches):
-        assert one.end <= other.start
+        assert one.time.end <= other.time.start
 
 
 @given(cascades(), instants, st.integers(1, 24 * 20), st.sampled_from(STEPS))
@@ -303,15 +303,15 @@ def test_rests(found: Cascade, start: int, hours: int, step: str) -> None:
     divided = find_stretches(found, found.holdings, TimeRange(low, high), interval)
     for s in (s for s in divided if s.less):
         assert s.coarser
-        assert s.interval.end(s.start, zone) == s.less[-1].end
-        assert [part.start for part in s.less] == [s.end, *(part.end for part in s.less[:-1])]
+        assert s.interval.end(s.time.start, zone) == s.less[-1].time.end
+        assert [part.time.start for part in s.less] == [s.time.end, *(part.time.end for part in s.less[:-1])]
         for part in s.less:
             assert part.holding.rollup
             own = part.holding.rollup.interval
-            assert own.floor(part.start, zone) == part.start
-            assert own.floor(part.end, zone) == part.end
-            assert held(found, part.holding, part.start)
-            assert held(found, part.holding, part.end - 1)
+            assert own.floor(part.time.start, zone) == part.time.start
+            assert own.floor(part.time.end, zone) == part.time.end
+            assert held(found, part.holding, part.time.start)
+            assert held(found, part.holding, part.time.end - 1)
     undivided = find_stretches(found, found.holdings, TimeRange(low, high), interval, "it is asked for")
     assert not any(s.less for s in undivided)
     assert any(s.less for s in divided) == any(s.finer_from for s in undivided)
@@ -326,10 +326,10 @@ def test_the_coarsest_that_fits_answers(found: Cascade, start: int, hours: int, 
         fitting = [t for t in found.holdings if t.rollup is None or t.rollup.interval.fits_into(interval, zone)]
         if not s.coarser:
             better = fitting[fitting.index(s.holding) + 1 :]
-            assert not [t for t in better if held(found, t, s.start) and held(found, t, s.end - 1)]
+            assert not [t for t in better if held(found, t, s.time.start) and held(found, t, s.time.end - 1)]
             continue
-        bucket = s.start
-        while bucket < s.end:
+        bucket = s.time.start
+        while bucket < s.time.end:
             end = s.interval.end(bucket, zone)
             tens = range(max(bucket, low), min(end, high), 600_000)
             assert any(not any(held(found, t, instant) for t in fitting) for instant in tens)

@@ -34,7 +34,7 @@ from cratedb_retention.model.rollup import (
 )
 from cratedb_retention.planning.cascades import beneath_as_target
 from cratedb_retention.planning.pieces import make_pieces
-from cratedb_retention.planning.windows import OpenWindow, Parts, digest, sources_of_windows, window_grid
+from cratedb_retention.planning.windows import OpenWindow, WindowGrid, digest, sources_of_windows
 from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column
 from support.planning import find_probes, make_plan
 
@@ -250,9 +250,7 @@ class SimulatedDatabase:
     def _register(self, task: Task, rollup: Rollup) -> None:
         before = self.known.get(rollup.table)
         self.known[rollup.table] = (
-            replace(before, rollup=rollup)
-            if before
-            else KnownRollup(rollup=rollup, retention_period="", policy_id=task.policy_id)
+            replace(before, rollup=rollup) if before else KnownRollup(rollup=rollup, policy_id=task.policy_id)
         )
 
     def _beneath(self, rollup: Rollup) -> dict[tuple[str, int], int]:
@@ -280,9 +278,11 @@ class SimulatedDatabase:
         mine = [count for (_, bucket), count in own.items() if window.start <= bucket < until]
         if not window.whole and parts is None:
             present = OpenWindow(
-                rollup=rollup, start=window.start, end=window.end, until=window.start, complete=until, known=None
+                rollup=rollup, start=window.start, end=window.end, until=window.start, complete=until, known={}
             )
-            parts = str(Parts.of_answer(self._window_rows(present.probe(window.start, until))))
+            probe = present.probe(window.start, until)
+            measured = Measurements(windows={probe: self._window_rows(probe)})
+            parts = replace(present, measurements=measured).parts()
         rows[window.start] = LedgerRow(
             start=window.start,
             end=window.end,
@@ -314,7 +314,7 @@ class SimulatedDatabase:
         return self.known[rollup.beneath].rollup.partition is None
 
     def _rows_between(self, rollup: Rollup) -> list[tuple[int, int, str]]:
-        grid = window_grid(rollup)
+        grid = WindowGrid.of(rollup)
         return _by_window(self._beneath(rollup), grid.interval, grid.zone)
 
     def _window_rows(self, probe: WindowRows) -> list[tuple[int, int, str]]:

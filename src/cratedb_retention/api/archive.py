@@ -67,7 +67,10 @@ class Archive(Part):
         :return: One for each snapshot; where ``error`` is set, it did not come back, and says why.
         :raises NotFound: if no snapshot fits.
         """
-        return archive.restore(self._engine, self._store, self._clock, self._connection.actor, request, told)
+        restoring = archive.Restoring(
+            engine=self._engine, store=self._store, clock=self._clock, actor=self._connection.actor, request=request
+        )
+        return restoring.run(told)
 
     def adopt(
         self, repository: str, request: RestoreRequest | None = None, *, dry_run: bool = False

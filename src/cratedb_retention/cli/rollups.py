@@ -1,4 +1,4 @@
-"""``fetch``: read a cascade; ``verify-rollups``: compare each rollup with what is beneath it; ``accept-table``."""
+"""``fetch``: read a cascade; ``verify-rollups``: compare each rollup with its source; ``accept-table``."""
 
 from __future__ import annotations
 
@@ -102,18 +102,15 @@ def fetch(
 
         draw(fetched, asked["table_name"])
     else:
-        _write(fetched, form or _form(output), output)
+        _write(fetched, form, output)
     for note in fetched.notes:
         click.echo(f"Note: {visible(note)}", err=True)
 
 
-def _form(output: Path | None) -> str:
-    """The format that a file's name means."""
-    ending = output.suffix.lstrip(".").lower() if output else "table"
-    return {"yml": "yaml", "feather": "arrow"}.get(ending, ending if ending in _FORMATS else "csv")
-
-
-def _write(fetched: Fetched, form: str, output: Path | None) -> None:
+def _write(fetched: Fetched, form: str | None, output: Path | None) -> None:
+    if form is None:  # What the file's name means.
+        ending = output.suffix.lstrip(".").lower() if output else "table"
+        form = {"yml": "yaml", "feather": "arrow"}.get(ending, ending if ending in _FORMATS else "csv")
     if form == "table" and not output:
         _show(fetched)
         return
@@ -137,7 +134,7 @@ def _write(fetched: Fetched, form: str, output: Path | None) -> None:
 
 
 def _show(fetched: Fetched) -> None:
-    """A table for people: times without what is the same in all of them, six digits that mean something."""
+    """A table for people: times without what is the same in all of them."""
     if not fetched.rows:
         say("nothing is there in this stretch of time")
         return
@@ -154,10 +151,8 @@ def _show(fetched: Fetched) -> None:
 def _times(times: Sequence[object]) -> tuple[list[str], str]:
     """Times as text, the day alone where all are midnights, otherwise as much as tells them apart; and their zone."""
     moments = [time for time in times if isinstance(time, dt.datetime)]
-    if all(moment.time() == dt.time() for moment in moments):
-        form = "%Y-%m-%d"
-    else:
-        form = "%Y-%m-%d %H:%M:%S" if any(moment.second for moment in moments) else "%Y-%m-%d %H:%M"
+    exact = "%Y-%m-%d %H:%M:%S" if any(moment.second for moment in moments) else "%Y-%m-%d %H:%M"
+    form = "%Y-%m-%d" if all(moment.time() == dt.time() for moment in moments) else exact
     texts = [moment.strftime(form) for moment in moments]
     if len(set(texts)) < len({(m.utcoffset(), text) for m, text in zip(moments, texts, strict=True)}):
         texts = [moment.strftime(f"{form} %z") for moment in moments]  # The hour that is there twice in autumn.
@@ -192,20 +187,20 @@ def verify_rollups(database: options.Database, table_name: str, table_schema: st
     """
     with database.open(read_only=True) as retention:
         found = retention.rollups.verify(table_name, table_schema)
+    levels = dict.fromkeys(difference.level for difference in found)
     if form != "table":
         write_data([difference.to_dict() for difference in found], form)
     elif found:
         columns = ("level", "what", "from", "to", "beneath", "expected", "found", "state")
         rows = [(d.level, d.what, show(d.start), show(d.end), d.beneath, d.expected, d.found, _state(d)) for d in found]
         write_table(columns, rows, right=("expected", "found"))
-        for level in dict.fromkeys(d.level for d in found):
+        for level in levels:
             say(f"{level}: {_count(d for d in found if d.level == level)}")
     else:
         say(f"right: each rollup of {table_name} holds what is beneath it", "green")
     if found:
-        levels = plural(len({difference.level for difference in found}), "level")
         stale = "the next run computes it again" if all(difference.stale for difference in found) else ""
-        reason = f"{levels} of {table_name} differ from what is beneath: {_count(found)}"
+        reason = f"{plural(len(levels), 'level')} of {table_name} differ from what is beneath: {_count(found)}"
         raise RetentionError("verify-rollups", reason, stale)
 
 

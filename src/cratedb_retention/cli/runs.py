@@ -195,9 +195,9 @@ def _write_tasks(prepared: Prepared, details: bool) -> None:
     from cratedb_retention.model.effect import TaskGroup, group_tasks
 
     def row(group: TaskGroup) -> tuple[object, ...]:
-        policy = prepared.policies.get(group.policy_id or "")
+        policy = prepared.policies.get(group.first.policy_id or "")
         name = f"{policy.strategy} {short(policy.id)}" if policy else "tidy up"
-        return group.table, name, group.what, group.why, group.amount.rows, show_size(group.amount.size)
+        return group.first.table, name, group.what, group.why, group.amount.rows, show_size(group.amount.size)
 
     tasks = prepared.plan.tasks
     if not tasks:

@@ -13,7 +13,7 @@ from cratedb_retention.engine.archive import Archive
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref, time_number
 from cratedb_retention.engine.measuring import measure
-from cratedb_retention.engine.rollup import ANY, Portions, step_statements, view_statement
+from cratedb_retention.engine.rollup import ANY, Counts, Portions, step_statements, view_statement
 from cratedb_retention.engine.states import level_fields
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model import plan
@@ -27,6 +27,7 @@ from cratedb_retention.model.rollup import (
     ReplaceView,
     RolledUp,
     RollUp,
+    Rollup,
     RollupStep,
     SealWindows,
 )
@@ -220,6 +221,10 @@ class Engine(abc.ABC):
     def measure(self, probes: Sequence[Probe]) -> Measurements:
         """Answer questions about rows, some hundred in each statement."""
         return measure(self.database, self.sql, probes)
+
+    def counts(self, rollup: Rollup) -> Counts:
+        """For counting what a level and its source have of windows."""
+        return Counts(self.database.rows, self.sql, rollup)
 
     def close(self) -> None:
         """Close all connections."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -192,67 +192,123 @@ class Stored:
     alien: int  # rows that another one wrote; there should be none
 
 
-def count_beneath(query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Beneath]:
-    """Count what windows are computed from, some hundred in a statement."""
-    if rollup.from_raw:
-        found = _ask(query, windows, lambda window: _of_source(sql, rollup, window))
-    else:
-        found = _ask_level(query, sql, rollup, rollup.beneath, windows, lambda name: [_sum(ref(name))])
-    return {window: Beneath(*map(int, counts)) for window, counts in found.items()}
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Counts of a level's windows, some hundred in a statement."""
+
+    query: Query
+    sql: Expressions
+    rollup: Rollup
+
+    def beneath(self, windows: Sequence[Window]) -> dict[Window, Beneath]:
+        """What windows are computed from."""
+        if self.rollup.from_raw:
+            found = self._ask(windows, lambda window: self._of_source(window, self.rollup.sketched))
+        else:
+            found = self._ask_level(self.rollup.beneath, windows, lambda name: [_sum(ref(name))])
+        return {window: Beneath(*counts) for window, counts in found.items()}
+
+    def stored(self, windows: Sequence[Window], version: int) -> dict[Window, Stored]:
+        """What the level has of windows."""
+        fresh: Condition = ref(VERSION) == version
+
+        def columns(name: str) -> list[Element]:
+            return [_sum(ref(name), fresh), sa.func.count().filter(fresh), sa.func.count()]
+
+        found = {}
+        for window, counts in self._ask_level(self.rollup.table, windows, columns).items():
+            rows, groups, all_rows, values, bins, all_bins = counts
+            found[window] = Stored(Beneath(rows, values), groups, all_rows - groups + all_bins - bins)
+        return found
+
+    def source(self, windows: Sequence[Window]) -> dict[Window, int]:
+        """How many raw rows there are."""
+        return {window: count for window, (count,) in self._ask(windows, self._of_source).items()}
+
+    def level(self, windows: Sequence[Window]) -> dict[Window, RolledUp]:
+        """How many raw rows the rows of the level stand for, and how many these are."""
+        columns = _sum(ref(ROW_COUNT)), sa.func.count()
+        found = self._ask(windows, lambda window: self._of_level(self.rollup.table, window, *columns))
+        return {window: RolledUp(window, *counts) for window, counts in found.items()}
+
+    def compare(self, windows: Sequence[Window]) -> dict[Window, Balance]:
+        """Whether each bucket still has in its source what it stands for."""
+        found = self._ask(windows, self._both).items()
+        return {window: Balance(stored, beneath, (short, left)) for window, (stored, beneath, short, left) in found}
+
+    def require_rows(self, step: RollUp, run: Run) -> None:
+        """Make sure that nothing loses rows by being computed again (law 4): the plan may be old."""
+        before = {one.window: one.rows for one in step.before if run.time.contains(one.window.since)}
+        for window, balance in self.compare(list(before)).items():
+            if lost := balance.lost(before[window]):
+                raise DatabaseError(
+                    f"table {step.rollup.table}, {show_window(window)}",
+                    f"{lost[0]:,} rows were rolled up, and {lost[1]:,} are left in {step.rollup.beneath}",
+                    "the next plan says what to do",
+                )
+
+    def _ask(self, windows: Sequence[Window], select: Callable[[Window], sa.Select[Any]]) -> dict[Window, list[int]]:
+        found: dict[Window, list[int]] = {}
+        for chunk in chunks(windows):
+            branches = [select(window) for window in chunk]
+            # CrateDB has no row at all for a range whose partitions are closed.
+            found.update({window: [0] * len(branches[0].selected_columns) for window in chunk})
+            numbered = [b.with_only_columns(number(i), *b.selected_columns) for i, b in enumerate(branches)]
+            found.update({chunk[i]: list(map(int, row)) for i, *row in self.query(union(numbered))})
+        return found
+
+    def _ask_level(
+        self, table: TableName, windows: Sequence[Window], columns: Callable[[str], list[Element]]
+    ) -> dict[Window, list[int]]:
+        """What a level's table says, then what its distributions say: nothing but zeros where there are none."""
+        rows, bins = columns(ROW_COUNT), columns(SKETCH_COUNT)
+        found = self._ask(windows, lambda window: self._of_level(table, window, *rows))
+        if not self.rollup.sketched:
+            return {window: [*counts, *[0] * len(bins)] for window, counts in found.items()}
+        sketch, of = sketch_table(table), states.of_metrics(self.rollup.sketched)
+        values = self._ask(windows, lambda window: self._of_level(sketch, window, *bins).where(of))
+        return {window: [*found[window], *values[window]] for window in windows}
+
+    def _of_source(self, window: Window, sketched: Sequence[Metric] = ()) -> sa.Select[Any]:
+        columns: list[Element] = [sa.func.count()]
+        if values := [sa.func.count().filter(states.countable(self.sql, metric)) for metric in sketched]:
+            columns.append(reduce(lambda total, value: total.op("+")(value), values))
+        within = between(self.sql, self.rollup.time, window.since, window.until)
+        return sa.select(*columns).select_from(table_ref(self.rollup.source)).where(*within)
+
+    def _of_level(self, table: TableName, window: Window, *columns: Element) -> sa.Select[Any]:
+        within = between(self.sql, self.rollup.own_time, window.since, window.until)
+        return sa.select(*columns).select_from(table_ref(table)).where(*within)
+
+    def _both(self, window: Window) -> sa.Select[Any]:
+        """Of all buckets, and then of those that lack rows, what they stand for and what is in their source."""
+        sql, rollup, own, time = self.sql, self.rollup, self.rollup.own_time, self.rollup.beneath_time
+        rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
+        bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
+        branches = []
+        for table, at, start, stored, beneath in (
+            (rollup.beneath, time, bucket, number(0), rows),
+            (rollup.table, own, sql.epoch_ms(sql.column(own)), ref(ROW_COUNT), number(0)),
+        ):
+            columns = [start.label("t"), stored.label("s"), beneath.label("b")]
+            within = between(sql, at, window.since, window.until)
+            each = sa.select(*columns).select_from(table_ref(table)).where(*within).subquery("r")
+            branches.append(sa.select(each.c.t, *_sums(each)).group_by(each.c.t))
+        found = sa.union_all(*branches).subquery("u")
+        buckets = sa.select(*_sums(found)).group_by(found.c.t).subquery("g")
+        return sa.select(*_sums(buckets), *_sums(buckets, buckets.c.b < buckets.c.s))
 
 
-def count_stored(
-    query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window], version: int
-) -> dict[Window, Stored]:
-    """Count what a level has of windows."""
-    fresh: Condition = ref(VERSION) == version
-
-    def columns(name: str) -> list[Element]:
-        return [_sum(ref(name), fresh), sa.func.count().filter(fresh), sa.func.count()]
-
-    found = {}
-    for window, counts in _ask_level(query, sql, rollup, rollup.table, windows, columns).items():
-        rows, groups, all_rows, values, bins, all_bins = map(int, counts)
-        found[window] = Stored(Beneath(rows, values), groups, all_rows - groups + all_bins - bins)
-    return found
+def _sum(value: Element, condition: Condition | None = None) -> Element:
+    total = sa.func.sum(value) if condition is None else sa.func.sum(value).filter(condition)
+    return sa.func.coalesce(as_type(total, BIGINT), as_type(number(0), BIGINT))
 
 
-def count_source(query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, int]:
-    """How many raw rows there are."""
-    rows = _ask(query, windows, lambda window: _of_source(sql, replace(rollup, metrics=()), window))
-    return {window: int(count) for window, (count,) in rows.items()}
-
-
-def count_windows(query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, RolledUp]:
-    """How many raw rows the rows of a level stand for, and how many these are."""
-    columns = _sum(ref(ROW_COUNT)), sa.func.count()
-    rows = _ask(query, windows, lambda window: _of_level(sql, rollup, rollup.table, window, *columns))
-    return {window: RolledUp(window, int(count), int(groups)) for window, (count, groups) in rows.items()}
-
-
-def compare_windows(query: Query, sql: Expressions, rollup: Rollup, windows: Sequence[Window]) -> dict[Window, Balance]:
-    """Whether each bucket still has beneath it what it stands for."""
-    rows = _ask(query, windows, lambda window: _both(sql, rollup, window))
-    return {
-        window: Balance(int(stored), int(beneath), (int(short), int(left)))
-        for window, (stored, beneath, short, left) in rows.items()
-    }
-
-
-def require_rows(query: Query, sql: Expressions, step: RollUp, run: Run) -> None:
-    """Make sure that nothing loses rows by being computed again (law 4): the plan may be old."""
-    before = {one.window: one.rows for one in step.before if run.time.contains(one.window.since)}
-    for window, balance in compare_windows(query, sql, step.rollup, list(before)).items():
-        if lost := balance.lost(before[window]):
-            raise DatabaseError(
-                f"table {step.rollup.table}, {show_window(window)}",
-                f"{lost[0]:,} rows were rolled up, and {lost[1]:,} are left in {step.rollup.beneath}",
-                "the next plan says what to do",
-            )
+def _sums(of: sa.Subquery, condition: Condition | None = None) -> list[sa.Label[Any]]:
+    return [_sum(of.c[name], condition).label(name) for name in ("s", "b")]
 
 
 def show_window(window: Window) -> str:
-    """A window for people."""
     return f"window {show(window.since)} to {show(window.until)}"
 
 
@@ -261,78 +317,6 @@ def show_difference(beneath: Beneath, stored: Beneath) -> str:
     if beneath.rows != stored.rows:
         return f"{beneath.rows:,} rows beneath it, {stored.rows:,} arrived in the rollup"
     return f"{beneath.values:,} values beneath it, {stored.values:,} arrived in the distributions"
-
-
-def _ask(
-    query: Query, windows: Sequence[Window], select: Callable[[Window], sa.Select[Any]]
-) -> dict[Window, Sequence[Any]]:
-    found: dict[Window, Sequence[Any]] = {}
-    for chunk in chunks(windows):
-        branches = [select(window) for window in chunk]
-        # CrateDB has no row at all for a stretch whose partitions are closed.
-        found.update(dict.fromkeys(chunk, (0,) * len(branches[0].selected_columns)))
-        numbered = [b.with_only_columns(number(i), *b.selected_columns) for i, b in enumerate(branches)]
-        found.update({chunk[i]: row for i, *row in query(union(numbered))})
-    return found
-
-
-def _ask_level(
-    query: Query,
-    sql: Expressions,
-    rollup: Rollup,
-    table: TableName,
-    windows: Sequence[Window],
-    columns: Callable[[str], list[Element]],
-) -> dict[Window, Sequence[Any]]:
-    """What the table of a level says, and then what its distributions say: nothing but zeros where there are none."""
-    values: dict[Window, Sequence[Any]] = dict.fromkeys(windows, (0,) * len(columns(SKETCH_COUNT)))
-    rows = _ask(query, windows, lambda window: _of_level(sql, rollup, table, window, *columns(ROW_COUNT)))
-    if rollup.sketched:
-        sketch, of = sketch_table(table), states.of_metrics(rollup.sketched)
-        counts = columns(SKETCH_COUNT)
-        values = _ask(query, windows, lambda window: _of_level(sql, rollup, sketch, window, *counts).where(of))
-    return {window: [*rows[window], *values[window]] for window in windows}
-
-
-def _sum(value: Element, condition: Condition | None = None) -> Element:
-    total = sa.func.sum(value) if condition is None else sa.func.sum(value).filter(condition)
-    return sa.func.coalesce(as_type(total, BIGINT), as_type(number(0), BIGINT))
-
-
-def _of_source(sql: Expressions, rollup: Rollup, window: Window) -> sa.Select[Any]:
-    columns: list[Element] = [sa.func.count()]
-    if values := [sa.func.count().filter(states.countable(sql, metric)) for metric in rollup.sketched]:
-        columns.append(reduce(lambda total, value: total.op("+")(value), values))
-    within = between(sql, rollup.time, window.since, window.until)
-    return sa.select(*columns).select_from(table_ref(rollup.source)).where(*within)
-
-
-def _of_level(sql: Expressions, rollup: Rollup, table: TableName, window: Window, *columns: Element) -> sa.Select[Any]:
-    within = between(sql, rollup.own_time, window.since, window.until)
-    return sa.select(*columns).select_from(table_ref(table)).where(*within)
-
-
-def _both(sql: Expressions, rollup: Rollup, window: Window) -> sa.Select[Any]:
-    """Of all buckets, and then of those that lack rows, what they stand for and what is beneath them."""
-    own, time = rollup.own_time, rollup.beneath_time
-    rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
-    bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
-    branches = []
-    for table, at, start, stored, beneath in (
-        (rollup.beneath, time, bucket, number(0), rows),
-        (rollup.table, own, sql.epoch_ms(sql.column(own)), ref(ROW_COUNT), number(0)),
-    ):
-        columns = [start.label("t"), stored.label("s"), beneath.label("b")]
-        within = between(sql, at, window.since, window.until)
-        each = sa.select(*columns).select_from(table_ref(table)).where(*within).subquery("r")
-        branches.append(sa.select(each.c.t, *_sums(each)).group_by(each.c.t))
-    found = sa.union_all(*branches).subquery("u")
-    buckets = sa.select(*_sums(found)).group_by(found.c.t).subquery("g")
-    return sa.select(*_sums(buckets), *_sums(buckets, buckets.c.b < buckets.c.s))
-
-
-def _sums(of: sa.Subquery, condition: Condition | None = None) -> list[sa.Label[Any]]:
-    return [_sum(of.c[name], condition).label(name) for name in ("s", "b")]
 
 
 def view_statement(sql: Expressions, step: ReplaceView) -> Statement:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.archive import Archived, Found
+from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.catalog import Selector, Table, TableName, Value
+from cratedb_retention.model.catalog import Selector, Table, TableName
 from cratedb_retention.model.patterns import find_tables
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry
@@ -52,10 +52,8 @@ def find_earlier(engine: Engine, store: Store, name: TableName) -> Earlier | Non
 
 def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> list[TableName]:
     """
-    Accept the tables that have some names now as those that rollups, snapshots, holds and freezes of these names are
-    of; NotFound: there is no such table, or nothing is known of an earlier one.
-
-    :param schema: Name or pattern, likewise ``pattern``.
+    Accept the tables that have some names or patterns now as those that rollups, snapshots, holds and freezes of these
+    names are of; NotFound: there is no such table, or nothing is known of an earlier one.
     """
     known = {known.rollup.source for known in store.rollups.all().values()}
     known |= {record.archived.table for record in store.snapshots.all()}
@@ -94,8 +92,22 @@ def find_adoptable(engine: Engine, store: Store, clock: Clock, repository: str) 
     found = engine.archive.find(repository, store.schema)
     tables = read_tables(engine, ((each.archived, each.archived.table) for each in found))
     there = {(name, partition.values) for name, table in tables.items() for partition in table.partitions}
-    records = (_record(each, clock, there) for each in found)
-    every = [Adoptable(known.get(record.key, record), record.key in known) for record in records]
+    every = []
+    for each in found:
+        # What is in its table may have been brought back, or not be dropped yet: rows tell when it is archived.
+        present = (each.archived.table, each.archived.values) in there
+        stage = SnapshotStage.RESTORED if present else SnapshotStage.ARCHIVED
+        record = SnapshotRecord(
+            archived=each.archived,
+            start=each.start,
+            end=each.end,
+            stage=SnapshotStage.SUPERSEDED if each.superseded else stage,
+            size=each.size,
+            policy_id=None,
+            tags=(),
+            changed_at=clock.now(),
+        )
+        every.append(Adoptable(known.get(record.key, record), record.key in known))
     return sorted(every, key=lambda item: (item.record.archived.table, item.record.start or 0, item.record.key))
 
 
@@ -123,20 +135,3 @@ def read_tables(engine: Engine, archived: Iterable[tuple[Archived, TableName]]) 
         column = each.columns[0].name if len(each.columns) == 1 else None
         wanted.setdefault(table, Selector(schema=table.schema, name=table.name, partition_column=column))
     return engine.read_catalog(list(wanted.values())).tables if wanted else {}
-
-
-def _record(found: Found, clock: Clock, there: set[tuple[TableName, tuple[Value, ...]]]) -> SnapshotRecord:
-    """What is in its table may have been brought back, or not be dropped yet: rows will tell when it is archived."""
-    archived = found.archived
-    present = (archived.table, archived.values) in there
-    stage = SnapshotStage.RESTORED if present else SnapshotStage.ARCHIVED
-    return SnapshotRecord(
-        archived=archived,
-        start=found.start,
-        end=found.end,
-        stage=SnapshotStage.SUPERSEDED if found.superseded else stage,
-        size=found.size,
-        policy_id=None,
-        tags=(),
-        changed_at=clock.now(),
-    )

@@ -124,35 +124,6 @@ def verify_snapshots(
     return found
 
 
-def restore(
-    engine: Engine,
-    store: Store,
-    clock: Clock,
-    actor: Actor,
-    request: RestoreRequest,
-    told: Callable[[Restored], None] | None = None,
-) -> list[Restored]:
-    """Bring back each partition that fits; each result is told at once. NotFound: none fits."""
-    groups = by_partition(find_restorable(engine, store, clock, request))
-    every = [record.archived for group in groups for record in group]
-    present = {name: find_table(engine, name) for name in {archived.table for archived in every}}
-    if request.from_repository is not None:
-        adopted = {record.key for group in groups for record in group}
-        adopt(engine, store, clock, request.from_repository, lambda record: record.key in adopted)
-    work = _Restore(engine=engine, store=store, into=request.into, every=every, present=present)
-    work.place_holds(groups, clock, actor)
-    found: list[Restored] = []
-    # The first to come makes a table that does not exist, and younger partitions know all of its columns.
-    for group in groups if request.into is None else sorted(groups, key=_youngest_first):
-        for restored in work.restore(group):
-            found.append(restored)
-            if told is not None:
-                told(restored)
-    work.finish(found)
-    order = {(archived.repository, archived.name): place for place, archived in enumerate(every)}
-    return sorted(found, key=lambda item: order[item.record.key])
-
-
 def _youngest_first(group: Sequence[SnapshotRecord]) -> tuple[TableName, float, int]:
     """Table by table, the partition that was archived last at first."""
     archived_at = max(record.changed_at.timestamp() for record in group)
@@ -224,37 +195,78 @@ def refusal(group: Sequence[SnapshotRecord], own: bool, present: Table | None) -
 
 
 @dataclass(kw_only=True)
-class _Restore:
+class Restoring:
     """Partitions on their way back. A table that does not exist gets the columns of every snapshot."""
 
     engine: Engine
     store: Store
-    into: TableName | None
-    every: Sequence[Archived]
-    present: Mapping[TableName, Table | None]
+    clock: Clock
+    actor: Actor
+    request: RestoreRequest
+    every: Sequence[Archived] = ()
+    present: Mapping[TableName, Table | None] = field(default_factory=dict)
     holds: dict[TableName, LegalHold] = field(default_factory=dict)
     in_force: frozenset[str] = frozenset()
 
-    def place_holds(self, groups: Sequence[Sequence[SnapshotRecord]], clock: Clock, actor: Actor) -> None:
+    def run(self, told: Callable[[Restored], None] | None = None) -> list[Restored]:
+        """Bring back each partition that fits; each result is told at once. NotFound: none fits."""
+        groups = by_partition(find_restorable(self.engine, self.store, self.clock, self.request))
+        self.every = [record.archived for group in groups for record in group]
+        self.present = {name: find_table(self.engine, name) for name in {archived.table for archived in self.every}}
+        if self.request.from_repository is not None:
+            adopted = {record.key for group in groups for record in group}
+            adopt(self.engine, self.store, self.clock, self.request.from_repository, lambda r: r.key in adopted)
+        self._place_holds(groups)
+        found: list[Restored] = []
+        # The first to come makes a table that does not exist, and younger partitions know all of its columns.
+        for group in groups if self.request.into is None else sorted(groups, key=_youngest_first):
+            for restored in self._restore(group):
+                found.append(restored)
+                if told is not None:
+                    told(restored)
+        self._finish(found)
+        order = {(archived.repository, archived.name): place for place, archived in enumerate(self.every)}
+        return sorted(found, key=lambda item: order[item.record.key])
+
+    def _is_own(self, group: Sequence[SnapshotRecord]) -> bool:
+        return is_own(self.engine, group[0], self.request.into)
+
+    def _place_holds(self, groups: Sequence[Sequence[SnapshotRecord]]) -> None:
         """One hold for all that comes back into a table; there first, since a run may look at the rows at once."""
         coming: dict[TableName, list[Sequence[SnapshotRecord]]] = {}
         for group in groups:
             table = group[0].archived.table
-            if is_own(self.engine, group[0], self.into) and not refusal(group, True, self.present[table]):
+            if self._is_own(group) and not refusal(group, True, self.present[table]):
                 coming.setdefault(table, []).append(group)
         self.in_force = frozenset(hold.id for hold in self.store.holds.active())
         for table, restored in coming.items():
-            identity = self._identity(self.present[table])
-            self.holds[table] = replace(_hold_for(table, restored, clock, actor), identity=identity)
+            self.holds[table] = self._hold_for(table, restored)
             self.store.holds.place(self.holds[table])
+
+    def _hold_for(self, table: TableName, groups: Sequence[Sequence[SnapshotRecord]]) -> LegalHold:
+        """Always the same for the same snapshots, so that repeating adds none."""
+        now = to_ms(self.clock.now())
+        keys = sorted(record.key for group in groups for record in group)
+        several = f"{plural(len(keys), 'snapshot')}, the first of them " if len(keys) > 1 else ""
+        hold = LegalHold(
+            id=hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:32],
+            table_schema=table.schema,
+            table_name=table.name,
+            reason=f"restored from {several}{groups[0][0].archived.name} on {show(now)}",
+            kind=HoldKind.RESTORED,
+            placed_by=self.actor.name,
+            placed_at=now,
+            identity=self._identity(self.present[table]),
+        )
+        return _covering(hold, [group[0].archived for group in groups])
 
     def _identity(self, table: Table | None) -> str:
         """What tells a table from others that get its name; empty: it is not there."""
         return "" if table is None else table.identity or self.engine.identify(table.name)
 
-    def restore(self, group: Sequence[SnapshotRecord]) -> list[Restored]:
-        table, own, found = group[0].archived.table, is_own(self.engine, group[0], self.into), list[Restored]()
-        target = table if own or self.into is None else self.into
+    def _restore(self, group: Sequence[SnapshotRecord]) -> list[Restored]:
+        table, own, found = group[0].archived.table, self._is_own(group), list[Restored]()
+        target = table if own or self.request.into is None else self.request.into
         hold_id = self.holds[table].id if own and table in self.holds else None
         try:
             if why_not := refusal(group, own, self.present[table]):
@@ -292,7 +304,7 @@ class _Restore:
             snapshots.mark(*key, SnapshotStage.RESTORED, arrived.token)
         return arrived
 
-    def finish(self, found: Sequence[Restored]) -> None:
+    def _finish(self, found: Sequence[Restored]) -> None:
         """What did not come back needs no hold; what was created for its own partitions is that table again."""
         holds, back = self.store.holds, [item for item in found if not item.error]
         for table, hold in self.holds.items():
@@ -308,23 +320,6 @@ class _Restore:
                 for hold in holds.active() if placed else ():
                     if placed and hold.id == placed.id:
                         holds.narrow(replace(hold, identity=self._identity(created)))
-
-
-def _hold_for(table: TableName, groups: Sequence[Sequence[SnapshotRecord]], clock: Clock, actor: Actor) -> LegalHold:
-    """The hold on restored partitions; always the same for the same snapshots, so that repeating adds none."""
-    now = to_ms(clock.now())
-    keys = sorted(record.key for group in groups for record in group)
-    several = f"{plural(len(keys), 'snapshot')}, the first of them " if len(keys) > 1 else ""
-    hold = LegalHold(
-        id=hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:32],
-        table_schema=table.schema,
-        table_name=table.name,
-        reason=f"restored from {several}{groups[0][0].archived.name} on {show(now)}",
-        kind=HoldKind.RESTORED,
-        placed_by=actor.name,
-        placed_at=now,
-    )
-    return _covering(hold, [group[0].archived for group in groups])
 
 
 def _covering(hold: LegalHold, partitions: Iterable[Archived]) -> LegalHold:

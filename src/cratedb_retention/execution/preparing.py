@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.engine.rollup import compare_windows
 from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
 from cratedb_retention.model.measurements import Measurements, Probe
@@ -25,8 +24,8 @@ from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.planner import Planning
+from cratedb_retention.planning.strategies import PartitionKey
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.runs import Leases
 from cratedb_retention.store.store import Store
@@ -71,11 +70,7 @@ class Selection:
         )
 
     def require(self, policies: Iterable[Policy], damaged: Iterable[Damaged] = ()) -> None:
-        """
-        Make sure that what it names is there: "nothing is due" would be no answer to a name that is misspelt.
-
-        :raises NotFound: if there is no such policy, or no policy has these tags.
-        """
+        """Make sure that what it names is there; NotFound: there is no such policy, or no policy has these tags."""
         rows = ((row.id, row.row["tags"] or ()) for row in damaged)
         known = (*rows, *((policy.id, policy.tags) for policy in policies))
         seen = [(identifier, tags) for identifier, tags in known if self.limit.fits(tags)]
@@ -152,12 +147,11 @@ class Look:
         about: TableName | None = None,
     ) -> Prepared:
         """
-        Make the plan for an aware cutoff. One with what is released, or a candidate, is for showing only: a run sees
-        that holds are in force, and obeys no policy that is not stored.
+        Make the plan for an aware cutoff; with holds released, or a candidate, for showing only.
 
         :param released: Identifiers of holds that count as released.
         :param candidate: A policy taken as if it were stored: in place of the one with its identifier, or beside them.
-        :param about: What is planned for other tables does not matter, so that these need not be looked at.
+        :param about: The only table of interest.
         """
         selection = selection or Selection()
         selection.require((item.policy for item in self._stored), self._damaged)
@@ -229,10 +223,7 @@ class Look:
                     yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
 
     def _see(self, policies: Iterable[Policy]) -> _Seen:
-        """
-        The tables that policies name; a pattern never means the toolkit's own. Which are read, and as what, may depend
-        on the order of the policies.
-        """
+        """The tables that policies, in this order, name; a pattern never means the toolkit's own."""
         selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
         key = tuple(selectors)
         if key not in self._seen:
@@ -265,18 +256,16 @@ class Look:
 
     def _compare(self, seen: _Seen, plan: Plan) -> bool:
         """
-        Look at what a plan would compute again; whether any of it would lose rows, which another plan avoids.
-
-        What the plan itself changes beneath is looked at by the run, and so is what can't be answered now.
+        Compare what a plan would compute again with its source: whether it would lose rows, which another plan avoids.
+        Where the plan itself changes the source, or it can't be read now, the run compares.
         """
         found: dict[tuple[Rollup, Window], Balance] = {}
-        database, losing = self._engine.database, False
-        steps = (step for task in plan.tasks for step in task.steps if isinstance(step, RollUp) and step.tokens)
-        for step in steps:
+        losing = False
+        for step in (step for task in plan.tasks for step in task.steps if isinstance(step, RollUp) and step.tokens):
             new = {one.window: one.rows for one in step.before if (step.rollup, one.window) not in seen.compared}
             seen.compared.update((step.rollup, window) for window in new)
             try:
-                balances = compare_windows(database.rows, self._engine.sql, step.rollup, list(new))
+                balances = self._engine.counts(step.rollup).compare(list(new))
             except ConnectionLost:
                 raise
             except RetentionError:
@@ -288,10 +277,7 @@ class Look:
 
 
 def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
-    """
-    Look again right before a task begins, since planning may be hours ago: PartitionChanged if its policy was changed,
-    disabled or deleted, or a hold was placed on the table.
-    """
+    """PartitionChanged if since planning a task's policy was changed or deleted, or a hold was placed on its table."""
     policy_id = task.policy_id
     version, holds = store.read_together(
         lambda: None if policy_id is None else store.policies.version_of(policy_id),

@@ -14,7 +14,6 @@ from typing import Any
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.query import read_stretch, read_values
-from cratedb_retention.engine.rollup import count_source, count_windows
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.access import Area, Realm, area_of, make_area
 from cratedb_retention.model.aggregates import Number, Part, Reader, State, divided, merged, rest_of
@@ -109,7 +108,7 @@ def _read_rests(engine: Engine, reading: Reading, now: int) -> Buckets | None:
         if not part.keys() <= whole.keys():
             return None
         for key, found in whole.items():
-            rest = found.without(part.get(key, Merged(seconds=0)), (stretch.end - stretch.start) / 1000)
+            rest = found.without(part.get(key, Merged(seconds=0)), (stretch.time.end - stretch.time.start) / 1000)
             if rest is None:
                 return None
             rests.update({key: rest} if rest.rows else {})
@@ -141,8 +140,8 @@ def _follow_late_rows(engine: Engine, reading: Reading) -> Reading:
     stretches = [part for stretch in reading.stretches for part in _parts(engine, raw, stretch)]
     if any(Part.INCREASE in parts for parts in reading.parts.values()):
         # How much a counter grew until its next value depends on the late one.
-        late = min((s.start for s in stretches if s.holding is raw and s not in reading.stretches), default=None)
-        stretches = [replace(s, holding=raw) if late is not None and s.start >= late else s for s in stretches]
+        late = min((s.time.start for s in stretches if s.holding is raw and s not in reading.stretches), default=None)
+        stretches = [replace(s, holding=raw) if late is not None and s.time.start >= late else s for s in stretches]
     return replace(reading, stretches=tuple(join_stretches(stretches)))
 
 
@@ -150,8 +149,8 @@ def _parts(engine: Engine, raw: Holding, stretch: Stretch) -> list[Stretch]:
     rollup = stretch.holding.rollup
     if rollup is None or stretch.coarser:
         return [stretch]
-    start = stretch.start if raw.start is None else max(stretch.start, raw.start)
-    stale = _stale(engine, rollup, TimeRange(rollup.interval.ceiling(start, rollup.tzinfo), stretch.end))
+    start = stretch.time.start if raw.start is None else max(stretch.time.start, raw.start)
+    stale = _stale(engine, rollup, TimeRange(rollup.interval.ceiling(start, rollup.tzinfo), stretch.time.end))
     fresh = [replace(stretch, time=part) for part in TimeRanges([stretch.time]) - stale]
     return [*fresh, *(replace(stretch, holding=raw, time=part) for part in stale)]
 
@@ -161,8 +160,7 @@ def _stale(engine: Engine, rollup: Rollup, within: TimeRange) -> TimeRanges:
 
     def counts(parts: Iterable[tuple[int, int]]) -> list[tuple[TimeRange, int, int]]:
         windows = [Window.of(start, end) for start, end in parts]
-        counted = (engine.database.rows, engine.sql, rollup, windows)
-        raw, level = count_source(*counted), count_windows(*counted)
+        raw, level = engine.counts(rollup).source(windows), engine.counts(rollup).level(windows)
         return [(TimeRange(w.start, w.end), raw[w], level[w].source_rows) for w in windows]
 
     if within.empty or all(raw in (0, level) for _, raw, level in counts([within])):
@@ -188,10 +186,10 @@ def _answer(reading: Reading, buckets: Buckets) -> Fetched:
         rows=tuple(map(row, sorted(filled, key=lambda key: (key[0], rank[key[1]])))),
         keys=len(reading.by),
         step=reading.step,
-        start=reading.start,
-        end=reading.end,
+        start=reading.time.start,
+        end=reading.time.end,
         stretches=reading.stretches,
-        gaps=tuple(TimeRanges([(reading.start, reading.end)]) - (stretch.time for stretch in reading.stretches)),
+        gaps=tuple(TimeRanges([reading.time]) - (stretch.time for stretch in reading.stretches)),
     )
 
 
@@ -216,8 +214,8 @@ def _fill(known: dict[Key, Values], reading: Reading, groups: Collection[Group])
     """
     zone, step = reading.cascade.tzinfo, reading.step
     coarser = [stretch for stretch in reading.stretches if stretch.coarser]
-    starts = {bucket for s in coarser for bucket in _buckets(s.start, s.end, s.interval, zone)}
-    for start, end in TimeRanges([(reading.start, reading.end)]) - (s.time for s in coarser):
+    starts = {bucket for s in coarser for bucket in _buckets(*s.time, s.interval, zone)}
+    for start, end in TimeRanges([reading.time]) - (s.time for s in coarser):
         starts.update(_buckets(step.floor(start, zone), end, step, zone))
     buckets = sorted({*starts, *(bucket for bucket, _ in known)})
     if len(buckets) * len(groups) > _MOST_ROWS:
@@ -262,6 +260,6 @@ def suggest_values(
 ) -> list[Value]:
     """Some values of the dimension that a request has as ``by``, from the coarsest level, in one statement."""
     reading = make_reading(cascade, replace(request, metrics=(ROW_COUNT,), points=1, step=None), now)
-    longest = max(reading.stretches, key=lambda stretch: stretch.end - stretch.start, default=None)
+    longest = max(reading.stretches, key=lambda stretch: stretch.time.end - stretch.time.start, default=None)
     values = read_values(engine.database, engine.sql, reading, longest, limit) if longest else []
     return sorted(values, key=str)

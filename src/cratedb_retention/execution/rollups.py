@@ -1,11 +1,7 @@
 """
-The rollups of tables: what each table of a cascade holds, from the ledger, for reading and for verifying it; the
-cascades that policies would make; and how the rollups of a table are dropped. A table without rollups can be read as
-well: all that it holds are its rows.
-
-Each level of a cascade is compared with the one beneath it (law 5: rows are conserved), for the time that both hold.
-The database sums both up in chunks of whole buckets, one statement each; only where chunks differ are they read once
-more bucket by bucket.
+The rollups of tables: what each table of a cascade holds, the cascades that policies would make, how rollups are
+dropped, and how they are verified: each level is compared with its source (law 5: rows are conserved), for the time
+that both hold. The database sums both up in chunks of whole buckets, and only where chunks differ bucket by bucket.
 """
 
 from __future__ import annotations
@@ -14,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from cratedb_retention.engine.base import Engine
@@ -21,7 +18,7 @@ from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.engine.query import read_stretch
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.model.aggregates import Number, Part
+from cratedb_retention.model.aggregates import Part
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Selector, TableName
@@ -29,19 +26,10 @@ from cratedb_retention.model.patterns import folded
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.model.reading import Cascade, Holding, Partial, Reading, Stretch, Wanted
-from cratedb_retention.model.rollup import (
-    ROW_COUNT,
-    KnownRollup,
-    Ledger,
-    RollUp,
-    Rollup,
-    is_own_table,
-    is_own_view,
-    view_name,
-)
+from cratedb_retention.model.rollup import ROW_COUNT, KnownRollup, Ledger, RollUp, Rollup, is_own_view, view_name
 from cratedb_retention.model.time import TimeRange, from_ms
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
-from cratedb_retention.planning.cascades import find_cascades, find_dimensions, find_metrics
+from cratedb_retention.planning.cascades import SourceColumns, find_cascades
 from cratedb_retention.planning.query import choose_step, whole_part
 from cratedb_retention.planning.targets import Undecided, find_targets, make_target
 from cratedb_retention.store.audit import Entry
@@ -60,34 +48,36 @@ Values = tuple[str, float | None, float | None]
 
 def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
     """
-    A table with its rollups, if it has any, and what each of them holds.
-
-    :param table: The table with the raw rows.
-    :raises NotFound: if there is no such table, or it is one of the toolkit's own.
-    :raises InvalidInput: if nothing says which column is the rows' time.
+    A table with its rollups, if it has any, and what each of them holds. NotFound if there is no such table, or it is
+    one of the toolkit's own; InvalidInput if nothing says which column is the rows' time.
     """
     rollups = store.rollups.all()
     mine = of_source(store, rollups.values(), table)
     if not mine:
         return _without_rollups(engine, store, table)
     table = mine[0].rollup.source
-    levels = sorted(_present(store, mine), key=lambda known: known.rollup.interval.approximate_seconds)
+    # Without levels that their policy has no more; those of a policy that is gone stay readable.
+    policies = (stored.policy for stored in store.policies.all()[0])
+    wanted = {(policy.id, level.interval) for policy in policies for level in policy.levels}
+    present = [known.rollup for known in mine if (known.policy_id, known.rollup.interval) in wanted]
+    levels = sorted(present or (known.rollup for known in mine), key=lambda rollup: rollup.interval.approximate_seconds)
     ledger = store.rollups.ledger(rollups)
     raw = Holding(rollup=None, table=table, start=ledger.held_from(table, table), end=None)
-    held = filter(None, (_holding(ledger, known.rollup) for known in levels))
+    holdings = [raw]
+    for rollup in levels:
+        rows, held = ledger.of(rollup.table).values(), ledger.held_from(table, rollup.table)
+        first = min((row.start for row in rows), default=0)
+        start = first if held is None else max(first, held)
+        end = max((row.until for row in rows), default=start)
+        if start < end:
+            holdings.append(Holding(rollup=rollup, table=rollup.table, start=start, end=end))
     # The zone of the coarsest level, since a finer one may have to do without.
-    return _cascade(levels[0].rollup, levels[-1].rollup.zone, raw, *held)
+    return _cascade(table, levels[0], levels[-1].zone, tuple(holdings))
 
 
-def _cascade(finest: Rollup, zone: str, *holdings: Holding) -> Cascade:
-    return Cascade(
-        source=finest.source,
-        time=finest.time,
-        dimensions=finest.dimensions,
-        metrics=finest.metrics,
-        zone=zone,
-        holdings=holdings,
-    )
+def _cascade(source: TableName, of: Rollup | SourceColumns, zone: str, holdings: tuple[Holding, ...]) -> Cascade:
+    time, dimensions, metrics = of.time, of.dimensions, of.metrics
+    return Cascade(source=source, time=time, dimensions=dimensions, metrics=metrics, zone=zone, holdings=holdings)
 
 
 def of_source(store: Store, rollups: Iterable[KnownRollup], table: TableName) -> list[KnownRollup]:
@@ -108,9 +98,9 @@ def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
     table = table if table in same else same[0]
     policies = [stored.policy for stored in store.policies.all()[0] if stored.policy.enabled]
     targets = [target for target in find_targets(policies, catalog)[0] if target.table.name == table]
-    raw = Holding(rollup=None, table=table, start=None, end=None)
+    holdings = (Holding(rollup=None, table=table, start=None, end=None),)
     for cascade in find_cascades(targets, catalog, Ledger())[0]:
-        return _cascade(cascade.levels[0].rollup, cascade.policy.time_zone, raw)
+        return _cascade(table, cascade.columns, cascade.policy.time_zone, holdings)
     unruled = make_policy(strategy="delete", table_schema=table.schema, table_name=table.name, retention_period="1d")
     try:
         targets.append(make_target(unruled, catalog.tables[table]))
@@ -121,35 +111,16 @@ def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
     if found is None:
         reason = "nothing says which column is the time of its rows"
         raise InvalidInput(f"table {table}", reason, "name it as the time_column of a policy")
-    dimensions = find_dimensions(unruled, *found)
-    metrics = find_metrics(unruled, *found, dimensions)
-    return Cascade(source=table, time=found[1], dimensions=dimensions, metrics=metrics, zone="UTC", holdings=(raw,))
-
-
-def _present(store: Store, mine: list[KnownRollup]) -> list[KnownRollup]:
-    """Without levels that their policy has no more; those of a policy that is gone stay readable."""
-    policies = (stored.policy for stored in store.policies.all()[0])
-    wanted = {(policy.id, level.interval) for policy in policies for level in policy.levels}
-    return [known for known in mine if (known.policy_id, known.rollup.interval) in wanted] or mine
-
-
-def _holding(ledger: Ledger, rollup: Rollup) -> Holding | None:
-    """What a level holds; None if that is nothing yet."""
-    rows = ledger.of(rollup.table).values()
-    held = ledger.held_from(rollup.source, rollup.table)
-    start = max([min((row.start for row in rows), default=0), *([] if held is None else [held])])
-    end = max((row.until for row in rows), default=start)
-    return Holding(rollup=rollup, table=rollup.table, start=start, end=end) if start < end else None
+    return _cascade(table, SourceColumns(unruled, *found), "UTC", holdings)
 
 
 def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableName]:
     """
-    Drop the view, the levels and their distributions; their policy, if it is still there, makes them anew. What has
-    the name of one of these and is something else stays.
+    Drop the view, the levels and their distributions; their policy, if it is still there, makes them again. What only
+    has the name of one of these stays. NotFound if there are none.
 
     :param source: The table with the raw rows, which need not exist any more.
     :return: The levels.
-    :raises NotFound: if it has none.
     """
     known = store.rollups.all()
     mine = sorted((k.rollup for k in of_source(store, known.values(), source)), key=lambda rollup: rollup.table)
@@ -164,7 +135,7 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
         engine.database.drop(view, "VIEW")
     for rollup in mine:
         for name in (rollup.sketch, rollup.table):
-            if name in catalog.tables and is_own_table(rollup, name, catalog.tables[name].columns):
+            if name in catalog.tables and rollup.owns(catalog.tables[name]):
                 engine.database.drop(name)
         store.rollups.forget(rollup.table)
     store.journal.write(
@@ -188,40 +159,23 @@ def planned_cascades(prepared: Prepared) -> list[PlannedCascade]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Where a level is not what the one beneath says."""
+    """Where a level is not what its source says."""
 
     level: str  # the level's interval
     table: str
     start: int  # the bucket or buckets [start, end) (ms UTC)
     end: int
     what: str  # ``row_count``, or ``temperature_sum`` and the like
-    beneath: str  # the name of the level beneath
+    beneath: str  # the name of the finer level
     expected: float | None  # what that says
     found: float | None
     stale: bool = False  # whether rows came or changed since it was computed, so that the next run computes it again
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, with instants as ISO 8601, and None for NaN and infinity, which JSON lacks."""
-        numbers = {"expected": self.expected, "found": self.found}
-        return {
-            **asdict(self),
-            **{name: value if value is not None and math.isfinite(value) else None for name, value in numbers.items()},
-            "start": from_ms(self.start).isoformat(),
-            "end": from_ms(self.end).isoformat(),
-        }
-
-
-def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
-    """Compare each level of a cascade with the one beneath, for the time that both hold."""
-    for holding in cascade.holdings:  # Otherwise what was written a moment ago would seem to be missing.
-        engine.database.refresh(table_ref(holding.table))
-    found: list[Difference] = []
-    for level in cascade.holdings:
-        for beneath in cascade.holdings:
-            if level.rollup and level.rollup.beneath == beneath.table:
-                comparison = _Comparison(engine=engine, cascade=cascade, beneath=beneath, level=level)
-                found += comparison.differences(level.rollup.interval)
-    return found
+        numbers = {name: getattr(self, name) for name in ("expected", "found")}
+        finite = {name: one if one is not None and math.isfinite(one) else None for name, one in numbers.items()}
+        return {**asdict(self), **finite, **{end: from_ms(getattr(self, end)).isoformat() for end in ("start", "end")}}
 
 
 def mark_stale(found: Iterable[Difference], plan: Plan) -> list[Difference]:
@@ -235,80 +189,72 @@ def mark_stale(found: Iterable[Difference], plan: Plan) -> list[Difference]:
     return [replace(one, stale=is_due(one)) for one in found]
 
 
-@dataclass(frozen=True, kw_only=True)
+def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
+    """Compare each level of a cascade with its source, for the time that both hold."""
+    for holding in cascade.holdings:  # Otherwise what was written a moment ago would seem to be missing.
+        engine.database.refresh(table_ref(holding.table))
+    return [
+        difference
+        for level in cascade.holdings
+        for finer in cascade.holdings
+        if level.rollup and level.rollup.beneath == finer.table
+        for difference in _Comparison(engine, cascade, finer, level).differences(level.rollup.interval)
+    ]
+
+
 class _Comparison:
-    engine: Engine
-    cascade: Cascade
-    beneath: Holding
-    level: Holding
+    def __init__(self, engine: Engine, cascade: Cascade, finer: Holding, level: Holding) -> None:
+        self.engine, self.cascade, self.finer, self.level = engine, cascade, finer, level
 
     def differences(self, own: Interval) -> Iterator[Difference]:
         """Chunk by chunk; where chunks differ, by buckets of the level's own interval."""
-        range_, zone = self._common(), self.cascade.tzinfo
+        range_ = self._common()
         if range_.empty:
             return
         chunk = choose_step(self.cascade, *range_, _CHUNKS)
-        chunk = chunk if own.fits_into(chunk, zone) else own
-        for number, (part, values) in enumerate(self._differing(range_, chunk)):
-            exact = list(self._differing(part, own)) if chunk != own and number < _LOOKED_AT else []
-            for bucket, differing in exact or [(part, values)]:
-                for what, expected, found in differing:
-                    yield Difference(
-                        level=self.level.name,
-                        table=str(self.level.table),
-                        start=bucket.start,
-                        end=bucket.end,
-                        what=what,
-                        beneath=self.beneath.name,
-                        expected=expected,
-                        found=found,
-                    )
+        chunk = chunk if own.fits_into(chunk, self.cascade.tzinfo) else own
+        for number, (part, differing) in enumerate(self._differing(range_, chunk)):
+            exact = self._differing(part, own) if chunk != own and number < _LOOKED_AT else ()
+            yield from [one for _, found in exact for one in found] or differing
 
     def _common(self) -> TimeRange:
         """The time that both hold, in whole buckets of the level."""
-        both = TimeRange.of(self.beneath.start, self.beneath.end) & TimeRange.of(self.level.start, self.level.end)
+        sides = (self.finer, self.level)
+        both = TimeRange.of(self.finer.start, self.finer.end) & TimeRange.of(self.level.start, self.level.end)
         if None in both.ends:
             utc, wanted = replace(self.cascade, zone="UTC"), (Wanted(None, ROW_COUNT),)
-            found = [one.bucket for h in (self.beneath, self.level) for one in self._read(utc, h, _ALL, _YEAR, wanted)]
+            found = [one.bucket for side in sides for one in self._read(utc, side, _ALL, _YEAR, wanted)]
             both &= TimeRange(min(found), _YEAR.end(max(found))) if found else _EMPTY
         held = replace(self.level, start=both.start, end=both.end)
         return _EMPTY if both.empty else whole_part(held, _ALL, self.cascade.tzinfo)
 
-    def _differing(self, range_: TimeRange, interval: Interval) -> Iterator[tuple[TimeRange, list[Values]]]:
-        """Buckets, and what differs in them."""
-        zone, wanted = self.cascade.tzinfo, tuple(self._comparable())
+    def _differing(self, range_: TimeRange, interval: Interval) -> Iterator[tuple[TimeRange, list[Difference]]]:
+        zone = self.cascade.tzinfo
+        about = partial(Difference, level=self.level.name, table=str(self.level.table), beneath=self.finer.name)
+        # What both keep of each metric; least and greatest value say how exact a sum can be.
+        rollups = [holding.rollup for holding in (self.level, self.finer) if holding.rollup]
+        parts = (Part.COUNT, Part.SUM, Part.MIN, Part.MAX)
+        each = (Wanted(metric, str(part)) for metric in rollups[0].metrics for part in parts)
+        wanted = (Wanted(None, ROW_COUNT), *(want for want in each if all(want.kept_by(rollup) for rollup in rollups)))
         right, found = (
             {interval.floor(one.bucket, zone): one for one in self._read(self.cascade, side, range_, interval, wanted)}
-            for side in (self.beneath, self.level)
+            for side in (self.finer, self.level)
         )
         for bucket in sorted({*right, *found}):
-            values = list(_compare(right.get(bucket, _NOTHING), found.get(bucket, _NOTHING)))
+            time = TimeRange(bucket, interval.end(bucket, zone)) & range_
+            compared = _compare(right.get(bucket, _NOTHING), found.get(bucket, _NOTHING))
+            values = [about(**time._asdict(), what=what, expected=one, found=other) for what, one, other in compared]
             if values:
-                yield TimeRange(bucket, interval.end(bucket, zone)) & range_, values
+                yield time, values
 
     def _read(
         self, cascade: Cascade, holding: Holding, range_: TimeRange, interval: Interval, wanted: tuple[Wanted, ...]
     ) -> list[Partial]:
-        stretch = Stretch(holding=holding, time=range_, interval=interval)
+        part = Stretch(holding=holding, time=range_, interval=interval)
         reading = Reading(
-            cascade=cascade,
-            start=range_.start,
-            end=range_.end,
-            step=interval,
-            wanted=wanted,
-            by=(),
-            where=(),
-            stretches=(stretch,),
+            cascade=cascade, time=range_, step=interval, wanted=wanted, by=(), where=(), stretches=(part,)
         )
-        return list(read_stretch(self.engine.database, self.engine.sql, reading, stretch))
-
-    def _comparable(self) -> Iterator[Wanted]:
-        """What both keep of each metric; least and greatest value say how exact a sum can be."""
-        yield Wanted(None, ROW_COUNT)
-        rollups = [holding.rollup for holding in (self.level, self.beneath) if holding.rollup]
-        for metric in rollups[0].metrics:
-            wanted = (Wanted(metric, str(part)) for part in (Part.COUNT, Part.SUM, Part.MIN, Part.MAX))
-            yield from (want for want in wanted if all(want.kept_by(rollup) for rollup in rollups))
+        return list(read_stretch(self.engine.database, self.engine.sql, reading, part))
 
 
 def _compare(right: Partial, found: Partial) -> Iterator[Values]:
@@ -317,21 +263,14 @@ def _compare(right: Partial, found: Partial) -> Iterator[Values]:
         yield ROW_COUNT, right.rows, found.rows
     for metric in {**right.states, **found.states}:
         expected, there = (
-            {part: _float(value) for part, value in one.states.get(metric, {}).items()} for one in (right, found)
+            {part: float(value) if isinstance(value, Decimal) else value for part, value in known.items()}
+            for known in (right.states.get(metric, {}), found.states.get(metric, {}))
         )
         if (expected.get(Part.COUNT) or 0) != (there.get(Part.COUNT) or 0):
             yield metric.named(Part.COUNT), expected.get(Part.COUNT), there.get(Part.COUNT)
         # Values of both signs can add up to next to nothing, so the size of what was added up counts.
         size = max(abs(expected.get(end) or 0.0) for end in (Part.MIN, Part.MAX)) * (expected.get(Part.COUNT) or 1)
-        if not _close(expected.get(Part.SUM), there.get(Part.SUM), size):
+        one, other = expected.get(Part.SUM) or 0.0, there.get(Part.SUM) or 0.0
+        close = math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE * size)
+        if not close and not (math.isnan(one) and math.isnan(other)):
             yield metric.named(Part.SUM), expected.get(Part.SUM), there.get(Part.SUM)
-
-
-def _float(value: Number) -> float | None:
-    return float(value) if isinstance(value, Decimal) else value
-
-
-def _close(one: float | None, other: float | None, scale: float) -> bool:
-    one, other = one or 0.0, other or 0.0
-    both_nan = math.isnan(one) and math.isnan(other)
-    return both_nan or math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE * scale)

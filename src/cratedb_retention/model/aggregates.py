@@ -1,33 +1,31 @@
 """
-The algebra of aggregates. Whatever is kept of the values of a metric is a *state*, which has parts; states of other
-rows, other series and other stretches of time are merged part by part. Each answer is read from one by a formula.
+The algebra of aggregates. What is kept of the values of a metric is a *state*, which has parts; states of other rows,
+series and time ranges are merged part by part. Each answer is read from one by a formula.
 
 A level keeps a column for each part, raw rows are states of one value each. So an aggregate is stated here and nowhere
-else: a member of :class:`Aggregate`, with the parts that it keeps and the formula by which it is read. Engines know how
-a part is found in raw rows and merged in SQL; they meet no aggregate, only parts and formulas.
+else, with the parts that it keeps and the formula by which it is read. Engines know how a part is found in raw rows and
+merged in SQL; they meet no aggregate, only parts and formulas.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum, StrEnum, auto
+from enum import Enum, StrEnum, auto, member
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 # A value is found again from its bin with at most this relative error (DDSketch, VLDB 2019).
 RELATIVE_ERROR = 0.01
 GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
-# An average of decimals has this many places more than they.
-_MORE_PLACES = 6
-# Values and sums of decimal columns are exact.
-Number = int | float | Decimal | None
-# Counts by sign and number of the bin; zero is bin 0 of sign 0.
-Bins = Counter[tuple[int, int]]
+_MORE_PLACES = 6  # that an average of decimals has
+Number = int | float | Decimal | None  # values and sums of decimal columns are exact
+Bins = Counter[tuple[int, int]]  # counts by sign and number of the bin; zero is bin 0 of sign 0
 
 
 class Kind(Enum):
@@ -43,12 +41,12 @@ class Kind(Enum):
 class Merge(Enum):
     """How parts of two states become one; the earlier and the later one are told apart."""
 
-    LEAST = auto()
-    GREATEST = auto()
-    ADD = auto()
-    EARLIEST = auto()
-    LATEST = auto()
-    SPREAD = auto()
+    LEAST = member(min)
+    GREATEST = member(max)
+    ADD = member(operator.add)
+    EARLIEST = member(lambda one, other: one)
+    LATEST = member(lambda one, other: other)
+    SPREAD = member(lambda one, other: one + other)  # and what the distance of the means adds
 
 
 class Part(StrEnum):
@@ -72,11 +70,11 @@ class Part(StrEnum):
     needs: tuple[str, ...]  # parts without which it can't be merged or continued
 
     # Defaults, since a call by the name alone finds a member.
-    def __new__(cls, name: str, kind: Kind = Kind.VALUE, merge: Merge = Merge.ADD, needs: tuple[str, ...] = ()) -> Part:
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.kind, member.merge, member.needs = kind, merge, needs
-        return member
+    def __new__(cls, name: str, kind: Kind = Kind.VALUE, merge: Merge = Merge.ADD, needs: tuple[str, ...] = ()) -> Self:
+        part = str.__new__(cls, name)
+        part._value_ = name
+        part.kind, part.merge, part.needs = kind, merge, needs
+        return part
 
     @property
     def additive(self) -> bool:
@@ -86,10 +84,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """
-    How an answer is read from the parts of a state: by the operations of :class:`Reader`, or of those of an engine,
-    by which the same formula becomes SQL. NULL gives NULL.
-    """
+    """How an answer is read from parts of a state, in Python by a :class:`Reader`, in SQL by the like of an engine."""
 
     parts: tuple[Part, ...]
     read: Callable[..., Any]
@@ -104,6 +99,10 @@ def _quantile(quantile: float) -> Formula:
     return Formula((Part.BINS,), lambda of, bins: of.quantile(bins, quantile))
 
 
+_DEVIATION = Formula((Part.M2, Part.COUNT), lambda of, m2, n: of.root(of.quotient(m2, n)))
+_SPAN = Formula((Part.MAX, Part.MIN), lambda of, most, least: of.difference(most, least), Kind.SUM)
+
+
 class Aggregate(StrEnum):
     """What a policy can have kept of a metric."""
 
@@ -115,33 +114,21 @@ class Aggregate(StrEnum):
     FIRST = "first", (Part.FIRST,), _itself(Part.FIRST)
     LAST = "last", (Part.LAST,), _itself(Part.LAST)
     AVG = "avg", (), Formula((Part.SUM, Part.COUNT), lambda of, total, n: of.quotient(total, n)), "average"
-    STDDEV = (
-        "stddev",
-        (Part.M2,),
-        Formula((Part.M2, Part.COUNT), lambda of, m2, n: of.root(of.quotient(m2, n))),
-        "standard deviation (of the population)",
-    )
+    STDDEV = "stddev", (Part.M2,), _DEVIATION, "standard deviation (of the population)"
     INCREASE = "increase", (Part.INCREASE,), _itself(Part.INCREASE)
     PERCENTILES = "percentiles", (Part.BINS,), None
     MEDIAN = "median", (), _quantile(0.5)
-    RANGE = (
-        "range",
-        (),
-        Formula((Part.MAX, Part.MIN), lambda of, most, least: of.difference(most, least), Kind.SUM),
-        "range (max less min)",
-    )
+    RANGE = "range", (), _SPAN, "range (max less min)"
 
     keeps: tuple[Part, ...]  # what it adds to a state, if what its formula reads is not kept already
     formula: Formula | None  # None if it is read by other names (``p95``)
     words: str  # what it is called on pages
 
-    def __new__(
-        cls, name: str, keeps: tuple[Part, ...] = (), formula: Formula | None = None, words: str = ""
-    ) -> Aggregate:
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.keeps, member.formula, member.words = keeps, formula, words or name
-        return member
+    def __new__(cls, name: str, keeps: tuple[Part, ...] = (), formula: Formula | None = None, words: str = "") -> Self:
+        aggregate = str.__new__(cls, name)
+        aggregate._value_ = name
+        aggregate.keeps, aggregate.formula, aggregate.words = keeps, formula, words or name
+        return aggregate
 
     @property
     def kind(self) -> Kind:
@@ -166,7 +153,7 @@ class Aggregate(StrEnum):
 
 
 KEEPERS: Mapping[Part, Aggregate] = {part: aggregate for aggregate in Aggregate for part in aggregate.keeps}
-# What gauges and counters get when nobody says otherwise.
+# What gauges and counters get by default.
 GAUGE = (Aggregate.MIN, Aggregate.MAX, Aggregate.SUM, Aggregate.COUNT, Aggregate.FIRST, Aggregate.LAST, Aggregate.AVG)
 COUNTER = (Aggregate.FIRST, Aggregate.LAST, Aggregate.COUNT, Aggregate.INCREASE)
 # Answers that no level keeps by these names, beside p0 to p100.
@@ -189,9 +176,7 @@ def with_needed(aggregates: Iterable[Aggregate]) -> tuple[Aggregate, ...]:
     return tuple(aggregate for aggregate in Aggregate if aggregate in wanted)
 
 
-# States in Python: what is known of a metric in one bucket. A part that is not there is unknown.
-
-State = dict[Part, Any]
+State = dict[Part, Any]  # what is known of a metric in one bucket; a part that is not there is unknown
 
 
 def merged(earlier: State, later: State) -> State:
@@ -200,20 +185,10 @@ def merged(earlier: State, later: State) -> State:
     for part in earlier.keys() & later.keys():
         one, other = earlier[part], later[part]
         if one is not None and other is not None:
-            found[part] = _MERGED[part.merge](one, other)
+            found[part] = part.merge.value(one, other)
             if part.merge is Merge.SPREAD:
                 found[part] += _between(earlier, later)
     return found
-
-
-_MERGED: Mapping[Merge, Callable[[Any, Any], Any]] = {
-    Merge.LEAST: min,
-    Merge.GREATEST: max,
-    Merge.ADD: lambda one, other: one + other,
-    Merge.EARLIEST: lambda one, other: one,
-    Merge.LATEST: lambda one, other: other,
-    Merge.SPREAD: lambda one, other: one + other,
-}
 
 
 def _between(one: State, other: State) -> float:
@@ -222,12 +197,12 @@ def _between(one: State, other: State) -> float:
     if not all(counts):
         return 0.0
     means = [float(known.get(Part.SUM) or 0.0) / n for known, n in zip((one, other), counts, strict=True)]
-    weight: float = counts[0] * counts[1] / (counts[0] + counts[1])
+    weight: float = counts[0] * counts[1] / sum(counts)
     return (means[1] - means[0]) ** 2 * weight
 
 
 def rest_of(whole: State, part: State, rows: int) -> State | None:
-    """What the rest of a bucket, with so many rows, has without one part of it; None if the two do not add up."""
+    """The rest of a bucket, of a number of rows, without one part of the bucket; None if the two do not add up."""
     rest: State = {}
     count = (whole.get(Part.COUNT) or 0) - (part.get(Part.COUNT) or 0)
     sound = 0 <= count <= rows
@@ -255,10 +230,9 @@ def rest_of(whole: State, part: State, rows: int) -> State | None:
 class Reader:
     """Formulas in Python."""
 
-    seconds: float  # The length of the bucket, as far as it has passed
+    seconds: float  # the length of the bucket that has passed
 
     def read(self, formula: Formula, state: State) -> Number:
-        """An answer; None where nothing is known."""
         values = [state.get(part) for part in formula.parts]
         found: Number = None if values[0] is None else formula.read(self, *values)
         return found
@@ -284,7 +258,8 @@ class Reader:
         for sign, index in sorted(bins, key=lambda key: (key[0], key[0] * key[1])):
             passed += bins[sign, index]
             if passed > rank:
-                return bin_value(sign, index)
+                # The middle of the bin; by logarithms, since the end of the last one is more than a double can hold.
+                return sign * math.exp(index * math.log(GAMMA) + math.log(2 / (GAMMA + 1)))
         return None
 
 
@@ -297,12 +272,3 @@ def divided(total: Any, count: Any) -> Number:
         rounded = part.quantize(Decimal(1).scaleb(int(total.as_tuple().exponent) - _MORE_PLACES))
         return part if part == rounded else rounded
     return part
-
-
-def bin_value(sign: int, index: int) -> float:
-    """
-    The value that a bin of a distribution stands for, at most 1 % away from each value in it.
-
-    It is in the middle of the bin. By way of logarithms, for the end of the last bin is more than a double can hold.
-    """
-    return sign * math.exp(index * math.log(GAMMA) + math.log(2 / (GAMMA + 1)))

@@ -15,18 +15,18 @@ from itertools import pairwise
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.time import Period
+from cratedb_retention.model.time import MONTH_MS, from_ms, later, to_ms
 
 DAY_SECONDS = 86_400
 _REMEDY = "write it like 1m:7d,1h:90d,1d:forever, finest first"
-_FIXED = {"s": 1, "m": 60, "h": 3600}
+_FIXED = {"h": 3600, "m": 60, "s": 1}
 _CALENDAR = {"d": "day", "w": "week", "mo": "month", "y": "year"}
 _SHORT = {unit: short for short, unit in _CALENDAR.items()}
 _NAMES = {"sec": "s", "min": "m", "hour": "h", "day": "d", "week": "w", "month": "mo", "mon": "mo", "year": "y"}
 _SPELLED = re.compile(r"(?P<count>[0-9]{1,6})\s*(?P<unit>[a-z]+)")
+_DAYS, _MONTHS = {"day": 1, "week": 7}, {"month": 1, "year": 12}
 # What lies within what: a week fits into nothing longer.
 _WITHIN = {"day": ("day", "week", "month", "year"), "week": ("week",), "month": ("month", "year"), "year": ("year",)}
-_PERIODS = {"day": Period(days=1), "week": Period(days=7), "month": Period(months=1), "year": Period(months=12)}
 _EXAMPLE_YEARS = range(1970, 2051)
 
 
@@ -35,36 +35,59 @@ class Interval:
     """
     The length of buckets, windows or partitions.
 
-    :param seconds: A fixed length that divides a day; 0 for a calendar unit.
+    :param seconds: A fixed length, which divides a day where it is that of buckets; 0 for a calendar unit.
     :param unit: ``day``, ``week``, ``month`` or ``year``; empty for a fixed length.
+    :param months: How many months a unit is of, where it is neither one nor twelve.
     """
 
     seconds: int = 0
     unit: str = ""
+    months: int = 0
+
+    @classmethod
+    def of_months(cls, months: int) -> Interval:
+        """A month, a year, or another number of months that begins with a year."""
+        return next((cls(unit=unit) for unit, count in _MONTHS.items() if count == months), cls(months=months))
 
     def __str__(self) -> str:
-        if self.unit:
-            return f"1{_SHORT[self.unit]}"
-        unit = next(name for name in ("h", "m", "s") if self.seconds % _FIXED[name] == 0)
-        return f"{self.seconds // _FIXED[unit]}{unit}"
+        if not self.seconds:
+            return f"{self.months or 1}{_SHORT.get(self.unit, 'mo')}"
+        name, length = next((name, length) for name, length in _FIXED.items() if self.seconds % length == 0)
+        return f"{self.seconds // length}{name}"
+
+    @property
+    def _parts(self) -> tuple[int, int]:
+        """Months and days of the calendar."""
+        return self.months or _MONTHS.get(self.unit, 0), _DAYS.get(self.unit, 0)
 
     @property
     def approximate_seconds(self) -> int:
         """Its length, for comparing; of a calendar unit the mean one."""
-        return self.seconds or self.period.approximate_ms // 1000
-
-    @property
-    def period(self) -> Period:
-        """The same as a unit of time."""
-        return _PERIODS[self.unit] if self.unit else Period(ms=self.seconds * 1000)
+        months, days = self._parts
+        return self.seconds or days * DAY_SECONDS or months * MONTH_MS // 1000
 
     def floor(self, instant: int, zone: dt.tzinfo = dt.UTC) -> int:
         """The start (ms, UTC) of the interval that an instant (ms, UTC) lies in."""
-        return self.period.floor(instant, zone)
+        if self.seconds:
+            return instant - instant % (self.seconds * 1000)
+        day, (months, days) = from_ms(instant).astimezone(zone).date(), self._parts
+        if months:
+            return _midnight(day.replace(month=day.month - (day.month - 1) % months, day=1), zone)
+        return _midnight(day - dt.timedelta((day.toordinal() - 1) % days), zone)
 
     def end(self, start: int, zone: dt.tzinfo = dt.UTC) -> int:
-        """The end (ms, UTC) of the interval that starts at an instant; ``OverflowError`` beyond the calendar."""
-        return self.period.end(start, zone)
+        """
+        The end (ms, UTC) of the interval that starts at an instant (ms, UTC). What starts at another time than a day
+        does, as a database with other time zones may have it, ends at that time.
+
+        :raises OverflowError | ValueError: if it lies beyond the calendar.
+        """
+        if self.seconds:
+            return start + self.seconds * 1000
+        local, (months, days) = from_ms(start).astimezone(zone).replace(tzinfo=None), self._parts
+        day = later(local.date() + dt.timedelta(days), months)
+        begins = _midnight(local.date(), zone) == start
+        return _midnight(day, zone) if begins else to_ms(dt.datetime.combine(day, local.time(), zone))
 
     def ceiling(self, instant: int, zone: dt.tzinfo = dt.UTC) -> int:
         """The first start (ms, UTC) of an interval at or after an instant (ms, UTC)."""
@@ -73,13 +96,18 @@ class Interval:
 
     def fits_into(self, other: Interval, zone: dt.tzinfo = dt.UTC) -> bool:
         """Tell whether each interval of the other one consists of whole ones of these."""
-        if self.seconds and other.seconds:
+        if not self.seconds:
+            return other.unit in _WITHIN.get(self.unit, ())
+        if other.seconds:
             return other.seconds % self.seconds == 0
-        if self.seconds:
-            moments = (dt.datetime(year, month, 1, tzinfo=zone) for year in _EXAMPLE_YEARS for month in (1, 7))
-            offsets = (moment.utcoffset() or dt.timedelta() for moment in moments)
-            return not any(round(offset.total_seconds()) % self.seconds for offset in offsets)
-        return other.unit in _WITHIN[self.unit]
+        moments = (dt.datetime(year, month, 1, tzinfo=zone) for year in _EXAMPLE_YEARS for month in (1, 7))
+        offsets = (moment.utcoffset() or dt.timedelta() for moment in moments)
+        return not any(round(offset.total_seconds()) % self.seconds for offset in offsets)
+
+
+def _midnight(day: dt.date, zone: dt.tzinfo) -> int:
+    """The first moment of a day. Where the clocks skip midnight, the databases take the moment after the gap."""
+    return to_ms(dt.datetime.combine(day, dt.time(), zone))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +128,15 @@ def parse_interval(text: str) -> Interval:
     """Read a bucket's length: ``10s``, ``5m``, ``1h``, ``1d``, ``1w``, ``1mo``, ``1y``. A fixed one divides a day."""
     match = _SPELLED.fullmatch(text.strip().lower())
     name, count = (match["unit"], int(match["count"])) if match else ("", 0)
-    known = {unit: unit for unit in (*_FIXED, *_CALENDAR)} | _NAMES
-    unit = known.get(name) or _NAMES.get(name.removesuffix("s"))
+    unit = name if name in {**_FIXED, **_CALENDAR} else _NAMES.get(name.removesuffix("s"))
     if unit is None or count == 0:
         raise InvalidInput(f"interval {text!r}", "is none", "write it like 10s, 5m, 1h, 1d, 1w, 1mo or 1y")
-    seconds = count * _FIXED[unit] if unit in _FIXED else 0
-    if seconds == DAY_SECONDS:
-        return Interval(unit="day")
-    if seconds:
-        if DAY_SECONDS % seconds:
-            raise InvalidInput(f"interval {text!r}", "does not divide a day", "choose e.g. 10s, 1m, 15m, 1h or 1d")
-        return Interval(seconds)
-    if count != 1:
+    seconds = count * _FIXED.get(unit, 0)
+    if seconds and DAY_SECONDS % seconds:
+        raise InvalidInput(f"interval {text!r}", "does not divide a day", "choose e.g. 10s, 1m, 15m, 1h or 1d")
+    if not seconds and count != 1:
         raise InvalidInput(f"interval {text!r}", "more than one of a calendar unit", f"write 1{unit}")
-    return Interval(unit=_CALENDAR[unit])
+    return Interval(seconds) if 0 < seconds < DAY_SECONDS else Interval(unit=_CALENDAR.get(unit, "day"))
 
 
 def parse_levels(value: object) -> Levels:
@@ -124,7 +147,14 @@ def parse_levels(value: object) -> Levels:
         raise InvalidInput("levels", "neither text nor a list", _REMEDY)
     levels = tuple(part if isinstance(part, Level) else _parse_level(part) for part in value)
     for finer, coarser in pairwise(levels):
-        _check_order(finer, coarser)
+        kept, longer = finer.retention_period, coarser.retention_period
+        if not finer.interval.fits_into(coarser.interval):
+            raise InvalidInput("levels", f"{finer.interval} does not divide {coarser.interval}", _REMEDY)
+        if finer.interval == coarser.interval:
+            raise InvalidInput("levels", f"{finer.interval} is there twice", "remove one of them")
+        if kept.approximate_seconds() > longer.approximate_seconds():
+            reason = f"{finer.interval} is kept for {kept}, longer than {coarser.interval} with {longer}"
+            raise InvalidInput("levels", reason, "keep coarser levels at least as long as finer ones")
     return levels
 
 
@@ -138,26 +168,9 @@ def _parse_level(part: object) -> Level:
     return level
 
 
-def _check_order(finer: Level, coarser: Level) -> None:
-    if not finer.interval.fits_into(coarser.interval):
-        raise InvalidInput("levels", f"{finer.interval} does not divide {coarser.interval}", _REMEDY)
-    if finer.interval == coarser.interval:
-        raise InvalidInput("levels", f"{finer.interval} is there twice", "remove one of them")
-    if finer.retention_period.approximate_seconds() > coarser.retention_period.approximate_seconds():
-        raise InvalidInput(
-            "levels",
-            f"{finer.interval} is kept for {finer.retention_period}, longer than {coarser.interval} with "
-            f"{coarser.retention_period}",
-            "keep coarser levels at least as long as finer ones",
-        )
-
-
 def check_zone(levels: Iterable[Level], zone: zoneinfo.ZoneInfo) -> None:
     """Make sure that the days of a time zone consist of whole buckets; not so hours in Kathmandu, 5:45 ahead of UTC."""
     for finer, coarser in pairwise(levels):
         if not finer.interval.fits_into(coarser.interval, zone):
-            raise InvalidInput(
-                "levels",
-                f"buckets of {finer.interval} (UTC) do not divide those of {coarser.interval} in {zone.key}",
-                "choose a shorter interval, or another time_zone",
-            )
+            reason = f"buckets of {finer.interval} (UTC) do not divide those of {coarser.interval} in {zone.key}"
+            raise InvalidInput("levels", reason, "choose a shorter interval, or another time_zone")

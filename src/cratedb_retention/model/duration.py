@@ -1,8 +1,6 @@
 """
-Durations: how long data is kept. ``90d``, ``36h``, ``3 months``, ``1y6mo``, ``P1Y``, ``forever``; a plain number
-means days.
-
-Seconds to weeks are fixed lengths; months and years are calendar units, reckoned in a time zone (design, "Time").
+Durations: how long data is kept. ``90d``, ``36h``, ``3 months``, ``1y6mo``, ``P1Y``, ``forever``; a plain number means
+days. Seconds to weeks are fixed lengths; months and years are calendar units of a time zone.
 """
 
 from __future__ import annotations
@@ -53,22 +51,18 @@ class Duration:
 
     def before(self, instant: dt.datetime, zone: dt.tzinfo = dt.UTC) -> dt.datetime | None:
         """
-        The instant this long before another one: calendar units first, in ``zone``, then the fixed ones.
+        The instant this long before an aware one, in UTC, calendar units of ``zone`` first; None if that is before the
+        year 1, as it is for ``forever``.
 
-        A day that the shorter month lacks counts as the last moment of that month: 31 March less a month is the end of
-        28 or 29 February. So a later instant never gives an earlier limit.
-
-        :param instant: An aware instant.
-        :return: An aware instant in UTC; None if it lies before the year 1, as it does for ``forever``.
+        A day that the shorter month lacks counts as its last moment: 31 March less a month is the end of 28 or 29
+        February. So a later instant never gives an earlier limit.
         """
         return self._shifted(instant, zone, -1)
 
     def after(self, instant: dt.datetime, zone: dt.tzinfo = dt.UTC) -> dt.datetime | None:
         """
-        The instant this long after another one, in UTC; None if it lies beyond the year 9999.
-
-        A day that the shorter month lacks counts as the beginning of the next month: when that comes, :meth:`before`
-        has passed the instant.
+        The instant this long after an aware one, in UTC; None if after the year 9999. A day that the shorter month
+        lacks counts as the beginning of the next month: when that comes, :meth:`before` has passed the instant.
         """
         return self._shifted(instant, zone, 1)
 
@@ -86,7 +80,7 @@ class Duration:
             return FOREVER_TEXT
         text, months, seconds = "", self.months, self.seconds
         for names, unit_seconds, unit_months in _UNITS:
-            if names[0] == "w":  # Days read better than weeks: nobody says "12w6d".
+            if names[0] == "w":  # Days read better than weeks.
                 continue
             count = months // unit_months if unit_months else seconds // unit_seconds
             months -= count * unit_months
@@ -103,12 +97,7 @@ FOREVER = Duration(forever=True)
 
 
 def parse_duration(value: object) -> Duration:
-    """
-    Read a duration as people write it.
-
-    :param value: A whole number of days, text, or a :class:`Duration`.
-    :raises InvalidInput: if it is none of these, negative, fractional, or longer than 9999 years.
-    """
+    """Read a duration: a whole number of days, text, or a :class:`Duration`. InvalidInput if it is none of these."""
     if isinstance(value, Duration):
         return value
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -120,17 +109,16 @@ def parse_duration(value: object) -> Duration:
         return FOREVER
     if re.search(r"[0-9]\s*M\b", text) and not text.upper().startswith("P"):
         raise InvalidInput(f"duration {text!r}", "M could mean minutes or months", "write min or mo")
-    parts = _read_iso(text) or _read_parts(text.lower())
+    iso = _ISO.fullmatch(text.upper())
+    found = zip(iso.groups(), _ISO_UNITS, strict=True) if iso else ()
+    parts = [(_count(digits), unit) for digits, unit in found if digits] or _read_parts(text.lower())
     if not parts:
         raise InvalidInput(f"duration {text!r}", "not a duration", _REMEDY)
-    return _sum(text, parts)
-
-
-def _read_iso(text: str) -> list[tuple[int, str]]:
-    match = _ISO.fullmatch(text.upper())
-    if not match:
-        return []
-    return [(_count(digits), unit) for digits, unit in zip(match.groups(), _ISO_UNITS, strict=True) if digits]
+    seconds = sum(count * _BY_NAME[unit][0] for count, unit in parts)
+    months = sum(count * _BY_NAME[unit][1] for count, unit in parts)
+    if months > _LONGEST_YEARS * 12 or seconds > _LONGEST_YEARS * 31_556_952:
+        raise InvalidInput(f"duration {text[:40]!r}", f"longer than {_LONGEST_YEARS} years", "write forever")
+    return Duration(months=months, seconds=seconds)
 
 
 def _read_parts(text: str) -> list[tuple[int, str]]:
@@ -151,19 +139,8 @@ def _count(digits: str) -> int:
     return int(digits.lstrip("0")[:_DIGITS] or "0")
 
 
-def _sum(text: str, parts: list[tuple[int, str]]) -> Duration:
-    seconds = sum(count * _BY_NAME[unit][0] for count, unit in parts)
-    months = sum(count * _BY_NAME[unit][1] for count, unit in parts)
-    if months > _LONGEST_YEARS * 12 or seconds > _LONGEST_YEARS * 31_556_952:
-        raise InvalidInput(f"duration {text[:40]!r}", f"longer than {_LONGEST_YEARS} years", "write forever")
-    return Duration(months=months, seconds=seconds)
-
-
 def read_moment(text: str | None, base: dt.datetime) -> dt.datetime:
-    """
-    An instant as ISO 8601, or so long before another one, as ``-7d``, ``now-7d``; None or ``now`` means that one.
-    Raises InvalidInput if it is neither.
-    """
+    """An instant as ISO 8601, or its distance before another one, ``-7d`` or ``now-7d``; None, ``now``: that one."""
     relative = (text or "now").strip().removeprefix("now").strip()
     if not relative:
         return base

@@ -61,17 +61,8 @@ class TaskGroup:
     tasks: tuple[Task, ...]
 
     @property
-    def table(self) -> TableName:
-        return self.tasks[0].table
-
-    @property
-    def policy_id(self) -> str | None:
-        return self.tasks[0].policy_id
-
-    @property
-    def kind(self) -> Kind:
-        """What the first comes down to: what the last of its steps does that does something."""
-        return next((step.does for step in reversed(self.tasks[0].steps) if step.does), Kind.OTHER)
+    def first(self) -> Task:
+        return self.tasks[0]
 
     @property
     def tables(self) -> tuple[TableName, ...]:
@@ -81,12 +72,12 @@ class TaskGroup:
     def what(self) -> str:
         """What tasks that are alike do, in one phrase."""
         steps = tuple(steps[0].merged(steps) for steps in zip(*(task.steps for task in self.tasks), strict=True))
-        return summarize(replace(self.tasks[0], steps=steps))
+        return summarize(replace(self.first, steps=steps))
 
     @property
     def why(self) -> str:
         """Why they are due: the first and the last of them."""
-        first, last = self.tasks[0].reason, self.tasks[-1].reason
+        first, last = self.first.reason, self.tasks[-1].reason
         return first if first == last else f"first: {first}; last: {last}"
 
     @cached_property
@@ -113,13 +104,13 @@ def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
 
 def _effects(plan: Plan) -> list[TaskGroup]:
     """The tasks of a plan, one group for each kind that it has, what deletes first."""
-    groups = _grouped(plan.tasks, lambda task: TaskGroup((task,)).kind)
+    groups = _grouped(plan.tasks, lambda task: task.kind)
     return [groups[kind] for kind in Kind if kind in groups]
 
 
 def removing(plan: Plan) -> list[TaskGroup]:
     """What makes data go from its table: what is deleted, and what is archived and then dropped."""
-    return [effect for effect in _effects(plan) if effect.kind in (Kind.DELETE, Kind.ARCHIVE)]
+    return [effect for effect in _effects(plan) if effect.first.kind in (Kind.DELETE, Kind.ARCHIVE)]
 
 
 def summary(plan: Plan) -> str:
@@ -136,7 +127,7 @@ def summary(plan: Plan) -> str:
             Kind.ROLL_UP: f"roll up {plural(of.windows, 'window')} of {tables}",
             Kind.OTHER: f"do {plural(of.tasks, 'smaller task')} for {tables}",
         }
-        found.append(words[effect.kind])
+        found.append(words[effect.first.kind])
     return f"This run would {', '.join(found)}." if found else "Nothing is due: this run would change nothing."
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.aggregates import Part
@@ -19,60 +18,51 @@ EVERYTHING = "everything"
 RANGES: Mapping[str, str] = {"hour": "-1h", "day": "-1d", "week": "-7d", "month": "-30d", "year": "-365d"}
 # A range is never shorter: there is nothing finer than milliseconds, and buckets are seconds at least.
 _SHORTEST = 10_000
-_WHERE = "where."
+WHERE = "where."
+# What a user chose, as the query of an address has it; nothing of it need make sense: ``table`` (``schema.name``),
+# ``metric`` (default: the first), ``aggregate`` (default: what suits the metric), ``by`` (dimensions, with commas),
+# ``where.`` and a dimension, ``range`` (a word of ``RANGES``, or ``everything``) or ``from`` and ``until``.
+_KEYS = ("table", "metric", "aggregate", "by", "range", "from", "until")
+Asked = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a user chose. Everything is text as it was given; nothing of it need make sense."""
+def read_query(query: Mapping[str, str]) -> Asked:
+    """What is chosen by the query of an address, without what is unknown."""
+    found = {key: value for key, value in query.items() if key in _KEYS or key.startswith(WHERE)}
+    start, end = (query.get(name, "").strip() for name in ("from", "until"))
+    span = "" if start or end else query.get("range", EVERYTHING)
+    return changed(found, {"range": span, "from": start, "until": end})
 
-    table: str = ""  # ``schema.name``; empty: none is chosen yet
-    metric: str = ""  # empty: the first
-    aggregate: str = ""  # empty: what suits the metric
-    by: tuple[str, ...] = ()
-    where: Mapping[str, str] = field(default_factory=dict)
-    span: str = EVERYTHING  # a word of ``RANGES``, or ``everything``; empty if instants are given
-    start: str = ""
-    end: str = ""
 
-    @classmethod
-    def of_query(cls, query: Mapping[str, str]) -> Asked:
-        """Read the query of an address; what it does not know is passed over."""
-        start, end = query.get("from", "").strip(), query.get("until", "").strip()
-        return cls(
-            **{name: query.get(name, "") for name in ("table", "metric", "aggregate")},
-            by=tuple(name for name in query.get("by", "").split(",") if name),
-            where={key.removeprefix(_WHERE): value for key, value in query.items() if key.startswith(_WHERE) and value},
-            span="" if start or end else query.get("range", EVERYTHING),
-            start=start,
-            end=end,
-        )
+def changed(asked: Asked, changes: Mapping[str, str]) -> Asked:
+    """With other choices; empty ones are none."""
+    return {key: value for key, value in {**asked, **changes}.items() if value}
 
-    def to_query(self) -> dict[str, str]:
-        """What the query of an address has of it."""
-        pairs = {"table": self.table, "metric": self.metric, "aggregate": self.aggregate, "by": ",".join(self.by)}
-        pairs |= {f"{_WHERE}{name}": value for name, value in self.where.items()}
-        pairs |= {"range": self.span, "from": self.start, "until": self.end}
-        return {key: value for key, value in pairs.items() if value}
 
-    def filters(self) -> dict[str, str | None]:
-        """The values of dimensions that are asked for; NULL is NULL, and ``'NULL'`` the text."""
-        return {name: read_value(value) for name, value in self.where.items()}
+def filters(asked: Asked) -> dict[str, str | None]:
+    """The values of dimensions that are asked for; NULL is NULL, and ``'NULL'`` the text."""
+    return {key.removeprefix(WHERE): read_value(value) for key, value in asked.items() if key.startswith(WHERE)}
+
+
+def groups(asked: Asked) -> tuple[str, ...]:
+    return tuple(filter(None, asked.get("by", "").split(",")))
 
 
 def read_span(asked: Asked, whole: TimeRange, now: dt.datetime) -> TimeRange:
     """The time range that is meant, where ``whole`` is ``everything``; InvalidInput if it is none."""
-    if asked.span == EVERYTHING:
+    span, start = asked.get("range"), asked.get("from")
+    if span == EVERYTHING:
         return whole
-    if asked.span and asked.span not in RANGES:
-        raise InvalidInput(f"range {asked.span!r}", "is unknown", f"choose one of {', '.join(RANGES)}, {EVERYTHING}")
-    end = read_moment(asked.end or None, now)
-    if not (asked.span or asked.start):
-        return TimeRange(min(whole.start, to_ms(end) - _SHORTEST), to_ms(end))
-    start = read_moment(asked.start or RANGES[asked.span], end)
-    if start >= end:
+    if span and span not in RANGES:
+        raise InvalidInput(f"range {span!r}", "is unknown", f"choose one of {', '.join(RANGES)}, {EVERYTHING}")
+    until = read_moment(asked.get("until"), now)
+    end = to_ms(until)
+    if not (span or start):
+        return TimeRange(min(whole.start, end - _SHORTEST), end)
+    begin = to_ms(read_moment(start or RANGES[span or ""], until))
+    if begin >= end:
         raise InvalidInput("range", "its end is not after its beginning", "let it end later")
-    return TimeRange(to_ms(start), to_ms(end))
+    return TimeRange(begin, end)
 
 
 def whole_span(cascade: Cascade, now: dt.datetime) -> TimeRange:
@@ -121,10 +111,10 @@ def find_metric(metrics: Sequence[Metric], name: str) -> Metric | None:
 
 def wanted_texts(cascade: Cascade, asked: Asked) -> tuple[str, ...]:
     """What to fetch: first what is shown, then with an average of a single line the least and greatest values."""
-    metric = find_metric(cascade.metrics, asked.metric)
-    if metric is None or asked.metric == ROW_COUNT:
-        name = asked.metric or ROW_COUNT
-        return (f"{name}:{asked.aggregate}" if asked.aggregate and name != ROW_COUNT else name,)
-    aggregate = asked.aggregate or metric.answers[0]
-    has_band = aggregate == "avg" and {Part.MIN, Part.MAX} <= set(metric.parts) and not asked.by
+    name, aggregate = asked.get("metric", ""), asked.get("aggregate")
+    metric = find_metric(cascade.metrics, name)
+    if metric is None or name == ROW_COUNT:
+        return (f"{name}:{aggregate}" if aggregate and name not in ("", ROW_COUNT) else name or ROW_COUNT,)
+    aggregate = aggregate or metric.answers[0]
+    has_band = aggregate == "avg" and {Part.MIN, Part.MAX} <= set(metric.parts) and not groups(asked)
     return tuple(f"{metric.name}:{one}" for one in (aggregate, *(("min", "max") if has_band else ())))

@@ -42,7 +42,7 @@ class WindowRows:
     time_column: Column
     interval: Interval  # the length of the windows
     zone: str  # the time zone of calendar units
-    within: TimeRange | None = None  # Only of rows in this stretch of time [start, end) (ms, UTC); None: of all
+    within: TimeRange | None = None  # only of rows in this time range; None: of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ class Variety:
     time_column: Column
     interval: Interval  # the length of buckets, each a group of its own
     zone: str  # the time zone of calendar units
-    before: int  # Only of rows before this instant (ms, UTC)
+    before: int  # only of rows before this instant (ms, UTC)
     dimensions: tuple[Column, ...]
-    said: tuple[Column, ...] = ()  # Columns that may differ in rows of the same time and series
+    said: tuple[Column, ...] = ()  # columns that may differ in rows of the same time and series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,21 +76,20 @@ class Varied:
 
 
 Probe = PartitionBounds | ExpiredRows | WindowRows | TableBounds | Variety
-Bound = tuple[int | None, int | None]
+Bound = tuple[int | None, int | None]  # least and greatest time (ms, UTC)
 Bounds = Mapping[tuple[Value, ...], Bound]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
-    # Least and greatest time (ms, UTC) of each partition, by its values.
-    bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)
-    rows: Mapping[ExpiredRows, int] = field(default_factory=dict)  # Counted rows
-    # of each window that has rows its start (ms, UTC), rows and fingerprint.
+    bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)  # of each partition, by its values
+    rows: Mapping[ExpiredRows, int] = field(default_factory=dict)
+    # Of each window that has rows its start (ms, UTC), rows and fingerprint.
     windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
-    ranges: Mapping[TableBounds, Bound] = field(default_factory=dict)  # Least and greatest time (ms, UTC)
-    varieties: Mapping[Variety, Varied] = field(default_factory=dict)  # how much the newest rows differ
-    failed: Mapping[Probe, str] = field(default_factory=dict)  # Why a question has no answer, in words
-    # whether what was computed before would lose rows.
+    ranges: Mapping[TableBounds, Bound] = field(default_factory=dict)
+    varieties: Mapping[Variety, Varied] = field(default_factory=dict)
+    failed: Mapping[Probe, str] = field(default_factory=dict)  # why a question has no answer, in words
+    # Whether what was computed before would lose rows.
     balances: Mapping[tuple[Rollup, Window], Balance] = field(default_factory=dict)
 
     def __or__(self, other: Measurements) -> Measurements:

@@ -252,6 +252,11 @@ class Task(_Verdict):
     size: int | None = None
     partitions: int = 0  # How many are concerned; 0 for rows.
 
+    @property
+    def kind(self) -> Kind:
+        """What the last of its steps does that does something."""
+        return next((step.does for step in reversed(self.steps) if step.does), Kind.OTHER)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold(_Verdict):

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 # More points than this are no answer but a copy of the table.
 MOST_POINTS = 100_000
 DEFAULT_POINTS = 100
-DEFAULT_RANGE = dt.timedelta(hours=24)
 RAW = "raw"
 
 
@@ -157,27 +156,19 @@ class Stretch:
     less: tuple[Stretch, ...] = ()  # of the rest of a bucket: what finer levels have of the end of that
 
     @property
-    def start(self) -> int:
-        return self.time.start
-
-    @property
-    def end(self) -> int:
-        return self.time.end
-
-    @property
     def whole(self) -> Stretch:
         """The bucket that it is the rest of."""
-        return replace(self, time=TimeRange(self.start, self.less[-1].end), less=()) if self.less else self
+        return replace(self, time=TimeRange(self.time.start, self.less[-1].time.end), less=()) if self.less else self
 
 
 def join_stretches(stretches: Iterable[Stretch], with_rests: bool = False) -> list[Stretch]:
     """In order of time, with those that follow one another in the same table as one, ``with_rests`` of buckets too."""
     found: list[Stretch] = []
-    for one in sorted(stretches, key=lambda stretch: stretch.start):
+    for one in sorted(stretches, key=lambda stretch: stretch.time):
         last = found[-1] if found else one
-        alike = (last.holding, last.interval, last.end) == (one.holding, one.interval, one.start)
+        alike = (last.holding, last.interval, last.time.end) == (one.holding, one.interval, one.time.start)
         if alike and (with_rests or last.less == one.less):
-            found[-1] = replace(last, time=TimeRange(last.start, one.end))
+            found[-1] = replace(last, time=TimeRange(last.time.start, one.time.end))
         else:
             found.append(one)
     return found
@@ -188,8 +179,7 @@ class Reading:
     """A request with everything found out, which an engine reads stretch by stretch."""
 
     cascade: Cascade
-    start: int  # the range, extended to whole buckets
-    end: int
+    time: TimeRange  # extended to whole buckets
     step: Interval
     wanted: tuple[Wanted, ...]
     by: tuple[Column, ...]  # the source's columns
@@ -327,7 +317,7 @@ def describe(fetched: Fetched) -> str:
     words = [f"1 point per {interval_words(parts[0].interval)}, from {tables[0]}"]
     for before, part, table in zip(parts, parts[1:], tables[1:], strict=False):
         finer = f": 1 point per {interval_words(part.interval)}," if part.interval != before.interval else ""
-        words.append(f"since {show(part.start)}{finer} from {table}")
+        words.append(f"since {show(part.time.start)}{finer} from {table}")
     return "; ".join([*words, *(f"{show(a)} to {show(b)} is kept nowhere" for a, b in fetched.gaps)]) + "."
 
 
@@ -337,7 +327,7 @@ def as_float(cell: object) -> float | None:
 
 
 def _longer(stretch: Stretch, step: Interval) -> str:
-    start, end, only = show(stretch.start), show(stretch.end), f"only {stretch.interval}"
+    (start, end), only = map(show, stretch.time), f"only {stretch.interval}"
     if stretch.less:
         bucket = f"what that of {start} has less the shorter ones from {end} on"
         return f"{start} to {end}: {only} is left, so this is one bucket: {bucket}"

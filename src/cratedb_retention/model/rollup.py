@@ -1,9 +1,7 @@
 """
 Rollups as data: what one level of a cascade is computed from and which columns it has; the windows of work and the
-steps; and the ledger of what was computed.
-
-The names of a rollup's columns are the source's, with the aggregate behind them: ``temperature_min``. All instants are
-milliseconds, UTC.
+steps; and the ledger of what was computed. A column of a rollup has the name of the source's and the aggregate:
+``temperature_min``. All instants are milliseconds, UTC.
 """
 
 from __future__ import annotations
@@ -24,10 +22,9 @@ from cratedb_retention.model.words import plural
 
 LEVEL_TIME = "TIMESTAMP WITH TIME ZONE"
 # Columns of a rollup that the source does not have.
-ROW_COUNT, VERSION, PARTITION = "row_count", "rollup_version", "rollup_partition"
-OWN_COLUMNS = (ROW_COUNT, VERSION, PARTITION)
+OWN_COLUMNS = ROW_COUNT, VERSION, PARTITION = "row_count", "rollup_version", "rollup_partition"
 # Columns of the table with the distributions, beside time, dimensions and those above.
-SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT = "metric", "sign", "bin", "count"
+SKETCH_COLUMNS = SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT = "metric", "sign", "bin", "count"
 # The column of the view, and of answers, that says where a row is from.
 LEVEL = "level"
 
@@ -58,7 +55,7 @@ def instant_column(name: str) -> Column:
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesPattern:
+class Series:
     """Series of which a dimension, a text, fits a pattern, such as those whose name ends in ``_total``."""
 
     dimension: Column
@@ -71,11 +68,10 @@ class Metric:
 
     column: Column
     aggregates: tuple[Aggregate, ...]  # in the order of the enum, with what these need
-    within: tuple[SeriesPattern, ...] = ()  # series in which it is a counter; empty: in all, if it is one
+    within: tuple[Series, ...] = ()  # series in which it is a counter; empty: in all, if it is one
 
     @property
     def name(self) -> str:
-        """The name before the aggregate."""
         return label(self.column.name)
 
     def has(self, aggregate: Aggregate) -> bool:
@@ -86,16 +82,14 @@ class Metric:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts of the state that is kept."""
         return tuple(part for aggregate in self.aggregates for part in aggregate.keeps)
 
     @property
     def stored(self) -> tuple[Part | Aggregate, ...]:
         """What a level has columns of: parts, and aggregates that are derived from them."""
         found: list[Part | Aggregate] = []
-        for aggregate in self.aggregates:
-            found += [part for part in aggregate.keeps if part is not Part.BINS]
-            found += [aggregate] if aggregate.derived else []
+        for one in self.aggregates:
+            found += [*(part for part in one.keeps if part is not Part.BINS), *([one] if one.derived else [])]
         return tuple(found)
 
     @property
@@ -118,7 +112,7 @@ class Metric:
         return list(dict.fromkeys([*map(str, first), *map(str, self.shown), *percentiles]))
 
 
-def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple[SeriesPattern, ...] = ()) -> Metric:
+def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple[Series, ...] = ()) -> Metric:
     """A metric with all the aggregates that the wanted ones need."""
     return Metric(column, with_needed(aggregates), within)
 
@@ -141,7 +135,6 @@ class Rollup:
 
     @property
     def from_raw(self) -> bool:
-        """Whether it is the finest level."""
         return self.beneath == self.source
 
     @property
@@ -154,7 +147,6 @@ class Rollup:
 
     @property
     def beneath_time(self) -> Column:
-        """The time column of the table that the level is computed from."""
         return self.time if self.from_raw else self.own_time
 
     @property
@@ -168,7 +160,6 @@ class Rollup:
 
     @property
     def sketched(self) -> tuple[Metric, ...]:
-        """The metrics that keep distributions."""
         return tuple(metric for metric in self.metrics if Part.BINS in metric.parts)
 
     @property
@@ -188,6 +179,11 @@ class Rollup:
     @property
     def tzinfo(self) -> dt.tzinfo:
         return find_zone(self.zone)
+
+    def owns(self, table: catalog.Table) -> bool:
+        """Whether a table is surely the level's own; one of a user with its name is not written to, nor dropped."""
+        own = SKETCH_COLUMNS if table.name == self.sketch else (ROW_COUNT,)
+        return {self.time_name, VERSION, *own} <= set(table.columns)
 
 
 def level_table(source: TableName, interval: Interval) -> TableName:
@@ -216,7 +212,6 @@ class Window:
 
     @classmethod
     def of(cls, start: int, end: int) -> Window:
-        """A window as a whole."""
         return cls(start=start, end=end, since=start, until=end)
 
     @property
@@ -226,10 +221,8 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class RolledUp:
-    """What computing a window gave."""
-
     window: Window
-    source_rows: int  # raw rows beneath: rows of the source, or the sum of ``row_count`` of the level beneath
+    source_rows: int  # raw rows: rows of the source, or the sum of ``row_count`` of the finer level
     groups: int  # rows of the rollup for them
 
 
@@ -243,41 +236,26 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Raw rows that buckets stand for, and those that are beneath them now."""
+    """Raw rows that buckets stand for, and those that their source has now."""
 
     stored: int
     beneath: int
-    short: tuple[int, int] = (0, 0)  # both of only those buckets beneath which there is less than they stand for
+    short: tuple[int, int] = (0, 0)  # both of only those buckets whose source has less than they stand for
 
     def lost(self, rows: int | None) -> tuple[int, int] | None:
         """
-        How many rows were rolled up and how many there are now, where some are gone; None where none is.
-
-        A level that has not what the ledger says, since a run was killed or somebody wrote to it, is no witness.
-
-        :param rows: What the ledger says.
+        How many rows were rolled up and how many there are now, where some are gone; None where none is. A level that
+        has not the ``rows`` of the ledger, since a run was killed or a user wrote to it, is no witness.
         """
         if self.short[0] and rows in (None, self.stored):
             return self.short
         return (rows, self.beneath) if rows is not None and self.beneath < rows else None
 
 
-def is_own_table(rollup: Rollup, table: TableName, columns: Collection[str]) -> bool:
-    """
-    Whether a table with these columns is the one that the toolkit made for a level: itself, or that with its
-    distributions. What is not surely the toolkit's own is neither written to, nor replaced, nor dropped.
-    """
-    own = {SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT} if table == rollup.sketch else {ROW_COUNT}
-    return {rollup.time_name, VERSION, *own} <= set(columns)
-
-
 def is_own_view(view: View, time: str, tables: Collection[TableName], marks: Sequence[str]) -> bool:
     """
-    Whether a view is the one that the toolkit made over a cascade.
-
-    :param time: The source's time column.
-    :param tables: The source and the levels.
-    :param marks: Of the views that it made; where one says nothing of this release of the database, the form decides.
+    Whether a view is the one that the toolkit made over tables, the source with its time column and the levels. Where a
+    mark of the views that it made says nothing of this release of the database, the form decides.
     """
     if view.mark in marks:
         return True
@@ -293,8 +271,6 @@ def is_own_view(view: View, time: str, tables: Collection[TableName], marks: Seq
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelStep(BaseStep):
-    """A step on a level of a cascade."""
-
     rollup: Rollup
 
     @property
@@ -332,39 +308,32 @@ class AlterRollup(LevelStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowsStep(LevelStep):
-    """A step on windows of a level."""
-
+    verb: ClassVar[str]
     windows: tuple[Window, ...]  # in order of time, without overlaps
-    idents: tuple[str, ...] = ()  # the database's names of partitions beneath them
+    idents: tuple[str, ...] = ()  # the database's names of their source's partitions
 
     def merged(self, others: Sequence[WindowsStep]) -> Self:
         return replace(self, windows=tuple(window for step in others for window in step.windows))
 
-    @property
-    def _named(self) -> str:
+    def describe(self) -> str:
         time = f"{show(self.windows[0].since)} to {show(self.windows[-1].until)}"
-        return f"{plural(len(self.windows), 'window')} of {self.rollup.table.name}, {time}"
+        return f"{self.verb} {plural(len(self.windows), 'window')} of {self.rollup.table.name}, {time}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollUp(WindowsStep):
-    """
-    Compute windows from the level beneath, and replace exactly what was there of them (laws 3 to 6). Of an open window
-    there may be several parts.
-    """
+    """Compute windows, of open ones some parts, and replace exactly what was there of them (laws 3 to 6)."""
 
     does: ClassVar = Kind.ROLL_UP
-    rows: tuple[int, ...] = ()  # how many lie beneath each window, as far as the plan knows
-    # The change token of what lies beneath each window when the plan was made; empty where the plan itself changes
-    # that, so that it has to be read when that is done. The same of the parts of windows that are not whole.
+    verb: ClassVar = "roll up"
+    rows: tuple[int, ...] = ()  # how many each window is computed from, if the plan knows
+    # The change token of each window's source when the plan was made; empty where the plan itself changes that, so that
+    # it has to be read when that is done. The same of the parts of windows that are not whole.
     tokens: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     # Coarser levels that have the last values of counters where the finer one has none any more: before an instant.
     older: tuple[tuple[Rollup, int], ...] = ()
     before: tuple[Computed, ...] = ()  # what was computed before of these windows, and must not lose rows (law 4)
-
-    def describe(self) -> str:
-        return f"roll up {self._named}"
 
     @property
     def stretches(self) -> Sequence[Stretch]:
@@ -373,14 +342,9 @@ class RollUp(WindowsStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealWindows(WindowsStep):
-    """
-    Make sure that windows cover their source at its present change token, and seal them: it is about to go (law 3).
+    """Make sure that windows cover their source, and seal them: its partitions with ``idents``, or rows, go (law 3)."""
 
-    The level is the one above; ``idents`` are the partitions that go, none for rows of a table without.
-    """
-
-    def describe(self) -> str:
-        return f"seal {self._named}"
+    verb: ClassVar = "seal"
 
     @property
     def changes(self) -> None:
@@ -389,9 +353,9 @@ class SealWindows(WindowsStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebaseRollup(LevelStep):
-    """From now on compute a level from another table than before, since a level was added or removed beneath it."""
+    """From now on compute a level from another table than before, since a finer level was added or removed."""
 
-    before: int  # what lies before is not held there any more, and is sealed as it is
+    before: int  # windows that begin before are not held there any more, and are sealed as they are
 
     def describe(self) -> str:
         kept = f", and keep what is before {show(self.before)} as it is" if self.before else ""
@@ -441,7 +405,7 @@ class LedgerRow:
     whole: bool  # whether it was computed as a whole, so that the token stands for all of it
     beneath: TableName  # what it was computed from
     token: str  # the change token of that
-    rows: int  # raw rows beneath it
+    rows: int  # raw rows that it stands for
     groups: int  # rows of the level
     sealed: bool  # whether its source was about to go, so that it is never computed again (law 4)
     expired: bool = False  # whether its source is gone; only noted where rows are deleted one by one
@@ -453,7 +417,6 @@ class KnownRollup:
     """A rollup that exists, or is about to be created."""
 
     rollup: Rollup
-    retention_period: str
     policy_id: str | None = None  # the policy that asked for it
     view: tuple[ViewPart, ...] = ()  # of the view over the cascade; only with the finest level
     # See :class:`model.catalog.View`; empty: unknown, since a run was killed or an older release made it; None: none.
@@ -470,7 +433,6 @@ class Ledger:
     windows: Mapping[TableName, Mapping[int, LedgerRow]] = field(default_factory=dict)  # and by the window's start
 
     def of(self, table: TableName) -> Mapping[int, LedgerRow]:
-        """The windows of a level, by start."""
         return self.windows.get(table, {})
 
     def of_source(self, source: TableName) -> list[KnownRollup]:
@@ -486,16 +448,13 @@ class Ledger:
 
     def held_from(self, source: TableName, table: TableName) -> int | None:
         """
-        The instant from which a table of a cascade holds all that it ever had; None: from the beginning.
-
-        What lies beneath a sealed window is gone, unless it is known that only a part of it is. And a level that was
-        added later never had what coarser levels had sealed by then.
-
-        :param source: The cascade's table with the raw rows.
+        The instant from which a table of the cascade of a source holds all that it ever had; None: from the beginning.
+        The source of a sealed window is gone, unless it is known that only a part of it is. And a level that was added
+        later never had what coarser levels had sealed by then.
         """
         own = self.rollups.get(table)
         length, gone = (own.rollup.interval.approximate_seconds, own.gone) if own else (0, None)
-        begins = self.begins_at(table) if table != source else None
+        begins = min(self.of(table), default=None)
         ends = [] if gone is None else [gone]
         for known in self.of_source(source):
             coarser = known.rollup.interval.approximate_seconds > length
@@ -507,11 +466,7 @@ class Ledger:
         return max(ends, default=None)
 
     def sealed_by_others(self, table: TableName) -> int | None:
-        """
-        Until when another level, computed from the same table, sealed what this one did not; None: nowhere.
-
-        That happens while a level is no part of its cascade.
-        """
+        """Until when another level of the same source sealed what this one, no part of its cascade then, did not."""
         open_rows = [row for row in self.of(table).values() if not row.sealed]
         ends = (
             row.end
@@ -521,7 +476,3 @@ class Ledger:
             if row.sealed and any(row.start < other.end and other.start < row.end for other in open_rows)
         )
         return max(ends, default=None)
-
-    def begins_at(self, table: TableName) -> int | None:
-        """The first instant that a level was computed for; None if it was not yet, or is no level."""
-        return min(self.of(table), default=None)

@@ -2,9 +2,9 @@
 Schedules: when a policy runs by itself. A cron expression of five fields, or ``@hourly``, ``@daily``, ``@weekly``,
 ``@monthly``, ``@yearly``.
 
-The rules are those of Debian's cron (crontab(5), and cron(8) on daylight saving time), as the library ``cronsim`` has
-them: what names an hour happens once, also where clocks are set back; where they are set forward it happens right
-after the gap. ``*`` as minute or hour follows the time that passes.
+The rules are those of Debian's cron and the library ``cronsim``: what names an hour happens once, also where clocks are
+set back; where they are set forward it happens right after the gap. ``*`` as minute or hour follows the time that
+passes.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ NICKNAMES = {
 }
 # No zone sets its clocks back by more; within that, what a clock shows does not tell which of two instants it is.
 _LONGEST_SHIFT = dt.timedelta(hours=4)
-_LONGEST_JITTER = 86_400
 _HOUR = Duration(seconds=3600)
-_ANY_DAY = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 
 
 class Misfire(Choice):
@@ -74,7 +72,7 @@ def parse_schedule(value: object) -> str:
     if len(text.split()) != 5:
         raise InvalidInput(f"schedule {text!r}", "not a cron expression", remedy)
     try:
-        next(CronSim(text, _ANY_DAY))
+        next(CronSim(text, dt.datetime(2024, 1, 1, tzinfo=dt.UTC)))
     except (CronSimError, ValueError) as error:
         raise InvalidInput(f"schedule {text!r}", f"not a cron expression ({str(error).lower()})", remedy) from None
     except StopIteration:
@@ -85,7 +83,7 @@ def parse_schedule(value: object) -> str:
 def parse_jitter(value: object) -> Duration:
     """Read by how much runs are spread; raises InvalidInput if it is no duration, or longer than a day."""
     jitter = parse_duration(value)
-    if jitter.forever or jitter.months or jitter.seconds > _LONGEST_JITTER:
+    if jitter.forever or jitter.months or jitter.seconds > 86_400:
         raise InvalidInput(f"jitter {jitter}", "longer than a day", "write it like 10m")
     return jitter
 
@@ -95,38 +93,28 @@ def newest(schedule: str, zone: str, now: dt.datetime) -> dt.datetime | None:
     The last slot at or before an aware instant, in UTC; None if there is none within fifty years. Searched for from a
     few hours later, since where clocks are set back, what they show comes twice.
     """
-    # Where an hour is not named, time passes evenly; the search is for what lies before the next second.
-    begin = now + _LONGEST_SHIFT if _names_an_hour(schedule) else now.replace(microsecond=0) + dt.timedelta(seconds=1)
-    return next((slot for slot in _slots(schedule, zone, begin, reverse=True) if slot <= now), None)
+    return next((slot for slot in _slots(schedule, zone, now, reverse=True) if slot <= now), None)
 
 
 def following(schedule: str, zone: str, now: dt.datetime) -> dt.datetime | None:
     """The first slot after an aware instant, in UTC; None if there is none within fifty years."""
-    begin = now - _LONGEST_SHIFT if _names_an_hour(schedule) else now
-    return next((slot for slot in _slots(schedule, zone, begin) if slot > now), None)
+    return next((slot for slot in _slots(schedule, zone, now) if slot > now), None)
 
 
-def _slots(schedule: str, zone: str, begin: dt.datetime, reverse: bool = False) -> Iterator[dt.datetime]:
-    local = begin.astimezone(zoneinfo.ZoneInfo(zone))
-    return (slot.astimezone(dt.UTC) for slot in CronSim(_expression(schedule), local, reverse=reverse))
+def _slots(schedule: str, zone: str, now: dt.datetime, reverse: bool = False) -> Iterator[dt.datetime]:
+    expression = NICKNAMES.get(schedule, schedule)
+    if any(field.startswith("*") for field in expression.split()[:2]):
+        # Time passes evenly; a search backwards is for what lies before the next second.
+        begin = now.replace(microsecond=0) + dt.timedelta(seconds=1) if reverse else now
+    else:  # What names an hour has rules of its own for daylight saving time, as in cronsim.
+        begin = now + _LONGEST_SHIFT if reverse else now - _LONGEST_SHIFT
+    found = CronSim(expression, begin.astimezone(zoneinfo.ZoneInfo(zone)), reverse=reverse)
+    return (slot.astimezone(dt.UTC) for slot in found)
 
 
 def delay(policy_id: str, slot: dt.datetime, jitter: Duration | None) -> dt.timedelta:
-    """
-    How long, less than the jitter, after its slot a policy begins: the same for all who ask, as good as random among
-    policies.
-    """
+    """How long after its slot a policy begins: always the same, less than the jitter, as good as random."""
     if not jitter or not jitter.seconds:
         return dt.timedelta()
     digest = hashlib.sha256(f"{policy_id} {slot.astimezone(dt.UTC).isoformat()}".encode()).digest()
     return dt.timedelta(milliseconds=int.from_bytes(digest[:8]) % (jitter.seconds * 1000))
-
-
-def _expression(schedule: str) -> str:
-    return NICKNAMES.get(schedule, schedule)
-
-
-def _names_an_hour(schedule: str) -> bool:
-    """Whether daylight saving time has its own rules for it, as in cronsim."""
-    minute, hour = _expression(schedule).split()[:2]
-    return not minute.startswith("*") and not hour.startswith("*")

@@ -1,5 +1,5 @@
 """
-Time: instants, ranges of it, and units of the calendar.
+Time: instants, and ranges of it. Units of the calendar are in :mod:`.cascade`.
 
 An instant is a whole number of milliseconds since 1970-01-01T00:00Z, which is how CrateDB stores it; a hundred thousand
 partitions are compared by it. Towards people it is a time-zone aware ``datetime`` or ISO 8601 text.
@@ -11,19 +11,18 @@ import calendar
 import datetime as dt
 import zoneinfo
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from operator import itemgetter
+from typing import NamedTuple, Self, TypeVar
 
 from cratedb_retention.errors import InvalidInput
 
 UTC = dt.UTC
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = dt.timedelta(milliseconds=1)
-SECOND_MS, DAY_MS, WEEK_MS = 1_000, 86_400_000, 7 * 86_400_000
-# The mean month of the Gregorian calendar, for comparing lengths.
-MONTH_MS = 2_629_746_000
+DAY_MS = 86_400_000
+MONTH_MS = 2_629_746_000  # the mean month of the Gregorian calendar, for comparing lengths
 _Day = TypeVar("_Day", bound=dt.date)
 
 
@@ -66,9 +65,8 @@ def parse_instant(text: str) -> dt.datetime:
         value = dt.datetime.fromisoformat(text.strip())
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise InvalidInput(
-            f"instant {text!r}", "not an ISO 8601 date and time", "write it like 2024-06-01T12:00:00+02:00"
-        ) from None
+        remedy = "write it like 2024-06-01T12:00:00+02:00"
+        raise InvalidInput(f"instant {text!r}", "not an ISO 8601 date and time", remedy) from None
 
 
 def parse_day(text: str) -> dt.datetime:
@@ -115,9 +113,6 @@ class TimeRange(NamedTuple):
     def contains(self, instant: int) -> bool:
         return self.start <= instant < self.end
 
-    def covers(self, other: TimeRange) -> bool:
-        return self.start <= other.start and other.end <= self.end
-
     def overlaps(self, other: TimeRange) -> bool:
         return self.start < other.end and other.start < self.end
 
@@ -127,53 +122,30 @@ class TimeRange(NamedTuple):
 
 
 EVER = TimeRange(-(2**63), 2**63 - 1)
+_START, _END = itemgetter(0), itemgetter(1)
 
 
-class TimeRanges:
-    """
-    Ranges in order of time, without empty ones. Those that overlap are united; those that only touch, as windows do,
-    stay apart.
-    """
+class TimeRanges(tuple[TimeRange, ...]):
+    """Ranges in order of time, none of them empty. What overlaps is united; what touches, as windows do, is not."""
 
-    __slots__ = ("_ends", "_ranges", "_starts")
+    __slots__ = ()
 
-    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        self._ranges: list[TimeRange] = []
-        for start, end in sorted(found for found in ranges if found[0] < found[1]):
-            last = self._ranges[-1] if self._ranges else None
-            if last is not None and start < last.end:
-                self._ranges[-1] = TimeRange(last.start, max(last.end, end))
-            else:
-                self._ranges.append(TimeRange(start, end))
-        self._starts = [found.start for found in self._ranges]
-        self._ends = [found.end for found in self._ranges]
+    def __new__(cls, ranges: Iterable[tuple[int, int]] = ()) -> Self:
+        found: list[TimeRange] = []
+        for start, end in sorted(each for each in ranges if each[0] < each[1]):
+            last = found.pop() if found and start < found[-1].end else TimeRange(start, end)
+            found.append(TimeRange(last.start, max(last.end, end)))
+        return super().__new__(cls, found)
 
-    def __iter__(self) -> Iterator[TimeRange]:
-        return iter(self._ranges)
-
-    def __len__(self) -> int:
-        return len(self._ranges)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, TimeRanges) and self._ranges == other._ranges
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"TimeRanges({self._ranges})"
-
-    def overlapping(self, other: TimeRange) -> list[TimeRange]:
-        """The whole ranges that have an instant in common with another one."""
-        return self._ranges[bisect_right(self._ends, other.start) : bisect_left(self._starts, other.end)]
+    def overlapping(self, other: TimeRange) -> Sequence[TimeRange]:
+        return self[bisect_right(self, other.start, key=_END) : bisect_left(self, other.end, key=_START)]
 
     def contains(self, instant: int) -> bool:
         return bool(self.overlapping(TimeRange(instant, instant + 1)))
 
     def joined(self) -> TimeRanges:
-        """The same instants in as few ranges as possible."""
-        touching = set(self._starts) & set(self._ends)
-        starts = (start for start in self._starts if start not in touching)
-        return TimeRanges(zip(starts, (end for end in self._ends if end not in touching), strict=True))
+        starts, ends = {found.start for found in self}, {found.end for found in self}
+        return TimeRanges(zip(sorted(starts - ends), sorted(ends - starts), strict=True))
 
     def __or__(self, other: Iterable[tuple[int, int]]) -> TimeRanges:
         return TimeRanges([*self, *other])
@@ -191,58 +163,15 @@ class TimeRanges:
         return TimeRanges(left)
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
-    """A unit that time is cut into: a fixed length, or days or months of the calendar in a time zone."""
-
-    months: int = 0
-    days: int = 0
-    ms: int = 0
-
-    @property
-    def approximate_ms(self) -> int:
-        """Its length, for comparing; of months the mean one."""
-        return self.ms or self.days * DAY_MS or self.months * MONTH_MS
-
-    def floor(self, instant: int, zone: dt.tzinfo = UTC) -> int:
-        """The start (ms, UTC) of the unit that an instant lies in: a day, a week, or months that divide a year."""
-        if self.ms:
-            return instant - instant % self.ms
-        day = from_ms(instant).astimezone(zone).date()
-        if self.months:
-            return _midnight(day.replace(month=day.month - (day.month - 1) % self.months, day=1), zone)
-        return _midnight(day - dt.timedelta(days=day.toordinal() - 1) % dt.timedelta(days=self.days), zone)
-
-    def end(self, start: int, zone: dt.tzinfo = UTC) -> int:
-        """
-        The end (ms, UTC) of the unit that starts at an instant (ms, UTC).
-
-        What starts at another time than a day does, as a database with other time zones may have it, ends at that time.
-
-        :raises OverflowError | ValueError: if it lies beyond the calendar.
-        """
-        if self.ms:
-            return start + self.ms
-        local = from_ms(start).astimezone(zone).replace(tzinfo=None)
-        day = local.date() + dt.timedelta(days=self.days)
-        day = _later(day, self.months) if self.months else day
-        begins = _midnight(local.date(), zone) == start
-        return _midnight(day, zone) if begins else to_ms(dt.datetime.combine(day, local.time(), zone))
-
-
-def _midnight(day: dt.date, zone: dt.tzinfo) -> int:
-    """The first moment of a day. Where the clocks skip midnight, the databases take the moment after the gap."""
-    return to_ms(dt.datetime.combine(day, dt.time(), zone))
-
-
-def _later(day: _Day, months: int) -> _Day:
+def later(day: _Day, months: int) -> _Day:
+    """The same day of another month, which has to have it (``ValueError``)."""
     index = day.year * 12 + day.month - 1 + months
     return day.replace(year=index // 12, month=index % 12 + 1)
 
 
 def shift_months(moment: dt.datetime, months: int) -> dt.datetime:
     """Go to another month; what does not exist there lies between its last moment and the first of the next."""
-    there = _later(moment.replace(day=1), months)
+    there = later(moment.replace(day=1), months)
     last_day = calendar.monthrange(there.year, there.month)[1]
     if moment.day <= last_day:
         return there.replace(day=moment.day)

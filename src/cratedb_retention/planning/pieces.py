@@ -17,14 +17,15 @@ from cratedb_retention.model.plan import Piece
 from cratedb_retention.model.time import EVER, TimeRange
 from cratedb_retention.planning.targets import Target
 
+Grids = tuple[tuple[int, Grid], ...]
+_Key = tuple[TableName, Grids, PartitionBounds | None, int | None]
+
 
 @dataclass(frozen=True)
 class Pieces:
-    """Some partitions of a table."""
-
-    known: tuple[Piece, ...]  # those whose end is known, by end
-    ends: tuple[int, ...]
-    unknown: tuple[Piece, ...]  # those whose interval nothing tells
+    known: tuple[Piece, ...] = ()  # those whose end is known, by end
+    ends: tuple[int, ...] = ()
+    unknown: tuple[Piece, ...] = ()  # those whose interval nothing tells
 
     def expired(self, limit: int) -> tuple[Piece, ...]:
         """Those that lie before an instant as a whole."""
@@ -34,12 +35,7 @@ class Pieces:
         return len(self.known) + len(self.unknown)
 
 
-_Key = tuple[TableName, tuple[tuple[int, Grid], ...], PartitionBounds | None, int | None]
-
-
 class PieceIndex:
-    """Pieces of tables, each worked out once."""
-
     def __init__(self, measurements: Measurements) -> None:
         self._measurements = measurements
         self._pieces: dict[_Key, list[Piece]] = {}
@@ -50,19 +46,12 @@ class PieceIndex:
         key: _Key = (target.table.name, target.grids, target.bounds_probe, _named_time(target))
         names = [column.name for column in target.columns]
         positions = tuple(names.index(column.name) for column, _ in target.where)
-        groups = self._groups.get((key, positions))
-        if groups is None:
-            groups = self._groups[key, positions] = _group(self._all(key, target), positions)
-        return groups.get(tuple(value for _, value in target.where), _NONE)
-
-    def _all(self, key: _Key, target: Target) -> list[Piece]:
         if key not in self._pieces:
             bounds = self._measurements.bounds.get(target.bounds_probe, {}) if target.bounds_probe else {}
             self._pieces[key] = make_pieces(target.table, target.grids, bounds, key[-1])
-        return self._pieces[key]
-
-
-_NONE = Pieces((), (), ())
+        if (key, positions) not in self._groups:
+            self._groups[key, positions] = _group(self._pieces[key], positions)
+        return self._groups[key, positions].get(tuple(value for _, value in target.where), Pieces())
 
 
 def _named_time(target: Target) -> int | None:
@@ -72,9 +61,7 @@ def _named_time(target: Target) -> int | None:
     return next((place for place, column in columns if column.name == named and column.kind is Kind.TIME), None)
 
 
-def make_pieces(
-    table: Table, grids: tuple[tuple[int, Grid], ...], bounds: Bounds, named: int | None = None
-) -> list[Piece]:
+def make_pieces(table: Table, grids: Grids, bounds: Bounds, named: int | None = None) -> list[Piece]:
     """
     Give each partition its interval: from the grids if there are any, else from its rows.
 
@@ -87,7 +74,7 @@ def make_pieces(
     return pieces
 
 
-def _from_grids(partition: Partition, grids: tuple[tuple[int, Grid], ...]) -> tuple[int | None, int | None]:
+def _from_grids(partition: Partition, grids: Grids) -> tuple[int | None, int | None]:
     """The intersection of all intervals; NULL in any of the columns means that the rows have no time."""
     found = EVER
     for position, grid in grids:

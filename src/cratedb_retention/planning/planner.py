@@ -11,7 +11,7 @@ read in. To a policy it seems to be expired, or never to expire; so it is blocke
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cratedb_retention.model.catalog import Column, Partition, TimeUnit
@@ -22,18 +22,11 @@ from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.time import DAY_MS, UTC, to_ms
 from cratedb_retention.model.values import Undated
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.planning import downsample
-from cratedb_retention.planning.cascades import (
-    Cascade,
-    by_source,
-    find_cascades,
-    level_targets,
-    require_smaller,
-    variety_probe,
-)
-from cratedb_retention.planning.context import Context, PartitionKey
-from cratedb_retention.planning.coverage import make_coverage
-from cratedb_retention.planning.strategies import PLANS, blocked, delete_rows, keep_within, next_due, rows_probe
+from cratedb_retention.planning import strategies
+from cratedb_retention.planning.cascades import Cascade, find_cascades, level_targets, require_smaller, variety_probe
+from cratedb_retention.planning.coverage import Coverage
+from cratedb_retention.planning.downsample import CascadePlan, find_window_probes
+from cratedb_retention.planning.strategies import PLANS, Context, PartitionKey, blocked, keep_within, next_due
 from cratedb_retention.planning.targets import Target, Undecided, find_targets, isolated
 
 # Seconds of today, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
@@ -59,7 +52,7 @@ class Planning(Context):
         """What the plan needs to know of the rows, to be measured by the engine and given as `measurements`."""
         found: list[Probe] = []
         cascades, _ = find_cascades(self.targets, self.catalog, self.ledger)
-        downsampled = by_source(cascades)
+        downsampled = {cascade.source: cascade for cascade in cascades}
         for target in self.targets:
             asked = self._asked_of(target)
             found += (p for p in asked if not isinstance(p, ExpiredRows) or target.table.name not in downsampled)
@@ -75,7 +68,7 @@ class Planning(Context):
         rolls_up, whole = target.policy.strategy.traits.rolls_up, any(hold.spared is None for hold in holds)
         yield from filter(None, (target.bounds_probe, self._range_probe(target) if rolls_up or not whole else None))
         if target.by_rows and limit is not None:
-            yield from filter(None, [rows_probe(target, limit, holds)])
+            yield from filter(None, [strategies.rows_probe(target, limit, holds)])
 
     def _range_probe(self, target: Target) -> TableBounds | None:
         """What must be asked of the rows, since no partitions tell; None if they do, or if nothing happens to any."""
@@ -84,7 +77,7 @@ class Planning(Context):
         return TableBounds(target.table.name, target.time_column, target.where)
 
     def _windows_of(self, cascade: Cascade) -> list[WindowRows]:
-        return list(downsample.find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
+        return list(find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
 
     def plan(self, chosen: Callable[[Policy], bool] = lambda policy: True) -> Plan:
         """
@@ -93,20 +86,17 @@ class Planning(Context):
         :param chosen: Which policies the run is about.
         """
         ids = {policy.id for policy in self.policies if chosen(policy)}
-        planned = self._plan_levels()
+        planned = self._plan_levels(ids)
         self._find_protectors()
-        self.coverage = make_coverage(
-            (states, cascade.policy, cascade.policy.id in ids, cascade.policy.limit(self.cutoff))
-            for cascade, states, _ in planned
-        )
-        for cascade, _, verdicts in planned:
-            self._take(verdicts if cascade.policy.id in ids else ())
+        self.coverage = Coverage(plan for plan, _ in planned)
+        for plan, verdicts in planned:
+            self._take(verdicts if plan.active else ())
         for target in self.targets:
             with isolated(target.policy.id, target.table.name, self.problems):
                 self._decide(target, target.policy.id in ids)
-        for cascade in (cascade for cascade, _, _ in planned if cascade.policy.id in ids):
-            with isolated(cascade.policy.id, cascade.source, self.problems):
-                self._take(downsample.plan_view(cascade, self.catalog, self.ledger, self._tasks))
+        for plan in (plan for plan, _ in planned if plan.active):
+            with isolated(plan.cascade.policy.id, plan.cascade.source, self.problems):
+                self._take(plan.view(self._tasks))
         looked_at = [target for target in self.looked_at if target.policy.id in ids]
         holds = {
             hold.hold.id: hold.hold for target in looked_at for hold in self.table_holds.get(target.table.name, ())
@@ -120,9 +110,9 @@ class Planning(Context):
             warnings=tuple(self._warnings(looked_at)),
         )
 
-    def _plan_levels(self) -> list[tuple[Cascade, list[downsample.LevelState], list[Task | Hold]]]:
+    def _plan_levels(self, ids: Collection[str | None]) -> list[tuple[CascadePlan, list[Task | Hold]]]:
         """What brings the cascades up to date that are possible; then targets are what is usable, and levels."""
-        usable, planned, now = [], [], to_ms(self.cutoff)
+        usable, planned = [], []
         for target in self.targets:
             with isolated(target.policy.id, target.table.name, self.problems):
                 self._require_answers(self._asked_of(target))
@@ -134,11 +124,10 @@ class Planning(Context):
             with isolated(cascade.policy.id, cascade.source, self.problems):
                 self._require_answers(self._windows_of(cascade))
                 require_smaller(cascade, self.measurements, self.cutoff)
-                states = downsample.level_states(cascade, self.ledger, self.pieces, self.measurements, now)
-                verdicts = list(downsample.plan_levels(cascade, states, self.catalog, self.ledger))
-                planned.append((cascade, states, verdicts))
+                plan = CascadePlan(self, cascade, active=cascade.policy.id in ids)
+                planned.append((plan, list(plan.verdicts())))
         self.targets = []
-        cascades = by_source(cascade for cascade, _, _ in planned)
+        cascades = {plan.cascade.source: plan.cascade for plan, _ in planned}
         for target in usable:
             cascade_of = cascades.get(target.table.name)
             if not target.policy.strategy.traits.rolls_up:
@@ -196,7 +185,7 @@ class Planning(Context):
         policy, table, limit = target.policy, target.table.name, target.policy.limit(self.cutoff)
         if target.by_rows:
             if chosen and limit is not None:
-                self._take(keep_within(target, list(delete_rows(self, target, limit))))
+                self._take(keep_within(target, list(strategies.delete_rows(self, target, limit))))
             return
         pieces = self.pieces.of(target)
         due = () if limit is None else pieces.expired(limit)

@@ -20,18 +20,9 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES, find_formula
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Value
-from cratedb_retention.model.reading import (
-    DEFAULT_RANGE,
-    MOST_POINTS,
-    Cascade,
-    FetchRequest,
-    Holding,
-    Reading,
-    Stretch,
-    Wanted,
-)
+from cratedb_retention.model.reading import MOST_POINTS, Cascade, FetchRequest, Holding, Reading, Stretch, Wanted
 from cratedb_retention.model.rollup import ROW_COUNT, Metric, find_columns
-from cratedb_retention.model.time import TimeRange, TimeRanges, show, to_ms
+from cratedb_retention.model.time import DAY_MS, TimeRange, TimeRanges, show, to_ms
 from cratedb_retention.planning.targets import Undecided, coerce
 
 # What people count time in. All of them are cut from midnight.
@@ -53,7 +44,7 @@ def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undi
     named = dict.fromkeys(want for text in request.metrics for want in _read(metrics, text))
     wanted = (*(named or (Wanted(metric, metric.answers[0]) for metric in metrics)),) or (Wanted(None, ROW_COUNT),)
     end = to_ms(request.end or now)
-    start = to_ms(request.start) if request.start else end - round(DEFAULT_RANGE.total_seconds() * 1000)
+    start = to_ms(request.start) if request.start else end - DAY_MS
     _require_order(start, end)
     step = request.step or choose_step(cascade, start, end, request.points)
     whole = whole_buckets(start, end, step, cascade.tzinfo)
@@ -65,8 +56,7 @@ def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undi
         _check_kept(stretches, find_stretches(cascade, cascade.holdings, whole, step, undivided), wanted)
     return Reading(
         cascade=cascade,
-        start=whole.start,
-        end=whole.end,
+        time=whole,
         step=step,
         wanted=wanted,
         by=tuple(dict.fromkeys(column for name in request.by for column in _dimensions(cascade, name, "by"))),
@@ -108,11 +98,12 @@ def _check_kept(stretches: Sequence[Stretch], possible: Sequence[Stretch], wante
         rollup = stretch.holding.rollup
         if rollup is None or not TimeRanges([stretch.time]) - found:
             continue
+        start, end = map(show, stretch.time)
         lacking = [f"{one.metric.name}:{one.aggregate}" for one in wanted if one.metric and not one.kept_by(rollup)]
         if lacking:
             raise InvalidInput(
                 f"metric {', '.join(lacking)}",
-                f"{show(stretch.start)} to {show(stretch.end)} is left only as {rollup.interval}, which lacks it",
+                f"{start} to {end} is left only as {rollup.interval}, which lacks it",
                 "choose another aggregate, or another stretch of time",
             )
 
@@ -184,7 +175,7 @@ def find_stretches(
         are not.
     """
     division = _Division(zone=cascade.tzinfo, step=step, holdings=holdings, undivided=undivided)
-    return tuple(sorted(division.stretches(whole), key=lambda stretch: stretch.start))
+    return tuple(sorted(division.stretches(whole), key=lambda stretch: stretch.time))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,11 +219,11 @@ class _Division:
         buckets = [TimeRange(start, whole.interval.end(start, self.zone)) for start in begun]
         ends = {bucket: end for bucket in buckets if (end := self._held_end(bucket, whole.interval, finer))}
         if self.undivided and ends:
-            yield replace(whole, finer_from=next(iter(ends.values()))[0].start, undivided=self.undivided)
+            yield replace(whole, finer_from=next(iter(ends.values()))[0].time.start, undivided=self.undivided)
             return
         yield from (replace(whole, time=left) for left in TimeRanges([whole.time]) - ends)
         for bucket, held in ends.items():
-            yield replace(whole, time=TimeRange(bucket.start, held[0].start), less=held)
+            yield replace(whole, time=TimeRange(bucket.start, held[0].time.start), less=held)
 
     def _held_end(self, bucket: TimeRange, interval: Interval, finer: Sequence[Holding]) -> tuple[Stretch, ...]:
         """What finer levels have of the end of a longer bucket, in order of time; nothing if that is all or none."""
@@ -243,8 +234,8 @@ class _Division:
             low = self.step.ceiling(low, self.zone) if self._fits(holding, self.step) else low
             left = TimeRanges([(low, high)]) - _ranges(found)
             found += [Stretch(holding=holding, time=part, interval=interval) for part in left]
-        found.sort(key=lambda stretch: stretch.start)
-        begins = found[0].start if found else bucket.end
+        found.sort(key=lambda stretch: stretch.time)
+        begins = found[0].time.start if found else bucket.end
         return tuple(found) if list(TimeRanges([bucket]) - _ranges(found)) == [(bucket.start, begins)] else ()
 
     def _fits(self, holding: Holding, interval: Interval) -> bool:

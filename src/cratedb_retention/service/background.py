@@ -139,10 +139,7 @@ class Background(Generic[State]):
 
 
 class Runs(Background[RunState]):
-    """
-    Runs that were asked for while the service is up, and those of other processes that the database knows. Their
-    leases see to it that no two do the same.
-    """
+    """Runs that were asked for while the service is up, and those of other processes; leases keep them apart."""
 
     kind, older = "run", "GET /api/v1/journal?run_id= tells of older ones"
     over = ("is over", "there is nothing to cancel")

@@ -35,10 +35,7 @@ from cratedb_retention.store.notifications import Notice, NoticeState
 logger = logging.getLogger(__name__)
 FAILED, HELD = "failed", "held"
 # Whether a slot with this outcome has failed; other outcomes change nothing.
-_HAS_FAILED: Mapping[str, bool] = {
-    **dict.fromkeys((Outcome.DONE, Outcome.PROBLEM, Outcome.HELD), False),
-    Outcome.FAILED: True,
-}
+_HAS_FAILED: dict[str, bool] = {Outcome.DONE: False, Outcome.PROBLEM: False, Outcome.HELD: False, Outcome.FAILED: True}
 # What the last run of a policy held is not known any more if that is longer ago.
 WINDOW = dt.timedelta(days=2)
 CLAIM = dt.timedelta(minutes=2)
@@ -198,7 +195,6 @@ class Notifications:
     Looks what is the matter, and sends events: from time to time, and as soon as a run is over.
 
     :param held_longer_than: What is held for longer is an event; None: nothing that is held is.
-    :param interval: Seconds between two looks; ``patience``: for the last event when the service stops.
     """
 
     def __init__(
@@ -272,9 +268,8 @@ class Notifications:
         for policy in (item.policy for item in stored if item.policy.enabled):
             key = policy.id or ""
             lease, run = leases.get(key), last.get(key)
-            noted = Notice(
-                policy_id=key, kind=FAILED, state=NoticeState.WAITING, since=now, reason=run.error if run else None
-            )
+            reason = run.error if run else None
+            noted = Notice(policy_id=key, kind=FAILED, state=NoticeState.WAITING, since=now, reason=reason)
             if lease is not None:
                 failed = replace(noted, since=lease.finished_at or now)
                 yield _Condition(policy, failed, _HAS_FAILED.get(lease.outcome or ""))

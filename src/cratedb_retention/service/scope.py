@@ -52,7 +52,8 @@ _BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.PROBLEM)))
 
 class Scope:
     """
-    The toolkit for one request of a caller, as whom ``retention`` acts.
+    The toolkit for one request of a caller, as whom ``retention`` acts: policies, holds, plans, runs and the audit log,
+    tables, the archive, access tokens.
 
     Its methods raise :class:`NotFound` for what the caller does not see; :class:`Forbidden` where their role is not
     enough, or other data is concerned; :class:`Conflict` where another user was quicker.
@@ -100,8 +101,6 @@ class Scope:
 
     def _ids_of_holds(self) -> frozenset[str]:
         return frozenset(hold.id for hold in self.holds()) if self.access.limited else frozenset()
-
-    # Policies
 
     def policies(self, selection: Selection) -> tuple[list[StoredPolicy], list[Damaged]]:
         stored = [item for item in self._stored[0] if selection.fits(item.policy)]
@@ -186,8 +185,6 @@ class Scope:
         chosen = Selector(schema=table_schema or None, name=table_name)
         return self._retention.policies.suggestions(self.realm.policies, self.access.limited, chosen)
 
-    # Holds
-
     def holds(self) -> list[LegalHold]:
         return [hold for hold in self._retention.holds() if self.realm.covers_hold(hold)]
 
@@ -232,8 +229,6 @@ class Scope:
                 return hold
         raise NotFound(f"hold {identifier}", "is not in force", "GET /api/v1/holds lists them")
 
-    # Plans
-
     def prepare(self, selection: Selection, cutoff: dt.datetime | None = None) -> Prepared:
         if selection.policy_id is not None:
             self.policy(selection.policy_id)
@@ -275,8 +270,6 @@ class Scope:
         """Makes the statements of a step; None with a limit: they name what holds of others keep."""
         return None if self.access.limited else self._retention.statements
 
-    # Runs, operations and the audit log
-
     def start_run(self, runs: Runs, prepared: Prepared) -> RunState:
         """Do what :meth:`prepare` said, in the background (law 10)."""
         self.access.require(Role.OPERATOR)
@@ -315,8 +308,6 @@ class Scope:
     def mark(self) -> str:
         """What changes as soon as anybody does something that the audit log tells of."""
         return self._retention.audit.mark()
-
-    # Tables
 
     def status(self, selection: Selection) -> tuple[list[Line], Row | None]:
         lines = overview(self.prepare(selection))
@@ -393,8 +384,6 @@ class Scope:
         is_own = table.schema.casefold() == self._retention.own_schema.casefold()
         return not is_own and any(means(each, self._retention.capabilities)(table) for each in self.realm.policies)
 
-    # The archive
-
     def _records(self, request: RestoreRequest) -> list[SnapshotRecord]:
         return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]
 
@@ -454,8 +443,6 @@ class Scope:
             table = into or archived.table
             where = {column.name: value for column, value in zip(archived.columns, archived.values, strict=True)}
             self.realm.require(self._area(table.schema, table.name, where))
-
-    # Access tokens
 
     @property
     def tokens(self) -> TokenStore:

@@ -170,11 +170,7 @@ def log_event(event: RunEvent) -> None:
 def make_service(
     retention: Retention, settings: Settings, environment: Mapping[str, str] | None = None, mount: Mount | None = None
 ) -> Service:
-    """
-    The service by the settings; raises InvalidInput if these do not fit together, or the HTTP API is not installed.
-
-    :param environment: For programs that get events.
-    """
+    """The service by the settings; raises InvalidInput if they do not fit together, or the HTTP API is missing."""
     notify, where = settings.notify, listening(settings.http)
     beside: list[HttpServer | Notifications] = [_http(retention, settings, where, mount)] if where else []
     channels = make_channels(notify, os.environ if environment is None else environment)

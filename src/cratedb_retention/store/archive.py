@@ -94,8 +94,7 @@ class SnapshotStore(Records):
 
     def verified(self, record: SnapshotRecord, damage: str | None) -> None:
         """Note that a snapshot was read back by itself, and what was wrong; None: all was right."""
-        damage = None if damage is None else cut(damage)
-        self._change(*self._key(*record.key), verified_at=self._clock.now(), damage=damage)
+        self._change(*self._key(*record.key), verified_at=self._clock.now(), damage=damage and cut(damage))
 
     def _key(self, repository: str, name: str) -> tuple[sa.ColumnElement[bool], ...]:
         return self._table.c.name == name, self._table.c.repository == repository

@@ -17,16 +17,7 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, TimeUnit
-from cratedb_retention.model.rollup import (
-    KnownRollup,
-    Ledger,
-    LedgerRow,
-    Metric,
-    RolledUp,
-    Rollup,
-    SeriesPattern,
-    ViewPart,
-)
+from cratedb_retention.model.rollup import KnownRollup, Ledger, LedgerRow, Metric, RolledUp, Rollup, Series, ViewPart
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.store.rows import Records, is_named, name_values, read_text, same, text_values
 
@@ -52,37 +43,20 @@ class RollupStore(Records):
         """The rollups, by the level's table; see :meth:`Store.refresh` for doing without."""
         if refresh:
             self._database.refresh(self._rollup)
-        found = {}
-        for row in self._database.query(sa.select(self._rollup)):
-            rollup = _rollup(row)
-            view, mark = _text_to_view(row["view"])
-            found[rollup.table] = KnownRollup(
-                rollup=rollup,
-                retention_period=row["retention_period"],
-                policy_id=row["policy_id"],
-                view=view,
-                view_mark=mark,
-                gone=row["gone_until"],
-                identity=row["source_identity"] or "",
-            )
-        return found
+        return {known.rollup.table: known for known in map(_known, self._database.query(sa.select(self._rollup)))}
 
     def level_states(self) -> list[LevelState]:
-        """How far each level of all cascades is, in two statements."""
         self._database.refresh(self._rollup, self._table)
         r, w = self._rollup.c, self._table.c
         newest = sa.select(w.table_schema, w.table_name, sa.func.max(w.until)).group_by(w.table_schema, w.table_name)
-        until = {(schema, name): from_ms(last) for schema, name, last in self._database.rows(newest)}
-        levels = sa.select(r.table_schema, r.table_name, r.interval, r.policy_id)
+        until = {TableName(*name): from_ms(last) for *name, last in self._database.rows(newest)}
+        levels = sa.select(r.interval, r.policy_id, r.table_schema, r.table_name)
         return [
-            LevelState(
-                table=TableName(schema, name), interval=interval, policy_id=policy, until=until.get((schema, name))
-            )
-            for schema, name, interval, policy in self._database.rows(levels.order_by(r.table_schema, r.table_name))
+            LevelState(table=TableName(*name), interval=interval, policy_id=policy, until=until.get(TableName(*name)))
+            for interval, policy, *name in self._database.rows(levels.order_by(r.table_schema, r.table_name))
         ]
 
     def ledger(self, rollups: Mapping[TableName, KnownRollup], refresh: bool = True) -> Ledger:
-        """The rollups together with their windows."""
         if not rollups:
             return Ledger()
         windows: dict[TableName, dict[int, LedgerRow]] = defaultdict(dict)
@@ -103,16 +77,13 @@ class RollupStore(Records):
         )
 
     def set_view(self, rollup: Rollup, parts: Sequence[ViewPart] = (), mark: str = "") -> None:
-        """
-        Note what the view consists of, with the finest level; first that it is about to be made, without a mark.
-
-        :param rollup: The finest level. What is noted of the view with others of its cascade is out of date.
-        """
+        """Note what the view consists of, with the finest level; first that it is about to be made, without a mark."""
         own = self._rollup
         listed = [[*part.table, part.interval, part.start, part.end] for part in parts]
         self._put(rollup.table, view=json.dumps({"parts": listed, "mark": mark}))
         if mark:
             self._database.refresh(own)
+            # What is noted with others of the cascade is out of date.
             others = (is_named(own, rollup.source, "source"), sa.not_(is_named(own, rollup.table)))
             self._database.execute(sa.update(own).where(*others, own.c.view.is_not(None)).values(view=None))
 
@@ -129,14 +100,11 @@ class RollupStore(Records):
         run_id: str,
     ) -> None:
         """
-        Note that windows were computed. Killed in the middle, it leaves windows out, which are computed again.
+        Note that windows were computed: whole ones, and open ones up to where they are. Killed in the middle, it leaves
+        windows out, which are computed again. One without source rows is noted only if it is known.
 
-        A window with nothing beneath it is noted only if it is known, so that what is known of it is not what was there
-        once.
-
-        :param results: Whole windows, and open ones up to where they are computed.
-        :param tokens: The change tokens that were read before, by the window's start. One that was written to only
-            later has none; it gets one that fits nothing.
+        :param tokens: The change tokens that were read before, by the window's start. What was only written to later
+            has none, and gets one that fits nothing.
         :param parts: The same of the parts of open windows.
         """
         found = {result.window.start: result for result in results}
@@ -166,7 +134,7 @@ class RollupStore(Records):
         self._mark(table, starts, "sealed_at")
 
     def expire(self, table: TableName, starts: Iterable[int]) -> None:
-        """Note that the rows beneath windows were deleted."""
+        """Note that the source rows of windows were deleted."""
         self._mark(table, starts, "expired_at")
 
     def _mark(self, table: TableName, starts: Iterable[int], column: str) -> None:
@@ -194,7 +162,6 @@ class RollupStore(Records):
             self._database.execute(sa.delete(own).where(is_named(own, table)))
 
     def windows(self, table: TableName, starts: Iterable[int]) -> dict[int, LedgerRow]:
-        """Some windows of a level as they are now, by start."""
         return {row["start"]: _window(row) for row in self._read(*self._within(table, starts))}
 
     def _within(self, table: TableName, starts: Iterable[int]) -> list[sa.ColumnElement[bool]]:
@@ -211,31 +178,42 @@ class RollupStore(Records):
             self._database.execute(changing)
 
 
-def _rollup_to_text(rollup: Rollup) -> str:
-    return json.dumps(
-        {
-            "beneath": list(rollup.beneath),
-            "time": _column(rollup.time),
-            "time_unit": rollup.time.unit,
-            "dimensions": [_column(column) for column in rollup.dimensions],
-            "metrics": [[*_column(metric.column), list(map(str, metric.aggregates))] for metric in rollup.metrics],
-            "interval": _interval(rollup.interval),
-            "zone": rollup.zone,
-            "partition": _interval(rollup.partition) if rollup.partition else None,
-            "window": _interval(rollup.window) if rollup.window else None,
-            "window_zone": rollup.window_zone,
-            **_few(rollup),
-        },
-        ensure_ascii=False,
+def _known(row: Mapping[str, Any]) -> KnownRollup:
+    view = json.loads(row["view"] or '{"parts": [], "mark": null}')
+    # Older releases wrote only the parts.
+    parts, mark = (view, "") if isinstance(view, list) else (view["parts"], view["mark"])
+    return KnownRollup(
+        rollup=_rollup(row),
+        policy_id=row["policy_id"],
+        view=tuple(ViewPart(table=TableName(s, n), interval=i, start=a, end=b) for s, n, i, a, b in parts),
+        view_mark=mark,
+        gone=row["gone_until"],
+        identity=row["source_identity"] or "",
     )
 
 
-def _few(rollup: Rollup) -> dict[str, Any]:
-    """What only few rollups have: fields of structs, and metrics that are counters in some series."""
+def _rollup_to_text(rollup: Rollup) -> str:
+    intervals = {name: getattr(rollup, name) for name in ("interval", "partition", "window")}
+    # Only few rollups have fields of structs, or metrics that are counters in some series.
     columns = (rollup.time, *rollup.dimensions, *(metric.column for metric in rollup.metrics))
     paths = {column.name: column.path for column in columns if column.path}
     within = {m.column.name: [[p.dimension.name, p.pattern] for p in m.within] for m in rollup.metrics if m.within}
-    return {**({"paths": paths} if paths else {}), **({"within": within} if within else {})}
+    data = {
+        "beneath": rollup.beneath,
+        "time": _column(rollup.time),
+        "time_unit": rollup.time.unit,
+        "dimensions": list(map(_column, rollup.dimensions)),
+        "metrics": [[*_column(metric.column), metric.aggregates] for metric in rollup.metrics],
+        **{name: [one.seconds, one.unit] if one else None for name, one in intervals.items()},
+        **same(rollup, ("zone", "window_zone")),
+        **({"paths": paths} if paths else {}),
+        **({"within": within} if within else {}),
+    }
+    return json.dumps(data, ensure_ascii=False)
+
+
+def _column(column: Column) -> list[str | None]:
+    return [column.name, column.type, column.kind, column.expression]
 
 
 def _rollup(row: Mapping[str, Any]) -> Rollup:
@@ -243,39 +221,27 @@ def _rollup(row: Mapping[str, Any]) -> Rollup:
     paths, within = data.get("paths", {}), data.get("within", {})
 
     def column(parts: Sequence[Any]) -> Column:
-        return replace(_to_column(parts), path=tuple(paths.get(parts[0], ())))
-
-    dimensions = tuple(map(column, data["dimensions"]))
-    by_name = {dimension.name: dimension for dimension in dimensions}
+        name, type_, kind, expression = parts
+        path = tuple(paths.get(name, ()))
+        return Column(name=name, type=type_, kind=Kind(kind), expression=expression, path=path)
 
     def metric(parts: Sequence[Any]) -> Metric:
-        patterns = tuple(SeriesPattern(by_name[name], pattern) for name, pattern in within.get(parts[0], ()))
+        patterns = tuple(Series(dimensions[name], pattern) for name, pattern in within.get(parts[0], ()))
         return Metric(column(parts[:4]), tuple(map(Aggregate, parts[4])), patterns)
 
+    dimensions = {parts[0]: column(parts) for parts in data["dimensions"]}
     return Rollup(
         source=TableName(row["source_schema"], row["source_name"]),
         beneath=TableName(*data["beneath"]),
         table=TableName(row["table_schema"], row["table_name"]),
-        interval=Interval(*data["interval"]),
         time=replace(column(data["time"]), unit=TimeUnit(unit) if (unit := data.get("time_unit")) else None),
-        dimensions=dimensions,
+        dimensions=tuple(dimensions.values()),
         metrics=tuple(map(metric, data["metrics"])),
         zone=data["zone"],
-        partition=Interval(*data["partition"]) if data["partition"] else None,
-        window=Interval(*data["window"]) if data["window"] else None,
         window_zone=data["window_zone"],
+        interval=Interval(*data["interval"]),
+        **{name: Interval(*data[name]) if data[name] else None for name in ("partition", "window")},
     )
-
-
-def _text_to_view(text: str | None) -> tuple[tuple[ViewPart, ...], str | None]:
-    """The parts of a view and its mark, which is not in what older releases wrote; None: there is no view."""
-    if text is None:
-        return (), None
-    data = json.loads(text)
-    parts, mark = (data, "") if isinstance(data, list) else (data["parts"], data["mark"])
-    return tuple(
-        ViewPart(table=TableName(s, n), interval=interval, start=a, end=b) for s, n, interval, a, b in parts
-    ), mark
 
 
 def _window(row: Mapping[str, Any]) -> LedgerRow:
@@ -290,16 +256,3 @@ def _window(row: Mapping[str, Any]) -> LedgerRow:
         expired=row["expired_at"] is not None,
         parts=read_text(row, "parts") or "",
     )
-
-
-def _interval(interval: Interval) -> list[int | str]:
-    return [interval.seconds, interval.unit]
-
-
-def _column(column: Column) -> list[str | None]:
-    return [column.name, column.type, str(column.kind), column.expression]
-
-
-def _to_column(parts: Sequence[Any]) -> Column:
-    name, data_type, kind, expression = parts
-    return Column(name=name, type=data_type, kind=Kind(kind), expression=expression)

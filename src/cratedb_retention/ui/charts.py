@@ -117,7 +117,7 @@ def _borders(fetched: Fetched, shown: TimeRange) -> dict[str, Any]:
     """Where the levels change, with their names; and what is kept nowhere, as an area."""
     parts = [part for part in join_stretches(fetched.stretches, with_rests=True) if part.time.overlaps(shown)]
     marks = [
-        {"xAxis": max(p.start, shown.start), "name": p.holding.name, "lineStyle": {"width": int(p is not parts[0])}}
+        {"xAxis": max(p.time.start, shown.start), "name": p.holding.name, "lineStyle": {"width": int(p != parts[0])}}
         for p in parts
     ]
     gaps = [[{"xAxis": start, "name": "kept nowhere"}, {"xAxis": end}] for start, end in fetched.gaps]

@@ -19,7 +19,7 @@ from cratedb_retention.errors import NotFound, RetentionError
 from cratedb_retention.model import exploring, words
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.catalog import TableName, Value
-from cratedb_retention.model.exploring import EVERYTHING, Asked
+from cratedb_retention.model.exploring import EVERYTHING, WHERE, Asked
 from cratedb_retention.model.reading import Cascade, Cell, Fetched, FetchRequest, Fill, Row, describe
 from cratedb_retention.model.rollup import ROW_COUNT, label
 from cratedb_retention.model.time import TimeRange, from_ms
@@ -48,12 +48,12 @@ _MOVES = (
 
 async def show(guest: Guest, query: Query) -> None:
     """Fill the page."""
-    asked, found = Asked.of_query(query), await guest.ask(lambda scoped: scoped.readable_tables())
+    asked, found = exploring.read_query(query), await guest.ask(lambda scoped: scoped.readable_tables())
     tables = {str(name): name for name in found}
     if not tables:
         note("There is nothing to explore: there is no table that you see.")
         return
-    name = asked.table or (next(iter(tables)) if len(tables) == 1 else "")
+    name = asked.get("table") or (next(iter(tables)) if len(tables) == 1 else "")
 
     def chosen(event: events.ValueChangeEventArguments[Any]) -> None:
         if event.value and event.value != name:
@@ -68,7 +68,7 @@ async def show(guest: Guest, query: Query) -> None:
         raise NotFound(f"table {name}", "is not there, or not yours to see", "choose another one above")
     own, where = tables[name], found[tables[name]]
     cascade = await guest.ask(lambda scoped: scoped.cascade(own, where))
-    await Explorer(guest, own, where, cascade, replace(asked, table=name)).show()
+    await Explorer(guest, own, where, cascade, exploring.changed(asked, {"table": name})).show()
 
 
 class Explorer:
@@ -80,7 +80,7 @@ class Explorer:
         self, guest: Guest, table: TableName, where: Mapping[str, str | None], cascade: Cascade, asked: Asked
     ) -> None:
         self._guest, self._table, self._where, self._cascade = guest, table, where, cascade
-        self._asked = replace(asked, where={**{k: write_value(v) for k, v in where.items()}, **asked.where})
+        self._asked: Asked = {**{f"{WHERE}{name}": write_value(value) for name, value in where.items()}, **asked}
         self._now = guest.context.retention.clock.now()
         self._whole = exploring.whole_span(cascade, self._now)
         self._shown = self._outer = self._whole
@@ -112,43 +112,43 @@ class Explorer:
         asked, dimensions = self._asked, [label(column.name) for column in self._cascade.dimensions]
         with ui.element("div").classes("explore-chosen"):
             names = {m.name: m.name for m in self._cascade.metrics} | {ROW_COUNT: _WORDS[ROW_COUNT]}
-            given = asked.metric or next(iter(names))
+            given = asked.get("metric") or next(iter(names))
             metric = ui.select(names, label="Metric", value=given if given in names else None).props("outlined dense")
             metric.on_value_change(lambda event: self._choose_metric(event.value or ""))
             self._aggregate = ui.select({}, label="Aggregate").props("outlined dense")
-            self._offer_aggregates(asked.metric, asked.aggregate)
+            self._offer_aggregates(asked.get("metric", ""), asked.get("aggregate", ""))
             self._aggregate.on_value_change(lambda event: self._put(aggregate=event.value or ""))
             if dimensions:
-                by = [name for name in asked.by if name in dimensions]
+                by = [name for name in exploring.groups(asked) if name in dimensions]
                 lines = ui.select(dimensions, label="A line for each", value=by, multiple=True, clearable=True)
                 lines.props("outlined dense use-chips")
-                lines.on_value_change(lambda event: self._put(by=tuple(event.value or ())))
+                lines.on_value_change(lambda event: self._put(by=",".join(event.value or ())))
             for name in dimensions:
                 self._filter(name)
         with ui.element("div").classes("explore-time").props('role=group aria-label="Time"'):
-            self._span = ui.toggle(_SPANS, value=asked.span if asked.span in _SPANS else None)
+            self._span = ui.toggle(_SPANS, value=asked.get("range") if asked.get("range") in _SPANS else None)
             self._span.props("no-caps unelevated").on_value_change(lambda event: self._choose_span(event.value))
-            self._start = ui.input("From (UTC)", value=asked.start, placeholder="2024-06-01 or -7d")
-            self._end = ui.input("Until (UTC)", value=asked.end, placeholder="now")
+            self._start = ui.input("From (UTC)", value=asked.get("from", ""), placeholder="2024-06-01 or -7d")
+            self._end = ui.input("Until (UTC)", value=asked.get("until", ""), placeholder="now")
             for field in (self._start, self._end):
                 field.props("outlined dense autocomplete=off spellcheck=false")
                 field.on("keydown.enter", self._choose_instants)
             button("Show", self._choose_instants)
 
-    async def _put(self, **chosen: Any) -> None:
+    async def _put(self, **chosen: str) -> None:
         """Look at what is chosen from now on, if that is something else."""
-        asked = replace(self._asked, **chosen)
+        asked = exploring.changed(self._asked, chosen)
         if asked != self._asked:
             self._asked = asked
-            if "span" in chosen:
+            if "range" in chosen:
                 self._write_span()
             await self._begin()
 
     def _write_span(self) -> None:
         """Show which time range is looked at now."""
-        self._span.set_value(self._asked.span or None)
-        self._start.set_value(self._asked.start)
-        self._end.set_value(self._asked.end)
+        self._span.set_value(self._asked.get("range"))
+        self._start.set_value(self._asked.get("from", ""))
+        self._end.set_value(self._asked.get("until", ""))
 
     def _offer_aggregates(self, name: str, wanted: str) -> str:
         """Offer those of a metric; returns which is chosen: what is wanted, or what suits it."""
@@ -166,7 +166,7 @@ class Explorer:
     def _filter(self, name: str) -> None:
         """A field for a value; those that are there are suggested once a user comes to it."""
         values = ui.element("datalist")
-        field = ui.input(f"Only where {name} is", value=self._asked.where.get(name, ""))
+        field = ui.input(f"Only where {name} is", value=self._asked.get(f"{WHERE}{name}", ""))
         field.props("outlined dense clearable autocomplete=off spellcheck=false debounce=400")
         field.props["list"] = values.html_id
 
@@ -177,19 +177,15 @@ class Explorer:
                     for value in found:
                         ui.element("option").props["value"] = value
 
-        async def chosen(value: str | None) -> None:
-            where = {**self._asked.where, name: value or ""}
-            await self._put(where={key: text for key, text in where.items() if text})
-
-        field.on("focus", fill).on_value_change(lambda event: chosen(event.value))
+        field.on("focus", fill).on_value_change(lambda event: self._put(**{f"{WHERE}{name}": event.value or ""}))
 
     async def _choose_span(self, span: str | None) -> None:
         if span:
-            await self._put(span=span, start="", end="")
+            await self._put(**{"range": span, "from": "", "until": ""})
 
     async def _choose_instants(self) -> None:
         start, end = (self._start.value or "").strip(), (self._end.value or "").strip()
-        await self._put(span="" if start or end else EVERYTHING, start=start, end=end)
+        await self._put(**{"range": "" if start or end else EVERYTHING, "from": start, "until": end})
 
     async def _begin(self) -> None:
         """Look at what the choices say."""
@@ -207,7 +203,7 @@ class Explorer:
     async def _go(self, span: TimeRange) -> None:
         """Look at another time range of the same."""
         start, end = map(exploring.exact_text, span)
-        self._asked = replace(self._asked, span="", start=start, end=end)
+        self._asked = exploring.changed(self._asked, {"range": "", "from": start, "until": end})
         self._write_span()
         await self._look(span)
 
@@ -224,7 +220,7 @@ class Explorer:
         """Ask for a time range, and draw it, unless another one was asked for meanwhile."""
         self._turn += 1
         turn, self._shown = self._turn, span
-        ui.navigate.history.replace(address(PATH, self._asked.to_query()))
+        ui.navigate.history.replace(address(PATH, self._asked))
         with self._busy.clear():
             ui.linear_progress(show_value=False).props('indeterminate aria-label="Reading"')
         request = self._request(span)
@@ -246,8 +242,8 @@ class Explorer:
             end=end,
             points=self._points,
             metrics=exploring.wanted_texts(self._cascade, self._asked),
-            where=self._asked.filters(),
-            by=self._asked.by,
+            where=exploring.filters(self._asked),
+            by=exploring.groups(self._asked),
             fill=Fill.NULL,
             partly=True,
         )

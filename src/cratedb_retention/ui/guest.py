@@ -140,8 +140,8 @@ class Guest:
 
 class Sessions:
     """
-    The sessions of one service: a random identifier in a cookie stands for an access token, until it is not used for a
-    while. They are in memory only. What the token may do is read each time, so that a revoked one is invalid at once.
+    The sessions of one service, in memory: a random identifier in a cookie stands for an access token. What the
+    token may do is read each time, so that a revoked one is invalid at once.
 
     :param random: Returns so many random bytes, fit for secrets.
     """

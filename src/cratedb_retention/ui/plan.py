@@ -74,7 +74,7 @@ def _offer_run(guest: Guest, prepared: Prepared, progress: Progress) -> None:
     tables = {table for effect in gone for table in effect.tables}
     archived = "Archived, and then dropped from the table: partitions of"
     said = {Kind.DELETE: "Deleted for good: data of", Kind.ARCHIVE: archived}
-    effect = "\n".join([summary(plan), *(f"{said[each.kind]} {names(each.tables)}." for each in gone)])
+    effect = "\n".join([summary(plan), *(f"{said[each.first.kind]} {names(each.tables)}." for each in gone)])
     word = next(iter(tables)).name if len(tables) == 1 else "run"
 
     async def run() -> None:
@@ -154,7 +154,7 @@ def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
 
     def what(group: TaskGroup) -> str:
         alone = len(group.tasks) == 1
-        return "\n".join(step.describe() for step in group.tasks[0].steps) if alone else group.what
+        return "\n".join(step.describe() for step in group.first.steps) if alone else group.what
 
     def stretch(start: int | None, end: int | None) -> str:
         if end is None:
@@ -162,8 +162,8 @@ def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
         return f"before {show_time(end)}" if start is None else f"{show_time(start)} to {show_time(end)}"
 
     return (
-        Column("Table", lambda group: str(group.table)),
-        Column("Policy", lambda group: policy_bit(group.policy_id, policies)),
+        Column("Table", lambda group: str(group.first.table)),
+        Column("Policy", lambda group: policy_bit(group.first.policy_id, policies)),
         Column("What", lambda group: Bit(text=what(group), tone="many")),
         Column("Why", lambda group: group.why),
         counted("Partitions", lambda group: group.amount.partitions or None),
@@ -252,7 +252,16 @@ class RunCard:
         if not self.over:
             self._doing.set_text(f"Now: {state.doing}" if state.doing else "It is about to begin.")
             self._bar.set_value(state.share)
-            self._told.set_text(_progress(state))
+            rows, size = state.removed
+            said = (
+                f"{state.steps_done:,} of {plural(state.steps, 'step')} done",
+                f"of this step {state.units}" if state.units else "",
+                plural(rows, "row"),
+                show_size(size or None),
+                f"may end at {words.exact(state.expected_end)} UTC" if state.expected_end else "",
+                f"ends before its next step, as {state.cancel_by} asked" if state.cancel_by else "",
+            )
+            self._told.set_text(_joined(*said))
             if state.cancel_by:
                 self._cancel.set_visibility(False)
 
@@ -292,19 +301,6 @@ class RunCard:
 
 def _joined(*said: str | None) -> str:
     return " · ".join(filter(None, said))
-
-
-def _progress(state: RunState) -> str:
-    """``3 of 8 steps done · 1,234 rows · 5.2 MiB · may end at 12:00``."""
-    rows, size = state.removed
-    return _joined(
-        f"{state.steps_done:,} of {plural(state.steps, 'step')} done",
-        f"of this step {state.units}" if state.units else "",
-        plural(rows, "row"),
-        show_size(size or None),
-        f"may end at {words.exact(state.expected_end)} UTC" if state.expected_end else "",
-        f"ends before its next step, as {state.cancel_by} asked" if state.cancel_by else "",
-    )
 
 
 def _show_trouble(what: str, error: str, outcome: str) -> None:

@@ -151,7 +151,7 @@ class CrateDBEngine(Engine):
         last_seen: object = None
         since = self.clock.now()
         while True:
-            arrived, total, recovered = _arrived(database, step)
+            arrived, total, recovered = self._arrived(step)
             report(Progress(arrived, total, "shard"))
             if arrived == total:
                 return _moved(step)
@@ -160,8 +160,38 @@ class CrateDBEngine(Engine):
             elif (self.clock.now() - since).total_seconds() > PATIENCE_SECONDS:
                 missing = f"{plural(total - arrived, 'shard')} do not reach nodes with {step.attribute}={step.value}"
                 remedy = "make room or nodes there; the next run goes on waiting"
-                raise MoveStuck(f"table {step.table}", f"{missing}: {_why_stuck(database, step)}", remedy)
+                raise MoveStuck(f"table {step.table}", f"{missing}: {self._why_stuck(step)}", remedy)
             self.clock.sleep(POLL_SECONDS)
+
+    def _arrived(self, step: plan.MovePartitions) -> tuple[int, int, int]:
+        """How many of the assigned shards are on the right nodes, of how many; and bytes recovered so far."""
+        s, p = system("sys.shards"), system("information_schema.table_partitions")
+        right, recovered = self._right_nodes(step), words("recovery['size']['recovered']")
+        read = sa.select(words("node['id']"), s.routing_state, s.primary, recovered)
+        rows = self.database.brief().rows(read.where(_mine(s, step)))
+        # A replica that no node may hold stays unassigned for good; that is the table's business, not the move's.
+        assigned = [row for row in rows if row[0] is not None or row[2]]
+        arrived = sum(1 for where_it_is, state, _, _ in assigned if where_it_is in right and state == "STARTED")
+        # While a shard changes places, there is a moment when neither node lists it.
+        primaries = self.database.brief().rows(sa.select(sa.func.sum(p.number_of_shards)).where(_mine(p, step)))[0][0]
+        unlisted = int(primaries or 0) - sum(1 for row in rows if row[2])
+        return arrived, len(assigned) + max(unlisted, 0), sum(row[3] or 0 for row in rows)
+
+    def _right_nodes(self, step: plan.MovePartitions) -> list[str]:
+        n = system("sys.nodes")
+        rows = self.database.brief().rows(sa.select(n.id, n.attributes))
+        return [name for name, attributes in rows if str((attributes or {}).get(step.attribute)) == step.value]
+
+    def _why_stuck(self, step: plan.MovePartitions) -> str:
+        a = system("sys.allocations")
+        # CrateDB has something to say of shards that have arrived, too: why they don't move on.
+        away = sa.or_(a.node_id.is_(None), a.node_id.not_in(self._right_nodes(step)))
+        reasons: list[str] = []
+        read = sa.select(a.explanation, words("decisions")).where(_mine(a, step), away)
+        for explanation, by_node in self.database.brief().rows(read.limit(20)):
+            reasons += [text for node in by_node or [] for text in node.get("explanations") or []]
+            reasons += [explanation] if explanation and not by_node else []
+        return "; ".join(list(dict.fromkeys(reasons))[:3]) or "CrateDB gives no reason"
 
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
         """A large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one."""
@@ -180,7 +210,7 @@ class CrateDBEngine(Engine):
                 database.refresh(table_ref(rollup.beneath))
             if sketches:
                 database.refresh(table_ref(rollup.beneath_sketch))
-            return rollups.count_beneath(database.rows, SQL, rollup, windows)
+            return self.counts(rollup).beneath(windows)
 
         def compute(run: rollups.Run) -> dict[Window, rollups.Stored]:
             version = rollups.new_version()
@@ -188,11 +218,11 @@ class CrateDBEngine(Engine):
             for statement in rollups.run_statements(SQL, step, run, version, self.portions):
                 database.execute(statement)
             database.refresh(*map(table_ref, rollup.tables))
-            return rollups.count_stored(database.rows, SQL, rollup, run.windows, version)
+            return self.counts(rollup).stored(run.windows, version)
 
         beneath = count(step.windows)
         for run in rollups.runs_of(step, self.portions):
-            rollups.require_rows(database.rows, SQL, step, run)
+            self.counts(rollup).require_rows(step, run)
             attempt = 0
             while True:
                 stored, attempt = compute(run), attempt + 1
@@ -223,39 +253,6 @@ def _moved(step: plan.PartitionsStep) -> StepResult:
 def _mine(t: system, step: plan.MovePartitions) -> sa.ColumnElement[bool]:
     """Only what a table of the system says of the partitions."""
     return sa.and_(t.of(step.table), t.partition_ident.in_([piece.partition.ident for piece in step.pieces]))
-
-
-def _arrived(database: Database, step: plan.MovePartitions) -> tuple[int, int, int]:
-    """How many of the assigned shards are on the right nodes, of how many; and bytes recovered so far."""
-    s, p = system("sys.shards"), system("information_schema.table_partitions")
-    right, recovered = _right_nodes(database, step), words("recovery['size']['recovered']")
-    read = sa.select(words("node['id']"), s.routing_state, s.primary, recovered)
-    rows = database.rows(read.where(_mine(s, step)))
-    # A replica that no node may hold stays unassigned for good; that is the table's business, not the move's.
-    assigned = [row for row in rows if row[0] is not None or row[2]]
-    arrived = sum(1 for where_it_is, state, _, _ in assigned if where_it_is in right and state == "STARTED")
-    # While a shard changes places, there is a moment when neither node lists it.
-    primaries = database.rows(sa.select(sa.func.sum(p.number_of_shards)).where(_mine(p, step)))[0][0]
-    unlisted = int(primaries or 0) - sum(1 for row in rows if row[2])
-    return arrived, len(assigned) + max(unlisted, 0), sum(row[3] or 0 for row in rows)
-
-
-def _right_nodes(database: Database, step: plan.MovePartitions) -> list[str]:
-    n = system("sys.nodes")
-    rows = database.rows(sa.select(n.id, n.attributes))
-    return [name for name, attributes in rows if str((attributes or {}).get(step.attribute)) == step.value]
-
-
-def _why_stuck(database: Database, step: plan.MovePartitions) -> str:
-    a = system("sys.allocations")
-    # CrateDB has something to say of shards that have arrived, too: why they don't move on.
-    away = sa.or_(a.node_id.is_(None), a.node_id.not_in(_right_nodes(database, step)))
-    reasons: list[str] = []
-    read = sa.select(a.explanation, words("decisions")).where(_mine(a, step), away)
-    for explanation, by_node in database.rows(read.limit(20)):
-        reasons += [text for node in by_node or [] for text in node.get("explanations") or []]
-        reasons += [explanation] if explanation and not by_node else []
-    return "; ".join(list(dict.fromkeys(reasons))[:3]) or "CrateDB gives no reason"
 
 
 def _failure(

@@ -171,7 +171,7 @@ def snapshot(verb: str, of: Snapshot, into: TableName | None = None) -> Statemen
     """``CREATE``, ``RESTORE`` or ``DROP SNAPSHOT``; the first two wait until it is done."""
     parts: list[Sql] = [f"{verb} SNAPSHOT ", ref(of.repository), ".", ref(of.name)]
     if verb != "DROP":
-        options = _renamed(of.table, into or of.table)
+        options = _renamed(of.table, into) if into and into != of.table else {}
         wanted = [part for key, value in options.items() for part in (", ", ref(key), " = ", sa.literal(value))]
         relation = partition_of(of.table, of.columns, of.values)
         parts += [" TABLE ", *relation, " WITH (wait_for_completion = true", *wanted, ")"]
@@ -180,14 +180,12 @@ def snapshot(verb: str, of: Snapshot, into: TableName | None = None) -> Statemen
 
 def _renamed(table: TableName, into: TableName) -> dict[str, str]:
     """Options to restore a table as another: regular expressions, and replacements that know groups."""
-    parts = {"schema": (table.schema, into.schema), "table": (table.name, into.name)} if into != table else {}
+    schema, name = (text.replace("\\", "\\\\").replace("$", "\\$") for text in into)
     return {
-        f"{part}_rename_{kind}": text
-        for part, (old, new) in parts.items()
-        for kind, text in (
-            ("pattern", f"^{re.escape(old)}$"),
-            ("replacement", new.replace("\\", "\\\\").replace("$", "\\$")),
-        )
+        "schema_rename_pattern": f"^{re.escape(table.schema)}$",
+        "schema_rename_replacement": schema,
+        "table_rename_pattern": f"^{re.escape(table.name)}$",
+        "table_rename_replacement": name,
     }
 
 

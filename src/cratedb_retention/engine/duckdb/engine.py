@@ -125,11 +125,11 @@ def _roll_up_run(connection: sa.Connection, step: RollUp, run: rollups.Run) -> l
         return connection.execute(statement).all()
 
     rollup, version = step.rollup, rollups.new_version()
-    rollups.require_rows(query, SQL, step, run)
+    counts = rollups.Counts(query, SQL, rollup)
+    counts.require_rows(step, run)
     for statement in rollups.run_statements(SQL, step, run, version):
         connection.execute(statement)
-    beneath = rollups.count_beneath(query, SQL, rollup, run.windows)
-    found = rollups.count_stored(query, SQL, rollup, run.windows, version)
+    beneath, found = counts.beneath(run.windows), counts.stored(run.windows, version)
     for window in run.windows:
         if found[window].counted != beneath[window]:
             thing = f"table {rollup.table}, {rollups.show_window(window)}"

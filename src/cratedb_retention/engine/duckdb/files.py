@@ -124,14 +124,12 @@ def read_manifest(snapshot: Path) -> Manifest:
 
 
 def glance(snapshot: Path) -> str | None:
-    """What is wrong with a snapshot's manifest, or with the size of its file; None: nothing is."""
+    """What is wrong with a snapshot's manifest, or with the size of its file; None: nothing is. Or raises NotFound."""
     try:
         manifest = read_manifest(snapshot)
         size = (snapshot / DATA).stat().st_size
         whole = size == manifest.size if manifest.size is not None else _is_whole(snapshot / DATA)
-    except NotFound:
-        raise
-    except RetentionError as error:
+    except DatabaseError as error:
         return error.reason
     except FileNotFoundError:
         return f"{DATA} is missing"

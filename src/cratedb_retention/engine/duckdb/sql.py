@@ -17,7 +17,7 @@ from cratedb_retention.engine.expressions import Element, ref, table_ref
 from cratedb_retention.engine.states import Field
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TableName, Value
-from cratedb_retention.model.intervals import Grid, read_grid
+from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.rollup import Rollup
 from cratedb_retention.model.time import from_ms
 
@@ -26,7 +26,6 @@ _KINDS = {"VARCHAR": Kind.TEXT, "BOOLEAN": Kind.BOOLEAN, **dict.fromkeys(_NUMBER
 _SECOND, _DAY, _WEEK = 1_000_000, 86_400, 604_800
 _MONDAY = 4 * _DAY  # 1970 began on a Thursday.
 _YEARS = (1900, 2100)
-_UNITS = {"days": {1: "day", 7: "week"}, "months": {1: "month", 12: "year"}}
 
 
 class DuckExpressions:
@@ -208,17 +207,10 @@ def partition_key(column: Column, columns: Mapping[str, Column]) -> sa.ColumnEle
     grid = read_grid(column.expression, columns) if column.expression and ex.is_aware(column) else None
     if grid is None or str(grid.zone) != "UTC" or not ex.is_aware(columns[grid.time_column]):
         return SQL.column(column)
-    time, interval = SQL.column(columns[grid.time_column]), _interval(grid)
+    # Fixed days and weeks begin as those of the calendar do; intervals of other lengths not where 1970 does.
+    units = {_DAY: Interval(unit="day"), _WEEK: Interval(unit="week")}
+    time, interval = SQL.column(columns[grid.time_column]), units.get(grid.interval.seconds, grid.interval)
     if interval == Interval(unit="day"):
         return sa.cast(sa.func.make_timestamp(sa.func.epoch_us(time)), sa.Date())
-    return SQL.column(column) if interval is None else SQL.bucket(interval, "UTC", time)
-
-
-def _interval(grid: Grid) -> Interval | None:
-    """Intervals of other lengths do not begin where 1970 does."""
-    seconds, rest = divmod(grid.period.ms, 1000)
-    days = grid.period.days or (seconds // _DAY if seconds in (_DAY, _WEEK) else 0)
-    unit = _UNITS["days"].get(days) or _UNITS["months"].get(grid.period.months)
-    if unit:
-        return Interval(unit=unit)
-    return Interval(seconds) if seconds and not rest and _DAY % seconds == 0 else None
+    odd = interval.months or (interval.seconds and _DAY % interval.seconds)
+    return SQL.column(column) if odd else SQL.bucket(interval, "UTC", time)

@@ -99,10 +99,8 @@ def allowed(needed: Role) -> Callable[..., Scope]:
 
 def admit(context: Context, text: str, host: str) -> Scope:
     """
-    The toolkit for the caller with the text of a token, at an address. An address without a valid one is slowed down,
-    so that it can't try many.
-
-    :raises Failed: if the token is not valid, or they ask too often.
+    The toolkit for the caller with the text of a token; raises Failed if it is invalid, or they ask too often. An
+    address without a valid one is slowed down, so that it can't try many.
     """
     address, access = f"address {host}", Access(role=Role.ADMIN, actor=context.retention.actor.name)
     if not context.authenticate:

@@ -38,7 +38,6 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
-_POLICY_VIOLATION = 1008
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # Requests at once; more are answered with 503. Seconds until a silent connection is closed, and until all must end.
 _MOST_AT_ONCE, _SILENT, _PATIENCE = 200, 5, 10
@@ -107,7 +106,7 @@ class Gate:
             if error is None:
                 return await self._app(scope, receive, send)
             await receive()
-            return await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            return await send({"type": "websocket.close", "code": 1008})
 
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -143,8 +142,7 @@ class Gate:
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         """All of the body; it is small, so it may be held."""
         thing, most, body, more = "body of the request", self._most, bytearray(), True
-        what = (thing, f"larger than {most} bytes", "see the setting http.max_body")
-        too_large = Failed(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, *what)
+        too_large = Failed(413, thing, f"larger than {most} bytes", "see the setting http.max_body")
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > most:
             raise too_large

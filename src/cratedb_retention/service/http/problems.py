@@ -1,10 +1,8 @@
 """
-What all routes have in common. Bodies are JSON with numbers as they are written: ``1.50`` is kept as such, since the
-column that it is compared with may be text; and no name twice, since taking the last one could mean the wrong retention
-period. Errors are ``application/problem+json`` (RFC 9457) with the thing, the reason and the remedy of our own.
-
-What the database says of itself is for admins; a mistake in the program is in the log, without passwords or tokens, and
-nowhere else.
+What all routes have in common: bodies and errors. Bodies are JSON with numbers as they are written, ``1.50`` as such,
+since a column that it is compared with may be text; and no name twice, since the last one could mean the wrong
+retention period. Errors are ``application/problem+json`` (RFC 9457) with the thing, the reason and the remedy. What the
+database says of itself is for admins; mistakes in the program are in the log only, without passwords or tokens.
 """
 
 from __future__ import annotations
@@ -33,12 +31,8 @@ logger = logging.getLogger(__name__)
 class WrittenNumber(float):
     """A number that remembers how it was written."""
 
-    _text: str
-
-    def __new__(cls, text: str) -> WrittenNumber:
-        number = super().__new__(cls, text)
-        number._text = text
-        return number
+    def __init__(self, text: str) -> None:
+        self._text = text
 
     def __str__(self) -> str:
         return self._text

@@ -61,9 +61,8 @@ _SNAPSHOT_TAGS = "Only snapshots of policies that had these tags then"
 Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 ShortText = Annotated[str, Query(min_length=1, max_length=255)]
 Texts = Annotated[list[ShortText] | None, Query(max_length=100)]
-Tags = Annotated[
-    Texts, Query(description="Only policies with these tags: `a,b` both, repeated either, `not:c` those without c.")
-]
+_TAGS = "Only policies with these tags: `a,b` both, repeated either, `not:c` those without c."
+Tags = Annotated[Texts, Query(description=_TAGS)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
 Offset = Annotated[int, Query(ge=0, le=100_000, description="So many of the first are left out.")]
 _Instant = Annotated[str, Field(min_length=1, max_length=64, description="An instant as ISO 8601.")]
@@ -99,6 +98,7 @@ class TablesWanted(_Body):
     table_schema: Text | None = Field(None, description="Name or pattern; empty: the database's default one.")
 
 
+_IfMatch = Annotated[str | None, Header(description='The ETag that the change is based on, as `"3"`; `*`: any.')]
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"', re.ASCII)
 _WITH_ETAG = _header("ETag", "The policy's version.")
 YAML = "application/yaml"
@@ -106,11 +106,7 @@ _LIST = {"type": "array", "items": {"$ref": "#/components/schemas/Policy"}}
 _FILE = {YAML: {"schema": {"type": "object", "properties": {"policies": _LIST}, "required": ["policies"]}}}
 
 
-def read_if_match(
-    if_match: Annotated[
-        str | None, Header(description='The ETag that the change is based on, as `"3"`; `*`: any.')
-    ] = None,
-) -> Iterator[int | None]:
+def read_if_match(if_match: _IfMatch = None) -> Iterator[int | None]:
     """The version that a change is based on; None: the present one, whichever it is."""
     if if_match is None:
         remedy = "send the ETag that the change is based on, or *"
