@@ -46,6 +46,8 @@ _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^"
 _OWN = ("internal", "temporary")  # What is not the user's.
 _MARK_BEGINS = "[cratedb-retention "
 _MARK = re.compile(re.escape(_MARK_BEGINS) + r"(\w+)\]")
+_STRUCT = re.compile(r"STRUCT\s*\(.*\)", re.IGNORECASE | re.DOTALL)
+_FIELD = re.compile(r'(?:"((?:[^"]|"")*)"|(\S+))\s+(.+)', re.DOTALL)
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 
 
@@ -194,13 +196,30 @@ def with_fields(columns: Mapping[str, Column]) -> dict[str, Column]:
 
 
 def _fields(column: Column) -> Iterator[tuple[str, Column]]:
-    if column.expression is not None or not (column.type.startswith("STRUCT(") and column.type.endswith(")")):
+    words = column.type.strip()
+    if column.expression is not None or not _STRUCT.fullmatch(words):
         return
-    import duckdb
-
-    for field, data_type in duckdb.sqltype(column.type).children:
+    for quoted, plain, data_type in _split_fields(words[words.index("(") + 1 : -1]):
+        field = quoted.replace('""', '"') or plain
         name, path = f"{column.name}['{field}']", (*(column.path or (column.name,)), field)
-        yield name, make_column(name, str(data_type), path=path)
+        yield name, make_column(name, data_type, path=path)
+
+
+def _split_fields(text: str) -> Iterator[tuple[str, str, str]]:
+    """The fields of a struct: name, quoted or not, and type, which may be a struct of its own."""
+    start, depth, quote = 0, 0, ""
+    for position, sign in enumerate(f"{text},"):
+        if quote or sign in "'\"":
+            quote = "" if sign == quote else quote or sign
+        elif sign in "([":
+            depth += 1
+        elif sign in ")]":
+            depth -= 1
+        elif sign == "," and not depth:
+            field = _FIELD.fullmatch(text[start:position].strip())
+            if field:
+                yield field[1] or "", field[2] or "", field[3]
+            start = position + 1
 
 
 def _bare(name: TableName, columns: Mapping[str, Column], comment: str, named: str | None) -> Table:
