@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Progress, StepResult
@@ -18,14 +18,12 @@ from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural, short, show_size
 
 
-@dataclass(frozen=True)
-class RunStarted:
+class RunStarted(NamedTuple):
     run_id: str
     plan: Plan
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """Something is due and does not happen."""
 
     hold: Hold
@@ -43,8 +41,7 @@ class StepStarted(_OfStep):
     total: int  # How many steps there are
 
 
-@dataclass(frozen=True)
-class StepProgressed:
+class StepProgressed(NamedTuple):
     step: Step
     progress: Progress
 
@@ -67,8 +64,7 @@ class StepFailed(_OfStep):
         return isinstance(self.cause, PartitionChanged)
 
 
-@dataclass(frozen=True)
-class TaskSkipped:
+class TaskSkipped(NamedTuple):
     """A task is not done, since an earlier one of the same policy and table failed."""
 
     task: Task
@@ -86,24 +82,21 @@ class LeftOut:
     at: str | None = None  # Which policy the other run is at: this one, or the one that rolls up its table
 
 
-@dataclass(frozen=True)
-class TakenOver:
+class TakenOver(NamedTuple):
     """A policy is taken over from a run that is dead, or cut off."""
 
     policy_id: str
     holder: str
 
 
-@dataclass(frozen=True)
-class RunEndedEarly:
+class RunEndedEarly(NamedTuple):
     """A run ends before its next step: it was cancelled, stopped, or lost its leases."""
 
     report: Report
     reason: str
 
 
-@dataclass(frozen=True)
-class RunFinished:
+class RunFinished(NamedTuple):
     report: Report
 
 
