@@ -17,7 +17,7 @@ DAY = 86_400
 
 def archive(seconds: int, days: float) -> Archive:
     """An archive of a tool."""
-    return Archive(seconds, Duration(seconds=int(days * DAY)), f"archive of {seconds}s")
+    return Archive(seconds=seconds, retention=Duration(seconds=int(days * DAY)), where=f"archive of {seconds}s")
 
 
 def levels(raw_days: float, *archives: tuple[int, float], rounding: bool = False) -> tuple[str, str, int]:

@@ -144,12 +144,12 @@ class Policies(Part):
             self.carry_out(changes)
         return changes
 
-    def carry_out(self, changes: Sequence[Change]) -> None:
+    def carry_out(self, changes: Iterable[Change]) -> None:
         """
         Make changes that :meth:`apply` found: deletions last, so that no data is left without its policy in between.
         Raises ``Conflict`` if another user changed a policy in the meantime.
         """
-        store = self._store.policies
+        store, changes = self._store.policies, list(changes)
         for change in changes:
             if change.stored and change.action is Action.UPDATE:
                 store.update(change.policy, change.stored.version)

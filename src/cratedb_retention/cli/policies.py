@@ -43,7 +43,7 @@ def list_policies(retention: Retention, chosen: options.Chosen, form: str) -> No
 
         write_data([*map(policy_result, found), *(row.to_dict() for row in damaged)], form)
     elif found or damaged:
-        rows = [*map(_row, found), *map(_damaged_row, damaged)]
+        rows = [*map(_row, found), *map(_row, damaged)]
         # A narrow terminal has no room for a column that says nothing.
         shown = [i for i, name in enumerate(_COLUMNS) if name != "schedule" or any(row[i] for row in rows)]
         write_table([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows])
@@ -53,7 +53,12 @@ def list_policies(retention: Retention, chosen: options.Chosen, form: str) -> No
         say("no policies; `cratedb-retention create-policy` makes one")
 
 
-def _row(item: StoredPolicy) -> Sequence[object]:
+def _row(item: StoredPolicy | Damaged) -> Sequence[object]:
+    from cratedb_retention.store.policies import Damaged
+
+    if isinstance(item, Damaged):
+        said = (item.row["strategy"], item.target, item.row["retention_period"], None, None, None)
+        return (short(item.id), *said, "damaged", item.version)
     policy = item.policy
     schedule = f"{policy.schedule} {policy.time_zone}" if policy.schedule else None
     nodes = f"{policy.reallocation_attribute_name}={policy.reallocation_attribute_value}"
@@ -61,12 +66,6 @@ def _row(item: StoredPolicy) -> Sequence[object]:
     destination = nodes if policy.reallocation_attribute_name else policy.target_repository_name or levels
     what = (short(policy.id), policy.strategy, policy.target, policy.retention_period, destination)
     return (*what, schedule, ", ".join(policy.tags), policy.enabled, item.version)
-
-
-def _damaged_row(damaged: Damaged) -> Sequence[object]:
-    row = damaged.row
-    said = (row["strategy"], str(damaged.target), row["retention_period"], None, None, None)
-    return (short(damaged.id), *said, "damaged", row["version"])
 
 
 @click.command("check-policies")

@@ -20,7 +20,7 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.attributes import Attribute, Form, Group, Suggestions
 from cratedb_retention.model.effect import Amount, Loss, amount, summarize
 from cratedb_retention.model.policy import ATTRIBUTES, Difference, Policy, changes_of, differences, make_policy
-from cratedb_retention.model.time import from_ms
+from cratedb_retention.model.time import DAY_MS, from_ms
 from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.ui import links
@@ -349,10 +349,8 @@ def sentences(found: Preview) -> list[str]:
 
 def sentence(loss: Loss) -> str:
     of = loss.amount
-    rows = "" if of.rows is None else plural(of.rows, "row")
-    what = plural(of.partitions, "partition") if of.partitions else rows or "rows"
-    if of.partitions and rows:
-        what += f" with {rows}"
+    counts = ((of.partitions or None, "partition"), (of.rows, "row"))
+    what = " with ".join(plural(count, noun) for count, noun in counts if count is not None) or "rows"
     verb = "is" if what.startswith("1 ") else "are"
     end = f"{verb} archived in {loss.archived}, and then deleted" if loss.archived else f"{verb} deleted for good"
     stays = "; what was computed from them stays" if loss.rolled_up and not loss.archived else ""
@@ -364,7 +362,7 @@ def _stretch(of: Amount) -> str:
         return "of any time"
     if of.start is None:
         return f"before {words.moment(of.end)}"
-    if from_ms(of.end).strftime("%H%M%S") != "000000":
+    if of.end % DAY_MS:
         return f"{words.moment(of.start)} to {words.moment(of.end)}"
     first, last = words.moment(of.start)[:10], words.moment(of.end - 1)[:10]
     return first if first == last else f"{first} to {last}"

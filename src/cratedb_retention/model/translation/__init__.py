@@ -40,7 +40,7 @@ class Wanted:
     rounding: bool = False  # Whether intervals that have no counterpart are rounded.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
     """Values of one length that another tool keeps."""
 

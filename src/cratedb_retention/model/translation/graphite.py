@@ -198,7 +198,7 @@ def parse_retentions(text: str, where: str) -> list[Archive]:
         if not seconds or count < seconds:
             raise InvalidInput(at, "keeps no point at all", _REMEDY)
         years = count // _UNITS["years"] if unit == "years" else 0
-        archives.append(Archive(seconds, kept_for(count, years), at))
+        archives.append(Archive(seconds=seconds, retention=kept_for(count, years), where=at))
     return sorted(archives, key=lambda archive: archive.seconds)
 
 

@@ -61,7 +61,7 @@ class Source:
         return "difference" if differs else self.kind.lower()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRobin(Archive):
     """A round robin archive, with its consolidation function and its xff."""
 
@@ -258,7 +258,9 @@ def _add(database: Database, kind: str, rest: str, where: str) -> None:
         function, factor, steps, rows = parts
         seconds = database.step * _scaled(steps, database.step, where)
         retention = kept_for(seconds * _scaled(rows, seconds, where))
-        database.archives.append(RoundRobin(seconds, retention, where, function, factor))
+        database.archives.append(
+            RoundRobin(seconds=seconds, retention=retention, where=where, function=function, factor=factor)
+        )
 
 
 # The output of `rrdtool info` and `rrdtool dump`
@@ -316,5 +318,7 @@ def _counted(
             at = f"{where}, {function}"
             seconds = database.step * count(values, "pdp_per_row", at)
             retention = kept_for(seconds * count(values, "rows", at))
-            database.archives.append(RoundRobin(seconds, retention, at, function, factor))
+            database.archives.append(
+                RoundRobin(seconds=seconds, retention=retention, where=at, function=function, factor=factor)
+            )
     return database
