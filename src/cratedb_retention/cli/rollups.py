@@ -1,4 +1,4 @@
-"""``fetch``: read a cascade; ``verify-rollups``: compare each rollup with what is beneath it; ``accept-table``."""
+"""``fetch``: read a cascade; ``verify-rollups``: compare each rollup with its source; ``accept-table``."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ from cratedb_retention.model.snapshots import RestoredPartition
 from cratedb_retention.model.strategies import Strategy
 from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.planner import Planning
+from cratedb_retention.planning.strategies import PartitionKey
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.runs import Leases
 from cratedb_retention.store.store import Store

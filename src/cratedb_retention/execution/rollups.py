@@ -252,13 +252,7 @@ class _Comparison:
     ) -> list[Partial]:
         part = Stretch(holding=holding, time=range_, interval=interval)
         reading = Reading(
-            cascade=cascade,
-            time=range_,
-            step=interval,
-            wanted=wanted,
-            by=(),
-            where=(),
-            stretches=(part,),
+            cascade=cascade, time=range_, step=interval, wanted=wanted, by=(), where=(), stretches=(part,)
         )
         return list(read_stretch(self.engine.database, self.engine.sql, reading, part))
 

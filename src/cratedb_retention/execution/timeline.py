@@ -25,9 +25,8 @@ from cratedb_retention.model.time import from_ms, show
 from cratedb_retention.model.timeline import Cutoff, Item, Lane, State, Timeline, make_lane
 from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, level_targets
-from cratedb_retention.planning.context import PartitionKey
 from cratedb_retention.planning.pieces import PieceIndex
-from cratedb_retention.planning.strategies import is_there, next_due
+from cratedb_retention.planning.strategies import PartitionKey, is_there, next_due
 from cratedb_retention.planning.targets import Target, find_targets, holds_by_table
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 

@@ -202,7 +202,7 @@ def _between(one: State, other: State) -> float:
 
 
 def rest_of(whole: State, part: State, rows: int) -> State | None:
-    """What the rest of a bucket, with so many rows, has without one part of it; None if the two do not add up."""
+    """The rest of a bucket, of a number of rows, without one part of the bucket; None if the two do not add up."""
     rest: State = {}
     count = (whole.get(Part.COUNT) or 0) - (part.get(Part.COUNT) or 0)
     sound = 0 <= count <= rows
@@ -230,7 +230,7 @@ def rest_of(whole: State, part: State, rows: int) -> State | None:
 class Reader:
     """Formulas in Python."""
 
-    seconds: float  # The length of the bucket, as far as it has passed
+    seconds: float  # the length of the bucket that has passed
 
     def read(self, formula: Formula, state: State) -> Number:
         values = [state.get(part) for part in formula.parts]

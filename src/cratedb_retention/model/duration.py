@@ -51,20 +51,18 @@ class Duration:
 
     def before(self, instant: dt.datetime, zone: dt.tzinfo = dt.UTC) -> dt.datetime | None:
         """
-        The instant this long before an aware one, in UTC: calendar units first, in ``zone``, then the fixed ones. None
-        if it lies before the year 1, as it does for ``forever``.
+        The instant this long before an aware one, in UTC, calendar units of ``zone`` first; None if that is before the
+        year 1, as it is for ``forever``.
 
-        A day that the shorter month lacks counts as the last moment of that month: 31 March less a month is the end of
-        28 or 29 February. So a later instant never gives an earlier limit.
+        A day that the shorter month lacks counts as its last moment: 31 March less a month is the end of 28 or 29
+        February. So a later instant never gives an earlier limit.
         """
         return self._shifted(instant, zone, -1)
 
     def after(self, instant: dt.datetime, zone: dt.tzinfo = dt.UTC) -> dt.datetime | None:
         """
-        The instant this long after an aware one, in UTC; None if it lies beyond the year 9999.
-
-        A day that the shorter month lacks counts as the beginning of the next month: when that comes, :meth:`before`
-        has passed the instant.
+        The instant this long after an aware one, in UTC; None if after the year 9999. A day that the shorter month
+        lacks counts as the beginning of the next month: when that comes, :meth:`before` has passed the instant.
         """
         return self._shifted(instant, zone, 1)
 
@@ -82,7 +80,7 @@ class Duration:
             return FOREVER_TEXT
         text, months, seconds = "", self.months, self.seconds
         for names, unit_seconds, unit_months in _UNITS:
-            if names[0] == "w":  # Days read better than weeks: nobody says "12w6d".
+            if names[0] == "w":  # Days read better than weeks.
                 continue
             count = months // unit_months if unit_months else seconds // unit_seconds
             months -= count * unit_months

@@ -326,7 +326,7 @@ class RollUp(WindowsStep):
 
     does: ClassVar = Kind.ROLL_UP
     verb: ClassVar = "roll up"
-    rows: tuple[int, ...] = ()  # how many each window is computed from, as far as the plan knows
+    rows: tuple[int, ...] = ()  # how many each window is computed from, if the plan knows
     # The change token of each window's source when the plan was made; empty where the plan itself changes that, so that
     # it has to be read when that is done. The same of the parts of windows that are not whole.
     tokens: tuple[str, ...] = ()
@@ -355,7 +355,7 @@ class SealWindows(WindowsStep):
 class RebaseRollup(LevelStep):
     """From now on compute a level from another table than before, since a finer level was added or removed."""
 
-    before: int  # what lies before is not held there any more, and is sealed as it is
+    before: int  # windows that begin before are not held there any more, and are sealed as they are
 
     def describe(self) -> str:
         kept = f", and keep what is before {show(self.before)} as it is" if self.before else ""

@@ -43,8 +43,8 @@ _LABELS, _FIELDS, _HASHES = ("tags", "labels"), "fields", ("hash_id", "labels_ha
 _RAW = ("valueraw", "value")  # the former is the bits of the latter, by which the adapter finds NaNs again
 # Fewer rows say nothing. A rollup with more than this share of its rows does not shrink them.
 _ENOUGH, _LARGE = 100, 0.9
-# A column with so many different values for each row hardly recurs. Rows of at least eight buckets are looked at, so
-# what tells series apart, each with a row in each bucket, has at most half as many.
+# Values of a column for each row, above which it hardly recurs. Rows of at least eight buckets are looked at, so what
+# tells series apart, each with a row in each bucket, has at most half of that.
 _VARIED = 0.25
 
 
@@ -236,7 +236,7 @@ class CascadeLevel:
     table: Table | None  # as the catalog has it; None if it is yet to be created
     known: bool  # whether it is registered
     beneath: Target | None  # the table that it is computed from; None if it does not exist yet
-    targets: tuple[Target, ...] = ()  # its own table and the one with its distributions, as far as they exist
+    targets: tuple[Target, ...] = ()  # those of its own table and of its distributions that exist
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from cratedb_retention.planning.targets import Target
 from cratedb_retention.planning.windows import OpenWindow, Source, WindowGrid, batches, sources_of_windows
 
 if TYPE_CHECKING:
-    from cratedb_retention.planning.context import Context
+    from cratedb_retention.planning.strategies import Context
 
 # Work of one step: what a run that is killed has to do again, and what one statement of the database holds.
 WINDOWS_IN_STEP, ROWS_IN_STEP = 100, 20_000_000

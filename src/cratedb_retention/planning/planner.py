@@ -22,11 +22,11 @@ from cratedb_retention.model.reasons import Reason, Why
 from cratedb_retention.model.time import DAY_MS, UTC, to_ms
 from cratedb_retention.model.values import Undated
 from cratedb_retention.model.words import show_partition
+from cratedb_retention.planning import strategies
 from cratedb_retention.planning.cascades import Cascade, find_cascades, level_targets, require_smaller, variety_probe
-from cratedb_retention.planning.context import Context, PartitionKey
 from cratedb_retention.planning.coverage import Coverage
 from cratedb_retention.planning.downsample import CascadePlan, find_window_probes
-from cratedb_retention.planning.strategies import PLANS, blocked, delete_rows, keep_within, next_due, rows_probe
+from cratedb_retention.planning.strategies import PLANS, Context, PartitionKey, blocked, keep_within, next_due
 from cratedb_retention.planning.targets import Target, Undecided, find_targets, isolated
 
 # Seconds of today, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
@@ -68,7 +68,7 @@ class Planning(Context):
         rolls_up, whole = target.policy.strategy.traits.rolls_up, any(hold.spared is None for hold in holds)
         yield from filter(None, (target.bounds_probe, self._range_probe(target) if rolls_up or not whole else None))
         if target.by_rows and limit is not None:
-            yield from filter(None, [rows_probe(target, limit, holds)])
+            yield from filter(None, [strategies.rows_probe(target, limit, holds)])
 
     def _range_probe(self, target: Target) -> TableBounds | None:
         """What must be asked of the rows, since no partitions tell; None if they do, or if nothing happens to any."""
@@ -185,7 +185,7 @@ class Planning(Context):
         policy, table, limit = target.policy, target.table.name, target.policy.limit(self.cutoff)
         if target.by_rows:
             if chosen and limit is not None:
-                self._take(keep_within(target, list(delete_rows(self, target, limit))))
+                self._take(keep_within(target, list(strategies.delete_rows(self, target, limit))))
             return
         pieces = self.pieces.of(target)
         due = () if limit is None else pieces.expired(limit)
