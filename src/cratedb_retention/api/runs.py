@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.execution.leasing import Session, new_session
@@ -21,10 +21,7 @@ from cratedb_retention.store.runs import Leases
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Due:
-    """What is due."""
-
+class Due(NamedTuple):
     slots: Mapping[str, dt.datetime]  # of each policy that is due and that nobody is at
     known: Leases  # the leases that this rests on
 
@@ -41,10 +38,7 @@ class Schedule(Part):
         return self._store.leases.read()
 
     def next_runs(self, policies: Iterable[str | None], leases: Leases | None = None) -> dict[str, dt.datetime]:
-        """
-        When policies run next, by the clock that decides it, the database's, and their delay included. What is due has
-        a time that is past; those that are disabled or have no schedule are missing.
-        """
+        """When policies run next, by the database's clock, if enabled and with a schedule; in the past: it is due."""
         identifiers = set(policies)
         scheduled = [item for item in self.policies() if item.policy_id in identifiers]
         known = (leases or self.leases()) if scheduled else None
