@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.execution.leasing import Session, new_session
@@ -21,10 +21,7 @@ from cratedb_retention.store.runs import Leases
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Due:
-    """What is due."""
-
+class Due(NamedTuple):
     slots: Mapping[str, dt.datetime]  # of each policy that is due and that nobody is at
     known: Leases  # the leases that this rests on
 

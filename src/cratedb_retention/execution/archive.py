@@ -52,18 +52,6 @@ class RestoreRequest:
 
     def fits(self, record: SnapshotRecord, folds_case: bool = False) -> bool:
         """Whether a snapshot is wanted. One of unknown time fits any time."""
-        return (
-            self._fits_at_any_time(record, folds_case)
-            and (self.start is None or record.end is None or record.end > to_ms(self.start))
-            and (self.end is None or record.start is None or record.start < to_ms(self.end))
-        )
-
-    def choose(self, records: Sequence[SnapshotRecord], folds_case: bool) -> list[SnapshotRecord]:
-        """All snapshots of the partitions that are wanted, of which each may be about another time."""
-        wanted = {record.partition for record in records if self.fits(record, folds_case)}
-        return [each for each in records if each.partition in wanted and self._fits_at_any_time(each, folds_case)]
-
-    def _fits_at_any_time(self, record: SnapshotRecord, folds_case: bool) -> bool:
         table = record.archived.table
         return (
             (self.name is None or begins(record.archived.name, self.name))
@@ -71,8 +59,16 @@ class RestoreRequest:
             and (self.table_name is None or matcher(self.table_name, folds_case)(table.name))
             and (self.repository is None or record.archived.repository == self.repository)
             and (self.chosen is None or record.key in self.chosen)
+            and (self.start is None or record.end is None or record.end > to_ms(self.start))
+            and (self.end is None or record.start is None or record.start < to_ms(self.end))
             and self.tags.fits(record.tags)
         )
+
+    def choose(self, records: Sequence[SnapshotRecord], folds_case: bool) -> list[SnapshotRecord]:
+        """All snapshots of the partitions that are wanted, of which each may be about another time."""
+        wanted = {record.partition for record in records if self.fits(record, folds_case)}
+        any_time = replace(self, start=None, end=None)
+        return [each for each in records if each.partition in wanted and any_time.fits(each, folds_case)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -297,13 +297,12 @@ class Runner:
                     frozen.append(step)
                 try:
                     self._run_step(task, step, number)
+                    number += 1
                 except PartitionChanged:
                     renewed = self._retry(partial(self._renew, position, step, number - first))
                     if renewed is None:
                         raise
                     task = renewed
-                else:
-                    number += 1
         except LeaseLost:
             raise  # What is frozen may be another one's by now; the store knows of it.
         except BaseException as error:

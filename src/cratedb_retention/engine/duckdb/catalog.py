@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -46,18 +46,13 @@ _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^"
 _OWN = ("internal", "temporary")  # What is not the user's.
 _MARK_BEGINS = "[cratedb-retention "
 _MARK = re.compile(re.escape(_MARK_BEGINS) + r"(\w+)\]")
+_STRUCT = re.compile(r"STRUCT\s*\(.*\)", re.IGNORECASE | re.DOTALL)
+_FIELD = re.compile(r'(?:"((?:[^"]|"")*)"|(\S+))\s+(.+)', re.DOTALL)
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]+?))\s*(?:,|$)')
 
 
-class _Texts(NamedTuple):
-    """What DuckDB says of a table in words: its comment, and its definition as SQL."""
-
-    comment: str | None
-    definition: str
-
-
-def _identity(comment: str | None) -> str:
-    found = _MARK.search(comment or "")
+def _identity(comment: str) -> str:
+    found = _MARK.search(comment)
     return found[1] if found else ""
 
 
@@ -68,7 +63,8 @@ class Reader:
         self._database = database
         # Their number of rows is not read here: it counts deleted ones, too.
         rows = self._ask("duckdb_tables", ("schema_name", "table_name", "comment", "sql"), _OWN)
-        self._texts = {TableName(schema, name): _Texts(comment, sql or "") for schema, name, comment, sql in rows}
+        self._comments: dict[TableName, str] = {TableName(*row[:2]): row[2] or "" for row in rows}
+        self._definitions: dict[TableName, str] = {TableName(*row[:2]): row[3] or "" for row in rows}
 
     def _ask(
         self, function: str, columns: Sequence[str], flags: Sequence[str] = (), *more: sa.ColumnElement[Any]
@@ -81,11 +77,11 @@ class Reader:
     def catalog(self, selectors: Iterable[Selector]) -> Catalog:
         selectors, schema, folds = list(selectors), CAPABILITIES.default_schema, CAPABILITIES.folds_case
         wanted, keyed = wanted_by(selectors, schema, folds), any(s.keys for s in selectors)
-        texts = {name: text for name, text in self._texts.items() if wanted(name)}
+        comments = {name: comment for name, comment in self._comments.items() if wanted(name)}
         columns = self._columns(wanted)
-        meant = [(s, find_tables(s.schema or schema, s.name, texts, folds)) for s in selectors]
+        meant = [(s, find_tables(s.schema or schema, s.name, comments, folds)) for s in selectors]
         named = {table: s.partition_column for s, tables in reversed(meant) if s.partition_column for table in tables}
-        bare = [_bare(name, columns[name], text.comment, named.get(name)) for name, text in texts.items()]
+        bare = [_bare(name, columns[name], comment, named.get(name)) for name, comment in comments.items()]
         groups, flaws = self._groups(bare, {table for s, tables in meant if s.tokens for table in tables})
         keys = self._keys() if keyed else {}
         tables = {
@@ -97,17 +93,17 @@ class Reader:
                 primary_key=keys.get(table.name, ()),
                 flaw=f"its rows can't be read: {flaws[table.name]}" if table.name in flaws else table.flaw,
                 unarchivable=inexact(stored(table.columns)),
-                identity=_identity(texts[table.name].comment),
+                identity=_identity(comments[table.name]),
             )
             for table in bare
         }
-        views, others = (self._views(columns), frozenset(self._texts)) if keyed else (None, frozenset[TableName]())
+        views, others = (self._views(columns), frozenset(self._comments)) if keyed else (None, frozenset[TableName]())
         return Catalog(capabilities=CAPABILITIES, tables=tables, views=views, others=others)
 
     def outline(self, selector: Selector) -> Catalog:
         """The names of tables, and the columns of the chosen ones."""
         columns = self._columns(wanted_by([selector], CAPABILITIES.default_schema, CAPABILITIES.folds_case))
-        tables = {name: Table(name=name, columns=with_fields(columns.get(name, {}))) for name in sorted(self._texts)}
+        tables = {name: Table(name=name, columns=with_fields(columns.get(name, {}))) for name in sorted(self._comments)}
         return Catalog(capabilities=CAPABILITIES, tables=tables)
 
     def identify(self, table: TableName) -> str:
@@ -117,7 +113,7 @@ class Reader:
 
         Not in a column's comment: where a column is generated, DuckDB 1.5 can't replay that after a crash.
         """
-        comment = self._texts[table].comment or ""
+        comment = self._comments[table]
         found = _identity(comment)
         if not found:
             found = uuid.uuid4().hex[:12]
@@ -126,7 +122,7 @@ class Reader:
 
     def describe(self, table: TableName) -> tuple[dict[str, Column], str | None]:
         """Columns of one table, none if there is none, and its comment but for the mark; None: it is a view."""
-        comment = _MARK.sub("", self._texts[table].comment or "").strip() if table in self._texts else None
+        comment = _MARK.sub("", self._comments[table]).strip() if table in self._comments else None
         return self._columns(table.__eq__).get(table, {}), comment
 
     def _columns(self, wanted: Callable[[TableName], bool]) -> dict[TableName, dict[str, Column]]:
@@ -137,7 +133,7 @@ class Reader:
             if wanted(TableName(schema, table)):
                 found[TableName(schema, table)][column] = make_column(column, data_type, default)
         for name, columns in found.items():
-            definition = self._texts[name].definition if name in self._texts else ""
+            definition = self._definitions.get(name, "")
             columns.update({c.name: _without_plain_default(c, columns, definition) for c in columns.values()})
         return found
 
@@ -200,20 +196,37 @@ def with_fields(columns: Mapping[str, Column]) -> dict[str, Column]:
 
 
 def _fields(column: Column) -> Iterator[tuple[str, Column]]:
-    if column.expression is not None or not (column.type.startswith("STRUCT(") and column.type.endswith(")")):
+    words = column.type.strip()
+    if column.expression is not None or not _STRUCT.fullmatch(words):
         return
-    import duckdb
-
-    for field, data_type in duckdb.sqltype(column.type).children:
+    for quoted, plain, data_type in _split_fields(words[words.index("(") + 1 : -1]):
+        field = quoted.replace('""', '"') or plain
         name, path = f"{column.name}['{field}']", (*(column.path or (column.name,)), field)
-        yield name, make_column(name, str(data_type), path=path)
+        yield name, make_column(name, data_type, path=path)
 
 
-def _bare(name: TableName, columns: Mapping[str, Column], comment: str | None, named: str | None) -> Table:
+def _split_fields(text: str) -> Iterator[tuple[str, str, str]]:
+    """The fields of a struct: name, quoted or not, and type, which may be a struct of its own."""
+    start, depth, quote = 0, 0, ""
+    for position, sign in enumerate(f"{text},"):
+        if quote or sign in "'\"":
+            quote = "" if sign == quote else quote or sign
+        elif sign in "([":
+            depth += 1
+        elif sign in ")]":
+            depth -= 1
+        elif sign == "," and not depth:
+            field = _FIELD.fullmatch(text[start:position].strip())
+            if field:
+                yield field[1] or "", field[2] or "", field[3]
+            start = position + 1
+
+
+def _bare(name: TableName, columns: Mapping[str, Column], comment: str, named: str | None) -> Table:
     """A table without its partitions."""
     grids = [c.name for c in columns.values() if c.expression and read_grid(c.expression, columns)]
     by = (named,) if named in columns and named else tuple(grids) if len(grids) == 1 else ()
-    flaw, declared = "", _COMMENT.search(comment or "")
+    flaw, declared = "", _COMMENT.search(comment)
     if declared is not None:
         known = {column.lower(): column for column in columns}  # DuckDB does not care about the case of names.
         parts = [(a or b).replace('""', '"') for a, b in _NAME.findall(declared["columns"])]
