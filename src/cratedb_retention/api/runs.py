@@ -38,10 +38,7 @@ class Schedule(Part):
         return self._store.leases.read()
 
     def next_runs(self, policies: Iterable[str | None], leases: Leases | None = None) -> dict[str, dt.datetime]:
-        """
-        When policies run next, by the clock that decides it, the database's, and their delay included. What is due has
-        a time that is past; those that are disabled or have no schedule are missing.
-        """
+        """When policies run next, by the database's clock, if enabled and with a schedule; in the past: it is due."""
         identifiers = set(policies)
         scheduled = [item for item in self.policies() if item.policy_id in identifiers]
         known = (leases or self.leases()) if scheduled else None

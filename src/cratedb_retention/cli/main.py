@@ -157,10 +157,7 @@ def cli(
 
 
 def _configure(ctx: click.Context, config: str | None, log: Mapping[str, str | None], sql: bool) -> None:
-    """
-    Read the settings, and let commands take from them what no option and no variable says. Where there is neither a
-    file nor a variable, nothing of the settings is imported, so that commands stay quick.
-    """
+    """Read settings for what no option says; without file or variable none of it is imported: commands stay quick."""
     logging.getLogger("cratedb_retention.sql").setLevel(logging.INFO if sql else logging.WARNING)
     # pathlib takes longer to import.
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.environ.get("HOME", ""), ".config")  # noqa: PTH118
@@ -203,10 +200,7 @@ def _log(level: int, formatter: logging.Formatter) -> None:
 
 
 def collect_seldom() -> None:
-    """
-    Look for cyclic garbage less often than Python does by itself: looking through the many objects of a plan for
-    100,000 partitions again and again took 40 % of its time.
-    """
+    """Look for cyclic garbage less often: that took 40 % of the time of a plan for 100,000 partitions."""
     gc.set_threshold(50_000, 20, 20)
 
 

@@ -145,7 +145,6 @@ def advance(state: RunState, event: RunEvent) -> RunState:
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
-    """What is known of a sum; None if nothing is."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 

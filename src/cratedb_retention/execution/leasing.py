@@ -152,10 +152,8 @@ class LeaseHolder:
 
     def release(self, outcomes: Mapping[str, Outcome]) -> set[str]:
         """
-        Give all leases back, and note in the same statement what was done.
-
-        :param outcomes: How policies ended; a slot without an outcome is left for another run.
-        :return: The policies that were ours to the end; see :meth:`check_released`.
+        Give all leases back, and note in the same statement what was done; a slot without an outcome is left for
+        another run. Returns the policies that were ours to the end; see :meth:`check_released`.
         """
         with self._lock:
             if not self.held:

@@ -25,10 +25,7 @@ Retry = Callable[[Callable[[], None]], None]
 
 
 class Recorder:
-    """
-    The journal of one run. What ends is noted only, and written with what begins next, or with the end of the run: each
-    statement costs as much as many rows.
-    """
+    """The journal of one run. What ends is noted only, and written together with what begins next, in one statement."""
 
     def __init__(self, journal: Journal, retry: Retry, run_id: str, prepared: Prepared, taken: Taken) -> None:
         self._journal, self._retry, self._prepared, self._taken = journal, retry, prepared, taken
@@ -152,11 +149,8 @@ def outcome_of(error: BaseException) -> Outcome:
 
 
 def outcomes_after(error: BaseException, policies: Iterable[str]) -> dict[str, Outcome]:
-    """
-    How slots end when an error ends their run early; one that is missing is left for another run.
-
-    What a user cancelled is not repeated; nor is what failed by a mistake in the program, since it would fail again.
-    """
+    """How slots end when an error ends their run early; one that is missing is left for another run."""
+    # What was cancelled, or failed by a mistake in the program, is not repeated: it would end the same.
     final = isinstance(error, Cancelled) or (
         isinstance(error, Exception) and not isinstance(error, RunEnded | ConnectionLost | ClusterUnwell | DiskFull)
     )

@@ -5,8 +5,7 @@ written before and after each step, lost connections are tried again, and one fa
 Whatever kills the process, the next run ends in the same state (law 7): each step can be repeated, and what a step
 leaves behind for the next one (a frozen partition, a snapshot) is noted before it is done.
 
-A run by hand takes leases right after planning; a scheduled one has them before, since its slots are done by it even if
-nothing is to do.
+A run by hand takes leases right after planning; a scheduled one has them before, to do its slots even if none is due.
 """
 
 from __future__ import annotations
@@ -128,10 +127,7 @@ def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], P
 def _with_a_fresh_plan(
     session: Session, prepared: Prepared, make_plan: Callable[[], Prepared], clock: Clock
 ) -> tuple[Session, Prepared]:
-    """
-    Take the leases that a plan needs. Where another run finished a policy meanwhile, the plan is out of date, and made
-    again if it is not one that was handed over.
-    """
+    """Take the leases of a plan. Where another run finished a policy since, plan again, unless it was handed over."""
     while True:
         found = _with_leases(session, prepared, clock)
         if all(lease.holder is not None for lease in found.taken.refused.values()):
@@ -144,10 +140,7 @@ def _with_a_fresh_plan(
 
 
 def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
-    """
-    Take the leases that a plan needs and that are not held yet. A run that removes rows needs the lease of the policy
-    that rolls them up, too: else that could compute them again, by a plan of its own, when they are gone.
-    """
+    """Take the leases that are missing; to remove rows takes that of the policy that rolls them up, too (law 3)."""
     own = {task.policy_id for task in prepared.plan.tasks}
     needed = {policy for task in prepared.plan.tasks for policy in _needed(task, prepared)}
     slots = dict.fromkeys(sorted(needed - set(session.taken.won)))
@@ -425,12 +418,9 @@ class Runner:
 
     def _renew(self, position: int, step: Step, done: int) -> Task | None:
         """
-        A task about what is there now, where rows were written between plan and freeze: by now nothing more can come,
-        so the same rules decide once more. Otherwise a partition to which old rows keep coming would be deferred by
-        every run. None: it has to wait for the next run.
-
-        :param step: The step that found that the partition had changed, after so many that are done.
-        :raises PartitionChanged: if its policy was changed, or a hold was placed.
+        A task about what is there now, where rows were written between plan and freeze: nothing more can come, so the
+        same rules decide once more. Otherwise a partition to which old rows keep coming would be deferred by every run.
+        None: it has to wait. Raises PartitionChanged if its policy was changed, or a hold was placed.
         """
         task = self._tasks[position]
         if self._renewed[position] == RENEWALS or not _may_change(task, step, done):

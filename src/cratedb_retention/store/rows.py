@@ -87,10 +87,7 @@ class Records:
 
     @property
     def _versions(self) -> tuple[str, ...]:
-        """
-        What tells the versions of a row apart: on CrateDB columns of its own, ``_seq_no`` and ``_primary_term``, and
-        nothing else; elsewhere the column ``version`` of the table.
-        """
+        """What tells versions of a row apart: on CrateDB ``_seq_no`` and ``_primary_term``, elsewhere ``version``."""
         return self._database.row_version or ("version",)
 
     def _stamp(self, row: Mapping[str, Any]) -> tuple[int, ...]:

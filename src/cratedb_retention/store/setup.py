@@ -213,10 +213,7 @@ class _Upgrade:
 
 
 def _keep_journal(upgrade: _Upgrade) -> list[str]:
-    """
-    The toolkit's own audit log grows with each run, so it gets a policy, once: whatever a person makes of that then, it
-    is not created again. No release without the table of leases had one.
-    """
+    """A policy for the toolkit's own audit log, created once; no release without the table of leases had one."""
     tables, database, keeper = upgrade.tables, upgrade.database, upgrade.keeper
     if keeper is None or tables.lease.name in upgrade.layout:
         return []

@@ -257,10 +257,9 @@ def _add(database: Database, kind: str, rest: str, where: str) -> None:
             raise InvalidInput(where, "not of the form RRA:CF:xff:steps:rows", _REMEDY)
         function, factor, steps, rows = parts
         seconds = database.step * _scaled(steps, database.step, where)
-        retention = kept_for(seconds * _scaled(rows, seconds, where))
-        database.archives.append(
-            RoundRobin(seconds=seconds, retention=retention, where=where, function=function, factor=factor)
-        )
+        kept = kept_for(seconds * _scaled(rows, seconds, where))
+        archive = RoundRobin(seconds=seconds, retention=kept, where=where, function=function, factor=factor)
+        database.archives.append(archive)
 
 
 # The output of `rrdtool info` and `rrdtool dump`
@@ -317,8 +316,7 @@ def _counted(
         if not database.forecasts(function, where):
             at = f"{where}, {function}"
             seconds = database.step * count(values, "pdp_per_row", at)
-            retention = kept_for(seconds * count(values, "rows", at))
-            database.archives.append(
-                RoundRobin(seconds=seconds, retention=retention, where=at, function=function, factor=factor)
-            )
+            kept = kept_for(seconds * count(values, "rows", at))
+            archive = RoundRobin(seconds=seconds, retention=kept, where=at, function=function, factor=factor)
+            database.archives.append(archive)
     return database
