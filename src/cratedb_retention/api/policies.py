@@ -252,7 +252,7 @@ class Holds(Part):
         if not any(map(is_pattern, (schema, table_name))):
             table = find_table(self._engine, TableName(schema, table_name))
             if table is not None:
-                hold = replace(hold, identity=table.identity or self._engine.identify(table.name))
+                hold = replace(hold, identity=self._engine.identify(table))
         self._store.holds.place(hold)
         return hold
 

@@ -12,7 +12,7 @@ from cratedb_retention.cli import options
 from cratedb_retention.cli.options import TEXT
 from cratedb_retention.cli.output import Cells, say, write_data, write_list, write_things
 from cratedb_retention.errors import InvalidInput, RetentionError
-from cratedb_retention.model.words import plural, show_partition, show_size
+from cratedb_retention.model.words import plural, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _CELLS: Cells[ArchiveLine | Adoptable] = {
     "table": lambda item: item.record.archived.table,
-    "partition": lambda item: show_partition(item.record.archived.columns, item.record.archived.values),
+    "partition": lambda item: item.record.archived.partition,
     "rows": lambda item: item.record.archived.rows,
     "size": lambda item: show_size(item.record.size),
     "state": lambda item: item.record.stage,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
+from cratedb_retention.model.words import show_partition
 
 if TYPE_CHECKING:
     from cratedb_retention.engine.base import StepResult
@@ -33,6 +34,11 @@ class Archived:
     columns: tuple[Column, ...] = ()  # The table's partition columns at that time.
     values: tuple[Value, ...] = ()  # Of the partition.
     rows: int | None = None  # In it when it was archived.
+
+    @property
+    def partition(self) -> str:
+        """The partition in words: ``month=2024-01-01``."""
+        return show_partition(self.columns, self.values)
 
 
 Archives = Sequence[Archived]

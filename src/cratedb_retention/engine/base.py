@@ -17,7 +17,7 @@ from cratedb_retention.engine.rollup import ANY, Counts, Portions, step_statemen
 from cratedb_retention.engine.states import level_fields
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model import plan
-from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, TableName
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, Table, TableName
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.rollup import (
     AlterRollup,
@@ -93,12 +93,16 @@ class Engine(abc.ABC):
     def read_outline(self, selector: Selector) -> Catalog:
         """All tables by name, those of a selector with columns; nodes, repositories. At most four statements."""
 
-    @abc.abstractmethod
-    def identify(self, table: TableName) -> str:
+    def identify(self, table: Table) -> str:
         """
         What tells a table from others that have or had its name, for as long as it exists, whatever it is altered to;
         empty where the database has nothing of the kind. Where it only keeps what it is given, the table is marked.
         """
+        return table.identity or self._identify(table.name)
+
+    @abc.abstractmethod
+    def _identify(self, name: TableName) -> str:
+        """The same, where the catalog did not say."""
 
     def perform(self, step: plan.Step, report: Report) -> StepResult:
         """Do a step. Each can be repeated after it was interrupted."""

@@ -6,7 +6,7 @@ raw rows. They can be merged with what other stretches know of the same bucket.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -31,7 +31,9 @@ def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch
         metric: [part for part in parts if part is not Part.BINS] for metric, parts in reading.parts.items()
     }
     width, parts = len(reading.by), [(metric, part) for metric, found in plain.items() for part in found]
-    for start, *row in database.rows(_stretch_query(sql, reading, stretch, plain)):
+    what: dict[str, Any] = {"sql": sql, "of": reading.cascade, "interval": stretch.interval, "groups": reading.by}
+    what |= {"time": stretch.time, "where": reading.where}
+    for start, *row in database.rows(_stretch_query(reading, stretch, what | {"metrics": plain})):
         states: dict[Metric, dict[Part, Any]] = {metric: {} for metric in plain}
         for (metric, part), value in zip(parts, row[width + 1 :], strict=True):
             states[metric][part] = _number(value, _is_exact(metric, part))
@@ -39,7 +41,7 @@ def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch
     if sketched := {metric.name: metric for metric, found in reading.parts.items() if Part.BINS in found}:
         metrics = dict.fromkeys(sketched.values(), (Part.BINS,))
         table = stretch.holding.rollup.sketch if stretch.holding.rollup else None
-        select = Sketches(**_what(sql, reading, stretch), table=table, metrics=metrics)
+        select = Sketches(**what, table=table, metrics=metrics)
         bins = select.grouped()
         columns = [bins.c[name] for name in (*select.names, "metric", "sign", "bin", "n")]
         counts: dict[tuple[int, Group, str], Counter[tuple[int, int]]] = {}
@@ -71,24 +73,16 @@ def _number(value: Any, exact: bool) -> Number:
     return Decimal(value) if exact else float(value)
 
 
-def _what(sql: Expressions, reading: Reading, stretch: Stretch) -> dict[str, Any]:
-    what = {"sql": sql, "of": reading.cascade, "interval": stretch.interval}
-    return {**what, "groups": reading.by, "time": stretch.time, "where": reading.where}
-
-
-def _stretch_query(
-    sql: Expressions, reading: Reading, stretch: Stretch, metrics: Mapping[Metric, Sequence[Part]]
-) -> sa.Select[Any]:
+def _stretch_query(reading: Reading, stretch: Stretch, what: dict[str, Any]) -> sa.Select[Any]:
     """Bucket (ms), groups, number of raw rows, parts of states: exact ones as text, or drivers make floats of them."""
-    what = {**_what(sql, reading, stretch), "metrics": metrics}
     rows: Selection = LevelRows(**what, table=stretch.holding.table)
     if stretch.holding.rollup is None:
-        counters = {metric.name for metric, parts in metrics.items() if Part.INCREASE in parts}
+        counters = {metric.name for metric, parts in rows.metrics.items() if Part.INCREASE in parts}
         rows = Samples(**what, before=_before(reading, stretch, counters) if counters else ())
     found = rows.grouped()
-    exact = ((f"m{i}_{part}", _is_exact(m, part)) for i, (m, parts) in enumerate(metrics.items()) for part in parts)
-    values = (sa.cast(found.c[name], sa.Text()) if as_text else found.c[name] for name, as_text in exact)
-    return sa.select(sql.epoch_ms(found.c.t), *(found.c[name] for name in rows.names), found.c.n, *values)
+    named = ((f"m{i}_{part}", m, part) for i, (m, parts) in enumerate(rows.metrics.items()) for part in parts)
+    values = (sa.cast(found.c[n], sa.Text()) if _is_exact(m, part) else found.c[n] for n, m, part in named)
+    return sa.select(rows.sql.epoch_ms(found.c.t), *(found.c[name] for name in rows.names), found.c.n, *values)
 
 
 def _before(reading: Reading, stretch: Stretch, counters: set[str]) -> list[Before]:

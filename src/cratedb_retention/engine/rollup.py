@@ -91,8 +91,8 @@ ANY = Portions()
 
 
 def runs_of(step: RollUp, portions: Portions = ANY) -> Iterator[Run]:
-    """The runs of a step, in order of time."""
-    yield from _joined(step.windows, step, portions.counters if step.rollup.has_counters else portions.run)
+    """In order of time."""
+    return _joined(step.windows, step, portions.counters if step.rollup.has_counters else portions.run)
 
 
 def _joined(windows: Sequence[Window], step: RollUp, limit: int) -> Iterator[Run]:
@@ -128,7 +128,7 @@ def run_statements(
             yield sa.insert(table_ref(table, *columns)).from_select(columns, select(sql, step, piece, version))
 
 
-def step_statements(sql: Expressions, step: RollUp, portions: Portions = ANY) -> list[sa.Executable]:
+def step_statements(sql: Expressions, step: RollUp, portions: Portions) -> list[sa.Executable]:
     """All statements of a step that change something, for showing."""
     return [one for run in runs_of(step, portions) for one in run_statements(sql, step, run, SHOWN, portions)]
 

@@ -45,7 +45,7 @@ def find_earlier(engine: Engine, store: Store, name: TableName) -> Earlier | Non
     rollups = [known.identity for known in store.rollups.all().values() if known.rollup.source == name]
     snapshots = [record.identity for record in store.snapshots.all() if record.archived.table == name]
     holds = [hold.identity for hold in store.holds.active() if (hold.table_schema, hold.table_name) == name]
-    own = table.identity or engine.identify(table.name)
+    own = engine.identify(table)
     counts = [sum(each not in ("", own) for each in identities) for identities in (rollups, snapshots, holds)]
     return Earlier(rollups=counts[0], snapshots=counts[1], holds=counts[2]) if any(counts) else None
 
@@ -64,7 +64,7 @@ def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> li
     if not found:
         raise NotFound(f"table {schema}.{pattern}", "does not exist, or has neither rollups, snapshots nor holds")
     for name, table in found:
-        note_identity(engine, store, name, table)
+        store.identify(name, engine.identify(table))
         _note(store, Event.TABLE_ACCEPTED, name)
     return [name for name, _ in found]
 
@@ -72,10 +72,6 @@ def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> li
 def _note(store: Store, event: Event, table: TableName, **about: Any) -> None:
     entry = Entry(event=event, outcome=Outcome.DONE, table_schema=table.schema, table_name=table.name, **about)
     store.journal.write(entry)
-
-
-def note_identity(engine: Engine, store: Store, name: TableName, table: Table) -> None:
-    store.identify(name, table.identity or engine.identify(table.name))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.archive import Archived, Arrived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
-from cratedb_retention.execution.accepting import adopt, find_adoptable, find_table, note_identity
+from cratedb_retention.execution.accepting import adopt, find_adoptable, find_table
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Catalog, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
@@ -241,7 +241,7 @@ class Restoring:
 
     def _hold_for(self, table: TableName, groups: Sequence[Sequence[SnapshotRecord]]) -> LegalHold:
         """Always the same for the same snapshots, so that repeating adds none."""
-        now = to_ms(self.clock.now())
+        now, present = to_ms(self.clock.now()), self.present[table]
         keys = sorted(record.key for group in groups for record in group)
         several = f"{plural(len(keys), 'snapshot')}, the first of them " if len(keys) > 1 else ""
         hold = LegalHold(
@@ -252,13 +252,9 @@ class Restoring:
             kind=HoldKind.RESTORED,
             placed_by=self.actor.name,
             placed_at=now,
-            identity=self._identity(self.present[table]),
+            identity=self.engine.identify(present) if present else "",
         )
         return _covering(hold, [group[0].archived for group in groups])
-
-    def _identity(self, table: Table | None) -> str:
-        """What tells a table from others that get its name; empty: it is not there."""
-        return "" if table is None else table.identity or self.engine.identify(table.name)
 
     def _restore(self, group: Sequence[SnapshotRecord]) -> list[Restored]:
         table, own, found = group[0].archived.table, self._is_own(group), list[Restored]()
@@ -312,10 +308,10 @@ class Restoring:
         for name in {item.into for item in back if item.into in self.present and self.present[item.into] is None}:
             created, placed = find_table(self.engine, name), self.holds.get(name)
             if created is not None:
-                note_identity(self.engine, self.store, name, created)
+                self.store.identify(name, self.engine.identify(created))
                 for hold in holds.active() if placed else ():
                     if placed and hold.id == placed.id:
-                        holds.narrow(replace(hold, identity=self._identity(created)))
+                        holds.narrow(replace(hold, identity=self.engine.identify(created)))
 
 
 def _covering(hold: LegalHold, partitions: Iterable[Archived]) -> LegalHold:

@@ -146,7 +146,7 @@ class Roller:
     def identity(self, table: TableName) -> str:
         """What tells the table of the plan from others that have or had its name."""
         if table not in self._identities:
-            self._identities[table] = self._prepared.catalog.tables[table].identity or self._engine.identify(table)
+            self._identities[table] = self._engine.identify(self._prepared.catalog.tables[table])
         return self._identities[table]
 
     def _policy(self, task: Task) -> Policy:

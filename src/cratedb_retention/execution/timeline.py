@@ -7,7 +7,7 @@ can't be told apart from the data of others is not shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -72,25 +72,10 @@ def _tables_of(levels: Iterable[CascadeLevel]) -> set[TableName]:
     return {table for level in levels for table in (level.rollup.table, level.rollup.sketch)}
 
 
-def timeline(prepared: Prepared, name: TableName, seen: Seen) -> Timeline:
-    """Of a table; ``prepared`` has a plan of all its policies, see :func:`concerning`, that the user may see."""
-    return _Look(prepared, name, seen).timeline()
-
-
 Verdict = tuple[State, tuple[str, ...]]
+_KEPT: Verdict = (State.KEPT, ())
 # What a step makes of its partitions; others leave them as they are.
 _STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: State.MOVE}
-
-
-@dataclass(frozen=True)
-class _Verdicts:
-    """What a plan says about each partition and each window that it is about."""
-
-    pieces: Mapping[PartitionKey, Verdict]
-    windows: Mapping[TableName, Mapping[int, tuple[int, Verdict]]]  # by the level's table and the start; with the end
-
-    def of(self, table: TableName, piece: Piece) -> Verdict:
-        return self.pieces.get((table, piece.partition.values), (State.KEPT, ()))
 
 
 class _Look:
@@ -107,6 +92,10 @@ class _Look:
         own = [level.rollup.table for level in self.levels]
         self.levels = self.levels[own.index(name) + 1 if name in own else 0 :]
         self.of_levels = list(level_targets(self.cascade)) if self.cascade else []
+        # What the plan says about each partition, and about windows by the level's table and the start, with the end.
+        self.said: dict[PartitionKey, Verdict] = {}
+        self.windows: dict[TableName, dict[int, tuple[int, Verdict]]] = {}
+        self._hear()
 
     def timeline(self) -> Timeline:
         lanes = [self._own_lane(), *self._moved_lane()] if self.table else []
@@ -145,21 +134,17 @@ class _Look:
                 found.setdefault(piece.partition.values, piece)
         return list(found.values())
 
-    @cached_property
-    def verdicts(self) -> _Verdicts:
-        pieces: dict[PartitionKey, Verdict] = {}
-        windows: dict[TableName, dict[int, tuple[int, Verdict]]] = {}
-
+    def _hear(self) -> None:
         def note(table: TableName, piece: Piece, state: State, why: str) -> None:
             key = (table, piece.partition.values)
-            before, reasons = pieces.get(key, (state, ()))
-            pieces[key] = min(before, state, key=list(State).index), (*reasons, why)
+            before, reasons = self.said.get(key, (state, ()))
+            self.said[key] = min(before, state, key=list(State).index), (*reasons, why)
 
         for task in self.plan.tasks:
             why, step = _why(task.reason, task.policy_id), task.steps[-1]
             if isinstance(step, RollUp):
                 found = {w.start: (w.until, (State.ROLL, (why,))) for w in step.windows}
-                windows.setdefault(step.rollup.table, {}).update(found)
+                self.windows.setdefault(step.rollup.table, {}).update(found)
             elif step.does in _STATES:
                 for piece in step.about:
                     note(task.table, piece, _STATES[step.does], why)
@@ -167,15 +152,14 @@ class _Look:
             state, why = (State.PROBLEM if hold.problem else State.HELD), _why(hold.reason, hold.policy_id)
             if hold.level is not None:
                 held = {start: (end, (state, (why,))) for start, end in hold.windows}
-                windows.setdefault(hold.level, {}).update(held)
+                self.windows.setdefault(hold.level, {}).update(held)
             for piece in hold.pieces if hold.table in self.catalog.tables else ():
                 note(hold.table, piece, state, why)
-        return _Verdicts(pieces, windows)
 
     def _own_lane(self) -> Lane:
         due, items = self._due(), []
         for piece in self.pieces:
-            state, reasons = self.verdicts.of(self.name, piece)
+            state, reasons = self.said.get((self.name, piece.partition.values), _KEPT)
             wanted = due.get(piece.partition.values) if state is State.KEPT else None
             items.append(self._partition(piece, state, reasons, wanted))
         return make_lane("Data in the table", items, self._about())
@@ -211,7 +195,7 @@ class _Look:
             wants = target.policy.enabled and not target.by_rows and not target.policy.retention_period.forever
             for piece in self.index.of(target).known if wants else ():
                 values = piece.partition.values
-                due = None if (self.name, values) in self.verdicts.pieces else next_due(piece, target.policy)
+                due = None if (self.name, values) in self.said else next_due(piece, target.policy)
                 if due is not None and due > self.plan.cutoff:  # What was moved was due before.
                     found[values] = min(due, found.get(values, due))
         return found
@@ -219,11 +203,12 @@ class _Look:
     def _level_lane(self, level: CascadeLevel) -> Lane:
         """The windows of a rollup of which it still has the rows, and those that are about to be computed."""
         name = level.rollup.table
-        rows, planned = self.prepared.ledger.of(name), self.verdicts.windows.get(name, {})
+        rows, planned = self.prepared.ledger.of(name), self.windows.get(name, {})
         pieces = [p for target in self.of_levels if target.table.name == name for p in self.index.of(target).known]
         # From when on its table has rows, and until when the next run drops them.
         since = min((piece.start for piece in pieces if piece.start is not None), default=None)
-        dropped = max((p.end for p in pieces if p.end and self.verdicts.of(name, p)[0] is State.DROP), default=None)
+        going = (p.end or 0 for p in pieces if self.said.get((name, p.partition.values), _KEPT)[0] is State.DROP)
+        dropped = max(going, default=None)
         starts = sorted({*rows, *planned})
         found = (_window(start, rows.get(start), planned.get(start), since, dropped) for start in starts)
         note = "Nothing is computed yet."
@@ -299,6 +284,11 @@ class _Look:
         for target in self.targets if self.pieces else ():
             if target.by_rows and target.policy.enabled:
                 yield f"Policy {short(target.policy.id)} deletes row by row, which the picture does not show."
+
+
+def timeline(prepared: Prepared, name: TableName, seen: Seen) -> Timeline:
+    """Of a table; ``prepared`` has a plan of all its policies, see :func:`concerning`, that the user may see."""
+    return _Look(prepared, name, seen).timeline()
 
 
 def _changed(task: Task) -> set[TableName]:

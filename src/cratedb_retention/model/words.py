@@ -60,7 +60,7 @@ def short(identifier: str | None) -> str:
 
 
 def count(value: int | None) -> str:
-    """A whole number: ``1,234``; nothing if it is not known."""
+    """``1,234``; nothing if it is not known."""
     return "" if value is None else f"{value:,}"
 
 
@@ -112,7 +112,7 @@ def _is_quoted(text: str) -> bool:
 
 
 def plain_text(value: object) -> str:
-    """A number or truth value as JSON and SQL write it; text as it is."""
+    """A truth value as JSON and SQL write it; all else as it is."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -144,10 +144,8 @@ def pick(
     thing: str, given: str, known: Mapping[str, T], remedy: str, missing: str = "does not exist", whole: bool = False
 ) -> T:
     """
-    What an identifier means; NotFound if nothing, InvalidInput if it is empty, or the beginning of several.
-
-    :param remedy: Where the identifiers are shown.
-    :param whole: Whether its beginning is never enough, since something would be lost by a mistake.
+    What an identifier, or (unless ``whole``) enough of its beginning, means; NotFound if nothing, InvalidInput if it is
+    empty, or the beginning of several. The ``remedy`` says where the identifiers are shown.
     """
     if not given:
         raise InvalidInput(thing, "no identifier", remedy)

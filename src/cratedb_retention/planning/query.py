@@ -36,9 +36,8 @@ _NICE = (
 def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undivided: str = "") -> Reading:
     """
     Find out everything that a request leaves open. InvalidInput if it names what there is not, its range makes no
-    sense, or what it wants is not kept.
-
-    :param undivided: Why longer buckets are read as a whole, even where the end of them is left in shorter ones.
+    sense, or what it wants is not kept. Where ``undivided`` says why, longer buckets are read as a whole, even where
+    the end of them is left in shorter ones.
     """
     metrics = cascade.metrics
     named = dict.fromkeys(want for text in request.metrics for want in _read(metrics, text))
@@ -166,13 +165,9 @@ def find_stretches(
     cascade: Cascade, holdings: Sequence[Holding], whole: TimeRange, step: Interval, undivided: str = ""
 ) -> tuple[Stretch, ...]:
     """
-    Divide a range, of whole buckets of the step, among the tables that hold it, in order of time. What is left of a
-    bucket longer than the step is not divided any further, so a stretch of such may reach beyond the range. What no
-    table holds is in no stretch.
-
-    :param holdings: Those of the cascade that can answer, finest first.
-    :param undivided: Why longer buckets are taken as a whole even where finer levels have the end of them; empty: they
-        are not.
+    Divide a range, of whole buckets of the step, among the tables that hold it and can answer, finest first. Stretches
+    are in order of time. What is left of a bucket longer than the step is not divided any further, so such a stretch
+    may reach beyond the range. What no table holds is in no stretch. See :func:`make_reading` for ``undivided``.
     """
     division = _Division(zone=cascade.tzinfo, step=step, holdings=holdings, undivided=undivided)
     return tuple(sorted(division.stretches(whole), key=lambda stretch: stretch.time))

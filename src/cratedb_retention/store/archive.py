@@ -18,7 +18,6 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.plan import FreezePartitions
 from cratedb_retention.model.snapshots import RestoredPartition
-from cratedb_retention.model.words import show_partition
 from cratedb_retention.store.rows import Records, cut, is_named, name_values, same
 
 _SAME = ("start", "end", "policy_id", "changed_at", "token")
@@ -55,8 +54,7 @@ class SnapshotRecord:
     @property
     def words(self) -> str:
         """How the audit log names it: ``month=2024-01-01 from repository.name``."""
-        archived = self.archived
-        return f"{show_partition(archived.columns, archived.values)} from {archived.repository}.{archived.name}"
+        return f"{self.archived.partition} from {self.archived.repository}.{self.archived.name}"
 
     @property
     def key(self) -> tuple[str, str]:

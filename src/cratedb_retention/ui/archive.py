@@ -20,8 +20,8 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.patterns import parse_table
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.model.words import plural, short, show_partition, show_size
-from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
+from cratedb_retention.model.words import plural, short, show_size
+from cratedb_retention.store.archive import SnapshotStage
 from cratedb_retention.ui.guest import Guest
 from cratedb_retention.ui.links import PREFIX, TAGS, Field, Query, address, filter_form, read_tags
 from cratedb_retention.ui.parts import bar, button, heading, note, show_error
@@ -211,12 +211,7 @@ def _waiting(words_now: Callable[[], str]) -> Iterator[None]:
 
 
 def _name(line: ArchiveLine) -> str:
-    """A snapshot for people: ``doc.metrics month=2024-01-01``."""
-    return f"{line.record.archived.table} {_partition(line)}"
-
-
-def _partition(item: ArchiveLine | Verified | Restorable | Restored) -> str:
-    return show_partition(item.record.archived.columns, item.record.archived.values)
+    return f"{line.record.archived.table} {line.record.archived.partition}"
 
 
 def _partitions(items: Iterable[Restorable | Restored]) -> str:
@@ -262,7 +257,8 @@ def _condition(line: ArchiveLine) -> Cell:
     return [state(line.condition), Bit(text=found or "")]
 
 
-def _verified(record: SnapshotRecord) -> Cell:
+def _verified(line: ArchiveLine) -> Cell:
+    record = line.record
     if record.verified_at is not None:
         failed = "failed " if record.damage else ""
         hint = record.damage or "It was read back, and was right"
@@ -285,12 +281,12 @@ def _table_bit(line: ArchiveLine) -> Bit:
 _COLUMNS: Sequence[Column[ArchiveLine]] = (
     Column("State", _condition),
     Column("Table", _table_bit),
-    Column("Partition", _partition),
+    Column("Partition", lambda line: line.record.archived.partition),
     counted("Rows", lambda line: line.record.archived.rows),
     sized(lambda line: line.record.size),
     Column("Stage", lambda line: Bit(text=line.record.stage, hint=_STAGES[line.record.stage])),
     Column("Since", lambda line: words.moment(line.record.changed_at)),
-    Column("Verified", lambda line: _verified(line.record)),
+    Column("Verified", _verified),
     Column("Snapshot", lambda line: _mono(line.record.archived.name)),
     Column("Repository", lambda line: _mono(line.record.archived.repository)),
 )
@@ -298,7 +294,8 @@ _COLUMNS: Sequence[Column[ArchiveLine]] = (
 
 def _results(items: Sequence[Item], caption: str, result: Callable[[Item], Cell], *more: Column[Item]) -> None:
     of = Column[Item]("Table", lambda item: str(item.record.archived.table))
-    table((Column("Result", result), of, Column("Partition", _partition), *more), items, caption).classes("archive")
+    partition = Column[Item]("Partition", lambda item: item.record.archived.partition)
+    table((Column("Result", result), of, partition, *more), items, caption).classes("archive")
 
 
 def _held(item: Restored) -> Cell:

@@ -8,7 +8,6 @@ style.css, so that light and dark need nothing here; patterns and words say the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cratedb_retention.model.exploring import percents
@@ -29,6 +28,8 @@ _LINE = {"type": "line", "symbol": "none", "showSymbol": True, "connectNulls": F
     "emphasis": {"disabled": True}
 }
 _SILENT = {"silent": True, "tooltip": {"show": False}}
+# Instants (ms, UTC), values, what the level is called, and where there is a band the least and greatest values.
+Points = list[tuple[Any, ...]]
 
 
 def tooltip(formatter: str, **more: Any) -> dict[str, Any]:
@@ -37,17 +38,8 @@ def tooltip(formatter: str, **more: Any) -> dict[str, Any]:
     return {":formatter": formatter, **box, **more}
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of the chart."""
-
-    name: str
-    # Instants (ms, UTC), values, what the level is called, and where there is a band the least and greatest values.
-    points: tuple[tuple[Any, ...], ...]
-
-
-def lines_of(fetched: Fetched) -> list[Line]:
-    """What was fetched as lines: one for each group."""
+def lines_of(fetched: Fetched) -> list[tuple[str, Points]]:
+    """What was fetched as lines, each with its name: one for each group."""
     shown = fetched.columns[1 + fetched.keys]
 
     def point(row: Row) -> tuple[Any, ...]:
@@ -55,23 +47,25 @@ def lines_of(fetched: Fetched) -> list[Line]:
         return (to_ms(row[0]), value, row[-1] or "", *more)  # type: ignore[arg-type]
 
     return [
-        Line(", ".join("NULL" if value is None else str(value) for value in group) or shown, tuple(map(point, rows)))
+        (", ".join("NULL" if value is None else str(value) for value in group) or shown, list(map(point, rows)))
         for group, rows in fetched.series().items()
     ]
 
 
-def explore_options(fetched: Fetched, lines: Sequence[Line], shown: TimeRange, outer: TimeRange) -> dict[str, Any]:
+def explore_options(
+    fetched: Fetched, lines: Sequence[tuple[str, Points]], shown: TimeRange, outer: TimeRange
+) -> dict[str, Any]:
     """The chart of the time range ``shown``; what can be zoomed and moved within is ``outer``."""
-    series = [_series(number, line) for number, line in enumerate(lines)]
+    series = [_series(number, name, points) for number, (name, points) in enumerate(lines)]
     if len(lines) == 1 and len(fetched.columns) - 2 - fetched.keys == _BAND:
-        series += _band(lines[0])
+        series += _band(lines[0][1])
     axis = {"axisLabel": AXIS_LABEL, "axisLine": {"lineStyle": LINE}}
     start, end = percents(shown, outer)
     # By wheel and dragging within the chart, and by the bar below it, which shows all there is.
     zoomed = {"start": start, "end": end, "filterMode": "none", "minSpan": 0}
     moved = {"color": "var(--accent)", "opacity": 0.5}
     pages = {"textStyle": INK, "pageTextStyle": INK, "pageIconColor": "var(--accent)"}
-    legend = {"show": len(lines) > 1, "type": "scroll", "top": 0, "data": [line.name for line in lines], **pages}
+    legend = {"show": len(lines) > 1, "type": "scroll", "top": 0, "data": [name for name, _ in lines], **pages}
     return {
         "useUTC": True,
         "animation": False,
@@ -90,22 +84,22 @@ def explore_options(fetched: Fetched, lines: Sequence[Line], shown: TimeRange, o
     }
 
 
-def _series(number: int, line: Line) -> dict[str, Any]:
+def _series(number: int, name: str, points: Points) -> dict[str, Any]:
     dot = {"symbol": "circle", "symbolSize": 5}
 
     def is_alone(place: int) -> bool:
         """Whether a value has no neighbour that a line could join it to."""
-        near = [*line.points[max(place - 1, 0) : place], *line.points[place + 1 : place + 2]]
-        return line.points[place][1] is not None and all(point[1] is None for point in near)
+        near = [*points[max(place - 1, 0) : place], *points[place + 1 : place + 2]]
+        return points[place][1] is not None and all(point[1] is None for point in near)
 
-    data = [{"value": point, **(dot if is_alone(place) else {})} for place, point in enumerate(line.points)]
-    return {**_LINE, "id": f"line {number}", "name": line.name, "lineStyle": {"width": 2}, "data": data}
+    data = [{"value": point, **(dot if is_alone(place) else {})} for place, point in enumerate(points)]
+    return {**_LINE, "id": f"line {number}", "name": name, "lineStyle": {"width": 2}, "data": data}
 
 
-def _band(line: Line) -> list[dict[str, Any]]:
+def _band(points: Points) -> list[dict[str, Any]]:
     """From the least to the greatest value: one area that is not seen, and one upon it."""
     common = {**_LINE, **_SILENT, "stack": "band", "stackStrategy": "all", "lineStyle": {"opacity": 0}}
-    known = [(point[0], point[3], point[4]) for point in line.points]
+    known = [(point[0], point[3], point[4]) for point in points]
     widths = [[at, None if low is None or high is None else high - low] for at, low, high in known]
     return [
         {**common, "id": "band from", "data": [[at, low] for at, low, _ in known]},

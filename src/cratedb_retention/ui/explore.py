@@ -127,7 +127,9 @@ class Explorer:
                 self._filter(name)
         with ui.element("div").classes("explore-time").props('role=group aria-label="Time"'):
             self._span = ui.toggle(_SPANS, value=asked.get("range") if asked.get("range") in _SPANS else None)
-            self._span.props("no-caps unelevated").on_value_change(lambda event: self._choose_span(event.value))
+            self._span.props("no-caps unelevated").on_value_change(
+                lambda event: self._put(**{"range": event.value, "from": "", "until": ""}) if event.value else None
+            )
             self._start = ui.input("From (UTC)", value=asked.get("from", ""), placeholder="2024-06-01 or -7d")
             self._end = ui.input("Until (UTC)", value=asked.get("until", ""), placeholder="now")
             for field in (self._start, self._end):
@@ -178,10 +180,6 @@ class Explorer:
                         ui.element("option").props["value"] = value
 
         field.on("focus", fill).on_value_change(lambda event: self._put(**{f"{WHERE}{name}": event.value or ""}))
-
-    async def _choose_span(self, span: str | None) -> None:
-        if span:
-            await self._put(**{"range": span, "from": "", "until": ""})
 
     async def _choose_instants(self) -> None:
         start, end = (self._start.value or "").strip(), (self._end.value or "").strip()

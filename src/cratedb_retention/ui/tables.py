@@ -98,12 +98,9 @@ def table(
     instead: str = "",
 ) -> ui.table:
     """
-    A table that can be sorted, and searched by setting its ``filter``.
-
-    :param caption: What it is, for screen readers.
-    :param named: What each row is, for these as well; scripts find it as ``props.row.named``.
-    :param choose: Whether rows can be chosen by mouse or keyboard.
-    :param instead: Stands in a cell in place of its text; begins with a ``v-if``.
+    A table that can be sorted, and searched by setting its ``filter``. Screen readers say its ``caption``, and what
+    each row is ``named``, which scripts find as ``props.row.named``. In a cell, ``instead`` stands in place of the
+    text, and begins with a ``v-if``.
     """
     rows = []
     for number, item in enumerate(items):

@@ -43,7 +43,7 @@ from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.snapshots import is_name_of
 from cratedb_retention.model.values import Verify
-from cratedb_retention.model.words import plural, show_partition
+from cratedb_retention.model.words import plural
 
 POLL_SECONDS = 0.5
 FROZEN = "blocks.write"
@@ -364,7 +364,7 @@ class CrateArchive(Archive):
             if shared and shared < counts[number]:
                 each, rows = snapshots[number], plural(shared, "row")
                 reason = f"{rows} of snapshot {each.name} have another version in a later one"
-                raise Conflict(f"partition {show_partition(each.columns, each.values)}", reason, _ONE_BY_ONE)
+                raise Conflict(f"partition {each.partition}", reason, _ONE_BY_ONE)
             if not shared:
                 kept.append(number)
         target = max(kept, key=lambda number: len(self._known(copies[number])[0]))

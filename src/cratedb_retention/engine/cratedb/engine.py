@@ -90,8 +90,8 @@ class CrateDBEngine(Engine):
     def read_outline(self, selector: Selector) -> Catalog:
         return Reader(self.database.brief(), [selector]).outline()
 
-    def identify(self, table: TableName) -> str:
-        return Reader.of(self.database.brief(), [table]).identities().get(table, "")
+    def _identify(self, name: TableName) -> str:
+        return Reader.of(self.database.brief(), [name]).identities().get(name, "")
 
     def perform(self, step: plan.Step, report: Report) -> StepResult:
         """See :class:`Engine`; only columns that are still missing are added."""

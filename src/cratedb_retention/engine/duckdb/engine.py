@@ -71,8 +71,8 @@ class DuckDBEngine(Engine):
     def read_outline(self, selector: Selector) -> Catalog:
         return Reader(self.database).outline(selector)
 
-    def identify(self, table: TableName) -> str:
-        return Reader(self.database).identify(table)
+    def _identify(self, name: TableName) -> str:
+        return Reader(self.database).identify(name)
 
     def statements(self, step: plan.Step) -> list[sa.Executable]:
         """See :class:`Engine`; where rows told the age of partitions, one that is younger or has none stays."""
