@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cratedb_retention.engine.cratedb.connection import ROOM, is_full
 from cratedb_retention.model.measurements import ExpiredRows, Measurements
 from cratedb_retention.model.reasons import Why
 from support.catalogs import METRICS, MONTH, TENANT, TS, at, catalog, dropped_starts, part, policy, table
@@ -47,3 +48,12 @@ def test_rows_wait(rows: int, problems: int) -> None:
     assert [(str(hold.table), hold.reason, hold.problem) for hold in plan.holds] == [
         (str(METRICS), str(Why.NO_ROWS_GO()), True)
     ] * problems
+
+
+@pytest.mark.parametrize(
+    ("available", "full"),
+    [([ROOM - 1, 2**40, 2**40], True), ([2**40, ROOM - 1, None], True), ([ROOM, None], False), ([None], False)],
+)
+def test_the_fullest_node_counts(available: list[int | None], full: bool) -> None:
+    """Shards lie on all of them; a node that does not say how much it has left does not stop anything."""
+    assert is_full(available) is full

@@ -52,8 +52,8 @@ def find_earlier(engine: Engine, store: Store, name: TableName) -> Earlier | Non
 
 def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> list[TableName]:
     """
-    Accept the tables that have some names or patterns now as those that rollups, snapshots, holds and freezes of these
-    names are of; NotFound: there is no such table, or nothing is known of an earlier one.
+    Accept the tables of these names or patterns as those that rollups, snapshots, holds and freezes are of; NotFound:
+    there is none, or nothing is known of an earlier one.
     """
     known = {known.rollup.source for known in store.rollups.all().values()}
     known |= {record.archived.table for record in store.snapshots.all()}

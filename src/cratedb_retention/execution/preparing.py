@@ -1,6 +1,6 @@
 """
 Gathers what planning needs, in a fixed number of statements, and some for each table that has no rollups yet, and makes
-the plan. Both ``plan`` and ``run`` begin here, so that what is shown is what is done (law 10).
+the plan, for ``plan`` and ``run`` alike (law 10).
 """
 
 from __future__ import annotations
@@ -80,10 +80,7 @@ class Selection:
 
 
 def require_tags(wanted: TagFilter, present: Iterable[Collection[str]]) -> None:
-    """
-    Make sure that a filter chooses something, by the tags of each policy; a tag that is only excluded, and that no
-    policy has, is logged. NotFound if no policy has one of the tags, or those that are wanted together.
-    """
+    """NotFound if no policy has one of the tags, or all that are wanted; an excluded one that none has is logged."""
     policies = [frozenset(tags) for tags in present]
     unknown = wanted.named - frozenset().union(*policies)
     for tag in sorted(unknown & wanted.wanted):
@@ -296,11 +293,10 @@ def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
 
 def _require_whole(engine: Engine, store: Store, unwell: frozenset[TableName]) -> None:
     """
-    Make sure that the toolkit's own tables tell everything: a hold that is not seen would not protect anything.
+    Make sure that the toolkit's own tables lack nothing: a hold that is not seen would not protect anything.
 
     Checked before they are read, since CrateDB takes minutes to read what is not there; and with the health of
-    everything else after that, so that no shard can have been lost in between unnoticed. The audit log protects
-    nothing, and may lack a new month for which no node has room: it is written when what is expired is gone.
+    everything else after that. The audit log may lack a new month for which no node has room.
     """
     own = {TableName(store.schema, table.name) for table in store.tables.metadata.sorted_tables}
     missing = own & unwell

@@ -1,7 +1,4 @@
-"""
-What something would do, before it is done: a policy before it is stored, by the very plan that a run would have
-(law 10), with what it changes for others; and a restore, with the condition of the archive.
-"""
+"""What would be done: with a policy, by the very plan that a run would have (law 10), and by a restore."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """
-Why something is done, is blocked, is deferred or failed: a code and typed values. The text is made last, from the one
-template that the code has; nothing decides by it.
+Why something is done, is blocked, is deferred or failed: a code and typed values. Nothing decides by the text.
 
 A template names its values with their kinds, as in ``{level:table}`` or ``{rows:n row}``; ``{columns:it|them}`` is one
 word or the other by how many there are. Some kinds are subjects: users who may not see one of these do not get the

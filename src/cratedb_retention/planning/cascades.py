@@ -377,8 +377,12 @@ def _check_width(rollup: Rollup, there: Table | None, capabilities: Capabilities
     names = {*rollup.columns, *([PARTITION] if rollup.partition else []), *(there.columns if there else ())}
     most = there.most_columns if there else capabilities.most_columns
     if most is not None and len(names) > most:
-        about = {"level": rollup.table, "columns": len(names), "metrics": len(rollup.metrics), "most": most}
-        raise Undecided((Why.TOO_WIDE_NOW if there else Why.TOO_WIDE)(**about, product=capabilities.product))
+        product, metrics = capabilities.product, len(rollup.metrics)
+        raise Undecided(
+            (Why.TOO_WIDE_NOW if there else Why.TOO_WIDE)(
+                level=rollup.table, columns=len(names), metrics=metrics, product=product, most=most
+            )
+        )
 
 
 def beneath_as_target(policy: Policy, rollup: Rollup, table: Table) -> Target:

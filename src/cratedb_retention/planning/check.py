@@ -49,7 +49,7 @@ def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Le
                 nothing = Why.KEEPS_NOTHING(one=policy, period=policy.retention_period)
                 found.append(Finding(table, (policy.id or "",), nothing))
         for one, other in meeting(group, lambda target: target.where):
-            contradiction = _contradiction(one, other)
+            contradiction = _contradiction((one, other))
             if contradiction:
                 found.append(Finding(table, (one.policy.id or "", other.policy.id or ""), contradiction))
     return found + [Finding(c.source, (c.policy.id or "",), why) for c in cascades if (why := why_large(c, known))]
@@ -68,14 +68,20 @@ def meeting(items: Sequence[T], where: Callable[[T], Where]) -> Iterator[tuple[T
         yield from ((items[number], items[other]) for other in others if other > number)
 
 
-def _contradiction(one: Target, other: Target) -> Reason | None:
-    sooner, later = sorted((one, other), key=lambda target: _rank(target.policy))
+def _contradiction(targets: tuple[Target, Target]) -> Reason | None:
+    sooner, later = sorted(targets, key=lambda target: _rank(target.policy))
     first, second = sooner.policy, later.policy
     before, after = first.strategy.traits, second.strategy.traits
     if first.retention_period.forever or second.retention_period.forever:
         return None
     if before.rolls_up or after.rolls_up:
-        return _beside_cascade(*((first, second) if before.rolls_up else (second, first)))
+        cascade, other = (first, second) if before.rolls_up else (second, first)
+        traits = other.strategy.traits
+        # One that deletes waits until the rows are rolled up; one that archives or moves them has to come before.
+        if (traits.removes and not traits.archives) or _rank(other) < _rank(cascade):
+            return None
+        late = Why.TOO_LATE(late=other, early=cascade)
+        return Why.DELETED_BEFORE(one=cascade, other=other) if traits.archives else late
     same = first.retention_period == second.retention_period
     twins = first.strategy is second.strategy and same
     if twins and before.removes and not before.archives:
@@ -90,14 +96,6 @@ def _contradiction(one: Target, other: Target) -> Reason | None:
         remover, mover = (first, second) if before.removes else (second, first)
         return Why.TOO_LATE(late=mover, early=remover)
     return Why.SAME_MOVED(one=first, other=second) if twins and before.moves else None
-
-
-def _beside_cascade(cascade: Policy, other: Policy) -> Reason | None:
-    """One that deletes waits until the rows are rolled up; one that archives or moves them has to come before."""
-    traits = other.strategy.traits
-    if (traits.removes and not traits.archives) or _rank(other) < _rank(cascade):
-        return None
-    return Why.DELETED_BEFORE(one=cascade, other=other) if traits.archives else Why.TOO_LATE(late=other, early=cascade)
 
 
 def _rank(policy: Policy) -> tuple[float, bool]:

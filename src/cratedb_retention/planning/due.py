@@ -1,7 +1,6 @@
 """
-Which policies are due by their schedules. Pure: from the schedules, what was done, and the present instant to slots.
-
-A slot is an instant that a schedule names. Of several missed ones, the newest stands for all.
+Which policies are due by their schedules. A slot is an instant that a schedule names; of several missed ones, the
+newest stands for all.
 """
 
 from __future__ import annotations
@@ -70,10 +69,7 @@ def _is_due(item: Scheduled, slot: dt.datetime, known: Done, now: dt.datetime) -
 def wrong_slots(
     scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime, timetable: Timetable | None = None
 ) -> dict[str, dt.datetime | None]:
-    """
-    The last slot done to note for policies whose last one lies in the future, since a clock was wrong then: missed runs
-    until now were caught up with already, and the next ones must not wait for that day.
-    """
+    """The last slot to note as done, now, for policies whose noted one lies in the future: a clock was wrong then."""
     return {
         item.policy_id: newest_slot(item, now, timetable)
         for item in scheduled

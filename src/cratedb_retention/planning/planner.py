@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cratedb_retention.model.catalog import Column, Partition, TimeUnit
-from cratedb_retention.model.measurements import ExpiredRows, Probe, TableBounds, WindowRows
+from cratedb_retention.model.measurements import ExpiredRows, Probe, TableBounds
 from cratedb_retention.model.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason, Why
@@ -23,7 +23,7 @@ from cratedb_retention.model.time import DAY_MS, UTC, to_ms
 from cratedb_retention.model.values import Undated
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning import strategies
-from cratedb_retention.planning.cascades import Cascade, find_cascades, level_targets, require_smaller, variety_probe
+from cratedb_retention.planning.cascades import find_cascades, level_targets, require_smaller, variety_probe
 from cratedb_retention.planning.coverage import Coverage
 from cratedb_retention.planning.downsample import CascadePlan, find_window_probes
 from cratedb_retention.planning.strategies import PLANS, Context, PartitionKey, blocked, keep_within, next_due
@@ -50,7 +50,7 @@ class Planning(Context):
 
     def probes(self) -> list[Probe]:
         """What the plan needs to know of the rows, to be measured by the engine and given as `measurements`."""
-        found: list[Probe] = []
+        found, now = list[Probe](), to_ms(self.cutoff)
         cascades, _ = find_cascades(self.targets, self.catalog, self.ledger)
         downsampled = {cascade.source: cascade for cascade in cascades}
         for target in self.targets:
@@ -59,7 +59,10 @@ class Planning(Context):
         for cascade in cascades:
             # What fails here fails again in the plan, which says so. A plan can do without how varied the rows are.
             with isolated(cascade.policy.id, cascade.source, []):
-                found += [*filter(None, [variety_probe(cascade, self.cutoff)]), *self._windows_of(cascade)]
+                found += [
+                    *filter(None, [variety_probe(cascade, self.cutoff)]),
+                    *find_window_probes(cascade, self.ledger, now),
+                ]
         return list(dict.fromkeys(found))
 
     def _asked_of(self, target: Target) -> Iterator[Probe]:
@@ -76,15 +79,8 @@ class Planning(Context):
             return None
         return TableBounds(target.table.name, target.time_column, target.where)
 
-    def _windows_of(self, cascade: Cascade) -> list[WindowRows]:
-        return list(find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
-
     def plan(self, chosen: Callable[[Policy], bool] = lambda policy: True) -> Plan:
-        """
-        Decide what a run does.
-
-        :param chosen: Which policies the run is about.
-        """
+        """Decide what a run does that is about some policies."""
         ids = {policy.id for policy in self.policies if chosen(policy)}
         planned = self._plan_levels(ids)
         self._find_protectors()
@@ -122,7 +118,7 @@ class Planning(Context):
         self.problems += impossible
         for cascade in possible:
             with isolated(cascade.policy.id, cascade.source, self.problems):
-                self._require_answers(self._windows_of(cascade))
+                self._require_answers(find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
                 require_smaller(cascade, self.measurements, self.cutoff)
                 plan = CascadePlan(self, cascade, active=cascade.policy.id in ids)
                 planned.append((plan, list(plan.verdicts())))
@@ -207,7 +203,7 @@ class Planning(Context):
         free: list[Piece] = []
         held: dict[tuple[Reason, bool], list[Piece]] = {}
         for piece in due:
-            if self.is_claimed(target.table.name, piece):
+            if (target.table.name, piece.partition.values) in self.claimed:
                 continue
             reason = self._reason_to_hold(target, piece, limit)
             (held.setdefault(reason, []) if reason else free).append(piece)
@@ -249,9 +245,8 @@ class Planning(Context):
 
     def _thaw(self) -> Iterator[Task]:
         """
-        Partitions that an interrupted run froze, and that neither this run nor another one is about to finish.
-
-        One that is gone, or thawed already, is among them: its step does no harm, and lets the store forget it.
+        Partitions that an interrupted run froze, and that no run is about to finish. For one that is gone, or thawed
+        already, the step does no harm, and lets the store forget it.
         """
         removing = ((task.table, step) for task in self._tasks for step in task.steps if step.expires)
         finishing = {(table, piece.partition.values) for table, step in removing for piece in step.about}

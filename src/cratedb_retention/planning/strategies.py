@@ -1,7 +1,4 @@
-"""
-What each strategy does with partitions that are expired, and that nothing blocks; and rows where no partition tells
-the time: tasks and holds, within the limits of the policy.
-"""
+"""What each strategy does with expired partitions and rows: tasks and holds, within the limits of the policy."""
 
 from __future__ import annotations
 
@@ -74,16 +71,13 @@ class Context:
         self.table_holds = holds_by_table(self.holds, self.catalog)
         self.archivers: dict[TableName, list[Target]] = defaultdict(list)  # Targets of the strategy `snapshot`.
         self.stalled: dict[TableName, list[Policy]] = defaultdict(list)  # That should archive or roll up, and can't.
-        self._claimed: set[PartitionKey] = set()
+        self.claimed: set[PartitionKey] = set()
         self._holds: dict[TableName, FilterIndex[TableHold]] = {}
         self._archivers: dict[TableName, FilterIndex[Target]] = {}
 
     def claim(self, table: TableName, pieces: Iterable[Piece]) -> None:
         """Note that a task is about these pieces, so that no other one will be."""
-        self._claimed.update([(table, piece.partition.values) for piece in pieces])
-
-    def is_claimed(self, table: TableName, piece: Piece) -> bool:
-        return (table, piece.partition.values) in self._claimed
+        self.claimed.update([(table, piece.partition.values) for piece in pieces])
 
     def needs_freeze(self, table: TableName, piece: Piece) -> bool:
         """Whether a piece must be frozen first: a closed one takes no writes; one that a user froze stays as it is."""
@@ -222,10 +216,7 @@ def rows_probe(target: Target, limit: int, holds: Iterable[TableHold]) -> Expire
 
 
 def archive(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
-    """
-    Freeze, archive, verify, drop; on any failure thaw and keep (law 2). Each piece has a snapshot of its own, so that
-    each can be restored by itself.
-    """
+    """Freeze, archive, verify, drop each piece by itself; on any failure thaw and keep (law 2)."""
     files = context.catalog.capabilities.repositories_are_directories
     repository, limit = target.policy.target_repository_name or "", target.policy.limit(context.cutoff) or 0
     context.claim(target.table.name, pieces)

@@ -2,9 +2,6 @@
 Policies and legal holds on one table. A target is a policy on a table, with everything about the table that the policy
 leaves open found out: which column carries the time, whether whole partitions or rows expire, and where a partition's
 interval comes from. What can't be decided is a problem, with its reason.
-
-Filters by value are looked up rather than tried one after the other: each of a thousand tenants may have a policy, each
-restored partition has a hold.
 """
 
 from __future__ import annotations
@@ -12,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from operator import itemgetter
@@ -108,26 +105,18 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
             problems.append(Hold(policy_id=policy.id, table=named, why=Why.NO_SUCH_TABLE(), problem=True))
         for name in names:
             with isolated(policy.id, name, problems):
-                if policy.strategy.traits.archives:
-                    _require_archivable(policy, catalog, name)
-                targets.append(make_target(policy, catalog.tables[name]))
+                archives, table = policy.strategy.traits.archives, catalog.tables[name]
+                why_not = why_no_directory(policy.target_repository_name or "") if archives else None
+                if why_not and catalog.capabilities.repositories_are_directories:
+                    raise Undecided(Why.NO_DIRECTORY(mistake=why_not))
+                for column in table.unarchivable if archives else ():
+                    raise Undecided(Why.UNARCHIVABLE(column=column))
+                targets.append(make_target(policy, table))
     return targets, problems
 
 
-def _require_archivable(policy: Policy, catalog: Catalog, table: TableName) -> None:
-    if catalog.capabilities.repositories_are_directories:
-        why_not = why_no_directory(policy.target_repository_name or "")
-        if why_not:
-            raise Undecided(Why.NO_DIRECTORY(mistake=why_not))
-    for column in catalog.tables[table].unarchivable:
-        raise Undecided(Why.UNARCHIVABLE(column=column))
-
-
 def coerce(column: Column, value: Value) -> Value:
-    """
-    Give a filter's value the type of the column, whatever type it came with: ``007`` is a text, or the number 7.
-    Undecided if it is no value of the column.
-    """
+    """A filter's value in the type of the column: ``007`` is a text, or the number 7; Undecided if it is no value."""
     if value is None:
         return None
     if column.grouping is Grouping.NEVER:
@@ -242,7 +231,15 @@ def _find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
     units = {g.time_column: g.unit or TimeUnit.MILLISECONDS for g in grids if g and g.time_column in whole}
     named = None if policy.time_column is None else _column(table, policy.time_column, "time_column")
     if policy.time_unit is not None:
-        column = named or _sole_epoch(policy, table, units, whole)
+        column = named
+        if column is None:  # The partition column, or what that refers to.
+            partitions = table.partition_columns
+            referred = {find_time_column(c.expression, whole) for c in partitions if c.expression} - {None}
+            own = {policy.partition_column} & {c.name for c in partitions if c.expression is None}
+            found = set(units) or referred or own
+            if len(found) != 1:
+                raise Undecided(Why.UNIT_OF_NOTHING())
+            column = table.columns[str(found.pop())]
         if column.name not in whole:
             why = Why.UNIT_NEEDLESS if column.kind is Kind.TIME else Why.UNIT_OF_NO_TIME
             raise Undecided(why(column=column))
@@ -256,17 +253,6 @@ def _find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
         counted = find_time_column(column.expression, list(whole)) if column.expression else column.name
         units = {counted: TimeUnit.MILLISECONDS} if counted else {}
     return {name: replace(table.columns[name], kind=Kind.TIME, unit=unit) for name, unit in units.items()}
-
-
-def _sole_epoch(policy: Policy, table: Table, known: Collection[str], whole: Collection[str]) -> Column:
-    """The column that a policy's unit is about, where it names none: the partition column, or what that refers to."""
-    partitions = table.partition_columns
-    referred = {find_time_column(column.expression, whole) for column in partitions if column.expression} - {None}
-    own = {policy.partition_column} & {column.name for column in partitions if column.expression is None}
-    found = set(known) or referred or own
-    if len(found) != 1:
-        raise Undecided(Why.UNIT_OF_NOTHING())
-    return table.columns[str(found.pop())]
 
 
 def _time_positions(policy: Policy, table: Table, columns: Sequence[Column]) -> list[int]:
@@ -347,9 +333,6 @@ def _row_target(policy: Policy, table: Table, time: Column, where: tuple[tuple[C
     return Target(policy=policy, table=table, time_column=time, by_rows=True, where=where)
 
 
-# Legal holds, and filters by value
-
-
 @dataclass(frozen=True)
 class TableHold:
     """A hold on one table."""
@@ -389,7 +372,7 @@ def overlap(one: Where, other: Where) -> bool:
 
 
 class FilterIndex(Generic[T]):
-    """What applies to partitions with some values. What a filter says of other columns fits them all."""
+    """What applies to partitions by their values, looked up since there may be thousands of filters, by any columns."""
 
     def __init__(self, columns: Sequence[Column], items: Iterable[tuple[T, Where]]) -> None:
         positions = {column.name: position for position, column in enumerate(columns)}

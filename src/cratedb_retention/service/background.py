@@ -62,7 +62,7 @@ class Background(Generic[State]):
     older: ClassVar[str]  # where to look for those that are not known here
     over: ClassVar[tuple[str, str]]  # reason and remedy for who cancels one that is over
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int = 2) -> None:
         self._workers, self._pool = workers, ThreadPoolExecutor(workers, thread_name_prefix=self.kind)
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job[State]] = {}
@@ -175,9 +175,6 @@ class Runs(Background[RunState]):
 class Operations(Background[OperationState]):
     kind, older = "operation", "GET /api/v1/journal tells of older ones"
     over = ("is over already", "")
-
-    def __init__(self, workers: int = 2) -> None:
-        super().__init__(workers)
 
     def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
         key, now, stop = str(uuid.uuid4()), retention.clock.now, threading.Event()

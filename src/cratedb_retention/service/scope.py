@@ -125,7 +125,6 @@ class Scope:
     def create(self, policy: Policy) -> Policy:
         self.access.require(Role.EDITOR)
         self._check_new(policy)
-        self.realm.check_policy(policy)
         with self._hiding(f"policy for {policy.target}", _TAKEN, "change that one"):
             return self._retention.policies.create(**policy.model_dump(exclude_defaults=True))
 
@@ -156,9 +155,7 @@ class Scope:
         changes = find_changes(wanted, stored, prune, tags & self.access.limit)
         for change in changes:
             if change.after is not None:
-                if change.before is None:
-                    self._check_new(change.after)
-                self.realm.check_policy(change.after)
+                (self.realm.check_policy if change.before else self._check_new)(change.after)
                 self._retention.policies.check_supported(change.after)
         if shown is not None and changes != shown:
             raise Conflict("the policies", "somebody else changed some in the meantime", "check the file again")
@@ -171,6 +168,7 @@ class Scope:
         """An identifier that is taken would tell of a policy that is not seen."""
         if self.access.limited and policy.id:
             raise Forbidden(f"policy {policy.id}", "does not exist; with a limit, identifiers are made up", "omit it")
+        self.realm.check_policy(policy)
 
     @contextmanager
     def _hiding(self, thing: str, reason: str, remedy: str) -> Iterator[None]:

@@ -1,8 +1,7 @@
 """
 What runs for long, as settings say: a scheduler that looks again and again what is due, takes the leases, and runs all
-of it as one run; beside it the HTTP API, with pages, and notifications.
-
-Any number of schedulers may do so on one database. Each looks by itself; the leases decide who runs what (law 8).
+of it as one run; beside it the HTTP API, with pages, and notifications. Any number of schedulers may do so on one
+database: the leases decide who runs what (law 8).
 """
 
 from __future__ import annotations
@@ -122,7 +121,7 @@ class Service:
     def __init__(self, retention: Retention, settings: ServiceSettings, *beside: HttpServer | Notifications) -> None:
         self.settings, self._retention, self._beside = settings, retention, beside
         observers = [each.observe for each in beside if isinstance(each, Notifications)]
-        self.scheduler = Scheduler(retention, settings.run_options(), settings.workers, log_event, *observers)
+        self.scheduler = Scheduler(retention, RunOptions(lease=settings.lease), settings.workers, log_event, *observers)
         # A tick that comes late does the work of those that were missed; two never overlap.
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         self._clockwork = BackgroundScheduler(timezone="UTC", job_defaults=defaults)
@@ -193,7 +192,7 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
         authenticate=where.authenticate,
         hosts=where.hosts,
         limits=http,
-        runs=Runs(options=settings.service.run_options()),
+        runs=Runs(options=RunOptions(lease=settings.service.lease)),
         metrics=RetentionCollector(retention.sibling()).text if http.metrics else None,
     )
     app = make_app(context)

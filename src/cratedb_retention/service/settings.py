@@ -22,7 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.address import DatabaseAddress, redact
-from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE, RunOptions
+from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE
 from cratedb_retention.model.values import DurationField
 
 PREFIX = "CRATEDB_RETENTION_"
@@ -62,9 +62,6 @@ class ServiceSettings(_Section):
     lease: float = Field(LEASE_SECONDS, ge=SHORTEST_LEASE, le=LONGEST_LEASE, description=LEASE_MEANING)
     workers: int = Field(2, ge=1, le=64, description="Maximum number of concurrent runs.")
     patience: float = Field(30, ge=0, description="Grace period for running jobs on shutdown, in seconds.")
-
-    def run_options(self) -> RunOptions:
-        return RunOptions(lease=self.lease)
 
 
 class HttpSettings(_Section):
@@ -147,10 +144,8 @@ def variable(name: str) -> str:
 
 def load(environment: Mapping[str, str], path: str | None, options: Mapping[str, Any] | None = None) -> Loaded:
     """
-    Read all settings; raises InvalidInput that names file and line, or variable, or option.
-
-    :param path: The file that an option names; None: that of the environment, or of the default places.
-    :param options: The values of options by the names of settings; None: not given.
+    Read all settings; raises InvalidInput that names file and line, or variable, or option. ``path`` is the file that
+    an option names; ``options`` are their values by the names of settings, None: not given.
     """
     named = path or environment.get(CONFIG)
     home = environment.get("XDG_CONFIG_HOME") or (f"{environment['HOME']}/.config" if "HOME" in environment else None)

@@ -1,7 +1,6 @@
 """
-Who looks at the pages: sessions, that begin with an access token in a plain form; what each request for a page passes
-first; the one way by which a page reaches the toolkit. And the looks at what is kept where that overviews share, since
-one takes seconds where there are thousands of partitions.
+Who looks at the pages: sessions, that begin with an access token in a form; what each request for a page passes first;
+the one way by which a page reaches the toolkit. And looks at what is kept where, which take seconds and are shared.
 """
 
 from __future__ import annotations

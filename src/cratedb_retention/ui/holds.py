@@ -94,7 +94,13 @@ class Holds:
     async def _release(self, hold: LegalHold) -> None:
         partitions, rows = await self._guest.ask(lambda scoped: scoped.find_release(hold.id))
         with self._box:
-            effect = _effect_of_release(hold, partitions, rows)
+            counts = ((partitions, "partition"), (rows, "row"))
+            more = " with ".join(plural(count, noun) for count, noun in counts if count)
+            taken = f"{more} more. This can't be undone." if more else "nothing more than it does anyway."
+            effect = (
+                f"The hold on {hold_scope(hold)} ends. From the next run on, policies may expire this data again.\n"
+                f"As things are now, the next run would take {taken}"
+            )
             sure = await agreed("Release this hold?", effect, "Release the hold", hold.target)
         if sure:
             await self._guest.ask(lambda scoped: scoped.release(hold.id))
@@ -156,12 +162,3 @@ class Holds:
         if not tables:
             text = f"No table fits {hold.target} now; is the name right?"
             ui.notify(text, type="warning", timeout=0, close_button="Close")
-
-
-def _effect_of_release(hold: LegalHold, partitions: int, rows: int) -> str:
-    text = f"The hold on {hold_scope(hold)} ends. From the next run on, policies may expire this data again."
-    if not partitions and not rows:
-        return f"{text}\nAs things are now, the next run would take nothing more than it does anyway."
-    parts = [plural(partitions, "partition")] if partitions else []
-    parts += [plural(rows, "row")] if rows else []
-    return f"{text}\nAs things are now, the next run would take {' with '.join(parts)} more. This can't be undone."

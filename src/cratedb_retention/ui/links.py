@@ -99,10 +99,8 @@ def filter_form(
     path: str, fields: Sequence[Field], given: Query, act: str | Callable[[Query], Awaitable[None]]
 ) -> None:
     """
-    A form of filters; at first, what is given.
-
-    :param act: The label of a button that goes to the same page with what is filled in. Or a function that gets that as
-        one types, while the address changes as well.
+    A form of filters, at first of what is given. ``act`` is the label of a button that goes to the same page with what
+    is filled in; or a function that gets that as one types, while the address changes as well.
     """
 
     def written() -> Query:

@@ -1,7 +1,4 @@
-"""
-The plan: what a run would do now, and why; and the run itself, of exactly the plan that is shown (law 10), its progress
-and its end. What needs attention comes first, then what would be done, then what stays.
-"""
+"""The plan: what a run would do now, and why; and the run itself, of exactly the plan that is shown (law 10)."""
 
 from __future__ import annotations
 

@@ -94,6 +94,11 @@ BLOCK, IS_BLOCKED = "blocks.read_only_allow_delete", "settings['blocks']['read_o
 ROOM = 16 * 2**20
 
 
+def is_full(available: Iterable[int | None]) -> bool:
+    """Whether the fullest of the nodes has too little room, by what each has left; None: it does not say."""
+    return min((left for left in available if left is not None), default=ROOM) < ROOM
+
+
 class CrateConnection(Database):
     """Executes SQL on CrateDB. An address that names a timeout has it for all statements."""
 
@@ -224,7 +229,7 @@ class CrateConnection(Database):
     def unblock(self, tables: Sequence[TableName]) -> None:
         """Make those of some tables writable that a full disk made read-only, as long as CrateDB lets them be."""
         nodes = self.rows(sa.select(words("fs['total']['available']")).select_from(system("sys.nodes").table))
-        if min((row[0] for row in nodes if row[0] is not None), default=ROOM) < ROOM:
+        if is_full(row[0] for row in nodes):
             reason = "the disk of a node is full, and not even the audit log has room on it"
             raise errors.DiskFull("CrateDB", reason, "make room")
         found = self.blocked(tables)
