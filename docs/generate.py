@@ -23,7 +23,7 @@ from parts.commands import commands
 from parts.diagrams import DIAGRAMS
 from parts.errors import errors
 from parts.events import events, outcomes
-from parts.files import modules
+from parts.files import grid, modules
 from parts.http_api import details, routes
 from parts.library import library
 from parts.metrics import metrics
@@ -40,6 +40,7 @@ IN_PART: Mapping[str, Mapping[str, Part]] = {
     "docs/reference/http-api.md": {"routes": routes, "each route": details},
     "docs/reference/metrics.md": {"metrics": metrics},
     "docs/reference/exit-codes.md": {"kinds of errors": errors},
+    "docs/architecture.md": {"grid": grid},
     "docs/architecture/files.md": {"modules": modules},
     "docs/reference/audit-log.md": {"events": events, "outcomes": outcomes},
 }

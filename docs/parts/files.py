@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from parts.markdown import from_docstring, one_line, table
@@ -12,6 +12,21 @@ from parts.markdown import from_docstring, one_line, table
 _PACKAGE = Path(__file__).parent.parent.parent / "src" / "cratedb_retention"
 # From the lowest layer up, see the page about the architecture.
 _LAYERS = ("model", "planning", "store", "engine", "execution", "api", "service", "ui", "cli")
+# From what a user says first to what looks after it all.
+_FEATURES = (
+    "policies",
+    "plan",
+    "holds",
+    "archive",
+    "rollups",
+    "query",
+    "runs",
+    "schedule",
+    "audit",
+    "access",
+    "overview",
+    "notifications",
+)
 _SENTENCE = re.compile(r"(.*?)\.(?:\s|$)", re.DOTALL)
 
 
@@ -28,6 +43,23 @@ def modules() -> str:
         for layer in _LAYERS
     ]
     return "\n".join([*parts, f"## The rest\n\n{table(('File', 'What is in it'), found['The rest'])}"])
+
+
+def grid() -> str:
+    """How many modules each layer has for each feature; the last row has what several features share."""
+    found = Counter(_place(path.relative_to(_PACKAGE)) for path in _PACKAGE.rglob("*.py") if path.stem != "__init__")
+    rows = [
+        (f"`{feature}`" if feature else "shared", *(str(found[layer, feature] or "") for layer in _LAYERS))
+        for feature in (*_FEATURES, "")
+    ]
+    return table(("", *(f"`{layer}`" for layer in _LAYERS)), rows)
+
+
+def _place(path: Path) -> tuple[str, str]:
+    """The layer and the feature of a module; an engine of its own, and HTTP, have the same within them."""
+    layer, *rest = path.with_suffix("").parts
+    name = next((part for part in rest if part not in ("cratedb", "duckdb", "http")), "")
+    return layer, name if name in _FEATURES else ""
 
 
 def _about(path: Path) -> str:
