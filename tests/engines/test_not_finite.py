@@ -14,12 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cratedb_retention.execution.query import Merged, fetch
+from cratedb_retention.engine.query import Partial
+from cratedb_retention.execution.query import fetch
 from cratedb_retention.execution.rollups import verify_rollups
 from cratedb_retention.model.aggregates import Aggregate, Part
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Column, Kind
-from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Partial, Wanted
+from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Wanted
 from cratedb_retention.model.rollup import Rollup, make_metric
 from cratedb_retention.model.time import from_ms, parse_instant
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase, as_sent
@@ -200,9 +201,9 @@ def test_nonfinite_of_a_rest() -> None:
 
     def found(count: int, nonfinite: int, rows: int) -> Partial:
         state = {Part.COUNT: count, Part.NONFINITE: nonfinite}
-        return Partial(bucket=0, group=(), rows=rows, states={metric: state})
+        return Partial(key=(0, ()), rows=rows, states={metric: state})
 
-    whole, part = Merged(seconds=60.0), Merged(seconds=30.0)
+    whole, part = (Partial(key=(0, ()), seconds=seconds) for seconds in (60.0, 30.0))
     whole.add(found(2, 3, 5), "1d")
     part.add(found(2, 1, 3), "1h")
     rest = whole.without(part, 30.0)

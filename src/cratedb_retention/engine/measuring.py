@@ -16,7 +16,6 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import (
-    Element,
     Expressions,
     between,
     equals,
@@ -123,7 +122,7 @@ def ask(
 
 def _count(sql: Expressions, place: int, probe: ExpiredRows) -> sa.Select[Any]:
     condition = expired_rows(sql, probe.time_column, probe.before, probe.where, probe.spared)
-    columns: list[Element] = [number(place), sa.func.count()]
+    columns = [number(place), sa.func.count()]
     return sa.select(*columns).select_from(table_ref(probe.table)).where(condition)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,13 +16,48 @@ import sqlalchemy as sa
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Expressions, between, decimal_sum, ref, table_ref
 from cratedb_retention.engine.states import Before, LevelRows, Samples, Selection, Sketches, fits
-from cratedb_retention.model.aggregates import Kind, Number, Part
+from cratedb_retention.model.aggregates import Kind, Number, Part, Reader, State, merged, rest_of
 from cratedb_retention.model.catalog import Value
-from cratedb_retention.model.reading import Group, Partial, Reading, Stretch
+from cratedb_retention.model.reading import Group, Reading, Stretch, Wanted
 from cratedb_retention.model.rollup import Metric, label
 
 # How far values of counters before a stretch are looked for at first: a day (ms), or so many buckets of a level.
 _LOOK_BACK, _BUCKETS = 86_400_000, 2000
+Key = tuple[int, Group]  # the start of a bucket, and the values of ``by``
+
+
+@dataclass(slots=True, kw_only=True)
+class Partial:
+    """What one stretch knows of one bucket and group, or several of them together."""
+
+    key: Key
+    rows: int = 0  # how many raw rows there are; 0 where these were counted apart from the states
+    states: dict[Metric, State] = field(default_factory=dict)
+    levels: dict[str, None] = field(default_factory=dict)  # the names of the tables that it is from
+    seconds: float = 0  # the length of the bucket, until now if that is in it
+
+    def add(self, found: Partial, level: str) -> None:
+        """Add what a later stretch knows."""
+        self.rows += found.rows
+        self.levels[level] = None
+        for metric, state in found.states.items():
+            self.states[metric] = merged(self.states.get(metric, {}), dict(state))
+
+    def without(self, part: Partial, seconds: float) -> Partial | None:
+        """What the rest of a bucket has, ``seconds`` long; None if the bucket and the other part do not add up."""
+        rest = replace(self, seconds=seconds, rows=self.rows - part.rows, states={})
+        for metric in {**self.states, **part.states}:
+            left = rest_of(self.states.get(metric, {}), part.states.get(metric, {}), rest.rows)
+            if left is None:
+                return None
+            rest.states[metric] = left
+        return rest if rest.rows >= 0 else None
+
+    def value(self, want: Wanted) -> Number:
+        """One value of the answer; None where nothing is known."""
+        if want.metric is None or want.formula is None:
+            return self.rows
+        return Reader(self.seconds).read(want.formula, self.states.get(want.metric, {}))
 
 
 def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch: Stretch) -> Iterator[Partial]:
@@ -36,19 +71,21 @@ def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch
     for start, *row in database.rows(_stretch_query(reading, stretch, what | {"metrics": plain})):
         states: dict[Metric, dict[Part, Any]] = {metric: {} for metric in plain}
         for (metric, part), value in zip(parts, row[width + 1 :], strict=True):
-            states[metric][part] = _number(value, _is_exact(metric, part))
-        yield Partial(bucket=int(start), group=tuple(row[:width]), rows=int(row[width]), states=states)
+            # Whole numbers stay whole; others become floats, also those that JSON writes as text (NaN, Infinity).
+            same = value is None or isinstance(value, int | float)
+            states[metric][part] = value if same else Decimal(value) if _is_exact(metric, part) else float(value)
+        yield Partial(key=(int(start), tuple(row[:width])), rows=int(row[width]), states=states)
     if sketched := {metric.name: metric for metric, found in reading.parts.items() if Part.BINS in found}:
         metrics = dict.fromkeys(sketched.values(), (Part.BINS,))
         table = stretch.holding.rollup.sketch if stretch.holding.rollup else None
         select = Sketches(**what, table=table, metrics=metrics)
         bins = select.grouped()
         columns = [bins.c[name] for name in (*select.names, "metric", "sign", "bin", "n")]
-        counts: dict[tuple[int, Group, str], Counter[tuple[int, int]]] = {}
+        counts: dict[tuple[Key, str], Counter[tuple[int, int]]] = {}
         for start, *group, name, sign, index, count in database.rows(sa.select(sql.epoch_ms(bins.c.t), *columns)):
-            counts.setdefault((int(start), tuple(group), name), Counter())[int(sign), int(index)] += int(count)
-        for (bucket, key, name), counter in counts.items():
-            yield Partial(bucket=bucket, group=key, rows=0, states={sketched[name]: {Part.BINS: counter}})
+            counts.setdefault(((int(start), tuple(group)), name), Counter())[int(sign), int(index)] += int(count)
+        for (key, name), counter in counts.items():
+            yield Partial(key=key, states={sketched[name]: {Part.BINS: counter}})
 
 
 def read_values(database: Database, sql: Expressions, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
@@ -64,13 +101,6 @@ def read_values(database: Database, sql: Expressions, reading: Reading, stretch:
 def _is_exact(metric: Metric, part: Part) -> bool:
     """Whether a part is an exact decimal number."""
     return part.kind in (Kind.VALUE, Kind.SUM) and decimal_sum(metric.column.type) is not None
-
-
-def _number(value: Any, exact: bool) -> Number:
-    """Whole numbers stay whole; others become floats, also those that JSON writes as text (NaN, Infinity)."""
-    if value is None or isinstance(value, int | float):
-        return value
-    return Decimal(value) if exact else float(value)
 
 
 def _stretch_query(reading: Reading, stretch: Stretch, what: dict[str, Any]) -> sa.Select[Any]:

@@ -6,34 +6,21 @@ fills buckets without data. Beside that: which tables a user may read, and which
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import localcontext
 from itertools import pairwise
 from typing import Any
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.engine.query import read_stretch, read_values
+from cratedb_retention.engine.query import Key, Partial, read_stretch, read_values
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.access import Area, Realm, area_of, make_area
-from cratedb_retention.model.aggregates import Number, Part, Reader, State, divided, merged, rest_of
+from cratedb_retention.model.aggregates import Number, Part, divided
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import TableName, Value
-from cratedb_retention.model.reading import (
-    Cascade,
-    Fetched,
-    FetchRequest,
-    Fill,
-    Group,
-    Holding,
-    Partial,
-    Reading,
-    Row,
-    Stretch,
-    Wanted,
-    join_stretches,
-)
-from cratedb_retention.model.rollup import ROW_COUNT, Metric, Rollup, Window, label, level_column
+from cratedb_retention.model.reading import Cascade, Fetched, FetchRequest, Fill, Reading, Stretch, join_stretches
+from cratedb_retention.model.rollup import ROW_COUNT, Rollup, Window, label, level_column
 from cratedb_retention.model.time import TimeRange, TimeRanges, from_ms, to_ms
 from cratedb_retention.planning.query import make_reading
 from cratedb_retention.planning.windows import part_length
@@ -46,41 +33,7 @@ _MOST_PARTS = 300
 _NOT_ADDING_UP = "ask from then on to see them; they do not add up to it, verify-rollups says where"
 
 
-@dataclass(kw_only=True)
-class Merged:
-    """What is known of one bucket and group."""
-
-    seconds: float  # the length of the bucket, until now if that is in it
-    rows: int = 0
-    levels: dict[str, None] = field(default_factory=dict)  # the names of the tables that it is from
-    states: dict[Metric, State] = field(default_factory=dict)
-
-    def add(self, found: Partial, level: str) -> None:
-        """Add what a later stretch knows."""
-        self.rows += found.rows
-        self.levels[level] = None
-        for metric, state in found.states.items():
-            self.states[metric] = merged(self.states.get(metric, {}), dict(state))
-
-    def without(self, part: Merged, seconds: float) -> Merged | None:
-        """What the rest of a bucket has, ``seconds`` long; None if the bucket and the other part do not add up."""
-        rest = Merged(seconds=seconds, rows=self.rows - part.rows, levels=self.levels)
-        for metric in {**self.states, **part.states}:
-            left = rest_of(self.states.get(metric, {}), part.states.get(metric, {}), rest.rows)
-            if left is None:
-                return None
-            rest.states[metric] = left
-        return rest if rest.rows >= 0 else None
-
-    def value(self, want: Wanted) -> Number:
-        """One value of the answer; None where nothing is known."""
-        if want.metric is None or want.formula is None:
-            return self.rows
-        return Reader(self.seconds).read(want.formula, self.states.get(want.metric, {}))
-
-
-Key = tuple[int, Group]
-Buckets = dict[Key, Merged]
+Buckets = dict[Key, Partial]
 Values = tuple[Number, ...]
 
 
@@ -108,7 +61,7 @@ def _read_rests(engine: Engine, reading: Reading, now: int) -> Buckets | None:
         if not part.keys() <= whole.keys():
             return None
         for key, found in whole.items():
-            rest = found.without(part.get(key, Merged(seconds=0)), (stretch.time.end - stretch.time.start) / 1000)
+            rest = found.without(part.get(key, Partial(key=key)), (stretch.time.end - stretch.time.start) / 1000)
             if rest is None:
                 return None
             rests.update({key: rest} if rest.rows else {})
@@ -121,10 +74,11 @@ def _read(engine: Engine, reading: Reading, stretches: Iterable[Stretch], now: i
     for stretch in stretches:
         for found in read_stretch(engine.database, engine.sql, reading, stretch):
             # What begins a day where the clocks skip midnight is a matter of opinion; here it is ours.
-            start = stretch.interval.floor(found.bucket, zone)
+            bucket, group = found.key
+            start = stretch.interval.floor(bucket, zone)
             end = min(stretch.interval.end(start, zone), max(now, start))
-            bucket = known.setdefault((start, found.group), Merged(seconds=(end - start) / 1000))
-            bucket.add(found, stretch.holding.name)
+            key = start, group
+            known.setdefault(key, Partial(key=key, seconds=(end - start) / 1000)).add(found, stretch.holding.name)
     return known
 
 
@@ -137,22 +91,22 @@ def _follow_late_rows(engine: Engine, reading: Reading) -> Reading:
     raw = next((holding for holding in reading.cascade.holdings if holding.rollup is None), None)
     if raw is None:
         return reading
-    stretches = [part for stretch in reading.stretches for part in _parts(engine, raw, stretch)]
+
+    def parts(stretch: Stretch) -> list[Stretch]:
+        rollup = stretch.holding.rollup
+        if rollup is None or stretch.coarser:
+            return [stretch]
+        start = stretch.time.start if raw.start is None else max(stretch.time.start, raw.start)
+        stale = _stale(engine, rollup, TimeRange(rollup.interval.ceiling(start, rollup.tzinfo), stretch.time.end))
+        fresh = [replace(stretch, time=part) for part in TimeRanges([stretch.time]) - stale]
+        return [*fresh, *(replace(stretch, holding=raw, time=part) for part in stale)]
+
+    stretches = [part for stretch in reading.stretches for part in parts(stretch)]
     if any(Part.INCREASE in parts for parts in reading.parts.values()):
         # How much a counter grew until its next value depends on the late one.
         late = min((s.time.start for s in stretches if s.holding is raw and s not in reading.stretches), default=None)
         stretches = [replace(s, holding=raw) if late is not None and s.time.start >= late else s for s in stretches]
     return replace(reading, stretches=tuple(join_stretches(stretches)))
-
-
-def _parts(engine: Engine, raw: Holding, stretch: Stretch) -> list[Stretch]:
-    rollup = stretch.holding.rollup
-    if rollup is None or stretch.coarser:
-        return [stretch]
-    start = stretch.time.start if raw.start is None else max(stretch.time.start, raw.start)
-    stale = _stale(engine, rollup, TimeRange(rollup.interval.ceiling(start, rollup.tzinfo), stretch.time.end))
-    fresh = [replace(stretch, time=part) for part in TimeRanges([stretch.time]) - stale]
-    return [*fresh, *(replace(stretch, holding=raw, time=part) for part in stale)]
 
 
 def _stale(engine: Engine, rollup: Rollup, within: TimeRange) -> TimeRanges:
@@ -173,17 +127,21 @@ def _stale(engine: Engine, rollup: Rollup, within: TimeRange) -> TimeRanges:
 
 def _answer(reading: Reading, buckets: Buckets) -> Fetched:
     known = {key: tuple(found.value(want) for want in reading.wanted) for key, found in buckets.items()}
-    rank = {group: i for i, group in enumerate(sorted({group for _, group in buckets}, key=_order))}
-    filled = known if reading.fill is Fill.NONE else _fill(known, reading, rank)
+    filled = known if reading.fill is Fill.NONE else _fill(known, reading)
 
-    def row(key: Key) -> Row:
-        level = "+".join(buckets[key].levels) if key in buckets else None
-        return (from_ms(key[0]).astimezone(reading.cascade.tzinfo), *key[1], *filled[key], level)
+    def order(group: tuple[Value, ...]) -> list[tuple[Any, ...]]:
+        """Numbers by value, the rest as text, NULL last."""
+        return [(v is None, isinstance(v, str), v if isinstance(v, int | float) else 0.0, str(v)) for v in group]
 
+    rank = {group: place for place, group in enumerate(sorted({group for _, group in buckets}, key=order))}
+    rows = []
+    for start, group in sorted(filled, key=lambda key: (key[0], rank[key[1]])):
+        levels = "+".join(buckets[start, group].levels) if (start, group) in buckets else None
+        rows.append((from_ms(start).astimezone(reading.cascade.tzinfo), *group, *filled[start, group], levels))
     names = [*(label(column.name) for column in (reading.cascade.time, *reading.by)), *(w.name for w in reading.wanted)]
     return Fetched(
         columns=(*names, level_column(names)),
-        rows=tuple(map(row, sorted(filled, key=lambda key: (key[0], rank[key[1]])))),
+        rows=tuple(rows),
         keys=len(reading.by),
         step=reading.step,
         start=reading.time.start,
@@ -193,21 +151,13 @@ def _answer(reading: Reading, buckets: Buckets) -> Fetched:
     )
 
 
-def _order(group: Group) -> tuple[tuple[bool, bool, float, str], ...]:
-    """Numbers by value, the rest as text, NULL last."""
-    return tuple(
-        (value is None, isinstance(value, str), value if isinstance(value, int | float) else 0.0, str(value))
-        for value in group
-    )
-
-
 def _buckets(start: int, end: int, interval: Interval, zone: dt.tzinfo) -> Iterator[int]:
     while start < end:
         yield start
         start = interval.end(start, zone)
 
 
-def _fill(known: dict[Key, Values], reading: Reading, groups: Collection[Group]) -> dict[Key, Values]:
+def _fill(known: dict[Key, Values], reading: Reading) -> dict[Key, Values]:
     """
     With buckets that have no values, for each group by itself: those of the step, and longer ones where only such are
     left. InvalidInput if that would be far too many rows.
@@ -218,6 +168,7 @@ def _fill(known: dict[Key, Values], reading: Reading, groups: Collection[Group])
     for start, end in TimeRanges([reading.time]) - (s.time for s in coarser):
         starts.update(_buckets(step.floor(start, zone), end, step, zone))
     buckets = sorted({*starts, *(bucket for bucket, _ in known)})
+    groups = {group for _, group in known}
     if len(buckets) * len(groups) > _MOST_ROWS:
         raise InvalidInput("fill", f"it gives more than {_MOST_ROWS:,} rows", "choose a longer step, or fewer groups")
     nothing = (None,) * len(reading.wanted)

@@ -15,7 +15,7 @@ from typing import Any
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.expressions import table_ref
-from cratedb_retention.engine.query import read_stretch
+from cratedb_retention.engine.query import Partial, read_stretch
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.execution.preparing import Prepared
 from cratedb_retention.model.aggregates import Part
@@ -25,7 +25,7 @@ from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.patterns import folded
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import make_policy
-from cratedb_retention.model.reading import Cascade, Holding, Partial, Reading, Stretch, Wanted
+from cratedb_retention.model.reading import Cascade, Holding, Reading, Stretch, Wanted
 from cratedb_retention.model.rollup import ROW_COUNT, KnownRollup, Ledger, RollUp, Rollup, is_own_view, view_name
 from cratedb_retention.model.time import TimeRange, from_ms
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
@@ -42,7 +42,7 @@ _TOLERANCE = 1e-9
 _YEAR = Interval(unit="year")
 _ALL = TimeRange(-62_135_596_800_000, 253_370_764_800_000)
 _EMPTY = TimeRange(0, 0)
-_NOTHING = Partial(bucket=0, group=(), rows=0, states={})
+_NOTHING = Partial(key=(0, ()))
 Values = tuple[str, float | None, float | None]
 
 
@@ -223,7 +223,7 @@ class _Comparison:
         both = TimeRange.of(self.finer.start, self.finer.end) & TimeRange.of(self.level.start, self.level.end)
         if None in both.ends:
             utc, wanted = replace(self.cascade, zone="UTC"), (Wanted(None, ROW_COUNT),)
-            found = [one.bucket for side in sides for one in self._read(utc, side, _ALL, _YEAR, wanted)]
+            found = [one.key[0] for side in sides for one in self._read(utc, side, _ALL, _YEAR, wanted)]
             both &= TimeRange(min(found), _YEAR.end(max(found))) if found else _EMPTY
         held = replace(self.level, start=both.start, end=both.end)
         return _EMPTY if both.empty else whole_part(held, _ALL, self.cascade.tzinfo)
@@ -237,7 +237,7 @@ class _Comparison:
         each = (Wanted(metric, str(part)) for metric in rollups[0].metrics for part in parts)
         wanted = (Wanted(None, ROW_COUNT), *(want for want in each if all(want.kept_by(rollup) for rollup in rollups)))
         right, found = (
-            {interval.floor(one.bucket, zone): one for one in self._read(self.cascade, side, range_, interval, wanted)}
+            {interval.floor(one.key[0], zone): one for one in self._read(self.cascade, side, range_, interval, wanted)}
             for side in (self.finer, self.level)
         )
         for bucket in sorted({*right, *found}):

@@ -21,8 +21,8 @@ from cratedb_retention.model.plan import Piece, Plan, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.rollup import LedgerRow, RollUp, level_table, sketch_table
 from cratedb_retention.model.step import Kind
-from cratedb_retention.model.time import from_ms, show
-from cratedb_retention.model.timeline import Cutoff, Item, Lane, State, Timeline, make_lane
+from cratedb_retention.model.time import EVER, TimeRange, from_ms, show
+from cratedb_retention.model.timeline import Cutoff, Lane, Span, State, Timeline, make_lane
 from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel, level_targets
 from cratedb_retention.planning.pieces import PieceIndex
@@ -101,12 +101,16 @@ class _Look:
         lanes = [self._own_lane(), *self._moved_lane()] if self.table else []
         lanes[1:1] = map(self._level_lane, self.levels)
         tables, source = {self.name, *_tables_of(self.levels)}, self.cascade.source if self.cascade else self.name
+
+        def changing(task: Task) -> bool:
+            return not tables.isdisjoint((task.table, *(step.changes for step in task.steps if step.changes)))
+
         return Timeline(
             table=self.name,
             now=self.plan.cutoff,
             lanes=(*lanes, *self._archived_lane()),
             cutoffs=(*self._cutoffs(), *self._level_cutoffs()),
-            changes=tuple(group_tasks(task for task in self.plan.tasks if not tables.isdisjoint(_changed(task)))),
+            changes=tuple(group_tasks(filter(changing, self.plan.tasks))),
             held=tuple(hold for hold in self.plan.holds if hold.table in tables),
             holds=tuple(found.hold for found in holds_by_table(self.seen.holds, self.catalog).get(self.name, ())),
             notes=tuple(self._notes()),
@@ -175,18 +179,10 @@ class _Look:
             return f"No partitions.{rows}"
         return f"The table has no partitions by time, so what is expired is deleted row by row.{rows}"
 
-    def _partition(self, piece: Piece, state: State, reasons: tuple[str, ...], due: int | None = None) -> Item:
-        partition, columns = piece.partition, self.table.partition_columns if self.table else ()
-        return Item(
-            start=piece.start,
-            end=piece.end,
-            state=state,
-            name=show_partition(columns, partition.values),
-            rows=partition.rows,
-            size=partition.size,
-            reasons=reasons,
-            due=due,
-        )
+    def _partition(self, piece: Piece, state: State, reasons: tuple[str, ...], due: int | None = None) -> Span:
+        of, time = piece.partition, piece.time or EVER
+        name = show_partition(self.table.partition_columns if self.table else (), of.values)
+        return Span(time=time, state=state, first=name, rows=of.rows, size=of.size, reasons=reasons, due=due)
 
     def _due(self) -> dict[tuple[object, ...], int]:
         """When the first policy wants each partition that stays."""
@@ -241,16 +237,9 @@ class _Look:
                 state = State.RESTORED
             elif (tuple(column.name for column in archived.columns), tuple(archived.values)) in there:
                 state = State.COPY
-            item = Item(
-                start=record.start,
-                end=record.end,
-                state=state,
-                name=show_partition(archived.columns, archived.values),
-                rows=archived.rows,
-                size=record.size,
-                reasons=(f"in repository {archived.repository}",),
-            )
-            items.append(item)
+            time, name = TimeRange.of(record.start, record.end), show_partition(archived.columns, archived.values)
+            where, rows = (f"in repository {archived.repository}",), archived.rows
+            items.append(Span(time=time, state=state, first=name, rows=rows, size=record.size, reasons=where))
         return [make_lane("Archived", items, f"{plural(len(items), 'snapshot')}.")] if items else []
 
     def _cutoffs(self) -> Iterator[Cutoff]:
@@ -291,28 +280,23 @@ def timeline(prepared: Prepared, name: TableName, seen: Seen) -> Timeline:
     return _Look(prepared, name, seen).timeline()
 
 
-def _changed(task: Task) -> set[TableName]:
-    """The tables that a task is about: its own, and the rollups that it changes."""
-    return {task.table, *(step.changes for step in task.steps if step.changes)}
-
-
 def _why(reason: str, policy_id: str | None) -> str:
     return f"{reason} (policy {short(policy_id)})" if policy_id else reason
 
 
 def _window(
     start: int, row: LedgerRow | None, planned: tuple[int, Verdict] | None, since: int | None, dropped: int | None
-) -> Item | None:
+) -> Span | None:
+    begin = start
     if planned is not None:
         end, (state, reasons) = planned
-        end = max(end, row.until if row else end)
-        name, rows = f"window {show(start)} to {show(end)}", row.groups if row else None
-        return Item(start=start, end=end, state=state, name=name, rows=rows, reasons=reasons)
-    begin = max(start, since or start)
-    if row is None or row.until <= begin:
-        return None
-    state = State.SEALED if row.sealed else State.COMPUTED
-    if dropped is not None and row.until <= dropped:
-        state = State.DROP
-    name = f"window {show(start)} to {show(row.end)}"
-    return Item(start=begin, end=row.until, state=state, name=name, rows=row.groups)
+        end = until = max(end, row.until if row else end)
+    else:
+        begin, reasons = max(start, since or start), ()
+        if row is None or row.until <= begin:
+            return None
+        end, until, state = row.end, row.until, State.SEALED if row.sealed else State.COMPUTED
+        if dropped is not None and until <= dropped:
+            state = State.DROP
+    name, rows = f"window {show(start)} to {show(end)}", row.groups if row else None
+    return Span(time=TimeRange(begin, until), state=state, first=name, rows=rows, reasons=reasons)

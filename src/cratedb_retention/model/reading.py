@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from cratedb_retention.errors import not_installed
-from cratedb_retention.model.aggregates import Aggregate, Formula, Merge, Part, State, find_formula
+from cratedb_retention.model.aggregates import Aggregate, Formula, Merge, Part, find_formula
 from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.duration import read_moment
@@ -200,19 +200,7 @@ class Reading:
         return {metric: tuple(parts) for metric, parts in found.items()}
 
 
-Group = tuple[Value, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partial:
-    """What one stretch knows of one bucket and group."""
-
-    bucket: int  # its start
-    group: Group  # the values of ``by``
-    rows: int  # how many raw rows there are; 0 where these were counted apart from the states
-    states: Mapping[Metric, State]
-
-
+Group = tuple[Value, ...]  # the values of ``by``
 Cell = dt.datetime | str | int | float | bool | Decimal | None
 Row = tuple[Cell, ...]
 _UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
@@ -264,8 +252,13 @@ class Fetched:
 
     def to_json(self) -> str:
         """As a JSON array of objects: times as ISO 8601, numbers with all their digits, and null for what is none."""
-        names = [json.dumps(name, ensure_ascii=False) for name in self.columns]
-        rows = (",\n".join(map("    {}: {}".format, names, map(_literal, row))) for row in self.rows)
+
+        def literal(cell: Cell) -> str:
+            plain, exact = _plain(cell), isinstance(cell, Decimal)  # which Python's writer lacks
+            return str(plain) if exact and plain is not None else json.dumps(plain, ensure_ascii=False)
+
+        names = [*map(literal, self.columns)]
+        rows = (",\n".join(map("    {}: {}".format, names, map(literal, row))) for row in self.rows)
         text = ",\n".join(f"  {{\n{row}\n  }}" for row in rows)
         return f"[\n{text}\n]" if text else "[]"
 
@@ -345,12 +338,6 @@ def _arrow_type(pa: Any, column: Sequence[Cell]) -> Any:
     scale = max(0, *(-int(cell.as_tuple().exponent) for cell in decimals))
     digits = max(cell.adjusted() for cell in decimals) + 1 + scale
     return pa.decimal128(38, scale) if digits <= 38 else pa.decimal256(76, scale)
-
-
-def _literal(cell: Cell) -> str:
-    """As JSON, which Python's writer lacks for decimals."""
-    plain = _plain(cell)
-    return str(plain) if isinstance(cell, Decimal) and plain is not None else json.dumps(plain, ensure_ascii=False)
 
 
 def _plain(cell: Cell) -> Cell:

@@ -52,35 +52,20 @@ CHANGING = (State.ARCHIVE, State.DROP, State.MOVE, State.ROLL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """A partition, window or snapshot."""
-
-    start: int | None  # None if nothing tells
-    end: int | None
-    state: State
-    name: str  # in words
-    rows: int | None = None  # None if unknown
-    size: int | None = None  # bytes; None if unknown
-    reasons: tuple[str, ...] = ()
-    due: int | None = None  # when a policy wants it, if one ever does and it does not yet
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Neighbouring items of the same state."""
+    """A partition, window or snapshot, or neighbouring ones of the same state."""
 
-    start: int
-    end: int
+    time: TimeRange  # of one of which nothing tells it, without an end
     state: State
-    count: int  # how many
-    first: str  # the name of the first one
-    last: str
-    rows: int  # of those that are known
-    unknown: int  # how many do not tell their rows
-    size: int | None  # bytes of those that are known; None if none is
+    count: int = 1  # how many
+    first: str  # the name of the first one, in words
+    last: str = ""
+    rows: int | None = None  # of those that are known; None if none is
+    unknown: int = 0  # how many of several do not tell their rows
+    size: int | None = None  # bytes of those that are known; None if none is
     reasons: tuple[str, ...] = ()  # a few of them
     more: int = 0  # how many more reasons there are
-    due: int | None = None  # when the first of them is due
+    due: int | None = None  # when a policy wants the first of them, if one ever does and it does not yet
     gaps: bool = False  # whether there is nothing, or something of another state, in parts of it
 
 
@@ -91,7 +76,7 @@ class Lane:
     title: str
     spans: tuple[Span, ...] = ()  # for the picture, at most a few hundred
     stretches: tuple[Span, ...] = ()  # the same for a table: as few as possible
-    unplaced: tuple[Item, ...] = ()  # items of which nothing tells the time
+    unplaced: tuple[Span, ...] = ()  # those of which nothing tells the time
     note: str = ""  # how far it is, or why it is empty, in words
 
 
@@ -123,10 +108,8 @@ class Timeline:
     @property
     def extent(self) -> TimeRange | None:
         """From the first to the last instant of what is shown, now among them; None if nothing is."""
-        spans = [span for lane in self.lanes for span in lane.spans]
-        if not spans:
-            return None
-        return TimeRange(min(self.now, *(s.start for s in spans)), max(self.now, *(s.end for s in spans)))
+        instants = [instant for lane in self.lanes for span in lane.spans for instant in span.time]
+        return TimeRange(min(self.now, *instants), max(self.now, *instants)) if instants else None
 
 
 _DRAWN = 150  # how many time ranges are drawn one by one; of more, as many groups are made
@@ -135,17 +118,17 @@ _GAPS = 50
 _REASONS = 3
 
 
-def make_lane(title: str, items: Iterable[Item], note: str = "") -> Lane:
+def make_lane(title: str, items: Iterable[Span], note: str = "") -> Lane:
     """Join neighbours: into at most some hundreds of spans, and into as few stretches as possible."""
-    placed, unplaced = list[Item](), list[Item]()
+    placed, unplaced = list[Span](), list[Span]()
     for item in items:
-        (unplaced if item.start is None or item.end is None else placed).append(item)
-    placed.sort(key=_time)
+        (unplaced if None in item.time.ends else placed).append(item)
+    placed.sort(key=lambda item: item.time)
     # A gap of which there can be only a few.
-    wide = (max(_time(i)[1] for i in placed) - _time(placed[0])[0]) // _GAPS if placed else 0
-    same: dict[tuple[object, ...], list[Item]] = {}
+    wide = (max(item.time.end for item in placed) - placed[0].time.start) // _GAPS if placed else 0
+    same: dict[tuple[TimeRange, State], list[Span]] = {}
     for item in placed:
-        same.setdefault((item.start, item.end, item.state), []).append(item)
+        same.setdefault((item.time, item.state), []).append(item)
     size = math.ceil(len(placed) / _DRAWN)
     spans = list(map(_span, same.values())) if len(same) <= _DRAWN else join(placed, size)
     if len(spans) > 2 * _DRAWN:
@@ -156,45 +139,40 @@ def make_lane(title: str, items: Iterable[Item], note: str = "") -> Lane:
     return Lane(title=title, spans=tuple(spans), stretches=tuple(stretches), unplaced=tuple(unplaced), note=note)
 
 
-def _time(item: Item) -> tuple[int, int]:
-    return item.start or 0, item.end or 0
-
-
-def join(items: Iterable[Item], size: int | None = None, gap: int = 0) -> list[Span]:
+def join(items: Iterable[Span], size: int | None = None, gap: int = 0) -> list[Span]:
     """
     Join neighbours of the same state: items by start, which all have, at most ``size`` at a time (None: any number),
     that are up to ``gap`` (ms) apart.
     """
-    groups: list[list[Item]] = []
-    last: dict[State, tuple[list[Item], int]] = {}
+    groups: list[list[Span]] = []
+    last: dict[State, tuple[list[Span], int]] = {}
     for item in items:
-        start, end = _time(item)
+        start, end = item.time
         group, until = last.get(item.state, (None, 0))
         if group is None or len(group) == size or start - until > gap:
             group, until = [], end
             groups.append(group)
         group.append(item)
         last[item.state] = group, max(until, end)
-    return sorted(map(_span, groups), key=lambda span: (span.start, span.end, span.state))
+    return sorted(map(_span, groups), key=lambda span: (span.time, span.state))
 
 
-def _span(items: Sequence[Item]) -> Span:
+def _span(items: Sequence[Span]) -> Span:
     reasons = list(dict.fromkeys(reason for item in items for reason in item.reasons))
     rows = [item.rows for item in items if item.rows is not None]
     sizes = [item.size for item in items if item.size is not None]
-    ends = list(accumulate((_time(item)[1] for item in items), max))
+    ends = list(accumulate((item.time.end for item in items), max))
     return Span(
-        start=_time(items[0])[0],
-        end=ends[-1],
+        time=TimeRange(items[0].time.start, ends[-1]),
         state=items[0].state,
         count=len(items),
-        first=items[0].name,
-        last=items[-1].name,
-        rows=sum(rows),
+        first=items[0].first,
+        last=items[-1].first,
+        rows=sum(rows) if rows else None,
         unknown=len(items) - len(rows),
         size=sum(sizes) if sizes else None,
         reasons=tuple(reasons[:_REASONS]),
         more=max(0, len(reasons) - _REASONS),
         due=min((item.due for item in items if item.due is not None), default=None),
-        gaps=any(_time(item)[0] > end for item, end in zip(items[1:], ends, strict=False)),
+        gaps=any(item.time.start > end for item, end in zip(items[1:], ends, strict=False)),
     )

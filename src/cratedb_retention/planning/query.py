@@ -44,7 +44,6 @@ def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undi
     wanted = (*(named or (Wanted(metric, metric.answers[0]) for metric in metrics)),) or (Wanted(None, ROW_COUNT),)
     end = to_ms(request.end or now)
     start = to_ms(request.start) if request.start else end - DAY_MS
-    _require_order(start, end)
     step = request.step or choose_step(cascade, start, end, request.points)
     whole = whole_buckets(start, end, step, cascade.tzinfo)
     able = [one for one in cascade.holdings if not one.rollup or all(want.kept_by(one.rollup) for want in wanted)]
@@ -143,14 +142,10 @@ def choose_step(cascade: Cascade, start: int, end: int, points: int) -> Interval
     return long_enough[0]
 
 
-def _require_order(start: int, end: int) -> None:
-    if start >= end:
-        raise InvalidInput("range", f"it begins at {show(start)} and ends at {show(end)}", "let it end later")
-
-
 def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> TimeRange:
     """A range extended to whole buckets; InvalidInput if it is empty, or there are too many buckets."""
-    _require_order(start, end)
+    if start >= end:
+        raise InvalidInput("range", f"it begins at {show(start)} and ends at {show(end)}", "let it end later")
     points = (end - start) / 1000 / step.approximate_seconds
     if points > MOST_POINTS:
         many = f"it gives {points:,.0f} points, more than {MOST_POINTS:,}"

@@ -15,8 +15,8 @@ from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.model import words
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold, hold_values
-from cratedb_retention.model.time import TimeRange
-from cratedb_retention.model.timeline import CHANGING, Cutoff, Item, Lane, Span, State, Timeline
+from cratedb_retention.model.time import EVER, TimeRange
+from cratedb_retention.model.timeline import CHANGING, Cutoff, Lane, Span, State, Timeline
 from cratedb_retention.model.words import capitalized, plural, short, show_size
 from cratedb_retention.ui import links
 from cratedb_retention.ui.charts import AXIS_LABEL, INK, LINE, SLIDER, tooltip
@@ -90,8 +90,8 @@ def _picture(found: Timeline, extent: TimeRange) -> None:
     with bar():
         zoom("Show all", extent)
         if changing:
-            start, end = min(span.start for span in changing), max(span.end for span in changing)
-            zoom("Show what the next run changes", _padded(TimeRange(start, end)))
+            starts, ends = zip(*(span.time for span in changing), strict=True)
+            zoom("Show what the next run changes", _padded(TimeRange(min(starts), max(ends))))
         note("Zoom with the slider, or with Ctrl and the mouse wheel. All times are in UTC.")
     present = {span.state for span in spans}
     with ui.element("ul").classes("timeline-keys").props('aria-label="Colours and patterns"'):
@@ -140,13 +140,13 @@ def _bars(row: int, lane: Lane) -> list[dict[str, Any]]:
     ends: list[int] = []
     slots = []
     for span in lane.spans:
-        slot = next((i for i, end in enumerate(ends) if end <= span.start), len(ends))
+        slot = next((i for i, end in enumerate(ends) if end <= span.time.start), len(ends))
         slot = min(slot, _MOST_SLOTS - 1)
-        ends[slot : slot + 1] = [max(span.end, ends[slot] if slot < len(ends) else span.end)]
+        ends[slot : slot + 1] = [max([span.time.end, *ends[slot : slot + 1]])]
         slots.append(slot)
     many, states = max(slots, default=0) + 1, list(State)
     return [
-        {"value": [s.start, s.end, row, slot, many, states.index(s.state)], "tip": _about(s, lane)}
+        {"value": [*s.time, row, slot, many, states.index(s.state)], "tip": _about(s, lane)}
         for s, slot in zip(lane.spans, slots, strict=True)
     ]
 
@@ -171,7 +171,7 @@ def _about(span: Span, lane: Lane) -> list[tuple[str, str]]:
     """All about a span, as pairs of a label and a text."""
     found = {
         lane.title: _what(span),
-        "Time": " ".join(_ends(span.start, span.end)),
+        "Time": " ".join(_ends(span.time)),
         "State": span.state.words,
         "Rows": _rows(span),
         "Size": show_size(span.size),
@@ -188,9 +188,8 @@ def _what(span: Span) -> str:
 
 
 def _rows(span: Span) -> str:
-    if span.unknown == span.count:
-        return "unknown"
-    return words.count(span.rows) + (f" and unknown in {span.unknown:,}" if span.unknown else "")
+    more = f" and unknown in {span.unknown:,}" if span.unknown else ""
+    return "unknown" if span.rows is None else f"{words.count(span.rows)}{more}"
 
 
 def _reasons(span: Span) -> str:
@@ -198,10 +197,10 @@ def _reasons(span: Span) -> str:
     return "; ".join((*span.reasons, *more))
 
 
-def _ends(start: int | None, end: int | None) -> list[str]:
-    """Both ends of a time range, if there is any."""
-    known = start is not None or end is not None
-    return [words.moment(start) or "?", f"to {words.moment(end) or '?'}"] if known else []
+def _ends(time: TimeRange) -> list[str]:
+    """Both ends of a time range, if it has any."""
+    start, end = (words.moment(end) or "?" for end in time.ends)
+    return [] if time == EVER else [start, f"to {end}"]
 
 
 def _lanes(found: Timeline) -> None:
@@ -215,36 +214,32 @@ def _lanes(found: Timeline) -> None:
         table(_SPANS, spans, "What is there, by time").classes("timeline-rows")
 
 
-def _unplaced(items: Sequence[Item]) -> str:
+def _unplaced(items: Sequence[Span]) -> str:
     if not items:
         return ""
     rest = f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else ""
-    names = ", ".join(item.name or "the whole table" for item in items[:_NAMED])
+    names = ", ".join(item.first or "the whole table" for item in items[:_NAMED])
     reasons = list(dict.fromkeys(reason for item in items for reason in item.reasons))[:3]
     because = f" {'; '.join(reasons)}." if reasons else ""
     of = plural(len(items), "partition")
     return f"of {of} nothing tells the time, so that they are not in the picture: {names}{rest}.{because}"
 
 
-def _time(start: int | None, end: int | None) -> Cell:
+def _time(time: TimeRange) -> Cell:
     """A time range that is broken only between its two ends."""
-    return list(map(_whole, _ends(start, end))) or ""
+    return list(map(_whole, _ends(time))) or ""
 
 
 def _whole(text: str) -> Bit:
     return Bit(text=text, tone="date")
 
 
-def _expired(cutoff: Cutoff) -> str:
-    return (words.moment(cutoff.limit) or "nothing is, it is kept forever") if cutoff.enabled else "disabled"
-
-
 _SPANS: Sequence[Column[tuple[Lane, Span]]] = (
     Column("Where", lambda item: item[0].title),
-    Column("Time (UTC)", lambda item: _time(item[1].start, item[1].end), lambda item: item[1].start),
+    Column("Time (UTC)", lambda item: _time(item[1].time), lambda item: item[1].time.start),
     Column("State", lambda item: Bit(text=item[1].state.words, tone=f"badge is-{item[1].state}")),
     Column("Partitions", lambda item: _what(item[1])),
-    Number("Rows", lambda item: _whole(_rows(item[1])), lambda item: item[1].rows),
+    Number("Rows", lambda item: _whole(_rows(item[1])), lambda item: item[1].rows or 0),
     Number("Size", lambda item: _whole(show_size(item[1].size)), lambda item: item[1].size or 0),
     Column("Due", lambda item: _whole(words.moment(item[1].due)), lambda item: item[1].due or 0),
     Column("Why", lambda item: _reasons(item[1])),
@@ -253,12 +248,16 @@ _POLICIES: Sequence[Column[Cutoff]] = (
     Column("Policy", lambda cutoff: policy_bit(cutoff.policy_id, {})),
     Column("What it does", lambda cutoff: capitalized(cutoff.words)),
     Column("Table", lambda cutoff: cutoff.table.name),
-    Column("Expired is what is before (UTC)", _expired, lambda cutoff: cutoff.limit or 0),
+    Column(
+        "Expired is what is before (UTC)",
+        lambda each: (words.moment(each.limit) or "nothing is, it is kept forever") if each.enabled else "disabled",
+        lambda each: each.limit or 0,
+    ),
 )
 _HOLDS: Sequence[Column[LegalHold]] = (
     Column("Hold", lambda hold: f"{hold.kind} hold {short(hold.id)}"),
     Column("Reason", lambda hold: hold.reason),
-    Column("Time (UTC)", lambda hold: _time(hold.start, hold.end) or "all"),
+    Column("Time (UTC)", lambda hold: _time(TimeRange.of(hold.start, hold.end)) or "all"),
     Column("Only where", lambda hold: hold_values(hold, ", ")),
     Column("Placed by", lambda hold: hold.placed_by),
 )
