@@ -237,9 +237,9 @@ class _Look:
                 state = State.RESTORED
             elif (tuple(column.name for column in archived.columns), tuple(archived.values)) in there:
                 state = State.COPY
-            time, name = TimeRange.of(record.start, record.end), show_partition(archived.columns, archived.values)
+            time, name = TimeRange.of(archived.start, archived.end), show_partition(archived.columns, archived.values)
             where, rows = (f"in repository {archived.repository}",), archived.rows
-            items.append(Span(time=time, state=state, first=name, rows=rows, size=record.size, reasons=where))
+            items.append(Span(time=time, state=state, first=name, rows=rows, size=archived.size, reasons=where))
         return [make_lane("Archived", items, f"{plural(len(items), 'snapshot')}.")] if items else []
 
     def _cutoffs(self) -> Iterator[Cutoff]:
