@@ -15,7 +15,7 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.rollup import Computed, Ledger, LedgerRow, Rollup, ViewPart, Window, is_own_view, view_name
+from cratedb_retention.model.rollup import Before, Ledger, LedgerRow, Rollup, ViewPart, Window, find_view
 from cratedb_retention.model.time import TimeRange, TimeRanges, show, to_ms
 from cratedb_retention.model.values import Deletions
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel
@@ -36,7 +36,7 @@ class Due:
     windows: tuple[Window, ...]  # what of it, in order of time: all of it, or some of its buckets
     reason: str  # why, in a word
     parts: str = ""  # what its parts are computed from, if it is open
-    before: tuple[Computed, ...] = ()  # what of it was computed before, and must not lose rows
+    before: Before = ()  # what of it was computed before, and must not lose rows
 
 
 class LevelPlan:
@@ -137,20 +137,20 @@ class LevelPlan:
         former = row or self.former.get(window.start)
         if not self.guarded or former is None or not former.rows:
             return due
-        before = Computed(window, former.rows if former.until <= window.until else None)
-        if not self._loses(before):
-            return replace(due, before=(before,))
+        rows = former.rows if former.until <= window.until else None
+        if not self._loses(window, rows):
+            return replace(due, before=((window, rows),))
         if row is None or row.until >= window.until:
             return None
         return Due(windows=(replace(window, since=row.until),), reason=_GROWN, parts=row.parts)
 
-    def _loses(self, before: Computed) -> bool:
+    def _loses(self, window: Window, rows: int | None) -> bool:
         """Whether buckets would lose rows by being computed again, which is noted."""
-        balance = self.measurements.balances.get((self.rollup, before.window))
-        lost = balance.lost(before.rows) if balance else None
+        balance = self.measurements.balances.get((self.rollup, window))
+        lost = balance.lost(rows) if balance else None
         if lost:
-            rolled, left = self.lost.get(before.window.start, (0, 0))
-            self.lost[before.window.start] = (rolled + lost[0], left + lost[1])
+            rolled, left = self.lost.get(window.start, (0, 0))
+            self.lost[window.start] = (rolled + lost[0], left + lost[1])
         return lost is not None
 
     def _due_open(
@@ -167,7 +167,7 @@ class LevelPlan:
         if changed and self.rollup.has_counters:  # What a counter grew by begins at the value before.
             changed = {TimeRange(min(changed).start, row.until)}
         before = {time: present.before(time) for time in sorted(changed)} if self.guarded else {}
-        kept = [time for time, one in before.items() if self._loses(one)]
+        kept = [time for time, one in before.items() if self._loses(*one)]
         times = [time for time in changed if time not in kept]
         reason = _CHANGED if times else _GROWN
         grown = TimeRange(row.until, present.complete)
@@ -323,12 +323,10 @@ class CascadePlan:
 
     def view(self, tasks: Iterable[Task]) -> Iterator[Task | Hold]:
         """Create the view, or renew it where this run changes what it consists of; never one that a user made."""
-        cascade, ledger, views = self.cascade, self.ledger, self.catalog.views
+        cascade, ledger = self.cascade, self.ledger
         finest, marks = cascade.levels[0].rollup, ledger.view_marks(cascade.source)
         levels = {level.rollup.table for level in cascade.levels}
-        there = self.catalog.taken(view_name(cascade.source))
-        view = (views or {}).get(there) if there else None
-        own = view is not None and is_own_view(view, finest.time.name, [cascade.source, *levels], marks)
+        there, own = find_view(self.catalog, finest, levels, marks)
         if there is not None and not own:
             yield self._hold(Why.VIEW_TAKEN(view=there))
             return
@@ -340,16 +338,8 @@ class CascadePlan:
         known = ledger.rollups.get(finest.table)
         changing = (step for step in planned if isinstance(step, steps.CreateRollup | steps.AlterRollup))
         altered = any(step.rollup.table in levels for step in changing)
-        if altered or (there is None and views is not None) or known is None or known.view != parts:
-            renewed = steps.ReplaceView(
-                view=view_name(cascade.source),
-                source=cascade.source,
-                time=finest.time,
-                dimensions=finest.dimensions,
-                metrics=finest.metrics,
-                parts=parts,
-                marks=() if there is None else marks,
-            )
+        if altered or (there is None and self.catalog.views is not None) or known is None or known.view != parts:
+            renewed = steps.ReplaceView(rollup=finest, parts=parts, marks=() if there is None else marks)
             yield self._task(renewed, Why.VIEW_CHANGED())
 
     def _view_parts(self, planned: Sequence[Step]) -> tuple[ViewPart, ...]:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Piece
-from cratedb_retention.model.rollup import Computed, LedgerRow, Rollup, Window
+from cratedb_retention.model.rollup import LedgerRow, Rollup, Window
 from cratedb_retention.model.time import TimeRange, TimeRanges, find_zone
 from cratedb_retention.planning.cascades import UNITS
 
@@ -178,12 +178,12 @@ class OpenWindow:
         each = ((at, rows, token.rpartition(":")[2]) for at, rows, token in found or ())
         return None if found is None else {at: (rows, int(version)) for at, rows, version in each}
 
-    def before(self, time: TimeRange) -> Computed:
+    def before(self, time: TimeRange) -> tuple[Window, int | None]:
         at = self.part.floor(time.start, self.rollup.tzinfo)
         found = (self.known or {}).get(at)
         # The rows of another level are counted, rather than what these stand for.
         rows = found[0] if found and self.rollup.from_raw and self._within(at) == time else None
-        return Computed(Window(start=self.start, end=self.end, since=time.start, until=time.end), rows)
+        return Window(start=self.start, end=self.end, since=time.start, until=time.end), rows
 
     def _within(self, at: int) -> TimeRange:
         """What of a part was computed."""

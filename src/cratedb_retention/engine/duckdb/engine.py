@@ -22,7 +22,7 @@ from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsu
 from cratedb_retention.model import plan
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
-from cratedb_retention.model.rollup import LevelStep, ReplaceView, RolledUp, RollUp
+from cratedb_retention.model.rollup import Count, LevelStep, RollUp, Window
 
 # Where a DuckDB file says what it is.
 _MAGIC = slice(8, 12)
@@ -87,7 +87,7 @@ class DuckDBEngine(Engine):
                 return self._batches(step)
             case plan.SnapshotPartition():
                 return [self.archive.copy_statement(step)]
-            case LevelStep() | ReplaceView():
+            case LevelStep():
                 return self._rollup_statements(step)
             case plan.VerifySnapshot() | plan.PartitionsStep():
                 return []
@@ -103,10 +103,10 @@ class DuckDBEngine(Engine):
     _block = _move
 
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
-        def work(connection: sa.Connection) -> list[RolledUp]:
-            results: list[RolledUp] = []
+        def work(connection: sa.Connection) -> dict[Window, Count]:
+            results: dict[Window, Count] = {}
             for run in rollups.runs_of(step):
-                results += _roll_up_run(connection, step, run)
+                results |= _roll_up_run(connection, step, run)
                 report(Progress(len(results), len(step.windows), "window"))
             return results
 
@@ -117,10 +117,10 @@ class DuckDBEngine(Engine):
                 raise
             remedy = "leave sum and avg of that metric out of aggregates, or exclude it"
             raise DatabaseError(f"table {step.rollup.table}", f"a sum is too large ({error.reason})", remedy) from error
-        return StepResult(rows=sum(result.source_rows for result in results), windows=tuple(results))
+        return StepResult(rows=sum(count.rows for count in results.values()), windows=results)
 
 
-def _roll_up_run(connection: sa.Connection, step: RollUp, run: rollups.Run) -> list[RolledUp]:
+def _roll_up_run(connection: sa.Connection, step: RollUp, run: rollups.Run) -> dict[Window, Count]:
     def query(statement: sa.Executable) -> Sequence[Sequence[Any]]:
         return connection.execute(statement).all()
 
@@ -131,10 +131,10 @@ def _roll_up_run(connection: sa.Connection, step: RollUp, run: rollups.Run) -> l
         connection.execute(statement)
     beneath, found = counts.beneath(run.windows), counts.stored(run.windows, version)
     for window in run.windows:
-        if found[window].counted != beneath[window]:
+        if not found[window].stands_for(beneath[window]):
             thing = f"table {rollup.table}, {rollups.show_window(window)}"
-            raise DatabaseError(thing, rollups.show_difference(beneath[window], found[window].counted))
-    return [RolledUp(window, beneath[window].rows, found[window].groups) for window in run.windows]
+            raise DatabaseError(thing, rollups.show_difference(beneath[window], found[window]))
+    return found
 
 
 def _is_duckdb(path: Path) -> bool:
