@@ -9,7 +9,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import sqlalchemy as sa
@@ -55,8 +55,8 @@ from cratedb_retention.model.rollup import (
 )
 from cratedb_retention.model.time import TimeRange, show
 
-# What stands for the version of a computation where it is only shown.
-SHOWN = 0
+SHOWN = 0  # stands for the version of a computation where it is only shown
+_name = partial(quoted_name, quote=True)
 Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
 
 
@@ -88,16 +88,12 @@ class Portions:
 ANY = Portions()
 
 
-def runs_of(step: RollUp, portions: Portions = ANY) -> Iterator[Run]:
-    """In order of time."""
-    return _joined(step.windows, step, portions.counters if step.rollup.has_counters else portions.run)
-
-
-def _joined(windows: Sequence[Window], step: RollUp, limit: int) -> Iterator[Run]:
-    """Join windows that follow one another; one with more rows than the limit is one by itself."""
+def runs_of(step: RollUp, portions: Portions = ANY, whole: Run | None = None) -> Iterator[Run]:
+    """Windows that follow one another, in order of time; of a whole run those of one INSERT. A large one is alone."""
+    limit = portions.insert if whole else portions.counters if step.rollup.has_counters else portions.run
     rows: Mapping[Window, int] = dict(zip(step.windows, step.rows, strict=False))
     current, total = list[Window](), 0
-    for window in windows:
+    for window in (whole or step).windows:
         size = rows.get(window, 0)
         if current and (current[-1].until != window.since or total + size > limit > 0):
             yield Run(tuple(current))
@@ -119,7 +115,7 @@ def run_statements(
     within = between(sql, rollup.own_time, *run.time)
     yield from (sa.delete(table_ref(table)).where(*within) for table in rollup.tables)
     whole = rollup.has_counters or not rollup.from_raw
-    for piece in [run] if whole else _joined(run.windows, step, portions.insert):
+    for piece in [run] if whole else runs_of(step, portions, run):
         for table, fields in states.level_fields(sql, rollup).items():
             columns = [ref(field.name) for field in fields if field.generated is None]
             select = _level_select if table == rollup.table else _sketch_select
@@ -216,7 +212,27 @@ class Counts:
 
     def compare(self, windows: Sequence[Window]) -> dict[Window, Balance]:
         """Whether each bucket still has in its source what it stands for."""
-        found = self._ask(windows, self._both).items()
+        sql, rollup, own, time = self.sql, self.rollup, self.rollup.own_time, self.rollup.beneath_time
+        rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
+        bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
+        sides = (
+            (rollup.beneath, time, bucket, number(0), rows),
+            (rollup.table, own, sql.epoch_ms(sql.column(own)), ref(ROW_COUNT), number(0)),
+        )
+
+        def select(window: Window) -> sa.Select[Any]:
+            """Of all buckets, and then of those that lack rows, what they stand for and what is in their source."""
+            branches = []
+            for table, at, start, stored, beneath in sides:
+                columns = [start.label("t"), stored.label("s"), beneath.label("b")]
+                within = between(sql, at, window.since, window.until)
+                each = sa.select(*columns).select_from(table_ref(table)).where(*within).subquery("r")
+                branches.append(sa.select(each.c.t, *_sums(each)).group_by(each.c.t))
+            found = sa.union_all(*branches).subquery("u")
+            buckets = sa.select(*_sums(found)).group_by(found.c.t).subquery("g")
+            return sa.select(*_sums(buckets), *_sums(buckets, buckets.c.b < buckets.c.s))
+
+        found = self._ask(windows, select).items()
         return {window: Balance(stored, beneath, (short, left)) for window, (stored, beneath, short, left) in found}
 
     def require_rows(self, step: RollUp, run: Run) -> None:
@@ -258,24 +274,6 @@ class Counts:
         time = self.rollup.time if table == self.rollup.source else self.rollup.own_time
         rows, also = sa.select(*columns).select_from(table_ref(table)), () if where is None else (where,)
         return self._ask(windows, lambda w: rows.where(*between(self.sql, time, w.since, w.until), *also))
-
-    def _both(self, window: Window) -> sa.Select[Any]:
-        """Of all buckets, and then of those that lack rows, what they stand for and what is in their source."""
-        sql, rollup, own, time = self.sql, self.rollup, self.rollup.own_time, self.rollup.beneath_time
-        rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
-        bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
-        branches = []
-        for table, at, start, stored, beneath in (
-            (rollup.beneath, time, bucket, number(0), rows),
-            (rollup.table, own, sql.epoch_ms(sql.column(own)), ref(ROW_COUNT), number(0)),
-        ):
-            columns = [start.label("t"), stored.label("s"), beneath.label("b")]
-            within = between(sql, at, window.since, window.until)
-            each = sa.select(*columns).select_from(table_ref(table)).where(*within).subquery("r")
-            branches.append(sa.select(each.c.t, *_sums(each)).group_by(each.c.t))
-        found = sa.union_all(*branches).subquery("u")
-        buckets = sa.select(*_sums(found)).group_by(found.c.t).subquery("g")
-        return sa.select(*_sums(buckets), *_sums(buckets, buckets.c.b < buckets.c.s))
 
 
 def _sum(value: Element, condition: Condition | None = None) -> Element:
@@ -336,10 +334,6 @@ def _view_part(sql: Expressions, finest: Rollup, part: ViewPart) -> sa.Select[An
     rows = _with_quantiles(sql, finest, part.table) if binned else table_ref(part.table)
     time = finest.time if raw else finest.own_time
     return sa.select(*columns).select_from(rows).where(*between(sql, time, part.start, part.end))
-
-
-def _name(name: str) -> quoted_name:
-    return quoted_name(name, True)
 
 
 def _with_quantiles(sql: Expressions, finest: Rollup, table: TableName) -> sa.Subquery:

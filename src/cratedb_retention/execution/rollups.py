@@ -250,11 +250,9 @@ class _Comparison:
     def _read(
         self, cascade: Cascade, holding: Holding, range_: TimeRange, interval: Interval, wanted: tuple[Wanted, ...]
     ) -> list[Partial]:
-        part = Stretch(holding=holding, time=range_, interval=interval)
-        reading = Reading(
-            cascade=cascade, time=range_, step=interval, wanted=wanted, by=(), where=(), stretches=(part,)
-        )
-        return list(read_stretch(self.engine.database, self.engine.sql, reading, part))
+        one = Stretch(holding=holding, time=range_, interval=interval)
+        reading = Reading(cascade=cascade, time=range_, step=interval, wanted=wanted, by=(), where=(), stretches=(one,))
+        return list(read_stretch(self.engine.database, self.engine.sql, reading, one))
 
 
 def _compare(right: Partial, found: Partial) -> Iterator[Values]:

@@ -21,7 +21,7 @@ from cratedb_retention.model.values import Deletions
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.targets import Target
-from cratedb_retention.planning.windows import OpenWindow, Source, WindowGrid, batches, sources_of_windows
+from cratedb_retention.planning.windows import OpenWindow, Source, WindowGrid, batches, sources_of, sources_of_windows
 
 if TYPE_CHECKING:
     from cratedb_retention.planning.strategies import Context
@@ -72,7 +72,7 @@ class LevelPlan:
             sources = self.grid.sources(self.measurements.windows.get(self.grid.probe(), ()))
         else:
             known = pieces.of(beneath).known if beneath is not None and beneath.grids else ()
-            sources = self.grid.sources_of(known)
+            sources = sources_of(known, self.grid.windows)
         for changing in self.below.changing() if self.below else ():
             for start, end in self.grid.windows(changing):
                 sources.setdefault(start, Source(end=end))
@@ -111,10 +111,7 @@ class LevelPlan:
     def _due(
         self, start: int, source: Source, row: LedgerRow | None, stale: Sequence[TimeRange], until: int
     ) -> Due | None:
-        """
-        What of a window has to be computed, since it changed or the finer level is about to (``stale``); None if it is
-        clean, or no bucket of it is complete: the last one ends at ``until``.
-        """
+        """What of a window is due: it changed, or the finer level is about to (``stale``); complete up to ``until``."""
         present = self.open if self.open is not None and start == self.open.start else None
         if present is not None and row is not None:
             return self._due_open(present, source, row, stale)
@@ -129,10 +126,7 @@ class LevelPlan:
         return self._spare(Due(windows=windows, reason=_CHANGED if row.whole else _GROWN), row)
 
     def _spare(self, due: Due, row: LedgerRow | None) -> Due | None:
-        """
-        No window loses rows by being computed again, unless the policy says so (law 4). One that would stays as it is,
-        but for the buckets that were not computed yet.
-        """
+        """Law 4: a window that would lose rows if it were computed again only gets the buckets that it has not yet."""
         window = due.windows[0]
         former = row or self.former.get(window.start)
         if not self.guarded or former is None or not former.rows:

@@ -104,10 +104,6 @@ class WindowGrid:
             for start, rows, token in measured
         }
 
-    def sources_of(self, pieces: Iterable[Piece]) -> dict[int, Source]:
-        """The same where it has."""
-        return _sources(pieces, self.windows)
-
     def open(self, rows: Mapping[int, LedgerRow], cutoff: int, measurements: Measurements) -> OpenWindow | None:
         """The open window at a cutoff; None if it has no complete buckets, or was computed as a whole."""
         complete = self.rollup.interval.floor(cutoff, self.rollup.tzinfo)
@@ -138,10 +134,11 @@ def digest(piece: Piece) -> str:
 
 def sources_of_windows(windows: Iterable[Window], pieces: Iterable[Piece]) -> dict[int, Source]:
     """What some windows, which do not overlap, are computed from, where that has partitions of time."""
-    return _sources(pieces, TimeRanges((window.start, window.end) for window in windows).overlapping)
+    return sources_of(pieces, TimeRanges((window.start, window.end) for window in windows).overlapping)
 
 
-def _sources(pieces: Iterable[Piece], touched: Callable[[TimeRange], Iterable[TimeRange]]) -> dict[int, Source]:
+def sources_of(pieces: Iterable[Piece], touched: Callable[[TimeRange], Iterable[TimeRange]]) -> dict[int, Source]:
+    """The same of the windows that each of the pieces touches."""
     found: dict[int, Source] = {}
     for piece in pieces:
         own = digest(piece)

@@ -5,9 +5,9 @@ are one transaction each, so what they check is what they change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn, assert_never
+from typing import NoReturn, assert_never
 
 import sqlalchemy as sa
 
@@ -105,8 +105,18 @@ class DuckDBEngine(Engine):
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
         def work(connection: sa.Connection) -> dict[Window, Count]:
             results: dict[Window, Count] = {}
+            counts = rollups.Counts(lambda query: connection.execute(query).all(), SQL, step.rollup)
             for run in rollups.runs_of(step):
-                results |= _roll_up_run(connection, step, run)
+                version = rollups.new_version()
+                counts.require_rows(step, run)
+                for statement in rollups.run_statements(SQL, step, run, version):
+                    connection.execute(statement)
+                beneath, found = counts.beneath(run.windows), counts.stored(run.windows, version)
+                for window in run.windows:
+                    if not found[window].stands_for(beneath[window]):
+                        thing = f"table {step.rollup.table}, {rollups.show_window(window)}"
+                        raise DatabaseError(thing, rollups.show_difference(beneath[window], found[window]))
+                results |= found
                 report(Progress(len(results), len(step.windows), "window"))
             return results
 
@@ -118,23 +128,6 @@ class DuckDBEngine(Engine):
             remedy = "leave sum and avg of that metric out of aggregates, or exclude it"
             raise DatabaseError(f"table {step.rollup.table}", f"a sum is too large ({error.reason})", remedy) from error
         return StepResult(rows=sum(count.rows for count in results.values()), windows=results)
-
-
-def _roll_up_run(connection: sa.Connection, step: RollUp, run: rollups.Run) -> dict[Window, Count]:
-    def query(statement: sa.Executable) -> Sequence[Sequence[Any]]:
-        return connection.execute(statement).all()
-
-    rollup, version = step.rollup, rollups.new_version()
-    counts = rollups.Counts(query, SQL, rollup)
-    counts.require_rows(step, run)
-    for statement in rollups.run_statements(SQL, step, run, version):
-        connection.execute(statement)
-    beneath, found = counts.beneath(run.windows), counts.stored(run.windows, version)
-    for window in run.windows:
-        if not found[window].stands_for(beneath[window]):
-            thing = f"table {rollup.table}, {rollups.show_window(window)}"
-            raise DatabaseError(thing, rollups.show_difference(beneath[window], found[window]))
-    return found
 
 
 def _is_duckdb(path: Path) -> bool:
