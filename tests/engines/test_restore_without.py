@@ -139,8 +139,7 @@ def lose(db: Database) -> None:
 @pytest.mark.parametrize("gone", [False, True])
 def test_adopted(db: Database, archived: str, gone: bool) -> None:
     """Snapshots are adopted from the repository alone, shown before; the table may be gone as well."""
-    before = {record.key: (record.archived.columns, record.partition, record.start, record.end) for record in
-              db.tool.snapshots()}  # fmt: skip
+    before = {r.key: (r.archived.columns, r.partition, r.archived.start, r.archived.end) for r in db.tool.snapshots()}
     lose(db)
     if gone:
         db.sql(f"DROP TABLE {db.q(archived)}")
@@ -149,8 +148,8 @@ def test_adopted(db: Database, archived: str, gone: bool) -> None:
     assert db.tool.snapshots() == []
     assert len(db.tool.adopt_snapshots(db.repository)) == 3
     assert [item.known for item in db.tool.adopt_snapshots(db.repository)] == [True] * 3
-    after = {record.key: (_plain(record.archived.columns), record.partition, record.start, record.end) for record in
-             db.tool.snapshots()}  # fmt: skip
+    of = {record.key: (record.archived, record.partition) for record in db.tool.snapshots()}
+    after = {key: (_plain(a.columns), partition, a.start, a.end) for key, (a, partition) in of.items()}
     assert after == {key: (_plain(columns), *rest) for key, (columns, *rest) in before.items()}
     assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.ARCHIVED}
     assert [verified.error for verified in db.tool.verify_snapshots()] == [None] * 3

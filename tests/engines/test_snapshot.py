@@ -47,7 +47,7 @@ def test_archive_verify_drop(db: Database, metrics: str) -> None:
     assert [april.archived.rows, may.archived.rows] == [1, 2]
     assert {record.stage for record in (april, may)} == {SnapshotStage.ARCHIVED}
     assert (april.tags, april.archived.repository) == (("acme",), db.repository)
-    assert (april.start, april.end) == (1711929600000, 1714521600000)
+    assert (april.archived.start, april.archived.end) == (1711929600000, 1714521600000)
     states = db.tool.snapshot_states([april, may])
     assert [states[db.repository, name].complete for name in names] == [True, True]
 

@@ -561,18 +561,7 @@ def test_snapshots_of_the_same_name(db: Database) -> None:
     snapshots, table = db.tool.store.snapshots, TableName("doc", "metrics")
     for repository in ("one", "other"):
         archived = Archived(repository=repository, name="april", table=table, columns=(), values=(), rows=1)
-        snapshots.add(
-            SnapshotRecord(
-                archived=archived,
-                start=0,
-                end=1,
-                stage=SnapshotStage.CREATED,
-                size=1,
-                policy_id=None,
-                tags=(),
-                changed_at=db.time.moment,
-            )
-        )
+        snapshots.add(SnapshotRecord(archived=archived, stage=SnapshotStage.CREATED, changed_at=db.time.moment))
     snapshots.mark("one", "april", SnapshotStage.ARCHIVED)
     found = {record.key: record.stage for record in snapshots.all()}
     assert found == {("one", "april"): SnapshotStage.ARCHIVED, ("other", "april"): SnapshotStage.CREATED}
@@ -584,18 +573,7 @@ def test_snapshots_of_tables_of_the_same_name(db: Database) -> None:
     snapshots, tables = db.tool.store.snapshots, [TableName(schema, "metrics") for schema in ("one", "other")]
     for table in tables:
         archived = Archived(repository="archive", name=f"april of {table}", table=table, columns=(), values=(), rows=1)
-        snapshots.add(
-            SnapshotRecord(
-                archived=archived,
-                start=0,
-                end=1,
-                stage=SnapshotStage.CREATED,
-                size=1,
-                policy_id=None,
-                tags=(),
-                changed_at=db.time.moment,
-            )
-        )
+        snapshots.add(SnapshotRecord(archived=archived, stage=SnapshotStage.CREATED, changed_at=db.time.moment))
     for table in tables:
         assert [record.archived.table for record in snapshots.of(table, SnapshotStage.CREATED)] == [table]
 

@@ -80,11 +80,17 @@ def lane(found: Timeline, title: str) -> Lane:
 def record(start: str, end: str, stage: SnapshotStage) -> SnapshotRecord:
     """A snapshot of a month."""
     archived = Archived(
-        repository="archive", name=f"s-{start}", table=METRICS, columns=(MONTH,), values=(ms(start),), rows=10
+        repository="archive",
+        name=f"s-{start}",
+        table=METRICS,
+        columns=(MONTH,),
+        values=(ms(start),),
+        rows=10,
+        start=ms(start),
+        end=ms(end),
+        size=50,
     )
-    return SnapshotRecord(
-        archived=archived, start=ms(start), end=ms(end), stage=stage, size=50, policy_id="p", tags=(), changed_at=NOW
-    )
+    return SnapshotRecord(archived=archived, stage=stage, policy_id="p", changed_at=NOW)
 
 
 def test_delete() -> None:

@@ -24,7 +24,7 @@ _CELLS: Cells[ArchiveLine | Adoptable] = {
     "table": lambda item: item.record.archived.table,
     "partition": lambda item: item.record.archived.partition,
     "rows": lambda item: item.record.archived.rows,
-    "size": lambda item: show_size(item.record.size),
+    "size": lambda item: show_size(item.record.archived.size),
     "state": lambda item: item.record.stage,
 }
 

@@ -109,7 +109,7 @@ def _verdict(right: bool) -> str:
 def _restore(retention: Retention) -> None:
     _heading("5. What was archived, read back and compared", "verify-snapshots --table-name=weather")
     rows = [
-        (a.name, show_partition(a.columns, a.values), a.rows, show_size(v.record.size), v.error or v.found)
+        (a.name, show_partition(a.columns, a.values), a.rows, show_size(a.size), v.error or v.found)
         for v in retention.archive.verify(RestoreRequest(table_schema=SCHEMA))
         for a in (v.record.archived,)
     ]

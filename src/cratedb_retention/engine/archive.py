@@ -34,6 +34,9 @@ class Archived:
     columns: tuple[Column, ...] = ()  # The table's partition columns at that time.
     values: tuple[Value, ...] = ()  # Of the partition.
     rows: int | None = None  # In it when it was archived.
+    start: int | None = None  # The stretch of time that it covers (ms, UTC), as far as known.
+    end: int | None = None
+    size: int | None = None  # Bytes, if known.
 
     @property
     def partition(self) -> str:
@@ -43,17 +46,6 @@ class Archived:
 
 Archives = Sequence[Archived]
 Snapshot = Archived | ArchivingStep
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A snapshot as its repository alone tells of it."""
-
-    archived: Archived
-    start: int | None = None  # The stretch of time that it covers (ms, UTC), as far as known.
-    end: int | None = None
-    size: int | None = None  # Bytes, if known.
-    superseded: bool = False  # Whether another snapshot in the repository holds all of its rows as well.
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +76,11 @@ class Archive(abc.ABC):
         """The states of snapshots, by repository and name, without reading them; those that are gone are missing."""
 
     @abc.abstractmethod
-    def find(self, repository: str, schema: str) -> list[Found]:
-        """The snapshots that this toolkit, or cratedb-toolkit, made in a repository, whatever its own tables know."""
+    def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
+        """
+        The snapshots that this toolkit, or cratedb-toolkit, made in a repository, whatever its own tables know; of each
+        whether another one there holds all of its rows as well.
+        """
 
     def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:  # noqa: B027
         """Drop copies that interrupted commands left in a schema, or runs, but those of snapshots ``in_use``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, assert_never
+from typing import Any, ClassVar, assert_never, cast
 
 import sqlalchemy as sa
 
@@ -33,7 +33,7 @@ from cratedb_retention.model.rollup import (
     Window,
 )
 from cratedb_retention.model.time import show
-from cratedb_retention.model.words import plural
+from cratedb_retention.model.words import plural, show_partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +182,12 @@ class Engine(abc.ABC):
         Delete expired rows in batches, oldest first. A batch ends at the time of its last row, so rows of the same time
         go together, however many they are.
         """
-        deleted, count = 0, sa.select(sa.func.count()).select_from(table_ref(step.table)).where(self._expired(step))
-        last: int | None = 0
+        deleted, last = 0, cast("int | None", 0)
         while last is not None:
             self._look_again(step.table)
             self.database.refresh(table_ref(step.table))
             # Counted, since putting rows in order costs far more, and mostly there is nothing to divide.
-            left = self.database.rows(count)[0][0]
+            left = self.database.count(table_ref(step.table), self._expired(step))
             _check_surplus(step, left + deleted)
             last = self._end_of_batch(step) if left > self.batch else None
             until = None if last is None else self.sql.value(step.time_column, last)
@@ -242,6 +241,16 @@ def _check_surplus(step: plan.DeleteRows, rows: int) -> None:
         thing = f"table {step.table}, {show(step.since)} to {show(step.before)}"
         reason = f"{plural(rows - step.rows, 'row')} came after the others were rolled up"
         raise PartitionChanged(thing, reason, "the next run looks again")
+
+
+def changed(step: plan.PartitionsStep, piece: plan.Piece, reason: str, remedy: str = "") -> PartitionChanged:
+    """What to say of a partition that is not as it was planned."""
+    return PartitionChanged(f"table {step.table}, partition {label(step, piece)}", reason, remedy)
+
+
+def label(step: plan.PartitionsStep, piece: plan.Piece) -> str:
+    """The values of one of its partitions, in words."""
+    return show_partition(step.columns, piece.partition.values)
 
 
 def require_old(read: Callable[[sa.Select[Any]], Any], sql: Expressions, step: _Dropping, within: Condition) -> None:

@@ -129,6 +129,10 @@ class Database(abc.ABC):
         """The rows of a query as tuples, which is faster for many."""
         return self.transact(lambda connection: list(connection.execute(statement).all()), statement)
 
+    def count(self, rows: sa.FromClause, *where: sa.ColumnElement[bool]) -> int:
+        """How many rows of a table or query fit."""
+        return int(self.rows(sa.select(sa.func.count()).select_from(rows).where(*where))[0][0])
+
     def transact(self, work: Callable[[sa.Connection], T], statement: sa.Executable | None = None) -> T:
         """
         Do some work in one transaction, where the database has transactions; the statement is for logs and errors.

@@ -174,7 +174,7 @@ def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None
     sample = newest_rows.limit(_MOST).subquery("s")
     values = (sa.func.count(sa.distinct(sample.c[name])) for name in series)
     ((rows, *found),) = database.rows(sa.select(sa.func.count(), *values).select_from(sample))
-    ((groups,),) = database.rows(sa.select(sa.func.count()).select_from(_groups(sample, ["b", *series])))
+    groups = database.count(_groups(sample, ["b", *series]))
     mixed = 0
     if said:
         different = _groups(sample, ["t", *series, *said])

@@ -16,6 +16,7 @@ from cratedb_retention.errors import NotFound
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, Table, TableName
 from cratedb_retention.model.patterns import find_tables
+from cratedb_retention.model.reasons import Reason
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
@@ -65,13 +66,14 @@ def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> li
         raise NotFound(f"table {schema}.{pattern}", "does not exist, or has neither rollups, snapshots nor holds")
     for name, table in found:
         store.identify(name, engine.identify(table))
-        _note(store, Event.TABLE_ACCEPTED, name)
+        note(store, Event.TABLE_ACCEPTED, name)
     return [name for name, _ in found]
 
 
-def _note(store: Store, event: Event, table: TableName, **about: Any) -> None:
-    entry = Entry(event=event, outcome=Outcome.DONE, table_schema=table.schema, table_name=table.name, **about)
-    store.journal.write(entry)
+def note(store: Store, event: Event, table: TableName, why: Reason | None = None, **about: Any) -> None:
+    """Write into the audit log what was done to a table, or why not."""
+    about |= {"outcome": Outcome.FAILED if why else Outcome.DONE, "why": why}
+    store.journal.write(Entry(event=event, table_schema=table.schema, table_name=table.name, **about))
 
 
 @dataclass(frozen=True)
@@ -86,25 +88,17 @@ def find_adoptable(engine: Engine, store: Store, clock: Clock, repository: str) 
     """The snapshots of a repository, by table and time; NotFound: there is no such repository."""
     known = {record.key: record for record in store.snapshots.all()}
     found = engine.archive.find(repository, store.schema)
-    tables = read_tables(engine, ((each.archived, each.archived.table) for each in found))
+    tables = read_tables(engine, ((each, each.table) for each, _ in found))
     there = {(name, partition.values) for name, table in tables.items() for partition in table.partitions}
     every = []
-    for each in found:
+    for each, superseded in found:
         # What is in its table may have been brought back, or not be dropped yet: rows tell when it is archived.
-        present = (each.archived.table, each.archived.values) in there
+        present = (each.table, each.values) in there
         stage = SnapshotStage.RESTORED if present else SnapshotStage.ARCHIVED
-        record = SnapshotRecord(
-            archived=each.archived,
-            start=each.start,
-            end=each.end,
-            stage=SnapshotStage.SUPERSEDED if each.superseded else stage,
-            size=each.size,
-            policy_id=None,
-            tags=(),
-            changed_at=clock.now(),
-        )
+        stage = SnapshotStage.SUPERSEDED if superseded else stage
+        record = SnapshotRecord(archived=each, stage=stage, changed_at=clock.now())
         every.append(Adoptable(known.get(record.key, record), record.key in known))
-    return sorted(every, key=lambda item: (item.record.archived.table, item.record.start or 0, item.record.key))
+    return sorted(every, key=lambda one: (one.record.archived.table, one.record.archived.start or 0, one.record.key))
 
 
 def adopt(
@@ -120,7 +114,7 @@ def adopt(
     for record in (item.record for item in found if not item.known and not dry_run):
         store.snapshots.add(record)
         archived = record.archived
-        _note(store, Event.ADOPTED, archived.table, message=record.words, rows=archived.rows, partitions=1)
+        note(store, Event.ADOPTED, archived.table, message=record.words, rows=archived.rows, partitions=1)
     return found
 
 

@@ -17,8 +17,8 @@ from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.archive import Archived, Arrived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
-from cratedb_retention.execution.accepting import adopt, find_adoptable, find_table
-from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.execution.accepting import adopt, find_adoptable, find_table, note
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import Catalog, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.patterns import matcher
@@ -28,7 +28,6 @@ from cratedb_retention.model.tags import TagFilter
 from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import begins, plural
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
-from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
 
 # Stages of a snapshot whose partition was, or is, in its table.
@@ -52,15 +51,15 @@ class RestoreRequest:
 
     def fits(self, record: SnapshotRecord, folds_case: bool = False) -> bool:
         """Whether a snapshot is wanted. One of unknown time fits any time."""
-        table = record.archived.table
+        archived = record.archived
         return (
-            (self.name is None or begins(record.archived.name, self.name))
-            and (self.table_schema is None or matcher(self.table_schema, folds_case)(table.schema))
-            and (self.table_name is None or matcher(self.table_name, folds_case)(table.name))
-            and (self.repository is None or record.archived.repository == self.repository)
+            (self.name is None or begins(archived.name, self.name))
+            and (self.table_schema is None or matcher(self.table_schema, folds_case)(archived.table.schema))
+            and (self.table_name is None or matcher(self.table_name, folds_case)(archived.table.name))
+            and (self.repository is None or archived.repository == self.repository)
             and (self.chosen is None or record.key in self.chosen)
-            and (self.start is None or record.end is None or record.end > to_ms(self.start))
-            and (self.end is None or record.start is None or record.start < to_ms(self.end))
+            and (self.start is None or archived.end is None or archived.end > to_ms(self.start))
+            and (self.end is None or archived.start is None or archived.start < to_ms(self.end))
             and self.tags.fits(record.tags)
         )
 
@@ -118,12 +117,6 @@ def verify_snapshots(
         if told is not None:
             told(verified)
     return found
-
-
-def _youngest_first(group: Sequence[SnapshotRecord]) -> tuple[TableName, float, int]:
-    """Table by table, the partition that was archived last at first."""
-    archived_at = max(record.changed_at.timestamp() for record in group)
-    return group[0].archived.table, -archived_at, -(group[-1].start or 0)
 
 
 def is_own(engine: Engine, record: SnapshotRecord, into: TableName | None) -> bool:
@@ -215,7 +208,11 @@ class Restoring:
         self._place_holds(groups)
         found: list[Restored] = []
         # The first to come makes a table that does not exist, and younger partitions know all of its columns.
-        for group in groups if self.request.into is None else sorted(groups, key=_youngest_first):
+        if self.request.into is not None:
+            groups.sort(
+                key=lambda g: (g[0].archived.table, -g[-1].changed_at.timestamp(), -(g[-1].archived.start or 0))
+            )
+        for group in groups:
             for restored in self._restore(group):
                 found.append(restored)
                 if told is not None:
@@ -235,26 +232,22 @@ class Restoring:
             if self._is_own(group) and not refusal(group, True, self.present[table]):
                 coming.setdefault(table, []).append(group)
         self.in_force = frozenset(hold.id for hold in self.store.holds.active())
+        now = to_ms(self.clock.now())
         for table, restored in coming.items():
-            self.holds[table] = self._hold_for(table, restored)
+            present, keys = self.present[table], sorted(record.key for group in restored for record in group)
+            several = f"{plural(len(keys), 'snapshot')}, the first of them " if len(keys) > 1 else ""
+            hold = LegalHold(
+                id=hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:32],  # So that repeating adds none.
+                table_schema=table.schema,
+                table_name=table.name,
+                reason=f"restored from {several}{restored[0][0].archived.name} on {show(now)}",
+                kind=HoldKind.RESTORED,
+                placed_by=self.actor.name,
+                placed_at=now,
+                identity=self.engine.identify(present) if present else "",
+            )
+            self.holds[table] = _covering(hold, [group[0].archived for group in restored])
             self.store.holds.place(self.holds[table])
-
-    def _hold_for(self, table: TableName, groups: Sequence[Sequence[SnapshotRecord]]) -> LegalHold:
-        """Always the same for the same snapshots, so that repeating adds none."""
-        now, present = to_ms(self.clock.now()), self.present[table]
-        keys = sorted(record.key for group in groups for record in group)
-        several = f"{plural(len(keys), 'snapshot')}, the first of them " if len(keys) > 1 else ""
-        hold = LegalHold(
-            id=hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:32],
-            table_schema=table.schema,
-            table_name=table.name,
-            reason=f"restored from {several}{groups[0][0].archived.name} on {show(now)}",
-            kind=HoldKind.RESTORED,
-            placed_by=self.actor.name,
-            placed_at=now,
-            identity=self.engine.identify(present) if present else "",
-        )
-        return _covering(hold, [group[0].archived for group in groups])
 
     def _restore(self, group: Sequence[SnapshotRecord]) -> list[Restored]:
         table, own, found = group[0].archived.table, self._is_own(group), list[Restored]()
@@ -331,19 +324,8 @@ def _covering(hold: LegalHold, partitions: Iterable[Archived]) -> LegalHold:
 def _note(
     store: Store, event: Event, record: SnapshotRecord, table: TableName, rows: int | None, why: Reason | None
 ) -> None:
-    entry = Entry(
-        event=event,
-        outcome=Outcome.FAILED if why else Outcome.DONE,
-        table_schema=table.schema,
-        table_name=table.name,
-        policy_id=record.policy_id,
-        tags=record.tags,
-        message=record.words,
-        why=why,
-        rows=rows,
-        partitions=1,
-    )
-    store.journal.write(entry)
+    mine = {"policy_id": record.policy_id, "tags": record.tags}
+    note(store, event, table, why, message=record.words, rows=rows, partitions=1, **mine)
 
 
 def supersede(engine: Engine, store: Store, step: DropArchived) -> None:

@@ -237,7 +237,7 @@ class _OfSnapshot(_Result):
 
 class _Counted(_OfSnapshot):
     rows: int | None = Field(validation_alias=_at("rows"))
-    bytes: int | None = Field(validation_alias=AliasPath("record", "size"))
+    bytes: int | None = Field(validation_alias=_at("size"))
 
 
 class Snapshot(_Counted):

@@ -351,13 +351,13 @@ class Runner:
                     columns=step.columns,
                     values=piece.partition.values,
                     rows=result.rows,
+                    start=piece.start,
+                    end=piece.end,
+                    size=result.size,
                 )
                 record = SnapshotRecord(
                     archived=archived,
-                    start=piece.start,
-                    end=piece.end,
                     stage=SnapshotStage.CREATED,
-                    size=result.size,
                     policy_id=task.policy_id,
                     tags=policy.tags if policy else (),
                     changed_at=self._clock.now(),

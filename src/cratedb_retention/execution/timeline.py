@@ -242,12 +242,12 @@ class _Look:
             elif (tuple(column.name for column in archived.columns), tuple(archived.values)) in there:
                 state = State.COPY
             item = Item(
-                start=record.start,
-                end=record.end,
+                start=archived.start,
+                end=archived.end,
                 state=state,
                 name=show_partition(archived.columns, archived.values),
                 rows=archived.rows,
-                size=record.size,
+                size=archived.size,
                 reasons=(f"in repository {archived.repository}",),
             )
             items.append(item)

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,20 +17,22 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.plan import FreezePartitions
 from cratedb_retention.model.snapshots import RestoredPartition
+from cratedb_retention.model.strategies import Choice
 from cratedb_retention.store.rows import Records, cut, is_named, name_values, same
 
-_SAME = ("start", "end", "policy_id", "changed_at", "token")
+_SAME = ("policy_id", "changed_at", "token")
+_ARCHIVED = ("repository", "name", "rows", "start", "end")
 
 
-class SnapshotStage(StrEnum):
-    """How far an archived partition is."""
+class SnapshotStage(Choice):
+    """How far an archived partition is, and what that means."""
 
-    CREATED = "created"  # The partition is still there.
-    DROPPING = "dropping"  # Verified, and the partition is being dropped.
-    ARCHIVED = "archived"  # The partition is dropped.
-    RESTORING = "restoring"  # The partition is being brought back.
-    RESTORED = "restored"  # The partition was brought back.
-    SUPERSEDED = "superseded"  # Its rows were archived again, in a later snapshot.
+    CREATED = "created", "It was made; its partition is still in the table"
+    DROPPING = "dropping", "It was checked, and its partition is being dropped from the table"
+    ARCHIVED = "archived", "It was checked, and its partition was dropped from the table"
+    RESTORING = "restoring", "Its partition is being brought back, or that was interrupted"
+    RESTORED = "restored", "Its partition was brought back into the table"
+    SUPERSEDED = "superseded", "A later snapshot of the partition holds its rows as well"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +40,10 @@ class SnapshotRecord:
     """A snapshot as the toolkit knows it."""
 
     archived: Archived
-    start: int | None  # The time range that it covers (ms, UTC), as far as known
-    end: int | None
     stage: SnapshotStage
-    size: int | None
-    policy_id: str | None
-    tags: tuple[str, ...]
     changed_at: dt.datetime
+    policy_id: str | None = None
+    tags: tuple[str, ...] = ()
     token: str | None = None  # The change token of the partition that it was made of, or that it was restored as
     identity: str = ""  # Tells its table from others that get its name; empty: unknown
     verified_at: dt.datetime | None = None  # When it was last read back by itself (aware); None: never
@@ -71,12 +69,12 @@ class SnapshotStore(Records):
         """Note a snapshot; one that is known stays as it is."""
         archived = record.archived
         values = {
-            **same(archived, ("name", "repository", "rows")),
+            **same(archived, _ARCHIVED),
             **same(record, _SAME),
             **name_values(archived.table),
             "partition": partition_to_text(archived.columns, archived.values),
             "state": str(record.stage),
-            "bytes": record.size,
+            "bytes": archived.size,
             "tags": list(record.tags),
             "run_id": run_id,
             "table_identity": record.identity or None,
@@ -126,12 +124,11 @@ class SnapshotStore(Records):
 
 def _record(row: Mapping[str, Any]) -> SnapshotRecord:
     columns, values = text_to_partition(row["partition"])
-    archived = {name: row[name] for name in ("repository", "name", "rows")}
+    archived = {name: row[name] for name in _ARCHIVED}
     return SnapshotRecord(
-        archived=Archived(**archived, table=_table(row), columns=columns, values=values),
+        archived=Archived(**archived, size=row["bytes"], table=_table(row), columns=columns, values=values),
         **{name: row[name] for name in (*_SAME, "verified_at", "damage")},
         stage=SnapshotStage(row["state"]),
-        size=row["bytes"],
         tags=tuple(row["tags"] or ()),
         identity=row["table_identity"] or "",
     )

@@ -294,8 +294,7 @@ def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
         database.execute(sa.insert(new).values(**policy.row))
     if database.kept is None:
         database.refresh(new)
-        count = database.rows(sa.select(sa.func.count()).select_from(new))[0][0]
-        if count != len(rows):
+        if (count := database.count(new)) != len(rows):
             raise DatabaseError(f"table {new.fullname}", f"holds {count} of {len(rows)} policies", "run setup again")
         if not _is_legacy(_read_layout(database, schema).get(POLICY, {})):
             raise Conflict(f"table {tables.policy.fullname}", "was upgraded by another setup")

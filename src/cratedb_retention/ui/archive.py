@@ -37,14 +37,6 @@ _FIELDS = (
 )
 # More rows than this are too many for a browser, and for people.
 MOST = 2_000
-_STAGES = {
-    SnapshotStage.CREATED: "It was made; its partition is still in the table",
-    SnapshotStage.ARCHIVED: "It was checked, and its partition was dropped from the table",
-    SnapshotStage.RESTORED: "Its partition was brought back into the table",
-    SnapshotStage.DROPPING: "It was checked, and its partition is being dropped from the table",
-    SnapshotStage.RESTORING: "Its partition is being brought back, or that was interrupted",
-    SnapshotStage.SUPERSEDED: "A later snapshot of the partition holds its rows as well",
-}
 _OWN, _BESIDE = "Into its own table", "Into another table"
 Item = TypeVar("Item", bound=Verified | Restorable | Restored)
 
@@ -149,7 +141,7 @@ class Archive:
                     "What would be restored",
                     lambda item: [state("refused"), Bit(text=item.refusal)] if item.refusal else state("ready"),
                     counted("Rows", lambda item: item.record.archived.rows),
-                    sized(lambda item: item.record.size),
+                    sized(lambda item: item.record.archived.size),
                     Column("Into", lambda item: str(item.into)),
                     Column("From snapshot", lambda item: _mono(item.record.archived.name)),
                 )
@@ -223,13 +215,14 @@ def _summary(lines: Sequence[ArchiveLine]) -> str:
         return "No snapshot fits."
     tables = plural(len({line.record.archived.table for line in lines}), "table")
     sick = sum(line.condition != "complete" for line in lines)
-    text = f"{plural(len(lines), 'snapshot')} of {tables}, {show_size(sum(line.record.size or 0 for line in lines))}"
+    size = show_size(sum(line.record.archived.size or 0 for line in lines))
+    text = f"{plural(len(lines), 'snapshot')} of {tables}, {size}"
     return f"{text}; {sick:,} with a problem, shown first." if sick else f"{text}; all are complete."
 
 
 def _preview_words(found: Sequence[Restorable], coming: Sequence[Restorable], asked: int) -> list[str]:
     rows = plural(sum(item.record.archived.rows or 0 for item in coming), "row")
-    size = show_size(sum(item.record.size or 0 for item in coming))
+    size = show_size(sum(item.record.archived.size or 0 for item in coming))
     refused = [item for item in found if item.refusal is not None]
     said = [f"{_partitions(coming)} with {rows} ({size}) would come back."]
     if len({item.record.partition for item in coming}) < len(coming):
@@ -269,13 +262,13 @@ def _verified(line: ArchiveLine) -> Cell:
     return Bit(text="when archived", tone="muted", hint=hint)
 
 
-def _mono(text: str) -> Bit:
-    return Bit(text=text, tone="mono")
-
-
 def _table_bit(line: ArchiveLine) -> Bit:
     name = str(line.record.archived.table)
     return Bit(text=name, href=address(PATH, {"table": name}))
+
+
+def _mono(text: str) -> Bit:
+    return Bit(text=text, tone="mono")
 
 
 _COLUMNS: Sequence[Column[ArchiveLine]] = (
@@ -283,8 +276,8 @@ _COLUMNS: Sequence[Column[ArchiveLine]] = (
     Column("Table", _table_bit),
     Column("Partition", lambda line: line.record.archived.partition),
     counted("Rows", lambda line: line.record.archived.rows),
-    sized(lambda line: line.record.size),
-    Column("Stage", lambda line: Bit(text=line.record.stage, hint=_STAGES[line.record.stage])),
+    sized(lambda line: line.record.archived.size),
+    Column("Stage", lambda line: Bit(text=line.record.stage, hint=line.record.stage.label)),
     Column("Since", lambda line: words.moment(line.record.changed_at)),
     Column("Verified", _verified),
     Column("Snapshot", lambda line: _mono(line.record.archived.name)),

@@ -22,8 +22,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, Found, Snapshot, SnapshotState
-from cratedb_retention.engine.base import StepResult
+from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, Snapshot, SnapshotState
+from cratedb_retention.engine.base import StepResult, changed, label
 from cratedb_retention.engine.cratedb import shards, sql
 from cratedb_retention.engine.cratedb.catalog import Reader
 from cratedb_retention.engine.cratedb.connection import CrateConnection
@@ -71,7 +71,7 @@ class CrateArchive(Archive):
             sql.refresh_partitions(self._database, step.table, step.columns, [step.values])
             raise
         if not there:
-            raise shards.changed(step, step.piece, "is gone since the plan was made")
+            raise changed(step, step.piece, "is gone since the plan was made")
         while (state := self._state(step)) and state["state"] == "IN_PROGRESS":
             self._clock.sleep(POLL_SECONDS)
         if state is not None and state["state"] != "SUCCESS":
@@ -126,7 +126,7 @@ class CrateArchive(Archive):
         listed = state["table_partitions"] or []
         held = [(p["table_schema"], p["table_name"], _values(step.columns, p["values"])) for p in listed]
         if (*step.table, step.values) not in held:
-            reason = f"does not hold partition {shards.label(step, step.piece)}"
+            reason = f"does not hold partition {label(step, step.piece)}"
             raise DatabaseError(thing, reason, "delete the snapshot and run again")
 
     def _restore(self, step: VerifySnapshot, copy: TableName) -> None:
@@ -181,8 +181,8 @@ class CrateArchive(Archive):
         # Where shards are missing, or it was written to, the snapshot is not to blame.
         shards.check_health(self._database, step)
         if not shards.check_token(self._database, step):
-            raise shards.changed(step, step.piece, "is gone since the plan was made")
-        what = shards.label(step, step.piece)
+            raise changed(step, step.piece, "is gone since the plan was made")
+        what = label(step, step.piece)
         alike = f"as many as partition {what}, but others"
         than = alike if rows == present[0] else f"and partition {what} has {present[0]:,}"
         raise DatabaseError(self._thing(step), f"holds {rows:,} rows, {than}", "delete the snapshot and run again")
@@ -197,7 +197,7 @@ class CrateArchive(Archive):
         found = zip(rows, details, strict=True)
         return {(r["repository"], r["name"]): SnapshotState(is_complete(r), detail) for r, detail in found}
 
-    def find(self, repository: str, schema: str) -> list[Found]:
+    def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
         """Those that hold one partition each and have the name that the toolkit gives it, or cratedb-toolkit."""
         r = sql.system("sys.repositories")
         if not self._database.rows(sa.select(r.name).where(r.name == repository)):
@@ -216,9 +216,8 @@ class CrateArchive(Archive):
             columns = tuple(known[column] for column in names)
             values = _values(columns, held[0]["values"])
             if values and is_name_of(name, table, columns, values):
-                archived = replace(bare, columns=columns, values=values)
-                start, end = _span(archived, known)
-                found.append(Found(archived=archived, start=start, end=end))
+                start, end = _span(columns, values, known)
+                found.append((replace(bare, columns=columns, values=values, start=start, end=end), False))
         return found
 
     def _layout(self, snapshot: Archived, schema: str) -> tuple[dict[str, Column], tuple[str, ...]]:
@@ -377,8 +376,7 @@ class CrateArchive(Archive):
         """How many rows of one table are rows of the other, or of those of it that count: each keeps its ``_id``."""
         a, b = (sa.select(sql.words("_id").label("i")).select_from(table_ref(table)) for table in (one, other))
         rows, others = a.subquery("a"), (b if condition is None else b.where(condition)).subquery("b")
-        joined = sa.select(sa.func.count()).select_from(rows.join(others, rows.c.i == others.c.i))
-        return int(self._database.rows(joined)[0][0])
+        return self._database.count(rows.join(others, rows.c.i == others.c.i))
 
     def _append(self, source: TableName, target: TableName, count: int, name: str) -> None:
         own, there = (self._known(table)[0] for table in (source, target))
@@ -421,9 +419,9 @@ def _row_hash(columns: Iterable[Column]) -> sa.ColumnElement[int]:
     return sa.cast(sa.cast(number, sa.Double()), sa.BigInteger())
 
 
-def _span(archived: Archived, known: Iterable[str]) -> tuple[int | None, int | None]:
+def _span(columns: Sequence[Column], values: Sequence[Value], known: Iterable[str]) -> tuple[int | None, int | None]:
     """The stretch of time that a partition covers, if one of its columns tells."""
-    for column, value in zip(archived.columns, archived.values, strict=True):
+    for column, value in zip(columns, values, strict=True):
         grid = read_grid(column.expression, known) if column.expression else None
         if grid and isinstance(value, int):
             return value, grid.end(value)

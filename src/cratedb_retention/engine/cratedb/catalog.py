@@ -95,9 +95,7 @@ class Reader:
 
     def catalog(self, clock: Clock) -> Catalog:
         """Tables, partitions, shards, health, nodes and repositories; of the toolkit's own schema, the health."""
-        moves, archives, keyed = (
-            any(getattr(s, need) for s in self._selectors) for need in ("moves", "tokens", "keys")
-        )
+        moves, archives, keyed = (any(getattr(s, n) for s in self._selectors) for n in ("moves", "tokens", "keys"))
         tables, columns, shards, found, keys, definitions, identities, nodes, repositories = self._database.together(
             self._tables,
             self._columns,
@@ -181,15 +179,12 @@ class Reader:
     def _columns(self) -> dict[TableName, dict[str, Column]]:
         c = system("information_schema.columns")
         read = self._select(c, c.column_name, c.data_type, c.generation_expression, c.character_maximum_length)
+        rows = self._database.rows(read.order_by(c.ordinal_position))
         found: dict[TableName, dict[str, Column]] = defaultdict(dict)
-        for schema, name, column, data_type, expression, length in self._database.rows(
-            read.order_by(c.ordinal_position)
-        ):
-            table = TableName(schema, name)
-            if self._wanted(table):
-                found[table][column] = _column(
-                    column, f"bit({length})" if data_type == "bit" else data_type, expression
-                )
+        for schema, name, column, data_type, expression, length in rows:
+            if self._wanted(table := TableName(schema, name)):
+                words = f"bit({length})" if data_type == "bit" else data_type
+                found[table][column] = _column(column, words, expression)
         return {table: dict(_with_parts(columns)) for table, columns in found.items()}
 
     def _shards(self, moves: bool) -> dict[_PartitionId, _Shards]:
@@ -221,9 +216,8 @@ class Reader:
     def _add_health(self, clock: Clock, to: dict[_PartitionId, _Shards]) -> frozenset[TableName]:
         """The shards that are missing. Those of a partition that came into being this moment only seem to be."""
         h = system("sys.health")
-        statement = sa.select(*h.place, h.partition_ident, h.missing_shards).where(
-            sa.or_(self._within(*h.place), h.table_schema == self._own_schema), h.missing_shards > 0
-        )
+        mine = sa.or_(self._within(*h.place), h.table_schema == self._own_schema)
+        statement = sa.select(*h.place, h.partition_ident, h.missing_shards).where(mine, h.missing_shards > 0)
         rows = settled(lambda: self._database.rows(statement), clock)
         for schema, table, ident, missing in rows:
             to[schema, table, ident or ""].missing = missing
@@ -253,9 +247,8 @@ class Reader:
         """The definitions of views; of what else is no table of its own, such as a foreign one, an empty text."""
         t, v = system("information_schema.tables"), system("information_schema.views")
         joined = t.table.outerjoin(v.table, sa.and_(t.table_schema == v.table_schema, t.table_name == v.table_name))
-        rows = self._database.rows(
-            self._select(t, v.view_definition).select_from(joined).where(t.table_type != "BASE TABLE")
-        )
+        read = self._select(t, v.view_definition).select_from(joined)
+        rows = self._database.rows(read.where(t.table_type != "BASE TABLE"))
         return {TableName(schema, name): (text or "").removeprefix(_CORRUPTED) for schema, name, text in rows}
 
     def _nodes(self) -> dict[str, dict[str, str]]:

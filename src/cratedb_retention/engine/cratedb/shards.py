@@ -18,14 +18,13 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.archive import Archived
-from cratedb_retention.engine.base import require_old
+from cratedb_retention.engine.base import changed, label, require_old
 from cratedb_retention.engine.cratedb.sql import SQL, refresh_partitions, system, words
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions
 from cratedb_retention.errors import ClusterUnwell, DatabaseError, PartitionChanged, Recovering
 from cratedb_retention.model.catalog import Column, Kind, TableName
-from cratedb_retention.model.plan import ArchivingStep, DropArchived, DropPartitions, PartitionsStep, Piece
-from cratedb_retention.model.words import show_partition
+from cratedb_retention.model.plan import ArchivingStep, DropArchived, DropPartitions, PartitionsStep
 
 # How often, and after which pause, missing shards are looked for again: a new one only seems to be missing.
 HEALTH_RETRIES, HEALTH_SECONDS = 3, 0.3
@@ -84,8 +83,7 @@ def are_starting(database: Database, schema: str, table: str | None = None) -> b
     """Whether primary shards of a table, or of any in a schema, are about to come back."""
     s = system("sys.shards")
     mine = (s.schema_name == schema, *([] if table is None else [s.table_name == table]))
-    statement = sa.select(sa.func.count()).where(s.primary, s.routing_state == "INITIALIZING", *mine)
-    return bool(database.brief().rows(statement)[0][0])
+    return database.brief().count(s.table, s.primary, s.routing_state == "INITIALIZING", *mine) > 0
 
 
 def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) -> None:
@@ -112,16 +110,6 @@ def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
         ident = piece.partition.ident
         if ident in tokens and tokens[ident] != piece.partition.token:
             raise changed(step, piece, "was written to since the plan was made", "the next run looks again")
-
-
-def changed(step: PartitionsStep, piece: Piece, reason: str, remedy: str = "") -> PartitionChanged:
-    """What to say of a partition that is not as it was planned."""
-    return PartitionChanged(f"table {step.table}, partition {label(step, piece)}", reason, remedy)
-
-
-def label(step: PartitionsStep, piece: Piece) -> str:
-    """The values of one of its partitions, in words."""
-    return show_partition(step.columns, piece.partition.values)
 
 
 def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> dict[str, str]:

@@ -105,9 +105,8 @@ class CrateExpressions:
         return declared if ex.PLAIN.fullmatch(declared) and declared != "CHARACTER" else ex.TEXT
 
     def sum_type(self, column: Column) -> str:
-        return (
-            ex.decimal_sum(column.type) or ex.DOUBLE
-        )  # A row with a larger sum is not stored: the window fails (law 5).
+        """A row with a larger sum is not stored: the window fails (law 5)."""
+        return ex.decimal_sum(column.type) or ex.DOUBLE
 
     def partition(self, rollup: Rollup) -> Element | None:
         return self.bucket(rollup.partition, rollup.zone, self.column(rollup.own_time)) if rollup.partition else None
@@ -140,9 +139,8 @@ class CrateExpressions:
         total, squares = sa.func.abs(sa.func.sum(exact)), sa.func.sum(exact.op("*")(exact))
         # The sum of squared distances from the mean, times the number of values.
         spread = sa.cast(count, sa.Numeric()).op("*")(squares).op("-")(total.op("*")(total))
-        return sa.case(
-            (count == sa.func.count(small), ex.quotient(ex.as_type(spread, ex.DOUBLE), ex.as_type(count, ex.DOUBLE)))
-        )
+        mean = ex.quotient(ex.as_type(spread, ex.DOUBLE), ex.as_type(count, ex.DOUBLE))
+        return sa.case((count == sa.func.count(small), mean))
 
 
 SQL = CrateExpressions()

@@ -17,18 +17,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, Found, SnapshotState
-from cratedb_retention.engine.base import StepResult, require_old
+from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, SnapshotState
+from cratedb_retention.engine.base import StepResult, changed, require_old
 from cratedb_retention.engine.database import Database, Statement
 from cratedb_retention.engine.duckdb import files
 from cratedb_retention.engine.duckdb.catalog import Reader, stored
 from cratedb_retention.engine.duckdb.sql import SQL, comment_on, copy_to, fingerprint, new_table, row_hash
 from cratedb_retention.engine.expressions import Words, in_partitions, ref, table_ref
-from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, PartitionChanged
+from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.snapshots import why_no_directory
-from cratedb_retention.model.words import plural, show_partition
+from cratedb_retention.model.words import plural
 
 _BESIDE = "restore it beside the table, with --into"
 
@@ -135,7 +135,7 @@ class DuckArchive(Archive):
                 found[key] = SnapshotState(wrong is None, wrong or "SUCCESS")
         return found
 
-    def find(self, repository: str, schema: str) -> list[Found]:
+    def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
         """As their manifests tell of them."""
         manifests = dict(files.readable(files.find_snapshots(self._path(repository))))
         # Those of which a larger snapshot of the same partition holds all rows: it was restored and archived again.
@@ -148,7 +148,7 @@ class DuckArchive(Archive):
             for one, other in permutations(paths, 2)
             if manifests[one].rows < manifests[other].rows and self._common(one, other) == manifests[one].rows
         }
-        return [_found(repository, path.name, manifest, path in superseded) for path, manifest in manifests.items()]
+        return [(_archived(repository, path.name, manifests[path]), path in superseded) for path in manifests]
 
     def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
         rows = self._verify_file(snapshot.repository, snapshot.name).rows
@@ -168,7 +168,7 @@ class DuckArchive(Archive):
             return 0
         rows = (files.archived_rows(snapshot, columns) for snapshot in snapshots)
         shared = sa.intersect_all(*(sa.select(row_hash(columns)).select_from(each) for each in rows)).subquery("shared")
-        return int(self._database.rows(sa.select(sa.func.count()).select_from(shared))[0][0])
+        return self._database.count(shared)
 
     def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
         return self._restore(snapshots, into, others).perform()
@@ -199,28 +199,26 @@ def _of_partition(step: ArchivingStep, *columns: sa.ColumnElement[Any]) -> sa.Se
 def _check_token(connection: sa.Connection, step: ArchivingStep, columns: Iterable[Column]) -> None:
     token = connection.execute(_of_partition(step, fingerprint(row_hash(columns)))).scalar_one()
     if token != step.piece.partition.token:
-        thing = f"table {step.table}, partition {show_partition(step.columns, step.values)}"
-        raise PartitionChanged(thing, "was written to since the plan was made", "the next run archives it")
+        raise changed(step, step.piece, "was written to since the plan was made", "the next run archives it")
 
 
-def _found(repository: str, name: str, manifest: files.Manifest, superseded: bool) -> Found:
+def _archived(repository: str, name: str, manifest: files.Manifest) -> Archived:
     known = {column.name: column for column in manifest.all_columns}
-    archived = Archived(
+    for column, value in manifest.partition:
+        # One that is generated, of which archives of earlier versions lack the type, is mostly a time.
+        data_type, kind = ("TIMESTAMP", Kind.TIME) if isinstance(value, int) else ("VARCHAR", Kind.TEXT)
+        known.setdefault(column, Column(name=column, type=data_type, kind=kind))
+    return Archived(
         repository=repository,
         name=name,
         table=TableName(*manifest.table),
-        columns=tuple(known.get(column) or _unknown(column, value) for column, value in manifest.partition),
+        columns=tuple(known[column] for column, _ in manifest.partition),
         values=tuple(value for _, value in manifest.partition),
         rows=manifest.rows,
+        start=manifest.span[0],
+        end=manifest.span[1],
+        size=manifest.size,
     )
-    start, end = manifest.span
-    return Found(archived=archived, start=start, end=end, size=manifest.size, superseded=superseded)
-
-
-def _unknown(name: str, value: object) -> Column:
-    """A generated partition column, of which archives of earlier versions lack the type; it is mostly a time."""
-    is_time = isinstance(value, int)
-    return Column(name=name, type="TIMESTAMP" if is_time else "VARCHAR", kind=Kind.TIME if is_time else Kind.TEXT)
 
 
 class Restore:
@@ -317,8 +315,7 @@ class Restore:
             if present.type == column.type or present.expression:
                 continue
             back = sa.try_cast(sa.try_cast(reference, Words(present.type)), Words(column.type))
-            changed = sa.select(sa.func.count()).select_from(files.archived_rows(path, [column]))
-            if count := self._database.rows(changed.where(back.is_distinct_from(reference)))[0][0]:
+            if count := self._database.count(files.archived_rows(path, [column]), back.is_distinct_from(reference)):
                 what = f"column {column.name!r} was {column.type} and is {present.type}"
                 reason = f"{what}; {plural(count, 'row')} would not be the same"
                 raise DatabaseError(f"table {self._into}", reason, _BESIDE)

@@ -40,9 +40,7 @@ class DuckConnection(Database):
         except (ImportError, sa.exc.NoSuchModuleError) as error:
             raise errors.not_installed(self._thing, "the driver is not installed", "duckdb", error) from None
         # Generated columns and texts must not depend on the machine's time zone.
-        sa.event.listen(
-            self.engine, "connect", lambda connection, _: connection.cursor().execute("SET TimeZone = 'UTC'")
-        )
+        sa.event.listen(self.engine, "connect", lambda opened, _: opened.cursor().execute("SET TimeZone = 'UTC'"))
         self.rows(sa.select(sa.literal(1)))
 
     @contextlib.contextmanager
