@@ -14,7 +14,7 @@ from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Selector
-from cratedb_retention.model.rollup import AlterRollup, CreateRollup, ReplaceView, RollUp, Rollup, ViewPart, view_name
+from cratedb_retention.model.rollup import AlterRollup, CreateRollup, ReplaceView, RollUp, Rollup, ViewPart
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.lost_shards import before_statement
 from support.oracle import Row
@@ -38,11 +38,7 @@ def hours(count: int, **more: Any) -> list[Row]:
 def view_of(rollups: RollupTables, rollup: Rollup, border: int) -> ReplaceView:
     """A view with the level before an instant and the raw rows after it."""
     return ReplaceView(
-        view=view_name(rollups.source),
-        source=rollups.source,
-        time=rollup.time,
-        dimensions=rollup.dimensions,
-        metrics=rollup.metrics,
+        rollup=rollup,
         parts=(
             ViewPart(table=rollup.table, interval=str(rollup.interval), start=None, end=border),
             ViewPart(table=rollups.source, interval="", start=border, end=None),

@@ -28,7 +28,7 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan import Step
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Why, read_subjects
-from cratedb_retention.model.rollup import RolledUp, Rollup, Window, level_table, make_metric
+from cratedb_retention.model.rollup import Count, Rollup, Window, level_table, make_metric
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry, JournalFilter
 from cratedb_retention.store.policies import identity
@@ -595,7 +595,7 @@ def test_levels_of_the_same_name(db: Database) -> None:
     levels = [a_level(schema) for schema in ("one", "other")]
     for level in levels:
         rollups.register(level, "1y", None)
-        rollups.record(level, [RolledUp(window, 5, 1)], {0: f"token of {level.table}"}, {}, "run")
+        rollups.record(level, {window: Count(rows=5, groups=1)}, {0: f"token of {level.table}"}, {}, "run")
 
     def known() -> list[list[tuple[str, bool]]]:
         return [[(row.token, row.sealed) for row in rollups.windows(level.table, [0]).values()] for level in levels]

@@ -9,7 +9,7 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.rollup import RolledUp, Window
+from cratedb_retention.model.rollup import Count, Window
 from support.databases import NUMBER, TIME, CrateDatabase, Database
 from support.rollups import DAY, START, RollupTables
 
@@ -82,7 +82,7 @@ def test_tokens_longer_than_a_text(db: Database) -> None:
     tables.create()
     rollup, window = tables.rollup("1h"), Window(start=START, end=START + DAY, since=START, until=START + DAY)
     store, token, parts = db.tool.store.rollups, "0123456789ab " * 4000, "1:2:3 " * 10_000
-    store.record(rollup, [RolledUp(window, 1, 1)], {START: token}, {START: parts}, "run")
+    store.record(rollup, {window: Count(rows=1, groups=1)}, {START: token}, {START: parts}, "run")
     (row,) = store.windows(rollup.table, [START]).values()
     assert (row.token, row.parts) == (token, parts)
     store.doubt(rollup.table, [START])

@@ -142,9 +142,7 @@ DAYS = tuple(
             "seal_windows",
         ),
         (
-            ReplaceView(
-                view=TableName("doc", "metrics_all"), source=METRICS, time=TS, dimensions=(), metrics=(), parts=()
-            ),
+            ReplaceView(rollup=LEVEL, parts=()),
             "renew the view metrics_all",
             "replace_view",
         ),

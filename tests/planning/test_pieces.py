@@ -76,13 +76,16 @@ def test_each_policy_has_its_own_time() -> None:
     by = [TS, CREATED, MONTH, CREATED_MONTH], ["month", "created_month"], [part("2024-01-01", "2024-03-01")]
     targets, _ = find_targets(rules, catalog(table(*by)))
     index = PieceIndex(Measurements())
-    assert [index.of(target).ends for target in targets] == [(ms("2024-02-01"),), (ms("2024-04-01"),)]
+    assert [tuple(piece.end for piece in index.of(target).known) for target in targets] == [
+        (ms("2024-02-01"),),
+        (ms("2024-04-01"),),
+    ]
     rules = [policy(id=name, partition_column="tenant", time_column=name) for name in ("ts", "created_at")]
     targets, _ = find_targets(rules, catalog(table([TS, CREATED, TENANT], ["tenant"], [part("a")])))
     bounds: dict[PartitionBounds, Bounds]
     bounds = {t.bounds_probe: {("a",): (n, n)} for n, t in enumerate(targets, 1) if t.bounds_probe}
     index = PieceIndex(Measurements(bounds=bounds))
-    assert [index.of(target).ends for target in targets] == [(2,), (3,)]
+    assert [tuple(piece.end for piece in index.of(target).known) for target in targets] == [(2,), (3,)]
 
 
 def test_worked_out_once() -> None:

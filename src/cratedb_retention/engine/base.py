@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, assert_never, cast
 
 import sqlalchemy as sa
@@ -21,15 +21,16 @@ from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, Tab
 from cratedb_retention.model.measurements import Measurements, Probe
 from cratedb_retention.model.rollup import (
     AlterRollup,
+    Count,
     CreateRollup,
     LevelStep,
     RebaseRollup,
     ReplaceView,
-    RolledUp,
     RollUp,
     Rollup,
     RollupStep,
     SealWindows,
+    Window,
 )
 from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural, show_partition
@@ -51,7 +52,7 @@ class StepResult:
     rows: int | None = None  # Removed, archived, moved or rolled up; None if the database does not say.
     partitions: int = 0
     size: int | None = None  # Bytes, if known.
-    windows: tuple[RolledUp, ...] = ()  # What each window of a rollup gave.
+    windows: Mapping[Window, Count] = field(default_factory=dict)  # What each window of a rollup gave.
 
 
 Report = Callable[[Progress], None]
@@ -123,7 +124,7 @@ class Engine(abc.ABC):
                 return self.archive.drop(step)
             case RollUp():
                 return self._roll_up(step, report)
-            case LevelStep() | ReplaceView():
+            case LevelStep():
                 self._execute(step)
                 return StepResult()
             case _:
@@ -164,7 +165,7 @@ class Engine(abc.ABC):
                 return [self.sql.create_table(table, fields, step.replicas) for table, fields in tables]
             case AlterRollup():  # The table with the distributions may be missing, too.
                 own = level_fields(self.sql, step.rollup)[step.rollup.table]
-                fields = [field for field in own if field.name in step.columns]
+                fields = [one for one in own if one.name in step.columns]
                 added = self.sql.add_columns(step.rollup.table, fields) if fields else []
                 return [*added, *self._rollup_statements(CreateRollup(rollup=step.rollup))[1:]]
             case ReplaceView():

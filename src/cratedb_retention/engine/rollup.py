@@ -9,7 +9,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,22 +43,20 @@ from cratedb_retention.model.rollup import (
     SKETCH_SIGN,
     VERSION,
     Balance,
+    Count,
     Metric,
     ReplaceView,
-    RolledUp,
     RollUp,
     Rollup,
     ViewPart,
     Window,
-    instant_column,
-    label,
     level_column,
     sketch_table,
 )
 from cratedb_retention.model.time import TimeRange, show
 
-# What stands for the version of a computation where it is only shown.
-SHOWN = 0
+SHOWN = 0  # stands for the version of a computation where it is only shown
+_name = partial(quoted_name, quote=True)
 Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
 
 
@@ -90,16 +88,12 @@ class Portions:
 ANY = Portions()
 
 
-def runs_of(step: RollUp, portions: Portions = ANY) -> Iterator[Run]:
-    """In order of time."""
-    return _joined(step.windows, step, portions.counters if step.rollup.has_counters else portions.run)
-
-
-def _joined(windows: Sequence[Window], step: RollUp, limit: int) -> Iterator[Run]:
-    """Join windows that follow one another; one with more rows than the limit is one by itself."""
+def runs_of(step: RollUp, portions: Portions = ANY, whole: Run | None = None) -> Iterator[Run]:
+    """Windows that follow one another, in order of time; of a whole run those of one INSERT. A large one is alone."""
+    limit = portions.insert if whole else portions.counters if step.rollup.has_counters else portions.run
     rows: Mapping[Window, int] = dict(zip(step.windows, step.rows, strict=False))
     current, total = list[Window](), 0
-    for window in windows:
+    for window in (whole or step).windows:
         size = rows.get(window, 0)
         if current and (current[-1].until != window.since or total + size > limit > 0):
             yield Run(tuple(current))
@@ -121,7 +115,7 @@ def run_statements(
     within = between(sql, rollup.own_time, *run.time)
     yield from (sa.delete(table_ref(table)).where(*within) for table in rollup.tables)
     whole = rollup.has_counters or not rollup.from_raw
-    for piece in [run] if whole else _joined(run.windows, step, portions.insert):
+    for piece in [run] if whole else runs_of(step, portions, run):
         for table, fields in states.level_fields(sql, rollup).items():
             columns = [ref(field.name) for field in fields if field.generated is None]
             select = _level_select if table == rollup.table else _sketch_select
@@ -176,23 +170,6 @@ def _sketch_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa
 
 
 @dataclass(frozen=True, slots=True)
-class Beneath:
-    """What a window is computed from."""
-
-    rows: int  # raw rows
-    values: int = 0  # values that have a place in a distribution
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What a level has of a window."""
-
-    counted: Beneath  # what its rows were computed from
-    groups: int  # rows that the present computation wrote
-    alien: int  # rows that another one wrote; there should be none
-
-
-@dataclass(frozen=True, slots=True)
 class Counts:
     """Counts of a level's windows, some hundred in a statement."""
 
@@ -200,45 +177,67 @@ class Counts:
     sql: Expressions
     rollup: Rollup
 
-    def beneath(self, windows: Sequence[Window]) -> dict[Window, Beneath]:
+    def beneath(self, windows: Sequence[Window]) -> dict[Window, Count]:
         """What windows are computed from."""
         if self.rollup.from_raw:
-            found = self._ask(windows, lambda window: self._of_source(window, self.rollup.sketched))
+            values = [sa.func.count().filter(states.countable(self.sql, metric)) for metric in self.rollup.sketched]
+            total = reduce(lambda total, value: total.op("+")(value), values, number(0))
+            found = self._ask_table(self.rollup.source, windows, sa.func.count(), total)
         else:
             found = self._ask_level(self.rollup.beneath, windows, lambda name: [_sum(ref(name))])
-        return {window: Beneath(*counts) for window, counts in found.items()}
+        return {window: Count(rows=rows, values=values) for window, (rows, values) in found.items()}
 
-    def stored(self, windows: Sequence[Window], version: int) -> dict[Window, Stored]:
+    def stored(self, windows: Sequence[Window], version: int) -> dict[Window, Count]:
         """What the level has of windows."""
         fresh: Condition = ref(VERSION) == version
 
         def columns(name: str) -> list[Element]:
             return [_sum(ref(name), fresh), sa.func.count().filter(fresh), sa.func.count()]
 
-        found = {}
-        for window, counts in self._ask_level(self.rollup.table, windows, columns).items():
-            rows, groups, all_rows, values, bins, all_bins = counts
-            found[window] = Stored(Beneath(rows, values), groups, all_rows - groups + all_bins - bins)
-        return found
+        found = self._ask_level(self.rollup.table, windows, columns).items()
+        return {
+            window: Count(rows=rows, groups=groups, values=values, alien=all_rows - groups + all_bins - bins)
+            for window, (rows, groups, all_rows, values, bins, all_bins) in found
+        }
 
     def source(self, windows: Sequence[Window]) -> dict[Window, int]:
         """How many raw rows there are."""
-        return {window: count for window, (count,) in self._ask(windows, self._of_source).items()}
+        found = self._ask_table(self.rollup.source, windows, sa.func.count())
+        return {window: count for window, (count,) in found.items()}
 
-    def level(self, windows: Sequence[Window]) -> dict[Window, RolledUp]:
+    def level(self, windows: Sequence[Window]) -> dict[Window, Count]:
         """How many raw rows the rows of the level stand for, and how many these are."""
-        columns = _sum(ref(ROW_COUNT)), sa.func.count()
-        found = self._ask(windows, lambda window: self._of_level(self.rollup.table, window, *columns))
-        return {window: RolledUp(window, *counts) for window, counts in found.items()}
+        found = self._ask_table(self.rollup.table, windows, _sum(ref(ROW_COUNT)), sa.func.count())
+        return {window: Count(rows=rows, groups=groups) for window, (rows, groups) in found.items()}
 
     def compare(self, windows: Sequence[Window]) -> dict[Window, Balance]:
         """Whether each bucket still has in its source what it stands for."""
-        found = self._ask(windows, self._both).items()
+        sql, rollup, own, time = self.sql, self.rollup, self.rollup.own_time, self.rollup.beneath_time
+        rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
+        bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
+        sides = (
+            (rollup.beneath, time, bucket, number(0), rows),
+            (rollup.table, own, sql.epoch_ms(sql.column(own)), ref(ROW_COUNT), number(0)),
+        )
+
+        def select(window: Window) -> sa.Select[Any]:
+            """Of all buckets, and then of those that lack rows, what they stand for and what is in their source."""
+            branches = []
+            for table, at, start, stored, beneath in sides:
+                columns = [start.label("t"), stored.label("s"), beneath.label("b")]
+                within = between(sql, at, window.since, window.until)
+                each = sa.select(*columns).select_from(table_ref(table)).where(*within).subquery("r")
+                branches.append(sa.select(each.c.t, *_sums(each)).group_by(each.c.t))
+            found = sa.union_all(*branches).subquery("u")
+            buckets = sa.select(*_sums(found)).group_by(found.c.t).subquery("g")
+            return sa.select(*_sums(buckets), *_sums(buckets, buckets.c.b < buckets.c.s))
+
+        found = self._ask(windows, select).items()
         return {window: Balance(stored, beneath, (short, left)) for window, (stored, beneath, short, left) in found}
 
     def require_rows(self, step: RollUp, run: Run) -> None:
         """Make sure that nothing loses rows by being computed again (law 4): the plan may be old."""
-        before = {one.window: one.rows for one in step.before if run.time.contains(one.window.since)}
+        before = {window: rows for window, rows in step.before if run.time.contains(window.since)}
         for window, balance in self.compare(list(before)).items():
             if lost := balance.lost(before[window]):
                 raise DatabaseError(
@@ -262,41 +261,19 @@ class Counts:
     ) -> dict[Window, list[int]]:
         """What a level's table says, then what its distributions say: nothing but zeros where there are none."""
         rows, bins = columns(ROW_COUNT), columns(SKETCH_COUNT)
-        found = self._ask(windows, lambda window: self._of_level(table, window, *rows))
+        found = self._ask_table(table, windows, *rows)
         if not self.rollup.sketched:
             return {window: [*counts, *[0] * len(bins)] for window, counts in found.items()}
         sketch, of = sketch_table(table), states.of_metrics(self.rollup.sketched)
-        values = self._ask(windows, lambda window: self._of_level(sketch, window, *bins).where(of))
+        values = self._ask_table(sketch, windows, *bins, where=of)
         return {window: [*found[window], *values[window]] for window in windows}
 
-    def _of_source(self, window: Window, sketched: Sequence[Metric] = ()) -> sa.Select[Any]:
-        columns: list[Element] = [sa.func.count()]
-        if values := [sa.func.count().filter(states.countable(self.sql, metric)) for metric in sketched]:
-            columns.append(reduce(lambda total, value: total.op("+")(value), values))
-        within = between(self.sql, self.rollup.time, window.since, window.until)
-        return sa.select(*columns).select_from(table_ref(self.rollup.source)).where(*within)
-
-    def _of_level(self, table: TableName, window: Window, *columns: Element) -> sa.Select[Any]:
-        within = between(self.sql, self.rollup.own_time, window.since, window.until)
-        return sa.select(*columns).select_from(table_ref(table)).where(*within)
-
-    def _both(self, window: Window) -> sa.Select[Any]:
-        """Of all buckets, and then of those that lack rows, what they stand for and what is in their source."""
-        sql, rollup, own, time = self.sql, self.rollup, self.rollup.own_time, self.rollup.beneath_time
-        rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
-        bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
-        branches = []
-        for table, at, start, stored, beneath in (
-            (rollup.beneath, time, bucket, number(0), rows),
-            (rollup.table, own, sql.epoch_ms(sql.column(own)), ref(ROW_COUNT), number(0)),
-        ):
-            columns = [start.label("t"), stored.label("s"), beneath.label("b")]
-            within = between(sql, at, window.since, window.until)
-            each = sa.select(*columns).select_from(table_ref(table)).where(*within).subquery("r")
-            branches.append(sa.select(each.c.t, *_sums(each)).group_by(each.c.t))
-        found = sa.union_all(*branches).subquery("u")
-        buckets = sa.select(*_sums(found)).group_by(found.c.t).subquery("g")
-        return sa.select(*_sums(buckets), *_sums(buckets, buckets.c.b < buckets.c.s))
+    def _ask_table(
+        self, table: TableName, windows: Sequence[Window], *columns: Element, where: Condition | None = None
+    ) -> dict[Window, list[int]]:
+        time = self.rollup.time if table == self.rollup.source else self.rollup.own_time
+        rows, also = sa.select(*columns).select_from(table_ref(table)), () if where is None else (where,)
+        return self._ask(windows, lambda w: rows.where(*between(self.sql, time, w.since, w.until), *also))
 
 
 def _sum(value: Element, condition: Condition | None = None) -> Element:
@@ -312,7 +289,7 @@ def show_window(window: Window) -> str:
     return f"window {show(window.since)} to {show(window.until)}"
 
 
-def show_difference(beneath: Beneath, stored: Beneath) -> str:
+def show_difference(beneath: Count, stored: Count) -> str:
     """How a level differs from what it was computed from, in words."""
     if beneath.rows != stored.rows:
         return f"{beneath.rows:,} rows beneath it, {stored.rows:,} arrived in the rollup"
@@ -324,19 +301,19 @@ def view_statement(sql: Expressions, step: ReplaceView) -> Statement:
     ``CREATE VIEW``, or ``CREATE OR REPLACE VIEW`` where there is one of the toolkit's. In it raw rows look like a
     rollup of one row each, so that one query reads all.
     """
-    query = union([_view_part(sql, step, part) for part in step.parts])
+    query = union([_view_part(sql, step.rollup, part) for part in step.parts])
     assert isinstance(query, sa.SelectBase)  # noqa: S101
     create = "CREATE OR REPLACE VIEW " if step.marks else "CREATE VIEW "
     return Statement(create, table_ref(step.view), " AS ", query, literal=True)
 
 
-def _view_part(sql: Expressions, step: ReplaceView, part: ViewPart) -> sa.Select[Any]:
-    raw = part.table == step.source
-    keys = {label(column.name): column for column in (step.time, *step.dimensions)}
-    shown = {metric.named(one): (metric, one) for metric in step.metrics for one in metric.shown}
+def _view_part(sql: Expressions, finest: Rollup, part: ViewPart) -> sa.Select[Any]:
+    raw = part.table == finest.source
+    keys = dict(zip(finest.keys, (finest.time, *finest.dimensions), strict=True))
+    shown = {metric.named(one): (metric, one) for metric in finest.metrics for one in metric.shown}
 
     def key(column: Column) -> Element:
-        return sql.instant(column) if column == step.time else states.source_value(sql, column)
+        return sql.instant(column) if column == finest.time else states.source_value(sql, column)
 
     def value(name: str, metric: Metric, one: Aggregate) -> Element:
         formulas = states.Formulas(sql, metric.column)
@@ -346,7 +323,7 @@ def _view_part(sql: Expressions, step: ReplaceView, part: ViewPart) -> sa.Select
         # Rows from before a column of a derived aggregate was added lack it, and have what it follows from.
         return ref(name) if one.binned else formulas.read(one, lambda part: ref(metric.named(part)))
 
-    level = level_column([*keys, *(name for metric in step.metrics for name in metric.columns), *shown])
+    level = level_column([*finest.columns, *shown])
     columns = [
         *(key(column).label(_name(name)) if raw else ref(name) for name, column in keys.items()),
         *(value(name, metric, one).label(_name(name)) for name, (metric, one) in shown.items()),
@@ -354,31 +331,27 @@ def _view_part(sql: Expressions, step: ReplaceView, part: ViewPart) -> sa.Select
         as_type(sa.literal(part.interval or RAW), TEXT).label(_name(level)),
     ]
     binned = not raw and any(one.binned for _, one in shown.values())
-    rows = _with_quantiles(sql, step, part.table) if binned else table_ref(part.table)
-    time = step.time if raw else instant_column(step.time.name)
+    rows = _with_quantiles(sql, finest, part.table) if binned else table_ref(part.table)
+    time = finest.time if raw else finest.own_time
     return sa.select(*columns).select_from(rows).where(*between(sql, time, part.start, part.end))
 
 
-def _name(name: str) -> quoted_name:
-    return quoted_name(name, True)
-
-
-def _with_quantiles(sql: Expressions, step: ReplaceView, table: TableName) -> sa.Subquery:
+def _with_quantiles(sql: Expressions, finest: Rollup, table: TableName) -> sa.Subquery:
     """
     The rows of a level, with what is read from distributions beside the rest. By ``UNION ALL`` and ``GROUP BY``,
     beneath which both databases move conditions on time and dimensions; beneath a join they do not.
     """
-    keys = [label(column.name) for column in (step.time, *step.dimensions)]
+    keys = finest.keys
     kept = {
         metric.named(part): states.kind_type(sql, metric.column, part.kind)
-        for metric in step.metrics
+        for metric in finest.metrics
         for part in metric.parts
         if metric.named(part) in metric.columns
     } | {ROW_COUNT: BIGINT}
-    quantiles = {metric.named(one): (metric, one) for metric in step.metrics for one in metric.shown if one.binned}
+    quantiles = {metric.named(one): (metric, one) for metric in finest.metrics for one in metric.shown if one.binned}
     nothing = (as_type(sa.null(), DOUBLE).label(name) for name in quantiles)
     level = sa.select(*map(ref, keys), *map(ref, kept), *nothing).select_from(table_ref(table))
-    bins = _ranked(step, sketch_table(table))
+    bins = _ranked(finest, sketch_table(table))
     found = (
         _InBins(bins, metric).read(one, lambda part: bins.c.q_value).label(name)
         for name, (metric, one) in quantiles.items()
@@ -390,9 +363,9 @@ def _with_quantiles(sql: Expressions, step: ReplaceView, table: TableName) -> sa
     return sa.select(*(both.c[key] for key in keys), *values).group_by(*(both.c[key] for key in keys)).subquery("l")
 
 
-def _ranked(step: ReplaceView, table: TableName) -> sa.Subquery:
+def _ranked(finest: Rollup, table: TableName) -> sa.Subquery:
     """The bins of a level's distributions, each with its value, how many values are in it or less, and in all."""
-    keys = [ref(label(column.name)) for column in (step.time, *step.dimensions)]
+    keys = list(map(ref, finest.keys))
     middle = number(math.log(2 / (GAMMA + 1)))
     size = sa.func.exp(ref(SKETCH_BIN).op("*")(number(math.log(GAMMA))).op("+")(middle))
     value, within = ref(SKETCH_SIGN).op("*")(size), [*keys, ref(SKETCH_METRIC)]

@@ -259,7 +259,7 @@ class Look:
         found: dict[tuple[Rollup, Window], Balance] = {}
         losing = False
         for step in (step for task in plan.tasks for step in task.steps if isinstance(step, RollUp) and step.tokens):
-            new = {one.window: one.rows for one in step.before if (step.rollup, one.window) not in seen.compared}
+            new = {window: rows for window, rows in step.before if (step.rollup, window) not in seen.compared}
             seen.compared.update((step.rollup, window) for window in new)
             try:
                 balances = self._engine.counts(step.rollup).compare(list(new))

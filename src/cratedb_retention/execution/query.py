@@ -115,7 +115,7 @@ def _stale(engine: Engine, rollup: Rollup, within: TimeRange) -> TimeRanges:
     def counts(parts: Iterable[tuple[int, int]]) -> list[tuple[TimeRange, int, int]]:
         windows = [Window.of(start, end) for start, end in parts]
         raw, level = engine.counts(rollup).source(windows), engine.counts(rollup).level(windows)
-        return [(TimeRange(w.start, w.end), raw[w], level[w].source_rows) for w in windows]
+        return [(TimeRange(w.start, w.end), raw[w], level[w].rows) for w in windows]
 
     if within.empty or all(raw in (0, level) for _, raw, level in counts([within])):
         return TimeRanges()

@@ -17,7 +17,7 @@ from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import DeleteRows, Step, Task
 from cratedb_retention.model.policy import Policy
 from cratedb_retention.model.reasons import Reason
-from cratedb_retention.model.rollup import LedgerRow, Rollup, Window, is_own_view, level_table
+from cratedb_retention.model.rollup import LedgerRow, Rollup, Window, find_view
 from cratedb_retention.model.time import TimeRange, from_ms, show, to_ms
 from cratedb_retention.planning.cascades import beneath_as_target, name_taken
 from cratedb_retention.planning.pieces import make_pieces
@@ -58,12 +58,10 @@ class Roller:
                 self._register(task, rollup)
             case steps.ReplaceView():
                 catalog = self._engine.read_named([step.view])
-                there = catalog.taken(step.view)
-                view = (catalog.views or {}).get(there) if there else None
-                tables = [step.source, *(part.table for part in step.parts)]
-                if there and not (view and is_own_view(view, step.time.name, tables, step.marks)):
+                there, own = find_view(catalog, step.rollup, [part.table for part in step.parts], step.marks)
+                if there and not own:
                     raise _changed(f"view {there}", "was changed since the plan was made")
-                self._ledger.set_view(self._finest(task, step))
+                self._ledger.set_view(step.rollup)
             case steps.RebaseRollup(rollup=rollup, before=before):
                 self._ledger.rebase(rollup, before)
                 self._register(task, rollup)
@@ -81,7 +79,7 @@ class Roller:
         result = perform(step)
         # Of an open window only some buckets were computed, so that all that is there has to be counted.
         counted = self._engine.counts(step.rollup).level(present)
-        windows = [*(found for found in result.windows if found.window.whole), *counted.values()]
+        windows = {window: count for window, count in result.windows.items() if window.whole} | counted
         self._ledger.record(step.rollup, windows, tokens, parts, self._run_id)
         return result
 
@@ -125,13 +123,10 @@ class Roller:
         if isinstance(step, steps.ReplaceView):
             view = self._engine.read_named([step.view]).views
             mark = view[step.view].mark if view and step.view in view else ""
-            self._ledger.set_view(self._finest(task, step), step.parts, mark)
+            self._ledger.set_view(step.rollup, step.parts, mark)
         elif isinstance(step, DeleteRows):
             for seal in (other for other in task.steps if isinstance(other, steps.SealWindows)):
                 self._ledger.expire(seal.rollup.table, [window.start for window in seal.windows])
-
-    def _finest(self, task: Task, step: steps.ReplaceView) -> Rollup:
-        return self._registered[level_table(step.source, self._policy(task).levels[0].interval)]
 
     def _register(self, task: Task, rollup: Rollup) -> None:
         known = self._known.get(rollup.table)
@@ -181,10 +176,10 @@ class Roller:
         limit = level.retention_period.before(from_ms(self._prepared.plan.cutoff), policy.zone) if level else None
         kept = [window for window in windows if limit is None or window.start >= to_ms(limit)]
         found = self._engine.counts(rollup).level(kept)
-        lost = [window for window in kept if found[window].source_rows != rows[window.start].rows]
+        lost = [window for window in kept if found[window].rows != rows[window.start].rows]
         if lost:
             self._ledger.doubt(rollup.table, [window.start for window in lost])
-            rolled, there = rows[lost[0].start].rows, found[lost[0]].source_rows
+            rolled, there = rows[lost[0].start].rows, found[lost[0]].rows
             thing, reason = f"table {rollup.table}, from {show(lost[0].start)}", f"stands for {there:,} rows, and"
             raise PartitionChanged(thing, f"{reason} {rolled:,} were rolled up", "the next run computes it again")
 

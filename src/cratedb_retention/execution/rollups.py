@@ -26,7 +26,7 @@ from cratedb_retention.model.patterns import folded
 from cratedb_retention.model.plan import Plan
 from cratedb_retention.model.policy import make_policy
 from cratedb_retention.model.reading import Cascade, Holding, Reading, Stretch, Wanted
-from cratedb_retention.model.rollup import ROW_COUNT, KnownRollup, Ledger, RollUp, Rollup, is_own_view, view_name
+from cratedb_retention.model.rollup import ROW_COUNT, KnownRollup, Ledger, RollUp, Rollup, find_view, view_name
 from cratedb_retention.model.time import TimeRange, from_ms
 from cratedb_retention.planning.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.cascades import SourceColumns, find_cascades
@@ -127,11 +127,11 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
     if not mine:
         raise NotFound(f"table {source}", "has no rollups")
     source, levels = mine[0].source, [rollup.table for rollup in mine]
-    view = view_name(source)
-    catalog = engine.read_named([view, *(name for rollup in mine for name in (rollup.table, rollup.sketch))])
-    found = (catalog.views or {}).get(view)
-    marks = Ledger(known).view_marks(source)
-    if found is not None and is_own_view(found, mine[0].time.name, [source, *levels], marks):
+    catalog = engine.read_named(
+        [view_name(source), *(name for rollup in mine for name in (rollup.table, rollup.sketch))]
+    )
+    view, own = find_view(catalog, mine[0], levels, Ledger(known).view_marks(source))
+    if view is not None and own:
         engine.database.drop(view, "VIEW")
     for rollup in mine:
         for name in (rollup.sketch, rollup.table):
@@ -250,11 +250,9 @@ class _Comparison:
     def _read(
         self, cascade: Cascade, holding: Holding, range_: TimeRange, interval: Interval, wanted: tuple[Wanted, ...]
     ) -> list[Partial]:
-        part = Stretch(holding=holding, time=range_, interval=interval)
-        reading = Reading(
-            cascade=cascade, time=range_, step=interval, wanted=wanted, by=(), where=(), stretches=(part,)
-        )
-        return list(read_stretch(self.engine.database, self.engine.sql, reading, part))
+        one = Stretch(holding=holding, time=range_, interval=interval)
+        reading = Reading(cascade=cascade, time=range_, step=interval, wanted=wanted, by=(), where=(), stretches=(one,))
+        return list(read_stretch(self.engine.database, self.engine.sql, reading, one))
 
 
 def _compare(right: Partial, found: Partial) -> Iterator[Values]:

@@ -124,14 +124,9 @@ def parse_duration(value: object) -> Duration:
 def _read_parts(text: str) -> list[tuple[int, str]]:
     if re.fullmatch("[0-9]+", text):
         return [(_count(text), "d")]
-    parts, position = [], 0
-    while position < len(text):
-        match = _PART.match(text, position)
-        if not match or match[2] not in _BY_NAME:
-            return []
-        parts.append((_count(match[1]), match[2]))
-        position = match.end()
-    return parts
+    found = list(_PART.finditer(text))
+    known = "".join(match[0] for match in found) == text and all(match[2] in _BY_NAME for match in found)
+    return [(_count(match[1]), match[2]) for match in found] if known else []
 
 
 def _count(digits: str) -> int:

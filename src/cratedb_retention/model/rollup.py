@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from cratedb_retention.model import catalog
 from cratedb_retention.model.aggregates import PERCENTILES, Aggregate, Part, with_needed
 from cratedb_retention.model.cascade import Interval
-from cratedb_retention.model.catalog import Column, Grouping, TableName, View, outer_names
+from cratedb_retention.model.catalog import Catalog, Column, Grouping, TableName, outer_names
 from cratedb_retention.model.step import BaseStep, Kind, Stretch
 from cratedb_retention.model.time import find_zone, show
 from cratedb_retention.model.words import plural
@@ -163,9 +163,12 @@ class Rollup:
         return tuple(metric for metric in self.metrics if Part.BINS in metric.parts)
 
     @property
+    def keys(self) -> list[str]:
+        return [self.time_name, *(label(column.name) for column in self.dimensions)]
+
+    @property
     def columns(self) -> list[str]:
-        names = [self.time_name, *(label(column.name) for column in self.dimensions)]
-        return [*names, *(name for metric in self.metrics for name in metric.columns), ROW_COUNT, VERSION]
+        return [*self.keys, *(name for metric in self.metrics for name in metric.columns), ROW_COUNT, VERSION]
 
     @property
     def tables(self) -> list[TableName]:
@@ -219,19 +222,22 @@ class Window:
         return (self.since, self.until) == (self.start, self.end)
 
 
-@dataclass(frozen=True, slots=True)
-class RolledUp:
-    window: Window
-    source_rows: int  # raw rows: rows of the source, or the sum of ``row_count`` of the finer level
-    groups: int  # rows of the rollup for them
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """What a level, or what it is computed from, has of a window."""
+
+    rows: int  # raw rows: rows of the source, or the sum of ``row_count`` of a level
+    groups: int = 0  # rows of the level, those of the present computation
+    values: int = 0  # values that have a place in a distribution
+    alien: int = 0  # rows of the level that another computation wrote; there should be none
+
+    def stands_for(self, beneath: Count) -> bool:
+        return (self.rows, self.values) == (beneath.rows, beneath.values)
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """Buckets that were computed before, and are about to be again."""
-
-    window: Window
-    rows: int | None  # raw rows that they were computed from; None: the ledger has not noted that of just these
+# Buckets that were computed before and are about to be again, with the raw rows that they were computed from; None: the
+# ledger has not noted that of just these.
+Before = tuple[tuple[Window, int | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,18 +258,22 @@ class Balance:
         return (rows, self.beneath) if rows is not None and self.beneath < rows else None
 
 
-def is_own_view(view: View, time: str, tables: Collection[TableName], marks: Sequence[str]) -> bool:
+def find_view(
+    known: Catalog, rollup: Rollup, levels: Iterable[TableName], marks: Sequence[str]
+) -> tuple[TableName | None, bool]:
     """
-    Whether a view is the one that the toolkit made over tables, the source with its time column and the levels. Where a
-    mark of the views that it made says nothing of this release of the database, the form decides.
+    What has the name of the view over the cascade of a level, and whether that is the one that the toolkit made. Where
+    a mark of the views that it made says nothing of this release of the database, the form decides.
     """
-    if view.mark in marks:
-        return True
+    there = known.taken(view_name(rollup.source))
+    view = (known.views or {}).get(there) if there else None
+    if view is None or view.mark in marks:
+        return there, view is not None
     if all(mark and mark.partition(":")[0] == view.release for mark in marks) or len(view.columns) < 3:
-        return False
+        return there, False
     first, *others, rows, level = view.columns
-    fits = (first, rows, level) == (label(time), ROW_COUNT, level_column([first, *others]))
-    return fits and any(table.name in view.definition for table in tables)
+    fits = (first, rows, level) == (rollup.time_name, ROW_COUNT, level_column([first, *others]))
+    return there, fits and any(table.name in view.definition for table in (rollup.source, *levels))
 
 
 # The steps of a cascade: create and alter a level's table, roll windows up, seal them, renew the view.
@@ -333,7 +343,7 @@ class RollUp(WindowsStep):
     parts: tuple[str, ...] = ()
     # Coarser levels that have the last values of counters where the finer one has none any more: before an instant.
     older: tuple[tuple[Rollup, int], ...] = ()
-    before: tuple[Computed, ...] = ()  # what was computed before of these windows, and must not lose rows (law 4)
+    before: Before = ()  # what was computed before of these windows, and must not lose rows (law 4)
 
     @property
     def stretches(self) -> Sequence[Stretch]:
@@ -373,23 +383,22 @@ class ViewPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplaceView(BaseStep):
+class ReplaceView(LevelStep):
     """Create or renew the view over the raw rows and all levels, each time range from the finest that holds it."""
 
-    view: TableName
-    source: TableName
-    time: Column
-    dimensions: tuple[Column, ...]
-    metrics: tuple[Metric, ...]
-    parts: tuple[ViewPart, ...]  # coarsest, which is the oldest, first
+    parts: tuple[ViewPart, ...]  # of ``rollup``, the finest level, and of others; coarsest, which is the oldest, first
     marks: tuple[str, ...] = ("",)  # of the toolkit's own views, one of which may be replaced; none: nothing is there
+
+    @property
+    def view(self) -> TableName:
+        return view_name(self.rollup.source)
 
     def describe(self) -> str:
         return f"renew the view {self.view.name}"
 
     @property
     def changes(self) -> TableName:
-        return self.source
+        return self.rollup.source
 
 
 RollupStep = CreateRollup | AlterRollup | RebaseRollup | RollUp | SealWindows | ReplaceView

@@ -107,10 +107,7 @@ class SourceColumns:
         return tuple(found.values())
 
     def _find_dimensions(self, before: Rollup | None) -> tuple[Column, ...]:
-        """
-        The columns that tell series apart: those that the policy names, else text, boolean and key columns, those of
-        other types that are grouped by exactly, and what well-known tables have for it.
-        """
+        """The columns that tell series apart: those that the policy names, else those that do by their type or name."""
         policy, table, time = self.policy, self.table, self.time
         if policy.dimensions:
             named = self._all_named(policy.dimensions, "dimensions")
@@ -273,10 +270,13 @@ def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -
             if time is None:
                 raise Undecided(Why.TIME_UNNAMED())
             _require_same_time(target, time, ledger)
-            before = next((known.rollup for known in ledger.of_source(name)), None)
+            before = next((level.rollup for level in ledger.of_source(name)), None)
             columns = SourceColumns(target.policy, target.table, time, before)
             columns.check(catalog.capabilities.folds_case)
-            _require_same_table(target.table, ledger)
+            # What rollups hold of a table says nothing of the rows of another one of its name (laws 3 and 4).
+            known = ledger.identity(name)
+            if known and known != target.table.identity:
+                raise Undecided(Why.OTHER_SOURCE(source=name))
             cascades[name] = Cascade(target, columns, tuple(_levels(target, columns, catalog, ledger)))
     return list(cascades.values()), problems
 
@@ -322,13 +322,6 @@ def _levels(raw: Target, columns: SourceColumns, catalog: Catalog, ledger: Ledge
             targets=tuple(targets),
         )
         finer, beneath = name, next((target for target in targets if target.table.name == name), None)
-
-
-def _require_same_table(source: Table, ledger: Ledger) -> None:
-    """What rollups hold of a table says nothing of the rows of another one that has its name now (laws 3 and 4)."""
-    known = ledger.identity(source.name)
-    if known and known != source.identity:
-        raise Undecided(Why.OTHER_SOURCE(source=source.name))
 
 
 def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:
@@ -377,12 +370,8 @@ def _check_width(rollup: Rollup, there: Table | None, capabilities: Capabilities
     names = {*rollup.columns, *([PARTITION] if rollup.partition else []), *(there.columns if there else ())}
     most = there.most_columns if there else capabilities.most_columns
     if most is not None and len(names) > most:
-        product, metrics = capabilities.product, len(rollup.metrics)
-        raise Undecided(
-            (Why.TOO_WIDE_NOW if there else Why.TOO_WIDE)(
-                level=rollup.table, columns=len(names), metrics=metrics, product=product, most=most
-            )
-        )
+        why, product, metrics = Why.TOO_WIDE_NOW if there else Why.TOO_WIDE, capabilities.product, len(rollup.metrics)
+        raise Undecided(why(level=rollup.table, columns=len(names), metrics=metrics, product=product, most=most))
 
 
 def beneath_as_target(policy: Policy, rollup: Rollup, table: Table) -> Target:

@@ -15,13 +15,13 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Hold, Step, Task
 from cratedb_retention.model.reasons import Reason, Why
-from cratedb_retention.model.rollup import Computed, Ledger, LedgerRow, Rollup, ViewPart, Window, is_own_view, view_name
+from cratedb_retention.model.rollup import Before, Ledger, LedgerRow, Rollup, ViewPart, Window, find_view
 from cratedb_retention.model.time import TimeRange, TimeRanges, show, to_ms
 from cratedb_retention.model.values import Deletions
 from cratedb_retention.planning.cascades import Cascade, CascadeLevel
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.targets import Target
-from cratedb_retention.planning.windows import OpenWindow, Source, WindowGrid, batches, sources_of_windows
+from cratedb_retention.planning.windows import OpenWindow, Source, WindowGrid, batches, sources_of, sources_of_windows
 
 if TYPE_CHECKING:
     from cratedb_retention.planning.strategies import Context
@@ -36,7 +36,7 @@ class Due:
     windows: tuple[Window, ...]  # what of it, in order of time: all of it, or some of its buckets
     reason: str  # why, in a word
     parts: str = ""  # what its parts are computed from, if it is open
-    before: tuple[Computed, ...] = ()  # what of it was computed before, and must not lose rows
+    before: Before = ()  # what of it was computed before, and must not lose rows
 
 
 class LevelPlan:
@@ -72,7 +72,7 @@ class LevelPlan:
             sources = self.grid.sources(self.measurements.windows.get(self.grid.probe(), ()))
         else:
             known = pieces.of(beneath).known if beneath is not None and beneath.grids else ()
-            sources = self.grid.sources_of(known)
+            sources = sources_of(known, self.grid.windows)
         for changing in self.below.changing() if self.below else ():
             for start, end in self.grid.windows(changing):
                 sources.setdefault(start, Source(end=end))
@@ -111,10 +111,7 @@ class LevelPlan:
     def _due(
         self, start: int, source: Source, row: LedgerRow | None, stale: Sequence[TimeRange], until: int
     ) -> Due | None:
-        """
-        What of a window has to be computed, since it changed or the finer level is about to (``stale``); None if it is
-        clean, or no bucket of it is complete: the last one ends at ``until``.
-        """
+        """What of a window is due: it changed, or the finer level is about to (``stale``); complete up to ``until``."""
         present = self.open if self.open is not None and start == self.open.start else None
         if present is not None and row is not None:
             return self._due_open(present, source, row, stale)
@@ -129,28 +126,25 @@ class LevelPlan:
         return self._spare(Due(windows=windows, reason=_CHANGED if row.whole else _GROWN), row)
 
     def _spare(self, due: Due, row: LedgerRow | None) -> Due | None:
-        """
-        No window loses rows by being computed again, unless the policy says so (law 4). One that would stays as it is,
-        but for the buckets that were not computed yet.
-        """
+        """Law 4: a window that would lose rows if it were computed again only gets the buckets that it has not yet."""
         window = due.windows[0]
         former = row or self.former.get(window.start)
         if not self.guarded or former is None or not former.rows:
             return due
-        before = Computed(window, former.rows if former.until <= window.until else None)
-        if not self._loses(before):
-            return replace(due, before=(before,))
+        rows = former.rows if former.until <= window.until else None
+        if not self._loses(window, rows):
+            return replace(due, before=((window, rows),))
         if row is None or row.until >= window.until:
             return None
         return Due(windows=(replace(window, since=row.until),), reason=_GROWN, parts=row.parts)
 
-    def _loses(self, before: Computed) -> bool:
+    def _loses(self, window: Window, rows: int | None) -> bool:
         """Whether buckets would lose rows by being computed again, which is noted."""
-        balance = self.measurements.balances.get((self.rollup, before.window))
-        lost = balance.lost(before.rows) if balance else None
+        balance = self.measurements.balances.get((self.rollup, window))
+        lost = balance.lost(rows) if balance else None
         if lost:
-            rolled, left = self.lost.get(before.window.start, (0, 0))
-            self.lost[before.window.start] = (rolled + lost[0], left + lost[1])
+            rolled, left = self.lost.get(window.start, (0, 0))
+            self.lost[window.start] = (rolled + lost[0], left + lost[1])
         return lost is not None
 
     def _due_open(
@@ -167,7 +161,7 @@ class LevelPlan:
         if changed and self.rollup.has_counters:  # What a counter grew by begins at the value before.
             changed = {TimeRange(min(changed).start, row.until)}
         before = {time: present.before(time) for time in sorted(changed)} if self.guarded else {}
-        kept = [time for time, one in before.items() if self._loses(one)]
+        kept = [time for time, one in before.items() if self._loses(*one)]
         times = [time for time in changed if time not in kept]
         reason = _CHANGED if times else _GROWN
         grown = TimeRange(row.until, present.complete)
@@ -323,12 +317,10 @@ class CascadePlan:
 
     def view(self, tasks: Iterable[Task]) -> Iterator[Task | Hold]:
         """Create the view, or renew it where this run changes what it consists of; never one that a user made."""
-        cascade, ledger, views = self.cascade, self.ledger, self.catalog.views
+        cascade, ledger = self.cascade, self.ledger
         finest, marks = cascade.levels[0].rollup, ledger.view_marks(cascade.source)
         levels = {level.rollup.table for level in cascade.levels}
-        there = self.catalog.taken(view_name(cascade.source))
-        view = (views or {}).get(there) if there else None
-        own = view is not None and is_own_view(view, finest.time.name, [cascade.source, *levels], marks)
+        there, own = find_view(self.catalog, finest, levels, marks)
         if there is not None and not own:
             yield self._hold(Why.VIEW_TAKEN(view=there))
             return
@@ -340,16 +332,8 @@ class CascadePlan:
         known = ledger.rollups.get(finest.table)
         changing = (step for step in planned if isinstance(step, steps.CreateRollup | steps.AlterRollup))
         altered = any(step.rollup.table in levels for step in changing)
-        if altered or (there is None and views is not None) or known is None or known.view != parts:
-            renewed = steps.ReplaceView(
-                view=view_name(cascade.source),
-                source=cascade.source,
-                time=finest.time,
-                dimensions=finest.dimensions,
-                metrics=finest.metrics,
-                parts=parts,
-                marks=() if there is None else marks,
-            )
+        if altered or (there is None and self.catalog.views is not None) or known is None or known.view != parts:
+            renewed = steps.ReplaceView(rollup=finest, parts=parts, marks=() if there is None else marks)
             yield self._task(renewed, Why.VIEW_CHANGED())
 
     def _view_parts(self, planned: Sequence[Step]) -> tuple[ViewPart, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from cratedb_retention.model.catalog import Kind, Partition, Table, TableName, Value
 from cratedb_retention.model.intervals import Grid
@@ -24,12 +24,11 @@ _Key = tuple[TableName, Grids, PartitionBounds | None, int | None]
 @dataclass(frozen=True)
 class Pieces:
     known: tuple[Piece, ...] = ()  # those whose end is known, by end
-    ends: tuple[int, ...] = ()
     unknown: tuple[Piece, ...] = ()  # those whose interval nothing tells
 
     def expired(self, limit: int) -> tuple[Piece, ...]:
         """Those that lie before an instant as a whole."""
-        return self.known[: bisect_right(self.ends, limit)]
+        return self.known[: bisect_right(self.known, limit, key=attrgetter("end"))]
 
     def __len__(self) -> int:
         return len(self.known) + len(self.unknown)
@@ -43,22 +42,18 @@ class PieceIndex:
 
     def of(self, target: Target) -> Pieces:
         """The pieces that a target is about: those with the values that its policy wants."""
-        key: _Key = (target.table.name, target.grids, target.bounds_probe, _named_time(target))
+        # The place of the partition column that the policy names, if that is a time, and no grid tells more of it.
+        known, name = enumerate(() if target.grids else target.columns), target.policy.partition_column
+        named = next((place for place, column in known if column.name == name and column.kind is Kind.TIME), None)
+        key: _Key = (target.table.name, target.grids, target.bounds_probe, named)
         names = [column.name for column in target.columns]
         positions = tuple(names.index(column.name) for column, _ in target.where)
         if key not in self._pieces:
             bounds = self._measurements.bounds.get(target.bounds_probe, {}) if target.bounds_probe else {}
-            self._pieces[key] = make_pieces(target.table, target.grids, bounds, key[-1])
+            self._pieces[key] = make_pieces(target.table, target.grids, bounds, named)
         if (key, positions) not in self._groups:
             self._groups[key, positions] = _group(self._pieces[key], positions)
         return self._groups[key, positions].get(tuple(value for _, value in target.where), Pieces())
-
-
-def _named_time(target: Target) -> int | None:
-    """The position of the partition column that the policy names, if that is a time, and no grid tells more of it."""
-    columns = enumerate(target.columns if not target.grids else ())
-    named = target.policy.partition_column
-    return next((place for place, column in columns if column.name == named and column.kind is Kind.TIME), None)
 
 
 def make_pieces(table: Table, grids: Grids, bounds: Bounds, named: int | None = None) -> list[Piece]:
@@ -111,7 +106,7 @@ def _sort(pieces: Sequence[Piece]) -> Pieces:
     if len({end for end, _ in known}) < len(known):  # Looking at values takes far longer than at ends.
         known.sort(key=lambda pair: _by_values(pair[1]))
     known.sort(key=itemgetter(0))
-    return Pieces(tuple([piece for _, piece in known]), tuple([end for end, _ in known]), tuple(unknown))
+    return Pieces(tuple([piece for _, piece in known]), tuple(unknown))
 
 
 def _by_values(piece: Piece) -> list[tuple[bool, float, str]]:

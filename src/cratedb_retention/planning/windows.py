@@ -18,7 +18,7 @@ from typing import TypeVar
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan import Piece
-from cratedb_retention.model.rollup import Computed, LedgerRow, Rollup, Window
+from cratedb_retention.model.rollup import LedgerRow, Rollup, Window
 from cratedb_retention.model.time import TimeRange, TimeRanges, find_zone
 from cratedb_retention.planning.cascades import UNITS
 
@@ -104,10 +104,6 @@ class WindowGrid:
             for start, rows, token in measured
         }
 
-    def sources_of(self, pieces: Iterable[Piece]) -> dict[int, Source]:
-        """The same where it has."""
-        return _sources(pieces, self.windows)
-
     def open(self, rows: Mapping[int, LedgerRow], cutoff: int, measurements: Measurements) -> OpenWindow | None:
         """The open window at a cutoff; None if it has no complete buckets, or was computed as a whole."""
         complete = self.rollup.interval.floor(cutoff, self.rollup.tzinfo)
@@ -138,10 +134,11 @@ def digest(piece: Piece) -> str:
 
 def sources_of_windows(windows: Iterable[Window], pieces: Iterable[Piece]) -> dict[int, Source]:
     """What some windows, which do not overlap, are computed from, where that has partitions of time."""
-    return _sources(pieces, TimeRanges((window.start, window.end) for window in windows).overlapping)
+    return sources_of(pieces, TimeRanges((window.start, window.end) for window in windows).overlapping)
 
 
-def _sources(pieces: Iterable[Piece], touched: Callable[[TimeRange], Iterable[TimeRange]]) -> dict[int, Source]:
+def sources_of(pieces: Iterable[Piece], touched: Callable[[TimeRange], Iterable[TimeRange]]) -> dict[int, Source]:
+    """The same of the windows that each of the pieces touches."""
     found: dict[int, Source] = {}
     for piece in pieces:
         own = digest(piece)
@@ -178,12 +175,12 @@ class OpenWindow:
         each = ((at, rows, token.rpartition(":")[2]) for at, rows, token in found or ())
         return None if found is None else {at: (rows, int(version)) for at, rows, version in each}
 
-    def before(self, time: TimeRange) -> Computed:
+    def before(self, time: TimeRange) -> tuple[Window, int | None]:
         at = self.part.floor(time.start, self.rollup.tzinfo)
         found = (self.known or {}).get(at)
         # The rows of another level are counted, rather than what these stand for.
         rows = found[0] if found and self.rollup.from_raw and self._within(at) == time else None
-        return Computed(Window(start=self.start, end=self.end, since=time.start, until=time.end), rows)
+        return Window(start=self.start, end=self.end, since=time.start, until=time.end), rows
 
     def _within(self, at: int) -> TimeRange:
         """What of a part was computed."""

@@ -17,7 +17,17 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.aggregates import Aggregate
 from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, TimeUnit
-from cratedb_retention.model.rollup import KnownRollup, Ledger, LedgerRow, Metric, RolledUp, Rollup, Series, ViewPart
+from cratedb_retention.model.rollup import (
+    Count,
+    KnownRollup,
+    Ledger,
+    LedgerRow,
+    Metric,
+    Rollup,
+    Series,
+    ViewPart,
+    Window,
+)
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.store.rows import Records, is_named, name_values, read_text, same, text_values
 
@@ -94,7 +104,7 @@ class RollupStore(Records):
     def record(
         self,
         rollup: Rollup,
-        results: Iterable[RolledUp],
+        results: Mapping[Window, Count],
         tokens: Mapping[int, str],
         parts: Mapping[int, str],
         run_id: str,
@@ -107,22 +117,20 @@ class RollupStore(Records):
             has none, and gets one that fits nothing.
         :param parts: The same of the parts of open windows.
         """
-        found = {result.window.start: result for result in results}
-        before = self.windows(rollup.table, found)
+        before = self.windows(rollup.table, [window.start for window in results])
         rows = [
             {
                 **name_values(rollup.table),
                 **name_values(rollup.beneath, "beneath"),
-                **same(result.window, ("start", "end", "until", "whole")),
-                **text_values("token", tokens.get(start, "")),
-                **text_values("parts", parts.get(start) or None),
-                "rows": result.source_rows,
-                "groups": result.groups,
+                **same(window, ("start", "end", "until", "whole")),
+                **text_values("token", tokens.get(window.start, "")),
+                **text_values("parts", parts.get(window.start) or None),
+                **same(count, ("rows", "groups")),
                 "computed_at": self._clock.now(),
                 "run_id": run_id,
             }
-            for start, result in found.items()
-            if start in tokens or start in before or result.source_rows
+            for window, count in results.items()
+            if window.start in tokens or window.start in before or count.rows
         ]
         if before:
             self._remove(*self._within(rollup.table, before))

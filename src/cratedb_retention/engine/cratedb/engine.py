@@ -29,7 +29,7 @@ from cratedb_retention.errors import DatabaseError, MoveStuck, NotFound, Partiti
 from cratedb_retention.model import plan
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
-from cratedb_retention.model.rollup import AlterRollup, LevelStep, ReplaceView, RolledUp, RollUp, Rollup, Window
+from cratedb_retention.model.rollup import AlterRollup, Count, LevelStep, RollUp, Rollup, Window
 from cratedb_retention.model.words import plural
 
 POLL_SECONDS = 0.5
@@ -115,7 +115,7 @@ class CrateDBEngine(Engine):
                 return [snapshot("CREATE", step)]
             case plan.VerifySnapshot():
                 return verify_statements(step)
-            case LevelStep() | ReplaceView():
+            case LevelStep():
                 return self._rollup_statements(step)
             case _:
                 assert_never(step)
@@ -195,7 +195,7 @@ class CrateDBEngine(Engine):
 
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
         """A large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one."""
-        database, rollup, results = self.database, step.rollup, list[RolledUp]()
+        database, rollup, results = self.database, step.rollup, dict[Window, Count]()
         # Law 6: of the partitions of the source, and of what else is read; others of the table may lack shards.
         partly = shards.check_shards(database, rollup.beneath, step.idents)
         counters = (rollup, *(coarser for coarser, _ in step.older)) if rollup.has_counters else ()
@@ -203,7 +203,7 @@ class CrateDBEngine(Engine):
         for table in (*sketches, *(level.table for level in counters)):
             shards.check_shards(database, table)
 
-        def count(windows: Sequence[Window]) -> dict[Window, rollups.Beneath]:
+        def count(windows: Sequence[Window]) -> dict[Window, Count]:
             if partly:
                 shards.refresh_idents(database, rollup.beneath, step.idents)
             else:
@@ -212,7 +212,7 @@ class CrateDBEngine(Engine):
                 database.refresh(table_ref(rollup.beneath_sketch))
             return self.counts(rollup).beneath(windows)
 
-        def compute(run: rollups.Run) -> dict[Window, rollups.Stored]:
+        def compute(run: rollups.Run) -> dict[Window, Count]:
             version = rollups.new_version()
             database.refresh(*map(table_ref, rollup.tables))
             for statement in rollups.run_statements(SQL, step, run, version, self.portions):
@@ -226,7 +226,7 @@ class CrateDBEngine(Engine):
             attempt = 0
             while True:
                 stored, attempt = compute(run), attempt + 1
-                lost = [w for w in run.windows if stored[w].counted != beneath[w] or stored[w].alien]
+                lost = [w for w in run.windows if not stored[w].stands_for(beneath[w]) or stored[w].alien]
                 if not lost:
                     break
                 before, beneath = beneath, beneath | count(run.windows)
@@ -235,9 +235,9 @@ class CrateDBEngine(Engine):
                     if database.blocked(rollup.tables):
                         raise disk_is_full(f"table {rollup.table}")
                     raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], beneath != before)
-            results += [RolledUp(window, beneath[window].rows, stored[window].groups) for window in run.windows]
+            results |= stored
             report(Progress(len(results), len(step.windows), "window"))
-        return StepResult(rows=sum(result.source_rows for result in results), windows=tuple(results))
+        return StepResult(rows=sum(count.rows for count in results.values()), windows=results)
 
 
 def _alter(step: plan.PartitionsStep, setting: str, to: int | str) -> list[sa.Executable]:
@@ -255,12 +255,10 @@ def _mine(t: system, step: plan.MovePartitions) -> sa.ColumnElement[bool]:
     return sa.and_(t.of(step.table), t.partition_ident.in_([piece.partition.ident for piece in step.pieces]))
 
 
-def _failure(
-    rollup: Rollup, window: Window, beneath: rollups.Beneath, stored: rollups.Stored, moving: bool
-) -> RetentionError:
+def _failure(rollup: Rollup, window: Window, beneath: Count, stored: Count, moving: bool) -> RetentionError:
     thing = f"table {rollup.table}, {rollups.show_window(window)}"
     if stored.alien:
         return PartitionChanged(thing, "somebody else writes to it", "the next run computes it again")
     if moving:
         return PartitionChanged(thing, f"rows are being written to {rollup.beneath}", "the next run looks again")
-    return DatabaseError(thing, f"{rollups.show_difference(beneath, stored.counted)}, {ATTEMPTS} times")
+    return DatabaseError(thing, f"{rollups.show_difference(beneath, stored)}, {ATTEMPTS} times")

@@ -5,9 +5,9 @@ are one transaction each, so what they check is what they change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn, assert_never
+from typing import NoReturn, assert_never
 
 import sqlalchemy as sa
 
@@ -22,7 +22,7 @@ from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsu
 from cratedb_retention.model import plan
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
-from cratedb_retention.model.rollup import LevelStep, ReplaceView, RolledUp, RollUp
+from cratedb_retention.model.rollup import Count, LevelStep, RollUp, Window
 
 # Where a DuckDB file says what it is.
 _MAGIC = slice(8, 12)
@@ -87,7 +87,7 @@ class DuckDBEngine(Engine):
                 return self._batches(step)
             case plan.SnapshotPartition():
                 return [self.archive.copy_statement(step)]
-            case LevelStep() | ReplaceView():
+            case LevelStep():
                 return self._rollup_statements(step)
             case plan.VerifySnapshot() | plan.PartitionsStep():
                 return []
@@ -103,10 +103,20 @@ class DuckDBEngine(Engine):
     _block = _move
 
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
-        def work(connection: sa.Connection) -> list[RolledUp]:
-            results: list[RolledUp] = []
+        def work(connection: sa.Connection) -> dict[Window, Count]:
+            results: dict[Window, Count] = {}
+            counts = rollups.Counts(lambda query: connection.execute(query).all(), SQL, step.rollup)
             for run in rollups.runs_of(step):
-                results += _roll_up_run(connection, step, run)
+                version = rollups.new_version()
+                counts.require_rows(step, run)
+                for statement in rollups.run_statements(SQL, step, run, version):
+                    connection.execute(statement)
+                beneath, found = counts.beneath(run.windows), counts.stored(run.windows, version)
+                for window in run.windows:
+                    if not found[window].stands_for(beneath[window]):
+                        thing = f"table {step.rollup.table}, {rollups.show_window(window)}"
+                        raise DatabaseError(thing, rollups.show_difference(beneath[window], found[window]))
+                results |= found
                 report(Progress(len(results), len(step.windows), "window"))
             return results
 
@@ -117,24 +127,7 @@ class DuckDBEngine(Engine):
                 raise
             remedy = "leave sum and avg of that metric out of aggregates, or exclude it"
             raise DatabaseError(f"table {step.rollup.table}", f"a sum is too large ({error.reason})", remedy) from error
-        return StepResult(rows=sum(result.source_rows for result in results), windows=tuple(results))
-
-
-def _roll_up_run(connection: sa.Connection, step: RollUp, run: rollups.Run) -> list[RolledUp]:
-    def query(statement: sa.Executable) -> Sequence[Sequence[Any]]:
-        return connection.execute(statement).all()
-
-    rollup, version = step.rollup, rollups.new_version()
-    counts = rollups.Counts(query, SQL, rollup)
-    counts.require_rows(step, run)
-    for statement in rollups.run_statements(SQL, step, run, version):
-        connection.execute(statement)
-    beneath, found = counts.beneath(run.windows), counts.stored(run.windows, version)
-    for window in run.windows:
-        if found[window].counted != beneath[window]:
-            thing = f"table {rollup.table}, {rollups.show_window(window)}"
-            raise DatabaseError(thing, rollups.show_difference(beneath[window], found[window].counted))
-    return [RolledUp(window, beneath[window].rows, found[window].groups) for window in run.windows]
+        return StepResult(rows=sum(count.rows for count in results.values()), windows=results)
 
 
 def _is_duckdb(path: Path) -> bool:
