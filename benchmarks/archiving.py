@@ -15,7 +15,7 @@ from benchmarks.server import DAY, EXT, FIRST, SCHEMA
 from benchmarks.surroundings import Surroundings
 from benchmarks.timing import by_turns, seconds
 from cratedb_retention import Retention
-from cratedb_retention.model.values import Verify
+from cratedb_retention.model.policies.values import Verify
 from support.cratedb import CrateDB
 from support.sql import quoted
 

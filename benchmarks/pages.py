@@ -12,10 +12,10 @@ from benchmarks.line import Goal, Line
 from benchmarks.planning import DAYS, MANY, RETENTION
 from benchmarks.surroundings import Surroundings
 from benchmarks.timing import by_turns, seconds
-from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.policy import Policy, make_policy
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.model.policies.policy import Policy, make_policy
+from cratedb_retention.service.access import Scope
 from support.databases import DuckDatabase
 from support.pages import PagesInBrowser, find_chromium, open_browser, open_pages
 

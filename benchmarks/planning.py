@@ -13,10 +13,10 @@ from benchmarks.surroundings import Surroundings
 from benchmarks.timing import by_turns, peak_megabytes, seconds
 from cratedb_retention.model.catalog import Catalog, Partition, Table, TableName
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.plan import Plan
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.planning.check import find_contradictions
-from cratedb_retention.planning.planner import Planning
+from cratedb_retention.model.plan.plan import Plan
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.planning.plan.planner import Planning
+from cratedb_retention.planning.policies import find_contradictions
 from support.catalogs import DAILY, DAY, METRICS, TENANT, TS, VALUE, catalog, policy, table
 
 FIRST = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention import Retention
-from cratedb_retention.model.policy import make_policy
+from cratedb_retention.model.policies.policy import make_policy
 from cratedb_retention.store.policies import policy_to_row
 
 

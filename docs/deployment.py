@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cratedb_retention import __version__
-from cratedb_retention.model.policyfile import policy_file_schema
+from cratedb_retention.model.policies.file import policy_file_schema
 from cratedb_retention.service.settings import SECRETS, Settings, names
 
 ROOT = Path(__file__).parent.parent

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from cratedb_retention.model.policyfile import policy_file_schema
+from cratedb_retention.model.policies.file import policy_file_schema
 from parts.attributes import attributes
 from parts.commands import commands
 from parts.diagrams import DIAGRAMS

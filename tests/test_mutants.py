@@ -63,7 +63,7 @@ EXPECTED = {
 @pytest.mark.long("it copies the project, and starts pytest for each fault; make test looks at the faults themselves")
 def test_verdicts(tmp_path: Path) -> None:
     """A test that fails notices; one that passes does not; an import that fails, or no test at all, says nothing."""
-    tags = {"file": "model/tags.py", "was": 'NOT = "not:"'}
+    tags = {"file": "model/policies/tags.py", "was": 'NOT = "not:"'}
     exit_done = {"file": "errors.py", "was": "EXIT_DONE = 0"}
     tests = ("tests/model/test_tags.py",)
     faults = [
@@ -83,7 +83,7 @@ def test_verdicts(tmp_path: Path) -> None:
             id="not-there",
             breaks="law 1",
             promise="p.",
-            file="model/tags.py",
+            file="model/policies/tags.py",
             was="nothing of the kind",
             becomes="",
             tests=tests,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cratedb_retention.model.attributes import Attribute
-from cratedb_retention.model.policy import ATTRIBUTES
+from cratedb_retention.model.policies.attributes import Attribute
+from cratedb_retention.model.policies.policy import ATTRIBUTES
 from parts.markdown import table
 
 

@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from cratedb_retention.errors import NotFound as NotFound
     from cratedb_retention.errors import RetentionError as RetentionError
     from cratedb_retention.execution.archive import RestoreRequest as RestoreRequest
-    from cratedb_retention.execution.preparing import Selection as Selection
+    from cratedb_retention.execution.plan.preparing import Selection as Selection
     from cratedb_retention.model.address import DatabaseAddress as DatabaseAddress
-    from cratedb_retention.model.cascade import Interval as Interval
-    from cratedb_retention.model.cascade import parse_interval as parse_interval
     from cratedb_retention.model.catalog import TableName as TableName
     from cratedb_retention.model.duration import Duration as Duration
     from cratedb_retention.model.duration import parse_duration as parse_duration
-    from cratedb_retention.model.plan import Plan as Plan
-    from cratedb_retention.model.policy import Policy as Policy
-    from cratedb_retention.model.policy import make_policy as make_policy
-    from cratedb_retention.model.policyfile import dump_policies as dump_policies
-    from cratedb_retention.model.policyfile import parse_policies as parse_policies
-    from cratedb_retention.model.reading import FetchRequest as FetchRequest
+    from cratedb_retention.model.plan.plan import Plan as Plan
+    from cratedb_retention.model.policies.file import dump_policies as dump_policies
+    from cratedb_retention.model.policies.file import parse_policies as parse_policies
+    from cratedb_retention.model.policies.policy import Policy as Policy
+    from cratedb_retention.model.policies.policy import make_policy as make_policy
+    from cratedb_retention.model.policies.strategies import Strategy as Strategy
+    from cratedb_retention.model.policies.tags import TagFilter as TagFilter
+    from cratedb_retention.model.policies.tags import parse_tag_filter as parse_tag_filter
+    from cratedb_retention.model.query.reading import FetchRequest as FetchRequest
+    from cratedb_retention.model.rollups.cascade import Interval as Interval
+    from cratedb_retention.model.rollups.cascade import parse_interval as parse_interval
     from cratedb_retention.model.runs import Report as Report
     from cratedb_retention.model.runs import RunOptions as RunOptions
-    from cratedb_retention.model.strategies import Strategy as Strategy
-    from cratedb_retention.model.tags import TagFilter as TagFilter
-    from cratedb_retention.model.tags import parse_tag_filter as parse_tag_filter
     from cratedb_retention.store.audit import JournalFilter as JournalFilter
 
 __version__ = "0.1.0"
@@ -41,18 +41,18 @@ _NAMES = {
     "api": ("Retention",),
     "errors": ("NotFound", "RetentionError"),
     "execution.archive": ("RestoreRequest",),
-    "execution.preparing": ("Selection",),
+    "execution.plan.preparing": ("Selection",),
     "model.address": ("DatabaseAddress",),
-    "model.cascade": ("Interval", "parse_interval"),
+    "model.rollups.cascade": ("Interval", "parse_interval"),
     "model.catalog": ("TableName",),
     "model.duration": ("Duration", "parse_duration"),
-    "model.plan": ("Plan",),
-    "model.policy": ("Policy", "make_policy"),
-    "model.policyfile": ("dump_policies", "parse_policies"),
-    "model.reading": ("FetchRequest",),
+    "model.plan.plan": ("Plan",),
+    "model.policies.policy": ("Policy", "make_policy"),
+    "model.policies.file": ("dump_policies", "parse_policies"),
+    "model.query.reading": ("FetchRequest",),
     "model.runs": ("Report", "RunOptions"),
-    "model.strategies": ("Strategy",),
-    "model.tags": ("TagFilter", "parse_tag_filter"),
+    "model.policies.strategies": ("Strategy",),
+    "model.policies.tags": ("TagFilter", "parse_tag_filter"),
     "store.audit": ("JournalFilter",),
 }
 _WHERE = dict(sorted((name, module) for module, names in _NAMES.items() for name in names))

@@ -14,7 +14,7 @@ EXIT_FINDINGS = 3
 class RetentionError(Exception):
     """
     An error with a message for people: what it is about, as ``table "doc"."metrics"``; what is wrong with that, in
-    words or as a reason of `model/reasons.py`; and what to do, where the reason does not say it already.
+    words or as a reason of `model/plan/reasons.py`; and what to do, where the reason does not say it already.
     """
 
     exit_code, http_status = EXIT_FAILED, 500

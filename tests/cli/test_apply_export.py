@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policies.policy import Policy
 from support.command import Command, Contents
 
 POLICIES = """\

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from cratedb_retention.api.archive import Rollups
-from cratedb_retention.model.reading import Cascade
+from cratedb_retention.model.query.reading import Cascade
 from support.cascades import Source, chained, create, make_rows
 from support.command import Command
 from support.databases import TIME, DuckDatabase

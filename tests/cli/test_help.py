@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cratedb_retention.cli.main import COMMANDS, cli
-from cratedb_retention.model.strategies import Strategy
+from cratedb_retention.model.policies.strategies import Strategy
 from support.command import Command
 
 NOWHERE = Command(None)

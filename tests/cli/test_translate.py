@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cratedb_retention.model.policyfile import parse_policies
+from cratedb_retention.model.policies.file import parse_policies
 from support.command import Command
 
 NOWHERE = Command(None)

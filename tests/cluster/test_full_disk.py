@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import pytest
 
 from cratedb_retention.errors import ClusterUnwell
-from cratedb_retention.execution.events import RunEvent, StepFinished
+from cratedb_retention.execution.runs.events import RunEvent, StepFinished
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.plan import DropPartitions
+from cratedb_retention.model.plan.plan import DropPartitions
 from support.cratedb import CrateDBCluster
 from support.databases import MONTH, TIME, CrateDatabase
 from support.sql import SqlError

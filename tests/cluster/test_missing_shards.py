@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cratedb_retention.errors import ClusterUnwell
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policies.policy import Policy
 from support.cratedb import CrateDBCluster
 from support.databases import MONTH, TIME, CrateDatabase
 

@@ -12,9 +12,9 @@ import pytest
 from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import Unsupported
-from cratedb_retention.execution.events import RunEvent, StepProgressed, StepStarted
-from cratedb_retention.model.plan import MovePartitions
-from cratedb_retention.model.policy import Policy, make_policy
+from cratedb_retention.execution.runs.events import RunEvent, StepProgressed, StepStarted
+from cratedb_retention.model.plan.plan import MovePartitions
+from cratedb_retention.model.policies.policy import Policy, make_policy
 from support.databases import MONTH, NOW, TIME, CrateDatabase, Database
 from support.kill_harness import RunRequest, run_until_killed
 

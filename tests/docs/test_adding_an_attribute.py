@@ -35,11 +35,11 @@ from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
 from cratedb_retention import Retention, make_policy
-from cratedb_retention.cli.policy_editing import create_policy, edit_policy
-from cratedb_retention.cli.policies import export
+from cratedb_retention.cli.policies.editing import create_policy, edit_policy
+from cratedb_retention.cli.policies.commands import export
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.policyfile import dump_policies, parse_policies
-from cratedb_retention.model.policyform import FIELDS, hint_of, is_shown, to_attributes, to_values
+from cratedb_retention.model.policies.file import dump_policies, parse_policies
+from cratedb_retention.model.policies.form import FIELDS, hint_of, is_shown, to_attributes, to_values
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.http.access import Context
 
@@ -100,7 +100,7 @@ def test_an_attribute_is_one_field(tmp_path: Path) -> None:
     """
     steps = PAGE.read_text().partition("- *An attribute of a policy*")[2].partition("\n- *")[0]
     places = re.findall(r"`([\w/]+\.py)`", steps)
-    assert places == ["model/policy.py", "store/setup.py"]
+    assert places == ["model/policies/policy.py", "store/setup.py"]
     changed = tmp_path / "src" / PACKAGE.name
     shutil.copytree(PACKAGE, changed, ignore=shutil.ignore_patterns("__pycache__"))
     for place, before, added in zip(places, (BEFORE, BEFORE_STEP), (FIELD, STEP), strict=True):

@@ -24,10 +24,10 @@ from cratedb_retention.cli.main import COMMANDS, cli
 from cratedb_retention.engine.cratedb.engine import CrateDBEngine
 from cratedb_retention.engine.duckdb.engine import DuckDBEngine
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.plan import Step
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.policyfile import parse_policies
-from cratedb_retention.model.strategies import Strategy
+from cratedb_retention.model.plan.plan import Step
+from cratedb_retention.model.policies.file import parse_policies
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables
 from support.markdown import PAGES, ROOT, anchors, blocks, broken_links, commands
 

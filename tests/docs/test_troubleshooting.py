@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cratedb_retention.model.reasons import KINDS, Kind, Why
+from cratedb_retention.model.plan.reasons import KINDS, Kind, Why
 from support.markdown import ROOT
 
 PACKAGE = ROOT / "src" / "cratedb_retention"
@@ -80,10 +80,10 @@ def test_messages_that_nobody_says_are_found() -> None:
 
 # The modules of which each reason for what is not done is on the page.
 MODULES = (
-    "planning/planner",
-    "planning/check",
-    "planning/strategies",
-    "planning/coverage",
+    "planning/plan/planner",
+    "planning/policies",
+    "planning/plan/strategies",
+    "planning/rollups/coverage",
 )
 DUE = list(Why)[: list(Why).index(Why.LEGAL_HOLD)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.strategies import Strategy
+from cratedb_retention.model.policies.strategies import Strategy
 from support.markdown import PAGES, ROOT
 from support.words import EXCEPTIONS, PHRASES, refused, refused_in_page
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from cratedb_retention import RestoreRequest
-from cratedb_retention.execution.events import Observer, RunEvent, StepFinished
-from cratedb_retention.model.plan import SnapshotPartition, Step, VerifySnapshot
+from cratedb_retention.execution.runs.events import Observer, RunEvent, StepFinished
+from cratedb_retention.model.plan.plan import SnapshotPartition, Step, VerifySnapshot
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
 from support.sql import quoted
 

@@ -14,8 +14,8 @@ import pytest
 from cratedb_retention import Report
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.events import RunEvent, StepFinished
-from cratedb_retention.model.plan import SnapshotPartition, Step, VerifySnapshot
+from cratedb_retention.execution.runs.events import RunEvent, StepFinished
+from cratedb_retention.model.plan.plan import SnapshotPartition, Step, VerifySnapshot
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.sql import SqlError, quoted
 

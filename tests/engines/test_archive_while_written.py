@@ -13,8 +13,8 @@ import pytest
 
 from cratedb_retention import Report
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.events import RunEvent, StepStarted
-from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, Step
+from cratedb_retention.execution.runs.events import RunEvent, StepStarted
+from cratedb_retention.model.plan.plan import DropArchived, FreezePartitions, SnapshotPartition, Step
 from support.databases import MONTH, TIME, CrateDatabase, Database
 
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"

@@ -10,13 +10,13 @@ from collections.abc import Callable
 import pytest
 
 from cratedb_retention.execution.overview import overview
-from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.planning import planner
-from cratedb_retention.planning.downsample import CascadePlan
+from cratedb_retention.planning.plan import planner
+from cratedb_retention.planning.rollups.downsample import CascadePlan
+from cratedb_retention.service.access import Scope
 from cratedb_retention.service.metrics import RetentionCollector
-from cratedb_retention.service.scope import Scope
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
 
 DAY = MONTH.replace("month", "day")

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.model.plan import DeleteRows, FreezePartitions, ThawPartitions
-from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.plan.plan import DeleteRows, FreezePartitions, ThawPartitions
+from cratedb_retention.model.plan.reasons import Why
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.sql import SqlError
 

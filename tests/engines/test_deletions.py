@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from cratedb_retention import Report
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.plan import Hold
-from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.plan.plan import Hold
+from cratedb_retention.model.query.reading import FetchRequest
+from cratedb_retention.model.rollups.cascade import parse_interval
 from support.databases import MONTH, TIME, Database, before_statements
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"

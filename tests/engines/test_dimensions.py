@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.model.aggregates import Aggregate
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.effect import summarize
-from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.plan.effect import summarize
+from cratedb_retention.model.query.reading import FetchRequest
+from cratedb_retention.model.rollups.aggregates import Aggregate
+from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import parse_instant
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 

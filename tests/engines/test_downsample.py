@@ -13,13 +13,13 @@ import pytest
 from cratedb_retention.engine.cratedb.engine import CrateDBEngine
 from cratedb_retention.engine.duckdb.engine import DuckDBEngine
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.events import RunEvent, StepFinished, StepProgressed, StepStarted
-from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.plan import DeleteRows, DropPartitions, Step
-from cratedb_retention.model.rollup import RollUp, SealWindows
+from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.execution.runs.events import RunEvent, StepFinished, StepProgressed, StepStarted
+from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Step
+from cratedb_retention.model.rollups.rollup import RollUp, SealWindows
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import parse_instant, to_ms
-from cratedb_retention.planning import strategies
+from cratedb_retention.planning.plan import strategies
 from support.databases import MONTH, TIME, CrateDatabase, Database
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
@@ -689,8 +689,8 @@ def test_held_rows_are_rolled_up_and_stay(readings: Database) -> None:
 
 def test_verify_and_fetch(readings: Database) -> None:
     """Each level is what is beneath it, and a row that is lost is found; an answer is stitched from all levels."""
-    from cratedb_retention.model.cascade import parse_interval
-    from cratedb_retention.model.reading import FetchRequest
+    from cratedb_retention.model.query.reading import FetchRequest
+    from cratedb_retention.model.rollups.cascade import parse_interval
 
     readings.policy("downsample", "readings", "7d", levels=LEVELS)
     run(readings, 2)

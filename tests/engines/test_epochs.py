@@ -13,9 +13,9 @@ import pytest
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.overview import overview, table_lines
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.reading import FetchRequest
-from cratedb_retention.model.rollup import RollUp
+from cratedb_retention.model.query.reading import FetchRequest
+from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.rollup import RollUp
 from cratedb_retention.model.words import moment
 from support.databases import TIME, Database
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.reading import Fetched, FetchRequest, Fill
+from cratedb_retention.model.query.reading import Fetched, FetchRequest, Fill
+from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import parse_instant
 from support.databases import TIME, Database, DuckDatabase
 

@@ -16,7 +16,7 @@ from cratedb_retention.engine.cratedb import connection
 from cratedb_retention.engine.cratedb.archive import OF_RUN
 from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.plan.reasons import Why
 from support.databases import MONTH, TIME, CrateDatabase, before_statements
 from support.sql import SqlClient, SqlError, Unreachable, quoted
 

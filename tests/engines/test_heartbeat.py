@@ -14,7 +14,8 @@ import pytest
 from cratedb_retention.clock import Actor
 from cratedb_retention.engine.base import Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, DatabaseError, RetentionError
-from cratedb_retention.execution.events import (
+from cratedb_retention.execution.plan.preparing import Prepared
+from cratedb_retention.execution.runs.events import (
     RunEvent,
     RunFinished,
     RunStarted,
@@ -25,8 +26,7 @@ from cratedb_retention.execution.events import (
     TaskSkipped,
     Tracker,
 )
-from cratedb_retention.execution.leasing import Heartbeat, new_session
-from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.runs.leasing import Heartbeat, new_session
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.store.runs import JobStore
 from support.catalogs import at, catalog, monthly, policy

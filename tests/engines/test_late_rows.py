@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.reading import Fetched, FetchRequest
-from cratedb_retention.model.rollup import RollUp
+from cratedb_retention.model.query.reading import Fetched, FetchRequest
+from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.rollup import RollUp
 from cratedb_retention.model.time import show
 from support.databases import MONTH, TIME, Database
 

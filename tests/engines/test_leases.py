@@ -19,12 +19,12 @@ import sqlalchemy as sa
 from cratedb_retention import Report, Retention
 from cratedb_retention.clock import Actor, name_holder
 from cratedb_retention.errors import Cancelled, LeaseLost, NotFound, RunEnded, Stopped
-from cratedb_retention.execution.events import LeftOut, RunEvent, RunStarted, StepFinished, StepStarted, TakenOver
-from cratedb_retention.execution.leasing import LeaseHolder, new_session
+from cratedb_retention.execution.runs.events import LeftOut, RunEvent, RunStarted, StepFinished, StepStarted, TakenOver
+from cratedb_retention.execution.runs.leasing import LeaseHolder, new_session
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.catalog import Column, Kind, Partition
-from cratedb_retention.model.plan import FreezePartitions, Piece, Task, ThawPartitions
-from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.plan.plan import FreezePartitions, Piece, Task, ThawPartitions
+from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.runs import RunOptions
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
@@ -420,7 +420,7 @@ def test_cancel(db: Database) -> None:
 
 def _late_start(db: Database) -> Callable[[RunEvent], None]:
     """Lets two seconds pass before the first step, so that the run is written down."""
-    from cratedb_retention.execution.events import RunStarted
+    from cratedb_retention.execution.runs.events import RunStarted
 
     def observe(event: RunEvent) -> None:
         if isinstance(event, RunStarted):
@@ -433,7 +433,7 @@ def test_a_long_step_hears_it_too(db: Database, monkeypatch: pytest.MonkeyPatch)
     """Between two batches of rows a run notices that its lease is lost, and deletes no more."""
     from cratedb_retention.engine.cratedb.engine import CrateDBEngine
     from cratedb_retention.engine.duckdb.engine import DuckDBEngine
-    from cratedb_retention.execution.events import StepProgressed
+    from cratedb_retention.execution.runs.events import StepProgressed
 
     for engine in (CrateDBEngine, DuckDBEngine):
         monkeypatch.setattr(engine, "batch", 2)

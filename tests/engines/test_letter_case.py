@@ -8,12 +8,12 @@ import pytest
 
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.patterns import find_tables
-from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.model.policies.patterns import find_tables
+from cratedb_retention.model.policies.tags import parse_tag_filter
+from cratedb_retention.service.access import Scope
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 OLD = ("2024-01-10", "2024-02-10")

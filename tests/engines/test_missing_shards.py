@@ -11,7 +11,7 @@ import pytest
 
 from cratedb_retention.errors import ClusterUnwell
 from cratedb_retention.model.catalog import Column, Kind
-from cratedb_retention.model.plan import (
+from cratedb_retention.model.plan.plan import (
     DeleteRows,
     DropArchived,
     DropPartitions,

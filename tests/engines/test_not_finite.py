@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cratedb_retention.engine.query import Partial
-from cratedb_retention.execution.query import fetch
-from cratedb_retention.execution.rollups import verify_rollups
-from cratedb_retention.model.aggregates import Aggregate, Part
-from cratedb_retention.model.cascade import parse_interval
+from cratedb_retention.execution.query.fetch import fetch
+from cratedb_retention.execution.rollups.levels import verify_rollups
 from cratedb_retention.model.catalog import Column, Kind
-from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Wanted
-from cratedb_retention.model.rollup import Rollup, make_metric
+from cratedb_retention.model.query.reading import Cascade, FetchRequest, Holding, Wanted
+from cratedb_retention.model.rollups.aggregates import Aggregate, Part
+from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.rollup import Rollup, make_metric
 from cratedb_retention.model.time import from_ms, parse_instant
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase, as_sent
 from support.oracle import Row

@@ -10,7 +10,7 @@ import pytest
 from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.model.plan import FreezePartitions, Step
+from cratedb_retention.model.plan.plan import FreezePartitions, Step
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 DAYS = [f"2024-05-{day:02}" for day in range(1, 15)]

@@ -8,8 +8,8 @@ import pytest
 
 from cratedb_retention.errors import Unsupported
 from cratedb_retention.model.catalog import Selector, TableName
-from cratedb_retention.model.plan import Plan
-from cratedb_retention.model.policy import make_policy
+from cratedb_retention.model.plan.plan import Plan
+from cratedb_retention.model.policies.policy import make_policy
 from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, NUMBER, TIME, Database
 

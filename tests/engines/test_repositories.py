@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from cratedb_retention import RestoreRequest
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.archive import why_no_directory
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.snapshots import why_no_directory
 from support.databases import MONTH, TIME, DuckDatabase
 
 OLD, YOUNG = "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"

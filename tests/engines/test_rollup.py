@@ -7,9 +7,9 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.errors import NotFound
-from cratedb_retention.model.aggregates import Aggregate
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.rollup import CreateRollup, RollUp, SealWindows, Window
+from cratedb_retention.model.rollups.aggregates import Aggregate
+from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.rollup import CreateRollup, RollUp, SealWindows, Window
 from support.databases import Database
 from support.oracle import Row
 from support.rollups import DAY, HOUR, MINUTE, PLAIN, SECOND, START, RollupTables, check_level, windows

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cratedb_retention.execution.query import fetch
-from cratedb_retention.model.aggregates import Aggregate
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.reading import Cascade, FetchRequest, Holding
-from cratedb_retention.model.rollup import Rollup, Window
+from cratedb_retention.execution.query.fetch import fetch
+from cratedb_retention.model.query.reading import Cascade, FetchRequest, Holding
+from cratedb_retention.model.rollups.aggregates import Aggregate
+from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.rollup import Rollup, Window
 from cratedb_retention.model.time import from_ms
 from support.databases import CrateDatabase, Database, DuckDatabase
 from support.oracle import Row

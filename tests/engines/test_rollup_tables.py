@@ -11,10 +11,10 @@ from cratedb_sqlparse import sqlparse  # type: ignore[import-untyped]
 
 from cratedb_retention.engine.cratedb import engine as crate_engine
 from cratedb_retention.errors import DatabaseError, PartitionChanged
-from cratedb_retention.model.aggregates import Aggregate
-from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Selector
-from cratedb_retention.model.rollup import AlterRollup, CreateRollup, ReplaceView, RollUp, Rollup, ViewPart
+from cratedb_retention.model.rollups.aggregates import Aggregate
+from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.rollup import AlterRollup, CreateRollup, ReplaceView, RollUp, Rollup, ViewPart
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.lost_shards import before_statement
 from support.oracle import Row

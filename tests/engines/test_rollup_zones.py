@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.duckdb.sql import repeated_midnights
 from cratedb_retention.engine.expressions import Expressions, table_ref
-from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, Selector
 from cratedb_retention.model.intervals import read_grid
+from cratedb_retention.model.rollups.cascade import Interval, parse_interval
 from support.databases import TIME, Database, DuckDatabase
 from support.oracle import Row
 from support.rollups import DAY, HOUR, RollupTables, check_level, stretch

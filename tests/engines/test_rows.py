@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb.engine import CrateDBEngine
 from cratedb_retention.engine.duckdb.engine import DuckDBEngine
-from cratedb_retention.execution.events import RunEvent, StepProgressed
+from cratedb_retention.execution.runs.events import RunEvent, StepProgressed
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
 # With 30 days at 2 July, the limit is 2 June.

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from cratedb_retention.execution.query import fetch
-from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES, Aggregate
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.reading import Cascade, FetchRequest, Fill, Holding
-from cratedb_retention.model.rollup import Rollup
+from cratedb_retention.execution.query.fetch import fetch
+from cratedb_retention.model.query.reading import Cascade, FetchRequest, Fill, Holding
+from cratedb_retention.model.rollups.aggregates import ANSWERS, PERCENTILES, Aggregate
+from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.rollup import Rollup
 from cratedb_retention.model.time import from_ms, parse_time_zone
 from support.catalogs import ms
 from support.databases import CrateDatabase, Database, DuckDatabase

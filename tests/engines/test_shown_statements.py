@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb.engine import CrateDBEngine
-from cratedb_retention.engine.rollup import Portions
+from cratedb_retention.engine.rollups.rollup import Portions
 from support.catalogs import ms
 from support.databases import TIME, Database
 from support.oracle import text

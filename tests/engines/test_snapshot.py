@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.execution.events import RunEvent, StepFinished
-from cratedb_retention.model.plan import SnapshotPartition
+from cratedb_retention.execution.runs.events import RunEvent, StepFinished
+from cratedb_retention.model.plan.plan import SnapshotPartition
 from cratedb_retention.store.archive import SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.clock import Actor, name_holder
-from cratedb_retention.execution.events import LeftOut, RunEvent
-from cratedb_retention.execution.leasing import LeaseHolder, new_session
-from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.runs import carry_out
+from cratedb_retention.execution.plan.preparing import Prepared
+from cratedb_retention.execution.runs.events import LeftOut, RunEvent
+from cratedb_retention.execution.runs.leasing import LeaseHolder, new_session
+from cratedb_retention.execution.runs.runner import carry_out
 from cratedb_retention.model.runs import RunOptions
 from support.databases import TIME, Database
 

@@ -8,7 +8,7 @@ import pytest
 from cratedb_sqlparse import ParsingException, sqlparse  # type: ignore[import-untyped]
 
 from cratedb_retention import RestoreRequest
-from cratedb_retention.planning import strategies
+from cratedb_retention.planning.plan import strategies
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 OLD, YOUNG = "2024-05-15T00:00:00Z", "2024-06-15T00:00:00Z"

@@ -20,15 +20,15 @@ from cratedb_retention.engine.base import Report, StepResult
 from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.policies import Action
 from cratedb_retention.model.access import Access, Realm, Role, shown_row
-from cratedb_retention.model.aggregates import GAUGE
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.plan import Step
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.reasons import Why, read_subjects
-from cratedb_retention.model.rollup import Count, Rollup, Window, level_table, make_metric
+from cratedb_retention.model.plan.plan import Step
+from cratedb_retention.model.plan.reasons import Why, read_subjects
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.rollups.aggregates import GAUGE
+from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.rollup import Count, Rollup, Window, level_table, make_metric
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry, JournalFilter
 from cratedb_retention.store.policies import identity

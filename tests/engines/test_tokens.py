@@ -8,7 +8,7 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant
 from support.databases import Database
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from cratedb_retention import Retention
-from cratedb_retention.cli.policy_editing import read_attributes
-from cratedb_retention.model.policy import Policy, make_policy
-from cratedb_retention.model.policyfile import dump_policies, parse_policies
-from cratedb_retention.model.policyform import to_attributes, to_values
+from cratedb_retention.cli.policies.editing import read_attributes
+from cratedb_retention.model.policies.file import dump_policies, parse_policies
+from cratedb_retention.model.policies.form import to_attributes, to_values
+from cratedb_retention.model.policies.policy import Policy, make_policy
 from support.databases import MONTH, TIME, Database
 
 OLD = "2024-01-10T00:00:00Z"

@@ -7,10 +7,10 @@ import math
 
 import pytest
 
-from cratedb_retention.execution.rollups import Difference, verify_rollups
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.reading import Cascade
-from cratedb_retention.model.rollup import level_table
+from cratedb_retention.execution.rollups.levels import Difference, verify_rollups
+from cratedb_retention.model.query.reading import Cascade
+from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.rollup import level_table
 from support.cascades import Source, chained, create, make_rows
 from support.catalogs import ms
 from support.databases import Database

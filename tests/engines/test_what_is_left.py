@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.query.reading import FetchRequest
+from cratedb_retention.model.rollups.cascade import parse_interval
 from support.databases import MONTH, TIME, Database
 
 DAY = MONTH.replace("month", "day")

@@ -9,7 +9,7 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.rollup import Count, Window
+from cratedb_retention.model.rollups.rollup import Count, Window
 from support.databases import NUMBER, TIME, CrateDatabase, Database
 from support.rollups import DAY, START, RollupTables
 

@@ -16,9 +16,9 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.rollup import Ledger, LedgerRow, Rollup, level_table
+from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.rollup import Ledger, LedgerRow, Rollup, level_table
 from exactness.histories import DAY, Number, Shape
 from support.databases import Database
 from support.oracle import Buckets, Key, Row, grouped

@@ -12,8 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.execution.events import Observer, RunEvent, StepFinished
-from cratedb_retention.model.rollup import RollUp
+from cratedb_retention.execution.runs.events import Observer, RunEvent, StepFinished
+from cratedb_retention.model.rollups.rollup import RollUp
 from exactness.histories import DAY, HOUR, Edit, History, NewRow, Turn, Values
 from exactness.history_checks import ExpectedRows, HistoryChecker
 from support.databases import TIME, CrateDatabase, Database, as_sent, before_statements

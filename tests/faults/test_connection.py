@@ -23,7 +23,7 @@ from cratedb_retention.errors import (
     Recovering,
     RetentionError,
 )
-from cratedb_retention.execution.retrying import ATTEMPTS, ATTEMPTS_WHILE_RECOVERING, retry
+from cratedb_retention.execution.runs.retrying import ATTEMPTS, ATTEMPTS_WHILE_RECOVERING, retry
 from support.databases import CrateDatabase
 from support.kill_harness import READS
 from support.kill_scenarios import CUTOFF, SCENARIOS, CrateScenarioDatabase, Scenario

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.execution.events import (
+from cratedb_retention.execution.runs.events import (
     Observer,
     RunEvent,
     StepFailed,
@@ -18,7 +18,7 @@ from cratedb_retention.execution.events import (
     StepStarted,
     TaskSkipped,
 )
-from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, Step, VerifySnapshot
+from cratedb_retention.model.plan.plan import DropArchived, FreezePartitions, SnapshotPartition, Step, VerifySnapshot
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 DAYS = ["2024-04-10", "2024-05-15", "2024-06-20"]

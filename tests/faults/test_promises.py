@@ -9,7 +9,7 @@ import datetime as dt
 import pytest
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.events import Held, RunEvent, RunFinished, RunStarted, StepFinished, StepStarted
+from cratedb_retention.execution.runs.events import Held, RunEvent, RunFinished, RunStarted, StepFinished, StepStarted
 from support.databases import MONTH, TIME, Database
 
 DAYS = ["2024-03-10", "2024-04-10", "2024-05-15", "2024-06-20"]

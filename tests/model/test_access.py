@@ -23,9 +23,9 @@ from cratedb_retention.model.access import (
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.catalog import Kind as ColumnKind
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.policy import Policy, make_policy
-from cratedb_retention.model.reasons import KINDS, Kind, Reason, Why, read_subjects, write_subjects
-from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.plan.reasons import KINDS, Kind, Reason, Why, read_subjects, write_subjects
+from cratedb_retention.model.policies.policy import Policy, make_policy
+from cratedb_retention.model.policies.tags import parse_tag_filter
 
 
 def policy(**more: Any) -> Policy:

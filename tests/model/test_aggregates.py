@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cratedb_retention.model.aggregates import (
+from cratedb_retention.model.rollups.aggregates import (
     ANSWERS,
     GAMMA,
     KEEPERS,

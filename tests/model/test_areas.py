@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.model.access import covering, make_area
-from cratedb_retention.model.patterns import matcher, pattern_within
+from cratedb_retention.model.policies.patterns import matcher, pattern_within
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.model.policy import differences
+from cratedb_retention.model.policies.policy import differences
 
 OLD = {"strategy": "delete", "retention_period": "90d", "tags": ["acme", "web"], "where": {"tenant": "acme", "x": None}}
 

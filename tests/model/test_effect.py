@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.catalog import Column, Kind, Partition, TableName
-from cratedb_retention.model.effect import amount, names, removing, summary
-from cratedb_retention.model.plan import (
+from cratedb_retention.model.plan.effect import amount, names, removing, summary
+from cratedb_retention.model.plan.plan import (
     DeleteRows,
     DropArchived,
     DropPartitions,
@@ -17,7 +17,7 @@ from cratedb_retention.model.plan import (
     Task,
     ThawPartitions,
 )
-from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.plan.reasons import Why
 
 ONE, TWO = TableName("doc", "one"), TableName("doc", "two")
 TIME = Column(name="ts", type="TIMESTAMP", kind=Kind.TIME)

@@ -7,12 +7,28 @@ import datetime as dt
 import pytest
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.aggregates import Aggregate
-from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName
-from cratedb_retention.model.exploring import filters, moved, part_of, percents, read_query, read_span, wanted_texts
-from cratedb_retention.model.reading import Cascade, Fetched, Holding, Stretch, describe, interval_words, join_stretches
-from cratedb_retention.model.rollup import Metric, Rollup, make_metric
+from cratedb_retention.model.query.exploring import (
+    filters,
+    moved,
+    part_of,
+    percents,
+    read_query,
+    read_span,
+    wanted_texts,
+)
+from cratedb_retention.model.query.reading import (
+    Cascade,
+    Fetched,
+    Holding,
+    Stretch,
+    describe,
+    interval_words,
+    join_stretches,
+)
+from cratedb_retention.model.rollups.aggregates import Aggregate
+from cratedb_retention.model.rollups.cascade import Interval, parse_interval
+from cratedb_retention.model.rollups.rollup import Metric, Rollup, make_metric
 from cratedb_retention.model.time import TimeRange, parse_instant, to_ms
 
 NOW = dt.datetime(2024, 7, 2, 12, tzinfo=dt.UTC)

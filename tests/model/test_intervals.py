@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cratedb_retention.model.cascade import DAY_SECONDS, Interval
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
+from cratedb_retention.model.rollups.cascade import DAY_SECONDS, Interval
 from support.catalogs import ms
 
 COLUMNS = ["ts", "tz", "date", "select", 'we"ird (', "o['ts']", "o['a']['b']", "it's", "tenant"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.model.catalog import Selector, TableName
-from cratedb_retention.model.patterns import find_tables, is_pattern, matcher, wanted_by
+from cratedb_retention.model.policies.patterns import find_tables, is_pattern, matcher, wanted_by
 
 names = st.text(st.sampled_from("ab.+[]()^$\\|{}_-%\n"), max_size=8)
 

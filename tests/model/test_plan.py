@@ -8,9 +8,9 @@ from typing import get_args
 import pytest
 
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.measurements import ExpiredRows, PartitionBounds
-from cratedb_retention.model.plan import Hold, Plan, Step
-from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.plan.measurements import ExpiredRows, PartitionBounds
+from cratedb_retention.model.plan.plan import Hold, Plan, Step
+from cratedb_retention.model.plan.reasons import Why
 from support.catalogs import METRICS, MONTH, TS
 
 

@@ -12,14 +12,14 @@ from pydantic import ValidationError
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import FOREVER, Duration
-from cratedb_retention.model.policy import (
+from cratedb_retention.model.policies.policy import (
     ExpectedMax,
     Policy,
     change_policy,
     make_policy,
     read_policy,
 )
-from cratedb_retention.model.strategies import Strategy, parse_strategy
+from cratedb_retention.model.policies.strategies import Strategy, parse_strategy
 from support.catalogs import at, ms
 
 CASCADE: dict[str, Any] = {

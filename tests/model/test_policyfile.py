@@ -7,8 +7,8 @@ import json
 import pytest
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.policyfile import dump_policies, parse_policies, policy_file_schema
+from cratedb_retention.model.policies.file import dump_policies, parse_policies, policy_file_schema
+from cratedb_retention.model.policies.policy import Policy
 from support.catalogs import policy
 
 ONE = """\

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.model.policy import Policy, changes_of, make_policy
-from cratedb_retention.model.policyform import (
+from cratedb_retention.model.policies.form import (
     FIELDS,
     Values,
     find_mistakes_in,
@@ -19,7 +18,8 @@ from cratedb_retention.model.policyform import (
     to_attributes,
     to_values,
 )
-from cratedb_retention.model.strategies import Strategy
+from cratedb_retention.model.policies.policy import Policy, changes_of, make_policy
+from cratedb_retention.model.policies.strategies import Strategy
 
 PLAIN = {"strategy": "delete", "table_name": "t", "retention_period": "30d"}
 STRANGE = "a,b \"c\" 'd' <b>{{7}}</b> = é"

@@ -10,7 +10,7 @@ import pytest
 import cratedb_retention
 from cratedb_retention.errors import DiskFull
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.reasons import Why, failure
+from cratedb_retention.model.plan.reasons import Why, failure
 from support.catalogs import policy
 
 SOURCE = Path(cratedb_retention.__file__).parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.model.policy import make_policy
+from cratedb_retention.model.policies.policy import make_policy
 
 POLICY = make_policy(
     strategy="delete",

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cratedb_retention.model.archive import snapshot_name
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
-from cratedb_retention.model.snapshots import snapshot_name
 from support.catalogs import MONTH, TENANT, ms
 
 ALLOWED = re.compile(r"[a-z0-9][a-z0-9_-]*")

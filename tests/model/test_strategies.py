@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.model.policy import Policy, make_policy
-from cratedb_retention.model.strategies import Strategy
+from cratedb_retention.model.policies.policy import Policy, make_policy
+from cratedb_retention.model.policies.strategies import Strategy
 
 MORE: dict[str, dict[str, str]] = {
     "delete": {},

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.policy import make_policy
-from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.policies.policy import make_policy
+from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
 
 
 @pytest.mark.parametrize(

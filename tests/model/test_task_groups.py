@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.effect import group_tasks
-from cratedb_retention.model.plan import (
+from cratedb_retention.model.plan.effect import group_tasks
+from cratedb_retention.model.plan.plan import (
     DeleteRows,
     DropArchived,
     DropPartitions,
@@ -17,9 +16,10 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.reasons import Why
-from cratedb_retention.model.rollup import RollUp, Rollup, SealWindows, Window
-from cratedb_retention.model.values import Verify
+from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.policies.values import Verify
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import RollUp, Rollup, SealWindows, Window
 from support.catalogs import DAY, METRICS, MONTH, TS, part
 
 COLUMNS = (MONTH,)

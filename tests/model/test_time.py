@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.cascade import Interval
+from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.time import (
     EVER,
     TimeRange,

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.cascade import parse_levels
 from cratedb_retention.model.duration import parse_duration
-from cratedb_retention.model.policyfile import parse_policies
+from cratedb_retention.model.policies.file import parse_policies
+from cratedb_retention.model.rollups.cascade import parse_levels
 from cratedb_retention.model.translation import Translation, Wanted, write_policies
 from cratedb_retention.model.translation.graphite import parse_retentions, translate_graphite
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cratedb_retention.model.patterns import matcher
+from cratedb_retention.model.policies.patterns import matcher
 from cratedb_retention.model.translation.graphite import overlap, table_patterns
 
 

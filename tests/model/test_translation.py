@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.cascade import parse_levels
 from cratedb_retention.model.duration import Duration, parse_duration
+from cratedb_retention.model.rollups.cascade import parse_levels
 from cratedb_retention.model.translation import Archive, Translated, Translation, make_cascade, write_policies
 
 DAY = 86_400

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import TableName, Value
-from cratedb_retention.model.effect import summarize
-from cratedb_retention.model.plan import (
+from cratedb_retention.model.plan.effect import summarize
+from cratedb_retention.model.plan.plan import (
     DeleteRows,
     DropArchived,
     DropPartitions,
@@ -20,10 +19,19 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.plan import SnapshotPartition as Archive
-from cratedb_retention.model.reasons import Why
-from cratedb_retention.model.rollup import AlterRollup, CreateRollup, ReplaceView, RollUp, Rollup, SealWindows, Window
-from cratedb_retention.model.values import Verify
+from cratedb_retention.model.plan.plan import SnapshotPartition as Archive
+from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.policies.values import Verify
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import (
+    AlterRollup,
+    CreateRollup,
+    ReplaceView,
+    RollUp,
+    Rollup,
+    SealWindows,
+    Window,
+)
 from cratedb_retention.model.words import plural, show_partition, show_value, show_where
 from support.catalogs import DAY, METRICS, MONTH, TENANT, TS, VALUE, ms, part
 

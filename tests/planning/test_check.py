@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.planning.check import find_contradictions
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.planning.policies import find_contradictions
 from support.catalogs import MONTH, TENANT, TS, catalog, monthly, part, policy, table
 
 FOUND = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024-01-01")]))

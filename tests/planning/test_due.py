@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.schedule import Done, Misfire, Scheduled, delay
-from cratedb_retention.planning.due import Timetable, due_slots, newest_slot, next_times, wrong_slots
+from cratedb_retention.planning.schedule import Timetable, due_slots, newest_slot, next_times, wrong_slots
 
 HOURLY = Scheduled(policy_id="p", schedule="0 * * * *")
 SKIPPING = replace(HOURLY, misfire=Misfire.SKIP, grace=Duration(seconds=600))

@@ -8,8 +8,8 @@ import pytest
 
 from cratedb_retention.model.catalog import Column, Kind, Table, TimeUnit
 from cratedb_retention.model.intervals import read_grid
-from cratedb_retention.model.measurements import Measurements, PartitionBounds, TableBounds
-from cratedb_retention.model.plan import MovePartitions, Plan
+from cratedb_retention.model.plan.measurements import Measurements, PartitionBounds, TableBounds
+from cratedb_retention.model.plan.plan import MovePartitions, Plan
 from support.catalogs import (
     METRICS,
     VALUE,

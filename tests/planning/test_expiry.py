@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.catalog import Kind, Value
-from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
-from cratedb_retention.model.plan import DropPartitions, FreezePartitions, Plan
+from cratedb_retention.model.plan.measurements import Bounds, Measurements, PartitionBounds
+from cratedb_retention.model.plan.plan import DropPartitions, FreezePartitions, Plan
 from support.catalogs import (
     DAILY,
     DUCKDB,

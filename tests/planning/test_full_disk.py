@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.engine.cratedb.connection import ROOM, is_full
-from cratedb_retention.model.measurements import ExpiredRows, Measurements
-from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.plan.measurements import ExpiredRows, Measurements
+from cratedb_retention.model.plan.reasons import Why
 from support.catalogs import METRICS, MONTH, TENANT, TS, at, catalog, dropped_starts, part, policy, table
 from support.planning import find_probes, make_plan
 

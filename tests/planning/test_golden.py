@@ -10,9 +10,9 @@ import pytest
 
 from cratedb_retention.model.catalog import Capabilities, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.measurements import Bounds, ExpiredRows, Measurements, PartitionBounds, Probe
-from cratedb_retention.model.plan import Hold, Plan
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.plan.measurements import Bounds, ExpiredRows, Measurements, PartitionBounds, Probe
+from cratedb_retention.model.plan.plan import Hold, Plan
+from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.time import show
 from support.catalogs import (
     CRATEDB,

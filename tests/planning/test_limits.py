@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.measurements import ExpiredRows, Measurements
+from cratedb_retention.model.plan.measurements import ExpiredRows, Measurements
 from support.catalogs import MONTH, TS, at, catalog, dropped_starts, monthly, part, policy, reasons, table
 from support.planning import find_probes, make_plan
 

@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from cratedb_retention.model.cascade import DAY_SECONDS, Interval
 from cratedb_retention.model.catalog import Kind, Value
 from cratedb_retention.model.intervals import Grid
-from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
-from cratedb_retention.planning.pieces import PieceIndex, make_pieces
-from cratedb_retention.planning.targets import find_targets
+from cratedb_retention.model.plan.measurements import Bounds, Measurements, PartitionBounds
+from cratedb_retention.model.rollups.cascade import DAY_SECONDS, Interval
+from cratedb_retention.planning.plan.pieces import PieceIndex, make_pieces
+from cratedb_retention.planning.plan.targets import find_targets
 from support.catalogs import DAILY, MONTH, TENANT, TS, VALUE, catalog, column, ms, part, policy, table
 
 MONTHLY = Grid(time_column="ts", interval=Interval(unit="month"))

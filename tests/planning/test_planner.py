@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.catalog import TableName, Value
-from cratedb_retention.model.plan import DropArchived, DropPartitions, MovePartitions, ThawPartitions
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.plan.plan import DropArchived, DropPartitions, MovePartitions, ThawPartitions
+from cratedb_retention.model.policies.policy import Policy
 from support.catalogs import (
     METRICS,
     MONTH,

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Value
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.measurements import Measurements, PartitionBounds
-from cratedb_retention.model.plan import DropPartitions, FreezePartitions, MovePartitions, Plan, ThawPartitions
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.strategies import Strategy
+from cratedb_retention.model.plan.measurements import Measurements, PartitionBounds
+from cratedb_retention.model.plan.plan import DropPartitions, FreezePartitions, MovePartitions, Plan, ThawPartitions
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.policies.strategies import Strategy
 from support.catalogs import (
     DAY,
     METRICS,

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.aggregates import GAUGE
-from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName
-from cratedb_retention.model.reading import Cascade, FetchRequest, Holding, Stretch
-from cratedb_retention.model.rollup import Rollup, level_table, make_metric
+from cratedb_retention.model.query.reading import Cascade, FetchRequest, Holding, Stretch
+from cratedb_retention.model.rollups.aggregates import GAUGE
+from cratedb_retention.model.rollups.cascade import Interval, parse_interval
+from cratedb_retention.model.rollups.rollup import Rollup, level_table, make_metric
 from cratedb_retention.model.time import TimeRange, parse_instant, show, to_ms
 from cratedb_retention.planning.query import choose_step, find_stretches, make_reading, whole_buckets
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.model.plan import MovePartitions
+from cratedb_retention.model.plan.plan import MovePartitions
 from support.catalogs import (
     DAILY,
     DUCKDB,

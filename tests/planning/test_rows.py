@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.measurements import ExpiredRows, Measurements
-from cratedb_retention.model.plan import DeleteRows, Plan, Spared
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.plan.measurements import ExpiredRows, Measurements
+from cratedb_retention.model.plan.plan import DeleteRows, Plan, Spared
+from cratedb_retention.model.policies.policy import Policy
 from support.catalogs import METRICS, MONTH, TENANT, TS, VALUE, at, catalog, ms, part, policy, reasons, table
 from support.planning import find_probes, make_plan
 

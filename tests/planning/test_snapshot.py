@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.catalog import Capabilities, Column, Kind
-from cratedb_retention.model.measurements import Bounds, Measurements, PartitionBounds
-from cratedb_retention.model.plan import DropArchived, FreezePartitions, SnapshotPartition, VerifySnapshot
-from cratedb_retention.model.values import Verify
+from cratedb_retention.model.plan.measurements import Bounds, Measurements, PartitionBounds
+from cratedb_retention.model.plan.plan import DropArchived, FreezePartitions, SnapshotPartition, VerifySnapshot
+from cratedb_retention.model.policies.values import Verify
 from support.catalogs import (
     CRATEDB,
     DUCKDB,

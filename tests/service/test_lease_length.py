@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.service.http.app import HttpServer
-from cratedb_retention.service.service import make_service
+from cratedb_retention.service.schedule import make_service
 from cratedb_retention.service.settings import Settings
 from support.command import Command
 from support.databases import TIME, Database

@@ -28,7 +28,7 @@ from cratedb_retention.service.notifications import (
     sign,
     webhook,
 )
-from cratedb_retention.service.service import make_service
+from cratedb_retention.service.schedule import make_service
 from cratedb_retention.service.settings import NotifySettings, Settings
 from support.databases import MONTH, TIME, Database
 from support.markdown import ROOT, blocks

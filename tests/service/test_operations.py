@@ -9,7 +9,7 @@ import pytest
 
 from cratedb_retention.errors import Conflict, NotFound, RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.service.background import Operations, Result
+from cratedb_retention.service.runs import Operations, Result
 from support.two_tenants import TwoTenants
 
 API = "/api/v1"

@@ -12,8 +12,8 @@ import pytest
 from cratedb_retention import Retention
 from cratedb_retention.clock import Actor
 from cratedb_retention.model.runs import RunOptions
-from cratedb_retention.planning.due import Timetable
-from cratedb_retention.service.service import Scheduler
+from cratedb_retention.planning.schedule import Timetable
+from cratedb_retention.service.schedule import Scheduler
 from support.databases import TIME, CrateDatabase
 from support.proxy import Fate, Proxy, proxy_to, statement_of
 

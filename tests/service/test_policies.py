@@ -10,9 +10,9 @@ import pytest
 
 from cratedb_retention.cli.output import write_data
 from cratedb_retention.execution import results
-from cratedb_retention.execution.preview import ArchiveLine
-from cratedb_retention.model.policyfile import parse_policies
-from cratedb_retention.model.reading import FetchRequest, Fill
+from cratedb_retention.execution.plan.preview import ArchiveLine
+from cratedb_retention.model.policies.file import parse_policies
+from cratedb_retention.model.query.reading import FetchRequest, Fill
 from support.two_tenants import TwoTenants
 
 API = "/api/v1"

@@ -11,8 +11,8 @@ import pytest
 from cratedb_retention.errors import Forbidden, NotFound
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.duration import parse_duration
-from cratedb_retention.model.policy import make_policy
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.model.policies.policy import make_policy
+from cratedb_retention.service.access import Scope
 from support.two_tenants import TwoTenants, scoped
 
 

@@ -14,9 +14,9 @@ from cratedb_retention.clock import Actor
 from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.service.access import Scope
 from support.markdown import ROOT
 from support.two_tenants import TwoTenants
 

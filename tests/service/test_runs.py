@@ -10,10 +10,10 @@ import pytest
 
 from cratedb_retention.clock import Actor
 from cratedb_retention.errors import Conflict
-from cratedb_retention.execution.leasing import Session
-from cratedb_retention.execution.preparing import Prepared
+from cratedb_retention.execution.plan.preparing import Prepared
+from cratedb_retention.execution.runs.leasing import Session
 from cratedb_retention.model.runs import RunState
-from cratedb_retention.service.background import Runs
+from cratedb_retention.service.runs import Runs
 from support.databases import MONTH, TIME, Database
 from support.two_tenants import TwoTenants
 

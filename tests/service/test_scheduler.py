@@ -13,12 +13,12 @@ import pytest
 from cratedb_retention import Retention
 from cratedb_retention.api.runs import Due, Schedule
 from cratedb_retention.errors import Cancelled, ClusterUnwell, ConnectionLost, DiskFull, LeaseLost, Stopped
-from cratedb_retention.execution.events import RunEvent, StepFinished
-from cratedb_retention.execution.leasing import Session
+from cratedb_retention.execution.runs.events import RunEvent, StepFinished
+from cratedb_retention.execution.runs.leasing import Session
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.runs import RunOptions
-from cratedb_retention.planning.due import Timetable
-from cratedb_retention.service.service import Scheduler
+from cratedb_retention.planning.schedule import Timetable
+from cratedb_retention.service.schedule import Scheduler
 from cratedb_retention.store.audit import Entry
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.tiers import examples
@@ -271,7 +271,7 @@ def test_a_wrong_clock(db: Database) -> None:
 
 def add_policies(db: Database, count: int) -> None:
     """Policies with schedules, all at once."""
-    from cratedb_retention.model.policy import make_policy
+    from cratedb_retention.model.policies.policy import make_policy
 
     rows = [
         make_policy(

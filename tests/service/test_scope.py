@@ -16,16 +16,16 @@ from cratedb_retention.clock import Actor
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.overview import overview
-from cratedb_retention.execution.preparing import Prepared, Selection
-from cratedb_retention.execution.preview import Preview
+from cratedb_retention.execution.plan.preparing import Prepared, Selection
+from cratedb_retention.execution.plan.preview import Preview
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.policy import make_policy
-from cratedb_retention.model.reading import FetchRequest
-from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.policies.policy import make_policy
+from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.query.reading import FetchRequest
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.service.access import Scope
 from cratedb_retention.store.audit import JournalFilter
 from support.two_tenants import TwoTenants, leaks, of_globex, scoped
 

@@ -22,7 +22,7 @@ from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.access import Role
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import HttpServer
-from cratedb_retention.service.service import make_service
+from cratedb_retention.service.schedule import make_service
 from cratedb_retention.service.settings import ServiceSettings, Settings
 from support.command import argv
 from support.databases import MONTH, TIME, Database

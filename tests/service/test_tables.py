@@ -8,12 +8,12 @@ import re
 import pytest
 
 from cratedb_retention.execution.overview import TableLine, table_lines
-from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.model.time import show
+from cratedb_retention.service.access import Scope
 from cratedb_retention.service.metrics import RetentionCollector
-from cratedb_retention.service.scope import Scope
 from cratedb_retention.store.audit import RunOfPolicy
 from support.databases import MONTH, TIME, Database
 

@@ -15,18 +15,18 @@ import pytest
 
 from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.cascade import parse_interval
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.reading import FetchRequest
-from cratedb_retention.model.reasons import Why
+from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.query.reading import FetchRequest
+from cratedb_retention.model.query.timeline import State
+from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.model.timeline import State
+from cratedb_retention.service.access import Scope, narrow_plan
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
-from cratedb_retention.service.scope import Scope, narrow_plan
 from support.databases import MONTH, NUMBER, TIME, Database
 from support.two_tenants import TwoTenants, leaks, of_globex, scoped, serve_tenants
 

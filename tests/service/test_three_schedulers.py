@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from cratedb_retention import Retention
 from cratedb_retention.errors import LeaseLost
-from cratedb_retention.execution.events import RunEvent, StepFailed, StepFinished, StepStarted
+from cratedb_retention.execution.runs.events import RunEvent, StepFailed, StepFinished, StepStarted
 from cratedb_retention.model.runs import RunOptions
-from cratedb_retention.planning.due import newest_slot
+from cratedb_retention.planning.schedule import newest_slot
 from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.store.runs import Lease
 from support.databases import TIME, CrateDatabase

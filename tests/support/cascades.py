@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cratedb_retention.model.aggregates import COUNTER, GAMMA, GAUGE, Aggregate
-from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
-from cratedb_retention.model.reading import Cascade, Holding
-from cratedb_retention.model.rollup import (
+from cratedb_retention.model.query.reading import Cascade, Holding
+from cratedb_retention.model.rollups.aggregates import COUNTER, GAMMA, GAUGE, Aggregate
+from cratedb_retention.model.rollups.cascade import Interval, parse_interval
+from cratedb_retention.model.rollups.rollup import (
     Metric,
     Rollup,
     label,

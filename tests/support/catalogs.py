@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Kind, Partition, Table, TableName, Value
-from cratedb_retention.model.plan import (
+from cratedb_retention.model.plan.plan import (
     DropArchived,
     DropPartitions,
     FreezePartitions,
@@ -22,7 +22,7 @@ from cratedb_retention.model.plan import (
     ThawPartitions,
     VerifySnapshot,
 )
-from cratedb_retention.model.policy import Policy, read_policy
+from cratedb_retention.model.policies.policy import Policy, read_policy
 
 CRATEDB = Capabilities(
     product="CrateDB", default_schema="doc", freezes=True, reallocates=True, repositories_are_directories=False

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from cratedb_retention import Report, Retention
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policies.policy import Policy
 from support.cratedb import CrateDB
 from support.sql import quoted
 

@@ -28,13 +28,13 @@ from playwright.sync_api import (
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.service.background import Runs
+from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import HttpServer, make_app
+from cratedb_retention.service.runs import Runs
 from cratedb_retention.service.settings import HttpSettings
+from cratedb_retention.ui.access import LOGIN
 from cratedb_retention.ui.frame import mount
-from cratedb_retention.ui.guest import LOGIN
 from support.databases import Database
 
 WIDE, NARROW = (1280, 850), (390, 844)

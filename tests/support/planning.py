@@ -8,11 +8,11 @@ from typing import Any
 
 from cratedb_retention.model.catalog import Catalog
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.measurements import Probe
-from cratedb_retention.model.plan import Plan
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import Ledger
-from cratedb_retention.planning.planner import Planning
+from cratedb_retention.model.plan.measurements import Probe
+from cratedb_retention.model.plan.plan import Plan
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.rollups.rollup import Ledger
+from cratedb_retention.planning.plan.planner import Planning
 
 
 def make_plan(

@@ -11,11 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cratedb_retention.engine.base import Engine, StepResult
-from cratedb_retention.model.aggregates import Aggregate
-from cratedb_retention.model.cascade import Interval, parse_interval
 from cratedb_retention.model.catalog import Column, Selector, TableName
-from cratedb_retention.model.plan import Step
-from cratedb_retention.model.rollup import CreateRollup, Metric, RollUp, Rollup, Window, level_table, make_metric
+from cratedb_retention.model.plan.plan import Step
+from cratedb_retention.model.rollups.aggregates import Aggregate
+from cratedb_retention.model.rollups.cascade import Interval, parse_interval
+from cratedb_retention.model.rollups.rollup import (
+    CreateRollup,
+    Metric,
+    RollUp,
+    Rollup,
+    Window,
+    level_table,
+    make_metric,
+)
 from support.databases import NUMBER, TIME, Database
 from support.oracle import Buckets, Key, Row, aggregates, grouped, ms_of, text, with_increases
 from support.sql import quoted

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.reading import FetchRequest
+from cratedb_retention.model.query.reading import FetchRequest
+from cratedb_retention.model.rollups.cascade import parse_interval
 from support.databases import NUMBER, TIME, Database
 
 # Seconds since 1970: Monday, 24 June 2024, 00:00 UTC, and a week later. Each archive's intervals begin there.

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Table, TableName
-from cratedb_retention.model.measurements import Measurements, WindowRows
-from cratedb_retention.model.plan import DeleteRows, DropPartitions, Piece, Plan, Task
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.rollup import (
+from cratedb_retention.model.plan.measurements import Measurements, WindowRows
+from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Piece, Plan, Task
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import (
     PARTITION,
     CreateRollup,
     KnownRollup,
@@ -32,9 +32,9 @@ from cratedb_retention.model.rollup import (
     Window,
     level_table,
 )
-from cratedb_retention.planning.cascades import beneath_as_target
-from cratedb_retention.planning.pieces import make_pieces
-from cratedb_retention.planning.windows import OpenWindow, WindowGrid, digest, sources_of_windows
+from cratedb_retention.planning.plan.pieces import make_pieces
+from cratedb_retention.planning.rollups.cascades import beneath_as_target
+from cratedb_retention.planning.rollups.windows import OpenWindow, WindowGrid, digest, sources_of_windows
 from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column
 from support.planning import find_probes, make_plan
 

@@ -17,13 +17,13 @@ from starlette.testclient import TestClient
 
 from cratedb_retention.clock import Actor
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.service.background import Runs
+from cratedb_retention.service.access import Scope
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.metrics import RetentionCollector
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.service.runs import Runs
 from cratedb_retention.service.settings import HttpSettings
 from support.databases import MONTH, NUMBER, TIME, Database
 

@@ -11,9 +11,9 @@ from cratedb_retention.errors import Forbidden, RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant, to_ms
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.service.access import Scope
 from support.databases import MONTH, TIME
 from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policies.policy import Policy
 from support.databases import MONTH, TIME
 from support.pages import PATIENCE, PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.model.attributes import Suggestions
 from cratedb_retention.model.catalog import Column, Kind, TableName
-from cratedb_retention.model.effect import Amount, Loss
-from cratedb_retention.model.policyform import FIELDS, MOST, is_shown, offered, to_values
+from cratedb_retention.model.plan.effect import Amount, Loss
+from cratedb_retention.model.policies.attributes import Suggestions
+from cratedb_retention.model.policies.form import FIELDS, MOST, is_shown, offered, to_values
 from cratedb_retention.model.time import parse_instant, to_ms
-from cratedb_retention.ui.editor import sentence
+from cratedb_retention.ui.policies.editor import sentence
 
 
 def ms(text: str) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlparse
 import pytest
 from playwright.sync_api import Page, expect
 
-from cratedb_retention.model.reading import FetchRequest, Fill
+from cratedb_retention.model.query.reading import FetchRequest, Fill
 from cratedb_retention.model.time import to_ms
 from support.pages import NARROW, PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, PLACES

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from cratedb_retention.ui.access import COOKIE, LOGIN
 from cratedb_retention.ui.frame import PAGES
-from cratedb_retention.ui.guest import COOKIE, LOGIN
 from cratedb_retention.ui.links import PREFIX
 from support.databases import DuckDatabase
 from support.pages import Chromium, PagesInBrowser, open_pages

@@ -12,7 +12,7 @@ import pytest
 
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.overview import TableLine
-from cratedb_retention.ui.guest import FRESH, Glances
+from cratedb_retention.ui.access import FRESH, Glances
 from support.databases import FixedClock
 
 

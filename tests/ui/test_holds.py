@@ -8,8 +8,8 @@ from playwright.sync_api import Page, expect
 from cratedb_retention.errors import Forbidden, InvalidInput, NotFound
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.holds import hold_scope
-from cratedb_retention.model.tags import parse_tag_filter
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.model.policies.tags import parse_tag_filter
+from cratedb_retention.service.access import Scope
 from cratedb_retention.ui.holds import read_wish
 from support.databases import Database
 from support.pages import PagesInBrowser, long_on_cratedb

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.ui.jobs import read_query
+from cratedb_retention.ui.audit import read_query
 from cratedb_retention.ui.links import Query
 from support.databases import FixedClock
 from support.pages import PagesInBrowser, long_on_cratedb

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from cratedb_retention.model.access import Role
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.ui.guest import COOKIE, GUEST, LOGIN, LOGOUT, Entrance, Sessions, make_router
+from cratedb_retention.ui.access import COOKIE, GUEST, LOGIN, LOGOUT, Entrance, Sessions, make_router
 from support.databases import Database
 
 PAGE = "/ui/page"

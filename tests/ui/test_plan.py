@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.errors import Forbidden
-from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.runs import RunState
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.service.access import Scope
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE_TABLE
 

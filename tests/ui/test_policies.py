@@ -9,9 +9,9 @@ from time import monotonic
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.policyfile import parse_policies
-from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model.policies.file import parse_policies
+from cratedb_retention.model.policies.tags import parse_tag_filter
 from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.ui.archive import read_request
-from cratedb_retention.ui.jobs import read_query as read_jobs
+from cratedb_retention.ui.audit import read_query as read_jobs
 from cratedb_retention.ui.links import TAGS, Query, address, read_selection
 from cratedb_retention.ui.plan import read_query as read_plan
 from support.databases import FixedClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from cratedb_retention.ui.jobs import summarize
+from cratedb_retention.ui.audit import summarize
 
 START = dt.datetime(2024, 7, 1, tzinfo=dt.UTC)
 _EMPTY = dict.fromkeys(("outcome", "step", "rows", "bytes", "partitions", "actor"))

@@ -19,19 +19,19 @@ from cratedb_retention.api.policies import Holds, Policies
 from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.events import Observer
-from cratedb_retention.execution.leasing import Session
 from cratedb_retention.execution.overview import TableLine, table_lines
-from cratedb_retention.execution.preparing import Look, Prepared, Selection
-from cratedb_retention.execution.preview import Preview, preview
-from cratedb_retention.execution.retrying import retry
-from cratedb_retention.execution.runs import carry_out
+from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
+from cratedb_retention.execution.plan.preview import Preview, preview
+from cratedb_retention.execution.runs.events import Observer
+from cratedb_retention.execution.runs.leasing import Session
+from cratedb_retention.execution.runs.retrying import retry
+from cratedb_retention.execution.runs.runner import carry_out
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.plan import Plan, Step
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.plan.plan import Plan, Step
+from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import Report, RunOptions
-from cratedb_retention.planning.check import Finding, find_contradictions
-from cratedb_retention.planning.due import Timetable
+from cratedb_retention.planning.policies import Finding, find_contradictions
+from cratedb_retention.planning.schedule import Timetable
 from cratedb_retention.store.access import TokenStore
 from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.store import Store
@@ -222,7 +222,7 @@ class Retention(Connection):
         Do what is due, as far as no other run is at the same policies.
 
         :param prepared: What :meth:`prepare` returned; None: prepare now.
-        :param observers: Are told what happens, see :mod:`cratedb_retention.execution.events`.
+        :param observers: Are told what happens, see :mod:`cratedb_retention.execution.runs.events`.
         :param options: How long leases last, and how the run may be stopped.
         :param session: A run that may have its leases already: then it is about these policies. None: take those that
             the plan needs.

@@ -9,17 +9,18 @@ from collections.abc import Callable, Sequence
 from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import NotFound
-from cratedb_retention.execution import accepting, archive, rollups
+from cratedb_retention.execution import accepting, archive
 from cratedb_retention.execution.accepting import Adoptable, Earlier
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.preparing import Look, Prepared, Selection
-from cratedb_retention.execution.preview import Restorable, preview_restore
-from cratedb_retention.execution.query import fetch, suggest_values
-from cratedb_retention.execution.rollups import Difference
+from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
+from cratedb_retention.execution.plan.preview import Restorable, preview_restore
+from cratedb_retention.execution.query.fetch import fetch, suggest_values
+from cratedb_retention.execution.rollups import levels as rollups
+from cratedb_retention.execution.rollups.levels import Difference
 from cratedb_retention.model.catalog import Selector, TableName, Value
-from cratedb_retention.model.reading import Cascade, Fetched, FetchRequest
-from cratedb_retention.model.rollup import sketch_table
-from cratedb_retention.planning.cascades import Cascade as PlannedCascade
+from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
+from cratedb_retention.model.rollups.rollup import sketch_table
+from cratedb_retention.planning.rollups.cascades import Cascade as PlannedCascade
 from cratedb_retention.store.archive import SnapshotRecord
 from cratedb_retention.store.rollups import LevelState
 

@@ -15,17 +15,17 @@ from cratedb_retention.api.runs import Schedule
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.accepting import find_table
 from cratedb_retention.execution.overview import Listing
+from cratedb_retention.execution.plan.preparing import Selection, require_tags
 from cratedb_retention.execution.policies import Action, Change, find_changes
-from cratedb_retention.execution.preparing import Selection, require_tags
-from cratedb_retention.model.attributes import Suggestions
+from cratedb_retention.model.archive import why_no_directory
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.patterns import find_tables, is_pattern
-from cratedb_retention.model.policy import Policy, change_policy, make_policy
-from cratedb_retention.model.snapshots import why_no_directory
-from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.policies.attributes import Suggestions
+from cratedb_retention.model.policies.patterns import find_tables, is_pattern
+from cratedb_retention.model.policies.policy import Policy, change_policy, make_policy
+from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.time import to_ms
-from cratedb_retention.planning.targets import try_bind_where
+from cratedb_retention.planning.plan.targets import try_bind_where
 from cratedb_retention.store.policies import Damaged, StoredPolicy, policy_to_row
 from cratedb_retention.store.rows import LONGEST, fits
 
@@ -127,7 +127,7 @@ class Policies(Part):
         """
         Make the stored policies what a file says.
 
-        :param wanted: The policies of the file, see :func:`cratedb_retention.model.policyfile.parse_policies`.
+        :param wanted: The policies of the file, see :func:`cratedb_retention.model.policies.file.parse_policies`.
         :param prune: Whether stored policies that the file lacks are deleted.
         :param tags: Only stored policies with these tags are pruned.
         :param dry_run: Whether to only tell what would change.

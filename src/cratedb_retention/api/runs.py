@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from cratedb_retention.api.connection import Part
-from cratedb_retention.execution.leasing import Session, new_session
+from cratedb_retention.execution.runs.leasing import Session, new_session
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.model.schedule import Done, Scheduled
 from cratedb_retention.model.words import pick
-from cratedb_retention.planning.due import Timetable, due_slots, next_times, wrong_slots
+from cratedb_retention.planning.schedule import Timetable, due_slots, next_times, wrong_slots
 from cratedb_retention.store.audit import Entry, JournalFilter, RunOfPolicy
 from cratedb_retention.store.runs import Leases
 

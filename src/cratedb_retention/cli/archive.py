@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.accepting import Adoptable
     from cratedb_retention.execution.archive import RestoreRequest
-    from cratedb_retention.execution.preview import ArchiveLine
+    from cratedb_retention.execution.plan.preview import ArchiveLine
 
 _CELLS: Cells[ArchiveLine | Adoptable] = {
     "table": lambda item: item.record.archived.table,
@@ -64,7 +64,7 @@ def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> 
       cratedb-retention list-snapshots --table-name=metrics --from=2024-01-01 --to=2024-07-01 --format=json
     """
     from cratedb_retention.execution.archive import RestoreRequest, none_fits
-    from cratedb_retention.execution.preview import ArchiveLine
+    from cratedb_retention.execution.plan.preview import ArchiveLine
     from cratedb_retention.execution.results import Snapshot
 
     records = retention.archive.snapshots(request)
@@ -169,7 +169,7 @@ def restore(
       cratedb-retention restore --table-name=metrics --from=2024-01-01 --to=2024-04-01 --into=doc.metrics_restored
     """
     from cratedb_retention.execution.archive import RestoreRequest
-    from cratedb_retention.model.patterns import parse_table
+    from cratedb_retention.model.policies.patterns import parse_table
 
     if not everything and not from_repository and request == RestoreRequest():
         raise InvalidInput("restore", "nothing is chosen", "give --name, --table-name, --from, --to, or --all")

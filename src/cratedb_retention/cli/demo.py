@@ -16,10 +16,10 @@ from cratedb_retention.cli.runs import observer, write_plan
 from cratedb_retention.demo import SCHEMA, TABLES
 from cratedb_retention.errors import NotFound, RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.cascade import parse_interval
-from cratedb_retention.model.reading import FetchRequest
-from cratedb_retention.model.tags import parse_tag_filter
+from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model.policies.tags import parse_tag_filter
+from cratedb_retention.model.query.reading import FetchRequest
+from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import UTC
 from cratedb_retention.model.words import show_partition, show_size
 

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.policies.strategies import Strategy, parse_strategy
 from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE
-from cratedb_retention.model.strategies import Strategy, parse_strategy
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.preparing import Prepared, Selection
+    from cratedb_retention.execution.plan.preparing import Prepared, Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -168,8 +168,8 @@ class Chosen:
 
     def read(self, retention: Retention) -> Selection:
         """The policies as the library knows them; raises InvalidInput or NotFound if there is none, or no strategy."""
-        from cratedb_retention.execution.preparing import Selection
-        from cratedb_retention.model.tags import parse_tag_filter
+        from cratedb_retention.execution.plan.preparing import Selection
+        from cratedb_retention.model.policies.tags import parse_tag_filter
 
         strategy = parse_strategy(self.strategy) if self.strategy else None
         found = retention.policies.get(self.policy_id).policy.id if self.policy_id else None

@@ -50,7 +50,7 @@ def _plain(value: Any) -> Any:
 
 
 def yaml_text(data: Any) -> str:
-    from cratedb_retention.model.policyfile import write_yaml
+    from cratedb_retention.model.policies.file import write_yaml
 
     return write_yaml(json.loads(json.dumps(data, ensure_ascii=False, default=_plain)))
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import click
 
 from cratedb_retention.cli.output import console, visible
-from cratedb_retention.model.reading import Fetched, as_float
+from cratedb_retention.model.query.reading import Fetched, as_float
 
 # Colours that can be read on light and on dark ground, in the order in which series get them; there are as many lines.
 _COLOURS = (33, 208, 35, 197, 141, 179, 44, 244)

@@ -16,14 +16,14 @@ from cratedb_retention.cli import options
 from cratedb_retention.cli.options import TEXT
 from cratedb_retention.cli.output import say, visible, write_data, write_table, yaml_text
 from cratedb_retention.errors import InvalidInput, RetentionError
-from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES
+from cratedb_retention.model.rollups.aggregates import ANSWERS, PERCENTILES
 from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.rollups import Difference
-    from cratedb_retention.model.reading import Fetched
+    from cratedb_retention.execution.rollups.levels import Difference
+    from cratedb_retention.model.query.reading import Fetched
 
 _FORMATS = ("table", "csv", "json", "yaml", "arrow", "parquet")
 _BINARY = ("arrow", "parquet")
@@ -84,7 +84,7 @@ def fetch(
       cratedb-retention fetch --table-name=weather --from=-30d --metric=temp:p95 --by=origin --plot
       cratedb-retention fetch --table-name=weather --from=2024-01-01 --step=1d --output=weather.parquet
     """
-    from cratedb_retention.model.reading import FetchRequest, Fill
+    from cratedb_retention.model.query.reading import FetchRequest, Fill
     from cratedb_retention.model.words import read_pairs
 
     if plotted and output:

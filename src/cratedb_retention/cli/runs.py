@@ -17,8 +17,8 @@ from cratedb_retention.model.words import plural, short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.events import Observer, RunEvent
-    from cratedb_retention.execution.preparing import Prepared
+    from cratedb_retention.execution.plan.preparing import Prepared
+    from cratedb_retention.execution.runs.events import Observer, RunEvent
 
 _MOST_HOLDS = 10
 
@@ -71,9 +71,9 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
       cratedb-retention run --due
       cratedb-retention run --dry-run
     """
-    from cratedb_retention.execution.preparing import Selection
-    from cratedb_retention.execution.retrying import retry
-    from cratedb_retention.planning.due import Timetable
+    from cratedb_retention.execution.plan.preparing import Selection
+    from cratedb_retention.execution.runs.retrying import retry
+    from cratedb_retention.planning.schedule import Timetable
 
     if due and asked.moment is not None:
         raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
@@ -103,7 +103,7 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
 
 def _finish(report: Report | None, form: str) -> None:
     """Show what was done, and say by an error what was not. None: nothing was due by schedules."""
-    from cratedb_retention.execution.events import summary
+    from cratedb_retention.execution.runs.events import summary
 
     if form != "table":
         write_data({**dataclasses.asdict(report), "ok": report.ok} if report else None, form)
@@ -120,8 +120,8 @@ def observer(quiet: bool) -> Iterator[Observer]:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.text import Text
 
-    from cratedb_retention.execution import events
-    from cratedb_retention.execution.events import Tone
+    from cratedb_retention.execution.runs import events
+    from cratedb_retention.execution.runs.events import Tone
 
     if quiet:
         yield lambda event: None
@@ -192,7 +192,7 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, d
 
 
 def _write_tasks(prepared: Prepared, details: bool) -> None:
-    from cratedb_retention.model.effect import TaskGroup, group_tasks
+    from cratedb_retention.model.plan.effect import TaskGroup, group_tasks
 
     def row(group: TaskGroup) -> tuple[object, ...]:
         policy = prepared.policies.get(group.first.policy_id or "")

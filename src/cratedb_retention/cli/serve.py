@@ -16,7 +16,7 @@ from cratedb_retention.errors import EXIT_FAILED, InvalidInput, RetentionError, 
 from cratedb_retention.service.settings import HttpSettings, ServiceSettings, Settings
 
 if TYPE_CHECKING:
-    from cratedb_retention.service.service import Mount
+    from cratedb_retention.service.schedule import Mount
 
 logger = logging.getLogger(__name__)
 _NAMES = {"service": tuple(ServiceSettings.model_fields), "http": ("listen", "tokens", "open_to_all")}
@@ -41,7 +41,7 @@ def serve(ctx: click.Context, /, database: options.Database, **given: Any) -> No
       cratedb-retention serve --interval=60 --workers=4
       cratedb-retention serve --listen=0.0.0.0:8080
     """
-    from cratedb_retention.service.service import make_service
+    from cratedb_retention.service.schedule import make_service
 
     values = (ctx.obj.settings if ctx.obj else Settings()).model_dump(by_alias=True)
     for section, names in _NAMES.items():

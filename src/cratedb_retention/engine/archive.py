@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.catalog import Column, TableName, Value
-from cratedb_retention.model.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
+from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.words import show_partition
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ import sqlalchemy as sa
 from cratedb_retention.engine.archive import Archive
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Condition, Expressions, expired_rows, table_ref, time_number
-from cratedb_retention.engine.measuring import measure
-from cratedb_retention.engine.rollup import ANY, Counts, Portions, step_statements, view_statement
-from cratedb_retention.engine.states import level_fields
+from cratedb_retention.engine.plan import measure
+from cratedb_retention.engine.rollups.rollup import ANY, Counts, Portions, step_statements, view_statement
+from cratedb_retention.engine.rollups.states import level_fields
 from cratedb_retention.errors import PartitionChanged
-from cratedb_retention.model import plan
 from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, Table, TableName
-from cratedb_retention.model.measurements import Measurements, Probe
-from cratedb_retention.model.rollup import (
+from cratedb_retention.model.plan import plan
+from cratedb_retention.model.plan.measurements import Measurements, Probe
+from cratedb_retention.model.rollups.rollup import (
     AlterRollup,
     Count,
     CreateRollup,

@@ -15,13 +15,13 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import quoted_name
 
-from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
-from cratedb_retention.model.plan import Spared
-from cratedb_retention.model.rollup import Rollup
+from cratedb_retention.model.plan.plan import Spared
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import Rollup
 
 if TYPE_CHECKING:
-    from cratedb_retention.engine.states import Field
+    from cratedb_retention.engine.rollups.states import Field
 
 Element = sa.ColumnElement[Any]
 Condition = sa.ColumnElement[bool]

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import Expressions, between, decimal_sum, ref, table_ref
-from cratedb_retention.engine.states import Before, LevelRows, Samples, Selection, Sketches, fits
-from cratedb_retention.model.aggregates import Kind, Number, Part, Reader, State, merged, rest_of
+from cratedb_retention.engine.rollups.states import Before, LevelRows, Samples, Selection, Sketches, fits
 from cratedb_retention.model.catalog import Value
-from cratedb_retention.model.reading import Group, Reading, Stretch, Wanted
-from cratedb_retention.model.rollup import Metric, label
+from cratedb_retention.model.query.reading import Group, Reading, Stretch, Wanted
+from cratedb_retention.model.rollups.aggregates import Kind, Number, Part, Reader, State, merged, rest_of
+from cratedb_retention.model.rollups.rollup import Metric, label
 
 # How far values of counters before a stretch are looked for at first: a day (ms), or so many buckets of a level.
 _LOOK_BACK, _BUCKETS = 86_400_000, 2000

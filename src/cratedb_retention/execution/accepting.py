@@ -15,8 +15,8 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, Table, TableName
-from cratedb_retention.model.patterns import find_tables
-from cratedb_retention.model.reasons import Reason
+from cratedb_retention.model.plan.reasons import Reason
+from cratedb_retention.model.policies.patterns import find_tables
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store

@@ -21,10 +21,10 @@ from cratedb_retention.execution.accepting import adopt, find_adoptable, find_ta
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import Catalog, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.patterns import matcher
-from cratedb_retention.model.plan import DropArchived
-from cratedb_retention.model.reasons import Reason, failure
-from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.plan.plan import DropArchived
+from cratedb_retention.model.plan.reasons import Reason, failure
+from cratedb_retention.model.policies.patterns import matcher
+from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import begins, plural
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage

@@ -7,15 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cratedb_retention.execution.preparing import Prepared
-from cratedb_retention.execution.rollups import planned_cascades
+from cratedb_retention.execution.plan.preparing import Prepared
+from cratedb_retention.execution.rollups.levels import planned_cascades
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.effect import amount
-from cratedb_retention.model.measurements import Measurements, PartitionBounds
-from cratedb_retention.model.plan import Hold, Kept, Task
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.planning.targets import Target, find_targets
+from cratedb_retention.model.plan.effect import amount
+from cratedb_retention.model.plan.measurements import Measurements, PartitionBounds
+from cratedb_retention.model.plan.plan import Hold, Kept, Task
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.planning.plan.targets import Target, find_targets
 from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 

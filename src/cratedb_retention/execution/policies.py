@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.policy import Difference, Policy, differences
-from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.policies.policy import Difference, Policy, differences
+from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.store.policies import StoredPolicy, identity
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from cratedb_retention.model import plan
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.plan import plan
+from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.store import policies
 from cratedb_retention.store.access import AccessToken

@@ -18,11 +18,11 @@ from cratedb_retention.errors import Forbidden, InvalidInput
 from cratedb_retention.model.audit import ABOUT_TOKENS, Event
 from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.patterns import pattern_within
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.reasons import Reason, Sort, Subject, Why, read_subjects
-from cratedb_retention.model.strategies import find_member
-from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.plan.reasons import Reason, Sort, Subject, Why, read_subjects
+from cratedb_retention.model.policies.patterns import pattern_within
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.policies.strategies import find_member
+from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.words import plain_text, write_pairs
 
 _FIRST = "let somebody without a limit create the first policy"

@@ -17,9 +17,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.cascade import DAY_SECONDS, Interval
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import parse_duration
+from cratedb_retention.model.rollups.cascade import DAY_SECONDS, Interval
 from cratedb_retention.model.time import MILLISECOND, UTC, from_ms, parse_time_zone
 
 # What ``date_trunc`` cuts to, in UTC and in other time zones.

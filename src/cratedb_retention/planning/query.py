@@ -17,13 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.aggregates import ANSWERS, PERCENTILES, find_formula
-from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Value
-from cratedb_retention.model.reading import MOST_POINTS, Cascade, FetchRequest, Holding, Reading, Stretch, Wanted
-from cratedb_retention.model.rollup import ROW_COUNT, Metric, find_columns
+from cratedb_retention.model.query.reading import MOST_POINTS, Cascade, FetchRequest, Holding, Reading, Stretch, Wanted
+from cratedb_retention.model.rollups.aggregates import ANSWERS, PERCENTILES, find_formula
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import ROW_COUNT, Metric, find_columns
 from cratedb_retention.model.time import DAY_MS, TimeRange, TimeRanges, show, to_ms
-from cratedb_retention.planning.targets import Undecided, coerce
+from cratedb_retention.planning.plan.targets import Undecided, coerce
 
 # What people count time in. All of them are cut from midnight.
 _NICE = (

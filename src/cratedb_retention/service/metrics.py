@@ -17,9 +17,9 @@ from prometheus_client.registry import Collector
 
 from cratedb_retention.api import Retention
 from cratedb_retention.model.audit import Outcome
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.schedule import Done, Scheduled
-from cratedb_retention.planning.due import next_times, overdue_since
+from cratedb_retention.planning.schedule import next_times, overdue_since
 from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.rollups import LevelState
 from cratedb_retention.store.runs import Leases

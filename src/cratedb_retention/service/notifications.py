@@ -23,11 +23,11 @@ import urllib3
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import InvalidInput, RetentionError, not_installed
-from cratedb_retention.execution.events import RunEndedEarly, RunEvent, RunFinished
+from cratedb_retention.execution.runs.events import RunEndedEarly, RunEvent, RunFinished
 from cratedb_retention.model.address import redact
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.time import EPOCH
 from cratedb_retention.service.settings import NotifySettings
 from cratedb_retention.store.notifications import Notice, NoticeState

@@ -22,8 +22,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.address import DatabaseAddress, redact
+from cratedb_retention.model.policies.values import DurationField
 from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE
-from cratedb_retention.model.values import DurationField
 
 PREFIX = "CRATEDB_RETENTION_"
 CONFIG = f"{PREFIX}CONFIG"

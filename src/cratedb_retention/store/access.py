@@ -19,7 +19,7 @@ from typing import Any
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.access import Role, check_limit
 from cratedb_retention.model.audit import Event
-from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
 from cratedb_retention.model.words import pick
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.rows import Records, same

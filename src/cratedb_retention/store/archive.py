@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.errors import Conflict
+from cratedb_retention.model.archive import RestoredPartition
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
-from cratedb_retention.model.plan import FreezePartitions
-from cratedb_retention.model.snapshots import RestoredPartition
-from cratedb_retention.model.strategies import Choice
+from cratedb_retention.model.plan.plan import FreezePartitions
+from cratedb_retention.model.policies.strategies import Choice
 from cratedb_retention.store.rows import Records, cut, is_named, name_values, same
 
 _SAME = ("policy_id", "changed_at", "token")

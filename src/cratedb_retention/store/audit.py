@@ -17,9 +17,9 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import DiskFull, RetentionError
 from cratedb_retention.model.audit import ABOUT_TOKENS, OUTCOMES, Event, Outcome
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.plan import REMOVES_OR_MOVES
-from cratedb_retention.model.reasons import Reason, write_subjects
-from cratedb_retention.model.tags import TagFilter
+from cratedb_retention.model.plan.plan import REMOVES_OR_MOVES
+from cratedb_retention.model.plan.reasons import Reason, write_subjects
+from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.store.rows import Records, cut, fits
 
 logger = logging.getLogger(__name__)

@@ -17,11 +17,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
-from cratedb_retention.model.attributes import Form
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.policy import ATTRIBUTES, Policy, read_policy
+from cratedb_retention.model.policies.attributes import Form
+from cratedb_retention.model.policies.policy import ATTRIBUTES, Policy, read_policy
 from cratedb_retention.model.schedule import Misfire, Scheduled, parse_jitter, parse_schedule
 from cratedb_retention.model.time import parse_time_zone
 from cratedb_retention.model.words import pick

@@ -14,10 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.errors import Conflict
-from cratedb_retention.model.aggregates import Aggregate
-from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, Kind, TableName, TimeUnit
-from cratedb_retention.model.rollup import (
+from cratedb_retention.model.rollups.aggregates import Aggregate
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import (
     Count,
     KnownRollup,
     Ledger,

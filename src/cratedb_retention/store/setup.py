@@ -31,10 +31,10 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.patterns import is_pattern
-from cratedb_retention.model.policy import Policy, read_policy
-from cratedb_retention.model.tags import NOT
-from cratedb_retention.model.values import CutoffBy
+from cratedb_retention.model.policies.patterns import is_pattern
+from cratedb_retention.model.policies.policy import Policy, read_policy
+from cratedb_retention.model.policies.tags import NOT
+from cratedb_retention.model.policies.values import CutoffBy
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.store import tables as described
 from cratedb_retention.store.archive import text_to_partition

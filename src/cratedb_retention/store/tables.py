@@ -14,8 +14,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import sqlalchemy as sa
 
-from cratedb_retention.model.attributes import Attribute, Form
-from cratedb_retention.model.policy import ATTRIBUTES
+from cratedb_retention.model.policies.attributes import Attribute, Form
+from cratedb_retention.model.policies.policy import ATTRIBUTES
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.notifications import Notice

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cratedb_retention.model.exploring import percents
-from cratedb_retention.model.reading import Fetched, Row, as_float, join_stretches
+from cratedb_retention.model.query.exploring import percents
+from cratedb_retention.model.query.reading import Fetched, Row, as_float, join_stretches
 from cratedb_retention.model.time import TimeRange, to_ms
 
 INK, SOFT, LINE = ({"color": f"var(--{name})"} for name in ("ink", "soft", "line"))

@@ -14,8 +14,8 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope
 from cratedb_retention.model.time import from_ms, parse_instant, to_ms
 from cratedb_retention.model.words import plural, read_pairs
-from cratedb_retention.service.scope import Scope
-from cratedb_retention.ui.guest import Guest
+from cratedb_retention.service.access import Scope
+from cratedb_retention.ui.access import Guest
 from cratedb_retention.ui.links import Query
 from cratedb_retention.ui.parts import agreed, bar, button, facts, heading, note
 

@@ -12,9 +12,9 @@ from urllib.parse import quote, urlencode
 from nicegui import ui
 from starlette.datastructures import QueryParams
 
-from cratedb_retention.execution.preparing import Selection
-from cratedb_retention.model.strategies import Strategy, parse_strategy
-from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model.policies.strategies import Strategy, parse_strategy
+from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
 from cratedb_retention.ui.parts import tag, telling
 
 PREFIX = "/ui"

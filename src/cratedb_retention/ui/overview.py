@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from nicegui import ui
 
 from cratedb_retention.execution.overview import STATES, Line, TableLine
-from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.duration import Duration
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.words import plural, write_value
-from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.access import Guest
 from cratedb_retention.ui.links import Query, link, new_policy, policy, timeline
 from cratedb_retention.ui.parts import note
 from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, sized, state, table

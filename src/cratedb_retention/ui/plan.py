@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 from nicegui import ui
 
 from cratedb_retention.errors import InvalidInput, RetentionError
-from cratedb_retention.execution.preparing import Prepared, Selection
+from cratedb_retention.execution.plan.preparing import Prepared, Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Outcome
-from cratedb_retention.model.effect import TaskGroup, group_tasks, names, removing, summary
 from cratedb_retention.model.holds import LegalHold, hold_scope
-from cratedb_retention.model.plan import Hold, Kept, Plan
-from cratedb_retention.model.policy import Policy
+from cratedb_retention.model.plan.effect import TaskGroup, group_tasks, names, removing, summary
+from cratedb_retention.model.plan.plan import Hold, Kept, Plan
+from cratedb_retention.model.plan.step import Kind
+from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import RunState
-from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.time import show as show_time
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui import links
-from cratedb_retention.ui.guest import Guest
+from cratedb_retention.ui.access import Guest
 from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, address, filter_form, link, read_selection
 from cratedb_retention.ui.parts import agreed, bar, button, heading, hidden_note, note, show_error
 from cratedb_retention.ui.tables import Bit, Column, counted, section, sized, state

@@ -28,7 +28,7 @@ from cratedb_retention.engine.cratedb import shards, sql
 from cratedb_retention.engine.cratedb.catalog import Reader
 from cratedb_retention.engine.cratedb.connection import CrateConnection
 from cratedb_retention.engine.expressions import Condition, Element, ref, table_ref
-from cratedb_retention.engine.measuring import from_text
+from cratedb_retention.engine.plan import from_text
 from cratedb_retention.errors import (
     AccessDenied,
     Conflict,
@@ -38,11 +38,11 @@ from cratedb_retention.errors import (
     PartitionChanged,
     RetentionError,
 )
+from cratedb_retention.model.archive import is_name_of
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.intervals import read_grid
-from cratedb_retention.model.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
-from cratedb_retention.model.snapshots import is_name_of
-from cratedb_retention.model.values import Verify
+from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
+from cratedb_retention.model.policies.values import Verify
 from cratedb_retention.model.words import plural
 
 POLL_SECONDS = 0.5

@@ -31,7 +31,7 @@ from cratedb_retention.model.catalog import (
     View,
     outer_names,
 )
-from cratedb_retention.model.patterns import is_pattern, wanted_by
+from cratedb_retention.model.policies.patterns import is_pattern, wanted_by
 
 CAPABILITIES = Capabilities(
     product="CrateDB", default_schema="doc", partitions=True, freezes=True, reallocates=True, most_columns=1000

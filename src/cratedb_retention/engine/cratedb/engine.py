@@ -16,7 +16,6 @@ from typing import assert_never
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine import rollup as rollups
 from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
 from cratedb_retention.engine.cratedb import shards
 from cratedb_retention.engine.cratedb.archive import FROZEN, CrateArchive, verify_statements
@@ -25,11 +24,12 @@ from cratedb_retention.engine.cratedb.connection import CrateConnection, disk_is
 from cratedb_retention.engine.cratedb.sql import SQL, alter, partition_of, snapshot, system, words
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.engine.rollups import rollup as rollups
 from cratedb_retention.errors import DatabaseError, MoveStuck, NotFound, PartitionChanged, RetentionError
-from cratedb_retention.model import plan
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
-from cratedb_retention.model.rollup import AlterRollup, Count, LevelStep, RollUp, Rollup, Window
+from cratedb_retention.model.plan import plan
+from cratedb_retention.model.rollups.rollup import AlterRollup, Count, LevelStep, RollUp, Rollup, Window
 from cratedb_retention.model.words import plural
 
 POLL_SECONDS = 0.5

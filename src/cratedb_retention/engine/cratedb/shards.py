@@ -24,7 +24,7 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions
 from cratedb_retention.errors import ClusterUnwell, DatabaseError, PartitionChanged, Recovering
 from cratedb_retention.model.catalog import Column, Kind, TableName
-from cratedb_retention.model.plan import ArchivingStep, DropArchived, DropPartitions, PartitionsStep
+from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, DropPartitions, PartitionsStep
 
 # How often, and after which pause, missing shards are looked for again: a new one only seems to be missing.
 HEALTH_RETRIES, HEALTH_SECONDS = 3, 0.3

@@ -12,11 +12,11 @@ from cratedb_retention.engine import expressions as ex
 from cratedb_retention.engine.archive import Snapshot
 from cratedb_retention.engine.database import Database, Sql, Statement, listed
 from cratedb_retention.engine.expressions import Condition, Element, ref, table_ref
-from cratedb_retention.engine.states import Field
+from cratedb_retention.engine.rollups.states import Field
 from cratedb_retention.errors import NotFound
-from cratedb_retention.model.cascade import Interval
 from cratedb_retention.model.catalog import Column, TableName, Value
-from cratedb_retention.model.rollup import PARTITION, Rollup
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import PARTITION, Rollup
 
 _INSTANT = sa.TIMESTAMP(timezone=True)
 _SUBSCRIPTED = re.compile(r"(?P<name>[^\[]+)(?P<path>(?:\['.*'\])+)")

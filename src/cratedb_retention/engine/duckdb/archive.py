@@ -25,9 +25,9 @@ from cratedb_retention.engine.duckdb.catalog import Reader, stored
 from cratedb_retention.engine.duckdb.sql import SQL, comment_on, copy_to, fingerprint, new_table, row_hash
 from cratedb_retention.engine.expressions import Words, in_partitions, ref, table_ref
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound
+from cratedb_retention.model.archive import why_no_directory
 from cratedb_retention.model.catalog import Column, Kind, TableName
-from cratedb_retention.model.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
-from cratedb_retention.model.snapshots import why_no_directory
+from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.words import plural
 
 _BESIDE = "restore it beside the table, with --into"

@@ -22,7 +22,7 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb.files import inexact
 from cratedb_retention.engine.duckdb.sql import SQL, comment_on, fingerprint, make_column, partition_key, row_hash
 from cratedb_retention.engine.expressions import table_ref
-from cratedb_retention.engine.measuring import ask, chunks, from_text, value_texts
+from cratedb_retention.engine.plan import ask, chunks, from_text, value_texts
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.catalog import (
     Capabilities,
@@ -36,7 +36,7 @@ from cratedb_retention.model.catalog import (
     View,
 )
 from cratedb_retention.model.intervals import read_grid
-from cratedb_retention.model.patterns import find_tables, wanted_by
+from cratedb_retention.model.policies.patterns import find_tables, wanted_by
 from cratedb_retention.model.words import show_partition
 
 CAPABILITIES = Capabilities(

@@ -11,18 +11,18 @@ from typing import NoReturn, assert_never
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine import rollup as rollups
 from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
 from cratedb_retention.engine.duckdb.archive import DuckArchive
 from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, Reader
 from cratedb_retention.engine.duckdb.connection import DuckConnection, not_a_database
 from cratedb_retention.engine.duckdb.sql import SQL
 from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.engine.rollups import rollup as rollups
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsupported
-from cratedb_retention.model import plan
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
-from cratedb_retention.model.rollup import Count, LevelStep, RollUp, Window
+from cratedb_retention.model.plan import plan
+from cratedb_retention.model.rollups.rollup import Count, LevelStep, RollUp, Window
 
 # Where a DuckDB file says what it is.
 _MAGIC = slice(8, 12)

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from cratedb_retention.engine import expressions as ex
 from cratedb_retention.engine.database import Sql, Statement, listed
 from cratedb_retention.engine.expressions import Element, ref, table_ref
-from cratedb_retention.engine.states import Field
-from cratedb_retention.model.cascade import Interval
+from cratedb_retention.engine.rollups.states import Field
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TableName, Value
 from cratedb_retention.model.intervals import read_grid
-from cratedb_retention.model.rollup import Rollup
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import Rollup
 from cratedb_retention.model.time import from_ms
 
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")

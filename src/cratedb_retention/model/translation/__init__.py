@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.cascade import DAY_SECONDS, Interval, Level, parse_interval
 from cratedb_retention.model.duration import FOREVER, Duration, parse_duration
-from cratedb_retention.model.policyfile import write_yaml
-from cratedb_retention.model.strategies import Strategy
+from cratedb_retention.model.policies.file import write_yaml
+from cratedb_retention.model.policies.strategies import Strategy
+from cratedb_retention.model.rollups.cascade import DAY_SECONDS, Interval, Level, parse_interval
 
 # A name that no table has: a policy in which it was not replaced does nothing, and `check-policies` says so.
 PLACEHOLDER = "FILL_IN_THE_TABLE"

@@ -22,9 +22,9 @@ from starlette.requests import HTTPConnection
 from cratedb_retention.api import Retention
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.service.background import Operations, Runs
+from cratedb_retention.service.access import Scope
 from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.service.scope import Scope
+from cratedb_retention.service.runs import Operations, Runs
 from cratedb_retention.service.settings import HttpSettings
 
 # Callers that are remembered. Who is forgotten has a full bucket again, so there are more than come in a minute.

@@ -24,10 +24,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cratedb_retention import __version__
 from cratedb_retention.errors import Forbidden, InvalidInput, RetentionError
-from cratedb_retention.service.background import Background
 from cratedb_retention.service.http.access import ROLES, Context
 from cratedb_retention.service.http.problems import Failed, Problem, handle, problem
 from cratedb_retention.service.http.routes import PREFIX, ROUTERS
+from cratedb_retention.service.runs import Background
 
 logger = logging.getLogger(__name__)
 # No page of ours is shown in a browser; an answer is nobody's to keep, to frame or to guess the type of.

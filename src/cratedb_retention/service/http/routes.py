@@ -20,21 +20,21 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainValidator
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound, RetentionError
 from cratedb_retention.execution import results
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.preparing import Selection
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.policy import Policy
-from cratedb_retention.model.policyfile import dump_policies, parse_policies
-from cratedb_retention.model.reading import FetchRequest, Fill
-from cratedb_retention.model.strategies import parse_strategy
-from cratedb_retention.model.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.policies.file import dump_policies, parse_policies
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.policies.strategies import parse_strategy
+from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.policies.values import ValueField
+from cratedb_retention.model.query.reading import FetchRequest, Fill
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.model.values import ValueField
 from cratedb_retention.model.words import read_pairs
-from cratedb_retention.service.background import OperationState
 from cratedb_retention.service.http.access import Admin, Editor, Operator, Viewer, context_of
 from cratedb_retention.service.http.problems import Failed, JsonRoute, problem, problems
+from cratedb_retention.service.runs import OperationState
 from cratedb_retention.store.access import NAME
 from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.store.policies import StoredPolicy

@@ -1,0 +1,167 @@
+"""``status``, ``jobs``: what is kept where, what is due, what runs; and the audit log."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.options import TEXT
+from cratedb_retention.cli.output import Cells, console, say, visible, write_data, write_list, write_table
+from cratedb_retention.errors import NotFound
+from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.time import show, to_ms
+from cratedb_retention.model.words import short, show_size
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.execution.overview import Line
+    from cratedb_retention.model.runs import RunState
+    from cratedb_retention.store.audit import JournalFilter
+
+_LINES = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "held")
+_RUNS = ("run", "who", "since", "step", "doing", "progress", "rows", "end", "state")
+_WATCH_SECONDS = 1.0
+
+
+@click.command("status")
+@options.database
+@options.asked
+@click.option("--watch", is_flag=True, help="Show the runs that go on, each second anew, until Ctrl-C.")
+@options.output_format
+def status(database: options.Database, asked: options.Asked, watch: bool, form: str) -> None:
+    """
+    Show each policy on each table: its state, what is due now and next, the last run, and the runs that go on, on
+    whatever machine. Problems come first. Runs of less than a second are not shown.
+
+    \b
+    Examples:
+      cratedb-retention status crate://localhost:4200/
+      cratedb-retention status --cutoff-day=2024-06-01
+      cratedb-retention status --watch
+    """
+    from cratedb_retention.execution import results
+    from cratedb_retention.execution.overview import overview
+    from cratedb_retention.store.audit import JournalFilter
+
+    with database.open(read_only=True) as retention:
+        if watch:
+            _watch(retention)
+        now, jobs = retention.clock.now(), retention.runs.live()
+        lines = overview(asked.prepare(retention))
+        last = next(iter(retention.audit.read(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
+    if form != "table":
+        found = {"policies": [results.Line.of(line) for line in lines], "last_run": last and results.plain_row(last)}
+        running = [{**results.plain_row(job.row()), "silent": job.is_silent(now)} for job in jobs]
+        write_data({**found, "running": running}, form)
+        return
+    write_table(_LINES, map(_line, lines))
+    ended = f"{last['time']:%Y-%m-%d %H:%M:%S} UTC, {last['outcome']}, {last['message']}" if last else ""
+    say(f"last run: {ended}" if last else "no run yet")
+    if jobs:
+        write_table(_RUNS, [_run(job, now) for job in jobs], right=())
+
+
+def _line(line: Line) -> tuple[object, ...]:
+    due = f"{line.due_partitions:,} partitions" if line.due_partitions else ""
+    due = due or (f"{line.due_rows:,} rows" if line.due_rows else "")
+    following = None if line.next_due is None else show(line.next_due)
+    policy, held = f"{line.policy.strategy} {short(line.policy.id)}", "; ".join(hold.reason for hold in line.held)
+    size = show_size(line.size)
+    return line.state, line.title, policy, line.retention_period, line.rows, size, due, following, held
+
+
+def _run(job: RunState, now: dt.datetime) -> tuple[str, ...]:
+    rows = f"{job.rows_done:,} of {job.rows:,}" if job.rows is not None else ""
+    sizes = f", {show_size(job.bytes_done)} of {show_size(job.bytes)}" if job.bytes else ""
+    doing = f"{job.table_name}: {job.doing}" if job.doing else ""
+    who = (short(job.run_id), f"{job.actor}@{job.host}", _show(job.started_at))
+    state = f"cancelled by {job.cancel_by}" if job.cancel_by else job.state
+    if job.is_silent(now):
+        state = f"silent since {_show(job.heartbeat_at)}"
+    end = _show(job.expected_end) if job.expected_end else ""
+    return (*who, f"{job.step} of {job.steps}", doing, job.units, rows + sizes, end, state)
+
+
+def _watch(retention: Retention) -> NoReturn:
+    from rich.live import Live
+    from rich.table import Table
+    from rich.text import Text
+
+    with Live(console=console(), auto_refresh=False) as live:
+        while True:
+            jobs, now = retention.runs.live(), retention.clock.now()
+            table = Table(*_RUNS)
+            for job in jobs:
+                table.add_row(*(Text(visible(cell)) for cell in _run(job, now)))
+            live.update(table if jobs else Text(f"nothing runs at {_show(now)}"), refresh=True)
+            retention.clock.sleep(_WATCH_SECONDS)
+
+
+def _show(moment: dt.datetime) -> str:
+    return show(to_ms(moment) // 1000 * 1000)
+
+
+@click.command("jobs")
+@options.database
+@click.option("--table-name", type=TEXT, help="Only this table.")
+@click.option("--policy", "policy_id", type=TEXT, help="Only the policy whose identifier begins so.")
+@click.option("--run", "run_id", type=TEXT, help="Only the run whose identifier begins so.")
+@options.tags
+@click.option("--outcome", type=click.Choice(tuple(map(str, Outcome))), help="Only what ended so.")
+@click.option(
+    "--event", type=click.Choice(tuple(map(str, Event))), metavar="EVENT", help=f"Only these: {', '.join(Event)}."
+)
+@click.option("--since", type=TEXT, metavar="INSTANT", help="Only from this instant on; -7d is a week ago.")
+@click.option("--until", type=TEXT, metavar="INSTANT", help="Only before this instant.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many rows.")
+@options.output_format
+def jobs(
+    database: options.Database, tags: tuple[str, ...], since: str | None, until: str | None, form: str, **wanted: Any
+) -> None:
+    """
+    Show the audit log, newest first: changes of policies, runs, steps, holds, with outcome, who and where.
+
+    \b
+    Examples:
+      cratedb-retention jobs crate://localhost:4200/
+      cratedb-retention jobs --outcome=failed --since=2024-06-01 --format=json
+      cratedb-retention jobs --tags=acme --event=slot-finished --since=-7d
+    """
+    from cratedb_retention.execution.results import plain_row
+    from cratedb_retention.model.duration import read_moment
+    from cratedb_retention.model.policies.tags import parse_tag_filter
+    from cratedb_retention.store.audit import JournalFilter
+
+    with database.open(read_only=True) as retention:
+        now = retention.clock.now()
+        first, last = (read_moment(text, now) if text else None for text in (since, until))
+        chosen = JournalFilter(since=first, until=last, tags=parse_tag_filter(tags), **wanted)
+        rows = retention.audit.read(chosen)
+        if not rows:
+            _require_known(retention, chosen)
+    cells: Cells[Mapping[str, Any]] = {
+        "time (UTC)": lambda row: f"{row['time']:%Y-%m-%d %H:%M:%S}",
+        "event": lambda row: row["event"],
+        "outcome": lambda row: row["outcome"],
+        "table": lambda row: row["table_name"],
+        "what": lambda row: "\n".join(text for text in (row["message"], row["error"]) if text),
+        "rows": lambda row: row["rows"],
+        "size": lambda row: show_size(row["bytes"]) if row["bytes"] else None,
+        "who": lambda row: f"{row['actor']}@{row['host']}",
+        "run": lambda row: short(row["run_id"]),
+    }
+    write_list(form, rows, plain_row, cells, "nothing in the audit log fits")
+
+
+def _require_known(retention: Retention, wanted: JournalFilter) -> None:
+    """Raises NotFound if what a filter names is nowhere in the audit log: a misspelt name is no good news."""
+    from cratedb_retention.store.audit import JournalFilter
+
+    for name, thing in {"table_name": "table", "policy_id": "policy", "run_id": "run", "tags": "tags"}.items():
+        value = getattr(wanted, name)
+        if value and not retention.audit.read(JournalFilter(**{name: value}, limit=1)):
+            raise NotFound(f"{thing} {value}", "nothing in the audit log is about it", "leave it out to see all")

@@ -1,0 +1,242 @@
+"""``list-policies``, ``check-policies``, ``list-tags``, ``delete-policy``; ``apply``, ``export``: policies as code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from cratedb_retention.cli import options
+from cratedb_retention.cli.output import say, write_data, write_table
+from cratedb_retention.errors import EXIT_FINDINGS, InvalidInput
+from cratedb_retention.model.words import plural, short
+
+if TYPE_CHECKING:
+    from cratedb_retention.api import Retention
+    from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel
+    from cratedb_retention.store.policies import Damaged, StoredPolicy
+
+_COLUMNS = ("id", "strategy", "table", "retention", "destination", "schedule", "tags", "enabled", "version")
+_DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": "unchanged"}
+
+
+@click.command("list-policies")
+@options.connected(read_only=True)
+@options.selection
+@options.output_format
+def list_policies(retention: Retention, chosen: options.Chosen, form: str) -> None:
+    """
+    List the policies. Rows of the policy table that are no valid policies are shown with the reason; runs report them,
+    and `delete-policy` removes them.
+
+    \b
+    Examples:
+      cratedb-retention list-policies crate://localhost:4200/
+      cratedb-retention list-policies --tags=acme --format=json
+    """
+    selection = chosen.read(retention)
+    found, damaged = retention.policies(selection), retention.policies.damaged(selection)
+    if form != "table":
+        from cratedb_retention.execution.results import policy_result
+
+        write_data([*map(policy_result, found), *(row.to_dict() for row in damaged)], form)
+    elif found or damaged:
+        rows = [*map(_row, found), *map(_row, damaged)]
+        # A narrow terminal has no room for a column that says nothing.
+        shown = [i for i, name in enumerate(_COLUMNS) if name != "schedule" or any(row[i] for row in rows)]
+        write_table([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows])
+        for row in damaged:
+            say(f"policy {short(row.id)} is damaged: {row.reason}")
+    else:
+        say("no policies; `cratedb-retention create-policy` makes one")
+
+
+def _row(item: StoredPolicy | Damaged) -> Sequence[object]:
+    from cratedb_retention.store.policies import Damaged
+
+    if isinstance(item, Damaged):
+        said = (item.row["strategy"], item.target, item.row["retention_period"], None, None, None)
+        return (short(item.id), *said, "damaged", item.version)
+    policy = item.policy
+    schedule = f"{policy.schedule} {policy.time_zone}" if policy.schedule else None
+    nodes = f"{policy.reallocation_attribute_name}={policy.reallocation_attribute_value}"
+    levels = ", ".join(map(str, policy.levels)) or None
+    destination = nodes if policy.reallocation_attribute_name else policy.target_repository_name or levels
+    what = (short(policy.id), policy.strategy, policy.target, policy.retention_period, destination)
+    return (*what, schedule, ", ".join(policy.tags), policy.enabled, item.version)
+
+
+@click.command("check-policies")
+@options.database
+@options.selection
+@options.output_format
+def check_policies(database: options.Database, chosen: options.Chosen, form: str) -> None:
+    """
+    Look for policies that can't do what they say (no such table, column, repository or node; missing shards), and
+    for policies that contradict each other. Ends with 3 if there is anything.
+
+    \b
+    Examples:
+      cratedb-retention check-policies crate://localhost:4200/
+    """
+    with database.open(read_only=True) as retention:
+        wanted = chosen.read(retention)
+        findings = retention.check(wanted)
+        count = len(retention.policies(wanted))
+        cascades = retention.rollups.planned(wanted) if form == "table" else []
+    if form != "table":
+        found = [
+            {"table": str(f.table), "policies": f.policies, "message": str(f.why), "code": f.why.code} for f in findings
+        ]
+        write_data(found, form)
+    else:
+        _write_cascades(cascades)
+        if findings:
+            rows = [(str(f.table), ", ".join(short(p) for p in f.policies), str(f.why)) for f in findings]
+            write_table(("table", "policies", "finding"), rows)
+        else:
+            say(f"{plural(count, 'policy', 'policies')}, nothing to complain about")
+    if findings:
+        sys.exit(EXIT_FINDINGS)
+
+
+def _write_cascades(cascades: Sequence[Cascade]) -> None:
+    """What policies that downsample found out about their tables, before anything is created."""
+    rows = []
+    for cascade in cascades:
+        rollup = cascade.levels[0].rollup
+        dimensions = ", ".join(column.name for column in rollup.dimensions) or "none"
+        metrics = "\n".join(f"{m.column.name}: {', '.join(m.aggregates)}" for m in rollup.metrics) or "none"
+        left_out = ", ".join(column.name for column in cascade.left_out) or "none"
+        levels = "\n".join(map(_level, cascade.levels))
+        rows.append((str(cascade.source), rollup.time.name, dimensions, metrics, left_out, levels))
+    if rows:
+        write_table(("table", "time", "dimensions", "metrics", "left out", "levels"), rows, "Downsampling")
+
+
+def _level(level: CascadeLevel) -> str:
+    kept, parts = level.retention_period, level.rollup.partition
+    partitioned = f"partitioned by {parts.unit}" if parts else "not partitioned"
+    state = "" if level.table is not None else ", to be created"
+    return f"{level.rollup.table.name}: {'forever' if kept.forever else f'for {kept}'}, {partitioned}{state}"
+
+
+@click.command("list-tags")
+@options.connected(read_only=True)
+@options.output_format
+def list_tags(retention: Retention, form: str) -> None:
+    """
+    List all tags, one on a line.
+
+    \b
+    Examples:
+      cratedb-retention list-tags crate://localhost:4200/
+    """
+    tags = retention.policies.tags()
+    if form != "table":
+        write_data(tags, form)
+        return
+    for tag in tags:
+        say(tag)
+
+
+@click.command("delete-policy")
+@options.database
+@options.policy_id()
+@options.tags
+def delete_policy(database: options.Database, id: str | None, tags: tuple[str, ...]) -> None:
+    """
+    Delete one policy, or all with some tags. Data is not touched, and the journal keeps what they said. By its
+    identifier, a row that is no valid policy can be deleted, too.
+
+    \b
+    Examples:
+      cratedb-retention delete-policy --id=2af93f28
+      cratedb-retention delete-policy --tags=acme,metrics
+    """
+    from cratedb_retention.execution.plan.preparing import Selection
+    from cratedb_retention.model.policies.policy import Policy
+    from cratedb_retention.model.policies.tags import parse_tag_filter
+
+    if bool(id) == bool(tags):
+        raise InvalidInput("delete-policy", "needs either --id or --tags", "`list-policies` shows both")
+    chosen = parse_tag_filter(tags)
+    with database.open() as retention:
+        policies = retention.policies
+        if tags:
+            policies(Selection(tags=chosen))  # That no policy has them is an error here.
+        for gone in [policies.delete(id)] if id else policies.delete_tagged(chosen):
+            what = gone.rule if isinstance(gone, Policy) else f"a row for {gone.target} that was no valid policy"
+            say(f"deleted policy {gone.id}: {what}")
+
+
+@click.command("apply")
+@options.database
+@click.option("-f", "--file", "file", type=click.File(encoding="utf-8"), required=True, help="The file; - for input.")
+@click.option("--prune", is_flag=True, help="Delete stored policies that the file lacks.")
+@options.tags
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@options.output_format
+def apply(
+    database: options.Database, file: TextIO, prune: bool, tags: tuple[str, ...], dry_run: bool, form: str
+) -> None:
+    """
+    Make the stored policies what a file says: YAML as `export` writes it. A policy is found again by its id, or else
+    by its strategy, data and destination. With --prune, --tags limits what is deleted.
+
+    \b
+    Examples:
+      cratedb-retention apply -f policies.yaml --dry-run
+      cratedb-retention apply -f policies.yaml --prune --tags=acme
+    """
+    from cratedb_retention.execution.results import Changed
+    from cratedb_retention.model.policies.file import parse_policies
+    from cratedb_retention.model.policies.tags import parse_tag_filter
+
+    try:
+        text = file.read()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(file.name, f"not UTF-8 text ({error.reason})") from None
+    wanted = parse_policies(text, file.name)
+    with database.open(read_only=dry_run) as retention:
+        changes = retention.policies.apply(wanted, prune=prune, tags=parse_tag_filter(tags), dry_run=dry_run)
+    if form != "table":
+        write_data([Changed.of(change) for change in changes], form)
+        return
+    for change in changes:
+        verb = f"would {change.action}" if dry_run and change.action != "keep" else _DONE[change.action]
+        say(f"{f'{verb} {short(change.policy.id)}'.strip()}: {change.policy.rule}")
+        if change.action == "update":
+            for each in change.differences:
+                say(f"  {each.attribute}: {' -> '.join(each.words)}")
+    if not changes:
+        say("the file has no policies; nothing to do")
+
+
+@click.command("export")
+@options.database
+@options.selection
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@click.option("--json-schema", is_flag=True, help="Write the JSON schema of policy files instead; needs no database.")
+def export(database: options.Database, chosen: options.Chosen, form: str, json_schema: bool) -> None:
+    """
+    Write the policies as a file that `apply` reads.
+
+    \b
+    Examples:
+      cratedb-retention export crate://localhost:4200/ > policies.yaml
+      cratedb-retention export --json-schema > policies.schema.json
+    """
+    from cratedb_retention.model.policies.file import dump_policies, policy_file_schema
+
+    if json_schema:
+        write_data(policy_file_schema(), "json")
+        return
+    with database.open(read_only=True) as retention:
+        policies = [item.policy for item in retention.policies(chosen.read(retention))]
+    if form == "yaml":
+        click.echo(dump_policies(policies), nl=False)
+    else:
+        write_data({"policies": [policy.to_dict() for policy in policies]}, form)

@@ -1,0 +1,392 @@
+"""
+What rolling up has in common on all databases: the statements of a step, which follow from the step alone, so that what
+a plan shows is what a run sends (law 10); the counts that prove it; and the view over the raw rows and all levels.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import quoted_name
+
+from cratedb_retention.engine.database import Statement
+from cratedb_retention.engine.expressions import (
+    BIGINT,
+    DOUBLE,
+    TEXT,
+    Condition,
+    Element,
+    Expressions,
+    as_type,
+    between,
+    number,
+    ref,
+    table_ref,
+)
+from cratedb_retention.engine.plan import chunks, union
+from cratedb_retention.engine.rollups import states
+from cratedb_retention.errors import DatabaseError
+from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.query.reading import RAW
+from cratedb_retention.model.rollups.aggregates import GAMMA, Aggregate, Part
+from cratedb_retention.model.rollups.rollup import (
+    ROW_COUNT,
+    SKETCH_BIN,
+    SKETCH_COUNT,
+    SKETCH_METRIC,
+    SKETCH_SIGN,
+    VERSION,
+    Balance,
+    Count,
+    Metric,
+    ReplaceView,
+    RollUp,
+    Rollup,
+    ViewPart,
+    Window,
+    level_column,
+    sketch_table,
+)
+from cratedb_retention.model.time import TimeRange, show
+
+SHOWN = 0  # stands for the version of a computation where it is only shown
+_name = partial(quoted_name, quote=True)
+Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
+
+
+def new_version() -> int:
+    """Tells the rows of one computation from those of earlier ones: a number, since each row has to hold it."""
+    return secrets.randbits(53)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Windows without gaps between them, which are computed and counted together."""
+
+    windows: tuple[Window, ...]
+
+    @property
+    def time(self) -> TimeRange:
+        return TimeRange(self.windows[0].since, self.windows[-1].until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portions:
+    """How many raw rows a database takes at once, by what a plan knows of them; 0: any number."""
+
+    run: int = 0  # before they are counted
+    counters: int = 0  # the same where a window function holds all of them in memory
+    insert: int = 0  # in one INSERT of the finest level
+
+
+ANY = Portions()
+
+
+def runs_of(step: RollUp, portions: Portions = ANY, whole: Run | None = None) -> Iterator[Run]:
+    """Windows that follow one another, in order of time; of a whole run those of one INSERT. A large one is alone."""
+    limit = portions.insert if whole else portions.counters if step.rollup.has_counters else portions.run
+    rows: Mapping[Window, int] = dict(zip(step.windows, step.rows, strict=False))
+    current, total = list[Window](), 0
+    for window in (whole or step).windows:
+        size = rows.get(window, 0)
+        if current and (current[-1].until != window.since or total + size > limit > 0):
+            yield Run(tuple(current))
+            current, total = [], 0
+        current.append(window)
+        total += size
+    if current:
+        yield Run(tuple(current))
+
+
+def run_statements(
+    sql: Expressions, step: RollUp, run: Run, version: int, portions: Portions = ANY
+) -> Iterator[sa.Executable]:
+    """
+    Replace what is there of a run. From raw rows it is computed piece by piece; a coarser level has few groups, and
+    what a counter had before a piece can be read only after a refresh.
+    """
+    rollup = step.rollup
+    within = between(sql, rollup.own_time, *run.time)
+    yield from (sa.delete(table_ref(table)).where(*within) for table in rollup.tables)
+    whole = rollup.has_counters or not rollup.from_raw
+    for piece in [run] if whole else runs_of(step, portions, run):
+        for table, fields in states.level_fields(sql, rollup).items():
+            columns = [ref(field.name) for field in fields if field.generated is None]
+            select = _level_select if table == rollup.table else _sketch_select
+            yield sa.insert(table_ref(table, *columns)).from_select(columns, select(sql, step, piece, version))
+
+
+def step_statements(sql: Expressions, step: RollUp, portions: Portions) -> list[sa.Executable]:
+    """All statements of a step that change something, for showing."""
+    return [one for run in runs_of(step, portions) for one in run_statements(sql, step, run, SHOWN, portions)]
+
+
+def _level_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa.Select[Any]:
+    """The rows of a level for the buckets of a run, in the order of its stored columns."""
+    rollup = step.rollup
+    metrics = {metric: [part for part in metric.parts if part is not Part.BINS] for metric in rollup.metrics}
+    what = _what(sql, rollup, run) | {"metrics": metrics}
+    rows: states.Selection = states.LevelRows(**what, table=rollup.beneath)
+    if rollup.from_raw:
+        rows = states.Samples(**what, before=list(_before(step, run)))
+    found = rows.grouped()
+    columns: list[Element] = [found.c[name] for name in ("t", *rows.names)]
+    for i, metric in enumerate(rollup.metrics):
+        parts: dict[Part, Element] = {part: found.c[f"m{i}_{part}"] for part in metrics[metric]}
+        columns += [states.Formulas(sql, metric.column).read(one, parts.__getitem__) for one in metric.stored]
+    return sa.select(*columns, found.c.n, sa.literal(version))
+
+
+def _what(sql: Expressions, rollup: Rollup, run: Run) -> dict[str, Any]:
+    return {"sql": sql, "of": rollup, "interval": rollup.interval, "groups": rollup.dimensions, "time": run.time}
+
+
+def _before(step: RollUp, run: Run) -> Iterator[states.Before]:
+    """
+    The level itself, then coarser levels for what it has no more, whole buckets of the time before: a run may lie in
+    what the finer level has nothing of any more. The raw rows, where no level has anything.
+    """
+    rollup, first, since = step.rollup, run.windows[0], run.time.start
+    yield states.Before(level=rollup, start=first.since - (first.end - first.start), end=since)
+    yield states.Before(level=rollup, start=None, end=since)
+    for coarser, before in step.older:
+        yield states.Before(level=coarser, start=None, end=min(before, coarser.interval.floor(since, coarser.tzinfo)))
+    if not step.older:
+        yield states.Before(level=None, start=None, end=since, unless=rollup)
+
+
+def _sketch_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa.Select[Any]:
+    """The rows of the distributions for the buckets of a run, in the order of their columns."""
+    rollup = step.rollup
+    table, metrics = None if rollup.from_raw else rollup.beneath_sketch, dict.fromkeys(rollup.sketched, (Part.BINS,))
+    bins = states.Sketches(**_what(sql, rollup, run), table=table, metrics=metrics).grouped()
+    return sa.select(*bins.c, sa.literal(version))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Counts of a level's windows, some hundred in a statement."""
+
+    query: Query
+    sql: Expressions
+    rollup: Rollup
+
+    def beneath(self, windows: Sequence[Window]) -> dict[Window, Count]:
+        """What windows are computed from."""
+        if self.rollup.from_raw:
+            values = [sa.func.count().filter(states.countable(self.sql, metric)) for metric in self.rollup.sketched]
+            total = reduce(lambda total, value: total.op("+")(value), values, number(0))
+            found = self._ask_table(self.rollup.source, windows, sa.func.count(), total)
+        else:
+            found = self._ask_level(self.rollup.beneath, windows, lambda name: [_sum(ref(name))])
+        return {window: Count(rows=rows, values=values) for window, (rows, values) in found.items()}
+
+    def stored(self, windows: Sequence[Window], version: int) -> dict[Window, Count]:
+        """What the level has of windows."""
+        fresh: Condition = ref(VERSION) == version
+
+        def columns(name: str) -> list[Element]:
+            return [_sum(ref(name), fresh), sa.func.count().filter(fresh), sa.func.count()]
+
+        found = self._ask_level(self.rollup.table, windows, columns).items()
+        return {
+            window: Count(rows=rows, groups=groups, values=values, alien=all_rows - groups + all_bins - bins)
+            for window, (rows, groups, all_rows, values, bins, all_bins) in found
+        }
+
+    def source(self, windows: Sequence[Window]) -> dict[Window, int]:
+        """How many raw rows there are."""
+        found = self._ask_table(self.rollup.source, windows, sa.func.count())
+        return {window: count for window, (count,) in found.items()}
+
+    def level(self, windows: Sequence[Window]) -> dict[Window, Count]:
+        """How many raw rows the rows of the level stand for, and how many these are."""
+        found = self._ask_table(self.rollup.table, windows, _sum(ref(ROW_COUNT)), sa.func.count())
+        return {window: Count(rows=rows, groups=groups) for window, (rows, groups) in found.items()}
+
+    def compare(self, windows: Sequence[Window]) -> dict[Window, Balance]:
+        """Whether each bucket still has in its source what it stands for."""
+        sql, rollup, own, time = self.sql, self.rollup, self.rollup.own_time, self.rollup.beneath_time
+        rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
+        bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
+        sides = (
+            (rollup.beneath, time, bucket, number(0), rows),
+            (rollup.table, own, sql.epoch_ms(sql.column(own)), ref(ROW_COUNT), number(0)),
+        )
+
+        def select(window: Window) -> sa.Select[Any]:
+            """Of all buckets, and then of those that lack rows, what they stand for and what is in their source."""
+            branches = []
+            for table, at, start, stored, beneath in sides:
+                columns = [start.label("t"), stored.label("s"), beneath.label("b")]
+                within = between(sql, at, window.since, window.until)
+                each = sa.select(*columns).select_from(table_ref(table)).where(*within).subquery("r")
+                branches.append(sa.select(each.c.t, *_sums(each)).group_by(each.c.t))
+            found = sa.union_all(*branches).subquery("u")
+            buckets = sa.select(*_sums(found)).group_by(found.c.t).subquery("g")
+            return sa.select(*_sums(buckets), *_sums(buckets, buckets.c.b < buckets.c.s))
+
+        found = self._ask(windows, select).items()
+        return {window: Balance(stored, beneath, (short, left)) for window, (stored, beneath, short, left) in found}
+
+    def require_rows(self, step: RollUp, run: Run) -> None:
+        """Make sure that nothing loses rows by being computed again (law 4): the plan may be old."""
+        before = {window: rows for window, rows in step.before if run.time.contains(window.since)}
+        for window, balance in self.compare(list(before)).items():
+            if lost := balance.lost(before[window]):
+                raise DatabaseError(
+                    f"table {step.rollup.table}, {show_window(window)}",
+                    f"{lost[0]:,} rows were rolled up, and {lost[1]:,} are left in {step.rollup.beneath}",
+                    "the next plan says what to do",
+                )
+
+    def _ask(self, windows: Sequence[Window], select: Callable[[Window], sa.Select[Any]]) -> dict[Window, list[int]]:
+        found: dict[Window, list[int]] = {}
+        for chunk in chunks(windows):
+            branches = [select(window) for window in chunk]
+            # CrateDB has no row at all for a range whose partitions are closed.
+            found.update({window: [0] * len(branches[0].selected_columns) for window in chunk})
+            numbered = [b.with_only_columns(number(i), *b.selected_columns) for i, b in enumerate(branches)]
+            found.update({chunk[i]: list(map(int, row)) for i, *row in self.query(union(numbered))})
+        return found
+
+    def _ask_level(
+        self, table: TableName, windows: Sequence[Window], columns: Callable[[str], list[Element]]
+    ) -> dict[Window, list[int]]:
+        """What a level's table says, then what its distributions say: nothing but zeros where there are none."""
+        rows, bins = columns(ROW_COUNT), columns(SKETCH_COUNT)
+        found = self._ask_table(table, windows, *rows)
+        if not self.rollup.sketched:
+            return {window: [*counts, *[0] * len(bins)] for window, counts in found.items()}
+        sketch, of = sketch_table(table), states.of_metrics(self.rollup.sketched)
+        values = self._ask_table(sketch, windows, *bins, where=of)
+        return {window: [*found[window], *values[window]] for window in windows}
+
+    def _ask_table(
+        self, table: TableName, windows: Sequence[Window], *columns: Element, where: Condition | None = None
+    ) -> dict[Window, list[int]]:
+        time = self.rollup.time if table == self.rollup.source else self.rollup.own_time
+        rows, also = sa.select(*columns).select_from(table_ref(table)), () if where is None else (where,)
+        return self._ask(windows, lambda w: rows.where(*between(self.sql, time, w.since, w.until), *also))
+
+
+def _sum(value: Element, condition: Condition | None = None) -> Element:
+    total = sa.func.sum(value) if condition is None else sa.func.sum(value).filter(condition)
+    return sa.func.coalesce(as_type(total, BIGINT), as_type(number(0), BIGINT))
+
+
+def _sums(of: sa.Subquery, condition: Condition | None = None) -> list[sa.Label[Any]]:
+    return [_sum(of.c[name], condition).label(name) for name in ("s", "b")]
+
+
+def show_window(window: Window) -> str:
+    return f"window {show(window.since)} to {show(window.until)}"
+
+
+def show_difference(beneath: Count, stored: Count) -> str:
+    """How a level differs from what it was computed from, in words."""
+    if beneath.rows != stored.rows:
+        return f"{beneath.rows:,} rows beneath it, {stored.rows:,} arrived in the rollup"
+    return f"{beneath.values:,} values beneath it, {stored.values:,} arrived in the distributions"
+
+
+def view_statement(sql: Expressions, step: ReplaceView) -> Statement:
+    """
+    ``CREATE VIEW``, or ``CREATE OR REPLACE VIEW`` where there is one of the toolkit's. In it raw rows look like a
+    rollup of one row each, so that one query reads all.
+    """
+    query = union([_view_part(sql, step.rollup, part) for part in step.parts])
+    assert isinstance(query, sa.SelectBase)  # noqa: S101
+    create = "CREATE OR REPLACE VIEW " if step.marks else "CREATE VIEW "
+    return Statement(create, table_ref(step.view), " AS ", query, literal=True)
+
+
+def _view_part(sql: Expressions, finest: Rollup, part: ViewPart) -> sa.Select[Any]:
+    raw = part.table == finest.source
+    keys = dict(zip(finest.keys, (finest.time, *finest.dimensions), strict=True))
+    shown = {metric.named(one): (metric, one) for metric in finest.metrics for one in metric.shown}
+
+    def key(column: Column) -> Element:
+        return sql.instant(column) if column == finest.time else states.source_value(sql, column)
+
+    def value(name: str, metric: Metric, one: Aggregate) -> Element:
+        formulas = states.Formulas(sql, metric.column)
+        if raw:  # The average of one row's value is that value, and its standard deviation is 0.
+            found = formulas.read(one, lambda part: states.of_row(sql, metric, part))
+            return as_type(found, states.kind_type(sql, metric.column, one.kind)) if one.derived else found
+        # Rows from before a column of a derived aggregate was added lack it, and have what it follows from.
+        return ref(name) if one.binned else formulas.read(one, lambda part: ref(metric.named(part)))
+
+    level = level_column([*finest.columns, *shown])
+    columns = [
+        *(key(column).label(_name(name)) if raw else ref(name) for name, column in keys.items()),
+        *(value(name, metric, one).label(_name(name)) for name, (metric, one) in shown.items()),
+        as_type(number(1), BIGINT).label(_name(ROW_COUNT)) if raw else ref(ROW_COUNT),
+        as_type(sa.literal(part.interval or RAW), TEXT).label(_name(level)),
+    ]
+    binned = not raw and any(one.binned for _, one in shown.values())
+    rows = _with_quantiles(sql, finest, part.table) if binned else table_ref(part.table)
+    time = finest.time if raw else finest.own_time
+    return sa.select(*columns).select_from(rows).where(*between(sql, time, part.start, part.end))
+
+
+def _with_quantiles(sql: Expressions, finest: Rollup, table: TableName) -> sa.Subquery:
+    """
+    The rows of a level, with what is read from distributions beside the rest. By ``UNION ALL`` and ``GROUP BY``,
+    beneath which both databases move conditions on time and dimensions; beneath a join they do not.
+    """
+    keys = finest.keys
+    kept = {
+        metric.named(part): states.kind_type(sql, metric.column, part.kind)
+        for metric in finest.metrics
+        for part in metric.parts
+        if metric.named(part) in metric.columns
+    } | {ROW_COUNT: BIGINT}
+    quantiles = {metric.named(one): (metric, one) for metric in finest.metrics for one in metric.shown if one.binned}
+    nothing = (as_type(sa.null(), DOUBLE).label(name) for name in quantiles)
+    level = sa.select(*map(ref, keys), *map(ref, kept), *nothing).select_from(table_ref(table))
+    bins = _ranked(finest, sketch_table(table))
+    found = (
+        _InBins(bins, metric).read(one, lambda part: bins.c.q_value).label(name)
+        for name, (metric, one) in quantiles.items()
+    )
+    empty = (as_type(sa.null(), kind).label(_name(name)) for name, kind in kept.items())
+    sketch = sa.select(*(bins.c[key] for key in keys), *empty, *found).group_by(*(bins.c[key] for key in keys))
+    both = sa.union_all(level, sketch).subquery("u")
+    values = (sa.func.max(both.c[name]).label(_name(name)) for name in (*kept, *quantiles))
+    return sa.select(*(both.c[key] for key in keys), *values).group_by(*(both.c[key] for key in keys)).subquery("l")
+
+
+def _ranked(finest: Rollup, table: TableName) -> sa.Subquery:
+    """The bins of a level's distributions, each with its value, how many values are in it or less, and in all."""
+    keys = list(map(ref, finest.keys))
+    middle = number(math.log(2 / (GAMMA + 1)))
+    size = sa.func.exp(ref(SKETCH_BIN).op("*")(number(math.log(GAMMA))).op("+")(middle))
+    value, within = ref(SKETCH_SIGN).op("*")(size), [*keys, ref(SKETCH_METRIC)]
+    columns = [
+        *keys,
+        ref(SKETCH_METRIC).label("q_metric"),
+        value.label("q_value"),
+        sa.func.sum(ref(SKETCH_COUNT)).over(partition_by=within, order_by=[value]).label("q_passed"),
+        sa.func.sum(ref(SKETCH_COUNT)).over(partition_by=within).label("q_total"),
+    ]
+    return sa.select(*columns).select_from(table_ref(table)).subquery("q")
+
+
+class _InBins(states.Formulas):
+    """Formulas of distributions, as aggregates of ranked bins."""
+
+    def __init__(self, bins: sa.Subquery, metric: Metric) -> None:
+        self.bins, self.metric = bins, metric
+
+    def quantile(self, bins: Element, quantile: float) -> Element:
+        """The least value that is not before the rank."""
+        c = self.bins.c
+        rank = number(quantile).op("*")(c.q_total.op("-")(number(1)).self_group())
+        return sa.func.min(bins).filter(c.q_metric == self.metric.name, c.q_passed > rank)

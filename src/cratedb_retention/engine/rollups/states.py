@@ -1,0 +1,504 @@
+"""
+States of metrics in SQL: the columns of a level, what is read of raw rows and levels, how parts of many states are
+merged, and how formulas become SQL. What aggregates there are, and what they consist of, is in ``model/aggregates``.
+
+In queries everything has a plain name, so that no name of a user meets another: ``t`` the bucket, ``ts`` the time,
+``d0`` the first dimension. Of raw rows ``m0`` is the first metric's value, of a level's rows ``m0_sum`` is a part.
+
+What a counter increased by is the difference of each sample to its series' previous one, which may lie in an earlier
+bucket or window, however long ago. So the sum of increases over any time range is the increase in it, and levels merge
+by adding. A counter that falls was reset; then its new value is what came since. Several values of one instant follow
+one another by size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.database import Sql
+from cratedb_retention.engine.expressions import (
+    BIGINT,
+    DOUBLE,
+    TEXT,
+    Condition,
+    Element,
+    Expressions,
+    as_type,
+    between,
+    equals,
+    finite,
+    is_finite,
+    nonfinite,
+    number,
+    quotient,
+    ref,
+    table_ref,
+)
+from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.query.reading import Cascade
+from cratedb_retention.model.rollups.aggregates import GAMMA, Aggregate, Kind, Merge, Part
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import (
+    LEVEL_TIME,
+    PARTITION,
+    ROW_COUNT,
+    SKETCH_BIN,
+    SKETCH_COUNT,
+    SKETCH_METRIC,
+    SKETCH_SIGN,
+    VERSION,
+    Metric,
+    Rollup,
+    instant_column,
+    label,
+)
+from cratedb_retention.model.time import TimeRange
+
+Columns = sa.sql.base.ReadOnlyColumnCollection[str, Any]
+# As times are within a query.
+INSTANT = instant_column("ts")
+# What stands beside the value of a raw row, since it does not follow from it alone.
+_BESIDE = (Part.NONFINITE, Part.INCREASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A column of a rollup."""
+
+    name: str
+    type: str  # as SQL
+    generated: Element | None = None  # what the database generates it from, if it does
+    searched: bool = False  # whether rows are looked up by it, so that it needs an index
+
+    @property
+    def parts(self) -> list[Sql]:
+        """Its definition, as parts of a statement."""
+        generated: list[Sql] = [] if self.generated is None else [" GENERATED ALWAYS AS (", self.generated, ")"]
+        return [ref(self.name), f" {self.type}", *generated]
+
+
+def level_fields(sql: Expressions, rollup: Rollup) -> dict[TableName, list[Field]]:
+    """
+    The columns of a level's table, and of the one with its distributions, if it has any. Those of derived aggregates
+    are written, not generated: neither database can add a generated column to a table that holds rows.
+    """
+    head = [Field(name=rollup.time_name, type=LEVEL_TIME, searched=True)]
+    head += [Field(name=label(c.name), type=sql.stored_type(c), searched=True) for c in rollup.dimensions]
+    tail = [Field(name=VERSION, type=BIGINT)]
+    if rollup.partition:
+        tail.append(Field(name=PARTITION, type=LEVEL_TIME, generated=sql.partition(rollup), searched=True))
+    states = [
+        Field(name=metric.named(one), type=kind_type(sql, metric.column, one.kind))
+        for metric in rollup.metrics
+        for one in metric.stored
+    ]
+    bins = [
+        Field(name=SKETCH_METRIC, type=TEXT, searched=True),
+        Field(name=SKETCH_SIGN, type="SMALLINT"),
+        Field(name=SKETCH_BIN, type="INTEGER"),
+        Field(name=SKETCH_COUNT, type=BIGINT),
+    ]
+    own = [[*states, Field(name=ROW_COUNT, type=BIGINT)], bins]
+    return {table: [*head, *fields, *tail] for table, fields in zip(rollup.tables, own, strict=False)}
+
+
+def kind_type(sql: Expressions, column: Column, kind: Kind) -> str:
+    """The type of a part or an answer, as SQL."""
+    match kind:
+        case Kind.VALUE:
+            return sql.stored_type(column)
+        case Kind.SUM:
+            return sql.sum_type(column)
+        case Kind.COUNT:
+            return BIGINT
+        case Kind.DOUBLE | Kind.BINS:
+            return DOUBLE
+
+
+def source_value(sql: Expressions, column: Column) -> Element:
+    """A source column in the type that a rollup keeps it in."""
+    reference, wanted = sql.column(column), sql.stored_type(column)
+    return reference if column.type.upper() == wanted.upper() else as_type(reference, wanted)
+
+
+def metric_value(sql: Expressions, column: Column) -> Element:
+    """A metric's value of a source row, in the type that a rollup keeps it in."""
+    return finite(column, source_value(sql, column))
+
+
+def of_row(sql: Expressions, metric: Metric, part: Part) -> Element:
+    """A part of the state of one raw row; what it grew by is not known of a single row."""
+    value = metric_value(sql, metric.column)
+    if part is Part.NONFINITE:
+        return nonfinite(metric.column, sql.column(metric.column))
+    if part is Part.INCREASE:
+        return as_type(sa.null(), DOUBLE)
+    if part.merge is Merge.SPREAD:
+        return sa.case((value.is_not(None), as_type(number(0), DOUBLE)))
+    if part.kind is Kind.COUNT:
+        return sa.case((value.is_not(None), as_type(number(1), BIGINT)), else_=as_type(number(0), BIGINT))
+    return as_type(value, kind_type(sql, metric.column, part.kind)) if part.kind is not Kind.VALUE else value
+
+
+def fits(sql: Expressions, where: Sequence[tuple[Column, Any]], in_level: bool) -> Iterator[Condition]:
+    """Conditions on dimensions, in raw rows or in a level."""
+    for column, value in where:
+        own = Column(name=label(column.name), type=column.type, kind=column.kind) if in_level else column
+        yield equals(sql, own, value)
+
+
+def countable(sql: Expressions, metric: Metric) -> Condition:
+    """Source rows whose value has a bin."""
+    return is_finite(as_type(sql.column(metric.column), DOUBLE))
+
+
+def of_metrics(metrics: Iterable[Metric]) -> Condition:
+    """Rows of a table with distributions that belong to some metrics."""
+    return ref(SKETCH_METRIC).in_([metric.name for metric in metrics])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What is read of a table with raw rows, or of a level."""
+
+    raw: ClassVar[bool] = False  # whether of raw rows; otherwise of a level's, with states
+    sql: Expressions
+    of: Rollup | Cascade  # whose rows
+    interval: Interval  # the length of buckets
+    metrics: Mapping[Metric, Sequence[Part]]  # the parts that are wanted of each metric
+    groups: Sequence[Column]  # the dimensions by which rows will be merged
+    time: TimeRange
+    where: Sequence[tuple[Column, Any]] = ()  # conditions on dimensions
+
+    @property
+    def names(self) -> list[str]:
+        """The plain names of the dimensions by which rows will be merged."""
+        return [f"d{self.of.dimensions.index(column)}" for column in self.groups]
+
+    def rows(self) -> Columns:
+        """The columns of the rows, with their buckets (``t``)."""
+        raise NotImplementedError
+
+    def grouped(self) -> sa.Subquery:
+        """Rows merged by bucket and dimensions: ``t``, ``d0``, ``m0_sum``, and the number of raw rows, ``n``."""
+        rows = self.rows()
+        keys = [rows[name] for name in ("t", *self.names)]
+        states = (
+            self._merged(rows, i, metric, part).label(f"m{i}_{part}")
+            for i, (metric, parts) in enumerate(self.metrics.items())
+            for part in parts
+        )
+        count = sa.func.count() if self.raw else sa.func.sum(rows.n)
+        return sa.select(*keys, *states, count.label("n")).group_by(*keys).subquery("g")
+
+    def _merged(self, rows: Columns, place: int, metric: Metric, part: Part) -> Element:
+        """A part of the state of many rows, as an aggregate; an average is never one of averages."""
+        sql, single = self.sql, self.raw and part not in _BESIDE
+        value: Element = rows[f"m{place}" if single else f"m{place}_{part}"]
+        # Of a counter's values at one instant it has to be certain which is the first.
+        order: Any = rows.get(f"m{place}_position", rows.ts)
+        match part.merge:
+            case Merge.LEAST:
+                return sa.func.min(value)
+            case Merge.GREATEST:
+                return sa.func.max(value)
+            case Merge.EARLIEST:
+                return sa.func.min_by(value, order).filter(value.is_not(None))
+            case Merge.LATEST:
+                return sa.func.max_by(value, order).filter(value.is_not(None))
+            case Merge.SPREAD if self.raw:
+                return sql.spread(as_type(value, DOUBLE))
+            case Merge.SPREAD:
+                count, total, center = (rows[f"m{place}_{name}"] for name in (Part.COUNT, Part.SUM, "center"))
+                return _merged_spread(sql, value, count, total, center)
+            case Merge.ADD if part.kind is Kind.COUNT:
+                return sa.func.count(value) if single else sa.func.sum(value)
+            case Merge.ADD:
+                kind = kind_type(sql, metric.column, part.kind)
+                # Whole numbers are not rounded, so a plain sum is right for these, and stays whole.
+                plain = kind != DOUBLE or (part.kind is Kind.SUM and "INT" in metric.column.type.upper())
+                return sa.func.sum(as_type(value, kind)) if plain else sql.total(as_type(value, kind))
+
+
+def _merged_spread(sql: Expressions, spread: Element, count: Element, total: Element, center: Element) -> Element:
+    """
+    The squared distances from the mean of all, from those within rows and those of the rows' means (Chan, Golub,
+    LeVeque 1979). Unknown if that of any row with values is.
+    """
+    weight = sa.func.nullif(as_type(count, DOUBLE), number(0))
+    distance = quotient(as_type(total, DOUBLE), weight).op("-")(center).self_group()
+    whole = sql.total(spread.op("+")(weight.op("*")(distance.op("*")(distance).self_group())))
+    return sa.case((sa.func.count().filter(count > number(0)) == sa.func.count(spread), whole))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelRows(Selection):
+    """The rows of a level."""
+
+    table: TableName
+
+    def rows(self) -> Columns:
+        time = instant_column(self.of.time.name)
+        bucket = self.sql.bucket(self.interval, self.of.zone, self.sql.column(time))
+        columns: list[Element] = [bucket.label("t"), ref(time.name).label("ts"), ref(ROW_COUNT).label("n")]
+        columns += [ref(label(c.name)).label(name) for name, c in zip(self.names, self.groups, strict=True)]
+        columns += [
+            ref(metric.named(part)).label(f"m{i}_{part}")
+            for i, (metric, parts) in enumerate(self.metrics.items())
+            for part in parts
+        ]
+        conditions = *between(self.sql, time, *self.time), *fits(self.sql, self.where, in_level=True)
+        rows = sa.select(*columns).select_from(table_ref(self.table)).where(*conditions).subquery("s")
+        # CrateDB takes no window over expressions, so the means are in a query around that of the buckets.
+        means = list(self._means(rows))
+        return sa.select(*rows.c, *means).subquery("r").c if means else rows.c
+
+    def _means(self, rows: sa.Subquery) -> Iterator[Element]:
+        """The mean of those that will be merged, beside each row, where squared distances are."""
+        keys = [rows.c[name] for name in ("t", *self.names)]
+        for i, parts in enumerate(self.metrics.values()):
+            if Part.M2 in parts:
+                values = (as_type(rows.c[f"m{i}_{part}"], DOUBLE) for part in (Part.SUM, Part.COUNT))
+                total, count = (sa.func.sum(value).over(partition_by=keys) for value in values)
+                yield quotient(total, sa.func.nullif(count, number(0))).label(f"m{i}_center")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """Where the last values of counters before a time range are looked for."""
+
+    level: Rollup | None  # in this level, whose rows are at the start of their buckets; None: in the raw rows
+    start: int | None
+    end: int
+    unless: Rollup | None = None  # only if this level has nothing before the end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples(Selection):
+    """Raw rows."""
+
+    raw = True
+    # Where the values of counters before the range are looked for. All but the first only if some series has none
+    # there; the statement itself finds that out, so that it is the same whenever it is sent.
+    before: Sequence[Before] = ()
+
+    @cached_property
+    def counters(self) -> dict[int, Metric]:
+        """The metrics whose increase is wanted, by their place."""
+        return self._with(Part.INCREASE)
+
+    @cached_property
+    def ordered(self) -> set[int]:
+        """The counters of which it has to be certain which of several values at one instant is the last."""
+        return {i for i, metric in self._with(Part.FIRST, Part.LAST).items() if metric.has(Aggregate.INCREASE)}
+
+    def _with(self, *wanted: Part) -> dict[int, Metric]:
+        return {i: metric for i, (metric, parts) in enumerate(self.metrics.items()) if {*wanted} & {*parts}}
+
+    def rows(self) -> Columns:
+        """With what is needed of other rows beside their values."""
+        sql, of = self.sql, self.of
+        if not self.counters and not self.ordered:
+            bucket = sql.bucket(self.interval, of.zone, sql.instant(of.time)).label("t")
+            return self._raw(*self.time).add_columns(bucket).subquery("s").c
+        feed = self._feed() if self.counters else self._raw(*self.time).subquery("f")
+        samples = sa.select(*feed.c, *self._neighbours(feed)).subquery("l")
+        bucket = sql.bucket(self.interval, of.zone, samples.c.ts).label("t")
+        own = samples.c.ts >= sql.value(INSTANT, self.time.start)
+        return sa.select(bucket, *samples.c, *self._increases(samples)).where(own).subquery("s").c
+
+    def _raw(self, since: int | None, until: int) -> sa.Select[Any]:
+        """Rows of the source: ``ts``, ``d0``, ``m0``, and what stands beside these."""
+        sql, of = self.sql, self.of
+        dimensions = (source_value(sql, column).label(f"d{i}") for i, column in enumerate(of.dimensions))
+        values = (metric_value(sql, metric.column).label(f"m{i}") for i, metric in enumerate(self.metrics))
+        flags = (
+            nonfinite(metric.column, sql.column(metric.column)).label(f"m{i}_{Part.NONFINITE}")
+            for i, metric in self._with(Part.NONFINITE).items()
+        )
+        rows = sa.select(sql.instant(of.time).label("ts"), *dimensions, *values, *flags)
+        within = between(sql, of.time, since, until)
+        return rows.select_from(table_ref(of.source)).where(*within, *fits(sql, self.where, in_level=False))
+
+    def _feed(self) -> sa.Subquery:
+        """The samples, and the last one of each series before."""
+        near, *others = self.before
+        since = self.time.start if near.level is None else min(self.time.start, near.end)
+        found = [self._raw(since, self.time.end), *self._last(near)]
+        lonely = self._lonely(sa.union_all(*found).subquery("f"))
+        far = [self._if_needed(query, before, lonely) for before in others for query in self._last(before)]
+        return sa.union_all(*found, *far).subquery("f")
+
+    def _lonely(self, feed: sa.Subquery) -> sa.Select[Any]:
+        """A row if a series has its first value of a counter only in the range."""
+        first = sa.func.min(feed.c.ts)
+        found = [first.filter(feed.c[f"m{i}"].is_not(None)).label(f"f{i}") for i in self.counters]
+        firsts = sa.select(*found).group_by(*self._dimensions(feed)).subquery("f")
+        since = self.sql.value(INSTANT, self.time.start)
+        return sa.select(number(1)).select_from(firsts).where(sa.or_(*(column >= since for column in firsts.c)))
+
+    def _if_needed(self, query: sa.Select[Any], before: Before, lonely: sa.Select[Any]) -> sa.Select[Any]:
+        query = query.where(sa.exists(lonely))
+        if before.unless is None:
+            return query
+        there = sa.select(number(1)).select_from(table_ref(before.unless.table))
+        there = there.where(*between(self.sql, before.unless.own_time, None, before.end)).limit(1)
+        return query.where(sa.not_(sa.exists(there)))
+
+    def _last(self, before: Before) -> list[sa.Select[Any]]:
+        if before.level is not None:
+            return [self._last_of_level(before, before.level)]
+        return [self._last_of_source(before, place) for place in self.counters]
+
+    def _last_of_level(self, before: Before, level: Rollup) -> sa.Select[Any]:
+        """The last value of each series that a level knows."""
+        time, dimensions = ref(level.time_name), [ref(label(column.name)) for column in self.of.dimensions]
+
+        def last(metric: Metric) -> Element:
+            # Earlier versions took NaN for a value.
+            value = finite(metric.column, ref(metric.named(Part.LAST)))
+            return sa.func.max_by(value, time).filter(value.is_not(None))
+
+        keys = (dimension.label(f"d{i}") for i, dimension in enumerate(dimensions))
+        values = self._values({i: last(metric) for i, metric in self.counters.items()})
+        within = between(self.sql, level.own_time, before.start, before.end)
+        found = sa.select(sa.func.max(time).label("ts"), *keys, *values).select_from(table_ref(level.table))
+        return found.where(*within, *fits(self.sql, self.where, in_level=True)).group_by(*dimensions)
+
+    def _last_of_source(self, before: Before, place: int) -> sa.Select[Any]:
+        """The last value of one counter of each series in the raw rows."""
+        known = self._raw(before.start, before.end).subquery("b")
+        series = [*self._dimensions(known), known.c[f"m{place}"].is_(None)]
+        last = sa.func.max(known.c.ts).over(partition_by=series).label("last")
+        rows = sa.select(*known.c, last).subquery("b")
+        keys, value = [rows.c.ts, *self._dimensions(rows)], rows.c[f"m{place}"]
+        found = sa.select(*keys, *self._values({place: sa.func.max(value)}))
+        return found.where(rows.c.ts == rows.c.last, value.is_not(None)).group_by(*keys)
+
+    def _values(self, known: Mapping[int, Element]) -> Iterator[Element]:
+        """Some values, and nothing for all others: samples before a range are not counted in it."""
+        for i, metric in enumerate(self.metrics):
+            nothing = as_type(sa.null(), self.sql.stored_type(metric.column))
+            yield known.get(i, nothing).label(f"m{i}")
+        yield from (as_type(sa.null(), BIGINT).label(f"m{i}_{Part.NONFINITE}") for i in self._with(Part.NONFINITE))
+
+    def _neighbours(self, feed: sa.Subquery) -> Iterator[Element]:
+        """The value before of the same series, and the number of a counter's value among those of its group."""
+        series, groups = self._dimensions(feed), [feed.c[name] for name in self.names]
+        for i in range(len(self.metrics)):
+            value = feed.c[f"m{i}"]
+            # Rows without a value are a series of their own, so that they don't stand between the others.
+            if i in self.counters:
+                before = sa.func.lag(value).over(partition_by=[*series, value.is_(None)], order_by=[feed.c.ts, value])
+                yield before.label(f"p{i}")
+            if i in self.ordered:
+                place = sa.func.row_number().over(partition_by=[*groups, value.is_(None)], order_by=[feed.c.ts, value])
+                yield place.label(f"m{i}_position")
+
+    def _increases(self, samples: sa.Subquery) -> Iterator[Element]:
+        places = {column.name: samples.c[f"d{i}"] for i, column in enumerate(self.of.dimensions)}
+        for i, metric in self.counters.items():
+            found = _increase(samples.c[f"m{i}"], samples.c[f"p{i}"])
+            if metric.within:
+                known = (places[each.dimension.name].like(_as_like(each.pattern), escape="!") for each in metric.within)
+                found = sa.case((sa.or_(*known), found), else_=as_type(sa.null(), DOUBLE))
+            yield found.label(f"m{i}_{Part.INCREASE}")
+
+    def _dimensions(self, rows: sa.Subquery) -> list[Element]:
+        return [rows.c[f"d{i}"] for i in range(len(self.of.dimensions))]
+
+
+def _increase(value: Element, previous: Element) -> Element:
+    """How much a counter grew; when it fell, it was set back to 0. The first value of a series adds nothing."""
+    return sa.case(
+        (value.is_(None), as_type(sa.null(), DOUBLE)),
+        (previous.is_(None), as_type(number(0), DOUBLE)),
+        (value >= previous, as_type(value - previous, DOUBLE)),
+        else_=as_type(value, DOUBLE),
+    )
+
+
+def _as_like(pattern: str) -> str:
+    """A pattern with ``*`` and ``?`` as ``LIKE`` has it."""
+    plain = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return plain.replace("*", "%").replace("?", "_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sketches(Selection):
+    """The distributions of metrics."""
+
+    table: TableName | None  # a level's table with distributions; None: they are computed from raw rows
+
+    def grouped(self) -> sa.Subquery:
+        """By bucket and dimensions ``t``, ``d0``, ``metric``, ``sign``, ``bin`` and ``n``, the number of values."""
+        parts = [self._level(self.table)] if self.table else list(map(self._raw, self.metrics))
+        rows = parts[0].subquery("s") if len(parts) == 1 else sa.union_all(*parts).subquery("s")
+        keys = [rows.c[name] for name in ("t", *self.names, "metric", "sign", "bin")]
+        count = sa.func.sum(rows.c.n) if self.table else sa.func.count()
+        return sa.select(*keys, count.label("n")).group_by(*keys).subquery("g")
+
+    def _raw(self, metric: Metric) -> sa.Select[Any]:
+        sql, of = self.sql, self.of
+        value = as_type(sql.column(metric.column), DOUBLE)
+        size = sa.func.abs(value)
+        # By its size: to CrateDB, minus zero is less than zero.
+        sign = sa.case((size == number(0), number(0)), (value > number(0), number(1)), else_=number(-1))
+        # CrateDB computes all branches of a CASE, and refuses the logarithm of zero.
+        index = sa.func.ceil(quotient(sa.func.ln(sa.func.nullif(size, number(0))), number(math.log(GAMMA))))
+        columns = [
+            sql.bucket(self.interval, of.zone, sql.instant(of.time)).label("t"),
+            *(source_value(sql, c).label(name) for name, c in zip(self.names, self.groups, strict=True)),
+            as_type(sa.literal(metric.name), TEXT).label("metric"),
+            as_type(sign, "SMALLINT").label("sign"),
+            sa.func.coalesce(as_type(index, "INTEGER"), as_type(number(0), "INTEGER")).label("bin"),
+        ]
+        conditions = *between(sql, of.time, *self.time), *fits(sql, self.where, in_level=False), countable(sql, metric)
+        return sa.select(*columns).select_from(table_ref(of.source)).where(*conditions)
+
+    def _level(self, table: TableName) -> sa.Select[Any]:
+        sql, time = self.sql, instant_column(self.of.time.name)
+        kept = {"metric": SKETCH_METRIC, "sign": SKETCH_SIGN, "bin": SKETCH_BIN, "n": SKETCH_COUNT}
+        columns = [
+            sql.bucket(self.interval, self.of.zone, sql.column(time)).label("t"),
+            *(ref(label(c.name)).label(name) for name, c in zip(self.names, self.groups, strict=True)),
+            *(ref(column).label(name) for name, column in kept.items()),
+        ]
+        conditions = *between(sql, time, *self.time), *fits(sql, self.where, in_level=True), of_metrics(self.metrics)
+        return sa.select(*columns).select_from(table_ref(table)).where(*conditions)
+
+
+class Formulas:
+    """Formulas of a metric's column in SQL, see :class:`model.aggregates.Formula`; ``rate`` is never asked of it."""
+
+    def __init__(self, sql: Expressions, column: Column) -> None:
+        self.sql, self.column = sql, column
+
+    def read(self, one: Part | Aggregate, state: Callable[[Part], Element]) -> Element:
+        """A part, or what is read by an aggregate's formula; ``state`` gives the expression of a part."""
+        if isinstance(one, Part):
+            return state(one)
+        assert one.formula  # noqa: S101
+        found: Element = one.formula.read(self, *map(state, one.formula.parts))
+        return found
+
+    def difference(self, one: Element, other: Element) -> Element:
+        """Exact for decimals."""
+        kind = self.sql.sum_type(self.column)
+        return as_type(one, kind).op("-")(as_type(other, kind))
+
+    def quotient(self, total: Element, count: Element) -> Element:
+        return sa.case((count > number(0), quotient(as_type(total, DOUBLE), count)))
+
+    def root(self, value: Element) -> Element:
+        return sa.func.sqrt(value)  # Squared distances are never negative.
+
+    def quantile(self, bins: Element, quantile: float) -> Element:
+        """Of the distribution of a single value, which is that value."""
+        return as_type(bins, DOUBLE)

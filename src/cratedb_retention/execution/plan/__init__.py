@@ -1,0 +1,1 @@
+"""Gathering what planning needs, and previews."""

@@ -1,0 +1,322 @@
+"""
+Gathers what planning needs, in a fixed number of statements, and some for each table that has no rollups yet, and makes
+the plan, for ``plan`` and ``run`` alike (law 10).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, PartitionChanged, RetentionError
+from cratedb_retention.model.archive import RestoredPartition
+from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
+from cratedb_retention.model.plan.measurements import Measurements, Probe
+from cratedb_retention.model.plan.plan import Hold, Plan, Task
+from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.policies.patterns import find_tables, folded, is_pattern
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.policies.strategies import Strategy
+from cratedb_retention.model.policies.tags import TagFilter
+from cratedb_retention.model.rollups.rollup import Balance, Ledger, RollUp, Rollup, Window, sketch_table, view_name
+from cratedb_retention.model.words import show_partition
+from cratedb_retention.planning.plan.planner import Planning
+from cratedb_retention.planning.plan.strategies import PartitionKey
+from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.store.runs import Leases
+from cratedb_retention.store.store import Store
+
+logger = logging.getLogger(__name__)
+_TAGS_IN_USE = "`cratedb-retention list-tags` shows those in use"
+_NOT_STORED = -1  # In place of the version of a policy that is not stored.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """
+    Which policies a run is about; each attribute that is set must fit.
+
+    :param strategy: Only policies of this strategy.
+    :param tags: Only policies with these tags.
+    :param policy_id: Only this policy.
+    :param policy_ids: Only these policies; None: all.
+    :param limit: For the caller there are only policies with these tags.
+    """
+
+    strategy: Strategy | None = None
+    tags: TagFilter = field(default_factory=TagFilter)
+    policy_id: str | None = None
+    policy_ids: frozenset[str] | None = None
+    limit: TagFilter = field(default_factory=TagFilter)
+
+    def fits(self, policy: Policy) -> bool:
+        """Whether a policy is chosen."""
+        return self._fits(policy.strategy, policy.tags, policy.id)
+
+    def fits_row(self, row: Damaged) -> bool:
+        """Whether a row that is no valid policy is chosen, by what it says."""
+        return self._fits(row.row["strategy"], row.row["tags"] or (), row.id)
+
+    def _fits(self, strategy: str, tags: Collection[str], identifier: str | None) -> bool:
+        return (
+            (self.strategy is None or strategy == self.strategy)
+            and (self.tags & self.limit).fits(tags)
+            and (self.policy_id is None or identifier == self.policy_id)
+            and (self.policy_ids is None or identifier in self.policy_ids)
+        )
+
+    def require(self, policies: Iterable[Policy], damaged: Iterable[Damaged] = ()) -> None:
+        """Make sure that what it names is there; NotFound: there is no such policy, or no policy has these tags."""
+        rows = ((row.id, row.row["tags"] or ()) for row in damaged)
+        known = (*rows, *((policy.id, policy.tags) for policy in policies))
+        seen = [(identifier, tags) for identifier, tags in known if self.limit.fits(tags)]
+        if self.policy_id not in (None, *(identifier for identifier, _ in seen)):
+            raise NotFound(f"policy {self.policy_id}", "does not exist", "`cratedb-retention list-policies` shows them")
+        require_tags(self.tags, (tags for _, tags in seen))
+
+
+def require_tags(wanted: TagFilter, present: Iterable[Collection[str]]) -> None:
+    """NotFound if no policy has one of the tags, or all that are wanted; an excluded one that none has is logged."""
+    policies = [frozenset(tags) for tags in present]
+    unknown = wanted.named - frozenset().union(*policies)
+    for tag in sorted(unknown & wanted.wanted):
+        raise NotFound(f"tag {tag}", "no policy has it", _TAGS_IN_USE)
+    for tag in sorted(unknown):
+        logger.warning("tag %s: no policy has it", tag)
+    if wanted and not any(map(wanted.fits, policies)):
+        raise NotFound(f"tags {wanted}", "no policy fits", _TAGS_IN_USE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A plan, and the state of the database that it rests on."""
+
+    plan: Plan
+    policies: Mapping[str, Policy]  # All of them, by identifier, likewise their versions.
+    versions: Mapping[str, int]
+    holds: frozenset[str]  # Identifiers of those in force.
+    frozen: frozenset[PartitionKey]  # Partitions that the toolkit has frozen.
+    formerly_frozen: frozenset[PartitionKey] = frozenset()  # Likewise, in earlier tables of these names.
+    catalog: Catalog
+    selection: Selection
+    ledger: Ledger = field(default_factory=Ledger)  # What was rolled up so far.
+    leases: Leases | None = None  # Who ran what when all that was read: a later holder may have changed it.
+    measurements: Measurements = field(default_factory=Measurements)  # What the rows said.
+
+
+@dataclass(kw_only=True)
+class _Seen:
+    """What was read for some selectors: the catalog, and what the rows answered so far."""
+
+    catalog: Catalog
+    asked: set[Probe] = field(default_factory=set)
+    compared: set[tuple[Rollup, Window]] = field(default_factory=set)
+    measurements: Measurements = field(default_factory=Measurements)
+
+
+class Look:
+    """One look at the database, for one plan or two: what differs between these follows from what is asked."""
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine, self._store = engine, store
+        _require_whole(engine, store, engine.unwell(store.schema))
+        store.refresh()
+        (self._stored, self._damaged), self._holds, self._frozen, self._rollups, self._leases = store.read_together(
+            lambda: store.policies.all(refresh=False),
+            lambda: store.holds.active(refresh=False),
+            lambda: store.freezes.all(refresh=False),
+            lambda: store.rollups.all(refresh=False),
+            lambda: store.leases.read(refresh=False),
+        )
+        self._seen: dict[tuple[Selector, ...], _Seen] = {}
+
+    def prepare(
+        self,
+        cutoff: dt.datetime,
+        selection: Selection | None = None,
+        *,
+        released: Collection[str] = (),
+        candidate: Policy | None = None,
+        about: TableName | None = None,
+    ) -> Prepared:
+        """
+        Make the plan for an aware cutoff; with holds released, or a candidate, for showing only.
+
+        :param released: Identifiers of holds that count as released.
+        :param candidate: A policy taken as if it were stored: in place of the one with its identifier, or beside them.
+        :param about: The only table of interest.
+        """
+        selection = selection or Selection()
+        selection.require((item.policy for item in self._stored), self._damaged)
+        holds = [hold for hold in self._holds if hold.id not in released]
+        stored = {item.policy.id or "": item for item in self._stored}
+        if candidate is not None:  # No run finds its version, so that none obeys it.
+            stored[candidate.id or ""] = StoredPolicy(candidate, _NOT_STORED)
+        policies = [item.policy for item in stored.values()]
+        if about is not None:
+            policies = list(self._narrowed(policies, about))
+        seen = self._see(policies)
+        catalog, traits = seen.catalog, [policy.strategy.traits for policy in policies]
+        # What an interrupted run left in a table is not undone in another one that has its name now.
+        former = frozenset(
+            (name, values)
+            for (name, values), identity in self._frozen.items()
+            if identity and name in catalog.tables and identity != catalog.tables[name].identity
+        )
+        archives = any(each.archives for each in traits)
+        planning = Planning(
+            policies=policies,
+            catalog=catalog,
+            cutoff=cutoff,
+            holds=holds,
+            ledger=self._ledger if any(each.rolls_up for each in traits) else Ledger(),
+            frozen=frozenset(self._frozen.keys() - former),
+            archived=self._archived if archives else frozenset(),
+            restored=self._restored if archives else {},
+            own_schema=self._store.schema,
+        )
+        probes = planning.probes()
+        seen.measurements |= self._engine.measure([probe for probe in probes if probe not in seen.asked])
+        seen.asked.update(probes)
+        plan: Plan | None = None
+        while plan is None or self._compare(seen, plan):
+            plan = replace(planning, measurements=seen.measurements).plan(selection.fits)
+        problems = (
+            Hold(policy_id=row.id, table=row.target, why=Why.INVALID_POLICY(mistake=row.reason), problem=True)
+            for row in self._damaged
+            if row.enabled
+        )
+        left = (
+            Why.FROZEN_BEFORE(table=name, partition=show_partition(catalog.tables[name].partition_columns, values))
+            for name, values in sorted(former, key=str)
+            if is_frozen(catalog.tables[name], values)
+        )
+        return Prepared(
+            plan=replace(plan, holds=(*problems, *plan.holds), warnings=(*plan.warnings, *left)),
+            policies={policy.id or "": policy for policy in policies},
+            versions={identifier: item.version for identifier, item in stored.items()},
+            holds=frozenset(hold.id for hold in holds),
+            frozen=frozenset(planning.frozen),
+            formerly_frozen=former,
+            catalog=catalog,
+            selection=selection,
+            ledger=planning.ledger,
+            leases=self._leases,
+            measurements=seen.measurements,
+        )
+
+    def _narrowed(self, policies: Iterable[Policy], about: TableName) -> Iterator[Policy]:
+        """The policies on a table, or on the one that it is a level of, each as if it named just that."""
+        own = self._engine.capabilities
+        of = next((known.rollup.source for table, known in self._rollups.items() if table == about), about)
+        for policy in policies:
+            schema, name = policy.table_schema or own.default_schema, policy.table_name
+            for table in find_tables(schema, name, {of, about}, own.folds_case):
+                if table not in self._rollups or not is_pattern(schema + name):
+                    yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
+
+    def _see(self, policies: Iterable[Policy]) -> _Seen:
+        """The tables that policies, in this order, name; a pattern never means the toolkit's own."""
+        selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
+        key = tuple(selectors)
+        if key not in self._seen:
+            others = sorted({table for table, _ in self._frozen})
+            selectors.update(dict.fromkeys(Selector(schema=table.schema, name=table.name) for table in others))
+            same = folded if self._engine.capabilities.folds_case else lambda name: name
+            named = {same(TableName(s.schema or "", s.name)) for s in selectors if not is_pattern(s.name)}
+            own = same(TableName(self._store.schema, "")).schema
+            catalog = self._engine.read_catalog(list(selectors), self._store.schema)
+            _require_whole(self._engine, self._store, catalog.unwell)
+            found = catalog.tables.items()
+            tables = {name: table for name, table in found if same(name).schema != own or same(name) in named}
+            levels = frozenset(name for table in self._rollups for name in (table, sketch_table(table)))
+            self._seen[key] = _Seen(catalog=replace(catalog, tables=tables, rollups=levels))
+        return self._seen[key]
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        return self._store.rollups.ledger(self._rollups, refresh=False)
+
+    @cached_property
+    def _archived(self) -> frozenset[tuple[str, str]]:
+        """What was archived and dropped, where the same rows may come again with the same token."""
+        return self._store.snapshots.archived_names() if self._engine.capabilities.tokens_recur else frozenset()
+
+    @cached_property
+    def _restored(self) -> Mapping[RestoredPartition, tuple[str, str]]:
+        """What was restored, and need not be archived again as long as nothing is written to it."""
+        return self._store.snapshots.restored(refresh=False)
+
+    def _compare(self, seen: _Seen, plan: Plan) -> bool:
+        """
+        Compare what a plan would compute again with its source: whether it would lose rows, which another plan avoids.
+        Where the plan itself changes the source, or it can't be read now, the run compares.
+        """
+        found: dict[tuple[Rollup, Window], Balance] = {}
+        losing = False
+        for step in (step for task in plan.tasks for step in task.steps if isinstance(step, RollUp) and step.tokens):
+            new = {window: rows for window, rows in step.before if (step.rollup, window) not in seen.compared}
+            seen.compared.update((step.rollup, window) for window in new)
+            try:
+                balances = self._engine.counts(step.rollup).compare(list(new))
+            except ConnectionLost:
+                raise
+            except RetentionError:
+                continue
+            found |= {(step.rollup, window): balance for window, balance in balances.items()}
+            losing |= any(balance.lost(new[window]) for window, balance in balances.items())
+        seen.measurements |= Measurements(balances=found)
+        return losing
+
+
+def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
+    """PartitionChanged if since planning a task's policy was changed or deleted, or a hold was placed on its table."""
+    policy_id = task.policy_id
+    version, holds = store.read_together(
+        lambda: None if policy_id is None else store.policies.version_of(policy_id),
+        lambda: store.holds.active(refresh=False),  # What places a hold by the toolkit refreshes as well.
+    )
+    if policy_id is not None and version != prepared.versions.get(policy_id):
+        thing = f"policy {policy_id}"
+        raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
+    own = prepared.catalog.capabilities
+    for hold in holds:
+        if hold.id in prepared.holds:
+            continue
+        if find_tables(hold.table_schema or own.default_schema, hold.table_name, [task.table], own.folds_case):
+            raise PartitionChanged(f"table {task.table}", Why.HOLD_PLACED(hold=hold), "plan again")
+
+
+def _require_whole(engine: Engine, store: Store, unwell: frozenset[TableName]) -> None:
+    """
+    Make sure that the toolkit's own tables lack nothing: a hold that is not seen would not protect anything.
+
+    Checked before they are read, since CrateDB takes minutes to read what is not there; and with the health of
+    everything else after that. The audit log may lack a new month for which no node has room.
+    """
+    own = {TableName(store.schema, table.name) for table in store.tables.metadata.sorted_tables}
+    missing = own & unwell
+    if missing == {store.journal.table}:
+        missing -= engine.unplaced(store.schema)
+    for table in sorted(missing):
+        reason = "shards are missing, and with them perhaps policies or holds"
+        raise ClusterUnwell(f"table {table}", reason, "bring the lost nodes back")
+
+
+def _selectors(policy: Policy) -> Iterator[Selector]:
+    schema, name, traits = policy.table_schema, policy.table_name, policy.strategy.traits
+    asked = {"tokens": traits.archives or traits.rolls_up, "moves": traits.moves, "keys": traits.rolls_up}
+    yield Selector(schema=schema, name=name, partition_column=policy.partition_column, **asked)
+    for level in policy.levels:
+        yield Selector(schema=schema, name=f"{name}_{level.interval}", tokens=True)
+        yield Selector(schema=schema, name=f"{name}_{level.interval}_sketch")
+    if traits.rolls_up:
+        yield Selector(schema=schema, name=view_name(TableName("", name)).name)
+
+
+def is_frozen(table: Table, values: tuple[Value, ...]) -> bool:
+    return any(partition.frozen for partition in table.partitions if partition.values == values)

@@ -1,0 +1,189 @@
+"""What would be done: with a policy, by the very plan that a run would have (law 10), and by a restore."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from cratedb_retention.engine.archive import Archived, SnapshotState
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.errors import RetentionError
+from cratedb_retention.execution.accepting import read_tables
+from cratedb_retention.execution.archive import by_partition, is_own, refusal
+from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.plan.effect import Loss, losses, summarize
+from cratedb_retention.model.plan.plan import Plan
+from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.words import short
+from cratedb_retention.planning.policies import find_contradictions
+from cratedb_retention.store.archive import SnapshotRecord
+from cratedb_retention.store.policies import identity
+from cratedb_retention.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Other:
+    """What changes for another policy: what its next run does, or holds, in addition or no longer."""
+
+    policy_id: str
+    table: TableName
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """The same in words, a line for each difference."""
+        name = f"{self.table}, " + (f"policy {short(self.policy_id)}" if self.policy_id else "tidying up")
+        return [f"{name}, anew: {text}" for text in self.gained] + [f"{name}, no longer: {text}" for text in self.lost]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What the next run does without and with a policy."""
+
+    policy: Policy  # With an identifier: one that was made up if it is new.
+    before: Prepared
+    after: Prepared
+    if_enabled: Preview | None = None  # The same as if it were enabled; None: it is.
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan with the policy, without what others ask for."""
+        plan, mine = self.after.plan, self.policy.id
+        return replace(
+            plan,
+            tasks=tuple(task for task in plan.tasks if task.policy_id == mine),
+            holds=tuple(hold for hold in plan.holds if hold.policy_id == mine),
+            kept=tuple(kept for kept in plan.kept if kept.policy_id == mine),
+        )
+
+    @property
+    def losses(self) -> list[Loss]:
+        return losses(self.plan.tasks)
+
+    @property
+    def contradictions(self) -> list[str]:
+        """Where the policy contradicts others, or does what another one does already."""
+        chosen = [p for p in self.after.policies.values() if self.after.selection.fits(p)]
+        found = find_contradictions(chosen, self.after.catalog, self.after.ledger)
+        twins = [p for p in chosen if p.id != self.policy.id and identity(p) == identity(self.policy)]
+        return [
+            *(str(Why.DONE_ALREADY(other=p.id or "", strategy=p.strategy, period=p.retention_period)) for p in twins),
+            *dict.fromkeys(f"{f.table}: {f.why.about(self.policy.id)}" for f in found if self.policy.id in f.policies),
+        ]
+
+    @property
+    def others(self) -> list[Other]:
+        before, after = self._verdicts(self.before.plan), self._verdicts(self.after.plan)
+        found = []
+        for key in dict.fromkeys([*before, *after]):
+            was, will = before.get(key, {}), after.get(key, {})
+            if key[0] != self.policy.id and was.keys() != will.keys():
+                gained = tuple(text for text in will if text not in was)
+                lost = tuple(text for text in was if text not in will)
+                found.append(Other(policy_id=key[0], table=key[1], gained=gained, lost=lost))
+        return found
+
+    def _verdicts(self, plan: Plan) -> dict[tuple[str, TableName], dict[str, None]]:
+        """What a plan says of each policy and table, in words: two plans may differ in what was written meanwhile."""
+        found: dict[tuple[str, TableName], dict[str, None]] = {}
+        said = [(task, summarize(task)) for task in plan.tasks]
+        for each, text in (*said, *((hold, f"held: {hold.why.about(self.policy.id)}") for hold in plan.holds)):
+            found.setdefault((each.policy_id or "", each.table), {})[text] = None
+        return found
+
+
+def preview(
+    engine: Engine, store: Store, cutoff: dt.datetime, policy: Policy, selection: Selection | None = None
+) -> Preview:
+    """Make the plan without and with a policy, in place of the stored one with its identifier. Nothing is written."""
+    candidate = policy if policy.id else policy.model_copy(update={"id": str(uuid.uuid4())})
+    look = Look(engine, store)
+    before, after = look.prepare(cutoff, selection), look.prepare(cutoff, selection, candidate=candidate)
+    enabled = candidate.model_copy(update={"enabled": True})
+    if_enabled = None if candidate.enabled else preview(engine, store, cutoff, enabled, selection)
+    return Preview(policy=candidate, before=before, after=after, if_enabled=if_enabled)
+
+
+THERE = "the partition is there already; restore it beside the table, or delete it first"
+MISSING = "the snapshot is missing: its repository does not have it any more"
+TWICE = "another partition with the same values goes into that table as well"
+WORST_FIRST = ("missing", "incomplete", "damaged", "complete")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveLine:
+    """A snapshot, and how well it is."""
+
+    record: SnapshotRecord
+    state: SnapshotState | None  # What its repository says; None: it is gone.
+
+    @property
+    def condition(self) -> str:
+        """How well it is, in a word: ``missing``, ``incomplete``, ``damaged``, ``complete``."""
+        if self.state is None:
+            return "missing"
+        if not self.state.complete:
+            return "incomplete"
+        return "damaged" if self.record.damage else "complete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restorable:
+    """What a restore would do with one snapshot."""
+
+    record: SnapshotRecord
+    into: TableName  # The table that it would go into.
+    held: bool  # Whether it would be on hold from then on.
+    refusal: str | None = None  # Why it would not come back; None: nothing is known to stand against it.
+
+
+def preview_restore(engine: Engine, records: Sequence[SnapshotRecord], into: TableName | None) -> list[Restorable]:
+    """
+    What restoring snapshots would do, without doing any of it. Those of a partition come back together, or not at all.
+
+    :param into: Where they would go; None: into their own table.
+    """
+    states = engine.archive.states(record.key for record in records)
+    groups = []
+    for group in by_partition(records):
+        own = is_own(engine, group[0], into)
+        groups.append((group, own, group[0].archived.table if own or into is None else into))
+    tables = read_tables(engine, ((group[0].archived, target) for group, _, target in groups))
+    there = {table.name: {partition.values for partition in table.partitions} for table in tables.values()}
+    every = [record.archived for record in records]
+    checked, coming = [], set[tuple[Any, ...]]()
+    for group, own, target in groups:
+        parts, table = [record.archived for record in group], tables.get(target)
+        place, columns = (target, parts[0].values), tuple(column.name for column in parts[0].columns)
+        alike = table is not None and table.partitioned_by == columns
+        why_not = (
+            next(filter(None, (_sick(states.get(record.key)) for record in group)), None)
+            or refusal(group, own, table)
+            or (THERE if alike and place[1] in there[target] else None)
+            or (TWICE if place in coming else None)
+            or _would_fail(engine, parts, target, every)
+        )
+        coming.update([place] if why_not is None else [])
+        checked += [Restorable(record=record, into=target, held=own, refusal=why_not) for record in group]
+    return checked
+
+
+def _would_fail(engine: Engine, archived: Sequence[Archived], into: TableName, every: Sequence[Archived]) -> str | None:
+    try:
+        engine.archive.render_restore(archived, into, every)
+    except RetentionError as error:
+        return str(error)
+    return None
+
+
+def _sick(state: SnapshotState | None) -> str | None:
+    if state is None:
+        return MISSING
+    return None if state.complete else f"the snapshot is not complete: {state.detail}"

@@ -1,0 +1,1 @@
+"""Reading raw rows, levels and timelines."""

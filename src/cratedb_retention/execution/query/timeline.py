@@ -1,0 +1,302 @@
+"""
+The timeline of a table: what it holds when, what was rolled up, moved and archived of it, and what the next run does.
+
+Pure: from a plan and what that rests on. The caller names the policies, snapshots and holds that a user may see; what
+can't be told apart from the data of others is not shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from cratedb_retention.execution.plan.preparing import Prepared
+from cratedb_retention.execution.rollups.levels import planned_cascades
+from cratedb_retention.model.catalog import Capabilities, Catalog, TableName
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.plan.effect import group_tasks
+from cratedb_retention.model.plan.plan import Piece, Plan, Task
+from cratedb_retention.model.plan.step import Kind
+from cratedb_retention.model.policies.patterns import is_pattern, matcher
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.query.timeline import Cutoff, Lane, Span, State, Timeline, make_lane
+from cratedb_retention.model.rollups.rollup import LedgerRow, RollUp, level_table, sketch_table
+from cratedb_retention.model.time import EVER, TimeRange, from_ms, show
+from cratedb_retention.model.words import plural, short, show_partition
+from cratedb_retention.planning.plan.pieces import PieceIndex
+from cratedb_retention.planning.plan.strategies import PartitionKey, is_there, next_due
+from cratedb_retention.planning.plan.targets import Target, find_targets, holds_by_table
+from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel, level_targets
+from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a user may see."""
+
+    policies: Sequence[Policy]  # whichever table they are about
+    records: Sequence[SnapshotRecord] = ()  # snapshots of this table
+    holds: Sequence[LegalHold] = ()
+    whole: bool = True  # whether all of the table is theirs, rather than what their policies choose of it
+
+
+def concerning(policies: Iterable[Policy], table: TableName, own: Capabilities) -> frozenset[str]:
+    """The identifiers of the policies that a table's timeline is about: those on it, and on all of its cascade."""
+    rules = [(policy, means(policy, own)) for policy in policies]
+    names = {table}
+    for policy, fits in rules:
+        # The table itself, or the one that it is the level of, if its name says so.
+        endings = (f"_{level.interval}{more}" for level in policy.levels for more in ("", "_sketch"))
+        sources = {table.name, *(table.name.removesuffix(ending) for ending in endings if table.name != ending)}
+        for source in (TableName(table.schema, name) for name in sources if policy.levels):
+            if fits(source):
+                levels = [level_table(source, level.interval) for level in policy.levels]
+                names.update((source, *levels, *map(sketch_table, levels)))
+    return frozenset(policy.id or "" for policy, fits in rules if any(map(fits, names)))
+
+
+def means(policy: Policy, own: Capabilities) -> Callable[[TableName], bool]:
+    """Tells whether a policy means a table, by its name."""
+    schema = matcher(policy.table_schema or own.default_schema, own.folds_case)
+    name = matcher(policy.table_name, own.folds_case)
+    return lambda table: schema(table.schema) and name(table.name)
+
+
+def sources_of(prepared: Prepared, table: TableName) -> list[TableName]:
+    """The tables whose rollup a table is, by the chosen policies."""
+    return [cascade.source for cascade in planned_cascades(prepared) if table in _tables_of(cascade.levels)]
+
+
+def _tables_of(levels: Iterable[CascadeLevel]) -> set[TableName]:
+    return {table for level in levels for table in (level.rollup.table, level.rollup.sketch)}
+
+
+Verdict = tuple[State, tuple[str, ...]]
+_KEPT: Verdict = (State.KEPT, ())
+# What a step makes of its partitions; others leave them as they are.
+_STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: State.MOVE}
+
+
+class _Look:
+    def __init__(self, prepared: Prepared, name: TableName, seen: Seen) -> None:
+        self.prepared, self.name, self.seen = prepared, name, seen
+        self.catalog: Catalog = prepared.catalog
+        self.plan: Plan = prepared.plan
+        self.table, self.index = self.catalog.tables.get(name), PieceIndex(prepared.measurements)
+        ids = {policy.id for policy in seen.policies}
+        mine = (c for c in planned_cascades(prepared) if name in {c.source, *_tables_of(c.levels)})
+        self.cascade: Cascade | None = next((c for c in mine if c.policy.id in ids), None)
+        # The levels above the table.
+        self.levels: Sequence[CascadeLevel] = self.cascade.levels if self.cascade else ()
+        own = [level.rollup.table for level in self.levels]
+        self.levels = self.levels[own.index(name) + 1 if name in own else 0 :]
+        self.of_levels = list(level_targets(self.cascade)) if self.cascade else []
+        # What the plan says about each partition, and about windows by the level's table and the start, with the end.
+        self.said: dict[PartitionKey, Verdict] = {}
+        self.windows: dict[TableName, dict[int, tuple[int, Verdict]]] = {}
+        self._hear()
+
+    def timeline(self) -> Timeline:
+        lanes = [self._own_lane(), *self._moved_lane()] if self.table else []
+        lanes[1:1] = map(self._level_lane, self.levels)
+        tables, source = {self.name, *_tables_of(self.levels)}, self.cascade.source if self.cascade else self.name
+
+        def changing(task: Task) -> bool:
+            return not tables.isdisjoint((task.table, *(step.changes for step in task.steps if step.changes)))
+
+        return Timeline(
+            table=self.name,
+            now=self.plan.cutoff,
+            lanes=(*lanes, *self._archived_lane()),
+            cutoffs=(*self._cutoffs(), *self._level_cutoffs()),
+            changes=tuple(group_tasks(filter(changing, self.plan.tasks))),
+            held=tuple(hold for hold in self.plan.holds if hold.table in tables),
+            holds=tuple(found.hold for found in holds_by_table(self.seen.holds, self.catalog).get(self.name, ())),
+            notes=tuple(self._notes()),
+            source=source if source != self.name else None,
+        )
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """The policies on the table, those that are enabled first. A user who sees all needs no policy's filter."""
+        if self.table is None:
+            return []
+        alone = replace(self.catalog, tables={self.name: self.table})
+        targets = find_targets(sorted(self.seen.policies, key=lambda policy: not policy.enabled), alone)[0]
+        if self.seen.whole and all(target.by_rows or target.where for target in targets):
+            bare = [target.policy.model_copy(update={"where": {}, "enabled": False}) for target in targets]
+            targets += [target for target in find_targets(bare, alone)[0] if not target.by_rows][:1]
+        return [*targets, *(target for target in self.of_levels if target.table.name == self.name)]
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """All partitions that any policy chooses, each once, with the interval that the first one finds."""
+        found: dict[tuple[object, ...], Piece] = {}
+        for pieces in (self.index.of(target) for target in self.targets if not target.by_rows):
+            for piece in (*pieces.known, *pieces.unknown):
+                found.setdefault(piece.partition.values, piece)
+        return list(found.values())
+
+    def _hear(self) -> None:
+        def note(table: TableName, piece: Piece, state: State, why: str) -> None:
+            key = (table, piece.partition.values)
+            before, reasons = self.said.get(key, (state, ()))
+            self.said[key] = min(before, state, key=list(State).index), (*reasons, why)
+
+        for task in self.plan.tasks:
+            why, step = _why(task.reason, task.policy_id), task.steps[-1]
+            if isinstance(step, RollUp):
+                found = {w.start: (w.until, (State.ROLL, (why,))) for w in step.windows}
+                self.windows.setdefault(step.rollup.table, {}).update(found)
+            elif step.does in _STATES:
+                for piece in step.about:
+                    note(task.table, piece, _STATES[step.does], why)
+        for hold in self.plan.holds:
+            state, why = (State.PROBLEM if hold.problem else State.HELD), _why(hold.reason, hold.policy_id)
+            if hold.level is not None:
+                held = {start: (end, (state, (why,))) for start, end in hold.windows}
+                self.windows.setdefault(hold.level, {}).update(held)
+            for piece in hold.pieces if hold.table in self.catalog.tables else ():
+                note(hold.table, piece, state, why)
+
+    def _own_lane(self) -> Lane:
+        due, items = self._due(), []
+        for piece in self.pieces:
+            state, reasons = self.said.get((self.name, piece.partition.values), _KEPT)
+            wanted = due.get(piece.partition.values) if state is State.KEPT else None
+            items.append(self._partition(piece, state, reasons, wanted))
+        return make_lane("Data in the table", items, self._about())
+
+    def _about(self) -> str:
+        table, whole = self.table, self.seen.whole
+        if self.pieces or table is None:
+            return f"{plural(len(self.pieces), 'partition')}."
+        rows = f" It has {plural(table.rows, 'row')}." if whole and table.rows is not None else ""
+        if table.partitioned_by and not whole:
+            return "No partition can be told apart as yours."
+        if table.partitioned_by and not table.partitions:
+            return f"No partitions.{rows}"
+        return f"The table has no partitions by time, so what is expired is deleted row by row.{rows}"
+
+    def _partition(self, piece: Piece, state: State, reasons: tuple[str, ...], due: int | None = None) -> Span:
+        of, time = piece.partition, piece.time or EVER
+        name = show_partition(self.table.partition_columns if self.table else (), of.values)
+        return Span(time=time, state=state, first=name, rows=of.rows, size=of.size, reasons=reasons, due=due)
+
+    def _due(self) -> dict[tuple[object, ...], int]:
+        """When the first policy wants each partition that stays."""
+        found: dict[tuple[object, ...], int] = {}
+        for target in self.targets:
+            wants = target.policy.enabled and not target.by_rows and not target.policy.retention_period.forever
+            for piece in self.index.of(target).known if wants else ():
+                values = piece.partition.values
+                due = None if (self.name, values) in self.said else next_due(piece, target.policy)
+                if due is not None and due > self.plan.cutoff:  # What was moved was due before.
+                    found[values] = min(due, found.get(values, due))
+        return found
+
+    def _level_lane(self, level: CascadeLevel) -> Lane:
+        """The windows of a rollup of which it still has the rows, and those that are about to be computed."""
+        name = level.rollup.table
+        rows, planned = self.prepared.ledger.of(name), self.windows.get(name, {})
+        pieces = [p for target in self.of_levels if target.table.name == name for p in self.index.of(target).known]
+        # From when on its table has rows, and until when the next run drops them.
+        since = min((piece.start for piece in pieces if piece.start is not None), default=None)
+        going = (p.end or 0 for p in pieces if self.said.get((name, p.partition.values), _KEPT)[0] is State.DROP)
+        dropped = max(going, default=None)
+        starts = sorted({*rows, *planned})
+        found = (_window(start, rows.get(start), planned.get(start), since, dropped) for start in starts)
+        note = "Nothing is computed yet."
+        if rows:
+            sealed = max((row.end for row in rows.values() if row.sealed), default=None)
+            sealed_to = f"sealed up to {show(sealed)}." if sealed is not None else "nothing is sealed."
+            note = f"Computed up to {show(max(row.until for row in rows.values()))}, {sealed_to}"
+        return make_lane(f"Rollup {level.rollup.interval}", filter(None, found), note)
+
+    def _moved_lane(self) -> list[Lane]:
+        """Partitions that a policy moved; no lane if no policy moves any."""
+        moving = [target.policy for target in self.targets if target.policy.strategy.traits.moves]
+        wanted = {(p.reallocation_attribute_name or "", p.reallocation_attribute_value or "") for p in moving}
+        items = []
+        for piece in self.pieces:
+            for name, value in [pair for pair in piece.partition.requires if pair in wanted][:1]:
+                nodes = {node for node, attributes in self.catalog.nodes.items() if attributes.get(name) == value}
+                state = State.MOVED if is_there(piece, name, value, nodes) else State.MOVING
+                items.append(self._partition(piece, state, (f"nodes with {name}={value}",)))
+        return [make_lane("Moved to other nodes", items, "" if items else "Nothing was moved yet.")] if wanted else []
+
+    def _archived_lane(self) -> list[Lane]:
+        """Snapshots; no lane if there are none."""
+        columns, partitions = (self.table.partitioned_by, self.table.partitions) if self.table else ((), ())
+        there = {(columns, partition.values) for partition in partitions}
+        items = []
+        for record in self.seen.records:
+            archived, state = record.archived, State.ARCHIVED
+            if record.stage is SnapshotStage.RESTORED:
+                state = State.RESTORED
+            elif (tuple(column.name for column in archived.columns), tuple(archived.values)) in there:
+                state = State.COPY
+            time, name = TimeRange.of(archived.start, archived.end), show_partition(archived.columns, archived.values)
+            where, rows = (f"in repository {archived.repository}",), archived.rows
+            items.append(Span(time=time, state=state, first=name, rows=rows, size=archived.size, reasons=where))
+        return [make_lane("Archived", items, f"{plural(len(items), 'snapshot')}.")] if items else []
+
+    def _cutoffs(self) -> Iterator[Cutoff]:
+        """The policies that mean the table. A pattern never means a rollup."""
+        for policy in self.seen.policies:
+            pattern = is_pattern(policy.table_name) or is_pattern(policy.table_schema or "")
+            fits = means(policy, self.catalog.capabilities)(self.name)
+            if fits and not (pattern and self.name in self.catalog.rollups):
+                words = f"{policy.strategy.traits.does.format(policy)} after {policy.retention_period}"
+                yield self._cutoff(policy, self.name, words)
+
+    def _level_cutoffs(self) -> Iterator[Cutoff]:
+        """How long the levels are kept: the table itself, if it is one, and those above."""
+        shown = {self.name, *(level.rollup.table for level in self.levels)}
+        for level in self.cascade.levels if self.cascade else ():
+            if self.cascade and level.rollup.table in shown:
+                period, interval = level.retention_period, level.rollup.interval
+                words = f"keep {interval} forever" if period.forever else f"drop {interval} after {period}"
+                policy = self.cascade.policy.model_copy(update={"retention_period": period})
+                yield self._cutoff(policy, level.rollup.table, words)
+
+    def _cutoff(self, policy: Policy, table: TableName, words: str) -> Cutoff:
+        limit = policy.limit(from_ms(self.plan.cutoff))
+        return Cutoff(policy_id=policy.id or "", table=table, words=words, limit=limit, enabled=policy.enabled)
+
+    def _notes(self) -> Iterator[str]:
+        if self.table is None:
+            yield "There is no such table now."
+        if not self.seen.whole:
+            yield "Only what your policies choose of this table is shown, for it is shared with others."
+        for target in self.targets if self.pieces else ():
+            if target.by_rows and target.policy.enabled:
+                yield f"Policy {short(target.policy.id)} deletes row by row, which the picture does not show."
+
+
+def timeline(prepared: Prepared, name: TableName, seen: Seen) -> Timeline:
+    """Of a table; ``prepared`` has a plan of all its policies, see :func:`concerning`, that the user may see."""
+    return _Look(prepared, name, seen).timeline()
+
+
+def _why(reason: str, policy_id: str | None) -> str:
+    return f"{reason} (policy {short(policy_id)})" if policy_id else reason
+
+
+def _window(
+    start: int, row: LedgerRow | None, planned: tuple[int, Verdict] | None, since: int | None, dropped: int | None
+) -> Span | None:
+    begin = start
+    if planned is not None:
+        end, (state, reasons) = planned
+        end = until = max(end, row.until if row else end)
+    else:
+        begin, reasons = max(start, since or start), ()
+        if row is None or row.until <= begin:
+            return None
+        end, until, state = row.end, row.until, State.SEALED if row.sealed else State.COMPUTED
+        if dropped is not None and until <= dropped:
+            state = State.DROP
+    name, rows = f"window {show(start)} to {show(end)}", row.groups if row else None
+    return Span(time=TimeRange(begin, until), state=state, first=name, rows=rows, reasons=reasons)

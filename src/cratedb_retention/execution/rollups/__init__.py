@@ -1,0 +1,1 @@
+"""Computing levels, verifying and dropping them."""

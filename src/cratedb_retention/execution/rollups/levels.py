@@ -1,0 +1,274 @@
+"""
+The rollups of tables: what each table of a cascade holds, the cascades that policies would make, how rollups are
+dropped, and how they are verified: each level is compared with its source (law 5: rows are conserved), for the time
+that both hold. The database sums both up in chunks of whole buckets, and only where chunks differ bucket by bucket.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.engine.expressions import table_ref
+from cratedb_retention.engine.query import Partial, read_stretch
+from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.execution.plan.preparing import Prepared
+from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.plan.plan import Plan
+from cratedb_retention.model.policies.patterns import folded
+from cratedb_retention.model.policies.policy import make_policy
+from cratedb_retention.model.query.reading import Cascade, Holding, Reading, Stretch, Wanted
+from cratedb_retention.model.rollups.aggregates import Part
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import ROW_COUNT, KnownRollup, Ledger, RollUp, Rollup, find_view, view_name
+from cratedb_retention.model.time import TimeRange, from_ms
+from cratedb_retention.planning.plan.targets import Undecided, find_targets, make_target
+from cratedb_retention.planning.query import choose_step, whole_part
+from cratedb_retention.planning.rollups.cascades import Cascade as PlannedCascade
+from cratedb_retention.planning.rollups.cascades import SourceColumns, find_cascades
+from cratedb_retention.store.audit import Entry
+from cratedb_retention.store.store import Store
+
+_CHUNKS = 500
+# So many chunks that differ are looked at bucket by bucket; then it is clear enough that something is wrong.
+_LOOKED_AT = 5
+_TOLERANCE = 1e-9
+_YEAR = Interval(unit="year")
+_ALL = TimeRange(-62_135_596_800_000, 253_370_764_800_000)
+_EMPTY = TimeRange(0, 0)
+_NOTHING = Partial(key=(0, ()))
+Values = tuple[str, float | None, float | None]
+
+
+def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
+    """
+    A table with its rollups, if it has any, and what each of them holds. NotFound if there is no such table, or it is
+    one of the toolkit's own; InvalidInput if nothing says which column is the rows' time.
+    """
+    rollups = store.rollups.all()
+    mine = of_source(store, rollups.values(), table)
+    if not mine:
+        return _without_rollups(engine, store, table)
+    table = mine[0].rollup.source
+    # Without levels that their policy has no more; those of a policy that is gone stay readable.
+    policies = (stored.policy for stored in store.policies.all()[0])
+    wanted = {(policy.id, level.interval) for policy in policies for level in policy.levels}
+    present = [known.rollup for known in mine if (known.policy_id, known.rollup.interval) in wanted]
+    levels = sorted(present or (known.rollup for known in mine), key=lambda rollup: rollup.interval.approximate_seconds)
+    ledger = store.rollups.ledger(rollups)
+    raw = Holding(rollup=None, table=table, start=ledger.held_from(table, table), end=None)
+    holdings = [raw]
+    for rollup in levels:
+        rows, held = ledger.of(rollup.table).values(), ledger.held_from(table, rollup.table)
+        first = min((row.start for row in rows), default=0)
+        start = first if held is None else max(first, held)
+        end = max((row.until for row in rows), default=start)
+        if start < end:
+            holdings.append(Holding(rollup=rollup, table=rollup.table, start=start, end=end))
+    # The zone of the coarsest level, since a finer one may have to do without.
+    return _cascade(table, levels[0], levels[-1].zone, tuple(holdings))
+
+
+def _cascade(source: TableName, of: Rollup | SourceColumns, zone: str, holdings: tuple[Holding, ...]) -> Cascade:
+    time, dimensions, metrics = of.time, of.dimensions, of.metrics
+    return Cascade(source=source, time=time, dimensions=dimensions, metrics=metrics, zone=zone, holdings=holdings)
+
+
+def of_source(store: Store, rollups: Iterable[KnownRollup], table: TableName) -> list[KnownRollup]:
+    """The rollups of a table, whose name may be written in another case where the database does not care."""
+    return [known for known in rollups if _is_same(store, known.rollup.source, table)]
+
+
+def _is_same(store: Store, one: TableName, other: TableName) -> bool:
+    return one == other or (store.folds_case and folded(one) == folded(other))
+
+
+def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
+    """A table that has none, with the metrics and dimensions that a policy gives it, or that a policy would find."""
+    catalog = engine.read_catalog([Selector(schema=table.schema, name=table.name, keys=True)])
+    same = [name for name in catalog.tables if _is_same(store, name, table)]
+    if not same or same[0].schema == store.schema:
+        raise NotFound(f"table {table}", "there is no such table", "look at its name and its schema")
+    table = table if table in same else same[0]
+    policies = [stored.policy for stored in store.policies.all()[0] if stored.policy.enabled]
+    targets = [target for target in find_targets(policies, catalog)[0] if target.table.name == table]
+    holdings = (Holding(rollup=None, table=table, start=None, end=None),)
+    for cascade in find_cascades(targets, catalog, Ledger())[0]:
+        return _cascade(table, cascade.columns, cascade.policy.time_zone, holdings)
+    unruled = make_policy(strategy="delete", table_schema=table.schema, table_name=table.name, retention_period="1d")
+    try:
+        targets.append(make_target(unruled, catalog.tables[table]))
+    except Undecided as error:
+        if not targets:
+            raise InvalidInput(f"table {table}", error.why) from None
+    found = next(((target.table, target.time_column) for target in targets if target.time_column is not None), None)
+    if found is None:
+        reason = "nothing says which column is the time of its rows"
+        raise InvalidInput(f"table {table}", reason, "name it as the time_column of a policy")
+    return _cascade(table, SourceColumns(unruled, *found), "UTC", holdings)
+
+
+def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableName]:
+    """
+    Drop the view, the levels and their distributions; their policy, if it is still there, makes them again. What only
+    has the name of one of these stays. NotFound if there are none.
+
+    :param source: The table with the raw rows, which need not exist any more.
+    :return: The levels.
+    """
+    known = store.rollups.all()
+    mine = sorted((k.rollup for k in of_source(store, known.values(), source)), key=lambda rollup: rollup.table)
+    if not mine:
+        raise NotFound(f"table {source}", "has no rollups")
+    source, levels = mine[0].source, [rollup.table for rollup in mine]
+    catalog = engine.read_named(
+        [view_name(source), *(name for rollup in mine for name in (rollup.table, rollup.sketch))]
+    )
+    view, own = find_view(catalog, mine[0], levels, Ledger(known).view_marks(source))
+    if view is not None and own:
+        engine.database.drop(view, "VIEW")
+    for rollup in mine:
+        for name in (rollup.sketch, rollup.table):
+            if name in catalog.tables and rollup.owns(catalog.tables[name]):
+                engine.database.drop(name)
+        store.rollups.forget(rollup.table)
+    store.journal.write(
+        Entry(
+            event=Event.ROLLUPS_DROPPED,
+            outcome=Outcome.DONE,
+            table_schema=source.schema,
+            table_name=source.name,
+            message=f"dropped {', '.join(level.name for level in levels)}",
+        )
+    )
+    return levels
+
+
+def planned_cascades(prepared: Prepared) -> list[PlannedCascade]:
+    """The cascades of the policies that were chosen."""
+    enabled = (policy for policy in prepared.policies.values() if policy.strategy.traits.rolls_up and policy.enabled)
+    targets, _ = find_targets(list(filter(prepared.selection.fits, enabled)), prepared.catalog)
+    return find_cascades(targets, prepared.catalog, prepared.ledger)[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Where a level is not what its source says."""
+
+    level: str  # the level's interval
+    table: str
+    start: int  # the bucket or buckets [start, end) (ms UTC)
+    end: int
+    what: str  # ``row_count``, or ``temperature_sum`` and the like
+    beneath: str  # the name of the finer level
+    expected: float | None  # what that says
+    found: float | None
+    stale: bool = False  # whether rows came or changed since it was computed, so that the next run computes it again
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, with instants as ISO 8601, and None for NaN and infinity, which JSON lacks."""
+        numbers = {name: getattr(self, name) for name in ("expected", "found")}
+        finite = {name: one if one is not None and math.isfinite(one) else None for name, one in numbers.items()}
+        return {**asdict(self), **finite, **{end: from_ms(getattr(self, end)).isoformat() for end in ("start", "end")}}
+
+
+def mark_stale(found: Iterable[Difference], plan: Plan) -> list[Difference]:
+    """Tell what is wrong from what is only stale, since the next run, which has this plan, computes it again."""
+    steps = [step for task in plan.tasks for step in task.steps if isinstance(step, RollUp)]
+    due = [(str(step.rollup.table), TimeRange(w.since, w.until)) for step in steps for w in step.windows]
+
+    def is_due(one: Difference) -> bool:
+        return any(table == one.table and time.overlaps(TimeRange(one.start, one.end)) for table, time in due)
+
+    return [replace(one, stale=is_due(one)) for one in found]
+
+
+def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
+    """Compare each level of a cascade with its source, for the time that both hold."""
+    for holding in cascade.holdings:  # Otherwise what was written a moment ago would seem to be missing.
+        engine.database.refresh(table_ref(holding.table))
+    return [
+        difference
+        for level in cascade.holdings
+        for finer in cascade.holdings
+        if level.rollup and level.rollup.beneath == finer.table
+        for difference in _Comparison(engine, cascade, finer, level).differences(level.rollup.interval)
+    ]
+
+
+class _Comparison:
+    def __init__(self, engine: Engine, cascade: Cascade, finer: Holding, level: Holding) -> None:
+        self.engine, self.cascade, self.finer, self.level = engine, cascade, finer, level
+
+    def differences(self, own: Interval) -> Iterator[Difference]:
+        """Chunk by chunk; where chunks differ, by buckets of the level's own interval."""
+        range_ = self._common()
+        if range_.empty:
+            return
+        chunk = choose_step(self.cascade, *range_, _CHUNKS)
+        chunk = chunk if own.fits_into(chunk, self.cascade.tzinfo) else own
+        for number, (part, differing) in enumerate(self._differing(range_, chunk)):
+            exact = self._differing(part, own) if chunk != own and number < _LOOKED_AT else ()
+            yield from [one for _, found in exact for one in found] or differing
+
+    def _common(self) -> TimeRange:
+        """The time that both hold, in whole buckets of the level."""
+        sides = (self.finer, self.level)
+        both = TimeRange.of(self.finer.start, self.finer.end) & TimeRange.of(self.level.start, self.level.end)
+        if None in both.ends:
+            utc, wanted = replace(self.cascade, zone="UTC"), (Wanted(None, ROW_COUNT),)
+            found = [one.key[0] for side in sides for one in self._read(utc, side, _ALL, _YEAR, wanted)]
+            both &= TimeRange(min(found), _YEAR.end(max(found))) if found else _EMPTY
+        held = replace(self.level, start=both.start, end=both.end)
+        return _EMPTY if both.empty else whole_part(held, _ALL, self.cascade.tzinfo)
+
+    def _differing(self, range_: TimeRange, interval: Interval) -> Iterator[tuple[TimeRange, list[Difference]]]:
+        zone = self.cascade.tzinfo
+        about = partial(Difference, level=self.level.name, table=str(self.level.table), beneath=self.finer.name)
+        # What both keep of each metric; least and greatest value say how exact a sum can be.
+        rollups = [holding.rollup for holding in (self.level, self.finer) if holding.rollup]
+        parts = (Part.COUNT, Part.SUM, Part.MIN, Part.MAX)
+        each = (Wanted(metric, str(part)) for metric in rollups[0].metrics for part in parts)
+        wanted = (Wanted(None, ROW_COUNT), *(want for want in each if all(want.kept_by(rollup) for rollup in rollups)))
+        right, found = (
+            {interval.floor(one.key[0], zone): one for one in self._read(self.cascade, side, range_, interval, wanted)}
+            for side in (self.finer, self.level)
+        )
+        for bucket in sorted({*right, *found}):
+            time = TimeRange(bucket, interval.end(bucket, zone)) & range_
+            compared = _compare(right.get(bucket, _NOTHING), found.get(bucket, _NOTHING))
+            values = [about(**time._asdict(), what=what, expected=one, found=other) for what, one, other in compared]
+            if values:
+                yield time, values
+
+    def _read(
+        self, cascade: Cascade, holding: Holding, range_: TimeRange, interval: Interval, wanted: tuple[Wanted, ...]
+    ) -> list[Partial]:
+        one = Stretch(holding=holding, time=range_, interval=interval)
+        reading = Reading(cascade=cascade, time=range_, step=interval, wanted=wanted, by=(), where=(), stretches=(one,))
+        return list(read_stretch(self.engine.database, self.engine.sql, reading, one))
+
+
+def _compare(right: Partial, found: Partial) -> Iterator[Values]:
+    """What differs: its name, what there should be, and what there is."""
+    if right.rows != found.rows:
+        yield ROW_COUNT, right.rows, found.rows
+    for metric in {**right.states, **found.states}:
+        expected, there = (
+            {part: float(value) if isinstance(value, Decimal) else value for part, value in known.items()}
+            for known in (right.states.get(metric, {}), found.states.get(metric, {}))
+        )
+        if (expected.get(Part.COUNT) or 0) != (there.get(Part.COUNT) or 0):
+            yield metric.named(Part.COUNT), expected.get(Part.COUNT), there.get(Part.COUNT)
+        # Values of both signs can add up to next to nothing, so the size of what was added up counts.
+        size = max(abs(expected.get(end) or 0.0) for end in (Part.MIN, Part.MAX)) * (expected.get(Part.COUNT) or 1)
+        one, other = expected.get(Part.SUM) or 0.0, there.get(Part.SUM) or 0.0
+        close = math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE * size)
+        if not close and not (math.isnan(one) and math.isnan(other)):
+            yield metric.named(Part.SUM), expected.get(Part.SUM), there.get(Part.SUM)

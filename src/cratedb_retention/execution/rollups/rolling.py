@@ -1,0 +1,216 @@
+"""
+The steps of a cascade as a run does them: reads change tokens before windows are computed and before they are sealed,
+and keeps the ledger in step (laws 3, 4 and 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from cratedb_retention.engine.base import Engine, StepResult
+from cratedb_retention.errors import DatabaseError, PartitionChanged
+from cratedb_retention.execution.plan.preparing import Prepared
+from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.plan.measurements import Measurements, WindowRows
+from cratedb_retention.model.plan.plan import DeleteRows, Step, Task
+from cratedb_retention.model.plan.reasons import Reason
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.rollups import rollup as steps
+from cratedb_retention.model.rollups.rollup import LedgerRow, Rollup, Window, find_view
+from cratedb_retention.model.time import TimeRange, from_ms, show, to_ms
+from cratedb_retention.planning.plan.pieces import make_pieces
+from cratedb_retention.planning.plan.targets import Undecided
+from cratedb_retention.planning.rollups.cascades import beneath_as_target, name_taken
+from cratedb_retention.planning.rollups.windows import OpenWindow, Source, WindowGrid, digest, sources_of_windows
+from cratedb_retention.store.store import Store
+
+Perform = Callable[[Step], StepResult]
+FindSources = Callable[[Iterable[Window]], Mapping[int, Source]]
+
+
+class Roller:
+    def __init__(self, engine: Engine, store: Store, prepared: Prepared, run_id: str) -> None:
+        self._engine, self._store, self._prepared, self._run_id = engine, store, prepared, run_id
+        self._ledger, self._known = store.rollups, prepared.ledger.rollups
+        self._registered = {table: known.rollup for table, known in self._known.items()}
+        self._identities: dict[TableName, str] = {}
+        self._sources: dict[TableName, FindSources] = {}
+
+    def before(self, task: Task, step: Step) -> None:
+        """Note or check what has to be before a step; PartitionChanged if a source changed, or a name is a user's."""
+        if not isinstance(step, steps.RollupStep):
+            if step.expires and step.expires[0] in self._registered:
+                # From where on a level still has everything, so that readers need not give up more than is gone.
+                table, until = step.expires
+                gone = self._known[table].gone if table in self._known else None
+                self._ledger.set_gone(table, until if gone is None else max(until, gone))
+            return
+        match step:
+            case steps.CreateRollup(rollup=rollup) | steps.AlterRollup(rollup=rollup):
+                # The plan may be old: what exists by now under a level's name is not to be written to.
+                catalog = self._engine.read_named([rollup.table, rollup.sketch])
+                there = name_taken(rollup, self._registered.get(rollup.table), catalog)
+                if there is not None:
+                    raise _changed(f"table {there}", "was created since the plan was made")
+                self._register(task, rollup)
+            case steps.RollUp(rollup=rollup):
+                self._register(task, rollup)
+            case steps.ReplaceView():
+                catalog = self._engine.read_named([step.view])
+                there, own = find_view(catalog, step.rollup, [part.table for part in step.parts], step.marks)
+                if there and not own:
+                    raise _changed(f"view {there}", "was changed since the plan was made")
+                self._ledger.set_view(step.rollup)
+            case steps.RebaseRollup(rollup=rollup, before=before):
+                self._ledger.rebase(rollup, before)
+                self._register(task, rollup)
+            case steps.SealWindows(rollup=rollup, windows=windows, idents=idents):
+                self._check(task, rollup, windows, set(idents))
+                self._ledger.seal(rollup.table, [window.start for window in windows])
+
+    def roll_up(self, task: Task, step: steps.RollUp, perform: Perform) -> StepResult:
+        """
+        Compute windows: the change tokens are older than what is read, so that what is written meanwhile makes the
+        windows dirty again. Those of the plan will do, unless the plan itself changed the source.
+        """
+        present = self._open(step)
+        tokens, parts = self._tokens(task, step), self._parts(step, present)
+        result = perform(step)
+        # Of an open window only some buckets were computed, so that all that is there has to be counted.
+        counted = self._engine.counts(step.rollup).level(present)
+        windows = {window: count for window, count in result.windows.items() if window.whole} | counted
+        self._ledger.record(step.rollup, windows, tokens, parts, self._run_id)
+        return result
+
+    def _open(self, step: steps.RollUp) -> list[Window]:
+        """The open windows of a step, up to where they are computed after it."""
+        until: dict[tuple[int, int], int] = {}
+        known = self._prepared.ledger.of(step.rollup.table)
+        for window in step.windows:
+            if not window.whole:
+                row, key = known.get(window.start), (window.start, window.end)
+                until[key] = max(window.until, until.get(key, window.until), row.until if row else window.until)
+        return [Window(start=start, end=end, since=start, until=to) for (start, end), to in until.items()]
+
+    def _parts(self, step: steps.RollUp, present: Sequence[Window]) -> dict[int, str]:
+        """What the parts of open windows are computed from, as :meth:`_tokens`."""
+        if step.parts:
+            return {window.start: parts for window, parts in zip(step.windows, step.parts, strict=True)}
+        windows = [
+            OpenWindow(rollup=step.rollup, start=w.start, end=w.end, until=w.start, complete=w.until, known={})
+            for w in present
+        ]
+        found = self._measure([window.probe(window.until, window.complete) for window in windows])
+        return {window.start: replace(window, measurements=found).parts() for window in windows}
+
+    def _measure(self, probes: Sequence[WindowRows]) -> Measurements:
+        """What the rows say; none at all would look as if they were gone."""
+        found = self._engine.measure(probes)
+        for probe, reason in found.failed.items():
+            raise DatabaseError(f"table {probe.table}", f"its rows can't be read: {reason}")
+        return found
+
+    def _tokens(self, task: Task, step: steps.RollUp) -> dict[int, str]:
+        """Read once for all steps of a level: when its first begins, the finer level is done."""
+        if step.tokens:
+            return {window.start: token for window, token in zip(step.windows, step.tokens, strict=True)}
+        table = step.rollup.table
+        self._sources[table] = find = self._sources.get(table) or self._find_sources(task, step.rollup)
+        return {start: source.token for start, source in find(step.windows).items()}
+
+    def after(self, task: Task, step: Step) -> None:
+        if isinstance(step, steps.ReplaceView):
+            view = self._engine.read_named([step.view]).views
+            mark = view[step.view].mark if view and step.view in view else ""
+            self._ledger.set_view(step.rollup, step.parts, mark)
+        elif isinstance(step, DeleteRows):
+            for seal in (other for other in task.steps if isinstance(other, steps.SealWindows)):
+                self._ledger.expire(seal.rollup.table, [window.start for window in seal.windows])
+
+    def _register(self, task: Task, rollup: Rollup) -> None:
+        known = self._known.get(rollup.table)
+        unnamed = known is not None and not known.identity and rollup.source not in self._identities
+        if self._registered.get(rollup.table) == rollup and not unnamed:
+            return
+        policy = self._policy(task)
+        level = next(level for level in policy.levels if level.interval == rollup.interval)
+        self._ledger.register(rollup, str(level.retention_period), policy.id, self.identity(rollup.source))
+        self._registered[rollup.table] = rollup
+
+    def identity(self, table: TableName) -> str:
+        """What tells the table of the plan from others that have or had its name."""
+        if table not in self._identities:
+            self._identities[table] = self._engine.identify(self._prepared.catalog.tables[table])
+        return self._identities[table]
+
+    def _policy(self, task: Task) -> Policy:
+        return self._prepared.policies[task.policy_id or ""]
+
+    def _check(self, task: Task, rollup: Rollup, windows: Sequence[Window], going: set[str]) -> None:
+        """Law 3: what is about to go is what was rolled up, and the level still has it."""
+        rows = self._ledger.windows(rollup.table, [window.start for window in windows])
+        sources = self._find_sources(task, rollup, TimeRange(windows[0].start, windows[-1].end))(windows)
+        between = min(set(sources) - {window.start for window in windows}, default=None)
+        if between is not None:
+            raise _changed(f"table {rollup.beneath}, from {show(between)}", "was written to since the plan was made")
+        for window in windows:
+            row, source = rows.get(window.start), sources.get(window.start)
+            thing = f"table {rollup.beneath}, from {show(window.start)}"
+            if row is None or not (row.whole or row.sealed):
+                raise PartitionChanged(thing, f"is not rolled up into {rollup.table}", "the next run does it first")
+            if source is None or (row.sealed and not going):
+                continue
+            known = set(row.token.split())
+            present = {digest(piece) for piece in source.pieces if piece.partition.ident in going}
+            if not (present if going else source.digests) <= known:
+                raise _changed(thing, f"was written to since it was rolled up into {rollup.table}")
+        self._check_level(task, rollup, [w for w in windows if not rows[w.start].sealed], rows)
+
+    def _check_level(
+        self, task: Task, rollup: Rollup, windows: Sequence[Window], rows: Mapping[int, LedgerRow]
+    ) -> None:
+        """Make sure that the level still has what was computed, but for what it gives up by its age."""
+        policy = self._source_policy(task, rollup)
+        level = next((level for level in policy.levels if level.interval == rollup.interval), None)
+        limit = level.retention_period.before(from_ms(self._prepared.plan.cutoff), policy.zone) if level else None
+        kept = [window for window in windows if limit is None or window.start >= to_ms(limit)]
+        found = self._engine.counts(rollup).level(kept)
+        lost = [window for window in kept if found[window].rows != rows[window.start].rows]
+        if lost:
+            self._ledger.doubt(rollup.table, [window.start for window in lost])
+            rolled, there = rows[lost[0].start].rows, found[lost[0]].rows
+            thing, reason = f"table {rollup.table}, from {show(lost[0].start)}", f"stands for {there:,} rows, and"
+            raise PartitionChanged(thing, f"{reason} {rolled:,} were rolled up", "the next run computes it again")
+
+    def _find_sources(self, task: Task, rollup: Rollup, within: TimeRange | None = None) -> FindSources:
+        """What a level is computed from now, for any of its windows; of rows only those within a time range."""
+        policy = self._source_policy(task, rollup)
+        name = rollup.beneath
+        selector = Selector(schema=name.schema, name=name.name, partition_column=policy.partition_column, tokens=True)
+        catalog = self._engine.read_catalog([selector], self._store.schema)
+        if name not in catalog.tables:
+            raise DatabaseError(f"table {name}", "is gone", "look at what the plan says now")
+        identity = self._prepared.ledger.identity(name)
+        if identity and identity != catalog.tables[name].identity:
+            raise _changed(f"table {name}", "is another one since the plan was made")
+        try:
+            target = beneath_as_target(policy, rollup, catalog.tables[name])
+        except Undecided as error:
+            raise _changed(f"table {name}", error.why) from None
+        if target.grids:
+            pieces = make_pieces(target.table, target.grids, {})
+            return lambda windows: sources_of_windows(windows, pieces)
+        grid = WindowGrid.of(rollup)
+        probe = grid.probe(within)
+        found = grid.sources(self._measure([probe]).windows.get(probe, ()))
+        return lambda windows: found
+
+    def _source_policy(self, task: Task, rollup: Rollup) -> Policy:
+        """The policy that downsamples, which may be another one than the one that deletes."""
+        own, known = self._policy(task), self._known.get(rollup.table)
+        return own if own.levels or known is None else self._prepared.policies.get(known.policy_id or "", own)
+
+
+def _changed(thing: str, reason: str | Reason) -> PartitionChanged:
+    return PartitionChanged(thing, reason, "the next run looks again")

@@ -1,0 +1,1 @@
+"""Carrying out a plan: leases, events, the audit log, results."""

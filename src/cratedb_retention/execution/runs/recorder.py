@@ -1,0 +1,164 @@
+"""Writes a run into the journal: when it starts and ends, what it holds, and each step before and after (law 9)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from cratedb_retention.errors import Cancelled, ClusterUnwell, ConnectionLost, DiskFull, RunEnded
+from cratedb_retention.execution.plan.preparing import Prepared
+from cratedb_retention.execution.runs.events import (
+    LeftOut,
+    StepEvent,
+    StepFailed,
+    StepFinished,
+    StepStarted,
+    TaskSkipped,
+)
+from cratedb_retention.execution.runs.leasing import Taken
+from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.plan.plan import Hold, Step, Task
+from cratedb_retention.model.plan.reasons import Why, failure
+from cratedb_retention.model.runs import Report
+from cratedb_retention.model.time import from_ms, show, to_ms
+from cratedb_retention.model.words import plural
+from cratedb_retention.store.audit import Entry, Journal
+
+Retry = Callable[[Callable[[], None]], None]
+
+
+class Recorder:
+    """The journal of one run. What ends is noted only, and written together with what begins next, in one statement."""
+
+    def __init__(self, journal: Journal, retry: Retry, run_id: str, prepared: Prepared, taken: Taken) -> None:
+        self._journal, self._retry, self._prepared, self._taken = journal, retry, prepared, taken
+        self._run = Entry(event=Event.RUN_STARTED, cutoff=from_ms(prepared.plan.cutoff), run_id=run_id)
+
+    def _write(self, *entries: Entry, later: bool = False) -> None:
+        self._retry(lambda: self._journal.write(*entries, later=later))
+
+    def run_started(self, left_out: Iterable[LeftOut]) -> None:
+        """
+        The run begins; everything that it holds or leaves out is written with its reason. That is not put off until the
+        first step: where the journal can't be written, nothing begins, unless a full disk alone is why.
+        """
+        plan, selection = self._prepared.plan, self._prepared.selection
+        tags, ids = selection.tags & selection.limit, selection.policy_ids
+        chosen = {"strategy": selection.strategy, "tags": tags, "policy": selection.policy_id}
+        said = [f"{name} {value}" for name, value in chosen.items() if value]
+        said += [plural(len(ids), "due policy", "due policies")] if ids else []
+        message = f"{plural(len(plan.tasks), 'task')}, {plural(len(plan.holds), 'hold')}"
+        first = replace(self._run, message=message + (f" ({', '.join(said)})" if said else ""))
+        left = (entry for each in left_out for entry in self._left_out(each))
+        self._write(*left, first, *self._leases(), *map(self._held, plan.holds), later=True)
+
+    def _left_out(self, left: LeftOut) -> Iterator[Entry]:
+        own = left.at in (None, left.policy_id)
+        why = Why.LOCKED(holder=left.holder) if own else Why.LEVELS_LOCKED(holder=left.holder, cascade=left.at)
+        told: dict[str, Any] = {"event": Event.HELD, "outcome": Outcome.DEFERRED, "why": why}
+        for table, tasks in groupby(left.tasks, key=lambda task: task.table):
+            yield self._about(left.policy_id, table, message=plural(len(list(tasks)), "task"), **told)
+
+    def _leases(self) -> Iterator[Entry]:
+        for policy, lease in self._taken.over.items():
+            ended = f"{lease.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+            message = f"from {lease.holder}, run {lease.run_id}, whose lease ended at {ended}"
+            yield self._about(policy, event=Event.LEASE_TAKEN_OVER, message=message, slot=lease.slot)
+        for policy, lease in self._taken.won.items():
+            if lease.slot is not None:
+                yield self._slot(policy, lease.slot, event=Event.SLOT_STARTED)
+
+    def _slot(self, policy_id: str, slot: dt.datetime, **values: Any) -> Entry:
+        entry = self._about(policy_id, message=f"slot {show(to_ms(slot))}", slot=slot, **values)
+        policy = self._prepared.policies.get(policy_id)
+        return replace(entry, table_schema=policy.table_schema, table_name=policy.table_name) if policy else entry
+
+    def slots_finished(self, given: Iterable[str], outcomes: Mapping[str, Outcome]) -> None:
+        """Slots of the leases that were given back are done; one without an outcome is left for another run."""
+        for policy in given:
+            slot, outcome = self._taken.won[policy].slot, outcomes.get(policy)
+            if slot is not None and outcome is not None:
+                self._journal.note(self._slot(policy, slot, event=Event.SLOT_FINISHED, outcome=outcome))
+
+    def run_finished(self, report: Report, error: BaseException | None = None) -> None:
+        # Where nothing failed, and something needs attention nevertheless, it ended with that.
+        outcome = Outcome.PROBLEM if report.problems else Outcome.DONE
+        if error is not None:
+            outcome = outcome_of(error)
+        elif report.failed or report.skipped:
+            outcome = Outcome.FAILED
+        self._write(
+            replace(
+                self._run,
+                event=Event.RUN_FINISHED,
+                outcome=outcome,
+                message=f"{report.done} done, {report.failed} failed, {report.skipped} skipped, "
+                f"{report.deferred} deferred, {report.held} held, {plural(report.problems, 'problem')}",
+                why=None if error is None else failure(error),
+                partitions=report.partitions,
+                rows=report.rows,
+                bytes=report.bytes,
+            )
+        )
+
+    def record(self, event: StepEvent) -> None:
+        match event:
+            case StepStarted(task=task, step=step, number=number):
+                self._write(self._step(task, step, number, event=Event.STEP_STARTED), later=True)
+            case StepFinished(task=task, step=step, number=number, result=result):
+                told: dict[str, Any] = {"partitions": result.partitions, "rows": result.rows, "bytes": result.size}
+                took = round(event.seconds * 1000)
+                self._journal.note(self._step(task, step, number, outcome=Outcome.DONE, duration_ms=took, **told))
+            case StepFailed(task=task, step=step, number=number, cause=cause):
+                outcome = Outcome.DEFERRED if event.deferred else Outcome.FAILED
+                self._write(self._step(task, step, number, outcome=outcome, why=failure(cause)), later=True)
+            case TaskSkipped(task=task, reason=reason, number=number):
+                why = Why.SKIPPED(cause=reason)
+                self._write(self._step(task, task.steps[0], number, outcome=Outcome.FAILED, why=why), later=True)
+
+    def step_ended(self, task: Task, step: Step, number: int, error: RunEnded) -> None:
+        """A step ends in the middle, together with the run."""
+        self._journal.note(self._step(task, step, number, outcome=outcome_of(error), why=failure(error)))
+
+    def _step(self, task: Task, step: Step, number: int, event: Event = Event.STEP_FINISHED, **values: Any) -> Entry:
+        values |= {"operation": step.operation(), "message": f"{step.describe()}: {task.reason}", "step": number}
+        return self._about(task.policy_id, task.table, event=event, **values)
+
+    def _held(self, hold: Hold) -> Entry:
+        examples = f" ({'; '.join(hold.partitions)})" if hold.partitions else ""
+        return self._about(
+            hold.policy_id,
+            hold.table,
+            event=Event.HELD,
+            outcome=Outcome.PROBLEM if hold.problem else Outcome.HELD,
+            message=f"{plural(hold.count, 'partition')}{examples}" if hold.count else "the table",
+            partitions=hold.count or None,
+            why=hold.why,
+        )
+
+    def _about(self, policy_id: str | None, table: TableName | None = None, **values: Any) -> Entry:
+        """An entry about a policy, which may be none: tidying up has no policy, a damaged one no strategy."""
+        policy = self._prepared.policies.get(policy_id or "")
+        strategy, tags = (str(policy.strategy), policy.tags) if policy else (None, None)
+        values |= {"table_schema": table.schema, "table_name": table.name} if table else {}
+        return replace(self._run, policy_id=policy_id, strategy=strategy, tags=tags, **values)
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """How a run ended that an error ended early."""
+    if isinstance(error, Cancelled):
+        return Outcome.CANCELLED
+    return Outcome.INTERRUPTED if isinstance(error, RunEnded) else Outcome.FAILED
+
+
+def outcomes_after(error: BaseException, policies: Iterable[str]) -> dict[str, Outcome]:
+    """How slots end when an error ends their run early; one that is missing is left for another run."""
+    # What was cancelled, or failed by a mistake in the program, is not repeated: it would end the same.
+    final = isinstance(error, Cancelled) or (
+        isinstance(error, Exception) and not isinstance(error, RunEnded | ConnectionLost | ClusterUnwell | DiskFull)
+    )
+    return dict.fromkeys(policies, outcome_of(error)) if final else {}

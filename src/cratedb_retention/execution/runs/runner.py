@@ -1,0 +1,483 @@
+"""
+One run from its leases to their end: takes those of the plan, does what it says, gives them back. The journal is
+written before and after each step, lost connections are tried again, and one failure never stops other tables.
+
+Whatever kills the process, the next run ends in the same state (law 7): each step can be repeated, and what a step
+leaves behind for the next one (a frozen partition, a snapshot) is noted before it is done.
+
+A run by hand takes leases right after planning; a scheduled one has them before, to do its slots even if none is due.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from cratedb_retention.clock import Clock
+from cratedb_retention.engine.archive import Archived
+from cratedb_retention.engine.base import Engine, Progress, StepResult
+from cratedb_retention.errors import ConnectionLost, LeaseLost, NotFound, PartitionChanged, RetentionError, RunEnded
+from cratedb_retention.execution.archive import settle, supersede, tidy_copies
+from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection, check_preconditions, is_frozen
+from cratedb_retention.execution.rollups.rolling import Roller
+from cratedb_retention.execution.runs import events
+from cratedb_retention.execution.runs.leasing import Heartbeat, Session
+from cratedb_retention.execution.runs.recorder import Recorder, outcome_of, outcomes_after
+from cratedb_retention.execution.runs.retrying import retry
+from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.catalog import TableName, Value
+from cratedb_retention.model.plan.effect import total
+from cratedb_retention.model.plan.plan import (
+    DeleteRows,
+    DropArchived,
+    DropPartitions,
+    FreezePartitions,
+    Hold,
+    MovePartitions,
+    Piece,
+    SnapshotPartition,
+    Step,
+    Task,
+    ThawPartitions,
+    VerifySnapshot,
+)
+from cratedb_retention.model.plan.reasons import Why, failure
+from cratedb_retention.model.rollups.rollup import RollUp, RollupStep, SealWindows
+from cratedb_retention.model.runs import Report
+from cratedb_retention.model.time import from_ms
+from cratedb_retention.planning.plan.strategies import keep_within
+from cratedb_retention.planning.plan.targets import Target
+from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
+from cratedb_retention.store.audit import Entry
+from cratedb_retention.store.store import Store
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+# Writes that were under way when a partition was frozen may still end; where nothing freezes, more may come.
+RENEWALS = 3
+
+
+def carry_out(
+    engine: Engine,
+    store: Store,
+    clock: Clock,
+    session: Session,
+    make_plan: Callable[[], Prepared],
+    observers: Iterable[events.Observer] = (),
+) -> Report:
+    """
+    Do what a plan says, except for policies that another run holds.
+
+    :param make_plan: Makes the plan, or hands over one that was made.
+    :raises Cancelled: if a user asked for the end of the run.
+    :raises Stopped: if the process is to end.
+    :raises LeaseLost: if another one may run the policies by now.
+    :raises ConnectionLost: if the database is gone for good.
+    """
+    prepared = None if session.taken.won else make_plan()
+    heartbeat = Heartbeat(session, store.jobs, clock)
+    with ExitStack() as stack:
+        if session.options.threads:
+            stack.enter_context(heartbeat.beating())
+        try:
+            if prepared is None:
+                prepared = _plan_under_leases(store, session, make_plan)
+                session = _with_leases(session, prepared, clock)
+            else:
+                session, prepared = _with_a_fresh_plan(session, prepared, make_plan, clock)
+            left = list(_left_out(store, prepared, session))
+            gone = {id(task) for each in left for task in each.tasks}
+            tasks = tuple(task for task in prepared.plan.tasks if id(task) not in gone)
+            prepared = replace(prepared, plan=replace(prepared.plan, tasks=tasks))
+            concerned = {task.policy_id for task in tasks} | set(session.taken.won)
+            session.tracker.about(policy for policy in prepared.policies.values() if policy.id in concerned)
+            report = Runner(engine, store, clock, session, prepared, observers, heartbeat).run(left)
+        except BaseException as error:
+            heartbeat.finish(outcome_of(error))
+            raise
+        heartbeat.finish(Outcome.DONE if report.ok else Outcome.FAILED)
+    return report
+
+
+def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], Prepared]) -> Prepared:
+    """Where not even a plan can be made, the leases are given back, and the journal says why."""
+    try:
+        return make_plan()
+    except BaseException as error:
+        won, outcomes = session.taken.won, outcomes_after(error, session.taken.won)
+        run_id = session.leases.run_id
+        end = Entry(event=Event.RUN_FINISHED, outcome=Outcome.FAILED, why=failure(error), run_id=run_id)
+        slots = [
+            replace(end, event=Event.SLOT_FINISHED, outcome=outcome, policy_id=policy, slot=won[policy].slot)
+            for policy, outcome in outcomes.items()
+        ]
+        try:
+            session.leases.release(outcomes)
+            store.journal.write(*slots, replace(end, message="no plan could be made"))
+        except RetentionError as another:
+            logger.warning("leases were not given back, or the audit log does not say so: %s", another)
+        raise
+
+
+def _with_a_fresh_plan(
+    session: Session, prepared: Prepared, make_plan: Callable[[], Prepared], clock: Clock
+) -> tuple[Session, Prepared]:
+    """Take the leases of a plan. Where another run finished a policy since, plan again, unless it was handed over."""
+    while True:
+        found = _with_leases(session, prepared, clock)
+        if all(lease.holder is not None for lease in found.taken.refused.values()):
+            return found, prepared
+        another = make_plan()
+        if another is prepared:
+            return found, prepared
+        retry(lambda: session.leases.release({}), clock.sleep)
+        prepared = another
+
+
+def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
+    """Take the leases that are missing; to remove rows takes that of the policy that rolls them up, too (law 3)."""
+    own = {task.policy_id for task in prepared.plan.tasks}
+    needed = {policy for task in prepared.plan.tasks for policy in _needed(task, prepared)}
+    slots = dict.fromkeys(sorted(needed - set(session.taken.won)))
+    taken = retry(lambda: session.leases.take(slots, prepared.leases), clock.sleep)
+    aside = frozenset(policy for policy in taken.won if policy not in own)
+    return replace(session, taken=session.taken.plus(taken, aside))
+
+
+def _needed(task: Task, prepared: Prepared) -> set[str]:
+    """The policies that no other run may run while a task is done."""
+    known = prepared.ledger.rollups
+    seals = (step.rollup.table for step in task.steps if isinstance(step, SealWindows))
+    policies = {task.policy_id, *(known[table].policy_id for table in seals if table in known)}
+    return {policy for policy in policies if policy is not None and policy in prepared.policies}
+
+
+def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[events.LeftOut]:
+    """What others are at. Tidying up waits until no other run is at work, since what is frozen may be of that."""
+    by_policy: dict[tuple[str | None, str | None], list[Task]] = defaultdict(list)
+    won, refused = session.taken.won, session.taken.refused
+    for task in prepared.plan.tasks:
+        missing = sorted(_needed(task, prepared) - set(won))
+        if missing or task.policy_id not in won:
+            by_policy[task.policy_id, missing[0] if missing else task.policy_id].append(task)
+    for (policy, of), tasks in by_policy.items():
+        if policy is not None:
+            lease = refused.get(of or "")
+            holder = (lease.holder if lease else None) or "somebody else"
+            yield events.LeftOut(policy_id=policy, tasks=tuple(tasks), holder=holder, at=of)
+        else:
+            known = store.leases.read()
+            holders = {lease.holder or "" for lease in known.by_policy.values() if not lease.is_free(known.now)}
+            if others := sorted(holders - {session.leases.holder}):
+                yield events.LeftOut(policy_id=None, tasks=tuple(tasks), holder=others[0])
+
+
+def _attempt(what: str, work: Callable[[], object]) -> None:
+    """Do what the next run repeats if it fails now, while another error is on its way."""
+    try:
+        work()
+    except RetentionError as error:
+        logger.warning("%s: %s", what, error)
+
+
+def _values(pieces: Iterable[Piece]) -> list[tuple[Value, ...]]:
+    return [piece.partition.values for piece in pieces]
+
+
+class Runner:
+    """Does what one plan says. What goes wrong in an observer is logged, and is no matter of the run."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        clock: Clock,
+        session: Session,
+        prepared: Prepared,
+        observers: Iterable[events.Observer],
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._engine, self._store, self._clock, self._prepared = engine, store, clock, prepared
+        self._observers, self._heartbeat = tuple(observers), heartbeat
+        self._tracker, self._leases, self._taken = session.tracker, session.leases, session.taken
+        self._recorder = Recorder(store.journal, self._retry, self._leases.run_id, prepared, self._taken)
+        self._roller = Roller(engine, store, prepared, self._leases.run_id)
+        self._tasks, self._renewed = list(prepared.plan.tasks), Counter[int]()
+        self._total, self._number = sum(len(task.steps) for task in prepared.plan.tasks), 0
+        self._broken: set[tuple[str | None, TableName]] = set()
+
+    def run(self, left_out: Sequence[events.LeftOut] = ()) -> Report:
+        """Do it, but what is left out, since others are at it."""
+        begun, plan = False, self._prepared.plan
+        for policy, lease in self._taken.over.items():
+            self._tell(events.TakenOver(policy, lease.holder or ""))
+        try:
+            self._forget()
+            self._recorder.run_started(left_out)
+            self._tell(events.RunStarted(self._leases.run_id, plan), *left_out, *map(events.Held, plan.holds))
+            begun = True
+            for position, task in enumerate(plan.tasks):
+                self._run_task(position, task)
+            problems, failed = {hold.policy_id for hold in plan.problems}, self._tracker.report.failed_policies
+            outcomes = {
+                policy: Outcome.FAILED if policy in failed else Outcome.PROBLEM if policy in problems else Outcome.DONE
+                for policy in self._taken.run
+            }
+            given = self._retry(lambda: self._leases.release(outcomes))
+            self._recorder.slots_finished(given, outcomes)
+            self._leases.check_released()
+        except BaseException as error:
+            if begun:
+                self._end_early(error)
+            else:
+                _attempt("leases were not given back", lambda: self._leases.release({}))
+            raise
+        report = self._tracker.report
+        self._recorder.run_finished(report)
+        self._tell(events.RunFinished(report))
+        return report
+
+    def _forget(self) -> None:
+        """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
+        prepared, tables, freezes = self._prepared, self._prepared.catalog.tables, self._store.freezes
+        if any(policy.strategy.traits.archives for policy in prepared.policies.values()):
+            settle(self._store, prepared.catalog)
+            tidy_copies(self._engine, self._store, self._taken.won)
+        for table, values in prepared.frozen:
+            if table not in tables:
+                freezes.remove(table, [values])
+        for table, values in prepared.formerly_frozen:
+            if not is_frozen(tables[table], values):
+                freezes.remove(table, [values])
+
+    def _end_early(self, error: BaseException) -> None:
+        """Give leases back, and note why the run ended; where that fails, the steps' own entries tell how far it is."""
+        report, outcomes = self._tracker.report, outcomes_after(error, self._taken.run)
+        if not isinstance(error, RunEnded):
+            report = replace(report, failed=report.failed + 1)
+
+        def release() -> None:
+            self._recorder.slots_finished(self._leases.release(outcomes), outcomes)
+
+        # What another run is to do again is in the journal before it can begin.
+        note: Callable[[], None] = partial(self._recorder.run_finished, report, error)
+        steps = [("the end of the run was not written", note), ("leases were not given back", release)]
+        for what, work in reversed(steps) if outcomes else steps:
+            _attempt(what, work)
+        if isinstance(error, RunEnded):
+            self._tell(events.RunEndedEarly(report, str(error)))
+
+    def _run_task(self, position: int, task: Task) -> None:
+        first = self._number + 1
+        self._number += len(task.steps)
+        if (task.policy_id, task.table) in self._broken:
+            reason = "an earlier step of this policy failed on this table"
+            self._record(events.TaskSkipped(task, reason, self._number))
+            return
+        frozen: list[FreezePartitions] = []
+        number, step = first, task.steps[0]
+        try:
+            self._retry(partial(check_preconditions, self._store, self._prepared, task))
+            while number < first + len(task.steps):
+                step = task.steps[number - first]
+                self._retry(partial(self._heartbeat.before_step, task.policy_id))
+                if isinstance(step, FreezePartitions):
+                    frozen.append(step)
+                try:
+                    self._run_step(task, step, number)
+                    number += 1
+                except PartitionChanged:
+                    renewed = self._retry(partial(self._renew, position, step, number - first))
+                    if renewed is None:
+                        raise
+                    task = renewed
+        except LeaseLost:
+            raise  # What is frozen may be another one's by now; the store knows of it.
+        except BaseException as error:
+            self._undo(frozen)
+            if isinstance(error, RunEnded) or not isinstance(error, RetentionError):
+                raise
+            self._fail(task, step, number, error)
+
+    def _run_step(self, task: Task, step: Step, number: int) -> None:
+        self._record(events.StepStarted(task=task, step=step, number=number, total=self._total))
+        started = self._clock.now()
+        self._retry(lambda: self._announce(task, step))
+        try:
+            result = self._retry(lambda: self._perform(task, step))
+        except RunEnded as error:
+            self._recorder.step_ended(task, step, number, error)
+            raise
+        self._retry(lambda: self._remember(task, step, result))
+        seconds = (self._clock.now() - started).total_seconds()
+        self._record(events.StepFinished(task=task, step=step, number=number, result=result, seconds=seconds))
+
+    def _perform(self, task: Task, step: Step) -> StepResult:
+        def perform(step: Step) -> StepResult:
+            def progressed(progress: Progress) -> None:
+                self._tell(events.StepProgressed(step, progress))
+                self._heartbeat.during_step()
+
+            return self._engine.perform(step, progressed)
+
+        return self._roller.roll_up(task, step, perform) if isinstance(step, RollUp) else perform(step)
+
+    def _announce(self, task: Task, step: Step) -> None:
+        """Note what must be known if the process is killed in the middle of a step."""
+        self._roller.before(task, step)
+        if isinstance(step, FreezePartitions):
+            self._store.freezes.add(step, self._leases.run_id, self._roller.identity(step.table))
+        elif isinstance(step, DropArchived):
+            supersede(self._engine, self._store, step)
+            self._store.snapshots.mark(step.repository, step.name, SnapshotStage.DROPPING)
+
+    def _remember(self, task: Task, step: Step, result: StepResult) -> None:
+        self._roller.after(task, step)
+        if isinstance(step, RollupStep):
+            return
+        snapshots, freezes = self._store.snapshots, self._store.freezes
+        match step:
+            case SnapshotPartition(piece=piece):
+                policy = self._prepared.policies.get(task.policy_id or "")
+                archived = Archived(
+                    repository=step.repository,
+                    name=step.name,
+                    table=step.table,
+                    columns=step.columns,
+                    values=piece.partition.values,
+                    rows=result.rows,
+                    start=piece.start,
+                    end=piece.end,
+                    size=result.size,
+                )
+                record = SnapshotRecord(
+                    archived=archived,
+                    stage=SnapshotStage.CREATED,
+                    policy_id=task.policy_id,
+                    tags=policy.tags if policy else (),
+                    changed_at=self._clock.now(),
+                    token=piece.partition.token,
+                    identity=self._roller.identity(step.table),
+                )
+                snapshots.add(record, self._leases.run_id)
+            case DropArchived():
+                snapshots.mark(step.repository, step.name, SnapshotStage.ARCHIVED)
+                freezes.remove(step.table, [step.piece.partition.values])
+            case DropPartitions():
+                noted = {values for table, values in self._prepared.frozen if table == step.table}
+                noted.update(*(_values(s.pieces) for s in task.steps if isinstance(s, FreezePartitions)))
+                if gone := noted.intersection(_values(step.pieces)):
+                    freezes.remove(step.table, gone)
+            case ThawPartitions():
+                freezes.remove(step.table, _values(step.pieces))
+            case FreezePartitions() | VerifySnapshot() | DeleteRows() | MovePartitions():
+                pass
+
+    def _fail(self, task: Task, step: Step, number: int, error: RetentionError) -> None:
+        # Whether it was dropped is not known where no answer came.
+        if isinstance(step, DropArchived) and not isinstance(error, ConnectionLost):
+            created = partial(self._store.snapshots.mark, step.repository, step.name, SnapshotStage.CREATED)
+            _attempt("it was not noted that the partition is still there", created)
+        failed = events.StepFailed(task=task, step=step, number=number, cause=error)
+        self._record(failed)
+        if not failed.deferred:
+            self._broken.add((task.policy_id, task.table))
+
+    def _undo(self, frozen: Iterable[FreezePartitions]) -> None:
+        """Thaw what a failed task froze. Where that fails too, the store still knows, and the next run does it."""
+
+        def undo(step: FreezePartitions) -> None:
+            thaw = ThawPartitions(table=step.table, columns=step.columns, pieces=step.pieces)
+            self._engine.perform(thaw, lambda progress: None)
+            self._store.freezes.remove(step.table, _values(step.pieces))
+
+        for step in frozen:
+            _attempt(f"partitions of {step.table} were not thawed", partial(undo, step))
+
+    def _record(self, event: events.StepEvent) -> None:
+        """Write what happened into the journal, before observers hear of it."""
+        self._recorder.record(event)
+        self._tell(event)
+
+    def _tell(self, *happened: events.RunEvent) -> None:
+        for event in happened:
+            self._tracker(event)
+            for observer in self._observers:
+                try:
+                    observer(event)
+                except Exception:
+                    logger.exception("an observer of run %s failed", self._leases.run_id)
+
+    def _retry(self, work: Callable[[], T]) -> T:
+        return retry(work, self._clock.sleep)
+
+    def _renew(self, position: int, step: Step, done: int) -> Task | None:
+        """
+        A task about what is there now, where rows were written between plan and freeze: nothing more can come, so the
+        same rules decide once more. Otherwise a partition to which old rows keep coming would be deferred by every run.
+        None: it has to wait. Raises PartitionChanged if its policy was changed, or a hold was placed.
+        """
+        task = self._tasks[position]
+        if self._renewed[position] == RENEWALS or not _may_change(task, step, done):
+            return None
+        check_preconditions(self._store, self._prepared, task)
+        cutoff, chosen = from_ms(self._prepared.plan.cutoff), Selection(policy_id=task.policy_id)
+        try:
+            again = Look(self._engine, self._store).prepare(cutoff, chosen, about=task.table)
+        except NotFound:  # The policy, since a moment ago.
+            return None
+        found = _find(task, again.plan.tasks, done)
+        if found is None:
+            return None
+        # Whether all that the plan does with this policy and table, with what came since, is as much as expected.
+        tasks = [found if i == position else each for i, each in enumerate(self._tasks)]
+        own = [each for each in tasks if (each.policy_id, each.table) == (task.policy_id, task.table)]
+        policy, table = self._prepared.policies[task.policy_id or ""], self._prepared.catalog.tables[task.table]
+        if any(isinstance(verdict, Hold) for verdict in keep_within(Target(policy=policy, table=table), own)):
+            return None
+        self._tasks[position] = found
+        self._renewed[position] += 1
+        return found
+
+
+def _may_change(task: Task, step: Step, done: int) -> bool:
+    """
+    Whether a step may be about more rows than were planned: one that nothing was done before, and where nothing but the
+    rows themselves was looked at. What is rolled up is rolled up again first (law 3).
+    """
+    before, after = task.steps[:done], task.steps[done + 1 :]
+    if not all(isinstance(each, FreezePartitions) for each in before):
+        return False
+    return isinstance(step, SnapshotPartition) or (isinstance(step, DropPartitions) and bool(before) and not after)
+
+
+def _find(task: Task, planned: Iterable[Task], done: int) -> Task | None:
+    """What a new plan does with the partitions of a task, in the same steps; None if not all of that."""
+    fresh = [each for each in planned if (each.policy_id, each.table) == (task.policy_id, task.table)]
+    last, wanted = task.steps[-1], _by_values(task.steps[-1])
+    if isinstance(last, DropPartitions):
+        known = {values: piece for each in fresh for values, piece in _by_values(each.steps[-1]).items()}
+        if not wanted.keys() <= known.keys():
+            return None
+        pieces = tuple(known[values] for values in wanted)
+        rows, size = total(p.partition.rows for p in pieces), total(p.partition.size for p in pieces)
+        steps: tuple[Step, ...] = (replace(last, pieces=pieces),)
+    else:
+        same = next((each for each in fresh if _by_values(each.steps[-1]).keys() == wanted.keys()), None)
+        if same is None:
+            return None
+        rows, size = same.rows, same.size
+        steps = tuple(step for step in same.steps if not isinstance(step, FreezePartitions))
+    if list(map(type, steps)) != list(map(type, task.steps[done:])):
+        return None
+    why = task.why if task.why.why is Why.RENEWED else Why.RENEWED(first=task.why)
+    return replace(task, steps=(*task.steps[:done], *steps), rows=rows, size=size, why=why)
+
+
+def _by_values(step: Step) -> dict[tuple[Value, ...], Piece]:
+    return {piece.partition.values: piece for piece in step.about}

@@ -1,0 +1,1 @@
+"""The plan: steps, their effect, and the reasons for them."""

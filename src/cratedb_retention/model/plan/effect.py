@@ -1,0 +1,174 @@
+"""What steps, tasks and plans do: in words, and added up; what of a plan makes data go, and which time it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
+
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.plan.plan import DeleteRows, DropArchived, Plan, SnapshotPartition, Task, VerifySnapshot
+from cratedb_retention.model.plan.step import Kind
+from cratedb_retention.model.policies.values import Verify
+from cratedb_retention.model.rollups.rollup import RollUp, SealWindows
+from cratedb_retention.model.words import plural, show_where
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amount:
+    """How much some tasks are about."""
+
+    tasks: int
+    partitions: int
+    windows: int
+    rows: int | None  # None if those of any task are unknown; likewise bytes.
+    known_rows: int
+    size: int | None
+    start: int | None  # From when on, and until when (ms, UTC), they touch data; None if open or not known.
+    end: int | None
+
+
+def amount(tasks: Iterable[Task]) -> Amount:
+    tasks = list(tasks)
+    steps = [step for task in tasks for step in task.steps]
+    stretches = [stretch for step in steps for stretch in step.stretches]
+    starts, ends = [start for start, _ in stretches], [end for _, end in stretches]
+    return Amount(
+        tasks=len(tasks),
+        partitions=sum(task.partitions for task in tasks),
+        windows=sum(len(step.windows) for step in steps if isinstance(step, RollUp)),
+        rows=total(task.rows for task in tasks),
+        known_rows=sum(task.rows or 0 for task in tasks),
+        size=total(task.size for task in tasks),
+        start=None if None in starts else min((start for start in starts if start is not None), default=None),
+        end=None if None in ends else max((end for end in ends if end is not None), default=None),
+    )
+
+
+def total(counts: Iterable[int | None]) -> int | None:
+    """A sum; None if a part of it is unknown."""
+    found = list(counts)
+    return None if None in found else sum(count or 0 for count in found)
+
+
+@dataclass(frozen=True)
+class TaskGroup:
+    """Tasks that have something in common, in the order of the plan; at least one."""
+
+    tasks: tuple[Task, ...]
+
+    @property
+    def first(self) -> Task:
+        return self.tasks[0]
+
+    @property
+    def tables(self) -> tuple[TableName, ...]:
+        return tuple(sorted({task.table for task in self.tasks}))
+
+    @property
+    def what(self) -> str:
+        """What tasks that are alike do, in one phrase."""
+        steps = tuple(steps[0].merged(steps) for steps in zip(*(task.steps for task in self.tasks), strict=True))
+        return summarize(replace(self.first, steps=steps))
+
+    @property
+    def why(self) -> str:
+        """Why they are due: the first and the last of them."""
+        first, last = self.first.reason, self.tasks[-1].reason
+        return first if first == last else f"first: {first}; last: {last}"
+
+    @cached_property
+    def amount(self) -> Amount:
+        return amount(self.tasks)
+
+
+def _grouped(tasks: Iterable[Task], key: Callable[[Task], Key]) -> dict[Key, TaskGroup]:
+    """Tasks by what they have in common, in the order in which the first of each group stands."""
+    groups: dict[Key, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(key(task), []).append(task)
+    return {value: TaskGroup(tuple(group)) for value, group in groups.items()}
+
+
+def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
+    """Put tasks of one policy on one table together that do the same to different data."""
+
+    def alike(task: Task) -> tuple[object, ...]:
+        return task.policy_id, task.table, *((type(step), step.alike) for step in task.steps)
+
+    return list(_grouped(tasks, alike).values())
+
+
+def _effects(plan: Plan) -> list[TaskGroup]:
+    """The tasks of a plan, one group for each kind that it has, what deletes first."""
+    groups = _grouped(plan.tasks, lambda task: task.kind)
+    return [groups[kind] for kind in Kind if kind in groups]
+
+
+def removing(plan: Plan) -> list[TaskGroup]:
+    """What makes data go from its table: what is deleted, and what is archived and then dropped."""
+    return [effect for effect in _effects(plan) if effect.first.kind in (Kind.DELETE, Kind.ARCHIVE)]
+
+
+def summary(plan: Plan) -> str:
+    """What a run would do, in one sentence: ``This run would delete 1,234 rows in 5 partitions of 2 tables.``"""
+    found = []
+    for effect in _effects(plan):
+        of, known, tables = effect.amount, effect.amount.known_rows, plural(len(effect.tables), "table")
+        partitions = plural(of.partitions, "partition")
+        rows = plural(known, "row") if of.rows is not None else f"{known:,} or more rows" if known else "rows"
+        words = {
+            Kind.DELETE: f"delete {rows}{f' in {partitions}' if of.partitions else ''} of {tables}",
+            Kind.ARCHIVE: f"archive {partitions} of {tables}",
+            Kind.MOVE: f"move {partitions} of {tables}",
+            Kind.ROLL_UP: f"roll up {plural(of.windows, 'window')} of {tables}",
+            Kind.OTHER: f"do {plural(of.tasks, 'smaller task')} for {tables}",
+        }
+        found.append(words[effect.first.kind])
+    return f"This run would {', '.join(found)}." if found else "Nothing is due: this run would change nothing."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What leaves a table."""
+
+    table: str  # With the values that rows must have, in words.
+    archived: str  # The repository that it is in by then; empty: none.
+    rolled_up: bool
+    amount: Amount
+
+
+def losses(tasks: Iterable[Task]) -> list[Loss]:
+
+    def way(task: Task) -> tuple[str, str, bool]:
+        step = next(step for step in task.steps if step.expires)
+        rows = step if isinstance(step, DeleteRows) else None
+        table = f"{task.table} with {show_where(rows.where)}" if rows and rows.where else str(task.table)
+        in_none = rows and rows.late and rows.late == rows.rows  # What came too late is in no rollup.
+        rolled_up = any(isinstance(each, SealWindows) for each in task.steps) and not in_none
+        return table, step.repository if isinstance(step, DropArchived) else "", rolled_up
+
+    removing = (task for task in tasks if any(step.expires for step in task.steps))
+    return [
+        Loss(table=table, archived=archived, rolled_up=rolled_up, amount=group.amount)
+        for (table, archived, rolled_up), group in _grouped(removing, way).items()
+    ]
+
+
+def names(tables: Iterable[TableName], most: int = 10) -> str:
+    """Tables in words, at most so many of them."""
+    found = list(tables)
+    more = f" and {plural(len(found) - most, 'more', 'more')}" if len(found) > most else ""
+    return ", ".join(map(str, found[:most])) + more
+
+
+def summarize(task: Task) -> str:
+    """What a task does, in one phrase; its steps in full are what :meth:`BaseStep.describe` says."""
+    archiving = next((step for step in task.steps if isinstance(step, SnapshotPartition)), None)
+    if archiving is None or len(task.steps) == 1:
+        return ", then ".join(step.describe() for step in task.steps)
+    metadata = any(isinstance(step, VerifySnapshot) and step.verify is Verify.METADATA for step in task.steps)
+    return f"archive {archiving.what} in {archiving.repository}, verify{' the metadata' if metadata else ''}, drop"

@@ -1,0 +1,1 @@
+"""Policies: their attributes, how they are written, and what they apply to."""

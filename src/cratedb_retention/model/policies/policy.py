@@ -1,0 +1,451 @@
+"""
+Retention policies: one rule each, strategy first, as people write them and as the database stores them.
+
+Unknown attributes, contradictory attributes and bad values are refused here, in the same words wherever a policy
+comes from: the command line, a YAML file, the library, a page. What is stored already may hold attributes that were
+accepted when it was stored, see :func:`read_policy`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import json
+import re
+import zoneinfo
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.catalog import Grouping, Kind
+from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.policies import values
+from cratedb_retention.model.policies.attributes import (
+    Attribute,
+    Form,
+    Group,
+    Suggestions,
+    attributes_of,
+    columns,
+    time_zones,
+)
+from cratedb_retention.model.policies.patterns import matcher
+from cratedb_retention.model.policies.strategies import Strategy
+from cratedb_retention.model.policies.values import CutoffBy, Name
+from cratedb_retention.model.rollups.aggregates import GAUGE, Aggregate
+from cratedb_retention.model.rollups.cascade import check_zone
+from cratedb_retention.model.schedule import Misfire
+from cratedb_retention.model.time import start_of_day, to_ms
+from cratedb_retention.model.words import write_pairs
+
+# Pydantic's types of error, or their beginnings, as people say it.
+_IN_OUR_WORDS = {
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "has characters that it can't have",
+    "dict": "must be pairs, as `key: value`",
+    "model": "must be pairs, as `key: value`",
+    "tuple": "must be a list",
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "float": "must be a number",
+}
+# A cascade is about whole tables, and its levels count from the same instant.
+_NO_CASCADE = tuple(strategy for strategy in Strategy if not strategy.traits.rolls_up)
+_what, _tables, _period, _schedule = (
+    partial(Attribute, group=group) for group in (Group.WHAT, Group.TABLES, Group.PERIOD, Group.SCHEDULE)
+)
+_move = partial(_what, strategies=(Strategy.REALLOCATE,))
+_snapshot = partial(_what, strategies=(Strategy.SNAPSHOT,))
+_rollup = partial(Attribute, strategies=(Strategy.DOWNSAMPLE,))
+_NUMBERS, _TIMES = columns(lambda column: column.kind is Kind.NUMBER), columns(lambda column: column.kind is Kind.TIME)
+_EXACT = columns(lambda column: column.grouping is not Grouping.NEVER)
+_DIMENSIONS = columns(lambda column: column.kind is not Kind.TIME and column.grouping is not Grouping.NEVER)
+
+
+def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Add to a JSON schema what the attributes say of themselves."""
+    for name, attribute in attributes_of(model).items():
+        schema["properties"][name]["description"] = attribute.description
+        if attribute.examples and attribute.form is Form.TEXT:
+            schema["properties"][name]["examples"] = list(attribute.examples)
+
+
+def _names(found: Suggestions, said: Mapping[str, Any]) -> list[str]:
+    inside = matcher(said["table_schema"] or found.default_schema)
+    return [table.name for table in found.tables if inside(table.schema)]
+
+
+def _contradiction(reason: str, *attributes: str) -> PydanticCustomError:
+    return PydanticCustomError("policy", "{reason}", {"reason": reason, "attributes": attributes})
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_describe, use_attribute_docstrings=True)
+
+
+class ExpectedMax(_Model):
+    """Limits of what one run may do under a policy on one table; beyond them the run holds and says so."""
+
+    partitions: Annotated[int | None, Field(ge=0), Attribute(label="At most so many partitions")] = None
+    """At most so many partitions of a table in one run."""
+    rows: Annotated[int | None, Field(ge=0), Attribute(label="At most so many rows")] = None
+    """At most so many rows of a table in one run."""
+    percent: Annotated[float | None, Field(ge=0, le=100), Attribute(label="At most so many percent of the rows")] = None
+    """At most this share of a table's rows in one run."""
+
+
+# What a field says of itself, and the text below it, other modules derive from: options, form, table, documentation.
+class Policy(_Model):
+    """
+    A retention policy.
+
+    Errors are pydantic's ``ValidationError`` (with our messages); :func:`make_policy` turns them into one line.
+    """
+
+    strategy: Annotated[values.StrategyField, _what(text=f"What happens to expired data: {', '.join(Strategy)}.")]
+    table_schema: Annotated[
+        Name | None, _tables(label="Schema", offer=lambda found, said: sorted({table.schema for table in found.tables}))
+    ] = None
+    """The table's schema; `*` and `?` are wildcards. Empty: the database's own default, `doc` on CrateDB and `main` on
+    DuckDB."""
+    table_name: Annotated[Name, _tables(label="Table", offer=_names)]
+    """The table's name; `*` and `?` are wildcards, as in `metrics_*`."""
+    retention_period: Annotated[
+        values.DurationField, _period(examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30))
+    ]
+    """How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; a plain number means days, and
+    `cutoff_by: day`."""
+    cutoff_by: Annotated[CutoffBy, _period(label="Counted back", strategies=_NO_CASCADE)] = CutoffBy.INSTANT
+    """Whether the retention period counts back from the cutoff itself (`instant`) or from the start of its day (`day`),
+    as in cratedb-toolkit. `day` keeps partitions of hours, and rows, for up to a day more."""
+    time_zone: Annotated[values.ZoneField, _period(metavar="ZONE", offer=lambda *_: time_zones())] = "UTC"
+    """The time zone of days, months and years of the retention period, and of the schedule."""
+    schedule: Annotated[
+        values.ScheduleField | None,
+        _schedule(metavar="CRON", examples=("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *")),
+    ] = None
+    """When it runs by itself: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`, `@monthly`,
+    `@yearly`. Empty: only by hand."""
+    misfire: Annotated[Misfire, _schedule(label="What was missed", beside={"schedule": ""})] = Misfire.CATCH_UP
+    """What was missed is made up for by one run (`catch-up`), or left out (`skip`)."""
+    misfire_grace: Annotated[
+        values.DurationField,
+        _schedule(label="How late at most", beside={"schedule": "", "misfire": Misfire.SKIP}, examples=("1h",)),
+    ] = Duration(seconds=3600)
+    """With `skip`, how late a run may begin nevertheless."""
+    jitter: Annotated[
+        values.JitterField | None, _schedule(label="Begin later by up to", beside={"schedule": ""}, examples=("10m",))
+    ] = None
+    """Each run begins up to so much later, like `10m`, so that not all begin at once."""
+    partition_column: Annotated[Name | None, Attribute(offer=columns())] = None
+    """The partition column that carries the time. Empty: found from the table."""
+    # A time with a unit is a number.
+    time_column: Annotated[
+        Name | None, Attribute(offer=lambda found, said: (_NUMBERS if said["time_unit"] else _TIMES)(found, said))
+    ] = None
+    """The column with a row's time. Empty: found from the partition column or the table."""
+    time_unit: Annotated[values.TimeUnitField | None, Attribute()] = None
+    """What a time column of whole numbers counts since 1970: seconds (`s`) or milliseconds (`ms`). Empty: the time
+    column is a timestamp, or the partition column tells."""
+    where: Annotated[
+        dict[str, values.ValueField],
+        _tables(
+            label="Only rows with",
+            strategies=_NO_CASCADE,
+            metavar="COLUMN=VALUE",
+            examples=("tenant=acme",),
+            offer=_EXACT,
+        ),
+    ] = Field(default_factory=dict)
+    """Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option, where NULL is NULL, and 'NULL'
+    the text. The column decides what type a value has."""
+    tags: Annotated[
+        values.TagsField, _schedule(metavar="A,B", may_be_empty=True, offer=lambda found, said: found.tags)
+    ] = ()
+    """For grouping, choosing and multi-tenancy."""
+    reallocation_attribute_name: Annotated[
+        Name | None,
+        Field(pattern=r"^[A-Za-z0-9_.-]+$"),
+        _move(label="Node attribute", offer=lambda found, said: found.attributes),
+    ] = None
+    """The name of the nodes' custom attribute."""
+    reallocation_attribute_value: Annotated[
+        Name | None,
+        _move(
+            label="Value of the attribute",
+            offer=lambda found, said: found.attributes.get(said["reallocation_attribute_name"], ()),
+        ),
+    ] = None
+    """The value of that attribute on the nodes that data moves to."""
+    target_repository_name: Annotated[
+        Name | None, _snapshot(label="Repository", metavar="REPOSITORY", offer=lambda found, said: found.repositories)
+    ] = None
+    """The repository on CrateDB; a directory on DuckDB."""
+    verify: Annotated[values.Verify, _snapshot(label="Verification")] = values.Verify.RESTORE
+    """What is proved on CrateDB before a partition is dropped. `restore`: the snapshot is restored into a copy, and
+    compared with the partition; `metadata`: CrateDB says that it is complete. DuckDB reads every archive back."""
+    levels: Annotated[
+        values.LevelsField,
+        _rollup(
+            group=Group.PERIOD,
+            metavar="INTERVAL:DURATION,...",
+            examples=("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
+        ),
+    ] = ()
+    """The rollups, finest first, each with how long it is kept: `1m:7d,1h:90d,1d:forever`. `retention_period` is that
+    of the raw rows."""
+    dimensions: Annotated[values.NamesField, _rollup(offer=_DIMENSIONS)] = ()
+    """The columns that tell series apart; an object stands for all in it. Empty: text, boolean and key columns, and
+    what else rows are grouped by exactly, such as UUID, IP and ENUM; of tables of Telegraf and Prometheus, what is in
+    `tags` or `labels`, and the hash of it, but nothing in `fields`."""
+    metrics: Annotated[values.NamesField, _rollup(offer=_NUMBERS)] = ()
+    """The columns to aggregate. Empty: all other numbers."""
+    exclude: Annotated[values.NamesField, _rollup(offer=columns())] = ()
+    """Columns that are neither dimensions nor metrics; an object with all in it."""
+    aggregates: Annotated[
+        values.AggregatesField,
+        _rollup(
+            text=f"What is kept of a metric (`*`: of each): {', '.join(Aggregate)}. Empty: {', '.join(GAUGE)}.",
+            metavar="METRIC=A,B",
+            examples=("temperature=min,max",),
+            offer=_NUMBERS,
+        ),
+    ] = Field(default_factory=dict)
+    counters: Annotated[values.NamesField, _rollup(metavar="METRIC,...", offer=_NUMBERS)] = ()
+    """Monotonically increasing metrics (counters) that may reset; their `increase` is kept. Patterns are possible, such
+    as `*_total`; `labels___name__=*_total` is about all metrics of the series in which that dimension fits the
+    pattern."""
+    late: Annotated[values.Late, _rollup(label="Late rows")] = values.Late.KEEP
+    """Whether rows that come after their time was rolled up and expired are kept or dropped."""
+    deletions: Annotated[values.Deletions, _rollup(label="Rows that others deleted")] = values.Deletions.BLOCK
+    """What happens where others deleted rows that were rolled up: the summaries stay, and computing them again is
+    blocked (`block`), or they are computed from what is left (`follow`)."""
+    undated: Annotated[values.Undated, Attribute(label="Partitions without a time")] = values.Undated.BLOCK
+    """Whether partitions that nothing tells the time of, such as that of NULL, need attention in each run (`block`), or
+    are listed only (`keep`). They stay in any case."""
+    freeze: Annotated[
+        values.Freeze, Attribute(label="Partitions that refuse writes", strategies=(Strategy.DELETE,))
+    ] = values.Freeze.ALLOW
+    """Where only the rows of a partition tell how old it is, whether it refuses writes for a moment before it is
+    dropped (`allow`), or expired rows are deleted one by one (`never`), which takes longer and leaves empty
+    partitions."""
+    expected_max: Annotated[ExpectedMax | None, Attribute(metavar="LIMIT=N", examples=("rows=1000",))] = None
+    """Limits of one run on one table."""
+    enabled: Annotated[bool, _what(flag="--enabled/--disabled")] = True
+    """Whether runs obey the policy."""
+    description: Annotated[str | None, _what(may_be_empty=True)] = None
+    """For people."""
+    id: Annotated[Name | None, Attribute(label="Identifier")] = None
+    """The identifier; made up when empty."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_numbers_are_whole_days(cls, data: Any) -> Any:
+        """A plain number is how cratedb-toolkit writes days, so it means what it means there."""
+        if not isinstance(data, dict) or str(data.get("strategy")).strip().lower() not in _NO_CASCADE:
+            return data
+        days = re.fullmatch(r"\s*[0-9]+\s*", str(data.get("retention_period")))
+        return {"cutoff_by": CutoffBy.DAY, **data} if days else data
+
+    @field_validator("*")
+    @classmethod
+    def _has_a_use(cls, value: Any, info: ValidationInfo) -> Any:
+        """No attribute of another strategy; one that is stored already is passed over."""
+        attribute, strategy = ATTRIBUTES[info.field_name or ""], info.data.get("strategy")
+        useful = strategy is None or strategy in attribute.strategies or value == attribute.default
+        # Without its filter a policy would be about more: it stays, and is bad.
+        if useful or attribute.name == "where":
+            return value
+        if attribute.name in (info.context or ()):
+            return cls.model_fields[attribute.name].get_default(call_default_factory=True)
+        raise ValueError(f"{strategy} has no use for it; leave it out, or use {' or '.join(attribute.strategies)}")
+
+    @field_validator("retention_period")
+    @classmethod
+    def _keeps_something(cls, value: Duration, info: ValidationInfo) -> Duration:
+        """At least something is kept, unless nothing was when it was stored."""
+        if value == Duration() and "retention_period" not in (info.context or ()):
+            raise ValueError(f"{value} keeps nothing; the shortest is 1s")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_its_strategy(self) -> Policy:
+        traits, kept = self.strategy.traits, self.retention_period
+        if not all(getattr(self, name) for name in traits.needs):
+            example = f", as {traits.example}" if traits.example else ""
+            raise _contradiction(f"{self.strategy} needs {' and '.join(traits.needs)}{example}", *traits.needs)
+        if traits.rolls_up:
+            if self.where:
+                raise _contradiction("downsample is about whole tables; leave where out", "where")
+            finest = self.levels[0]
+            if kept.approximate_seconds() > finest.retention_period.approximate_seconds():
+                reason = f"raw rows are kept for {kept}, longer than the level {finest}; keep that as long"
+                raise _contradiction(reason, "levels")
+            try:
+                check_zone(self.levels, self.zone)
+            except InvalidInput as error:
+                raise _contradiction(str(error), "levels", "time_zone") from None
+        return self
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        return zoneinfo.ZoneInfo(self.time_zone)
+
+    @property
+    def table(self) -> str:
+        """The table or pattern in words."""
+        return f"{self.table_schema}.{self.table_name}" if self.table_schema else self.table_name
+
+    @property
+    def target(self) -> str:
+        """The same with the filter: ``doc.metrics_* where tenant=acme``."""
+        return f"{self.table} where {write_pairs(self.where)}" if self.where else self.table
+
+    def mentions(self, text: str) -> bool:
+        """Whether all words of a text occur in its table, filter, tags, description, periods or identifier."""
+        said = (self.target, self.strategy, str(self.retention_period), ",".join(map(str, self.levels)), self.schedule)
+        return mentions((*said, self.target_repository_name, self.description, self.id, *self.tags), text)
+
+    @property
+    def rule(self) -> str:
+        """In a few words: ``delete doc.metrics_* after 90d``."""
+        return f"{self.strategy} {self.target} after {self.retention_period}"
+
+    @property
+    def ends(self) -> str:
+        """What no longer happens without it, and what stays, in sentences."""
+        return self.strategy.traits.ends.format(self.target)
+
+    def limit(self, cutoff: dt.datetime) -> int | None:
+        """
+        The instant (ms, UTC) before which data is expired at an aware cutoff; None if nothing ever is. Fractions of a
+        millisecond are dropped, so that in doubt a row stays.
+        """
+        now = start_of_day(cutoff, self.zone) if self.cutoff_by is CutoffBy.DAY else cutoff
+        limit = self.retention_period.before(now, self.zone)
+        return None if limit is None else to_ms(limit)
+
+    def acts(self, cutoff: dt.datetime) -> bool:
+        """Whether anything is done at a cutoff, be it only that rollups are computed."""
+        return self.strategy.traits.rolls_up or self.limit(cutoff) is not None
+
+    def due(self, end: dt.datetime) -> dt.datetime | None:
+        """The first cutoff at which data that ends at an aware instant is expired; None if it never is."""
+        moment = self.retention_period.after(end, self.zone)
+        if moment is None or self.cutoff_by is CutoffBy.INSTANT or moment == start_of_day(moment, self.zone):
+            return moment
+        try:
+            return start_of_day(moment, self.zone, days=1)
+        except OverflowError:
+            return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes that say something, as plain values for JSON and YAML."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        return {"strategy": str(self.strategy), **{k: v for k, v in data.items() if k != "strategy"}}
+
+
+ATTRIBUTES = attributes_of(Policy)
+
+
+def make_policy(**attributes: Any) -> Policy:
+    """Build a policy from plain values; raises ``InvalidInput`` naming the first attribute that is wrong, and why."""
+    return read_policy(attributes)
+
+
+def read_policy(attributes: Mapping[str, Any], stored: Collection[str] = ()) -> Policy:
+    """
+    Build a policy, some of whose attributes are stored already; raises InvalidInput about the first that is wrong.
+
+    :param stored: Their names. They may be what was accepted before: a retention period of nothing stays, and what the
+        strategy has no use for is passed over.
+    """
+    try:
+        return Policy.model_validate(dict(attributes), context=stored)
+    except ValidationError as error:
+        raise InvalidInput(*explain(first_error(error))) from None
+
+
+def change_policy(policy: Policy, changes: Mapping[str, Any]) -> Policy:
+    """
+    A stored policy with other attributes; None clears one. With another strategy it loses those that only the former
+    has a use for. Raises InvalidInput about the first that is wrong.
+    """
+    present = policy.model_dump(mode="json", exclude_defaults=True)
+    merged = {key: value for key, value in {**present, **changes}.items() if value is not None}
+    return read_policy(merged, present.keys() - changes.keys())
+
+
+def mentions(said: Iterable[str | None], text: str) -> bool:
+    """Whether all words of a text occur in what is said, in whatever case. An empty text occurs everywhere."""
+    everything = "\n".join(filter(None, said)).lower()
+    return all(word in everything for word in text.lower().split())
+
+
+def explain(first: Any) -> tuple[str, str, str]:
+    """One of pydantic's errors, as thing, reason and remedy."""
+    where = ".".join(str(part) for part in first["loc"])
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = ATTRIBUTES[first["loc"][0]].parts if len(first["loc"]) > 1 else ATTRIBUTES
+        close = difflib.get_close_matches(where.rpartition(".")[2], known, n=1)
+        remedy = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
+        return f"attribute {where}", "unknown", remedy
+    if first["type"] == "missing":
+        return f"attribute {where}", "missing", ""
+    kind = first["type"] if first["type"] in _IN_OUR_WORDS else first["type"].partition("_")[0]
+    reason = _IN_OUR_WORDS.get(kind, reason).replace("Input should be ", "must be ")
+    return (f"attribute {where}" if where else "policy"), reason, ""
+
+
+def first_error(error: Any) -> Any:
+    """The error of a pydantic ``ValidationError`` that tells most: an unknown name explains a missing one."""
+    errors = error.errors()
+    return next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An attribute that is not the same in all states."""
+
+    attribute: str
+    values: tuple[Any, ...]  # Its plain value in each of them; None: it says nothing there, which means the default.
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The values for people: a list without brackets, pairs as ``key=value``."""
+        return tuple("not set" if value is None else _words(value) for value in self.values)
+
+
+def differences(*states: Mapping[str, Any] | None) -> list[Difference]:
+    """
+    What differs between states of a policy, as ``Policy.to_dict`` has them, in order of time. An attribute that is None
+    says as little as one that is missing, and a state that is None nothing.
+    """
+    names = dict.fromkeys(name for state in states for name in state or ())
+    found = [Difference(name, tuple((state or {}).get(name) for state in states)) for name in names]
+    return [each for each in found if any(value != each.values[0] for value in each.values)]
+
+
+def _words(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_inner(each)}" for key, each in value.items())
+    return ", ".join(map(_inner, value)) if isinstance(value, list | tuple) else _inner(value)
+
+
+def _inner(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "NULL" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def changes_of(before: Policy, after: Policy) -> dict[str, Any]:
+    """The attributes that differ, as plain values for :func:`change_policy`; the identifier is none of them."""
+    found = differences(before.to_dict(), after.to_dict())
+    return {each.attribute: each.values[1] for each in found if each.attribute != "id"}

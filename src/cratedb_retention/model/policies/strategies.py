@@ -1,0 +1,123 @@
+"""
+The strategies, one object each. What is to be known of a strategy stands with it; options, forms, checks, pages and
+documentation follow from that. How its steps are planned is told by ``planning/plan/strategies.py``.
+
+A command that prints its help imports this module, so it imports little itself.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from cratedb_retention.errors import InvalidInput
+
+E = TypeVar("E", bound=enum.StrEnum)
+
+
+def find_member(kind: type[E], thing: str, value: object) -> E:
+    """The member that a text in any case means; raises InvalidInput if there is none."""
+    found = next((member for member in kind if member == str(value).strip().lower()), None)
+    if found is None:
+        raise InvalidInput(f"{thing} {value!r}", "unknown", f"use one of: {', '.join(kind)}")
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    label: str  # What it is called where one is chosen.
+    verb: str  # What it does, in a word.
+    does: str  # What it does to data, in the infinitive; ``{0}`` is the policy.
+    ends: str  # What no longer happens without a policy of it, and what stays; ``{0}`` is the policy's target.
+    # Its place in a plan: archiving comes before deleting, so that data due for both is archived, and data that is
+    # dropped is not moved before.
+    order: int
+    needs: tuple[str, ...] = ()  # Attributes that a policy of it must have.
+    example: str = ""  # What these may look like.
+    removes: bool = True  # Whether expired data leaves its table.
+    archives: bool = False  # Whether it does so for an archive.
+    rolls_up: bool = False  # Whether rollups are computed, which happens before anything expires.
+    moves: bool = False  # Whether data goes to other nodes.
+    by_rows: bool = False  # Whether it works on rows where no partitions tell the time.
+
+
+class Choice(enum.StrEnum):
+    """A value, and what it is called where one is chosen, or what it means."""
+
+    label: str
+
+    def __new__(cls, value: str, label: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_, member.label = value, label
+        return member
+
+
+class Strategy(enum.StrEnum):
+    """What happens to data past its retention period."""
+
+    traits: Traits
+    label: str
+
+    def __new__(cls, value: str, traits: Traits) -> Self:
+        member = str.__new__(cls, value)
+        member._value_, member.traits, member.label = value, traits, traits.label
+        return member
+
+    DELETE = (
+        "delete",
+        Traits(
+            label="Delete it",
+            verb="delete",
+            does="delete",
+            ends="It no longer deletes data of {0}, which stays unless another policy is about it.",
+            order=3,
+            by_rows=True,
+        ),
+    )
+    REALLOCATE = (
+        "reallocate",
+        Traits(
+            label="Reallocate: move it to other nodes",
+            verb="move",
+            does="move to {0.reallocation_attribute_name}={0.reallocation_attribute_value}",
+            ends="It no longer moves data of {0}. What was moved stays where it is.",
+            order=4,
+            needs=("reallocation_attribute_name", "reallocation_attribute_value"),
+            removes=False,
+            moves=True,
+        ),
+    )
+    SNAPSHOT = (
+        "snapshot",
+        Traits(
+            label="Snapshot: archive it, then delete it",
+            verb="archive",
+            does="archive and drop",
+            ends="It no longer archives data of {0}. What is archived stays, and can be restored. "
+            "If another policy deletes this data, it does so without an archive.",
+            order=1,
+            needs=("target_repository_name",),
+            archives=True,
+        ),
+    )
+    DOWNSAMPLE = (
+        "downsample",
+        Traits(
+            label="Downsample: keep it at a coarser resolution",
+            verb="downsample",
+            does="roll up, then drop",
+            ends="It no longer rolls up {0}, and no longer deletes raw rows or rollups. The tables of its levels stay. "
+            "Policies that delete raw rows no longer wait until these are rolled up.",
+            order=2,
+            needs=("levels",),
+            example="1m:7d,1h:90d,1d:forever",
+            rolls_up=True,
+            by_rows=True,
+        ),
+    )
+
+
+def parse_strategy(value: object) -> Strategy:
+    """Read a strategy's name, in any case; raises InvalidInput if there is no such strategy."""
+    return find_member(Strategy, "strategy", value)

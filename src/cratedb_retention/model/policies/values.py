@@ -1,0 +1,153 @@
+"""The values of attributes of policies: their types, how they are read, and how they are written as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.catalog import TimeUnit
+from cratedb_retention.model.duration import Duration, parse_duration
+from cratedb_retention.model.policies.strategies import Choice, Strategy, parse_strategy
+from cratedb_retention.model.policies.tags import NOT
+from cratedb_retention.model.rollups.aggregates import Aggregate
+from cratedb_retention.model.rollups.cascade import Levels, parse_levels
+from cratedb_retention.model.schedule import parse_jitter, parse_schedule
+from cratedb_retention.model.time import parse_time_zone
+from cratedb_retention.model.words import plain_text
+
+
+class Late(Choice):
+    """What becomes of rows that arrive after their window was sealed (law 4)."""
+
+    KEEP = "keep", "Keep them"
+    DROP = "drop", "Drop them"
+
+
+class Deletions(Choice):
+    """What becomes of summaries when others than the toolkit deleted their source rows (law 4)."""
+
+    BLOCK = "block", "Keep their summaries"
+    FOLLOW = "follow", "Compute summaries from what is left"
+
+
+class Verify(Choice):
+    """How a snapshot is verified before its partition is dropped (law 2)."""
+
+    RESTORE = "restore", "Restore the snapshot, and compare it"
+    METADATA = "metadata", "Metadata only: trust what CrateDB says"
+
+
+class Undated(Choice):
+    """What is said of partitions that nothing tells the time of, such as that of NULL: they stay in any case."""
+
+    BLOCK = "block", "Need attention"
+    KEEP = "keep", "Are listed only"
+
+
+class Freeze(Choice):
+    """Whether a partition may refuse writes for a moment before it is dropped."""
+
+    ALLOW = "allow", "For a moment, before they go"
+    NEVER = "never", "Never: delete row by row"
+
+
+class CutoffBy(Choice):
+    """What a policy takes for now: the cutoff itself, or the start of its day."""
+
+    INSTANT = "instant", "To the instant"
+    DAY = "day", "By whole days, as in cratedb-toolkit"
+
+
+def _read_by(parse: Callable[[object], object]) -> BeforeValidator:
+    """Let pydantic collect our errors with the field's name beside them."""
+
+    def validate(value: object) -> object:
+        try:
+            return parse(value)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from error
+
+    return BeforeValidator(validate)
+
+
+def _time_unit(value: object) -> TimeUnit:
+    try:
+        return TimeUnit(str(value).strip().lower())
+    except ValueError:
+        remedy = "use s or ms; of microseconds or nanoseconds, generate a timestamp column, and name that"
+        raise InvalidInput(f"time unit {value!r}", "not supported", remedy) from None
+
+
+def _tags(value: object) -> object:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple | set | frozenset):
+        return value
+    tags = sorted({str(tag).strip() for tag in value})
+    texts = all(isinstance(tag, str | int) and not isinstance(tag, bool) for tag in value)
+    if not texts or any(not tag or "," in tag for tag in tags):
+        raise ValueError("a tag is text without commas, and not empty")
+    if any(tag.startswith(NOT) for tag in tags):
+        raise ValueError(f"a tag does not begin with {NOT}, which chooses policies without a tag")
+    return tuple(tags)
+
+
+def _as_written(value: object) -> str | None:
+    """A value of a filter: what type it has, the column says."""
+    if not isinstance(value, str | int | float | None):
+        raise ValueError("must be text, a number, true, false or null")
+    return None if value is None else plain_text(value)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """A list of columns, or text with commas between them."""
+    names = [part.strip() for part in value.split(",")] if isinstance(value, str) else () if value is None else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError("must be a list of columns")
+    return tuple(dict.fromkeys(names))
+
+
+def _aggregates(value: object) -> object:
+    """For each metric a list of aggregates, or text with commas between them."""
+    if not isinstance(value, dict):
+        raise ValueError("must be pairs, as `metric: [min, max]`")
+    named = {str(metric): _names("" if names is None else names) for metric, names in value.items()}
+    for name in (name for names in named.values() for name in names):
+        if name.strip().lower() not in list(Aggregate):
+            raise ValueError(f"no aggregate {name!r}; use some of: {', '.join(Aggregate)}")
+    return {metric: tuple(Aggregate(name.strip().lower()) for name in names) for metric, names in named.items()}
+
+
+def _one_of(*values: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": list(map(str, values))})
+
+
+_AS_TEXT = PlainSerializer(str, return_type=str)
+StrategyField = Annotated[Strategy, _read_by(parse_strategy), _one_of(*Strategy)]
+DurationField = Annotated[Duration, _read_by(parse_duration), _AS_TEXT, WithJsonSchema({"type": ["string", "integer"]})]
+ScheduleField = Annotated[str, _read_by(parse_schedule), WithJsonSchema({"type": "string"})]
+JitterField = Annotated[Duration, _read_by(parse_jitter), _AS_TEXT, WithJsonSchema({"type": "string"})]
+LevelsField = Annotated[
+    Levels,
+    _read_by(parse_levels),
+    PlainSerializer(lambda levels: ",".join(map(str, levels)), return_type=str),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
+]
+TimeUnitField = Annotated[TimeUnit, _read_by(_time_unit), _one_of(*TimeUnit)]
+NamesField = Annotated[tuple[str, ...], BeforeValidator(_names)]
+AggregatesField = Annotated[
+    dict[str, tuple[Aggregate, ...]],
+    BeforeValidator(_aggregates),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "array", "items": {"enum": [*Aggregate]}}}),
+]
+ValueField = Annotated[
+    str | None, BeforeValidator(_as_written), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})
+]
+TagsField = Annotated[tuple[str, ...], BeforeValidator(_tags)]
+ZoneField = Annotated[str, _read_by(lambda value: parse_time_zone(str(value)).key)]
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]

@@ -1,0 +1,1 @@
+"""Queries: what is asked of raw rows and levels, and the answer."""

@@ -1,0 +1,1 @@
+"""Rollups: aggregates, cascades, levels and the ledger."""

@@ -1,0 +1,1 @@
+"""From policies and the catalog to a plan."""

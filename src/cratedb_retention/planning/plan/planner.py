@@ -1,0 +1,290 @@
+"""
+The planner: from policies, the catalog and a cutoff to a plan. Pure, and the same input gives the same plan.
+
+Every expired partition gets exactly one verdict: a task, or a hold with its reason. What each strategy does with those
+that nothing blocks is in :mod:`.strategies`.
+
+A guard for units: data all of which lies before 1980, or far in the future, was written in another unit than it is
+read in. To a policy it seems to be expired, or never to expire; so it is blocked until a person looks at it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from cratedb_retention.model.catalog import Column, Partition, TimeUnit
+from cratedb_retention.model.plan.measurements import ExpiredRows, Probe, TableBounds
+from cratedb_retention.model.plan.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
+from cratedb_retention.model.plan.reasons import Reason, Why
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.policies.values import Undated
+from cratedb_retention.model.time import DAY_MS, UTC, to_ms
+from cratedb_retention.model.words import show_partition
+from cratedb_retention.planning.plan import strategies
+from cratedb_retention.planning.plan.strategies import PLANS, Context, PartitionKey, blocked, keep_within, next_due
+from cratedb_retention.planning.plan.targets import Target, Undecided, find_targets, isolated
+from cratedb_retention.planning.rollups.cascades import find_cascades, level_targets, require_smaller, variety_probe
+from cratedb_retention.planning.rollups.coverage import Coverage
+from cratedb_retention.planning.rollups.downsample import CascadePlan, find_window_probes
+
+# Seconds of today, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
+_OLD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC))
+_AHEAD = 10 * 366 * DAY_MS
+
+
+class Planning(Context):
+    """Makes one plan. What fails for one target becomes a problem of that target, see :func:`isolated`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        enabled = (policy for policy in self.policies if policy.enabled)
+        self.policies = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
+        self.targets, self.problems = find_targets(self.policies, self.catalog)
+        self.looked_at = list(self.targets)
+        self._tasks: list[Task] = []
+        self._held: list[Hold] = []
+        self._kept: list[Kept] = []
+        self._reserved: set[PartitionKey] = set()
+
+    def probes(self) -> list[Probe]:
+        """What the plan needs to know of the rows, to be measured by the engine and given as `measurements`."""
+        found, now = list[Probe](), to_ms(self.cutoff)
+        cascades, _ = find_cascades(self.targets, self.catalog, self.ledger)
+        downsampled = {cascade.source: cascade for cascade in cascades}
+        for target in self.targets:
+            asked = self._asked_of(target)
+            found += (p for p in asked if not isinstance(p, ExpiredRows) or target.table.name not in downsampled)
+        for cascade in cascades:
+            # What fails here fails again in the plan, which says so. A plan can do without how varied the rows are.
+            with isolated(cascade.policy.id, cascade.source, []):
+                found += [
+                    *filter(None, [variety_probe(cascade, self.cutoff)]),
+                    *find_window_probes(cascade, self.ledger, now),
+                ]
+        return list(dict.fromkeys(found))
+
+    def _asked_of(self, target: Target) -> Iterator[Probe]:
+        """What must be asked of a target's rows; how many are expired only where nothing is downsampled."""
+        limit, holds = target.policy.limit(self.cutoff), self.table_holds.get(target.table.name, [])
+        rolls_up, whole = target.policy.strategy.traits.rolls_up, any(hold.spared is None for hold in holds)
+        yield from filter(None, (target.bounds_probe, self._range_probe(target) if rolls_up or not whole else None))
+        if target.by_rows and limit is not None:
+            yield from filter(None, [strategies.rows_probe(target, limit, holds)])
+
+    def _range_probe(self, target: Target) -> TableBounds | None:
+        """What must be asked of the rows, since no partitions tell; None if they do, or if nothing happens to any."""
+        if not target.by_rows or target.time_column is None or not target.policy.acts(self.cutoff):
+            return None
+        return TableBounds(target.table.name, target.time_column, target.where)
+
+    def plan(self, chosen: Callable[[Policy], bool] = lambda policy: True) -> Plan:
+        """Decide what a run does that is about some policies."""
+        ids = {policy.id for policy in self.policies if chosen(policy)}
+        planned = self._plan_levels(ids)
+        self._find_protectors()
+        self.coverage = Coverage(plan for plan, _ in planned)
+        for plan, verdicts in planned:
+            self._take(verdicts if plan.active else ())
+        for target in self.targets:
+            with isolated(target.policy.id, target.table.name, self.problems):
+                self._decide(target, target.policy.id in ids)
+        for plan in (plan for plan, _ in planned if plan.active):
+            with isolated(plan.cascade.policy.id, plan.cascade.source, self.problems):
+                self._take(plan.view(self._tasks))
+        looked_at = [target for target in self.looked_at if target.policy.id in ids]
+        holds = {
+            hold.hold.id: hold.hold for target in looked_at for hold in self.table_holds.get(target.table.name, ())
+        }
+        return Plan(
+            cutoff=to_ms(self.cutoff),
+            tasks=(*self._tasks, *self._thaw()),
+            holds=(*(hold for hold in self.problems if hold.policy_id in ids), *self._held),
+            kept=tuple(self._kept),
+            legal_holds=tuple(holds[identifier] for identifier in sorted(holds)),
+            warnings=tuple(self._warnings(looked_at)),
+        )
+
+    def _plan_levels(self, ids: Collection[str | None]) -> list[tuple[CascadePlan, list[Task | Hold]]]:
+        """What brings the cascades up to date that are possible; then targets are what is usable, and levels."""
+        usable, planned = [], []
+        for target in self.targets:
+            with isolated(target.policy.id, target.table.name, self.problems):
+                self._require_answers(self._asked_of(target))
+                self._require_plausible(target)
+                usable.append(target)
+        possible, impossible = find_cascades(usable, self.catalog, self.ledger)
+        self.problems += impossible
+        for cascade in possible:
+            with isolated(cascade.policy.id, cascade.source, self.problems):
+                self._require_answers(find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
+                require_smaller(cascade, self.measurements, self.cutoff)
+                plan = CascadePlan(self, cascade, active=cascade.policy.id in ids)
+                planned.append((plan, list(plan.verdicts())))
+        self.targets = []
+        cascades = {plan.cascade.source: plan.cascade for plan, _ in planned}
+        for target in usable:
+            cascade_of = cascades.get(target.table.name)
+            if not target.policy.strategy.traits.rolls_up:
+                self.targets.append(target)
+            elif cascade_of is not None and cascade_of.raw is target:
+                self.targets += [target, *level_targets(cascade_of)]
+                self.looked_at += level_targets(cascade_of)
+        return planned
+
+    def _require_answers(self, probes: Iterable[Probe]) -> None:
+        """Make sure that the rows answered: what they could not say is not guessed."""
+        for probe in probes:
+            if probe in self.measurements.failed:
+                table = self.catalog.tables.get(probe.table)
+                if table is not None and table.missing_shards:
+                    raise Undecided(Why.MISSING_SHARDS(count=table.missing_shards))
+                raise Undecided(Why.UNREADABLE(table=probe.table, error=self.measurements.failed[probe]))
+
+    def _require_plausible(self, target: Target) -> None:
+        """Make sure that the times of a target can be right, if anything happens to its data."""
+        probe, time, now = self._range_probe(target), target.time_column, to_ms(self.cutoff)
+        known = () if target.by_rows else self.pieces.of(target).known
+        oldest = min((piece.start for piece in known if piece.start is not None), default=None)
+        newest = known[-1].end if known else None
+        if probe is not None:
+            oldest, newest = self.measurements.ranges.get(probe, (None, None))
+        if time is None or not target.policy.acts(self.cutoff):
+            return
+        if newest is not None and newest <= _OLD < now:
+            raise Undecided(Why.ALL_BEFORE_1980(newest=newest, remedy=_remedy(time, TimeUnit.SECONDS)))
+        if oldest is not None and oldest > now + _AHEAD:
+            raise Undecided(Why.ALL_AHEAD(oldest=oldest, remedy=_remedy(time, TimeUnit.MILLISECONDS)))
+
+    def _find_protectors(self) -> None:
+        for target in self.targets:
+            if target.policy.strategy.traits.archives and target.policy.acts(self.cutoff):
+                self.archivers[target.table.name].append(target)
+        should = {
+            p.id: p
+            for p in self.policies
+            if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(self.cutoff)
+        }
+        for problem in self.problems:
+            if problem.policy_id in should:
+                self.stalled[problem.table].append(should[problem.policy_id])
+
+    def _take(self, verdicts: Iterable[Task | Hold]) -> None:
+        """Sort verdicts: all of them, or none if finding them fails."""
+        found = list(verdicts)
+        self._tasks += (verdict for verdict in found if isinstance(verdict, Task))
+        self._held += (verdict for verdict in found if isinstance(verdict, Hold))
+
+    def _decide(self, target: Target, chosen: bool) -> None:
+        """Decide about one target; one that is not chosen only claims what it archives."""
+        policy, table, limit = target.policy, target.table.name, target.policy.limit(self.cutoff)
+        if target.by_rows:
+            if chosen and limit is not None:
+                self._take(keep_within(target, list(strategies.delete_rows(self, target, limit))))
+            return
+        pieces = self.pieces.of(target)
+        due = () if limit is None else pieces.expired(limit)
+        if not chosen:
+            if policy.strategy.traits.archives:
+                self.claim(table, due)
+                self._reserved.update((table, piece.partition.values) for piece in due)
+            return
+        if limit is not None:
+            self._take(self._judge(target, limit, due, pieces.unknown))
+        # What nothing tells the time of is held by then, unless it is kept forever.
+        later = len(pieces) if limit is None else len(pieces.known) - len(due)
+        then = next_due(pieces.known[len(due)], policy) if len(due) < len(pieces.known) else None
+        self._kept.append(Kept(policy_id=policy.id or "", table=table, partitions=later, next_due=then))
+
+    def _judge(
+        self, target: Target, limit: int, due: Sequence[Piece], unknown: Sequence[Piece]
+    ) -> Iterator[Task | Hold]:
+        free: list[Piece] = []
+        held: dict[tuple[Reason, bool], list[Piece]] = {}
+        for piece in due:
+            if (target.table.name, piece.partition.values) in self.claimed:
+                continue
+            reason = self._reason_to_hold(target, piece, limit)
+            (held.setdefault(reason, []) if reason else free).append(piece)
+        for piece in unknown:
+            undated = (Why.UNDATED(), target.policy.undated is Undated.BLOCK)
+            why_not = (Why.EMPTY(), False) if piece.partition.rows == 0 else undated
+            held.setdefault((Why.CLOSED(), True) if piece.partition.closed else why_not, []).append(piece)
+        for (why, problem), pieces in sorted(held.items(), key=lambda group: (str(group[0][0]), group[0][1])):
+            names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
+            yield replace(blocked(target, why, pieces, problem), partitions=names)
+        if free:
+            yield from keep_within(target, list(PLANS[target.policy.strategy](self, target, free)))
+
+    def _reason_to_hold(self, target: Target, piece: Piece, limit: int) -> tuple[Reason, bool] | None:
+        """Why an expired piece must stay, and whether that is a problem; None if it may go."""
+        traits, hold = target.policy.strategy.traits, self.hold_on(target, piece)
+        if hold:
+            return hold.why, False
+        if piece.partition.missing_shards:
+            return Why.MISSING_SHARDS(count=piece.partition.missing_shards), True
+        if piece.partition.read_only and traits.archives:
+            return Why.DISK_FULL(), True
+        time, end = target.time_column, piece.end
+        if time and time.unit and target.policy.time_unit is None and end is not None and end <= _OLD:
+            # No policy says what its times count, and they lie where seconds would.
+            return Why.BEFORE_1980(time=time, unit=time.unit.name.lower()), True
+        waiting = self.coverage.why_not(target.table.name, piece, limit)
+        if waiting and traits.removes:
+            return waiting, False
+        if traits.removes and not traits.archives:
+            stalled = self.stalled_on(target)
+            if stalled:
+                return stalled, True
+            archiver = self.archiver_of(target, piece)
+            if archiver:
+                later, sooner = archiver.policy.retention_period, target.policy.retention_period
+                return Why.ARCHIVED_LATER(archiver=archiver.policy.id or "", later=later, sooner=sooner), True
+        return None
+
+    def _thaw(self) -> Iterator[Task]:
+        """
+        Partitions that an interrupted run froze, and that no run is about to finish. For one that is gone, or thawed
+        already, the step does no harm, and lets the store forget it.
+        """
+        removing = ((task.table, step) for task in self._tasks for step in task.steps if step.expires)
+        finishing = {(table, piece.partition.values) for table, step in removing for piece in step.about}
+        for name, values in sorted(set(self.frozen) - finishing - self._reserved, key=str):
+            table = self.catalog.tables.get(name)
+            if table is None:
+                continue
+            partition = next((p for p in table.partitions if p.values == values), Partition(values=values))
+            pieces = (Piece(partition=partition, start=None, end=None),)
+            step = ThawPartitions(table=name, columns=table.partition_columns, pieces=pieces)
+            yield Task(policy_id=None, table=name, steps=(step,), why=Why.LEFT_FROZEN(), partitions=1)
+
+    def _warnings(self, targets: Sequence[Target]) -> Iterator[Reason]:
+        """Tables whose time and the cutoff hardly fit together, then partitions that all rows were deleted from."""
+        cutoff, seen = to_ms(self.cutoff), set()
+        for target in targets:
+            known, table = () if target.by_rows else self.pieces.of(target).known, target.table.name
+            if not known:
+                continue
+            newest = known[-1]
+            if newest.start is not None and newest.start > cutoff + DAY_MS and table not in seen:
+                seen.add(table)
+                yield Why.AHEAD_OF_CUTOFF(table=table, newest=newest.start, cutoff=cutoff)
+            limit, removes = target.policy.limit(self.cutoff), target.policy.strategy.traits.removes
+            if removes and limit is not None and newest.end is not None and newest.end <= limit:
+                yield Why.ALL_EXPIRED(table=table, expiring=target.policy.id or "", end=newest.end)
+        for name, target in {target.table.name: target for target in targets if target.by_rows}.items():
+            empty = [partition.values for partition in target.table.partitions if partition.rows == 0]
+            if empty:
+                examples = "; ".join(show_partition(target.columns, values) for values in empty[:5])
+                yield Why.EMPTY_PARTITIONS(table=name, count=len(empty), partitions=examples)
+
+
+def _remedy(time: Column, wanted: TimeUnit) -> Reason:
+    """What to do; the wanted unit would explain it."""
+    if time.unit is None:
+        return Why.CHECK_UNIT(time=time)
+    if time.unit is not wanted:
+        return Why.SET_UNIT(time=time, counts=wanted.name.lower(), unit=wanted)
+    what = "microseconds or nanoseconds" if wanted is TimeUnit.MILLISECONDS else "something else"
+    return Why.OTHER_UNIT(time=time, counts=what, unit=time.unit.name.lower())

@@ -1,0 +1,361 @@
+"""What each strategy does with expired partitions and rows: tasks and holds, within the limits of the policy."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from cratedb_retention.model.archive import RestoredPartition, snapshot_name
+from cratedb_retention.model.catalog import Catalog, TableName, Value
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.plan.effect import amount, total
+from cratedb_retention.model.plan.measurements import ExpiredRows, Measurements
+from cratedb_retention.model.plan.plan import (
+    DeleteRows,
+    DropArchived,
+    DropPartitions,
+    FreezePartitions,
+    Hold,
+    MovePartitions,
+    Piece,
+    SnapshotPartition,
+    Step,
+    Task,
+    VerifySnapshot,
+)
+from cratedb_retention.model.plan.reasons import Reason, Why
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.policies.strategies import Strategy
+from cratedb_retention.model.policies.values import Freeze, Verify
+from cratedb_retention.model.rollups.rollup import Ledger, SealWindows
+from cratedb_retention.model.time import from_ms, to_ms
+from cratedb_retention.planning.plan.pieces import PieceIndex
+from cratedb_retention.planning.plan.targets import (
+    FilterIndex,
+    TableHold,
+    Target,
+    holds_by_table,
+    overlap,
+    try_bind_where,
+)
+from cratedb_retention.planning.rollups.coverage import Above, Coverage, ExpirableRows
+from cratedb_retention.planning.rollups.windows import batches
+
+PartitionKey = tuple[TableName, tuple[Value, ...]]
+# Partitions in one statement: large enough that its fixed cost vanishes, small enough for a parser's stack.
+BATCH = 1000
+# Writers are refused while partitions are frozen, which takes a statement for each: a few seconds at a time.
+FROZEN_AT_ONCE = 20
+# Rows that are compared with their rollup at once, and then deleted: what is written meanwhile defers all of them.
+WINDOWS_AT_ONCE, ROWS_AT_ONCE = 1000, 1_000_000
+# Partitions that move at the same time, within the cluster's own limits.
+MOVED_AT_ONCE = 50
+
+
+@dataclass(kw_only=True)
+class Context:
+    """The plan in the making. All that it rests on is given by its name, and nothing else counts."""
+
+    policies: Iterable[Policy]  # All of the database, since one may protect data from another.
+    catalog: Catalog
+    cutoff: dt.datetime  # Aware; fractions of a millisecond are dropped.
+    holds: Iterable[LegalHold] = ()  # Those in force.
+    measurements: Measurements = field(default_factory=Measurements)  # What the rows say.
+    ledger: Ledger = field(default_factory=Ledger)  # What was rolled up so far.
+    frozen: Collection[PartitionKey] = ()  # Partitions that an earlier run froze and did not thaw.
+    # Repository and name of snapshots whose partition was dropped (the same rows again are others), and of the one
+    # snapshot that a partition was restored from.
+    archived: Collection[tuple[str, str]] = ()
+    restored: Mapping[RestoredPartition, tuple[str, str]] = field(default_factory=dict)
+    own_schema: str = ""  # Of the toolkit's own tables.
+
+    def __post_init__(self) -> None:
+        self.pieces, self.coverage = PieceIndex(self.measurements), Coverage()  # What lies above which table.
+        self.table_holds = holds_by_table(self.holds, self.catalog)
+        self.archivers: dict[TableName, list[Target]] = defaultdict(list)  # Targets of the strategy `snapshot`.
+        self.stalled: dict[TableName, list[Policy]] = defaultdict(list)  # That should archive or roll up, and can't.
+        self.claimed: set[PartitionKey] = set()
+        self._holds: dict[TableName, FilterIndex[TableHold]] = {}
+        self._archivers: dict[TableName, FilterIndex[Target]] = {}
+
+    def claim(self, table: TableName, pieces: Iterable[Piece]) -> None:
+        """Note that a task is about these pieces, so that no other one will be."""
+        self.claimed.update([(table, piece.partition.values) for piece in pieces])
+
+    def needs_freeze(self, table: TableName, piece: Piece) -> bool:
+        """Whether a piece must be frozen first: a closed one takes no writes; one that a user froze stays as it is."""
+        if not self.catalog.capabilities.freezes or piece.partition.closed:
+            return False
+        return not piece.partition.frozen or (table, piece.partition.values) in self.frozen
+
+    def hold_on(self, target: Target, piece: Piece) -> TableHold | None:
+        name = target.table.name
+        if name not in self._holds:
+            holds = self.table_holds.get(name, ())
+            self._holds[name] = FilterIndex(target.columns, [(hold, hold.where or ()) for hold in holds])
+        fitting = self._holds[name].fitting(piece.partition.values)
+        return next((hold for hold in fitting if hold.hold.overlaps(piece.start, piece.end)), None)
+
+    def stalled_on(self, target: Target) -> Reason | None:
+        """Why a table must not be deleted from: a policy should archive it and can't; None if there is no such."""
+        for policy in self.stalled.get(target.table.name, ()):
+            wanted = try_bind_where(target.table, policy.where)
+            if wanted is None or overlap(wanted, target.where):
+                return Why.STALLED(stalled=policy.id or "", verb=policy.strategy.traits.verb)
+        return None
+
+    def archiver_of(self, target: Target, piece: Piece) -> Target | None:
+        """The target that wants to archive a piece, now or later."""
+        name = target.table.name
+        if name not in self._archivers:
+            self._archivers[name] = FilterIndex(target.columns, [(t, t.where) for t in self.archivers.get(name, ())])
+        return next(iter(self._archivers[name].fitting(piece.partition.values)), None)
+
+
+def drop(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
+    """Drop pieces in batches. Those whose interval came from their rows are frozen and looked at again first."""
+    name, columns = target.table.name, target.columns
+    protected = context.coverage.protects(name)
+    if target.policy.freeze is Freeze.NEVER and protected:
+        yield blocked(target, Why.NEEDS_FREEZE(), pieces)
+        return
+    context.claim(name, pieces)
+    frozen = any(not piece.exact and context.needs_freeze(name, piece) for piece in pieces)
+    for batch in _batches(pieces, FROZEN_AT_ONCE if frozen and not protected else BATCH):
+        inexact = [piece for piece in batch if not piece.exact]
+        guarded = batch if protected else inexact
+        freezing = tuple(piece for piece in guarded if context.needs_freeze(name, piece))
+        steps: list[Step] = [FreezePartitions(table=name, columns=columns, pieces=freezing)] if freezing else []
+        steps += context.coverage.seal(name, batch)
+        limit, time = target.policy.limit(context.cutoff) or 0, target.time_column if inexact else None
+        last = DropPartitions(table=name, columns=columns, pieces=batch, before=limit, time_column=time)
+        yield task_on(target, batch, [*steps, last])
+
+
+def _batches(pieces: Sequence[Piece], size: int) -> Iterator[tuple[Piece, ...]]:
+    return (tuple(pieces[start : start + size]) for start in range(0, len(pieces), size))
+
+
+def delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
+    """Delete rows before an instant (ms), except those under a hold."""
+    verdicts = list(_delete_rows(context, target, limit))
+    if target.table.read_only and any(isinstance(verdict, Task) for verdict in verdicts):
+        verdicts = [*(verdict for verdict in verdicts if isinstance(verdict, Hold)), blocked(target, Why.NO_ROWS_GO())]
+    yield from verdicts
+
+
+def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
+    table, policy = target.table, target.policy
+    holds = context.table_holds.get(table.name, [])
+    whole = next((hold for hold in holds if hold.spared is None), None)
+    problem = None if whole else _problem_with_rows(context, target)
+    if whole:
+        yield blocked(target, whole.why, problem=False)
+    elif problem:
+        yield blocked(target, problem)
+    elif (above := context.coverage.above.get(table.name)) is not None:
+        yield from _delete_covered(target, above, above.expirable(limit, holds))
+    elif (probe := rows_probe(target, limit, holds)) and (rows := context.measurements.rows.get(probe)) != 0:
+        time, where, spared = probe.time_column, probe.where, probe.spared
+        step = DeleteRows(table=table.name, time_column=time, before=limit, where=where, spared=spared, rows=rows)
+        why = Why.OLDER(limit=limit, period=policy.retention_period)
+        yield Task(policy_id=policy.id, table=table.name, steps=(step,), why=why, rows=rows)
+
+
+def _delete_covered(target: Target, above: Above, covered: ExpirableRows) -> Iterator[Task | Hold]:
+    """Delete rows that a rollup covers, whole windows of them."""
+    policy, table, period = target.policy, target.table.name, target.policy.retention_period
+    if covered.late:
+        late_rows = sum(rows for _, rows in covered.late)
+        yield blocked(target, Why.LATE_KEPT(rows=late_rows, cascade=above.cascade), problem=False)
+    held: Counter[Reason] = Counter()
+    for _, rows, table_hold in covered.held:
+        held[table_hold.why] += rows
+    for hold in (hold for hold, rows in held.items() if rows):  # Windows without rows need not be told.
+        yield blocked(target, Why.HELD_WINDOWS(rows=held[hold], hold=hold), problem=False)
+    if covered.waiting:
+        yield blocked(target, covered.waiting, problem=False)
+    time, rollup = target.time_column, above.state.rollup
+    if time is None:
+        return
+    going = (batch for together in covered.going for batch in batches(together, WINDOWS_AT_ONCE, ROWS_AT_ONCE))
+    for windows, rows in going:
+        since, before = windows[0].start, windows[-1].end
+        late = sum(covered.dropped[window.start] for window in windows)
+        if not rows:
+            why = Why.ROWS_GONE()
+        elif not late:
+            why = Why.OLDER_ROLLED_UP(limit=before, period=period)
+        elif rows == late:
+            why = Why.OLDER_TOO_LATE(limit=before, period=period)
+        else:
+            why = Why.OLDER_SOME_TOO_LATE(limit=before, period=period, late=late)
+        step = DeleteRows(table=table, time_column=time, before=before, rows=rows, since=since, late=late)
+        steps = (SealWindows(rollup=rollup, windows=tuple(windows)), step)
+        yield Task(policy_id=policy.id, table=table, steps=steps, why=why, rows=rows)
+
+
+def _problem_with_rows(context: Context, target: Target) -> Reason | None:
+    """Why no row of a table may be deleted; None if they may."""
+    if target.table.missing_shards:
+        return Why.MISSING_SHARDS(count=target.table.missing_shards)
+    above = context.coverage.above.get(target.table.name)
+    if above is not None and (target.where or not above.state.by_rows):
+        return Why.NEEDS_WHOLE()
+    stalled = context.stalled_on(target)
+    archivers = context.archivers.get(target.table.name)
+    if archivers and not stalled:
+        return Why.ARCHIVED_WHOLE(archiver=archivers[0].policy.id or "")
+    return stalled
+
+
+def rows_probe(target: Target, limit: int, holds: Iterable[TableHold]) -> ExpiredRows | None:
+    """The question how many rows are expired; None if a hold keeps the whole table."""
+    spared = [hold.spared for hold in holds]
+    if target.time_column is None or None in spared:
+        return None
+    name, time, rows = target.table.name, target.time_column, tuple(s for s in spared if s is not None)
+    return ExpiredRows(table=name, time_column=time, before=limit, where=target.where, spared=rows)
+
+
+def archive(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
+    """Freeze, archive, verify, drop each piece by itself; on any failure thaw and keep (law 2)."""
+    files = context.catalog.capabilities.repositories_are_directories
+    repository, limit = target.policy.target_repository_name or "", target.policy.limit(context.cutoff) or 0
+    context.claim(target.table.name, pieces)
+    if not files and repository not in context.catalog.repositories:
+        yield blocked(target, Why.NO_REPOSITORY(repository=repository), pieces)
+        return
+    # Files are always read back.
+    verify = Verify.RESTORE if files else target.policy.verify
+    for piece in pieces:
+        about: dict[str, Any] = {"table": target.table.name, "columns": target.columns, "pieces": (piece,)}
+        freezing = [FreezePartitions(**about)] if context.needs_freeze(target.table.name, piece) else []
+        about |= {"repository": repository, "name": _snapshot_name(context, target, piece, repository)}
+        time_column = None if piece.exact else target.time_column
+        steps: tuple[Step, ...] = (
+            *freezing,
+            SnapshotPartition(**about),
+            VerifySnapshot(**about, verify=verify, schema=context.own_schema),
+            *context.coverage.seal(target.table.name, [piece]),
+            DropArchived(**about, before=limit, time_column=time_column),
+        )
+        yield task_on(target, [piece], steps)
+
+
+def _snapshot_name(context: Context, target: Target, piece: Piece, repository: str) -> str:
+    """The snapshot that a partition was restored from, if nothing was written to it since; else a name of its own."""
+    table, values, token = target.table.name, piece.partition.values, piece.partition.token
+    where, name = context.restored.get((table, values, token), ("", ""))
+    if where == repository and token:
+        return name
+    names = (snapshot_name(table, target.columns, values, token, copy) for copy in count())
+    return next(name for name in names if (repository, name) not in context.archived)
+
+
+def move(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
+    """Move those that are not there yet to nodes with an attribute, such as ``storage=cold``."""
+    policy, name = target.policy, target.table.name
+    attribute, value = policy.reallocation_attribute_name or "", policy.reallocation_attribute_value or ""
+    known, capabilities = context.catalog.nodes, context.catalog.capabilities
+    nodes = {node for node, attributes in known.items() if attributes.get(attribute) == value}
+    if not capabilities.reallocates:
+        yield blocked(target, Why.NO_NODES(product=capabilities.product), pieces)
+        return
+    if not nodes:
+        there = tuple(sorted({f"{k}={v}" for attributes in known.values() for k, v in attributes.items()}))
+        none = Why.NO_NODE_ATTRIBUTES(attribute=attribute, value=value)
+        why = Why.NO_NODE_WITH(attribute=attribute, value=value, known=there) if there else none
+        yield blocked(target, why, pieces)
+        return
+    moving = [p for p in pieces if not is_there(p, attribute, value, nodes)]
+    context.claim(name, moving)
+    for batch in _batches(moving, MOVED_AT_ONCE):
+        step = MovePartitions(table=name, columns=target.columns, pieces=batch, attribute=attribute, value=value)
+        yield task_on(target, batch, [step])
+
+
+def is_there(piece: Piece, attribute: str, value: str, nodes: set[str]) -> bool:
+    """Whether a partition is bound to the nodes, and all its shards are on them."""
+    partition = piece.partition
+    return (attribute, value) in partition.requires and partition.settled and partition.nodes <= nodes
+
+
+def next_due(piece: Piece, policy: Policy) -> int | None:
+    """When a piece expires (ms, UTC); None if never, or if nothing tells."""
+    if piece.end is None:
+        return None
+    try:
+        due = policy.due(from_ms(piece.end))
+    except OverflowError:
+        return None
+    return None if due is None else to_ms(due)
+
+
+def why_due(pieces: Sequence[Piece], policy: Policy) -> Reason:
+    """Why pieces, sorted by end, are due."""
+    first, last = pieces[0], pieces[-1]
+    due = next_due(last, policy)
+    if not last.exact and last.end is not None:
+        return Why.NEWEST_ROW(newest=last.end - 1, due=due)
+    if first.end == last.end:
+        return Why.ENDS(end=last.end, due=due)
+    return Why.END(first=first.end, last=last.end, due=due)
+
+
+def task_on(target: Target, pieces: Sequence[Piece], steps: Iterable[Step]) -> Task:
+    """A task of a target on some of its pieces, sorted by end."""
+    return Task(
+        policy_id=target.policy.id,
+        table=target.table.name,
+        steps=tuple(steps),
+        why=why_due(pieces, target.policy),
+        rows=total(piece.partition.rows for piece in pieces),
+        size=total(piece.partition.size for piece in pieces),
+        partitions=len(pieces),
+    )
+
+
+def blocked(target: Target, why: Reason, pieces: Sequence[Piece] = (), problem: bool = True) -> Hold:
+    """What a target may not do now with some of its pieces, or with all rows."""
+    about, policy_id = tuple(pieces), target.policy.id
+    return Hold(policy_id=policy_id, table=target.table.name, why=why, count=len(about), problem=problem, pieces=about)
+
+
+def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Task | Hold]:
+    """Pass verdicts on, or one hold in place of all tasks if these go beyond a limit (``expected_max``)."""
+    tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
+    excess = _excess(target, tasks)
+    yield from (verdict for verdict in verdicts if excess is None or isinstance(verdict, Hold))
+    if excess is not None:
+        yield blocked(target, excess, [piece for task in tasks for piece in task.steps[-1].about])
+
+
+def _excess(target: Target, tasks: Sequence[Task]) -> Reason | None:
+    limits = target.policy.expected_max
+    if limits is None or not tasks:
+        return None
+    of, known = amount(tasks), target.table.rows
+    # What is unknown can't be shown to be within a limit.
+    rows, unknown = of.known_rows, of.rows is None
+    percent = 100 * rows / known if known else 100.0
+    if limits.partitions is not None and of.partitions > limits.partitions:
+        return Why.TOO_MANY_PARTITIONS(due=of.partitions, most=limits.partitions)
+    if limits.rows is not None and (rows > limits.rows or unknown):
+        return Why.UNKNOWN_ROWS(most=limits.rows) if unknown else Why.TOO_MANY_ROWS(due=rows, most=limits.rows)
+    if limits.percent is not None and (percent > limits.percent or unknown):
+        most = limits.percent
+        return Why.UNKNOWN_SHARE(most=most) if unknown else Why.TOO_MUCH(due=percent, most=most)
+    return None
+
+
+PLANS: Mapping[Strategy, Callable[[Context, Target, Sequence[Piece]], Iterator[Task | Hold]]] = {
+    Strategy.SNAPSHOT: archive,
+    Strategy.DOWNSAMPLE: drop,
+    Strategy.DELETE: drop,
+    Strategy.REALLOCATE: move,
+}

@@ -1,0 +1,229 @@
+"""
+The interlock of law 3: raw rows and levels expire only when the coarser level covers them at their present change
+token. What is summarized together expires together: a window is sealed when nothing can come to it any more that is on
+time; for raw rows when all of the window has expired, for a level when all of its own windows in there are sealed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.plan.plan import Piece
+from cratedb_retention.model.plan.reasons import Reason, Why
+from cratedb_retention.model.policies.values import Late
+from cratedb_retention.model.rollups.rollup import SealWindows, Window
+from cratedb_retention.model.time import TimeRange
+from cratedb_retention.planning.plan.targets import TableHold
+from cratedb_retention.planning.rollups.downsample import CascadePlan, LevelPlan
+from cratedb_retention.planning.rollups.windows import digest
+
+
+@dataclass(kw_only=True)
+class ExpirableRows:
+    """Rows that may be deleted, and those that may not though they are expired, by windows."""
+
+    # Windows that may go, each with its rows; those that no other one with rows lies between, together.
+    going: list[list[tuple[Window, int]]] = field(default_factory=list)
+    dropped: dict[int, int] = field(default_factory=dict)  # of these, rows that came too late, by the window's start
+    late: list[tuple[Window, int]] = field(default_factory=list)  # with rows that came too late and are kept
+    held: list[tuple[Window, int, TableHold]] = field(default_factory=list)  # with rows under a legal hold
+    waiting: Reason | None = None  # why nothing later is deleted; None if all that is expired was looked at
+
+
+@dataclass(frozen=True)
+class Above:
+    """A level, for a table that it is computed from (or the distributions beside that), or that is its own."""
+
+    state: LevelPlan
+    table: TableName
+
+    @property
+    def cascade(self) -> str:
+        """The policy that rolls up."""
+        return self.state.plan.cascade.policy.id or ""
+
+    @property
+    def tracked(self) -> bool:
+        """Whether the ledger holds the change tokens of the table's partitions; not those of distributions."""
+        return self.state.rollup.beneath == self.table
+
+    def windows(self, piece: Piece) -> Iterable[TimeRange]:
+        return () if piece.time is None else self.state.grid.windows(piece.time)
+
+    def open_windows(self, piece: Piece) -> Iterator[TimeRange]:
+        """Those that are not sealed yet, and would be if the piece went."""
+        return (window for window in self.windows(piece) if not self.is_sealed(window.start))
+
+    def is_sealed(self, start: int) -> bool:
+        return start in self.state.rows and self.state.rows[start].sealed
+
+    def is_late(self, piece: Piece, start: int) -> bool:
+        """Whether a piece came after a window of its time was sealed."""
+        known = self.tracked and self.is_sealed(start) and piece.partition.rows
+        return bool(known) and digest(piece) not in self.state.rows[start].token.split()
+
+    def _is_clean(self, piece: Piece, start: int) -> bool:
+        row, state = self.state.rows.get(start), self.state
+        if row is None or not row.whole or start in state.planned or start in state.lost:
+            return False
+        if self.tracked:
+            return digest(piece) in row.token.split()
+        return start in state.sources and state.sources[start].token == row.token
+
+    def why_not(self, piece: Piece, start: int, end: int) -> Reason | None:
+        """Why a piece must wait for a window; None if the window covers it, or will when it is its turn."""
+        row, planned = self.state.rows.get(start), self.state.planned.get(start)
+        if self.is_late(piece, start):
+            late = Why.LATE_KEPT(rows=piece.partition.rows or 0, cascade=self.cascade)
+            return late if self.state.plan.cascade.policy.late is Late.KEEP else None
+        if row is not None and (row.sealed or self._is_clean(piece, start)):
+            return None
+        if planned is not None and planned.windows[0].whole and self.state.plan.active:
+            return None
+        if row is None and piece.partition.rows == 0:
+            return None
+        return self._not_yet(start, end)
+
+    def why_open(self, start: int, end: int) -> Reason | None:
+        """Why a level's own rows must wait: what they were computed from is still there, or may still come."""
+        state = self.state
+        if self.is_sealed(start):
+            return None
+        if start in state.planned or self._rows_beneath(start):
+            return Why.SOURCE_THERE(source=state.rollup.beneath, cascade=self.cascade)
+        if start not in state.rows and state.plan.limit is not None and end > state.plan.limit:
+            return Why.SOURCE_OPEN(source=state.rollup.source, cascade=self.cascade)
+        return None
+
+    def _not_yet(self, start: int, end: int) -> Reason:
+        state, level, cascade = self.state, self.state.rollup.table, self.cascade
+        if start in state.lost:
+            return Why.NOT_ROLLED_UP_LOST(level=level, cascade=cascade)
+        if start in state.held:
+            return Why.NOT_ROLLED_UP_AS(level=level, cascade=cascade, why=state.held[start][0])
+        if start in state.planned and not self.state.plan.active:
+            return Why.NOT_ROLLED_UP_HERE(level=level, cascade=cascade)
+        return Why.NOT_ROLLED_UP(level=level, cascade=cascade, end=end)
+
+    def expirable(self, limit: int, holds: Sequence[TableHold]) -> ExpirableRows:
+        """Which rows before an instant (ms, UTC) may go of a table without partitions of time: whole windows."""
+        state, found = self.state, ExpirableRows()
+        together: list[tuple[Window, int]] = []
+        before = state.grid.interval.floor(limit, state.grid.zone)
+        # Windows whose rows may be gone, without a note of it: then a row that comes late could not be told as such.
+        unfinished = {start for start, row in state.rows.items() if row.sealed and not row.expired}
+        for start in sorted(at for at in {*state.sources, *unfinished} if at < before):
+            window = Window.of(*state.grid.window(start))
+            rows = self._rows_beneath(start)
+            if not self.is_sealed(start) and not self._is_covered(start):
+                found.waiting = self._not_yet(start, window.end)
+                return found
+            row, late = state.rows.get(start), 0
+            if row is not None and row.sealed:  # What came when its own rows were gone, or about to go, is late.
+                late = rows if row.expired else max(0, rows - row.rows) if state.rollup.from_raw else 0
+            # What is left of a window could not be told from rows that come late, so it goes as a whole or not at all.
+            hold = next((hold for hold in holds if hold.hold.overlaps(start, window.end)), None)
+            if late and self.state.plan.cascade.policy.late is Late.KEEP:
+                found.late.append((window, late))
+                together = []
+            elif hold is not None:
+                found.held.append((window, rows, hold))
+                together = []
+            else:
+                found.going += [] if together else [together]
+                together.append((window, rows))
+                found.dropped[start] = late
+        return found
+
+    def _rows_beneath(self, start: int) -> int:
+        return self.state.sources[start].rows if start in self.state.sources else 0
+
+    def _is_covered(self, start: int) -> bool:
+        """Whether a window covers all rows of its source, or will when it is its turn."""
+        state, row = self.state, self.state.rows.get(start)
+        if start in state.planned:
+            return self.state.plan.active and state.planned[start].windows[0].whole
+        return row is not None and row.whole and row.token == state.sources[start].token
+
+
+class Coverage:
+    """Which level covers which table, by what is planned for cascades."""
+
+    def __init__(self, plans: Iterable[CascadePlan] = ()) -> None:
+        self.above: dict[TableName, Above] = {}  # by the table that the level is computed from
+        self.own: dict[TableName, Above] = {}  # the levels, by their own tables
+        self.sealing: dict[TableName, set[int]] = defaultdict(set)  # windows that this plan seals
+        self._waiting: dict[tuple[TableName, TimeRange], Reason | None] = {}
+        for state in (state for plan in plans for state in plan.levels):
+            rollup = state.rollup
+            for table in (rollup.beneath,) if rollup.from_raw else (rollup.beneath, rollup.beneath_sketch):
+                self.above[table] = Above(state, table)
+            for table in (rollup.table, rollup.sketch):
+                self.own[table] = Above(state, table)
+
+    def why_not(self, table: TableName, piece: Piece, limit: int) -> Reason | None:
+        """Why a piece that expired by the limit (ms, UTC) must wait; None if the coarser level covers it, or will."""
+        return next(filter(None, self._reasons(table, piece, limit)), None)
+
+    def _reasons(self, table: TableName, piece: Piece, limit: int) -> Iterator[Reason | None]:
+        above, own = self.above.get(table), self.own.get(table)
+        if above is not None and not above.state.by_rows:
+            yield from (above.why_not(piece, *window) for window in above.windows(piece))
+        if own is not None:
+            yield from (self._why_waiting(own, time) for time in _going(above, piece))
+        elif above is not None:
+            # Raw rows that may go by themselves: others of the same window may still come, and be on time.
+            level, cascade = above.state.rollup.table, above.cascade
+            ends = (end for _, end in above.open_windows(piece) if end > limit)
+            yield from (Why.WHOLE_WINDOW(level=level, end=end, cascade=cascade) for end in ends)
+
+    def _why_waiting(self, own: Above, time: TimeRange) -> Reason | None:
+        """Why a level's own rows of a time range must wait; many pieces ask for the same."""
+        table = own.state.rollup.table
+        if (table, time) not in self._waiting:
+            windows = (window for window in own.state.grid.windows(time) if window.start not in self.sealing[table])
+            self._waiting[table, time] = next(filter(None, (own.why_open(*window) for window in windows)), None)
+        return self._waiting[table, time]
+
+    def late_rows(self, table: TableName, piece: Piece) -> bool:
+        """Whether a piece holds what came after its windows were sealed."""
+        above = self.above.get(table)
+        return above is not None and any(above.is_late(piece, start) for start, _ in above.windows(piece))
+
+    def protects(self, table: TableName) -> bool:
+        """Whether a level is computed from a table to which others write."""
+        above = self.above.get(table)
+        return above is not None and above.state.rollup.source == table
+
+    def seal(self, table: TableName, pieces: Sequence[Piece]) -> Iterator[SealWindows]:
+        """The steps that come right before pieces go."""
+        own, above = self.own.get(table), self.above.get(table)
+        if own is not None:
+            # What a level loses must never be computed again, or it would come back, too late for the coarser level.
+            times = {time for piece in pieces for time in _going(above, piece)}
+            yield from self._seal(own, (window for time in times for window in own.state.grid.windows(time)), ())
+        if above is not None:
+            # A piece that is late for one window, and goes as the policy says, may be on time for the next.
+            groups: list[list[Piece]] = [[]]
+            for piece in pieces:
+                groups.append([piece]) if self.late_rows(table, piece) else groups[0].append(piece)
+            for group in groups:
+                windows = (w for p in group for w in above.windows(p) if not above.is_late(p, w.start))
+                yield from self._seal(above, windows, [p.partition.ident for p in group] if above.tracked else ())
+
+    def _seal(self, above: Above, windows: Iterable[TimeRange], idents: Sequence[str]) -> Iterator[SealWindows]:
+        """Seal windows. Partitions that go, by their idents, are looked at one by one, even if a window is sealed."""
+        state = above.state
+        tracked = [(s, e) for s, e in sorted(set(windows)) if s in state.rows or s in state.planned]
+        found = tuple(Window.of(s, e) for s, e in tracked if idents or not above.is_sealed(s))
+        self.sealing[state.rollup.table].update(window.start for window in found)
+        if found:
+            yield SealWindows(rollup=state.rollup, windows=found, idents=tuple(idents))
+
+
+def _going(above: Above | None, piece: Piece) -> list[TimeRange]:
+    """The time of a piece, and of what would be sealed if it went."""
+    return [piece.time, *(above.open_windows(piece) if above is not None else ())] if piece.time else []

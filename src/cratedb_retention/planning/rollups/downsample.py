@@ -1,0 +1,392 @@
+"""
+The strategy ``downsample``: which windows of which level are due. Like a build system it redoes what is dirty, and
+the coarser levels of that. Expiry of raw rows and levels is the other half, in :mod:`.coverage` and :mod:`.strategies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.plan.measurements import Measurements, WindowRows
+from cratedb_retention.model.plan.plan import Hold, Step, Task
+from cratedb_retention.model.plan.reasons import Reason, Why
+from cratedb_retention.model.policies.values import Deletions
+from cratedb_retention.model.rollups import rollup as steps
+from cratedb_retention.model.rollups.rollup import Before, Ledger, LedgerRow, Rollup, ViewPart, Window, find_view
+from cratedb_retention.model.time import TimeRange, TimeRanges, show, to_ms
+from cratedb_retention.planning.plan.pieces import PieceIndex, make_pieces
+from cratedb_retention.planning.plan.targets import Target
+from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel
+from cratedb_retention.planning.rollups.windows import (
+    OpenWindow,
+    Source,
+    WindowGrid,
+    batches,
+    sources_of,
+    sources_of_windows,
+)
+
+if TYPE_CHECKING:
+    from cratedb_retention.planning.plan.strategies import Context
+
+# Work of one step: what a run that is killed has to do again, and what one statement of the database holds.
+WINDOWS_IN_STEP, ROWS_IN_STEP = 100, 20_000_000
+_NEW, _CHANGED, _GROWN = "new", "changed", "grown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    windows: tuple[Window, ...]  # what of it, in order of time: all of it, or some of its buckets
+    reason: str  # why, in a word
+    parts: str = ""  # what its parts are computed from, if it is open
+    before: Before = ()  # what of it was computed before, and must not lose rows
+
+
+class LevelPlan:
+    """What each window of a level is computed from, and what is planned for it."""
+
+    def __init__(self, plan: CascadePlan, level: CascadeLevel, below: LevelPlan | None) -> None:
+        cascade = plan.cascade
+        self.plan, self.below, self.table, self.measurements = plan, below, level.table, plan.measurements
+        # Whether the finer table has no partitions of time.
+        self.grid, self.by_rows = _level_grid(cascade, level.rollup, below.rollup if below else None)
+        self.rollup: Rollup = replace(level.rollup, window=self.grid.interval, window_zone=self.grid.zone_name)
+        self.sources = self._find_sources(level.beneath, plan.pieces)
+        self.rebased = rebased = _rebased(level, below, plan.ledger)
+        # What the ledger has of all its windows, also those computed from another table.
+        self.former = rows = plan.ledger.of(self.rollup.table)
+        if rebased is not None:
+            rows = {start: replace(row, sealed=True) for start, row in rows.items() if row.sealed or start < rebased}
+        self.rows: Mapping[int, LedgerRow] = rows
+        # The window that lasts beyond the cutoff.
+        self.open = replace(self.grid, rollup=self.rollup).open(rows, plan.cutoff, plan.measurements)
+        # Whether no window may lose rows by being computed again (law 4), unless the level's table is gone.
+        self.guarded = cascade.policy.deletions is Deletions.BLOCK and level.table is not None
+        # Whether a full disk keeps the level from being written.
+        self.full = any(table.read_only for table in [t.table for t in level.targets] or [cascade.raw.table])
+        self.planned: dict[int, Due] = {}  # the windows that are due, by start
+        self.held: dict[int, tuple[Reason, bool]] = {}  # those that must wait; whether it is a problem
+        # Windows that would lose rows, and stay as they are: how many were rolled up, and how many are left.
+        self.lost: dict[int, tuple[int, int]] = {}
+        self._decide()
+
+    def _find_sources(self, beneath: Target | None, pieces: PieceIndex) -> Mapping[int, Source]:
+        if self.by_rows:
+            sources = self.grid.sources(self.measurements.windows.get(self.grid.probe(), ()))
+        else:
+            known = pieces.of(beneath).known if beneath is not None and beneath.grids else ()
+            sources = sources_of(known, self.grid.windows)
+        for changing in self.below.changing() if self.below else ():
+            for start, end in self.grid.windows(changing):
+                sources.setdefault(start, Source(end=end))
+        return sources
+
+    def changing(self) -> Iterator[TimeRange]:
+        return (TimeRange(window.since, window.until) for due in self.planned.values() for window in due.windows)
+
+    def _decide(self) -> None:
+        below = self.below
+        complete = self.rollup.interval.floor(self.plan.cutoff, self.rollup.tzinfo)
+        dirty = TimeRanges(below.changing() if below else ())
+        waiting = TimeRanges((start, below.sources[start].end) for start in below.held) if below else TimeRanges()
+        sealed = TimeRanges((row.start, row.end) for row in self.rows.values() if row.sealed)
+        for start in sorted(self.sources):
+            source, row = self.sources[start], self.rows.get(start)
+            span = TimeRange(start, source.end)
+            if (row is not None and row.sealed) or (row is None and sealed.overlapping(span)):
+                continue
+            stale = dirty.overlapping(span)
+            if not stale and not source.rows and not source.hidden:
+                continue
+            reason = _why_held(source, bool(waiting.overlapping(span)))
+            if reason:
+                self.held[start] = reason
+                continue
+            if self.rollup.has_counters and self.planned:
+                # A counter's first increase in a window is from the last value before it.
+                stale = [span]
+            due = self._due(start, source, row, stale, min(source.end, complete))
+            if due is not None and self.full:
+                self.held[start] = Why.DISK_FULL(), True
+            elif due is not None:
+                self.planned[start] = due
+
+    def _due(
+        self, start: int, source: Source, row: LedgerRow | None, stale: Sequence[TimeRange], until: int
+    ) -> Due | None:
+        """What of a window is due: it changed, or the finer level is about to (``stale``); complete up to ``until``."""
+        present = self.open if self.open is not None and start == self.open.start else None
+        if present is not None and row is not None:
+            return self._due_open(present, source, row, stale)
+        if until <= start or (row is not None and until < source.end):
+            return None
+        windows = (Window(start=start, end=source.end, since=start, until=until),)
+        if row is None:
+            parts = present.parts() if present else ""
+            return self._spare(Due(windows=windows, reason=_NEW, parts=parts), None)
+        if row.whole and row.token == source.token and not stale:
+            return None
+        return self._spare(Due(windows=windows, reason=_CHANGED if row.whole else _GROWN), row)
+
+    def _spare(self, due: Due, row: LedgerRow | None) -> Due | None:
+        """Law 4: a window that would lose rows if it were computed again only gets the buckets that it has not yet."""
+        window = due.windows[0]
+        former = row or self.former.get(window.start)
+        if not self.guarded or former is None or not former.rows:
+            return due
+        rows = former.rows if former.until <= window.until else None
+        if not self._loses(window, rows):
+            return replace(due, before=((window, rows),))
+        if row is None or row.until >= window.until:
+            return None
+        return Due(windows=(replace(window, since=row.until),), reason=_GROWN, parts=row.parts)
+
+    def _loses(self, window: Window, rows: int | None) -> bool:
+        """Whether buckets would lose rows by being computed again, which is noted."""
+        balance = self.measurements.balances.get((self.rollup, window))
+        lost = balance.lost(rows) if balance else None
+        if lost:
+            rolled, left = self.lost.get(window.start, (0, 0))
+            self.lost[window.start] = (rolled + lost[0], left + lost[1])
+        return lost is not None
+
+    def _due_open(
+        self, present: OpenWindow, source: Source, row: LedgerRow, changing: Sequence[TimeRange]
+    ) -> Due | None:
+        """Of the open window buckets that changed since they were computed, and those that are complete now."""
+        interval, zone = self.rollup.interval, self.rollup.tzinfo
+        computed = TimeRange(present.start, row.until)
+        changed = {
+            TimeRange(interval.floor(since, zone), interval.ceiling(until, zone)) & computed
+            for since, until in (*changing, *present.stale())
+            if since < row.until
+        }
+        if changed and self.rollup.has_counters:  # What a counter grew by begins at the value before.
+            changed = {TimeRange(min(changed).start, row.until)}
+        before = {time: present.before(time) for time in sorted(changed)} if self.guarded else {}
+        kept = [time for time, one in before.items() if self._loses(*one)]
+        times = [time for time in changed if time not in kept]
+        reason = _CHANGED if times else _GROWN
+        grown = TimeRange(row.until, present.complete)
+        # There may be rows that it was not computed from, though nothing was written since: the change token was read
+        # while their buckets were not complete.
+        finer = self.below.rows.values() if self.below else ()
+        more = any(one.rows and one.start < present.complete and row.until < one.until for one in finer)
+        if self.below is None:
+            more = bool(present.answer(*grown))
+        if not grown.empty and (changing or source.token != row.token or more):
+            times.append(grown)
+        windows = tuple(
+            Window(start=present.start, end=present.end, since=since, until=until)
+            for since, until in TimeRanges(times).joined()
+        )
+        former = tuple(one for time, one in before.items() if time not in kept)
+        return Due(windows=windows, reason=reason, parts=present.parts(kept), before=former) if windows else None
+
+
+def _level_grid(cascade: Cascade, rollup: Rollup, finer: Rollup | None) -> tuple[WindowGrid, bool]:
+    """A level's windows, and whether the finer table has no partitions of time."""
+    if finer is not None:
+        partition = finer.partition
+        return WindowGrid.of(rollup, partition.approximate_seconds if partition else None), partition is None
+    grids = [grid for _, grid in cascade.raw.grids]
+    shortest = min((grid.interval.approximate_seconds for grid in grids), default=None)
+    return WindowGrid.of(rollup, shortest, str(grids[0].zone) if grids else None), not grids
+
+
+def _rebased(level: CascadeLevel, below: LevelPlan | None, ledger: Ledger) -> int | None:
+    """
+    Before which instant a level can't be computed any more, though its windows are not sealed: it was computed from
+    another table, or was no part of the cascade when another level sealed its source. None if neither is so.
+    """
+    rollup, known = level.rollup, ledger.rollups.get(level.rollup.table)
+    if known is None or not ledger.of(rollup.table):
+        return None
+    if known.rollup.beneath == rollup.beneath:
+        return ledger.sealed_by_others(rollup.table)
+    gone = ledger.held_from(rollup.source, rollup.beneath) or 0
+    if below is None:
+        return gone
+    begins = [*ledger.of(rollup.beneath), *below.planned]
+    # A level that is new, and finds nothing to begin with, can give nothing of what this one has.
+    return max(gone, min(begins, default=max(row.end for row in ledger.of(rollup.table).values())))
+
+
+def _why_held(source: Source, waiting: bool) -> tuple[Reason, bool] | None:
+    missing = sum(piece.partition.missing_shards for piece in source.pieces)
+    if missing:
+        return Why.MISSING_SHARDS(count=missing), True
+    if any(piece.partition.closed for piece in source.pieces):
+        return Why.PARTITION_CLOSED(), True
+    return (Why.SOURCE_BLOCKED(), False) if waiting else None
+
+
+class CascadePlan:
+    """What brings a cascade up to date at a cutoff (ms, UTC)."""
+
+    def __init__(self, context: Context, cascade: Cascade, active: bool) -> None:
+        self.cascade, self.active = cascade, active  # whether this run rolls up what is due
+        self.catalog, self.ledger, self.pieces = context.catalog, context.ledger, context.pieces
+        self.measurements, self.cutoff = context.measurements, to_ms(context.cutoff)
+        self.limit = cascade.policy.limit(context.cutoff)  # before which raw rows are expired; None: kept forever
+        self.levels: list[LevelPlan] = []
+        for level in cascade.levels:
+            self.levels.append(LevelPlan(self, level, self.levels[-1] if self.levels else None))
+
+    def verdicts(self) -> Iterator[Task | Hold]:
+        """The tasks that bring all levels up to date, finest first, and what has to wait."""
+        for state in self.levels:
+            needed = list(self._prepare(state))
+            if not state.full:
+                yield from needed
+            elif needed and not state.held:
+                yield self._hold(Why.DISK_FULL(), state.rollup.table)
+            yield from self._roll_up(state)
+            yield from self._holds(state)
+
+    def _task(self, step: Step, why: Reason, rows: int | None = None) -> Task:
+        """All of a cascade's tasks are on its source, so that after a failure no coarser level goes on."""
+        return Task(policy_id=self.cascade.policy.id, table=self.cascade.source, steps=(step,), why=why, rows=rows)
+
+    def _hold(self, why: Reason, level: TableName | None = None) -> Hold:
+        return Hold(policy_id=self.cascade.policy.id, table=self.cascade.source, why=why, problem=True, level=level)
+
+    def _prepare(self, state: LevelPlan) -> Iterator[Task]:
+        rollup, table = state.rollup, state.table
+        if table is None or (rollup.sketched and rollup.sketch not in self.catalog.tables):
+            left_out = tuple(column.name for column in self.cascade.left_out) if rollup.from_raw else ()
+            create = steps.CreateRollup(rollup=rollup, replicas=self.cascade.raw.table.replicas, left_out=left_out)
+            yield self._task(create, Why.LEVEL_NEW())
+        missing = tuple(name for name in rollup.columns if table is not None and name not in table.columns)
+        if missing:
+            yield self._task(steps.AlterRollup(rollup=rollup, columns=missing), Why.LEVEL_WIDER())
+        if state.rebased is not None:
+            yield self._task(steps.RebaseRollup(rollup=rollup, before=state.rebased), Why.LEVEL_REBASED())
+
+    def _older(self) -> Iterator[tuple[Rollup, int]]:
+        """The levels that still have what a finer one has not any more, each with the instant before which it is so."""
+        for finer, coarser in pairwise(self.levels):
+            begins = self.ledger.held_from(finer.rollup.source, finer.rollup.table)
+            if begins is None or coarser.table is None:
+                return
+            yield coarser.rollup, begins
+
+    def _roll_up(self, state: LevelPlan) -> Iterator[Task]:
+        # Whether the plan leaves the finer table as it is, so that its change tokens are known.
+        settled = state.below is None or not state.below.planned
+        older = tuple(self._older()) if state.below is None else ()
+        planned = ((start, state.sources[start].rows) for start in sorted(state.planned))
+        for batch, rows in batches(planned, WINDOWS_IN_STEP, ROWS_IN_STEP):
+            due = [state.planned[start] for start in batch]
+            each = [(start, one, window) for start, one in zip(batch, due, strict=True) for window in one.windows]
+            # One that stays as it is, in part, is looked at again by the next run, whatever its change token is then.
+            tokens = ["" if start in state.lost else state.sources[start].token for start, _, _ in each]
+            reasons = [one.reason for one in due]
+            step = steps.RollUp(
+                rollup=state.rollup,
+                windows=tuple(window for _, _, window in each),
+                rows=tuple(state.sources[start].rows for start, _, _ in each),
+                idents=tuple(sorted({p.partition.ident for start in batch for p in state.sources[start].pieces})),
+                tokens=tuple(tokens) if settled else (),
+                parts=tuple(one.parts for _, one, _ in each) if settled else (),
+                older=older,
+                before=tuple(computed for one in due for computed in one.before),
+            )
+            why = Why.WINDOWS_DUE(
+                count=len(batch),
+                start=step.windows[0].since,
+                end=step.windows[-1].until,
+                states=tuple(f"{reasons.count(word)} {word}" for word in (_NEW, _CHANGED, _GROWN) if word in reasons),
+            )
+            yield self._task(step, why, rows or None)
+
+    def _holds(self, state: LevelPlan) -> Iterator[Hold]:
+        rollup = state.rollup
+        by_reason: dict[tuple[Reason, bool], list[int]] = {}
+        for start, reason in state.held.items():
+            by_reason.setdefault(reason, []).append(start)
+        if state.lost:
+            rolled, left = (sum(numbers) for numbers in zip(*state.lost.values(), strict=True))
+            why_lost = Why.ROWS_LOST(rolled=rolled, level=rollup.table, left=left, source=rollup.beneath)
+            by_reason[why_lost, True] = sorted(state.lost)
+        for (why, problem), starts in by_reason.items():
+            yield replace(
+                self._hold(why, rollup.table),
+                partitions=tuple(f"{rollup.interval} from {show(start)}" for start in starts[:5]),
+                count=len(starts),
+                problem=problem,
+                windows=tuple((start, state.sources[start].end) for start in starts),
+            )
+
+    def view(self, tasks: Iterable[Task]) -> Iterator[Task | Hold]:
+        """Create the view, or renew it where this run changes what it consists of; never one that a user made."""
+        cascade, ledger = self.cascade, self.ledger
+        finest, marks = cascade.levels[0].rollup, ledger.view_marks(cascade.source)
+        levels = {level.rollup.table for level in cascade.levels}
+        there, own = find_view(self.catalog, finest, levels, marks)
+        if there is not None and not own:
+            yield self._hold(Why.VIEW_TAKEN(view=there))
+            return
+        planned = [step for task in tasks for step in task.steps]
+        created = {step.rollup.table for step in planned if isinstance(step, steps.CreateRollup)}
+        if levels - created - {level.rollup.table for level in cascade.levels if level.table is not None}:
+            return  # What is to be created waits.
+        parts = self._view_parts(planned)
+        known = ledger.rollups.get(finest.table)
+        changing = (step for step in planned if isinstance(step, steps.CreateRollup | steps.AlterRollup))
+        altered = any(step.rollup.table in levels for step in changing)
+        if altered or (there is None and self.catalog.views is not None) or known is None or known.view != parts:
+            renewed = steps.ReplaceView(rollup=finest, parts=parts, marks=() if there is None else marks)
+            yield self._task(renewed, Why.VIEW_CHANGED())
+
+    def _view_parts(self, planned: Sequence[Step]) -> tuple[ViewPart, ...]:
+        """Which table the view shows for which time range, oldest first, with what is about to go."""
+        source = self.cascade.source
+        # Raw rows are no longer shown once their windows are sealed, those of levels once they expire.
+        going = [found for step in planned if (found := step.expires) and found[0] != source]
+        seals = (step for step in planned if isinstance(step, steps.SealWindows) and step.rollup.beneath == source)
+        going += [(source, window.end) for step in seals for window in step.windows]
+        parts: list[ViewPart] = []
+        end: int | None = None
+        for rollup in (None, *(level.rollup for level in self.cascade.levels)):
+            table = rollup.table if rollup else source
+            gone = [self.ledger.held_from(source, table), *(until for name, until in going if name == table)]
+            start = max((instant for instant in gone if instant is not None), default=None)
+            if end is not None and start is not None and start >= end:
+                continue
+            if end is not None and rollup is not None:
+                end = rollup.interval.ceiling(end, rollup.tzinfo)
+                # What finer tables show begins with a whole bucket of the coarser one before it. The bucket in which
+                # they begin is shown as a whole, so their rows in it would be there twice.
+                parts = [part for part in parts if part.end is None or part.end > end]
+                parts[-1] = replace(parts[-1], start=end)
+            parts.append(ViewPart(table=table, interval=str(rollup.interval) if rollup else "", start=start, end=end))
+            if start is None:
+                break
+            end = start
+        return tuple(reversed(parts))
+
+
+def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterator[WindowRows]:
+    """What must be asked of the rows: where no partitions tell, of all windows; of open ones, what was written to."""
+    for finer, level in zip((None, *cascade.levels), cascade.levels, strict=False):
+        if finer is None or finer.table is not None:
+            grid, by_rows = _level_grid(cascade, level.rollup, finer.rollup if finer else None)
+            if by_rows:
+                yield grid.probe()
+            rows = ledger.of(level.rollup.table)
+            present = grid.open(rows, cutoff, Measurements())
+            if present is not None:
+                target, row, source = level.beneath, rows.get(present.start), None
+                if target is not None and not by_rows:
+                    pieces = make_pieces(target.table, target.grids, {})
+                    source = sources_of_windows([Window.of(present.start, present.end)], pieces).get(present.start)
+                same = source is not None and row is not None and source.token == row.token
+                if (present.known is None or not same) and present.start < present.until:
+                    yield present.probe(present.start, present.until)
+                if present.until < present.complete:
+                    yield present.probe(present.until, present.complete)

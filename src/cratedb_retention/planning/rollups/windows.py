@@ -1,0 +1,232 @@
+"""
+Windows: the time ranges in which a level is computed, and the change tokens of what they are computed from. A token is
+a set of digests, one for each partition of the finer table, so that what belongs to a window can be told from what came
+later; where that has no partitions of time, a fingerprint of the window's rows.
+
+In the present window, which lasts beyond the cutoff, something is written all the time. So its complete buckets are
+divided into parts, and of each the ledger has how many rows it was computed from, and their fingerprint.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cratedb_retention.model.plan.measurements import Measurements, WindowRows
+from cratedb_retention.model.plan.plan import Piece
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import LedgerRow, Rollup, Window
+from cratedb_retention.model.time import TimeRange, TimeRanges, find_zone
+from cratedb_retention.planning.rollups.cascades import UNITS
+
+T = TypeVar("T")
+_DIGITS = 12
+_HOUR = 3600
+_LENGTHS = (Interval(_HOUR), *UNITS)  # of windows; those of parts are without weeks
+_MOST_PARTS = 1000  # of an open window; they are single buckets where these are not more
+Parts = Mapping[int, tuple[int, int]]  # rows and fingerprint of each part, by its start
+
+
+@dataclass(kw_only=True)
+class Source:
+    """What one window is computed from."""
+
+    end: int  # the window's end
+    digests: set[str] = field(default_factory=set)  # the change token, in parts
+    rows: int = 0  # how many, if known; of partitions that reach beyond the window all
+    pieces: list[Piece] = field(default_factory=list)  # the partitions; empty where there are none of time
+
+    @property
+    def token(self) -> str:
+        """The change token as it is in the ledger."""
+        return " ".join(sorted(self.digests))
+
+    @property
+    def hidden(self) -> bool:
+        """Whether there may be rows that no query can see: a partition is closed, or lacks shards."""
+        return any(piece.partition.rows is None or piece.partition.missing_shards for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowGrid:
+    """How a level is cut into windows."""
+
+    rollup: Rollup
+    interval: Interval
+    zone_name: str
+
+    @classmethod
+    def of(cls, rollup: Rollup, partition: int | None = None, partition_zone: str | None = None) -> WindowGrid:
+        """
+        A level's windows: once decided they stay, or what the ledger knows would be of no use. They are the shortest
+        that hold whole buckets and whole partitions of the finer table, which may have a length (in seconds) and a time
+        zone; a fixed interval fits that as well as its own.
+        """
+        if rollup.window is not None:
+            return cls(rollup, rollup.window, rollup.window_zone)
+        if partition_zone not in (None, rollup.zone) and rollup.interval.unit:
+            # Days of another zone than the partitions' lie across their borders: the fewer in a window, the better.
+            return cls(rollup, rollup.interval, rollup.zone)
+        name = partition_zone if partition_zone is not None and rollup.interval.seconds else rollup.zone
+        # A day for minutes and less, a month for the rest, so that there are neither too many nor too large ones.
+        default = UNITS[0] if rollup.interval.approximate_seconds < _HOUR else UNITS[2]
+        length = partition or default.approximate_seconds
+        fitting = [unit for unit in _LENGTHS if rollup.interval.fits_into(unit, find_zone(name))]
+        # Months and years differ in length: the shortest month is nine tenths of the mean.
+        chosen = next((unit for unit in fitting if unit.approximate_seconds >= 0.9 * length), fitting[-1])
+        return cls(rollup, chosen, name)
+
+    @property
+    def zone(self) -> dt.tzinfo:
+        return find_zone(self.zone_name)
+
+    def window(self, start: int) -> TimeRange:
+        return TimeRange(start, self.interval.end(start, self.zone))
+
+    def windows(self, time: TimeRange) -> Iterator[TimeRange]:
+        at = self.interval.floor(time.start, self.zone)
+        while at < time.end:
+            found = self.window(at)
+            yield found
+            at = found.end
+
+    def probe(self, within: TimeRange | None = None) -> WindowRows:
+        table, time = self.rollup.beneath, self.rollup.beneath_time
+        return WindowRows(table=table, time_column=time, interval=self.interval, zone=self.zone_name, within=within)
+
+    def sources(self, measured: Iterable[tuple[int, int, str]]) -> dict[int, Source]:
+        """What windows are computed from, by the answer to the probe, where that has no partitions of time."""
+        return {
+            start: Source(end=self.window(start).end, digests={token.replace(" ", "")}, rows=rows)
+            for start, rows, token in measured
+        }
+
+    def open(self, rows: Mapping[int, LedgerRow], cutoff: int, measurements: Measurements) -> OpenWindow | None:
+        """The open window at a cutoff; None if it has no complete buckets, or was computed as a whole."""
+        complete = self.rollup.interval.floor(cutoff, self.rollup.tzinfo)
+        start, end = self.window(self.interval.floor(complete, self.zone))
+        row = rows.get(start)
+        if complete <= start or (row is not None and (row.sealed or row.whole)):
+            return None
+        known: Parts | None = None
+        if row is not None and (row.parts or not row.rows):
+            numbers = (map(int, part.split(":")) for part in row.parts.split())
+            known = {at: (count, version) for at, count, version in numbers}
+        return OpenWindow(
+            rollup=self.rollup,
+            start=start,
+            end=end,
+            until=start if row is None else row.until,
+            complete=complete,
+            known=known,
+            measurements=measurements,
+        )
+
+
+def digest(piece: Piece) -> str:
+    """A partition at its present change token, in few characters."""
+    text = f"{piece.partition.ident}\0{piece.partition.token}"
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def sources_of_windows(windows: Iterable[Window], pieces: Iterable[Piece]) -> dict[int, Source]:
+    """What some windows, which do not overlap, are computed from, where that has partitions of time."""
+    return sources_of(pieces, TimeRanges((window.start, window.end) for window in windows).overlapping)
+
+
+def sources_of(pieces: Iterable[Piece], touched: Callable[[TimeRange], Iterable[TimeRange]]) -> dict[int, Source]:
+    """The same of the windows that each of the pieces touches."""
+    found: dict[int, Source] = {}
+    for piece in pieces:
+        own = digest(piece)
+        for start, end in touched(piece.time) if piece.time else ():
+            source = found.setdefault(start, Source(end=end))
+            source.digests.add(own)
+            source.rows += piece.partition.rows or 0
+            source.pieces.append(piece)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenWindow:
+    """The window of a level that lasts beyond the cutoff."""
+
+    rollup: Rollup
+    start: int
+    end: int
+    until: int  # buckets before this instant were computed; ``start`` if none were
+    complete: int  # buckets before this instant are complete
+    known: Parts | None  # what the parts of the computed ones were computed from; None: unknown
+    measurements: Measurements = field(default_factory=Measurements)
+
+    @property
+    def part(self) -> Interval:
+        return part_length(self.rollup, self.end - self.start, _MOST_PARTS)
+
+    def probe(self, start: int, end: int) -> WindowRows:
+        return WindowGrid(self.rollup, self.part, self.rollup.zone).probe(TimeRange(start, end))
+
+    def answer(self, start: int, end: int) -> Parts | None:
+        """What its buckets of a time range would be computed from now; None if that was not asked: as they were."""
+        found = self.measurements.windows.get(self.probe(start, end))
+        each = ((at, rows, token.rpartition(":")[2]) for at, rows, token in found or ())
+        return None if found is None else {at: (rows, int(version)) for at, rows, version in each}
+
+    def before(self, time: TimeRange) -> tuple[Window, int | None]:
+        at = self.part.floor(time.start, self.rollup.tzinfo)
+        found = (self.known or {}).get(at)
+        # The rows of another level are counted, rather than what these stand for.
+        rows = found[0] if found and self.rollup.from_raw and self._within(at) == time else None
+        return Window(start=self.start, end=self.end, since=time.start, until=time.end), rows
+
+    def _within(self, at: int) -> TimeRange:
+        """What of a part was computed."""
+        return TimeRange(at, self.part.end(at, self.rollup.tzinfo)) & TimeRange(self.start, self.until)
+
+    def stale(self) -> Iterator[TimeRange]:
+        """Where rows changed since. Where no row is left, they most likely expired, and what was computed stays."""
+        now, before = self.answer(self.start, self.until), self.known
+        if before is None:
+            yield TimeRange(self.start, self.until)
+        elif now is not None:
+            yield from (self._within(at) for at in sorted(now) if before.get(at) != now[at])
+
+    def parts(self, kept: Iterable[TimeRange] = ()) -> str:
+        """
+        What all complete buckets are computed from, as the ledger has it: what is there now, but for those that stay as
+        they are: those that are kept or have no row left. Empty if it is unknown what these were computed from.
+        """
+        kept = TimeRanges(kept)
+        if self.known is None and kept:
+            return ""
+        known = self.known or {}
+        stay = {at: was for at, was in known.items() if kept.contains(max(at, self.start))}
+        found = {**known, **(self.answer(self.start, self.until) or {}), **stay}
+        for at, (rows, version) in (self.answer(self.until, self.complete) or {}).items():
+            before = found.get(at, (0, 0))
+            found[at] = (before[0] + rows, before[1] + version)
+        return " ".join(f"{at}:{rows}:{version}" for at, (rows, version) in sorted(found.items()))
+
+
+def part_length(rollup: Rollup, length: int, most: int) -> Interval:
+    """The shortest parts, single buckets or some of these, of which a time range of a length (ms) has at most some."""
+    fitting = [other for other in _LENGTHS if other.unit != "week" and rollup.interval.fits_into(other, rollup.tzinfo)]
+    lengths = [rollup.interval, *fitting]
+    return next((unit for unit in lengths if length / 1000 <= unit.approximate_seconds * most), lengths[-1])
+
+
+def batches(items: Iterable[tuple[T, int]], most: int, most_rows: int) -> Iterator[tuple[list[T], int]]:
+    """Put items, each with its rows, together as one step can do them; one that has too many rows is alone."""
+    batch: list[T] = []
+    rows_of = 0
+    for item, rows in items:
+        if batch and (len(batch) == most or rows_of + rows > most_rows):
+            yield batch, rows_of
+            batch, rows_of = [], 0
+        batch.append(item)
+        rows_of += rows
+    if batch:
+        yield batch, rows_of

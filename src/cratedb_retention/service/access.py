@@ -1,0 +1,483 @@
+"""
+The toolkit for a caller with an access token: the class ``Retention`` within their role and limit, and the only way by
+which the HTTP API and the pages reach it.
+
+What a caller does not see does not exist: the answer is the same as for a name that was never given. Of plans, lists
+and runs they get the parts about their policies, without what reasons tell of others. A run does just the tasks of the
+plan that was shown, so that a plan still is what a run does (law 10).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any
+
+from cratedb_retention.api import Retention
+from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
+from cratedb_retention.execution.accepting import Earlier
+from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
+from cratedb_retention.execution.overview import Line, Listing, TableLine, overview
+from cratedb_retention.execution.plan.preparing import Prepared, Selection, require_tags
+from cratedb_retention.execution.plan.preview import ArchiveLine, Preview, Restorable
+from cratedb_retention.execution.policies import Change, find_changes
+from cratedb_retention.execution.query.fetch import readable
+from cratedb_retention.execution.query.timeline import Seen, concerning, means, sources_of, timeline
+from cratedb_retention.model.access import Access, Area, Realm, Role, make_area, may_hear_row, sees_row, shown_row
+from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.catalog import Selector, TableName, Value
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.plan.effect import amount
+from cratedb_retention.model.plan.plan import Plan, Step, Task
+from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.policies.attributes import Suggestions
+from cratedb_retention.model.policies.policy import Policy, change_policy, mentions
+from cratedb_retention.model.policies.tags import TagFilter
+from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
+from cratedb_retention.model.query.timeline import Timeline
+from cratedb_retention.model.runs import RunState
+from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
+from cratedb_retention.store.access import AccessToken, TokenStore
+from cratedb_retention.store.archive import SnapshotRecord
+from cratedb_retention.store.audit import JournalFilter, RunOfPolicy
+from cratedb_retention.store.policies import Damaged, StoredPolicy
+
+Row = dict[str, Any]
+_TAKEN = "there is one already that does the same on this data, or has this identifier"
+_BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.PROBLEM)))
+
+
+class Scope:
+    """
+    The toolkit for one request of a caller, as whom ``retention`` acts: policies, holds, plans, runs and the audit log,
+    tables, the archive, access tokens.
+
+    Its methods raise :class:`NotFound` for what the caller does not see; :class:`Forbidden` where their role is not
+    enough, or other data is concerned; :class:`Conflict` where another user was quicker.
+    """
+
+    def __init__(self, retention: Retention, access: Access) -> None:
+        self._retention, self.access = retention, access
+        retention.require()
+
+    @property
+    def now(self) -> dt.datetime:
+        return self._retention.clock.now()
+
+    @cached_property
+    def _stored(self) -> tuple[list[StoredPolicy], list[Damaged]]:
+        return self._retention.policies.read(Selection(limit=self.access.limit))
+
+    @cached_property
+    def _tokens(self) -> list[AccessToken]:
+        return self._retention.access.tokens()
+
+    @cached_property
+    def realm(self) -> Realm:
+        wanted, mine = {tag for token in self._tokens for tag in token.limit.wanted}, self.access.limit.wanted
+        return Realm(
+            access=replace(self.access, actors=self._actors),
+            policies=tuple(item.policy for item in self._stored[0]),
+            default_schema=self._retention.default_schema,
+            own_schema=self._retention.own_schema,
+            foreign_tags=frozenset(wanted - mine) if self.access.limited else frozenset(),
+            folds_case=self._retention.capabilities.folds_case,
+        )
+
+    @property
+    def _actors(self) -> frozenset[str]:
+        same = {token.actor for token in self._tokens if token.limit == self.access.limit}
+        return frozenset(same | {self.access.actor}) if self.access.limited else frozenset()
+
+    def _sees_actor(self, actor: str) -> bool:
+        """Without a limit, all; else those with the same limit, since what they do is about the same policies."""
+        return not self.access.limited or actor in self._actors
+
+    def _area(self, schema: str | None, name: str, where: Mapping[str, Value] | None = None) -> Area:
+        return make_area(schema, name, where or {}, self._retention.default_schema)
+
+    def _ids_of_holds(self) -> frozenset[str]:
+        return frozenset(hold.id for hold in self.holds()) if self.access.limited else frozenset()
+
+    def policies(self, selection: Selection) -> tuple[list[StoredPolicy], list[Damaged]]:
+        stored = [item for item in self._stored[0] if selection.fits(item.policy)]
+        return stored, [row for row in self._stored[1] if selection.fits_row(row)]
+
+    def listing(self, selection: Selection, text: str = "") -> Listing:
+        """The same that contain all words of a text, and when each runs next."""
+        stored, damaged = self.policies(selection)
+        chosen = [item for item in stored if item.policy.mentions(text)]
+        broken = [row for row in damaged if mentions((row.id, str(row.target), row.reason), text)]
+        return self._retention.policies.listing(chosen, broken)
+
+    def policy(self, identifier: str) -> StoredPolicy:
+        for item in self._stored[0]:
+            if item.policy.id == identifier:
+                return item
+        raise NotFound(f"policy {identifier}", "does not exist", "GET /api/v1/policies lists them")
+
+    def tags(self) -> list[str]:
+        return sorted({tag for item in self._stored[0] for tag in item.policy.tags})
+
+    def create(self, policy: Policy) -> Policy:
+        self.access.require(Role.EDITOR)
+        self._check_new(policy)
+        with self._hiding(f"policy for {policy.target}", _TAKEN, "change that one"):
+            return self._retention.policies.create(**policy.model_dump(exclude_defaults=True))
+
+    def change(self, identifier: str, changes: Mapping[str, Any], version: int | None) -> StoredPolicy:
+        """Change attributes of a policy, based on a version of it; None: the present one."""
+        self.access.require(Role.EDITOR)
+        stored = self.policy(identifier)
+        if "id" in changes:
+            raise InvalidInput("attribute id", "a policy's identifier can't be changed", "leave it out")
+        self.realm.check_policy(change_policy(stored.policy, changes))
+        base = _base(stored, version)
+        return StoredPolicy(self._retention.policies.edit(identifier, changes, base), base + 1)
+
+    def delete(self, identifier: str, version: int | None) -> None:
+        """Delete a policy, or a row that is no valid one."""
+        self.access.require(Role.EDITOR)
+        if not any(row.id == identifier for row in self._stored[1]):
+            version = _base(self.policy(identifier), version)
+        self._retention.policies.delete(identifier, version)
+
+    def apply(
+        self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, dry_run: bool, shown: list[Change] | None = None
+    ) -> list[Change]:
+        """Make the policies what a file says, as a dry run has ``shown``; only those with the tags are pruned."""
+        self.access.require(Role.EDITOR)
+        stored = self._stored[0]
+        require_tags(tags, (policy.tags for policy in (*wanted, *(item.policy for item in stored))))
+        changes = find_changes(wanted, stored, prune, tags & self.access.limit)
+        for change in changes:
+            if change.after is not None:
+                (self.realm.check_policy if change.before else self._check_new)(change.after)
+                self._retention.policies.check_supported(change.after)
+        if shown is not None and changes != shown:
+            raise Conflict("the policies", "somebody else changed some in the meantime", "check the file again")
+        if not dry_run:
+            with self._hiding("the file", f"of one of its policies {_TAKEN}", "look at them again"):
+                self._retention.policies.carry_out(changes)
+        return changes
+
+    def _check_new(self, policy: Policy) -> None:
+        """An identifier that is taken would tell of a policy that is not seen."""
+        if self.access.limited and policy.id:
+            raise Forbidden(f"policy {policy.id}", "does not exist; with a limit, identifiers are made up", "omit it")
+        self.realm.check_policy(policy)
+
+    @contextmanager
+    def _hiding(self, thing: str, reason: str, remedy: str) -> Iterator[None]:
+        """With a limit, what is in the way is not named, since it may not be seen."""
+        try:
+            yield
+        except Conflict as error:
+            raise Conflict(thing, reason, remedy) if self.access.limited else error from None
+
+    def suggestions(self, table_schema: str | None = None, table_name: str = "") -> Suggestions:
+        """What can be named in a policy; columns of the tables with this name or pattern."""
+        chosen = Selector(schema=table_schema or None, name=table_name)
+        return self._retention.policies.suggestions(self.realm.policies, self.access.limited, chosen)
+
+    def holds(self) -> list[LegalHold]:
+        return [hold for hold in self._retention.holds() if self.realm.covers_hold(hold)]
+
+    def held_tables(self, holds: Iterable[LegalHold]) -> dict[str, list[TableName]]:
+        """The tables that holds are on at present, by the hold's identifier."""
+        return self._retention.holds.tables_of(hold for hold in holds if self.realm.covers_hold(hold))
+
+    def place(
+        self,
+        table_name: str,
+        table_schema: str | None,
+        where: Mapping[str, Value],
+        start: dt.datetime | None,
+        end: dt.datetime | None,
+        reason: str,
+    ) -> LegalHold:
+        self.access.require(Role.OPERATOR)
+        area = self._area(table_schema, table_name, where)
+        self.realm.require(area)
+        covering = self.realm.covering(area) if self.access.limited else None
+        if covering and covering.where and not self._retention.holds.is_exact(area.schema, area.name, where):
+            raise Forbidden(f"data of {area}", "the hold would cover data of others", "name a table and its columns")
+        return self._retention.holds.place(table_name, table_schema, where=where, start=start, end=end, reason=reason)
+
+    def find_release(self, identifier: str) -> tuple[int, int]:
+        """How many partitions and rows the next run would take if a hold ended, besides what it takes anyway."""
+        self._hold(identifier)
+        found = self._retention.preview_release((identifier,), Selection(limit=self.access.limit))
+        now, then = (amount(self._narrowed(prepared).plan.tasks) for prepared in found)
+        return max(then.partitions - now.partitions, 0), max(then.known_rows - now.known_rows, 0)
+
+    def release(self, identifier: str) -> LegalHold:
+        self.access.require(Role.OPERATOR)
+        found = self._hold(identifier)
+        if self.access.limited and found.placed_by not in self._actors:
+            raise Forbidden(f"hold {identifier}", "was placed by somebody without the limit of this token", "ask them")
+        return self._retention.holds.release(found.id)
+
+    def _hold(self, identifier: str) -> LegalHold:
+        for hold in self.holds():
+            if hold.id == identifier:
+                return hold
+        raise NotFound(f"hold {identifier}", "is not in force", "GET /api/v1/holds lists them")
+
+    def prepare(self, selection: Selection, cutoff: dt.datetime | None = None) -> Prepared:
+        if selection.policy_id is not None:
+            self.policy(selection.policy_id)
+        selection = replace(selection, limit=self.access.limit)
+        return self._narrowed(self._retention.prepare(cutoff, selection))
+
+    def _narrowed(self, prepared: Prepared) -> Prepared:
+        return narrow_plan(prepared, self.realm, self._ids_of_holds()) if self.access.limited else prepared
+
+    def preview(self, policy: Policy) -> Preview:
+        self.access.require(Role.EDITOR)
+        if self.access.limited and policy.id:
+            self.policy(policy.id)
+        self.realm.check_policy(policy)
+        found = self._retention.preview(policy, Selection(limit=self.access.limit))
+        return self._narrowed_preview(found) if self.access.limited else found
+
+    def _narrowed_preview(self, found: Preview) -> Preview:
+        """What of a preview is theirs; afterwards, the policy that it is about is theirs, too."""
+        realm, holds = self.realm, self._ids_of_holds()
+        others = tuple(known for known in realm.policies if known.id != found.policy.id)
+        after = replace(realm, policies=(*others, found.policy))
+        return replace(
+            found,
+            before=narrow_plan(found.before, realm, holds),
+            after=narrow_plan(found.after, after, holds),
+            if_enabled=None if found.if_enabled is None else self._narrowed_preview(found.if_enabled),
+        )
+
+    def statements(self, plan: Plan) -> list[list[str]]:
+        """The statements of each task of a plan, for showing; with a limit, none: see :attr:`render`."""
+        self.access.require(Role.OPERATOR)
+        if self.access.limited:
+            raise Forbidden("the statements of a plan", "are not for tokens with a limit", "look at the plan itself")
+        return [[text for step in task.steps for text in self._retention.statements(step)] for task in plan.tasks]
+
+    @property
+    def render(self) -> Callable[[Step], list[str]] | None:
+        """Makes the statements of a step; None with a limit: they name what holds of others keep."""
+        return None if self.access.limited else self._retention.statements
+
+    def start_run(self, runs: Runs, prepared: Prepared) -> RunState:
+        """Do what :meth:`prepare` said, in the background (law 10)."""
+        self.access.require(Role.OPERATOR)
+        return runs.start(self._retention, prepared)
+
+    def jobs(self, kind: Background[State]) -> list[State]:
+        return [state for state in kind.all(self._retention) if self._sees_actor(state.actor)]
+
+    def find_job(self, kind: Background[State], key: str) -> State:
+        found = kind.find(self._retention, key)
+        if not self._sees_actor(found.actor):
+            raise kind.unknown(key)
+        return found
+
+    def cancel(self, kind: Background[State], key: str) -> State:
+        self.access.require(Role.OPERATOR)
+        self.find_job(kind, key)
+        return kind.cancel(self._retention, key)
+
+    def run_end(self, run_id: str, most: int = 50) -> tuple[Row, list[Row], bool]:
+        """The row of a run's end, if there is one; rows of what did not go well, in order; whether there are more."""
+        finished = self.journal(JournalFilter(run_id=run_id, event=Event.RUN_FINISHED, limit=1))
+        rows = self.journal(JournalFilter(run_id=run_id, outcomes=_BAD, limit=most + 2))
+        troubles = [row for row in reversed(rows) if row["event"] in (Event.STEP_FINISHED, Event.HELD)]
+        return (finished[0] if finished else {}), troubles[:most], len(troubles) > most
+
+    def journal(self, wanted: JournalFilter) -> list[Row]:
+        wanted = replace(wanted, about_tokens=wanted.about_tokens and self.access.role is Role.ADMIN)
+        if self.access.limited:
+            if wanted.actor is not None and wanted.actor not in self._actors:
+                return []  # Which rows are left would tell who did them.
+            wanted = replace(wanted, limited=self.access.limit, actors=self.realm.access.actors)
+        rows, realm, holds = self._retention.audit.read(wanted), self.realm, self._ids_of_holds()
+        return [shown_row(realm, row, holds) for row in rows if sees_row(realm.access, row)]
+
+    def mark(self) -> str:
+        """What changes as soon as anybody does something that the audit log tells of."""
+        return self._retention.audit.mark()
+
+    def status(self, selection: Selection) -> tuple[list[Line], Row | None]:
+        lines = overview(self.prepare(selection))
+        last = next(iter(self.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
+        return (_narrow_lines(lines) if self.access.limited else lines), last
+
+    def tables(self, selection: Selection) -> list[TableLine]:
+        """What is kept where, by table; what fails or is held first."""
+        prepared = self.prepare(selection)
+        if not self.access.limited:
+            return self._retention.tables(prepared)
+        holds = self._ids_of_holds()
+
+        def heard(run: RunOfPolicy) -> RunOfPolicy:
+            known = may_hear_row(self.realm, vars(run), holds)
+            return run if known else replace(run, error=str(Why.NOT_SAID()))
+
+        return [  # What a table that is shared with others holds in all is theirs as well.
+            replace(line, lines=tuple(_narrow_lines(line.lines)), oldest=None, newest=None)
+            if any(each.policy.where for each in line.lines)
+            else line
+            for line in self._retention.tables(prepared, heard)
+        ]
+
+    def timeline(self, table: TableName) -> Timeline:
+        policies = self.realm.policies
+        prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
+        # Whether all of it is theirs, rather than what their policies choose of it.
+        whole = any(self.realm.covers(self._area(*each)) for each in (table, *sources_of(prepared, table)))
+        if not whole and not self._has_policy(table):
+            self.realm.require(self._area(*table))
+        records = [record for record in self._records(RestoreRequest()) if record.archived.table == table]
+        found = timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
+        if not found.lanes and not found.cutoffs:
+            raise NotFound(f"table {table}", "does not exist, or no policy is about it", "look at the overview")
+        return found
+
+    def accept_tables(self, table_name: str, table_schema: str | None) -> list[TableName]:
+        self.access.require(Role.EDITOR)
+        self.realm.require(self._area(table_schema, table_name))
+        return self._retention.rollups.accept_tables(table_name, table_schema)
+
+    def find_earlier(self, table: TableName) -> Earlier | None:
+        """What is known of an earlier table of a name; None: nothing, or they may not accept the table."""
+        may = self.access.role.includes(Role.EDITOR) and self.realm.covers(self._area(*table))
+        return self._retention.rollups.find_earlier(table) if may else None
+
+    def fetch(self, request: FetchRequest) -> Fetched:
+        self._require_readable(request.table_schema, request.table_name, request.where)
+        return self._retention.rollups.fetch(request)
+
+    def suggest_values(self, request: FetchRequest) -> list[Value]:
+        self._require_readable(request.table_schema, request.table_name, request.where)
+        return self._retention.rollups.values(request)
+
+    def cascade(self, table: TableName, where: Mapping[str, Value]) -> Cascade:
+        self._require_readable(table.schema, table.name, where)
+        return self._retention.rollups.cascade(table.name, table.schema)
+
+    def readable_tables(self) -> dict[TableName, dict[str, str | None]]:
+        """Tables with rollups, then others with a policy, each with the values that have to be asked for."""
+        sources, others = self._retention.rollups.tables()
+        return readable([*sources, *filter(self._has_policy, others)], self.realm)
+
+    def _require_readable(self, schema: str | None, name: str, where: Mapping[str, Value]) -> None:
+        """Callers read what is theirs, and by a service only tables with a policy or rollups."""
+        self.realm.require(self._area(schema, name, where))
+        table = TableName(schema or self._retention.default_schema, name)
+        if not self._has_policy(table) and not self._retention.rollups.has_any(table):
+            reason = "does not exist, or has no rollups and no policy"
+            raise NotFound(f"table {table}", reason, "`cratedb-retention fetch` reads any table")
+
+    def _has_policy(self, table: TableName) -> bool:
+        is_own = table.schema.casefold() == self._retention.own_schema.casefold()
+        return not is_own and any(means(each, self._retention.capabilities)(table) for each in self.realm.policies)
+
+    def _records(self, request: RestoreRequest) -> list[SnapshotRecord]:
+        return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]
+
+    def snapshots(self, request: RestoreRequest) -> list[ArchiveLine]:
+        mine = self._records(request)
+        states = self._retention.archive.states(mine)
+        return [ArchiveLine(record=record, state=states.get(record.key)) for record in mine]
+
+    def verify_snapshots(
+        self, request: RestoreRequest, told: Callable[[Verified], None] | None = None
+    ) -> list[Verified]:
+        """Read snapshots back, and compare them with what was archived; ``told`` gets each as soon as it was."""
+        self.access.require(Role.OPERATOR)
+        return self._retention.archive.verify(self._chosen(request), told)
+
+    def restorable(self, request: RestoreRequest) -> list[Restorable]:
+        """What :meth:`restore` would bring back, and what it would refuse; nothing is written."""
+        found = self._retention.archive.preview(self._chosen(request))
+        self._require_targets([item.record for item in found], request.into)
+        return found
+
+    def restore(self, request: RestoreRequest, told: Callable[[Restored], None] | None = None) -> list[Restored]:
+        """Bring partitions back; ``told`` gets each as soon as it is back, or is not."""
+        self.access.require(Role.OPERATOR)
+        request = self._chosen(request)
+        self._require_targets(self._retention.archive.restorable(request), request.into)
+        return self._retention.archive.restore(request, told)
+
+    def start_restore(self, operations: Operations, request: RestoreRequest) -> OperationState:
+        """Bring back, in the background, exactly what :meth:`restorable` says at this moment (law 10)."""
+        self.access.require(Role.OPERATOR)
+        found = self.restorable(request)
+        coming = [item.record for item in found if item.refusal is None]
+        if not coming:
+            raise Conflict("restore", f"nothing would come back: {found[0].refusal}", "look at the preview")
+        exactly = replace(request, chosen=frozenset(record.key for record in coming))
+        return operations.start(self._retention, "restore", len(coming), lambda told: self.restore(exactly, told))
+
+    def start_verify(self, operations: Operations, request: RestoreRequest) -> OperationState:
+        """Read snapshots back, in the background: those that there are at this moment."""
+        self.access.require(Role.OPERATOR)
+        found = self._retention.archive.snapshots(self._chosen(request))
+        if not found:
+            raise NotFound("snapshots", "none fits", "GET /api/v1/snapshots lists them")
+        exactly = replace(request, chosen=frozenset(record.key for record in found))
+        verify = partial(self.verify_snapshots, exactly)
+        return operations.start(self._retention, "verify", len(found), verify)
+
+    def _chosen(self, request: RestoreRequest) -> RestoreRequest:
+        return replace(request, tags=request.tags & self.access.limit)
+
+    def _require_targets(self, records: Iterable[SnapshotRecord], into: TableName | None) -> None:
+        """Of a table that is shared with others, only the partitions with their values are theirs."""
+        if into is not None and into.schema.casefold() == self._retention.own_schema.casefold():
+            raise Forbidden(f"table {into}", "would be among the toolkit's own tables", "choose another schema")
+        for archived in (record.archived for record in records):
+            table = into or archived.table
+            where = {column.name: value for column, value in zip(archived.columns, archived.values, strict=True)}
+            self.realm.require(self._area(table.schema, table.name, where))
+
+    @property
+    def tokens(self) -> TokenStore:
+        self.access.require(Role.ADMIN)
+        return self._retention.access
+
+
+def _base(stored: StoredPolicy, version: int | None) -> int:
+    """The version that a change is based on: always the one that the rules were applied to."""
+    if version is not None and version != stored.version:
+        raise Conflict(f"policy {stored.policy.id}", "somebody else changed it in the meantime", "look at it again")
+    return stored.version
+
+
+def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Prepared:
+    """
+    The part of a plan that is about a caller's policies, or tidies up their tables, with the holds that they see.
+    Warnings are about tables as a whole, which may be shared, so that they are left out.
+    """
+    mine, plan = {policy.id for policy in realm.policies}, prepared.plan
+
+    def is_theirs(task: Task) -> bool:
+        if task.policy_id is None:
+            return realm.covers(make_area(task.table.schema, task.table.name, {}, realm.default_schema))
+        return task.policy_id in mine
+
+    narrowed = replace(
+        plan,
+        tasks=tuple(replace(task, why=realm.told(task.why, holds)) for task in plan.tasks if is_theirs(task)),
+        holds=tuple(replace(hold, why=realm.told(hold.why, holds)) for hold in plan.holds if hold.policy_id in mine),
+        kept=tuple(kept for kept in plan.kept if kept.policy_id in mine),
+        warnings=(),
+        legal_holds=tuple(hold for hold in plan.legal_holds if realm.covers_hold(hold)),
+    )
+    return replace(prepared, plan=narrowed)
+
+
+def _narrow_lines(lines: Sequence[Line]) -> list[Line]:
+    """A table that is shared with others: its size is theirs as well."""
+    return [replace(line, rows=None, size=None) if line.policy.where else line for line in lines]
