@@ -14,7 +14,7 @@ from parts.markdown import HEAD, table
 
 def commands() -> str:
     """The reference of all commands."""
-    context = click.Context(cli, info_name="cratedb-retention")
+    context = click.Context(cli, info_name="cratedb-retention", **cli.context_settings)
     sections: dict[str, list[str]] = {}
     for name, entry in COMMANDS.items():
         sections.setdefault(entry.section, []).append(name)

@@ -94,7 +94,7 @@ def test_outdated_parts_are_found(
 
 def each_command() -> Iterator[tuple[str, click.Command]]:
     """All commands with their names."""
-    context = click.Context(cli)
+    context = click.Context(cli, **cli.context_settings)
     for name in COMMANDS:
         command = cli.get_command(context, name)
         assert command is not None
