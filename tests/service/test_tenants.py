@@ -442,6 +442,18 @@ def test_what_exists_already_is_not_told(tenants: TwoTenants) -> None:
         assert (answer.status_code, "globex" in answer.text) == (409, False), answer.text
 
 
+def test_no_hold_on_a_table_to_come(tenants: TwoTenants) -> None:
+    """As long as a table is not there, a hold on a tenant's rows of it could turn out to cover those of others."""
+    db = tenants.db
+    of_acme: dict[str, Any] = {"table_schema": db.schema, "where": {"tenant": "acme"}}
+    db.tool.policies.create(strategy="delete", table_name="logs_*", retention_period="9d", tags=["acme"], **of_acme)
+    hold = {**of_acme, "table_name": "logs_2030"}
+    refused = tenants.ask("acme-operator", "POST", f"{API}/holds", json=hold)
+    assert (refused.status_code, "data of others" in refused.text) == (403, True)
+    db.create("logs_2030", {"ts": TIME, "tenant": "TEXT"})
+    assert tenants.ask("acme-operator", "POST", f"{API}/holds", json=hold).status_code == 201
+
+
 def test_holds_of_several_partitions(tenants: TwoTenants) -> None:
     """A hold on partitions of a shared table that are all of one tenant is shown in its plan as in its list."""
     parts: tuple[dict[str, Value], ...] = tuple(
