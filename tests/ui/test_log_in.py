@@ -123,6 +123,14 @@ def test_log_in_leads_nowhere_else(browser: TestClient, token: str, to: str) -> 
     assert log_in(browser, token, to) == "/ui/"
 
 
+def test_the_page_to_go_to_is_text(browser: TestClient) -> None:
+    """An address can't bring anything into the page of the log-in."""
+    to = '/ui/"><script>alert(1)</script>'
+    for answer in (browser.get(LOGIN, params={"to": to}), browser.post(LOGIN, data={"token": "x", "to": to})):
+        assert "<script>alert" not in answer.text
+        assert "/ui/&quot;&gt;&lt;script&gt;" in answer.text
+
+
 @pytest.mark.parametrize(
     ("visits", "last", "stays"),
     [
