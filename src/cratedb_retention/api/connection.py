@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 class Has(Generic[T]):
-    """A part of the library, on the connection of whoever has it; ``find`` finds it there, else it is made."""
+    """A part of the library, on the connection of its owner; ``find`` finds it there, otherwise it is made."""
 
     def __init__(self, kind: type[T], find: Callable[[Connection], T] | None = None) -> None:
         self.kind, self.find = kind, find or cast(Callable[[Connection], T], kind)

@@ -198,7 +198,7 @@ class Restoring:
     in_force: frozenset[str] = frozenset()
 
     def run(self, told: Callable[[Restored], None] | None = None) -> list[Restored]:
-        """Bring back each partition that fits; each result is told at once. NotFound: none fits."""
+        """Restore each partition that fits; each result is reported at once. NotFound: none fits."""
         groups = by_partition(find_restorable(self.engine, self.store, self.clock, self.request))
         self.every = [record.archived for group in groups for record in group]
         self.present = {name: find_table(self.engine, name) for name in {archived.table for archived in self.every}}

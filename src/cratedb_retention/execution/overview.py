@@ -122,7 +122,7 @@ def table_lines(
     measured = measure(list(dict.fromkeys(probe for probe in map(_probe, targets) if probe)))
     last = {run.policy_id: run for run in runs}
     spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in targets}
-    for name in prepared.ledger.rollups:  # The windows of a level that have rows, as far as they are computed.
+    for name in prepared.ledger.rollups:  # The windows of a level that are computed and have rows.
         rows = [row for row in prepared.ledger.of(name).values() if row.groups and not row.expired]
         spans[name] = min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)
     grouped: dict[str, list[Line]] = defaultdict(list)

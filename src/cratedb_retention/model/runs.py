@@ -22,7 +22,7 @@ class RunOptions:
     """
     How a run goes on, whoever starts it: the command line, the schedule, the HTTP API or a page.
 
-    :param lease: After so many seconds without renewal another run may take the policies over.
+    :param lease: Seconds without renewal after which another run may take the policies over.
     :param stop: Set when the process is to end; a run then ends before its next step.
     :param threads: Whether a thread renews leases and writes progress while a step takes long; without, only the run
         itself does between steps, as in a simulation.

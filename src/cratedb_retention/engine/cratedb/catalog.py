@@ -69,7 +69,7 @@ _NO_SHARDS = _Shards(settled=False)
 
 
 class Reader:
-    """Reads the tables of the system, of what selectors want as far as they name it without wildcards."""
+    """Reads the system tables; limits what it reads to the names that selectors give without wildcards."""
 
     def __init__(self, database: Database, selectors: Iterable[Selector], own_schema: str | None = None) -> None:
         self._database, self._selectors, self._own_schema = database, list(selectors), own_schema

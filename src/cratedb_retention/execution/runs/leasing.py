@@ -56,8 +56,8 @@ class LeaseHolder:
     """
     Holds leases for one run. Its methods may be called by several threads.
 
-    :param ttl: After so many seconds without renewal another run may take a lease.
-    :param fresh: What was confirmed less than so many seconds ago is not asked for again before a step.
+    :param ttl: Seconds without renewal after which another run may take a lease.
+    :param fresh: Seconds for which a confirmed lease is not confirmed again before a step.
     """
 
     def __init__(
