@@ -76,9 +76,11 @@ def _read(engine: Engine, reading: Reading, stretches: Iterable[Stretch], now: i
             # What begins a day where the clocks skip midnight is a matter of opinion; here it is ours.
             bucket, group = found.key
             start = stretch.interval.floor(bucket, zone)
-            end = min(stretch.interval.end(start, zone), max(now, start))
             key = start, group
-            known.setdefault(key, Partial(key=key, seconds=(end - start) / 1000)).add(found, stretch.holding.name)
+            if key not in known:
+                end = min(stretch.interval.end(start, zone), max(now, start))
+                known[key] = Partial(key=key, seconds=(end - start) / 1000)
+            known[key].add(found, stretch.holding.name)
     return known
 
 
