@@ -63,7 +63,7 @@ def test_a_view_of_the_name_stays(readings: Database) -> None:
     """A user's own view keeps its name; the levels are made, and the view once the name is free."""
     view(readings, "readings_all")
     assert problems(readings) == [
-        f"{readings.schema}.readings_all exists already and is not the toolkit's view; rename or drop it"
+        f"{readings.schema}.readings_all already exists and is not the toolkit's view; rename or drop it"
     ]
     assert [readings.run().ok for _ in range(2)] == [False, False]
     assert rows(readings, "readings_all") == [["mine", 1, "raw"]]
@@ -141,7 +141,7 @@ def test_what_has_the_name_of_a_level_stays(db: Database, name: str, kind: str) 
         else:
             view(db, name)
         mine = rows(db, name)
-        assert [f"{db.schema}.{name} exists already and is no rollup; rename it"] == problems(db)
+        assert [f"{db.schema}.{name} already exists and is not a rollup; rename it"] == problems(db)
         before = db.count("readings")
         assert not db.run().ok
         assert (rows(db, name), db.count("readings")) == (mine, before)
@@ -186,10 +186,10 @@ def test_names_in_another_case(duck: DuckDatabase) -> None:
     duck.fill("readings", DAYS, x=1.0)
     duck.policy("downsample", "readings", "7d", levels=LEVELS)
     view(duck, "READINGS_all")
-    assert "READINGS_all exists already and is not the toolkit's view" in problems(duck)[0]
+    assert "READINGS_all already exists and is not the toolkit's view" in problems(duck)[0]
     duck.create("Readings_1D", {"ts": "TIMESTAMP", "n": "TEXT"})
     duck.fill("Readings_1D", ["2024-06-10T11:00:00"])
-    assert "Readings_1D exists already and is no rollup" in problems(duck)[0]
+    assert "Readings_1D already exists and is not a rollup" in problems(duck)[0]
     assert not duck.run().ok
     assert (len(rows(duck, "Readings_1D")), rows(duck, "READINGS_all")) == (1, [["mine", 1, "raw"]])
 

@@ -57,7 +57,7 @@ def test_table_that_grows(crate: CrateDatabase) -> None:
     report = crate.run()
     assert (report.failed, report.problems) == (0, 1)
     (hold,) = crate.tool.plan().problems
-    assert "set a higher mapping.total_fields.limit for that table" in hold.reason
+    assert "raise mapping.total_fields.limit of that table" in hold.reason
     crate.sql(f'ALTER TABLE {crate.q("wide_1h")} SET ("mapping.total_fields.limit" = 1100)')
     assert crate.run().ok
     assert crate.rows(f"SELECT sum(more_sum), count(*) FROM {crate.q('wide_1h')}") == [[1, 2]]

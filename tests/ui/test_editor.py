@@ -155,7 +155,7 @@ def test_copy(pages: PagesInBrowser) -> None:
     page.get_by_role("link", name="Copy").click()
     pages.there(page)
     expect(field(page, "Repository")).to_have_value(pages.db.repository)
-    expect(effect(page)).to_contain_text("policy orders does snapshot there already, after 60d")
+    expect(effect(page)).to_contain_text("policy orders already has the strategy snapshot there, after 60d")
     write(page, Table="visits", Retention_period="200d")
     page.get_by_role("radio", name="Delete it", exact=True).click()
     expect(field(page, "Repository")).to_be_hidden()
