@@ -1,8 +1,8 @@
 """
-The plan: what a run would do, as data. It is shown, stored, tested and executed as the same objects (law 10).
+The plan: what a run would do, as data. The same objects are shown, stored, tested and executed (law 10).
 
-A plan holds tasks; a task is a chain of steps that belong together, done in order, each only if the one before
-succeeded. What is due but must not happen is a hold, with its reason. Instants are milliseconds, UTC.
+A plan consists of tasks; a task is a sequence of steps, each of which starts only if the one before succeeded. An
+action that is due but must not happen now is a hold, with its reason. Instants are milliseconds, UTC.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class Piece:
     partition: Partition
     start: int | None
     end: int | None
-    # Whether the interval follows from the table's definition, so that no row can ever lie outside of it. If not, it
-    # was read from the rows, and must be checked again before the partition is dropped.
+    # Whether the interval follows from the table's definition, so that no row can ever be outside of it. Otherwise, it
+    # was measured, and must be checked again before the partition is dropped.
     exact: bool = True
 
     @property
     def time(self) -> TimeRange | None:
-        """The time range that it covers; None: nothing tells."""
+        """The time range that it covers; None if unknown."""
         return None if self.start is None or self.end is None else TimeRange(self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spared:
-    """Rows that a hold keeps: those with these values, within [start, end)."""
+    """Rows that a hold protects: those with these values, within [start, end)."""
 
     hold_id: str
     where: tuple[tuple[Column, Value], ...] = ()
@@ -50,7 +50,7 @@ class Spared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionsStep(BaseStep):
-    """A step on some partitions of a table, sorted by end."""
+    """A step on partitions of a table, sorted by end."""
 
     verb: ClassVar[str]
     table: TableName
@@ -62,7 +62,7 @@ class PartitionsStep(BaseStep):
 
     @property
     def what(self) -> str:
-        """One partition by its values; several by their number, the first and the last."""
+        """One partition by its values, or the number of partitions, with the first and the last."""
         first, last = (show_partition(self.columns, self.pieces[i].partition.values) for i in (0, -1))
         return f"partition {first}" if len(self.pieces) == 1 else f"{len(self.pieces):,} partitions, {first} to {last}"
 
@@ -79,7 +79,7 @@ class PartitionsStep(BaseStep):
         return replace(self, pieces=tuple(piece for step in others for piece in step.pieces))
 
     def _dropped(self, before: int) -> tuple[TableName, int]:
-        """See `expires`; what has no end lies before an instant."""
+        """See `expires`; partitions without an end have only rows before an instant."""
         return self.table, max(before if piece.end is None else piece.end for piece in self.pieces)
 
 
@@ -89,8 +89,8 @@ class DropPartitions(PartitionsStep):
 
     does: ClassVar = Kind.DELETE
     verb: ClassVar = "drop"
-    before: int  # Everything in them is older than this instant.
-    time_column: Column | None = None  # The engine first makes sure that no row is younger, or drops nothing.
+    before: int  # All of their rows are older than this instant.
+    time_column: Column | None = None  # If set, the engine checks first that no row is younger.
 
     @property
     def expires(self) -> tuple[TableName, int]:
@@ -107,10 +107,10 @@ class DeleteRows(BaseStep):
     before: int
     where: tuple[tuple[Column, Value], ...] = ()
     spared: tuple[Spared, ...] = ()
-    rows: int | None = None  # How many there were when the plan was made.
-    # Only rows from this instant on, all of which are rolled up: if there are more than `rows`, none is deleted.
+    rows: int | None = None  # Their number when the plan was made.
+    # Only rows from this instant on, all of which are rolled up: if there are more than `rows`, none are deleted.
     since: int | None = None
-    late: int = 0  # How many of `rows` came too late to be rolled up.
+    late: int = 0  # How many of `rows` are late rows, which are not rolled up.
 
     def describe(self) -> str:
         since = "" if self.since is None else f"from {show(self.since)} and "
@@ -132,7 +132,7 @@ class DeleteRows(BaseStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovePartitions(PartitionsStep):
-    """Move partitions to the nodes with an attribute, and wait until their shards are there."""
+    """Move partitions to the nodes with an attribute, and wait until their shards have arrived."""
 
     does: ClassVar = Kind.MOVE
     attribute: str
@@ -144,7 +144,7 @@ class MovePartitions(PartitionsStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezePartitions(PartitionsStep):
-    """Block writes to partitions, so that what is checked or archived is what is dropped."""
+    """Block writes to partitions, so that exactly the checked or archived data is dropped."""
 
     verb: ClassVar = "freeze"
 
@@ -153,12 +153,12 @@ class FreezePartitions(PartitionsStep):
 class ThawPartitions(PartitionsStep):
     """Allow writes again to partitions that an earlier run left frozen."""
 
-    verb: ClassVar = "thaw"
+    verb: ClassVar = "unfreeze"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivingStep(PartitionsStep):
-    """A step on the way of one partition into a repository, as a snapshot named by its values and change token."""
+    """A step of archiving a partition in a repository, as a snapshot named by its values and change token."""
 
     repository: str
     name: str
@@ -169,7 +169,7 @@ class ArchivingStep(PartitionsStep):
 
     @property
     def values(self) -> tuple[Value, ...]:
-        """Of the partition."""
+        """The values of the partition."""
         return self.piece.partition.values
 
     @property
@@ -187,10 +187,10 @@ class SnapshotPartition(ArchivingStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySnapshot(ArchivingStep):
-    """Make sure that the snapshot is complete, and holds this partition."""
+    """Check that the snapshot is complete, and contains this partition."""
 
     verify: Verify
-    schema: str  # Of the toolkit's own tables: where a copy may be for a while.
+    schema: str  # That of the toolkit's own tables, for temporary copies.
 
     def describe(self) -> str:
         if self.verify is Verify.METADATA:
@@ -200,11 +200,11 @@ class VerifySnapshot(ArchivingStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropArchived(ArchivingStep):
-    """Drop a partition that was archived, if nothing was written to it since (law 2)."""
+    """Drop an archived partition, if it was not written to since (law 2)."""
 
     does: ClassVar = Kind.ARCHIVE
     verb: ClassVar = "drop archived"
-    before: int  # As with DropPartitions, like the next.
+    before: int  # As in DropPartitions, like the next field.
     time_column: Column | None = None
 
     @property
@@ -212,7 +212,7 @@ class DropArchived(ArchivingStep):
         return self._dropped(self.before)
 
 
-# What rows and bytes of a run are counted of: the others only prepare this, or compute something.
+# The steps whose rows and bytes are counted in reports; the others only prepare these, or compute rollups.
 REMOVES_OR_MOVES = (DropPartitions, DeleteRows, MovePartitions, DropArchived)
 Step = (
     DropPartitions
@@ -229,13 +229,13 @@ Step = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Verdict:
-    policy_id: str | None  # The policy that asked for it; None for tidying up after an interrupted run.
-    table: TableName  # Of a hold also the pattern that found none.
+    policy_id: str | None  # The policy that requested it; None: cleanup after an interrupted run.
+    table: TableName  # In a hold, possibly a pattern that matches no table.
     why: Reason
 
     @property
     def reason(self) -> str:
-        """Why it is due, or does not happen, in words; :attr:`code` for programs."""
+        """Why it is due or blocked, for users; :attr:`code` is for programs."""
         return str(self.why)
 
     @property
@@ -248,31 +248,31 @@ class Task(_Verdict):
     """Steps that belong together."""
 
     steps: tuple[Step, ...]
-    rows: int | None = None  # Rows concerned, if known; likewise bytes on disk.
+    rows: int | None = None  # The number of rows, if known; likewise bytes on disk.
     size: int | None = None
-    partitions: int = 0  # How many are concerned; 0 for rows.
+    partitions: int = 0  # The number of partitions; 0 for rows.
 
     @property
     def kind(self) -> Kind:
-        """What the last of its steps does that does something."""
+        """The kind of its last step that affects data."""
         return next((step.does for step in reversed(self.steps) if step.does), Kind.OTHER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold(_Verdict):
-    """What is due, or can't be judged, and does not happen now."""
+    """An action that is due, or that cannot be decided, and is blocked."""
 
-    partitions: tuple[str, ...] = ()  # Some of those concerned, in words.
-    count: int = 0  # How many partitions or windows are concerned; 0 for a whole table.
-    problem: bool = False  # Whether it needs attention; a run with problems does not count as done.
-    # For pictures: all partitions concerned; the level and the windows [start, end) concerned.
+    partitions: tuple[str, ...] = ()  # Some of the partitions concerned, as text.
+    count: int = 0  # The number of partitions or windows; 0 for a whole table.
+    problem: bool = False  # Whether it needs attention; a run with problems does not succeed.
+    # For charts: all partitions concerned; the level and its windows [start, end).
     pieces: tuple[Piece, ...] = field(default=(), compare=False, repr=False)
     level: TableName | None = field(default=None, compare=False, repr=False)
     windows: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def concerned(self) -> str:
-        """Which partitions it is about, one a line."""
+        """The partitions that it concerns, one per line."""
         if not self.count:
             return "the table"
         more = [f"and {self.count - len(self.partitions):,} more"] if self.count > len(self.partitions) else []
@@ -281,12 +281,12 @@ class Hold(_Verdict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What a policy looked at and keeps, in one line for each table."""
+    """The data of a table that is not expired under a policy."""
 
     policy_id: str
     table: TableName
     partitions: int
-    next_due: int | None  # When the next of them expires, if that is known.
+    next_due: int | None  # When the next of them expires, if known.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +294,7 @@ class Plan:
     """
     What a run at this cutoff would do.
 
-    :param legal_holds: Those in force on the tables that were looked at, be anything that they cover due or not.
+    :param legal_holds: The legal holds in force on the planned tables, whether or not data that they cover is due.
     """
 
     cutoff: int
@@ -311,5 +311,5 @@ class Plan:
 
     @property
     def next_due(self) -> int | None:
-        """When more is due (ms, UTC), if that is known."""
+        """When more data expires (ms, UTC), if known."""
         return min((kept.next_due for kept in self.kept if kept.next_due is not None), default=None)
