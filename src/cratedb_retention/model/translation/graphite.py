@@ -31,7 +31,7 @@ _AGGREGATES = {
 }
 _CHANGED = {
     "avg_zero": "counts missing values as 0: divide the sum by the number of values that a bucket should have",
-    "absmax": "is the greater one of abs(min) and abs(max) when you read",
+    "absmax": "has to be computed in queries, as the greater one of abs(min) and abs(max)",
     "absmin": "cannot be computed from min and max if values have both signs",
 }
 _LAST_PART = re.compile(r"(?:\^?\.\*)?\\\.\(?(?P<names>[A-Za-z0-9_|-]+)\)?\$")
@@ -129,8 +129,8 @@ def translate_graphite(
     given = f" ({', '.join(factors)})" if factors else ""
     notes = (
         "Dots in Graphite's names are assumed to be underscores in the names of tables.",
-        f"xFilesFactor{given} has no counterpart: a bucket is computed from the existing rows, and counts them; require "
-        "a minimum count in your queries.",
+        f"xFilesFactor{given} has no counterpart: a bucket is computed from the existing rows, and counts them; "
+        "require a minimum count in your queries.",
     )
     warnings = [f"{each} has no {' and no '.join(each.missing)}, and is skipped" for each in chosen if each.missing]
     return Translation(tuple(policies), notes, (*warnings, *_unapplied(rules, sections)))
