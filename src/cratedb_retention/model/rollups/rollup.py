@@ -36,7 +36,7 @@ def level_column(names: Iterable[str]) -> str:
 
 def label(name: str) -> str:
     """A source column's name as it is in a rollup: ``payload['temp']`` becomes ``payload_temp``."""
-    return re.sub(r"\['(.*?)'\]", r"_\1", name)
+    return re.sub(r"\['(.*?)'\]", r"_\1", name) if "[" in name else name
 
 
 def find_columns(columns: Iterable[Column], name: str) -> list[Column]:
