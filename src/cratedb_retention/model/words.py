@@ -1,5 +1,5 @@
 """
-Formats values, partitions and numbers for users, and parses ``KEY=VALUE`` pairs and identifiers.
+Choices; formatting of values, partitions and numbers; and parsing of ``KEY=VALUE`` pairs and identifiers.
 
 ``NULL`` is SQL's NULL, and ``'NULL'`` the text NULL; a text that has these quotes itself gets another pair of quotes.
 All other values are literal.
@@ -8,9 +8,10 @@ All other values are literal.
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.model.catalog import Column, Kind, Value
@@ -23,6 +24,17 @@ _QUOTED = re.compile(rf"""['"]*{NULL}['"]*""")
 # The minimum length of a prefix of an identifier, since shorter ones are mistyped too easily.
 _SHORTEST = 6
 _GENERATED = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}|[0-9a-f]{16}")
+
+
+class Choice(enum.StrEnum):
+    """A value with its label or its meaning."""
+
+    label: str
+
+    def __new__(cls, value: str, label: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_, member.label = value, label
+        return member
 
 
 def show_value(column: Column, value: Value) -> str:

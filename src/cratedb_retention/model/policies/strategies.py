@@ -42,17 +42,6 @@ class Traits:
     by_rows: bool = False  # Whether it works on rows if the table is not partitioned by time.
 
 
-class Choice(enum.StrEnum):
-    """A value with its label or its meaning."""
-
-    label: str
-
-    def __new__(cls, value: str, label: str = "") -> Self:
-        member = str.__new__(cls, value)
-        member._value_, member.label = value, label
-        return member
-
-
 class Strategy(enum.StrEnum):
     """What happens to data past its retention period."""
 

@@ -1,16 +1,18 @@
-"""The base class of steps; code that shows, summarizes or executes plans uses it instead of a list of all steps."""
+"""
+The base class of steps, with which code shows, summarizes and executes plans without a list of all steps; and the
+partitions that steps concern.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from cratedb_retention.model.catalog import TableName
-
-if TYPE_CHECKING:
-    from cratedb_retention.model.plan.plan import Piece
+from cratedb_retention.model.catalog import Partition, TableName
+from cratedb_retention.model.time import TimeRange
 
 # A time range [start, end) (ms, UTC); None if it is open or unknown.
 Stretch = tuple[int | None, int | None]
@@ -24,6 +26,23 @@ class Kind(StrEnum):
     MOVE = "move"
     ROLL_UP = "roll up"
     OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A partition with the time range [start, end) that it covers."""
+
+    partition: Partition
+    start: int | None
+    end: int | None
+    # Whether the interval follows from the table's definition, so that no row can ever be outside of it. Otherwise, it
+    # was measured, and must be checked again before the partition is dropped.
+    exact: bool = True
+
+    @property
+    def time(self) -> TimeRange | None:
+        """The time range that it covers; None if unknown."""
+        return None if self.start is None or self.end is None else TimeRange(self.start, self.end)
 
 
 class BaseStep(ABC):
