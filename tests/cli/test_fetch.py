@@ -127,7 +127,7 @@ def test_plot_in_a_pipe(command: Command) -> None:
         (["--where=station"], "not of the form KEY=VALUE"),
         (["--to=2024-03-01"], "it begins at 2024-03-31 and ends at 2024-03-01. Let it end later"),
         (["--from=yesterday"], "not an ISO 8601 date and time"),
-        (["--from=-forever"], "it lies before the year 1"),
+        (["--from=-forever"], "before the year 1"),
         (["--step=1s", "--from=2024-01-01"], "more than 100,000. Choose a longer one"),
         (["--step=7m"], "does not divide a day"),
         (["--points=0"], "ask for 1 to 100,000"),

@@ -37,7 +37,7 @@ def test_a_policy_without_its_table(command: Command) -> None:
         (["--table-name=metrics", "--time-column=nope"], "time_column: the table has no column 'nope'"),
         (["--table-name=metrics", "--time-column=value"], "time_column: value is DOUBLE, not a timestamp"),
         (["--table-name=metrics", "--where=nope=1"], "where: the table has no column 'nope'"),
-        (["--table-name=metrics", "--where=value=x"], "where: value is DOUBLE, and 'x' is no number"),
+        (["--table-name=metrics", "--where=value=x"], "where: value is DOUBLE, but 'x' is not a number"),
         (["--table-name=plain"], "the table has no timestamp column, so the age of its rows is unknown"),
         (["--table-name=metrics", "--table-schema=nope"], "no such table"),
     ],

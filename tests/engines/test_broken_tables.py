@@ -100,7 +100,7 @@ BREAKING: dict[str, tuple[Callable[[Database], None], str]] = {
     "partition column": (edit(partition_column="nope"), "partition_column: the table has no column"),
     "source dropped": (lambda db: db.sql(f"DROP TABLE {db.q('readings')}"), "no such table"),
     "impostor": (recreate("readings_1h", a="TEXT"), "readings_1h already exists and is not a rollup"),
-    "level's time renamed": (alter("RENAME COLUMN ts TO t", "readings_1h"), "readings_1h exists already"),
+    "level's time renamed": (alter("RENAME COLUMN ts TO t", "readings_1h"), "readings_1h already exists"),
 }
 
 

@@ -143,7 +143,7 @@ def test_what_is_left_out_is_listed(db: Database) -> None:
     policy(db, dimensions=["host"], metrics=["x"])
     (cascade,) = db.tool.planned_cascades()
     assert [column.name for column in cascade.left_out] == ["note", "y", "at"]
-    assert "(dimensions: host; metrics: x; left out: note, y, at)" in summarize(db.tool.plan().tasks[0])
+    assert "(dimensions: host; metrics: x; excluded: note, y, at)" in summarize(db.tool.plan().tasks[0])
 
 
 def test_objects_are_their_columns(crate: CrateDatabase) -> None:

@@ -78,7 +78,7 @@ def test_a_table_of_the_name_stays(readings: Database) -> None:
     """CrateDB would let a view replace a table, with all its rows."""
     readings.create("readings_all", {"n": "TEXT"})
     readings.insert("readings_all", [{"n": "mine"}])
-    assert "readings_all exists already" in problems(readings)[0]
+    assert "readings_all already exists" in problems(readings)[0]
     readings.run()
     assert rows(readings, "readings_all") == [["mine"]]
     readings.tool.drop_rollups("readings", readings.schema)
@@ -94,7 +94,7 @@ def test_a_view_that_took_the_name_later_stays(readings: Database, how: str) -> 
         readings.sql(f"DROP VIEW {readings.q('readings_all')}")
     view(readings, "readings_all", query, "CREATE" if how == "dropped" else "CREATE OR REPLACE")
     mine = definition(readings)
-    assert "exists already" in problems(readings)[0]
+    assert "already exists" in problems(readings)[0]
     readings.time.set("2024-08-02T00:00:00+00:00")
     readings.run()
     readings.tool.drop_rollups("readings", readings.schema)
@@ -120,7 +120,7 @@ def test_a_view_that_changed_since_the_plan_stays(readings: Database) -> None:
     report = readings.tool.run(prepared)
     assert report.deferred
     assert rows(readings, "readings_all") == [["mine", 1, "raw"]]
-    assert "exists already" in problems(readings)[0]
+    assert "already exists" in problems(readings)[0]
 
 
 @pytest.mark.parametrize(

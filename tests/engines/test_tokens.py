@@ -69,7 +69,7 @@ def test_equal_names_are_told_apart(duck: Database) -> None:
     """Where a name fits several tokens, none is revoked by it."""
     one, _ = duck.tool.create_token("x", Role.VIEWER)
     duck.tool.create_token("x", Role.VIEWER)
-    with pytest.raises(InvalidInput, match="fits 2"):
+    with pytest.raises(InvalidInput, match="ambiguous, 2 match"):
         duck.tool.revoke_token("x")
     duck.tool.revoke_token(one.id)
     assert sum(token.revoked_at is None for token in duck.tool.tokens()) == 1
