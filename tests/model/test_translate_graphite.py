@@ -91,7 +91,7 @@ def test_what_carbon_comes_with() -> None:
         {"strategy": "delete", "table_name": "carbon_*", "retention_period": "90d"},
         {"strategy": "delete", "table_name": "*", "retention_period": "1d", "enabled": False},
     ]
-    assert [text for text in found.all_warnings if "disabled, since tables of [carbon] fit it too" in text]
+    assert [text for text in found.all_warnings if "disabled, since it also matches tables of [carbon]" in text]
 
 
 def test_what_graphite_documents() -> None:
