@@ -87,11 +87,11 @@ class RunState:
     finished_at: Annotated[dt.datetime | None, "The end of the run."] = None
     expected_end: Annotated[dt.datetime | None, "The expected end, estimated from the progress."] = None
     step: Annotated[int, "The number of the present step, from 1."] = 0
-    steps: Annotated[int, "The number of all steps."] = 0
+    steps: Annotated[int, "The total number of steps."] = 0
     table_name: Annotated[str | None, "The table of the present step, with its schema."] = None
     doing: Annotated[str | None, "A description of the present step."] = None
     done: Annotated[int | None, "Completed units of the present step."] = None
-    total: Annotated[int | None, "All units of the present step, if known."] = None
+    total: Annotated[int | None, "Total units of the present step, if known."] = None
     unit: Annotated[str | None, "The unit that is counted: `row`, `shard`, `partition`."] = None
     partitions_done: Annotated[int, "Partitions of completed tasks."] = 0
     partitions: Annotated[int, "Partitions of all tasks, as planned."] = 0

@@ -133,7 +133,7 @@ class Policy(_Model):
     """When the policy runs automatically: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`,
     `@monthly`, `@yearly`. Empty: only manually."""
     misfire: Annotated[Misfire, _schedule(label="After missed runs", beside={"schedule": ""})] = Misfire.CATCH_UP
-    """After missed runs: run once (`catch-up`), or wait for the next slot (`skip`)."""
+    """Whether missed runs are replaced by one run (`catch-up`) or skipped until the next slot (`skip`)."""
     misfire_grace: Annotated[
         values.DurationField,
         _schedule(label="Maximum delay", beside={"schedule": "", "misfire": Misfire.SKIP}, examples=("1h",)),
@@ -231,8 +231,8 @@ class Policy(_Model):
     freeze: Annotated[values.Freeze, Attribute(label="Freeze partitions", strategies=(Strategy.DELETE,))] = (
         values.Freeze.ALLOW
     )
-    """For partitions whose age only their rows tell: whether they are made read-only for a moment before they are
-    dropped (`allow`), or expired rows are deleted one by one (`never`), which takes longer and leaves empty
+    """Whether partitions whose age only their rows tell are made read-only for a moment before they are dropped
+    (`allow`), or their expired rows are deleted one by one (`never`), which takes longer and leaves empty
     partitions."""
     expected_max: Annotated[ExpectedMax | None, Attribute(metavar="LIMIT=N", examples=("rows=1000",))] = None
     """Limits per table and run."""
