@@ -105,8 +105,8 @@ class Attribute:
         """The values of a choice with their labels; empty if the attribute is optional without a default."""
         return {} if self.default is None and not self.required else self.values
 
-    def offered(self, found: Suggestions, said: Mapping[str, Any]) -> list[str]:
-        return list(self.offer(found, said) if self.offer else self.values or map(str, self.examples))
+    def offered(self, found: Suggestions, given: Mapping[str, Any]) -> list[str]:
+        return list(self.offer(found, given) if self.offer else self.values or map(str, self.examples))
 
 
 def attributes_of(model: type[BaseModel]) -> dict[str, Attribute]:
@@ -150,7 +150,7 @@ def _form(plain: Any) -> Form:
 
 def columns(fits: Callable[[Column], bool] = lambda column: True) -> Offer:
     """Suggest columns of the chosen tables."""
-    return lambda found, said: (column.name for column in found.columns if fits(column))
+    return lambda found, given: (column.name for column in found.columns if fits(column))
 
 
 @cache

@@ -103,11 +103,11 @@ def find_mistakes_in(values: Mapping[str, str | bool], base: Policy | None = Non
     except ValidationError as error:
         for each in error.errors():
             _, reason, remedy = explain(each)
-            said = "must not be empty" if each["type"] == "missing" else f"{reason} {remedy}".strip()
+            message = "must not be empty" if each["type"] == "missing" else f"{reason} {remedy}".strip()
             named = list(each.get("ctx", {}).get("attributes", ())) or [".".join(map(str, each["loc"]))]
             for name in [name for name in named if not attributes.get(name)] or named[:1]:
                 known = (field for field in (name, name.partition(".")[0]) if field in FIELDS)
-                mistakes.setdefault(next(known, ""), said)
+                mistakes.setdefault(next(known, ""), message)
     return mistakes
 
 

@@ -76,8 +76,8 @@ def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
             schema["properties"][name]["examples"] = list(attribute.examples)
 
 
-def _names(found: Suggestions, said: Mapping[str, Any]) -> list[str]:
-    inside = matcher(said["table_schema"] or found.default_schema)
+def _names(found: Suggestions, given: Mapping[str, Any]) -> list[str]:
+    inside = matcher(given["table_schema"] or found.default_schema)
     return [table.name for table in found.tables if inside(table.schema)]
 
 
@@ -110,7 +110,7 @@ class Policy(_Model):
 
     strategy: Annotated[values.StrategyField, _what(text=f"What happens to expired data: {', '.join(Strategy)}.")]
     table_schema: Annotated[
-        Name | None, _tables(label="Schema", offer=lambda found, said: sorted({table.schema for table in found.tables}))
+        Name | None, _tables(label="Schema", offer=lambda found, _: sorted({table.schema for table in found.tables}))
     ] = None
     """The table's schema; `*` and `?` are wildcards. Empty: the database's own default, `doc` on CrateDB and `main` on
     DuckDB."""
@@ -147,7 +147,7 @@ class Policy(_Model):
     """The partition column with the time. Empty: determined from the table."""
     # A time with a unit is a number.
     time_column: Annotated[
-        Name | None, Attribute(offer=lambda found, said: (_NUMBERS if said["time_unit"] else _TIMES)(found, said))
+        Name | None, Attribute(offer=lambda found, given: (_NUMBERS if given["time_unit"] else _TIMES)(found, given))
     ] = None
     """The column with the time of a row. Empty: determined from the partition column or the table."""
     time_unit: Annotated[values.TimeUnitField | None, Attribute()] = None
@@ -166,25 +166,25 @@ class Policy(_Model):
     """Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option. NULL is SQL's NULL, 'NULL' the
     text. Values have the type of their column."""
     tags: Annotated[
-        values.TagsField, _schedule(metavar="A,B", may_be_empty=True, offer=lambda found, said: found.tags)
+        values.TagsField, _schedule(metavar="A,B", may_be_empty=True, offer=lambda found, given: found.tags)
     ] = ()
     """Labels that group policies. Commands and access tokens choose policies by tags."""
     reallocation_attribute_name: Annotated[
         Name | None,
         Field(pattern=r"^[A-Za-z0-9_.-]+$"),
-        _move(label="Node attribute", offer=lambda found, said: found.attributes),
+        _move(label="Node attribute", offer=lambda found, given: found.attributes),
     ] = None
     """The name of a custom attribute of nodes."""
     reallocation_attribute_value: Annotated[
         Name | None,
         _move(
             label="Value of the attribute",
-            offer=lambda found, said: found.attributes.get(said["reallocation_attribute_name"], ()),
+            offer=lambda found, given: found.attributes.get(given["reallocation_attribute_name"], ()),
         ),
     ] = None
     """The value of that attribute on the target nodes."""
     target_repository_name: Annotated[
-        Name | None, _snapshot(label="Repository", metavar="REPOSITORY", offer=lambda found, said: found.repositories)
+        Name | None, _snapshot(label="Repository", metavar="REPOSITORY", offer=lambda found, given: found.repositories)
     ] = None
     """The repository of the archive: a snapshot repository on CrateDB, a directory on DuckDB."""
     verify: Annotated[values.Verify, _snapshot(label="Verification")] = values.Verify.RESTORE
@@ -308,8 +308,8 @@ class Policy(_Model):
 
     def mentions(self, text: str) -> bool:
         """Whether all words of a text occur in its table, filter, tags, description, periods or identifier."""
-        said = (self.target, self.strategy, str(self.retention_period), ",".join(map(str, self.levels)), self.schedule)
-        return mentions((*said, self.target_repository_name, self.description, self.id, *self.tags), text)
+        texts = (self.target, self.strategy, str(self.retention_period), ",".join(map(str, self.levels)), self.schedule)
+        return mentions((*texts, self.target_repository_name, self.description, self.id, *self.tags), text)
 
     @property
     def rule(self) -> str:
@@ -381,9 +381,9 @@ def change_policy(policy: Policy, changes: Mapping[str, Any]) -> Policy:
     return read_policy(merged, present.keys() - changes.keys())
 
 
-def mentions(said: Iterable[str | None], text: str) -> bool:
+def mentions(texts: Iterable[str | None], text: str) -> bool:
     """Whether all words of a text occur in some texts, ignoring case. An empty text occurs everywhere."""
-    everything = "\n".join(filter(None, said)).lower()
+    everything = "\n".join(filter(None, texts)).lower()
     return all(word in everything for word in text.lower().split())
 
 

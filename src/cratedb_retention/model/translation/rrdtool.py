@@ -39,7 +39,8 @@ _ROLES = {
     "counter": f"a counter: {_RATE}, a row has the reading, and the average rate of a bucket is x_increase divided by "
     "its seconds; minimum and maximum rates are not stored",
     "difference": f"a difference: {_RATE}, the average rate of a bucket is x_last less x_first, divided by its seconds",
-    "absolute": f"counted since the last reading: {_RATE}, the average rate of a bucket is x_sum divided by its seconds",
+    "absolute": f"counted since the last reading: {_RATE}, the average rate of a bucket is x_sum divided by "
+    "its seconds",
     "compute": "computed from others: omitted, compute it in your queries",
 }
 # The minimum retention period of raw rows if RRDtool stores no value for each step, so that late rows still count.
