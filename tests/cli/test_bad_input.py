@@ -67,7 +67,7 @@ CASES: list[tuple[tuple[str, ...], str]] = [
     ((*CREATE, "--expected-max=percent=101"), "expected_max.percent: must be less than or equal to 100"),
     ((*CREATE, "--expected-max=rows=nan"), "attribute expected_max.rows: must be a whole number"),
     ((*CREATE, "--expected-max=row=1"), "expected_max.row: unknown. Did you mean rows?"),
-    ((*CREATE, "--expected-max=zzz=1"), "unknown. Known are: partitions, rows, percent"),
+    ((*CREATE, "--expected-max=zzz=1"), "unknown. Available: partitions, rows, percent"),
     # Changing and deleting policies.
     (("edit",), "Missing option '--identifier' / '--id'"),
     (("edit", "--id=p1"), "nothing to change. Give the attributes that change, see --help"),

@@ -287,7 +287,7 @@ def test_late_rows_are_not_called_rolled_up(db: Database) -> None:
     db.insert("readings", [{"ts": day, "x": 1.0} for day in DAYS])
     reasons = [task.reason for task in db.tool.plan().tasks if task.rows]
     assert [reason.partition("kept for 7d; ")[2] for reason in reasons] == [
-        "late rows, which the policy drops (late: drop)"
+        "late rows, dropped as the policy states (late: drop)"
     ]
     (loss,) = db.tool.preview(db.tool.policies()[0].policy).losses
     assert (loss.amount.rows, loss.rolled_up) == (4, False)

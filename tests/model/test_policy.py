@@ -139,7 +139,7 @@ def test_frozen() -> None:
         ({"retention": "30d"}, "attribute retention: unknown. Did you mean retention_period?"),
         ({"table": "metrics"}, "attribute table: unknown. Did you mean table_name?"),
         ({"timezone": "UTC"}, "attribute timezone: unknown. Did you mean time_zone?"),
-        ({"xyzzy": 1}, "attribute xyzzy: unknown. Known are: strategy, table_schema, table_name"),
+        ({"xyzzy": 1}, "attribute xyzzy: unknown. Available: strategy, table_schema, table_name"),
         ({"strategy": "reallocate"}, "policy: reallocate needs reallocation_attribute_name and"),
         ({"strategy": "reallocate", "reallocation_attribute_name": "storage"}, "policy: reallocate needs"),
         ({"strategy": "reallocate", "reallocation_attribute_value": "cold"}, "policy: reallocate needs"),

@@ -35,9 +35,9 @@ FOUND = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024
         (policy("delete", "30d"), policy("delete", "90d", table_name="other"), None),
         (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"tenant": "b"}), None),
         (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"tenant": None}), None),
-        (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"month": 0}), "takes the data"),
+        (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"month": 0}), "removes the data"),
         (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d"), None),
-        (policy("delete", "90d", where={"tenant": "a"}), policy("delete", "30d"), "takes the data"),
+        (policy("delete", "90d", where={"tenant": "a"}), policy("delete", "30d"), "removes the data"),
         (policy("delete", "30d", where={"tenant": "a"}), policy("snapshot", "90d"), "would delete the data before"),
     ],
 )
