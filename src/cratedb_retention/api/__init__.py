@@ -19,7 +19,7 @@ from cratedb_retention.api.policies import Holds, Policies
 from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput, Recovering
-from cratedb_retention.execution.overview import TableLine, table_lines
+from cratedb_retention.execution.overview.lines import TableLine, table_lines
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import Preview, preview
 from cratedb_retention.execution.runs.events import Observer

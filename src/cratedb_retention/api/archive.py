@@ -14,7 +14,7 @@ from cratedb_retention.execution.accepting import Adoptable, Earlier
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import Restorable, preview_restore
-from cratedb_retention.execution.query.fetch import fetch, suggest_values
+from cratedb_retention.execution.query import fetch, suggest_values
 from cratedb_retention.execution.rollups import levels as rollups
 from cratedb_retention.execution.rollups.levels import Difference
 from cratedb_retention.model.catalog import Selector, TableName, Value

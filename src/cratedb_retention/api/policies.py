@@ -14,7 +14,7 @@ from cratedb_retention.api.connection import Part
 from cratedb_retention.api.runs import Schedule
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.accepting import find_table
-from cratedb_retention.execution.overview import Listing
+from cratedb_retention.execution.overview.lines import Listing
 from cratedb_retention.execution.plan.preparing import Selection, require_tags
 from cratedb_retention.execution.policies import Action, Change, find_changes
 from cratedb_retention.model.archive import why_no_directory

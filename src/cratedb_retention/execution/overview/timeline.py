@@ -15,11 +15,11 @@ from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.rollups.levels import planned_cascades
 from cratedb_retention.model.catalog import Capabilities, Catalog, TableName
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.overview import Cutoff, Lane, Span, State, Timeline, make_lane
 from cratedb_retention.model.plan.effect import group_tasks
 from cratedb_retention.model.plan.plan import Plan, Task
 from cratedb_retention.model.policies.patterns import is_pattern, matcher
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.query.timeline import Cutoff, Lane, Span, State, Timeline, make_lane
 from cratedb_retention.model.rollups.rollup import LedgerRow, RollUp, level_table, sketch_table
 from cratedb_retention.model.step import Kind, Piece
 from cratedb_retention.model.time import EVER, TimeRange, from_ms, show
