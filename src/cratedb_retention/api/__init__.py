@@ -209,7 +209,7 @@ class Retention(Connection):
         problems = prepared.plan.problems
         found = [Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.why) for hold in problems]
         chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
-        return found + find_contradictions(chosen, prepared.catalog, prepared.ledger)
+        return found + find_contradictions(chosen, prepared.facts.catalog, prepared.facts.ledger)
 
     def run(
         self,

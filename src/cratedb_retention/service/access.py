@@ -21,7 +21,7 @@ from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
 from cratedb_retention.execution.overview.lines import Line, Listing, TableLine, overview
-from cratedb_retention.execution.overview.timeline import Seen, concerning, means, sources_of, timeline
+from cratedb_retention.execution.overview.timeline import Seen, concerning, sources_of, timeline
 from cratedb_retention.execution.plan.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.plan.preview import ArchiveLine, Preview, Restorable
 from cratedb_retention.execution.policies import Change, find_changes
@@ -39,6 +39,7 @@ from cratedb_retention.model.policies.policy import Policy, change_policy, menti
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.runs import RunState
+from cratedb_retention.planning.targets import tables_of
 from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
 from cratedb_retention.store.access import AccessToken, TokenStore
 from cratedb_retention.store.archive import SnapshotRecord
@@ -380,7 +381,9 @@ class Scope:
 
     def _has_policy(self, table: TableName) -> bool:
         is_own = table.schema.casefold() == self._retention.own_schema.casefold()
-        return not is_own and any(means(each, self._retention.capabilities)(table) for each in self.realm.policies)
+        return not is_own and any(
+            tables_of(policy, [table], self._retention.capabilities) for policy in self.realm.policies
+        )
 
     def _records(self, request: RestoreRequest) -> list[SnapshotRecord]:
         return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]
