@@ -187,7 +187,9 @@ def test_rounding() -> None:
     """With --round there is a policy, with a warning that names the archive."""
     found = translate("[a]\npattern = ^a$\nretentions = 10s:6h,7m:1y,36h:5y\n", rounding=True)
     assert policies(found)[0]["levels"] == "5m:1y,1d:5y"
-    assert "section [a], 7m:1y: 7m does not divide a day, and is not a calendar unit; it became 5m" in found.all_warnings
+    assert (
+        "section [a], 7m:1y: 7m does not divide a day, and is not a calendar unit; it became 5m" in found.all_warnings
+    )
 
 
 def test_a_pattern_that_is_none() -> None:
@@ -230,12 +232,12 @@ def test_aggregates() -> None:
     assert policies(found)[0]["aggregates"] == {"*": ["avg"]}
     assert "xFilesFactor (0.1, 0, 0.5) has no counterpart" in write_policies(found, "Title")
     assert found.all_warnings == (
-        r"aggregation section [min] applies to names that match \.min$; add min: [min] to the aggregates of policies whose "
-        "tables have such columns",
+        r"aggregation section [min] applies to names that match \.min$; add min: [min] to the aggregates of policies "
+        "whose tables have such columns",
         r"aggregation section [max] applies to names that match \.(max|upper)$; add max: [max], upper: [max] to the "
         "aggregates of policies whose tables have such columns",
-        r"aggregation section [sum] applies to names that match \.count$; add count: [sum] to the aggregates of policies "
-        "whose tables have such columns",
+        r"aggregation section [sum] applies to names that match \.count$; add count: [sum] to the aggregates of "
+        "policies whose tables have such columns",
     )
 
 
