@@ -123,7 +123,7 @@ def test_plot_in_a_pipe(command: Command) -> None:
         (["--metric=temperature:foo"], "'foo' is no aggregate"),
         (["--by=foo"], "it is no dimension of the cascade. There are: station, outside"),
         (["--where=foo=1"], "it is no dimension of the cascade"),
-        (["--where=outside=perhaps"], "outside is BOOLEAN, and 'perhaps' is neither true nor false"),
+        (["--where=outside=perhaps"], "outside is BOOLEAN, but 'perhaps' is neither true nor false"),
         (["--where=station"], "not of the form KEY=VALUE"),
         (["--to=2024-03-01"], "it begins at 2024-03-31 and ends at 2024-03-01. Let it end later"),
         (["--from=yesterday"], "not an ISO 8601 date and time"),
