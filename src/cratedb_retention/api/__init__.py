@@ -91,7 +91,7 @@ class Retention(Connection):
     def acting_as(self, actor: Actor) -> Retention:
         """The same connection for somebody else, as the journal shall say; it ends with the original."""
         found = object.__new__(Retention)
-        store = Store(self.engine, self.clock, actor, self.store.schema, self.store.tables)
+        store = Store(self.engine, self.clock, actor, self.store.schema)
         store.is_there = self.store.is_there
         Connection.__init__(found, self.address, self.engine, store, self.clock, actor)
         found._is_original = False
