@@ -12,7 +12,7 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.overview import overview, table_lines
+from cratedb_retention.execution.overview.lines import overview, table_lines
 from cratedb_retention.model.query.reading import FetchRequest
 from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import RollUp

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES as CRATEDB
+from cratedb_retention.execution.overview.timeline import Seen, concerning, timeline
 from cratedb_retention.execution.plan.preparing import Prepared, Selection
-from cratedb_retention.execution.query.timeline import Seen, concerning, timeline
 from cratedb_retention.model.catalog import Catalog, Table, TableName
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.overview import Lane, Span, State, Timeline, join, make_lane
 from cratedb_retention.model.plan.measurements import Measurements
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.query.timeline import Lane, Span, State, Timeline, join, make_lane
 from cratedb_retention.model.time import TimeRange
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from support.catalogs import (

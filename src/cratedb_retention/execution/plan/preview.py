@@ -12,8 +12,7 @@ from typing import Any
 from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.accepting import read_tables
-from cratedb_retention.execution.archive import by_partition, is_own, refusal
+from cratedb_retention.execution.archive import by_partition, is_own, read_tables, refusal
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.effect import Loss, losses, summarize
