@@ -36,7 +36,6 @@ from cratedb_retention.service.runs import Runs
 from cratedb_retention.service.settings import HttpSettings
 from cratedb_retention.ui.access import LOGIN
 from cratedb_retention.ui.frame import mount
-from cratedb_retention.ui.links import PREFIX
 from support.databases import Database
 
 WIDE, NARROW = (1280, 850), (390, 844)
@@ -85,9 +84,10 @@ class Chromium:
         return context.new_page()
 
     def give_back(self, kind: Kind, page: Page, address: str) -> None:
-        """Forget who was logged in, and what pages have stored; a picture keeps the process of the window."""
-        page.goto(f"{address}{PREFIX}/static/favicon.svg")
-        page.evaluate("sessionStorage.clear()")
+        """Forget who was logged in, and what pages have stored."""
+        if page.url.startswith(address):
+            page.evaluate("sessionStorage.clear()")
+        page.goto("about:blank")
         page.context.clear_cookies()
         stored = {"origin": address, "storageTypes": "cookies,local_storage,indexeddb"}
         session = page.context.new_cdp_session(page)
