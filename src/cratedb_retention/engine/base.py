@@ -81,7 +81,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def _identify(self, name: TableName) -> str:
-        """The same, if the catalog has no identifier."""
+        """Like :meth:`identify`, if the catalog has no identifier."""
 
     def perform(self, step: plan.Step, report: Report) -> StepResult:
         """Perform a step. Each step can be repeated after an interruption."""
@@ -114,7 +114,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def _drop(self, step: plan.DropPartitions) -> StepResult:
-        """Drop whole partitions; if rows told their age, only if no younger row arrived."""
+        """Drop whole partitions; if their age is known only from their rows, fail if a younger row arrived."""
 
     @abc.abstractmethod
     def _move(self, step: plan.MovePartitions, report: Report) -> StepResult:
@@ -162,7 +162,7 @@ class Engine(abc.ABC):
         """
         deleted, last = 0, cast("int | None", 0)
         while last is not None:
-            self._look_again(step.table)
+            self._recheck(step.table)
             self.database.refresh(table_ref(step.table))
             # Counting is far cheaper than sorting, and mostly there is only one batch.
             left = self.database.count(table_ref(step.table), self._expired(step))
@@ -176,7 +176,7 @@ class Engine(abc.ABC):
         self.database.refresh(table_ref(step.table))
         return StepResult(rows=deleted)
 
-    def _look_again(self, table: TableName) -> None:  # noqa: B027
+    def _recheck(self, table: TableName) -> None:  # noqa: B027
         """Check a table again before rows of it are deleted."""
 
     def _end_of_batch(self, step: plan.DeleteRows) -> int | None:
@@ -201,7 +201,7 @@ class Engine(abc.ABC):
         return expired_rows(self.sql, step.time_column, step.before, step.where, step.spared, step.since)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
-        """Answer probes, some hundred in each statement."""
+        """Answer probes, several hundred per statement."""
         return measure(self.database, self.sql, probes)
 
     def counts(self, rollup: Rollup) -> Counts:
@@ -232,7 +232,7 @@ def label(step: plan.PartitionsStep, piece: Piece) -> str:
 
 
 def require_old(read: Callable[[sa.Select[Any]], Any], sql: Expressions, step: _Dropping, within: Condition) -> None:
-    """Law 1: if rows told the age of frozen partitions, none of their rows (`within`) may be younger."""
+    """Law 1: if the age of frozen partitions is known only from their rows (`within`), none may be younger."""
     time = step.time_column
     if time is None:
         return

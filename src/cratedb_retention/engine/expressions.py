@@ -97,7 +97,7 @@ def as_type(value: Element, words: str) -> Element:
 
 
 def ref(name: str) -> sa.ColumnClause[Any]:
-    """A column of one of our own tables, always quoted."""
+    """A column of one of the toolkit's own tables, always quoted."""
     return sa.column(quoted_name(name, True))
 
 

@@ -1,5 +1,5 @@
 """
-Answers probes of rows on any database, some hundred in each statement.
+Answers probes of rows on any database, several hundred per statement.
 
 Tables differ in the number and types of their partition columns; in a common result, all values are text.
 """

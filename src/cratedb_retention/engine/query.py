@@ -21,7 +21,7 @@ from cratedb_retention.model.query.reading import Group, Reading, Stretch, Wante
 from cratedb_retention.model.rollups.aggregates import Kind, Number, Part, Reader, State, merged, rest_of
 from cratedb_retention.model.rollups.rollup import Metric, label
 
-# How far back values of counters before a stretch are first searched: a day (ms), or a number of buckets of a level.
+# How far back values of counters before a stretch are looked up first: a day (ms), or a number of buckets of a level.
 _LOOK_BACK, _BUCKETS = 86_400_000, 2000
 Key = tuple[int, Group]  # the start of a bucket, and the values of ``by``
 
@@ -44,7 +44,7 @@ class Partial:
             self.states[metric] = merged(self.states.get(metric, {}), dict(state))
 
     def without(self, part: Partial, seconds: float) -> Partial | None:
-        """The rest of a bucket without a part, ``seconds`` long; None if the bucket and the part contradict."""
+        """The rest of a bucket without a part, ``seconds`` long; None if the two are inconsistent."""
         rest = replace(self, seconds=seconds, rows=self.rows - part.rows, states={})
         for metric in {**self.states, **part.states}:
             left = rest_of(self.states.get(metric, {}), part.states.get(metric, {}), rest.rows)
@@ -117,7 +117,7 @@ def _stretch_query(reading: Reading, stretch: Stretch, what: dict[str, Any]) -> 
 
 def _before(reading: Reading, stretch: Stretch, counters: set[str]) -> list[Before]:
     """
-    Where values of counters before a stretch are searched: in the last buckets of the finest level that has the time
+    Where to look up values of counters before a stretch: in the last buckets of the finest level that covers the time
     just before it, since a level has few rows, else in the raw rows; then in older data.
     """
     start, holdings = stretch.time.start, reading.cascade.holdings

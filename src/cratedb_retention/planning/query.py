@@ -170,8 +170,6 @@ def find_stretches(
 
 @dataclass(frozen=True, kw_only=True)
 class _Division:
-    """Divides a range, see :func:`find_stretches`."""
-
     zone: dt.tzinfo
     step: Interval
     holdings: Sequence[Holding]
@@ -216,7 +214,7 @@ class _Division:
             yield replace(whole, time=TimeRange(bucket.start, held[0].time.start), less=held)
 
     def _held_end(self, bucket: TimeRange, interval: Interval, finer: Sequence[Holding]) -> tuple[Stretch, ...]:
-        """The end of a longer bucket in finer levels, in order of time; empty if they have all or none of it."""
+        """The end of a longer bucket in finer levels, in order of time; empty if they have all or nothing."""
         found: list[Stretch] = []
         for holding in reversed(finer):
             low, high = whole_part(holding, bucket, self.zone)

@@ -372,7 +372,7 @@ def overlap(one: Where, other: Where) -> bool:
 
 
 class FilterIndex(Generic[T]):
-    """Finds the items whose filters match a partition, without a look at each of possibly thousands."""
+    """Finds the items whose filters match a partition, without testing each of possibly thousands."""
 
     def __init__(self, columns: Sequence[Column], items: Iterable[tuple[T, Where]]) -> None:
         positions = {column.name: position for position, column in enumerate(columns)}

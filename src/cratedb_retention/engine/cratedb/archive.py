@@ -326,7 +326,7 @@ class CrateArchive(Archive):
             self._drop_copy(copy)
 
     def _drop_copy(self, copy: TableName) -> None:
-        """If a disk is full, CrateDB rejects even that without unblocking."""
+        """Unblock it if a disk is full, since CrateDB rejects even that then."""
         self._database.unblocking(partial(self._database.unblock, [copy])).drop(copy)
 
     @contextmanager
@@ -374,7 +374,7 @@ class CrateArchive(Archive):
         return copies[target], [count if number in kept else 0 for number, count in enumerate(counts)]
 
     def _shared_rows(self, one: TableName, other: TableName, condition: Condition | None = None) -> int:
-        """The number of rows of one table that are in the other one, given a condition on that, by their ``_id``."""
+        """The number of rows of one table that are in the other, and match a condition there, by their ``_id``."""
         a, b = (sa.select(sql.words("_id").label("i")).select_from(table_ref(table)) for table in (one, other))
         rows, others = a.subquery("a"), (b if condition is None else b.where(condition)).subquery("b")
         return self._database.count(rows.join(others, rows.c.i == others.c.i))
@@ -445,6 +445,6 @@ def is_complete(state: Mapping[str, Any]) -> bool:
 
 
 def copy_name(schema: str, snapshot: str, prefix: str) -> TableName:
-    # Names of cratedb-toolkit, which have a dot, end in a time, which is not unique.
+    # Names of cratedb-toolkit contain a dot and end in a time, which is not unique.
     digest = hashlib.sha256(snapshot.encode()).hexdigest()[:12] if "." in snapshot else snapshot[-12:]
     return TableName(schema, f"{prefix}{digest}")

@@ -299,7 +299,6 @@ def _column(name: str, data_type: str, expression: str | None) -> Column:
 
 
 def _declared(column: Column, words: str) -> Column:
-    """A column as it was declared."""
     if column.type == "numeric" and words.startswith("NUMERIC("):
         return replace(column, type=words.lower())
     if column.type == "object" and words.startswith("OBJECT(") and column.grouping is not Grouping.NEVER:

@@ -68,7 +68,7 @@ class CrateDBEngine(Engine):
         statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
         rows = shards.settled(lambda: database.rows(statement), self.clock)
         if rows and shards.are_starting(database, schema):
-            raise shards.unwell(database, TableName(schema, rows[0][0]))
+            raise shards.missing_shards(database, TableName(schema, rows[0][0]))
         return frozenset(TableName(schema, name) for (name,) in rows)
 
     def unplaced(self, schema: str) -> frozenset[TableName]:
@@ -128,7 +128,7 @@ class CrateDBEngine(Engine):
         rows = [piece.partition.rows for piece in step.pieces]
         return replace(_moved(step), rows=None if None in rows else sum(row or 0 for row in rows))
 
-    def _look_again(self, table: TableName) -> None:
+    def _recheck(self, table: TableName) -> None:
         shards.check_shards(self.database, table)
 
     def _block(self, step: plan.FreezePartitions | plan.ThawPartitions, report: Report) -> StepResult:

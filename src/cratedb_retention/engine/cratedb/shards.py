@@ -33,7 +33,7 @@ MAX_SEQ_NO = "seq_no_stats['max_seq_no']"
 
 
 def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Sequence[Any]]:
-    """The missing shards now that are still missing a moment later."""
+    """Look for missing shards, and again a moment later, since new ones only seem to be missing."""
     rows = look()
     for _ in range(HEALTH_RETRIES if rows else 0):
         clock.sleep(HEALTH_SECONDS)
@@ -44,34 +44,34 @@ def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Seque
 
 def check_health(database: Database, step: PartitionsStep) -> None:
     """Check again right before partitions are moved, dropped or archived, since the plan may be old."""
-    sick = _sick(database, step.table)
+    incomplete = _find_incomplete(database, step.table)
     for piece in step.pieces:
-        if piece.partition.ident in sick:
-            raise unwell(database, step.table, f", partition {label(step, piece)}")
+        if piece.partition.ident in incomplete:
+            raise missing_shards(database, step.table, f", partition {label(step, piece)}")
 
 
 def check_shards(database: Database, table: TableName, idents: Sequence[str] = ()) -> bool:
     """
-    The same for partitions by their idents, none of which may be closed, which hides its rows; without idents, for the
-    whole table. Returns whether other partitions have missing shards.
+    The same for partitions by their idents, which may not be closed either, since that hides their rows; without
+    idents, for the whole table. Returns whether other partitions have missing shards.
     """
-    sick = _sick(database, table)
-    if sick.intersection(idents) if idents else sick:
-        raise unwell(database, table)
+    incomplete = _find_incomplete(database, table)
+    if incomplete.intersection(idents) if idents else incomplete:
+        raise missing_shards(database, table)
     p = system("information_schema.table_partitions")
     mine = sa.select(p.partition_ident).where(p.of(table), p.partition_ident.in_(idents), words("closed"))
     if idents and database.rows(mine.limit(1)):
         raise PartitionChanged(f"table {table}", "one of its partitions is closed", "open it")
-    return bool(sick)
+    return bool(incomplete)
 
 
-def _sick(database: Database, table: TableName) -> set[str]:
+def _find_incomplete(database: Database, table: TableName) -> set[str]:
     h = system("sys.health")
     rows = database.brief().rows(sa.select(h.partition_ident).where(h.of(table), h.missing_shards > 0))
     return {ident or "" for (ident,) in rows}
 
 
-def unwell(database: Database, table: TableName, where: str = "") -> DatabaseError:
+def missing_shards(database: Database, table: TableName, where: str = "") -> DatabaseError:
     """The error for a table with missing shards."""
     thing = f"table {table}{where}"
     if are_starting(database, *table):
@@ -97,7 +97,7 @@ def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) 
 
 
 def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
-    """If rows told the age of partitions: no row may be young (law 1), or written since the plan was made."""
+    """If the age of partitions is known only from their rows: no row may be younger (law 1), or new since the plan."""
     if step.time_column is None:
         return
     inexact = [piece for piece in step.pieces if not piece.exact]

@@ -54,7 +54,7 @@ def words(text: str) -> Element:
 def refresh_partitions(
     database: Database, table: TableName, columns: Sequence[Column], partitions: Sequence[Sequence[Value]]
 ) -> None:
-    """If others have missing shards, refreshing the table takes a minute; it is done only if a partition is gone."""
+    """Refresh partitions; the table only if one is gone, since that takes a minute if other shards are missing."""
     try:
         relations = [partition_of(table, columns, values) for values in partitions]
         database.execute(Statement("REFRESH TABLE ", *listed(relations)))

@@ -1,5 +1,5 @@
 """
-Reads DuckDB's catalog: two statements, and one for some hundred tables.
+Reads DuckDB's catalog: two statements, and one per several hundred tables.
 
 DuckDB has no partitions of its own. A partition is all rows with equal values in the partition columns, which are, in
 this order: those that the table's comment names (``COMMENT ON TABLE t IS 'PARTITIONED BY (tenant, month)'``), the one
@@ -223,7 +223,6 @@ def _split_fields(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _bare(name: TableName, columns: Mapping[str, Column], comment: str, named: str | None) -> Table:
-    """A table without its partitions."""
     grids = [c.name for c in columns.values() if c.expression and read_grid(c.expression, columns)]
     by = (named,) if named in columns and named else tuple(grids) if len(grids) == 1 else ()
     flaw, declared = "", _COMMENT.search(comment)

@@ -25,14 +25,14 @@ from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.plan import plan
 from cratedb_retention.model.rollups.rollup import Count, LevelStep, RollUp, Window
 
-# The place of the file format in a DuckDB file.
+# The position of the format identifier in a DuckDB file.
 _MAGIC = slice(8, 12)
 
 
 class DuckDBEngine(Engine):
     """
-    A DuckDB file, opened in UTC: by one process, or by several that only read. A connection of this process that writes
-    is shared.
+    A DuckDB file, opened in UTC: by one process, or by several that only read. If this process has it open for writing,
+    it is not opened read-only.
 
     :param create: Whether the file may be created; if not, a misspelt name is an error. Together with `read_only`, an
         empty database in memory replaces a file that does not exist.
@@ -77,7 +77,7 @@ class DuckDBEngine(Engine):
         return Reader(self.database).identify(name)
 
     def statements(self, step: plan.Step) -> list[sa.Executable]:
-        """See :class:`Engine`. If rows told the age of partitions, younger rows and those without a time stay."""
+        """If the age of partitions is known only from their rows, younger rows and those without a time stay."""
         match step:
             case plan.DropPartitions() | plan.DropArchived():
                 condition = in_partitions(SQL, step.columns, step.partitions)

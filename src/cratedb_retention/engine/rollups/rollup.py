@@ -149,8 +149,8 @@ def _what(sql: Expressions, rollup: Rollup, run: Run) -> dict[str, Any]:
 
 def _before(step: RollUp, run: Run) -> Iterator[states.Before]:
     """
-    The level itself, then whole buckets of coarser levels for time that it no longer has: a run may lie before all that
-    the finer level still has. The raw rows, if no level has any data.
+    Where to look up values of counters before a run: in the level itself, then in whole buckets of coarser levels for
+    time that it no longer has, which may be before the run; in the raw rows, if no level has any data.
     """
     rollup, first, since = step.rollup, run.windows[0], run.time.start
     yield states.Before(level=rollup, start=first.since - (first.end - first.start), end=since)
@@ -171,7 +171,7 @@ def _sketch_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Counts rows of a level's windows, some hundred in a statement."""
+    """Counts rows of a level's windows, several hundred per statement."""
 
     query: Query
     sql: Expressions
@@ -201,12 +201,11 @@ class Counts:
         }
 
     def source(self, windows: Sequence[Window]) -> dict[Window, int]:
-        """The number of raw rows."""
         found = self._ask_table(self.rollup.source, windows, sa.func.count())
         return {window: count for window, (count,) in found.items()}
 
     def level(self, windows: Sequence[Window]) -> dict[Window, Count]:
-        """The number of raw rows that the rows of the level stand for, and of the latter."""
+        """The number of rows of the level, and of the raw rows that they stand for."""
         found = self._ask_table(self.rollup.table, windows, _sum(ref(ROW_COUNT)), sa.func.count())
         return {window: Count(rows=rows, groups=groups) for window, (rows, groups) in found.items()}
 

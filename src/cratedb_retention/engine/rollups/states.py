@@ -223,8 +223,6 @@ def _merged_spread(sql: Expressions, spread: Element, count: Element, total: Ele
 
 @dataclass(frozen=True, kw_only=True)
 class LevelRows(Selection):
-    """The rows of a level."""
-
     table: TableName
 
     def rows(self) -> Columns:
@@ -255,7 +253,7 @@ class LevelRows(Selection):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """Where the last values of counters before a time range are searched."""
+    """Where to look up the last values of counters before a time range."""
 
     level: Rollup | None  # in this level, whose rows are at the start of their buckets; None: in the raw rows
     start: int | None
@@ -265,11 +263,9 @@ class Before:
 
 @dataclass(frozen=True, kw_only=True)
 class Samples(Selection):
-    """Raw rows."""
-
     raw = True
-    # Where the values of counters before the range are searched. All places but the first are searched only if a series
-    # has no value there; the statement itself checks that, so that it is always the same.
+    # Where to look up the values of counters before the range. All places but the first are read only if a series has
+    # no value there; the statement itself checks that, so that it is always the same.
     before: Sequence[Before] = ()
 
     @cached_property
@@ -416,8 +412,6 @@ def _as_like(pattern: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Sketches(Selection):
-    """The distributions of metrics."""
-
     table: TableName | None  # a level's table with distributions; None: they are computed from raw rows
 
     def grouped(self) -> sa.Subquery:

@@ -56,7 +56,7 @@ class Planning(Context):
         cascades, _ = find_cascades(self.targets, self.catalog, self.ledger)
         downsampled = {cascade.source: cascade for cascade in cascades}
         for target in self.targets:
-            asked = self._asked_of(target)
+            asked = self._probes_of(target)
             found += (p for p in asked if not isinstance(p, ExpiredRows) or target.table.name not in downsampled)
         for cascade in cascades:
             # A failure here happens again in the plan, which reports it.
@@ -67,7 +67,7 @@ class Planning(Context):
                 ]
         return list(dict.fromkeys(found))
 
-    def _asked_of(self, target: Target) -> Iterator[Probe]:
+    def _probes_of(self, target: Target) -> Iterator[Probe]:
         """The probes of a target; the number of expired rows is of no use if the table is downsampled."""
         limit, holds = target.policy.limit(self.cutoff), self.table_holds.get(target.table.name, [])
         rolls_up, whole = target.policy.strategy.traits.rolls_up, any(hold.spared is None for hold in holds)
@@ -113,7 +113,7 @@ class Planning(Context):
         usable, planned = [], []
         for target in self.targets:
             with isolated(target.policy.id, target.table.name, self.problems):
-                self._require_answers(self._asked_of(target))
+                self._require_answers(self._probes_of(target))
                 self._require_plausible(target)
                 usable.append(target)
         possible, impossible = find_cascades(usable, self.catalog, self.ledger)

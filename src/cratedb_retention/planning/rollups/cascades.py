@@ -39,7 +39,7 @@ _PARTITIONS = 4  # of a level, approximately, so that each expires as a small pa
 # series, and a hash of it. The measured values are beside it: in ``fields``, or in ``value``.
 _LABELS, _FIELDS, _HASHES = ("tags", "labels"), "fields", ("hash_id", "labels_hash")
 _RAW = ("valueraw", "value")  # the former has the bits of the latter, from which the adapter restores NaNs
-# Fewer rows are no evidence. A rollup with more than this share of the number of its rows is hardly smaller than them.
+# The minimum number of rows for a judgement; the share of rows above which a rollup is hardly smaller than its source.
 _ENOUGH, _LARGE = 100, 0.9
 # Distinct values per row, above which the values of a column hardly repeat. The sample has rows of at least eight
 # buckets, so a column that distinguishes series with one row in each bucket has at most half of that.
@@ -50,7 +50,7 @@ class SourceColumns:
     """
     The role of each column of a table under a policy that downsamples it. ``Undecided`` if the two do not match.
 
-    :param before: An existing level; no other column becomes a dimension by its type or name.
+    :param before: An existing level; columns that are not its dimensions do not become so by type or name.
     """
 
     def __init__(self, policy: Policy, table: Table, time: Column, before: Rollup | None = None) -> None:
@@ -352,11 +352,11 @@ def _zone(interval: Interval, policy: Policy) -> str:
 
 
 def choose_partition(level: Level, zone: str) -> Interval | None:
-    """The partitions by which a level expires in small parts; None: no partitions."""
+    """The partition interval by which a level expires in small parts; None: no partitions."""
     kept = level.retention_period
     if kept.forever:
         if level.interval.unit == "week":
-            return None  # Weeks fit into no longer unit, and one partition per week would be too many.
+            return None  # Weeks do not fit into longer units, and one partition per week would be too many.
         return UNITS[3] if level.interval.unit else UNITS[2]
     fitting = [unit for unit in UNITS if level.interval.fits_into(unit, find_zone(zone))]
     small = [unit for unit in fitting if unit.approximate_seconds * _PARTITIONS <= kept.approximate_seconds()]

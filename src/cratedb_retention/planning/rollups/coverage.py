@@ -25,7 +25,7 @@ from cratedb_retention.planning.targets import TableHold
 class ExpirableRows:
     """Expired rows by windows: those that may be deleted, and those that may not."""
 
-    # Windows to delete, each with its number of rows; those without another window with rows between them are together.
+    # Windows to delete, each with its number of rows, in groups that no other window with rows divides.
     going: list[list[tuple[Window, int]]] = field(default_factory=list)
     dropped: dict[int, int] = field(default_factory=dict)  # late rows of these, by the window's start
     late: list[tuple[Window, int]] = field(default_factory=list)  # with late rows that are kept

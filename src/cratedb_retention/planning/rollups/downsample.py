@@ -265,7 +265,7 @@ class CascadePlan:
             yield self._task(steps.RebaseRollup(rollup=rollup, before=state.rebased), Why.LEVEL_REBASED())
 
     def _older(self) -> Iterator[tuple[Rollup, int]]:
-        """The levels with data that finer ones no longer have, each with the instant before which it has it."""
+        """The levels with data that finer ones no longer have, each with the instant at which that data ends."""
         for finer, coarser in pairwise(self.levels):
             begins = self.ledger.held_from(finer.rollup.source, finer.rollup.table)
             if begins is None or coarser.table is None:
@@ -280,7 +280,7 @@ class CascadePlan:
         for batch, rows in batches(planned, WINDOWS_IN_STEP, ROWS_IN_STEP):
             due = [state.planned[start] for start in batch]
             each = [(start, one, window) for start, one in zip(batch, due, strict=True) for window in one.windows]
-            # The next run examines a window that is not changed entirely again, whatever its change token.
+            # A window that is left unchanged in part is examined again by the next run, whatever its change token.
             tokens = ["" if start in state.lost else state.sources[start].token for start, _, _ in each]
             reasons = [one.reason for one in due]
             step = steps.RollUp(

@@ -25,7 +25,7 @@ from cratedb_retention.planning.rollups.cascades import UNITS
 T = TypeVar("T")
 _DIGITS = 12
 _HOUR = 3600
-_LENGTHS = (Interval(_HOUR), *UNITS)  # of windows; those of parts are without weeks
+_LENGTHS = (Interval(_HOUR), *UNITS)  # of windows; and of parts, except weeks
 _MOST_PARTS = 1000  # of an open window; parts are single buckets if there are no more than this
 Parts = Mapping[int, tuple[int, int]]  # rows and fingerprint of each part, by its start
 
@@ -170,7 +170,7 @@ class OpenWindow:
         return WindowGrid(self.rollup, self.part, self.rollup.zone).probe(TimeRange(start, end))
 
     def answer(self, start: int, end: int) -> Parts | None:
-        """What its buckets of a time range would be computed from now; None if unchanged, so that it was not asked."""
+        """What its buckets of a time range would be computed from now; None if not measured, since it is unchanged."""
         found = self.measurements.windows.get(self.probe(start, end))
         each = ((at, rows, token.rpartition(":")[2]) for at, rows, token in found or ())
         return None if found is None else {at: (rows, int(version)) for at, rows, version in each}
@@ -212,7 +212,7 @@ class OpenWindow:
 
 
 def part_length(rollup: Rollup, length: int, most: int) -> Interval:
-    """The shortest parts, of one or more buckets, of which a time range of a length (ms) has at most a number."""
+    """The shortest parts, of one or more buckets, of which a time range of a length (ms) has at most ``most``."""
     fitting = [other for other in _LENGTHS if other.unit != "week" and rollup.interval.fits_into(other, rollup.tzinfo)]
     lengths = [rollup.interval, *fitting]
     return next((unit for unit in lengths if length / 1000 <= unit.approximate_seconds * most), lengths[-1])
