@@ -21,11 +21,11 @@ from cratedb_retention.model.archive import why_no_directory
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.policies.attributes import Suggestions
-from cratedb_retention.model.policies.patterns import is_pattern
+from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy, change_policy, make_policy
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.time import to_ms
-from cratedb_retention.planning.targets import tables_of, try_bind_where
+from cratedb_retention.planning.targets import try_bind_where
 from cratedb_retention.store.policies import Damaged, StoredPolicy, policy_to_row
 from cratedb_retention.store.rows import LONGEST, fits
 
@@ -191,7 +191,7 @@ class Policies(Part):
         pairs = {(name, value) for name, value in moved if name and value}
         if limited:
             known = frozenset(tables)
-            tables = sorted({table for policy in policies for table in tables_of(policy, known, own)})
+            tables = sorted({t for p in policies for t in find_tables(p.table_schema, p.table_name, known, own)})
         else:
             repositories |= outline.repositories
             pairs |= {pair for attributes in outline.nodes.values() for pair in attributes.items()}
@@ -268,7 +268,7 @@ class Holds(Part):
         holds, own = list(holds), self._engine.capabilities
         selectors = dict.fromkeys(Selector(schema=hold.table_schema, name=hold.table_name) for hold in holds)
         tables = self._engine.read_catalog(list(selectors)).tables if selectors else {}
-        return {hold.id: tables_of(hold, tables, own) for hold in holds}
+        return {hold.id: find_tables(hold.table_schema, hold.table_name, tables, own) for hold in holds}
 
     def is_exact(self, table_schema: str, table_name: str, where: Mapping[str, Value]) -> bool:
         """Whether a hold would hold just the rows with some values: if these can't be worked out, it holds all rows."""
