@@ -219,7 +219,7 @@ class Run(_Result):
     expected_end: Instant | None
     report: RunReport | None = Field(validation_alias="final_report")
     error: str | None = Field(description="Why it ended early.")
-    code: str | None = Field(description="What tells the error from others: `cancelled`, `disk-full`.")
+    code: str | None = Field(description="What tells the error from others: `cancelled`, `stopped`, `disk-full`.")
 
 
 class JournalRow(_Answer):
