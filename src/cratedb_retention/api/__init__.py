@@ -15,11 +15,12 @@ from typing import Generic, TypeVar
 
 from cratedb_retention.api.archive import Archive, Rollups
 from cratedb_retention.api.connection import Connection, Has, open_database, tokens_of
-from cratedb_retention.api.policies import Holds, Policies
+from cratedb_retention.api.holds import Holds
+from cratedb_retention.api.policies import Policies
 from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput, Recovering
-from cratedb_retention.execution.overview import TableLine, table_lines
+from cratedb_retention.execution.overview.lines import TableLine, table_lines
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import Preview, preview
 from cratedb_retention.execution.runs.events import Observer
@@ -209,7 +210,7 @@ class Retention(Connection):
         problems = prepared.plan.problems
         found = [Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.why) for hold in problems]
         chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
-        return found + find_contradictions(chosen, prepared.catalog, prepared.ledger)
+        return found + find_contradictions(chosen, prepared.facts.catalog, prepared.facts.ledger)
 
     def run(
         self,

@@ -12,36 +12,46 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cratedb_retention.model.catalog import Column, Partition, TimeUnit
 from cratedb_retention.model.plan.measurements import ExpiredRows, Probe, TableBounds
-from cratedb_retention.model.plan.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
+from cratedb_retention.model.plan.plan import Hold, Kept, Plan, Task, ThawPartitions
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.values import Undated
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import DAY_MS, UTC, to_ms
 from cratedb_retention.model.words import show_partition
+from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.plan import strategies
-from cratedb_retention.planning.plan.strategies import PLANS, Context, PartitionKey, blocked, keep_within, next_due
-from cratedb_retention.planning.plan.targets import Target, Undecided, find_targets, isolated
+from cratedb_retention.planning.plan.strategies import PLANS, Context, blocked, keep_within, next_due
 from cratedb_retention.planning.rollups.cascades import find_cascades, level_targets, require_smaller, variety_probe
 from cratedb_retention.planning.rollups.coverage import Coverage
 from cratedb_retention.planning.rollups.downsample import CascadePlan, find_window_probes
+from cratedb_retention.planning.targets import Target, Undecided, find_targets, isolated
 
 # Seconds of today, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
 _OLD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC))
 _AHEAD = 10 * 366 * DAY_MS
 
 
+@dataclass(kw_only=True)
 class Planning(Context):
-    """Makes one plan. What fails for one target becomes a problem of that target, see :func:`isolated`."""
+    """
+    Makes one plan. What fails for one target becomes a problem of that target, see :func:`isolated`.
+
+    :param found: The targets, and problems of policies without any; None: they are looked for.
+    """
+
+    found: tuple[Sequence[Target], Sequence[Hold]] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         enabled = (policy for policy in self.policies if policy.enabled)
-        self.policies = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
-        self.targets, self.problems = find_targets(self.policies, self.catalog)
+        self.enabled = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
+        self.found = self.found or find_targets(self.enabled, self.catalog)
+        self.targets, self.problems = list(self.found[0]), list(self.found[1])
         self.looked_at = list(self.targets)
         self._tasks: list[Task] = []
         self._held: list[Hold] = []
@@ -81,7 +91,7 @@ class Planning(Context):
 
     def plan(self, chosen: Callable[[Policy], bool] = lambda policy: True) -> Plan:
         """Decide what a run does that is about some policies."""
-        ids = {policy.id for policy in self.policies if chosen(policy)}
+        ids = {policy.id for policy in self.enabled if chosen(policy)}
         planned = self._plan_levels(ids)
         self._find_protectors()
         self.coverage = Coverage(plan for plan, _ in planned)
@@ -163,7 +173,7 @@ class Planning(Context):
                 self.archivers[target.table.name].append(target)
         should = {
             p.id: p
-            for p in self.policies
+            for p in self.enabled
             if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(self.cutoff)
         }
         for problem in self.problems:

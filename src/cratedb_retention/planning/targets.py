@@ -96,12 +96,11 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
     targets: list[Target] = []
     problems: list[Hold] = []
     for policy in policies:
-        schema = policy.table_schema or catalog.capabilities.default_schema
-        names = find_tables(schema, policy.table_name, catalog.tables, catalog.capabilities.folds_case)
-        if is_pattern(schema + policy.table_name):  # Never means a rollup, which has a retention period of its own.
+        names = find_tables(policy.table_schema, policy.table_name, catalog.tables, catalog.capabilities)
+        named = TableName(policy.table_schema or catalog.capabilities.default_schema, policy.table_name)
+        if is_pattern("".join(named)):  # Never means a rollup, which has a retention period of its own.
             names = [table for table in names if table not in catalog.rollups]
         if not names:
-            named = TableName(schema, policy.table_name)
             problems.append(Hold(policy_id=policy.id, table=named, why=Why.NO_SUCH_TABLE(), problem=True))
         for name in names:
             with isolated(policy.id, name, problems):
@@ -356,8 +355,7 @@ class TableHold:
 def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableName, list[TableHold]]:
     found: dict[TableName, list[TableHold]] = {}
     for hold in sorted(holds, key=lambda h: h.id):
-        schema = hold.table_schema or catalog.capabilities.default_schema
-        for name in find_tables(schema, hold.table_name, catalog.tables, catalog.capabilities.folds_case):
+        for name in find_tables(hold.table_schema, hold.table_name, catalog.tables, catalog.capabilities):
             other = bool(hold.identity) and hold.identity != catalog.tables[name].identity
             for values in hold.filters:
                 where = try_bind_where(catalog.tables[name], values)
