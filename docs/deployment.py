@@ -84,7 +84,7 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 def _setting(section: str, key: str) -> dict[str, Any]:
     """The schema of one setting, in the words of JSON schema."""
     model: Any = Settings.model_fields[section].annotation
-    if f"{section}.{key}" == "notify.held_longer_than":
+    if f"{section}.{key}" == "notify.blocked_longer_than":
         return {"type": "string", "description": model.model_fields[key].description}
     schema = model.model_json_schema(mode="validation", by_alias=True)
     found = dict(schema["properties"][key])

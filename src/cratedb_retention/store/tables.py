@@ -227,7 +227,7 @@ JOB = _own(
 
 NOTICE = _own(
     "notification",
-    "Of what somebody is told: failures and holds that last, until they are over.",
+    "Notifications: failures, and what is blocked for long, until that is over.",
     sa.Column("id", sa.Text, primary_key=True, doc="What is the matter, and with what: `failed:POLICY`."),
     *_columns(Notice, required=("policy_id", "kind", "state", "since", "version")),
 )
