@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cratedb_retention import __version__
+from cratedb_retention.model.former import SETTINGS
 from cratedb_retention.model.policies.file import policy_file_schema
 from cratedb_retention.service.settings import SECRETS, Settings, names
 
@@ -68,6 +69,9 @@ def with_settings(text: str) -> str:
         if name not in SECRETS | _CHART_SAYS:
             section, key = name.split(".")
             sections.setdefault(section, {})[key] = _setting(section, key)
+    for former, name in SETTINGS.items():
+        section, key = former.split(".")
+        sections[section][key] = {**_setting(*name.split(".")), "deprecated": True}
     schema["properties"]["settings"] = _object({section: _object(keys) for section, keys in sections.items()})
     policies = policy_file_schema()
     # Helm itself takes 007 for a number and NO for a truth value, so that a text has to be in quotes.

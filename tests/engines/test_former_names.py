@@ -24,9 +24,9 @@ STUCK = Blocked(policy_id=None, table=TableName("doc", "t"), why=Why.CLOSED(), n
 def test_rows_of_the_audit_log(db: Database, name: str) -> None:
     """A filter finds old and new rows, by the present name and by the former one; both are read as the present."""
     written: Any = [{"event": "held", "outcome": old, "run_id": old} for old in ("held", "problem")]
-    about = {"policy_id": "held", "table_name": "held"}
+    about: Any = {"policy_id": "held", "table_name": "held"}
     db.tool.store.journal.write(*(Entry(**each, **about) for each in written))
-    new = Entry(event=Event.BLOCKED, outcome=Outcome.BLOCKED, run_id="new", **about)  # type: ignore[arg-type]
+    new = Entry(event=Event.BLOCKED, outcome=Outcome.BLOCKED, run_id="new", **about)
     db.tool.store.journal.write(new)
     for value in ("held", "blocked"):
         rows = db.tool.audit.read(JournalFilter(**{name: value}))  # type: ignore[arg-type]
@@ -34,7 +34,7 @@ def test_rows_of_the_audit_log(db: Database, name: str) -> None:
         assert {row["event"] for row in rows} == {"blocked"}
         assert {row["policy_id"] for row in rows} == {"held"}
     for one in ({"outcome": "problem"}, {"outcomes": frozenset({"needs-attention"})}):
-        (row,) = db.tool.audit.read(JournalFilter(**one))  # type: ignore[arg-type]
+        (row,) = db.tool.audit.read(JournalFilter(**one))
         assert (row["run_id"], row["outcome"]) == ("problem", "needs-attention")
     assert db.tool.audit.read(JournalFilter(table_name="blocked")) == []
     runs = db.tool.runs.of_policies(db.time.moment.replace(year=2000))
@@ -60,7 +60,8 @@ def test_notifications(db: Database) -> None:
     assert (before.kind, before.key) == ("blocked", "held:p")
     told = notices.change(before, replace(before, state=NoticeState.TOLD))
     assert told == notices.all()["blocked:p"]
-    assert told is not None and told.state is NoticeState.TOLD
+    assert told is not None
+    assert told.state is NoticeState.TOLD
     assert notices.change(told, None) == told
     assert notices.all() == {}
 

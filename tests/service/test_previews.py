@@ -84,4 +84,4 @@ def test_both_plans_are_of_one_look(each_tenants: TwoTenants) -> None:
     assert found.before.plan == tool.prepare().plan != found.after.plan
     before, after = tool.preview_release([hold])
     assert before.plan == found.before.plan
-    assert (hold in before.blocked, hold in after.blocked) == (True, False)
+    assert (hold in before.holds, hold in after.holds) == (True, False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from cratedb_retention.model.former import present
-from cratedb_retention.model.policies.strategies import Choice
+from cratedb_retention.model.words import Choice
 
 
 class _Recorded(Choice):
