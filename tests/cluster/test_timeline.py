@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.query.timeline import Lane, State
+from cratedb_retention.model.overview import Lane, State
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.service.access import Scope
 from support.databases import MONTH, TIME, CrateDatabase

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cratedb_retention.execution.overview import overview
+from cratedb_retention.execution.overview.lines import overview
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName

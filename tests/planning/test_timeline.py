@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES as CRATEDB
+from cratedb_retention.execution.overview.timeline import Seen, concerning, timeline
 from cratedb_retention.execution.plan.preparing import Prepared, Selection
-from cratedb_retention.execution.query.timeline import Seen, concerning, timeline
 from cratedb_retention.model.catalog import Catalog, Table, TableName
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.overview import Lane, Span, State, Timeline, join, make_lane
 from cratedb_retention.model.plan.measurements import Measurements
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.query.timeline import Lane, Span, State, Timeline, join, make_lane
 from cratedb_retention.model.time import TimeRange
+from cratedb_retention.planning.facts import Facts
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from support.catalogs import (
     DAILY,
@@ -50,17 +51,8 @@ def prepare(
     """A plan of some policies, with what it rests on."""
     measured = measured or Measurements()
     plan = make_plan(policies, found, NOW, holds=holds, measurements=measured)
-    known = {p.id or "": p for p in policies}
-    return Prepared(
-        plan=plan,
-        policies=known,
-        versions={},
-        holds=frozenset(),
-        frozen=frozenset(),
-        catalog=found,
-        selection=Selection(),
-        measurements=measured,
-    )
+    facts = Facts(policies=policies, catalog=found, cutoff=NOW, measurements=measured)
+    return Prepared(plan=plan, facts=facts, selection=Selection())
 
 
 def look(found: Table, *policies: Policy, holds: tuple[LegalHold, ...] = (), **seen: object) -> Timeline:
@@ -203,17 +195,14 @@ def test_cascade() -> None:
         database.write(ms("2024-05-20") + day * DAY)
     database.run(at("2024-06-20T00:00"))
     cutoff = at("2024-06-25T12:00")
-    prepared = Prepared(
-        plan=database.plan(cutoff),
-        policies={p.id or "": p for p in database.policies},
-        versions={},
-        holds=frozenset(),
-        frozen=frozenset(),
+    facts = Facts(
+        policies=database.policies,
         catalog=database.catalog,
-        selection=Selection(),
+        cutoff=cutoff,
         ledger=database.ledger,
         measurements=database.measure(cutoff),
     )
+    prepared = Prepared(plan=database.plan(cutoff), facts=facts, selection=Selection())
     found = timeline(prepared, METRICS, Seen(policies=database.policies))
     assert [lane.title for lane in found.lanes] == ["Data in the table", "Rollup 1h", "Rollup 1d"]
     hourly = lane(found, "Rollup 1h")

@@ -80,8 +80,8 @@ def test_both_plans_are_of_one_look(each_tenants: TwoTenants) -> None:
     assert cost(lambda: tool.preview(changed)) == plain
     assert cost(lambda: tool.preview_release([hold])) == plain
     found = tool.preview(changed)
-    assert found.before.catalog is found.after.catalog
+    assert found.before.facts.catalog is found.after.facts.catalog
     assert found.before.plan == tool.prepare().plan != found.after.plan
     before, after = tool.preview_release([hold])
     assert before.plan == found.before.plan
-    assert (hold in before.holds, hold in after.holds) == (True, False)
+    assert [hold in {each.id for each in one.facts.holds} for one in (before, after)] == [True, False]

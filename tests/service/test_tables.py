@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from cratedb_retention.execution.overview import TableLine, table_lines
+from cratedb_retention.execution.overview.lines import TableLine, table_lines
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.runs import RunOptions

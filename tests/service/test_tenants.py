@@ -19,9 +19,9 @@ from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.overview import State
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.query.reading import FetchRequest
-from cratedb_retention.model.query.timeline import State
 from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.access import Scope, narrow_plan

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.overview import TableLine
+from cratedb_retention.execution.overview.lines import TableLine
 from cratedb_retention.ui.access import FRESH, Glances
 from support.databases import FixedClock
 

@@ -19,7 +19,7 @@ from cratedb_retention.api.policies import Holds, Policies
 from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput, Recovering
-from cratedb_retention.execution.overview import TableLine, table_lines
+from cratedb_retention.execution.overview.lines import TableLine, table_lines
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import Preview, preview
 from cratedb_retention.execution.runs.events import Observer
@@ -209,7 +209,7 @@ class Retention(Connection):
         blocked = prepared.plan.needs_attention
         found = [Finding(each.table, (each.policy_id,) if each.policy_id else (), each.why) for each in blocked]
         chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
-        return found + find_contradictions(chosen, prepared.catalog, prepared.ledger)
+        return found + find_contradictions(chosen, prepared.facts.catalog, prepared.facts.ledger)
 
     def run(
         self,

@@ -10,11 +10,11 @@ from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution import accepting, archive
-from cratedb_retention.execution.accepting import Adoptable, Earlier
-from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
+from cratedb_retention.execution.accepting import Earlier
+from cratedb_retention.execution.archive import Adoptable, Restored, RestoreRequest, Verified
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import Restorable, preview_restore
-from cratedb_retention.execution.query.fetch import fetch, suggest_values
+from cratedb_retention.execution.query import fetch, suggest_values
 from cratedb_retention.execution.rollups import levels as rollups
 from cratedb_retention.execution.rollups.levels import Difference
 from cratedb_retention.model.catalog import Selector, TableName, Value
@@ -83,7 +83,7 @@ class Archive(Part):
         :raises NotFound: if there is no such repository.
         """
         fits = (request or RestoreRequest()).fits
-        return accepting.adopt(self._engine, self._store, self._clock, repository, fits, dry_run)
+        return archive.adopt(self._engine, self._store, self._clock, repository, fits, dry_run)
 
 
 class Rollups(Part):

@@ -14,18 +14,18 @@ from cratedb_retention.api.connection import Part
 from cratedb_retention.api.runs import Schedule
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.accepting import find_table
-from cratedb_retention.execution.overview import Listing
+from cratedb_retention.execution.overview.lines import Listing
 from cratedb_retention.execution.plan.preparing import Selection, require_tags
 from cratedb_retention.execution.policies import Action, Change, find_changes
 from cratedb_retention.model.archive import why_no_directory
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.policies.attributes import Suggestions
-from cratedb_retention.model.policies.patterns import find_tables, is_pattern
+from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.policy import Policy, change_policy, make_policy
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.time import to_ms
-from cratedb_retention.planning.targets import try_bind_where
+from cratedb_retention.planning.targets import tables_of, try_bind_where
 from cratedb_retention.store.policies import Damaged, StoredPolicy, policy_to_row
 from cratedb_retention.store.rows import LONGEST, fits
 
@@ -191,8 +191,7 @@ class Policies(Part):
         pairs = {(name, value) for name, value in moved if name and value}
         if limited:
             known = frozenset(tables)
-            named = ((policy.table_schema or own.default_schema, policy.table_name) for policy in policies)
-            tables = sorted({table for name in named for table in find_tables(*name, known, own.folds_case)})
+            tables = sorted({table for policy in policies for table in tables_of(policy, known, own)})
         else:
             repositories |= outline.repositories
             pairs |= {pair for attributes in outline.nodes.values() for pair in attributes.items()}
@@ -269,10 +268,7 @@ class Holds(Part):
         holds, own = list(holds), self._engine.capabilities
         selectors = dict.fromkeys(Selector(schema=hold.table_schema, name=hold.table_name) for hold in holds)
         tables = self._engine.read_catalog(list(selectors)).tables if selectors else {}
-        return {
-            hold.id: find_tables(hold.table_schema or own.default_schema, hold.table_name, tables, own.folds_case)
-            for hold in holds
-        }
+        return {hold.id: tables_of(hold, tables, own) for hold in holds}
 
     def is_exact(self, table_schema: str, table_name: str, where: Mapping[str, Value]) -> bool:
         """Whether a hold would hold just the rows with some values: if these can't be worked out, it holds all rows."""

@@ -18,7 +18,7 @@ from cratedb_retention.model.words import short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.overview import Line
+    from cratedb_retention.execution.overview.lines import Line
     from cratedb_retention.model.runs import RunState
     from cratedb_retention.store.audit import JournalFilter
 
@@ -44,7 +44,7 @@ def status(database: options.Database, asked: options.Asked, watch: bool, form: 
       cratedb-retention status --watch
     """
     from cratedb_retention.execution import results
-    from cratedb_retention.execution.overview import overview
+    from cratedb_retention.execution.overview.lines import overview
     from cratedb_retention.store.audit import JournalFilter
 
     with database.open(read_only=True) as retention:

@@ -215,7 +215,7 @@ def _write_next(prepared: Prepared) -> None:
     from cratedb_retention.model.time import show
 
     tables = {each.table for each in prepared.plan.up_to_date}
-    stay = sum(len(prepared.catalog.tables[name].partitions) for name in tables)
+    stay = sum(len(prepared.facts.catalog.tables[name].partitions) for name in tables)
     for task in prepared.plan.tasks:
         policy = prepared.policies.get(task.policy_id or "")
         if task.table in tables and policy is not None and policy.strategy.traits.removes:

@@ -20,16 +20,17 @@ from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.overview import Line, Listing, TableLine, overview
+from cratedb_retention.execution.overview.lines import Line, Listing, TableLine, overview
+from cratedb_retention.execution.overview.timeline import Seen, concerning, sources_of, timeline
 from cratedb_retention.execution.plan.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.plan.preview import ArchiveLine, Preview, Restorable
 from cratedb_retention.execution.policies import Change, find_changes
-from cratedb_retention.execution.query.fetch import readable
-from cratedb_retention.execution.query.timeline import Seen, concerning, means, sources_of, timeline
+from cratedb_retention.execution.query import readable
 from cratedb_retention.model.access import Access, Area, Realm, Role, make_area, may_hear_row, sees_row, shown_row
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.overview import Timeline
 from cratedb_retention.model.plan.effect import amount
 from cratedb_retention.model.plan.plan import Plan, Step, Task
 from cratedb_retention.model.plan.reasons import Why
@@ -37,8 +38,8 @@ from cratedb_retention.model.policies.attributes import Suggestions
 from cratedb_retention.model.policies.policy import Policy, change_policy, mentions
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
-from cratedb_retention.model.query.timeline import Timeline
 from cratedb_retention.model.runs import RunState
+from cratedb_retention.planning.targets import tables_of
 from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
 from cratedb_retention.store.access import AccessToken, TokenStore
 from cratedb_retention.store.archive import SnapshotRecord
@@ -380,7 +381,9 @@ class Scope:
 
     def _has_policy(self, table: TableName) -> bool:
         is_own = table.schema.casefold() == self._retention.own_schema.casefold()
-        return not is_own and any(means(each, self._retention.capabilities)(table) for each in self.realm.policies)
+        return not is_own and any(
+            tables_of(policy, [table], self._retention.capabilities) for policy in self.realm.policies
+        )
 
     def _records(self, request: RestoreRequest) -> list[SnapshotRecord]:
         return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]

@@ -12,8 +12,7 @@ from typing import Any
 from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.accepting import read_tables
-from cratedb_retention.execution.archive import by_partition, is_own, refusal
+from cratedb_retention.execution.archive import by_partition, is_own, read_tables, refusal
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.effect import Loss, losses, summarize
@@ -71,7 +70,7 @@ class Preview:
     def contradictions(self) -> list[str]:
         """Where the policy contradicts others, or does what another one does already."""
         chosen = [p for p in self.after.policies.values() if self.after.selection.fits(p)]
-        found = find_contradictions(chosen, self.after.catalog, self.after.ledger)
+        found = find_contradictions(chosen, self.after.facts.catalog, self.after.facts.ledger)
         twins = [p for p in chosen if p.id != self.policy.id and identity(p) == identity(self.policy)]
         return [
             *(str(Why.DONE_ALREADY(other=p.id or "", strategy=p.strategy, period=p.retention_period)) for p in twins),

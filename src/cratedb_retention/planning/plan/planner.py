@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cratedb_retention.model.catalog import Column, Partition, TimeUnit
 from cratedb_retention.model.plan.measurements import ExpiredRows, Probe, TableBounds
@@ -36,14 +36,22 @@ _OLD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC))
 _AHEAD = 10 * 366 * DAY_MS
 
 
+@dataclass(kw_only=True)
 class Planning(Context):
-    """Makes one plan. What fails for one target blocks that target, see :func:`isolated`."""
+    """
+    Makes one plan. What fails for one target blocks that target, see :func:`isolated`.
+
+    :param found: The targets, and reasons of policies without any; None: they are looked for.
+    """
+
+    found: tuple[Sequence[Target], Sequence[Blocked]] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         enabled = (policy for policy in self.policies if policy.enabled)
-        self.policies = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
-        self.targets, self.undecided = find_targets(self.policies, self.catalog)
+        self.enabled = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
+        self.found = self.found or find_targets(self.enabled, self.catalog)
+        self.targets, self.undecided = list(self.found[0]), list(self.found[1])
         self.looked_at = list(self.targets)
         self._tasks: list[Task] = []
         self._blocked: list[Blocked] = []
@@ -83,7 +91,7 @@ class Planning(Context):
 
     def plan(self, chosen: Callable[[Policy], bool] = lambda policy: True) -> Plan:
         """Decide what a run does that is about some policies."""
-        ids = {policy.id for policy in self.policies if chosen(policy)}
+        ids = {policy.id for policy in self.enabled if chosen(policy)}
         planned = self._plan_levels(ids)
         self._find_protectors()
         self.coverage = Coverage(plan for plan, _ in planned)
@@ -165,7 +173,7 @@ class Planning(Context):
                 self.archivers[target.table.name].append(target)
         should = {
             p.id: p
-            for p in self.policies
+            for p in self.enabled
             if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(self.cutoff)
         }
         for each in self.undecided:

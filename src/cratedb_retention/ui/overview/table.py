@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from cratedb_retention.execution.overview import STATES, Line, TableLine
+from cratedb_retention.execution.overview.lines import STATES, Line, TableLine
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role

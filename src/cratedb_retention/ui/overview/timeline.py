@@ -15,7 +15,7 @@ from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.model import words
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold, hold_values
-from cratedb_retention.model.query.timeline import CHANGING, Cutoff, Lane, Span, State, Timeline
+from cratedb_retention.model.overview import CHANGING, Cutoff, Lane, Span, State, Timeline
 from cratedb_retention.model.time import EVER, TimeRange
 from cratedb_retention.model.words import capitalized, plural, short, show_size
 from cratedb_retention.ui import links

@@ -62,7 +62,7 @@ def overview(prepared: Prepared) -> list[Line]:
     verdicts: list[Task | Blocked | UpToDate] = [*plan.tasks, *plan.up_to_date, *plan.blocked]
     for each in verdicts:
         found[each.policy_id or ""][each.table].append(each)
-    tables, default = prepared.catalog.tables, prepared.catalog.capabilities.default_schema
+    tables, default = prepared.facts.catalog.tables, prepared.facts.catalog.capabilities.default_schema
     levels: dict[TableName | None, Duration] = {
         table: level.retention_period
         for cascade in planned_cascades(prepared)
@@ -119,12 +119,12 @@ def table_lines(
     :param runs: What runs did, oldest first: the last one of each policy counts.
     """
     chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
-    targets = find_targets(chosen, prepared.catalog)[0]
+    targets = find_targets(chosen, prepared.facts.catalog)[0]
     measured = measure(list(dict.fromkeys(probe for probe in map(_probe, targets) if probe)))
     last = {run.policy_id: run for run in runs}
     spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in targets}
-    for name in prepared.ledger.rollups:  # The windows of a level that are computed and have rows.
-        rows = [row for row in prepared.ledger.of(name).values() if row.groups and not row.expired]
+    for name in prepared.facts.ledger.rollups:  # The windows of a level that are computed and have rows.
+        rows = [row for row in prepared.facts.ledger.of(name).values() if row.groups and not row.expired]
         spans[name] = min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)
     grouped: dict[str, list[Line]] = defaultdict(list)
     for line in overview(prepared):
