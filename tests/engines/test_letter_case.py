@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import pytest
 
+from cratedb_retention.engine.cratedb.catalog import CAPABILITIES as CRATEDB
+from cratedb_retention.engine.duckdb.catalog import CAPABILITIES as DUCKDB
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.plan.preparing import Selection
@@ -124,7 +126,7 @@ def test_cratedb_tells_them_apart(crate: CrateDatabase) -> None:
 def test_the_catalogs_own_spelling() -> None:
     """What is found is what the catalog has; a name as it stands there is found without a search."""
     tables = {TableName("main", "Events"), TableName("main", "other")}
-    assert find_tables("MAIN", "events", tables, folds_case=True) == [TableName("main", "Events")]
-    assert find_tables("MAIN", "events", tables) == []
-    assert find_tables("main", "EV*", tables, folds_case=True) == [TableName("main", "Events")]
-    assert find_tables("main", "EV*", tables) == []
+    assert find_tables("MAIN", "events", tables, DUCKDB) == [TableName("main", "Events")]
+    assert find_tables("MAIN", "events", tables, CRATEDB) == []
+    assert find_tables("main", "EV*", tables, DUCKDB) == [TableName("main", "Events")]
+    assert find_tables("main", "EV*", tables, CRATEDB) == []

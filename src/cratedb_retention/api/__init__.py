@@ -15,7 +15,8 @@ from typing import Generic, TypeVar
 
 from cratedb_retention.api.archive import Archive, Rollups
 from cratedb_retention.api.connection import Connection, Has, open_database, tokens_of
-from cratedb_retention.api.policies import Holds, Policies
+from cratedb_retention.api.holds import Holds
+from cratedb_retention.api.policies import Policies
 from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput, Recovering

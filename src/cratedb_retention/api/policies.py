@@ -1,11 +1,8 @@
-"""What people say: policies and legal holds."""
+"""The stored policies."""
 
 from __future__ import annotations
 
-import datetime as dt
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -13,24 +10,17 @@ from typing import Any
 from cratedb_retention.api.connection import Part
 from cratedb_retention.api.runs import Schedule
 from cratedb_retention.errors import InvalidInput, Unsupported
-from cratedb_retention.execution.accepting import find_table
 from cratedb_retention.execution.overview.lines import Listing
 from cratedb_retention.execution.plan.preparing import Selection, require_tags
 from cratedb_retention.execution.policies import Action, Change, find_changes
 from cratedb_retention.model.archive import why_no_directory
-from cratedb_retention.model.catalog import Selector, TableName, Value
-from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.catalog import Selector
 from cratedb_retention.model.policies.attributes import Suggestions
-from cratedb_retention.model.policies.patterns import is_pattern
+from cratedb_retention.model.policies.patterns import find_tables
 from cratedb_retention.model.policies.policy import Policy, change_policy, make_policy
 from cratedb_retention.model.policies.tags import TagFilter
-from cratedb_retention.model.time import to_ms
-from cratedb_retention.planning.targets import tables_of, try_bind_where
 from cratedb_retention.store.policies import Damaged, StoredPolicy, policy_to_row
 from cratedb_retention.store.rows import LONGEST, fits
-
-# Added before rounding down: the end of a hold is rounded up, since in doubt a row stays.
-_ALMOST_A_MILLISECOND = dt.timedelta(microseconds=999)
 
 
 class Policies(Part):
@@ -191,7 +181,7 @@ class Policies(Part):
         pairs = {(name, value) for name, value in moved if name and value}
         if limited:
             known = frozenset(tables)
-            tables = sorted({table for policy in policies for table in tables_of(policy, known, own)})
+            tables = sorted({t for p in policies for t in find_tables(p.table_schema, p.table_name, known, own)})
         else:
             repositories |= outline.repositories
             pairs |= {pair for attributes in outline.nodes.values() for pair in attributes.items()}
@@ -206,73 +196,3 @@ class Policies(Part):
             },
             tags=tuple(sorted({tag for policy in policies for tag in policy.tags})),
         )
-
-
-class Holds(Part):
-    """Legal holds; to call this is to list those in force."""
-
-    def __call__(self) -> list[LegalHold]:
-        """The holds in force."""
-        return self._store.holds.active()
-
-    def place(
-        self,
-        table_name: str,
-        table_schema: str | None = None,
-        *,
-        where: Mapping[str, Value] | None = None,
-        start: dt.datetime | None = None,
-        end: dt.datetime | None = None,
-        reason: str = "",
-    ) -> LegalHold:
-        """
-        Keep data whatever the policies say, until it is released. Raises ``InvalidInput`` if the time range is empty.
-
-        :param table_name: Name or pattern.
-        :param where: Only data with these values.
-        :param start: Only data in the time range [start, end) of aware instants.
-        """
-        schema = table_schema or self._connection.default_schema
-        if not table_name.strip():
-            raise InvalidInput("hold", "no table is named", "name one, or use a pattern such as *")
-        if start and end and start >= end:
-            raise InvalidInput("hold", "it ends before it begins", "swap the two instants")
-        hold = LegalHold(
-            id=str(uuid.uuid4()),
-            table_schema=schema,
-            table_name=table_name,
-            where=dict(where or {}),
-            start=None if start is None else to_ms(start),
-            end=None if end is None else to_ms(end + _ALMOST_A_MILLISECOND),
-            reason=reason,
-            placed_by=self._connection.actor.name,
-            placed_at=to_ms(self._clock.now()),
-        )
-        if not any(map(is_pattern, (schema, table_name))):
-            table = find_table(self._engine, TableName(schema, table_name))
-            if table is not None:
-                hold = replace(hold, identity=self._engine.identify(table))
-        self._store.holds.place(hold)
-        return hold
-
-    def release(self, identifier: str) -> LegalHold:
-        """End a hold by its whole identifier; raises ``NotFound`` if there is none in force with it."""
-        return self._store.holds.release(identifier)
-
-    def tables(self, hold: LegalHold) -> list[TableName]:
-        """The tables that a hold is on at present."""
-        return self.tables_of([hold])[hold.id]
-
-    def tables_of(self, holds: Iterable[LegalHold]) -> dict[str, list[TableName]]:
-        """The tables that holds are on at present, by the hold's identifier; one look for all of them."""
-        holds, own = list(holds), self._engine.capabilities
-        selectors = dict.fromkeys(Selector(schema=hold.table_schema, name=hold.table_name) for hold in holds)
-        tables = self._engine.read_catalog(list(selectors)).tables if selectors else {}
-        return {hold.id: tables_of(hold, tables, own) for hold in holds}
-
-    def is_exact(self, table_schema: str, table_name: str, where: Mapping[str, Value]) -> bool:
-        """Whether a hold would hold just the rows with some values: if these can't be worked out, it holds all rows."""
-        if is_pattern(table_schema) or is_pattern(table_name):
-            return False
-        tables = self._engine.read_catalog([Selector(schema=table_schema, name=table_name)]).tables
-        return bool(tables) and all(try_bind_where(table, where) is not None for table in tables.values())

@@ -17,17 +17,7 @@ from typing import Generic, TypeVar
 
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.archive import why_no_directory
-from cratedb_retention.model.catalog import (
-    Capabilities,
-    Catalog,
-    Column,
-    Grouping,
-    Kind,
-    Table,
-    TableName,
-    TimeUnit,
-    Value,
-)
+from cratedb_retention.model.catalog import Catalog, Column, Grouping, Kind, Table, TableName, TimeUnit, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.plan.measurements import PartitionBounds
@@ -101,17 +91,12 @@ def isolated(policy_id: str | None, table: TableName, undecided: list[Blocked]) 
     undecided.append(Blocked(policy_id=policy_id, table=table, why=why, needs_attention=True))
 
 
-def tables_of(rule: Policy | LegalHold, tables: Iterable[TableName], own: Capabilities) -> list[TableName]:
-    """The tables, among some, that a policy or a hold names."""
-    return find_tables(rule.table_schema or own.default_schema, rule.table_name, tables, own.folds_case)
-
-
 def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Target], list[Blocked]]:
     """The targets of policies, and a reason for each policy and table where there is none."""
     targets: list[Target] = []
     undecided: list[Blocked] = []
     for policy in policies:
-        names = tables_of(policy, catalog.tables, catalog.capabilities)
+        names = find_tables(policy.table_schema, policy.table_name, catalog.tables, catalog.capabilities)
         named = TableName(policy.table_schema or catalog.capabilities.default_schema, policy.table_name)
         if is_pattern("".join(named)):  # Never means a rollup, which has a retention period of its own.
             names = [table for table in names if table not in catalog.rollups]
@@ -370,7 +355,7 @@ class TableHold:
 def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableName, list[TableHold]]:
     found: dict[TableName, list[TableHold]] = {}
     for hold in sorted(holds, key=lambda h: h.id):
-        for name in tables_of(hold, catalog.tables, catalog.capabilities):
+        for name in find_tables(hold.table_schema, hold.table_name, catalog.tables, catalog.capabilities):
             other = bool(hold.identity) and hold.identity != catalog.tables[name].identity
             for values in hold.filters:
                 where = try_bind_where(catalog.tables[name], values)

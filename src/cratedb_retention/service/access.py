@@ -35,11 +35,11 @@ from cratedb_retention.model.plan.effect import amount
 from cratedb_retention.model.plan.plan import Plan, Step, Task
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.attributes import Suggestions
+from cratedb_retention.model.policies.patterns import find_tables
 from cratedb_retention.model.policies.policy import Policy, change_policy, mentions
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.runs import RunState
-from cratedb_retention.planning.targets import tables_of
 from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
 from cratedb_retention.store.access import AccessToken, TokenStore
 from cratedb_retention.store.archive import SnapshotRecord
@@ -380,10 +380,12 @@ class Scope:
             raise NotFound(f"table {table}", reason, "`cratedb-retention fetch` reads any table")
 
     def _has_policy(self, table: TableName) -> bool:
-        is_own = table.schema.casefold() == self._retention.own_schema.casefold()
-        return not is_own and any(
-            tables_of(policy, [table], self._retention.capabilities) for policy in self.realm.policies
+        is_own, database = (
+            table.schema.casefold() == self._retention.own_schema.casefold(),
+            self._retention.capabilities,
         )
+        named = (find_tables(p.table_schema, p.table_name, [table], database) for p in self.realm.policies)
+        return not is_own and any(named)
 
     def _records(self, request: RestoreRequest) -> list[SnapshotRecord]:
         return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]

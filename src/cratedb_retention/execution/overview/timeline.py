@@ -18,7 +18,7 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import Cutoff, Lane, Span, State, Timeline, make_lane
 from cratedb_retention.model.plan.effect import group_tasks
 from cratedb_retention.model.plan.plan import Plan, Task
-from cratedb_retention.model.policies.patterns import is_pattern
+from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.rollup import LedgerRow, RollUp, level_table, sketch_table
 from cratedb_retention.model.step import Kind, Piece
@@ -27,7 +27,7 @@ from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.plan.strategies import is_there, next_due
 from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel, level_targets
-from cratedb_retention.planning.targets import Target, find_targets, holds_by_table, tables_of
+from cratedb_retention.planning.targets import Target, find_targets, holds_by_table
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 
 
@@ -49,10 +49,10 @@ def concerning(policies: Iterable[Policy], table: TableName, own: Capabilities) 
         endings = (f"_{level.interval}{more}" for level in policy.levels for more in ("", "_sketch"))
         sources = {table.name, *(table.name.removesuffix(ending) for ending in endings if table.name != ending)}
         for source in (TableName(table.schema, name) for name in sources if policy.levels):
-            if tables_of(policy, [source], own):
+            if find_tables(policy.table_schema, policy.table_name, [source], own):
                 levels = [level_table(source, level.interval) for level in policy.levels]
                 names.update((source, *levels, *map(sketch_table, levels)))
-    return frozenset(policy.id or "" for policy in policies if tables_of(policy, names, own))
+    return frozenset(p.id or "" for p in policies if find_tables(p.table_schema, p.table_name, names, own))
 
 
 def sources_of(prepared: Prepared, table: TableName) -> list[TableName]:
@@ -239,7 +239,7 @@ class _Look:
         """The policies that mean the table. A pattern never means a rollup."""
         for policy in self.seen.policies:
             pattern = is_pattern(policy.table_name) or is_pattern(policy.table_schema or "")
-            fits = tables_of(policy, [self.name], self.catalog.capabilities)
+            fits = find_tables(policy.table_schema, policy.table_name, [self.name], self.catalog.capabilities)
             if fits and not (pattern and self.name in self.catalog.rollups):
                 words = f"{policy.strategy.traits.does.format(policy)} after {policy.retention_period}"
                 yield self._cutoff(policy, self.name, words)

@@ -18,7 +18,7 @@ from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName,
 from cratedb_retention.model.plan.measurements import Measurements, Probe
 from cratedb_retention.model.plan.plan import Blocked, Plan, Task
 from cratedb_retention.model.plan.reasons import Why
-from cratedb_retention.model.policies.patterns import folded, is_pattern
+from cratedb_retention.model.policies.patterns import find_tables, folded, is_pattern
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import TagFilter
@@ -26,7 +26,6 @@ from cratedb_retention.model.rollups.rollup import Balance, Ledger, RollUp, Roll
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.facts import Facts, PartitionKey
 from cratedb_retention.planning.plan.planner import Planning
-from cratedb_retention.planning.targets import tables_of
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.runs import Leases
 from cratedb_retention.store.store import Store
@@ -211,7 +210,7 @@ class Look:
         own = self._engine.capabilities
         of = next((known.rollup.source for table, known in self._rollups.items() if table == about), about)
         for policy in policies:
-            for table in tables_of(policy, {of, about}, own):
+            for table in find_tables(policy.table_schema, policy.table_name, {of, about}, own):
                 if table not in self._rollups or not is_pattern(f"{policy.table_schema or ''}{policy.table_name}"):
                     yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
 
@@ -283,7 +282,7 @@ def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
     for hold in holds:
         if hold.id in known:
             continue
-        if tables_of(hold, [task.table], own):
+        if find_tables(hold.table_schema, hold.table_name, [task.table], own):
             raise PartitionChanged(f"table {task.table}", Why.HOLD_PLACED(hold=hold), "plan again")
 
 

@@ -34,14 +34,7 @@ from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.planning.facts import Facts, PartitionKey
 from cratedb_retention.planning.rollups.coverage import Above, Coverage, ExpirableRows
 from cratedb_retention.planning.rollups.windows import batches
-from cratedb_retention.planning.targets import (
-    FilterIndex,
-    TableHold,
-    Target,
-    holds_by_table,
-    overlap,
-    try_bind_where,
-)
+from cratedb_retention.planning.targets import FilterIndex, TableHold, Target, holds_by_table, overlap, try_bind_where
 
 # Partitions in one statement: large enough that its fixed cost vanishes, small enough for a parser's stack.
 BATCH = 1000
