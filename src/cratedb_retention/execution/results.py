@@ -229,7 +229,8 @@ class Run(_Result):
     bytes: int = Field(validation_alias=AliasPath("removed", 1))
     expected_end: Instant | None
     report: RunReport | None = Field(validation_alias="final_report")
-    error: str | None
+    error: str | None = Field(description="Why it ended early.")
+    code: str | None = Field(description="What tells the error from others: `cancelled`, `stopped`, `disk-full`.")
 
 
 class JournalRow(_Answer):
@@ -297,6 +298,7 @@ class Operation(_Result):
     total: int = Field(description="How many snapshots it is about.")
     results: list[OperationResult]
     error: str | None = Field(description="Why it ended early.")
+    code: str | None = Field(description="What tells the error from others: `disk-full`.")
 
 
 class AcceptedTables(_Result):

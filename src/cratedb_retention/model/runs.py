@@ -108,10 +108,11 @@ class RunState:
     steps_done: int = 0  # How many steps are over, failed and skipped ones too.
     report: Report | None = None  # What it did so far; None: it is a run of another process.
     error: str | None = None  # Why it ended early, if this process knows.
+    code: str | None = None  # What tells the error from others: ``cancelled``, ``disk-full``.
 
     def row(self) -> dict[str, Any]:
         """What is written to the database."""
-        mine = ("steps_done", "report", "error")
+        mine = ("steps_done", "report", "error", "code")
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in mine}
 
     def is_silent(self, now: dt.datetime) -> bool:

@@ -241,8 +241,8 @@ class Tracker:
         with self._lock:
             self._state = advance(self._state, event)
 
-    def finish(self, outcome: str, error: str | None = None) -> None:
-        self.update(state="finished", outcome=outcome, finished_at=self._clock.now(), error=error)
+    def finish(self, outcome: str, error: str | None = None, code: str | None = None) -> None:
+        self.update(state="finished", outcome=outcome, finished_at=self._clock.now(), error=error, code=code)
 
     @property
     def report(self) -> Report:
