@@ -160,7 +160,7 @@ def test_empty_stretch(db: Database, metrics: str) -> None:
     for start in ("2024-05-02", "2024-05-01"):
         with pytest.raises(InvalidInput, match="ends before it begins"):
             db.tool.hold(metrics, db.schema, start=at(start), end=at("2024-05-01"))
-    with pytest.raises(InvalidInput, match="no table is named"):
+    with pytest.raises(InvalidInput, match="the table is missing"):
         db.tool.hold(" ", db.schema)
     assert db.tool.holds() == []
 

@@ -195,7 +195,7 @@ def test_journal_of_changes(db: Database) -> None:
 def test_same_rule_twice(db: Database) -> None:
     """A second policy for the same data and strategy is refused, whatever its period."""
     db.policy("delete", "metrics", "30d")
-    with pytest.raises(Conflict, match="there already"):
+    with pytest.raises(Conflict, match="already has the strategy"):
         db.policy("delete", "metrics", "60d")
     db.policy("delete", "metrics", "60d", where={"tenant": "acme"})
     assert len(db.tool.policies()) == 2
@@ -244,7 +244,7 @@ def test_new_policies_among_themselves(db: Database) -> None:
     """Of several that are stored at once, no two do the same or have one identifier; else none is stored."""
     for message, said in (
         ("policy mine: the identifier is taken", [{"table_name": name, "id": "mine"} for name in "ab"]),
-        ("does delete there already", [{"table_name": "a", "id": key} for key in ("one", "two")]),
+        ("already has the strategy delete there", [{"table_name": "a", "id": key} for key in ("one", "two")]),
     ):
         policies = [make_policy(strategy="delete", retention_period="1d", **each) for each in said]
         with pytest.raises(Conflict, match=message):
@@ -384,7 +384,7 @@ def test_damaged_policy_is_mended(db: Database) -> None:
     (damaged,) = db.tool.damaged_policies()
     assert (damaged.id, damaged.row["retention_period"]) == ("damaged-1", "soon")
     with pytest.raises(
-        InvalidInput, match="policy damaged-1: the stored policy is not valid: attribute retention_period"
+        InvalidInput, match="policy damaged-1: the stored policy is invalid: attribute retention_period"
     ):
         db.tool.edit_policy("damaged-1", {"retention_period": "3d"})
     assert db.tool.delete_policy("damaged-1") == damaged
@@ -445,7 +445,7 @@ def test_apply_many(db: Database) -> None:
     assert {s.policy.table_name for s in db.tool.policies()} == {f"t_{i}" for i in range(1001)}
     entries = db.tool.journal(JournalFilter(event="policy-created", limit=2000))
     assert len({entry["policy_id"] for entry in entries}) == len(entries) == 1001
-    with pytest.raises(Conflict, match="does delete there already"):
+    with pytest.raises(Conflict, match="already has the strategy delete there"):
         db.tool.store.policies.create_all(policies(range(1000, 1003)))
     assert len(db.tool.policies()) == 1001
 

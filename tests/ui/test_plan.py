@@ -86,7 +86,7 @@ def test_another_cutoff(pages: PagesInBrowser) -> None:
     pages.go(page, "/ui/plan?policy=visits&cutoff=2024-06-30")
     expect(page.get_by_text("This run would delete 1 row")).to_be_visible()
     pages.go(page, "/ui/plan?policy=visits&cutoff=2024-07-02T12:00:01")
-    expect(page.get_by_role("alert")).to_contain_text("lies in the future")
+    expect(page.get_by_role("alert")).to_contain_text("is in the future")
     assert EXPIRED in pages.db.left("visits")
 
 

@@ -430,7 +430,7 @@ class Scope:
         self.access.require(Role.OPERATOR)
         found = self._retention.archive.snapshots(self._chosen(request))
         if not found:
-            raise NotFound("snapshots", "none fits", "GET /api/v1/snapshots lists them")
+            raise NotFound("snapshots", "none matches", "GET /api/v1/snapshots lists them")
         exactly = replace(request, chosen=frozenset(record.key for record in found))
         verify = partial(self.verify_snapshots, exactly)
         return operations.start(self._retention, "verify", len(found), verify)

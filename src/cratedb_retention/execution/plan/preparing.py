@@ -31,7 +31,7 @@ from cratedb_retention.store.runs import Leases
 from cratedb_retention.store.store import Store
 
 logger = logging.getLogger(__name__)
-_TAGS_IN_USE = "`cratedb-retention list-tags` shows those in use"
+_TAGS_IN_USE = "`cratedb-retention list-tags` lists those in use"
 _NOT_STORED = -1  # In place of the version of a policy that is not stored.
 
 
@@ -75,7 +75,7 @@ class Selection:
         known = (*rows, *((policy.id, policy.tags) for policy in policies))
         seen = [(identifier, tags) for identifier, tags in known if self.limit.fits(tags)]
         if self.policy_id not in (None, *(identifier for identifier, _ in seen)):
-            raise NotFound(f"policy {self.policy_id}", "does not exist", "`cratedb-retention list-policies` shows them")
+            raise NotFound(f"policy {self.policy_id}", "does not exist", "`cratedb-retention list-policies` lists them")
         require_tags(self.tags, (tags for _, tags in seen))
 
 
