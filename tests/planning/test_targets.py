@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
-from cratedb_retention.planning.plan.targets import Target, Undecided, bind_where, coerce, find_targets
+from cratedb_retention.planning.targets import Target, Undecided, bind_where, coerce, find_targets
 from support.catalogs import DUCKDB, MONTH, TENANT, TS, VALUE, catalog, column, monthly, ms, policy, table
 
 CREATED = column("created_at")
@@ -30,7 +30,7 @@ def problem(columns: list[Column], by: list[str], strategy: str = "delete", **at
     """Why a policy can't be applied to a table with these columns."""
     targets, problems = find_targets([policy(strategy, **attributes)], catalog(table(columns, by)))
     assert targets == []
-    assert all(found.problem for found in problems)
+    assert all(found.needs_attention for found in problems)
     return problems[0].reason
 
 
@@ -239,5 +239,5 @@ def test_patterns(schema: str | None, name: str, found: list[str]) -> None:
 def test_no_such_table() -> None:
     """A policy that fits no table is a problem that names what it looked for."""
     _, problems = find_targets([policy(table_name="metricz_*")], catalog(monthly("2024-01"), capabilities=DUCKDB))
-    assert [(str(p.table), p.problem) for p in problems] == [("main.metricz_*", True)]
+    assert [(str(p.table), p.needs_attention) for p in problems] == [("main.metricz_*", True)]
     assert "no such table" in problems[0].reason

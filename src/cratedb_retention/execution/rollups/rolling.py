@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from cratedb_retention.engine.base import Engine, StepResult
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.engine.step import StepResult
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.model.catalog import Selector, TableName
@@ -19,10 +20,10 @@ from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups import rollup as steps
 from cratedb_retention.model.rollups.rollup import LedgerRow, Rollup, Window, find_view
 from cratedb_retention.model.time import TimeRange, from_ms, show, to_ms
-from cratedb_retention.planning.plan.pieces import make_pieces
-from cratedb_retention.planning.plan.targets import Undecided
+from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.rollups.cascades import beneath_as_target, name_taken
 from cratedb_retention.planning.rollups.windows import OpenWindow, Source, WindowGrid, digest, sources_of_windows
+from cratedb_retention.planning.targets import Undecided
 from cratedb_retention.store.store import Store
 
 Perform = Callable[[Step], StepResult]
@@ -32,7 +33,7 @@ FindSources = Callable[[Iterable[Window]], Mapping[int, Source]]
 class Roller:
     def __init__(self, engine: Engine, store: Store, prepared: Prepared, run_id: str) -> None:
         self._engine, self._store, self._prepared, self._run_id = engine, store, prepared, run_id
-        self._ledger, self._known = store.rollups, prepared.ledger.rollups
+        self._ledger, self._known = store.rollups, prepared.facts.ledger.rollups
         self._registered = {table: known.rollup for table, known in self._known.items()}
         self._identities: dict[TableName, str] = {}
         self._sources: dict[TableName, FindSources] = {}
@@ -86,7 +87,7 @@ class Roller:
     def _open(self, step: steps.RollUp) -> list[Window]:
         """The open windows of a step, up to where they are computed after it."""
         until: dict[tuple[int, int], int] = {}
-        known = self._prepared.ledger.of(step.rollup.table)
+        known = self._prepared.facts.ledger.of(step.rollup.table)
         for window in step.windows:
             if not window.whole:
                 row, key = known.get(window.start), (window.start, window.end)
@@ -141,7 +142,7 @@ class Roller:
     def identity(self, table: TableName) -> str:
         """What tells the table of the plan from others that have or had its name."""
         if table not in self._identities:
-            self._identities[table] = self._engine.identify(self._prepared.catalog.tables[table])
+            self._identities[table] = self._engine.identify(self._prepared.facts.catalog.tables[table])
         return self._identities[table]
 
     def _policy(self, task: Task) -> Policy:
@@ -191,7 +192,7 @@ class Roller:
         catalog = self._engine.read_catalog([selector], self._store.schema)
         if name not in catalog.tables:
             raise DatabaseError(f"table {name}", "is gone", "look at what the plan says now")
-        identity = self._prepared.ledger.identity(name)
+        identity = self._prepared.facts.ledger.identity(name)
         if identity and identity != catalog.tables[name].identity:
             raise _changed(f"table {name}", "is another one since the plan was made")
         try:

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.plan.plan import Piece
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.values import Late
 from cratedb_retention.model.rollups.rollup import SealWindows, Window
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import TimeRange
-from cratedb_retention.planning.plan.targets import TableHold
 from cratedb_retention.planning.rollups.downsample import CascadePlan, LevelPlan
 from cratedb_retention.planning.rollups.windows import digest
+from cratedb_retention.planning.targets import TableHold
 
 
 @dataclass(kw_only=True)
@@ -102,8 +102,8 @@ class Above:
         state, level, cascade = self.state, self.state.rollup.table, self.cascade
         if start in state.lost:
             return Why.NOT_ROLLED_UP_LOST(level=level, cascade=cascade)
-        if start in state.held:
-            return Why.NOT_ROLLED_UP_AS(level=level, cascade=cascade, why=state.held[start][0])
+        if start in state.blocked:
+            return Why.NOT_ROLLED_UP_AS(level=level, cascade=cascade, why=state.blocked[start][0])
         if start in state.planned and not self.state.plan.active:
             return Why.NOT_ROLLED_UP_HERE(level=level, cascade=cascade)
         return Why.NOT_ROLLED_UP(level=level, cascade=cascade, end=end)
