@@ -38,13 +38,9 @@ _AHEAD = 10 * 366 * DAY_MS
 
 @dataclass(kw_only=True)
 class Planning(Context):
-    """
-    Makes one plan. What fails for one target becomes a problem of that target, see :func:`isolated`.
+    """Makes one plan. What fails for one target becomes a problem of that target, see :func:`isolated`."""
 
-    :param found: The targets, and problems of policies without any; None: they are looked for.
-    """
-
-    found: tuple[Sequence[Target], Sequence[Hold]] | None = None
+    found: tuple[Sequence[Target], Sequence[Hold]] | None = None  # See `find_targets`; None: not looked for yet.
 
     def __post_init__(self) -> None:
         super().__post_init__()
