@@ -315,7 +315,7 @@ def test_verify_counts_rows(crate: CrateDatabase) -> None:
     crate.refresh("retention_snapshot", crate.own_schema)
     crate.sql(f'UPDATE {crate.q("retention_snapshot", crate.own_schema)} SET "rows" = 2')
     (verified,) = crate.tool.verify_snapshots()
-    assert "holds 1 rows, and 2 were archived" in (verified.error or "")
+    assert "holds 1 rows, but 2 were archived" in (verified.error or "")
 
 
 def test_verify_finds_damage(db: Database, archived: str) -> None:
