@@ -38,13 +38,9 @@ _AHEAD = 10 * 366 * DAY_MS
 
 @dataclass(kw_only=True)
 class Planning(Context):
-    """
-    Makes one plan. A failure for one target blocks that target, see :func:`isolated`.
+    """Makes one plan. A failure for one target blocks that target, see :func:`isolated`."""
 
-    :param found: The targets, and reasons of policies without any; None: determine them.
-    """
-
-    found: tuple[Sequence[Target], Sequence[Blocked]] | None = None
+    found: tuple[Sequence[Target], Sequence[Blocked]] | None = None  # See `find_targets`; None: not called yet.
 
     def __post_init__(self) -> None:
         super().__post_init__()
