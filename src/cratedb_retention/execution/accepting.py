@@ -53,7 +53,7 @@ def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> li
     known |= {record.archived.table for record in store.snapshots.all()}
     known |= {name for (name, _), identity in store.freezes.all().items() if identity}
     known |= {TableName(hold.table_schema, hold.table_name) for hold in store.holds.active() if hold.identity}
-    named = sorted(find_tables(schema, pattern, known, store.folds_case))
+    named = sorted(find_tables(schema, pattern, known, engine.capabilities))
     found = [(name, table) for name in named if (table := find_table(engine, name)) is not None]
     if not found:
         raise NotFound(f"table {schema}.{pattern}", "does not exist, or has neither rollups, snapshots nor holds")
