@@ -55,7 +55,7 @@ def test_choosing(archived: Command, args: list[str], months: list[str]) -> None
 def test_choosing_nothing(archived: Command, args: str) -> None:
     """Where none fits, nothing was verified, and nobody takes that for good news."""
     for name in ("list-snapshots", "verify-snapshots", "restore"):
-        assert "snapshots: none fits" in archived.refused(1, name, args)
+        assert "snapshots: none matches" in archived.refused(1, name, args)
 
 
 def test_the_list_says_what_the_repository_says(archived: Command, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_the_list_sees_a_file_that_is_cut_off(archived: Command, tmp_path: Path)
     manifest.write_text(json.dumps({key: content[key] for key in list(content)[:6]}))
     states = [snapshot["repository_state"] for snapshot in archived.data("list-snapshots")]
     assert "bytes, not the " in states[0]
-    assert "bytes, and is cut off" in states[1]
+    assert "bytes and is truncated" in states[1]
     assert "would not restore" in archived.ok("restore", "--all", "--dry-run")
 
 
@@ -161,7 +161,7 @@ def test_a_partition_that_is_there_already(archived: Command, contents: Contents
     before = contents()["main.metrics"]
     again = archived("restore", "--name=main-metrics-2024-01")
     assert complaint(again, 1) == "restore: 1 of 1 snapshot did not come back"
-    assert "the partition is there already. Restore it beside the table, or delete it first" in again.out
+    assert "the partition already exists. Restore it beside the table, or delete it first" in again.out
     assert contents()["main.metrics"] == before
     assert len(archived.data("plan", CUTOFF)["tasks"]) == 0
 
@@ -184,4 +184,4 @@ def test_nothing_archived(command: Command) -> None:
     nothing = "no snapshot fits; policies with the strategy snapshot make them\n"
     assert command.ok("list-snapshots") == nothing
     assert command.ok("verify-snapshots") == "no snapshot fits\n"
-    assert "none fits" in command.refused(1, "restore", "--all")
+    assert "none matches" in command.refused(1, "restore", "--all")

@@ -111,7 +111,7 @@ def test_on_hold_until_released(db: Database, archived: str) -> None:
     """What was restored stays; after its release, the next run archives it again."""
     first, second = db.tool.restore(RestoreRequest(table_name=archived))
     report = db.run()
-    assert (report.done, report.held, report.ok) == (0, 1, True)
+    assert (report.done, report.blocked, report.ok) == (0, 1, True)
     assert db.left(archived) == [APRIL, MAY, MAY, JUNE]
     assert first.hold_id == second.hold_id
     (hold,) = db.tool.holds()
@@ -212,6 +212,20 @@ def test_beside_twice(db: Database, archived: str) -> None:
     assert db.left("copy") == [APRIL, MAY, MAY]
 
 
+def test_two_partitions_into_one(db: Database, archived: str) -> None:
+    """Two tables whose partitions have the same values do not go into one: the second of them is refused before."""
+    db.create("others", BY_MONTH, by=["month"])
+    db.fill("others", [APRIL, JUNE])
+    db.policy("snapshot", "others", "30d")
+    assert db.run().partitions == 1
+    found = db.tool.preview_restore(RestoreRequest(into=TableName(db.schema, "copy")))
+    assert [(item.record.archived.table.name, "same values" in (item.refusal or "")) for item in found] == [
+        ("metrics", False),
+        ("metrics", False),
+        ("others", True),
+    ]
+
+
 def test_into_another_schema(db: Database, archived: str) -> None:
     """A table beside the original may be in another schema, the toolkit's for example."""
     into = TableName(db.own_schema, "from_archive")
@@ -235,7 +249,7 @@ def test_time_range(db: Database, archived: str) -> None:
 def test_by_name(db: Database, archived: str) -> None:
     """One snapshot by its name, or by six characters of its beginning."""
     april, _ = db.tool.snapshots()
-    with pytest.raises(NotFound, match="none fits"):
+    with pytest.raises(NotFound, match="none matches"):
         db.tool.restore(RestoreRequest(name=april.archived.name[:5]))
     (restored,) = db.tool.restore(RestoreRequest(name=april.archived.name[:-3]))
     assert restored.record.archived.name == april.archived.name
@@ -244,7 +258,7 @@ def test_by_name(db: Database, archived: str) -> None:
 
 def test_unknown_name(db: Database, archived: str) -> None:
     """A name that no snapshot has."""
-    with pytest.raises(NotFound, match="none fits"):
+    with pytest.raises(NotFound, match="none matches"):
         db.tool.restore(RestoreRequest(name="no-such-snapshot"))
     assert db.left(archived) == [JUNE]
 
@@ -301,7 +315,7 @@ def test_verify_counts_rows(crate: CrateDatabase) -> None:
     crate.refresh("retention_snapshot", crate.own_schema)
     crate.sql(f'UPDATE {crate.q("retention_snapshot", crate.own_schema)} SET "rows" = 2')
     (verified,) = crate.tool.verify_snapshots()
-    assert "holds 1 rows, and 2 were archived" in (verified.error or "")
+    assert "holds 1 rows, but 2 were archived" in (verified.error or "")
 
 
 def test_verify_finds_damage(db: Database, archived: str) -> None:

@@ -100,7 +100,7 @@ def prepare(db: Database) -> None:
 
 
 def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
-    """Failed, held for long, fine again: one event each, whoever looks and however often."""
+    """Failed, blocked for long, fine again: one event each, whoever looks and however often."""
     prepare(db)
     hook = webhook(receiver.url, "s3cret", pause=0)
     notifiers = [Notifications(db.retention(), [hook], parse_duration("36h")) for _ in range(3)]
@@ -118,7 +118,7 @@ def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     assert day(3) == [("policy-failed", "bad")]
     assert day(4) == []
     db.mend_repository()
-    assert day(5) == [("policy-recovered", "bad"), ("policy-held", "held")]
+    assert day(5) == [("policy-blocked", "held"), ("policy-recovered", "bad")]
     db.tool.release(db.tool.holds()[0].id)
     assert day(6) == [("policy-recovered", "held")]
     assert day(7) == []
@@ -139,9 +139,37 @@ def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     assert (told["strategy"], told["table"], told["tags"]) == ("snapshot", f"{db.schema}.bad", ["a"])
     assert told["since"] == "2024-07-03T00:00:10+00:00"
     assert told["reason"]
-    lasting = json.loads(receiver.got[2][1])
+    lasting = json.loads(receiver.got[1][1])
     assert lasting["reason"].startswith("legal hold")
     assert (lasting["since"], lasting["at"]) == ("2024-07-03T00:00:10+00:00", "2024-07-05T00:00:10+00:00")
+
+
+def test_reasons_hold_no_secret(duck: Database, receiver: Receiver) -> None:
+    """What failed may have been said with an address or a token in it; these are told without their secrets."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    duck.tool.run_due(options=RUN_OPTIONS)
+    error = f"no route to crate://u:hunter2@host:4200/ with crt_{'0' * 16}_{'a' * 43}"
+    duck.sql(f"UPDATE {duck.q('jobs_log', duck.own_schema)} SET error = ? WHERE error IS NOT NULL", [error])
+    assert Notifications(duck.tool, [webhook(receiver.url)], None).check() == 1
+    assert json.loads(receiver.got[0][1])["reason"] == (
+        f"no route to crate://u:REDACTED@host:4200/ with crt_{'0' * 16}_REDACTED"
+    )
+
+
+def test_disabled_policies_are_not_told_of(duck: Database, receiver: Receiver) -> None:
+    """Runs do not obey it any more, so its failure is no event; nor is that over, once it is enabled again."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    duck.tool.run_due(options=RUN_OPTIONS)
+    notifications = Notifications(duck.tool, [webhook(receiver.url)], None)
+    duck.tool.edit_policy("bad", {"enabled": False})
+    assert notifications.check() == 0
+    duck.tool.edit_policy("bad", {"enabled": True})
+    assert notifications.check() == 1
+    assert receiver.events == [("policy-failed", "bad")]
 
 
 def test_many_at_once(duck: Database, receiver: Receiver) -> None:
@@ -219,8 +247,8 @@ def test_what_comes_back_before_its_end_was_told(duck: Database) -> None:
     assert events == ["policy-failed", "policy-recovered", "policy-recovered"]
 
 
-def test_a_problem_that_lasts_is_told(duck: Database) -> None:
-    """What somebody has to look at is told as what is held is: when it has lasted so long, to the instant."""
+def test_what_needs_attention_for_long_is_told(duck: Database) -> None:
+    """What needs attention is told as what is blocked is: when it has lasted so long, to the instant."""
     duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
     events: list[str] = []
 
@@ -229,7 +257,7 @@ def test_a_problem_that_lasts_is_told(duck: Database) -> None:
         return True
 
     notifier = Notifications(duck.tool, [hear], parse_duration("48h"))
-    for day, told in ((3, []), (4, []), (5, ["policy-held"]), (6, ["policy-held"])):
+    for day, told in ((3, []), (4, []), (5, ["policy-blocked"]), (6, ["policy-blocked"])):
         duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
         duck.tool.run_due(options=RUN_OPTIONS)
         notifier.check()
@@ -373,7 +401,7 @@ def test_a_silent_server_and_many_blocked_policies(duck: Database, caplog: pytes
         notifier = Notifications(duck.tool.sibling(), [channel], parse_duration("1s"), 3600)
         report = duck.tool.run_due([notifier.observe], RUN_OPTIONS)
         assert report is not None
-        assert (report.held, tried, notifier._wake.is_set()) == (5, [], True)
+        assert (report.blocked, tried, notifier._wake.is_set()) == (5, [], True)
         notifier.check()
         for minute in range(1, 11):
             duck.time.set(f"2024-07-03T00:{minute:02}:00+00:00")

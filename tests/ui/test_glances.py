@@ -25,7 +25,7 @@ class Looks:
     async def take(self) -> Sequence[TableLine]:
         self.begun += 1
         await self.go_on.wait()
-        return [TableLine(title=f"look {self.begun}", lines=(), state="kept")]
+        return [TableLine(title=f"look {self.begun}", lines=(), state="up-to-date")]
 
 
 def _run(play: Coroutine[Any, Any, None]) -> None:
@@ -70,6 +70,22 @@ def test_a_look_serves_for_seconds() -> None:
         assert tables == ["look 1", "look 1", "look 2"]
         time.moment += dt.timedelta(seconds=FRESH)
         assert (await glances.look("", "2", looks.take)).lines[0].title == "look 3"
+
+    _run(play())
+
+
+def test_an_old_look_is_not_shown() -> None:
+    """The last look is shown until there is a new one, unless it is an hour old."""
+
+    async def play() -> None:
+        looks, time = Looks(), FixedClock()
+        glances = Glances(time.clock)
+        looks.go_on.set()
+        taken = await glances.look("a", "1", looks.take)
+        time.moment += dt.timedelta(minutes=59)
+        assert (glances.find("a"), glances.find("b")) == (taken, None)
+        time.moment += dt.timedelta(minutes=1)
+        assert glances.find("a") is None
 
     _run(play())
 

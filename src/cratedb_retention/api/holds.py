@@ -16,12 +16,12 @@ from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.planning.targets import try_bind_where
 
-# Added before rounding down: the end of a hold is rounded up, since in doubt a row stays.
+# Added before rounding down, so that the end of a hold is rounded up: in doubt, a row stays.
 _ALMOST_A_MILLISECOND = dt.timedelta(microseconds=999)
 
 
 class Holds(Part):
-    """Legal holds; to call this is to list those in force."""
+    """Legal holds; calling it lists those in force."""
 
     def __call__(self) -> list[LegalHold]:
         """The holds in force."""
@@ -38,7 +38,7 @@ class Holds(Part):
         reason: str = "",
     ) -> LegalHold:
         """
-        Keep data whatever the policies say, until it is released. Raises ``InvalidInput`` if the time range is empty.
+        Protect data from all policies until the hold is released. Raises ``InvalidInput`` if the time range is empty.
 
         :param table_name: Name or pattern.
         :param where: Only data with these values.
@@ -46,9 +46,9 @@ class Holds(Part):
         """
         schema = table_schema or self._connection.default_schema
         if not table_name.strip():
-            raise InvalidInput("hold", "no table is named", "name one, or use a pattern such as *")
+            raise InvalidInput("hold", "the table is missing", "name one, or use a pattern such as *")
         if start and end and start >= end:
-            raise InvalidInput("hold", "it ends before it begins", "swap the two instants")
+            raise InvalidInput("hold", "it ends before it begins", "swap the two times")
         hold = LegalHold(
             id=str(uuid.uuid4()),
             table_schema=schema,
@@ -68,22 +68,22 @@ class Holds(Part):
         return hold
 
     def release(self, identifier: str) -> LegalHold:
-        """End a hold by its whole identifier; raises ``NotFound`` if there is none in force with it."""
+        """Release a hold by its whole identifier; raises ``NotFound`` if no such hold is in force."""
         return self._store.holds.release(identifier)
 
     def tables(self, hold: LegalHold) -> list[TableName]:
-        """The tables that a hold is on at present."""
+        """The tables that a hold covers at present."""
         return self.tables_of([hold])[hold.id]
 
     def tables_of(self, holds: Iterable[LegalHold]) -> dict[str, list[TableName]]:
-        """The tables that holds are on at present, by the hold's identifier; one look for all of them."""
+        """The tables that holds cover at present, by the hold's identifier; reads the catalog once."""
         holds, own = list(holds), self._engine.capabilities
         selectors = dict.fromkeys(Selector(schema=hold.table_schema, name=hold.table_name) for hold in holds)
         tables = self._engine.read_catalog(list(selectors)).tables if selectors else {}
         return {hold.id: find_tables(hold.table_schema, hold.table_name, tables, own) for hold in holds}
 
     def is_exact(self, table_schema: str, table_name: str, where: Mapping[str, Value]) -> bool:
-        """Whether a hold would hold just the rows with some values: if these can't be worked out, it holds all rows."""
+        """Whether a hold would cover only rows with these values; if they cannot be evaluated, it covers all rows."""
         if is_pattern(table_schema) or is_pattern(table_name):
             return False
         tables = self._engine.read_catalog([Selector(schema=table_schema, name=table_name)]).tables

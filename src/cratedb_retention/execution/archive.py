@@ -141,7 +141,7 @@ def find_restorable(engine: Engine, store: Store, clock: Clock, request: Restore
 
 
 def none_fits() -> NotFound:
-    return NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
+    return NotFound("snapshots", "none matches", "`cratedb-retention list-snapshots` lists all")
 
 
 def by_partition(records: Iterable[SnapshotRecord]) -> list[list[SnapshotRecord]]:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+from cratedb_retention.model.former import present
 from cratedb_retention.model.words import Choice
 
 
-class Event(Choice):
+class _Recorded(Choice):
+    """A value in the audit log, where it may have its former name."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return None if present(value) == value else cls(present(value))
+
+
+class Event(_Recorded):
     """The kind of an entry."""
 
     POLICY_CREATED = "policy-created", "A policy was created; `after` contains it."
@@ -22,7 +33,7 @@ class Event(Choice):
     RUN_FINISHED = "run-finished", "A run ended; rows, bytes and partitions are the totals of its steps."
     STEP_STARTED = "step-started", "A step started."
     STEP_FINISHED = "step-finished", "A step ended."
-    HELD = "held", "A due action was not done; `error` has the reason."
+    BLOCKED = "blocked", "A due action is blocked or deferred; `error` has the reason."
     SLOT_STARTED = "slot-started", "A run for a slot of the policy's schedule started."
     SLOT_FINISHED = "slot-finished", "A run for a slot of the policy's schedule ended."
     LEASE_TAKEN_OVER = "lease-taken-over", "A run took over the expired lease of another run, and continues its work."
@@ -31,7 +42,7 @@ class Event(Choice):
     TOKEN_REVOKED = "token-revoked", "An access token was revoked."
 
 
-class Outcome(Choice):
+class Outcome(_Recorded):
     """The result of an action."""
 
     DONE = "done", "Success."
@@ -40,11 +51,11 @@ class Outcome(Choice):
         "deferred",
         "Postponed to the next run: the data or the policy changed, or another run holds the lease.",
     )
-    HELD = "held", "Blocked as intended, for example until a hold is released."
-    PROBLEM = "problem", "Needs attention: blocked until a person acts."
+    BLOCKED = "blocked", "Due, but must not happen now, for example because of a legal hold."
+    NEEDS_ATTENTION = "needs-attention", "Blocked until a person acts."
     CANCELLED = "cancelled", "A user cancelled the run."
     INTERRUPTED = "interrupted", "The process was stopped, or lost its lease; another run continues."
 
 
 ABOUT_TOKENS = frozenset({Event.TOKEN_CREATED, Event.TOKEN_REVOKED})
-OUTCOMES = "`done`, `failed`, `deferred`, `held`, `problem`, `cancelled` or `interrupted`"
+OUTCOMES = "`done`, `failed`, `deferred`, `blocked`, `needs-attention`, `cancelled` or `interrupted`"

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.audit import OUTCOMES
+from cratedb_retention.model.former import Former
 
 # The only default of the lease duration, and its only limits, in seconds.
 LEASE_SECONDS, SHORTEST_LEASE, LONGEST_LEASE = 60, 5, 86_400
@@ -48,6 +49,7 @@ class Report:
     :param failed: Steps that failed.
     :param skipped: Tasks that were skipped after a failure.
     :param deferred: Tasks that were deferred to the next run, since the data or the policy changed.
+    :param blocked: Due actions that must not happen now; ``needs_attention``: those of them that need a person to act.
     :param partitions: Partitions that were dropped or moved.
     :param rows: Rows that were removed or moved, if the database reports their number.
     :param failed_policies: The policies of steps that failed.
@@ -58,17 +60,19 @@ class Report:
     failed: int = 0
     skipped: int = 0
     deferred: int = 0
-    held: int = 0
-    problems: int = 0
+    blocked: int = 0
+    needs_attention: int = 0
     partitions: int = 0
     rows: int = 0
     bytes: int = 0
     failed_policies: tuple[str, ...] = ()
 
+    held, problems = Former("blocked"), Former("needs_attention")
+
     @property
     def ok(self) -> bool:
         """Whether everything due was done or deferred, or is blocked as intended."""
-        return not (self.failed or self.skipped or self.problems)
+        return not (self.failed or self.skipped or self.needs_attention)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +108,11 @@ class RunState:
     steps_done: int = 0  # The number of steps that ended, including failed and skipped ones.
     report: Report | None = None  # The result so far; None: another process runs it.
     error: str | None = None  # Why it ended early, if this process knows.
+    code: str | None = None  # Identifies the error for programs: ``cancelled``, ``disk-full``.
 
     def row(self) -> dict[str, Any]:
         """The values of its columns."""
-        mine = ("steps_done", "report", "error")
+        mine = ("steps_done", "report", "error", "code")
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in mine}
 
     def is_silent(self, now: dt.datetime) -> bool:

@@ -1,7 +1,4 @@
-"""
-The base class of steps, with which code shows, summarizes and executes plans without a list of all steps; and the
-partitions that steps concern.
-"""
+"""The base class of steps, so that no other code needs a list of steps; and partitions with their time range."""
 
 from __future__ import annotations
 

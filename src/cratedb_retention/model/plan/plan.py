@@ -1,8 +1,8 @@
 """
 The plan: what a run would do, as data. The same objects are shown, stored, tested and executed (law 10).
 
-A plan consists of tasks; a task is a sequence of steps, each of which starts only if the one before succeeded. An
-action that is due but must not happen now is a hold, with its reason. Instants are milliseconds, UTC.
+A plan consists of tasks; a task is a sequence of steps, each of which starts only if the one before succeeded. Due
+actions that must not happen now are blocked, with a reason. Instants are milliseconds, UTC.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from cratedb_retention.model.catalog import Column, TableName, Value
+from cratedb_retention.model.former import Former
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.reasons import Reason
 from cratedb_retention.model.policies.values import Verify
@@ -213,7 +214,7 @@ Step = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Verdict:
     policy_id: str | None  # The policy that requested it; None: cleanup after an interrupted run.
-    table: TableName  # In a hold, possibly a pattern that matches no table.
+    table: TableName  # If blocked, possibly a pattern that matches no table.
     why: Reason
 
     @property
@@ -242,12 +243,13 @@ class Task(_Verdict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold(_Verdict):
+class Blocked(_Verdict):
     """An action that is due, or that cannot be decided, and is blocked."""
 
     partitions: tuple[str, ...] = ()  # Some of the partitions concerned, as text.
     count: int = 0  # The number of partitions or windows; 0 for a whole table.
-    problem: bool = False  # Whether it needs attention; a run with problems does not succeed.
+    needs_attention: bool = False  # Whether a person has to act; if so, the run does not succeed.
+    problem = Former("needs_attention")
     # For charts: all partitions concerned; the level and its windows [start, end).
     pieces: tuple[Piece, ...] = field(default=(), compare=False, repr=False)
     level: TableName | None = field(default=None, compare=False, repr=False)
@@ -263,8 +265,8 @@ class Hold(_Verdict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """The data of a table that is not expired under a policy."""
+class UpToDate:
+    """The data of a table that is not due under a policy."""
 
     policy_id: str
     table: TableName
@@ -282,17 +284,19 @@ class Plan:
 
     cutoff: int
     tasks: tuple[Task, ...] = ()
-    holds: tuple[Hold, ...] = ()
-    kept: tuple[Kept, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    up_to_date: tuple[UpToDate, ...] = ()
     warnings: tuple[Reason, ...] = ()
     legal_holds: tuple[LegalHold, ...] = ()
 
+    holds, kept, problems = Former("blocked"), Former("up_to_date"), Former("needs_attention")
+
     @property
-    def problems(self) -> tuple[Hold, ...]:
-        """The holds that need attention."""
-        return tuple(hold for hold in self.holds if hold.problem)
+    def needs_attention(self) -> tuple[Blocked, ...]:
+        """What is blocked until a person acts."""
+        return tuple(each for each in self.blocked if each.needs_attention)
 
     @property
     def next_due(self) -> int | None:
         """When more data expires (ms, UTC), if known."""
-        return min((kept.next_due for kept in self.kept if kept.next_due is not None), default=None)
+        return min((each.next_due for each in self.up_to_date if each.next_due is not None), default=None)

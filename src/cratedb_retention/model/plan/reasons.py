@@ -165,7 +165,7 @@ class Why(Enum):
         "by the toolkit; the rollup is unchanged; set deletions=follow to apply these deletions to it"
     )
     PARTITION_CLOSED = "a partition is closed, so its rows cannot be read; open it"
-    SOURCE_BLOCKED = "its source is held"
+    SOURCE_BLOCKED = "its source is blocked"
 
     # A policy can't be applied to a table.
     NO_SUCH_TABLE = "no such table; create it, or correct or disable the policy"
@@ -278,7 +278,7 @@ class Why(Enum):
     SAME_DELETED = "{one:rule} and {other:rule} delete the same data; one of them is enough"
     SAME_MOVED = "{one:rule} and {other:rule} move the same data to different nodes at the same time"
     TAKEN_BEFORE = "{one:rule} removes the data before {other:rule} gets to it"
-    DELETED_BEFORE = "{one:rule} would delete the data before {other:rule} archives it, and is held"
+    DELETED_BEFORE = "{one:rule} would delete the data before {other:rule} archives it, and is blocked"
     TOO_LATE = "{late:rule} comes too late: {early:rule} has removed the data by then"
     DONE_ALREADY = "{other:policy} already has the strategy {strategy} there, after {period:duration}"
     LARGE_ROLLUP = (
