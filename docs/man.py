@@ -26,10 +26,10 @@ PROGRAM = "cratedb-retention"
 _MORE = r""".SH ENVIRONMENT
 .TP
 \fBCRATEDB_URI\fP
-The address of the database, where no argument names it.
+Address of the database, unless an argument gives it.
 .TP
 \fBCRATEDB_EXT_SCHEMA\fP
-The schema of the toolkit's own tables.
+Schema of the toolkit's own tables.
 .PP
 \fBcratedb\-retention config\fP shows all settings, and where they come from.
 .SH EXIT STATUS

@@ -27,7 +27,7 @@ def test_a_new_file(tmp_path: Path) -> None:
     """``setup`` is the one command that creates a DuckDB file."""
     command = Command(f"duckdb:///{tmp_path / 'new.duckdb'}")
     command.ok("setup", "--no-journal-policy")
-    assert command.ok("list") == "no policies; `cratedb-retention create-policy` makes one\n"
+    assert command.ok("list") == "no policies; create one with `cratedb-retention create-policy`\n"
 
 
 def test_a_dry_run(bare: Command, contents: Contents) -> None:

@@ -220,4 +220,4 @@ def test_what_is_fetched_is_what_was_asked(tenants: TwoTenants) -> None:
         assert (answer.status_code, answer.text) == (200, text)
         assert answer.headers["Content-Type"].startswith(kind)
     both = tenants.ask("viewer", "GET", f"{API}/fetch", params={**period, **asked, "points": 10})
-    assert (both.status_code, "both are given" in both.text) == (422, True)
+    assert (both.status_code, "cannot be combined" in both.text) == (422, True)
