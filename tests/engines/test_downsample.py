@@ -363,6 +363,17 @@ def test_windows_of_a_plain_table_end_where_clocks_change(db: Database) -> None:
     assert [total(db, name) for name in ("plain_1m", "plain_all")] == [3, 3]
 
 
+def test_the_last_expired_window_of_a_plain_table_west_of_utc(db: Database) -> None:
+    """The day that the expiry limit lies in stays whole, also where that day began before it did in UTC."""
+    db.create("plain", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION"})
+    fill(db, ["2024-06-09T03:59", "2024-06-09T04:00", "2024-06-10T03:59"], "plain")
+    db.policy("downsample", "plain", "7d", levels="1m:90d,1h:forever", time_zone="America/New_York")
+    db.time.set("2024-06-17T02:00:00+00:00")
+    for _ in range(2):
+        assert db.tool.run().ok
+    assert (db.count("plain"), db.count("plain", "ts < '2024-06-09T04:00:00Z'")) == (2, 0)
+
+
 @pytest.fixture
 def plain(db: Database) -> Database:
     """A table without partitions, with expired rows of three days and young ones of two, and a policy for it."""

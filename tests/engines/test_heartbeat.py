@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.clock import Actor
-from cratedb_retention.engine.base import Progress, StepResult
+from cratedb_retention.engine.step import Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, DatabaseError, RetentionError
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.runs.events import (

@@ -23,9 +23,10 @@ from cratedb_retention.execution.runs.events import LeftOut, RunEvent, RunStarte
 from cratedb_retention.execution.runs.leasing import LeaseHolder, new_session
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.catalog import Column, Kind, Partition
-from cratedb_retention.model.plan.plan import FreezePartitions, Piece, Task, ThawPartitions
+from cratedb_retention.model.plan.plan import FreezePartitions, Task, ThawPartitions
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.runs import RunOptions
+from cratedb_retention.model.step import Piece
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
 OLD = [f"2024-05-{day:02}T00:00:00Z" for day in range(1, 6)]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention import Retention
-from cratedb_retention.errors import NotFound
+from cratedb_retention.errors import ConnectionLost, NotFound, Recovering, RetentionError
 from cratedb_retention.store.setup import STEPS
 from cratedb_retention.store.tables import Tables
 from support.databases import CrateDatabase, Database, DuckDatabase, before_statements
@@ -299,6 +299,40 @@ def test_two_threads(new_crate: CrateDatabase) -> None:
         thread.join()
     assert errors == []
     assert_upgraded(new_crate, expected)
+
+
+@pytest.mark.parametrize("number", [1, 2, 12, 24, 36])
+def test_repeated_while_tables_appear(new_duck: DuckDatabase, number: int) -> None:
+    """If CrateDB does not know its tables for a moment, setup is repeated, and reports the changes of all attempts."""
+    create_release(new_duck)
+    expected = new_duck.retention().setup()
+    drop_all(new_duck)
+    create_release(new_duck)
+    tool = new_duck.retention()
+    with before_statements(tool.engine.database.engine, fail_at(number, 3, Recovering("database", "was just started"))):
+        assert tool.setup() == expected
+    assert {stored.policy.id for stored in tool.policies()} == {"jobs-log", "kept"}
+
+
+def test_unreachable(new_duck: DuckDatabase) -> None:
+    """If the database is unreachable, setup fails at once."""
+    tool = new_duck.retention()
+    failing = fail_at(1, 1, ConnectionLost("database", "no answer"))
+    with before_statements(tool.engine.database.engine, failing), pytest.raises(ConnectionLost):
+        tool.setup()
+
+
+def fail_at(number: int, times: int, error: RetentionError) -> Callable[[str], None]:
+    """Fails the n-th statement, and those after it, a number of times."""
+    seen = 0
+
+    def before(statement: str) -> None:
+        nonlocal seen
+        seen += 1
+        if number <= seen < number + times:
+            raise error
+
+    return before
 
 
 def once_at(number: int, act: Callable[[], object]) -> Callable[[str], None]:

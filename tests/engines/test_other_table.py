@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.engine.base import Report, StepResult
+from cratedb_retention.engine.step import Report, StepResult
 from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.plan.plan import FreezePartitions, Step

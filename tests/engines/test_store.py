@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
 from cratedb_retention.clock import Actor
 from cratedb_retention.engine.archive import Archived
-from cratedb_retention.engine.base import Report, StepResult
+from cratedb_retention.engine.step import Report, StepResult
 from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.policies import Action
 from cratedb_retention.model.access import Access, Realm, Role, shown_row

@@ -11,13 +11,13 @@ from cratedb_retention.model.plan.plan import (
     DropArchived,
     DropPartitions,
     MovePartitions,
-    Piece,
     Plan,
     SnapshotPartition,
     Task,
     ThawPartitions,
 )
 from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.step import Piece
 
 ONE, TWO = TableName("doc", "one"), TableName("doc", "two")
 TIME = Column(name="ts", type="TIMESTAMP", kind=Kind.TIME)

@@ -10,7 +10,6 @@ from cratedb_retention.model.plan.plan import (
     DeleteRows,
     DropArchived,
     DropPartitions,
-    Piece,
     SnapshotPartition,
     Task,
     ThawPartitions,
@@ -20,6 +19,7 @@ from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.values import Verify
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.rollups.rollup import RollUp, Rollup, SealWindows, Window
+from cratedb_retention.model.step import Piece
 from support.catalogs import DAY, METRICS, MONTH, TS, part
 
 COLUMNS = (MONTH,)

@@ -12,7 +12,6 @@ from cratedb_retention.model.plan.plan import (
     DropPartitions,
     FreezePartitions,
     MovePartitions,
-    Piece,
     Spared,
     Step,
     Task,
@@ -32,6 +31,7 @@ from cratedb_retention.model.rollups.rollup import (
     SealWindows,
     Window,
 )
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.words import plural, show_partition, show_value, show_where
 from support.catalogs import DAY, METRICS, MONTH, TENANT, TS, VALUE, ms, part
 

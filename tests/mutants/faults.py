@@ -30,7 +30,7 @@ class Fault:
     :param id: What is wrong with the code then, in a few words.
     :param breaks: The law, guard or rule of access, see :mod:`mutants.promises`.
     :param promise: What the documentation says, and what is not so any more.
-    :param file: Below the package, e.g. ``planning/plan/pieces.py``.
+    :param file: Below the package, e.g. ``planning/pieces.py``.
     :param was: Text that is there exactly once.
     :param tests: Files, or tests in them, that should fail.
     :param needs: One of :data:`NEEDS`.

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cratedb_retention.model.catalog import Column, Value
-from cratedb_retention.planning.plan.targets import FilterIndex, overlap
 from cratedb_retention.planning.policies import meeting
+from cratedb_retention.planning.targets import FilterIndex, overlap
 from support.catalogs import MONTH, TENANT, VALUE
 
 COLUMNS = (TENANT, MONTH)

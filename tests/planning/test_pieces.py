@@ -10,8 +10,8 @@ from cratedb_retention.model.catalog import Kind, Value
 from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.plan.measurements import Bounds, Measurements, PartitionBounds
 from cratedb_retention.model.rollups.cascade import DAY_SECONDS, Interval
-from cratedb_retention.planning.plan.pieces import PieceIndex, make_pieces
-from cratedb_retention.planning.plan.targets import find_targets
+from cratedb_retention.planning.pieces import PieceIndex, make_pieces
+from cratedb_retention.planning.targets import find_targets
 from support.catalogs import DAILY, MONTH, TENANT, TS, VALUE, catalog, column, ms, part, policy, table
 
 MONTHLY = Grid(time_column="ts", interval=Interval(unit="month"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
-from cratedb_retention.planning.plan.targets import Target, Undecided, bind_where, coerce, find_targets
+from cratedb_retention.planning.targets import Target, Undecided, bind_where, coerce, find_targets
 from support.catalogs import DUCKDB, MONTH, TENANT, TS, VALUE, catalog, column, monthly, ms, policy, table
 
 CREATED = column("created_at")

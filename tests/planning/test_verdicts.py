@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.plan.effect import total
-from cratedb_retention.model.plan.plan import Piece
+from cratedb_retention.model.step import Piece
 from cratedb_retention.planning.plan.strategies import next_due, why_due
 from support.catalogs import at, catalog, monthly, ms, part, policy
 from support.planning import make_plan

@@ -15,7 +15,6 @@ from cratedb_retention.model.plan.plan import (
     DropPartitions,
     FreezePartitions,
     MovePartitions,
-    Piece,
     Plan,
     SnapshotPartition,
     Step,
@@ -23,6 +22,7 @@ from cratedb_retention.model.plan.plan import (
     VerifySnapshot,
 )
 from cratedb_retention.model.policies.policy import Policy, read_policy
+from cratedb_retention.model.step import Piece
 
 CRATEDB = Capabilities(
     product="CrateDB", default_schema="doc", freezes=True, reallocates=True, repositories_are_directories=False

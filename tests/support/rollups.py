@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cratedb_retention.engine.base import Engine, StepResult
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.engine.step import StepResult
 from cratedb_retention.model.catalog import Column, Selector, TableName
 from cratedb_retention.model.plan.plan import Step
 from cratedb_retention.model.rollups.aggregates import Aggregate

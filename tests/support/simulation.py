@@ -14,7 +14,7 @@ from functools import partial
 
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Table, TableName
 from cratedb_retention.model.plan.measurements import Measurements, WindowRows
-from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Piece, Plan, Task
+from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Plan, Task
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.rollups.rollup import (
@@ -32,7 +32,8 @@ from cratedb_retention.model.rollups.rollup import (
     Window,
     level_table,
 )
-from cratedb_retention.planning.plan.pieces import make_pieces
+from cratedb_retention.model.step import Piece
+from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.rollups.cascades import beneath_as_target
 from cratedb_retention.planning.rollups.windows import OpenWindow, WindowGrid, digest, sources_of_windows
 from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column

@@ -18,7 +18,7 @@ from cratedb_retention.api.connection import Connection, Has, open_database, tok
 from cratedb_retention.api.policies import Holds, Policies
 from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.errors import InvalidInput, Recovering
 from cratedb_retention.execution.overview import TableLine, table_lines
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import Preview, preview
@@ -125,19 +125,23 @@ class Retention(Connection):
 
     def setup(self, journal_policy: bool = True) -> list[str]:
         """
-        Create or upgrade the toolkit's tables; says in words what was done.
+        Create or upgrade the toolkit's tables; returns a description of each change.
 
-        :param journal_policy: Whether a new store, or one of an older version, gets a policy that deletes what is
-            older than a year from the toolkit's own audit log.
+        :param journal_policy: Whether to create a policy that deletes entries of the audit log after a year, in a new
+            schema or in one of a version without such a policy.
         """
-        return self.store.setup(journal_policy)[0]
+        done: list[str] = []
+        # Another setup that creates the tables at the same time looks like a cluster that was just started.
+        retry(lambda: self.store.setup(done, journal_policy), self.clock.sleep, Recovering)
+        return done
 
     def rehearse_setup(self, journal_policy: bool = True) -> tuple[list[str], list[str]]:
         """
-        What :meth:`setup` would do, in words and as statements: with policies of cratedb-toolkit, what becomes of each.
-        Changes nothing.
+        What :meth:`setup` would do: descriptions of its changes, among them the migration of each policy of
+        cratedb-toolkit, and its statements. Changes nothing.
         """
-        return self.store.setup(journal_policy, rehearse=True)
+        done: list[str] = []
+        return done, self.store.setup(done, journal_policy, rehearse=True)
 
     # Planning and running
 

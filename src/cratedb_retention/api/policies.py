@@ -25,7 +25,7 @@ from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy, change_policy, make_policy
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.time import to_ms
-from cratedb_retention.planning.plan.targets import try_bind_where
+from cratedb_retention.planning.targets import try_bind_where
 from cratedb_retention.store.policies import Damaged, StoredPolicy, policy_to_row
 from cratedb_retention.store.rows import LONGEST, fits
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from cratedb_retention.engine.step import StepResult
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.words import show_partition
-
-if TYPE_CHECKING:
-    from cratedb_retention.engine.base import StepResult
 
 
 @dataclass(frozen=True, slots=True)

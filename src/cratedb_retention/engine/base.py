@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, assert_never, cast
 
 import sqlalchemy as sa
@@ -15,13 +14,13 @@ from cratedb_retention.engine.expressions import Condition, Expressions, expired
 from cratedb_retention.engine.plan import measure
 from cratedb_retention.engine.rollups.rollup import ANY, Counts, Portions, step_statements, view_statement
 from cratedb_retention.engine.rollups.states import level_fields
+from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, Table, TableName
 from cratedb_retention.model.plan import plan
 from cratedb_retention.model.plan.measurements import Measurements, Probe
 from cratedb_retention.model.rollups.rollup import (
     AlterRollup,
-    Count,
     CreateRollup,
     LevelStep,
     RebaseRollup,
@@ -30,32 +29,11 @@ from cratedb_retention.model.rollups.rollup import (
     Rollup,
     RollupStep,
     SealWindows,
-    Window,
 )
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural, show_partition
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a step is: units that are done, and in all, if known (rows, shards, partitions, windows)."""
-
-    done: int
-    total: int | None
-    unit: str  # In the singular.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepResult:
-    """What a step did."""
-
-    rows: int | None = None  # Removed, archived, moved or rolled up; None if the database does not say.
-    partitions: int = 0
-    size: int | None = None  # Bytes, if known.
-    windows: Mapping[Window, Count] = field(default_factory=dict)  # What each window of a rollup gave.
-
-
-Report = Callable[[Progress], None]
 _Dropping = plan.DropPartitions | plan.DropArchived
 
 
@@ -243,12 +221,12 @@ def _check_surplus(step: plan.DeleteRows, rows: int) -> None:
         raise PartitionChanged(thing, reason, "the next run looks again")
 
 
-def changed(step: plan.PartitionsStep, piece: plan.Piece, reason: str, remedy: str = "") -> PartitionChanged:
+def changed(step: plan.PartitionsStep, piece: Piece, reason: str, remedy: str = "") -> PartitionChanged:
     """What to say of a partition that is not as it was planned."""
     return PartitionChanged(f"table {step.table}, partition {label(step, piece)}", reason, remedy)
 
 
-def label(step: plan.PartitionsStep, piece: plan.Piece) -> str:
+def label(step: plan.PartitionsStep, piece: Piece) -> str:
     """The values of one of its partitions, in words."""
     return show_partition(step.columns, piece.partition.values)
 

@@ -18,7 +18,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.expression import Executable
 
-from cratedb_retention.engine.expressions import ref, table_ref
+from cratedb_retention.engine.expressions import Sql, ref, table_ref
 from cratedb_retention.errors import DiskFull, RetentionError
 from cratedb_retention.model.catalog import TableName
 
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 sql_logger = logging.getLogger("cratedb_retention.sql")
 
 T = TypeVar("T")
-Sql = str | ClauseElement
 Writing = sa.Insert | sa.Update
 # How often tables are made writable again for one statement: a full disk is noticed anew twice a minute.
 UNBLOCKED = 3

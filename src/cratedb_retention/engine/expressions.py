@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import quoted_name
+from sqlalchemy.sql.elements import ClauseElement, quoted_name
 
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan.plan import Spared
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.rollups.rollup import Rollup
 
-if TYPE_CHECKING:
-    from cratedb_retention.engine.rollups.states import Field
-
 Element = sa.ColumnElement[Any]
 Condition = sa.ColumnElement[bool]
+Sql = str | ClauseElement
 DOUBLE, BIGINT, TEXT = "DOUBLE PRECISION", "BIGINT", "TEXT"
 # A type that has no values, fields or other types in it.
 PLAIN = re.compile(r"[A-Z][A-Z0-9_ ]*(\(\d+(, ?\d+)?\))?")
@@ -135,6 +134,22 @@ def decimal_sum(words: str) -> str | None:
     """The widest type with the scale of a ``DECIMAL(10, 2)``; None if it is no such type."""
     found = re.fullmatch(r"(DECIMAL|NUMERIC)\(\d+, ?(\d+)\)", words.upper().strip())
     return found and f"{found[1]}(38, {found[2]})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A column of a rollup."""
+
+    name: str
+    type: str  # as SQL
+    generated: Element | None = None  # what the database generates it from, if it does
+    searched: bool = False  # whether rows are looked up by it, so that it needs an index
+
+    @property
+    def parts(self) -> list[Sql]:
+        """Its definition, as parts of a statement."""
+        generated: list[Sql] = [] if self.generated is None else [" GENERATED ALWAYS AS (", self.generated, ")"]
+        return [ref(self.name), f" {self.type}", *generated]
 
 
 class Expressions(Protocol):

@@ -15,7 +15,7 @@ from cratedb_retention.model.plan.effect import amount
 from cratedb_retention.model.plan.measurements import Measurements, PartitionBounds
 from cratedb_retention.model.plan.plan import Hold, Kept, Task
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.planning.plan.targets import Target, find_targets
+from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 

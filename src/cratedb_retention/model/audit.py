@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cratedb_retention.model.policies.strategies import Choice
+from cratedb_retention.model.words import Choice
 
 
 class Event(Choice):

@@ -19,7 +19,7 @@ from cronsim import CronSim, CronSimError
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.policies.strategies import Choice
+from cratedb_retention.model.words import Choice
 
 NICKNAMES = {
     "@hourly": "0 * * * *",

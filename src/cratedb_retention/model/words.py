@@ -1,5 +1,5 @@
 """
-Values, partitions and numbers in words, and ``KEY=VALUE`` pairs and identifiers as people write them.
+Values, choices, partitions and numbers in words, and ``KEY=VALUE`` pairs and identifiers as people write them.
 
 ``NULL`` is NULL. The text NULL stands in quotes, ``'NULL'``; a text that has these quotes itself gets another pair of
 them. All other values are taken as they are.
@@ -8,9 +8,10 @@ them. All other values are taken as they are.
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.model.catalog import Column, Kind, Value
@@ -23,6 +24,17 @@ _QUOTED = re.compile(rf"""['"]*{NULL}['"]*""")
 # Shorter beginnings of identifiers are mistyped too easily.
 _SHORTEST = 6
 _MADE_UP = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}|[0-9a-f]{16}")
+
+
+class Choice(enum.StrEnum):
+    """A value, and what it is called where one is chosen, or what it means."""
+
+    label: str
+
+    def __new__(cls, value: str, label: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_, member.label = value, label
+        return member
 
 
 def show_value(column: Column, value: Value) -> str:

@@ -23,7 +23,7 @@ from cratedb_retention.model.rollups.aggregates import ANSWERS, PERCENTILES, fin
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.rollups.rollup import ROW_COUNT, Metric, find_columns
 from cratedb_retention.model.time import DAY_MS, TimeRange, TimeRanges, show, to_ms
-from cratedb_retention.planning.plan.targets import Undecided, coerce
+from cratedb_retention.planning.targets import Undecided, coerce
 
 # What people count time in. All of them are cut from midnight.
 _NICE = (

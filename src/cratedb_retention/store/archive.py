@@ -17,7 +17,7 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.archive import RestoredPartition
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.plan.plan import FreezePartitions
-from cratedb_retention.model.policies.strategies import Choice
+from cratedb_retention.model.words import Choice
 from cratedb_retention.store.rows import Records, cut, is_named, name_values, same
 
 _SAME = ("policy_id", "changed_at", "token")

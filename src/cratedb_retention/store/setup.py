@@ -72,7 +72,7 @@ class Step:
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # What it adds to earlier tables
     # Done after that and before tables are created; says what it did. Has to bear being repeated, and must not rest on
     # what a later step adds.
-    work: Callable[[_Upgrade], list[str]] = lambda upgrade: []
+    work: Callable[[_Upgrade], None] = lambda upgrade: None
 
     def is_seen_in(self, layout: Layout) -> bool:
         """Whether what it makes is there; never of a step that makes neither tables nor columns."""
@@ -80,17 +80,17 @@ class Step:
         return bool(made) and all(table in layout and set(made[table]) <= set(layout[table]) for table in made)
 
 
-def setup(database: Database, tables: Tables, now: dt.datetime, keeper: Actor | None = None) -> list[str]:
+def setup(database: Database, tables: Tables, now: dt.datetime, keeper: Actor | None, done: list[str]) -> None:
     """
-    Create what is missing and upgrade what is old. Can be repeated, also after an interruption.
+    Create missing tables and upgrade old ones. Can be repeated, also after an interruption.
 
-    :param keeper: Who creates the policy for the audit log, in a new schema or one of a version without; None: nobody.
-    :return: What was done, in words.
+    :param keeper: Creates the policy for the audit log, in a new schema or one of a version without it; None: skip.
+    :param done: A description of each change is appended to it at once, so that it survives an error.
     :raises InvalidInput: if a table of such a name is not the toolkit's; then nothing is changed.
     :raises Conflict: if the tables are of a newer release; then nothing is changed.
     """
     database.create_schema(str(tables.metadata.schema))
-    return _Upgrade(database, tables, now, keeper).finish()
+    _Upgrade(database, tables, now, keeper, done).finish()
 
 
 def require(database: Database, tables: Tables, each: bool = False) -> None:
@@ -159,8 +159,10 @@ def _is_legacy(columns: Mapping[str, str]) -> bool:
 
 
 class _Upgrade:
-    def __init__(self, database: Database, tables: Tables, now: dt.datetime, keeper: Actor | None) -> None:
-        self.database, self.tables, self.now, self.keeper = database, tables, now, keeper
+    def __init__(
+        self, database: Database, tables: Tables, now: dt.datetime, keeper: Actor | None, done: list[str]
+    ) -> None:
+        self.database, self.tables, self.now, self.keeper, self.done = database, tables, now, keeper, done
         self.schema = str(tables.metadata.schema)
         self.layout = _read_own(database, tables)
         self.version = 0
@@ -168,7 +170,7 @@ class _Upgrade:
             database.refresh(tables.version)
             self.version = _read_version(database, tables)
 
-    def finish(self) -> list[str]:
+    def finish(self) -> None:
         tables = {table.name: table for table in self.tables.metadata.sorted_tables}
         for name, table in tables.items():
             # No release of the toolkit made a table without the columns of its key.
@@ -177,53 +179,56 @@ class _Upgrade:
             if missing:
                 reason = f"exists already and is not the toolkit's: it has no column {missing[0]}"
                 raise InvalidInput(f"table {table.fullname}", reason, "rename it, or choose another schema")
-        done = self._create(self.tables.version)
-        for step in STEPS:  # Of one that was taken what was removed since.
-            added = (self._add(tables[name], column) for name, columns in step.columns.items() for column in columns)
-            done += itertools.chain.from_iterable(added)
-            done += step.work(self) if self.version < step.version else []
-            done += itertools.chain.from_iterable(self._create(tables[name]) for name in step.tables)
+        self._create(self.tables.version)
+        for step in STEPS:  # Steps that were taken restore tables and columns that were removed since.
+            for name, columns in step.columns.items():
+                for column in columns:
+                    self._add(tables[name], column)
+            if self.version < step.version:
+                step.work(self)
+            for name in step.tables:
+                self._create(tables[name])
             if self.version < step.version:
                 noted = {"version": step.version, "name": step.name, "applied_at": self.now}
                 with suppress(Conflict):  # Another setup took it at the same time.
                     self.database.execute(sa.insert(self.tables.version).values(noted))
-                done.append(f"schema {self.schema} is at version {step.version}: {step.name}")
+                self.done.append(f"schema {self.schema} is at version {step.version}: {step.name}")
         if self.database.kept is None:
             self.database.refresh(self.tables.version)
-        return done
 
-    def _create(self, table: sa.Table) -> list[str]:
-        if table.name in self.layout:
-            return []
-        with suppress(Conflict):
-            self.database.execute(sa.schema.CreateTable(table, if_not_exists=True))
-        self.layout[table.name] = dict.fromkeys(table.columns.keys(), "")
-        return [f"created {table.fullname}"]
+    def _create(self, table: sa.Table) -> None:
+        if table.name not in self.layout:
+            with suppress(Conflict):
+                self.database.execute(sa.schema.CreateTable(table, if_not_exists=True))
+            self.layout[table.name] = dict.fromkeys(table.columns.keys(), "")
+            self.done.append(f"created {table.fullname}")
 
-    def _add(self, table: sa.Table, column: str) -> list[str]:
-        if column in self.layout.get(table.name, {column: ""}):  # A table that is not there gets all of them.
-            return []
+    def _add(self, table: sa.Table, column: str) -> None:
+        if column in self.layout.get(
+            table.name, {column: ""}
+        ):  # A table that does not exist is created with all columns.
+            return
         try:
             self.database.add_column(table, table.c[column])
         except RetentionError:
             if column not in _read_layout(self.database, self.schema).get(table.name, {}):
                 raise
         self.layout[table.name] = {**self.layout[table.name], column: ""}
-        return [f"added column {column} to {table.fullname}"]
+        self.done.append(f"added column {column} to {table.fullname}")
 
 
-def _keep_journal(upgrade: _Upgrade) -> list[str]:
-    """A policy for the toolkit's own audit log, created once; no release without the table of leases had one."""
+def _keep_journal(upgrade: _Upgrade) -> None:
+    """Creates a policy for the audit log, once; no release without the table of leases had one."""
     tables, database, keeper = upgrade.tables, upgrade.database, upgrade.keeper
     if keeper is None or tables.lease.name in upgrade.layout:
-        return []
+        return
     about = {"strategy": "delete", "table_schema": upgrade.schema, "table_name": tables.journal.name}
     c = tables.policy.c
     with suppress(NotFound):  # A rehearsal creates no table.
         database.refresh(tables.policy)
         same = sa.and_(*(c[name] == value for name, value in about.items()))
         if database.rows(sa.select(c.id).where(sa.or_(c.id == JOURNAL_POLICY, same))):
-            return []
+            return
     policy = {
         **about,
         "retention_period": JOURNAL_KEPT,
@@ -235,14 +240,15 @@ def _keep_journal(upgrade: _Upgrade) -> list[str]:
     since = dict.fromkeys(("changed_at", "scheduled_at"), upgrade.now)
     with suppress(Conflict):
         database.execute(sa.insert(tables.policy).values({**policy, **since, "version": 1, "changed_by": keeper.name}))
+    kept = f"{upgrade.schema}.{tables.journal.name} is kept for {JOURNAL_KEPT}"
+    upgrade.done.append(f"created policy {JOURNAL_POLICY}: {kept}")
     who = {"time": upgrade.now, "actor": keeper.name, "host": keeper.host}
     what = {"event": Event.POLICY_CREATED, "policy_id": JOURNAL_POLICY, "after": json.dumps(policy)}
     database.execute(sa.insert(tables.journal).values({**who, **what, **about}))
-    return [f"created policy {JOURNAL_POLICY}: {upgrade.schema}.{tables.journal.name} is kept for {JOURNAL_KEPT}"]
 
 
-def _note_verified(upgrade: _Upgrade) -> list[str]:
-    """What only the audit log told of snapshots by then: when each was last read back, and what was wrong."""
+def _note_verified(upgrade: _Upgrade) -> None:
+    """Copies from the audit log when each snapshot was last read back, and its damage: only the log had it so far."""
     database, s, j = upgrade.database, upgrade.tables.snapshot.c, upgrade.tables.journal.c
     with suppress(NotFound):  # A rehearsal creates no table.
         database.refresh(upgrade.tables.snapshot, upgrade.tables.journal)
@@ -255,14 +261,13 @@ def _note_verified(upgrade: _Upgrade) -> list[str]:
             if found is not None:
                 read = sa.update(upgrade.tables.snapshot).values(verified_at=found["time"], damage=found["error"])
                 database.execute(read.where(s.name == row["name"], s.repository == row["repository"]))
-    return []
 
 
-def _take_over(upgrade: _Upgrade) -> list[str]:
-    database, schema, done = upgrade.database, upgrade.schema, list[str]()
+def _take_over(upgrade: _Upgrade) -> None:
+    database, schema = upgrade.database, upgrade.schema
     if _is_legacy(upgrade.layout.get(POLICY, {})):
         try:
-            done = _copy_and_swap(upgrade)
+            _copy_and_swap(upgrade)
         except RetentionError:
             if _is_legacy(_read_layout(database, schema).get(POLICY, {})):
                 raise  # Otherwise another setup did it.
@@ -274,10 +279,9 @@ def _take_over(upgrade: _Upgrade) -> list[str]:
                 database.rename_table(copy_table(described.POLICY, sa.MetaData(schema=schema), name), LEGACY)
         elif name.startswith(UPGRADE):
             database.drop(TableName(schema, name))
-    return done
 
 
-def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
+def _copy_and_swap(upgrade: _Upgrade) -> None:
     database, tables, schema = upgrade.database, upgrade.tables, upgrade.schema
     new = copy_table(described.POLICY, sa.MetaData(schema=schema), f"{UPGRADE}_{uuid.uuid4().hex[:8]}")
     old = sa.table(POLICY, schema=schema)
@@ -301,7 +305,7 @@ def _copy_and_swap(upgrade: _Upgrade) -> list[str]:
     database.swap_tables(new, tables.policy)
     upgrade.layout[new.name], upgrade.layout[POLICY] = upgrade.layout[POLICY], dict.fromkeys(new.columns.keys(), "")
     number = f"{len(rows)} policies of cratedb-toolkit, {sum(not policy.enabled for policy in taken)} of them disabled"
-    return [f"upgraded {number}; the old table is {schema}.{LEGACY}", *(policy.words for policy in taken)]
+    upgrade.done += [f"upgraded {number}; the old table is {schema}.{LEGACY}", *(policy.words for policy in taken)]
 
 
 @dataclass(frozen=True)

@@ -48,11 +48,14 @@ class Store:
         self.read_together = database.together  # Several pieces of reading, at once where that is faster.
         self.is_there = False  # Whether the tables were looked for, and found.
 
-    def setup(self, journal_policy: bool = True, rehearse: bool = False) -> tuple[list[str], list[str]]:
-        """Returns what was done, in words, and of a rehearsal, which changes nothing, the statements."""
+    def setup(self, done: list[str], journal_policy: bool = True, rehearse: bool = False) -> list[str]:
+        """
+        Create or upgrade the tables; appends a description of each change to `done`, even if a later change fails.
+        Returns the statements of a rehearsal, which changes nothing.
+        """
         database = self._database.rehearsing() if rehearse else self._database
-        done = setup(database, self.tables, self._clock.now(), self._actor if journal_policy else None)
-        return done, (database.kept or []) if done else []
+        setup(database, self.tables, self._clock.now(), self._actor if journal_policy else None, done)
+        return (database.kept or []) if done else []
 
     def identify(self, name: TableName, identity: str) -> None:
         """Note which table is meant by a name, with the rollups, snapshots, holds and freezes that are of it."""

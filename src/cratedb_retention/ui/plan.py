@@ -15,9 +15,9 @@ from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.holds import LegalHold, hold_scope
 from cratedb_retention.model.plan.effect import TaskGroup, group_tasks, names, removing, summary
 from cratedb_retention.model.plan.plan import Hold, Kept, Plan
-from cratedb_retention.model.plan.step import Kind
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import RunState
+from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.time import show as show_time
 from cratedb_retention.model.words import plural, short, show_size

@@ -23,12 +23,13 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, Snapshot, SnapshotState
-from cratedb_retention.engine.base import StepResult, changed, label
+from cratedb_retention.engine.base import changed, label
 from cratedb_retention.engine.cratedb import shards, sql
 from cratedb_retention.engine.cratedb.catalog import Reader
 from cratedb_retention.engine.cratedb.connection import CrateConnection
 from cratedb_retention.engine.expressions import Condition, Element, ref, table_ref
 from cratedb_retention.engine.plan import from_text
+from cratedb_retention.engine.step import StepResult
 from cratedb_retention.errors import (
     AccessDenied,
     Conflict,

@@ -16,7 +16,7 @@ from typing import assert_never
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
+from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.cratedb import shards
 from cratedb_retention.engine.cratedb.archive import FROZEN, CrateArchive, verify_statements
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, Reader
@@ -25,6 +25,7 @@ from cratedb_retention.engine.cratedb.sql import SQL, alter, partition_of, snaps
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.engine.rollups import rollup as rollups
+from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import DatabaseError, MoveStuck, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Selector, TableName

@@ -10,9 +10,8 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine import expressions as ex
 from cratedb_retention.engine.archive import Snapshot
-from cratedb_retention.engine.database import Database, Sql, Statement, listed
-from cratedb_retention.engine.expressions import Condition, Element, ref, table_ref
-from cratedb_retention.engine.rollups.states import Field
+from cratedb_retention.engine.database import Database, Statement, listed
+from cratedb_retention.engine.expressions import Condition, Element, Field, Sql, ref, table_ref
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.rollups.cascade import Interval

@@ -18,12 +18,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, SnapshotState
-from cratedb_retention.engine.base import StepResult, changed, require_old
+from cratedb_retention.engine.base import changed, require_old
 from cratedb_retention.engine.database import Database, Statement
 from cratedb_retention.engine.duckdb import files
 from cratedb_retention.engine.duckdb.catalog import Reader, stored
 from cratedb_retention.engine.duckdb.sql import SQL, comment_on, copy_to, fingerprint, new_table, row_hash
 from cratedb_retention.engine.expressions import Words, in_partitions, ref, table_ref
+from cratedb_retention.engine.step import StepResult
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound
 from cratedb_retention.model.archive import why_no_directory
 from cratedb_retention.model.catalog import Column, Kind, TableName

@@ -11,13 +11,14 @@ from typing import NoReturn, assert_never
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.base import Engine, Progress, Report, StepResult
+from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.duckdb.archive import DuckArchive
 from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, Reader
 from cratedb_retention.engine.duckdb.connection import DuckConnection, not_a_database
 from cratedb_retention.engine.duckdb.sql import SQL
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.engine.rollups import rollup as rollups
+from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsupported
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Selector, TableName

@@ -12,9 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.engine import expressions as ex
-from cratedb_retention.engine.database import Sql, Statement, listed
-from cratedb_retention.engine.expressions import Element, ref, table_ref
-from cratedb_retention.engine.rollups.states import Field
+from cratedb_retention.engine.database import Statement, listed
+from cratedb_retention.engine.expressions import Element, Field, Sql, ref, table_ref
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TableName, Value
 from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.rollups.cascade import Interval

@@ -21,7 +21,6 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.database import Sql
 from cratedb_retention.engine.expressions import (
     BIGINT,
     DOUBLE,
@@ -29,6 +28,7 @@ from cratedb_retention.engine.expressions import (
     Condition,
     Element,
     Expressions,
+    Field,
     as_type,
     between,
     equals,
@@ -65,22 +65,6 @@ Columns = sa.sql.base.ReadOnlyColumnCollection[str, Any]
 INSTANT = instant_column("ts")
 # What stands beside the value of a raw row, since it does not follow from it alone.
 _BESIDE = (Part.NONFINITE, Part.INCREASE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """A column of a rollup."""
-
-    name: str
-    type: str  # as SQL
-    generated: Element | None = None  # what the database generates it from, if it does
-    searched: bool = False  # whether rows are looked up by it, so that it needs an index
-
-    @property
-    def parts(self) -> list[Sql]:
-        """Its definition, as parts of a statement."""
-        generated: list[Sql] = [] if self.generated is None else [" GENERATED ALWAYS AS (", self.generated, ")"]
-        return [ref(self.name), f" {self.type}", *generated]
 
 
 def level_fields(sql: Expressions, rollup: Rollup) -> dict[TableName, list[Field]]:

@@ -24,8 +24,8 @@ from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.rollups.rollup import Balance, Ledger, RollUp, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.words import show_partition
+from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.plan.planner import Planning
-from cratedb_retention.planning.plan.strategies import PartitionKey
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.runs import Leases
 from cratedb_retention.store.store import Store

@@ -16,18 +16,19 @@ from cratedb_retention.execution.rollups.levels import planned_cascades
 from cratedb_retention.model.catalog import Capabilities, Catalog, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.effect import group_tasks
-from cratedb_retention.model.plan.plan import Piece, Plan, Task
-from cratedb_retention.model.plan.step import Kind
+from cratedb_retention.model.plan.plan import Plan, Task
 from cratedb_retention.model.policies.patterns import is_pattern, matcher
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.query.timeline import Cutoff, Lane, Span, State, Timeline, make_lane
 from cratedb_retention.model.rollups.rollup import LedgerRow, RollUp, level_table, sketch_table
+from cratedb_retention.model.step import Kind, Piece
 from cratedb_retention.model.time import EVER, TimeRange, from_ms, show
 from cratedb_retention.model.words import plural, short, show_partition
-from cratedb_retention.planning.plan.pieces import PieceIndex
-from cratedb_retention.planning.plan.strategies import PartitionKey, is_there, next_due
-from cratedb_retention.planning.plan.targets import Target, find_targets, holds_by_table
+from cratedb_retention.planning.facts import PartitionKey
+from cratedb_retention.planning.pieces import PieceIndex
+from cratedb_retention.planning.plan.strategies import is_there, next_due
 from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel, level_targets
+from cratedb_retention.planning.targets import Target, find_targets, holds_by_table
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 
 

@@ -28,10 +28,10 @@ from cratedb_retention.model.rollups.aggregates import Part
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.rollups.rollup import ROW_COUNT, KnownRollup, Ledger, RollUp, Rollup, find_view, view_name
 from cratedb_retention.model.time import TimeRange, from_ms
-from cratedb_retention.planning.plan.targets import Undecided, find_targets, make_target
 from cratedb_retention.planning.query import choose_step, whole_part
 from cratedb_retention.planning.rollups.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.rollups.cascades import SourceColumns, find_cascades
+from cratedb_retention.planning.targets import Undecided, find_targets, make_target
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from cratedb_retention.engine.base import Engine, StepResult
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.engine.step import StepResult
 from cratedb_retention.errors import DatabaseError, PartitionChanged
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.model.catalog import Selector, TableName
@@ -19,10 +20,10 @@ from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups import rollup as steps
 from cratedb_retention.model.rollups.rollup import LedgerRow, Rollup, Window, find_view
 from cratedb_retention.model.time import TimeRange, from_ms, show, to_ms
-from cratedb_retention.planning.plan.pieces import make_pieces
-from cratedb_retention.planning.plan.targets import Undecided
+from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.rollups.cascades import beneath_as_target, name_taken
 from cratedb_retention.planning.rollups.windows import OpenWindow, Source, WindowGrid, digest, sources_of_windows
+from cratedb_retention.planning.targets import Undecided
 from cratedb_retention.store.store import Store
 
 Perform = Callable[[Step], StepResult]

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from cratedb_retention.clock import Actor, Clock
-from cratedb_retention.engine.base import Progress, StepResult
+from cratedb_retention.engine.step import Progress, StepResult
 from cratedb_retention.errors import PartitionChanged, RetentionError
 from cratedb_retention.model.plan.plan import REMOVES_OR_MOVES, Hold, Plan, Step, Task
 from cratedb_retention.model.policies.policy import Policy

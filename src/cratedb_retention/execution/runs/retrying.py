@@ -1,4 +1,4 @@
-"""Tries again while the connection is lost."""
+"""Retries while the connection is lost."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import tenacity
 from cratedb_retention.errors import ConnectionLost, NoAnswer, Recovering
 
 T = TypeVar("T")
-# Waits of 0.5, 1, 2, 4 and 8 seconds between them: as long as a node takes to restart its HTTP endpoint.
+# With pauses of 0.5, 1, 2, 4 and 8 seconds: the time that a node takes to restart its HTTP endpoint.
 ATTEMPTS = 6
-# Each of these takes minutes itself.
+# Each attempt takes minutes itself.
 ATTEMPTS_WITHOUT_ANSWER = 2
-# It is there, and on its way: another 8 seconds each, two minutes in all.
+# The cluster is starting: further pauses of 8 seconds, two minutes in total.
 ATTEMPTS_WHILE_RECOVERING = 19
 
 
-def retry(work: Callable[[], T], sleep: Callable[[float], None]) -> T:
-    """Do something, again while the connection is lost; ConnectionLost: for good."""
+def retry(work: Callable[[], T], sleep: Callable[[float], None], on: type[ConnectionLost] = ConnectionLost) -> T:
+    """Do something; repeat it with growing pauses while it raises `on`. The last error is raised."""
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(ConnectionLost),
+        retry=tenacity.retry_if_exception_type(on),
         stop=_enough,
         wait=tenacity.wait_exponential(multiplier=0.5, max=8),
         sleep=sleep,

@@ -20,7 +20,8 @@ from typing import TypeVar
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.archive import Archived
-from cratedb_retention.engine.base import Engine, Progress, StepResult
+from cratedb_retention.engine.base import Engine
+from cratedb_retention.engine.step import Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, LeaseLost, NotFound, PartitionChanged, RetentionError, RunEnded
 from cratedb_retention.execution.archive import settle, supersede, tidy_copies
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection, check_preconditions, is_frozen
@@ -39,7 +40,6 @@ from cratedb_retention.model.plan.plan import (
     FreezePartitions,
     Hold,
     MovePartitions,
-    Piece,
     SnapshotPartition,
     Step,
     Task,
@@ -49,9 +49,10 @@ from cratedb_retention.model.plan.plan import (
 from cratedb_retention.model.plan.reasons import Why, failure
 from cratedb_retention.model.rollups.rollup import RollUp, RollupStep, SealWindows
 from cratedb_retention.model.runs import Report
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.planning.plan.strategies import keep_within
-from cratedb_retention.planning.plan.targets import Target
+from cratedb_retention.planning.targets import Target
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store

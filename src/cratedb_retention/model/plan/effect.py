@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.plan import DeleteRows, DropArchived, Plan, SnapshotPartition, Task, VerifySnapshot
-from cratedb_retention.model.plan.step import Kind
 from cratedb_retention.model.policies.values import Verify
 from cratedb_retention.model.rollups.rollup import RollUp, SealWindows
+from cratedb_retention.model.step import Kind
 from cratedb_retention.model.words import plural, show_where
 
 Key = TypeVar("Key")

@@ -11,31 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
-from cratedb_retention.model.catalog import Column, Partition, TableName, Value
+from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.reasons import Reason
-from cratedb_retention.model.plan.step import BaseStep, Kind, Stretch
 from cratedb_retention.model.policies.values import Verify
 from cratedb_retention.model.rollups.rollup import RollupStep
-from cratedb_retention.model.time import TimeRange, show
+from cratedb_retention.model.step import BaseStep, Kind, Piece, Stretch
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural, show_partition, show_where
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """A partition with the time range [start, end) that it covers."""
-
-    partition: Partition
-    start: int | None
-    end: int | None
-    # Whether the interval follows from the table's definition, so that no row can ever lie outside of it. If not, it
-    # was read from the rows, and must be checked again before the partition is dropped.
-    exact: bool = True
-
-    @property
-    def time(self) -> TimeRange | None:
-        """The time range that it covers; None: nothing tells."""
-        return None if self.start is None or self.end is None else TimeRange(self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,17 +42,6 @@ class Traits:
     by_rows: bool = False  # Whether it works on rows where no partitions tell the time.
 
 
-class Choice(enum.StrEnum):
-    """A value, and what it is called where one is chosen, or what it means."""
-
-    label: str
-
-    def __new__(cls, value: str, label: str = "") -> Self:
-        member = str.__new__(cls, value)
-        member._value_, member.label = value, label
-        return member
-
-
 class Strategy(enum.StrEnum):
     """What happens to data past its retention period."""
 

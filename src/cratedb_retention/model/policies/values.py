@@ -10,13 +10,13 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import TimeUnit
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.policies.strategies import Choice, Strategy, parse_strategy
+from cratedb_retention.model.policies.strategies import Strategy, parse_strategy
 from cratedb_retention.model.policies.tags import NOT
 from cratedb_retention.model.rollups.aggregates import Aggregate
 from cratedb_retention.model.rollups.cascade import Levels, parse_levels
 from cratedb_retention.model.schedule import parse_jitter, parse_schedule
 from cratedb_retention.model.time import parse_time_zone
-from cratedb_retention.model.words import plain_text
+from cratedb_retention.model.words import Choice, plain_text
 
 
 class Late(Choice):

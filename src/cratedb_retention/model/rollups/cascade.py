@@ -7,6 +7,7 @@ of the policy's time zone, right across changes of the clocks.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import re
 import zoneinfo
 from collections.abc import Iterable
@@ -100,9 +101,14 @@ class Interval:
             return other.unit in _WITHIN.get(self.unit, ())
         if other.seconds:
             return other.seconds % self.seconds == 0
-        moments = (dt.datetime(year, month, 1, tzinfo=zone) for year in _EXAMPLE_YEARS for month in (1, 7))
-        offsets = (moment.utcoffset() or dt.timedelta() for moment in moments)
-        return not any(round(offset.total_seconds()) % self.seconds for offset in offsets)
+        return not any(offset % self.seconds for offset in _offsets(zone))
+
+
+@functools.cache
+def _offsets(zone: dt.tzinfo) -> frozenset[int]:
+    """The offsets from UTC (s) that a time zone has had."""
+    moments = (dt.datetime(year, month, 1, tzinfo=zone) for year in _EXAMPLE_YEARS for month in (1, 7))
+    return frozenset(round((moment.utcoffset() or dt.timedelta()).total_seconds()) for moment in moments)
 
 
 def _midnight(day: dt.date, zone: dt.tzinfo) -> int:

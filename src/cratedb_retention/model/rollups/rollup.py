@@ -14,9 +14,9 @@ from typing import ClassVar, Self
 
 from cratedb_retention.model import catalog
 from cratedb_retention.model.catalog import Catalog, Column, Grouping, TableName, outer_names
-from cratedb_retention.model.plan.step import BaseStep, Kind, Stretch
 from cratedb_retention.model.rollups.aggregates import PERCENTILES, Aggregate, Part, with_needed
 from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.step import BaseStep, Kind, Stretch
 from cratedb_retention.model.time import find_zone, show
 from cratedb_retention.model.words import plural
 
@@ -36,7 +36,7 @@ def level_column(names: Iterable[str]) -> str:
 
 def label(name: str) -> str:
     """A source column's name as it is in a rollup: ``payload['temp']`` becomes ``payload_temp``."""
-    return re.sub(r"\['(.*?)'\]", r"_\1", name)
+    return re.sub(r"\['(.*?)'\]", r"_\1", name) if "[" in name else name
 
 
 def find_columns(columns: Iterable[Column], name: str) -> list[Column]:

@@ -16,18 +16,20 @@ from dataclasses import replace
 
 from cratedb_retention.model.catalog import Column, Partition, TimeUnit
 from cratedb_retention.model.plan.measurements import ExpiredRows, Probe, TableBounds
-from cratedb_retention.model.plan.plan import Hold, Kept, Piece, Plan, Task, ThawPartitions
+from cratedb_retention.model.plan.plan import Hold, Kept, Plan, Task, ThawPartitions
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.values import Undated
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import DAY_MS, UTC, to_ms
 from cratedb_retention.model.words import show_partition
+from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.plan import strategies
-from cratedb_retention.planning.plan.strategies import PLANS, Context, PartitionKey, blocked, keep_within, next_due
-from cratedb_retention.planning.plan.targets import Target, Undecided, find_targets, isolated
+from cratedb_retention.planning.plan.strategies import PLANS, Context, blocked, keep_within, next_due
 from cratedb_retention.planning.rollups.cascades import find_cascades, level_targets, require_smaller, variety_probe
 from cratedb_retention.planning.rollups.coverage import Coverage
 from cratedb_retention.planning.rollups.downsample import CascadePlan, find_window_probes
+from cratedb_retention.planning.targets import Target, Undecided, find_targets, isolated
 
 # Seconds of today, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
 _OLD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC))

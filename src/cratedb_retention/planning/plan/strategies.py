@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from cratedb_retention.model.archive import RestoredPartition, snapshot_name
-from cratedb_retention.model.catalog import Catalog, TableName, Value
-from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.archive import snapshot_name
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.effect import amount, total
-from cratedb_retention.model.plan.measurements import ExpiredRows, Measurements
+from cratedb_retention.model.plan.measurements import ExpiredRows
 from cratedb_retention.model.plan.plan import (
     DeleteRows,
     DropArchived,
@@ -21,7 +19,6 @@ from cratedb_retention.model.plan.plan import (
     FreezePartitions,
     Hold,
     MovePartitions,
-    Piece,
     SnapshotPartition,
     Step,
     Task,
@@ -31,10 +28,13 @@ from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.values import Freeze, Verify
-from cratedb_retention.model.rollups.rollup import Ledger, SealWindows
+from cratedb_retention.model.rollups.rollup import SealWindows
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import from_ms, to_ms
-from cratedb_retention.planning.plan.pieces import PieceIndex
-from cratedb_retention.planning.plan.targets import (
+from cratedb_retention.planning.facts import Facts, PartitionKey
+from cratedb_retention.planning.rollups.coverage import Above, Coverage, ExpirableRows
+from cratedb_retention.planning.rollups.windows import batches
+from cratedb_retention.planning.targets import (
     FilterIndex,
     TableHold,
     Target,
@@ -42,10 +42,7 @@ from cratedb_retention.planning.plan.targets import (
     overlap,
     try_bind_where,
 )
-from cratedb_retention.planning.rollups.coverage import Above, Coverage, ExpirableRows
-from cratedb_retention.planning.rollups.windows import batches
 
-PartitionKey = tuple[TableName, tuple[Value, ...]]
 # Partitions in one statement: large enough that its fixed cost vanishes, small enough for a parser's stack.
 BATCH = 1000
 # Writers are refused while partitions are frozen, which takes a statement for each: a few seconds at a time.
@@ -57,24 +54,12 @@ MOVED_AT_ONCE = 50
 
 
 @dataclass(kw_only=True)
-class Context:
-    """The plan in the making. All that it rests on is given by its name, and nothing else counts."""
-
-    policies: Iterable[Policy]  # All of the database, since one may protect data from another.
-    catalog: Catalog
-    cutoff: dt.datetime  # Aware; fractions of a millisecond are dropped.
-    holds: Iterable[LegalHold] = ()  # Those in force.
-    measurements: Measurements = field(default_factory=Measurements)  # What the rows say.
-    ledger: Ledger = field(default_factory=Ledger)  # What was rolled up so far.
-    frozen: Collection[PartitionKey] = ()  # Partitions that an earlier run froze and did not thaw.
-    # Repository and name of snapshots whose partition was dropped (the same rows again are others), and of the one
-    # snapshot that a partition was restored from.
-    archived: Collection[tuple[str, str]] = ()
-    restored: Mapping[RestoredPartition, tuple[str, str]] = field(default_factory=dict)
-    own_schema: str = ""  # Of the toolkit's own tables.
+class Context(Facts):
+    """The plan in the making."""
 
     def __post_init__(self) -> None:
-        self.pieces, self.coverage = PieceIndex(self.measurements), Coverage()  # What lies above which table.
+        super().__post_init__()
+        self.coverage = Coverage()  # What lies above which table.
         self.table_holds = holds_by_table(self.holds, self.catalog)
         self.archivers: dict[TableName, list[Target]] = defaultdict(list)  # Targets of the strategy `snapshot`.
         self.stalled: dict[TableName, list[Policy]] = defaultdict(list)  # That should archive or roll up, and can't.

@@ -33,7 +33,7 @@ from cratedb_retention.model.rollups.rollup import (
     make_metric,
 )
 from cratedb_retention.model.time import find_zone, to_ms
-from cratedb_retention.planning.plan.targets import Target, Undecided, isolated, make_target
+from cratedb_retention.planning.targets import Target, Undecided, isolated, make_target
 
 UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), Interval(unit="year"))
 _PARTITIONS = 4  # that a level has about, so that what expires is a small part of it

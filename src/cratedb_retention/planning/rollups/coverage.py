@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.plan.plan import Piece
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.values import Late
 from cratedb_retention.model.rollups.rollup import SealWindows, Window
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import TimeRange
-from cratedb_retention.planning.plan.targets import TableHold
 from cratedb_retention.planning.rollups.downsample import CascadePlan, LevelPlan
 from cratedb_retention.planning.rollups.windows import digest
+from cratedb_retention.planning.targets import TableHold
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.measurements import Measurements, WindowRows
@@ -18,8 +17,8 @@ from cratedb_retention.model.policies.values import Deletions
 from cratedb_retention.model.rollups import rollup as steps
 from cratedb_retention.model.rollups.rollup import Before, Ledger, LedgerRow, Rollup, ViewPart, Window, find_view
 from cratedb_retention.model.time import TimeRange, TimeRanges, show, to_ms
-from cratedb_retention.planning.plan.pieces import PieceIndex, make_pieces
-from cratedb_retention.planning.plan.targets import Target
+from cratedb_retention.planning.facts import Facts
+from cratedb_retention.planning.pieces import PieceIndex, make_pieces
 from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel
 from cratedb_retention.planning.rollups.windows import (
     OpenWindow,
@@ -29,9 +28,7 @@ from cratedb_retention.planning.rollups.windows import (
     sources_of,
     sources_of_windows,
 )
-
-if TYPE_CHECKING:
-    from cratedb_retention.planning.plan.strategies import Context
+from cratedb_retention.planning.targets import Target
 
 # Work of one step: what a run that is killed has to do again, and what one statement of the database holds.
 WINDOWS_IN_STEP, ROWS_IN_STEP = 100, 20_000_000
@@ -228,11 +225,11 @@ def _why_held(source: Source, waiting: bool) -> tuple[Reason, bool] | None:
 class CascadePlan:
     """What brings a cascade up to date at a cutoff (ms, UTC)."""
 
-    def __init__(self, context: Context, cascade: Cascade, active: bool) -> None:
+    def __init__(self, facts: Facts, cascade: Cascade, active: bool) -> None:
         self.cascade, self.active = cascade, active  # whether this run rolls up what is due
-        self.catalog, self.ledger, self.pieces = context.catalog, context.ledger, context.pieces
-        self.measurements, self.cutoff = context.measurements, to_ms(context.cutoff)
-        self.limit = cascade.policy.limit(context.cutoff)  # before which raw rows are expired; None: kept forever
+        self.catalog, self.ledger, self.pieces = facts.catalog, facts.ledger, facts.pieces
+        self.measurements, self.cutoff = facts.measurements, to_ms(facts.cutoff)
+        self.limit = cascade.policy.limit(facts.cutoff)  # before which raw rows are expired; None: kept forever
         self.levels: list[LevelPlan] = []
         for level in cascade.levels:
             self.levels.append(LevelPlan(self, level, self.levels[-1] if self.levels else None))

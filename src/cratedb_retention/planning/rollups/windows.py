@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cratedb_retention.model.plan.measurements import Measurements, WindowRows
-from cratedb_retention.model.plan.plan import Piece
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.rollups.rollup import LedgerRow, Rollup, Window
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import TimeRange, TimeRanges, find_zone
 from cratedb_retention.planning.rollups.cascades import UNITS
 

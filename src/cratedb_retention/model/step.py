@@ -1,16 +1,18 @@
-"""What every step says of itself, so that what shows, sums up or carries out a plan needs no list of steps."""
+"""
+What every step says of itself, so that what shows, sums up or carries out a plan needs no list of steps; and the
+partitions that steps are about.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from cratedb_retention.model.catalog import TableName
-
-if TYPE_CHECKING:
-    from cratedb_retention.model.plan.plan import Piece
+from cratedb_retention.model.catalog import Partition, TableName
+from cratedb_retention.model.time import TimeRange
 
 # A time range [start, end) (ms, UTC); None where it is open, or not known.
 Stretch = tuple[int | None, int | None]
@@ -24,6 +26,23 @@ class Kind(StrEnum):
     MOVE = "move"
     ROLL_UP = "roll up"
     OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A partition with the time range [start, end) that it covers."""
+
+    partition: Partition
+    start: int | None
+    end: int | None
+    # Whether the interval follows from the table's definition, so that no row can ever lie outside of it. If not, it
+    # was read from the rows, and must be checked again before the partition is dropped.
+    exact: bool = True
+
+    @property
+    def time(self) -> TimeRange | None:
+        """The time range that it covers; None: nothing tells."""
+        return None if self.start is None or self.end is None else TimeRange(self.start, self.end)
 
 
 class BaseStep(ABC):

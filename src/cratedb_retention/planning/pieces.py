@@ -13,9 +13,9 @@ from operator import attrgetter, itemgetter
 from cratedb_retention.model.catalog import Kind, Partition, Table, TableName, Value
 from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.plan.measurements import Bounds, Measurements, PartitionBounds
-from cratedb_retention.model.plan.plan import Piece
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import EVER, TimeRange
-from cratedb_retention.planning.plan.targets import Target
+from cratedb_retention.planning.targets import Target
 
 Grids = tuple[tuple[int, Grid], ...]
 _Key = tuple[TableName, Grids, PartitionBounds | None, int | None]

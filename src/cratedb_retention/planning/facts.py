@@ -1,0 +1,38 @@
+"""What a plan rests on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cratedb_retention.model.archive import RestoredPartition
+from cratedb_retention.model.catalog import Catalog, TableName, Value
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.plan.measurements import Measurements
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.rollups.rollup import Ledger
+from cratedb_retention.planning.pieces import PieceIndex
+
+PartitionKey = tuple[TableName, tuple[Value, ...]]
+
+
+@dataclass(kw_only=True)
+class Facts:
+    """All that a plan rests on, each given by its name; nothing else counts."""
+
+    policies: Iterable[Policy]  # All of the database, since one may protect data from another.
+    catalog: Catalog
+    cutoff: dt.datetime  # Aware; fractions of a millisecond are dropped.
+    holds: Iterable[LegalHold] = ()  # Those in force.
+    measurements: Measurements = field(default_factory=Measurements)  # What the rows say.
+    ledger: Ledger = field(default_factory=Ledger)  # What was rolled up so far.
+    frozen: Collection[PartitionKey] = ()  # Partitions that an earlier run froze and did not thaw.
+    # Repository and name of snapshots whose partition was dropped (the same rows again are others), and of the one
+    # snapshot that a partition was restored from.
+    archived: Collection[tuple[str, str]] = ()
+    restored: Mapping[RestoredPartition, tuple[str, str]] = field(default_factory=dict)
+    own_schema: str = ""  # Of the toolkit's own tables.
+
+    def __post_init__(self) -> None:
+        self.pieces = PieceIndex(self.measurements)
