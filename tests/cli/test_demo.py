@@ -19,8 +19,8 @@ def _right(outcome: Outcome) -> None:
     assert LEFT in outcome.out
     assert "NOT" not in outcome.out
     assert "restored 2,010 rows from " in outcome.out
-    assert "364 days stand for 26,115 hourly rows" in outcome.out
-    assert "12 months stand for 26,115 hourly rows" in outcome.out
+    assert "364 days represent 26,115 hourly rows" in outcome.out
+    assert "12 months represent 26,115 hourly rows" in outcome.out
     assert "Each resolution represents the same rows: it adds up" in outcome.out
 
 

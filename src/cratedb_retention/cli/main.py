@@ -54,7 +54,7 @@ COMMANDS: Mapping[str, Entry] = {
     "check-policies": Entry("policies.commands", _POLICIES, "Find mistakes and contradictions.", ("check",)),
     "apply": Entry("policies.commands", _POLICIES, "Update the stored policies to match a file."),
     "export": Entry("policies.commands", _POLICIES, "Write the policies as a file for `apply`."),
-    "translate": Entry("policies.translate", _POLICIES, "Convert Graphite or RRDtool rules to policies."),
+    "translate": Entry("policies.translate", _POLICIES, "Convert rules of Graphite or RRDtool."),
     "plan": Entry("runs", _RUNNING, "Show what a run would do, and why (dry run)."),
     "run": Entry("runs", _RUNNING, "Execute everything that is due."),
     "serve": Entry("serve", _RUNNING, "Run policies on their schedules, until stopped."),
