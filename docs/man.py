@@ -38,7 +38,7 @@ Schema of the toolkit's own tables.
 Success, or nothing was due.
 .TP
 \fB1\fP
-A step failed, or a problem needs attention.
+Something failed or needs attention.
 .TP
 \fB2\fP
 Invalid usage or input.

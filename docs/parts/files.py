@@ -46,13 +46,19 @@ def modules() -> str:
 
 
 def grid() -> str:
-    """How many modules each layer has for each feature; the last row has what several features share."""
-    found = Counter(_place(path.relative_to(_PACKAGE)) for path in _PACKAGE.rglob("*.py") if path.stem != "__init__")
+    """How many modules each layer has for each feature, and the names of those that several features share."""
+    paths = sorted(path.relative_to(_PACKAGE) for path in _PACKAGE.rglob("*.py") if path.stem != "__init__")
+    found = Counter(map(_place, paths))
     rows = [
         (f"`{feature}`" if feature else "shared", *(str(found[layer, feature] or "") for layer in _LAYERS))
         for feature in (*_FEATURES, "")
     ]
-    return table(("", *(f"`{layer}`" for layer in _LAYERS)), rows)
+    shared: dict[str, list[str]] = defaultdict(list)
+    for layer, feature, path in ((*_place(path), path) for path in paths):
+        if not feature:
+            shared[layer].append(f"`{path.relative_to(layer).with_suffix('')}`" if layer in _LAYERS else "")
+    named = [(f"`{layer}`", ", ".join(shared[layer])) for layer in _LAYERS if shared[layer]]
+    return "\n".join([table(("", *(f"`{layer}`" for layer in _LAYERS)), rows), table(("Shared in", "Modules"), named)])
 
 
 def _place(path: Path) -> tuple[str, str]:

@@ -1,8 +1,7 @@
 """
 cratedb-retention: expires, moves, archives and downsamples time-series data by policies stored in the database.
 
-The names below are the public ones; they are imported when they are first used, since a command that prints its help
-needs none of them.
+The public names below are imported on first use, so that commands that only print help start fast.
 """
 
 from __future__ import annotations

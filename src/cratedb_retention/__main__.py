@@ -1,4 +1,4 @@
-"""``python -m cratedb_retention`` is the command."""
+"""Runs the command as ``python -m cratedb_retention``."""
 
 from cratedb_retention.cli.main import main
 

@@ -39,8 +39,8 @@ CASES: list[tuple[tuple[str, ...], str]] = [
         ("run", "--cutoff-day=2024-01-01", "--cutoff=2024-01-01"),
         "--cutoff and --cutoff-day: cannot be combined. Omit one of them",
     ),
-    (("run", "--cutoff-day=2999-01-01"), "lies in the future, so data would expire before its time"),
-    (("plan", "--cutoff=2999-01-01T00:00Z"), "say --allow-future-cutoff"),
+    (("run", "--cutoff-day=2999-01-01"), "is in the future, so data would expire too early"),
+    (("plan", "--cutoff=2999-01-01T00:00Z"), "add --allow-future-cutoff"),
     (("jobs", "--since=then"), "instant 'then': not an ISO 8601"),
     (("jobs", "--until=-x"), "duration 'x': not a duration"),
     (("jobs", "--limit=0"), "'--limit': 0 is not in the range"),
@@ -109,18 +109,21 @@ CASES: list[tuple[tuple[str, ...], str]] = [
 ]
 # What is well said, but not there, or not possible: exit code 1.
 ABSENT: list[tuple[tuple[str, ...], str]] = [
-    (("list", "--policy=nope"), "policy nope: does not exist. `cratedb-retention list-policies` shows them"),
+    (("list", "--policy=nope"), "policy nope: does not exist. `cratedb-retention list-policies` lists them"),
     (("run", "--policy=nope"), "policy nope: does not exist"),
     (("edit", "--id=nope", "--disabled"), "policy nope: does not exist"),
-    (("edit", "--id=p1", "--disabled", "--if-version=7"), "policy p1: it has no version 7, only 1. Look at it again"),
+    (("edit", "--id=p1", "--disabled", "--if-version=7"), "policy p1: it has no version 7, only 1. Read it again"),
     (("rm", "--id=nope"), "policy nope: does not exist"),
     (("rm", "--id=p"), "policy p: does not exist. Write the whole identifier; `cratedb-retention list-policies`"),
     (("edit", "--id=p", "--disabled"), "policy p: does not exist. Write the whole identifier"),
-    ((*CREATE[:2], "--table-name=metrics", "--retention-period=1d"), "policy p1 does delete there already, after 60d"),
+    (
+        (*CREATE[:2], "--table-name=metrics", "--retention-period=1d"),
+        "policy p1 already has the strategy delete there, after 60d",
+    ),
     ((*CREATE, "--id=p1"), "policy p1: the identifier is taken. Choose another one"),
-    (("restore", "--all"), "snapshots: none fits. `cratedb-retention list-snapshots` shows what there is"),
-    (("restore", "--name=nope", "--dry-run"), "snapshots: none fits"),
-    (("release", "nope"), "hold nope: is not in force. `cratedb-retention list-holds` shows them"),
+    (("restore", "--all"), "snapshots: none matches. `cratedb-retention list-snapshots` lists all"),
+    (("restore", "--name=nope", "--dry-run"), "snapshots: none matches"),
+    (("release", "nope"), "hold nope: is not in force. `cratedb-retention list-holds` lists them"),
     (("list", "--schema=nope"), "nope.retention_policy: does not exist. Run `cratedb-retention setup` first"),
 ]
 

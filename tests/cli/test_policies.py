@@ -76,7 +76,7 @@ def test_a_dry_run_of_creating(command: Command, state: str) -> None:
     assert "drop" in out and "Due" in out
     assert "Contradiction: main.metrics: delete after 1d (this policy) takes the data before delete after 90d" in out
     assert [policy["id"] for policy in command.data("list-policies")] == ["kept"]
-    assert "does delete there already" in command.refused(
+    assert "already has the strategy delete there" in command.refused(
         1, "create-policy", *MINIMAL, "--where=tenant=acme", "--dry-run"
     )
 

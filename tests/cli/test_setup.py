@@ -117,7 +117,7 @@ def test_taking_over_the_policies_of_cratedb_toolkit(cratedb: CrateDB, crate_sch
     command = Command(cratedb.uri, schema)
     assert "Run `cratedb-retention setup`" in command.refused(1, "list")
     shown = command.ok("setup", "--no-journal-policy", "--dry-run")
-    assert "dry run: policy one: delete doc.raw after 7d: as before" in shown
+    assert "dry run: policy one: delete doc.raw after 7d: unchanged" in shown
     assert "dry run: ALTER CLUSTER SWAP TABLE" in shown
     assert "Run `cratedb-retention setup`" in command.refused(1, "list")
     assert "upgraded 1 policies of cratedb-toolkit" in command.ok("setup", "--no-journal-policy")

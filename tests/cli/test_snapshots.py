@@ -55,7 +55,7 @@ def test_choosing(archived: Command, args: list[str], months: list[str]) -> None
 def test_choosing_nothing(archived: Command, args: str) -> None:
     """Where none fits, nothing was verified, and nobody takes that for good news."""
     for name in ("list-snapshots", "verify-snapshots", "restore"):
-        assert "snapshots: none fits" in archived.refused(1, name, args)
+        assert "snapshots: none matches" in archived.refused(1, name, args)
 
 
 def test_the_list_says_what_the_repository_says(archived: Command, tmp_path: Path) -> None:
@@ -184,4 +184,4 @@ def test_nothing_archived(command: Command) -> None:
     nothing = "no snapshots; policies with the strategy `snapshot` create them\n"
     assert command.ok("list-snapshots") == nothing
     assert command.ok("verify-snapshots") == "no snapshot matches\n"
-    assert "none fits" in command.refused(1, "restore", "--all")
+    assert "none matches" in command.refused(1, "restore", "--all")

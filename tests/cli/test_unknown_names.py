@@ -52,7 +52,7 @@ def tagged(command: Command) -> Command:
 def test_what_there_is_not(tagged: Command, args: list[str]) -> None:
     """Nobody takes a misspelt name for "nothing is due"."""
     message = tagged.refused(1, *args)
-    assert "nosuch" in message or "none fits" in message
+    assert "nosuch" in message or "none matches" in message
     if args[0] in ("run", "plan", "status", "jobs"):
         tagged.refused(1, *args, "--format=json")
 

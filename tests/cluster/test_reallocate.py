@@ -95,7 +95,7 @@ def test_no_node_has_the_attribute(readings: CrateDatabase) -> None:
     readings.policy("reallocate", "readings", "30d", **attributes)
     plan = readings.tool.plan()
     assert plan.tasks == ()
-    (hold,) = plan.problems
+    (hold,) = plan.needs_attention
     assert hold.reason == (
         "no node has the attribute storage=frozen (they have storage=cold, storage=hot); "
         "set node.attr.storage on a node"
@@ -199,7 +199,7 @@ def test_duckdb_refuses(duckdb_uri: str) -> None:
         )
         policy = make_policy(strategy="reallocate", table_name="t", retention_period="1d", **COLD)
         retention.store.policies.create(policy)
-        (hold,) = retention.plan().problems
+        (hold,) = retention.plan().needs_attention
         assert hold.reason == "DuckDB has no nodes to move partitions between; use another strategy"
         report = retention.run()
-        assert (report.ok, report.done, report.problems) == (False, 0, 1)
+        assert (report.ok, report.done, report.needs_attention) == (False, 0, 1)

@@ -12,7 +12,7 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.overview import overview, table_lines
+from cratedb_retention.execution.overview.lines import overview, table_lines
 from cratedb_retention.model.query.reading import FetchRequest
 from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import RollUp
@@ -42,7 +42,7 @@ def blocked(db: Database) -> str:
     assert plan.tasks == ()
     assert not db.run().ok
     assert db.tool.check()
-    return "\n".join(hold.reason for hold in plan.problems)
+    return "\n".join(hold.reason for hold in plan.needs_attention)
 
 
 @UNITS
@@ -265,7 +265,7 @@ def test_microseconds_in_partitions(db: Database) -> None:
     db.policy("delete", "events", "30d")
     assert "microseconds or nanoseconds" in blocked(db)
     prepared = db.tool.prepare()
-    lines = table_lines(prepared, lambda probes: prepared.measurements, [], {})
+    lines = table_lines(prepared, lambda probes: prepared.facts.measurements, [], {})
     assert [moment(line.oldest)[-3:] for line in lines] == [" ms"]
     assert db.count("events") == 2
 

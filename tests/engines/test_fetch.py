@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.query.fetch import fetch
+from cratedb_retention.execution.query import fetch
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest, Fill
 from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import parse_instant, parse_time_zone, to_ms

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import pytest
 
+from cratedb_retention.engine.cratedb.catalog import CAPABILITIES as CRATEDB
+from cratedb_retention.engine.duckdb.catalog import CAPABILITIES as DUCKDB
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.plan.preparing import Selection
@@ -36,7 +38,7 @@ def test_a_policy_and_a_hold(duck: DuckDatabase, written: str, schema: str) -> N
     hold = duck.tool.hold(written.swapcase(), schema.swapcase())
     assert duck.tool.held_tables(hold) == [TableName("lab", "Metrics")]
     report = duck.run()
-    assert (report.done, report.held) == (0, 1)
+    assert (report.done, report.blocked) == (0, 1)
     assert duck.left("Metrics") == [*OLD, *NEW]
     duck.tool.release(hold.id)
     assert duck.run().ok
@@ -111,7 +113,7 @@ def test_cratedb_tells_them_apart(crate: CrateDatabase) -> None:
     """On CrateDB these are two tables; a policy or hold on one says nothing of the other."""
     fill(crate, "metrics", "Metrics")
     crate.policy("delete", "METRICS", "30d")
-    assert crate.run().problems == 1
+    assert crate.run().needs_attention == 1
     crate.policy("delete", "Metrics", "30d")
     crate.tool.hold("metrics", crate.schema)
     crate.run()
@@ -124,7 +126,7 @@ def test_cratedb_tells_them_apart(crate: CrateDatabase) -> None:
 def test_the_catalogs_own_spelling() -> None:
     """What is found is what the catalog has; a name as it stands there is found without a search."""
     tables = {TableName("main", "Events"), TableName("main", "other")}
-    assert find_tables("MAIN", "events", tables, folds_case=True) == [TableName("main", "Events")]
-    assert find_tables("MAIN", "events", tables) == []
-    assert find_tables("main", "EV*", tables, folds_case=True) == [TableName("main", "Events")]
-    assert find_tables("main", "EV*", tables) == []
+    assert find_tables("MAIN", "events", tables, DUCKDB) == [TableName("main", "Events")]
+    assert find_tables("MAIN", "events", tables, CRATEDB) == []
+    assert find_tables("main", "EV*", tables, DUCKDB) == [TableName("main", "Events")]
+    assert find_tables("main", "EV*", tables, CRATEDB) == []

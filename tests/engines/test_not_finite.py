@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cratedb_retention.engine.query import Partial
-from cratedb_retention.execution.query.fetch import fetch
+from cratedb_retention.execution.query import fetch
 from cratedb_retention.execution.rollups.levels import verify_rollups
 from cratedb_retention.model.catalog import Column, Kind
 from cratedb_retention.model.query.reading import Cascade, FetchRequest, Holding, Wanted

@@ -46,7 +46,7 @@ def rows(db: Database, name: str) -> list[list[Any]]:
 
 def problems(db: Database) -> list[str]:
     """What a plan says somebody has to look at; ``check-policies`` says the same."""
-    found = [hold.reason for hold in db.tool.plan().problems]
+    found = [hold.reason for hold in db.tool.plan().needs_attention]
     assert found == [finding.message for finding in db.tool.check()]
     return found
 
@@ -199,7 +199,7 @@ def test_tables_with_the_names_of_the_toolkits_stay(new_db: Database) -> None:
     new_db.create("rollup", {"n": "TEXT"}, schema=new_db.own_schema)
     new_db.insert("rollup", [{"n": "mine"}], schema=new_db.own_schema)
     with pytest.raises(
-        InvalidInput, match="rollup: exists already and is not the toolkit's: it has no column table_schema"
+        InvalidInput, match="rollup: exists already and is not the toolkit's: column table_schema is missing"
     ):
         new_db.set_up()
     assert not new_db.exists("lease", new_db.own_schema)

@@ -111,7 +111,7 @@ def test_on_hold_until_released(db: Database, archived: str) -> None:
     """What was restored stays; after its release, the next run archives it again."""
     first, second = db.tool.restore(RestoreRequest(table_name=archived))
     report = db.run()
-    assert (report.done, report.held, report.ok) == (0, 1, True)
+    assert (report.done, report.blocked, report.ok) == (0, 1, True)
     assert db.left(archived) == [APRIL, MAY, MAY, JUNE]
     assert first.hold_id == second.hold_id
     (hold,) = db.tool.holds()
@@ -235,7 +235,7 @@ def test_time_range(db: Database, archived: str) -> None:
 def test_by_name(db: Database, archived: str) -> None:
     """One snapshot by its name, or by six characters of its beginning."""
     april, _ = db.tool.snapshots()
-    with pytest.raises(NotFound, match="none fits"):
+    with pytest.raises(NotFound, match="none matches"):
         db.tool.restore(RestoreRequest(name=april.archived.name[:5]))
     (restored,) = db.tool.restore(RestoreRequest(name=april.archived.name[:-3]))
     assert restored.record.archived.name == april.archived.name
@@ -244,7 +244,7 @@ def test_by_name(db: Database, archived: str) -> None:
 
 def test_unknown_name(db: Database, archived: str) -> None:
     """A name that no snapshot has."""
-    with pytest.raises(NotFound, match="none fits"):
+    with pytest.raises(NotFound, match="none matches"):
         db.tool.restore(RestoreRequest(name="no-such-snapshot"))
     assert db.left(archived) == [JUNE]
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cratedb_retention.execution.query.fetch import fetch
+from cratedb_retention.execution.query import fetch
 from cratedb_retention.model.query.reading import Cascade, FetchRequest, Holding
 from cratedb_retention.model.rollups.aggregates import Aggregate
 from cratedb_retention.model.rollups.cascade import parse_interval

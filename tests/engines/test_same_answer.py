@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from cratedb_retention.execution.query.fetch import fetch
+from cratedb_retention.execution.query import fetch
 from cratedb_retention.model.query.reading import Cascade, FetchRequest, Fill, Holding
 from cratedb_retention.model.rollups.aggregates import ANSWERS, PERCENTILES, Aggregate
 from cratedb_retention.model.rollups.cascade import parse_interval

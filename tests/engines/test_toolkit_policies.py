@@ -46,14 +46,14 @@ def test_what_ran(more: dict[str, Any]) -> None:
     found = take_over(old(**more), TABLES, NOW)
     assert found.enabled
     assert found.row["cutoff_by"] == "day"
-    assert found.words.endswith(": as before")
+    assert found.words.endswith(": unchanged")
 
 
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"strategy": "DELETE"}, "it looks for delete"),
-        ({"table_schema": None}, "it names no schema"),
+        ({"strategy": "DELETE"}, "it expects the strategy delete"),
+        ({"table_schema": None}, "the policy has no schema"),
         ({"table_name": "ra*"}, "literally"),
         ({"table_schema": "do?"}, "literally"),
         ({"partition_column": "Day"}, "does not quote"),
@@ -96,4 +96,4 @@ def test_tags_that_nobody_can_name(tag: str) -> None:
     found = take_over(old(tags={tag: "true", "x": "true", "gone": None}), TABLES, NOW)
     assert found.enabled
     assert list(found.row["tags"]) == ["x"]
-    assert f"tag {tag!r} is left out" in found.words
+    assert f"tag {tag!r} is dropped" in found.words

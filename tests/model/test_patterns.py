@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.policies.patterns import find_tables, is_pattern, matcher, wanted_by
+from support.catalogs import CRATEDB
 
 names = st.text(st.sampled_from("ab.+[]()^$\\|{}_-%\n"), max_size=8)
 
@@ -64,11 +65,11 @@ TABLES = [TableName("doc", "b"), TableName("doc", "a"), TableName("iot", "a"), T
 )
 def test_find_tables(schema: str, name: str, found: list[str]) -> None:
     """Tables are found by schema and name, each of which may be a pattern, in order."""
-    assert [str(table) for table in find_tables(schema, name, set(TABLES))] == found
+    assert [str(table) for table in find_tables(schema, name, set(TABLES), CRATEDB)] == found
 
 
 def test_wanted_by() -> None:
     """A selector without a schema means the default one; several selectors add up."""
-    wanted = wanted_by([Selector(schema=None, name="a"), Selector(schema="iot", name="?*")], "doc")
+    wanted = wanted_by([Selector(schema=None, name="a"), Selector(schema="iot", name="?*")], CRATEDB)
     assert [str(table) for table in TABLES if wanted(table)] == ["doc.a", "iot.a", "iot.a*"]
-    assert not wanted_by([], "doc")(TABLES[0])
+    assert not wanted_by([], CRATEDB)(TABLES[0])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.errors import Conflict, NotFound, RetentionError
+from cratedb_retention.errors import Conflict, DiskFull, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.service.runs import Operations, Result
 from support.two_tenants import TwoTenants
@@ -133,7 +133,7 @@ def test_operations_in_the_background(tenants: TwoTenants) -> None:
             told(result)
 
     def fail(told: Any) -> None:
-        raise RetentionError("the repository", "is gone")
+        raise DiskFull("the repository", "is gone")
 
     state = operations.start(retention, "verify", len(results), work)
     assert begun.wait(60)
@@ -159,7 +159,8 @@ def test_operations_in_the_background(tenants: TwoTenants) -> None:
     assert operations.find(retention, late.operation_id).state == "done"  # Nothing of it was left out.
     failed = operations.start(retention, "verify", 1, fail)
     operations.wait()
-    assert operations.find(retention, failed.operation_id).error == "the repository: is gone"
+    found = operations.find(retention, failed.operation_id)
+    assert (found.error, found.code) == ("the repository: is gone", "disk-full")
     with pytest.raises(NotFound):
         operations.find(retention, "nothing")
     operations.close()

@@ -27,7 +27,7 @@ def test_preview_of_a_tenant(each_tenants: TwoTenants) -> None:
         found.policy.id,
         None,
     }
-    assert [*found.plan.tasks, *found.plan.holds, *found.plan.kept]
+    assert [*found.plan.tasks, *found.plan.blocked, *found.plan.up_to_date]
     later = acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"], enabled=False)).if_enabled
     assert later is not None
     assert "globex" not in repr((later.before.plan, later.after.plan))
@@ -80,8 +80,8 @@ def test_both_plans_are_of_one_look(each_tenants: TwoTenants) -> None:
     assert cost(lambda: tool.preview(changed)) == plain
     assert cost(lambda: tool.preview_release([hold])) == plain
     found = tool.preview(changed)
-    assert found.before.catalog is found.after.catalog
+    assert found.before.facts.catalog is found.after.facts.catalog
     assert found.before.plan == tool.prepare().plan != found.after.plan
     before, after = tool.preview_release([hold])
     assert before.plan == found.before.plan
-    assert (hold in before.holds, hold in after.holds) == (True, False)
+    assert [hold in {each.id for each in one.facts.holds} for one in (before, after)] == [True, False]

@@ -88,7 +88,7 @@ def test_a_run_ends_before_its_next_step(duck: Database) -> None:
     go_on.set()
     runs.wait()
     found = runs.find(tool, state.run_id)
-    assert (found.phase, found.steps_done) == ("cancelled", 1)
+    assert (found.phase, found.code, found.steps_done) == ("cancelled", "stopped", 1)
     assert found.removed == (0, 0)  # What was archived is still there.
     runs.close()
     steps = sum(len(task.steps) for task in prepared.plan.tasks)

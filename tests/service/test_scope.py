@@ -15,7 +15,7 @@ import pytest
 from cratedb_retention.clock import Actor
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.overview import overview
+from cratedb_retention.execution.overview.lines import overview
 from cratedb_retention.execution.plan.preparing import Prepared, Selection
 from cratedb_retention.execution.plan.preview import Preview
 from cratedb_retention.model.access import Access, Role

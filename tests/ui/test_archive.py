@@ -169,7 +169,7 @@ def test_tenants(pages: PagesInBrowser) -> None:
     acme, globex = scoped(pages, Role.EDITOR, "acme"), scoped(pages, Role.EDITOR, "globex")
     assert acme.verify_snapshots(ALL) == []
     for work in (acme.restorable, acme.restore):
-        with pytest.raises(RetentionError, match="none fits"):
+        with pytest.raises(RetentionError, match="none matches"):
             work(ALL)
     for into in (db.table("visits"), db.table("new"), TableName(db.own_schema, "new")):
         for work in (globex.restorable, globex.restore):

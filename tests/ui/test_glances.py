@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.overview import TableLine
+from cratedb_retention.execution.overview.lines import TableLine
 from cratedb_retention.ui.access import FRESH, Glances
 from support.databases import FixedClock
 
@@ -25,7 +25,7 @@ class Looks:
     async def take(self) -> Sequence[TableLine]:
         self.begun += 1
         await self.go_on.wait()
-        return [TableLine(title=f"look {self.begun}", lines=(), state="kept")]
+        return [TableLine(title=f"look {self.begun}", lines=(), state="up-to-date")]
 
 
 def _run(play: Coroutine[Any, Any, None]) -> None:

@@ -67,7 +67,7 @@ def test_form(pages: PagesInBrowser) -> None:
     db = pages.db
     page = pages.log_in("operator", "/ui/holds")
     place(page)
-    expect(page.get_by_text("no table is named")).to_be_visible()
+    expect(page.get_by_text("the table is missing")).to_be_visible()
     place(page, table="visits", start="soon")
     expect(page.get_by_text("soon").first).to_be_visible()
     place(page, start="2024-02-01", until="2024-01-01")

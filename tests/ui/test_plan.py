@@ -86,7 +86,7 @@ def test_another_cutoff(pages: PagesInBrowser) -> None:
     pages.go(page, "/ui/plan?policy=visits&cutoff=2024-06-30")
     expect(page.get_by_text("This run would delete 1 row")).to_be_visible()
     pages.go(page, "/ui/plan?policy=visits&cutoff=2024-07-02T12:00:01")
-    expect(page.get_by_role("alert")).to_contain_text("lies in the future")
+    expect(page.get_by_role("alert")).to_contain_text("is in the future")
     assert EXPIRED in pages.db.left("visits")
 
 
@@ -187,7 +187,7 @@ def test_tenants(pages: PagesInBrowser) -> None:
     page = pages.log_in("acme", "/ui/plan")
     expect(page.get_by_role("cell", name=f"{pages.db.schema}.visits").first).to_be_visible()
     start(page, "run")
-    expect(page.get_by_role("article", name="Run ").get_by_text("problem", exact=True)).to_be_visible()
+    expect(page.get_by_role("article", name="Run ").get_by_text("needs attention", exact=True)).to_be_visible()
     for others in ("orders", "of-scheduler", HOSTILE_TABLE):
         expect(page.locator("#main")).not_to_contain_text(others)
     assert EXPIRED not in pages.db.left("visits")

@@ -1,5 +1,5 @@
 """
-The toolkit as a library: one class through which the command line, the service, scripts and notebooks do everything.
+The toolkit as a library: one class, used by the command line, the service, scripts and notebooks alike.
 
     >>> with Retention("duckdb:///metrics.duckdb") as retention:  # doctest: +SKIP
     ...     retention.setup()
@@ -15,11 +15,12 @@ from typing import Generic, TypeVar
 
 from cratedb_retention.api.archive import Archive, Rollups
 from cratedb_retention.api.connection import Connection, Has, open_database, tokens_of
-from cratedb_retention.api.policies import Holds, Policies
+from cratedb_retention.api.holds import Holds
+from cratedb_retention.api.policies import Policies
 from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput, Recovering
-from cratedb_retention.execution.overview import TableLine, table_lines
+from cratedb_retention.execution.overview.lines import TableLine, table_lines
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import Preview, preview
 from cratedb_retention.execution.runs.events import Observer
@@ -37,15 +38,15 @@ from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.store import Store
 from cratedb_retention.store.tables import DEFAULT_SCHEMA
 
-# A cutoff may lie a little ahead: elsewhere it is tomorrow already.
+# A cutoff may be a little in the future: in other time zones it is tomorrow already.
 _TOLERANCE = dt.timedelta(days=1)
-# A policy whose last run is longer ago neither fails nor works.
+# A policy whose last run is older is shown as neither failing nor working.
 _RECENT = dt.timedelta(days=90)
 Method = TypeVar("Method")
 
 
 class Former(Generic[Method]):
-    """A method as it was called in version 0.1: now it is one of a part."""
+    """A method by its name of version 0.1; now it belongs to a part."""
 
     def __init__(self, find: Callable[[Retention], Method]) -> None:
         self.find = find
@@ -58,16 +59,16 @@ class Retention(Connection):
     """
     Retention policies of one database.
 
-    :param address: Where the database is, e.g. ``crate://localhost:4200/`` or ``duckdb:///metrics.duckdb``.
+    :param address: The address of the database, e.g. ``crate://localhost:4200/`` or ``duckdb:///metrics.duckdb``.
     :param schema: Schema of the toolkit's own tables.
-    :param create: Whether a DuckDB file that does not exist may be created; with `read_only`, none is: an empty
-        database in memory stands in for it.
-    :param read_only: Whether a DuckDB file is only read, so that other processes may read it at the same time.
-    :param wait: For how many seconds to wait while another process has a DuckDB file open.
-    :param clock: Tells the time.
-    :param actor: Who does it, for the journal; None: the operating system's user.
-    :raises InvalidInput: if the address is not valid.
-    :raises ConnectionLost: if the database can't be reached; :class:`Locked` if another process has its file open.
+    :param create: Create a DuckDB file that does not exist. With `read_only`, an empty database in memory is used
+        instead.
+    :param read_only: Only read a DuckDB file, so that other processes can read it at the same time.
+    :param wait: Seconds to wait while another process has a DuckDB file open.
+    :param clock: The source of the time; None: the system's.
+    :param actor: The user in the audit log; None: the operating system's user.
+    :raises InvalidInput: if the address is invalid.
+    :raises ConnectionLost: if the database is unreachable; :class:`Locked` if another process has its file open.
     :raises AccessDenied: if user or password are wrong.
     """
 
@@ -89,7 +90,7 @@ class Retention(Connection):
         self._is_original = True
 
     def acting_as(self, actor: Actor) -> Retention:
-        """The same connection for somebody else, as the journal shall say; it ends with the original."""
+        """The same connection for another user, as recorded in the audit log; it ends with the original."""
         found = object.__new__(Retention)
         store = Store(self.engine, self.clock, actor, self.store.schema, self.store.tables)
         store.is_there = self.store.is_there
@@ -98,7 +99,7 @@ class Retention(Connection):
         return found
 
     def sibling(self) -> Retention:
-        """The same for another thread: it shares connections, and ends with the original."""
+        """A copy for another thread, which shares connections and ends with the original."""
         return self.acting_as(self.actor)
 
     def __enter__(self) -> Retention:
@@ -108,7 +109,7 @@ class Retention(Connection):
         self.close()
 
     def close(self) -> None:
-        """Close the connection, if it was opened by this."""
+        """Close the connection, unless this is a copy of another one."""
         if self._is_original:
             self.engine.close()
 
@@ -149,18 +150,18 @@ class Retention(Connection):
         self, cutoff: dt.datetime | None = None, selection: Selection | None = None, *, allow_future: bool = False
     ) -> Prepared:
         """
-        Decide what a run would do, and keep what that rests on, for :meth:`run`.
+        Decide what a run would do, and keep all that the decision rests on, for :meth:`run`.
 
-        :param cutoff: The aware instant taken for now; None: now.
-        :param allow_future: Whether the cutoff may lie in the future, which expires data before its time.
-        :raises InvalidInput: if the cutoff lies in the future by more than a day.
-        :raises NotFound: if what is selected does not exist.
+        :param cutoff: The instant that the plan takes for now (aware); None: the present time.
+        :param allow_future: Allow a cutoff in the future, which expires data too early.
+        :raises InvalidInput: if the cutoff is more than a day in the future.
+        :raises NotFound: if a selected policy or tag does not exist.
         """
         now = self.clock.now()
         cutoff = cutoff or now
         if cutoff > now + _TOLERANCE and not allow_future:
-            reason, remedy = "lies in the future, so data would expire before its time", "choose an earlier one"
-            raise InvalidInput(f"cutoff {cutoff.isoformat()}", reason, f"{remedy}, or say --allow-future-cutoff")
+            reason, remedy = "is in the future, so data would expire too early", "choose an earlier one"
+            raise InvalidInput(f"cutoff {cutoff.isoformat()}", reason, f"{remedy}, or add --allow-future-cutoff")
         self.require()
         return Look(self.engine, self.store).prepare(cutoff, selection)
 
@@ -169,16 +170,16 @@ class Retention(Connection):
         return self.prepare(cutoff, selection).plan
 
     def statements(self, step: Step) -> list[str]:
-        """The statements of a step of a plan, for showing."""
+        """The statements of a step of a plan, for display."""
         return list(self.engine.render(step))
 
     def tables(
         self, prepared: Prepared, heard: Callable[[RunOfPolicy], RunOfPolicy] = lambda run: run
     ) -> list[TableLine]:
         """
-        What is kept where, table by table, by a plan; what fails or is held first.
+        What is kept where, table by table, by a plan; what fails or is blocked first.
 
-        :param heard: What may be told of a run.
+        :param heard: Removes from a run what the user may not see.
         """
         runs = map(heard, self.runs.of_policies(self.clock.now() - _RECENT))
         times = self.schedule.next_runs(prepared.policies, prepared.leases)
@@ -187,29 +188,29 @@ class Retention(Connection):
     def preview_release(
         self, released: Collection[str], selection: Selection | None = None
     ) -> tuple[Prepared, Prepared]:
-        """What the next run would do, and would if the holds with these identifiers were released. Writes nothing."""
+        """What the next run would do, now and if the holds with these identifiers were released. Writes nothing."""
         self.require()
         look, cutoff = Look(self.engine, self.store), self.clock.now()
         return look.prepare(cutoff, selection), look.prepare(cutoff, selection, released=released)
 
     def preview(self, policy: Policy, selection: Selection | None = None) -> Preview:
         """
-        What the next run would do if a policy were stored, in place of the one with its identifier. Writes nothing.
+        What the next run would do if a policy were stored in place of the one with its identifier. Writes nothing.
 
-        :param selection: Which policies it shows, besides this one.
-        :raises Unsupported: if the database can't do what the strategy needs.
+        :param selection: The other policies to show.
+        :raises Unsupported: if the database does not support the strategy.
         """
         self.policies.check_supported(policy)
         self.require()
         return preview(self.engine, self.store, self.clock.now(), policy, selection)
 
     def check(self, selection: Selection | None = None) -> list[Finding]:
-        """Look for policies that can't do what they say, and for policies that contradict each other."""
+        """Find policies that cannot be carried out, and policies that contradict each other."""
         prepared = self.prepare(selection=selection)
-        problems = prepared.plan.problems
-        found = [Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.why) for hold in problems]
+        blocked = prepared.plan.needs_attention
+        found = [Finding(each.table, (each.policy_id,) if each.policy_id else (), each.why) for each in blocked]
         chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
-        return found + find_contradictions(chosen, prepared.catalog, prepared.ledger)
+        return found + find_contradictions(chosen, prepared.facts.catalog, prepared.facts.ledger)
 
     def run(
         self,
@@ -223,17 +224,17 @@ class Retention(Connection):
         run_id: str | None = None,
     ) -> Report:
         """
-        Do what is due, as far as no other run is at the same policies.
+        Do what is due, except for policies whose leases another run holds.
 
-        :param prepared: What :meth:`prepare` returned; None: prepare now.
-        :param observers: Are told what happens, see :mod:`cratedb_retention.execution.runs.events`.
-        :param options: How long leases last, and how the run may be stopped.
-        :param session: A run that may have its leases already: then it is about these policies. None: take those that
-            the plan needs.
-        :param run_id: The run's identifier, a UUID; None: made up.
-        :return: What was done; ``report.ok`` says whether all of it went well.
-        :raises Cancelled: if somebody asked for the end of the run, see :meth:`Runs.cancel`.
-        :raises LeaseLost: if the run was cut off, and another one may have taken over.
+        :param prepared: The result of :meth:`prepare`; None: prepare now.
+        :param observers: Called with each event, see :mod:`cratedb_retention.execution.runs.events`.
+        :param options: How long leases last, and how to stop the run.
+        :param session: A run that may have leases already, and is then about their policies; None: take those that the
+            plan needs.
+        :param run_id: The run's identifier, a UUID; generated if omitted.
+        :return: The result; ``report.ok`` tells whether everything succeeded.
+        :raises Cancelled: if a user cancelled the run, see :meth:`Runs.cancel`.
+        :raises LeaseLost: if the run was cut off from the database, and another one may have taken over.
         """
         if session is None:
             session = self.schedule.session(options or RunOptions(), run_id)
@@ -252,10 +253,10 @@ class Retention(Connection):
         chosen: Collection[str] | None = None,
     ) -> Report | None:
         """
-        Run once what is due by schedules, here and now.
+        Run the policies that are due by their schedules once.
 
         :param chosen: Only these policies; None: all.
-        :return: None if nothing was due, or others were quicker.
+        :return: None if none was due, or other runs took them first.
         """
 
         def look() -> Session | None:

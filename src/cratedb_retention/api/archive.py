@@ -1,6 +1,4 @@
-"""
-Data that is no longer as it was: the archive, and tables together with their rollups.
-"""
+"""Archives, and tables together with their rollups."""
 
 from __future__ import annotations
 
@@ -10,11 +8,11 @@ from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution import accepting, archive
-from cratedb_retention.execution.accepting import Adoptable, Earlier
-from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
+from cratedb_retention.execution.accepting import Earlier
+from cratedb_retention.execution.archive import Adoptable, Restored, RestoreRequest, Verified
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import Restorable, preview_restore
-from cratedb_retention.execution.query.fetch import fetch, suggest_values
+from cratedb_retention.execution.query import fetch, suggest_values
 from cratedb_retention.execution.rollups import levels as rollups
 from cratedb_retention.execution.rollups.levels import Difference
 from cratedb_retention.model.catalog import Selector, TableName, Value
@@ -26,47 +24,48 @@ from cratedb_retention.store.rollups import LevelState
 
 
 class Archive(Part):
-    """What was archived."""
+    """Archived partitions."""
 
     def snapshots(self, request: RestoreRequest | None = None) -> list[SnapshotRecord]:
-        """The snapshots that the toolkit made, or those that fit a request."""
+        """The recorded snapshots, or those that match a request."""
         return archive.find_snapshots(self._store, request or RestoreRequest())
 
     def states(self, records: Sequence[SnapshotRecord]) -> dict[tuple[str, str], SnapshotState]:
-        """What the repositories say of snapshots, by repository and name; those that are gone are missing."""
+        """The states of snapshots in their repositories, by repository and name, without those that do not exist."""
         return self._engine.archive.states(record.key for record in records)
 
     def verify(
         self, request: RestoreRequest | None = None, told: Callable[[Verified], None] | None = None
     ) -> list[Verified]:
         """
-        Read snapshots back and compare them with what was archived; each is passed to `told` as soon as it was read.
+        Read snapshots back and compare them with the archived partitions.
 
-        :raises NotFound: if none fits that was named.
+        :param told: Called with each result at once.
+        :raises NotFound: if no snapshot matches the request.
         """
         return archive.verify_snapshots(self._engine, self._store, request or RestoreRequest(), told)
 
     def preview(self, request: RestoreRequest) -> list[Restorable]:
-        """What :meth:`restore` would bring back, and what it would refuse, likewise; nothing is written."""
+        """What :meth:`restore` would restore, and what it would refuse. Writes nothing."""
         return preview_restore(self._engine, self.restorable(request), request.into)
 
     def statements(self, found: Sequence[Restorable]) -> list[str]:
-        """The statements that would bring back what :meth:`preview` says of one partition."""
+        """The statements that would restore one partition, given its snapshots from :meth:`preview`."""
         archived = [item.record.archived for item in found if not item.refusal]
         return list(self._engine.archive.render_restore(archived, found[0].into, archived)) if archived else []
 
     def restorable(self, request: RestoreRequest) -> list[SnapshotRecord]:
-        """What :meth:`restore` would bring back: of each partition all snapshots that hold different rows."""
+        """The snapshots that :meth:`restore` would restore: for each partition all that contain different rows."""
         return archive.find_restorable(self._engine, self._store, self._clock, request)
 
     def restore(self, request: RestoreRequest, told: Callable[[Restored], None] | None = None) -> list[Restored]:
         """
-        Bring partitions back: of each all of its snapshots, unless some are chosen by name. Those that go into their
-        own table are on hold until it is released: one hold for each table.
+        Restore partitions, each from all of its snapshots unless some are chosen by name. Partitions that return to
+        their own table are on hold until a user releases it: one hold for each table.
 
-        :param told: Is told of each as soon as it is back, or is not.
-        :return: One for each snapshot; where ``error`` is set, it did not come back, and says why.
-        :raises NotFound: if no snapshot fits.
+        :param told: Called with each result at once.
+        :return: One result for each snapshot; ``error`` is the reason if it was not restored.
+        :raises NotFound: if no snapshot matches the request.
         """
         restoring = archive.Restoring(
             engine=self._engine, store=self._store, clock=self._clock, actor=self._connection.actor, request=request
@@ -77,47 +76,47 @@ class Archive(Part):
         self, repository: str, request: RestoreRequest | None = None, *, dry_run: bool = False
     ) -> list[Adoptable]:
         """
-        Note the snapshots of a repository, all that the toolkit made or some, in the toolkit's own table, as after its
-        loss; those that it has stay as they are. A dry run only tells which.
+        Record snapshots of a repository in the toolkit's own table, for example after its loss: all that the toolkit
+        created, or some. Known ones stay unchanged. A dry run only returns them.
 
-        :raises NotFound: if there is no such repository.
+        :raises NotFound: if the repository does not exist.
         """
         fits = (request or RestoreRequest()).fits
-        return accepting.adopt(self._engine, self._store, self._clock, repository, fits, dry_run)
+        return archive.adopt(self._engine, self._store, self._clock, repository, fits, dry_run)
 
 
 class Rollups(Part):
     """Tables with their rollups."""
 
     def planned(self, selection: Selection | None = None) -> list[PlannedCascade]:
-        """What policies that downsample found out about their tables: time, dimensions, metrics and levels."""
+        """The cascades that policies define: time, dimensions, metrics and levels of each table."""
         return rollups.planned_cascades(self._prepare(selection))
 
     def cascade(self, table_name: str, table_schema: str | None = None) -> Cascade:
         """
-        A table with its rollups, or without if it has none: its metrics and dimensions, and what each table holds.
+        A table with its rollups, if it has any: metrics, dimensions, and the time range that each level covers.
 
-        :raises NotFound: if there is no such table; `InvalidInput` if nothing says which column is the rows' time.
+        :raises NotFound: if the table does not exist; `InvalidInput` if its time column is unknown.
         """
         return rollups.find_cascade(self._engine, self._store, self._named(table_name, table_schema))
 
     def fetch(self, request: FetchRequest) -> Fetched:
         """
-        Read a table together with its rollups: each stretch of time from the level that fits the step, or from the one
-        that still has it. Of a table without rollups the rows are read.
+        Read a table together with its rollups: each time range from the level that fits the step, or from one that
+        still has it. Without rollups, the raw rows are read.
 
-        :raises NotFound: if there is no such table; `InvalidInput` if the request makes no sense.
+        :raises NotFound: if the table does not exist; `InvalidInput` if the request is invalid.
         """
         cascade = self.cascade(request.table_name, request.table_schema)
         return fetch(self._engine, cascade, request, self._clock.now())
 
     def values(self, request: FetchRequest, limit: int = 50) -> list[Value]:
-        """Some values of a dimension of a table, which ``by`` names."""
+        """Some values of the dimension in ``by``."""
         cascade = self.cascade(request.table_name, request.table_schema)
         return suggest_values(self._engine, cascade, request, self._clock.now(), limit)
 
     def levels(self) -> list[LevelState]:
-        """How far each level of all cascades is."""
+        """The progress of each level of all cascades."""
         return self._store.rollups.level_states()
 
     def has_any(self, table: TableName) -> bool:
@@ -125,7 +124,7 @@ class Rollups(Part):
         return bool(rollups.of_source(self._store, self._store.rollups.all().values(), table))
 
     def tables(self) -> tuple[list[TableName], list[TableName]]:
-        """The tables that have rollups; and the other ones of the database that are none themselves."""
+        """The tables that have rollups, and the remaining ones that are not rollups themselves."""
         known = self._store.rollups.all()
         sources = {each.rollup.source for each in known.values()}
         levels = {name for table in known for name in (table, sketch_table(table))}
@@ -134,37 +133,37 @@ class Rollups(Part):
 
     def verify(self, table_name: str, table_schema: str | None = None) -> list[Difference]:
         """
-        Compare each rollup of a table with its source, for the time that both hold; returns what differs.
+        Compare each rollup of a table with its source, for the time range that both cover; returns the differences.
 
         :raises NotFound: if the table has no rollups.
         """
         cascade = self.cascade(table_name, table_schema)
         if not any(holding.rollup for holding in cascade.holdings):
-            remedy = "create a downsample policy for it, and run that"
+            remedy = "create a downsample policy for it, and run it"
             raise NotFound(f"table {cascade.source}", "has no rollups", remedy)
         found = rollups.verify_rollups(self._engine, cascade)
         return rollups.mark_stale(found, self._prepare().plan) if found else []
 
     def drop(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
         """
-        Drop all rollups of a table; a policy that is still there makes new ones, from the raw rows that are left.
+        Drop all rollups of a table. A policy that still exists creates new ones from the remaining raw rows.
 
-        :raises NotFound: if the table has none.
+        :raises NotFound: if the table has no rollups.
         """
         return rollups.drop_rollups(self._engine, self._store, self._named(table_name, table_schema))
 
     def accept_tables(self, table_name: str, table_schema: str | None = None) -> list[TableName]:
         """
-        Take tables, by names or patterns, for those that rollups, snapshots and holds of their names are of, though
-        they were dropped and created again, or restored or copied. Rows of a time that was rolled up and expired then
+        Accept tables, by names or patterns, as those that the rollups, snapshots and holds of their names belong to,
+        although they were dropped and created again, restored or copied. Their rows in windows whose source expired
         count as late.
 
-        :raises NotFound: if there is no such table, or nothing is known of an earlier one.
+        :raises NotFound: if no such table exists, or nothing is recorded of an earlier one.
         """
         return accepting.accept_tables(self._engine, self._store, *self._named(table_name, table_schema))
 
     def find_earlier(self, table: TableName) -> Earlier | None:
-        """What is known of another table that had the name of a table before, see :meth:`accept_tables`; or None."""
+        """What is recorded of an earlier table of the same name, see :meth:`accept_tables`; None: nothing."""
         return accepting.find_earlier(self._engine, self._store, table)
 
     def _named(self, table_name: str, table_schema: str | None) -> TableName:

@@ -1,4 +1,4 @@
-"""What all parts of the library share: a database, the toolkit's tables there, the clock, and who works on it."""
+"""What all parts of the library share: a database, the toolkit's tables, the clock and the user."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.store.access import TokenStore
 from cratedb_retention.store.store import Store
 
-# How often it is tried whether a file is open no more.
+# Pause between attempts to open a locked file.
 _AGAIN_SECONDS = 0.2
 
 
 class Connection:
-    """An open database, whose own tables need not be there yet, and who works on it."""
+    """An open database, in which the toolkit's tables need not exist yet, and the user."""
 
     def __init__(self, address: DatabaseAddress, engine: Engine, store: Store, clock: Clock, actor: Actor) -> None:
         self.address, self.engine, self.store, self.clock, self.actor = address, engine, store, clock, actor
         self.capabilities, self.own_schema, self.notices = engine.capabilities, store.schema, store.notices
-        self.default_schema = self.capabilities.default_schema  # of tables that are named without one
-        self.exists = engine.exists  # whether there is a database; a DuckDB file may have to be created first
+        self.default_schema = self.capabilities.default_schema  # of tables without a schema in their name
+        self.exists = engine.exists  # whether the database exists; a DuckDB file may have to be created first
         self.require, self.probe = store.require, store.probe
 
 
 def open_database(address: DatabaseAddress, clock: Clock, create: bool, read_only: bool, wait: float) -> Engine:
-    """Open a database; for some seconds it is tried again while another process has a DuckDB file open."""
+    """Open a database; retries for some seconds while another process has the DuckDB file open."""
     until = clock.uptime() + wait
     while True:
         try:
@@ -47,7 +47,7 @@ class Part:
 
     @property
     def _store(self) -> Store:
-        """The toolkit's tables; raises ``NotFound`` if they are not there, with the remedy."""
+        """The toolkit's tables; raises ``NotFound`` with the remedy if they do not exist."""
         self._connection.store.require()
         return self._connection.store
 
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 class Has(Generic[T]):
-    """A part of the library, on the connection of its owner; ``find`` finds it there, otherwise it is made."""
+    """A part of the library on the connection of its owner: created from its class, or returned by ``find``."""
 
     def __init__(self, kind: type[T], find: Callable[[Connection], T] | None = None) -> None:
         self.kind, self.find = kind, find or cast(Callable[[Connection], T], kind)
@@ -66,6 +66,6 @@ class Has(Generic[T]):
 
 
 def tokens_of(connection: Connection) -> TokenStore:
-    """Raises ``NotFound`` if the toolkit's tables are not there, with the remedy."""
+    """Raises ``NotFound`` with the remedy if the toolkit's tables do not exist."""
     connection.store.require()
     return connection.store.tokens

@@ -1,4 +1,4 @@
-"""What is due by the schedules of policies, and who runs it; runs that go on; the audit log."""
+"""Schedules and leases, present runs, and the audit log."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ logger = logging.getLogger(__name__)
 
 
 class Due(NamedTuple):
-    slots: Mapping[str, dt.datetime]  # of each policy that is due and that nobody is at
+    slots: Mapping[str, dt.datetime]  # of each due policy whose lease is free
     known: Leases  # the leases that this rests on
 
 
 class Schedule(Part):
-    """What is due by the schedules of policies. Any number of processes look by themselves; leases decide (law 8)."""
+    """Policies that are due by their schedules. Any number of processes may look; leases decide who runs (law 8)."""
 
     def policies(self) -> list[Scheduled]:
         """The policies that have a schedule and are enabled."""
         return self._store.policies.scheduled()
 
     def leases(self) -> Leases:
-        """Who runs which policy, and which slots were done."""
+        """The lease holder of each policy, and the slots that were done."""
         return self._store.leases.read()
 
     def next_runs(self, policies: Iterable[str | None], leases: Leases | None = None) -> dict[str, dt.datetime]:
-        """When policies run next, by the database's clock, if enabled and with a schedule; in the past: it is due."""
+        """The next run of each enabled policy with a schedule, by the database's clock; in the past: it is due."""
         identifiers = set(policies)
         scheduled = [item for item in self.policies() if item.policy_id in identifiers]
         known = (leases or self.leases()) if scheduled else None
@@ -46,9 +46,9 @@ class Schedule(Part):
 
     def find_due(self, timetable: Timetable, chosen: Collection[str] | None = None) -> Due:
         """
-        Look what is due, in three statements, however many policies there are.
+        Find due policies in three statements, independent of the number of policies.
 
-        :param timetable: Remembers slots from one look to the next.
+        :param timetable: Remembers slots between calls.
         :param chosen: Only these policies; None: all.
         """
         store = self._store
@@ -58,7 +58,7 @@ class Schedule(Part):
         done = known.slots
         wrong = wrong_slots(scheduled, done, known.now, timetable)
         if wrong:
-            logger.warning("%d policies were run at a time that is still to come; a clock was wrong", len(wrong))
+            logger.warning("%d policies were last run for a slot in the future; a clock was wrong", len(wrong))
             store.leases.change((known.of(policy), {"done_slot": slot}) for policy, slot in wrong.items())
             done.update({key: Done(slot) for key, slot in wrong.items()})
         slots = due_slots(scheduled, done, known.now, timetable)
@@ -66,33 +66,33 @@ class Schedule(Part):
         return Due(free, known)
 
     def take(self, due: Due, options: RunOptions) -> Session | None:
-        """Take the leases of what is due, for :meth:`Retention.run`; None if others were quicker with all of them."""
+        """Take the leases of due policies, for :meth:`Retention.run`; None if other runs took all of them first."""
         if not due.slots:
             return None
         session = self.session(options)
         taken = session.leases.take(dict(due.slots), due.known)
-        # What others took in the meantime is theirs, and nothing is left out.
+        # Policies that other runs took in the meantime are not reported as deferred.
         return replace(session, taken=replace(taken, refused={})) if taken.won else None
 
     def session(self, options: RunOptions, run_id: str | None = None) -> Session:
-        """Name a run, which has no leases yet."""
+        """A run with an identifier, without leases yet."""
         at = self._connection
         return new_session(at.store, at.clock, at.actor, options, run_id)
 
 
 class Runs(Part):
-    """The runs that go on now, on whatever machine."""
+    """Present runs, on all machines."""
 
     def live(self) -> list[RunState]:
-        """The runs that go on now and last longer than a second, oldest first; some may be of dead processes."""
+        """Present runs that last longer than a second, oldest first, including those of dead processes."""
         return self._store.jobs.live()
 
     def of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
-        """What each run since an aware instant did for each policy, oldest first."""
+        """The result of each run since an aware instant for each policy, oldest first."""
         return self._store.journal.runs_of_policies(since)
 
     def forget_old(self) -> None:
-        """Forget runs that ended long ago; the audit log still tells of them."""
+        """Delete the state of old runs; the audit log keeps them."""
         self._store.jobs.forget_old()
 
     def cancel(self, identifier: str) -> RunState:
@@ -100,10 +100,10 @@ class Runs(Part):
         Ask a run to end before its next step.
 
         :param identifier: Its identifier; of a generated one, six characters are enough.
-        :raises NotFound: if no such run goes on.
+        :raises NotFound: if no such run is running.
         """
         store, actor = self._store, self._connection.actor
-        remedy = "`cratedb-retention status` shows those that last longer than a second"
+        remedy = "`cratedb-retention status` lists runs that last longer than a second"
         job = pick("run", identifier, {job.run_id: job for job in self.live()}, remedy, "is not running")
         if store.jobs.request_cancel(job, f"{actor.name}@{actor.host}"):
             store.journal.write(Entry(event=Event.CANCEL_REQUESTED, run_id=job.run_id, message=f"run {job.run_id}"))
@@ -118,5 +118,5 @@ class Audit(Part):
         return self._store.journal.read(wanted or JournalFilter())
 
     def mark(self) -> str:
-        """What changes as soon as anybody does something that the audit log tells of."""
+        """A text that changes with each entry of the audit log."""
         return self._store.journal.mark()

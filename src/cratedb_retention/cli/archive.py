@@ -16,8 +16,7 @@ from cratedb_retention.model.words import plural, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.accepting import Adoptable
-    from cratedb_retention.execution.archive import RestoreRequest
+    from cratedb_retention.execution.archive import Adoptable, RestoreRequest
     from cratedb_retention.execution.plan.preview import ArchiveLine
 
 _CELLS: Cells[ArchiveLine | Adoptable] = {

@@ -1,23 +1,16 @@
-"""
-Accepts what is in the database as what the toolkit knows, or made: a table for the earlier one of its name, which was
-dropped and created again, and snapshots in a repository that are not in the toolkit's own table.
-"""
+"""Accepts a table as the earlier one of its name, which was dropped and created again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cratedb_retention.clock import Clock
-from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.catalog import Selector, Table, TableName
+from cratedb_retention.model.catalog import Table, TableName
 from cratedb_retention.model.plan.reasons import Reason
 from cratedb_retention.model.policies.patterns import find_tables
-from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
 
@@ -60,7 +53,7 @@ def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> li
     known |= {record.archived.table for record in store.snapshots.all()}
     known |= {name for (name, _), identity in store.freezes.all().items() if identity}
     known |= {TableName(hold.table_schema, hold.table_name) for hold in store.holds.active() if hold.identity}
-    named = sorted(find_tables(schema, pattern, known, store.folds_case))
+    named = sorted(find_tables(schema, pattern, known, engine.capabilities))
     found = [(name, table) for name in named if (table := find_table(engine, name)) is not None]
     if not found:
         raise NotFound(f"table {schema}.{pattern}", "does not exist, or has neither rollups, snapshots nor holds")
@@ -74,54 +67,3 @@ def note(store: Store, event: Event, table: TableName, why: Reason | None = None
     """Write into the audit log what was done to a table, or why not."""
     about |= {"outcome": Outcome.FAILED if why else Outcome.DONE, "why": why}
     store.journal.write(Entry(event=event, table_schema=table.schema, table_name=table.name, **about))
-
-
-@dataclass(frozen=True)
-class Adoptable:
-    """A snapshot in a repository, and whether the toolkit's own table has it already."""
-
-    record: SnapshotRecord
-    known: bool
-
-
-def find_adoptable(engine: Engine, store: Store, clock: Clock, repository: str) -> list[Adoptable]:
-    """The snapshots of a repository, by table and time; NotFound: there is no such repository."""
-    known = {record.key: record for record in store.snapshots.all()}
-    found = engine.archive.find(repository, store.schema)
-    tables = read_tables(engine, ((each, each.table) for each, _ in found))
-    there = {(name, partition.values) for name, table in tables.items() for partition in table.partitions}
-    every = []
-    for each, superseded in found:
-        # What is in its table may have been brought back, or not be dropped yet: rows tell when it is archived.
-        present = (each.table, each.values) in there
-        stage = SnapshotStage.RESTORED if present else SnapshotStage.ARCHIVED
-        stage = SnapshotStage.SUPERSEDED if superseded else stage
-        record = SnapshotRecord(archived=each, stage=stage, changed_at=clock.now())
-        every.append(Adoptable(known.get(record.key, record), record.key in known))
-    return sorted(every, key=lambda one: (one.record.archived.table, one.record.archived.start or 0, one.record.key))
-
-
-def adopt(
-    engine: Engine,
-    store: Store,
-    clock: Clock,
-    repository: str,
-    fits: Callable[[SnapshotRecord], bool],
-    dry_run: bool = False,
-) -> list[Adoptable]:
-    """Note the snapshots of a repository that fit in the toolkit's own table, which keeps what it has."""
-    found = [item for item in find_adoptable(engine, store, clock, repository) if fits(item.record)]
-    for record in (item.record for item in found if not item.known and not dry_run):
-        store.snapshots.add(record)
-        archived = record.archived
-        note(store, Event.ADOPTED, archived.table, message=record.words, rows=archived.rows, partitions=1)
-    return found
-
-
-def read_tables(engine: Engine, archived: Iterable[tuple[Archived, TableName]]) -> Mapping[TableName, Table]:
-    """The tables that archived partitions go into. DuckDB has to be told what divides one that does not say so."""
-    wanted: dict[TableName, Selector] = {}
-    for each, table in archived:
-        column = each.columns[0].name if len(each.columns) == 1 else None
-        wanted.setdefault(table, Selector(schema=table.schema, name=table.name, partition_column=column))
-    return engine.read_catalog(list(wanted.values())).tables if wanted else {}

@@ -1,5 +1,6 @@
 """
-Brings archived partitions back: into their table, where a hold protects them from the next run, or beside it.
+Brings archived partitions back: into their table, where a hold protects them from the next run, or beside it. Verifies
+snapshots, and adopts those of a repository that are not in the toolkit's own table.
 
 What came late to a partition that was archived already is in another snapshot; all of them together are the partition.
 """
@@ -17,9 +18,9 @@ from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.archive import Archived, Arrived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
-from cratedb_retention.execution.accepting import adopt, find_adoptable, find_table, note
+from cratedb_retention.execution.accepting import find_table, note
 from cratedb_retention.model.audit import Event
-from cratedb_retention.model.catalog import Catalog, Kind, Table, TableName, Value
+from cratedb_retention.model.catalog import Catalog, Kind, Selector, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.plan.plan import DropArchived
 from cratedb_retention.model.plan.reasons import Reason, failure
@@ -140,7 +141,7 @@ def find_restorable(engine: Engine, store: Store, clock: Clock, request: Restore
 
 
 def none_fits() -> NotFound:
-    return NotFound("snapshots", "none fits", "`cratedb-retention list-snapshots` shows what there is")
+    return NotFound("snapshots", "none matches", "`cratedb-retention list-snapshots` lists all")
 
 
 def by_partition(records: Iterable[SnapshotRecord]) -> list[list[SnapshotRecord]]:
@@ -369,3 +370,54 @@ def settle(store: Store, catalog: Catalog) -> None:
         table = catalog.tables.get(record.archived.table)
         if table is not None and all(p.values != record.archived.values for p in table.partitions):
             store.snapshots.mark(*record.key, SnapshotStage.ARCHIVED)
+
+
+@dataclass(frozen=True)
+class Adoptable:
+    """A snapshot in a repository, and whether the toolkit's own table has it already."""
+
+    record: SnapshotRecord
+    known: bool
+
+
+def find_adoptable(engine: Engine, store: Store, clock: Clock, repository: str) -> list[Adoptable]:
+    """The snapshots of a repository, by table and time; NotFound: there is no such repository."""
+    known = {record.key: record for record in store.snapshots.all()}
+    found = engine.archive.find(repository, store.schema)
+    tables = read_tables(engine, ((each, each.table) for each, _ in found))
+    there = {(name, partition.values) for name, table in tables.items() for partition in table.partitions}
+    every = []
+    for each, superseded in found:
+        # What is in its table may have been brought back, or not be dropped yet: rows tell when it is archived.
+        present = (each.table, each.values) in there
+        stage = SnapshotStage.RESTORED if present else SnapshotStage.ARCHIVED
+        stage = SnapshotStage.SUPERSEDED if superseded else stage
+        record = SnapshotRecord(archived=each, stage=stage, changed_at=clock.now())
+        every.append(Adoptable(known.get(record.key, record), record.key in known))
+    return sorted(every, key=lambda one: (one.record.archived.table, one.record.archived.start or 0, one.record.key))
+
+
+def adopt(
+    engine: Engine,
+    store: Store,
+    clock: Clock,
+    repository: str,
+    fits: Callable[[SnapshotRecord], bool],
+    dry_run: bool = False,
+) -> list[Adoptable]:
+    """Note the snapshots of a repository that fit in the toolkit's own table, which keeps what it has."""
+    found = [item for item in find_adoptable(engine, store, clock, repository) if fits(item.record)]
+    for record in (item.record for item in found if not item.known and not dry_run):
+        store.snapshots.add(record)
+        archived = record.archived
+        note(store, Event.ADOPTED, archived.table, message=record.words, rows=archived.rows, partitions=1)
+    return found
+
+
+def read_tables(engine: Engine, archived: Iterable[tuple[Archived, TableName]]) -> Mapping[TableName, Table]:
+    """The tables that archived partitions go into. DuckDB has to be told what divides one that does not say so."""
+    wanted: dict[TableName, Selector] = {}
+    for each, table in archived:
+        column = each.columns[0].name if len(each.columns) == 1 else None
+        wanted.setdefault(table, Selector(schema=table.schema, name=table.name, partition_column=column))
+    return engine.read_catalog(list(wanted.values())).tables if wanted else {}

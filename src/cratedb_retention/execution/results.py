@@ -38,6 +38,11 @@ Reason = Annotated[str, BeforeValidator(lambda hold: getattr(hold, "reason", hol
 Code = Annotated[str, BeforeValidator(lambda reason: getattr(reason, "code", reason))]
 
 
+def _former(name: str) -> Any:
+    """A key as it was called before; what it says is under both names for one version."""
+    return Field(validation_alias=name, deprecated=f"Use `{name}`.")
+
+
 class _Result(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
@@ -111,7 +116,7 @@ class Task(_Result):
     steps: list[Step]
 
 
-class HeldBack(_Result):
+class Blocked(_Result):
     """What is due and must not happen now."""
 
     policy_id: str | None
@@ -120,11 +125,12 @@ class HeldBack(_Result):
     code: str = Field(description="What tells the reason from others: `legal-hold`, `missing-shards`.")
     partitions: list[str]
     count: int
-    problem: bool
+    needs_attention: bool = Field(description="Whether a person has to act.")
+    problem: bool = _former("needs_attention")
 
 
-class Kept(_Result):
-    """What stays, and until when."""
+class UpToDate(_Result):
+    """What is not due, and until when."""
 
     policy_id: str
     table: Name
@@ -157,9 +163,11 @@ class PlanAnswer(_Result):
         validation_alias=AliasPath("warnings"), description="What tells each of `warnings` from others: `all-expired`."
     )
     tasks: list[Task]
-    holds: list[HeldBack]
-    kept: list[Kept]
+    blocked: list[Blocked]
+    up_to_date: list[UpToDate]
     legal_holds: list[Hold]
+    holds: list[Blocked] = _former("blocked")
+    kept: list[UpToDate] = _former("up_to_date")
 
 
 class Line(_Result):
@@ -173,10 +181,11 @@ class Line(_Result):
     due_partitions: int
     due_rows: int | None
     next_due: Instant | None
-    held: list[Reason]
+    blocked: list[Reason]
     codes: list[Code] = Field(
-        validation_alias=AliasPath("held"), description="What tells each reason of `held` from others."
+        validation_alias=AliasPath("blocked"), description="What tells each reason of `blocked` from others."
     )
+    held: list[Reason] = _former("blocked")
 
 
 class Status(_Result):
@@ -193,11 +202,13 @@ class RunReport(_Answer):
     failed: int
     skipped: int
     deferred: int
-    held: int
-    problems: int
+    blocked: int
+    needs_attention: int
     partitions: int
     rows: int
     bytes: int
+    held: int = _former("blocked")
+    problems: int = _former("needs_attention")
 
 
 class Run(_Result):
@@ -218,7 +229,8 @@ class Run(_Result):
     bytes: int = Field(validation_alias=AliasPath("removed", 1))
     expected_end: Instant | None
     report: RunReport | None = Field(validation_alias="final_report")
-    error: str | None
+    error: str | None = Field(description="Why it ended early.")
+    code: str | None = Field(description="What tells the error from others: `cancelled`, `stopped`, `disk-full`.")
 
 
 class JournalRow(_Answer):
@@ -286,6 +298,7 @@ class Operation(_Result):
     total: int = Field(description="How many snapshots it is about.")
     results: list[OperationResult]
     error: str | None = Field(description="Why it ended early.")
+    code: str | None = Field(description="What tells the error from others: `disk-full`.")
 
 
 class AcceptedTables(_Result):

@@ -1,7 +1,7 @@
 """
 Policies and legal holds on one table. A target is a policy on a table, with everything about the table that the policy
 leaves open found out: which column carries the time, whether whole partitions or rows expire, and where a partition's
-interval comes from. What can't be decided is a problem, with its reason.
+interval comes from. What can't be decided is blocked, with its reason.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cratedb_retention.model.catalog import Catalog, Column, Grouping, Kind, Tab
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.plan.measurements import PartitionBounds
-from cratedb_retention.model.plan.plan import Hold, Spared
+from cratedb_retention.model.plan.plan import Blocked, Spared
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
@@ -76,8 +76,8 @@ class Undecided(Exception):
 
 
 @contextlib.contextmanager
-def isolated(policy_id: str | None, table: TableName, problems: list[Hold]) -> Iterator[None]:
-    """Decide about one target: what goes wrong is in the log, and becomes a problem of that target alone."""
+def isolated(policy_id: str | None, table: TableName, undecided: list[Blocked]) -> Iterator[None]:
+    """Decide about one target: what goes wrong is in the log, and blocks that target alone."""
     try:
         yield
         return
@@ -88,23 +88,22 @@ def isolated(policy_id: str | None, table: TableName, problems: list[Hold]) -> I
     except Exception as error:
         logger.exception("planning policy %s on table %s failed", policy_id, table)
         why = Why.NOT_PLANNED(error=error)
-    problems.append(Hold(policy_id=policy_id, table=table, why=why, problem=True))
+    undecided.append(Blocked(policy_id=policy_id, table=table, why=why, needs_attention=True))
 
 
-def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Target], list[Hold]]:
-    """The targets of policies, and a problem for each policy and table where there is none."""
+def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Target], list[Blocked]]:
+    """The targets of policies, and a reason for each policy and table where there is none."""
     targets: list[Target] = []
-    problems: list[Hold] = []
+    undecided: list[Blocked] = []
     for policy in policies:
-        schema = policy.table_schema or catalog.capabilities.default_schema
-        names = find_tables(schema, policy.table_name, catalog.tables, catalog.capabilities.folds_case)
-        if is_pattern(schema + policy.table_name):  # Never means a rollup, which has a retention period of its own.
+        names = find_tables(policy.table_schema, policy.table_name, catalog.tables, catalog.capabilities)
+        named = TableName(policy.table_schema or catalog.capabilities.default_schema, policy.table_name)
+        if is_pattern("".join(named)):  # Never means a rollup, which has a retention period of its own.
             names = [table for table in names if table not in catalog.rollups]
         if not names:
-            named = TableName(schema, policy.table_name)
-            problems.append(Hold(policy_id=policy.id, table=named, why=Why.NO_SUCH_TABLE(), problem=True))
+            undecided.append(Blocked(policy_id=policy.id, table=named, why=Why.NO_SUCH_TABLE(), needs_attention=True))
         for name in names:
-            with isolated(policy.id, name, problems):
+            with isolated(policy.id, name, undecided):
                 archives, table = policy.strategy.traits.archives, catalog.tables[name]
                 why_not = why_no_directory(policy.target_repository_name or "") if archives else None
                 if why_not and catalog.capabilities.repositories_are_directories:
@@ -112,7 +111,7 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
                 for column in table.unarchivable if archives else ():
                     raise Undecided(Why.UNARCHIVABLE(column=column))
                 targets.append(make_target(policy, table))
-    return targets, problems
+    return targets, undecided
 
 
 def coerce(column: Column, value: Value) -> Value:
@@ -356,8 +355,7 @@ class TableHold:
 def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableName, list[TableHold]]:
     found: dict[TableName, list[TableHold]] = {}
     for hold in sorted(holds, key=lambda h: h.id):
-        schema = hold.table_schema or catalog.capabilities.default_schema
-        for name in find_tables(schema, hold.table_name, catalog.tables, catalog.capabilities.folds_case):
+        for name in find_tables(hold.table_schema, hold.table_name, catalog.tables, catalog.capabilities):
             other = bool(hold.identity) and hold.identity != catalog.tables[name].identity
             for values in hold.filters:
                 where = try_bind_where(catalog.tables[name], values)

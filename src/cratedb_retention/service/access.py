@@ -20,24 +20,25 @@ from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
-from cratedb_retention.execution.overview import Line, Listing, TableLine, overview
+from cratedb_retention.execution.overview.lines import Line, Listing, TableLine, overview
+from cratedb_retention.execution.overview.timeline import Seen, concerning, sources_of, timeline
 from cratedb_retention.execution.plan.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.plan.preview import ArchiveLine, Preview, Restorable
 from cratedb_retention.execution.policies import Change, find_changes
-from cratedb_retention.execution.query.fetch import readable
-from cratedb_retention.execution.query.timeline import Seen, concerning, means, sources_of, timeline
+from cratedb_retention.execution.query import readable
 from cratedb_retention.model.access import Access, Area, Realm, Role, make_area, may_hear_row, sees_row, shown_row
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.overview import Timeline
 from cratedb_retention.model.plan.effect import amount
 from cratedb_retention.model.plan.plan import Plan, Step, Task
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.attributes import Suggestions
+from cratedb_retention.model.policies.patterns import find_tables
 from cratedb_retention.model.policies.policy import Policy, change_policy, mentions
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
-from cratedb_retention.model.query.timeline import Timeline
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
 from cratedb_retention.store.access import AccessToken, TokenStore
@@ -47,7 +48,7 @@ from cratedb_retention.store.policies import Damaged, StoredPolicy
 
 Row = dict[str, Any]
 _TAKEN = "a policy exists that does the same on this data, or has this identifier"
-_BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.PROBLEM)))
+_BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.NEEDS_ATTENTION)))
 
 
 class Scope:
@@ -291,7 +292,7 @@ class Scope:
         """The final entry of a run, if any; the entries of failures and holds, in order; whether there are more."""
         finished = self.journal(JournalFilter(run_id=run_id, event=Event.RUN_FINISHED, limit=1))
         rows = self.journal(JournalFilter(run_id=run_id, outcomes=_BAD, limit=most + 2))
-        troubles = [row for row in reversed(rows) if row["event"] in (Event.STEP_FINISHED, Event.HELD)]
+        troubles = [row for row in reversed(rows) if row["event"] in (Event.STEP_FINISHED, Event.BLOCKED)]
         return (finished[0] if finished else {}), troubles[:most], len(troubles) > most
 
     def journal(self, wanted: JournalFilter) -> list[Row]:
@@ -313,7 +314,7 @@ class Scope:
         return (_narrow_lines(lines) if self.access.limited else lines), last
 
     def tables(self, selection: Selection) -> list[TableLine]:
-        """The state of each table; those with failures or holds first."""
+        """The state of each table; those with failures or blocked actions first."""
         prepared = self.prepare(selection)
         if not self.access.limited:
             return self._retention.tables(prepared)
@@ -379,8 +380,12 @@ class Scope:
             raise NotFound(f"table {table}", reason, "`cratedb-retention fetch` reads any table")
 
     def _has_policy(self, table: TableName) -> bool:
-        is_own = table.schema.casefold() == self._retention.own_schema.casefold()
-        return not is_own and any(means(each, self._retention.capabilities)(table) for each in self.realm.policies)
+        is_own, database = (
+            table.schema.casefold() == self._retention.own_schema.casefold(),
+            self._retention.capabilities,
+        )
+        named = (find_tables(p.table_schema, p.table_name, [table], database) for p in self.realm.policies)
+        return not is_own and any(named)
 
     def _records(self, request: RestoreRequest) -> list[SnapshotRecord]:
         return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]
@@ -470,8 +475,8 @@ def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Pre
     narrowed = replace(
         plan,
         tasks=tuple(replace(task, why=realm.told(task.why, holds)) for task in plan.tasks if is_theirs(task)),
-        holds=tuple(replace(hold, why=realm.told(hold.why, holds)) for hold in plan.holds if hold.policy_id in mine),
-        kept=tuple(kept for kept in plan.kept if kept.policy_id in mine),
+        blocked=tuple(replace(it, why=realm.told(it.why, holds)) for it in plan.blocked if it.policy_id in mine),
+        up_to_date=tuple(each for each in plan.up_to_date if each.policy_id in mine),
         warnings=(),
         legal_holds=tuple(hold for hold in plan.legal_holds if realm.covers_hold(hold)),
     )

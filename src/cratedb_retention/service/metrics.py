@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from cratedb_retention.api import Retention
 from cratedb_retention.model.audit import Outcome
+from cratedb_retention.model.former import METRICS
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.schedule import Done, Scheduled
 from cratedb_retention.planning.schedule import next_times, overdue_since
@@ -32,12 +33,12 @@ _LABELS = ("policy", "strategy", "table")
 
 _PER_POLICY = {
     "last_success_timestamp_seconds": "Time of the last successful run of the policy, by lease; 0: never.",
-    "last_run_failed": "1 if the last run of the policy failed or found a problem.",
+    "last_run_failed": "1 if the last run of the policy failed or needs attention.",
     "schedule_lag_seconds": "Delay of the oldest due slot of the schedule, not counting jitter; 0: none is due.",
     "next_run_timestamp_seconds": "Next slot of the schedule; in the past: due; 0: never.",
     "enabled": "1 if the policy is enabled.",
-    "held": "Tables and reasons for which its last run within 24 hours held an action as intended.",
-    "problems": "Problems of its last run within 24 hours, which need attention.",
+    "blocked": "Number of tables and reasons that its last run within 24 hours blocked as intended.",
+    "needs_attention": "Number of tables and reasons of its last run within 24 hours that need attention.",
     "failures_1d": "Steps that failed in the last 24 hours.",
     "retired_rows_1d": "Rows removed or moved in the last 24 hours, if the database reports their number.",
     "retired_bytes_1d": "Bytes removed or moved in the last 24 hours, if the database reports their number.",
@@ -104,6 +105,10 @@ def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
         for name, value in _values(key, policy, facts).items():
             by_policy[name].add_metric([key, str(policy.strategy), policy.target], value)
     yield from by_policy.values()
+    for old, name in METRICS.items():
+        former = GaugeMetricFamily(PREFIX + old, f"Deprecated: use {PREFIX}{name}.", labels=_LABELS)
+        former.samples = [sample._replace(name=PREFIX + old) for sample in by_policy[name].samples]
+        yield former
     text = "Age of the end of the newest computed bucket."
     lag = GaugeMetricFamily(f"{PREFIX}rollup_lag_seconds", text, labels=("policy", "table", "interval"))
     for level in facts.levels:
@@ -127,12 +132,12 @@ def _values(key: str, policy: Policy, facts: Facts) -> dict[str, float]:
     since = overdue_since(item, Done(lease.done_slot, lease.slot), facts.leases.now) if item else None
     return {
         "last_success_timestamp_seconds": lease.succeeded_at.timestamp() if lease.succeeded_at else 0.0,
-        "last_run_failed": lease.outcome in (Outcome.FAILED, Outcome.PROBLEM) or bool(last and last.failed),
+        "last_run_failed": lease.outcome in (Outcome.FAILED, Outcome.NEEDS_ATTENTION) or bool(last and last.failed),
         "schedule_lag_seconds": max(0.0, (facts.leases.now - since).total_seconds()) if since else 0.0,
         "next_run_timestamp_seconds": coming.timestamp() if coming else 0.0,
         "enabled": policy.enabled,
-        "held": last.held if last else 0,
-        "problems": last.problems if last else 0,
+        "blocked": last.blocked if last else 0,
+        "needs_attention": last.needs_attention if last else 0,
         "failures_1d": sum(run.failed for run in runs),
         "retired_rows_1d": sum(run.rows for run in runs),
         "retired_bytes_1d": sum(run.bytes for run in runs),

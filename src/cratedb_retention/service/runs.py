@@ -19,6 +19,7 @@ from cratedb_retention.errors import Conflict, NotFound, RetentionError, RunEnde
 from cratedb_retention.execution.archive import Restored, Verified
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.runs.events import RunStarted
+from cratedb_retention.model.plan.reasons import failure
 from cratedb_retention.model.runs import RunOptions, RunState
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class OperationState:
     finished_at: dt.datetime | None = None
     results: tuple[Result, ...] = ()  # results so far
     error: str | None = None  # reason for an early end
+    code: str | None = None  # code of the error
 
 
 State = TypeVar("State", RunState, OperationState)
@@ -79,17 +81,17 @@ class Background(Generic[State]):
                 del self._jobs[each]
             self._jobs[key] = _Job(look, stop, self._pool.submit(do))
 
-    def _outcome(self, key: str, work: Callable[[], bool]) -> tuple[str, str | None]:
-        """Do the work; return its outcome, ``done``, ``failed`` or ``cancelled``, and the reason."""
+    def _outcome(self, key: str, work: Callable[[], bool]) -> tuple[str, str | None, str | None]:
+        """Do the work; return its outcome, ``done``, ``failed`` or ``cancelled``, with the reason and its code."""
         try:
-            return ("done" if work() else "failed"), None
-        except (RunEnded, _Cancelled) as error:
-            return "cancelled", str(error) or None
+            return ("done" if work() else "failed"), None, None
+        except _Cancelled:
+            return "cancelled", None, None
         except RetentionError as error:
-            return "failed", str(error)
-        except Exception:
+            return ("cancelled" if isinstance(error, RunEnded) else "failed"), str(error), failure(error).code
+        except Exception as error:
             logger.exception("%s %s: this is a bug; please report it", self.kind, key)
-            return "failed", "internal error; see the log of the service"
+            return "failed", "internal error; see the log of the service", failure(error).code
 
     def _elsewhere(self, retention: Retention) -> Mapping[str, State]:
         return {}
@@ -191,8 +193,8 @@ class Operations(Background[OperationState]):
 
         def do() -> None:
             nonlocal state
-            outcome, error = self._outcome(key, all_went_well)
-            state = replace(state, state=outcome, error=error, finished_at=now())
+            outcome, error, code = self._outcome(key, all_went_well)
+            state = replace(state, state=outcome, error=error, code=code, finished_at=now())
 
         self._begin(key, kind, lambda: state, stop, do)
         return begun

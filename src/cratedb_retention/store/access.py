@@ -1,7 +1,8 @@
 """
-Access tokens in the database: who may do what by the HTTP API. Of a token's secret only a digest is stored.
+Access tokens of the HTTP API in the database. Of a token's secret, only a digest is stored.
 
-SHA-256 without salt is enough, since the secret is 256 random bits: there is nothing to guess, and no list of digests.
+SHA-256 without salt is enough: the secret is 256 random bits, so it can be neither guessed nor found in a list of
+digests.
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ class AccessToken:
     id: str
     name: str
     role: Role
-    limit: TagFilter  # Only policies with these tags; empty: everything
+    limit: TagFilter  # Its scope: only policies with these tags; empty: everything
     created_at: dt.datetime
     created_by: str
-    expires_at: dt.datetime | None = None  # From this instant on it is invalid; None: never
+    expires_at: dt.datetime | None = None  # It is invalid from this instant on; None: never
     revoked_at: dt.datetime | None = None
     revoked_by: str | None = None
 
     @property
     def actor(self) -> str:
-        """Its name in the audit log. A name can't hold parentheses, so no token can be taken for another."""
+        """Its name in the audit log. Names have no parentheses, so no token can pose as another one."""
         return f"{self.name} (token {self.id})"
 
     def is_valid(self, now: dt.datetime) -> bool:
@@ -70,18 +71,18 @@ class TokenStore(Records):
         random: Random = secrets.token_bytes,
     ) -> tuple[AccessToken, str]:
         """
-        Make an access token.
+        Create an access token.
 
         :param limit: Only policies with these tags; None: everything.
         :param expires_at: An aware instant; None: it does not expire.
-        :return: The token, and its text, which can't be had a second time.
-        :raises InvalidInput: if something about it is not valid.
+        :return: The token, and its text, which cannot be shown again.
+        :raises InvalidInput: if the name, the expiry or the combination of role and tags is invalid.
         """
         now, limit = self._clock.now(), limit or TagFilter()
         if not NAME.fullmatch(name):
-            raise InvalidInput(f"name {name!r}", "not the name of a token", "use letters, digits and . _ @ -, up to 64")
+            raise InvalidInput(f"name {name!r}", "invalid name of a token", "use up to 64 letters, digits and . _ @ -")
         if expires_at is not None and expires_at <= now:
-            raise InvalidInput(f"token {name}", "it would have expired already", "choose a later instant")
+            raise InvalidInput(f"token {name}", "its expiry is in the past", "choose a later time")
         check_limit(role, limit)
         key, by = random(8).hex(), self._actor.name
         text = f"crt_{key}_{base64.urlsafe_b64encode(random(32)).decode().rstrip('=')}"
@@ -104,16 +105,16 @@ class TokenStore(Records):
 
     def revoke(self, identifier: str) -> AccessToken:
         """
-        End an access token, at once.
+        Revoke an access token; it is invalid at once.
 
-        :param identifier: Its name, its identifier, or six characters of that.
-        :raises NotFound: if there is none that is not revoked.
+        :param identifier: Its name, its identifier, or the first six characters of its identifier.
+        :raises NotFound: if no such token exists, or it is revoked already.
         """
         active = {token.id: token for token in self.tokens() if token.revoked_at is None}
         named = [token for token in active.values() if identifier in (token.id, token.name)]
         if len(named) > 1:
-            raise InvalidInput(f"token {identifier}", f"fits {len(named)}", "write the identifier")
-        remedy = "`cratedb-retention list-tokens` shows them"
+            raise InvalidInput(f"token {identifier}", f"{len(named)} tokens have this name", "use the identifier")
+        remedy = "`cratedb-retention list-tokens` lists them"
         found = named[0] if named else pick("token", identifier, active, remedy, "is not in force")
         self._change(self._table.c.id == found.id, revoked_at=self._clock.now(), revoked_by=self._actor.name)
         self._visible()
@@ -130,6 +131,6 @@ def _digest(text: str) -> str:
 
 
 def _token(row: Mapping[str, Any]) -> AccessToken:
-    """A token; what is not valid in its row, since it was written by SQL, is refused rather than taken for more."""
+    """A row as a token. Invalid values, written by SQL, raise an error rather than grant more."""
     values = {**{name: row[name] for name in _COLUMNS}, "created_by": row["created_by"] or ""}
     return AccessToken(**values, role=Role(row["role"]), limit=parse_tag_filter(row["tags"] or ()))

@@ -1,4 +1,4 @@
-"""What was archived, where, and how far; and which partitions are frozen: noted before, removed after that."""
+"""Snapshots with their states, and frozen partitions: recorded before a freeze, removed after it ends."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ _ARCHIVED = ("repository", "name", "rows", "start", "end")
 
 
 class SnapshotStage(Choice):
-    """How far an archived partition is, and what that means."""
+    """The state of an archived partition, with its meaning."""
 
-    CREATED = "created", "It was made; its partition is still in the table"
-    DROPPING = "dropping", "It was checked, and its partition is being dropped from the table"
-    ARCHIVED = "archived", "It was checked, and its partition was dropped from the table"
-    RESTORING = "restoring", "Its partition is being brought back, or that was interrupted"
-    RESTORED = "restored", "Its partition was brought back into the table"
-    SUPERSEDED = "superseded", "A later snapshot of the partition holds its rows as well"
+    CREATED = "created", "Created; its partition is still in the table"
+    DROPPING = "dropping", "Verified; its partition is being dropped from the table"
+    ARCHIVED = "archived", "Verified; its partition was dropped from the table"
+    RESTORING = "restoring", "Its partition is being restored, or the restore was interrupted"
+    RESTORED = "restored", "Its partition was restored into the table"
+    SUPERSEDED = "superseded", "A later snapshot of the partition contains its rows as well"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotRecord:
-    """A snapshot as the toolkit knows it."""
+    """A snapshot as the toolkit recorded it."""
 
     archived: Archived
     stage: SnapshotStage
     changed_at: dt.datetime
     policy_id: str | None = None
     tags: tuple[str, ...] = ()
-    token: str | None = None  # The change token of the partition that it was made of, or that it was restored as
-    identity: str = ""  # Tells its table from others that get its name; empty: unknown
-    verified_at: dt.datetime | None = None  # When it was last read back by itself (aware); None: never
-    damage: str | None = None  # What was wrong then; None: all was right
+    token: str | None = None  # The change token of the partition when it was archived, or after the restore
+    identity: str = ""  # Distinguishes its table from later ones of the same name; empty: unknown
+    verified_at: dt.datetime | None = None  # When it was last verified on its own (aware); None: never
+    damage: str | None = None  # The damage found then; None: it was intact
 
     @property
     def words(self) -> str:
@@ -60,13 +60,13 @@ class SnapshotRecord:
 
     @property
     def partition(self) -> tuple[TableName, tuple[Value, ...]]:
-        """The partition that it is of; it may have others."""
+        """The archived partition; other snapshots may be of the same one."""
         return self.archived.table, self.archived.values
 
 
 class SnapshotStore(Records):
     def add(self, record: SnapshotRecord, run_id: str | None = None) -> None:
-        """Note a snapshot; one that is known stays as it is."""
+        """Record a snapshot; a known one stays unchanged."""
         archived = record.archived
         values = {
             **same(archived, _ARCHIVED),
@@ -84,12 +84,12 @@ class SnapshotStore(Records):
                 self._add(values)
 
     def mark(self, repository: str, name: str, stage: SnapshotStage, token: str | None = None) -> None:
-        """Note how far a snapshot is; with a token, that is the change token of the partition from now on."""
+        """Set the state of a snapshot, and optionally the change token of its partition."""
         more = {"token": token} if token else {}
         self._change(*self._key(repository, name), state=str(stage), changed_at=self._clock.now(), **more)
 
     def verified(self, record: SnapshotRecord, damage: str | None) -> None:
-        """Note that a snapshot was read back by itself, and what was wrong; None: all was right."""
+        """Record that a snapshot was verified on its own, and the damage found; None: it is intact."""
         self._change(*self._key(*record.key), verified_at=self._clock.now(), damage=damage and cut(damage))
 
     def _key(self, repository: str, name: str) -> tuple[sa.ColumnElement[bool], ...]:
@@ -99,17 +99,17 @@ class SnapshotStore(Records):
         return self._find()
 
     def of(self, table: TableName | None, *stages: SnapshotStage) -> list[SnapshotRecord]:
-        """The snapshots of a table, or of all, that are so far."""
+        """The snapshots of a table, or of all tables, in some states."""
         mine = () if table is None else (is_named(self._table, table),)
         return self._find(self._table.c.state.in_(list(map(str, stages))), *mine)
 
     def archived_names(self) -> frozenset[tuple[str, str]]:
-        """Repository and name of all whose partition is dropped."""
+        """Repository and name of all snapshots whose partition was dropped."""
         rows = self._read(self._table.c.state == str(SnapshotStage.ARCHIVED))
         return frozenset((row["repository"], row["name"]) for row in rows)
 
     def restored(self, refresh: bool = True) -> dict[RestoredPartition, tuple[str, str]]:
-        """Repository and name of the snapshots from which alone partitions were restored."""
+        """Restored partitions, each with the one snapshot that it came from, as repository and name."""
         found: dict[RestoredPartition, list[tuple[str, str]]] = {}
         for record in self._find(self._table.c.state == str(SnapshotStage.RESTORED), refresh=refresh):
             if record.token:
@@ -140,7 +140,7 @@ def _table(row: Mapping[str, Any]) -> TableName:
 
 class FreezeStore(Records):
     def all(self, refresh: bool = True) -> dict[tuple[TableName, tuple[Value, ...]], str]:
-        """The partitions that were frozen and not thawed, each with the identity of its table; empty: unknown."""
+        """The frozen partitions, each with the identity of its table; empty: unknown."""
         return {
             (_table(row), text_to_partition(row["partition"])[1]): row["table_identity"] or ""
             for row in self._read(refresh=refresh)
@@ -151,7 +151,7 @@ class FreezeStore(Records):
             self.note(step.table, step.columns, values, run_id=run_id, table_identity=identity or None)
 
     def note(self, table: TableName, columns: Sequence[Column], values: tuple[Value, ...], **more: str | None) -> bool:
-        """Note that a partition is about to be frozen, or to come back so. False: a killed run noted it already."""
+        """Record that a partition is about to be frozen, or restored frozen. False: it is recorded already."""
         row = {
             **name_values(table),
             "id": _freeze_key(table, values),
@@ -166,8 +166,8 @@ class FreezeStore(Records):
         return True
 
     def remove(self, table: TableName, partitions: Iterable[tuple[Value, ...]]) -> None:
-        """Note that partitions are not frozen any more, or gone."""
-        # Unlike `id = ?`, CrateDB answers `id IN (...)` from what was refreshed, and the rows may be a moment old.
+        """Record that partitions are no longer frozen, or no longer exist."""
+        # Unlike `id = ?`, `id IN (...)` sees only refreshed rows on CrateDB, and the rows may be a moment old.
         self._visible()
         self._remove(self._table.c.id.in_([_freeze_key(table, values) for values in partitions]))
 
@@ -177,7 +177,7 @@ def _freeze_key(table: TableName, values: tuple[Value, ...]) -> str:
 
 
 def partition_to_text(columns: Sequence[Column], values: Sequence[Value]) -> str:
-    """A partition's columns and values as JSON that :func:`text_to_partition` understands."""
+    """A partition's columns and values as JSON; :func:`text_to_partition` reverses it."""
     parts = [[c.name, c.type, str(c.kind), v] for c, v in zip(columns, values, strict=True)]
     return json.dumps(parts, ensure_ascii=False)
 

@@ -1,4 +1,4 @@
-"""Legal holds in the database. A released hold stays in the table, with who released it and when."""
+"""Legal holds in the database. A released hold stays in the table, with the user and time of the release."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SAME = ("table_schema", "table_name", "start", "end", "kind", "reason", "placed
 
 class HoldStore(Records):
     def active(self, refresh: bool = True) -> list[LegalHold]:
-        """The holds in force, oldest first. What this class wrote is visible without a refresh."""
+        """The holds in force, oldest first. Changes by this class are visible without a refresh."""
         c = self._table.c
         return [_hold(row) for row in self._read(c.released_at.is_(None), order=(c.placed_at, c.id), refresh=refresh)]
 
     def place(self, hold: LegalHold) -> None:
-        """Put a hold in force, one that was released too. Placing one that is in force changes nothing."""
+        """Put a hold in force, even one that was released. Does nothing if it is in force already."""
         if any(existing.id == hold.id for existing in self.active()):
             return
         values = {**_values(hold), "released_at": None, "released_by": None}
@@ -32,14 +32,14 @@ class HoldStore(Records):
         self._note(Event.HOLD_PLACED, hold)
 
     def narrow(self, hold: LegalHold) -> None:
-        """Let a hold that was just placed cover less."""
+        """Reduce the scope of a hold that was just placed."""
         self._change(self._table.c.id == hold.id, **_values(hold))
         self._visible()
 
     def release(self, identifier: str) -> LegalHold:
-        """End the hold with this whole identifier; NotFound: none in force has it."""
+        """Release the hold with this whole identifier; NotFound: no hold in force has it."""
         known = {hold.id: hold for hold in self.active()}
-        remedy = "`cratedb-retention list-holds` shows them"
+        remedy = "`cratedb-retention list-holds` lists them"
         found = pick("hold", identifier, known, remedy, "is not in force", whole=True)
         self._change(self._table.c.id == found.id, released_at=self._clock.now(), released_by=self._actor.name)
         self._visible()
@@ -52,7 +52,7 @@ class HoldStore(Records):
 
 
 def _values(hold: LegalHold) -> dict[str, Any]:
-    """A hold as a row without its key, which can't be updated on CrateDB."""
+    """A hold as a row without its key, which CrateDB cannot update."""
     where = [dict(values) for values in hold.filters] if hold.partitions else dict(hold.where)
     text = json.dumps(where, ensure_ascii=False) if where else None
     return {**same(hold, _SAME), **text_values("where", text), "table_identity": hold.identity or None}

@@ -1,6 +1,6 @@
 """
-Stored policies. Each change is in the journal with before, after, who and when; concurrent changes are told apart by
-the policy's version.
+Stored policies. The audit log records each change with its user and time, before and after. The policy's version
+detects concurrent changes.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ BATCH = 200  # Policies in one INSERT.
 _JSON = [each.name for each in ATTRIBUTES.values() if each.form in (Form.PAIRS, Form.PARTS)]
 _OWN = ("version", "changed_at", "changed_by", "scheduled_at")
 _DESTINATION = ("reallocation_attribute_name", "reallocation_attribute_value", "target_repository_name")
-# A scheduler reads the same ones again and again.
+# A scheduler reads the same texts again and again.
 _parse_schedule = functools.lru_cache(4096)(parse_schedule)
 _parse_zone = functools.lru_cache(4096)(lambda name: parse_time_zone(name).key)
 
 
 @dataclass(frozen=True)
 class StoredPolicy:
-    """A policy and the version that a change of it must name."""
+    """A policy and its version, which a change must name."""
 
     policy: Policy
     version: int
@@ -51,7 +51,7 @@ class StoredPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class Damaged:
-    """A row of the policy table that is no valid policy, since it was written by SQL or taken over."""
+    """A row of the policy table that is not a valid policy, since it was written by SQL or migrated."""
 
     id: str
     target: TableName
@@ -64,13 +64,13 @@ class Damaged:
         return int(self.row["version"])
 
     def to_dict(self) -> dict[str, Any]:
-        """What the row says, and what is wrong with it, as plain values for JSON and YAML."""
-        return {**_said(self.row), "damaged": self.reason}
+        """The values of the row, and the error, as plain values for JSON and YAML."""
+        return {**_values_of(self.row), "damaged": self.reason}
 
 
 class PolicyStore(Records):
     def all(self, refresh: bool = True) -> tuple[list[StoredPolicy], list[Damaged]]:
-        """All policies in the order of their tables, and the rows that are none."""
+        """All policies in the order of their tables, and the invalid rows."""
         c = self._table.c
         policies, damaged = [], []
         for row in self._read(order=(c.table_schema, c.table_name, c.strategy, c.id), refresh=refresh):
@@ -82,7 +82,7 @@ class PolicyStore(Records):
         return policies, damaged
 
     def scheduled(self) -> list[Scheduled]:
-        """Enabled policies that have a schedule. One that can't be read is left out; planning reports it."""
+        """Enabled policies with a schedule. Invalid rows are skipped; planning reports them."""
         c = self._table.c
         columns = (c.id, c.schedule, c.time_zone, c.misfire, c.misfire_grace, c.jitter, c.scheduled_at, c.changed_at)
         statement = sa.select(*columns).where(c.schedule.is_not(None), sa.func.coalesce(c.enabled, sa.true()))
@@ -104,21 +104,21 @@ class PolicyStore(Records):
 
     def get(self, identifier: str) -> StoredPolicy:
         """
-        The policy with this identifier, or six characters of a generated one; raises NotFound if there is none,
-        InvalidInput if there are several, or its row is no valid policy.
+        The policy with this identifier, or with its first six characters if it is generated. Raises NotFound if none
+        exists, InvalidInput if several match or its row is not a valid policy.
         """
         found = self.find(identifier)
         if isinstance(found, Damaged):
-            remedy = f"delete it (`cratedb-retention delete-policy --id {found.id}`) and create it anew"
-            raise InvalidInput(f"policy {found.id}", f"the stored policy is not valid: {found.reason}", remedy)
+            remedy = f"delete it (`cratedb-retention delete-policy --id {found.id}`) and create it again"
+            raise InvalidInput(f"policy {found.id}", f"the stored policy is invalid: {found.reason}", remedy)
         return found
 
     def find(self, identifier: str) -> StoredPolicy | Damaged:
-        """The same, also if its row is no valid policy."""
+        """Like :meth:`get`, but returns an invalid row as well."""
         policies, damaged = self.all()
         rows: dict[str, StoredPolicy | Damaged] = {stored.id: stored for stored in policies}
         rows.update({row.id: row for row in damaged})
-        return pick("policy", identifier, rows, "`cratedb-retention list-policies` shows them")
+        return pick("policy", identifier, rows, "`cratedb-retention list-policies` lists them")
 
     def create(self, policy: Policy) -> Policy:
         """Store a new policy; see :meth:`create_all`."""
@@ -126,8 +126,8 @@ class PolicyStore(Records):
 
     def create_all(self, policies: Iterable[Policy]) -> list[Policy]:
         """
-        Store new policies, some hundred in a statement, of which those without an identifier get one; raises Conflict,
-        and stores none, if an identifier is taken, or a policy of the same kind covers the same data already.
+        Store new policies in batches, and generate missing identifiers. Raises Conflict, and stores none, if an
+        identifier is taken, or a policy of the same kind covers the same data already.
         """
         new = [p if p.id else p.model_copy(update={"id": str(uuid.uuid4())}) for p in policies]
         if new:
@@ -136,7 +136,7 @@ class PolicyStore(Records):
             some = new[start : start + BATCH]
             rows = [policy_to_row(policy, 1, self._clock.now(), self._actor.name) for policy in some]
             try:
-                # Where several rows go in one INSERT, CrateDB may leave out one whose identifier was taken meanwhile.
+                # From an INSERT of several rows, CrateDB may skip one whose identifier was taken in the meantime.
                 taken = 0 <= self._add(*rows) < len(rows)
                 self._visible()
             except Conflict:
@@ -147,17 +147,17 @@ class PolicyStore(Records):
         return new
 
     def check_new(self, policies: Iterable[Policy]) -> None:
-        """Make sure that new policies can be stored. Raises as :meth:`create_all`."""
+        """Check that new policies can be stored. Raises as :meth:`create_all`."""
         stored, damaged = self.all()
         by_rule = {identity(item.policy): item.policy for item in stored}
         taken = {item.id for item in stored} | {row.id for row in damaged}
         for policy in policies:
-            there = by_rule.get(identity(policy))
-            if there is not None:
+            twin = by_rule.get(identity(policy))
+            if twin is not None:
                 raise Conflict(
                     f"policy for {policy.target}",
-                    f"policy {there.id} does {there.strategy} there already, after {there.retention_period}",
-                    f"change it: `cratedb-retention edit-policy --id {there.id}`",
+                    f"policy {twin.id} already has the strategy {twin.strategy} there, after {twin.retention_period}",
+                    f"change it: `cratedb-retention edit-policy --id {twin.id}`",
                 )
             if policy.id in taken:
                 raise _taken([policy])
@@ -166,8 +166,8 @@ class PolicyStore(Records):
 
     def update(self, policy: Policy, version: int) -> Policy:
         """
-        Replace a stored policy, given the version that the change is based on; raises Conflict if another user changed
-        it since, NotFound if it is gone.
+        Replace a stored policy, given the version that the change is based on. Raises Conflict if another user changed
+        it since, NotFound if it does not exist any more.
         """
         before = self._lock(policy.id or "", version)
         old = row_to_policy(before)
@@ -181,7 +181,7 @@ class PolicyStore(Records):
 
     def delete(self, stored: StoredPolicy | Damaged, version: int | None = None) -> None:
         """
-        Delete a policy, or a row that is none, based on its version or another one; the audit log keeps it as it was.
+        Delete a policy or an invalid row, based on its version or the given one; the audit log keeps its last state.
         Raises as :meth:`update`.
         """
         before = self._lock(stored.id, stored.version if version is None else version)
@@ -197,12 +197,12 @@ class PolicyStore(Records):
             policy_id=stored.id,
             strategy=before["strategy"],
             message=f"not a valid policy: {stored.reason}",
-            before=json.dumps(_said(before), ensure_ascii=False, default=str),
+            before=json.dumps(_values_of(before), ensure_ascii=False, default=str),
         )
         self._write(entry)
 
     def version_of(self, identifier: str) -> int | None:
-        """The version of a policy that is enabled; None if it is not, or gone."""
+        """The version of a policy; None if it is disabled or does not exist."""
         c = self._table.c
         rows = self._database.rows(sa.select(c.version, c.enabled).where(c.id == identifier))
         return rows[0][0] if rows and rows[0][1] is not False else None
@@ -213,21 +213,23 @@ class PolicyStore(Records):
             raise NotFound(f"policy {identifier}", "does not exist any more")
         present = rows[0]["version"]
         if not 1 <= version <= present:
-            raise Conflict(f"policy {identifier}", f"it has no version {version}, only {present}", "look at it again")
+            raise Conflict(f"policy {identifier}", f"it has no version {version}, only {present}", "read it again")
         if present != version:
             raise _changed(identifier, rows[0]["changed_by"])
         return rows[0]
 
     def _conditionally(self, before: Mapping[str, Any], change: Callable[..., int]) -> None:
-        """Change the row if it still is what it was."""
+        """Change the row unless another user changed it."""
         if change(self._table.c.id == before["id"], *self._unchanged(self._stamp(before))) != 1:
             raise _changed(before["id"], None)
         self._visible()
 
 
 def _changed(identifier: str, by: str | None) -> Conflict:
-    who = by or "somebody else"
-    return Conflict(f"policy {identifier}", f"{who} changed it in the meantime", "look at it again, then repeat")
+    who = by or "another user"
+    return Conflict(
+        f"policy {identifier}", f"{who} changed it in the meantime", "read it again, then repeat the change"
+    )
 
 
 def _taken(policies: Sequence[Policy]) -> Conflict:
@@ -236,7 +238,7 @@ def _taken(policies: Sequence[Policy]) -> Conflict:
 
 
 def _entry(event: Event, policy: Policy, **states: Policy) -> Entry:
-    """A change of a policy for the audit log, with its states ``before`` and ``after``."""
+    """A change of a policy as an entry, with its states ``before`` and ``after``."""
     plain: dict[str, Any] = {name: json.dumps(state.to_dict(), ensure_ascii=False) for name, state in states.items()}
     return Entry(
         event=event,
@@ -251,7 +253,7 @@ def _entry(event: Event, policy: Policy, **states: Policy) -> Entry:
 
 
 def identity(policy: Policy) -> tuple[object, ...]:
-    """What makes two policies the same rule, whatever their periods: strategy, data, and where it goes."""
+    """Policies with the same identity are the same rule, whatever their periods: strategy, data and destination."""
     where = json.dumps(policy.where, sort_keys=True)
     return policy.strategy, policy.table_schema, policy.table_name, where, *same(policy, _DESTINATION).values()
 
@@ -259,19 +261,19 @@ def identity(policy: Policy) -> tuple[object, ...]:
 def policy_to_row(
     policy: Policy, version: int, now: dt.datetime, actor: str, scheduled_at: dt.datetime | None = None
 ) -> dict[str, Any]:
-    """A policy as a row; objects become JSON. Without ``scheduled_at`` it has its schedule since now."""
+    """A policy as a row; objects become JSON. Without ``scheduled_at``, its schedule begins now."""
     row = policy.model_dump(mode="json")
     row |= {key: json.dumps(row[key], ensure_ascii=False) if row[key] else None for key in _JSON}
     return {**row, "version": version, "changed_at": now, "changed_by": actor, "scheduled_at": scheduled_at or now}
 
 
 def row_to_policy(row: Mapping[str, Any]) -> Policy:
-    """A row as a policy; InvalidInput or ValueError if something else was written into the table."""
-    attributes = {key: value for key, value in _said(row).items() if key not in _OWN}
+    """A row as a policy; InvalidInput or ValueError if it is not a valid policy."""
+    attributes = {key: value for key, value in _values_of(row).items() if key not in _OWN}
     attributes |= {key: json.loads(attributes[key]) for key in _JSON if isinstance(attributes.get(key), str)}
     return read_policy(attributes, stored=attributes)
 
 
-def _said(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row says, without the system's own columns."""
+def _values_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a row, without the system columns."""
     return {key: value for key, value in row.items() if value is not None and not key.startswith("_")}

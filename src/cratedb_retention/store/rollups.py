@@ -1,6 +1,4 @@
-"""
-Which rollups exist, and the ledger of their windows.
-"""
+"""The existing rollups, and the ledger of their windows."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ from cratedb_retention.store.rows import Records, is_named, name_values, read_te
 
 @dataclass(frozen=True, kw_only=True)
 class LevelState:
-    """How far a level of a cascade is: all buckets that end at or before ``until`` are computed."""
+    """The progress of a level: all buckets that end at or before ``until`` are computed."""
 
     table: TableName
     interval: str
@@ -43,14 +41,14 @@ class LevelState:
 
 
 class RollupStore(Records):
-    """Remembers rollups and, in the table of its base class, the ledger of their windows."""
+    """Stores rollups and, in the table of its base class, the ledger of their windows."""
 
     def __init__(self, rollup: sa.Table, *records: Any) -> None:
         super().__init__(*records)
         self._rollup = rollup
 
     def all(self, refresh: bool = True) -> dict[TableName, KnownRollup]:
-        """The rollups, by the level's table; see :meth:`Store.refresh` for doing without."""
+        """The rollups by the level's table; :meth:`Store.refresh` makes the refresh here unnecessary."""
         if refresh:
             self._database.refresh(self._rollup)
         return {known.rollup.table: known for known in map(_known, self._database.query(sa.select(self._rollup)))}
@@ -75,7 +73,7 @@ class RollupStore(Records):
         return Ledger(rollups, windows)
 
     def register(self, rollup: Rollup, retention_period: str, policy_id: str | None, identity: str = "") -> None:
-        """Note a rollup that is about to be created, or changed, with the identity of the table with raw rows."""
+        """Record a rollup that is about to be created or changed, with the identity of the table with the raw rows."""
         self._put(
             rollup.table,
             **name_values(rollup.source, "source"),
@@ -87,18 +85,18 @@ class RollupStore(Records):
         )
 
     def set_view(self, rollup: Rollup, parts: Sequence[ViewPart] = (), mark: str = "") -> None:
-        """Note what the view consists of, with the finest level; first that it is about to be made, without a mark."""
+        """Record the parts of the view at the finest level: before its creation without a mark, then with it."""
         own = self._rollup
         listed = [[*part.table, part.interval, part.start, part.end] for part in parts]
         self._put(rollup.table, view=json.dumps({"parts": listed, "mark": mark}))
         if mark:
             self._database.refresh(own)
-            # What is noted with others of the cascade is out of date.
+            # Records at other levels of the cascade are out of date.
             others = (is_named(own, rollup.source, "source"), sa.not_(is_named(own, rollup.table)))
             self._database.execute(sa.update(own).where(*others, own.c.view.is_not(None)).values(view=None))
 
     def set_gone(self, table: TableName, until: int) -> None:
-        """Note that rows of a level from before an instant (ms, UTC) are about to expire."""
+        """Record that rows of a level before an instant (ms, UTC) are about to expire."""
         self._put(table, gone_until=until)
 
     def record(
@@ -110,12 +108,12 @@ class RollupStore(Records):
         run_id: str,
     ) -> None:
         """
-        Note that windows were computed: whole ones, and open ones up to where they are. Killed in the middle, it leaves
-        windows out, which are computed again. One without source rows is noted only if it is known.
+        Record that windows were computed, open ones up to their present end. If it is killed, windows that are not
+        recorded are computed again. A window without source rows is recorded only if it is known already.
 
-        :param tokens: The change tokens that were read before, by the window's start. What was only written to later
-            has none, and gets one that fits nothing.
-        :param parts: The same of the parts of open windows.
+        :param tokens: The change tokens that were read before, by the window's start. A window that was written to only
+            afterwards has none, and gets a token that never matches.
+        :param parts: Likewise, of the parts of open windows.
         """
         before = self.windows(rollup.table, [window.start for window in results])
         rows = [
@@ -138,11 +136,11 @@ class RollupStore(Records):
             self._database.execute(sa.insert(self._table), rows)
 
     def seal(self, table: TableName, starts: Iterable[int]) -> None:
-        """Note that the source of windows is about to go (law 4)."""
+        """Record that the source of windows is about to be removed (law 4)."""
         self._mark(table, starts, "sealed_at")
 
     def expire(self, table: TableName, starts: Iterable[int]) -> None:
-        """Note that the source rows of windows were deleted."""
+        """Record that the source rows of windows were deleted."""
         self._mark(table, starts, "expired_at")
 
     def _mark(self, table: TableName, starts: Iterable[int], column: str) -> None:
@@ -152,12 +150,12 @@ class RollupStore(Records):
             self._change(*self._within(table, starts), unmarked, **{column: self._clock.now()})
 
     def doubt(self, table: TableName, starts: Iterable[int]) -> None:
-        """Note that windows are not what they were computed to be, so that the next run computes them again."""
+        """Record that windows are not as they were computed, so that the next run computes them again."""
         self._visible()
         self._change(*self._within(table, starts), **text_values("token", ""))
 
     def rebase(self, rollup: Rollup, before: int) -> None:
-        """Seal the windows of a level that begin before an instant (ms, UTC), and doubt the others."""
+        """Seal the windows of a level that begin before an instant (ms, UTC); the others are computed again."""
         c, doubtful = self._table.c, {**text_values("token", ""), **text_values("parts", None)}
         self._visible()
         mine = (is_named(self._table, rollup.table), c.sealed_at.is_(None))
@@ -182,7 +180,7 @@ class RollupStore(Records):
             return
         try:
             self._database.execute(sa.insert(self._rollup).values(**name_values(table), **values))
-        except Conflict:  # It was there, and not yet visible.
+        except Conflict:  # The row exists, and was not visible yet.
             self._database.execute(changing)
 
 
@@ -202,7 +200,7 @@ def _known(row: Mapping[str, Any]) -> KnownRollup:
 
 def _rollup_to_text(rollup: Rollup) -> str:
     intervals = {name: getattr(rollup, name) for name in ("interval", "partition", "window")}
-    # Only few rollups have fields of structs, or metrics that are counters in some series.
+    # Few rollups have fields of structs, or metrics that are counters in some series only.
     columns = (rollup.time, *rollup.dimensions, *(metric.column for metric in rollup.metrics))
     paths = {column.name: column.path for column in columns if column.path}
     within = {m.column.name: [[p.dimension.name, p.pattern] for p in m.within] for m in rollup.metrics if m.within}

@@ -1,8 +1,8 @@
 """
-How rows of the toolkit's own tables are read and written: their values, long texts, and what others changed meanwhile.
+Reads and writes rows of the toolkit's own tables: values, long texts, and concurrent changes.
 
-CrateDB takes 32,766 bytes in a column that it indexes, and does not change that of one that is there; so what is longer
-is in a column beside it, which has no index.
+CrateDB accepts at most 32,766 bytes in an indexed column, and cannot remove the index of an existing one. Longer texts
+are therefore in an additional column without an index.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _MORE = " …"
 
 
 class Instant(sa.types.TypeDecorator[Any]):
-    """An instant: aware datetimes in UTC towards Python, whatever the driver returns."""
+    """An instant: in Python an aware datetime in UTC, whatever the driver returns."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], Any]:
-        """CrateDB's dialect takes 0, the first instant of 1970, for NULL."""
+        """CrateDB's dialect reads 0, the first instant of 1970, as NULL."""
         read = super().result_processor(dialect, coltype) or (lambda value: value)
         return lambda value: self.process_result_value(EPOCH, dialect) if value == 0 else read(value)
 
@@ -40,7 +40,7 @@ class Instant(sa.types.TypeDecorator[Any]):
 
 
 class Moment(Instant):
-    """The same, towards Python as planning reckons: whole milliseconds since 1970 in UTC."""
+    """An instant: in Python, as in planning, whole milliseconds since 1970 in UTC."""
 
     cache_ok = True
 
@@ -63,14 +63,14 @@ class Records:
     def _read(
         self, *where: sa.ColumnElement[bool], order: Sequence[Any] = (), refresh: bool = True, stamps: bool = False
     ) -> list[Mapping[str, Any]]:
-        """Some rows, with what :meth:`_stamp` takes. Others' need a refresh, unless it is asked by the key alone."""
+        """Some rows, on request with stamps. Rows of other writers need a refresh, unless the key alone is compared."""
         if refresh:
             self._database.refresh(self._table)
         columns: list[Any] = [sa.column(name) for name in self._database.row_version] if stamps else []
         return self._database.query(sa.select(self._table, *columns).where(*where).order_by(*order))
 
     def _add(self, *rows: Mapping[str, Any]) -> int:
-        """Returns how many rows it added, as the others do, if the database tells."""
+        """Returns the number of rows, as the methods below do, if the database reports it."""
         statement = sa.insert(self._table)
         if len(rows) == 1:
             return self._database.execute(statement.values(**rows[0]))
@@ -87,7 +87,7 @@ class Records:
 
     @property
     def _versions(self) -> tuple[str, ...]:
-        """What tells versions of a row apart: on CrateDB ``_seq_no`` and ``_primary_term``, elsewhere ``version``."""
+        """What distinguishes versions of a row: ``_seq_no`` and ``_primary_term`` on CrateDB, else ``version``."""
         return self._database.row_version or ("version",)
 
     def _stamp(self, row: Mapping[str, Any]) -> tuple[int, ...]:
@@ -98,7 +98,7 @@ class Records:
 
 
 def name_values(table: TableName, prefix: str = "table") -> dict[str, str]:
-    """A table's name as the two columns that it is in."""
+    """A table's name as its two columns."""
     return {f"{prefix}_schema": table.schema, f"{prefix}_name": table.name}
 
 
@@ -116,17 +116,17 @@ def fits(text: str) -> bool:
 
 
 def text_values(name: str, text: str | None) -> dict[str, str | None]:
-    """A text as the two columns that it may be in."""
+    """A text as the two columns that may contain it."""
     return {name: text, f"{name}_long": None} if text is None or fits(text) else {name: "", f"{name}_long": text}
 
 
 def read_text(row: Mapping[str, Any], name: str) -> Any:
-    """A text from the two columns that it may be in."""
+    """A text from the two columns that may contain it."""
     return row[f"{name}_long"] or row[name]
 
 
 def cut(text: str) -> str:
-    """As much of a text for people as can be indexed."""
+    """The beginning of a text, as long as can be indexed."""
     if fits(text):
         return text
     return text.encode()[: LONGEST - len(_MORE.encode())].decode(errors="ignore") + _MORE

@@ -1,9 +1,9 @@
 """
-Leases: who runs which policy (law 8), and which slot of its schedule was last done. Jobs: what runs now, how far it is,
-and who asked for its end.
+Leases: the holder of each policy (law 8), and the slot that was last done. Jobs: present runs, their progress, and
+requests to cancel them.
 
-A lease changes only if it still is what was read. When it ends is measured by the database's clock, which is read in
-the same statement as the rows, so that the clocks of machines may differ.
+A lease changes only if it is as it was read. Its end is measured by the database's clock, which is read in the same
+statement as the rows, so that the clocks of machines may differ.
 """
 
 from __future__ import annotations
@@ -18,68 +18,69 @@ import sqlalchemy as sa
 from cratedb_retention.clock import is_of_this_process
 from cratedb_retention.errors import Conflict
 from cratedb_retention.model.audit import OUTCOMES
+from cratedb_retention.model.former import present
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.schedule import Done
 from cratedb_retention.store.rows import Instant, Records, cut, same
 
-# More identifiers than this are not listed in a condition; all rows are read then.
+# With more identifiers than this, all rows are read instead of listing them in a condition.
 _LISTED = 500
 _NOW = sa.type_coerce(sa.func.current_timestamp(), Instant)
 KEPT = dt.timedelta(days=7)
 _WRITTEN_ONCE = ("run_id", "actor", "host", "started_at", "cancel_by", "cancel_at")
 _LISTS = ("policies", "tags")
-_HOLDER = "Who runs it, as `user@host:process:random`; NULL: nobody."
-_SLOT = "The instant of its schedule that it was last taken for; NULL: by hand."
+_HOLDER = "The lease holder, as `user@host:process:random`; NULL: none."
+_SLOT = "The slot of its schedule that it was last taken for; NULL: by hand."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The lease of a policy as it was read, or written: the columns of its table."""
+    """The lease of a policy as it was read or written: the columns of the table."""
 
     policy_id: Annotated[str, "The policy."]
     holder: Annotated[str | None, _HOLDER] = None
-    run_id: Annotated[str | None, "The run that it was last taken for."] = None
+    run_id: Annotated[str | None, "The run that took it last."] = None
     slot: Annotated[dt.datetime | None, _SLOT] = None
-    fence: Annotated[int, "Grows each time that it is taken."] = 0
+    fence: Annotated[int, "The fencing token: grows each time the lease is taken."] = 0
     taken_at: Annotated[dt.datetime | None, "When it was taken."] = None
-    expires_at: Annotated[dt.datetime | None, "When it ends unless it is renewed, by the clock of the database."] = None
-    done_slot: Annotated[dt.datetime | None, "The last instant of its schedule that was done."] = None
-    finished_at: Annotated[dt.datetime | None, "When it was last run to its end."] = None
-    outcome: Annotated[str | None, f"How that ended: {OUTCOMES}."] = None
-    succeeded_at: Annotated[dt.datetime | None, "When that last went well."] = None
+    expires_at: Annotated[dt.datetime | None, "When it ends unless it is renewed, by the database's clock."] = None
+    done_slot: Annotated[dt.datetime | None, "The last slot of its schedule that was done."] = None
+    finished_at: Annotated[dt.datetime | None, "When its last run ended."] = None
+    outcome: Annotated[str | None, f"The outcome of that run: {OUTCOMES}."] = None
+    succeeded_at: Annotated[dt.datetime | None, "When its last successful run ended."] = None
     version: Annotated[int, "Grows with each change of the row."] = 0
-    stamp: tuple[int, ...] | None = None  # See :class:`Records`; None: the database has not said so since we wrote
+    stamp: tuple[int, ...] | None = None  # See :class:`Records`; None: unknown since the last write
 
     def is_free(self, now: dt.datetime) -> bool:
-        """Whether nobody holds it any more, at an instant of the database's clock."""
+        """Whether it has no holder at an instant of the database's clock."""
         return self.holder is None or self.expires_at is None or self.expires_at <= now
 
 
 @dataclass(frozen=True)
 class Leases:
-    """Leases, and what time it is for them."""
+    """Leases, and the time by which they end."""
 
     now: dt.datetime  # By the database's clock
     by_policy: Mapping[str, Lease]
-    asked: float  # When we began to ask, in seconds by our own clock that is never set back
+    asked: float  # When the query began, in seconds by the local monotonic clock
 
     @property
     def slots(self) -> dict[str, Done]:
-        """What is known of the slots of each policy that was ever run."""
+        """The slots of each policy that was ever run."""
         return {key: Done(lease.done_slot, lease.slot) for key, lease in self.by_policy.items()}
 
     def of(self, policy_id: str) -> Lease:
-        """A lease that was never taken is free."""
+        """The lease of a policy; one that was never taken is free."""
         return self.by_policy.get(policy_id) or Lease(policy_id=policy_id)
 
 
 class LeaseStore(Records):
     def read(self, policies: Collection[str] | None = None, refresh: bool = True) -> Leases:
-        """The leases of some policies, or all. One alone is always as it was written last, without a refresh."""
+        """The leases of some policies, or all. A single one is always up to date without a refresh."""
         c, asked = self._table.c, self._clock.uptime()
         statement = sa.select(self._table, *map(sa.column, self._database.row_version), _NOW.label("database_time"))
         if policies is not None and len(policies) == 1:
-            # Unlike `IN`, this is answered by what was written last.
+            # Unlike `IN`, this sees the last write.
             statement, refresh = statement.where(c.policy_id == next(iter(policies))), False
         elif policies is not None and len(policies) <= _LISTED:
             statement = statement.where(c.policy_id.in_(sorted(policies)))
@@ -90,17 +91,18 @@ class LeaseStore(Records):
             now = self._clock.now()
         else:
             now = rows[0]["database_time"] if rows else self._database.rows(sa.select(_NOW))[0][0]
-        leases = (Lease(**{column.name: row[column.name] for column in c}, stamp=self._stamp(row)) for row in rows)
+        told = ({**row, "outcome": present(row["outcome"]), "stamp": self._stamp(row)} for row in rows)
+        leases = (Lease(**{name: row[name] for name in (*c.keys(), "stamp")}) for row in told)
         return Leases(now, {lease.policy_id: self._alive(lease, now) for lease in leases}, asked)
 
     def _alive(self, lease: Lease, now: dt.datetime) -> Lease:
-        """Where one process alone can have the database open, and it is this one, what others hold is over."""
+        """If only one process can have the database open, and it is this one, leases of other processes have ended."""
         if not self._database.exclusive or lease.is_free(now) or is_of_this_process(lease.holder or ""):
             return lease
         return replace(lease, expires_at=now)
 
     def change(self, leases: Iterable[tuple[Lease, Mapping[str, Any]]]) -> dict[str, Lease]:
-        """Change rows that still are what was read, in one or two statements; returns those that were changed."""
+        """Change rows that are as they were read, in one or two statements; returns the changed ones."""
         wanted = [(old, replace(old, **values, version=old.version + 1, stamp=None)) for old, values in leases]
         new = [new for old, new in wanted if old.stamp is None and old.version == 0]
         known = [(old, new) for old, new in wanted if old.stamp is not None]
@@ -122,9 +124,9 @@ class LeaseStore(Records):
     def _execute(self, leases: Sequence[Lease], statement: Any, rows: Sequence[Mapping[str, Any]]) -> dict[str, Lease]:
         versions = self._database.row_version
         try:
-            if len(rows) == 1 and versions:  # One row alone tells its new stamp at once.
-                telling = statement.returning(*map(sa.literal_column, versions))
-                found = self._database.transact(lambda c: list(c.execute(telling, rows[0]).all()), telling)
+            if len(rows) == 1 and versions:  # A single row returns its new stamp at once.
+                returning = statement.returning(*map(sa.literal_column, versions))
+                found = self._database.transact(lambda c: list(c.execute(returning, rows[0]).all()), returning)
                 return {leases[0].policy_id: replace(leases[0], stamp=tuple(found[0]))} if found else {}
             counts = self._database.execute_each(statement, rows)
         except Conflict:
@@ -140,12 +142,12 @@ class JobStore(Records):
     """Writes and reads the state of runs: one row for each that lasts longer than a second."""
 
     def begin(self, job: RunState) -> None:
-        """Write a run down for the first time, and forget those that ended long ago."""
+        """Add the row of a run, and delete those of old runs."""
         self._add(_row(job))
         self.forget_old()
 
     def update(self, job: RunState) -> str | None:
-        """Write how far a run is. Returns who asked for its end, if a user did."""
+        """Write the progress of a run. Returns the user who cancelled it, if any."""
         c = self._table.c
         values = {name: value for name, value in _row(job).items() if name not in _WRITTEN_ONCE}
         statement = sa.update(self._table).where(c.run_id == job.run_id).values(**values).returning(c.cancel_by)
@@ -153,11 +155,11 @@ class JobStore(Records):
         return rows[0][0] if rows else None
 
     def forget_old(self) -> None:
-        """Forget runs of which nothing was heard for a week."""
+        """Delete runs without a heartbeat for a week."""
         self._remove(self._table.c.heartbeat_at < self._clock.now() - KEPT)
 
     def live(self) -> list[RunState]:
-        """The runs that have not ended, oldest first; some may be of processes that are dead."""
+        """The runs that have not ended, oldest first, including those of dead processes."""
         c = self._table.c
         return [
             RunState(**{**row, **{name: tuple(row[name] or ()) for name in _LISTS}}, steps_done=max(0, row["step"] - 1))
@@ -165,7 +167,7 @@ class JobStore(Records):
         ]
 
     def request_cancel(self, job: RunState, by: str) -> bool:
-        """Ask a run to end before its next step. Returns whether it was the first request."""
+        """Request that a run ends before its next step. Returns whether this is the first request."""
         c = self._table.c
         where = (c.run_id == job.run_id, c.cancel_by.is_(None))
         return self._change(*where, cancel_by=by, cancel_at=self._clock.now()) == 1

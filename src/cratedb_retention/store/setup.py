@@ -1,15 +1,15 @@
 """
-The toolkit's tables and how they became what they are: ordered steps, each from one version of the schema to the next.
+Creates and upgrades the toolkit's tables in ordered steps, each from one version of the schema to the next.
 
-`setup` takes the steps that are missing and notes each in the table ``schema_version``. A step makes only what is not
-there, so it can be repeated: an upgrade that was killed, or done by two at once, ends the same. A schema without that
-table, of a release before it, is recognised by its tables and columns.
+`setup` takes the missing steps and records each in the table ``schema_version``. A step creates only what does not
+exist, so it can be repeated: an upgrade that was killed, or done twice at the same time, ends in the same state. A
+schema of an early release, without that table, is recognised by its tables and columns.
 
-A ``retention_policy`` table of cratedb-toolkit 0.1.1 (whole days as INTEGER, tags as OBJECT) is taken over without
-losing a policy: its rows are copied to a table of the present layout, counted, and the two tables are swapped in one
-statement. The old table stays beside as ``retention_policy_toolkit``. What cratedb-toolkit never ran is kept, but
-disabled, so that no data expires which it had left alone: it looks for strategies in lower case, takes names literally,
-does not quote columns, and passes on what only a number or a time can be.
+A ``retention_policy`` table of cratedb-toolkit 0.1.1 (whole days as INTEGER, tags as OBJECT) is migrated without losing
+a policy: its rows are copied to a table of the present layout, counted, and the two tables are swapped in one
+statement. The old table remains as ``retention_policy_toolkit``. Policies that cratedb-toolkit never ran are disabled,
+so that no data expires that it did not expire: it expects strategies in lower case, takes names literally, does not
+quote columns, and supports only numbers and times as partition values.
 """
 
 from __future__ import annotations
@@ -64,18 +64,17 @@ PartitionColumns = Mapping[tuple[str, str], Mapping[str, str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One change of the tables. Of a released step nothing is changed, since it was taken already."""
+    """One change of the tables. A released step never changes, since existing schemas have taken it."""
 
-    version: int  # The version of the schema that it leads to
+    version: int  # The version of the schema after the step
     name: str
-    tables: Sequence[str] = ()  # What it creates, as `store/tables.py` describes it
-    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # What it adds to earlier tables
-    # Done after that and before tables are created; says what it did. Has to bear being repeated, and must not rest on
-    # what a later step adds.
+    tables: Sequence[str] = ()  # Tables that it creates, as described in `store/tables.py`
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # Columns that it adds to earlier tables
+    # Done after columns are added and before tables are created. Must be repeatable, and must not rely on later steps.
     work: Callable[[_Upgrade], None] = lambda upgrade: None
 
     def is_seen_in(self, layout: Layout) -> bool:
-        """Whether what it makes is there; never of a step that makes neither tables nor columns."""
+        """Whether its tables and columns exist; always False for a step that adds neither."""
         made = {**dict.fromkeys(self.tables, ()), **self.columns}
         return bool(made) and all(table in layout and set(made[table]) <= set(layout[table]) for table in made)
 
@@ -86,8 +85,8 @@ def setup(database: Database, tables: Tables, now: dt.datetime, keeper: Actor | 
 
     :param keeper: Creates the policy for the audit log, in a new schema or one of a version without it; None: skip.
     :param done: A description of each change is appended to it at once, so that it survives an error.
-    :raises InvalidInput: if a table of such a name is not the toolkit's; then nothing is changed.
-    :raises Conflict: if the tables are of a newer release; then nothing is changed.
+    :raises InvalidInput: if a table of such a name is not the toolkit's; nothing is changed.
+    :raises Conflict: if the tables are of a newer release; nothing is changed.
     """
     database.create_schema(str(tables.metadata.schema))
     _Upgrade(database, tables, now, keeper, done).finish()
@@ -95,7 +94,7 @@ def setup(database: Database, tables: Tables, now: dt.datetime, keeper: Actor | 
 
 def require(database: Database, tables: Tables, each: bool = False) -> None:
     """
-    Make sure that the tables are there, and of the version that this program knows; ``each``: whatever that says.
+    Check that the tables exist in the present version; ``each``: also check every table.
 
     :raises NotFound: if they are missing or older, with the remedy.
     :raises Conflict: if they are newer.
@@ -103,7 +102,7 @@ def require(database: Database, tables: Tables, each: bool = False) -> None:
     version = 0
     with suppress(NotFound):
         version = _read_version(database, tables)
-    # No early release noted one, and CrateDB answers with no rows where shards are missing.
+    # Early releases recorded no version, and CrateDB returns no rows if shards are missing.
     layout = _read_own(database, tables) if each or not version else {}
     if not version:
         _require_there(layout, tables.policy)
@@ -122,7 +121,7 @@ def _require_there(layout: Layout, *tables: sa.Table) -> None:
 
 
 def _read_version(database: Database, tables: Tables) -> int:
-    """The version that is noted; 0 if none is, NotFound if there is no such table."""
+    """The recorded version; 0 if there is none, NotFound without the table of versions."""
     found = database.rows(sa.select(sa.func.max(tables.version.c.version)))[0][0] or 0
     if found > STEPS[-1].version:
         newer = f"has a newer layout, version {found}; this program knows version {STEPS[-1].version}"
@@ -131,7 +130,7 @@ def _read_version(database: Database, tables: Tables) -> int:
 
 
 def _read_own(database: Database, tables: Tables) -> Layout:
-    """The toolkit's tables. Raises Recovering where CrateDB seems to have none for a moment after it was started."""
+    """The toolkit's tables. Raises Recovering if CrateDB does not know its tables yet after a start."""
     schema = str(tables.metadata.schema)
     layout = _read_layout(database, schema)
     if not layout:
@@ -149,7 +148,7 @@ def _read_layout(database: Database, schema: str) -> Layout:
 
 
 def _ask(database: Database, of: str, *names: str, schemas: Collection[str]) -> list[Sequence[Any]]:
-    """What a table of ``information_schema`` says of the tables of some schemas."""
+    """Rows of a table of ``information_schema`` about some schemas."""
     c = sa.table(of, *map(sa.column, ("table_schema", "table_name", *names)), schema="information_schema").c
     return database.rows(sa.select(*c).where(c.table_schema.in_(sorted(schemas))))
 
@@ -173,14 +172,14 @@ class _Upgrade:
     def finish(self) -> None:
         tables = {table.name: table for table in self.tables.metadata.sorted_tables}
         for name, table in tables.items():
-            # No release of the toolkit made a table without the columns of its key.
-            there = self.layout.get(name)
-            missing = [key.name for key in table.primary_key if there is not None and key.name not in there]
+            # Every release of the toolkit created tables with the columns of their key.
+            present = self.layout.get(name)
+            missing = [key.name for key in table.primary_key if present is not None and key.name not in present]
             if missing:
-                reason = f"exists already and is not the toolkit's: it has no column {missing[0]}"
+                reason = f"exists already and is not the toolkit's: column {missing[0]} is missing"
                 raise InvalidInput(f"table {table.fullname}", reason, "rename it, or choose another schema")
         self._create(self.tables.version)
-        for step in STEPS:  # Steps that were taken restore tables and columns that were removed since.
+        for step in STEPS:  # Earlier steps restore removed tables and columns.
             for name, columns in step.columns.items():
                 for column in columns:
                     self._add(tables[name], column)
@@ -189,9 +188,9 @@ class _Upgrade:
             for name in step.tables:
                 self._create(tables[name])
             if self.version < step.version:
-                noted = {"version": step.version, "name": step.name, "applied_at": self.now}
+                taken = {"version": step.version, "name": step.name, "applied_at": self.now}
                 with suppress(Conflict):  # Another setup took it at the same time.
-                    self.database.execute(sa.insert(self.tables.version).values(noted))
+                    self.database.execute(sa.insert(self.tables.version).values(taken))
                 self.done.append(f"schema {self.schema} is at version {step.version}: {step.name}")
         if self.database.kept is None:
             self.database.refresh(self.tables.version)
@@ -235,7 +234,7 @@ def _keep_journal(upgrade: _Upgrade) -> None:
         "time_column": "time",
         "schedule": "@daily",
         "id": JOURNAL_POLICY,
-        "description": "The toolkit's own audit log. Change it or delete it as you like; it is not created again.",
+        "description": "The toolkit's own audit log. This policy may be changed or deleted; it is not created again.",
     }
     since = dict.fromkeys(("changed_at", "scheduled_at"), upgrade.now)
     with suppress(Conflict):
@@ -299,7 +298,7 @@ def _copy_and_swap(upgrade: _Upgrade) -> None:
     if database.kept is None:
         database.refresh(new)
         if (count := database.count(new)) != len(rows):
-            raise DatabaseError(f"table {new.fullname}", f"holds {count} of {len(rows)} policies", "run setup again")
+            raise DatabaseError(f"table {new.fullname}", f"contains {count} of {len(rows)} policies", "run setup again")
         if not _is_legacy(_read_layout(database, schema).get(POLICY, {})):
             raise Conflict(f"table {tables.policy.fullname}", "was upgraded by another setup")
     database.swap_tables(new, tables.policy)
@@ -310,7 +309,7 @@ def _copy_and_swap(upgrade: _Upgrade) -> None:
 
 @dataclass(frozen=True)
 class TakenOver:
-    """A policy as it is stored from now on, and what changes, in words."""
+    """A migrated policy as it is stored, and a description of its changes."""
 
     row: Mapping[str, Any]
     words: str
@@ -321,24 +320,24 @@ class TakenOver:
 
 
 def take_over(row: Mapping[str, Any], partitions: PartitionColumns, now: dt.datetime) -> TakenOver:
-    """A policy of cratedb-toolkit; one that it never ran, or that lacks something, is kept, but disabled."""
+    """Migrate a policy of cratedb-toolkit. One that it never ran, or that is invalid, is disabled."""
     known = {key: row[key] for key in _PLAIN if row.get(key) is not None} | {"strategy": row["strategy"]}
     present = sorted(tag for tag, value in (row.get("tags") or {}).items() if value is not None)
     tags = [tag for tag in present if tag.strip() and "," not in tag and not tag.strip().startswith(NOT)]
     attributes = {**known, "tags": tags, "cutoff_by": CutoffBy.DAY}
-    left_out = [f"tag {tag!r} is left out, since no --tags can name it" for tag in present if tag not in tags]
-    changes = left_out or ["as before"]
+    dropped = [f"tag {tag!r} is dropped, since --tags cannot name it" for tag in present if tag not in tags]
+    changes = dropped or ["unchanged"]
     try:
         policy = read_policy(attributes, stored=attributes)
     except InvalidInput as error:
-        changes = [f"disabled: {error}", *left_out]
+        changes = [f"disabled: {error}", *dropped]
         stored = {
             **known,
             "tags": present,
             "table_name": row.get("table_name") or "",
             "retention_period": f"{row['retention_period']}d",
             "enabled": False,
-            "description": f"Disabled when it was taken over from cratedb-toolkit: {error}",
+            "description": f"Disabled by the migration from cratedb-toolkit: {error}",
             "version": 1,
             "changed_at": now,
             "changed_by": ACTOR,
@@ -347,8 +346,8 @@ def take_over(row: Mapping[str, Any], partitions: PartitionColumns, now: dt.date
         reason = _why_never_run(row, policy, partitions)
         if reason is not None:
             why = f"cratedb-toolkit never ran it, since {reason}"
-            changes = [f"disabled: {why}", *left_out]
-            description = f"Disabled when it was taken over: {why}"
+            changes = [f"disabled: {why}", *dropped]
+            description = f"Disabled by the migration: {why}"
             policy = policy.model_copy(update={"enabled": False, "description": description})
         stored = policy_to_row(policy, 1, now, ACTOR)
     table = ".".join(str(row[key]) for key in ("table_schema", "table_name") if row.get(key) is not None)
@@ -357,24 +356,24 @@ def take_over(row: Mapping[str, Any], partitions: PartitionColumns, now: dt.date
 
 
 def _why_never_run(row: Mapping[str, Any], policy: Policy, partitions: PartitionColumns) -> str | None:
-    """Why cratedb-toolkit finds nothing to do for a valid policy, or fails to; None if it may have run."""
+    """Why cratedb-toolkit cannot have run a valid policy; None if it may have."""
     strategy, column, schema = row["strategy"], policy.partition_column or "", policy.table_schema or ""
     name, columns = schema + policy.table_name, partitions.get((schema, policy.table_name))
     known = columns or {}
     reasons = (
-        (strategy != policy.strategy, f"it looks for {policy.strategy}, and this is written {strategy!r}"),
-        (policy.table_schema is None, "it names no schema"),
+        (strategy != policy.strategy, f"it expects the strategy {policy.strategy}, not {strategy!r}"),
+        (policy.table_schema is None, "the policy has no schema"),
         (is_pattern(name), "it takes * and ? literally"),
         (re.fullmatch("[a-z_][a-z0-9_]*", column) is None, f"it does not quote the column {column!r}"),
-        (strategy == "snapshot" and name != name.lower(), "the name of a snapshot can't have capital letters"),
+        (strategy == "snapshot" and name != name.lower(), "the name of a snapshot cannot contain capital letters"),
         (columns is not None and column not in known, f"the table is not partitioned by {column}"),
         (
             column in known and not known[column].startswith(_PARTITIONED),
-            f"{column} is {known.get(column)}, neither a time nor a number",
+            f"column {column} has type {known.get(column)}, which is neither a time nor a number",
         ),
         (
             strategy != "delete" and len(known) > 1,
-            f"the table is partitioned by {', '.join(known)}, and it names one of these only",
+            f"the table is partitioned by {', '.join(known)}, and the policy names only one of these columns",
         ),
     )
     return next((reason for is_so, reason in reasons if is_so), None)

@@ -1,4 +1,4 @@
-"""The store: all of the toolkit's own tables in one place."""
+"""The store: all of the toolkit's own tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables
 
 
 class Store:
-    """The toolkit's tables in one schema of a database. Where they were described already, that is used again."""
+    """The toolkit's tables in one schema of a database; ``tables``: their description, if it exists already."""
 
     def __init__(
         self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA, tables: Tables | None = None
@@ -45,8 +45,8 @@ class Store:
         self.tokens = TokenStore(database, tables.token, *noting)
         self.leases = LeaseStore(database, tables.lease, *noting)
         self.jobs = JobStore(database, tables.job, *noting)
-        self.read_together = database.together  # Several pieces of reading, at once where that is faster.
-        self.is_there = False  # Whether the tables were looked for, and found.
+        self.read_together = database.together  # Several queries, concurrently if that is faster.
+        self.is_there = False  # Whether the tables were found before.
 
     def setup(self, done: list[str], journal_policy: bool = True, rehearse: bool = False) -> list[str]:
         """
@@ -58,29 +58,29 @@ class Store:
         return (database.kept or []) if done else []
 
     def identify(self, name: TableName, identity: str) -> None:
-        """Note which table is meant by a name, with the rollups, snapshots, holds and freezes that are of it."""
+        """Record the identity of the table with a name in its rollups, snapshots, holds and freezes."""
         t = self.tables
         for own, of in ((t.rollup, "source"), (t.snapshot, "table"), (t.hold, "table"), (t.freeze, "table")):
-            # A hold that notes no table is on whatever has the name.
+            # A hold without an identity applies to any table of the name.
             mine = [is_named(own, name, of), *([own.c.table_identity.is_not(None)] if own is t.hold else [])]
             self._database.refresh(own)
             self._database.execute(sa.update(own).where(*mine).values({f"{of}_identity": identity or None}))
 
     def refresh(self) -> None:
-        """Make all that a plan rests on visible: policies, holds, what is frozen, restored, and what was rolled up."""
+        """Refresh all tables that a plan rests on."""
         t = self.tables
         self._database.refresh(t.policy, t.hold, t.freeze, t.snapshot, t.rollup, t.ledger, t.lease)
 
     def refresh_schedules(self) -> None:
-        """Make all that tells what is due visible: policies and leases."""
+        """Refresh the tables that scheduling reads: policies and leases."""
         self._database.refresh(self.tables.policy, self.tables.lease)
 
     def require(self) -> None:
-        """Make sure that the tables are there, once. Raises NotFound with the remedy."""
+        """Check once that the tables exist. Raises NotFound with the remedy."""
         if not self.is_there:
             require(self._database, self.tables)
             self.is_there = True
 
     def probe(self) -> None:
-        """Make sure that the database answers, and that all tables are there now. Raises RetentionError."""
+        """Check that the database answers, and that all tables exist now. Raises RetentionError."""
         require(self._database, self.tables, each=True)

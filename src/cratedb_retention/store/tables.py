@@ -1,9 +1,9 @@
 """
-The toolkit's own tables, in a schema of their own (``ext`` unless told otherwise).
+The toolkit's own tables, in a schema of their own (``ext`` by default).
 
-Column names are the names of the attributes in code, options and files; those of policies follow from their attributes,
-and those of some other tables from dataclasses. What is added also takes a step in `store/setup.py`, which adds it to
-an existing schema. `docs/reference/tables.md` is made from ``doc`` of a column and ``info["about"]`` of a table.
+Columns are named as the attributes in code, options and files; those of policies follow from their attributes, and
+those of some other tables from dataclasses. New tables and columns also need a step in `store/setup.py`, which adds
+them to existing schemas. `docs/reference/tables.md` is made from ``doc`` of a column and ``info["about"]`` of a table.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ DEFAULT_SCHEMA = "ext"
 _MODEL = sa.MetaData()
 _TYPES: dict[Any, Any] = {int: sa.BigInteger, dt.datetime: Instant, tuple[str, ...]: sa.ARRAY(sa.Text)}
 _SMALL = ("step", "steps")  # Integers of 32 bits.
-_STEP = "The version that the step leads to; it counts from 1."
-_VALUES = "Only data with these values, as a JSON object, or with one of several; NULL: all."
+_STEP = "The version of the schema after the step, from 1."
+_VALUES = "Only data with these values, as a JSON object or an array of alternatives; NULL: all."
 _STAGES = (
-    "`created`: the partition is still there; `archived`: dropped; `restored`: brought back; `dropping`, "
-    "`restoring`: in between; `superseded`: a later snapshot holds its rows as well."
+    "`created`: the partition still exists; `archived`: dropped; `restored`: restored; `dropping`, `restoring`: in "
+    "between; `superseded`: a later snapshot contains its rows as well."
 )
+_IDENTITY = "Distinguishes the table from later ones of the same name; NULL: unknown."
 
 
 class Tables:
-    """All tables of one schema. Where the database has partitions, the audit log has one for each month."""
+    """All tables of one schema. If the database has partitions, the audit log has one for each month."""
 
     def __init__(self, schema: str, partitions: bool) -> None:
         self.metadata = metadata = sa.MetaData(schema=schema)
@@ -62,7 +63,7 @@ def _own(name: str, about: str, *columns: sa.Column[Any]) -> sa.Table:
 
 
 def _columns(kind: type, *, key: str = "", required: Collection[str]) -> Iterator[sa.Column[Any]]:
-    """A column for each field of a dataclass that is annotated with its meaning, or several with theirs."""
+    """A column for each field of a dataclass that is annotated with a description, or several with several."""
     for name, hint in get_type_hints(kind, include_extras=True).items():
         if get_origin(hint) is Annotated:
             of, docs = get_args(hint)
@@ -73,7 +74,7 @@ def _columns(kind: type, *, key: str = "", required: Collection[str]) -> Iterato
 
 
 def _column(attribute: Attribute) -> sa.Column[Any]:
-    """Where an attribute is stored: an object as JSON, everything else as text that a person reads."""
+    """The column of an attribute: objects as JSON, everything else as readable text."""
     json = " A JSON object." if attribute.form in (Form.PAIRS, Form.PARTS) else ""
     kind = {Form.FLAG: sa.Boolean(), Form.LIST: sa.ARRAY(sa.Text)}.get(attribute.form, sa.Text())
     key, doc = attribute.name == "id", attribute.description + json
@@ -81,118 +82,120 @@ def _column(attribute: Attribute) -> sa.Column[Any]:
 
 
 def _long(name: str) -> sa.Column[str]:
-    """Where a text is that is too long for its own column."""
-    about = f"`{name}` of more than {LONGEST:,} bytes, which CrateDB can't index; NULL: it is shorter."
+    """The column for texts that are too long for the column of this name."""
+    about = f"`{name}` if it is longer than {LONGEST:,} bytes, which CrateDB cannot index; else NULL."
     return sa.Column(f"{name}_long", sa.Text, doc=about, crate_index=False, crate_columnstore=False)
 
 
 POLICY = _own(
     "retention_policy",
-    "Retention policies; read a row like a sentence.",
+    "Retention policies: one row each.",
     *(_column(attribute) for attribute in ATTRIBUTES.values()),
     sa.Column("version", sa.Integer, nullable=False, doc="Grows with each change of the policy."),
     sa.Column("changed_at", Instant, doc="When the policy was last changed."),
-    sa.Column("changed_by", sa.Text, doc="Who changed it last."),
-    sa.Column("scheduled_at", Instant, doc="Since when it has this schedule; earlier slots are not made up for."),
+    sa.Column("changed_by", sa.Text, doc="The user who changed it last."),
+    sa.Column("scheduled_at", Instant, doc="When it got its schedule; earlier slots are not run."),
 )
 
 JOURNAL = _own(
     "jobs_log",
     "The audit log: changes of policies, runs, steps and holds. Rows are only added.",
-    sa.Column("time", Instant, nullable=False, doc="When it happened."),
+    sa.Column("time", Instant, nullable=False, doc="The time of the entry."),
     *_columns(Entry, required=("event",)),
 )
 
 HOLD = _own(
     "retention_hold",
-    "Holds: what must stay, whatever the policies say. A released hold stays in the table.",
+    "Holds: data that no policy may remove. A released hold stays in the table.",
     sa.Column("table_schema", sa.Text, doc="Name or pattern."),
     sa.Column("table_name", sa.Text, nullable=False, doc="Name or pattern."),
     sa.Column("where", sa.Text, doc=_VALUES),
     sa.Column("start", Moment, doc="Only data from this instant on."),
     sa.Column("end", Moment, doc="Only data before this instant."),
     sa.Column("kind", sa.Text, nullable=False, doc="`legal`: placed by `hold`; `restored`: placed by `restore`."),
-    sa.Column("reason", sa.Text, doc="For people."),
+    sa.Column("reason", sa.Text, doc="The reason that the user gave."),
     sa.Column("placed_at", Moment, doc="When it was placed."),
-    sa.Column("placed_by", sa.Text, doc="By whom."),
+    sa.Column("placed_by", sa.Text, doc="The user who placed it."),
     sa.Column("released_at", Instant, doc="When it was released; NULL: it is in force."),
-    sa.Column("released_by", sa.Text, doc="By whom."),
+    sa.Column("released_by", sa.Text, doc="The user who released it."),
     sa.Column("id", sa.Text, primary_key=True, doc="The identifier."),
-    sa.Column("table_identity", sa.Text, doc="Tells the table from others that get its name; NULL: unknown."),
+    sa.Column("table_identity", sa.Text, doc=_IDENTITY),
     _long("where"),
 )
 
 SNAPSHOT = _own(
     "retention_snapshot",
-    "What was archived, where, and how far.",
+    "Snapshots: archived partitions and their states.",
     sa.Column("name", sa.Text, primary_key=True, doc="The snapshot's name in its repository."),
     sa.Column("repository", sa.Text, primary_key=True, doc="The repository; a directory on DuckDB."),
     sa.Column("table_schema", sa.Text, nullable=False, doc="The schema of the table that was archived."),
     sa.Column("table_name", sa.Text, nullable=False, doc="The table that was archived."),
     sa.Column("partition", sa.Text, nullable=False, doc="The partition's columns, types and values, as JSON."),
-    sa.Column("start", Moment, doc="The stretch of time that it covers, as far as known: from here on ..."),
+    sa.Column("start", Moment, doc="The time range that it covers, if known: from here on ..."),
     sa.Column("end", Moment, doc="... and before this instant."),
     sa.Column("state", sa.Text, nullable=False, doc=_STAGES),
-    sa.Column("rows", sa.BigInteger, doc="Rows that were archived, if known."),
+    sa.Column("rows", sa.BigInteger, doc="Number of archived rows, if known."),
     sa.Column("bytes", sa.BigInteger, doc="Bytes on disk, if known."),
-    sa.Column("policy_id", sa.Text, doc="The policy that asked for it."),
-    sa.Column("tags", sa.ARRAY(sa.Text), doc="Its tags."),
-    sa.Column("run_id", sa.Text, doc="The run that made it."),
+    sa.Column("policy_id", sa.Text, doc="The policy that archived it."),
+    sa.Column("tags", sa.ARRAY(sa.Text), doc="The tags of the policy."),
+    sa.Column("run_id", sa.Text, doc="The run that archived it."),
     sa.Column("changed_at", Instant, doc="When `state` last changed."),
-    sa.Column("token", sa.Text, doc="The change token of the partition, when archived or as it was brought back."),
-    sa.Column("table_identity", sa.Text, doc="Tells the table from others that get its name; NULL: unknown."),
-    sa.Column("verified_at", Instant, doc="When it was last read back by itself; NULL: never."),
-    sa.Column("damage", sa.Text, doc="What was wrong then; NULL: all was right."),
+    sa.Column("token", sa.Text, doc="The change token of the partition when archived, or after the restore."),
+    sa.Column("table_identity", sa.Text, doc=_IDENTITY),
+    sa.Column("verified_at", Instant, doc="When `verify-snapshots` last read it back; NULL: never."),
+    sa.Column("damage", sa.Text, doc="The damage found then; NULL: it was intact."),
 )
 
 FREEZE = _own(
     "retention_freeze",
-    "Partitions that the toolkit froze, so that the next run knows what a killed one left.",
+    "Frozen partitions, so that the next run can unfreeze those of a killed run.",
     sa.Column("table_schema", sa.Text, nullable=False, doc="The table's schema."),
     sa.Column("table_name", sa.Text, nullable=False, doc="The table."),
     sa.Column("partition", sa.Text, nullable=False, doc="The partition's columns, types and values, as JSON."),
     sa.Column("run_id", sa.Text, doc="The run that froze it."),
-    sa.Column("frozen_at", Instant, doc="When."),
+    sa.Column("frozen_at", Instant, doc="When it was frozen."),
     sa.Column("id", sa.Text, primary_key=True, doc="A digest of table and partition."),
-    sa.Column("table_identity", sa.Text, doc="Tells the table from others that get its name; NULL: unknown."),
+    sa.Column("table_identity", sa.Text, doc=_IDENTITY),
 )
 
 ROLLUP = _own(
     "rollup",
-    "The rollups that exist: one row for each level of a cascade on a table.",
+    "Existing rollups: one row for each level of a cascade.",
     sa.Column("table_schema", sa.Text, primary_key=True, doc="The schema of the level's table."),
     sa.Column("table_name", sa.Text, primary_key=True, doc="The level's table."),
     sa.Column("source_schema", sa.Text, nullable=False, doc="The schema of the table with the raw rows."),
     sa.Column("source_name", sa.Text, nullable=False, doc="The table with the raw rows."),
     sa.Column("interval", sa.Text, nullable=False, doc="The length of its buckets."),
-    sa.Column("retention_period", sa.Text, doc="How long it is kept."),
-    sa.Column("policy_id", sa.Text, doc="The policy that asked for it."),
-    sa.Column("definition", sa.Text, nullable=False, doc="What it is computed from and how, as JSON."),
-    sa.Column("view", sa.Text, doc="The parts of the view, as JSON; at the finest level."),
-    sa.Column("gone_until", Moment, doc="Before this instant rows of its table have expired."),
+    sa.Column("retention_period", sa.Text, doc="How long its rows are kept."),
+    sa.Column("policy_id", sa.Text, doc="The policy that it belongs to."),
+    sa.Column("definition", sa.Text, nullable=False, doc="Source, columns, metrics and intervals, as JSON."),
+    sa.Column("view", sa.Text, doc="The parts of the view, as JSON; only at the finest level."),
+    sa.Column("gone_until", Moment, doc="Rows of its table before this instant have expired."),
     sa.Column("changed_at", Instant, doc="When this row last changed."),
     _long("definition"),
-    sa.Column("source_identity", sa.Text, doc="Tells that table from others that get its name; NULL: unknown."),
+    sa.Column("source_identity", sa.Text, doc="Distinguishes the source from later tables of its name; NULL: unknown."),
 )
 
 LEDGER = _own(
     "rollup_ledger",
-    "What each window of each level was computed from, and whether it is sealed.",
+    "The windows of each level: what they were computed from, and whether they are sealed.",
     sa.Column("table_schema", sa.Text, primary_key=True, doc="The schema of the level's table."),
     sa.Column("table_name", sa.Text, primary_key=True, doc="The level's table."),
     sa.Column("start", Moment, primary_key=True, doc="The window: from here on ..."),
     sa.Column("end", Moment, nullable=False, doc="... and before this instant."),
-    sa.Column("until", Moment, nullable=False, doc="Buckets that end here or before are computed."),
-    sa.Column("whole", sa.Boolean, nullable=False, doc="Whether it was computed as a whole when last computed."),
-    sa.Column("beneath_schema", sa.Text, nullable=False, doc="The schema of the table that it was computed from."),
-    sa.Column("beneath_name", sa.Text, nullable=False, doc="The table that it was computed from."),
-    sa.Column("token", sa.Text, nullable=False, doc="The change token of what it was computed from."),
-    sa.Column("parts", sa.Text, doc="What each part of an open window was computed from."),
-    sa.Column("rows", sa.BigInteger, doc="Raw rows beneath it."),
-    sa.Column("groups", sa.BigInteger, doc="Rows of the level."),
+    sa.Column("until", Moment, nullable=False, doc="Buckets that end at this instant or before are computed."),
+    sa.Column("whole", sa.Boolean, nullable=False, doc="Whether its last computation covered the whole window."),
+    sa.Column(
+        "beneath_schema", sa.Text, nullable=False, doc="The schema of its source: the raw rows or the finer level."
+    ),
+    sa.Column("beneath_name", sa.Text, nullable=False, doc="The table of its source."),
+    sa.Column("token", sa.Text, nullable=False, doc="The change token of the source when it was computed."),
+    sa.Column("parts", sa.Text, doc="The change tokens of the parts of an open window."),
+    sa.Column("rows", sa.BigInteger, doc="Number of raw rows that it summarizes."),
+    sa.Column("groups", sa.BigInteger, doc="Number of rows of the level."),
     sa.Column("computed_at", Instant, doc="When it was computed."),
-    sa.Column("sealed_at", Instant, doc="When its source was about to go; from then on it is never recomputed."),
-    sa.Column("expired_at", Instant, doc="When its source was deleted by rows."),
+    sa.Column("sealed_at", Instant, doc="When its source was about to be removed; it is never computed again."),
+    sa.Column("expired_at", Instant, doc="When the rows of its source were deleted."),
     sa.Column("run_id", sa.Text, doc="The run that computed it."),
     _long("token"),
     _long("parts"),
@@ -201,34 +204,38 @@ LEDGER = _own(
 TOKEN = _own(
     "access_token",
     "Access tokens of the HTTP API.",
-    sa.Column("id", sa.Text, primary_key=True, doc="The identifier, a part of the token's text."),
-    sa.Column("name", sa.Text, nullable=False, doc="For people; the journal names it."),
+    sa.Column("id", sa.Text, primary_key=True, doc="The identifier: a part of the token's text."),
+    sa.Column("name", sa.Text, nullable=False, doc="The name, as shown in the audit log."),
     sa.Column("role", sa.Text, nullable=False, doc="`viewer`, `operator`, `editor` or `admin`."),
-    sa.Column("tags", sa.ARRAY(sa.Text), doc="Only policies with these tags, as `--tags` takes them; empty: all."),
-    sa.Column("hash", sa.Text, nullable=False, doc="SHA-256 of the token's text, which is stored nowhere."),
-    sa.Column("created_at", Instant, nullable=False, doc="When it was made."),
-    sa.Column("created_by", sa.Text, doc="By whom."),
-    sa.Column("expires_at", Instant, doc="From this instant on it is worth nothing; NULL: it does not expire."),
+    sa.Column(
+        "tags",
+        sa.ARRAY(sa.Text),
+        doc="The scope: only policies with these tags, in the syntax of `--tags`; empty: all.",
+    ),
+    sa.Column("hash", sa.Text, nullable=False, doc="SHA-256 of the token's text, which is not stored."),
+    sa.Column("created_at", Instant, nullable=False, doc="When it was created."),
+    sa.Column("created_by", sa.Text, doc="The user who created it."),
+    sa.Column("expires_at", Instant, doc="It is invalid from this instant on; NULL: it does not expire."),
     sa.Column("revoked_at", Instant, doc="When it was revoked; NULL: it was not."),
-    sa.Column("revoked_by", sa.Text, doc="By whom."),
+    sa.Column("revoked_by", sa.Text, doc="The user who revoked it."),
 )
 
 LEASE = _own(
     "lease",
-    "Who runs which policy, so that nobody else does (law 8), and what was last done.",
+    "Leases: the run that holds each policy, so that no other one runs it (law 8), and its last result.",
     *_columns(Lease, key="policy_id", required=("fence", "version")),
 )
 
 JOB = _own(
     "job_state",
-    "What runs now, and how far it is. Only runs that last longer than a second are here.",
+    "Present runs and their progress. Only runs that last longer than a second have a row.",
     *_columns(RunState, key="run_id", required=("state",)),
 )
 
 NOTICE = _own(
     "notification",
-    "Of what somebody is told: failures and holds that last, until they are over.",
-    sa.Column("id", sa.Text, primary_key=True, doc="What is the matter, and with what: `failed:POLICY`."),
+    "Notifications: failures, and actions that are blocked for long, until they are over.",
+    sa.Column("id", sa.Text, primary_key=True, doc="Kind and policy, such as `failed:POLICY`."),
     *_columns(Notice, required=("policy_id", "kind", "state", "since", "version")),
 )
 
@@ -236,6 +243,6 @@ VERSION = _own(
     "schema_version",
     "The steps by which `setup` brought these tables to their present version.",
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False, doc=_STEP),
-    sa.Column("name", sa.Text, nullable=False, doc="What it is about."),
-    sa.Column("applied_at", Instant, nullable=False, doc="When it was done."),
+    sa.Column("name", sa.Text, nullable=False, doc="A description of the step."),
+    sa.Column("applied_at", Instant, nullable=False, doc="When the step was taken."),
 )

@@ -28,7 +28,7 @@ from starlette.websockets import WebSocketClose
 from cratedb_retention import __version__
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.overview import TableLine
+from cratedb_retention.execution.overview.lines import TableLine
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.words import capitalized
 from cratedb_retention.service import access as toolkit

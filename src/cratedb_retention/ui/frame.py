@@ -18,14 +18,15 @@ from nicegui import background_tasks, ui
 from cratedb_retention import __version__
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.service.http.access import Context
-from cratedb_retention.ui import archive, holds, overview, plan
+from cratedb_retention.ui import archive, holds, plan, query
 from cratedb_retention.ui import audit as jobs
 from cratedb_retention.ui.access import GUEST, LOGIN, LOGOUT, Entrance, Guest, Sessions, make_router
 from cratedb_retention.ui.links import PREFIX, Query, go, link
+from cratedb_retention.ui.overview import table as overview
+from cratedb_retention.ui.overview import timeline
 from cratedb_retention.ui.parts import show_error
 from cratedb_retention.ui.policies import editor
 from cratedb_retention.ui.policies import table as policies
-from cratedb_retention.ui.query import explore, timeline
 
 STATIC = Path(__file__).parent / "static"
 # How long a page may take until it is sent: what the database says comes after that.
@@ -113,7 +114,7 @@ PAGES: tuple[Page, ...] = (
     Page(path="/jobs", title="Jobs: the audit log", body=jobs.show, menu="Jobs"),
     Page(path="/archive", title="Archive", body=archive.show, menu="Archive"),
     Page(path="/holds", title="Holds", body=holds.show, menu="Holds"),
-    Page(path="/explore", title="Explore", body=explore.show, menu="Explore"),
+    Page(path="/explore", title="Explore", body=query.show, menu="Explore"),
 )
 
 

@@ -73,7 +73,7 @@ class Reader:
 
     def __init__(self, database: Database, selectors: Iterable[Selector], own_schema: str | None = None) -> None:
         self._database, self._selectors, self._own_schema = database, list(selectors), own_schema
-        self._wanted = wanted_by(self._selectors, CAPABILITIES.default_schema)
+        self._wanted = wanted_by(self._selectors, CAPABILITIES)
 
     @classmethod
     def of(cls, database: Database, names: Iterable[TableName]) -> Self:
@@ -108,7 +108,7 @@ class Reader:
             self._repositories if archives else frozenset,
         )
         if keyed:
-            detailed = wanted_by([s for s in self._selectors if s.keys], CAPABILITIES.default_schema)
+            detailed = wanted_by([s for s in self._selectors if s.keys], CAPABILITIES)
             self._read_details(columns, filter(detailed, tables))
         unwell = self._add_health(clock, shards)
         described: dict[tuple[str, str], list[Sequence[Any]]] = defaultdict(list)

@@ -75,11 +75,11 @@ class Reader:
         return self._database.rows(sa.select(*(f[name] for name in columns), *more).where(*mine))
 
     def catalog(self, selectors: Iterable[Selector]) -> Catalog:
-        selectors, schema, folds = list(selectors), CAPABILITIES.default_schema, CAPABILITIES.folds_case
-        wanted, keyed = wanted_by(selectors, schema, folds), any(s.keys for s in selectors)
+        selectors = list(selectors)
+        wanted, keyed = wanted_by(selectors, CAPABILITIES), any(s.keys for s in selectors)
         comments = {name: comment for name, comment in self._comments.items() if wanted(name)}
         columns = self._columns(wanted)
-        meant = [(s, find_tables(s.schema or schema, s.name, comments, folds)) for s in selectors]
+        meant = [(s, find_tables(s.schema, s.name, comments, CAPABILITIES)) for s in selectors]
         named = {table: s.partition_column for s, tables in reversed(meant) if s.partition_column for table in tables}
         bare = [_bare(name, columns[name], comment, named.get(name)) for name, comment in comments.items()]
         groups, flaws = self._groups(bare, {table for s, tables in meant if s.tokens for table in tables})
@@ -102,7 +102,7 @@ class Reader:
 
     def outline(self, selector: Selector) -> Catalog:
         """The names of tables, and the columns of the chosen ones."""
-        columns = self._columns(wanted_by([selector], CAPABILITIES.default_schema, CAPABILITIES.folds_case))
+        columns = self._columns(wanted_by([selector], CAPABILITIES))
         tables = {name: Table(name=name, columns=with_fields(columns.get(name, {}))) for name in sorted(self._comments)}
         return Catalog(capabilities=CAPABILITIES, tables=tables)
 

@@ -1,6 +1,6 @@
 """
 States of metrics in SQL: the columns of a level, what is read of raw rows and levels, how parts of many states are
-merged, and how formulas become SQL. What aggregates there are, and what they consist of, is in ``model/aggregates``.
+merged, and how formulas become SQL. Which aggregates exist, and their parts, is in ``model/rollups/aggregates``.
 
 In queries everything has a plain name, so that no name of a user meets another: ``t`` the bucket, ``ts`` the time,
 ``d0`` the first dimension. Of raw rows ``m0`` is the first metric's value, of a level's rows ``m0_sum`` is a part.

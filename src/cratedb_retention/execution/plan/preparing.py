@@ -16,7 +16,7 @@ from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, Pa
 from cratedb_retention.model.archive import RestoredPartition
 from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
 from cratedb_retention.model.plan.measurements import Measurements, Probe
-from cratedb_retention.model.plan.plan import Hold, Plan, Task
+from cratedb_retention.model.plan.plan import Blocked, Plan, Task
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.patterns import find_tables, folded, is_pattern
 from cratedb_retention.model.policies.policy import Policy
@@ -24,14 +24,14 @@ from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.rollups.rollup import Balance, Ledger, RollUp, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.planning.facts import PartitionKey
+from cratedb_retention.planning.facts import Facts, PartitionKey
 from cratedb_retention.planning.plan.planner import Planning
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.runs import Leases
 from cratedb_retention.store.store import Store
 
 logger = logging.getLogger(__name__)
-_TAGS_IN_USE = "`cratedb-retention list-tags` shows those in use"
+_TAGS_IN_USE = "`cratedb-retention list-tags` lists those in use"
 _NOT_STORED = -1  # In place of the version of a policy that is not stored.
 
 
@@ -75,7 +75,7 @@ class Selection:
         known = (*rows, *((policy.id, policy.tags) for policy in policies))
         seen = [(identifier, tags) for identifier, tags in known if self.limit.fits(tags)]
         if self.policy_id not in (None, *(identifier for identifier, _ in seen)):
-            raise NotFound(f"policy {self.policy_id}", "does not exist", "`cratedb-retention list-policies` shows them")
+            raise NotFound(f"policy {self.policy_id}", "does not exist", "`cratedb-retention list-policies` lists them")
         require_tags(self.tags, (tags for _, tags in seen))
 
 
@@ -96,16 +96,16 @@ class Prepared:
     """A plan, and the state of the database that it rests on."""
 
     plan: Plan
-    policies: Mapping[str, Policy]  # All of them, by identifier, likewise their versions.
-    versions: Mapping[str, int]
-    holds: frozenset[str]  # Identifiers of those in force.
-    frozen: frozenset[PartitionKey]  # Partitions that the toolkit has frozen.
-    formerly_frozen: frozenset[PartitionKey] = frozenset()  # Likewise, in earlier tables of these names.
-    catalog: Catalog
+    facts: Facts
     selection: Selection
-    ledger: Ledger = field(default_factory=Ledger)  # What was rolled up so far.
+    versions: Mapping[str, int] = field(default_factory=dict)  # Of the policies, by identifier.
+    formerly_frozen: frozenset[PartitionKey] = frozenset()  # Partitions frozen in earlier tables of these names.
     leases: Leases | None = None  # Who ran what when all that was read: a later holder may have changed it.
-    measurements: Measurements = field(default_factory=Measurements)  # What the rows said.
+
+    @cached_property
+    def policies(self) -> Mapping[str, Policy]:
+        """All of them, by identifier."""
+        return {policy.id or "": policy for policy in self.facts.policies}
 
 
 @dataclass(kw_only=True)
@@ -184,11 +184,12 @@ class Look:
         seen.asked.update(probes)
         plan: Plan | None = None
         while plan is None or self._compare(seen, plan):
-            plan = replace(planning, measurements=seen.measurements).plan(selection.fits)
-        problems = (
-            Hold(policy_id=row.id, table=row.target, why=Why.INVALID_POLICY(mistake=row.reason), problem=True)
-            for row in self._damaged
-            if row.enabled
+            planning = replace(planning, measurements=seen.measurements)
+            plan = planning.plan(selection.fits)
+        damaged = (
+            Blocked(policy_id=it.id, table=it.target, why=Why.INVALID_POLICY(mistake=it.reason), needs_attention=True)
+            for it in self._damaged
+            if it.enabled
         )
         left = (
             Why.FROZEN_BEFORE(table=name, partition=show_partition(catalog.tables[name].partition_columns, values))
@@ -196,17 +197,12 @@ class Look:
             if is_frozen(catalog.tables[name], values)
         )
         return Prepared(
-            plan=replace(plan, holds=(*problems, *plan.holds), warnings=(*plan.warnings, *left)),
-            policies={policy.id or "": policy for policy in policies},
-            versions={identifier: item.version for identifier, item in stored.items()},
-            holds=frozenset(hold.id for hold in holds),
-            frozen=frozenset(planning.frozen),
-            formerly_frozen=former,
-            catalog=catalog,
+            plan=replace(plan, blocked=(*damaged, *plan.blocked), warnings=(*plan.warnings, *left)),
+            facts=planning,
             selection=selection,
-            ledger=planning.ledger,
+            versions={identifier: item.version for identifier, item in stored.items()},
+            formerly_frozen=former,
             leases=self._leases,
-            measurements=seen.measurements,
         )
 
     def _narrowed(self, policies: Iterable[Policy], about: TableName) -> Iterator[Policy]:
@@ -214,9 +210,8 @@ class Look:
         own = self._engine.capabilities
         of = next((known.rollup.source for table, known in self._rollups.items() if table == about), about)
         for policy in policies:
-            schema, name = policy.table_schema or own.default_schema, policy.table_name
-            for table in find_tables(schema, name, {of, about}, own.folds_case):
-                if table not in self._rollups or not is_pattern(schema + name):
+            for table in find_tables(policy.table_schema, policy.table_name, {of, about}, own):
+                if table not in self._rollups or not is_pattern(f"{policy.table_schema or ''}{policy.table_name}"):
                     yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
 
     def _see(self, policies: Iterable[Policy]) -> _Seen:
@@ -283,11 +278,11 @@ def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
     if policy_id is not None and version != prepared.versions.get(policy_id):
         thing = f"policy {policy_id}"
         raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
-    own = prepared.catalog.capabilities
+    own, known = prepared.facts.catalog.capabilities, {hold.id for hold in prepared.facts.holds}
     for hold in holds:
-        if hold.id in prepared.holds:
+        if hold.id in known:
             continue
-        if find_tables(hold.table_schema or own.default_schema, hold.table_name, [task.table], own.folds_case):
+        if find_tables(hold.table_schema, hold.table_name, [task.table], own):
             raise PartitionChanged(f"table {task.table}", Why.HOLD_PLACED(hold=hold), "plan again")
 
 

@@ -12,8 +12,7 @@ from typing import Any
 from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.accepting import read_tables
-from cratedb_retention.execution.archive import by_partition, is_own, refusal
+from cratedb_retention.execution.archive import by_partition, is_own, read_tables, refusal
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.effect import Loss, losses, summarize
@@ -29,7 +28,7 @@ from cratedb_retention.store.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Other:
-    """What changes for another policy: what its next run does, or holds, in addition or no longer."""
+    """What changes for another policy: what its next run does, or blocks, in addition or no longer."""
 
     policy_id: str
     table: TableName
@@ -59,8 +58,8 @@ class Preview:
         return replace(
             plan,
             tasks=tuple(task for task in plan.tasks if task.policy_id == mine),
-            holds=tuple(hold for hold in plan.holds if hold.policy_id == mine),
-            kept=tuple(kept for kept in plan.kept if kept.policy_id == mine),
+            blocked=tuple(each for each in plan.blocked if each.policy_id == mine),
+            up_to_date=tuple(each for each in plan.up_to_date if each.policy_id == mine),
         )
 
     @property
@@ -71,7 +70,7 @@ class Preview:
     def contradictions(self) -> list[str]:
         """Where the policy contradicts others, or does what another one does already."""
         chosen = [p for p in self.after.policies.values() if self.after.selection.fits(p)]
-        found = find_contradictions(chosen, self.after.catalog, self.after.ledger)
+        found = find_contradictions(chosen, self.after.facts.catalog, self.after.facts.ledger)
         twins = [p for p in chosen if p.id != self.policy.id and identity(p) == identity(self.policy)]
         return [
             *(str(Why.DONE_ALREADY(other=p.id or "", strategy=p.strategy, period=p.retention_period)) for p in twins),
@@ -94,7 +93,7 @@ class Preview:
         """What a plan says of each policy and table, in words: two plans may differ in what was written meanwhile."""
         found: dict[tuple[str, TableName], dict[str, None]] = {}
         said = [(task, summarize(task)) for task in plan.tasks]
-        for each, text in (*said, *((hold, f"held: {hold.why.about(self.policy.id)}") for hold in plan.holds)):
+        for each, text in (*said, *((it, f"blocked: {it.why.about(self.policy.id)}") for it in plan.blocked)):
             found.setdefault((each.policy_id or "", each.table), {})[text] = None
         return found
 

@@ -153,8 +153,8 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
 def planned_cascades(prepared: Prepared) -> list[PlannedCascade]:
     """The cascades of the policies that were chosen."""
     enabled = (policy for policy in prepared.policies.values() if policy.strategy.traits.rolls_up and policy.enabled)
-    targets, _ = find_targets(list(filter(prepared.selection.fits, enabled)), prepared.catalog)
-    return find_cascades(targets, prepared.catalog, prepared.ledger)[0]
+    targets, _ = find_targets(list(filter(prepared.selection.fits, enabled)), prepared.facts.catalog)
+    return find_cascades(targets, prepared.facts.catalog, prepared.facts.ledger)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

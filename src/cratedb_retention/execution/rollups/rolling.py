@@ -33,7 +33,7 @@ FindSources = Callable[[Iterable[Window]], Mapping[int, Source]]
 class Roller:
     def __init__(self, engine: Engine, store: Store, prepared: Prepared, run_id: str) -> None:
         self._engine, self._store, self._prepared, self._run_id = engine, store, prepared, run_id
-        self._ledger, self._known = store.rollups, prepared.ledger.rollups
+        self._ledger, self._known = store.rollups, prepared.facts.ledger.rollups
         self._registered = {table: known.rollup for table, known in self._known.items()}
         self._identities: dict[TableName, str] = {}
         self._sources: dict[TableName, FindSources] = {}
@@ -87,7 +87,7 @@ class Roller:
     def _open(self, step: steps.RollUp) -> list[Window]:
         """The open windows of a step, up to where they are computed after it."""
         until: dict[tuple[int, int], int] = {}
-        known = self._prepared.ledger.of(step.rollup.table)
+        known = self._prepared.facts.ledger.of(step.rollup.table)
         for window in step.windows:
             if not window.whole:
                 row, key = known.get(window.start), (window.start, window.end)
@@ -142,7 +142,7 @@ class Roller:
     def identity(self, table: TableName) -> str:
         """What tells the table of the plan from others that have or had its name."""
         if table not in self._identities:
-            self._identities[table] = self._engine.identify(self._prepared.catalog.tables[table])
+            self._identities[table] = self._engine.identify(self._prepared.facts.catalog.tables[table])
         return self._identities[table]
 
     def _policy(self, task: Task) -> Policy:
@@ -192,7 +192,7 @@ class Roller:
         catalog = self._engine.read_catalog([selector], self._store.schema)
         if name not in catalog.tables:
             raise DatabaseError(f"table {name}", "is gone", "look at what the plan says now")
-        identity = self._prepared.ledger.identity(name)
+        identity = self._prepared.facts.ledger.identity(name)
         if identity and identity != catalog.tables[name].identity:
             raise _changed(f"table {name}", "is another one since the plan was made")
         try:

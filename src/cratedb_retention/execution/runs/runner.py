@@ -34,11 +34,11 @@ from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan.effect import total
 from cratedb_retention.model.plan.plan import (
+    Blocked,
     DeleteRows,
     DropArchived,
     DropPartitions,
     FreezePartitions,
-    Hold,
     MovePartitions,
     SnapshotPartition,
     Step,
@@ -152,7 +152,7 @@ def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
 
 def _needed(task: Task, prepared: Prepared) -> set[str]:
     """The policies that no other run may run while a task is done."""
-    known = prepared.ledger.rollups
+    known = prepared.facts.ledger.rollups
     seals = (step.rollup.table for step in task.steps if isinstance(step, SealWindows))
     policies = {task.policy_id, *(known[table].policy_id for table in seals if table in known)}
     return {policy for policy in policies if policy is not None and policy in prepared.policies}
@@ -220,15 +220,15 @@ class Runner:
         try:
             self._forget()
             self._recorder.run_started(left_out)
-            self._tell(events.RunStarted(self._leases.run_id, plan), *left_out, *map(events.Held, plan.holds))
+            self._tell(events.RunStarted(self._leases.run_id, plan), *left_out)
+            self._tell(*map(events.ActionBlocked, plan.blocked))
             begun = True
             for position, task in enumerate(plan.tasks):
                 self._run_task(position, task)
-            problems, failed = {hold.policy_id for hold in plan.problems}, self._tracker.report.failed_policies
-            outcomes = {
-                policy: Outcome.FAILED if policy in failed else Outcome.PROBLEM if policy in problems else Outcome.DONE
-                for policy in self._taken.run
-            }
+            outcomes = dict.fromkeys(self._taken.run, Outcome.DONE)
+            for each in (each for each in plan.needs_attention if each.policy_id in outcomes):
+                outcomes[each.policy_id or ""] = Outcome.NEEDS_ATTENTION
+            outcomes |= dict.fromkeys(outcomes.keys() & set(self._tracker.report.failed_policies), Outcome.FAILED)
             given = self._retry(lambda: self._leases.release(outcomes))
             self._recorder.slots_finished(given, outcomes)
             self._leases.check_released()
@@ -245,11 +245,11 @@ class Runner:
 
     def _forget(self) -> None:
         """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
-        prepared, tables, freezes = self._prepared, self._prepared.catalog.tables, self._store.freezes
+        prepared, tables, freezes = self._prepared, self._prepared.facts.catalog.tables, self._store.freezes
         if any(policy.strategy.traits.archives for policy in prepared.policies.values()):
-            settle(self._store, prepared.catalog)
+            settle(self._store, prepared.facts.catalog)
             tidy_copies(self._engine, self._store, self._taken.won)
-        for table, values in prepared.frozen:
+        for table, values in prepared.facts.frozen:
             if table not in tables:
                 freezes.remove(table, [values])
         for table, values in prepared.formerly_frozen:
@@ -370,7 +370,7 @@ class Runner:
                 snapshots.mark(step.repository, step.name, SnapshotStage.ARCHIVED)
                 freezes.remove(step.table, [step.piece.partition.values])
             case DropPartitions():
-                noted = {values for table, values in self._prepared.frozen if table == step.table}
+                noted = {values for table, values in self._prepared.facts.frozen if table == step.table}
                 noted.update(*(_values(s.pieces) for s in task.steps if isinstance(s, FreezePartitions)))
                 if gone := noted.intersection(_values(step.pieces)):
                     freezes.remove(step.table, gone)
@@ -438,8 +438,8 @@ class Runner:
         # Whether all that the plan does with this policy and table, with what came since, is as much as expected.
         tasks = [found if i == position else each for i, each in enumerate(self._tasks)]
         own = [each for each in tasks if (each.policy_id, each.table) == (task.policy_id, task.table)]
-        policy, table = self._prepared.policies[task.policy_id or ""], self._prepared.catalog.tables[task.table]
-        if any(isinstance(verdict, Hold) for verdict in keep_within(Target(policy=policy, table=table), own)):
+        policy, table = self._prepared.policies[task.policy_id or ""], self._prepared.facts.catalog.tables[task.table]
+        if any(isinstance(verdict, Blocked) for verdict in keep_within(Target(policy=policy, table=table), own)):
             return None
         self._tasks[position] = found
         self._renewed[position] += 1

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.catalog import Capabilities, Selector, TableName
 
 
 def parse_table(text: str, thing: str = "table", default_schema: str | None = None) -> TableName:
@@ -51,23 +51,21 @@ def matcher(pattern: str, folds_case: bool = False) -> Callable[[str], bool]:
     return lambda name: compiled.fullmatch(name) is not None
 
 
-def find_tables(schema: str, name: str, tables: Iterable[TableName], folds_case: bool = False) -> list[TableName]:
+def find_tables(schema: str | None, name: str, tables: Iterable[TableName], database: Capabilities) -> list[TableName]:
     """The tables that fit, in order. A name without wildcards costs one look-up when ``tables`` is a mapping or set."""
-    exact = TableName(schema, name)
-    if not is_pattern(schema) and not is_pattern(name) and (exact in tables or not folds_case):
+    exact = TableName(schema or database.default_schema, name)
+    if not is_pattern(exact.schema + name) and (exact in tables or not database.folds_case):
         return [exact] if exact in tables else []
-    return sorted(filter(wanted_by([Selector(schema=schema, name=name)], schema, folds_case), tables))
+    return sorted(filter(wanted_by([Selector(schema=schema, name=name)], database), tables))
 
 
-def wanted_by(
-    selectors: Iterable[Selector], default_schema: str, folds_case: bool = False
-) -> Callable[[TableName], bool]:
+def wanted_by(selectors: Iterable[Selector], database: Capabilities) -> Callable[[TableName], bool]:
     """A function that tells whether any selector wants a table."""
-    named = [TableName(selector.schema or default_schema, selector.name) for selector in selectors]
-    fold: Callable[[TableName], TableName] = folded if folds_case else lambda table: table
+    named = [TableName(selector.schema or database.default_schema, selector.name) for selector in selectors]
+    fold: Callable[[TableName], TableName] = folded if database.folds_case else lambda table: table
     exact = set(map(fold, named))
     patterns = [each for each in named if is_pattern(each.schema + each.name)]
-    fits = [(matcher(each.schema, folds_case), matcher(each.name, folds_case)) for each in patterns]
+    fits = [(matcher(each.schema, database.folds_case), matcher(each.name, database.folds_case)) for each in patterns]
     return lambda table: fold(table) in exact or any(s(table.schema) and n(table.name) for s, n in fits)
 
 

@@ -1,8 +1,8 @@
 """
 The planner: from policies, the catalog and a cutoff to a plan. Pure, and the same input gives the same plan.
 
-Every expired partition gets exactly one verdict: a task, or a hold with its reason. What each strategy does with those
-that nothing blocks is in :mod:`.strategies`.
+Every expired partition gets exactly one verdict: a task, or that it is blocked, with the reason. What each strategy
+does with those that nothing blocks is in :mod:`.strategies`.
 
 A guard for units: data all of which lies before 1980, or far in the future, was written in another unit than it is
 read in. To a policy it seems to be expired, or never to expire; so it is blocked until a person looks at it.
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cratedb_retention.model.catalog import Column, Partition, TimeUnit
 from cratedb_retention.model.plan.measurements import ExpiredRows, Probe, TableBounds
-from cratedb_retention.model.plan.plan import Hold, Kept, Plan, Task, ThawPartitions
+from cratedb_retention.model.plan.plan import Blocked, Plan, Task, ThawPartitions, UpToDate
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.values import Undated
@@ -36,18 +36,26 @@ _OLD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC))
 _AHEAD = 10 * 366 * DAY_MS
 
 
+@dataclass(kw_only=True)
 class Planning(Context):
-    """Makes one plan. What fails for one target becomes a problem of that target, see :func:`isolated`."""
+    """
+    Makes one plan. What fails for one target blocks that target, see :func:`isolated`.
+
+    :param found: The targets, and reasons of policies without any; None: they are looked for.
+    """
+
+    found: tuple[Sequence[Target], Sequence[Blocked]] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         enabled = (policy for policy in self.policies if policy.enabled)
-        self.policies = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
-        self.targets, self.problems = find_targets(self.policies, self.catalog)
+        self.enabled = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
+        self.found = self.found or find_targets(self.enabled, self.catalog)
+        self.targets, self.undecided = list(self.found[0]), list(self.found[1])
         self.looked_at = list(self.targets)
         self._tasks: list[Task] = []
-        self._held: list[Hold] = []
-        self._kept: list[Kept] = []
+        self._blocked: list[Blocked] = []
+        self._up_to_date: list[UpToDate] = []
         self._reserved: set[PartitionKey] = set()
 
     def probes(self) -> list[Probe]:
@@ -83,17 +91,17 @@ class Planning(Context):
 
     def plan(self, chosen: Callable[[Policy], bool] = lambda policy: True) -> Plan:
         """Decide what a run does that is about some policies."""
-        ids = {policy.id for policy in self.policies if chosen(policy)}
+        ids = {policy.id for policy in self.enabled if chosen(policy)}
         planned = self._plan_levels(ids)
         self._find_protectors()
         self.coverage = Coverage(plan for plan, _ in planned)
         for plan, verdicts in planned:
             self._take(verdicts if plan.active else ())
         for target in self.targets:
-            with isolated(target.policy.id, target.table.name, self.problems):
+            with isolated(target.policy.id, target.table.name, self.undecided):
                 self._decide(target, target.policy.id in ids)
         for plan in (plan for plan, _ in planned if plan.active):
-            with isolated(plan.cascade.policy.id, plan.cascade.source, self.problems):
+            with isolated(plan.cascade.policy.id, plan.cascade.source, self.undecided):
                 self._take(plan.view(self._tasks))
         looked_at = [target for target in self.looked_at if target.policy.id in ids]
         holds = {
@@ -102,24 +110,24 @@ class Planning(Context):
         return Plan(
             cutoff=to_ms(self.cutoff),
             tasks=(*self._tasks, *self._thaw()),
-            holds=(*(hold for hold in self.problems if hold.policy_id in ids), *self._held),
-            kept=tuple(self._kept),
+            blocked=(*(each for each in self.undecided if each.policy_id in ids), *self._blocked),
+            up_to_date=tuple(self._up_to_date),
             legal_holds=tuple(holds[identifier] for identifier in sorted(holds)),
             warnings=tuple(self._warnings(looked_at)),
         )
 
-    def _plan_levels(self, ids: Collection[str | None]) -> list[tuple[CascadePlan, list[Task | Hold]]]:
+    def _plan_levels(self, ids: Collection[str | None]) -> list[tuple[CascadePlan, list[Task | Blocked]]]:
         """What brings the cascades up to date that are possible; then targets are what is usable, and levels."""
         usable, planned = [], []
         for target in self.targets:
-            with isolated(target.policy.id, target.table.name, self.problems):
+            with isolated(target.policy.id, target.table.name, self.undecided):
                 self._require_answers(self._asked_of(target))
                 self._require_plausible(target)
                 usable.append(target)
         possible, impossible = find_cascades(usable, self.catalog, self.ledger)
-        self.problems += impossible
+        self.undecided += impossible
         for cascade in possible:
-            with isolated(cascade.policy.id, cascade.source, self.problems):
+            with isolated(cascade.policy.id, cascade.source, self.undecided):
                 self._require_answers(find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
                 require_smaller(cascade, self.measurements, self.cutoff)
                 plan = CascadePlan(self, cascade, active=cascade.policy.id in ids)
@@ -165,18 +173,18 @@ class Planning(Context):
                 self.archivers[target.table.name].append(target)
         should = {
             p.id: p
-            for p in self.policies
+            for p in self.enabled
             if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(self.cutoff)
         }
-        for problem in self.problems:
-            if problem.policy_id in should:
-                self.stalled[problem.table].append(should[problem.policy_id])
+        for each in self.undecided:
+            if each.policy_id in should:
+                self.stalled[each.table].append(should[each.policy_id])
 
-    def _take(self, verdicts: Iterable[Task | Hold]) -> None:
+    def _take(self, verdicts: Iterable[Task | Blocked]) -> None:
         """Sort verdicts: all of them, or none if finding them fails."""
         found = list(verdicts)
         self._tasks += (verdict for verdict in found if isinstance(verdict, Task))
-        self._held += (verdict for verdict in found if isinstance(verdict, Hold))
+        self._blocked += (verdict for verdict in found if isinstance(verdict, Blocked))
 
     def _decide(self, target: Target, chosen: bool) -> None:
         """Decide about one target; one that is not chosen only claims what it archives."""
@@ -194,33 +202,34 @@ class Planning(Context):
             return
         if limit is not None:
             self._take(self._judge(target, limit, due, pieces.unknown))
-        # What nothing tells the time of is held by then, unless it is kept forever.
+        # What nothing tells the time of is blocked by then, unless it is kept forever.
         later = len(pieces) if limit is None else len(pieces.known) - len(due)
         then = next_due(pieces.known[len(due)], policy) if len(due) < len(pieces.known) else None
-        self._kept.append(Kept(policy_id=policy.id or "", table=table, partitions=later, next_due=then))
+        self._up_to_date.append(UpToDate(policy_id=policy.id or "", table=table, partitions=later, next_due=then))
 
     def _judge(
         self, target: Target, limit: int, due: Sequence[Piece], unknown: Sequence[Piece]
-    ) -> Iterator[Task | Hold]:
+    ) -> Iterator[Task | Blocked]:
         free: list[Piece] = []
-        held: dict[tuple[Reason, bool], list[Piece]] = {}
+        waiting: dict[tuple[Reason, bool], list[Piece]] = {}
         for piece in due:
             if (target.table.name, piece.partition.values) in self.claimed:
                 continue
-            reason = self._reason_to_hold(target, piece, limit)
-            (held.setdefault(reason, []) if reason else free).append(piece)
+            reason = self._reason_to_block(target, piece, limit)
+            (waiting.setdefault(reason, []) if reason else free).append(piece)
         for piece in unknown:
             undated = (Why.UNDATED(), target.policy.undated is Undated.BLOCK)
             why_not = (Why.EMPTY(), False) if piece.partition.rows == 0 else undated
-            held.setdefault((Why.CLOSED(), True) if piece.partition.closed else why_not, []).append(piece)
-        for (why, problem), pieces in sorted(held.items(), key=lambda group: (str(group[0][0]), group[0][1])):
+            waiting.setdefault((Why.CLOSED(), True) if piece.partition.closed else why_not, []).append(piece)
+        for why, needs_attention in sorted(waiting, key=lambda reason: (str(reason[0]), reason[1])):
+            pieces = waiting[why, needs_attention]
             names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
-            yield replace(blocked(target, why, pieces, problem), partitions=names)
+            yield replace(blocked(target, why, pieces, needs_attention), partitions=names)
         if free:
             yield from keep_within(target, list(PLANS[target.policy.strategy](self, target, free)))
 
-    def _reason_to_hold(self, target: Target, piece: Piece, limit: int) -> tuple[Reason, bool] | None:
-        """Why an expired piece must stay, and whether that is a problem; None if it may go."""
+    def _reason_to_block(self, target: Target, piece: Piece, limit: int) -> tuple[Reason, bool] | None:
+        """Why an expired piece must stay, and whether that needs attention; None if it may go."""
         traits, hold = target.policy.strategy.traits, self.hold_on(target, piece)
         if hold:
             return hold.why, False

@@ -1,4 +1,4 @@
-"""What each strategy does with expired partitions and rows: tasks and holds, within the limits of the policy."""
+"""What each strategy does with expired partitions and rows, within the limits of the policy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.effect import amount, total
 from cratedb_retention.model.plan.measurements import ExpiredRows
 from cratedb_retention.model.plan.plan import (
+    Blocked,
     DeleteRows,
     DropArchived,
     DropPartitions,
     FreezePartitions,
-    Hold,
     MovePartitions,
     SnapshotPartition,
     Step,
@@ -34,14 +34,7 @@ from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.planning.facts import Facts, PartitionKey
 from cratedb_retention.planning.rollups.coverage import Above, Coverage, ExpirableRows
 from cratedb_retention.planning.rollups.windows import batches
-from cratedb_retention.planning.targets import (
-    FilterIndex,
-    TableHold,
-    Target,
-    holds_by_table,
-    overlap,
-    try_bind_where,
-)
+from cratedb_retention.planning.targets import FilterIndex, TableHold, Target, holds_by_table, overlap, try_bind_where
 
 # Partitions in one statement: large enough that its fixed cost vanishes, small enough for a parser's stack.
 BATCH = 1000
@@ -101,7 +94,7 @@ class Context(Facts):
         return next(iter(self._archivers[name].fitting(piece.partition.values)), None)
 
 
-def drop(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
+def drop(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Blocked]:
     """Drop pieces in batches. Those whose interval came from their rows are frozen and looked at again first."""
     name, columns = target.table.name, target.columns
     protected = context.coverage.protects(name)
@@ -125,23 +118,23 @@ def _batches(pieces: Sequence[Piece], size: int) -> Iterator[tuple[Piece, ...]]:
     return (tuple(pieces[start : start + size]) for start in range(0, len(pieces), size))
 
 
-def delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
+def delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Blocked]:
     """Delete rows before an instant (ms), except those under a hold."""
     verdicts = list(_delete_rows(context, target, limit))
     if target.table.read_only and any(isinstance(verdict, Task) for verdict in verdicts):
-        verdicts = [*(verdict for verdict in verdicts if isinstance(verdict, Hold)), blocked(target, Why.NO_ROWS_GO())]
+        verdicts = [*(each for each in verdicts if isinstance(each, Blocked)), blocked(target, Why.NO_ROWS_GO())]
     yield from verdicts
 
 
-def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Hold]:
+def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Blocked]:
     table, policy = target.table, target.policy
     holds = context.table_holds.get(table.name, [])
     whole = next((hold for hold in holds if hold.spared is None), None)
-    problem = None if whole else _problem_with_rows(context, target)
+    obstacle = None if whole else _obstacle_to_rows(context, target)
     if whole:
-        yield blocked(target, whole.why, problem=False)
-    elif problem:
-        yield blocked(target, problem)
+        yield blocked(target, whole.why, needs_attention=False)
+    elif obstacle:
+        yield blocked(target, obstacle)
     elif (above := context.coverage.above.get(table.name)) is not None:
         yield from _delete_covered(target, above, above.expirable(limit, holds))
     elif (probe := rows_probe(target, limit, holds)) and (rows := context.measurements.rows.get(probe)) != 0:
@@ -151,19 +144,19 @@ def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task 
         yield Task(policy_id=policy.id, table=table.name, steps=(step,), why=why, rows=rows)
 
 
-def _delete_covered(target: Target, above: Above, covered: ExpirableRows) -> Iterator[Task | Hold]:
+def _delete_covered(target: Target, above: Above, covered: ExpirableRows) -> Iterator[Task | Blocked]:
     """Delete rows that a rollup covers, whole windows of them."""
     policy, table, period = target.policy, target.table.name, target.policy.retention_period
     if covered.late:
         late_rows = sum(rows for _, rows in covered.late)
-        yield blocked(target, Why.LATE_KEPT(rows=late_rows, cascade=above.cascade), problem=False)
+        yield blocked(target, Why.LATE_KEPT(rows=late_rows, cascade=above.cascade), needs_attention=False)
     held: Counter[Reason] = Counter()
     for _, rows, table_hold in covered.held:
         held[table_hold.why] += rows
     for hold in (hold for hold, rows in held.items() if rows):  # Windows without rows need not be told.
-        yield blocked(target, Why.HELD_WINDOWS(rows=held[hold], hold=hold), problem=False)
+        yield blocked(target, Why.HELD_WINDOWS(rows=held[hold], hold=hold), needs_attention=False)
     if covered.waiting:
-        yield blocked(target, covered.waiting, problem=False)
+        yield blocked(target, covered.waiting, needs_attention=False)
     time, rollup = target.time_column, above.state.rollup
     if time is None:
         return
@@ -184,7 +177,7 @@ def _delete_covered(target: Target, above: Above, covered: ExpirableRows) -> Ite
         yield Task(policy_id=policy.id, table=table, steps=steps, why=why, rows=rows)
 
 
-def _problem_with_rows(context: Context, target: Target) -> Reason | None:
+def _obstacle_to_rows(context: Context, target: Target) -> Reason | None:
     """Why no row of a table may be deleted; None if they may."""
     if target.table.missing_shards:
         return Why.MISSING_SHARDS(count=target.table.missing_shards)
@@ -207,7 +200,7 @@ def rows_probe(target: Target, limit: int, holds: Iterable[TableHold]) -> Expire
     return ExpiredRows(table=name, time_column=time, before=limit, where=target.where, spared=rows)
 
 
-def archive(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
+def archive(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Blocked]:
     """Freeze, archive, verify, drop each piece by itself; on any failure thaw and keep (law 2)."""
     files = context.catalog.capabilities.repositories_are_directories
     repository, limit = target.policy.target_repository_name or "", target.policy.limit(context.cutoff) or 0
@@ -242,7 +235,7 @@ def _snapshot_name(context: Context, target: Target, piece: Piece, repository: s
     return next(name for name in names if (repository, name) not in context.archived)
 
 
-def move(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Hold]:
+def move(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Blocked]:
     """Move those that are not there yet to nodes with an attribute, such as ``storage=cold``."""
     policy, name = target.policy, target.table.name
     attribute, value = policy.reallocation_attribute_name or "", policy.reallocation_attribute_value or ""
@@ -305,17 +298,20 @@ def task_on(target: Target, pieces: Sequence[Piece], steps: Iterable[Step]) -> T
     )
 
 
-def blocked(target: Target, why: Reason, pieces: Sequence[Piece] = (), problem: bool = True) -> Hold:
+def blocked(target: Target, why: Reason, pieces: Sequence[Piece] = (), needs_attention: bool = True) -> Blocked:
     """What a target may not do now with some of its pieces, or with all rows."""
-    about, policy_id = tuple(pieces), target.policy.id
-    return Hold(policy_id=policy_id, table=target.table.name, why=why, count=len(about), problem=problem, pieces=about)
+    table, about = target.table.name, tuple(pieces)
+    count, policy_id = len(about), target.policy.id
+    return Blocked(
+        policy_id=policy_id, table=table, why=why, count=count, needs_attention=needs_attention, pieces=about
+    )
 
 
-def keep_within(target: Target, verdicts: Sequence[Task | Hold]) -> Iterator[Task | Hold]:
-    """Pass verdicts on, or one hold in place of all tasks if these go beyond a limit (``expected_max``)."""
+def keep_within(target: Target, verdicts: Sequence[Task | Blocked]) -> Iterator[Task | Blocked]:
+    """Pass verdicts on; if the tasks go beyond a limit, one blocked action in place of them (``expected_max``)."""
     tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
     excess = _excess(target, tasks)
-    yield from (verdict for verdict in verdicts if excess is None or isinstance(verdict, Hold))
+    yield from (verdict for verdict in verdicts if excess is None or isinstance(verdict, Blocked))
     if excess is not None:
         yield blocked(target, excess, [piece for task in tasks for piece in task.steps[-1].about])
 
@@ -338,7 +334,7 @@ def _excess(target: Target, tasks: Sequence[Task]) -> Reason | None:
     return None
 
 
-PLANS: Mapping[Strategy, Callable[[Context, Target, Sequence[Piece]], Iterator[Task | Hold]]] = {
+PLANS: Mapping[Strategy, Callable[[Context, Target, Sequence[Piece]], Iterator[Task | Blocked]]] = {
     Strategy.SNAPSHOT: archive,
     Strategy.DOWNSAMPLE: drop,
     Strategy.DELETE: drop,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Grouping, Kind, Table, TableName, outer_names
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.plan.measurements import Measurements, Variety
-from cratedb_retention.model.plan.plan import Hold
+from cratedb_retention.model.plan.plan import Blocked
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.patterns import is_pattern, matcher
 from cratedb_retention.model.policies.policy import Policy
@@ -258,13 +258,13 @@ class Cascade:
         return self.columns.left_out
 
 
-def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -> tuple[list[Cascade], list[Hold]]:
-    """The cascades of targets that downsample, and a problem for each table where there can't be one."""
+def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -> tuple[list[Cascade], list[Blocked]]:
+    """The cascades of targets that downsample, and a reason for each table where there can't be one."""
     cascades: dict[TableName, Cascade] = {}
-    problems: list[Hold] = []
+    undecided: list[Blocked] = []
     for target in (target for target in targets if target.policy.strategy.traits.rolls_up):
         name, time = target.table.name, target.time_column
-        with isolated(target.policy.id, name, problems):
+        with isolated(target.policy.id, name, undecided):
             if name in cascades:
                 raise Undecided(Why.DOWNSAMPLED_ALREADY(other=cascades[name].policy.id or ""))
             if time is None:
@@ -278,7 +278,7 @@ def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -
             if known and known != target.table.identity:
                 raise Undecided(Why.OTHER_SOURCE(source=name))
             cascades[name] = Cascade(target, columns, tuple(_levels(target, columns, catalog, ledger)))
-    return list(cascades.values()), problems
+    return list(cascades.values()), undecided
 
 
 def _levels(raw: Target, columns: SourceColumns, catalog: Catalog, ledger: Ledger) -> Iterator[CascadeLevel]:

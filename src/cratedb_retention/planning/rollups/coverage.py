@@ -102,8 +102,8 @@ class Above:
         state, level, cascade = self.state, self.state.rollup.table, self.cascade
         if start in state.lost:
             return Why.NOT_ROLLED_UP_LOST(level=level, cascade=cascade)
-        if start in state.held:
-            return Why.NOT_ROLLED_UP_AS(level=level, cascade=cascade, why=state.held[start][0])
+        if start in state.blocked:
+            return Why.NOT_ROLLED_UP_AS(level=level, cascade=cascade, why=state.blocked[start][0])
         if start in state.planned and not self.state.plan.active:
             return Why.NOT_ROLLED_UP_HERE(level=level, cascade=cascade)
         return Why.NOT_ROLLED_UP(level=level, cascade=cascade, end=end)

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.measurements import Measurements, WindowRows
-from cratedb_retention.model.plan.plan import Hold, Step, Task
+from cratedb_retention.model.plan.plan import Blocked, Step, Task
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.values import Deletions
 from cratedb_retention.model.rollups import rollup as steps
@@ -66,7 +66,7 @@ class LevelPlan:
         # Whether a full disk keeps the level from being written.
         self.full = any(table.read_only for table in [t.table for t in level.targets] or [cascade.raw.table])
         self.planned: dict[int, Due] = {}  # the windows that are due, by start
-        self.held: dict[int, tuple[Reason, bool]] = {}  # those that must wait; whether it is a problem
+        self.blocked: dict[int, tuple[Reason, bool]] = {}  # those that must wait; whether that needs attention
         # Windows that would lose rows, and stay as they are: how many were rolled up, and how many are left.
         self.lost: dict[int, tuple[int, int]] = {}
         self._decide()
@@ -89,7 +89,7 @@ class LevelPlan:
         below = self.below
         complete = self.rollup.interval.floor(self.plan.cutoff, self.rollup.tzinfo)
         dirty = TimeRanges(below.changing() if below else ())
-        waiting = TimeRanges((start, below.sources[start].end) for start in below.held) if below else TimeRanges()
+        waiting = TimeRanges((start, below.sources[start].end) for start in below.blocked) if below else TimeRanges()
         sealed = TimeRanges((row.start, row.end) for row in self.rows.values() if row.sealed)
         for start in sorted(self.sources):
             source, row = self.sources[start], self.rows.get(start)
@@ -99,16 +99,16 @@ class LevelPlan:
             stale = dirty.overlapping(span)
             if not stale and not source.rows and not source.hidden:
                 continue
-            reason = _why_held(source, bool(waiting.overlapping(span)))
+            reason = _why_blocked(source, bool(waiting.overlapping(span)))
             if reason:
-                self.held[start] = reason
+                self.blocked[start] = reason
                 continue
             if self.rollup.has_counters and self.planned:
                 # A counter's first increase in a window is from the last value before it.
                 stale = [span]
             due = self._due(start, source, row, stale, min(source.end, complete))
             if due is not None and self.full:
-                self.held[start] = Why.DISK_FULL(), True
+                self.blocked[start] = Why.DISK_FULL(), True
             elif due is not None:
                 self.planned[start] = due
 
@@ -213,7 +213,7 @@ def _rebased(level: CascadeLevel, below: LevelPlan | None, ledger: Ledger) -> in
     return max(gone, min(begins, default=max(row.end for row in ledger.of(rollup.table).values())))
 
 
-def _why_held(source: Source, waiting: bool) -> tuple[Reason, bool] | None:
+def _why_blocked(source: Source, waiting: bool) -> tuple[Reason, bool] | None:
     missing = sum(piece.partition.missing_shards for piece in source.pieces)
     if missing:
         return Why.MISSING_SHARDS(count=missing), True
@@ -234,23 +234,25 @@ class CascadePlan:
         for level in cascade.levels:
             self.levels.append(LevelPlan(self, level, self.levels[-1] if self.levels else None))
 
-    def verdicts(self) -> Iterator[Task | Hold]:
+    def verdicts(self) -> Iterator[Task | Blocked]:
         """The tasks that bring all levels up to date, finest first, and what has to wait."""
         for state in self.levels:
             needed = list(self._prepare(state))
             if not state.full:
                 yield from needed
-            elif needed and not state.held:
-                yield self._hold(Why.DISK_FULL(), state.rollup.table)
+            elif needed and not state.blocked:
+                yield self._block(Why.DISK_FULL(), state.rollup.table)
             yield from self._roll_up(state)
-            yield from self._holds(state)
+            yield from self._blocked(state)
 
     def _task(self, step: Step, why: Reason, rows: int | None = None) -> Task:
         """All of a cascade's tasks are on its source, so that after a failure no coarser level goes on."""
         return Task(policy_id=self.cascade.policy.id, table=self.cascade.source, steps=(step,), why=why, rows=rows)
 
-    def _hold(self, why: Reason, level: TableName | None = None) -> Hold:
-        return Hold(policy_id=self.cascade.policy.id, table=self.cascade.source, why=why, problem=True, level=level)
+    def _block(self, why: Reason, level: TableName | None = None) -> Blocked:
+        return Blocked(
+            policy_id=self.cascade.policy.id, table=self.cascade.source, why=why, needs_attention=True, level=level
+        )
 
     def _prepare(self, state: LevelPlan) -> Iterator[Task]:
         rollup, table = state.rollup, state.table
@@ -301,32 +303,32 @@ class CascadePlan:
             )
             yield self._task(step, why, rows or None)
 
-    def _holds(self, state: LevelPlan) -> Iterator[Hold]:
+    def _blocked(self, state: LevelPlan) -> Iterator[Blocked]:
         rollup = state.rollup
         by_reason: dict[tuple[Reason, bool], list[int]] = {}
-        for start, reason in state.held.items():
+        for start, reason in state.blocked.items():
             by_reason.setdefault(reason, []).append(start)
         if state.lost:
             rolled, left = (sum(numbers) for numbers in zip(*state.lost.values(), strict=True))
             why_lost = Why.ROWS_LOST(rolled=rolled, level=rollup.table, left=left, source=rollup.beneath)
             by_reason[why_lost, True] = sorted(state.lost)
-        for (why, problem), starts in by_reason.items():
+        for (why, needs_attention), starts in by_reason.items():
             yield replace(
-                self._hold(why, rollup.table),
+                self._block(why, rollup.table),
                 partitions=tuple(f"{rollup.interval} from {show(start)}" for start in starts[:5]),
                 count=len(starts),
-                problem=problem,
+                needs_attention=needs_attention,
                 windows=tuple((start, state.sources[start].end) for start in starts),
             )
 
-    def view(self, tasks: Iterable[Task]) -> Iterator[Task | Hold]:
+    def view(self, tasks: Iterable[Task]) -> Iterator[Task | Blocked]:
         """Create the view, or renew it where this run changes what it consists of; never one that a user made."""
         cascade, ledger = self.cascade, self.ledger
         finest, marks = cascade.levels[0].rollup, ledger.view_marks(cascade.source)
         levels = {level.rollup.table for level in cascade.levels}
         there, own = find_view(self.catalog, finest, levels, marks)
         if there is not None and not own:
-            yield self._hold(Why.VIEW_TAKEN(view=there))
+            yield self._block(Why.VIEW_TAKEN(view=there))
             return
         planned = [step for task in tasks for step in task.steps]
         created = {step.rollup.table for step in planned if isinstance(step, steps.CreateRollup)}

@@ -11,7 +11,7 @@ from functools import partial
 from nicegui import events, ui
 
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
-from cratedb_retention.execution.overview import Listing
+from cratedb_retention.execution.overview.lines import Listing
 from cratedb_retention.execution.policies import Action, Change
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role

@@ -7,7 +7,7 @@ can't be told apart from the data of others is not shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,17 +15,16 @@ from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.rollups.levels import planned_cascades
 from cratedb_retention.model.catalog import Capabilities, Catalog, TableName
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.overview import Cutoff, Lane, Span, State, Timeline, make_lane
 from cratedb_retention.model.plan.effect import group_tasks
 from cratedb_retention.model.plan.plan import Plan, Task
-from cratedb_retention.model.policies.patterns import is_pattern, matcher
+from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.query.timeline import Cutoff, Lane, Span, State, Timeline, make_lane
 from cratedb_retention.model.rollups.rollup import LedgerRow, RollUp, level_table, sketch_table
 from cratedb_retention.model.step import Kind, Piece
 from cratedb_retention.model.time import EVER, TimeRange, from_ms, show
 from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.facts import PartitionKey
-from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.plan.strategies import is_there, next_due
 from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel, level_targets
 from cratedb_retention.planning.targets import Target, find_targets, holds_by_table
@@ -44,24 +43,16 @@ class Seen:
 
 def concerning(policies: Iterable[Policy], table: TableName, own: Capabilities) -> frozenset[str]:
     """The identifiers of the policies that a table's timeline is about: those on it, and on all of its cascade."""
-    rules = [(policy, means(policy, own)) for policy in policies]
-    names = {table}
-    for policy, fits in rules:
+    names, policies = {table}, list(policies)
+    for policy in policies:
         # The table itself, or the one that it is the level of, if its name says so.
         endings = (f"_{level.interval}{more}" for level in policy.levels for more in ("", "_sketch"))
         sources = {table.name, *(table.name.removesuffix(ending) for ending in endings if table.name != ending)}
         for source in (TableName(table.schema, name) for name in sources if policy.levels):
-            if fits(source):
+            if find_tables(policy.table_schema, policy.table_name, [source], own):
                 levels = [level_table(source, level.interval) for level in policy.levels]
                 names.update((source, *levels, *map(sketch_table, levels)))
-    return frozenset(policy.id or "" for policy, fits in rules if any(map(fits, names)))
-
-
-def means(policy: Policy, own: Capabilities) -> Callable[[TableName], bool]:
-    """Tells whether a policy means a table, by its name."""
-    schema = matcher(policy.table_schema or own.default_schema, own.folds_case)
-    name = matcher(policy.table_name, own.folds_case)
-    return lambda table: schema(table.schema) and name(table.name)
+    return frozenset(p.id or "" for p in policies if find_tables(p.table_schema, p.table_name, names, own))
 
 
 def sources_of(prepared: Prepared, table: TableName) -> list[TableName]:
@@ -74,7 +65,7 @@ def _tables_of(levels: Iterable[CascadeLevel]) -> set[TableName]:
 
 
 Verdict = tuple[State, tuple[str, ...]]
-_KEPT: Verdict = (State.KEPT, ())
+_UP_TO_DATE: Verdict = (State.UP_TO_DATE, ())
 # What a step makes of its partitions; others leave them as they are.
 _STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: State.MOVE}
 
@@ -82,9 +73,9 @@ _STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: Stat
 class _Look:
     def __init__(self, prepared: Prepared, name: TableName, seen: Seen) -> None:
         self.prepared, self.name, self.seen = prepared, name, seen
-        self.catalog: Catalog = prepared.catalog
+        self.catalog: Catalog = prepared.facts.catalog
         self.plan: Plan = prepared.plan
-        self.table, self.index = self.catalog.tables.get(name), PieceIndex(prepared.measurements)
+        self.table, self.index = self.catalog.tables.get(name), prepared.facts.pieces
         ids = {policy.id for policy in seen.policies}
         mine = (c for c in planned_cascades(prepared) if name in {c.source, *_tables_of(c.levels)})
         self.cascade: Cascade | None = next((c for c in mine if c.policy.id in ids), None)
@@ -112,7 +103,7 @@ class _Look:
             lanes=(*lanes, *self._archived_lane()),
             cutoffs=(*self._cutoffs(), *self._level_cutoffs()),
             changes=tuple(group_tasks(filter(changing, self.plan.tasks))),
-            held=tuple(hold for hold in self.plan.holds if hold.table in tables),
+            blocked=tuple(each for each in self.plan.blocked if each.table in tables),
             holds=tuple(found.hold for found in holds_by_table(self.seen.holds, self.catalog).get(self.name, ())),
             notes=tuple(self._notes()),
             source=source if source != self.name else None,
@@ -153,19 +144,20 @@ class _Look:
             elif step.does in _STATES:
                 for piece in step.about:
                     note(task.table, piece, _STATES[step.does], why)
-        for hold in self.plan.holds:
-            state, why = (State.PROBLEM if hold.problem else State.HELD), _why(hold.reason, hold.policy_id)
-            if hold.level is not None:
-                held = {start: (end, (state, (why,))) for start, end in hold.windows}
-                self.windows.setdefault(hold.level, {}).update(held)
-            for piece in hold.pieces if hold.table in self.catalog.tables else ():
-                note(hold.table, piece, state, why)
+        for each in self.plan.blocked:
+            state = State.NEEDS_ATTENTION if each.needs_attention else State.BLOCKED
+            why = _why(each.reason, each.policy_id)
+            if each.level is not None:
+                blocked = {start: (end, (state, (why,))) for start, end in each.windows}
+                self.windows.setdefault(each.level, {}).update(blocked)
+            for piece in each.pieces if each.table in self.catalog.tables else ():
+                note(each.table, piece, state, why)
 
     def _own_lane(self) -> Lane:
         due, items = self._due(), []
         for piece in self.pieces:
-            state, reasons = self.said.get((self.name, piece.partition.values), _KEPT)
-            wanted = due.get(piece.partition.values) if state is State.KEPT else None
+            state, reasons = self.said.get((self.name, piece.partition.values), _UP_TO_DATE)
+            wanted = due.get(piece.partition.values) if state is State.UP_TO_DATE else None
             items.append(self._partition(piece, state, reasons, wanted))
         return make_lane("Data in the table", items, self._about())
 
@@ -200,11 +192,11 @@ class _Look:
     def _level_lane(self, level: CascadeLevel) -> Lane:
         """The windows of a rollup of which it still has the rows, and those that are about to be computed."""
         name = level.rollup.table
-        rows, planned = self.prepared.ledger.of(name), self.windows.get(name, {})
+        rows, planned = self.prepared.facts.ledger.of(name), self.windows.get(name, {})
         pieces = [p for target in self.of_levels if target.table.name == name for p in self.index.of(target).known]
         # From when on its table has rows, and until when the next run drops them.
         since = min((piece.start for piece in pieces if piece.start is not None), default=None)
-        going = (p.end or 0 for p in pieces if self.said.get((name, p.partition.values), _KEPT)[0] is State.DROP)
+        going = (p.end or 0 for p in pieces if self.said.get((name, p.partition.values), _UP_TO_DATE)[0] is State.DROP)
         dropped = max(going, default=None)
         starts = sorted({*rows, *planned})
         found = (_window(start, rows.get(start), planned.get(start), since, dropped) for start in starts)
@@ -247,7 +239,7 @@ class _Look:
         """The policies that mean the table. A pattern never means a rollup."""
         for policy in self.seen.policies:
             pattern = is_pattern(policy.table_name) or is_pattern(policy.table_schema or "")
-            fits = means(policy, self.catalog.capabilities)(self.name)
+            fits = find_tables(policy.table_schema, policy.table_name, [self.name], self.catalog.capabilities)
             if fits and not (pattern and self.name in self.catalog.rollups):
                 words = f"{policy.strategy.traits.does.format(policy)} after {policy.retention_period}"
                 yield self._cutoff(policy, self.name, words)

@@ -1,0 +1,1 @@
+"""What is kept where, what is due, and the timeline of a table."""

@@ -1,1 +1,0 @@
-"""Reading raw rows, levels and timelines."""

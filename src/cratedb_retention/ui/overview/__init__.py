@@ -1,0 +1,1 @@
+"""The overview of all tables, and the timeline of one."""
