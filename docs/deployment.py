@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cratedb_retention import __version__
+from cratedb_retention.model.former import SETTINGS
 from cratedb_retention.model.policies.file import policy_file_schema
 from cratedb_retention.service.settings import SECRETS, Settings, names
 
@@ -68,6 +69,9 @@ def with_settings(text: str) -> str:
         if name not in SECRETS | _CHART_SAYS:
             section, key = name.split(".")
             sections.setdefault(section, {})[key] = _setting(section, key)
+    for former, name in SETTINGS.items():
+        section, key = former.split(".")
+        sections[section][key] = {**_setting(*name.split(".")), "deprecated": True}
     schema["properties"]["settings"] = _object({section: _object(keys) for section, keys in sections.items()})
     policies = policy_file_schema()
     # Helm itself takes 007 for a number and NO for a truth value, so that a text has to be in quotes.
@@ -84,7 +88,7 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 def _setting(section: str, key: str) -> dict[str, Any]:
     """The schema of one setting, in the words of JSON schema."""
     model: Any = Settings.model_fields[section].annotation
-    if f"{section}.{key}" == "notify.held_longer_than":
+    if f"{section}.{key}" == "notify.blocked_longer_than":
         return {"type": "string", "description": model.model_fields[key].description}
     schema = model.model_json_schema(mode="validation", by_alias=True)
     found = dict(schema["properties"][key])

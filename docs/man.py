@@ -38,7 +38,7 @@ The schema of the toolkit's own tables.
 Done, or nothing was due.
 .TP
 \fB1\fP
-Something failed, or somebody has to look at a problem.
+Something failed or needs attention.
 .TP
 \fB2\fP
 Wrong usage or input.

@@ -36,8 +36,8 @@ def main() -> None:
         # Into its own table; a hold keeps the next run from archiving it again.
         for restored in retention.archive.restore(RestoreRequest(name=snapshots[0].name)):
             print("restored:", restored.error or f"{restored.rows:,} rows into {restored.into}")
-        for hold in retention.plan(cutoff=sample.NEW_YEAR).holds:
-            print("held:", hold.reason)
+        for action in retention.plan(cutoff=sample.NEW_YEAR).blocked:
+            print("blocked:", action.reason)
         for placed in retention.holds():
             retention.holds.release(placed.id)
             print("released:", placed.id)

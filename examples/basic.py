@@ -25,7 +25,7 @@ def main() -> None:
         prepared = retention.prepare(cutoff=sample.NEW_YEAR)
         for task in prepared.plan.tasks:
             print(f"due: {task.partitions} partitions of {task.table}, {task.reason}")
-        for kept in prepared.plan.kept:
+        for kept in prepared.plan.up_to_date:
             print(f"kept: {kept.partitions} partitions of {kept.table}")
 
         report = retention.run(prepared)

@@ -42,7 +42,7 @@ def test_interrupted_between_steps(command: Command, path: Path, number: signal.
     command.ok("run")
     assert len(command.data("list-snapshots")) == 20
     (line,) = command.data("status")["policies"]
-    assert (line["rows"], line["state"]) == (0, "kept")
+    assert (line["rows"], line["state"]) == (0, "up-to-date")
 
 
 def test_interrupted_within_a_statement(command: Command, path: Path) -> None:

@@ -61,7 +61,7 @@ def _release(command: Command, restored: str) -> None:
     """What was restored is on hold; the hold that `restore` names is the one that `release` ends."""
     plan = command.data("plan", CUTOFF)
     assert plan["tasks"] == []
-    assert [hold["partitions"] for hold in plan["holds"]] == [["month=2024-01-01"]]
+    assert [hold["partitions"] for hold in plan["blocked"]] == [["month=2024-01-01"]]
     name = restored.rpartition("`cratedb-retention release ")[2].rstrip("`\n")
     assert command.ok("release", name).startswith(f"released hold {name}")
     assert command.ok("list-holds") == "no holds are in force\n"

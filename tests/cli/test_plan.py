@@ -15,7 +15,7 @@ CUTOFF = "--cutoff-day=2024-07-01"
 
 
 def fill(command: Command) -> None:
-    """Policies of all kinds: due, held, kept, a problem, and one that is disabled."""
+    """Policies of all kinds: due, blocked, up to date, one that needs attention, and one that is disabled."""
     for identifier, table, *more in (
         ("archive-metrics", "metrics", "--strategy=snapshot", "--retention-period=100d",
          "--target-repository-name=archive", "--tags=metrics"),
@@ -93,7 +93,7 @@ def test_the_run_does_what_the_plan_says(planned: Command) -> None:
 def test_choosing_policies(planned: Command, args: list[str], policies: set[str]) -> None:
     """Strategy, tags and identifier narrow a plan, and a run, to the policies that fit."""
     plan = planned.data("plan", CUTOFF, *args)
-    assert {part["policy_id"] for kind in ("tasks", "holds", "kept") for part in plan[kind]} <= policies
+    assert {part["policy_id"] for kind in ("tasks", "blocked", "up_to_date") for part in plan[kind]} <= policies
     assert planned("run", CUTOFF, *args).code == 0
     changed = {row.get("policy_id") for row in planned.data("jobs") if row["event"].startswith("step-")}
     assert changed <= policies

@@ -23,11 +23,11 @@ def test_a_policy_without_its_table(command: Command) -> None:
     assert (checked.code, checked.err) == (3, "")
     assert f"main.missing   lost       {reason}" in checked.out
     ran = command("run", CUTOFF)
-    assert f"problem: main.missing: {reason}\n" in ran.out
+    assert f"needs attention: main.missing: {reason}\n" in ran.out
     assert "done: main.metrics: drop 4 partitions" in ran.out
     assert ran.code == 1
     assert ran.err.startswith("Error: run ")
-    assert "1 problem. `cratedb-retention jobs --run=" in ran.err
+    assert "1 needs attention. `cratedb-retention jobs --run=" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_policies_that_do_not_fit_their_table(command: Command, options: list[st
     assert ran.code == 1
     assert reason in ran.out
     (line,) = command.data("status")["policies"]
-    assert line["state"] == "problem"
-    assert reason in line["held"][0]
+    assert line["state"] == "needs-attention"
+    assert reason in line["blocked"][0]
 
 
 def test_contradictions_are_found(command: Command) -> None:
@@ -75,9 +75,9 @@ def test_limits_stop_a_run(command: Command) -> None:
     command.ok(*DELETE, "--table-name=metrics", "--expected-max=partitions=3")
     ran = command("run", CUTOFF)
     assert ran.code == 1
-    assert "problem: main.metrics: 4 partitions: " in ran.out
-    ended, held = command.data("jobs", "--outcome=problem")
-    assert (ended["event"], held["event"], held["partitions"]) == ("run-finished", "held", 4)
+    assert "needs attention: main.metrics: 4 partitions: " in ran.out
+    ended, blocked = command.data("jobs", "--outcome=needs-attention")
+    assert (ended["event"], blocked["event"], blocked["partitions"]) == ("run-finished", "blocked", 4)
 
 
 def test_a_repository_that_can_not_be_written(command: Command, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_repository_that_can_not_be_written(command: Command, tmp_path: Path) 
     assert "Traceback" not in ran.out + ran.err
     (line,) = command.data("status")["policies"]
     assert line["rows"] == 180
-    assert [row for row in command.data("jobs") if row.get("outcome") in ("failed", "problem")]
+    assert [row for row in command.data("jobs") if row.get("outcome") in ("failed", "needs-attention")]
 
 
 def test_a_run_with_nothing_to_do(command: Command) -> None:
@@ -106,7 +106,7 @@ def test_a_run_with_nothing_to_do(command: Command) -> None:
 
 
 def test_status_of_every_kind(command: Command) -> None:
-    """Status tells due, kept and disabled policies apart, problems first, and knows the last run."""
+    """Status tells due, up-to-date and disabled policies apart, what needs attention first, and knows the last run."""
     assert "no run yet" in command.ok("status")
     command.ok(*DELETE, "--table-name=metrics", "--id=due")
     command.ok("create", "--strategy=delete", "--table-name=metrics", "--retention-period=forever", "--id=kept",
@@ -115,7 +115,7 @@ def test_status_of_every_kind(command: Command) -> None:
     command.ok(*DELETE, "--table-name=zzz", "--id=lost")
     command.ok("run", CUTOFF, "--policy=due")
     states = [(line["policy"]["id"], line["state"]) for line in command.data("status")["policies"]]
-    assert states == [("lost", "problem"), ("due", "due"), ("kept", "kept"), ("off", "disabled")]
+    assert states == [("lost", "needs-attention"), ("due", "due"), ("kept", "up-to-date"), ("off", "disabled")]
     assert "last run: " in command.ok("status")
     assert command.data("status")["last_run"]["outcome"] == "done"
 

@@ -44,7 +44,7 @@ def test_choosing(tagged: Command, tags: list[str], expected: list[str]) -> None
     options = [f"--tags={text}" for text in tags]
     assert sorted(policy["id"] for policy in tagged.data("list", *options)) == expected
     plan = tagged.data("plan", "--cutoff-day=2024-07-01", *options)
-    assert {hold["policy_id"] for hold in plan["holds"]} | {task["policy_id"] for task in plan["tasks"]} <= set(
+    assert {hold["policy_id"] for hold in plan["blocked"]} | {task["policy_id"] for task in plan["tasks"]} <= set(
         expected
     )
 

@@ -95,7 +95,7 @@ def test_new_month_of_the_audit_log(bench: CrateDatabase, cratedb_cluster: Crate
     def room(event: RunEvent) -> None:
         if isinstance(event, StepFinished) and isinstance(event.step, DropPartitions):
             assert bench.tool.engine.unplaced(bench.own_schema) == {bench.tool.store.journal.table}
-            assert bench.tool.plan().holds, "a plan can be made meanwhile"
+            assert bench.tool.plan().blocked, "a plan can be made meanwhile"
             make_room(cratedb_cluster)
 
     with disks(cratedb_cluster, ALWAYS, NEVER):
@@ -104,7 +104,7 @@ def test_new_month_of_the_audit_log(bench: CrateDatabase, cratedb_cluster: Crate
     assert bench.left("readings") == ["2024-06-10"]
     assert bench.count("held") == 4
     said = [row["event"] for row in bench.journal(run_id=report.run_id)]
-    assert sorted(said) == ["held", "run-finished", "run-started", "step-finished", "step-started"]
+    assert sorted(said) == ["blocked", "run-finished", "run-started", "step-finished", "step-started"]
 
 
 @pytest.mark.long("make test proves in test_missing_shards that nothing goes where own tables lack shards")

@@ -61,7 +61,7 @@ def test_a_run_waits_for_the_tables(cratedb_cluster: CrateDBCluster, bench: Crat
         first.start()
         await_recovering(bench, first)
         report = retention.run()
-    assert (report.ok, report.problems) == (True, 0)
+    assert (report.ok, report.needs_attention) == (True, 0)
     assert waits
     cratedb_cluster.heal()
     bench.run()

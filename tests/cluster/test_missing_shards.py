@@ -80,19 +80,19 @@ def test_missing_shards_are_held(
     lose(cratedb_cluster, bench)
 
     plan = bench.tool.plan()
-    problems = {(hold.policy_id, hold.reason, hold.count) for hold in plan.problems}
+    problems = {(hold.policy_id, hold.reason, hold.count) for hold in plan.needs_attention}
     reason = "1 missing shard{}; bring the lost nodes back"
     assert {(tables[name].id, reason.format(""), 1) for name in ("dropped", "archived")} < problems
     assert len(problems) == 3
-    (of_rows,) = (hold for hold in plan.problems if hold.policy_id == tables["rows"].id)
+    (of_rows,) = (hold for hold in plan.needs_attention if hold.policy_id == tables["rows"].id)
     assert "missing shard" in of_rows.reason
     with bench.statements() as seen:
         report = bench.run()
-    assert (report.ok, report.failed, report.problems, report.partitions) == (False, 0, 3, 2)
+    assert (report.ok, report.failed, report.needs_attention, report.partitions) == (False, 0, 3, 2)
     # CrateDB takes a minute for it, and then says nothing.
     assert not [text for text in seen if text in {f"REFRESH TABLE {bench.q(name)}" for name in tables}]
     assert [months(bench, name) for name in ("dropped", "archived")] == [3, 3]
-    rows = bench.journal(event="held", outcome="problem")
+    rows = bench.journal(event="blocked", outcome="needs-attention")
     assert {row["policy_id"] for row in rows} == {policy.id for policy in tables.values()}
     assert all("missing shard" in row["error"] for row in rows)
 
@@ -107,7 +107,7 @@ def test_shards_lost_after_planning(
 ) -> None:
     """A node dies between plan and run: each task on what it held fails, nothing is dropped, nothing stays frozen."""
     prepared = bench.tool.prepare()
-    assert not prepared.plan.problems
+    assert not prepared.plan.needs_attention
     lose(cratedb_cluster, bench)
 
     report = bench.tool.run(prepared)
@@ -159,7 +159,7 @@ def test_own_table_is_lost(
     bring_back(cratedb_cluster, bench)
     assert bench.left("dropped") == bench.left("archived") == bench.left("rows") == DAYS
     report = bench.run()
-    assert (report.ok, report.held) == (True, 1)
+    assert (report.ok, report.blocked) == (True, 1)
     assert bench.left("dropped") == DAYS
     bench.tool.release(hold.id)
     assert_completes(bench)
@@ -191,7 +191,7 @@ def test_journal_is_lost(
 def assert_completes(bench: CrateDatabase) -> None:
     """With all shards there, a run does what was left, and what was archived can be read back."""
     report = bench.run()
-    assert (report.ok, report.problems) == (True, 0)
+    assert (report.ok, report.needs_attention) == (True, 0)
     assert [bench.left(name) for name in ("dropped", "archived", "rows")] == [KEPT] * 3
     verified = bench.tool.verify_snapshots()
     assert [(v.error, v.record.archived.rows, str(v.record.stage)) for v in verified] == [

@@ -46,7 +46,7 @@ def test_missing_shards_are_not_rolled_up(cratedb_cluster: CrateDBCluster, readi
 
     report = readings.run()
     assert not report.ok
-    held = readings.journal(event="held", outcome="problem")
+    held = readings.journal(event="blocked", outcome="needs-attention")
     assert any("missing shard" in row["error"] for row in held)
     partitions = readings.partitions("readings")
     assert len(partitions) == 2
@@ -60,7 +60,7 @@ def test_missing_shards_are_not_rolled_up(cratedb_cluster: CrateDBCluster, readi
     cratedb_cluster.wait_for(missing, 0)
     wait_until_green(cratedb_cluster, readings)
     report = readings.run()
-    assert (report.ok, report.problems) == (True, 0)
+    assert (report.ok, report.needs_attention) == (True, 0)
     assert len(readings.partitions("readings")) == 1
     for level in ("readings_1h", "readings_1d"):
         readings.refresh(level)

@@ -31,13 +31,13 @@ def test_what_was_moved_is_in_the_timeline(bench: CrateDatabase, chromium: str) 
     bench.policy("reallocate", "readings", "30d", **cold)
     assert lane(bench, "Moved to other nodes").stretches == ()
     spans = lane(bench, "Data in the table").stretches
-    assert [(span.state, span.count) for span in spans] == [(State.MOVE, 2), (State.KEPT, 2)]
+    assert [(span.state, span.count) for span in spans] == [(State.MOVE, 2), (State.UP_TO_DATE, 2)]
     bench.run()
     moved = lane(bench, "Moved to other nodes").stretches
     assert [(span.state, span.count, span.rows) for span in moved] == [(State.MOVED, 2, 3)]
     spans = lane(bench, "Data in the table").stretches
     assert sum(span.count for span in spans) == 4
-    assert {span.state for span in spans} == {State.KEPT}
+    assert {span.state for span in spans} == {State.UP_TO_DATE}
     # June ends with July; what was moved is due for nothing any more.
     assert min(span.due for span in spans if span.due) == to_ms(parse_instant("2024-07-31"))
     with open_browser(chromium) as browser, open_pages(bench, browser, authenticate=False) as pages:

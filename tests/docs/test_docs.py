@@ -56,7 +56,7 @@ OUTDATED = [
     ("docs/reference/configuration.md", "`http.listen`", "`http.x`"),
     ("docs/reference/tables.md", "`retention_period`", "`retention_time`"),
     ("docs/reference/http-api.md", "`GET /policies` | viewer", "`GET /policies` | admin"),
-    ("docs/reference/metrics.md", "`cratedb_retention_problems`", "`cratedb_retention_x`"),
+    ("docs/reference/metrics.md", "`cratedb_retention_needs_attention`", "`cratedb_retention_x`"),
     ("docs/reference/exit-codes.md", "`InvalidInput` | 2", "`InvalidInput` | 1"),
     ("docs/reference/audit-log.md", "`run-started`", "`run-x`"),
     ("docs/architecture.md", "| `holds` |", "| `hold` |"),

@@ -27,7 +27,7 @@ EXPECTED = {
         "left: 8,832 rows",
         "verified: retention_example-readings-2024-01-01-acme-",
         "restored: 744 rows into retention_example.readings\n",
-        "held: hold ",
+        "blocked: hold ",
         "restored: 744 rows into retention_example.readings_restored\n",
     ],
     "policies_as_code": [

@@ -60,7 +60,7 @@ def test_the_only_time(db: Database, strategy: str) -> None:
     db.insert("t", [{"ts": day, "x": 1.0} for day in DAYS])
     levels = {"levels": "1h:forever", "exclude": list(arrays(db))} if strategy == "downsample" else {}
     db.policy(strategy, "t", "30d", **levels)
-    assert db.tool.plan().problems == ()
+    assert db.tool.plan().needs_attention == ()
     assert [c.levels[0].rollup.metrics[0].name for c in db.tool.planned_cascades()] == ["x"] * bool(levels)
     assert db.run().ok
     assert db.run().ok
@@ -72,7 +72,7 @@ def test_nothing_but_arrays(db: Database) -> None:
     db.create("t", {"n": "TEXT", **arrays(db)})
     db.insert("t", [{"n": "a"}])
     db.policy("delete", "t", "1d")
-    [problem] = db.tool.plan().problems
+    [problem] = db.tool.plan().needs_attention
     assert "no timestamp column" in problem.reason
     db.run()
     assert db.count("t") == 1
@@ -86,7 +86,7 @@ def test_named_by_a_policy(db: Database, field: str, reason: str) -> None:
     db.create("t", {"ts": TIME, "x": NUMBER, **arrays(db)})
     levels = {"levels": "1h:forever", "exclude": [name for name in arrays(db) if name != "at_"]}
     db.policy("downsample", "t", "30d", **{**levels, field: "at_" if field == "time_column" else ["at_"]})
-    [problem] = db.tool.plan().problems
+    [problem] = db.tool.plan().needs_attention
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(problem.reason)
 
@@ -96,7 +96,7 @@ def test_a_filter(crate: CrateDatabase) -> None:
     crate.create("t", {"ts": TIME, **ON_CRATEDB})
     for name in ("an", "a['x']", "o['a']['q']", "at_"):
         policy = crate.policy("delete", "t", "1d", where={name: "1"})
-        [problem] = crate.tool.plan().problems
+        [problem] = crate.tool.plan().needs_attention
         assert f"where: {name} is" in problem.reason
         crate.tool.delete_policy(policy.id or "")
 
@@ -108,7 +108,7 @@ def test_partitions_from_an_array(crate: CrateDatabase) -> None:
     crate.insert("t", [{"at_": ["2024-06-02T23:00:00Z"], "n": "a"}])
     crate.policy("delete", "t", "29d")
     crate.time.set("2024-07-01T12:00:00+00:00")
-    [problem] = crate.tool.plan().problems
+    [problem] = crate.tool.plan().needs_attention
     assert "day is computed from at_, which is timestamp with time zone_array, not a timestamp" in problem.reason
     crate.run()
     assert crate.count("t") == 1
@@ -121,7 +121,7 @@ def test_partitions_from_a_text(duck: DuckDatabase) -> None:
     duck.insert("t", [{"n": "2024-06-02T23:00:00"}])
     duck.policy("delete", "t", "29d")
     duck.time.set("2024-07-01T12:00:00+00:00")
-    [problem] = duck.tool.plan().problems
+    [problem] = duck.tool.plan().needs_attention
     assert "day is computed from n" in problem.reason
     duck.run()
     assert duck.count("t") == 1

@@ -141,14 +141,14 @@ def test_the_others_go_on(bench: Database, name: str) -> None:
     """The table's own problem is said by plan and check, and the other tables' rows are deleted as ever."""
     break_it, reason = BREAKING[name]
     break_it(bench)
-    [problem] = bench.tool.plan().problems
+    [problem] = bench.tool.plan().needs_attention
     assert (problem.policy_id, problem.table) == ("broken", bench.table("readings"))
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(problem.reason)
     assert problem.reason in [finding.message for finding in bench.tool.check()]
     see_all(bench)
     report = bench.run()
-    assert (report.ok, report.failed, report.done, report.problems) == (False, 0, 2, 1)
+    assert (report.ok, report.failed, report.done, report.needs_attention) == (False, 0, 2, 1)
     assert {name: bench.left(name) for name in OTHERS} == dict.fromkeys(OTHERS, DAYS[2:])
     see_all(bench)
 
@@ -159,13 +159,13 @@ def test_a_level_that_is_closed(bench: Database) -> None:
         pytest.skip("DuckDB's tables can't be closed")
     bench.sql(f"ALTER TABLE {bench.q('readings_1h')} CLOSE")
     try:
-        [problem] = bench.tool.plan().problems
+        [problem] = bench.tool.plan().needs_attention
         assert "readings_1h: the table is closed" in problem.reason
         see_all(bench)
         assert bench.run().done == 2
     finally:
         bench.sql(f"ALTER TABLE {bench.q('readings_1h')} OPEN")
-    assert bench.tool.plan().problems == ()
+    assert bench.tool.plan().needs_attention == ()
 
 
 @pytest.mark.parametrize("columns", [{"ts": TIME, "day": DAY}, {"a": "TEXT", "day": TIME}])
@@ -174,7 +174,7 @@ def test_a_table_with_the_name_of_distributions(bench: Database, columns: dict[s
     bench.create("readings_1h_sketch", columns, by=["day"])
     at = "ts" if "ts" in columns else "day"
     bench.insert("readings_1h_sketch", [{at: "2020-01-01T00:00:00Z"}])
-    assert bench.tool.plan().problems == ()
+    assert bench.tool.plan().needs_attention == ()
     assert bench.run().ok
     assert bench.run().ok
     assert bench.count("readings_1h_sketch") == 1
@@ -198,11 +198,11 @@ def test_partitions_that_can_not_be_read(duck: DuckDatabase) -> None:
     duck.fill("days", DAYS)
     for name in ("bad", "days"):
         duck.policy("delete", name, "30d", id=name)
-    [problem] = duck.tool.plan().problems
+    [problem] = duck.tool.plan().needs_attention
     assert str(problem.table) == "lab.bad"
-    assert "its rows can't be read: DuckDB: Conversion Error" in problem.reason
+    assert "its rows cannot be read: DuckDB: Conversion Error" in problem.reason
     report = duck.run()
-    assert (report.done, report.failed, report.problems) == (1, 0, 1)
+    assert (report.done, report.failed, report.needs_attention) == (1, 0, 1)
     assert duck.left("days") == DAYS[2:]
 
 
@@ -216,11 +216,11 @@ def test_questions_that_have_no_answer(duck: DuckDatabase) -> None:
     duck.policy("delete", "bad", "30d", id="bad", time_column="ts")
     duck.policy("delete", "rows", "30d", id="rows")
     duck.policy("downsample", "summed", "7d", id="summed", levels="1h:forever", time_column="ts", metrics=["x"])
-    problems = {problem.policy_id: problem.reason for problem in duck.tool.plan().problems}
+    problems = {problem.policy_id: problem.reason for problem in duck.tool.plan().needs_attention}
     assert set(problems) == {"bad", "summed"}
     assert all("can't be read: DuckDB: Conversion Error" in reason for reason in problems.values())
     report = duck.run()
-    assert (report.done, report.failed, report.problems) == (1, 0, 2)
+    assert (report.done, report.failed, report.needs_attention) == (1, 0, 2)
     assert (duck.left("rows"), duck.rows(f"SELECT count(n) FROM {duck.q('bad')}")) == (DAYS[2:], [(4,)])
 
 
@@ -232,7 +232,7 @@ def oops(*args: object) -> None:
 def test_a_question_that_can_not_be_made(bench: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that a plan can do without ends no plan."""
     monkeypatch.setattr(planner, "variety_probe", oops)
-    assert bench.tool.plan().problems == ()
+    assert bench.tool.plan().needs_attention == ()
     assert bench.run().ok
     assert {name: bench.left(name) for name in OTHERS} == dict.fromkeys(OTHERS, DAYS[2:])
 
@@ -242,10 +242,10 @@ def test_what_nobody_foresaw(
 ) -> None:
     """A mistake in the program blocks the table that it meets, says so, and is in the log with where it happened."""
     monkeypatch.setattr(CascadePlan, "verdicts", oops)
-    [problem] = bench.tool.plan().problems
+    [problem] = bench.tool.plan().needs_attention
     assert problem.reason.startswith("cannot be planned: KeyError: 'oops'; this is a mistake in the program")
     assert "Traceback" in caplog.text
     report = bench.run()
-    assert (report.done, report.problems) == (2, 1)
+    assert (report.done, report.needs_attention) == (2, 1)
     assert {name: bench.left(name) for name in OTHERS} == dict.fromkeys(OTHERS, DAYS[2:])
     assert bench.count("readings") == 1

@@ -133,9 +133,9 @@ def test_null_month(db: Database, monthly: str) -> None:
     db.policy("delete", monthly, "30d")
     report = db.run()
     assert db.left(monthly) == [*DAYS[2:], "timeless"]
-    assert (report.held, report.problems, report.ok) == (1, 1, False)
-    (row,) = db.journal(event="held")
-    assert row["outcome"] == "problem" and "month=NULL" in row["message"]
+    assert (report.blocked, report.needs_attention, report.ok) == (1, 1, False)
+    (row,) = db.journal(event="blocked")
+    assert row["outcome"] == "needs-attention" and "month=NULL" in row["message"]
 
 
 def test_null_month_as_wanted(db: Database, monthly: str) -> None:
@@ -144,9 +144,9 @@ def test_null_month_as_wanted(db: Database, monthly: str) -> None:
     db.policy("delete", monthly, "30d", undated="keep")
     for _ in range(2):
         report = db.run()
-        assert (report.held, report.problems, report.ok) == (1, 0, True)
+        assert (report.blocked, report.needs_attention, report.ok) == (1, 0, True)
     assert db.left(monthly) == [*DAYS[2:], "timeless"]
-    assert {(row["outcome"], row["partitions"]) for row in db.journal(event="held")} == {("held", 1)}
+    assert {(row["outcome"], row["partitions"]) for row in db.journal(event="blocked")} == {("blocked", 1)}
 
 
 def test_text_month(db: Database) -> None:
@@ -179,7 +179,7 @@ def test_text_month_with_a_timeless_row(db: Database) -> None:
         db.insert("texts", [{"ts": ts, "n": f"{part} {ts}", "part": part} for ts in times])
     db.policy("delete", "texts", "30d", partition_column="part")
     report = db.run()
-    assert (report.partitions, report.problems) == (1, 1)
+    assert (report.partitions, report.needs_attention) == (1, 1)
     assert db.left("texts") == [f"a {DAYS[0]}", "a None"]
 
 
@@ -231,7 +231,7 @@ def test_text_without_time(db: Database) -> None:
     db.insert("texts", [{"n": "a", "value": 1, "month": "1999-01"}, {"n": "b", "value": 2, "month": "no date"}])
     db.policy("delete", "texts", "1d", partition_column="month")
     report = db.run()
-    assert (report.problems, report.done) == (1, 0)
+    assert (report.needs_attention, report.done) == (1, 0)
     assert db.left("texts") == ["a", "b"]
 
 
@@ -241,7 +241,7 @@ def test_two_time_columns(db: Database) -> None:
     old, young = "2024-01-01T00:00:00Z", "2024-07-01T00:00:00Z"
     db.insert("texts", [{"n": "a", "ts": young, "seen": old, "month": "x"}])
     policy = db.policy("delete", "texts", "30d", partition_column="month")
-    assert db.run().problems == 1
+    assert db.run().needs_attention == 1
     db.tool.edit_policy(policy.id or "", {"time_column": "ts"})
     assert db.run().ok and db.count("texts") == 1
     db.tool.edit_policy(policy.id or "", {"time_column": "seen"})

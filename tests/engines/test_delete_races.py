@@ -63,7 +63,7 @@ def test_empty_partitions_are_listed(crate: CrateDatabase) -> None:
     ]
     crate.tool.edit_policy(stored.policy.id or "", {"freeze": "allow"})
     assert crate.run().ok
-    assert [(hold.reason, hold.problem) for hold in crate.tool.plan().holds] == [(str(Why.EMPTY()), False)]
+    assert [(hold.reason, hold.needs_attention) for hold in crate.tool.plan().blocked] == [(str(Why.EMPTY()), False)]
 
 
 def test_young_row_that_is_not_visible_yet(crate: CrateDatabase) -> None:
@@ -249,8 +249,8 @@ def test_closed_partition_without_expression(crate: CrateDatabase) -> None:
     create_texts(crate)
     crate.sql(f"ALTER TABLE {crate.q('texts')} PARTITION (part = 'a') CLOSE")
     report = crate.run()
-    assert (report.problems, report.partitions) == (1, 0)
-    assert "closed" in crate.journal(event="held")[0]["error"]
+    assert (report.needs_attention, report.partitions) == (1, 0)
+    assert "closed" in crate.journal(event="blocked")[0]["error"]
     crate.sql(f"ALTER TABLE {crate.q('texts')} PARTITION (part = 'a') OPEN")
     assert crate.left("texts") == [OLD]
 
@@ -268,7 +268,7 @@ def test_closed_table(crate: CrateDatabase) -> None:
     report = crate.run()
     for name in ("closed_rows", "closed_months"):
         crate.sql(f"ALTER TABLE {crate.q(name)} OPEN")
-    assert (report.problems, report.failed, report.rows) == (2, 0, 1)
+    assert (report.needs_attention, report.failed, report.rows) == (2, 0, 1)
     assert crate.left("open_rows") == [YOUNG]
     assert crate.left("closed_rows") == crate.left("closed_months") == [OLD, YOUNG]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention import Report
-from cratedb_retention.model.plan.plan import Hold
+from cratedb_retention.model.plan.plan import Blocked
 from cratedb_retention.model.query.reading import FetchRequest
 from cratedb_retention.model.rollups.cascade import parse_interval
 from support.databases import MONTH, TIME, Database, before_statements
@@ -71,13 +71,13 @@ def blocked(db: Database, now: str) -> list[str]:
     """Run; what needs attention afterwards, by its first words."""
     report = run(db, now)
     assert not report.failed
-    problems = [hold for hold in db.tool.plan().holds if hold.problem]
-    assert report.problems == len(problems)
+    problems = [hold for hold in db.tool.plan().blocked if hold.needs_attention]
+    assert report.needs_attention == len(problems)
     assert report.ok is not bool(problems)
     return [words(hold) for hold in problems]
 
 
-def words(hold: Hold) -> str:
+def words(hold: Blocked) -> str:
     """The level and both counts."""
     assert hold.reason.endswith("the rollup stays as it is; if these deletions count, set deletions=follow")
     assert hold.level
@@ -237,7 +237,9 @@ def test_the_plan_is_old(db: Database, part: str | None) -> None:
     report = db.tool.run(prepared)
     assert not report.ok
     error = next(row["error"] for row in db.journal() if row["error"])
-    assert f"48 rows were rolled up, and 25 are left in {db.table('readings')}. The next plan says what to do" in error
+    assert (
+        f"48 rows were rolled up, but 25 are left in {db.table('readings')}. The next plan explains what to do" in error
+    )
     assert days(db)[0] == 48
     assert blocked(db, "2024-08-02T00:10") == ["readings_1d: 48 rows rolled up, 25 left beneath"]
 

@@ -70,7 +70,7 @@ def level(db: Database, columns: str, name: str = "readings_1d") -> list[tuple[A
 
 def problems(db: Database) -> list[str]:
     """What has to be looked at."""
-    return [hold.reason for hold in db.tool.plan().problems]
+    return [hold.reason for hold in db.tool.plan().needs_attention]
 
 
 def test_types_that_are_dimensions(db: Database) -> None:

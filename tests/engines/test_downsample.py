@@ -58,7 +58,7 @@ def fill_a_changed_month(db: Database) -> None:
 
 def holds(db: Database) -> list[str]:
     """Why something waits."""
-    return [hold.reason for hold in db.tool.plan().holds]
+    return [hold.reason for hold in db.tool.plan().blocked]
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_delete_waits_for_the_rollup(readings: Database) -> None:
     delete = readings.policy("delete", "readings", "7d")
     alone = readings.tool.run(selection=Selection(policy_id=delete.id))
     assert (alone.ok, alone.partitions, readings.count("readings")) == (True, 0, 6)
-    assert any("not rolled up into" in row["error"] for row in readings.journal(event="held"))
+    assert any("not rolled up into" in row["error"] for row in readings.journal(event="blocked"))
     report = run(readings)
     assert (report.partitions, readings.count("readings")) == (3, 2)
     assert down.id != delete.id
@@ -241,7 +241,7 @@ def test_delete_waits_for_what_was_written_since(readings: Database) -> None:
     plan = readings.tool.plan(selection=Selection(policy_id=delete.id))
     partitions = [len(step.pieces) for task in plan.tasks for step in task.steps if isinstance(step, DropPartitions)]
     assert partitions == [2]
-    (reason,) = [hold.reason for hold in plan.holds]
+    (reason,) = [hold.reason for hold in plan.blocked]
     assert "not rolled up into" in reason
     assert "is not part of this run" in reason
 
@@ -265,8 +265,8 @@ def test_closed_partition_waits_for_the_rollup(crate: CrateDatabase) -> None:
     crate.sql(f"{closed} CLOSE")
     for _ in range(2):
         report = crate.run()
-        assert (report.failed, report.problems) == (0, 1)
-    assert "a partition is closed" in crate.tool.plan().problems[0].reason
+        assert (report.failed, report.needs_attention) == (0, 1)
+    assert "a partition is closed" in crate.tool.plan().needs_attention[0].reason
     assert len(crate.partitions("readings")) == 2
     crate.sql(f"{closed} OPEN")
     run(crate, times=2)
@@ -283,7 +283,7 @@ def test_what_can_not_be_rolled_up_again_stays(crate: CrateDatabase) -> None:
     plan = crate.tool.plan()
     steps = [step for task in plan.tasks for step in task.steps if isinstance(step, DropPartitions)]
     assert to_ms(parse_instant("2024-05-10")) not in [piece.start for step in steps for piece in step.pieces]
-    assert any("not rolled up into" in hold.reason and "is closed" in hold.reason for hold in plan.holds)
+    assert any("not rolled up into" in hold.reason and "is closed" in hold.reason for hold in plan.blocked)
     crate.sql(f"{closed} OPEN")
     run(crate, times=2)
     assert (crate.count("readings"), total(crate, "readings_1mo")) == (1, 1 + 2 + 8)
@@ -405,7 +405,7 @@ def test_row_between_windows_that_are_deleted(plain: Database) -> None:
     report = late_at(plain, DeleteRows, "2024-06-20T10:00")
     assert (report.deferred, plain.count("plain")) == (1, 6)
     assert any(
-        "1 row came after the others were rolled up" in row["error"] for row in plain.journal(outcome="deferred")
+        "1 row arrived after the others were rolled up" in row["error"] for row in plain.journal(outcome="deferred")
     )
     run(plain, 2)
     assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)
@@ -493,7 +493,7 @@ def test_delete_of_rows_waits_for_the_rollup(db: Database) -> None:
     alone = Selection(policy_id=db.policy("delete", "plain", "7d").id)
     report = db.tool.run(selection=alone)
     assert (report.ok, report.deferred, db.count("plain"), db.count("plain", "x = 1")) == (True, 0, 4, 0)
-    assert any("is not part of this run" in hold.reason for hold in db.tool.plan(selection=alone).holds)
+    assert any("is not part of this run" in hold.reason for hold in db.tool.plan(selection=alone).blocked)
     run(db)
     assert (db.count("plain"), total(db, "plain_1h")) == (1, 31)
 
@@ -672,7 +672,7 @@ def test_own_table_is_not_taken(readings: Database) -> None:
     readings.policy("downsample", "readings", "7d", levels=LEVELS)
     readings.policy("delete", "readings", "7d")
     report = readings.run()
-    assert (report.ok, report.problems, readings.count("readings")) == (False, 2, 6)
+    assert (report.ok, report.needs_attention, readings.count("readings")) == (False, 2, 6)
     assert any("exists already and is no rollup" in reason for reason in holds(readings))
 
 

@@ -167,7 +167,7 @@ def test_blob_tables(crate: CrateDatabase) -> None:
     crate.sql(f"CREATE BLOB TABLE {name} CLUSTERED INTO 1 SHARDS WITH (number_of_replicas = 0)")
     try:
         crate.policy("delete", name, "1d", table_schema="blob")
-        [problem] = crate.tool.plan().problems
+        [problem] = crate.tool.plan().needs_attention
         assert "BLOB table" in problem.reason
     finally:
         crate.sql(f"DROP BLOB TABLE {name}")

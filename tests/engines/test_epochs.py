@@ -42,7 +42,7 @@ def blocked(db: Database) -> str:
     assert plan.tasks == ()
     assert not db.run().ok
     assert db.tool.check()
-    return "\n".join(hold.reason for hold in plan.problems)
+    return "\n".join(hold.reason for hold in plan.needs_attention)
 
 
 @UNITS

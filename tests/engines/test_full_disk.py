@@ -71,7 +71,7 @@ def test_whole_partitions_go(crate: CrateDatabase, tables: int) -> None:
         crate.policy("delete", name, "30d", schedule="@daily")
     set_full(crate)
     plan = crate.tool.plan()
-    assert not plan.holds
+    assert not plan.blocked
     report = crate.run()
     assert report.ok
     assert report.partitions == 3 * tables
@@ -154,7 +154,7 @@ def test_archiving_waits(crate: CrateDatabase) -> None:
     report = crate.run()
     assert not report.ok
     assert not crate.exists(copy, crate.own_schema)
-    assert [(hold.reason, hold.count, hold.problem) for hold in crate.tool.plan().holds] == [
+    assert [(hold.reason, hold.count, hold.needs_attention) for hold in crate.tool.plan().blocked] == [
         (str(Why.DISK_FULL()), 3, True)
     ]
     assert not crate.snapshot_names()
@@ -180,7 +180,7 @@ def test_rollups_wait_and_what_they_have_goes(crate: CrateDatabase) -> None:
     assert crate.left("readings") == ["2024-05-10", "2024-06-10"]
     assert crate.count("readings_1d") == 2
     plan = crate.tool.plan()
-    assert str(Why.DISK_FULL()) in {hold.reason for hold in plan.problems}
+    assert str(Why.DISK_FULL()) in {hold.reason for hold in plan.needs_attention}
     assert not plan.tasks
     set_full(crate, False)
     assert crate.run().ok
@@ -201,7 +201,7 @@ def test_full_in_the_middle_of_a_run(crate: CrateDatabase) -> None:
     report = crate.tool.run(prepared)
     assert report.failed == 1
     (row,) = crate.journal(event=Event.STEP_FINISHED, outcome=Outcome.FAILED, operation="roll_up")
-    assert "a disk is full, so nothing may be written" in row["error"]
+    assert "a disk is full, so writes are rejected" in row["error"]
     assert "2024-05-10" in crate.left("readings")
     set_full(crate, False)
     assert crate.run().ok
@@ -228,7 +228,7 @@ def test_rows_wait(crate: CrateDatabase) -> None:
     crate.policy("delete", "readings", "30d")
     set_full(crate)
     assert not crate.run().failed
-    assert [hold.reason for hold in crate.tool.plan().problems] == [str(Why.NO_ROWS_GO())]
+    assert [hold.reason for hold in crate.tool.plan().needs_attention] == [str(Why.NO_ROWS_GO())]
     assert is_full(crate, "readings")
     with pytest.raises(DiskFull, match="a disk is full"):
         crate.tool.engine.database.execute_text(f"UPDATE {crate.q('readings')} SET n = 'changed'")
@@ -243,7 +243,7 @@ def test_no_room_at_all(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -
     crate.policy("delete", "readings", "30d")
     set_full(crate)
     monkeypatch.setattr(connection, "ROOM", 2**60)
-    with pytest.raises(DiskFull, match="not even the audit log has room on it"):
+    with pytest.raises(DiskFull, match="has no space even for the audit log"):
         crate.run()
     assert crate.count("readings") == 4
 

@@ -55,10 +55,10 @@ def test_whole_table(db: Database, metrics: str) -> None:
     """Nothing of the table goes; the run is fine, and says why it holds."""
     hold = db.tool.hold(metrics, db.schema, reason="case 4711")
     report = db.run()
-    assert (report.ok, report.held, report.problems, report.done) == (True, 1, 0, 0)
+    assert (report.ok, report.blocked, report.needs_attention, report.done) == (True, 1, 0, 0)
     assert db.count(metrics) == 4
-    (row,) = db.journal(event="held")
-    assert row["outcome"] == "held" and "case 4711" in row["error"] and hold.id[:8] in row["error"]
+    (row,) = db.journal(event="blocked")
+    assert row["outcome"] == "blocked" and "case 4711" in row["error"] and hold.id[:8] in row["error"]
     assert (row["table_schema"], row["table_name"], row["partitions"]) == (db.schema, metrics, 3)
 
 
@@ -135,7 +135,7 @@ def test_the_oldest_hold_stands_first(db: Database) -> None:
 def test_stretch_of_time(db: Database, metrics: str) -> None:
     """Partitions that overlap the stretch stay, its end not included."""
     db.tool.hold(metrics, db.schema, start=at("2024-04-15"), end=at("2024-05-01"))
-    assert db.run().held == 1
+    assert db.run().blocked == 1
     assert db.left(metrics) == [APRIL, JUNE]
 
 
@@ -240,7 +240,7 @@ def test_rows_under_several_holds(db: Database, events: str) -> None:
 def test_rows_of_a_whole_table(db: Database, events: str) -> None:
     """Row by row: a hold without conditions keeps everything."""
     db.tool.hold(events, db.schema)
-    assert db.run().held == 1
+    assert db.run().blocked == 1
     assert db.count(events) == 6
 
 
@@ -270,10 +270,10 @@ def test_moves_are_held(crate: CrateDatabase) -> None:
     crate.fill("metrics", [MAY])
     moves = {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"}
     crate.policy("reallocate", "metrics", "30d", **moves)
-    assert crate.run().problems == 1  # There is no node to move to.
+    assert crate.run().needs_attention == 1  # There is no node to move to.
     crate.tool.hold("metrics", crate.schema)
     report = crate.run()
-    assert (report.problems, report.held) == (0, 1)
+    assert (report.needs_attention, report.blocked) == (0, 1)
 
 
 @pytest.mark.parametrize("strategy", ["delete", "snapshot"])
@@ -288,7 +288,7 @@ def test_placed_after_the_plan(db: Database, strategy: str) -> None:
     report = db.tool.run(prepared)
     assert (report.deferred, report.done, report.failed) == (1, 0, 0)
     assert db.left("metrics") == [MAY, JUNE]
-    assert db.run().held == 1
+    assert db.run().blocked == 1
 
 
 def test_placed_after_the_plan_for_rows(db: Database, events: str) -> None:

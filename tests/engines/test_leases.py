@@ -260,7 +260,7 @@ def test_a_run_leaves_what_another_one_is_at(db: Database) -> None:
     assert (len(db.left("one")), len(db.left("two"))) == (5, 0)
     (left,) = (event for event in events if isinstance(event, LeftOut))
     assert (left.policy_id, left.holder) == (first, other.holder)
-    (entry,) = db.journal(event="held", outcome="deferred")
+    (entry,) = db.journal(event="blocked", outcome="deferred")
     assert (entry["policy_id"], entry["error"]) == (first, f"{other.holder} runs this policy")
     known = db.tool.store.leases.read()
     assert known.of(second).is_free(known.now)
@@ -277,7 +277,7 @@ def test_each_table_that_is_left_out_is_told(db: Database) -> None:
         db.fill(name, OLD)
     holder(db, "other").take({db.policy("delete", "events_*", "30d").id or "": None})
     assert seen(db.tool)[0].deferred == 2
-    told = sorted((row["table_name"], row["message"]) for row in db.journal(event="held", outcome="deferred"))
+    told = sorted((row["table_name"], row["message"]) for row in db.journal(event="blocked", outcome="deferred"))
     assert told == [("events_1", "1 task"), ("events_2", "1 task")]
 
 
@@ -291,9 +291,9 @@ def test_what_a_lease_tells_of_the_end(db: Database) -> None:
     session = new_session(db.tool.store, db.tool.clock, db.tool.actor, ALONE)
     session = replace(session, taken=session.leases.take({policy: SLOT}))
     wait(db, 10)
-    assert db.tool.run(options=ALONE, session=session).problems == 1
+    assert db.tool.run(options=ALONE, session=session).needs_attention == 1
     lease = db.tool.store.leases.read().of(policy)
-    assert (lease.outcome, lease.finished_at, lease.succeeded_at) == ("problem", db.time.moment, first)
+    assert (lease.outcome, lease.finished_at, lease.succeeded_at) == ("needs-attention", db.time.moment, first)
     assert (lease.holder, lease.expires_at, lease.done_slot) == (None, None, SLOT)
 
 

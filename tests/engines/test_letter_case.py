@@ -38,7 +38,7 @@ def test_a_policy_and_a_hold(duck: DuckDatabase, written: str, schema: str) -> N
     hold = duck.tool.hold(written.swapcase(), schema.swapcase())
     assert duck.tool.held_tables(hold) == [TableName("lab", "Metrics")]
     report = duck.run()
-    assert (report.done, report.held) == (0, 1)
+    assert (report.done, report.blocked) == (0, 1)
     assert duck.left("Metrics") == [*OLD, *NEW]
     duck.tool.release(hold.id)
     assert duck.run().ok
@@ -113,7 +113,7 @@ def test_cratedb_tells_them_apart(crate: CrateDatabase) -> None:
     """On CrateDB these are two tables; a policy or hold on one says nothing of the other."""
     fill(crate, "metrics", "Metrics")
     crate.policy("delete", "METRICS", "30d")
-    assert crate.run().problems == 1
+    assert crate.run().needs_attention == 1
     crate.policy("delete", "Metrics", "30d")
     crate.tool.hold("metrics", crate.schema)
     crate.run()

@@ -41,10 +41,10 @@ def test_missing_shards_are_held(crate: CrateDatabase, strategy: str) -> None:
     """What lacks shards is a problem that says so, and stays; the rest is done, and all of it once they are back."""
     create(crate, strategy)
     with lost(crate, "t", partition=MAY):
-        (problem,) = crate.tool.plan().problems
+        (problem,) = crate.tool.plan().needs_attention
         assert problem.reason == "1 missing shard; bring the lost nodes back"
         report = crate.run()
-        assert (report.ok, report.failed, report.problems) == (False, 0, 1)
+        assert (report.ok, report.failed, report.needs_attention) == (False, 0, 1)
         assert len(crate.partitions("t")) == 2
     assert crate.left("t") == DAYS[1:]
     assert crate.run().ok
@@ -56,7 +56,7 @@ def test_lost_after_planning(crate: CrateDatabase, strategy: str) -> None:
     """Shards that are lost between plan and run: the task on them fails, and nothing of them is gone or rolled up."""
     create(crate, strategy)
     prepared = crate.tool.prepare()
-    assert not prepared.plan.problems
+    assert not prepared.plan.needs_attention
     with lost(crate, "t", partition=MAY):
         report = crate.tool.run(prepared)
         assert (report.ok, report.failed) == (False, 1)
@@ -106,8 +106,8 @@ def test_what_lacks_shards_is_not_rolled_up(crate: CrateDatabase, planned: bool)
     prepared = crate.tool.prepare() if planned else None
     with lost(crate, "t", partition=MAY):
         report = crate.tool.run(prepared)
-        assert (report.ok, report.failed, report.problems) == (False, int(planned), int(not planned))
-        (row,) = crate.journal(outcome="failed" if planned else "problem", table_name="t")
+        assert (report.ok, report.failed, report.needs_attention) == (False, int(planned), int(not planned))
+        (row,) = crate.journal(outcome="failed" if planned else "needs-attention", table_name="t")
         assert "missing" in row["error"]
     assert sums(crate) == 3
     assert crate.run().ok

@@ -105,7 +105,7 @@ def test_case_matters(crate: CrateDatabase) -> None:
     crate.fill("Metrics", [OLD, YOUNG])
     crate.policy("delete", "metrics", "30d")
     report = crate.run()
-    assert (report.problems, report.done) == (1, 0)
+    assert (report.needs_attention, report.done) == (1, 0)
     assert crate.count("Metrics") == 2
 
 

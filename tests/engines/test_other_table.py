@@ -51,9 +51,9 @@ def test_rows_of_another_table_stay(db: Database, partitioned: bool) -> None:
     write(db, DAYS, x=7)
     report = db.run()
     assert db.count("readings") == 336
-    assert (report.problems, report.done) == (1, 0)
-    (hold,) = db.tool.plan().holds
-    assert hold.problem
+    assert (report.needs_attention, report.done) == (1, 0)
+    (hold,) = db.tool.plan().blocked
+    assert hold.needs_attention
     assert "is not the table that its rollups were made from" in hold.reason
     assert "accept-table" in hold.reason
 
@@ -64,10 +64,10 @@ def test_accepted(db: Database, partitioned: bool) -> None:
     rolled_up(db, partitioned)
     again(db, partitioned)
     write(db, [*DAYS[:1], "2024-07-01"])
-    assert db.run().problems == 1
+    assert db.run().needs_attention == 1
     assert db.tool.accept_tables("read*", db.schema) == [db.table("readings")]
     assert db.journal(event="table-accepted")
-    assert db.run().problems == 0
+    assert db.run().needs_attention == 0
     assert db.count("readings") == 24, "what came late goes, as the policy says"
 
 
@@ -77,7 +77,7 @@ def test_others_wait(db: Database) -> None:
     db.policy("delete", "readings", "30d")
     again(db, False)
     write(db, DAYS)
-    assert db.run().problems == 2
+    assert db.run().needs_attention == 2
     assert db.count("readings") == 336
 
 
@@ -94,7 +94,7 @@ def test_altered_table(db: Database, partitioned: bool) -> None:
     db.sql(f"DELETE FROM {table}")
     for tidy in [f"OPTIMIZE TABLE {table}"] if db.product == "CrateDB" else ["CHECKPOINT", "VACUUM"]:
         db.sql(tidy)
-    assert db.run().problems == 0
+    assert db.run().needs_attention == 0
 
 
 def test_reopened_file(duck: DuckDatabase) -> None:
@@ -103,9 +103,9 @@ def test_reopened_file(duck: DuckDatabase) -> None:
     duck.sql("DROP TABLE IF EXISTS other; CREATE TABLE other (a INTEGER)")
     duck.close()
     opened = DuckDatabase(duck.uri, duck.directory)
-    assert opened.run().problems == 0
+    assert opened.run().needs_attention == 0
     again(opened, True)
-    assert opened.run().problems == 1
+    assert opened.run().needs_attention == 1
     opened.close()
 
 
@@ -120,7 +120,7 @@ def test_comment_stays(duck: DuckDatabase) -> None:
     (row,) = duck.rows("SELECT comment FROM duckdb_tables() WHERE table_name = 'readings'")
     assert str(row[0]).startswith("when it's measured [cratedb-retention ")
     duck.sql(comment)
-    assert duck.run().problems == 1
+    assert duck.run().needs_attention == 1
     duck.tool.accept_tables("readings", duck.schema)
     assert duck.run().ok
 
@@ -160,11 +160,11 @@ def test_hold_on_another_table(db: Database) -> None:
     db.policy("delete", "readings", "30d")
     db.tool.hold("readings", db.schema, reason="audit")
     write(db, DAYS[:1])
-    (hold,) = db.tool.plan().holds
+    (hold,) = db.tool.plan().blocked
     assert "earlier table" not in hold.reason
     again(db, True)
     write(db, DAYS[:1])
-    (hold,) = db.tool.plan().holds
+    (hold,) = db.tool.plan().blocked
     assert "(audit), placed on an earlier table of this name" in hold.reason
     assert db.run().ok
     assert db.count("readings") == 24
@@ -184,13 +184,13 @@ def test_hold_of_a_restore(db: Database, dropped: bool) -> None:
         db.sql(f"DROP TABLE {db.q('readings')}")
     (back,) = db.tool.restore(RestoreRequest(table_name="readings"))
     assert back.error is None
-    (hold,) = db.tool.plan().holds
+    (hold,) = db.tool.plan().blocked
     assert "earlier table" not in hold.reason
     again(db, True)
     write(db, DAYS[:1])
     report = db.run()
-    assert (report.ok, report.held, report.partitions) == (True, 1, 0)
-    (row,) = db.journal(event="held", run_id=report.run_id)
+    assert (report.ok, report.blocked, report.partitions) == (True, 1, 0)
+    (row,) = db.journal(event="blocked", run_id=report.run_id)
     assert "placed on an earlier table of this name; it stays until that is released" in row["error"]
     db.tool.release(db.tool.holds()[0].id)
     assert db.run().partitions == 1

@@ -46,7 +46,7 @@ def rows(db: Database, name: str) -> list[list[Any]]:
 
 def problems(db: Database) -> list[str]:
     """What a plan says somebody has to look at; ``check-policies`` says the same."""
-    found = [hold.reason for hold in db.tool.plan().problems]
+    found = [hold.reason for hold in db.tool.plan().needs_attention]
     assert found == [finding.message for finding in db.tool.check()]
     return found
 

@@ -27,7 +27,7 @@ def fill(db: Database) -> None:
 
 def named(plan: Plan, identifier: str | None) -> tuple[list[str], list[str], list[str]]:
     """What a plan says, with a policy's identifier left out; it decides the order of tasks as well."""
-    parts = (plan.tasks, plan.holds, plan.kept)
+    parts = (plan.tasks, plan.blocked, plan.up_to_date)
     tasks, holds, kept = (sorted(repr(each).replace(str(identifier), "NEW") for each in part) for part in parts)
     return tasks, holds, kept
 

@@ -111,7 +111,7 @@ def test_on_hold_until_released(db: Database, archived: str) -> None:
     """What was restored stays; after its release, the next run archives it again."""
     first, second = db.tool.restore(RestoreRequest(table_name=archived))
     report = db.run()
-    assert (report.done, report.held, report.ok) == (0, 1, True)
+    assert (report.done, report.blocked, report.ok) == (0, 1, True)
     assert db.left(archived) == [APRIL, MAY, MAY, JUNE]
     assert first.hold_id == second.hold_id
     (hold,) = db.tool.holds()
@@ -301,7 +301,7 @@ def test_verify_counts_rows(crate: CrateDatabase) -> None:
     crate.refresh("retention_snapshot", crate.own_schema)
     crate.sql(f'UPDATE {crate.q("retention_snapshot", crate.own_schema)} SET "rows" = 2')
     (verified,) = crate.tool.verify_snapshots()
-    assert "holds 1 rows, and 2 were archived" in (verified.error or "")
+    assert "holds 1 rows, but 2 were archived" in (verified.error or "")
 
 
 def test_verify_finds_damage(db: Database, archived: str) -> None:

@@ -200,8 +200,8 @@ def test_table_without_a_time(db: Database) -> None:
     db.insert("things", [{"n": "a"}])
     db.policy("delete", "things", "30d")
     report = db.run()
-    assert (report.problems, report.done) == (1, 0)
-    assert "timestamp" in db.journal(event="held")[0]["error"]
+    assert (report.needs_attention, report.done) == (1, 0)
+    assert "timestamp" in db.journal(event="blocked")[0]["error"]
 
 
 def test_named_time_column(db: Database) -> None:
@@ -220,7 +220,7 @@ def test_time_column_that_is_none(db: Database) -> None:
     db.fill("events", [BEFORE])
     for name in ("n", "nowhere"):
         policy = db.policy("delete", "events", "30d", time_column=name)
-        assert db.run().problems == 1
+        assert db.run().needs_attention == 1
         db.tool.delete_policy(policy.id or "")
     assert db.count("events") == 1
 

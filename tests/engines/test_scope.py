@@ -109,7 +109,7 @@ def test_where_unknown_column(db: Database, tenants: str) -> None:
     """A filter on a column that the table lacks is a problem, not an empty filter."""
     db.policy("delete", tenants, "30d", where={"tennant": "acme"})
     report = db.run()
-    assert (report.problems, report.done) == (1, 0)
+    assert (report.needs_attention, report.done) == (1, 0)
     assert db.left(tenants) == ALL
 
 
@@ -170,7 +170,7 @@ def test_no_such_table(db: Database) -> None:
     db.policy("delete", "a_missing", "30d")
     db.policy("delete", "metrics", "30d")
     report = db.run()
-    assert (report.problems, report.done, report.ok) == (1, 1, False)
+    assert (report.needs_attention, report.done, report.ok) == (1, 1, False)
     assert db.count("metrics") == 3
 
 
@@ -178,7 +178,7 @@ def test_wrong_partition_column(db: Database, tenants: str) -> None:
     """A policy that names a column that does not partition the table is a problem."""
     db.policy("delete", tenants, "30d", partition_column="ts")
     report = db.run()
-    assert (report.problems, report.done) == (1, 0)
+    assert (report.needs_attention, report.done) == (1, 0)
     assert db.left(tenants) == ALL
 
 
@@ -186,7 +186,7 @@ def test_expected_max(db: Database, tenants: str) -> None:
     """A run that would go beyond the policy's limit holds instead."""
     policy = db.policy("delete", tenants, "30d", expected_max={"partitions": 5})
     report = db.run()
-    assert (report.problems, report.done) == (1, 0)
+    assert (report.needs_attention, report.done) == (1, 0)
     assert db.left(tenants) == ALL
     db.tool.edit_policy(policy.id or "", {"expected_max": {"partitions": 6, "percent": 70, "rows": 6}})
     assert db.run().ok

@@ -171,7 +171,7 @@ def test_delete_would_come_first(db: Database, metrics: str) -> None:
     """A policy that would delete what another one archives later is held as a problem."""
     db.policy("delete", metrics, "1d")
     report = db.run()
-    assert (report.problems, report.ok) == (1, False)
+    assert (report.needs_attention, report.ok) == (1, False)
     assert db.left(metrics) == [JUNE]
     assert len(db.tool.snapshots()) == 2
 
@@ -191,7 +191,7 @@ def test_not_partitioned(db: Database) -> None:
     db.create("events", {"ts": TIME, "n": "TEXT"})
     db.fill("events", [APRIL])
     db.policy("snapshot", "events", "30d")
-    assert db.run().problems == 1
+    assert db.run().needs_attention == 1
     assert db.count("events") == 1
 
 
@@ -200,7 +200,7 @@ def test_missing_repository(crate: CrateDatabase) -> None:
     crate.create("metrics", BY_MONTH, by=["month"])
     crate.fill("metrics", [APRIL])
     crate.policy("snapshot", "metrics", "30d", target_repository_name="nowhere")
-    (problem,) = crate.tool.plan().problems
+    (problem,) = crate.tool.plan().needs_attention
     assert "nowhere" in problem.reason
     assert not crate.run().ok
     assert crate.left("metrics") == [APRIL]

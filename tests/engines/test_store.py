@@ -364,10 +364,10 @@ def test_damaged_policy(db: Database) -> None:
         db.sql(f"INSERT INTO {table} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
     db.refresh("retention_policy", db.own_schema)
     report = db.run()
-    assert (report.problems, report.partitions, report.ok) == (4, 1, False)
+    assert (report.needs_attention, report.partitions, report.ok) == (4, 1, False)
     (ended,) = db.journal(event="run-finished")
-    assert (ended["outcome"], ended["message"].split(", ")[-1]) == ("problem", "4 problems")
-    assert {row["policy_id"] for row in db.journal(event="held")} == set(damages)
+    assert (ended["outcome"], ended["message"].split(", ")[-1]) == ("needs-attention", "4 need attention")
+    assert {row["policy_id"] for row in db.journal(event="blocked")} == set(damages)
     assert len(db.tool.policies()) == 1
     assert len(db.tool.check()) >= 4
     assert db.left("metrics") == ["2024-06-15T00:00:00Z"]
@@ -532,7 +532,7 @@ def test_journal_without_room(duck: DuckDatabase, caplog: pytest.LogCaptureFixtu
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal, "_unplaced", lambda: full)
         patch.setattr(journal._database, "execute", execute)
-        journal.note(Entry(event=Event.HELD, message="noted"))
+        journal.note(Entry(event=Event.BLOCKED, message="noted"))
         journal.write(Entry(event=Event.RUN_STARTED), later=True)
         journal.write(Entry(event=Event.STEP_STARTED), later=True)
         assert "not in the audit log" not in caplog.text
@@ -542,7 +542,7 @@ def test_journal_without_room(duck: DuckDatabase, caplog: pytest.LogCaptureFixtu
         full.clear()
         journal.write(Entry(event=Event.VERIFIED))
     found = [row["event"] for row in duck.journal() if row["event"] != "policy-created"]
-    assert sorted(found) == ["held", "run-finished", "run-started", "step-started", "verified"]
+    assert sorted(found) == ["blocked", "run-finished", "run-started", "step-started", "verified"]
 
 
 def test_frozen_partitions_of_tables_of_the_same_name(db: Database) -> None:
@@ -689,20 +689,20 @@ def test_an_older_store_gets_the_journal_policy(db: Database) -> None:
 def test_notes_of_several_threads(duck: Database) -> None:
     """What another thread notes while rows are written is written with the next, once, and none is lost."""
     journal = duck.tool.store.journal
-    journal.note(Entry(event=Event.HELD, message="first"))
+    journal.note(Entry(event=Event.BLOCKED, message="first"))
     journal_table = duck.q("jobs_log", duck.own_schema)
 
     def meanwhile(statement: str) -> None:
         if statement.startswith("INSERT"):
-            thread = threading.Thread(target=journal.note, args=[Entry(event=Event.HELD, message="meanwhile")])
+            thread = threading.Thread(target=journal.note, args=[Entry(event=Event.BLOCKED, message="meanwhile")])
             thread.start()
             thread.join()
 
     with before_statements(duck.tool.engine.database.engine, meanwhile):
-        journal.write(Entry(event=Event.HELD, message="second"))
+        journal.write(Entry(event=Event.BLOCKED, message="second"))
     journal.write()
     journal.write()
-    rows = duck.rows(f"SELECT message FROM {journal_table} WHERE event = 'held' ORDER BY message")
+    rows = duck.rows(f"SELECT message FROM {journal_table} WHERE event = 'blocked' ORDER BY message")
     assert [row[0] for row in rows] == ["first", "meanwhile", "second"]
 
 
@@ -712,7 +712,7 @@ def test_reasons_in_the_audit_log(db: Database) -> None:
     hold = LegalHold(id="h-globex", table_schema=db.schema, table_name="metrics", reason="case globex")
     given = [Why.MISSING_SHARDS(count=2), Why.LEGAL_HOLD(hold=hold), Why.ARCHIVED_WHOLE(archiver='globex\'s "own"')]
     journal.write(
-        *(Entry(event=Event.HELD, run_id="r", tags=("acme",), step=i, why=why) for i, why in enumerate(given))
+        *(Entry(event=Event.BLOCKED, run_id="r", tags=("acme",), step=i, why=why) for i, why in enumerate(given))
     )
     rows = sorted(journal.read(JournalFilter(run_id="r")), key=lambda row: row["step"])
     assert [(row["error"], row["reason"]) for row in rows] == [(str(why), why.code) for why in given]
@@ -727,7 +727,7 @@ def test_reasons_in_the_audit_log(db: Database) -> None:
 def test_the_reason_of_a_run_comes_with_what_it_tells_of(db: Database) -> None:
     """Of several errors of a run one is told, with its own code and subjects."""
     hold = LegalHold(id="h1", table_schema=db.schema, table_name="metrics")
-    about = Entry(event=Event.HELD, outcome=Outcome.HELD, run_id="r", policy_id="p")
+    about = Entry(event=Event.BLOCKED, outcome=Outcome.BLOCKED, run_id="r", policy_id="p")
     db.tool.store.journal.write(
         *(replace(about, why=why) for why in (Why.DISK_FULL(), Why.LEGAL_HOLD(hold=hold), Why.CLOSED()))
     )

@@ -130,7 +130,7 @@ def test_upgraded_policies_can_be_changed(legacy: CrateDatabase) -> None:
 def test_disabled_ones_are_no_problem(legacy: CrateDatabase) -> None:
     """What could not be valid is disabled, so that runs are not spoilt by it."""
     legacy.retention().setup(journal_policy=False)
-    problems = legacy.tool.plan().problems
+    problems = legacy.tool.plan().needs_attention
     assert {problem.policy_id for problem in problems} & {"id-4", "id-5"} == set()
 
 

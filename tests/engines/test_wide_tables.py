@@ -30,13 +30,13 @@ def test_more_columns_than_a_table_takes(crate: CrateDatabase) -> None:
     """It is known before anything is created, with the remedy, and other tables go on."""
     create(crate, "wide", numbered(143))
     create(crate, "narrow", numbered(2))
-    (hold,) = crate.tool.plan().problems
+    (hold,) = crate.tool.plan().needs_attention
     assert str(hold.table) == f"{crate.schema}.wide"
     assert "would have 1,005 columns for 143 metrics, and CrateDB takes 1,000" in hold.reason
     assert "keep fewer aggregates" in hold.reason
     assert [finding.message for finding in crate.tool.check()] == [hold.reason]
     report = crate.run()
-    assert (report.failed, report.problems) == (0, 1)
+    assert (report.failed, report.needs_attention) == (0, 1)
     assert not crate.exists("wide_1h")
     assert crate.count("narrow_1h") == 1
     (policy,) = [each.policy for each in crate.tool.policies() if each.policy.table_name == "wide"]
@@ -55,8 +55,8 @@ def test_table_that_grows(crate: CrateDatabase) -> None:
         crate.sql(f"ALTER TABLE {crate.q('wide')} ADD COLUMN {name} {NUMBER}")
     crate.insert("wide", [{"ts": "2024-05-01T11:30", "more": 1}])
     report = crate.run()
-    assert (report.failed, report.problems) == (0, 1)
-    (hold,) = crate.tool.plan().problems
+    assert (report.failed, report.needs_attention) == (0, 1)
+    (hold,) = crate.tool.plan().needs_attention
     assert "set a higher mapping.total_fields.limit for that table" in hold.reason
     crate.sql(f'ALTER TABLE {crate.q("wide_1h")} SET ("mapping.total_fields.limit" = 1100)')
     assert crate.run().ok

@@ -9,7 +9,14 @@ import datetime as dt
 import pytest
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.runs.events import Held, RunEvent, RunFinished, RunStarted, StepFinished, StepStarted
+from cratedb_retention.execution.runs.events import (
+    ActionBlocked,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+)
 from support.databases import MONTH, TIME, Database
 
 DAYS = ["2024-03-10", "2024-04-10", "2024-05-15", "2024-06-20"]
@@ -55,7 +62,7 @@ def test_plan_is_what_is_done(busy: Database) -> None:
         assert start.step is end.step is step
     assert [event.number for event in started] == list(range(1, len(planned) + 1))
     assert {event.total for event in started} == {len(planned)}
-    assert [event.hold for event in events if isinstance(event, Held)] == list(prepared.plan.holds)
+    assert [event.action for event in events if isinstance(event, ActionBlocked)] == list(prepared.plan.blocked)
     assert isinstance(events[0], RunStarted)
     assert isinstance(events[-1], RunFinished)
 
@@ -74,7 +81,7 @@ def test_nothing_is_left_to_do(busy: Database) -> None:
     _run(busy, cutoff)
     after = busy.tool.plan(cutoff)
     assert after.tasks == ()
-    assert [(str(hold.table), hold.count) for hold in after.holds] == [(f"{busy.schema}.held", 1)]
+    assert [(str(hold.table), hold.count) for hold in after.blocked] == [(f"{busy.schema}.held", 1)]
     expired = {name: busy.left(name) for name in ("dropped", "archived", "labelled", "rows", "held")}
     assert expired.pop("held") == ["2024-04-10", "2024-06-20"]
     assert set(map(tuple, expired.values())) == {("2024-06-20",)}
@@ -96,7 +103,7 @@ def test_journal_tells_each_step_twice(busy: Database) -> None:
         assert (starts[number]["outcome"], ends[number]["outcome"]) == (None, "done")
     assert [row["outcome"] for row in busy.journal(event="run-finished")] == ["done"]
     assert len(busy.journal(event="run-started")) == 1
-    assert [row["outcome"] for row in busy.journal(event="held")] == ["held"]
+    assert [row["outcome"] for row in busy.journal(event="blocked")] == ["blocked"]
 
 
 def test_cutoff_of_the_future(duck: Database) -> None:

@@ -9,19 +9,19 @@ import pytest
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.measurements import ExpiredRows, PartitionBounds
-from cratedb_retention.model.plan.plan import Hold, Plan, Step
+from cratedb_retention.model.plan.plan import Blocked, Plan, Step
 from cratedb_retention.model.plan.reasons import Why
 from support.catalogs import METRICS, MONTH, TS
 
 
-def test_problems() -> None:
-    """Only holds that somebody must do something about are problems."""
-    held, problem = (
-        Hold(policy_id="p", table=TableName("doc", "metrics"), why=Why.CLOSED()),
-        Hold(policy_id="p", table=TableName("doc", "metrics"), why=Why.NO_SUCH_TABLE(), problem=True),
+def test_needs_attention() -> None:
+    """Not all that is blocked needs attention."""
+    waiting, stuck = (
+        Blocked(policy_id="p", table=TableName("doc", "metrics"), why=Why.CLOSED()),
+        Blocked(policy_id="p", table=TableName("doc", "metrics"), why=Why.NO_SUCH_TABLE(), needs_attention=True),
     )
-    assert Plan(cutoff=0, holds=(held, problem)).problems == (problem,)
-    assert Plan(cutoff=0).problems == ()
+    assert Plan(cutoff=0, blocked=(waiting, stuck)).needs_attention == (stuck,)
+    assert Plan(cutoff=0).needs_attention == ()
 
 
 @pytest.mark.parametrize("step", get_args(Step))

@@ -41,7 +41,7 @@ FULL: dict[str, Any] = {
         "log": {"level": "info"},
         "service": {"workers": 4, "patience": 45.5},
         "http": {"hosts": ["retention.example.com"], "max_body": 2097152},
-        "notify": {"held_longer_than": "2d", "command": ["notify", "a b"]},
+        "notify": {"blocked_longer_than": "2d", "command": ["notify", "a b"]},
     },
     "policies": POLICIES,
     "apply": {"prune": True, "tags": [["acme", "raw"], ["globex"]]},
@@ -197,7 +197,7 @@ def test_settings_arrive(render: Render, tmp_path: Path) -> None:
     assert {"retention.example.com", "10.0.0.7", "test-cratedb-retention"} <= set(settings.http.hosts)
     assert (settings.notify.webhook, settings.notify.webhook_secret) == ("https://hooks.example.com/x", "s3cret")
     assert settings.notify.command == ("notify", "a b")
-    assert settings.notify.held_longer_than == parse_duration("2d")
+    assert settings.notify.blocked_longer_than == parse_duration("2d")
 
 
 @variants

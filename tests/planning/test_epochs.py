@@ -136,7 +136,7 @@ def test_a_partition_before_1980_beside_others() -> None:
 def test_implausible_partitions(days: tuple[str, ...], said: str, strategy: str) -> None:
     """All partitions before 1980, or all far ahead: every strategy is blocked, with the reason and the remedy."""
     plan = plan_of(daily("date_trunc('day', ts)", *days), strategy)
-    assert (plan.tasks, len(plan.problems)) == ((), 1)
+    assert (plan.tasks, len(plan.needs_attention)) == ((), 1)
     assert said in reasons(plan)
 
 
@@ -150,7 +150,7 @@ def test_what_is_blocked_protects_from_others() -> None:
 def test_forever_is_never_blocked() -> None:
     """A policy that keeps everything has nothing to be blocked."""
     plan = make_plan([policy(retention="forever")], catalog(daily("date_trunc('day', ts)", "1970-01-20")), CUTOFF)
-    assert plan.problems == ()
+    assert plan.needs_attention == ()
 
 
 def test_a_filter_is_judged_by_its_own_rows() -> None:
@@ -178,5 +178,5 @@ def test_limits_of_what_is_plausible(oldest: str, newest: str, blocked: bool, un
     [probe] = [p for p in find_probes([wanted], catalog(of), CUTOFF) if isinstance(p, TableBounds)]
     ranges = {probe: (ms(oldest), ms(newest))}
     plan = make_plan([wanted], catalog(of), CUTOFF, measurements=Measurements(ranges=ranges))
-    assert (bool(plan.problems), bool(plan.tasks)) == (blocked, not blocked)
-    assert all(hold.table == METRICS for hold in plan.holds)
+    assert (bool(plan.needs_attention), bool(plan.tasks)) == (blocked, not blocked)
+    assert all(hold.table == METRICS for hold in plan.blocked)

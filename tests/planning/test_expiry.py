@@ -99,8 +99,8 @@ def test_forever(retention: str) -> None:
     """Forever is forever: nothing goes, nothing is held, everything is kept."""
     found = catalog(table([TS, MONTH], ["month"], [part("2024-01-01"), part(None)]))
     plan = make_plan([policy(retention=retention)], found, at("9999-12-31"))
-    assert (plan.tasks, plan.holds) == ((), ())
-    assert [(kept.partitions, kept.next_due) for kept in plan.kept] == [(2, None)]
+    assert (plan.tasks, plan.blocked) == ((), ())
+    assert [(kept.partitions, kept.next_due) for kept in plan.up_to_date] == [(2, None)]
 
 
 def test_several_columns() -> None:
@@ -116,7 +116,7 @@ def test_several_times() -> None:
     partitions = [part("2024-06-01", "2024-06-01"), part("2024-06-01", "2024-06-02"), part(None, "2024-01-01")]
     plan = make_plan([policy()], catalog(table([TS, MONTH, DAILY], ["month", "day"], partitions)), at("2024-07-02"))
     assert dropped(plan) == [(ms("2024-06-01"), ms("2024-06-01"))]
-    assert plan.holds[0].partitions == ("month=NULL, day=2024-01-01",)
+    assert plan.blocked[0].partitions == ("month=NULL, day=2024-01-01",)
 
 
 @pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
@@ -125,8 +125,8 @@ def test_null_is_held(strategy: str) -> None:
     found = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", None), part("a", "2024-06-01")]))
     plan = make_plan([policy(strategy)], found, at("2054-01-01"))
     assert ("a", None) not in touched(plan, object)
-    [hold] = plan.holds
-    assert (hold.partitions, hold.count, hold.problem) == (("tenant=a, month=NULL",), 1, True)
+    [hold] = plan.blocked
+    assert (hold.partitions, hold.count, hold.needs_attention) == (("tenant=a, month=NULL",), 1, True)
     assert "nothing says which time it covers" in hold.reason
 
 
@@ -136,11 +136,14 @@ def test_null_is_held_quietly(strategy: str) -> None:
     partitions = [part(None), part(None, rows=0), part("2024-06-01")]
     found = catalog(table([TS, MONTH], ["month"], partitions))
     plan = make_plan([policy(strategy, undated="keep")], found, at("2054-01-01"))
-    assert [(hold.count, hold.problem) for hold in plan.holds] == [(1, False), (1, False)]
+    assert [(hold.count, hold.needs_attention) for hold in plan.blocked] == [(1, False), (1, False)]
     assert (None,) not in touched(plan, object)
-    assert [hold.problem for hold in make_plan([policy(strategy)], found, at("2054-01-01")).holds] == [False, True]
+    assert [hold.needs_attention for hold in make_plan([policy(strategy)], found, at("2054-01-01")).blocked] == [
+        False,
+        True,
+    ]
     closed = catalog(table([TS, MONTH], ["month"], [part(None, closed=True, rows=None)]))
-    assert make_plan([policy(strategy, undated="keep")], closed, at("2054-01-01")).problems
+    assert make_plan([policy(strategy, undated="keep")], closed, at("2054-01-01")).needs_attention
 
 
 RowTimes = dict[Value, tuple[str, str] | None]
@@ -201,7 +204,7 @@ def test_closed_without_definition_is_held(closed: bool, words: str) -> None:
     """A closed partition hides its rows; if only they tell its time, it has to be opened."""
     plan = by_rows("2054-01-01", [TS, TENANT], "tenant", {"a": None}, closed=closed)
     assert words in reasons(plan)
-    assert plan.problems
+    assert plan.needs_attention
 
 
 def test_closed_by_definition_goes() -> None:
@@ -231,7 +234,7 @@ def test_where(kind: Kind, wanted: Any, values: list[Value], gone: list[Value]) 
     found = catalog(table([TS, key, MONTH], ["key", "month"], [part(value, "2024-01-01") for value in values]))
     plan = make_plan([policy(where={"key": wanted})], found, at("2024-07-02"))
     assert [values[0] for values in dropped(plan)] == gone
-    assert plan.holds == ()
+    assert plan.blocked == ()
 
 
 def test_where_on_time() -> None:
@@ -266,4 +269,4 @@ def test_unmeasured_value_column() -> None:
     """A table without partitions and without time is a problem, not a crash."""
     plan = make_plan([policy()], catalog(table([VALUE])), at("2024-07-02"))
     assert plan.tasks == ()
-    assert plan.problems
+    assert plan.needs_attention

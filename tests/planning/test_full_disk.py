@@ -18,14 +18,14 @@ def test_whole_partitions_go() -> None:
     """Dropping needs no room."""
     plan = make_plan([policy()], catalog(FULL), CUTOFF)
     assert dropped_starts(plan) == ["2024-04-01", "2024-05-01"]
-    assert plan.holds == ()
+    assert plan.blocked == ()
 
 
 def test_archiving_waits() -> None:
     """Of the partitions on a full disk alone, and nothing else deletes what should be archived."""
     plan = make_plan([policy("snapshot"), policy(id="other")], catalog(FULL), CUTOFF)
-    first = plan.holds[0]
-    assert (first.reason, first.count, first.problem) == (str(Why.DISK_FULL()), 1, True)
+    first = plan.blocked[0]
+    assert (first.reason, first.count, first.needs_attention) == (str(Why.DISK_FULL()), 1, True)
     assert dropped_starts(plan) == ["2024-05-01"]
     assert {task.policy_id for task in plan.tasks} == {"snapshot-30d"}
 
@@ -34,7 +34,7 @@ def test_moving_goes_on() -> None:
     """It makes room where there is none."""
     plan = make_plan([policy("reallocate")], catalog(FULL), CUTOFF)
     assert [task.partitions for task in plan.tasks] == [2]
-    assert plan.holds == ()
+    assert plan.blocked == ()
 
 
 @pytest.mark.parametrize(("rows", "problems"), [(0, 0), (7, 1)])
@@ -45,7 +45,7 @@ def test_rows_wait(rows: int, problems: int) -> None:
     counted = {probe: rows for probe in probes if isinstance(probe, ExpiredRows)}
     plan = make_plan([policy()], found, CUTOFF, measurements=Measurements(rows=counted))
     assert plan.tasks == ()
-    assert [(str(hold.table), hold.reason, hold.problem) for hold in plan.holds] == [
+    assert [(str(hold.table), hold.reason, hold.needs_attention) for hold in plan.blocked] == [
         (str(METRICS), str(Why.NO_ROWS_GO()), True)
     ] * problems
 

@@ -11,7 +11,7 @@ import pytest
 from cratedb_retention.model.catalog import Capabilities, Kind, Table, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.measurements import Bounds, ExpiredRows, Measurements, PartitionBounds, Probe
-from cratedb_retention.model.plan.plan import Hold, Plan
+from cratedb_retention.model.plan.plan import Blocked, Plan
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.time import show
 from support.catalogs import (
@@ -126,22 +126,22 @@ def plan_on(capabilities: Capabilities) -> Plan:
 
 
 def lines(plan: Plan, policies: list[Policy]) -> Iterator[str]:
-    """A plan as text: every task with its steps, every hold, what is kept, and the warnings."""
+    """A plan as text: every task with its steps, what is blocked, what is up to date, and the warnings."""
     yield f"cutoff {show(plan.cutoff)}, {len(policies)} policies"
     for task in plan.tasks:
         yield f"\ntask of {task.policy_id}: {task.table}, {task.rows} rows, {task.size} bytes, {task.reason}"
         yield from (f"    {step.describe()}" for step in task.steps)
     yield ""
-    yield from (_hold(hold) for hold in plan.holds)
+    yield from (_hold(hold) for hold in plan.blocked)
     yield ""
-    for kept in plan.kept:
-        yield f"kept by {kept.policy_id}: {kept.partitions} of {kept.table}, next due {show(kept.next_due)}"
+    for kept in plan.up_to_date:
+        yield f"up to date for {kept.policy_id}: {kept.partitions} of {kept.table}, next due {show(kept.next_due)}"
     yield ""
     yield from (f"warning: {warning}" for warning in plan.warnings)
 
 
-def _hold(hold: Hold) -> str:
-    kind = "PROBLEM" if hold.problem else "hold"
+def _hold(hold: Blocked) -> str:
+    kind = "NEEDS ATTENTION" if hold.needs_attention else "blocked"
     names = f": {'; '.join(hold.partitions)}" if hold.partitions else ""
     return f"{kind} of {hold.policy_id}: {hold.count} of {hold.table}, {hold.reason}{names}"
 

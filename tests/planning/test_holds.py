@@ -93,8 +93,8 @@ def test_covered_stays(strategy: str, hold: LegalHold, free: str) -> None:
     """A hold by table, values, time or all of these keeps whole partitions in which any row may be under it."""
     plan = make_plan([policy(strategy)], FOUND, CUTOFF, holds=[hold])
     assert names(touched(plan, object)) == free
-    assert sum(found.count for found in plan.holds) == len(ALL.split()) - len(free.split())
-    assert plan.problems == ()
+    assert sum(found.count for found in plan.blocked) == len(ALL.split()) - len(free.split())
+    assert plan.needs_attention == ()
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_some_partitions_by_name() -> None:
     found = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], many))
     [hold] = make_plan(
         [policy()], found, CUTOFF, holds=[LegalHold(id="h", table_schema="doc", table_name="metrics")]
-    ).holds
+    ).blocked
     assert hold.count == 20
     assert hold.partitions == tuple(f"tenant=t{i:02}, month=2024-04-01" for i in range(5))
 
@@ -152,7 +152,7 @@ def test_missing_shards_are_held(strategy: str) -> None:
     sick = [part("a", "2024-04-01", missing_shards=1), part("b", "2024-04-01")]
     plan = make_plan([policy(strategy)], catalog(table([TS, TENANT, MONTH], ["tenant", "month"], sick)), CUTOFF)
     assert names(touched(plan, object)) == "b4"
-    [hold] = plan.problems
+    [hold] = plan.needs_attention
     assert hold.reason == "1 missing shard; bring the lost nodes back"
     assert hold.partitions == ("tenant=a, month=2024-04-01",)
 
@@ -175,4 +175,4 @@ def test_a_hold_on_what_is_blocked() -> None:
     """Where a table is blocked as a whole, its holds are named all the same."""
     old = catalog(table([TS, VALUE, MONTH], ["month"], [part("1970-01-01")]))
     plan = make_plan([policy()], old, CUTOFF, holds=[LegalHold(id="h1", table_schema="doc", table_name="metrics")])
-    assert (len(plan.problems), [hold.id for hold in plan.legal_holds]) == (1, ["h1"])
+    assert (len(plan.needs_attention), [hold.id for hold in plan.legal_holds]) == (1, ["h1"])

@@ -38,10 +38,10 @@ def test_limit(strategy: str, limits: dict[str, Any], words: str | None) -> None
     plan = make_plan([policy(strategy, expected_max=limits)], FOUND, CUTOFF)
     if words is None:
         assert plan.tasks
-        assert plan.holds == ()
+        assert plan.blocked == ()
     else:
         assert plan.tasks == ()
-        [hold] = plan.problems
+        [hold] = plan.needs_attention
         assert words in hold.reason
         assert (hold.count, len(hold.pieces)) == (2, 2)
 
@@ -55,7 +55,7 @@ def test_unknown_counts_as_too_much(strategy: str, limits: dict[str, Any], held:
     parts = [part("2024-04-01"), part("2024-05-01", closed=True, rows=None), part("2024-06-01")]
     found = catalog(table([TS, MONTH], ["month"], parts))
     plan = make_plan([policy(strategy, expected_max=limits)], found, CUTOFF)
-    assert bool(plan.problems) is held
+    assert bool(plan.needs_attention) is held
     assert "an unknown" in reasons(plan) or not held
 
 
@@ -75,7 +75,7 @@ def test_rows(limit: int, held: bool) -> None:
     rule = policy(expected_max={"rows": limit})
     counted = {probe: 7 for probe in find_probes([rule], found, CUTOFF) if isinstance(probe, ExpiredRows)}
     plan = make_plan([rule], found, CUTOFF, measurements=Measurements(rows=counted))
-    assert bool(plan.problems) is held
+    assert bool(plan.needs_attention) is held
     assert bool(plan.tasks) is not held
 
 

@@ -36,7 +36,7 @@ def test_snapshot_beats_delete() -> None:
     plan = make_plan([policy("delete"), policy("snapshot")], SPRING, CUTOFF)
     assert touched(plan, DropArchived) == [MARCH, APRIL, MAY]
     assert touched(plan, DropPartitions) == []
-    assert plan.holds == ()
+    assert plan.blocked == ()
 
 
 @pytest.mark.parametrize("strategy", ["delete", "downsample"])
@@ -45,7 +45,7 @@ def test_delete_before_snapshot_is_held(strategy: str) -> None:
     plan = make_plan([policy(strategy), policy("snapshot", "60d")], SPRING, CUTOFF)
     assert touched(plan, DropArchived) == [MARCH, APRIL]
     assert touched(plan, DropPartitions) == []
-    [hold] = plan.problems
+    [hold] = plan.needs_attention
     assert (hold.policy_id, hold.count) == (f"{strategy}-30d", 1)
     assert "policy snapshot-60d archives it after 60d; deleting it after 30d would lose it" in hold.reason
 
@@ -76,7 +76,7 @@ def test_an_archiver_that_is_not_chosen_still_protects() -> None:
         rules = [policy("delete", "1d"), policy("snapshot", retention)]
         plan = make_plan(rules, SPRING, CUTOFF, chosen=lambda p: p.strategy == "delete")
         assert plan.tasks == ()
-        assert [hold.count for hold in plan.problems] == [later], "what is archived now is no problem"
+        assert [hold.count for hold in plan.needs_attention] == [later], "what is archived now is no problem"
 
 
 def test_held_by_limit_still_protects() -> None:
@@ -120,7 +120,7 @@ def test_disabled(strategy: str) -> None:
     """A disabled policy does nothing, asks nothing and says nothing, even if it could not be applied."""
     rules = [policy(strategy, enabled=False), policy(strategy, id="wrong", enabled=False, table_name="nowhere")]
     plan = make_plan(rules, SPRING, CUTOFF)
-    assert (plan.tasks, plan.holds, plan.kept, plan.warnings) == ((), (), (), ())
+    assert (plan.tasks, plan.blocked, plan.up_to_date, plan.warnings) == ((), (), (), ())
     assert find_probes([policy(enabled=False)], catalog(table([TS])), CUTOFF) == []
 
 
@@ -130,15 +130,15 @@ def test_chosen() -> None:
     rules = [policy(tags=["a"]), policy(id="o", table_name="other", tags=["b"]), policy(id="x", table_name="nowhere")]
     plan = make_plan(rules, catalog(*SPRING.tables.values(), other), CUTOFF, chosen=lambda p: "b" in p.tags)
     assert [task.table.name for task in plan.tasks] == ["other"]
-    assert plan.holds == ()
-    assert [kept.policy_id for kept in plan.kept] == ["o"]
+    assert plan.blocked == ()
+    assert [kept.policy_id for kept in plan.up_to_date] == ["o"]
 
 
 def test_problems_do_not_stop_others() -> None:
     """A policy that can't be applied is a problem; the others go on."""
     rules = [policy(id="a", table_name="nowhere"), policy(id="b", partition_column="day"), policy(id="c")]
     plan = make_plan(rules, SPRING, CUTOFF)
-    assert [problem.policy_id for problem in plan.problems] == ["a", "b"]
+    assert [problem.policy_id for problem in plan.needs_attention] == ["a", "b"]
     assert "no such table" in reasons(plan)
     assert "partition_column: the table has no column 'day'" in reasons(plan)
     assert dropped_starts(plan) == ["2024-03-01", "2024-04-01", "2024-05-01"]
@@ -148,9 +148,9 @@ def test_kept() -> None:
     """What stays is counted, with the time at which the next goes; what is held for good counts as held."""
     found = catalog(table([TS, MONTH], ["month"], [part(None), *(part(f"2024-0{m}-01") for m in range(3, 9))]))
     plan = make_plan([policy()], found, CUTOFF)
-    [kept] = plan.kept
+    [kept] = plan.up_to_date
     assert (kept.policy_id, kept.table, kept.partitions, kept.next_due) == ("delete-30d", METRICS, 3, ms("2024-07-31"))
-    assert [hold.count for hold in plan.holds] == [1]
+    assert [hold.count for hold in plan.blocked] == [1]
 
 
 def test_cutoff_is_noted() -> None:
@@ -198,4 +198,4 @@ def test_no_thaw_of_what_another_run_finishes() -> None:
 def test_nothing_at_all() -> None:
     """No policies, no tables, no plan."""
     plan = make_plan([], catalog(), CUTOFF)
-    assert (plan.tasks, plan.holds, plan.kept, plan.warnings) == ((), (), (), ())
+    assert (plan.tasks, plan.blocked, plan.up_to_date, plan.warnings) == ((), (), (), ())

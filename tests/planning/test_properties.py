@@ -286,7 +286,7 @@ def test_one_verdict_for_each_partition(scenario: Scenario) -> None:
     plan, [rule] = scenario.plan(), scenario.policies
     mine = [partition for partition in scenario.partitions if fits(rule, partition.values)]
     tasks = sum(task.partitions for task in plan.tasks if task.policy_id)
-    verdicts = tasks + sum(hold.count for hold in plan.holds) + sum(kept.partitions for kept in plan.kept)
+    verdicts = tasks + sum(hold.count for hold in plan.blocked) + sum(kept.partitions for kept in plan.up_to_date)
     if rule.strategy is Strategy.REALLOCATE:
         assert verdicts <= len(mine)
     else:
@@ -294,7 +294,7 @@ def test_one_verdict_for_each_partition(scenario: Scenario) -> None:
     limit = limit_of(rule, scenario.cutoff)
     later = [p for p in mine if p.values not in scenario.intervals or scenario.intervals[p.values][1] > limit]
     unknown = [p for p in mine if p.values not in scenario.intervals]
-    assert plan.kept[0].partitions == len(later) - (len(unknown) if limit > float("-inf") else 0)
+    assert plan.up_to_date[0].partitions == len(later) - (len(unknown) if limit > float("-inf") else 0)
 
 
 @lawful
@@ -338,10 +338,10 @@ def test_unsure_is_checked_again(scenario: Scenario) -> None:
 @given(scenarios(by_days))
 def test_announced_is_due(scenario: Scenario) -> None:
     """What is announced as due next is due at that instant, and not a millisecond earlier."""
-    [kept] = scenario.plan().kept
+    [kept] = scenario.plan().up_to_date
     if kept.next_due is None:
         return
     then = at("1970-01-01") + dt.timedelta(milliseconds=kept.next_due)
-    [before] = replace(scenario, cutoff=then - dt.timedelta(milliseconds=1)).plan().kept
-    [due] = replace(scenario, cutoff=then).plan().kept
+    [before] = replace(scenario, cutoff=then - dt.timedelta(milliseconds=1)).plan().up_to_date
+    [due] = replace(scenario, cutoff=then).plan().up_to_date
     assert before.partitions == kept.partitions > due.partitions

@@ -59,7 +59,7 @@ def test_already_there(facts: dict[str, Any], moves: bool) -> None:
     found = catalog(table([TS, MONTH], ["month"], [part("2024-05-01", **facts)]))
     plan = make_plan([policy("reallocate")], found, CUTOFF)
     assert bool(touched(plan, MovePartitions)) is moves
-    assert plan.holds == ()
+    assert plan.blocked == ()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_no_such_node(nodes: dict[str, dict[str, str]], words: str) -> None:
     """A partition is not sent where no node is: it would be without a home."""
     plan = make_plan([policy("reallocate")], catalog(monthly("2024-04", "2024-05"), nodes=nodes), CUTOFF)
     assert plan.tasks == ()
-    assert [hold.count for hold in plan.problems] == [2]
+    assert [hold.count for hold in plan.needs_attention] == [2]
     assert words in reasons(plan)
 
 
@@ -83,7 +83,7 @@ def test_no_nodes_at_all() -> None:
     rule = policy("reallocate", table_schema="doc")
     plan = make_plan([rule], catalog(monthly("2024-05"), capabilities=DUCKDB), CUTOFF)
     assert plan.tasks == ()
-    assert "DuckDB has no nodes" in plan.problems[0].reason
+    assert "DuckDB has no nodes" in plan.needs_attention[0].reason
 
 
 def test_what_is_not_rolled_up_yet_moves() -> None:

@@ -40,7 +40,7 @@ def test_nothing_to_do(count: int | None, tasks: int) -> None:
     """Where no row is expired there is nothing to do; where nobody counted, there may be."""
     plan = plan_of(policy(), count=count)
     assert len(plan.tasks) == tasks
-    assert plan.holds == ()
+    assert plan.blocked == ()
 
 
 def test_forever_asks_nothing() -> None:
@@ -89,7 +89,7 @@ def test_whole_table_held(hold: LegalHold) -> None:
     """A hold on the whole table, or one whose filter nobody can work out, keeps every row, without counting them."""
     plan = plan_of(policy(), holds=[ON_TENANT, hold])
     assert plan.tasks == ()
-    assert [(str(h.table), h.problem) for h in plan.holds] == [("doc.metrics", False)]
+    assert [(str(h.table), h.needs_attention) for h in plan.blocked] == [("doc.metrics", False)]
     assert "hold h3" in reasons(plan)
     assert find_probes([policy()], PLAIN, CUTOFF, [hold]) == []
 
@@ -114,7 +114,7 @@ def test_missing_shards() -> None:
     """With shards missing nobody knows which rows there are: nothing is deleted."""
     plan = make_plan([policy()], catalog(table([TS], missing_shards=2)), CUTOFF)
     assert plan.tasks == ()
-    assert plan.problems[0].reason.startswith("2 missing shards")
+    assert plan.needs_attention[0].reason.startswith("2 missing shards")
 
 
 def test_same_question_once() -> None:
@@ -128,4 +128,4 @@ def test_rows_of_an_archived_table_are_held() -> None:
     found = catalog(table([TS, TENANT, MONTH], ["month"], [part("2024-01-01")]))
     plan = make_plan([policy(where={"tenant": "acme"}), policy("snapshot", "1y")], found, CUTOFF)
     assert plan.tasks == ()
-    assert "policy snapshot-1y archives whole partitions" in plan.problems[0].reason
+    assert "policy snapshot-1y archives whole partitions" in plan.needs_attention[0].reason

@@ -97,7 +97,7 @@ def test_no_freeze_where_there_is_none() -> None:
     found = catalog(monthly("2024-05"), capabilities=DUCKDB, repositories=())
     plan = make_plan([policy("snapshot", table_schema="doc")], found, CUTOFF)
     assert [type(step) for task in plan.tasks for step in task.steps] == CHAIN[1:]
-    assert plan.holds == ()
+    assert plan.blocked == ()
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_repository_missing() -> None:
     rules = [policy("snapshot", target_repository_name="nowhere"), policy("delete", "1d")]
     plan = make_plan(rules, catalog(monthly("2024-04", "2024-05")), CUTOFF)
     assert plan.tasks == ()
-    assert "repository 'nowhere' does not exist" in plan.problems[0].reason
-    assert [hold.count for hold in plan.problems] == [2]
+    assert "repository 'nowhere' does not exist" in plan.needs_attention[0].reason
+    assert [hold.count for hold in plan.needs_attention] == [2]
 
 
 def test_repository_missing_but_nothing_due() -> None:
@@ -151,7 +151,7 @@ def test_stalled_archiving_protects_its_data(deletes: dict[str, Any], archives: 
     policies = [policy("delete", id="d", **deletes), policy("snapshot", id="s", time_column="no_such", **archives)]
     plan = make_plan(policies, found, CUTOFF)
     assert bool(plan.tasks) is not held
-    assert any("policy s should archive this table and can't" in hold.reason for hold in plan.holds) is held
+    assert any("policy s should archive this table and can't" in hold.reason for hold in plan.blocked) is held
 
 
 @pytest.mark.parametrize("more", [{}, {"time_column": "no_such"}])
@@ -167,4 +167,4 @@ def test_stalled_rollups_protect_their_rows(period: str) -> None:
     down = policy("downsample", period, id="r", levels="1d:forever", time_column="no_such")
     plan = make_plan([policy("delete", id="d"), down], catalog(monthly("2024-04")), CUTOFF)
     assert plan.tasks == ()
-    assert any("policy r should downsample this table and can't" in hold.reason for hold in plan.problems)
+    assert any("policy r should downsample this table and can't" in hold.reason for hold in plan.needs_attention)

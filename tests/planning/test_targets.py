@@ -30,7 +30,7 @@ def problem(columns: list[Column], by: list[str], strategy: str = "delete", **at
     """Why a policy can't be applied to a table with these columns."""
     targets, problems = find_targets([policy(strategy, **attributes)], catalog(table(columns, by)))
     assert targets == []
-    assert all(found.problem for found in problems)
+    assert all(found.needs_attention for found in problems)
     return problems[0].reason
 
 
@@ -239,5 +239,5 @@ def test_patterns(schema: str | None, name: str, found: list[str]) -> None:
 def test_no_such_table() -> None:
     """A policy that fits no table is a problem that names what it looked for."""
     _, problems = find_targets([policy(table_name="metricz_*")], catalog(monthly("2024-01"), capabilities=DUCKDB))
-    assert [(str(p.table), p.problem) for p in problems] == [("main.metricz_*", True)]
+    assert [(str(p.table), p.needs_attention) for p in problems] == [("main.metricz_*", True)]
     assert "no such table" in problems[0].reason

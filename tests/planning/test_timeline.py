@@ -91,7 +91,7 @@ def test_delete() -> None:
     """What is due is dropped, what is young is kept, with the day on which it is due."""
     found = look(monthly("2024-03", "2024-04", "2024-05", "2024-06"), policy("delete", "45d", id="p"))
     data = lane(found, "Data in the table")
-    assert states(data) == [("drop", 2), ("kept", 2)]
+    assert states(data) == [("drop", 2), ("up-to-date", 2)]
     assert data.stretches[0].reasons[0].endswith("(policy p)")
     assert data.stretches[1].due == ms("2024-07-16")
     [change] = found.changes
@@ -114,16 +114,16 @@ def test_holds_and_problems() -> None:
     )
     found = look(sick, policy("delete", "30d"), holds=(hold,))
     data = lane(found, "Data in the table")
-    assert states(data) == [("held", 8), ("drop", 1), ("problem", 1), ("drop", 2)]
+    assert states(data) == [("blocked", 8), ("drop", 1), ("needs-attention", 1), ("drop", 2)]
     assert "case 7" in data.stretches[0].reasons[0]
-    assert [h.count for h in found.held] == [1, 8] or [h.count for h in found.held] == [8, 1]
+    assert [h.count for h in found.blocked] == [1, 8] or [h.count for h in found.blocked] == [8, 1]
     assert found.holds == (hold,)
 
 
 def test_limits() -> None:
     """Where a run would go beyond expected_max, all that is due is a problem."""
     found = look(monthly("2024-01", "2024-02"), policy("delete", "30d", expected_max={"partitions": 1}))
-    assert states(found.lanes[0]) == [("problem", 2)]
+    assert states(found.lanes[0]) == [("needs-attention", 2)]
     assert found.changes == ()
 
 
@@ -136,7 +136,7 @@ def test_archive() -> None:
     ]
     months = monthly("2024-02", "2024-03", "2024-06")
     found = look(months, policy("snapshot", "30d"), records=records)
-    assert states(found.lanes[0]) == [("archive", 2), ("kept", 1)]
+    assert states(found.lanes[0]) == [("archive", 2), ("up-to-date", 1)]
     assert states(lane(found, "Archived")) == [("archived", 1), ("copy", 1), ("restored", 1)]
     assert [change.what[:20] for change in found.changes] == ["archive 2 partitions"]
 
@@ -151,7 +151,7 @@ def test_moved() -> None:
         part("2024-06-01"),
     ]
     found = look(table([TS, VALUE, MONTH], ["month"], parts), policy("reallocate", "30d"))
-    assert states(found.lanes[0]) == [("kept", 1), ("move", 2), ("kept", 1)]
+    assert states(found.lanes[0]) == [("up-to-date", 1), ("move", 2), ("up-to-date", 1)]
     assert states(lane(found, "Moved to other nodes")) == [("moved", 1), ("moving", 1)]
 
 
@@ -162,12 +162,12 @@ def test_several_policies() -> None:
     acme = policy("delete", "30d", id="acme", where={"tenant": "acme"})
     globex = policy("delete", "forever", id="globex", where={"tenant": "globex"})
     both = look(shared, acme, globex)
-    assert Counter(str(span.state) for span in both.lanes[0].stretches) == {"drop": 1, "kept": 2}
+    assert Counter(str(span.state) for span in both.lanes[0].stretches) == {"drop": 1, "up-to-date": 2}
     assert sum(span.count for span in both.lanes[0].spans) == 6
     assert sum(span.count for span in look(shared, acme).lanes[0].spans) == 6
     prepared = prepare(catalog(shared), [acme, globex])
     theirs = timeline(prepared, METRICS, Seen(policies=[globex], whole=False))
-    assert states(theirs.lanes[0]) == [("kept", 2), ("kept", 1)]  # There is no May.
+    assert states(theirs.lanes[0]) == [("up-to-date", 2), ("up-to-date", 1)]  # There is no May.
     assert "acme" not in str([theirs.lanes, theirs.cutoffs, theirs.notes])
 
 
@@ -176,7 +176,7 @@ def test_nothing_tells_the_time() -> None:
     parts = [part(None), part("2024-06-01")]
     found = look(table([TS, VALUE, MONTH], ["month"], parts), policy("delete", "30d"))
     assert [item.first for item in found.lanes[0].unplaced] == ["month=NULL"]
-    assert states(found.lanes[0]) == [("kept", 1)]
+    assert states(found.lanes[0]) == [("up-to-date", 1)]
     bare = look(table([TS, VALUE], rows=7), policy("delete", "30d"))
     assert bare.extent is None
     assert bare.lanes[0].note == (
@@ -249,7 +249,7 @@ def test_five_thousand() -> None:
         assert sum(span.rows or 0 for span in spans) == sum(range(5000))
         assert sum(span.count for span in spans) == 5000
     assert len(data.spans) <= 300
-    assert [str(span.state) for span in data.stretches] == ["drop", "held", "drop", "move", "kept"]
+    assert [str(span.state) for span in data.stretches] == ["drop", "blocked", "drop", "move", "up-to-date"]
 
 
 ITEMS = st.lists(
@@ -259,7 +259,7 @@ ITEMS = st.lists(
         ),
         st.integers(0, 10**6),
         st.integers(1, 5000),
-        st.sampled_from([State.DROP, State.HELD, State.KEPT]),
+        st.sampled_from([State.DROP, State.BLOCKED, State.UP_TO_DATE]),
         st.none() | st.integers(0, 10**9),
     ),
     max_size=60,

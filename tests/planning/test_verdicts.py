@@ -56,8 +56,8 @@ def test_totals() -> None:
 def test_next_due_is_when_it_goes() -> None:
     """What the plan announces as due next is due at that instant, and not a millisecond before."""
     found = catalog(monthly("2024-05", "2024-06"))
-    [kept] = make_plan([policy()], found, at("2024-07-02")).kept
+    [kept] = make_plan([policy()], found, at("2024-07-02")).up_to_date
     assert (kept.partitions, kept.next_due) == (1, ms("2024-07-31"))
-    [before] = make_plan([policy()], found, at("2024-07-30T23:59:59.999")).kept
-    [then] = make_plan([policy()], found, at("2024-07-31")).kept
+    [before] = make_plan([policy()], found, at("2024-07-30T23:59:59.999")).up_to_date
+    [then] = make_plan([policy()], found, at("2024-07-31")).up_to_date
     assert (before.partitions, then.partitions) == (1, 0)

@@ -64,7 +64,10 @@ def test_they_say_what_happened(db: Database) -> None:
         assert found["retired_rows_1d", "good"] == 3
     # Of three partitions the first fails, and the others are not tried.
     assert (found["failures_1d", "bad"], found["failures_1d", "good"]) == (3, 0)
-    assert (found["held", "held"], found["held", "good"], found["problems", "held"]) == (1, 0, 0)
+    assert (found["blocked", "held"], found["blocked", "good"], found["needs_attention", "held"]) == (1, 0, 0)
+    assert (found["held", "held"], found["held", "good"], found["problems", "held"]) == (1, 0, 0)  # by former names
+    text = RetentionCollector(db.tool).text().decode()
+    assert "# HELP cratedb_retention_problems Deprecated: use cratedb_retention_needs_attention." in text
     # What was computed last is the month of the newest row, which ended two days and a half ago.
     assert found["rollup_lag_seconds", "levels"] == 60 * 3600
     assert (found["policies", ""], found["policies_not_shown", ""], found["running", ""]) == (5, 0, 0)
@@ -85,8 +88,8 @@ def test_they_tell_of_the_last_run_and_of_a_day(db: Database) -> None:
     db.time.set("2024-07-03T00:00:10+00:00")
     db.tool.run_due(options=TERMS)
     found = read(RetentionCollector(db.tool).text())
-    assert (found["held", "held"], found["held", "lost"]) == (1, 0)
-    assert [found["problems", name] for name in ("held", "lost")] == [0, 1]
+    assert (found["blocked", "held"], found["blocked", "lost"]) == (1, 0)
+    assert [found["needs_attention", name] for name in ("held", "lost")] == [0, 1]
     assert [found["last_run_failed", name] for name in ("archive", "held", "lost")] == [0, 0, 1]
     assert found["next_run_timestamp_seconds", "lost"] == at("2024-07-04T00:00:00+00:00")
     assert (found["damaged_policies", ""], found["policies", ""]) == (1, 3)
@@ -94,7 +97,7 @@ def test_they_tell_of_the_last_run_and_of_a_day(db: Database) -> None:
     db.time.set("2024-07-04T00:00:05+00:00")
     db.tool.run_due(options=TERMS)
     found = read(RetentionCollector(db.tool).text())
-    assert (found["held", "held"], found["retired_rows_1d", "archive"]) == (0, 3)
+    assert (found["blocked", "held"], found["retired_rows_1d", "archive"]) == (0, 3)
 
 
 def test_how_much_they_cost(duck: Database, monkeypatch: pytest.MonkeyPatch) -> None:

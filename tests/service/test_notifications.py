@@ -100,7 +100,7 @@ def prepare(db: Database) -> None:
 
 
 def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
-    """Failed, held for long, fine again: one event each, whoever looks and however often."""
+    """Failed, blocked for long, fine again: one event each, whoever looks and however often."""
     prepare(db)
     hook = webhook(receiver.url, "s3cret", pause=0)
     notifiers = [Notifications(db.retention(), [hook], parse_duration("36h")) for _ in range(3)]
@@ -118,7 +118,7 @@ def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     assert day(3) == [("policy-failed", "bad")]
     assert day(4) == []
     db.mend_repository()
-    assert day(5) == [("policy-recovered", "bad"), ("policy-held", "held")]
+    assert day(5) == [("policy-blocked", "held"), ("policy-recovered", "bad")]
     db.tool.release(db.tool.holds()[0].id)
     assert day(6) == [("policy-recovered", "held")]
     assert day(7) == []
@@ -139,7 +139,7 @@ def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     assert (told["strategy"], told["table"], told["tags"]) == ("snapshot", f"{db.schema}.bad", ["a"])
     assert told["since"] == "2024-07-03T00:00:10+00:00"
     assert told["reason"]
-    lasting = json.loads(receiver.got[2][1])
+    lasting = json.loads(receiver.got[1][1])
     assert lasting["reason"].startswith("legal hold")
     assert (lasting["since"], lasting["at"]) == ("2024-07-03T00:00:10+00:00", "2024-07-05T00:00:10+00:00")
 
@@ -219,8 +219,8 @@ def test_what_comes_back_before_its_end_was_told(duck: Database) -> None:
     assert events == ["policy-failed", "policy-recovered", "policy-recovered"]
 
 
-def test_a_problem_that_lasts_is_told(duck: Database) -> None:
-    """What somebody has to look at is told as what is held is: when it has lasted so long, to the instant."""
+def test_what_needs_attention_for_long_is_told(duck: Database) -> None:
+    """What needs attention is told as what is blocked is: when it has lasted so long, to the instant."""
     duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
     events: list[str] = []
 
@@ -229,7 +229,7 @@ def test_a_problem_that_lasts_is_told(duck: Database) -> None:
         return True
 
     notifier = Notifications(duck.tool, [hear], parse_duration("48h"))
-    for day, told in ((3, []), (4, []), (5, ["policy-held"]), (6, ["policy-held"])):
+    for day, told in ((3, []), (4, []), (5, ["policy-blocked"]), (6, ["policy-blocked"])):
         duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
         duck.tool.run_due(options=RUN_OPTIONS)
         notifier.check()
@@ -373,7 +373,7 @@ def test_a_silent_server_and_many_blocked_policies(duck: Database, caplog: pytes
         notifier = Notifications(duck.tool.sibling(), [channel], parse_duration("1s"), 3600)
         report = duck.tool.run_due([notifier.observe], RUN_OPTIONS)
         assert report is not None
-        assert (report.held, tried, notifier._wake.is_set()) == (5, [], True)
+        assert (report.blocked, tried, notifier._wake.is_set()) == (5, [], True)
         notifier.check()
         for minute in range(1, 11):
             duck.time.set(f"2024-07-03T00:{minute:02}:00+00:00")

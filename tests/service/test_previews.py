@@ -27,7 +27,7 @@ def test_preview_of_a_tenant(each_tenants: TwoTenants) -> None:
         found.policy.id,
         None,
     }
-    assert [*found.plan.tasks, *found.plan.holds, *found.plan.kept]
+    assert [*found.plan.tasks, *found.plan.blocked, *found.plan.up_to_date]
     later = acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"], enabled=False)).if_enabled
     assert later is not None
     assert "globex" not in repr((later.before.plan, later.after.plan))

@@ -127,7 +127,7 @@ def test_a_slot_of_a_dead_one_is_carried_on(db: Database) -> None:
 
 
 def test_stopping(db: Database) -> None:
-    """A run that is the process was stopped ends before its next step, gives its leases back, and leaves its slots to others."""
+    """A run that is told to stop ends before its next step, gives its leases back, and leaves its slots to others."""
     scheduled(db, "one"), scheduled(db, "two")
     db.time.set("2024-07-02T01:00:00+00:00")
     scheduler = Scheduler(db.tool, ALONE)

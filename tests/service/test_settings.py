@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.service.settings import SECRETS, HttpSettings, Settings, listening, load, names, variable
 from support.command import Command
 
@@ -25,7 +26,7 @@ burst = 7
 [notify]
 webhook_secret = "hunter2"
 channels = ["slack://hunter2/a", "mailto://u:hunter2@host"]
-held_longer_than = "2d"
+blocked_longer_than = "2d"
 command = ["/bin/notify", "--to=ops"]
 """
 
@@ -50,6 +51,16 @@ def test_each_setting_has_one_value_and_a_source(file: Path) -> None:
     assert "http.max_body" not in loaded.sources
     assert load(environment, str(file)).settings.http.burst == 8
     assert load({}, str(file)).settings.http.burst == 7
+
+
+def test_former_names(file: Path) -> None:
+    """A setting by its former name is the present one, with a warning; it beats what has less weight."""
+    key = "CRATEDB_RETENTION_NOTIFY_HELD_LONGER_THAN"
+    loaded = load({key: "3d"}, str(file))
+    assert loaded.settings.notify.blocked_longer_than == parse_duration("3d")
+    assert loaded.sources["notify.blocked_longer_than"] == f"environment, {key}"
+    (warning,) = loaded.former
+    assert warning.endswith("notify.held_longer_than is deprecated; use notify.blocked_longer_than")
 
 
 def test_files_of_windows(tmp_path: Path) -> None:
@@ -124,7 +135,7 @@ def test_secrets_can_come_from_files(file: Path, tmp_path: Path) -> None:
         ("[http]\n# a\nburst = 0\n", "line 3, http.burst: must be greater than or equal to 1"),
         ("[http]\nhosts = 3\n", "line 2, http.hosts: must be a valid tuple"),
         ("[log]\nlevel = 'loud'\n", "line 2, log.level: must be 'debug', 'info', 'warning' or 'error'"),
-        ("[notify]\nheld_longer_than = 'soon'\n", "line 2, notify.held_longer_than: duration 'soon'"),
+        ("[notify]\nblocked_longer_than = 'soon'\n", "line 2, notify.blocked_longer_than: duration 'soon'"),
         ("[notify]\nwebhook_secret_file = '/nowhere'\n", "/nowhere: No such file or directory. Name a file"),
         ("[database]\nuri = 'x'\n[http]\nuri = 'y'\n", "line 4, http.uri: no setting"),
     ],

@@ -30,7 +30,15 @@ def lines(db: Database, *runs: RunOfPolicy) -> dict[str, TableLine]:
 def run(policy: str, failed: int = 0, error: str | None = None) -> RunOfPolicy:
     """What a run did."""
     return RunOfPolicy(
-        policy_id=policy, run_id="r", last=NOW, held=0, problems=0, failed=failed, rows=0, bytes=0, error=error
+        policy_id=policy,
+        run_id="r",
+        last=NOW,
+        blocked=0,
+        needs_attention=0,
+        failed=failed,
+        rows=0,
+        bytes=0,
+        error=error,
     )
 
 
@@ -48,7 +56,7 @@ def test_states(db: Database) -> None:
     assert [(name, line.state, line.why) for name, line in found.items()] == [
         ("c", "failing", ("disk full",)),
         ("b", "due", ()),
-        ("a", "kept", ()),
+        ("a", "up-to-date", ()),
         ("a*", "disabled", ()),
         ("d", "disabled", ()),
     ]

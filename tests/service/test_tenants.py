@@ -286,7 +286,7 @@ def test_a_tenant_has_what_is_its_own(tenants: TwoTenants) -> None:
     mine = tenants.get("acme-viewer", f"{API}/fetch", params={**period, "table_name": "events", "where": "tenant=acme"})
     assert len(mine) == 5
     events = {row["event"] for row in tenants.get("acme-viewer", f"{API}/journal", params={"limit": 1000})}
-    assert {"policy-created", "run-started", "run-finished", "step-finished", "held"} <= events
+    assert {"policy-created", "run-started", "run-finished", "step-finished", "blocked"} <= events
     place = {"table_schema": tenants.db.schema, "table_name": "events", "where": {"tenant": "acme"}}
     placed = tenants.ask("acme-operator", "POST", f"{API}/holds", json=place)
     assert placed.status_code == 201, placed.text
@@ -326,9 +326,9 @@ def test_a_plan_is_narrowed_twice(tenants: TwoTenants) -> None:
     )
     narrowed = narrow_plan(whole, scoped(tenants, "acme").realm, []).plan
     assert {task.policy_id for task in narrowed.tasks} == {"acme-archive"}
-    assert {hold.policy_id for hold in narrowed.holds} <= {"acme-archive", "acme-tables", "acme-events"}
+    assert {hold.policy_id for hold in narrowed.blocked} <= {"acme-archive", "acme-tables", "acme-events"}
     assert "globex" not in str(narrowed)
-    assert "globex-bad" in {hold.policy_id for hold in whole.plan.holds}
+    assert "globex-bad" in {hold.policy_id for hold in whole.plan.blocked}
     mine = [replace(task, policy_id=None) for task in narrowed.tasks]
     tidied = narrow_plan(replace(whole, plan=replace(narrowed, tasks=tuple(mine))), scoped(tenants, "acme").realm, [])
     assert len(tidied.plan.tasks) == len(mine)
@@ -488,7 +488,10 @@ def test_what_a_request_names_is_heeded(tenants: TwoTenants) -> None:
 def test_each_filter_of_the_audit_log(tenants: TwoTenants) -> None:
     """Each narrows down what is shown; an instant is one of the log's times."""
     log = f"{API}/journal"
-    assert {row["outcome"] for row in tenants.get("admin", log, params={"outcome": "held"})} == {"held"}
+    assert {row["outcome"] for row in tenants.get("admin", log, params={"outcome": "blocked"})} == {"blocked"}
+    former = tenants.ask("admin", "GET", log, params={"outcome": "held"})  # for one version
+    assert former.json() == tenants.get("admin", log, params={"outcome": "blocked"})
+    assert former.headers["Deprecation"].startswith("@")
     assert {row["event"] for row in tenants.get("admin", log, params={"event": "hold-placed"})} == {"hold-placed"}
     for nothing in ({"since": "2999-01-01"}, {"until": "2000-01-01"}, {"table_name": "x"}, {"policy_id": "x"}):
         assert tenants.get("admin", log, params=nothing) == []

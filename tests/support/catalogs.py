@@ -149,4 +149,4 @@ def dropped_starts(plan: Plan) -> list[str]:
 
 def reasons(plan: Plan) -> str:
     """All reasons for holding, one a line."""
-    return "\n".join(hold.reason for hold in plan.holds)
+    return "\n".join(hold.reason for hold in plan.blocked)

@@ -25,7 +25,7 @@ class Looks:
     async def take(self) -> Sequence[TableLine]:
         self.begun += 1
         await self.go_on.wait()
-        return [TableLine(title=f"look {self.begun}", lines=(), state="kept")]
+        return [TableLine(title=f"look {self.begun}", lines=(), state="up-to-date")]
 
 
 def _run(play: Coroutine[Any, Any, None]) -> None:

@@ -12,7 +12,7 @@ from support.sample_data import HOSTILE_TABLE
 @pytest.mark.slow("runs, and pages in a browser")
 @long_on_cratedb
 def test_what_needs_somebody_comes_first(each_pages: PagesInBrowser) -> None:
-    """Each table is there once, problems first, with its time, its policies and its next run."""
+    """Each table is there once, what needs attention first, with its time, its policies and its next run."""
     schema = each_pages.db.schema
     page = each_pages.log_in("viewer")
     rows = page.get_by_role("region", name="Tables").locator("tbody tr")
@@ -20,7 +20,7 @@ def test_what_needs_somebody_comes_first(each_pages: PagesInBrowser) -> None:
     expect(rows.nth(0)).to_contain_text(f"{schema}.nowhere")
     expect(rows.nth(0)).to_contain_text("no such table")
     expect(rows.nth(1)).to_contain_text(f"{schema}.letters")
-    expect(rows.nth(1)).to_contain_text("held")
+    expect(rows.nth(1)).to_contain_text("blocked")
     visits = rows.filter(has_text=f"{schema}.visits")
     expect(visits).to_contain_text("delete after 90d")
     expect(visits).to_contain_text("2024-03-01")

@@ -187,7 +187,7 @@ def test_tenants(pages: PagesInBrowser) -> None:
     page = pages.log_in("acme", "/ui/plan")
     expect(page.get_by_role("cell", name=f"{pages.db.schema}.visits").first).to_be_visible()
     start(page, "run")
-    expect(page.get_by_role("article", name="Run ").get_by_text("problem", exact=True)).to_be_visible()
+    expect(page.get_by_role("article", name="Run ").get_by_text("needs attention", exact=True)).to_be_visible()
     for others in ("orders", "of-scheduler", HOSTILE_TABLE):
         expect(page.locator("#main")).not_to_contain_text(others)
     assert EXPIRED not in pages.db.left("visits")

@@ -25,13 +25,13 @@ def test_a_run_in_order() -> None:
             row("step-finished", 1, step=1, outcome="done", rows=9),
             row("step-started", 1, step=1),
             row("run-started"),
-            row("held", outcome="held"),
+            row("blocked", outcome="blocked"),
         ]
     )
     assert run is not None
     assert [each["event"] for each in run.rows] == [
         "run-started",
-        "held",
+        "blocked",
         "step-finished",
         "step-started",
         "run-finished",
@@ -48,5 +48,5 @@ def test_a_run_in_order() -> None:
 def test_no_run() -> None:
     """Rows of several runs, or of none, are no run."""
     assert summarize([]) is None
-    assert summarize([row("held", run_id=None)]) is None
-    assert summarize([row("held"), row("held", run_id="s")]) is None
+    assert summarize([row("blocked", run_id=None)]) is None
+    assert summarize([row("blocked"), row("blocked", run_id="s")]) is None

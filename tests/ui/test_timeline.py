@@ -47,8 +47,8 @@ def test_main_path(each_pages: PagesInBrowser) -> None:
     expect(page.get_by_text("Rollup 1d: Computed")).to_be_visible()
 
     pages.go(page, href(schema, "letters"))
-    [held] = rows(page, "What is due, but does not happen")
-    assert "case 7/2024" in held[3]
+    [blocked] = rows(page, "Blocked: due, but must not happen now")
+    assert "case 7/2024" in blocked[3]
     expect(page.get_by_label("Holds on this table")).to_contain_text("case 7/2024")
 
 
@@ -74,7 +74,7 @@ def test_pointing_and_keys(pages: PagesInBrowser) -> None:
     header = page.get_by_label("What is there, by time").locator("th", has_text="Time")
     header.click()
     header.click()
-    expect(page.get_by_label("What is there, by time").locator("tbody tr").first).to_contain_text("kept")
+    expect(page.get_by_label("What is there, by time").locator("tbody tr").first).to_contain_text("up to date")
 
 
 def test_tenants(pages: PagesInBrowser) -> None:
@@ -96,7 +96,7 @@ def test_tenants(pages: PagesInBrowser) -> None:
         pages.go(page, href(db.schema, name))
         expect(page.get_by_role("alert")).to_contain_text("no policy with the tags of this token covers it")
     other = pages.log_in("globex", href(db.schema, "shared"))
-    expect(other.get_by_label("What is due, but does not happen")).to_contain_text("case globex")
+    expect(other.get_by_label("Blocked: due, but must not happen now")).to_contain_text("case globex")
     assert "acme" not in other.content()
 
 
@@ -112,7 +112,7 @@ def test_names_and_strange_tables(pages: PagesInBrowser) -> None:
     pages.go(page, href(db.schema, "a/b c"))
     expect(page.get_by_label("What is there, by time")).to_contain_text(f"{HOSTILE}={HOSTILE}")
     svg = page.get_by_role("img", name="Timeline of the table").locator("svg")
-    spot = svg.locator("text", has_text=re.compile("^drop$|^kept$")).first
+    spot = svg.locator("text", has_text=re.compile("^drop$|^up to date$")).first
     spot.hover(force=True)
     expect(page.locator(".timeline-tip")).to_contain_text(HOSTILE)
     assert page.locator(".timeline-tip script").count() == 0

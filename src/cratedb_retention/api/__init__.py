@@ -177,7 +177,7 @@ class Retention(Connection):
         self, prepared: Prepared, heard: Callable[[RunOfPolicy], RunOfPolicy] = lambda run: run
     ) -> list[TableLine]:
         """
-        What is kept where, table by table, by a plan; what fails or is held first.
+        What is kept where, table by table, by a plan; what fails or is blocked first.
 
         :param heard: Removes from a run what the user may not see.
         """
@@ -207,8 +207,8 @@ class Retention(Connection):
     def check(self, selection: Selection | None = None) -> list[Finding]:
         """Find policies that cannot be carried out, and policies that contradict each other."""
         prepared = self.prepare(selection=selection)
-        problems = prepared.plan.problems
-        found = [Finding(hold.table, (hold.policy_id,) if hold.policy_id else (), hold.why) for hold in problems]
+        blocked = prepared.plan.needs_attention
+        found = [Finding(each.table, (each.policy_id,) if each.policy_id else (), each.why) for each in blocked]
         chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
         return found + find_contradictions(chosen, prepared.facts.catalog, prepared.facts.ledger)
 

@@ -171,6 +171,8 @@ def _configure(ctx: click.Context, config: str | None, log: Mapping[str, str | N
     ctx.obj = loaded = load(os.environ, config, log)
     level, form = loaded.settings.log.level, loaded.settings.log.format
     _log(getattr(logging, level.upper()), RedactingFormatter(form is LogFormat.JSON))
+    for text in loaded.former:
+        logging.getLogger("cratedb_retention").warning(text)
     ctx.default_map = _defaults(loaded)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.former import present
 from cratedb_retention.model.policies.strategies import Strategy, parse_strategy
 from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE
 
@@ -36,6 +37,21 @@ class _Text(click.types.StringParamType):
 
 
 TEXT = _Text()
+
+
+class Values(click.Choice[str]):
+    """The values of an enumeration; a former name of one is accepted, with a warning."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        super().__init__(tuple(map(str, values)))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        now = present(value)
+        if now != value and now in self.choices:
+            name = param.opts[0] if param else ""
+            click.echo(f"Warning: {name}={value} is deprecated; use {name}={now}", err=True)
+            value = now
+        return str(super().convert(value, param, ctx))
 
 
 def one_of(*values: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cratedb_retention.model.runs import RunState
     from cratedb_retention.store.audit import JournalFilter
 
-_LINES = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "held")
+_LINES = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "blocked")
 _RUNS = ("run", "who", "since", "step", "doing", "progress", "rows", "end", "state")
 _WATCH_SECONDS = 1.0
 
@@ -35,7 +35,7 @@ _WATCH_SECONDS = 1.0
 def status(database: options.Database, asked: options.Asked, watch: bool, form: str) -> None:
     """
     Show each policy on each table: its state, what is due now and next, the last run, and the runs that go on, on
-    whatever machine. Problems come first. Runs of less than a second are not shown.
+    whatever machine. What needs attention comes first. Runs of less than a second are not shown.
 
     \b
     Examples:
@@ -69,9 +69,9 @@ def _line(line: Line) -> tuple[object, ...]:
     due = f"{line.due_partitions:,} partitions" if line.due_partitions else ""
     due = due or (f"{line.due_rows:,} rows" if line.due_rows else "")
     following = None if line.next_due is None else show(line.next_due)
-    policy, held = f"{line.policy.strategy} {short(line.policy.id)}", "; ".join(hold.reason for hold in line.held)
+    policy, blocked = f"{line.policy.strategy} {short(line.policy.id)}", "; ".join(each.reason for each in line.blocked)
     size = show_size(line.size)
-    return line.state, line.title, policy, line.retention_period, line.rows, size, due, following, held
+    return line.state, line.title, policy, line.retention_period, line.rows, size, due, following, blocked
 
 
 def _run(job: RunState, now: dt.datetime) -> tuple[str, ...]:
@@ -111,10 +111,8 @@ def _show(moment: dt.datetime) -> str:
 @click.option("--policy", "policy_id", type=TEXT, help="Only the policy whose identifier begins so.")
 @click.option("--run", "run_id", type=TEXT, help="Only the run whose identifier begins so.")
 @options.tags
-@click.option("--outcome", type=click.Choice(tuple(map(str, Outcome))), help="Only what ended so.")
-@click.option(
-    "--event", type=click.Choice(tuple(map(str, Event))), metavar="EVENT", help=f"Only these: {', '.join(Event)}."
-)
+@click.option("--outcome", type=options.Values(Outcome), help="Only what ended so.")
+@click.option("--event", type=options.Values(Event), metavar="EVENT", help=f"Only these: {', '.join(Event)}.")
 @click.option("--since", type=TEXT, metavar="INSTANT", help="Only from this instant on; -7d is a week ago.")
 @click.option("--until", type=TEXT, metavar="INSTANT", help="Only before this instant.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many rows.")

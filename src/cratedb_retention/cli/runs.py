@@ -29,7 +29,7 @@ _MOST_HOLDS = 10
 @options.output_format
 @click.option("--sql", is_flag=True, help="Show the statements.")
 @click.option("--details", is_flag=True, help="Show each task, rather than one line for those that are alike.")
-@click.option("--check", is_flag=True, help="End with 1 if there are problems, as `run` would.")
+@click.option("--check", is_flag=True, help="Exit with 1 if something needs attention, as `run` does.")
 def plan(database: options.Database, asked: options.Asked, form: str, sql: bool, details: bool, check: bool) -> None:
     """
     Show what a run would do and why, what is blocked and why, and the legal holds in force. Nothing is changed. Tasks
@@ -44,9 +44,9 @@ def plan(database: options.Database, asked: options.Asked, form: str, sql: bool,
     with database.open(read_only=True) as retention:
         prepared = asked.prepare(retention)
         write_plan(prepared, retention, form, sql, details)
-    problems = len(prepared.plan.problems)
-    if check and problems:
-        raise RetentionError("plan", plural(problems, "problem"), "a person has to act; the reasons are in the plan")
+    if check and (count := len(prepared.plan.needs_attention)):
+        what = plural(count, "action needs attention", "actions need attention")
+        raise RetentionError("plan", what, "the reasons are in the plan")
 
 
 @click.command("run")
@@ -59,7 +59,7 @@ def plan(database: options.Database, asked: options.Asked, form: str, sql: bool,
 def run(database: options.Database, asked: options.Asked, form: str, due: bool, dry_run: bool, lease: float) -> None:
     """
     Do what is due. What can't be done now is reported, written to the audit log, and tried again by the next run;
-    if something failed, or somebody has to look at it, the exit code is 1. What another run is at is left to it.
+    if something failed, or needs attention, the exit code is 1. What another run is at is left to it.
 
     With --due, only policies run whose schedules say so, and that nobody has run since: for cron, systemd timers and
     Kubernetes CronJobs.
@@ -103,10 +103,11 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
 
 def _finish(report: Report | None, form: str) -> None:
     """Show what was done, and say by an error what was not. None: nothing was due by schedules."""
+    from cratedb_retention.execution.results import RunReport
     from cratedb_retention.execution.runs.events import summary
 
     if form != "table":
-        write_data({**dataclasses.asdict(report), "ok": report.ok} if report else None, form)
+        write_data(RunReport(**dataclasses.asdict(report), ok=report.ok) if report else None, form)
     elif report is None:
         say("nothing is due")
     if report is not None and not report.ok:
@@ -178,10 +179,10 @@ def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, d
     for statement in (line for task in plan.tasks for step in task.steps for line in retention.statements(step)):
         if sql:
             say(f"{statement};", "dim")
-    held = [hold for hold in plan.holds if not hold.problem]
-    for title, holds in {"Problems: somebody has to look at these": plan.problems, "Held": held}.items():
-        if holds:
-            rows = [(hold.table, short(hold.policy_id), hold.concerned, hold.reason) for hold in holds]
+    blocked = [each for each in plan.blocked if not each.needs_attention]
+    for title, found in {"Needs attention: blocked until you act": plan.needs_attention, "Blocked": blocked}.items():
+        if found:
+            rows = [(each.table, short(each.policy_id), each.concerned, each.reason) for each in found]
             write_table(("table", "policy", "what", "why"), rows, title)
     if plan.legal_holds:
         covers = [(hold.id, hold.kind, hold_scope(hold), hold.reason) for hold in plan.legal_holds[:_MOST_HOLDS]]
@@ -213,7 +214,7 @@ def _write_next(prepared: Prepared) -> None:
     """How many partitions of the tables that were looked at are still there after a run, and when more is due."""
     from cratedb_retention.model.time import show
 
-    tables = {kept.table for kept in prepared.plan.kept}
+    tables = {each.table for each in prepared.plan.up_to_date}
     stay = sum(len(prepared.facts.catalog.tables[name].partitions) for name in tables)
     for task in prepared.plan.tasks:
         policy = prepared.policies.get(task.policy_id or "")

@@ -38,6 +38,11 @@ Reason = Annotated[str, BeforeValidator(lambda hold: getattr(hold, "reason", hol
 Code = Annotated[str, BeforeValidator(lambda reason: getattr(reason, "code", reason))]
 
 
+def _former(name: str) -> Any:
+    """A key as it was called before; what it says is under both names for one version."""
+    return Field(validation_alias=name, deprecated=f"Use `{name}`.")
+
+
 class _Result(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
@@ -111,7 +116,7 @@ class Task(_Result):
     steps: list[Step]
 
 
-class HeldBack(_Result):
+class Blocked(_Result):
     """What is due and must not happen now."""
 
     policy_id: str | None
@@ -120,11 +125,12 @@ class HeldBack(_Result):
     code: str = Field(description="Code of the reason: `legal-hold`, `missing-shards`.")
     partitions: list[str]
     count: int
-    problem: bool
+    needs_attention: bool = Field(description="Whether a person has to act.")
+    problem: bool = _former("needs_attention")
 
 
-class Kept(_Result):
-    """What stays, and until when."""
+class UpToDate(_Result):
+    """What is not due, and until when."""
 
     policy_id: str
     table: Name
@@ -159,9 +165,11 @@ class PlanAnswer(_Result):
         validation_alias=AliasPath("warnings"), description="Codes of `warnings`: `all-expired`."
     )
     tasks: list[Task]
-    holds: list[HeldBack]
-    kept: list[Kept]
+    blocked: list[Blocked]
+    up_to_date: list[UpToDate]
     legal_holds: list[Hold]
+    holds: list[Blocked] = _former("blocked")
+    kept: list[UpToDate] = _former("up_to_date")
 
 
 class Line(_Result):
@@ -175,8 +183,9 @@ class Line(_Result):
     due_partitions: int
     due_rows: int | None
     next_due: Instant | None
-    held: list[Reason]
-    codes: list[Code] = Field(validation_alias=AliasPath("held"), description="Codes of the reasons in `held`.")
+    blocked: list[Reason]
+    codes: list[Code] = Field(validation_alias=AliasPath("blocked"), description="Codes of the reasons in `blocked`.")
+    held: list[Reason] = _former("blocked")
 
 
 class Status(_Result):
@@ -193,11 +202,13 @@ class RunReport(_Answer):
     failed: int
     skipped: int
     deferred: int
-    held: int
-    problems: int
+    blocked: int
+    needs_attention: int
     partitions: int
     rows: int
     bytes: int
+    held: int = _former("blocked")
+    problems: int = _former("needs_attention")
 
 
 class Run(_Result):

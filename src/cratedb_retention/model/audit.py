@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+from cratedb_retention.model.former import present
 from cratedb_retention.model.words import Choice
 
 
-class Event(Choice):
+class _Recorded(Choice):
+    """A value in the audit log, which may be there by its former name."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return None if present(value) == value else cls(present(value))
+
+
+class Event(_Recorded):
     """What a row of the journal is about."""
 
     POLICY_CREATED = "policy-created", "A policy was created; `after` holds it."
@@ -22,7 +33,7 @@ class Event(Choice):
     RUN_FINISHED = "run-finished", "A run ends; rows, bytes and partitions are those of all its steps."
     STEP_STARTED = "step-started", "A step begins."
     STEP_FINISHED = "step-finished", "A step ends."
-    HELD = "held", "Something is due and is not done; `error` says why."
+    BLOCKED = "blocked", "Something is due, and is blocked or deferred; `error` says why."
     SLOT_STARTED = "slot-started", "A run for an instant of the policy's schedule begins."
     SLOT_FINISHED = "slot-finished", "A run for an instant of the policy's schedule ends."
     LEASE_TAKEN_OVER = "lease-taken-over", "A run goes on with what another one left, whose lease had ended."
@@ -31,7 +42,7 @@ class Event(Choice):
     TOKEN_REVOKED = "token-revoked", "An access token was revoked."
 
 
-class Outcome(Choice):
+class Outcome(_Recorded):
     """How it ended."""
 
     DONE = "done", "All went well."
@@ -40,11 +51,11 @@ class Outcome(Choice):
         "deferred",
         "Nothing is wrong: the data or the policy changed meanwhile, or another run is at it. The next run takes it.",
     )
-    HELD = "held", "It rightly waits, for example for a hold to be released."
-    PROBLEM = "problem", "Somebody has to do something, or it will wait forever."
+    BLOCKED = "blocked", "It is due and must not happen now, for example because of a legal hold."
+    NEEDS_ATTENTION = "needs-attention", "It is blocked until a person acts."
     CANCELLED = "cancelled", "Somebody ended the run."
     INTERRUPTED = "interrupted", "The process was stopped, or lost its lease; another run goes on."
 
 
 ABOUT_TOKENS = frozenset({Event.TOKEN_CREATED, Event.TOKEN_REVOKED})
-OUTCOMES = "`done`, `failed`, `deferred`, `held`, `problem`, `cancelled` or `interrupted`"
+OUTCOMES = "`done`, `failed`, `deferred`, `blocked`, `needs-attention`, `cancelled` or `interrupted`"

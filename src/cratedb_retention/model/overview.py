@@ -16,7 +16,7 @@ from itertools import accumulate
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.effect import TaskGroup
-from cratedb_retention.model.plan.plan import Hold
+from cratedb_retention.model.plan.plan import Blocked
 from cratedb_retention.model.time import TimeRange
 
 
@@ -27,9 +27,9 @@ class State(StrEnum):
     DROP = "drop", "will be dropped"
     MOVE = "move", "will be moved"
     ROLL = "roll", "will be rolled up", "roll up"
-    PROBLEM = "problem", "due, but there is a problem"
-    HELD = "held", "due, but held"
-    KEPT = "kept", "kept"
+    NEEDS_ATTENTION = "needs-attention", "due, but blocked until a person acts", "needs attention"
+    BLOCKED = "blocked", "due, but blocked"
+    UP_TO_DATE = "up-to-date", "up to date", "up to date"
     COMPUTED = "computed", "rolled up", "rolled up"
     SEALED = "sealed", "rolled up and sealed"
     MOVED = "moved", "moved"
@@ -100,7 +100,7 @@ class Timeline:
     lanes: tuple[Lane, ...]
     cutoffs: tuple[Cutoff, ...]
     changes: tuple[TaskGroup, ...]  # what the next run does
-    held: tuple[Hold, ...]  # what is due and does not happen
+    blocked: tuple[Blocked, ...]  # what is due and does not happen
     holds: tuple[LegalHold, ...]  # legal holds on the table
     notes: tuple[str, ...] = ()  # what there is to know besides, in sentences
     source: TableName | None = None  # the table with the raw rows, if this one is a rollup

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.audit import OUTCOMES
+from cratedb_retention.model.former import Former
 
 # The only default of the lease duration, and its only limits, in seconds.
 LEASE_SECONDS, SHORTEST_LEASE, LONGEST_LEASE = 60, 5, 86_400
@@ -48,6 +49,7 @@ class Report:
     :param failed: Steps that failed.
     :param skipped: Tasks that were not tried after a failure.
     :param deferred: Tasks that the next run takes, since the data or the policy changed in the meantime.
+    :param blocked: What is due and must not happen now; ``needs_attention``: how much of that, until a person acts.
     :param partitions: Partitions that were dropped or moved.
     :param rows: Rows that were removed or moved, as far as the database says.
     :param failed_policies: The policies of steps that failed.
@@ -58,17 +60,19 @@ class Report:
     failed: int = 0
     skipped: int = 0
     deferred: int = 0
-    held: int = 0
-    problems: int = 0
+    blocked: int = 0
+    needs_attention: int = 0
     partitions: int = 0
     rows: int = 0
     bytes: int = 0
     failed_policies: tuple[str, ...] = ()
 
+    held, problems = Former("blocked"), Former("needs_attention")
+
     @property
     def ok(self) -> bool:
-        """Whether everything that was due is done, or rightly held."""
-        return not (self.failed or self.skipped or self.problems)
+        """Whether everything that was due is done, blocked as intended, or deferred."""
+        return not (self.failed or self.skipped or self.needs_attention)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ from cratedb_retention.store.policies import Damaged, StoredPolicy
 
 Row = dict[str, Any]
 _TAKEN = "there is one already that does the same on this data, or has this identifier"
-_BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.PROBLEM)))
+_BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.NEEDS_ATTENTION)))
 
 
 class Scope:
@@ -292,7 +292,7 @@ class Scope:
         """The row of a run's end, if there is one; rows of what did not go well, in order; whether there are more."""
         finished = self.journal(JournalFilter(run_id=run_id, event=Event.RUN_FINISHED, limit=1))
         rows = self.journal(JournalFilter(run_id=run_id, outcomes=_BAD, limit=most + 2))
-        troubles = [row for row in reversed(rows) if row["event"] in (Event.STEP_FINISHED, Event.HELD)]
+        troubles = [row for row in reversed(rows) if row["event"] in (Event.STEP_FINISHED, Event.BLOCKED)]
         return (finished[0] if finished else {}), troubles[:most], len(troubles) > most
 
     def journal(self, wanted: JournalFilter) -> list[Row]:
@@ -314,7 +314,7 @@ class Scope:
         return (_narrow_lines(lines) if self.access.limited else lines), last
 
     def tables(self, selection: Selection) -> list[TableLine]:
-        """What is kept where, by table; what fails or is held first."""
+        """What is kept where, by table; what fails or is blocked first."""
         prepared = self.prepare(selection)
         if not self.access.limited:
             return self._retention.tables(prepared)
@@ -475,8 +475,8 @@ def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Pre
     narrowed = replace(
         plan,
         tasks=tuple(replace(task, why=realm.told(task.why, holds)) for task in plan.tasks if is_theirs(task)),
-        holds=tuple(replace(hold, why=realm.told(hold.why, holds)) for hold in plan.holds if hold.policy_id in mine),
-        kept=tuple(kept for kept in plan.kept if kept.policy_id in mine),
+        blocked=tuple(replace(it, why=realm.told(it.why, holds)) for it in plan.blocked if it.policy_id in mine),
+        up_to_date=tuple(each for each in plan.up_to_date if each.policy_id in mine),
         warnings=(),
         legal_holds=tuple(hold for hold in plan.legal_holds if realm.covers_hold(hold)),
     )

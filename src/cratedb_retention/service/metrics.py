@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from cratedb_retention.api import Retention
 from cratedb_retention.model.audit import Outcome
+from cratedb_retention.model.former import METRICS
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.schedule import Done, Scheduled
 from cratedb_retention.planning.schedule import next_times, overdue_since
@@ -32,12 +33,12 @@ _LABELS = ("policy", "strategy", "table")
 
 _PER_POLICY = {
     "last_success_timestamp_seconds": "When the policy was last run with success, by lease; 0: never.",
-    "last_run_failed": "1 if the last run of the policy failed or found a problem.",
+    "last_run_failed": "1 if the last run of the policy failed or needs attention.",
     "schedule_lag_seconds": "How long the oldest run by its schedule that is not done is late, jitter left out.",
     "next_run_timestamp_seconds": "When the policy runs next by its schedule; in the past: it is due; 0: never.",
     "enabled": "1 if runs obey the policy.",
-    "held": "What its last run of the last 24 hours rightly held, by table and reason.",
-    "problems": "What somebody has to look at, of its last run of the last 24 hours.",
+    "blocked": "What its last run of the last 24 hours blocked as intended, by table and reason.",
+    "needs_attention": "What needs attention, of its last run of the last 24 hours.",
     "failures_1d": "Steps that failed in the last 24 hours.",
     "retired_rows_1d": "Rows that were removed or moved in the last 24 hours, as far as the database says.",
     "retired_bytes_1d": "Bytes that were removed or moved in the last 24 hours, as far as the database says.",
@@ -104,6 +105,10 @@ def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
         for name, value in _values(key, policy, facts).items():
             by_policy[name].add_metric([key, str(policy.strategy), policy.target], value)
     yield from by_policy.values()
+    for old, name in METRICS.items():
+        former = GaugeMetricFamily(PREFIX + old, f"Deprecated: use {PREFIX}{name}.", labels=_LABELS)
+        former.samples = [sample._replace(name=PREFIX + old) for sample in by_policy[name].samples]
+        yield former
     text = "How long the newest bucket that is computed is over."
     lag = GaugeMetricFamily(f"{PREFIX}rollup_lag_seconds", text, labels=("policy", "table", "interval"))
     for level in facts.levels:
@@ -127,12 +132,12 @@ def _values(key: str, policy: Policy, facts: Facts) -> dict[str, float]:
     since = overdue_since(item, Done(lease.done_slot, lease.slot), facts.leases.now) if item else None
     return {
         "last_success_timestamp_seconds": lease.succeeded_at.timestamp() if lease.succeeded_at else 0.0,
-        "last_run_failed": lease.outcome in (Outcome.FAILED, Outcome.PROBLEM) or bool(last and last.failed),
+        "last_run_failed": lease.outcome in (Outcome.FAILED, Outcome.NEEDS_ATTENTION) or bool(last and last.failed),
         "schedule_lag_seconds": max(0.0, (facts.leases.now - since).total_seconds()) if since else 0.0,
         "next_run_timestamp_seconds": coming.timestamp() if coming else 0.0,
         "enabled": policy.enabled,
-        "held": last.held if last else 0,
-        "problems": last.problems if last else 0,
+        "blocked": last.blocked if last else 0,
+        "needs_attention": last.needs_attention if last else 0,
         "failures_1d": sum(run.failed for run in runs),
         "retired_rows_1d": sum(run.rows for run in runs),
         "retired_bytes_1d": sum(run.bytes for run in runs),

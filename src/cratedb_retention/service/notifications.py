@@ -33,10 +33,11 @@ from cratedb_retention.service.settings import NotifySettings
 from cratedb_retention.store.notifications import Notice, NoticeState
 
 logger = logging.getLogger(__name__)
-FAILED, HELD = "failed", "held"
+FAILED, BLOCKED = "failed", "blocked"
 # Whether a slot with this outcome has failed; other outcomes change nothing.
-_HAS_FAILED: dict[str, bool] = {Outcome.DONE: False, Outcome.PROBLEM: False, Outcome.HELD: False, Outcome.FAILED: True}
-# What the last run of a policy held is not known any more if that is longer ago.
+_HAS_FAILED: dict[str, bool] = dict.fromkeys([Outcome.DONE, Outcome.NEEDS_ATTENTION, Outcome.BLOCKED], False)
+_HAS_FAILED[Outcome.FAILED] = True
+# What the last run of a policy blocked is not known any more if that is longer ago.
 WINDOW = dt.timedelta(days=2)
 CLAIM = dt.timedelta(minutes=2)
 MOST_AT_ONCE = 100
@@ -49,7 +50,7 @@ _LONGEST_COMPLAINT = 500
 @dataclass(frozen=True, kw_only=True)
 class Notification:
     id: str  # the same whenever the same event is sent again
-    event: str  # ``policy-failed``, ``policy-held`` or ``policy-recovered``
+    event: str  # ``policy-failed``, ``policy-blocked`` or ``policy-recovered``
     policy_id: str
     strategy: str
     table: str
@@ -194,18 +195,18 @@ class Notifications:
     """
     Looks what is the matter, and sends events: from time to time, and as soon as a run is over.
 
-    :param held_longer_than: What is held for longer is an event; None: nothing that is held is.
+    :param blocked_longer_than: What is blocked for longer is an event; None: nothing that is blocked is.
     """
 
     def __init__(
         self,
         retention: Retention,
         channels: Sequence[Channel],
-        held_longer_than: Duration | None,
+        blocked_longer_than: Duration | None,
         interval: float = 60.0,
         patience: float = 5.0,
     ) -> None:
-        self._retention, self._channels, self._longest_held = retention, list(channels), held_longer_than
+        self._retention, self._channels, self._longest = retention, list(channels), blocked_longer_than
         self._interval, self._patience = interval, patience
         self._wake, self._stop, self._abandoned = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._watch, name="notifications", daemon=True)
@@ -273,9 +274,9 @@ class Notifications:
             if lease is not None:
                 failed = replace(noted, since=lease.finished_at or now)
                 yield _Condition(policy, failed, _HAS_FAILED.get(lease.outcome or ""))
-            if self._longest_held is not None:
-                held = replace(noted, kind=HELD, since=run.last if run else now)
-                yield _Condition(policy, held, None if run is None else run.held + run.problems > 0)
+            if self._longest is not None:
+                blocked = replace(noted, kind=BLOCKED, since=run.last if run else now)
+                yield _Condition(policy, blocked, None if run is None else run.blocked + run.needs_attention > 0)
 
     def _treat(self, notice: Notice | None, condition: _Condition | None, now: dt.datetime) -> int:
         store = self._retention.notices
@@ -287,8 +288,8 @@ class Notifications:
         if notice is None or condition.holds is None or (notice.claimed_until and now < notice.claimed_until):
             return 0
         was_told = notice.state in (NoticeState.TOLD, NoticeState.OVER)
-        # A failure is due at once, a hold when it has lasted.
-        limit = self._longest_held.before(now) if self._longest_held else None
+        # A failure is due at once, what is blocked when that has lasted.
+        limit = self._longest.before(now) if self._longest else None
         is_due = notice.kind == FAILED or (limit is not None and notice.since <= limit)
         if not condition.holds and was_told:
             return self._tell_of(notice, NoticeState.OVER, condition.policy, now)

@@ -152,7 +152,9 @@ def log_event(event: RunEvent) -> None:
     """Log what a run does, in a line for each run and each failure."""
     run, deferred = "", False
     match event:
-        case events.Held() | events.LeftOut() | events.StepStarted() | events.StepProgressed() | events.StepFinished():
+        case events.ActionBlocked() | events.LeftOut() | events.StepStarted() | events.StepProgressed():
+            return
+        case events.StepFinished():
             return
         case events.RunEndedEarly(report=report):
             logger.info("run %s: %s, before it ended early", report.run_id, events.summary(report))
@@ -174,7 +176,7 @@ def make_service(
     beside: list[HttpServer | Notifications] = [_http(retention, settings, where, mount)] if where else []
     channels = make_channels(notify, os.environ if environment is None else environment)
     if channels:
-        beside.append(Notifications(retention.sibling(), channels, notify.held_longer_than, notify.interval))
+        beside.append(Notifications(retention.sibling(), channels, notify.blocked_longer_than, notify.interval))
     return Service(retention, settings.service, *beside)
 
 

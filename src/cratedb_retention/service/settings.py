@@ -22,6 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.address import DatabaseAddress, redact
+from cratedb_retention.model.former import SETTINGS
 from cratedb_retention.model.policies.values import DurationField
 from cratedb_retention.model.runs import LEASE_MEANING, LEASE_SECONDS, LONGEST_LEASE, SHORTEST_LEASE
 
@@ -95,7 +96,7 @@ class NotifySettings(_Section):
         (), description="Program with arguments that reads each event as JSON."
     )
     timeout: Seconds = Field(10.0, description="Timeout of each try, in seconds.")
-    held_longer_than: Period = Field(None, description="Notify of what is blocked for longer, as `2d`; empty: never.")
+    blocked_longer_than: Period = Field(None, description="Notify if blocked for longer, as `2d`; empty: never.")
     interval: Seconds = Field(60.0, description="Polling interval, in seconds; after a run it looks at once.")
 
 
@@ -127,6 +128,7 @@ class Loaded(NamedTuple):
     settings: Settings
     sources: Mapping[str, str]  # where each that is not the default one comes from, by its name as ``http.listen``
     file: Path | None = None
+    former: tuple[str, ...] = ()  # Warnings: settings that were given by their former names
 
 
 def names() -> list[str]:
@@ -153,8 +155,12 @@ def load(environment: Mapping[str, str], path: str | None, options: Mapping[str,
     file = Path(named) if named else next((place for place in places if place.is_file()), None)
     said = {key: Given(value, "option") for key, value in (options or {}).items() if value is not None}
     layers = (_from_file(file) if file else {}, _from_environment(environment), said)
-    given = {name: each for layer in layers for name, each in _with_contents(layer).items()}
-    return Loaded(_validate(given), {name: each.source for name, each in given.items()}, file)
+    given, former = dict[str, Given](), list[str]()
+    for layer in layers:
+        found = ((layer[old].source, old, new) for old, new in SETTINGS.items() if old in layer)
+        former += (f"{source}: {old} is deprecated; use {new}" for source, old, new in found)
+        given |= _with_contents({SETTINGS.get(name, name): each for name, each in layer.items()})
+    return Loaded(_validate(given), {name: each.source for name, each in given.items()}, file, tuple(former))
 
 
 def _from_file(path: Path) -> dict[str, Given]:
@@ -169,7 +175,7 @@ def _from_file(path: Path) -> dict[str, Given]:
             raise InvalidInput(thing, "no section", _close(section, _SECTIONS, "sections are"))
         for key, value in values.items():
             name, source = f"{section}.{key}", f"{path}, line {_line(text, section, key)}"
-            if name not in names() and name.removesuffix(_FILE) not in SECRETS:
+            if name not in {*names(), *SETTINGS} and name.removesuffix(_FILE) not in SECRETS:
                 raise InvalidInput(f"{source}, {name}", "no setting", _close(name, names(), "settings are"))
             given[name] = Given(value, source)
     return given
@@ -190,7 +196,7 @@ def _line(text: str, section: str, key: str | None) -> int:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
-    known = {variable(name): name for name in names()}
+    known = {variable(name): name for name in (*names(), *SETTINGS)}
     known |= {f"{variable(name)}{_FILE.upper()}": f"{name}{_FILE}" for name in SECRETS}
     for key in environment:
         if key not in known and key.startswith(PREFIX) and key != CONFIG:

@@ -1,4 +1,4 @@
-"""The audit log: each change of a policy, each run, each step and hold, with its outcome. Rows are only added."""
+"""The audit log: changes of policies, runs, steps and what is blocked, with the outcome. Rows are only added."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import DiskFull, RetentionError
 from cratedb_retention.model.audit import ABOUT_TOKENS, OUTCOMES, Event, Outcome
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.former import present, spellings
 from cratedb_retention.model.plan.plan import REMOVES_OR_MOVES
 from cratedb_retention.model.plan.reasons import Reason, write_subjects
 from cratedb_retention.model.policies.tags import TagFilter
@@ -32,7 +33,7 @@ Unplaced = Callable[[], Collection[TableName]]
 
 
 _WHY = {
-    "error": "What went wrong, or why it is held.",
+    "error": "What went wrong, or why it is blocked.",
     "reason": "The code of `error`: `legal-hold`, `missing-shards`, `disk-full`, ...",
     "subjects": "Policies, holds and lease holders that `error` mentions, as JSON.",
 }
@@ -107,12 +108,12 @@ class RunOfPolicy:
     policy_id: str
     run_id: str
     last: dt.datetime
-    held: int  # Steps that were rightly held
-    problems: int  # What needs attention
+    blocked: int  # What was blocked as intended
+    needs_attention: int
     failed: int  # Steps that failed
     rows: int  # Removed or moved, if the database reports them
     bytes: int
-    error: str | None  # One of the reasons of what failed or is held
+    error: str | None  # One of the reasons of what failed or is blocked
     reason: str | None = None  # Its code; None: it was written before codes existed
     subjects: str | None = None  # Its subjects, as stored in the audit log
 
@@ -193,7 +194,8 @@ class Journal(Records):
         # Rows of one instant are in a stable order too, or paging would skip some.
         order = (c.time.desc(), c.step.desc(), c.event, c.run_id, c.policy_id, c.table_schema, c.table_name, c.message)
         found = sa.select(*(column for column in c if column.name != "month")).where(*_conditions(c, wanted))
-        return self._database.query(found.order_by(*order).limit(wanted.limit).offset(wanted.offset))
+        rows = self._database.query(found.order_by(*order).limit(wanted.limit).offset(wanted.offset))
+        return [{**row, **{name: present(row[name]) for name in ("event", "outcome")}} for row in rows]
 
     def runs_of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
         """The result of each run since an aware instant for each policy, oldest first, in one statement."""
@@ -208,27 +210,27 @@ class Journal(Records):
             whole = c.error.concat(_BETWEEN).concat(code).concat(_BETWEEN).concat(subjects)
             return sa.func.max(sa.case((sa.and_(c.error.is_not(None), condition), whole), else_=None))
 
-        is_held, has_failed = c.event == str(Event.HELD), c.outcome == str(Outcome.FAILED)
+        is_blocked, has_failed = _is(c.event, Event.BLOCKED), c.outcome == str(Outcome.FAILED)
         removing = c.operation.in_(_REMOVING)
         counts = {
-            "held": total(sa.and_(is_held, c.outcome == str(Outcome.HELD))),
-            "problems": total(sa.and_(is_held, c.outcome == str(Outcome.PROBLEM))),
+            "blocked": total(sa.and_(is_blocked, _is(c.outcome, Outcome.BLOCKED))),
+            "needs_attention": total(sa.and_(is_blocked, _is(c.outcome, Outcome.NEEDS_ATTENTION))),
             "failed": total(sa.and_(c.event == str(Event.STEP_FINISHED), has_failed)),
             "rows": total(removing, c.rows),
             "bytes": total(removing, c.bytes),
         }
-        columns = {**counts, "last": sa.func.max(c.time), "failure": told(has_failed), "blocked": told(is_held)}
-        events = list(map(str, (Event.STEP_FINISHED, Event.HELD, Event.SLOT_FINISHED)))
+        columns = {**counts, "last": sa.func.max(c.time), "failure": told(has_failed), "why": told(is_blocked)}
+        events = (Event.STEP_FINISHED, Event.BLOCKED, Event.SLOT_FINISHED)
         statement = (
             sa.select(c.policy_id, c.run_id, *(column.label(name) for name, column in columns.items()))
-            .where(c.time >= since, c.policy_id.is_not(None), c.run_id.is_not(None), c.event.in_(events))
+            .where(c.time >= since, c.policy_id.is_not(None), c.run_id.is_not(None), _is(c.event, *events))
             .group_by(c.policy_id, c.run_id)
         )
         self._visible()
         found = []
         for row in map(dict, self._database.query(statement)):
-            failure, blocked = row.pop("failure"), row.pop("blocked")
-            parts = (failure or blocked or 2 * _BETWEEN).rsplit(_BETWEEN, 2)
+            failure, why = row.pop("failure"), row.pop("why")
+            parts = (failure or why or 2 * _BETWEEN).rsplit(_BETWEEN, 2)
             error, reason, subjects = (part or None for part in parts)
             row |= {name: int(row[name] or 0) for name in counts}
             found.append(RunOfPolicy(**row, error=error, reason=reason, subjects=subjects))
@@ -238,11 +240,11 @@ class Journal(Records):
 def _conditions(c: Any, wanted: JournalFilter) -> Iterator[sa.ColumnElement[bool]]:
     for name in ("table_name", "outcome", "event", "actor"):
         if (value := getattr(wanted, name)) is not None:
-            yield c[name] == value
+            yield _is(c[name], value) if name in ("outcome", "event") else c[name] == value
     if wanted.table is not None:
         yield sa.or_(c.table_name == wanted.table, c.table_schema.concat(".").concat(c.table_name) == wanted.table)
     if wanted.outcomes:
-        yield c.outcome.in_(sorted(wanted.outcomes))
+        yield _is(c.outcome, *wanted.outcomes)
     if not wanted.about_tokens:
         yield c.event.not_in(sorted(ABOUT_TOKENS))
     for name in ("policy_id", "run_id"):
@@ -258,6 +260,11 @@ def _conditions(c: Any, wanted: JournalFilter) -> Iterator[sa.ColumnElement[bool
     if wanted.limited:
         own = sa.and_(c.tags.is_(None), c.actor.in_(sorted(wanted.actors)))
         yield sa.or_(_tagged(c.tags, wanted.limited), own)
+
+
+def _is(column: sa.ColumnElement[Any], *values: str) -> sa.ColumnElement[bool]:
+    """Whether an event or outcome is one of these, by its present or a former name."""
+    return column.in_(sorted({name for value in values for name in spellings(value)}))
 
 
 def _tagged(tags: sa.ColumnClause[Any], wanted: TagFilter) -> sa.ColumnElement[bool]:

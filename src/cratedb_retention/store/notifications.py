@@ -1,4 +1,4 @@
-"""What notifications are about: one row for each failure and each hold that lasts, until it is over."""
+"""What notifications are about: one row for each policy that fails, or is blocked for long, until it is over."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from cratedb_retention.errors import Conflict
+from cratedb_retention.model.former import present
 from cratedb_retention.store.rows import Records, same
 
 
@@ -27,15 +28,16 @@ _CLAIMED = "Until then one service tries to send it; afterwards another one may.
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """A failure or hold of a policy: the columns of the table."""
+    """A failure or blocked actions of a policy: the columns of the table."""
 
     policy_id: Annotated[str, "The policy."]
-    kind: Annotated[str, "`failed` or `held`."]
+    kind: Annotated[str, "`failed` or `blocked`."]
     state: Annotated[NoticeState, _STATE]
     since: Annotated[dt.datetime, "When it began."]
     reason: Annotated[str | None, "The reason."] = None
     claimed_until: Annotated[dt.datetime | None, _CLAIMED] = None
     version: Annotated[int, "Grows with each change of the row."] = 0
+    key: str | None = None  # As stored: `id`, or that of a former kind; None: not written yet
     stamp: tuple[int, ...] | None = None  # See :class:`Records`; None: not written yet
 
     @property
@@ -47,12 +49,12 @@ class NoticeStore(Records):
     """A row changes only if it is as it was read, so that only one of several services sends a notification."""
 
     def all(self) -> dict[str, Notice]:
-        """By key."""
-        return {row["id"]: self._notice(row) for row in self._read(stamps=True)}
+        """By :attr:`Notice.id`."""
+        return {each.id: each for each in map(self._notice, self._read(stamps=True))}
 
     def change(self, before: Notice | None, after: Notice | None) -> Notice | None:
         """Add, change or remove a notice. Returns its present, or removed, state; None: another service was quicker."""
-        where = [self._table.c.id == before.id, *self._unchanged(before.stamp)] if before else []
+        where = [self._table.c.id == (before.key or before.id), *self._unchanged(before.stamp)] if before else []
         if after is None:
             return before if before and self._remove(*where) == 1 else None
         values = {**same(after, self._names), "state": str(after.state)}
@@ -63,7 +65,7 @@ class NoticeStore(Records):
                 return None
         except Conflict:
             return None
-        rows = self._read(self._table.c.id == after.id, refresh=False, stamps=True)
+        rows = self._read(self._table.c.id == (after.key or after.id), refresh=False, stamps=True)
         return self._notice(rows[0]) if rows else None
 
     @property
@@ -73,4 +75,5 @@ class NoticeStore(Records):
 
     def _notice(self, row: Mapping[str, Any]) -> Notice:
         values = {name: row[name] for name in self._names}
-        return Notice(**{**values, "state": NoticeState(row["state"])}, stamp=self._stamp(row))
+        values |= {"kind": present(row["kind"]), "state": NoticeState(row["state"]), "key": row["id"]}
+        return Notice(**values, stamp=self._stamp(row))

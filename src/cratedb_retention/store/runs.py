@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from cratedb_retention.clock import is_of_this_process
 from cratedb_retention.errors import Conflict
 from cratedb_retention.model.audit import OUTCOMES
+from cratedb_retention.model.former import present
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.schedule import Done
 from cratedb_retention.store.rows import Instant, Records, cut, same
@@ -90,7 +91,8 @@ class LeaseStore(Records):
             now = self._clock.now()
         else:
             now = rows[0]["database_time"] if rows else self._database.rows(sa.select(_NOW))[0][0]
-        leases = (Lease(**{column.name: row[column.name] for column in c}, stamp=self._stamp(row)) for row in rows)
+        told = ({**row, "outcome": present(row["outcome"]), "stamp": self._stamp(row)} for row in rows)
+        leases = (Lease(**{name: row[name] for name in (*c.keys(), "stamp")}) for row in told)
         return Leases(now, {lease.policy_id: self._alive(lease, now) for lease in leases}, asked)
 
     def _alive(self, lease: Lease, now: dt.datetime) -> Lease:

@@ -234,7 +234,7 @@ JOB = _own(
 
 NOTICE = _own(
     "notification",
-    "Notifications: failures and lasting holds, until they are over.",
+    "Notifications: failures, and actions that are blocked for long, until they are over.",
     sa.Column("id", sa.Text, primary_key=True, doc="Kind and policy, such as `failed:POLICY`."),
     *_columns(Notice, required=("policy_id", "kind", "state", "since", "version")),
 )

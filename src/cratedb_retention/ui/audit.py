@@ -1,4 +1,4 @@
-"""The audit log: each change of a policy, each run, each step and hold; or one run as a whole."""
+"""The audit log: each change of a policy, each run and step, and what is blocked; or one run as a whole."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def summarize(rows: Sequence[Row]) -> RunSummary | None:
 
 
 def _place(row: Row) -> tuple[int, int, Any]:
-    """The beginning, what is held, the steps by their numbers, the end."""
+    """The beginning, what is blocked, the steps by their numbers, the end."""
     order = {Event.RUN_STARTED: 0, **dict.fromkeys(_STEPS, 2), Event.RUN_FINISHED: 4}
     before = 3 if row["event"] in (Event.SLOT_FINISHED, Event.CANCEL_REQUESTED) else 1
     return order.get(row["event"], before), row["step"] or 0, row["time"]
@@ -165,7 +165,7 @@ def _show_run(run: RunSummary, cut: bool) -> None:
     heading(f"Run {short(run.rows[0]['run_id'])}")
     outcome = run.end.get("outcome")
     with bar():
-        ui.label(outcome or "not over").classes(f"badge is-{outcome or 'running'}")
+        ui.label((outcome or "not over").replace("-", " ")).classes(f"badge is-{outcome or 'running'}")
         times = (("began", run.begin), ("ended", run.end))
         ui.label(", ".join(f"{word} {words.exact(row['time'])} UTC" for word, row in times if row))
         if actor := next((row["actor"] for row in run.rows if row["actor"]), ""):
@@ -237,9 +237,9 @@ def _show_details(row: Row) -> None:
         with bar():
             heading(_event_words(row["event"]))
             if row["outcome"]:
-                ui.label(row["outcome"]).classes(f"badge is-{row['outcome']}")
+                ui.label(row["outcome"].replace("-", " ")).classes(f"badge is-{row['outcome']}")
         if row["error"]:
-            bad = row["outcome"] in (Outcome.FAILED, Outcome.PROBLEM)
+            bad = row["outcome"] in (Outcome.FAILED, Outcome.NEEDS_ATTENTION)
             with ui.element("div").classes("error" if bad else "warning"):
                 ui.label(row["error"]).classes("many")
         if row["before"] or row["after"]:

@@ -75,7 +75,7 @@ class Holds:
         with ui.element("li").classes("card"):
             with bar():
                 ui.label(hold.target).classes("name")
-                ui.label(_KINDS[hold.kind]).classes("badge is-held")
+                ui.label(_KINDS[hold.kind]).classes("badge is-blocked")
                 if not tables:
                     ui.label("no such table now").classes("badge is-nowhere")
                 if self.acts:

@@ -14,7 +14,7 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.holds import LegalHold, hold_scope
 from cratedb_retention.model.plan.effect import TaskGroup, group_tasks, names, removing, summary
-from cratedb_retention.model.plan.plan import Hold, Kept, Plan
+from cratedb_retention.model.plan.plan import Blocked, Plan, UpToDate
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.step import Kind
@@ -113,9 +113,9 @@ def _show_plan(prepared: Prepared, groups: Sequence[TaskGroup]) -> None:
     for warning in plan.warnings:
         with ui.element("div").classes("warning").props("role=note"):
             ui.label(f"Warning: {warning}")
-    section("Problems: somebody has to look at these", plan.problems, HELD, "holds")
-    held = [hold for hold in plan.holds if not hold.problem]
-    section("Held: due, and stays nevertheless", held, HELD, "holds")
+    section("Needs attention: blocked until you act", plan.needs_attention, BLOCKED, "holds")
+    blocked = [each for each in plan.blocked if not each.needs_attention]
+    section("Blocked: due, but must not happen now", blocked, BLOCKED, "holds")
     section("What would be done", groups, task_columns(policies), "tasks", nothing="Nothing is due.")
     covers: Sequence[Column[LegalHold]] = (
         Column("Hold", lambda hold: hold.id),
@@ -124,17 +124,17 @@ def _show_plan(prepared: Prepared, groups: Sequence[TaskGroup]) -> None:
         Column("Reason", lambda hold: hold.reason),
     )
     section("Legal holds in force", plan.legal_holds, covers)
-    kept = sorted(plan.kept, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
-    columns: Sequence[Column[Kept]] = (
+    later = sorted(plan.up_to_date, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
+    columns: Sequence[Column[UpToDate]] = (
         Column("Table", lambda each: str(each.table)),
         Column("Policy", lambda each: policy_bit(each.policy_id, policies)),
         counted("Partitions that stay", lambda each: each.partitions),
         Column(
-            "More is due", lambda kept: show_time(kept.next_due) if kept.next_due else "", lambda kept: kept.next_due
+            "More is due", lambda each: show_time(each.next_due) if each.next_due else "", lambda each: each.next_due
         ),
     )
     due = "" if plan.next_due is None else f"More is due on {show_time(plan.next_due)}."
-    section("What is kept", kept, columns, said=due)
+    section("Up to date", later, columns, said=due)
 
 
 def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
@@ -170,12 +170,12 @@ def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
     )
 
 
-HELD: Sequence[Column[Hold]] = (
-    Column("State", lambda hold: state("problem" if hold.problem else "held")),
-    Column("Table", lambda hold: str(hold.table)),
-    Column("Policy", lambda hold: policy_bit(hold.policy_id, {}) if hold.policy_id else ""),
-    Column("Why", lambda hold: hold.reason),
-    Column("What", lambda hold: Bit(text=hold.concerned, tone="many")),
+BLOCKED: Sequence[Column[Blocked]] = (
+    Column("State", lambda each: state("needs-attention" if each.needs_attention else "blocked")),
+    Column("Table", lambda each: str(each.table)),
+    Column("Policy", lambda each: policy_bit(each.policy_id, {}) if each.policy_id else ""),
+    Column("Why", lambda each: each.reason),
+    Column("What", lambda each: Bit(text=each.concerned, tone="many")),
 )
 
 

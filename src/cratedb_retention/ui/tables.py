@@ -140,5 +140,5 @@ def section(
 
 
 def state(word: str, hint: str = "") -> Bit:
-    """A state in a word, with a colour."""
-    return Bit(text=word, tone=f"badge is-{word}", hint=hint)
+    """A state, with a colour."""
+    return Bit(text=word.replace("-", " "), tone=f"badge is-{word}", hint=hint)

@@ -13,14 +13,14 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.plan.effect import amount
 from cratedb_retention.model.plan.measurements import Measurements, PartitionBounds
-from cratedb_retention.model.plan.plan import Hold, Kept, Task
+from cratedb_retention.model.plan.plan import Blocked, Task, UpToDate
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 
 # In the order of display.
-STATES = ("failing", "problem", "held", "due", "kept", "disabled")
+STATES = ("failing", "needs-attention", "blocked", "due", "up-to-date", "disabled")
 Span = tuple[int | None, int | None]
 Measure = Callable[[list[PartitionBounds]], Measurements]
 
@@ -37,7 +37,7 @@ class Line:
     due_partitions: int  # Partitions that the next run processes
     due_rows: int | None
     next_due: int | None  # When more is due (ms, UTC)
-    held: tuple[Hold, ...]  # Why something due is held
+    blocked: tuple[Blocked, ...]  # What is due and must not happen now
 
     @property
     def title(self) -> str:
@@ -48,17 +48,18 @@ class Line:
     def state(self) -> str:
         if not self.policy.enabled:
             return "disabled"
-        if any(hold.problem for hold in self.held):
-            return "problem"
+        if any(each.needs_attention for each in self.blocked):
+            return "needs-attention"
         if self.due_partitions or self.due_rows:
             return "due"
-        return "held" if self.held else "kept"
+        return "blocked" if self.blocked else "up-to-date"
 
 
 def overview(prepared: Prepared) -> list[Line]:
     """One line for each policy and table, and for each policy without a table."""
-    found: dict[str, dict[TableName | None, list[Task | Hold | Kept]]] = defaultdict(lambda: defaultdict(list))
-    verdicts: list[Task | Hold | Kept] = [*prepared.plan.tasks, *prepared.plan.kept, *prepared.plan.holds]
+    found: dict[str, dict[TableName | None, list[Task | Blocked | UpToDate]]] = defaultdict(lambda: defaultdict(list))
+    plan = prepared.plan
+    verdicts: list[Task | Blocked | UpToDate] = [*plan.tasks, *plan.up_to_date, *plan.blocked]
     for each in verdicts:
         found[each.policy_id or ""][each.table].append(each)
     tables, default = prepared.facts.catalog.tables, prepared.facts.catalog.capabilities.default_schema
@@ -82,8 +83,8 @@ def overview(prepared: Prepared) -> list[Line]:
                 size=facts.size if facts else None,
                 due_partitions=due.partitions,
                 due_rows=due.rows,
-                next_due=next((v.next_due for v in own if isinstance(v, Kept)), None),
-                held=tuple(v for v in own if isinstance(v, Hold)),
+                next_due=next((v.next_due for v in own if isinstance(v, UpToDate)), None),
+                blocked=tuple(v for v in own if isinstance(v, Blocked)),
             )
             lines.append(line)
     return sorted(lines, key=lambda x: (STATES.index(x.state), x.title, x.policy.strategy, x.policy.id or ""))
@@ -96,7 +97,7 @@ class TableLine:
     title: str  # The table, or a description of a policy's data
     lines: tuple[Line, ...]  # One for each policy
     state: str  # The worst of them: `failing` if one's last run failed, else as that of the line
-    why: tuple[str, ...] = ()  # Why it fails, is a problem or is held; empty otherwise
+    why: tuple[str, ...] = ()  # Why it fails or is blocked; empty otherwise
     oldest: int | None = None  # No row is older than this instant (ms, UTC); None: unknown
     newest: int | None = None  # All rows are older than this instant (ms, UTC); None: unknown
     # The next run of any of its policies (aware; in the past: it is due); None: none has a schedule.
@@ -133,13 +134,13 @@ def table_lines(
         enabled = [line for line in own if line.policy.enabled]
         ended = (last.get(line.policy.id or "") for line in enabled)
         failures = [run.error or "its last run failed" for run in ended if run is not None and run.failed]
-        held = [hold.reason for line in enabled for hold in line.held]
+        blocked = [each.reason for line in enabled for each in line.blocked]
         oldest, newest = spans.get(own[0].table, (None, None))
         line_of_table = TableLine(
             title=title,
             lines=tuple(own),
             state="failing" if failures else min((line.state for line in own), key=STATES.index),
-            why=tuple(dict.fromkeys([*failures, *held])),
+            why=tuple(dict.fromkeys([*failures, *blocked])),
             oldest=oldest,
             newest=newest,
             next_run=min((times[key] for line in own if (key := line.policy.id or "") in times), default=None),

@@ -65,7 +65,7 @@ def _tables_of(levels: Iterable[CascadeLevel]) -> set[TableName]:
 
 
 Verdict = tuple[State, tuple[str, ...]]
-_KEPT: Verdict = (State.KEPT, ())
+_UP_TO_DATE: Verdict = (State.UP_TO_DATE, ())
 # The states after a step; other steps do not change the state of partitions.
 _STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: State.MOVE}
 
@@ -103,7 +103,7 @@ class _Look:
             lanes=(*lanes, *self._archived_lane()),
             cutoffs=(*self._cutoffs(), *self._level_cutoffs()),
             changes=tuple(group_tasks(filter(changing, self.plan.tasks))),
-            held=tuple(hold for hold in self.plan.holds if hold.table in tables),
+            blocked=tuple(each for each in self.plan.blocked if each.table in tables),
             holds=tuple(found.hold for found in holds_by_table(self.seen.holds, self.catalog).get(self.name, ())),
             notes=tuple(self._notes()),
             source=source if source != self.name else None,
@@ -144,19 +144,20 @@ class _Look:
             elif step.does in _STATES:
                 for piece in step.about:
                     note(task.table, piece, _STATES[step.does], why)
-        for hold in self.plan.holds:
-            state, why = (State.PROBLEM if hold.problem else State.HELD), _why(hold.reason, hold.policy_id)
-            if hold.level is not None:
-                held = {start: (end, (state, (why,))) for start, end in hold.windows}
-                self.windows.setdefault(hold.level, {}).update(held)
-            for piece in hold.pieces if hold.table in self.catalog.tables else ():
-                note(hold.table, piece, state, why)
+        for each in self.plan.blocked:
+            state = State.NEEDS_ATTENTION if each.needs_attention else State.BLOCKED
+            why = _why(each.reason, each.policy_id)
+            if each.level is not None:
+                blocked = {start: (end, (state, (why,))) for start, end in each.windows}
+                self.windows.setdefault(each.level, {}).update(blocked)
+            for piece in each.pieces if each.table in self.catalog.tables else ():
+                note(each.table, piece, state, why)
 
     def _own_lane(self) -> Lane:
         due, items = self._due(), []
         for piece in self.pieces:
-            state, reasons = self.said.get((self.name, piece.partition.values), _KEPT)
-            wanted = due.get(piece.partition.values) if state is State.KEPT else None
+            state, reasons = self.said.get((self.name, piece.partition.values), _UP_TO_DATE)
+            wanted = due.get(piece.partition.values) if state is State.UP_TO_DATE else None
             items.append(self._partition(piece, state, reasons, wanted))
         return make_lane("Data in the table", items, self._about())
 
@@ -195,7 +196,7 @@ class _Look:
         pieces = [p for target in self.of_levels if target.table.name == name for p in self.index.of(target).known]
         # The start of its rows, and the end of those that the next run drops.
         since = min((piece.start for piece in pieces if piece.start is not None), default=None)
-        going = (p.end or 0 for p in pieces if self.said.get((name, p.partition.values), _KEPT)[0] is State.DROP)
+        going = (p.end or 0 for p in pieces if self.said.get((name, p.partition.values), _UP_TO_DATE)[0] is State.DROP)
         dropped = max(going, default=None)
         starts = sorted({*rows, *planned})
         found = (_window(start, rows.get(start), planned.get(start), since, dropped) for start in starts)

@@ -16,7 +16,7 @@ from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, Pa
 from cratedb_retention.model.archive import RestoredPartition
 from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
 from cratedb_retention.model.plan.measurements import Measurements, Probe
-from cratedb_retention.model.plan.plan import Hold, Plan, Task
+from cratedb_retention.model.plan.plan import Blocked, Plan, Task
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.patterns import find_tables, folded, is_pattern
 from cratedb_retention.model.policies.policy import Policy
@@ -186,10 +186,10 @@ class Look:
         while plan is None or self._compare(seen, plan):
             planning = replace(planning, measurements=seen.measurements)
             plan = planning.plan(selection.fits)
-        problems = (
-            Hold(policy_id=row.id, table=row.target, why=Why.INVALID_POLICY(mistake=row.reason), problem=True)
-            for row in self._damaged
-            if row.enabled
+        damaged = (
+            Blocked(policy_id=it.id, table=it.target, why=Why.INVALID_POLICY(mistake=it.reason), needs_attention=True)
+            for it in self._damaged
+            if it.enabled
         )
         left = (
             Why.FROZEN_BEFORE(table=name, partition=show_partition(catalog.tables[name].partition_columns, values))
@@ -197,7 +197,7 @@ class Look:
             if is_frozen(catalog.tables[name], values)
         )
         return Prepared(
-            plan=replace(plan, holds=(*problems, *plan.holds), warnings=(*plan.warnings, *left)),
+            plan=replace(plan, blocked=(*damaged, *plan.blocked), warnings=(*plan.warnings, *left)),
             facts=planning,
             selection=selection,
             versions={identifier: item.version for identifier, item in stored.items()},

@@ -28,7 +28,7 @@ from cratedb_retention.store.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Other:
-    """What changes for another policy: what its next run does, or holds, in addition or no longer."""
+    """What changes for another policy: what its next run does, or blocks, in addition or no longer."""
 
     policy_id: str
     table: TableName
@@ -58,8 +58,8 @@ class Preview:
         return replace(
             plan,
             tasks=tuple(task for task in plan.tasks if task.policy_id == mine),
-            holds=tuple(hold for hold in plan.holds if hold.policy_id == mine),
-            kept=tuple(kept for kept in plan.kept if kept.policy_id == mine),
+            blocked=tuple(each for each in plan.blocked if each.policy_id == mine),
+            up_to_date=tuple(each for each in plan.up_to_date if each.policy_id == mine),
         )
 
     @property
@@ -93,7 +93,7 @@ class Preview:
         """The verdicts on each policy and table, as texts, since rows written in between make the plans differ."""
         found: dict[tuple[str, TableName], dict[str, None]] = {}
         said = [(task, summarize(task)) for task in plan.tasks]
-        for each, text in (*said, *((hold, f"held: {hold.why.about(self.policy.id)}") for hold in plan.holds)):
+        for each, text in (*said, *((it, f"blocked: {it.why.about(self.policy.id)}") for it in plan.blocked)):
             found.setdefault((each.policy_id or "", each.table), {})[text] = None
         return found
 
@@ -110,7 +110,7 @@ def preview(
     return Preview(policy=candidate, before=before, after=after, if_enabled=if_enabled)
 
 
-THERE = "the partition exists already; restore it into another table, or delete it first"
+THERE = "the partition already exists; restore it into another table, or delete it first"
 MISSING = "the snapshot no longer exists in its repository"
 TWICE = "another partition with the same values is restored into that table as well"
 WORST_FIRST = ("missing", "incomplete", "damaged", "complete")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.step import Progress, StepResult
 from cratedb_retention.errors import PartitionChanged, RetentionError
-from cratedb_retention.model.plan.plan import REMOVES_OR_MOVES, Hold, Plan, Step, Task
+from cratedb_retention.model.plan.plan import REMOVES_OR_MOVES, Blocked, Plan, Step, Task
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import Report, RunState
 from cratedb_retention.model.time import show
@@ -23,10 +23,10 @@ class RunStarted(NamedTuple):
     plan: Plan
 
 
-class Held(NamedTuple):
-    """Something is due and does not happen."""
+class ActionBlocked(NamedTuple):
+    """Something is due and must not happen now."""
 
-    hold: Hold
+    action: Blocked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class RunFinished(NamedTuple):
 
 
 StepEvent = StepStarted | StepFinished | StepFailed | TaskSkipped
-RunEvent = StepEvent | StepProgressed | RunStarted | Held | LeftOut | TakenOver | RunEndedEarly | RunFinished
+RunEvent = StepEvent | StepProgressed | RunStarted | ActionBlocked | LeftOut | TakenOver | RunEndedEarly | RunFinished
 Observer = Callable[[RunEvent], None]
 
 
@@ -116,7 +116,7 @@ def advance(state: RunState, event: RunEvent) -> RunState:
                 partitions=sum(task.partitions for task in plan.tasks),
                 rows=_sum(task.rows for task in plan.tasks),
                 bytes=_sum(task.size for task in plan.tasks),
-                report=replace(report, held=len(plan.holds), problems=len(plan.problems)),
+                report=replace(report, blocked=len(plan.blocked), needs_attention=len(plan.needs_attention)),
             )
         case LeftOut(tasks=tasks):
             return replace(state, report=replace(report, deferred=report.deferred + len(tasks)))
@@ -133,7 +133,7 @@ def advance(state: RunState, event: RunEvent) -> RunState:
         case TaskSkipped(task=task):
             over = state.step + len(task.steps)
             return replace(state, step=over, steps_done=over, report=replace(report, skipped=report.skipped + 1))
-        case Held() | TakenOver() | RunEndedEarly() | RunFinished():
+        case ActionBlocked() | TakenOver() | RunEndedEarly() | RunFinished():
             return state
 
 
@@ -180,10 +180,10 @@ def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
                 yield f"Warning: {warning}", Tone.NOTICE
             what = plural(len(plan.tasks), "task") if plan.tasks else "nothing is due"
             yield f"Cutoff {show(plan.cutoff)}: {what}", Tone.PLAIN
-        case Held(hold=hold):
-            count = f"{plural(hold.count, 'partition')}: " if hold.count else ""
-            word, tone = ("problem", Tone.BAD) if hold.problem else ("held", Tone.NOTICE)
-            yield f"{word}: {hold.table}: {count}{hold.reason}", tone
+        case ActionBlocked(action=action):
+            count = f"{plural(action.count, 'partition')}: " if action.count else ""
+            word, tone = ("needs attention", Tone.BAD) if action.needs_attention else ("blocked", Tone.NOTICE)
+            yield f"{word}: {action.table}: {count}{action.reason}", tone
         case LeftOut(policy_id=policy, tasks=tasks, holder=holder):
             who = f"policy {short(policy)}" if policy else "tidying up"
             yield f"deferred: {who}, {plural(len(tasks), 'task')}: locked by {holder}", Tone.NOTICE
@@ -211,11 +211,12 @@ def summary(report: Report) -> str:
         "failed": report.failed,
         "skipped": report.skipped,
         "deferred to the next run": report.deferred,
-        "held": report.held - report.problems,
+        "blocked": report.blocked - report.needs_attention,
     }
     parts = [f"{plural(report.done, 'step')} done{on if report.partitions or report.rows else ''}"]
     parts += [f"{count:,} {word}" for word, count in others.items() if count]
-    return ", ".join([*parts, *([plural(report.problems, "problem")] if report.problems else [])])
+    needs_attention = plural(report.needs_attention, "needs attention", "need attention")
+    return ", ".join([*parts, *([needs_attention] if report.needs_attention else [])])
 
 
 class Tracker:

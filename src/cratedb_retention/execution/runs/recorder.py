@@ -1,4 +1,4 @@
-"""Writes a run into the journal: when it starts and ends, what it holds, and each step before and after (law 9)."""
+"""Writes a run into the journal: when it starts and ends, what it blocks, and each step before and after (law 9)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cratedb_retention.execution.runs.events import (
 from cratedb_retention.execution.runs.leasing import Taken
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.plan.plan import Hold, Step, Task
+from cratedb_retention.model.plan.plan import Blocked, Step, Task
 from cratedb_retention.model.plan.reasons import Why, failure
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import from_ms, show, to_ms
@@ -43,23 +43,23 @@ class Recorder:
 
     def run_started(self, left_out: Iterable[LeftOut]) -> None:
         """
-        The run begins; everything that it holds or leaves out is written with its reason. That is not put off until the
-        first step: where the journal can't be written, nothing begins, unless a full disk alone is why.
+        The run begins; what it blocks or leaves out is written with its reason. That is not put off until the first
+        step: where the journal can't be written, nothing begins, unless a full disk alone is why.
         """
         plan, selection = self._prepared.plan, self._prepared.selection
         tags, ids = selection.tags & selection.limit, selection.policy_ids
         chosen = {"strategy": selection.strategy, "tags": tags, "policy": selection.policy_id}
         said = [f"{name} {value}" for name, value in chosen.items() if value]
         said += [plural(len(ids), "due policy", "due policies")] if ids else []
-        message = f"{plural(len(plan.tasks), 'task')}, {plural(len(plan.holds), 'hold')}"
+        message = f"{plural(len(plan.tasks), 'task')}, {len(plan.blocked):,} blocked"
         first = replace(self._run, message=message + (f" ({', '.join(said)})" if said else ""))
         left = (entry for each in left_out for entry in self._left_out(each))
-        self._write(*left, first, *self._leases(), *map(self._held, plan.holds), later=True)
+        self._write(*left, first, *self._leases(), *map(self._blocked, plan.blocked), later=True)
 
     def _left_out(self, left: LeftOut) -> Iterator[Entry]:
         own = left.at in (None, left.policy_id)
         why = Why.LOCKED(holder=left.holder) if own else Why.LEVELS_LOCKED(holder=left.holder, cascade=left.at)
-        told: dict[str, Any] = {"event": Event.HELD, "outcome": Outcome.DEFERRED, "why": why}
+        told: dict[str, Any] = {"event": Event.BLOCKED, "outcome": Outcome.DEFERRED, "why": why}
         for table, tasks in groupby(left.tasks, key=lambda task: task.table):
             yield self._about(left.policy_id, table, message=plural(len(list(tasks)), "task"), **told)
 
@@ -86,18 +86,19 @@ class Recorder:
 
     def run_finished(self, report: Report, error: BaseException | None = None) -> None:
         # Where nothing failed, and something needs attention nevertheless, it ended with that.
-        outcome = Outcome.PROBLEM if report.problems else Outcome.DONE
+        outcome = Outcome.NEEDS_ATTENTION if report.needs_attention else Outcome.DONE
         if error is not None:
             outcome = outcome_of(error)
         elif report.failed or report.skipped:
             outcome = Outcome.FAILED
+        needs_attention = plural(report.needs_attention, "needs attention", "need attention")
         self._write(
             replace(
                 self._run,
                 event=Event.RUN_FINISHED,
                 outcome=outcome,
                 message=f"{report.done} done, {report.failed} failed, {report.skipped} skipped, "
-                f"{report.deferred} deferred, {report.held} held, {plural(report.problems, 'problem')}",
+                f"{report.deferred} deferred, {report.blocked} blocked, {needs_attention}",
                 why=None if error is None else failure(error),
                 partitions=report.partitions,
                 rows=report.rows,
@@ -128,16 +129,16 @@ class Recorder:
         values |= {"operation": step.operation(), "message": f"{step.describe()}: {task.reason}", "step": number}
         return self._about(task.policy_id, task.table, event=event, **values)
 
-    def _held(self, hold: Hold) -> Entry:
-        examples = f" ({'; '.join(hold.partitions)})" if hold.partitions else ""
+    def _blocked(self, action: Blocked) -> Entry:
+        examples = f" ({'; '.join(action.partitions)})" if action.partitions else ""
         return self._about(
-            hold.policy_id,
-            hold.table,
-            event=Event.HELD,
-            outcome=Outcome.PROBLEM if hold.problem else Outcome.HELD,
-            message=f"{plural(hold.count, 'partition')}{examples}" if hold.count else "the table",
-            partitions=hold.count or None,
-            why=hold.why,
+            action.policy_id,
+            action.table,
+            event=Event.BLOCKED,
+            outcome=Outcome.NEEDS_ATTENTION if action.needs_attention else Outcome.BLOCKED,
+            message=f"{plural(action.count, 'partition')}{examples}" if action.count else "the table",
+            partitions=action.count or None,
+            why=action.why,
         )
 
     def _about(self, policy_id: str | None, table: TableName | None = None, **values: Any) -> Entry:

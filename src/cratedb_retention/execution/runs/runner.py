@@ -34,11 +34,11 @@ from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan.effect import total
 from cratedb_retention.model.plan.plan import (
+    Blocked,
     DeleteRows,
     DropArchived,
     DropPartitions,
     FreezePartitions,
-    Hold,
     MovePartitions,
     SnapshotPartition,
     Step,
@@ -220,15 +220,15 @@ class Runner:
         try:
             self._forget()
             self._recorder.run_started(left_out)
-            self._tell(events.RunStarted(self._leases.run_id, plan), *left_out, *map(events.Held, plan.holds))
+            self._tell(events.RunStarted(self._leases.run_id, plan), *left_out)
+            self._tell(*map(events.ActionBlocked, plan.blocked))
             begun = True
             for position, task in enumerate(plan.tasks):
                 self._run_task(position, task)
-            problems, failed = {hold.policy_id for hold in plan.problems}, self._tracker.report.failed_policies
-            outcomes = {
-                policy: Outcome.FAILED if policy in failed else Outcome.PROBLEM if policy in problems else Outcome.DONE
-                for policy in self._taken.run
-            }
+            outcomes = dict.fromkeys(self._taken.run, Outcome.DONE)
+            for each in (each for each in plan.needs_attention if each.policy_id in outcomes):
+                outcomes[each.policy_id or ""] = Outcome.NEEDS_ATTENTION
+            outcomes |= dict.fromkeys(outcomes.keys() & set(self._tracker.report.failed_policies), Outcome.FAILED)
             given = self._retry(lambda: self._leases.release(outcomes))
             self._recorder.slots_finished(given, outcomes)
             self._leases.check_released()
@@ -439,7 +439,7 @@ class Runner:
         tasks = [found if i == position else each for i, each in enumerate(self._tasks)]
         own = [each for each in tasks if (each.policy_id, each.table) == (task.policy_id, task.table)]
         policy, table = self._prepared.policies[task.policy_id or ""], self._prepared.facts.catalog.tables[task.table]
-        if any(isinstance(verdict, Hold) for verdict in keep_within(Target(policy=policy, table=table), own)):
+        if any(isinstance(verdict, Blocked) for verdict in keep_within(Target(policy=policy, table=table), own)):
             return None
         self._tasks[position] = found
         self._renewed[position] += 1

@@ -2,7 +2,7 @@
 The plan: what a run would do, as data. It is shown, stored, tested and executed as the same objects (law 10).
 
 A plan holds tasks; a task is a chain of steps that belong together, done in order, each only if the one before
-succeeded. What is due but must not happen is a hold, with its reason. Instants are milliseconds, UTC.
+succeeded. What is due but must not happen is blocked, with its reason. Instants are milliseconds, UTC.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from cratedb_retention.model.catalog import Column, TableName, Value
+from cratedb_retention.model.former import Former
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.reasons import Reason
 from cratedb_retention.model.policies.values import Verify
@@ -213,7 +214,7 @@ Step = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Verdict:
     policy_id: str | None  # The policy that asked for it; None for tidying up after an interrupted run.
-    table: TableName  # Of a hold also the pattern that found none.
+    table: TableName  # Of what is blocked also the pattern that found none.
     why: Reason
 
     @property
@@ -242,12 +243,13 @@ class Task(_Verdict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold(_Verdict):
+class Blocked(_Verdict):
     """What is due, or can't be judged, and does not happen now."""
 
     partitions: tuple[str, ...] = ()  # Some of those concerned, in words.
     count: int = 0  # How many partitions or windows are concerned; 0 for a whole table.
-    problem: bool = False  # Whether it needs attention; a run with problems does not count as done.
+    needs_attention: bool = False  # Whether a person has to act; then a run does not count as done.
+    problem = Former("needs_attention")
     # For pictures: all partitions concerned; the level and the windows [start, end) concerned.
     pieces: tuple[Piece, ...] = field(default=(), compare=False, repr=False)
     level: TableName | None = field(default=None, compare=False, repr=False)
@@ -263,8 +265,8 @@ class Hold(_Verdict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What a policy looked at and keeps, in one line for each table."""
+class UpToDate:
+    """What a policy looked at and is not due, in one line for each table."""
 
     policy_id: str
     table: TableName
@@ -282,17 +284,19 @@ class Plan:
 
     cutoff: int
     tasks: tuple[Task, ...] = ()
-    holds: tuple[Hold, ...] = ()
-    kept: tuple[Kept, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    up_to_date: tuple[UpToDate, ...] = ()
     warnings: tuple[Reason, ...] = ()
     legal_holds: tuple[LegalHold, ...] = ()
 
+    holds, kept, problems = Former("blocked"), Former("up_to_date"), Former("needs_attention")
+
     @property
-    def problems(self) -> tuple[Hold, ...]:
-        """The holds that need attention."""
-        return tuple(hold for hold in self.holds if hold.problem)
+    def needs_attention(self) -> tuple[Blocked, ...]:
+        """What is blocked until a person acts."""
+        return tuple(each for each in self.blocked if each.needs_attention)
 
     @property
     def next_due(self) -> int | None:
         """When more is due (ms, UTC), if that is known."""
-        return min((kept.next_due for kept in self.kept if kept.next_due is not None), default=None)
+        return min((each.next_due for each in self.up_to_date if each.next_due is not None), default=None)

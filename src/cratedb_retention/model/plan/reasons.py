@@ -174,7 +174,7 @@ class Why(Enum):
         "the toolkit; the rollup stays as it is; if these deletions count, set deletions=follow"
     )
     PARTITION_CLOSED = "a partition is closed, which hides its rows; open it"
-    SOURCE_BLOCKED = "what lies beneath is held"
+    SOURCE_BLOCKED = "its source is blocked"
 
     # A policy can't be applied to a table.
     NO_SUCH_TABLE = "no such table; create it, or correct or disable the policy"
@@ -287,7 +287,7 @@ class Why(Enum):
     SAME_DELETED = "{one:rule} and {other:rule} delete the same data; one of them is enough"
     SAME_MOVED = "{one:rule} and {other:rule} move the same data to different nodes at the same time"
     TAKEN_BEFORE = "{one:rule} takes the data before {other:rule} gets to it"
-    DELETED_BEFORE = "{one:rule} would delete the data before {other:rule} archives it, and is held"
+    DELETED_BEFORE = "{one:rule} would delete the data before {other:rule} archives it, and is blocked"
     TOO_LATE = "{late:rule} comes too late: {early:rule} has taken the data by then"
     DONE_ALREADY = "{other:policy} does {strategy} there already, after {period:duration}"
     LARGE_ROLLUP = (

@@ -24,6 +24,7 @@ from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.former import DEPRECATED_SINCE, VALUES
 from cratedb_retention.model.policies.file import dump_policies, parse_policies
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.strategies import parse_strategy
@@ -211,7 +212,7 @@ def show_plan(
     cutoff: Annotated[Moment | None, Query(description="Take this instant for now; not one of the future.")] = None,
     sql: Annotated[bool, Query(description="With statements; not for tokens with a limit.")] = False,
 ) -> results.PlanAnswer:
-    """What a run would do now, and why; what is held, and why."""
+    """What a run would do now, and why; what is blocked, and why."""
     plan = who.prepare(chosen, cutoff).plan
     return results.PlanAnswer.of(plan, who.render if sql else None)
 
@@ -277,8 +278,12 @@ class JournalQuery(BaseModel):
 
 
 @journal.get("/journal")
-def read_journal(who: Viewer, asked: Annotated[JournalQuery, Query()]) -> list[results.JournalRow]:
+def read_journal(
+    request: Request, who: Viewer, asked: Annotated[JournalQuery, Query()], response: Response
+) -> list[results.JournalRow]:
     """The audit log, newest first: changes of policies, runs, steps, holds."""
+    if any(request.query_params.get(name) in VALUES for name in ("event", "outcome")):
+        response.headers["Deprecation"] = DEPRECATED_SINCE
     wanted = JournalFilter(**{**dict(asked), "tags": read_tags(asked.tags)})
     return [results.JournalRow(**results.plain_row(row)) for row in who.journal(wanted)]
 

@@ -1,4 +1,4 @@
-"""The overview: what is kept where and for how long, and what happens next; what is held or failing comes first."""
+"""The overview: what is kept where and for how long, and what happens next; what fails or is blocked comes first."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, size
 # What each state means, for newcomers.
 MEANINGS = {
     "failing": "the last run failed",
-    "problem": "somebody has to do something",
-    "held": "due, and waits for something",
+    "needs-attention": "blocked until a person acts",
+    "blocked": "due, but must not happen now",
     "due": "the next run has something to do",
-    "kept": "nothing is due",
+    "up-to-date": "nothing is due",
     "disabled": "no policy is enabled",
 }
 # So many are shown before it is known how they are.
@@ -76,7 +76,7 @@ def _show(guest: Guest, lines: Sequence[TableLine]) -> None:
         for name in STATES:
             if counts[name]:
                 with ui.element("li"):
-                    ui.label(name).classes(f"badge is-{name}")
+                    ui.label(name.replace("-", " ")).classes(f"badge is-{name}")
                     ui.label(f"{plural(counts[name], 'table')}: {MEANINGS[name]}")
     now = guest.context.retention.clock.now()
     columns: Sequence[Column[TableLine]] = (

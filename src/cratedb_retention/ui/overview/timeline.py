@@ -23,7 +23,7 @@ from cratedb_retention.ui.access import Guest
 from cratedb_retention.ui.charts import AXIS_LABEL, INK, LINE, SLIDER, tooltip
 from cratedb_retention.ui.links import Query, go, link
 from cratedb_retention.ui.parts import agreed, bar, button, heading, note
-from cratedb_retention.ui.plan import HELD, policy_bit, task_columns
+from cratedb_retention.ui.plan import BLOCKED, policy_bit, task_columns
 from cratedb_retention.ui.tables import Bit, Cell, Column, Number, section, table
 
 PATH = "/tables/{schema}/{name:path}"
@@ -35,7 +35,7 @@ _MOST_MARKS, _MOST_SLOTS = 8, 5
 # How bars are hatched: by which lines.
 _HATCHED = {
     "rising": (State.DROP, State.ARCHIVE, State.ARCHIVED),
-    "falling": (State.ARCHIVE, State.PROBLEM, State.HELD),
+    "falling": (State.ARCHIVE, State.NEEDS_ATTENTION, State.BLOCKED),
     "upright": (State.MOVE, State.ROLL, State.MOVING, State.COPY),
 }
 _LOOKS = [
@@ -59,9 +59,9 @@ async def show(guest: Guest, query: Query) -> None:
     else:
         note("There is nothing to draw: nothing in this table has a known stretch of time.")
     _lanes(found)
-    none = "Nothing: nothing of this table is due, or what is due is held."
+    none = "Nothing: nothing of this table is due, or what is due is blocked."
     section("What the next run does", found.changes, task_columns({}), "tasks timeline-rows", nothing=none)
-    section("What is due, but does not happen", found.held, HELD, "timeline-rows")
+    section("Blocked: due, but must not happen now", found.blocked, BLOCKED, "timeline-rows")
     section("Policies on this table", found.cutoffs, _POLICIES, "timeline-rows", nothing="None.")
     none = "None: nobody has said that data of it must stay."
     section("Holds on this table", found.holds, _HOLDS, "timeline-rows", nothing=none)

@@ -387,9 +387,9 @@ def show_effect(found: Preview) -> None:
         note("It has no schedule: the next run is when somebody starts one.")
     _numbers(found)
     own, plan = found.policy.id, found.plan
-    _list("Problems", [f"{h.table}: {h.why.about(own)}" for h in plan.holds if h.problem], "bad")
+    _list("Needs attention", [f"{h.table}: {h.why.about(own)}" for h in plan.blocked if h.needs_attention], "bad")
     _list("Contradictions", found.contradictions, "warn")
-    _list("Held", [f"{h.table}: {h.why.about(own)}" for h in plan.holds if not h.problem], "warn")
+    _list("Blocked", [f"{h.table}: {h.why.about(own)}" for h in plan.blocked if not h.needs_attention], "warn")
     _list("What is done, and why", [f"{t.table}: {summarize(t)} ({t.why.about(own)})" for t in plan.tasks])
     _others(found)
 
@@ -404,7 +404,7 @@ def _numbers(found: Preview) -> None:
         "Size": show_size(whole.size or None),
         "From": words.moment(min((each.start for each in gone if each.start is not None), default=None)),
         "To": words.moment(max((each.end for each in gone if each.end is not None), default=None)),
-        "Partitions that stay": words.count(sum(kept.partitions for kept in found.plan.kept)),
+        "Partitions that stay": words.count(sum(each.partitions for each in found.plan.up_to_date)),
         "More is due": words.moment(found.plan.next_due),
         "As of": words.moment(cutoff),
     }
