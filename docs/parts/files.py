@@ -54,9 +54,9 @@ def grid() -> str:
         for feature in (*_FEATURES, "")
     ]
     shared: dict[str, list[str]] = defaultdict(list)
-    for layer, feature, path in ((*_place(path), path) for path in paths):
+    for (layer, feature), path in zip(map(_place, paths), paths, strict=True):
         if not feature:
-            shared[layer].append(f"`{path.relative_to(layer).with_suffix('')}`" if layer in _LAYERS else "")
+            shared[layer].append(f"`{path}`")
     named = [(f"`{layer}`", ", ".join(shared[layer])) for layer in _LAYERS if shared[layer]]
     return "\n".join([table(("", *(f"`{layer}`" for layer in _LAYERS)), rows), table(("Shared in", "Modules"), named)])
 

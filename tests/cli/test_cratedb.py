@@ -35,7 +35,7 @@ def test_a_user_who_does_not_exist(cratedb: CrateDB, name: str) -> None:
     command = Command(cratedb.uri.replace("crate://", f"crate://nobody:{PASSWORD}@"))
     message = command.refused(1, name)
     assert message.startswith("database crate://nobody:REDACTED@")
-    assert message.endswith(": user or password are wrong. Check user and password in the address")
+    assert message.endswith(": wrong user or password. Check user and password in the address")
 
 
 def test_a_wrong_password(reader: Command) -> None:
@@ -43,7 +43,7 @@ def test_a_wrong_password(reader: Command) -> None:
     assert reader.uri is not None
     wrong = Command(reader.uri.replace(PASSWORD, "wr0ng"), reader.schema)
     message = wrong.refused(1, "list")
-    assert "user or password are wrong" in message
+    assert "wrong user or password" in message
     assert "wr0ng" not in message
 
 
@@ -79,7 +79,7 @@ def test_a_reader_can_change_nothing(reader: Command, crate: Command, crate_sche
         message = reader.refused(1, *args)
         assert f"Missing '{privilege}' privilege" in message
         assert f", on {crate_schema}" in message.replace('"', "")
-        assert message.endswith("GRANT what is missing, or connect as another user")
+        assert message.endswith("GRANT the missing privilege, or connect as another user")
         assert PASSWORD not in message
     assert crate.data("list") == before
     assert cratedb.value(f'SELECT count(*) FROM "{crate_schema}"."metrics"') == 180

@@ -55,7 +55,8 @@ def test_a_dry_run_without_a_file(tmp_path: Path) -> None:
     assert {word for word in words if word.startswith("created ext.")} == {d for d in done if "created ext." in d}
     assert any(word.startswith("CREATE TABLE") and "retention_policy" in word for word in words)
     nowhere = tmp_path / "no" / "missing.duckdb"
-    assert "there is no directory" in command.refused(2, "setup", "--dry-run", f"duckdb:///{nowhere}")
+    refused = command.refused(2, "setup", "--dry-run", f"duckdb:///{nowhere}")
+    assert f"directory {nowhere.parent} does not exist" in refused
     assert not nowhere.parent.exists()
 
 

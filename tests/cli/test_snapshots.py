@@ -81,7 +81,7 @@ def test_the_list_sees_a_file_that_is_cut_off(archived: Command, tmp_path: Path)
     manifest.write_text(json.dumps({key: content[key] for key in list(content)[:6]}))
     states = [snapshot["repository_state"] for snapshot in archived.data("list-snapshots")]
     assert "bytes, not the " in states[0]
-    assert "bytes, and is cut off" in states[1]
+    assert "bytes and is truncated" in states[1]
     assert "would not restore" in archived.ok("restore", "--all", "--dry-run")
 
 
@@ -161,7 +161,7 @@ def test_a_partition_that_is_there_already(archived: Command, contents: Contents
     before = contents()["main.metrics"]
     again = archived("restore", "--name=main-metrics-2024-01")
     assert complaint(again, 1) == "restore: 1 of 1 snapshot did not come back"
-    assert "the partition is there already. Restore it beside the table, or delete it first" in again.out
+    assert "the partition already exists. Restore it beside the table, or delete it first" in again.out
     assert contents()["main.metrics"] == before
     assert len(archived.data("plan", CUTOFF)["tasks"]) == 0
 

@@ -200,7 +200,7 @@ def test_partitions_that_can_not_be_read(duck: DuckDatabase) -> None:
         duck.policy("delete", name, "30d", id=name)
     [problem] = duck.tool.plan().needs_attention
     assert str(problem.table) == "lab.bad"
-    assert "its rows can't be read: DuckDB: Conversion Error" in problem.reason
+    assert "its rows cannot be read: DuckDB: Conversion Error" in problem.reason
     report = duck.run()
     assert (report.done, report.failed, report.needs_attention) == (1, 0, 1)
     assert duck.left("days") == DAYS[2:]

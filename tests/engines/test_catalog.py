@@ -182,7 +182,7 @@ def test_partition_columns_of_duckdb(duck: DuckDatabase) -> None:
 @pytest.mark.parametrize(
     ("columns", "flaw"),
     [("nosuch", "the table has no column 'nosuch'"), ("site, nosuch", "the table has no column 'nosuch'"),
-     ("site month", "the table has no column 'site month'"), ("", "that names no column")],
+     ("site month", "the table has no column 'site month'"), ("", "it names no column")],
 )  # fmt: skip
 @pytest.mark.parametrize("strategy", ["delete", "snapshot"])
 def test_a_comment_that_names_no_column(duck: DuckDatabase, strategy: str, columns: str, flaw: str) -> None:
@@ -191,7 +191,7 @@ def test_a_comment_that_names_no_column(duck: DuckDatabase, strategy: str, colum
     duck.fill("metrics", ["2024-01-10T00:00:00Z"])
     duck.sql(f"COMMENT ON TABLE {duck.q('metrics')} IS 'PARTITIONED BY ({columns})'")
     duck.policy(strategy, "metrics", "30d", target_repository_name="archive" if strategy == "snapshot" else None)
-    said = f"its comment says PARTITIONED BY ({columns}), and {flaw}; correct the comment"
+    said = f"its comment has PARTITIONED BY ({columns}), but {flaw}; correct the comment"
     assert [finding.message for finding in duck.tool.check()] == [said]
     report = duck.run()
     assert (report.ok, report.needs_attention, duck.count("metrics")) == (False, 1, 1)

@@ -237,7 +237,9 @@ def test_the_plan_is_old(db: Database, part: str | None) -> None:
     report = db.tool.run(prepared)
     assert not report.ok
     error = next(row["error"] for row in db.journal() if row["error"])
-    assert f"48 rows were rolled up, and 25 are left in {db.table('readings')}. The next plan says what to do" in error
+    assert (
+        f"48 rows were rolled up, but 25 are left in {db.table('readings')}. The next plan explains what to do" in error
+    )
     assert days(db)[0] == 48
     assert blocked(db, "2024-08-02T00:10") == ["readings_1d: 48 rows rolled up, 25 left beneath"]
 

@@ -405,7 +405,7 @@ def test_row_between_windows_that_are_deleted(plain: Database) -> None:
     report = late_at(plain, DeleteRows, "2024-06-20T10:00")
     assert (report.deferred, plain.count("plain")) == (1, 6)
     assert any(
-        "1 row came after the others were rolled up" in row["error"] for row in plain.journal(outcome="deferred")
+        "1 row arrived after the others were rolled up" in row["error"] for row in plain.journal(outcome="deferred")
     )
     run(plain, 2)
     assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)

@@ -201,7 +201,7 @@ def test_full_in_the_middle_of_a_run(crate: CrateDatabase) -> None:
     report = crate.tool.run(prepared)
     assert report.failed == 1
     (row,) = crate.journal(event=Event.STEP_FINISHED, outcome=Outcome.FAILED, operation="roll_up")
-    assert "a disk is full, so nothing may be written" in row["error"]
+    assert "a disk is full, so writes are rejected" in row["error"]
     assert "2024-05-10" in crate.left("readings")
     set_full(crate, False)
     assert crate.run().ok
@@ -243,7 +243,7 @@ def test_no_room_at_all(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -
     crate.policy("delete", "readings", "30d")
     set_full(crate)
     monkeypatch.setattr(connection, "ROOM", 2**60)
-    with pytest.raises(DiskFull, match="not even the audit log has room on it"):
+    with pytest.raises(DiskFull, match="has no space even for the audit log"):
         crate.run()
     assert crate.count("readings") == 4
 

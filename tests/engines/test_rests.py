@@ -163,7 +163,7 @@ def test_what_no_rest_tells(db: Database, aggregate: str) -> None:
     assert fetched.notes == [
         "2024-03-29T23:00Z to 2024-03-31T22:00Z: only 1d has all of it, so buckets are longer than 1h; "
         "from 2024-03-31T07:00Z on there are shorter ones, "
-        f"ask from then on to see them, or without temperature_{aggregate}"
+        f"query from then on to see them, or without temperature_{aggregate}"
     ]
     partly = ask(db, cascade, "1h", metrics=wanted, partly=True)
     assert [row[-1] for row in partly.rows] == ["1d", "1d", *["1h"] * 20]

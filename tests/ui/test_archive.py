@@ -94,7 +94,7 @@ def test_beside_and_refused(each_pages: PagesInBrowser) -> None:
         if outcome:
             press(page, "Restore 1 partition")
             expect(page.get_by_text(outcome)).to_be_visible()
-    expect(page.get_by_text("the partition is there already")).to_be_visible()
+    expect(page.get_by_text("the partition already exists")).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("^Restore .* partition"))).to_have_count(0)
     assert (db.count("beside"), len(db.tool.holds())) == (3, holds)
     found = db.tool.restore(RestoreRequest(name=names(each_pages)[0], into=db.table("beside")))

@@ -171,10 +171,10 @@ def test_nonsense_is_told_in_words(pages: PagesInBrowser) -> None:
     said(page, "1 point per")
     assert urlparse(page.url).path == "/ui/explore"
     for query, reason in (
-        ({"metric": HOSTILE}, "there is none of this name"),
-        ({"metric": "temperature", "aggregate": HOSTILE}, "is no aggregate"),
-        ({"by": HOSTILE}, "it is no dimension of the cascade"),
-        ({"where.<img src=x onerror=alert(1)>": HOSTILE}, "it is no dimension of the cascade"),
+        ({"metric": HOSTILE}, "not found"),
+        ({"metric": "temperature", "aggregate": HOSTILE}, "unknown aggregate"),
+        ({"by": HOSTILE}, "not a dimension of the cascade"),
+        ({"where.<img src=x onerror=alert(1)>": HOSTILE}, "not a dimension of the cascade"),
         ({"range": HOSTILE}, "is unknown"),
         ({"from": HOSTILE}, "not an ISO 8601 date and time"),
         ({"from": "2024-06-02", "until": "2024-06-01"}, "its end is not after its beginning"),

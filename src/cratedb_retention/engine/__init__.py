@@ -1,7 +1,4 @@
-"""
-Databases: read a catalog, measure, perform a step. The only layer that knows a dialect. Drivers are imported when a
-database is opened, since that takes most of a second.
-"""
+"""Databases: the only layer that knows a dialect. Drivers are imported late, since that takes most of a second."""
 
 from __future__ import annotations
 
@@ -14,9 +11,9 @@ __all__ = ["Engine", "open_engine"]
 
 def open_engine(address: DatabaseAddress, clock: Clock, create: bool = False, read_only: bool = False) -> Engine:
     """
-    Open the database at an address: a file may be created, or only be read, so that others may read it, too.
+    Open the database at an address. A file may be created, or opened read-only, so that others can read it, too.
 
-    :raises ConnectionLost: if it can't be reached; `Locked` if another process has the file open.
+    :raises ConnectionLost: if it is unreachable; `Locked` if another process has the file open.
     :raises AccessDenied: if user or password are wrong; `InvalidInput` if its driver is not installed.
     """
     if address.dialect == "duckdb":

@@ -1,4 +1,4 @@
-"""Snapshots in a repository, as every database offers them."""
+"""Snapshots in repositories: the interface of all databases."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from cratedb_retention.model.words import show_partition
 
 @dataclass(frozen=True, slots=True)
 class SnapshotState:
-    """A snapshot as its repository shows it."""
+    """The state of a snapshot in its repository."""
 
     complete: bool  # Whether all of it was written.
-    detail: str  # The database's own word for its state, and its failures.
+    detail: str  # The state in the database's terms, and failures.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archived:
-    """A partition in a snapshot, as the store knows it."""
+    """A partition in a snapshot, as recorded in the store."""
 
     repository: str
     name: str
     table: TableName
     columns: tuple[Column, ...] = ()  # The table's partition columns at that time.
     values: tuple[Value, ...] = ()  # Of the partition.
-    rows: int | None = None  # In it when it was archived.
-    start: int | None = None  # The stretch of time that it covers (ms, UTC), as far as known.
+    rows: int | None = None  # Their number when it was archived.
+    start: int | None = None  # The time range of the partition (ms, UTC), if known.
     end: int | None = None
     size: int | None = None  # Bytes, if known.
 
     @property
     def partition(self) -> str:
-        """The partition in words: ``month=2024-01-01``."""
+        """The partition as text: ``month=2024-01-01``."""
         return show_partition(self.columns, self.values)
 
 
@@ -47,22 +47,22 @@ Snapshot = Archived | ArchivingStep
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """What a restore of a partition brought."""
+    """The result of restoring a partition."""
 
     rows: tuple[int | None, ...]  # Of each snapshot, if known.
-    token: str | None = None  # The change token of the partition, or what else tells it from others that were restored.
+    token: str | None = None  # The change token of the partition, or another value that identifies the restored state.
 
 
 class Archive(abc.ABC):
-    """Snapshots in repositories. A schema is that of the toolkit's own tables, in which a copy may be for a while."""
+    """Snapshots in repositories. ``schema`` is that of the toolkit's own tables; copies are in it temporarily."""
 
     @abc.abstractmethod
     def create(self, step: SnapshotPartition) -> StepResult:
-        """Archive a partition. A complete snapshot of the same content is kept; what an interrupted run left is not."""
+        """Archive a partition. A complete snapshot of the same content is used; an incomplete one is replaced."""
 
     @abc.abstractmethod
     def prove(self, step: VerifySnapshot) -> StepResult:
-        """Make sure that a snapshot is an archive of the partition, as far as the policy wants that."""
+        """Prove that a snapshot is an archive of the partition, as thoroughly as the policy requires."""
 
     @abc.abstractmethod
     def drop(self, step: DropArchived) -> StepResult:
@@ -74,19 +74,16 @@ class Archive(abc.ABC):
 
     @abc.abstractmethod
     def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
-        """
-        The snapshots that this toolkit, or cratedb-toolkit, made in a repository, whatever its own tables know; of each
-        whether another one there holds all of its rows as well.
-        """
+        """All snapshots in a repository, recorded or not; for each, whether another one there has all of its rows."""
 
     def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:  # noqa: B027
-        """Drop copies that interrupted commands left in a schema, or runs, but those of snapshots ``in_use``."""
+        """Drop copies left by interrupted commands; or, given snapshots ``in_use``, by other interrupted runs."""
 
     def verify(self, snapshot: Archived, schema: str) -> str:
-        """Read a snapshot back, which must have as many rows as were archived, and say what was found to be right."""
+        """Read a snapshot back, compare its number of rows with the archived one, and return what was verified."""
         rows, said = self._read_back(snapshot, schema)
         if snapshot.rows is not None and rows != snapshot.rows:
-            raise DatabaseError(self._thing(snapshot), f"holds {rows:,} rows, and {snapshot.rows:,} were archived")
+            raise DatabaseError(self._thing(snapshot), f"holds {rows:,} rows, but {snapshot.rows:,} were archived")
         return said
 
     def _thing(self, of: Snapshot) -> str:
@@ -94,24 +91,24 @@ class Archive(abc.ABC):
 
     @abc.abstractmethod
     def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
-        """How many rows a snapshot has, and what was found to be right."""
+        """The number of rows of a snapshot, and what was verified."""
 
     @abc.abstractmethod
     def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
         """
-        Whether a partition that was just archived goes on from an earlier snapshot, so that its rows are in both: by
-        its ``token``, if known, or its rows, of which the ``whole`` snapshot has to be there, or any.
+        Whether a partition that was just archived continues an earlier snapshot, so that rows are in both: by its
+        ``token`` if known, else by rows: all rows of the earlier snapshot (``whole``), or any of them.
         """
 
     @abc.abstractmethod
     def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
         """
-        Bring a partition back, into its own table or beside it: all rows of its snapshots, the oldest first, or none.
+        Restore a partition, into its own table or beside it: all rows of its snapshots, the oldest first, or none.
 
-        :param others: What goes into the same table besides; if it does not exist, it gets the columns of all.
-        :raises Conflict: if the partition is there already.
+        :param others: Other snapshots for the same table; if it does not exist, it gets the columns of all.
+        :raises Conflict: if the partition already exists.
         """
 
     @abc.abstractmethod
     def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
-        """The statements of a restore as text, for showing; fails where it is plain that they would."""
+        """The statements of a restore as text, for display; fails if they obviously would."""

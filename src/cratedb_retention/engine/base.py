@@ -1,4 +1,4 @@
-"""What every database offers to the layers above it, and the steps that all of them do alike."""
+"""The interface of all databases, and the steps that they have in common."""
 
 from __future__ import annotations
 
@@ -46,27 +46,27 @@ class Engine(abc.ABC):
     portions: ClassVar[Portions] = ANY  # Rows that are rolled up at once.
     database: Database  # For the toolkit's own tables as well.
     archive: Archive  # Snapshots in its repositories.
-    exists: bool = True  # Whether it is there already; one that only stands in for a file is empty, and leaves none.
+    exists: bool = True  # Whether it exists already; a stand-in for a missing file is empty, and creates none.
 
     def own(self, tables: Sequence[TableName]) -> Database:
-        """For small statements on some of the toolkit's own tables: to these, a full disk is no reason not to write."""
+        """For small statements on some of the toolkit's own tables, which stay writable if a disk is full."""
         return self.database.brief()
 
     def unwell(self, schema: str) -> frozenset[TableName]:
-        """The tables of a schema that lack shards, so that they do not tell all that is in them."""
+        """The tables of a schema with missing shards, which do not show all of their rows."""
         return frozenset()
 
     def unplaced(self, schema: str) -> frozenset[TableName]:
-        """Of those, the tables that lack only new shards for which no node has room: nothing can be in them."""
+        """Of those, the tables that lack only new shards, for which no node has space: they hold no rows."""
         return frozenset()
 
     @abc.abstractmethod
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        """What planning needs, in a fixed number of statements; of the toolkit's own schema, whether it is whole."""
+        """What planning needs, in a fixed number of statements, and the health of the toolkit's own schema."""
 
     @abc.abstractmethod
     def read_named(self, names: Iterable[TableName]) -> Catalog:
-        """What has these names now, tables with their columns and views, without a look at partitions or rows."""
+        """The tables with these names and their columns, and the views, without partitions and rows."""
 
     @abc.abstractmethod
     def read_outline(self, selector: Selector) -> Catalog:
@@ -74,17 +74,17 @@ class Engine(abc.ABC):
 
     def identify(self, table: Table) -> str:
         """
-        What tells a table from others that have or had its name, for as long as it exists, whatever it is altered to;
-        empty where the database has nothing of the kind. Where it only keeps what it is given, the table is marked.
+        What distinguishes a table from others that have or had its name, even if it is altered. Empty if the database
+        has no such identifier; if it can store one, the table is marked.
         """
         return table.identity or self._identify(table.name)
 
     @abc.abstractmethod
     def _identify(self, name: TableName) -> str:
-        """The same, where the catalog did not say."""
+        """Like :meth:`identify`, if the catalog has no identifier."""
 
     def perform(self, step: plan.Step, report: Report) -> StepResult:
-        """Do a step. Each can be repeated after it was interrupted."""
+        """Perform a step. Each step can be repeated after an interruption."""
         match step:
             case plan.DropPartitions():
                 return self._drop(step)
@@ -109,12 +109,12 @@ class Engine(abc.ABC):
                 assert_never(step)
 
     def _execute(self, step: plan.Step) -> int:
-        """Send the statements of a step; the number of rows that they changed, if the database says so."""
+        """Execute the statements of a step, and return the number of rows that they changed, if known."""
         return sum(max(self.database.execute(statement), 0) for statement in self.statements(step))
 
     @abc.abstractmethod
     def _drop(self, step: plan.DropPartitions) -> StepResult:
-        """Drop whole partitions; those whose age came from their rows only if no younger row arrived."""
+        """Drop whole partitions; if their age is known only from their rows, fail if a younger row arrived."""
 
     @abc.abstractmethod
     def _move(self, step: plan.MovePartitions, report: Report) -> StepResult:
@@ -122,7 +122,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def _block(self, step: plan.FreezePartitions | plan.ThawPartitions, report: Report) -> StepResult:
-        """Block or allow writes. A partition that is gone needs no thawing."""
+        """Block or allow writes. Unfreezing a partition that is gone has no effect."""
 
     @abc.abstractmethod
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
@@ -133,7 +133,7 @@ class Engine(abc.ABC):
         """The statements of a step that change something."""
 
     def render(self, step: plan.Step) -> list[str]:
-        """The same as text, for showing."""
+        """The same as text, for display."""
         return [self.database.render(statement) for statement in self.statements(step)]
 
     def _rollup_statements(self, step: RollupStep) -> list[sa.Executable]:
@@ -150,21 +150,18 @@ class Engine(abc.ABC):
                 return [view_statement(self.sql, step)]
             case RollUp():
                 return step_statements(self.sql, step, self.portions)
-            case RebaseRollup() | SealWindows():  # A matter of the ledger alone.
+            case RebaseRollup() | SealWindows():  # These change the ledger only.
                 return []
             case _:
                 assert_never(step)
 
     def _delete_rows(self, step: plan.DeleteRows, report: Report) -> StepResult:
-        """
-        Delete expired rows in batches, oldest first. A batch ends at the time of its last row, so rows of the same time
-        go together, however many they are.
-        """
+        """Delete expired rows in batches, oldest first; rows of the same time are in the same batch."""
         deleted, last = 0, cast("int | None", 0)
         while last is not None:
-            self._look_again(step.table)
+            self._recheck(step.table)
             self.database.refresh(table_ref(step.table))
-            # Counted, since putting rows in order costs far more, and mostly there is nothing to divide.
+            # Counting is far cheaper than sorting, and mostly there is only one batch.
             left = self.database.count(table_ref(step.table), self._expired(step))
             _check_surplus(step, left + deleted)
             last = self._end_of_batch(step) if left > self.batch else None
@@ -172,20 +169,20 @@ class Engine(abc.ABC):
             deleted += max(self.database.execute(self._delete(step, until)), 0)
             if last is not None:
                 report(Progress(deleted, step.rows, "row"))
-        # Or a plan that is made right now would find the same rows expired once more.
+        # Otherwise the next plan might find the same rows expired again.
         self.database.refresh(table_ref(step.table))
         return StepResult(rows=deleted)
 
-    def _look_again(self, table: TableName) -> None:  # noqa: B027
-        """See that a table is as it should be before rows of it are deleted."""
+    def _recheck(self, table: TableName) -> None:  # noqa: B027
+        """Check a table again before rows of it are deleted."""
 
     def _end_of_batch(self, step: plan.DeleteRows) -> int | None:
-        """The time of the last row of a batch (ms); None if there is none any more."""
+        """The time of the last row of a batch (ms); None if no row is left."""
         time = self.sql.column(step.time_column)
         read = sa.select(time_number(self.sql, step.time_column, time)).select_from(table_ref(step.table))
         ordered = read.where(self._expired(step)).order_by(time)
         found = self.database.rows(ordered.limit(1).offset(self.batch - 1))
-        # Rounded up: a database may know fractions of a millisecond, and each batch must take at least one row.
+        # Rounded up: a database may store fractions of a millisecond, and each batch must delete at least one row.
         return int(found[0][0]) * step.time_column.tick + 1 if found and found[0][0] is not None else None
 
     def _delete(self, step: plan.DeleteRows, until: Any = None) -> sa.Delete:
@@ -193,7 +190,7 @@ class Engine(abc.ABC):
         return sa.delete(table_ref(step.table)).where(self._expired(step), *batch)
 
     def _batches(self, step: plan.DeleteRows) -> list[sa.Executable]:
-        """What is sent for a step, for showing; where a batch ends, only its rows tell."""
+        """The statements of a step, for display; only rows tell where a batch ends."""
         several = [self._delete(step, sa.literal_column(f":time_of_row_{self.batch}"))]
         return [*(several if (step.rows or 0) > self.batch else []), self._delete(step)]
 
@@ -201,11 +198,11 @@ class Engine(abc.ABC):
         return expired_rows(self.sql, step.time_column, step.before, step.where, step.spared, step.since)
 
     def measure(self, probes: Sequence[Probe]) -> Measurements:
-        """Answer questions about rows, some hundred in each statement."""
+        """Answer probes, several hundred per statement."""
         return measure(self.database, self.sql, probes)
 
     def counts(self, rollup: Rollup) -> Counts:
-        """For counting what a level and its source have of windows."""
+        """Counts of the windows of a level and of its source."""
         return Counts(self.database.rows, self.sql, rollup)
 
     def close(self) -> None:
@@ -214,25 +211,25 @@ class Engine(abc.ABC):
 
 
 def _check_surplus(step: plan.DeleteRows, rows: int) -> None:
-    """Law 3: a row that came after the others were rolled up must not go with them."""
+    """Law 3: a row that arrived after the others were rolled up must not be deleted with them."""
     if step.since is not None and step.rows is not None and rows > step.rows:
         thing = f"table {step.table}, {show(step.since)} to {show(step.before)}"
-        reason = f"{plural(rows - step.rows, 'row')} came after the others were rolled up"
-        raise PartitionChanged(thing, reason, "the next run looks again")
+        reason = f"{plural(rows - step.rows, 'row')} arrived after the others were rolled up"
+        raise PartitionChanged(thing, reason, "the next run checks again")
 
 
 def changed(step: plan.PartitionsStep, piece: Piece, reason: str, remedy: str = "") -> PartitionChanged:
-    """What to say of a partition that is not as it was planned."""
+    """The error for a partition that is not as planned."""
     return PartitionChanged(f"table {step.table}, partition {label(step, piece)}", reason, remedy)
 
 
 def label(step: plan.PartitionsStep, piece: Piece) -> str:
-    """The values of one of its partitions, in words."""
+    """The values of a partition as text."""
     return show_partition(step.columns, piece.partition.values)
 
 
 def require_old(read: Callable[[sa.Select[Any]], Any], sql: Expressions, step: _Dropping, within: Condition) -> None:
-    """Law 1: no row of frozen partitions, which `within` fits, may be young, where their rows told their age."""
+    """Law 1: if the age of frozen partitions is known only from their rows (`within`), none may be younger."""
     time = step.time_column
     if time is None:
         return

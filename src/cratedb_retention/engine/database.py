@@ -27,16 +27,16 @@ sql_logger = logging.getLogger("cratedb_retention.sql")
 
 T = TypeVar("T")
 Writing = sa.Insert | sa.Update
-# How often tables are made writable again for one statement: a full disk is noticed anew twice a minute.
+# How often tables are made writable again for one statement: a full disk is detected twice a minute.
 UNBLOCKED = 3
-BRIEF = "brief"  # The execution option of statements that must be answered soon.
+BRIEF = "brief"  # The execution option of statements with a short timeout.
 
 
 class Statement(Executable, ClauseElement):
     """
-    A statement for which SQLAlchemy has no construct, of SQL as it is, and tables, columns, values and queries, which
-    the dialect quotes or binds: ``Statement("DROP VIEW ", table_ref(name))``. In a literal one, values stand in the
-    text, as in definitions, which can't have parameters.
+    A statement for which SQLAlchemy has no construct: plain SQL, and tables, columns, values and queries, which the
+    dialect quotes or binds: ``Statement("DROP VIEW ", table_ref(name))``. If it is literal, values are in the text, as
+    in definitions, which cannot have parameters.
     """
 
     inherit_cache = False
@@ -56,16 +56,16 @@ def _compile(element: Statement, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 def listed(items: Iterable[Iterable[Sql]]) -> list[Sql]:
-    """The parts of several items, with commas between these."""
+    """The parts of several items, separated by commas."""
     return [part for item in items for part in (", ", *item)][1:]
 
 
 class Database(abc.ABC):
-    """Executes SQL. What databases do differently is in subclasses."""
+    """Executes SQL. Differences between databases are in subclasses."""
 
     # System columns that change with each change of a row, for conditional updates.
     row_version: tuple[str, ...] = ()
-    # Whether one process alone can have it open, so that no other one that wrote to it lives.
+    # Whether only one process can have it open, so that no other writer is alive.
     exclusive = False
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -83,7 +83,7 @@ class Database(abc.ABC):
 
     @abc.abstractmethod
     def translate(self, error: Exception, statement: str) -> RetentionError:
-        """Make one of our errors from one of the driver's."""
+        """Translate an error of the driver into one of the toolkit's."""
 
     def _with(self, **changed: Any) -> Self:
         found = copy.copy(self)
@@ -91,29 +91,26 @@ class Database(abc.ABC):
         return found
 
     def brief(self) -> Self:
-        """The same database for small statements: an engine may give up waiting for their answer, others take hours."""
+        """The same database for small statements, which may have a short timeout; others may take hours."""
         return self._with(_options={BRIEF: True})
 
     def unblocking(self, unblock: Callable[[], None]) -> Self:
-        """The same database for tables that are made writable again where a full disk keeps them from it."""
+        """The same database for tables that are made writable again if a full disk made them read-only."""
         return self._with(_unblock=unblock)
 
     def rehearsing(self) -> Self:
-        """The same database, in which nothing is changed: statements that would are in ``kept`` instead, as text."""
+        """The same database without changes: statements that would change it are collected in ``kept`` as text."""
         return self._with(kept=[])
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
-        """
-        Execute a statement and return the number of rows that it changed; negative if the database does not say. Of
-        several rows of parameters, all are written, or it fails.
-        """
+        """Execute a statement for all rows of parameters, or fail; returns the rows changed, negative if unknown."""
         if self.kept is not None:
             self.kept.append(self.render(statement))
             return 0
         return self.transact(lambda connection: connection.execute(statement, parameters).rowcount, statement)
 
     def execute_each(self, statement: Writing, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-        """How many rows each of several rows of parameters changed; where one fails, others may be left as they are."""
+        """The number of rows that each row of parameters changed; if one fails, others may not be written."""
         if self.kept is not None:
             return [self.execute(statement.values(**row)) for row in rows]
         if not rows:
@@ -129,19 +126,19 @@ class Database(abc.ABC):
         return self.transact(lambda connection: list(connection.execute(statement).all()), statement)
 
     def count(self, rows: sa.FromClause, *where: sa.ColumnElement[bool]) -> int:
-        """How many rows of a table or query fit."""
+        """The number of rows of a table or query that match."""
         return int(self.rows(sa.select(sa.func.count()).select_from(rows).where(*where))[0][0])
 
     def transact(self, work: Callable[[sa.Connection], T], statement: sa.Executable | None = None) -> T:
         """
-        Do some work in one transaction, where the database has transactions; the statement is for logs and errors.
+        Do some work in one transaction, if the database has transactions; the statement is for logs and errors.
 
-        :raises RetentionError: in the words of the engine; all methods raise it.
+        :raises RetentionError: as the engine translates errors; all methods raise it.
         """
         return self._writing(lambda: self._transact(work, statement))
 
     def _writing(self, work: Callable[[], T]) -> T:
-        """Do some work; where a disk is full, after its tables were made writable again, if that may be."""
+        """Do some work; if a disk is full, try again after making its tables writable, if allowed."""
         for _ in range(UNBLOCKED):
             try:
                 return work()
@@ -164,14 +161,14 @@ class Database(abc.ABC):
         return self.engine.begin()
 
     def together(self, *works: Callable[[], Any]) -> list[Any]:
-        """Do several pieces of reading, at once where that is faster, and return what each gives."""
+        """Do several reads, concurrently where that is faster, and return their results."""
         return [work() for work in works]
 
     def refresh(self, *tables: sa.FromClause) -> None:  # noqa: B027
-        """Make what was written to tables visible to the next query, all in one statement."""
+        """Make writes to tables visible to the next query, in one statement."""
 
     def execute_text(self, statement: str, rows: Sequence[tuple[Any, ...]] | None = None) -> None:
-        """Execute a statement whose names are quoted already, perhaps with each of several rows of parameters."""
+        """Execute a statement with quoted names, optionally with several rows of parameters."""
         if self.kept is not None:
             self.kept.append(statement)
             return
@@ -179,7 +176,7 @@ class Database(abc.ABC):
         self.transact(lambda connection: connection.exec_driver_sql(statement, rows))
 
     def create_schema(self, name: str) -> None:
-        """Create a schema, unless it is there."""
+        """Create a schema, unless it exists."""
         self.execute(sa.schema.CreateSchema(name, if_not_exists=True))
 
     def add_column(self, table: sa.Table, column: sa.Column[Any]) -> None:
@@ -188,7 +185,7 @@ class Database(abc.ABC):
         self.execute(Statement("ALTER TABLE ", table, " ADD COLUMN ", ref(column.name), kind))
 
     def column_options(self, column: sa.Column[Any]) -> str:
-        """What ``ADD COLUMN`` has to say of a column besides its type."""
+        """The options of a column in ``ADD COLUMN``, after its type."""
         return ""
 
     def swap_tables(self, one: sa.Table, other: sa.Table) -> None:
@@ -196,11 +193,11 @@ class Database(abc.ABC):
         self.execute(Statement("ALTER CLUSTER SWAP TABLE ", one, " TO ", other))
 
     def rename_table(self, table: sa.Table, name: str) -> None:
-        """Give a table another name in its schema."""
+        """Rename a table within its schema."""
         self.execute(Statement("ALTER TABLE ", table, " RENAME TO ", ref(name)))
 
     def drop(self, name: TableName, kind: Literal["TABLE", "VIEW"] = "TABLE") -> None:
-        """Drop a table or view, if it is there."""
+        """Drop a table or view, if it exists."""
         self.execute(Statement(f"DROP {kind} IF EXISTS ", table_ref(name)))
 
     def quote(self, name: str) -> str:
@@ -208,7 +205,7 @@ class Database(abc.ABC):
         return self.engine.dialect.identifier_preparer.quote_identifier(name)
 
     def render(self, statement: sa.Executable) -> str:
-        """The statement as text with its values, for showing; never for executing."""
+        """The statement as text with its values, for display; never for execution."""
         dialect = self.engine.dialect
         try:
             with warnings.catch_warnings():  # A comparison with NULL is shown as it is.

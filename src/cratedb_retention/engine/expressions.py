@@ -1,7 +1,4 @@
-"""
-SQL expressions over the tables of users, whose names and values may be anything. Each dialect says how it writes a
-column and a value; conditions are built here, once for all.
-"""
+"""SQL expressions on tables of users, whose names and values may be anything, once for all dialects."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ Element = sa.ColumnElement[Any]
 Condition = sa.ColumnElement[bool]
 Sql = str | ClauseElement
 DOUBLE, BIGINT, TEXT = "DOUBLE PRECISION", "BIGINT", "TEXT"
-# A type that has no values, fields or other types in it.
+# A type without values, fields or other types in it.
 PLAIN = re.compile(r"[A-Z][A-Z0-9_ ]*(\(\d+(, ?\d+)?\))?")
 _FLOATING = ("REAL", "FLOAT", "DOUBLE", DOUBLE)
 _LARGEST_DOUBLE = 1.7976931348623157e308
-# Squares of larger numbers leave the range of a double; their standard deviation stays unknown.
+# Squares of larger numbers exceed the range of a double; their standard deviation is unknown.
 LARGEST = 1e150
 
 
@@ -60,14 +57,14 @@ def date_trunc(unit: str, *arguments: Element) -> Element:
 
 
 def is_aware(column: Column) -> bool:
-    """Whether its type has a time zone."""
+    """Whether the type of a column has a time zone."""
     return "WITH TIME ZONE" in column.type.upper() or column.type.upper() == "TIMESTAMPTZ"
 
 
 def whole_number(column: Column, value: Value) -> Element | None:
     """
-    An instant as it is compared with a time that is a whole number; None if the column is another. It is rounded up, so
-    that ``<`` and ``>=`` hold for the same numbers as for the instants that these stand for.
+    An instant in the unit of an integer column with times; None for other columns. It is rounded up, so that ``<`` and
+    ``>=`` give the same results for numbers as for the instants that they stand for.
     """
     if column.unit is None or not isinstance(value, int):
         return None
@@ -75,13 +72,13 @@ def whole_number(column: Column, value: Value) -> Element | None:
 
 
 def counted_ms(column: Column, expression: Element) -> Element:
-    """What a column with a unit counts, as milliseconds; INTEGER could not hold them."""
+    """The value of a column with a unit in milliseconds, which INTEGER could not hold."""
     number = sa.cast(expression, sa.BigInteger())
     return number if column.tick == 1 else number * sa.literal_column(str(column.tick))
 
 
 class Words(sa.types.UserDefinedType[Any]):
-    """A type in the database's own words."""
+    """A type as the database writes it."""
 
     cache_ok = True
 
@@ -97,41 +94,38 @@ def as_type(value: Element, words: str) -> Element:
 
 
 def ref(name: str) -> sa.ColumnClause[Any]:
-    """A column of one of our own tables, always quoted."""
+    """A column of one of the toolkit's own tables, always quoted."""
     return sa.column(quoted_name(name, True))
 
 
 def number(value: float) -> Element:
-    """A number; whole ones stand in the statement's text."""
+    """A number; integers are in the statement's text."""
     return sa.literal_column(str(value)) if isinstance(value, int) else sa.literal(value, sa.Double())
 
 
 def quotient(dividend: Element, divisor: Element) -> Element:
-    """A division as it is, without SQLAlchemy's casts."""
+    """A plain division, without SQLAlchemy's casts."""
     return dividend.op("/")(divisor)
 
 
 def is_finite(value: Element) -> Condition:
-    """Whether a value is a number: neither NULL nor NaN nor infinite. To both databases NaN is the greatest."""
+    """Whether a value is a number: neither NULL nor NaN nor infinite. To both databases NaN is the greatest number."""
     return value.between(number(-_LARGEST_DOUBLE), number(_LARGEST_DOUBLE))
 
 
 def finite(column: Column, value: Element) -> Element:
-    """
-    A metric's value as it is aggregated. NaN and infinity are no values, as NULL is none: one of them would be all that
-    is left of the sums of each bucket that it gets into, however long.
-    """
+    """A metric's value for aggregation: NaN and infinity count as NULL, since one would replace a whole sum."""
     return sa.case((is_finite(value), value)) if column.type.upper() in _FLOATING else value
 
 
 def nonfinite(column: Column, value: Element) -> Element:
-    """1 for a metric's value that is NaN or infinite, 0 for others and NULL; their sum is how many there are."""
+    """1 for a metric's value that is NaN or infinite, 0 for others and NULL; the sum is their number."""
     one, zero = as_type(number(1), BIGINT), as_type(number(0), BIGINT)
     return sa.case((sa.not_(is_finite(value)), one), else_=zero) if column.type.upper() in _FLOATING else zero
 
 
 def decimal_sum(words: str) -> str | None:
-    """The widest type with the scale of a ``DECIMAL(10, 2)``; None if it is no such type."""
+    """The widest type with the scale of a ``DECIMAL(10, 2)``; None for other types."""
     found = re.fullmatch(r"(DECIMAL|NUMERIC)\(\d+, ?(\d+)\)", words.upper().strip())
     return found and f"{found[1]}(38, {found[2]})"
 
@@ -142,7 +136,7 @@ class Field:
 
     name: str
     type: str  # as SQL
-    generated: Element | None = None  # what the database generates it from, if it does
+    generated: Element | None = None  # the expression that it is generated from, if any
     searched: bool = False  # whether rows are looked up by it, so that it needs an index
 
     @property
@@ -153,25 +147,25 @@ class Field:
 
 
 class Expressions(Protocol):
-    """How a dialect writes what is in no standard, or differs from it."""
+    """How a dialect writes what is not in the SQL standard, or differs from it."""
 
     def column(self, column: Column) -> Element: ...
-    # As it is compared with a column; never None.
+    # For comparison with a column; never None.
     def value(self, column: Column, value: Value) -> Any: ...
     def epoch_ms(self, expression: Element) -> sa.ColumnElement[Any]: ...
-    # A time, or the expression in its place, whatever its type; without a zone it is UTC.
+    # A time column of any type, or an expression in its place, as an instant; without a zone it is UTC.
     def instant(self, column: Column, expression: Element | None = None) -> Element: ...
-    # Its start, as :meth:`Interval.floor` says.
+    # The start of the bucket, see :meth:`Interval.floor`.
     def bucket(self, interval: Interval, zone: str, instant: Element) -> sa.ColumnElement[Any]: ...
-    # A number that changes when a row of the table of this alias changes; their sum is a fingerprint of rows.
+    # A number that changes with the row of the table with this alias; the sum is a fingerprint of rows.
     def row_version(self, alias: str) -> Element: ...
     # The types of a source column's values in a level, and of their sums, which are exact for decimals.
     def stored_type(self, column: Column) -> str: ...
     def sum_type(self, column: Column) -> str: ...
-    # What a level's partition column is generated from, in a form that the catalog's reader understands.
+    # The expression of a level's partition column, in a form that the catalog's reader understands.
     def partition(self, rollup: Rollup) -> Element | None: ...
-    # Aggregates: the sum of doubles, each group for itself; and the sum of squared distances from the mean of raw
-    # values, in one pass and without losing digits to large values.
+    # Aggregates: the sum of doubles, independent of other groups; and the sum of squared distances from the mean of raw
+    # values, in one pass and without loss of precision for large values.
     def total(self, value: Element) -> Element: ...
     def spread(self, value: Element) -> Element: ...
     def create_table(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> sa.Executable: ...
@@ -179,7 +173,7 @@ class Expressions(Protocol):
 
 
 def time_number(sql: Expressions, column: Column, expression: Element) -> Element:
-    """Of values of a time column, to be multiplied by its tick: in Python, where that can't overflow."""
+    """A time as a number, to be multiplied by the column's tick in Python, where that cannot overflow."""
     return sql.epoch_ms(expression) if column.unit is None else sa.cast(expression, sa.BigInteger())
 
 
@@ -201,8 +195,8 @@ def one_of(sql: Expressions, column: Column, values: Iterable[Value]) -> Conditi
 
 def in_partitions(sql: Expressions, columns: Sequence[Column], partitions: Sequence[Sequence[Value]]) -> Condition:
     """
-    A condition that fits whole partitions and nothing else. The column with the most values goes into ``IN``;
-    partitions that agree in all others share one such list.
+    A condition that matches whole partitions and nothing else. The column with the most values goes into ``IN``;
+    partitions with equal values in all other columns share one such list.
     """
     widest = max(range(len(columns)), key=lambda i: len({values[i] for values in partitions}))
     groups: dict[tuple[Value, ...], list[Value]] = {}
@@ -218,7 +212,7 @@ def in_partitions(sql: Expressions, columns: Sequence[Column], partitions: Seque
 
 
 def between(sql: Expressions, time: Column, since: int | None, until: int | None) -> list[Condition]:
-    """Rows of a time range; None: an open end. A row without a time is in none."""
+    """The conditions of a time range; None is an open end. A row without a time is in no range."""
     reference = sql.column(time)
     after = [] if since is None else [reference >= sql.value(time, since)]
     return after if until is None else [*after, reference < sql.value(time, until)]
@@ -232,7 +226,7 @@ def expired_rows(
     spared: Iterable[Spared] = (),
     since: int | None = None,
 ) -> Condition:
-    """Rows before an instant, with some values, without those that are spared. Rows without a time are none of them."""
+    """Rows before an instant that match a filter and are not spared; never rows without a time."""
 
     def is_spared(rows: Spared) -> Condition:
         time = between(sql, time_column, rows.start, rows.end)

@@ -1,8 +1,4 @@
-"""
-Answers questions about rows, some hundred in each statement, on any database.
-
-Tables differ in the number and types of their partition columns; in one result, all values travel as text.
-"""
+"""Answers probes of rows, several hundred per statement; values of different types share columns, as text."""
 
 from __future__ import annotations
 
@@ -42,10 +38,10 @@ logger = logging.getLogger(__name__)
 # CrateDB's parser runs out of stack between 1,000 and 3,000 branches of a UNION.
 CHUNK = 300
 ALIAS = "r"
-# The newest rows of a table: those of so many buckets, or of four times as many, and so on until they are enough.
+# The newest rows of a table: of this number of buckets, or of four times as many, and so on until they are enough.
 _BUCKETS, _LOOKS, _ENOUGH, _MOST = 8, 6, 1000, 100_000
-_LONG_AGO = -10_000_000_000_000  # In 1653; what is before that has no place in a datetime.
-_UNANSWERED = "a question about rows has no answer: %s"
+_LONG_AGO = -10_000_000_000_000  # In 1653; much earlier times do not fit into a datetime.
+_UNANSWERED = "reading rows failed: %s"
 T = TypeVar("T")
 P = TypeVar("P", bound=Probe)
 
@@ -54,7 +50,7 @@ def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Me
     failed: dict[Probe, str] = {}
 
     def answers(kind: type[P], branch: Callable[..., sa.Select[Any]]) -> Iterator[tuple[P, Sequence[Any]]]:
-        """The rows that answer questions of a kind, each with its question; ``branch`` numbers them by that."""
+        """The rows that answer probes of a kind, each with its probe; ``branch`` is the query of a numbered probe."""
         for chunk in chunks([probe for probe in probes if isinstance(probe, kind)]):
             rows, errors = ask(database, [branch(sql, place, probe) for place, probe in enumerate(chunk)])
             failed.update({chunk[place]: str(error) for place, error in errors.items()})
@@ -104,8 +100,8 @@ def ask(
     database: Database, branches: Sequence[sa.Select[Any]]
 ) -> tuple[list[Sequence[Any]], dict[int, RetentionError]]:
     """
-    Ask about all tables at once; if that fails, about each by itself, so that one table can't stop the others: the
-    rows, and the errors by the position of what met them. Raises ConnectionLost if the database is gone.
+    Query all tables at once; if that fails, each by itself, so that one table cannot affect the others. Returns rows,
+    and errors by the position of their query. Raises ConnectionLost if the database is unreachable.
     """
     try:
         return database.rows(union(branches)), {}
@@ -127,7 +123,7 @@ def _count(sql: Expressions, place: int, probe: ExpiredRows) -> sa.Select[Any]:
 
 
 def _windows(sql: Expressions, place: int, probe: WindowRows) -> sa.Select[Any]:
-    """The window is computed in a subquery: written twice, its parameters would be different ones."""
+    """The window is computed in a subquery, since its parameters would differ if it were written twice."""
     column = probe.time_column
     start = sql.epoch_ms(sql.bucket(probe.interval, probe.zone, sql.instant(column)))
     within = [sql.column(column).is_not(None)] if probe.within is None else between(sql, column, *probe.within)
@@ -138,7 +134,7 @@ def _windows(sql: Expressions, place: int, probe: WindowRows) -> sa.Select[Any]:
 
 
 def _instants(time: Column, *numbers: int | None) -> tuple[int | None, int | None]:
-    """Two times, as :func:`time_number` gives them, in milliseconds."""
+    """Convert two results of :func:`time_number` to milliseconds."""
     oldest, newest = (None if found is None else found * time.tick for found in numbers)
     return oldest, newest
 
@@ -151,7 +147,7 @@ def _range(sql: Expressions, place: int, probe: TableBounds) -> sa.Select[Any]:
 
 
 def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None:
-    """In four statements or five, which are asked only until the table's rollups exist."""
+    """With four or five statements, which are sent only until the table's rollups exist."""
     time, table = sql.column(probe.time_column), table_ref(probe.table)
     last = time_number(sql, probe.time_column, sa.func.max(time))
     past = time < sql.value(probe.time_column, probe.before)
@@ -189,7 +185,7 @@ def _groups(rows: sa.Subquery, names: Sequence[str]) -> sa.Subquery:
 
 
 def _bounds(width: int, sql: Expressions, place: int, probe: PartitionBounds) -> sa.Select[Any]:
-    """Partition values with the least and greatest time of each partition, padded to a number of values."""
+    """The values of each partition, padded to a number, with its minimum and maximum time."""
     time = sql.column(probe.time_column)
     columns = [
         number(place),

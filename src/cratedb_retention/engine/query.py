@@ -1,6 +1,6 @@
 """
 Reads one stretch of a cascade: states by bucket and group, merged by the database, from a level's tables or from the
-raw rows. They can be merged with what other stretches know of the same bucket.
+raw rows. They can be merged with the states of other stretches for the same bucket.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from cratedb_retention.model.query.reading import Group, Reading, Stretch, Wante
 from cratedb_retention.model.rollups.aggregates import Kind, Number, Part, Reader, State, merged, rest_of
 from cratedb_retention.model.rollups.rollup import Metric, label
 
-# How far values of counters before a stretch are looked for at first: a day (ms), or so many buckets of a level.
+# How far back values of counters before a stretch are looked up first: a day (ms), or a number of buckets of a level.
 _LOOK_BACK, _BUCKETS = 86_400_000, 2000
 Key = tuple[int, Group]  # the start of a bucket, and the values of ``by``
 
 
 @dataclass(slots=True, kw_only=True)
 class Partial:
-    """What one stretch knows of one bucket and group, or several of them together."""
+    """The states of one bucket and group, from one stretch or from several."""
 
     key: Key
-    rows: int = 0  # how many raw rows there are; 0 where these were counted apart from the states
+    rows: int = 0  # number of raw rows; 0 if they are counted in another partial
     states: dict[Metric, State] = field(default_factory=dict)
-    levels: dict[str, None] = field(default_factory=dict)  # the names of the tables that it is from
-    seconds: float = 0  # the length of the bucket, until now if that is in it
+    levels: dict[str, None] = field(default_factory=dict)  # the names of the source tables
+    seconds: float = 0  # the length of the bucket; up to now for the present one
 
     def add(self, found: Partial, level: str) -> None:
-        """Add what a later stretch knows."""
+        """Merge the states of a later stretch."""
         self.rows += found.rows
         self.levels[level] = None
         for metric, state in found.states.items():
             self.states[metric] = merged(self.states.get(metric, {}), dict(state))
 
     def without(self, part: Partial, seconds: float) -> Partial | None:
-        """What the rest of a bucket has, ``seconds`` long; None if the bucket and the other part do not add up."""
+        """The rest of a bucket without a part, ``seconds`` long; None if the two are inconsistent."""
         rest = replace(self, seconds=seconds, rows=self.rows - part.rows, states={})
         for metric in {**self.states, **part.states}:
             left = rest_of(self.states.get(metric, {}), part.states.get(metric, {}), rest.rows)
@@ -54,14 +54,14 @@ class Partial:
         return rest if rest.rows >= 0 else None
 
     def value(self, want: Wanted) -> Number:
-        """One value of the answer; None where nothing is known."""
+        """One value of the answer; None if unknown."""
         if want.metric is None or want.formula is None:
             return self.rows
         return Reader(self.seconds).read(want.formula, self.states.get(want.metric, {}))
 
 
 def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch: Stretch) -> Iterator[Partial]:
-    """What a stretch knows, in one statement; distributions take one more."""
+    """The states of a stretch, by one statement; distributions need another one."""
     plain: dict[Metric, Sequence[Part]] = {
         metric: [part for part in parts if part is not Part.BINS] for metric, parts in reading.parts.items()
     }
@@ -71,7 +71,7 @@ def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch
     for start, *row in database.rows(_stretch_query(reading, stretch, what | {"metrics": plain})):
         states: dict[Metric, dict[Part, Any]] = {metric: {} for metric in plain}
         for (metric, part), value in zip(parts, row[width + 1 :], strict=True):
-            # Whole numbers stay whole; others become floats, also those that JSON writes as text (NaN, Infinity).
+            # Integers stay integers; others become floats, also those that JSON writes as text (NaN, Infinity).
             same = value is None or isinstance(value, int | float)
             states[metric][part] = value if same else Decimal(value) if _is_exact(metric, part) else float(value)
         yield Partial(key=(int(start), tuple(row[:width])), rows=int(row[width]), states=states)
@@ -89,7 +89,7 @@ def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch
 
 
 def read_values(database: Database, sql: Expressions, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
-    """Some values of the first dimension of a reading that a stretch knows, in one statement."""
+    """Values of the first dimension of a reading that occur in a stretch, by one statement."""
     rollup, dimension = stretch.holding.rollup, reading.by[0]
     column = ref(label(dimension.name)) if rollup else sql.column(dimension)
     time = rollup.own_time if rollup else reading.cascade.time
@@ -104,7 +104,7 @@ def _is_exact(metric: Metric, part: Part) -> bool:
 
 
 def _stretch_query(reading: Reading, stretch: Stretch, what: dict[str, Any]) -> sa.Select[Any]:
-    """Bucket (ms), groups, number of raw rows, parts of states: exact ones as text, or drivers make floats of them."""
+    """Bucket (ms), groups, number of raw rows, parts of states; exact ones as text, which drivers do not round."""
     rows: Selection = LevelRows(**what, table=stretch.holding.table)
     if stretch.holding.rollup is None:
         counters = {metric.name for metric, parts in rows.metrics.items() if Part.INCREASE in parts}
@@ -117,8 +117,8 @@ def _stretch_query(reading: Reading, stretch: Stretch, what: dict[str, Any]) -> 
 
 def _before(reading: Reading, stretch: Stretch, counters: set[str]) -> list[Before]:
     """
-    Where values of counters before a stretch are looked for: in the last buckets of the finest level that holds what is
-    just before it, since a level has few rows, else in the raw rows; then in what is older.
+    Where to look up values of counters before a stretch: in the last buckets of the finest level that covers the time
+    just before it, since a level has few rows, else in the raw rows; then in older data.
     """
     start, holdings = stretch.time.start, reading.cascade.holdings
     levels = [
@@ -135,7 +135,7 @@ def _before(reading: Reading, stretch: Stretch, counters: set[str]) -> list[Befo
             near, begins, levels = Before(level=rollup, start=end - length, end=end), holding.start, levels[place + 1 :]
             break
     found = [near, replace(near, start=None)]
-    for holding, rollup in levels:  # Each has what a finer one has not any more.
+    for holding, rollup in levels:  # Each has data that a finer one no longer has.
         if begins is not None:
             found.append(Before(level=rollup, start=None, end=min(begins, rollup.interval.floor(start, rollup.tzinfo))))
             begins = holding.start

@@ -10,7 +10,7 @@ from cratedb_retention.model.rollups.rollup import Count, Window
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a step is: units that are done, and in all, if known (rows, shards, partitions, windows)."""
+    """Progress of a step: units that are done, and in total, if known (rows, shards, partitions, windows)."""
 
     done: int
     total: int | None
@@ -19,12 +19,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """What a step did."""
+    """The result of a step."""
 
-    rows: int | None = None  # Removed, archived, moved or rolled up; None if the database does not say.
+    rows: int | None = None  # Removed, archived, moved or rolled up; None if unknown.
     partitions: int = 0
     size: int | None = None  # Bytes, if known.
-    windows: Mapping[Window, Count] = field(default_factory=dict)  # What each window of a rollup gave.
+    windows: Mapping[Window, Count] = field(default_factory=dict)  # The content of each window of a rollup.
 
 
 Report = Callable[[Progress], None]

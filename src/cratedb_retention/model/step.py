@@ -1,7 +1,4 @@
-"""
-What every step says of itself, so that what shows, sums up or carries out a plan needs no list of steps; and the
-partitions that steps are about.
-"""
+"""What every step says of itself, so that nothing else needs a list of steps; and partitions with their time."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Deciding: pure functions from (policies, catalog, holds, measurements, cutoff) to a plan. No database, no clock."""
+"""Decisions: pure functions from policies, catalog, holds, measurements and cutoff to a plan. No database, no clock."""

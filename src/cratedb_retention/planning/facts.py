@@ -1,4 +1,4 @@
-"""What a plan rests on."""
+"""The facts that a plan is based on."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ PartitionKey = tuple[TableName, tuple[Value, ...]]
 
 @dataclass(kw_only=True)
 class Facts:
-    """All that a plan rests on, each given by its name; nothing else counts."""
+    """All facts that a plan is based on, given by keywords."""
 
-    policies: Iterable[Policy]  # All of the database, since one may protect data from another.
+    policies: Iterable[Policy]  # All policies of the database, since one may protect data from another.
     catalog: Catalog
     cutoff: dt.datetime  # Aware; fractions of a millisecond are dropped.
     holds: Iterable[LegalHold] = ()  # Those in force.
-    measurements: Measurements = field(default_factory=Measurements)  # What the rows say.
+    measurements: Measurements = field(default_factory=Measurements)  # Read from rows.
     ledger: Ledger = field(default_factory=Ledger)  # What was rolled up so far.
-    frozen: Collection[PartitionKey] = ()  # Partitions that an earlier run froze and did not thaw.
-    # Repository and name of snapshots whose partition was dropped (the same rows again are others), and of the one
-    # snapshot that a partition was restored from.
+    frozen: Collection[PartitionKey] = ()  # Partitions that an earlier run left frozen.
+    # Repository and name of snapshots: of those whose partition was dropped, whose names are taken, and of the one that
+    # a partition was restored from.
     archived: Collection[tuple[str, str]] = ()
     restored: Mapping[RestoredPartition, tuple[str, str]] = field(default_factory=dict)
     own_schema: str = ""  # Of the toolkit's own tables.

@@ -1,6 +1,6 @@
 """
-Pieces: the partitions of a table with their intervals, sorted by when they end, so that what is expired is found by
-bisection. A table's pieces are worked out once, however many policies look at them.
+Pieces: the partitions of a table with their intervals, sorted by end, so that expired ones are found by bisection. The
+pieces of a table are computed once for all policies.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _Key = tuple[TableName, Grids, PartitionBounds | None, int | None]
 
 @dataclass(frozen=True)
 class Pieces:
-    known: tuple[Piece, ...] = ()  # those whose end is known, by end
-    unknown: tuple[Piece, ...] = ()  # those whose interval nothing tells
+    known: tuple[Piece, ...] = ()  # with a known end, sorted by it
+    unknown: tuple[Piece, ...] = ()  # without a known interval
 
     def expired(self, limit: int) -> tuple[Piece, ...]:
-        """Those that lie before an instant as a whole."""
+        """Pieces that lie entirely before an instant."""
         return self.known[: bisect_right(self.known, limit, key=attrgetter("end"))]
 
     def __len__(self) -> int:
@@ -41,8 +41,8 @@ class PieceIndex:
         self._groups: dict[tuple[_Key, tuple[int, ...]], dict[tuple[Value, ...], Pieces]] = {}
 
     def of(self, target: Target) -> Pieces:
-        """The pieces that a target is about: those with the values that its policy wants."""
-        # The place of the partition column that the policy names, if that is a time, and no grid tells more of it.
+        """The pieces of a target: those that match the filter of its policy."""
+        # The position of the partition column that the policy names, if it is a time and has no grid.
         known, name = enumerate(() if target.grids else target.columns), target.policy.partition_column
         named = next((place for place, column in known if column.name == name and column.kind is Kind.TIME), None)
         key: _Key = (target.table.name, target.grids, target.bounds_probe, named)
@@ -58,9 +58,9 @@ class PieceIndex:
 
 def make_pieces(table: Table, grids: Grids, bounds: Bounds, named: int | None = None) -> list[Piece]:
     """
-    Give each partition its interval: from the grids if there are any, else from its rows.
+    Determine the interval of each partition: from the grids if there are any, else from its rows.
 
-    :param named: The position of a partition column before whose time no partition ends, whatever its rows say.
+    :param named: The position of a time column among the partition columns; no partition ends before its value.
     """
     pieces = []
     for partition in table.partitions:
@@ -100,10 +100,10 @@ def _group(pieces: Sequence[Piece], positions: tuple[int, ...]) -> dict[tuple[Va
 
 
 def _sort(pieces: Sequence[Piece]) -> Pieces:
-    """By end, then by values, so that the order in which a database lists partitions makes no difference."""
+    """Sort by end, then by values, independent of the order in which a database lists partitions."""
     known = [(piece.end, piece) for piece in pieces if piece.end is not None]
     unknown = sorted((piece for piece in pieces if piece.end is None), key=_by_values)
-    if len({end for end, _ in known}) < len(known):  # Looking at values takes far longer than at ends.
+    if len({end for end, _ in known}) < len(known):  # Comparing values takes far longer than ends.
         known.sort(key=lambda pair: _by_values(pair[1]))
     known.sort(key=itemgetter(0))
     return Pieces(tuple([piece for _, piece in known]), tuple(unknown))

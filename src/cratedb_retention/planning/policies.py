@@ -1,7 +1,6 @@
 """
-Contradictions in a set of policies: two that erase the same data at different times, one that comes too late to do
-anything, one that destroys what another wants to archive. Each finding names both parties. And rollups that are as
-large as their source.
+Contradictions between policies: two delete the same data at different times, one acts too late to have any effect, or
+one deletes what another is to archive. Each finding names both policies. Also found: rollups as large as their source.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Finding:
 
 
 def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Ledger | None = None) -> list[Finding]:
-    """Compare the policies that meet on a table, or on a level of a cascade, two by two."""
+    """Compare each pair of policies that apply to the same table or level."""
     targets, _ = find_targets([policy for policy in policies if policy.enabled], catalog)
     known = ledger or Ledger()
     cascades, _ = find_cascades(targets, catalog, known)
@@ -56,7 +55,7 @@ def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Le
 
 
 def meeting(items: Sequence[T], where: Callable[[T], Where]) -> Iterator[tuple[T, T]]:
-    """Each two whose filters some data can fit, in the order of :func:`itertools.combinations`."""
+    """Pairs of items whose filters can match the same data, in the order of :func:`itertools.combinations`."""
     filters = [dict(where(item)) for item in items]
     numbered = [(number, tuple(wanted.items())) for number, wanted in enumerate(filters)]
     indexes: dict[tuple[Column, ...], FilterIndex[int]] = {}
@@ -77,7 +76,7 @@ def _contradiction(targets: tuple[Target, Target]) -> Reason | None:
     if before.rolls_up or after.rolls_up:
         cascade, other = (first, second) if before.rolls_up else (second, first)
         traits = other.strategy.traits
-        # One that deletes waits until the rows are rolled up; one that archives or moves them has to come before.
+        # Deletion waits until the rows are rolled up; archiving and moving have to come before.
         if (traits.removes and not traits.archives) or _rank(other) < _rank(cascade):
             return None
         late = Why.TOO_LATE(late=other, early=cascade)
@@ -90,7 +89,7 @@ def _contradiction(targets: tuple[Target, Target]) -> Reason | None:
         if after.archives and not before.archives:
             return Why.DELETED_BEFORE(one=first, other=second)
         if not before.archives and set(later.where) < set(sooner.where):
-            return None  # An exception from a rule: of one tenant less is kept.
+            return None  # An exception to a rule: data of one tenant is kept for a shorter time.
         return Why.TAKEN_BEFORE(one=first, other=second)
     if before.removes or (same and after.removes):
         remover, mover = (first, second) if before.removes else (second, first)

@@ -1,13 +1,13 @@
 """
-What a request to read a cascade means: names become columns, defaults are filled in, and each stretch of time gets the
-table that answers it.
+Interprets a request to read a cascade: names become columns, defaults are filled in, and the time range is divided into
+stretches, each answered by one table.
 
-Each stretch is answered from the coarsest level whose buckets fit into the step: it is the cheapest, and gives the same
-answer, since all that is kept can be merged. What that level does not hold, the next finer one answers, down to the raw
-rows. What only coarser ones hold, the finest of these answers, in its own longer buckets. Where finer levels still have
-the end of such a bucket, these answer that, and the coarser one the rest: what the bucket has less what they have.
+A stretch is answered by the coarsest level whose buckets fit into the step: it is the cheapest, and the answer is the
+same, since stored states can be merged. Time that this level lacks is answered by the next finer one, down to the raw
+rows. Time that only coarser levels have is answered by the finest of them, in its longer buckets. If finer levels still
+have the end of such a bucket, they answer that end, and the coarser level the rest: its state less theirs.
 
-Stretches end where buckets do, so that no row is counted twice or left out.
+Stretches end at bucket boundaries, so that no row is counted twice or omitted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cratedb_retention.model.rollups.rollup import ROW_COUNT, Metric, find_colum
 from cratedb_retention.model.time import DAY_MS, TimeRange, TimeRanges, show, to_ms
 from cratedb_retention.planning.targets import Undecided, coerce
 
-# What people count time in. All of them are cut from midnight.
+# Steps that are easy to read, all of them aligned to midnight.
 _NICE = (
     *(Interval(seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)),
     *(Interval(hours * 3600) for hours in (1, 2, 3, 4, 6, 8, 12)),
@@ -35,9 +35,9 @@ _NICE = (
 
 def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undivided: str = "") -> Reading:
     """
-    Find out everything that a request leaves open. InvalidInput if it names what there is not, its range makes no
-    sense, or what it wants is not kept. Where ``undivided`` says why, longer buckets are read as a whole, even where
-    the end of them is left in shorter ones.
+    Determine everything that a request leaves open. InvalidInput if it names something unknown, its range is invalid,
+    or a requested value is not stored. If ``undivided`` gives a reason, longer buckets are read as a whole, even if
+    finer levels still have their end.
     """
     metrics = cascade.metrics
     named = dict.fromkeys(want for text in request.metrics for want in _read(metrics, text))
@@ -48,7 +48,7 @@ def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undi
     whole = whole_buckets(start, end, step, cascade.tzinfo)
     able = [one for one in cascade.holdings if not one.rollup or all(want.kept_by(one.rollup) for want in wanted)]
     untold = () if request.partly else [want.name for want in wanted if not want.told_by_rest]
-    undivided = undivided or (f"ask from then on to see them, or without {', '.join(untold)}" if untold else "")
+    undivided = undivided or (f"query from then on to see them, or without {', '.join(untold)}" if untold else "")
     stretches = find_stretches(cascade, able, whole, step, undivided)
     if len(able) < len(cascade.holdings):
         _check_kept(stretches, find_stretches(cascade, cascade.holdings, whole, step, undivided), wanted)
@@ -66,8 +66,8 @@ def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undi
 
 def _read(metrics: Sequence[Metric], text: str) -> list[Wanted]:
     """
-    What ``temperature:avg``, ``temperature``, ``temperature:p95`` or ``row_count`` asks for. The name of an object
-    stands for all that is in it, a metric alone for its increase if it is a counter in all series, else its average.
+    Parse ``temperature:avg``, ``temperature``, ``temperature:p95`` or ``row_count``. The name of an object stands for
+    all of its fields, a metric alone for its increase if it is a counter in all series, else for its average.
     """
 
     def named(name: str) -> list[Metric]:
@@ -82,15 +82,15 @@ def _read(metrics: Sequence[Metric], text: str) -> list[Wanted]:
     found = named(name) if colon else []
     if not found:
         known = ", ".join(metric.name for metric in metrics) or "none"
-        raise InvalidInput(f"metric {name or text!r}", "there is none of this name", f"there are: {known}, {ROW_COUNT}")
+        raise InvalidInput(f"metric {name or text!r}", "not found", f"choose from: {known}, {ROW_COUNT}")
     if find_formula(aggregate.lower()) is None:
         known = f"{', '.join(ANSWERS)} or {', '.join(PERCENTILES)}"
-        raise InvalidInput(f"metric {text!r}", f"{aggregate!r} is no aggregate", f"write one of {known}")
+        raise InvalidInput(f"metric {text!r}", f"unknown aggregate {aggregate!r}", f"choose one of {known}")
     return [Wanted(metric, aggregate.lower()) for metric in found]
 
 
 def _check_kept(stretches: Sequence[Stretch], possible: Sequence[Stretch], wanted: Iterable[Wanted]) -> None:
-    """Make sure that nothing is left out only because the level that alone holds it does not keep what is asked."""
+    """Raise InvalidInput if time is omitted only because the one level that has it does not store a requested value."""
     found = _ranges(stretches)
     for stretch in possible:
         rollup = stretch.holding.rollup
@@ -101,17 +101,17 @@ def _check_kept(stretches: Sequence[Stretch], possible: Sequence[Stretch], wante
         if lacking:
             raise InvalidInput(
                 f"metric {', '.join(lacking)}",
-                f"{start} to {end} is left only as {rollup.interval}, which lacks it",
-                "choose another aggregate, or another stretch of time",
+                f"{start} to {end} is left only at level {rollup.interval}, which does not store it",
+                "choose another aggregate, or another time range",
             )
 
 
 def _dimensions(cascade: Cascade, name: str, role: str) -> list[Column]:
-    """The dimension of a name, or those in the object of this name."""
+    """The dimension with this name, or all dimensions in the object with this name."""
     found = find_columns(cascade.dimensions, name)
     if not found:
         known = ", ".join(column.name for column in cascade.dimensions) or "none"
-        raise InvalidInput(f"{role} {name!r}", "it is no dimension of the cascade", f"there are: {known}")
+        raise InvalidInput(f"{role} {name!r}", "not a dimension of the cascade", f"choose from: {known}")
     return found
 
 
@@ -120,7 +120,7 @@ def _bind(cascade: Cascade, where: Mapping[str, Value]) -> Iterator[tuple[Column
         column, *others = _dimensions(cascade, name, "where")
         if others:
             there = ", ".join(each.name for each in (column, *others))
-            raise InvalidInput(f"where {name!r}", "it stands for several dimensions", f"name one of them: {there}")
+            raise InvalidInput(f"where {name!r}", "stands for several dimensions", f"choose one of them: {there}")
         try:
             yield column, coerce(column, value)
         except Undecided as error:
@@ -128,9 +128,9 @@ def _bind(cascade: Cascade, where: Mapping[str, Value]) -> Iterator[tuple[Column
 
 
 def choose_step(cascade: Cascade, start: int, end: int, points: int) -> Interval:
-    """The shortest nice interval that gives at most so many points."""
+    """The shortest easily readable interval that gives at most this number of points."""
     if not 1 <= points <= MOST_POINTS:
-        raise InvalidInput("points", f"{points:,}", f"ask for 1 to {MOST_POINTS:,}")
+        raise InvalidInput("points", f"{points:,} is out of range", f"choose 1 to {MOST_POINTS:,}")
     least, zone = (end - start) / 1000 / points, cascade.tzinfo
     levels = [holding.rollup.interval for holding in cascade.holdings if holding.rollup]
     nice = sorted({*_NICE, *levels}, key=lambda interval: interval.approximate_seconds)
@@ -143,26 +143,26 @@ def choose_step(cascade: Cascade, start: int, end: int, points: int) -> Interval
 
 
 def whole_buckets(start: int, end: int, step: Interval, zone: dt.tzinfo) -> TimeRange:
-    """A range extended to whole buckets; InvalidInput if it is empty, or there are too many buckets."""
+    """Extend a range to whole buckets; InvalidInput if it is empty or has too many buckets."""
     if start >= end:
-        raise InvalidInput("range", f"it begins at {show(start)} and ends at {show(end)}", "let it end later")
+        raise InvalidInput("range", f"starts at {show(start)} and ends at {show(end)}", "choose a later end")
     points = (end - start) / 1000 / step.approximate_seconds
     if points > MOST_POINTS:
-        many = f"it gives {points:,.0f} points, more than {MOST_POINTS:,}"
+        many = f"gives {points:,.0f} points, more than {MOST_POINTS:,}"
         raise InvalidInput(f"step {step}", many, "choose a longer one")
     try:
         return TimeRange(step.floor(start, zone), step.ceiling(end, zone))
     except OverflowError:
-        raise InvalidInput("range", "it reaches the end of the calendar", "choose another") from None
+        raise InvalidInput("range", "extends beyond the calendar", "choose another one") from None
 
 
 def find_stretches(
     cascade: Cascade, holdings: Sequence[Holding], whole: TimeRange, step: Interval, undivided: str = ""
 ) -> tuple[Stretch, ...]:
     """
-    Divide a range, of whole buckets of the step, among the tables that hold it and can answer, finest first. Stretches
-    are in order of time. What is left of a bucket longer than the step is not divided any further, so such a stretch
-    may reach beyond the range. What no table holds is in no stretch. See :func:`make_reading` for ``undivided``.
+    Divide a range of whole buckets among the tables that have its data, which are given finest first. Stretches are in
+    order of time. The rest of a bucket longer than the step is not divided further, so its stretch may extend beyond
+    the range. Time without data is in no stretch. See :func:`make_reading` for ``undivided``.
     """
     division = _Division(zone=cascade.tzinfo, step=step, holdings=holdings, undivided=undivided)
     return tuple(sorted(division.stretches(whole), key=lambda stretch: stretch.time))
@@ -170,8 +170,6 @@ def find_stretches(
 
 @dataclass(frozen=True, kw_only=True)
 class _Division:
-    """How a range is divided, see :func:`find_stretches`."""
-
     zone: dt.tzinfo
     step: Interval
     holdings: Sequence[Holding]
@@ -188,7 +186,7 @@ class _Division:
         return found
 
     def _coarser(self, gaps: TimeRanges) -> list[Stretch]:
-        """Gaps from levels with longer buckets, the finest that holds them; whole, or without the end that is finer."""
+        """Fill gaps from levels with longer buckets, finest first: whole buckets, or their part before finer data."""
         parts: list[tuple[int, Holding, Interval, TimeRanges]] = []
         for place, holding in enumerate(self.holdings):
             if holding.rollup is not None and not self._fits(holding, self.step):
@@ -203,7 +201,7 @@ class _Division:
         return found
 
     def _divided(self, whole: Stretch, finer: Sequence[Holding]) -> Iterator[Stretch]:
-        """Longer buckets, and the rest of those whose end finer levels have."""
+        """Whole longer buckets, or their rest if finer levels have their end."""
         starts = [one.start for one in finer if one.start is not None and whole.time.contains(one.start)]
         begun = sorted({whole.interval.floor(start, self.zone) for start in starts})
         buckets = [TimeRange(start, whole.interval.end(start, self.zone)) for start in begun]
@@ -216,11 +214,11 @@ class _Division:
             yield replace(whole, time=TimeRange(bucket.start, held[0].time.start), less=held)
 
     def _held_end(self, bucket: TimeRange, interval: Interval, finer: Sequence[Holding]) -> tuple[Stretch, ...]:
-        """What finer levels have of the end of a longer bucket, in order of time; nothing if that is all or none."""
+        """The end of a longer bucket in finer levels, in order of time; empty if they have all or nothing."""
         found: list[Stretch] = []
         for holding in reversed(finer):
             low, high = whole_part(holding, bucket, self.zone)
-            # No bucket of the answer is shared by the rest and by what follows it.
+            # The rest and what follows it share no bucket of the answer.
             low = self.step.ceiling(low, self.zone) if self._fits(holding, self.step) else low
             left = TimeRanges([(low, high)]) - _ranges(found)
             found += [Stretch(holding=holding, time=part, interval=interval) for part in left]
@@ -229,7 +227,7 @@ class _Division:
         return tuple(found) if list(TimeRanges([bucket]) - _ranges(found)) == [(bucket.start, begins)] else ()
 
     def _fits(self, holding: Holding, interval: Interval) -> bool:
-        """Whether a holding is a level whose buckets make up longer ones."""
+        """Whether a holding is a level, and its buckets divide the interval evenly."""
         return holding.rollup is not None and holding.rollup.interval.fits_into(interval, self.zone)
 
 
@@ -239,8 +237,8 @@ def _ranges(stretches: Iterable[Stretch]) -> TimeRanges:
 
 def whole_part(holding: Holding, range_: TimeRange, zone: dt.tzinfo, outward: bool = False) -> TimeRange:
     """
-    The part of a range that a table holds, in whole buckets of that table: ``outward`` with those that reach beyond the
-    range, otherwise that must consist of whole ones.
+    The part of a range that a table holds, in whole buckets of that table. ``outward`` extends the range to whole
+    buckets; otherwise it must consist of whole buckets.
     """
     if holding.rollup is None:
         return range_ & TimeRange.of(holding.start, holding.end)

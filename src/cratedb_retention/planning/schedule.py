@@ -1,6 +1,6 @@
 """
-Which policies are due by their schedules. A slot is an instant that a schedule names; of several missed ones, the
-newest stands for all.
+Determines which policies are due by their schedules. A slot is an instant that a schedule names; of several missed
+slots, the newest stands for all.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 
 from cratedb_retention.model.schedule import Done, Misfire, Scheduled, delay, following, newest
 
-# A slot that was done lies so far ahead only if a clock was wrong, and was set back since.
+# A completed slot lies further ahead than this only if a clock was wrong and has been set back since.
 AHEAD = dt.timedelta(hours=1)
 _REMEMBERED = 10_000
 
 
 class Timetable:
-    """Remembers between which two slots an instant lies, since most instants lie where the one before them did."""
+    """Caches the slots before and after an instant, since the next instant mostly lies between the same two."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[dt.datetime | None, dt.datetime]] = {}
@@ -39,7 +39,7 @@ def _begin(item: Scheduled, slot: dt.datetime) -> dt.datetime:
 
 
 def newest_slot(item: Scheduled, now: dt.datetime, timetable: Timetable | None = None) -> dt.datetime | None:
-    """The last slot whose time has come, its delay included."""
+    """The last slot that has begun, including its delay."""
     slot = (timetable or Timetable()).newest(item.schedule, item.time_zone, now)
     while slot is not None and _begin(item, slot) > now:
         slot = newest(item.schedule, item.time_zone, slot - dt.timedelta(microseconds=1))
@@ -49,7 +49,7 @@ def newest_slot(item: Scheduled, now: dt.datetime, timetable: Timetable | None =
 def due_slots(
     scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime, timetable: Timetable | None = None
 ) -> dict[str, dt.datetime]:
-    """The slots of the policies that are due; policies that were never run need not be among what was done."""
+    """The slots of due policies; ``done`` may lack policies that never ran."""
     found, timetable = {}, timetable or Timetable()
     for item in scheduled:
         slot = newest_slot(item, now, timetable)
@@ -62,14 +62,14 @@ def _is_due(item: Scheduled, slot: dt.datetime, known: Done, now: dt.datetime) -
     if (item.since is not None and slot < item.since) or (known.done is not None and slot <= known.done):
         return False
     late, grace = now - _begin(item, slot), item.grace.approximate_seconds()
-    # One that was begun is completed, however late.
+    # A slot that was begun is completed, however late.
     return item.misfire is not Misfire.SKIP or slot == known.begun or late.total_seconds() <= grace
 
 
 def wrong_slots(
     scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime, timetable: Timetable | None = None
 ) -> dict[str, dt.datetime | None]:
-    """The last slot to note as done, now, for policies whose noted one lies in the future: a clock was wrong then."""
+    """The slot to record instead, for policies whose last slot lies in the future since a clock was wrong."""
     return {
         item.policy_id: newest_slot(item, now, timetable)
         for item in scheduled
@@ -78,7 +78,7 @@ def wrong_slots(
 
 
 def next_times(scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt.datetime) -> dict[str, dt.datetime]:
-    """When policies run next, their delay included: in the past for what is due. Others are missing."""
+    """When policies run next, including their delay; in the past if due. Policies without a next run are missing."""
     timetable, scheduled, found = Timetable(), list(scheduled), {}
     due = due_slots(scheduled, done, now, timetable)
     for item in scheduled:
@@ -90,14 +90,14 @@ def next_times(scheduled: Iterable[Scheduled], done: Mapping[str, Done], now: dt
 
 
 def overdue_since(item: Scheduled, known: Done, now: dt.datetime) -> dt.datetime | None:
-    """When the oldest slot that is not done begins, its delay included; in the future: none is late."""
+    """When the oldest slot that has not run begins, including its delay; in the future if none is overdue."""
     unknown = known.done is None and item.since is None
     slot = newest(item.schedule, item.time_zone, now) if unknown else _first_after(item, known.done)
     return None if slot is None else _begin(item, slot)
 
 
 def _first_after(item: Scheduled, *after: dt.datetime | None) -> dt.datetime | None:
-    """Of the slots after all these instants, the one that begins first: one may be delayed for longer than the next."""
+    """The slot after all these instants that begins first; a slot may be delayed beyond the next one."""
     since = item.since and item.since - dt.timedelta(microseconds=1)
     slot = first = following(item.schedule, item.time_zone, max(filter(None, (*after, since))))
     while slot is not None and first is not None and slot < _begin(item, first):

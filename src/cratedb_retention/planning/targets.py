@@ -1,7 +1,7 @@
 """
-Policies and legal holds on one table. A target is a policy on a table, with everything about the table that the policy
-leaves open found out: which column carries the time, whether whole partitions or rows expire, and where a partition's
-interval comes from. What can't be decided is blocked, with its reason.
+Policies on one table. A target is a policy on a table, with everything determined that the policy
+leaves open: which column carries the time, whether partitions or rows expire, and where the interval of a partition
+comes from. If that is impossible, it is blocked, with its reason.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from typing import Generic, TypeVar
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.archive import why_no_directory
 from cratedb_retention.model.catalog import Catalog, Column, Grouping, Kind, Table, TableName, TimeUnit, Value
-from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.plan.measurements import PartitionBounds
-from cratedb_retention.model.plan.plan import Blocked, Spared
+from cratedb_retention.model.plan.plan import Blocked
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
@@ -51,7 +50,7 @@ class Target:
     policy: Policy
     table: Table
     grids: tuple[tuple[int, Grid], ...] = ()  # Partition columns whose values give an interval: position and grid.
-    time_column: Column | None = None  # With a row's time; None only if the partition column itself is the time.
+    time_column: Column | None = None  # The time of a row; None only if the partition column itself is the time.
     by_rows: bool = False  # Whether rows expire, rather than partitions.
     where: tuple[tuple[Column, Value], ...] = ()  # The policy's filter, with the table's columns.
 
@@ -61,14 +60,14 @@ class Target:
 
     @property
     def bounds_probe(self) -> PartitionBounds | None:
-        """What must be asked of the rows because no expression says it."""
+        """The probe for the times of partitions; None if expressions tell them, or rows expire."""
         if self.by_rows or self.grids or self.time_column is None:
             return None
         return PartitionBounds(self.table.name, self.columns, self.time_column)
 
 
 class Undecided(Exception):
-    """A policy can't be applied to a table."""
+    """A policy cannot be applied to a table."""
 
     def __init__(self, why: Reason) -> None:
         self.why = why
@@ -77,7 +76,7 @@ class Undecided(Exception):
 
 @contextlib.contextmanager
 def isolated(policy_id: str | None, table: TableName, undecided: list[Blocked]) -> Iterator[None]:
-    """Decide about one target: what goes wrong is in the log, and blocks that target alone."""
+    """Decide about one target: a failure blocks that target alone."""
     try:
         yield
         return
@@ -92,13 +91,13 @@ def isolated(policy_id: str | None, table: TableName, undecided: list[Blocked]) 
 
 
 def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Target], list[Blocked]]:
-    """The targets of policies, and a reason for each policy and table where there is none."""
+    """The targets of policies, and a reason for each policy and table without one."""
     targets: list[Target] = []
     undecided: list[Blocked] = []
     for policy in policies:
         names = find_tables(policy.table_schema, policy.table_name, catalog.tables, catalog.capabilities)
         named = TableName(policy.table_schema or catalog.capabilities.default_schema, policy.table_name)
-        if is_pattern("".join(named)):  # Never means a rollup, which has a retention period of its own.
+        if is_pattern("".join(named)):  # Never matches a rollup, which has its own retention period.
             names = [table for table in names if table not in catalog.rollups]
         if not names:
             undecided.append(Blocked(policy_id=policy.id, table=named, why=Why.NO_SUCH_TABLE(), needs_attention=True))
@@ -115,7 +114,7 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
 
 
 def coerce(column: Column, value: Value) -> Value:
-    """A filter's value in the type of the column: ``007`` is a text, or the number 7; Undecided if it is no value."""
+    """A filter's value in the type of the column: ``007`` is a text, or the number 7. Undecided if it is invalid."""
     if value is None:
         return None
     if column.grouping is Grouping.NEVER:
@@ -132,7 +131,7 @@ def coerce(column: Column, value: Value) -> Value:
         return _number(column, bare)
     if column.type.upper() != "UUID":
         return text
-    # As the database writes it, whatever its case and dashes.
+    # In the form of the database, regardless of case and dashes.
     digits = bare.strip("{}").replace("-", "").lower()
     if not _UUID.fullmatch(digits):
         raise _not_a(column, text, "UUID")
@@ -151,7 +150,7 @@ def _instant(column: Column, text: str) -> Value:
 
 
 def _number(column: Column, text: str) -> Value:
-    """A number exactly as it is written, or none at all: a rounded one could be another row's."""
+    """A number exactly as written; never rounded, since it could match other rows then."""
     if not _NUMBER.fullmatch(text) or len(text) > _LONGEST_NUMBER:
         raise _not_a(column, text, "number")
     exact = Decimal(text)
@@ -169,12 +168,12 @@ def _not_a(column: Column, text: str, what: str) -> Undecided:
 
 
 def bind_where(table: Table, where: Iterable[tuple[str, Value]]) -> tuple[tuple[Column, Value], ...]:
-    """A filter with the table's columns; Undecided if it does not fit these."""
+    """A filter with the table's columns; Undecided if it does not match them."""
     return tuple((column := _column(table, name, "where"), coerce(column, value)) for name, value in where)
 
 
 def try_bind_where(table: Table, where: Mapping[str, Value]) -> tuple[tuple[Column, Value], ...] | None:
-    """The same; None if it does not fit, so that it must be taken to mean everything."""
+    """Like :func:`bind_where`; None if the filter does not match, and therefore has to stand for everything."""
     try:
         return bind_where(table, where.items())
     except Undecided:
@@ -182,7 +181,7 @@ def try_bind_where(table: Table, where: Mapping[str, Value]) -> tuple[tuple[Colu
 
 
 def _column(table: Table, name: str, role: str) -> Column:
-    """The column of a name, which may be the one that it has in rollups: ``tags_host`` for ``tags['host']``."""
+    """The column with a name, which may be its name in rollups: ``tags_host`` for ``tags['host']``."""
     if name in table.columns:
         return table.columns[name]
     found = [column for column in table.columns.values() if label(column.name) == name]
@@ -195,7 +194,7 @@ def _column(table: Table, name: str, role: str) -> Column:
 
 
 def make_target(policy: Policy, table: Table) -> Target:
-    """Apply a policy to a table; Undecided if it can't be."""
+    """Apply a policy to a table; Undecided if that is impossible."""
     if table.closed:
         raise Undecided(Why.CLOSED_TABLE())
     if table.flaw:
@@ -223,15 +222,15 @@ def make_target(policy: Policy, table: Table) -> Target:
 
 
 def _find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
-    """The whole numbers that are times, by the policy's unit, else by a partition column's expression."""
+    """Integer columns that hold times, by the policy's unit, else by a partition column's expression."""
     whole = {name for name, c in table.columns.items() if c.kind is Kind.NUMBER and "INT" in c.type.upper()}
     grids = (read_grid(column.expression, table.columns) for column in table.partition_columns if column.expression)
-    # CrateDB takes a whole number for milliseconds where it needs a timestamp.
+    # Where CrateDB needs a timestamp, it interprets an integer as milliseconds.
     units = {g.time_column: g.unit or TimeUnit.MILLISECONDS for g in grids if g and g.time_column in whole}
     named = None if policy.time_column is None else _column(table, policy.time_column, "time_column")
     if policy.time_unit is not None:
         column = named
-        if column is None:  # The partition column, or what that refers to.
+        if column is None:  # The partition column, or the source of its expression.
             partitions = table.partition_columns
             referred = {find_time_column(c.expression, whole) for c in partitions if c.expression} - {None}
             own = {policy.partition_column} & {c.name for c in partitions if c.expression is None}
@@ -246,8 +245,8 @@ def _find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
     elif named is not None and named.name in whole and named.name not in units:
         raise Undecided(Why.UNIT_MISSING(column=named))
     elif not units and not _times(table) and policy.partition_column in whole & set(table.partitioned_by):
-        # Where no timestamp is, cratedb-toolkit takes a whole number for milliseconds that a policy names as its
-        # partition column, or that this is computed from, and so does CrateDB. What is implausible then is blocked.
+        # Without any timestamp, cratedb-toolkit and CrateDB interpret an integer as milliseconds if it is the policy's
+        # partition column, or the source of its expression. Implausible times are blocked.
         column = table.columns[policy.partition_column]
         counted = find_time_column(column.expression, list(whole)) if column.expression else column.name
         units = {counted: TimeUnit.MILLISECONDS} if counted else {}
@@ -255,7 +254,7 @@ def _find_epochs(policy: Policy, table: Table) -> dict[str, Column]:
 
 
 def _time_positions(policy: Policy, table: Table, columns: Sequence[Column]) -> list[int]:
-    """Which partition columns carry time: the one that the policy names, else all that look like it."""
+    """The positions of partition columns that carry time: the one that the policy names, else all candidates."""
     if policy.partition_column:
         named = _column(table, policy.partition_column, "partition_column").name
         names = [column.name for column in columns]
@@ -279,7 +278,7 @@ def _times(table: Table) -> list[str]:
 def _grids(
     table: Table, columns: Sequence[Column], positions: Iterable[int], named: Column | None
 ) -> tuple[tuple[int, Grid], ...]:
-    """The grids of the partition columns that are of the time column that the policy means."""
+    """The grids of partition columns that are computed from the policy's time column."""
     return tuple(
         (position, grid)
         for position in positions
@@ -291,7 +290,7 @@ def _grids(
 
 
 def _counts(column: Column, grid: Grid) -> bool:
-    """Whether a column counts what an expression takes it for, so that the intervals are right."""
+    """Whether a column has the unit that an expression assumes, so that the intervals are right."""
     if column.unit is None:
         return grid.unit is None
     return column.unit is (grid.unit or TimeUnit.MILLISECONDS)
@@ -306,7 +305,7 @@ def _only_time_column(table: Table, columns: Sequence[Column], fallback: Column 
         return others[0]
     if fallback is None or fallback.kind is not Kind.TIME:
         raise Undecided(Why.NO_TIME_COLUMN())
-    # The rows of a partition are younger than its value, if that was cut from a column of theirs.
+    # If the value is truncated from another column, the rows of a partition are younger than it.
     for of, other in table.columns.items():
         if of != fallback.name and find_time_column(fallback.expression or "", [of]):
             if other.kind is Kind.NUMBER:
@@ -332,45 +331,14 @@ def _row_target(policy: Policy, table: Table, time: Column, where: tuple[tuple[C
     return Target(policy=policy, table=table, time_column=time, by_rows=True, where=where)
 
 
-@dataclass(frozen=True)
-class TableHold:
-    """A hold on one table."""
-
-    hold: LegalHold
-    where: tuple[tuple[Column, Value], ...] | None  # None if that can't be worked out, then it covers everything.
-    other: bool = False  # Whether it was placed on another table, which had the name before.
-
-    @property
-    def why(self) -> Reason:
-        return (Why.EARLIER_HOLD if self.other else Why.LEGAL_HOLD)(hold=self.hold)
-
-    @property
-    def spared(self) -> Spared | None:
-        """The rows that it keeps; None if it keeps the whole table."""
-        if not self.where and self.hold.start is None and self.hold.end is None:
-            return None
-        return Spared(hold_id=self.hold.id, where=self.where or (), start=self.hold.start, end=self.hold.end)
-
-
-def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableName, list[TableHold]]:
-    found: dict[TableName, list[TableHold]] = {}
-    for hold in sorted(holds, key=lambda h: h.id):
-        for name in find_tables(hold.table_schema, hold.table_name, catalog.tables, catalog.capabilities):
-            other = bool(hold.identity) and hold.identity != catalog.tables[name].identity
-            for values in hold.filters:
-                where = try_bind_where(catalog.tables[name], values)
-                found.setdefault(name, []).append(TableHold(hold, where, other))
-    return found
-
-
 def overlap(one: Where, other: Where) -> bool:
-    """Whether some data can fit both filters: no column is asked for two different values."""
+    """Whether the same data can match both filters: they do not require different values of a column."""
     values = dict(one)
     return all(values.get(column, value) == value for column, value in other)
 
 
 class FilterIndex(Generic[T]):
-    """What applies to partitions by their values, looked up since there may be thousands of filters, by any columns."""
+    """Finds the items whose filters match a partition, without testing each of possibly thousands."""
 
     def __init__(self, columns: Sequence[Column], items: Iterable[tuple[T, Where]]) -> None:
         positions = {column.name: position for position, column in enumerate(columns)}
@@ -381,7 +349,7 @@ class FilterIndex(Generic[T]):
             by_values.setdefault(tuple(wanted.values()), []).append((number, item))
 
     def fitting(self, values: Sequence[Value]) -> list[T]:
-        """What applies to a partition, in the order in which it was given."""
+        """Items whose filter matches a partition, in the given order."""
         fits: list[tuple[int, T]] = []
         for positions, by_values in self._found.items():
             fits += by_values.get(tuple([values[position] for position in positions]), ())

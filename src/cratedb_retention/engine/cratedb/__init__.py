@@ -1,1 +1,1 @@
-"""CrateDB: the engine that the toolkit is for."""
+"""CrateDB: the main engine."""

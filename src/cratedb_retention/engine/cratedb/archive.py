@@ -1,10 +1,10 @@
 """
-Archiving on CrateDB: one snapshot for each partition, proved to be restorable before that is dropped (law 2). Copies of
-archived partitions are in the toolkit's own schema, where no policy and no other tool takes them for a table.
+Archiving on CrateDB: one snapshot for each partition, proved to be restorable before the partition is dropped (law 2).
+Copies of archived partitions are in the toolkit's own schema, where policies and other tools ignore them.
 
-Several snapshots of a partition are made one before they are restored, so that they come as a whole: CrateDB restores a
-partition only where none is, and knows no transactions. Whatever ends this early, only copies are left, and never half
-a partition.
+Several snapshots of a partition are merged before they are restored, so that the partition is restored as a whole:
+CrateDB only restores a partition that does not exist, and has no transactions. After an interruption, only copies are
+left, and never half a partition.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ from cratedb_retention.model.words import plural
 POLL_SECONDS = 0.5
 FROZEN = "blocks.write"
 COPY, MERGED = "retention_verify_", "retention_restore_"
-OF_RUN = f"{COPY}run_"  # A run verifies beside commands that do, and neither drops what the other is at.
-_ONE_BY_ONE = "restore them one by one, by --name, each beside the table, with --into"
-_STAYS = "can't be restored, so its partition stays: "
-_LESS = "prove less, with verify: metadata"
+OF_RUN = f"{COPY}run_"  # Runs and commands that verify at the same time must not drop each other's copies.
+_ONE_BY_ONE = "restore them separately, with --name, each beside the table, with --into"
+_STAYS = "cannot be restored, so its partition stays: "
+_LESS = "set verify: metadata in the policy"
 _NULL, _BETWEEN = "\x1e", "\x1f"
 _WATERMARKS = (5, 6, 7)  # In sys.node_checks.
 
@@ -64,11 +64,11 @@ class CrateArchive(Archive):
         self._database, self._clock = database, clock
 
     def create(self, step: SnapshotPartition) -> StepResult:
-        """Waits for one that is being made, perhaps by a run that was killed."""
+        """Waits for a snapshot in progress, perhaps of a run that was killed."""
         shards.check_health(self._database, step)
         try:
             there = shards.check_token(self._database, step)
-        except PartitionChanged:  # Who looks again at a frozen partition has to see all of it.
+        except PartitionChanged:  # The next look at a frozen partition has to see all of its rows.
             sql.refresh_partitions(self._database, step.table, step.columns, [step.values])
             raise
         if not there:
@@ -89,13 +89,13 @@ class CrateArchive(Archive):
         return Reader.of(self._database.brief(), [table]).layout(table)
 
     def _count(self, step: ArchivingStep) -> int | None:
-        """The rows of the frozen partition; None if it is closed, which hides them."""
+        """The number of rows of the frozen partition; None if it is closed."""
         return None if step.piece.partition.closed else self._count_rows(step.table, step)
 
     def prove(self, step: VerifySnapshot) -> StepResult:
         """
-        The snapshot is restored into a copy, which is compared with the partition, still there and frozen. Restoring
-        compares each file with the checksum of when it was written; left to prove is that these are of the same rows.
+        Restores the snapshot into a copy, and compares it with the partition, which still exists and is frozen.
+        Restoring compares each file with its original checksum; this proves that the files have the same rows.
         """
         self._require_complete(step)
         if step.verify is Verify.METADATA:
@@ -105,11 +105,11 @@ class CrateArchive(Archive):
             return _result(step, self._compare(step, copy))
 
     def drop(self, step: DropArchived) -> StepResult:
-        """It must still be frozen."""
+        """The partition must still be frozen."""
         shards.check_health(self._database, step)
         self._require_complete(step)
         rows = step.piece.partition.rows
-        # It is gone already if the answer to the same statement was lost, and this is the next try.
+        # It is gone already if the response to the same statement was lost, and this is a retry.
         if shards.check_token(self._database, step):
             shards.check_age(self._database, step)
             rows = self._count(step)
@@ -117,13 +117,13 @@ class CrateArchive(Archive):
         return _result(step, rows)
 
     def _require_complete(self, step: VerifySnapshot | DropArchived) -> None:
-        """CrateDB takes the snapshot for complete, and for one of the partition. It does not look at files."""
+        """Require that CrateDB lists the snapshot as complete, and as one of the partition. It does not read files."""
         state, thing = self._state(step), self._thing(step)
         if state is None:
             raise DatabaseError(thing, "does not exist", "run again")
         if not is_complete(state):
             why = f"is not complete ({state['state']}) {'; '.join(state['failures'] or [])}"
-            raise DatabaseError(thing, why, "look at the repository, run again")
+            raise DatabaseError(thing, why, "check the repository, and run again")
         listed = state["table_partitions"] or []
         held = [(p["table_schema"], p["table_name"], _values(step.columns, p["values"])) for p in listed]
         if (*step.table, step.values) not in held:
@@ -132,14 +132,14 @@ class CrateArchive(Archive):
 
     def _restore(self, step: VerifySnapshot, copy: TableName) -> None:
         catalog, thing = self._database.brief(), self._thing(step)
-        # Where no shards are allocated, a restore would wait without end.
+        # If no shards are allocated, a restore would wait forever.
         setting = sql.words("settings['cluster']['routing']['allocation']['enable']")
         if catalog.rows(sa.select(setting).select_from(sql.system("sys.cluster").table))[0][0] == "none":
             remedy = f"RESET GLOBAL cluster.routing.allocation.enable, or {_LESS}"
             raise DatabaseError(thing, f"{_STAYS}the cluster allocates no shards", remedy)
         try:
             self._database.execute(sql.snapshot("RESTORE", step, copy))
-            # Replicas would cost room and time, and prove nothing.
+            # Replicas would cost space and time, and prove nothing.
             catalog.execute(sql.alter(sql.partition_of(copy), "number_of_replicas", 0))
         except ConnectionLost:
             raise
@@ -151,7 +151,7 @@ class CrateArchive(Archive):
     def _explain(self, step: VerifySnapshot, error: RetentionError) -> tuple[str, str]:
         """Why a snapshot could not be restored, and what to do."""
         quote, said = self._database.quote, error.reason.partition(" (in: ")[0]
-        again = f"mend the repository, or DROP SNAPSHOT {quote(step.repository)}.{quote(step.name)}, and run again"
+        again = f"repair the repository, or DROP SNAPSHOT {quote(step.repository)}.{quote(step.name)}, and run again"
         if isinstance(error, AccessDenied):
             return said, f"{error.remedy}, or {_LESS}"
         if "maximum shards open" in said:
@@ -161,16 +161,16 @@ class CrateArchive(Archive):
         c = sql.system("sys.node_checks")
         failed = sa.select(c.description).where(c.id.in_(_WATERMARKS), sa.not_(c.passed))
         if full := self._database.brief().rows(failed.limit(1)):
-            return f"no room for a copy: {full[0][0]}", f"make room on the nodes' disks, or {_LESS}"
+            return f"no space for a copy: {full[0][0]}", f"free space on the nodes' disks, or {_LESS}"
         return f"{said}: files in the repository are missing or damaged, or no node is allowed to hold the copy", again
 
     def _compare(self, step: VerifySnapshot, copy: TableName) -> int:
-        """Compare a copy with the partition, which hides its rows if it is closed, and return the rows of the copy."""
-        # Columns whose values can be compared as text. One that was added since is in no row of the partition; what has
-        # no text, as arrays, is in the files whose checksums were compared, under the numbers of the same rows.
+        """Compare a copy with the partition, unless it is closed, and return the number of rows of the copy."""
+        # Columns whose values can be compared as text. One that was added since has no value in the partition. Others,
+        # such as arrays, are in the files whose checksums were compared, with the identifiers of the same rows.
         known, there = (self._known(table)[0] for table in (step.table, copy))
         columns = [c for c in there.values() if c.kind is not Kind.OTHER and known.get(c.name) == c]
-        # How many rows there are, and a sum over hashes of all, whose order does not matter.
+        # The number of rows, and the sum of their hashes, independent of order.
         summary = (sa.func.count(), sa.func.sum(_row_hash(columns)))
         restored = tuple(self._read_all(copy, step, *summary))
         rows = int(restored[0])
@@ -179,13 +179,13 @@ class CrateArchive(Archive):
         present = tuple(self._read_all(step.table, step, *summary))
         if restored == present:
             return rows
-        # Where shards are missing, or it was written to, the snapshot is not to blame.
+        # If shards are missing, or the partition was written to, the snapshot is not the cause.
         shards.check_health(self._database, step)
         if not shards.check_token(self._database, step):
             raise changed(step, step.piece, "is gone since the plan was made")
         what = label(step, step.piece)
-        alike = f"as many as partition {what}, but others"
-        than = alike if rows == present[0] else f"and partition {what} has {present[0]:,}"
+        alike = f"as many as partition {what}, but different ones"
+        than = alike if rows == present[0] else f"but partition {what} has {present[0]:,}"
         raise DatabaseError(self._thing(step), f"holds {rows:,} rows, {than}", "delete the snapshot and run again")
 
     def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
@@ -199,7 +199,7 @@ class CrateArchive(Archive):
         return {(r["repository"], r["name"]): SnapshotState(is_complete(r), detail) for r, detail in found}
 
     def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
-        """Those that hold one partition each and have the name that the toolkit gives it, or cratedb-toolkit."""
+        """Snapshots of one partition with the name that this toolkit or cratedb-toolkit gives it."""
         r = sql.system("sys.repositories")
         if not self._database.rows(sa.select(r.name).where(r.name == repository)):
             raise NotFound(f"repository {repository}", "does not exist", "create it with CREATE REPOSITORY")
@@ -222,7 +222,7 @@ class CrateArchive(Archive):
         return found
 
     def _layout(self, snapshot: Archived, schema: str) -> tuple[dict[str, Column], tuple[str, ...]]:
-        """Columns and partition columns of a table; of one that is gone, as a copy of the snapshot tells them."""
+        """Columns and partition columns of a table; if it is gone, from a copy of the snapshot."""
         known = self._known(snapshot.table)
         if known[1]:
             return known
@@ -241,7 +241,7 @@ class CrateArchive(Archive):
             self._drop_copy(copy)
 
     def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
-        """From a copy; not beside its table, since policies and other tools may mean each table there."""
+        """From a copy, which is not beside its table, where policies and other tools may apply to it."""
         key = (snapshot.repository, snapshot.name)
         state = self.states([key]).get(key)
         if state is None:
@@ -256,7 +256,7 @@ class CrateArchive(Archive):
         return f"snapshot {of.repository}.{of.name}"
 
     def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
-        """Whether both are of one incarnation of the partition; where that is not known, whether rows are in both."""
+        """By the incarnation of the partition; if that is unknown, by rows that are in both."""
         if token is not None:
             return bool(shards.incarnations(token) & shards.incarnations(step.piece.partition.token))
         with self._copy_of(schema, earlier.name) as copy:
@@ -264,7 +264,7 @@ class CrateArchive(Archive):
             return self._shared_rows(copy, step.table, sql.is_of(step)) > 0
 
     def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
-        """Several snapshots are made one first, so that the partition comes as a whole; writes to it are allowed."""
+        """Merges several snapshots first, so that the partition is restored as a whole; then allows writes to it."""
         one = snapshots[0]
         if len(snapshots) == 1:
             rows: tuple[int, ...] = (self._restore_one(one, into),)
@@ -274,12 +274,12 @@ class CrateArchive(Archive):
         return Arrived(rows, shards.find_token(self._database, into, one))
 
     def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
-        """Those by which several snapshots are made one are not shown."""
+        """Without the statements that merge several snapshots."""
         statements = (self._restore_statements(each, into) for each in snapshots)
         return [self._database.render(statement) for both in statements for statement in both]
 
     def _restore_one(self, snapshot: Archived, into: TableName) -> int:
-        """Restore a snapshot, allow writes to what it was of, and count its rows."""
+        """Restore a snapshot, allow writes to the partition, and count its rows."""
         restoring, thaw = self._restore_statements(snapshot, into)
         try:
             self._database.execute(restoring)
@@ -288,7 +288,7 @@ class CrateArchive(Archive):
                 why = re.search(r"(column \[.*?\][^\]]*?(?:\[.*?\][^\]]*)*)(?:\]|$)", error.reason)
                 reason = f"differs from what was archived: {why[1] if why else error.reason}"
                 raise DatabaseError(f"table {into}", reason, "restore it beside the table, with --into") from None
-            # It leaves a partition behind that lacks shards, which could neither be written to nor restored again.
+            # It leaves a partition with missing shards, which could neither be written to nor restored again.
             if "failed to restore" in error.reason:
                 self._database.execute(sa.delete(table_ref(into)).where(sql.is_of(snapshot)))
             raise
@@ -296,15 +296,15 @@ class CrateArchive(Archive):
         return self._count_rows(into, snapshot)
 
     def _restore_statements(self, snapshot: Archived, into: TableName) -> list[sa.Executable]:
-        """Restore a snapshot, which comes back frozen as it was archived, and allow writes."""
+        """Restore a snapshot, which is frozen as it was when archived, and allow writes."""
         columns, values = snapshot.columns, snapshot.values
-        # Where the table is gone, CrateDB does not understand the values, and each snapshot holds one partition only.
+        # If the table is gone, CrateDB cannot interpret the values; each snapshot has only one partition.
         known = self._known(snapshot.table)[1] == tuple(column.name for column in columns)
         restoring = sql.snapshot("RESTORE", snapshot if known else replace(snapshot, columns=(), values=()), into)
         return [restoring, sql.alter(sql.partition_of(into, columns, values), FROZEN, False)]
 
     def _read_all(self, table: TableName, of: Snapshot | None, *aggregates: Element) -> Sequence[Any]:
-        """Aggregates of the rows of a partition, or of a table, those that were written a moment ago among them."""
+        """Aggregates of the rows of a partition or table, including those that were just written."""
         read = sa.select(*aggregates).select_from(table_ref(table))
         if of is None:
             self._database.refresh(table_ref(table))
@@ -317,7 +317,7 @@ class CrateArchive(Archive):
 
     @contextmanager
     def _copy_of(self, schema: str, snapshot: str, prefix: str = COPY) -> Iterator[TableName]:
-        """The name of a copy, which is not there before, nor after."""
+        """The name of a copy, which is dropped before and after."""
         copy = copy_name(schema, snapshot, prefix)
         self._drop_copy(copy)
         try:
@@ -326,12 +326,12 @@ class CrateArchive(Archive):
             self._drop_copy(copy)
 
     def _drop_copy(self, copy: TableName) -> None:
-        """Where a disk is full, CrateDB refuses even that."""
+        """Unblock it if a disk is full, since CrateDB rejects even that then."""
         self._database.unblocking(partial(self._database.unblock, [copy])).drop(copy)
 
     @contextmanager
     def _merge(self, snapshots: Archives, schema: str) -> Iterator[tuple[Archived, tuple[int, ...]]]:
-        """A snapshot of the rows of several, and how many came from each: none whose rows another one holds as well."""
+        """A snapshot of the rows of several, and the number from each: 0 if another one has its rows as well."""
         key = hashlib.sha256(json.dumps([(each.repository, each.name) for each in snapshots]).encode()).hexdigest()[:12]
         copies = [TableName(schema, f"{MERGED}{key}_{number}") for number in range(len(snapshots))]
         merged = replace(snapshots[-1], name=f"retention-restore-{key}")
@@ -357,13 +357,13 @@ class CrateArchive(Archive):
     def _into_one(
         self, snapshots: Archives, copies: Sequence[TableName], counts: Sequence[int]
     ) -> tuple[TableName, list[int]]:
-        """Put the rows of all copies into one of them, which has the columns of all."""
+        """Collect the rows of all copies in the one that has the columns of all."""
         kept: list[int] = []
         for number in sorted(range(len(copies)), key=lambda number: -counts[number]):
             shared = max((self._shared_rows(copies[number], copies[other]) for other in kept), default=0)
             if shared and shared < counts[number]:
                 each, rows = snapshots[number], plural(shared, "row")
-                reason = f"{rows} of snapshot {each.name} have another version in a later one"
+                reason = f"{rows} of snapshot {each.name} differ from their version in a later one"
                 raise Conflict(f"partition {each.partition}", reason, _ONE_BY_ONE)
             if not shared:
                 kept.append(number)
@@ -374,7 +374,7 @@ class CrateArchive(Archive):
         return copies[target], [count if number in kept else 0 for number, count in enumerate(counts)]
 
     def _shared_rows(self, one: TableName, other: TableName, condition: Condition | None = None) -> int:
-        """How many rows of one table are rows of the other, or of those of it that count: each keeps its ``_id``."""
+        """The number of rows of one table that are in the other, and match a condition there, by their ``_id``."""
         a, b = (sa.select(sql.words("_id").label("i")).select_from(table_ref(table)) for table in (one, other))
         rows, others = a.subquery("a"), (b if condition is None else b.where(condition)).subquery("b")
         return self._database.count(rows.join(others, rows.c.i == others.c.i))
@@ -384,16 +384,18 @@ class CrateArchive(Archive):
         names, thing = [c.name for c in own.values() if c.expression is None and "['" not in c.name], f"snapshot {name}"
         for missing in (name for name in names if name not in there):
             raise DatabaseError(thing, f"has a column {missing!r} that a later one lacks", _ONE_BY_ONE)
-        # Each with columns of its own: one that belongs to a table brings that table into every query that uses it.
+        # Columns without a table: one with a table would add that to each query that uses it.
         before, rows = self._count_rows(target), sa.select(*map(ref, names)).select_from(table_ref(source))
         self._database.execute(sa.insert(table_ref(target, *map(ref, names))).from_select(names, rows))
         written = self._count_rows(target) - before
         if written != count:
-            raise DatabaseError(thing, f"{written:,} of {count:,} rows fit those of a later one", _ONE_BY_ONE)
+            raise DatabaseError(
+                thing, f"only {written:,} of {count:,} rows are compatible with a later one", _ONE_BY_ONE
+            )
 
 
 def verify_statements(step: VerifySnapshot) -> list[sa.Executable]:
-    """What is sent to verify a snapshot, as far as it is of interest."""
+    """The relevant statements that verify a snapshot."""
     copy = copy_name(step.schema, step.name, OF_RUN)
     into_copy = [sql.snapshot("RESTORE", step, copy)] if step.verify is Verify.RESTORE else []
     return [states_of(step.repository, [step.name]), *into_copy]
@@ -404,15 +406,12 @@ def _result(step: ArchivingStep, rows: int | None) -> StepResult:
 
 
 def _values(columns: Sequence[Column], texts: Sequence[str | None]) -> tuple[Value, ...] | None:
-    """The values of a partition as snapshots list them, all as text; None if they are of other columns."""
+    """The values of a partition, which snapshots list as text; None if the columns are different."""
     return tuple(map(from_text, columns, texts)) if len(columns) == len(texts) else None
 
 
 def _row_hash(columns: Iterable[Column]) -> sa.ColumnElement[int]:
-    """
-    A number from all values of a row, and from what CrateDB tells its version by. CrateDB reads ``0x1fp0`` as 31. 28
-    bits, so that no sum of them overflows.
-    """
+    """A number from values and version of a row, of 28 bits, so that no sum overflows; ``0x1fp0`` is 31."""
     version: list[Element] = [sql.words("_id"), sa.cast(sql.words("_seq_no"), sa.Text())]
     texts = [sa.func.coalesce(sa.cast(sql.SQL.column(column), sa.Text()), _NULL) for column in columns]
     digest = sa.func.md5(sa.func.concat_ws(_BETWEEN, *version, *texts))
@@ -421,7 +420,7 @@ def _row_hash(columns: Iterable[Column]) -> sa.ColumnElement[int]:
 
 
 def _span(columns: Sequence[Column], values: Sequence[Value], known: Iterable[str]) -> tuple[int | None, int | None]:
-    """The stretch of time that a partition covers, if one of its columns tells."""
+    """The time range of a partition, if one of its columns tells it."""
     for column, value in zip(columns, values, strict=True):
         grid = read_grid(column.expression, known) if column.expression else None
         if grid and isinstance(value, int):
@@ -443,6 +442,6 @@ def is_complete(state: Mapping[str, Any]) -> bool:
 
 
 def copy_name(schema: str, snapshot: str, prefix: str) -> TableName:
-    # Names that cratedb-toolkit gave, with a dot, end in a time that other tables have as well.
+    # Names of cratedb-toolkit contain a dot and end in a time, which is not unique.
     digest = hashlib.sha256(snapshot.encode()).hexdigest()[:12] if "." in snapshot else snapshot[-12:]
     return TableName(schema, f"{prefix}{digest}")

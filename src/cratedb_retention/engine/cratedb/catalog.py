@@ -1,4 +1,4 @@
-"""Reads CrateDB's catalog: at most eight statements, ten for downsampling, however many tables there are."""
+"""Reads CrateDB's catalog: at most eight statements, ten for downsampling, for any number of tables."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ CAPABILITIES = Capabilities(
     product="CrateDB", default_schema="doc", partitions=True, freezes=True, reallocates=True, most_columns=1000
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
-_BLOBS = "it is a BLOB table, whose files have no rows to expire; disable the policy, and delete them over HTTP"
-# Names in one statement; where more are wanted, whole schemas are read.
+_BLOBS = "a BLOB table has no rows to expire; disable the policy, and delete its files over HTTP"
+# Maximum number of names in one statement; beyond that, whole schemas are read.
 NAMES = 500
 # Far more tables than any cluster ever creates, and far less than almost every hash.
 _MOST_TABLES = 2**24
-# Stands before the definition of a view while a table or column that it reads is missing.
+# The prefix of a view's definition while a table or column that it reads is missing.
 _CORRUPTED = "/* Corrupted view, needs fix */\n"
-# A line of SHOW CREATE TABLE with a column; what is in an object follows on lines of its own.
+# A line of SHOW CREATE TABLE with a column; the fields of an object follow on their own lines.
 _COLUMN = re.compile(r'\s*"((?:[^"]|"")*)" (.*?)( AS \()?,?')
 _KINDS = {
     **dict.fromkeys(("text", "character varying", "character", "ip"), Kind.TEXT),
@@ -69,7 +69,7 @@ _NO_SHARDS = _Shards(settled=False)
 
 
 class Reader:
-    """Reads the system tables; limits what it reads to the names that selectors give without wildcards."""
+    """Reads the system tables, limited to names that selectors give without wildcards."""
 
     def __init__(self, database: Database, selectors: Iterable[Selector], own_schema: str | None = None) -> None:
         self._database, self._selectors, self._own_schema = database, list(selectors), own_schema
@@ -77,7 +77,7 @@ class Reader:
 
     @classmethod
     def of(cls, database: Database, names: Iterable[TableName]) -> Self:
-        """For these tables."""
+        """A reader of these tables."""
         return cls(database, [Selector(schema=name.schema, name=name.name) for name in names])
 
     def _within(self, schema: Element, name: Element) -> Condition:
@@ -140,7 +140,7 @@ class Reader:
         return Catalog(capabilities=CAPABILITIES, tables=found, views=_make_views(definitions, columns))
 
     def outline(self) -> Catalog:
-        """All tables by name, those that are wanted with their columns; nodes' attributes and repositories."""
+        """All tables by name, the selected ones with columns; nodes' attributes and repositories."""
         every = Reader(self._database, [Selector(schema="*", name="*")])
         works = (every._tables, self._columns, self._nodes, self._repositories)
         tables, columns, nodes, repositories = self._database.together(*works)
@@ -153,14 +153,16 @@ class Reader:
         return self._columns().get(table, {}), known[table].partitioned_by if table in known else ()
 
     def _tables(self) -> dict[TableName, Table]:
-        """Where not even the toolkit's own are known, others are not gone: the cluster was just started."""
+        """If not even the toolkit's own tables are known, the cluster was just started; no table is gone then."""
         t = system("information_schema.tables")
         limit = words("settings['mapping']['total_fields']['limit']")
         columns = (*t.place, t.partitioned_by, t.closed, words(IS_BLOCKED), t.number_of_replicas, limit)
         mine = sa.or_(self._within(*t.place), t.table_schema == self._own_schema)
         rows = self._database.rows(sa.select(*columns).where(mine, t.table_type == "BASE TABLE"))
         if self._own_schema is not None and all(schema != self._own_schema for schema, *_ in rows):
-            raise Recovering("CrateDB", "it was just started and does not know its tables yet", "try again in a minute")
+            raise Recovering(
+                "CrateDB", "the cluster was just started and does not know its tables yet", "try again in a minute"
+            )
         return {
             table: Table(
                 name=table,
@@ -188,7 +190,7 @@ class Reader:
         return {table: dict(_with_parts(columns)) for table, columns in found.items()}
 
     def _shards(self, moves: bool) -> dict[_PartitionId, _Shards]:
-        """What the shards say; where it matters on which nodes they are, replicas count, too."""
+        """Sums over shards; for moves also their nodes, including those of replicas."""
         s = system("sys.shards")
         key = (s.partition_ident, s.partition_uuid)
         values = (s.num_docs, s.size, words(MAX_SEQ_NO) + 1)
@@ -214,7 +216,7 @@ class Reader:
         return found
 
     def _add_health(self, clock: Clock, to: dict[_PartitionId, _Shards]) -> frozenset[TableName]:
-        """The shards that are missing. Those of a partition that came into being this moment only seem to be."""
+        """Add missing shards. Those of a partition that was just created only seem to be missing."""
         h = system("sys.health")
         mine = sa.or_(self._within(*h.place), h.table_schema == self._own_schema)
         statement = sa.select(*h.place, h.partition_ident, h.missing_shards).where(mine, h.missing_shards > 0)
@@ -225,7 +227,7 @@ class Reader:
 
     def _partitions(self) -> list[Sequence[Any]]:
         p = system("information_schema.table_partitions")
-        # Settings are large: of 100,000 partitions only what is needed may travel.
+        # Settings are large: with 100,000 partitions, only what is needed may be transferred.
         settings = map(words, (IS_FROZEN, "settings['routing']['allocation']['require']", IS_BLOCKED))
         return self._database.rows(self._select(p, p.partition_ident, p["values"], p.closed, *settings))
 
@@ -237,14 +239,14 @@ class Reader:
         return keys
 
     def identities(self) -> dict[TableName, str]:
-        """OIDs of tables, never given twice. An earlier release has a hash of the name, which is the same again."""
+        """OIDs of tables, which are never reused. Earlier releases have a hash of the name, which is omitted."""
         r, n = system("pg_catalog.pg_class"), system("pg_catalog.pg_namespace")
         read = sa.select(n.nspname, r.relname, r.oid).select_from(r.table.join(n.table, r.relnamespace == n.oid))
         rows = self._database.rows(read.where(self._within(n.nspname, r.relname)))
         return {TableName(schema, name): str(oid) for schema, name, oid in rows if 0 < oid < _MOST_TABLES}
 
     def _views(self) -> dict[TableName, str]:
-        """The definitions of views; of what else is no table of its own, such as a foreign one, an empty text."""
+        """The definitions of views; an empty text for other relations, such as foreign tables."""
         t, v = system("information_schema.tables"), system("information_schema.views")
         joined = t.table.outerjoin(v.table, sa.and_(t.table_schema == v.table_schema, t.table_name == v.table_name))
         read = self._select(t, v.view_definition).select_from(joined)
@@ -260,14 +262,14 @@ class Reader:
         return frozenset(row[0] for row in self._database.rows(sa.select(system("sys.repositories").name)))
 
     def _read_details(self, columns: dict[TableName, dict[str, Column]], tables: Iterable[TableName]) -> None:
-        """What only a table's definition says: the digits of decimals, and which objects hold more than is listed."""
+        """Read what only a table's definition has: digits of decimals, and objects with fields that are not listed."""
         asked = [t for t in tables if any(c.type in ("numeric", "object") for c in columns[t].values())]
         works = [partial(self._read_types, table) for table in asked]
         for table, types in zip(asked, self._database.together(*works), strict=True):
             columns[table] = {name: _declared(column, types.get(name, "")) for name, column in columns[table].items()}
 
     def _read_types(self, table: TableName) -> dict[str, str]:
-        """The types of a table's columns as they were declared, such as ``NUMERIC(10, 2)``; the catalog has less."""
+        """The types of a table's columns as they were declared, such as ``NUMERIC(10, 2)``; the catalog lacks that."""
         ((text,),) = self._database.rows(Statement("SHOW CREATE TABLE ", table_ref(table)))
         found: dict[str, str] = {}
         outer: list[str] = []
@@ -287,7 +289,7 @@ class Reader:
 
 
 def _column(name: str, data_type: str, expression: str | None) -> Column:
-    """A column of a CrateDB type; arrays, shapes and vectors have no place in a level."""
+    """A column of a CrateDB type; arrays, shapes and vectors cannot be in a level."""
     base, is_array = data_type.partition("(")[0].strip(), data_type.endswith("_array")
     kind = Kind.TIME if base.startswith("timestamp") and not is_array else _KINDS.get(base, Kind.OTHER)
     exact = Grouping.EXACT if data_type == "uuid" or data_type.startswith("bit(") else Grouping.ASKED
@@ -297,17 +299,16 @@ def _column(name: str, data_type: str, expression: str | None) -> Column:
 
 
 def _declared(column: Column, words: str) -> Column:
-    """A column as it was declared."""
     if column.type == "numeric" and words.startswith("NUMERIC("):
         return replace(column, type=words.lower())
     if column.type == "object" and words.startswith("OBJECT(") and column.grouping is not Grouping.NEVER:
-        # Only what an object ignores is in no column; one that has none is empty.
+        # Only ignored fields of an object are in no column; otherwise an object without columns is empty.
         return replace(column, grouping=Grouping.ASKED if words == "OBJECT(IGNORED)" else Grouping.PARTS)
     return column
 
 
 def _with_parts(columns: Mapping[str, Column]) -> Iterator[tuple[str, Column]]:
-    """Columns within objects are listed besides these; those within arrays of objects are arrays, whatever is said."""
+    """Marks objects whose fields are listed, and fields within arrays of objects, which are arrays themselves."""
     parents = {name.rpartition("['")[0] for name in columns if name.endswith("']")}
     for name, column in columns.items():
         if any(columns[outer].type.endswith("_array") for outer in outer_names(name) if outer in columns):

@@ -1,7 +1,4 @@
-"""
-The connection to CrateDB: what it does otherwise than other databases, how long it is waited for, its errors in our
-words, and what is done where a disk is full or the cluster was just started.
-"""
+"""The connection to CrateDB: timeouts, translation of errors, full disks, and clusters that were just started."""
 
 from __future__ import annotations
 
@@ -27,21 +24,21 @@ from cratedb_retention.model.catalog import TableName
 logger = logging.getLogger(__name__)
 Row = Mapping[str, Any]
 
-# The driver waits forever by default: a host that is gone, or a CrateDB that leaves a query unanswered while a node
-# joins or leaves, would hold up a run without a word. So small statements have minutes, others hours, as long as the
-# host is alive. The driver lets urllib3 try eleven times: an address where nothing answers is given up after half a
-# minute. CrateDB itself gives up waiting for a lost shard after one minute, and says so.
+# The driver waits forever by default: a host that is gone, or a query that CrateDB does not answer while a node joins
+# or leaves, would silently block a run. So small statements have a timeout, and others may take hours, as long as the
+# host is alive. The driver lets urllib3 try eleven times: an address without any response fails after half a minute.
+# CrateDB itself stops waiting for a lost shard after one minute, and reports that.
 CONNECT_SECONDS, BRIEF_SECONDS = 3.0, 90.0
-# A dead host is noticed within 60 + 4 * 15 seconds, also while a statement takes hours.
+# A dead host is detected within 60 + 4 * 15 seconds, also while a statement takes hours.
 KEEPALIVE = {"socket_keepalive": True, "socket_tcp_keepidle": 60, "socket_tcp_keepintvl": 15, "socket_tcp_keepcnt": 4}
-_FAILED = -2  # The number of rows for one of many rows of parameters that failed.
+_FAILED = -2  # The row count of a failed row among many rows of parameters.
 
-# CrateDB's classes of errors, by ours and the remedy.
+# CrateDB's error classes, by the toolkit's class and the remedy.
 _CLASSES: dict[tuple[type[RetentionError], str], str] = {
     (errors.AccessDenied, "check user and password in the address"): "Unauthorized",
     (
         errors.AccessDenied,
-        "GRANT what is missing, or connect as another user",
+        "GRANT the missing privilege, or connect as another user",
     ): "UnauthorizedException MissingPrivilegeException",
     (errors.NotFound, ""): "SchemaUnknownException RelationUnknown ColumnUnknownException PartitionUnknownException"
     " SnapshotMissingException",
@@ -54,14 +51,14 @@ _CLASSES: dict[tuple[type[RetentionError], str], str] = {
     (errors.ConnectionLost, "wait until the cluster has elected a master"): "MasterNotDiscoveredException",
     (errors.ConnectionLost, "try again"): "NodeDisconnectedException NodeNotConnectedException",
     (errors.ConnectionLost, "wait for the other snapshot"): "ConcurrentSnapshotExecutionException",
-    # It is out of breath for a moment: memory of the statements before is not collected yet, queues are full.
-    (errors.ConnectionLost, "give CrateDB a larger heap, or let it do less at a time"): "CircuitBreakingException",
-    (errors.ConnectionLost, "let CrateDB do less at a time"): "EsRejectedExecutionException",
+    # It is overloaded for a moment: memory of earlier statements is not freed yet, or queues are full.
+    (errors.ConnectionLost, "increase the heap of CrateDB, or reduce its load"): "CircuitBreakingException",
+    (errors.ConnectionLost, "reduce the load of CrateDB"): "EsRejectedExecutionException",
 }
 _KNOWN = {name: known for known, names in _CLASSES.items() for name in names.split()}
-# Where a node's disk is filled beyond the flood stage, and until it is below the high watermark again.
+# If a node's disk is filled beyond the flood stage, until it is below the high watermark again.
 _FULL = "read-only / allow delete"
-# Tables and repositories in a statement, by the word before them; the latter have one name.
+# Tables and repositories in a statement, by the word before them; repositories have no schema.
 _NAME = r'(?:"(?:[^"]|"")+"|\w+)'
 _TABLES = re.compile(
     rf"\b(?:FROM|INTO|UPDATE|JOIN|TABLE|VIEW|TO|SNAPSHOT)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?({_NAME}\.{_NAME})"
@@ -69,38 +66,38 @@ _TABLES = re.compile(
     re.IGNORECASE,
 )
 _SILENT = "Read timed out"
-# What a node answers before the cluster's state is read from disk; the last to a new connection.
+# Responses of a node before the cluster's state is read from disk; the last one is to a new connection.
 _STARTING = ("SERVICE_UNAVAILABLE/1/", '"clusterState" is null', '"state" is null', "503 Server Error")
 _LOST = ("Server not available", "No more Servers", "Connection aborted", "Connection refused", "400 Client Error")
 _CAUSES = (r"\[Errno -?\d+\] ([^'\")]+)", r"(Read timed out|Connection aborted|Connection to \S+ timed out)")
 
-# After a full restart CrateDB answers before it knows its tables: for some seconds their schemas are "unknown", for
-# some more they lack shards, and both look like loss.
+# After a full restart CrateDB answers before it knows its tables: for some seconds their schemas are "unknown", then
+# their shards are missing, and both look like data loss.
 _UNKNOWN = re.compile(r"(?:Schema|Relation) '(.*)' unknown", re.DOTALL)
 _SEEN = """
     SELECT count(*), sum(CASE WHEN $1 IN (table_schema, concat(table_schema, '.', table_name)) THEN 1 ELSE 0 END)
     FROM information_schema.tables WHERE table_schema NOT IN ('sys', 'information_schema', 'pg_catalog', 'blob')
 """
 _STARTING_SHARDS = "SELECT count(*) FROM sys.shards WHERE \"primary\" AND routing_state = 'INITIALIZING'"
-# A node says that it is ready a moment before its tables are known.
+# A node reports that it is ready a moment before its tables are known.
 SETTLING_SECONDS = 1.0
 _STATUS_SECONDS = 5.0
 _NOT_READY = (400, 503)
 
-# A full disk: CrateDB makes every table with shards on it read-only, the toolkit's own among them, without which
-# nothing can be removed: no lease, no audit log. What these take is next to nothing, so they are made writable again.
+# A full disk: CrateDB makes every table with shards on it read-only, including the toolkit's own. Without leases and
+# audit log nothing can be removed, and they need very little space, so they are made writable again.
 BLOCK, IS_BLOCKED = "blocks.read_only_allow_delete", "settings['blocks']['read_only_allow_delete']"
-# Bytes that a node must have left: where not even the toolkit's rows have room, writing them breaks shards.
+# Bytes that a node must have left: without space for the toolkit's rows, writing them breaks shards.
 ROOM = 16 * 2**20
 
 
 def is_full(available: Iterable[int | None]) -> bool:
-    """Whether the fullest of the nodes has too little room, by what each has left; None: it does not say."""
+    """Whether the fullest node has too little space, from the bytes that each has left; None: unknown."""
     return min((left for left in available if left is not None), default=ROOM) < ROOM
 
 
 class CrateConnection(Database):
-    """Executes SQL on CrateDB. An address that names a timeout has it for all statements."""
+    """Executes SQL on CrateDB. A timeout in the address applies to all statements."""
 
     row_version = ("_seq_no", "_primary_term")
 
@@ -108,8 +105,8 @@ class CrateConnection(Database):
         ours = {**KEEPALIVE, "timeout": _timeout(BRIEF_SECONDS)}
         args = {name: value for name, value in ours.items() if name not in address.parameters}
         try:
-            # Parameters as $1: the driver's own %(name)s is confused by percent signs in names, and CrateDB counts
-            # the ? of PARTITION and WITH in RESTORE SNAPSHOT in another order than they stand.
+            # Parameters as $1: the driver's own %(name)s fails with percent signs in names, and CrateDB numbers the ?
+            # of PARTITION and WITH in RESTORE SNAPSHOT in another order than that of the text.
             super().__init__(sa.create_engine(address.dburi, paramstyle="numeric_dollar", connect_args=args))
         except SQLAlchemyError as error:
             raise errors.InvalidInput(f"database address {address.safe}", str(error)) from None
@@ -118,7 +115,7 @@ class CrateConnection(Database):
             sa.event.listen(self.engine, "before_cursor_execute", _set_timeout)
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
-        """Many rows of parameters go in one request."""
+        """Many rows of parameters are sent in one request."""
         if not isinstance(parameters, list) or self.kept is not None:
             return super().execute(statement, parameters)
         counts, failed = self._execute_all(cast("sa.Insert", statement), parameters)
@@ -130,7 +127,7 @@ class CrateConnection(Database):
         return super().execute_each(statement, rows) if self.kept is not None else self._execute_all(statement, rows)[0]
 
     def _execute_all(self, statement: Writing, rows: Sequence[Row]) -> tuple[list[int], list[RetentionError]]:
-        """In one request; a row that fails leaves the others as they are, and its count is negative."""
+        """In one request; a row that fails does not affect the others, and its count is negative."""
         counts, left, failed = [0] * len(rows), list(range(len(rows))), list[RetentionError]()
 
         def send() -> None:
@@ -151,27 +148,27 @@ class CrateConnection(Database):
         return counts, failed
 
     def together(self, *works: Callable[[], Any]) -> list[Any]:
-        """At once, since each waits for its answer most of the time."""
+        """Concurrently, since each waits for its response most of the time."""
         if len(works) < 2:
             return super().together(*works)
         with ThreadPoolExecutor(len(works), thread_name_prefix="reading") as pool:
             return [found.result() for found in [pool.submit(work) for work in works]]
 
     def refresh(self, *tables: sa.FromClause) -> None:
-        """``REFRESH TABLE``, which changes nothing, so that it is done in a rehearsal as well."""
+        """``REFRESH TABLE``, which changes nothing, and is therefore done in a rehearsal as well."""
         statement = Statement("REFRESH TABLE ", *listed([table] for table in tables))
         self.transact(lambda connection: connection.execute(statement), statement)
 
     def create_schema(self, name: str) -> None:
-        """Nothing: a schema is there with its first table."""
+        """Nothing: a schema exists with its first table."""
 
     def column_options(self, column: sa.Column[Any]) -> str:
-        """A long text can't be indexed."""
+        """A long text cannot be indexed."""
         plain = column.dialect_options["crate"].get("columnstore") is not False
         return "" if plain else " INDEX OFF STORAGE WITH (columnstore = false)"
 
     def translate(self, error: Exception, statement: str) -> RetentionError:
-        """Asks the cluster whether what is missing is about to come; a table that is gone is told at once."""
+        """Asks the cluster whether missing tables are about to appear; for a dropped table it fails immediately."""
         found = self._translate(error, statement)
         unknown = _UNKNOWN.fullmatch(found.reason) if isinstance(found, errors.NotFound) else None
         if not unknown and not isinstance(found, errors.ClusterUnwell):
@@ -198,9 +195,9 @@ class CrateConnection(Database):
         known = re.match(r"(?:SQL\w+: )?(?:[\w.]+: )?(\w+)\[(.*)\]?", message, re.DOTALL)
         name, text = (known[1], known[2].strip().removesuffix("]")) if known else ("", message)
         if "401" in message and "Unauthorized" in message:
-            name, text = "Unauthorized", "user or password are wrong"
+            name, text = "Unauthorized", "wrong user or password"
         if name == "SchemaUnknownException" and "'sys'" in text:  # CrateDB hides what a user may not see.
-            return errors.AccessDenied(self._thing, "the system's tables are hidden", "GRANT DQL ON SCHEMA sys")
+            return errors.AccessDenied(self._thing, "the user cannot see the system tables", "GRANT DQL ON SCHEMA sys")
         if _FULL in text:
             return disk_is_full("CrateDB", f": {text}")
         if name == "MissingPrivilegeException":
@@ -213,11 +210,11 @@ class CrateConnection(Database):
         return kind(self._thing if own else "CrateDB", text, remedy)
 
     def _recovering(self) -> errors.Recovering:
-        reason = "the cluster was just started and has not all of its tables yet"
+        reason = "the cluster was just started, and some tables are not available yet"
         return errors.Recovering(self._thing, reason, "try again in a minute")
 
     def _is_coming(self, connection: sa.Connection, name: str) -> bool:
-        """Whether a schema or table that was unknown is there by now, or no table can be known yet."""
+        """Whether an unknown schema or table exists by now, or no table can be known yet."""
         tables, same = connection.exec_driver_sql(_SEEN, (name,)).one()
         if tables:
             return bool(same)
@@ -227,18 +224,18 @@ class CrateConnection(Database):
         return bool(connection.exec_driver_sql(_SEEN, (name,)).one()[1])
 
     def unblock(self, tables: Sequence[TableName]) -> None:
-        """Make those of some tables writable that a full disk made read-only, as long as CrateDB lets them be."""
+        """Make tables writable that a full disk made read-only, until CrateDB makes them read-only again."""
         nodes = self.rows(sa.select(words("fs['total']['available']")).select_from(system("sys.nodes").table))
         if is_full(row[0] for row in nodes):
-            reason = "the disk of a node is full, and not even the audit log has room on it"
-            raise errors.DiskFull("CrateDB", reason, "make room")
+            reason = "the disk of a node is full, and has no space even for the audit log"
+            raise errors.DiskFull("CrateDB", reason, "free some space")
         found = self.blocked(tables)
         for table in found:
             self.execute(Statement("ALTER TABLE ", table_ref(table), " RESET (", ref(BLOCK), ")"))
         logger.warning("made writable again, since a disk is full: %s", ", ".join(map(str, found)))
 
     def blocked(self, tables: Sequence[TableName]) -> list[TableName]:
-        """Those that may be read-only: CrateDB 6 does not show a block of its monitor on a table without partitions."""
+        """Those that may be read-only: CrateDB 6 does not show this block for tables without partitions."""
         found: set[TableName] = set()
         for name, hidden in (("tables", sa.column("partitioned_by").is_(None)), ("table_partitions", sa.false())):
             t = system(f"information_schema.{name}")
@@ -248,8 +245,8 @@ class CrateConnection(Database):
 
 
 def _send(connection: sa.Connection, statement: Writing, rows: Sequence[Row]) -> list[tuple[int, str]]:
-    """Rows of parameters in one request, and what came of each: the rows that it changed, and why it failed."""
-    # The dialect forgets all rows but the first of an UPDATE, so the statement is compiled here.
+    """Send rows of parameters in one request; for each, the number of rows that it changed, and its error."""
+    # The dialect ignores all rows but the first of an UPDATE, so the statement is compiled here.
     dialect = connection.dialect
     compiled = statement.compile(dialect=dialect, column_keys=list(rows[0]))
     convert = {
@@ -259,7 +256,7 @@ def _send(connection: sa.Connection, statement: Writing, rows: Sequence[Row]) ->
     values = [compiled.construct_params(dict(row)) for row in rows]
     args = [tuple(convert[name](row[name]) for name in compiled.positiontup or ()) for row in values]
     sql = str(compiled)
-    if len(args) == 1 or "%(" in sql:  # Of many rows, the driver takes %(x)s in a name for a parameter.
+    if len(args) == 1 or "%(" in sql:  # With many rows, the driver interprets %(x)s in a name as a parameter.
         return [(connection.exec_driver_sql(sql, row).rowcount, "") for row in args]
     context: Any = connection.exec_driver_sql(sql, args).context
     counts = [(answer["rowcount"], answer.get("error") or {}) for answer in context.last_result]
@@ -281,18 +278,18 @@ def _timeout(read: float | None) -> urllib3.Timeout:
 
 
 def _on(statement: str) -> str:
-    """What a statement is about, since CrateDB does not say on what a privilege is missing."""
+    """The objects of a statement, since CrateDB does not report where a privilege is missing."""
     named = [match[1] or match[2] for match in _TABLES.finditer(statement)]
     return f", on {' or '.join(dict.fromkeys(named))}" if named else f", for: {' '.join(statement.split())[:100]}"
 
 
 def disk_is_full(thing: str, said: str = "") -> errors.DiskFull:
-    reason = f"a disk is full, so nothing may be written{said}"
-    return errors.DiskFull(thing, reason, "make room; the next run goes on from here")
+    reason = f"a disk is full, so writes are rejected{said}"
+    return errors.DiskFull(thing, reason, "free some space; the next run continues")
 
 
 def _is_ready(connection: sa.Connection) -> bool:
-    """Whether a node says that the cluster's state is read; one that does not say it to us is taken for ready."""
+    """Whether a node reports that the cluster's state is read; a node that denies access counts as ready."""
     for server in _servers(connection):
         try:
             answer = server.pool.request("GET", "/", retries=False, timeout=_STATUS_SECONDS)

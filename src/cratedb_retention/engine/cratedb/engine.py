@@ -1,9 +1,9 @@
 """
 The engine for CrateDB: opens the connection, drops, freezes and moves partitions, and rolls up.
 
-A DELETE whose condition fits whole partitions drops them, all in one statement. To roll up, what is there is deleted,
-an INSERT from a SELECT computes it again, and both sides are counted, since rows that such a statement can't store are
-skipped without an error. Readers see all of it with the refresh that comes before the counting, and nothing before.
+A DELETE whose condition matches whole partitions drops them, all in one statement. To roll up, present rows are
+deleted, an INSERT from a SELECT computes them again, and both sides are counted, since such a statement silently skips
+rows that it cannot store. Readers see all changes together, with the refresh before the count.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from cratedb_retention.model.words import plural
 
 POLL_SECONDS = 0.5
 ATTEMPTS = 5  # To roll windows up.
-# What sys.allocations says of a primary shard that was never on a node.
+# The explanation in sys.allocations of a primary shard that was never on a node.
 _UNPLACED = "cannot allocate because allocation is not permitted to any of the nodes"
-# Without any shard arriving or recovering further for so long, a move counts as stuck.
+# A move counts as stuck if no shard arrives or makes progress for this time.
 PATIENCE_SECONDS = 120.0
 
 
 class CrateDBEngine(Engine):
-    """CrateDB, 5.10 or later, through its HTTP endpoint."""
+    """CrateDB, 5.10 or later, over HTTP."""
 
     capabilities, sql = CAPABILITIES, SQL
-    batch = 100_000  # CrateDB holds the found rows' identifiers in memory.
-    # A window function holds all rows of a run in one node's memory. All groups of an INSERT are handed to the shards
-    # at once, and where these are too many CrateDB waits, longer each time: 864,000 groups took 20 to 37 s in one
+    batch = 100_000  # CrateDB holds the identifiers of matching rows in memory.
+    # A window function holds all rows of a run in one node's memory. All groups of an INSERT are passed to the shards
+    # at once, and if there are too many, CrateDB waits, longer each time: 864,000 groups took 20 to 37 s in one
     # statement, 10 to 15 s in thirty.
     portions = rollups.Portions(run=20_000_000, counters=1_000_000, insert=100_000)
     database: CrateConnection
@@ -58,23 +58,23 @@ class CrateDBEngine(Engine):
         self.database.rows(sa.select(sa.literal(1)))
 
     def own(self, tables: Sequence[TableName]) -> Database:
-        """These stay writable where a disk is full."""
+        """These stay writable if a disk is full."""
         database = self.database.brief()
         return database.unblocking(partial(database.unblock, tables))
 
     def unwell(self, schema: str) -> frozenset[TableName]:
-        """See :class:`Engine`; where shards are on their way, as after a full restart, that is waited for."""
+        """See :class:`Engine`; raises Recovering if shards are being recovered, as after a full restart."""
         h, database = system("sys.health"), self.database.brief()
         statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
         rows = shards.settled(lambda: database.rows(statement), self.clock)
         if rows and shards.are_starting(database, schema):
-            raise shards.unwell(database, TableName(schema, rows[0][0]))
+            raise shards.missing_shards(database, TableName(schema, rows[0][0]))
         return frozenset(TableName(schema, name) for (name,) in rows)
 
     def unplaced(self, schema: str) -> frozenset[TableName]:
         """
-        Those that lack nothing but shards which no node took yet, as above the disks' high watermark. Of what was on a
-        node, CrateDB says that no node with an in-sync copy is allowed, or that no copy is found.
+        Tables whose missing shards were never on a node, as above the disks' high watermark. Of shards that were,
+        CrateDB reports that no node with an in-sync copy is allowed, or that no copy is found.
         """
         a = system("sys.allocations")
         new = sa.func.sum(sa.case((a.explanation == _UNPLACED, 1), else_=0))
@@ -128,11 +128,11 @@ class CrateDBEngine(Engine):
         rows = [piece.partition.rows for piece in step.pieces]
         return replace(_moved(step), rows=None if None in rows else sum(row or 0 for row in rows))
 
-    def _look_again(self, table: TableName) -> None:
+    def _recheck(self, table: TableName) -> None:
         shards.check_shards(self.database, table)
 
     def _block(self, step: plan.FreezePartitions | plan.ThawPartitions, report: Report) -> StepResult:
-        """Writes are refused with an error; reading, archiving and dropping still work."""
+        """Frozen partitions reject writes with an error; reading, archiving and dropping still work."""
         database = self.database.brief()
         for number, statement in enumerate(self.statements(step), 1):
             try:
@@ -144,7 +144,7 @@ class CrateDBEngine(Engine):
         return StepResult(partitions=len(step.pieces))
 
     def _move(self, step: plan.MovePartitions, report: Report) -> StepResult:
-        """An allocation rule says where the shards belong; the cluster moves them in its own time. The rule stays."""
+        """Set an allocation rule, which stays, and wait until the cluster has moved the shards."""
         database = self.database.brief()
         shards.check_health(database, step)
         for statement in self.statements(step):
@@ -159,21 +159,21 @@ class CrateDBEngine(Engine):
             if (arrived, recovered) != last_seen:
                 last_seen, since = (arrived, recovered), self.clock.now()
             elif (self.clock.now() - since).total_seconds() > PATIENCE_SECONDS:
-                missing = f"{plural(total - arrived, 'shard')} do not reach nodes with {step.attribute}={step.value}"
-                remedy = "make room or nodes there; the next run goes on waiting"
+                missing = f"nodes with {step.attribute}={step.value} still lack {plural(total - arrived, 'shard')}"
+                remedy = "add space or nodes there; the next run continues to wait"
                 raise MoveStuck(f"table {step.table}", f"{missing}: {self._why_stuck(step)}", remedy)
             self.clock.sleep(POLL_SECONDS)
 
     def _arrived(self, step: plan.MovePartitions) -> tuple[int, int, int]:
-        """How many of the assigned shards are on the right nodes, of how many; and bytes recovered so far."""
+        """The number of assigned shards on the right nodes, and of all; and the bytes recovered so far."""
         s, p = system("sys.shards"), system("information_schema.table_partitions")
         right, recovered = self._right_nodes(step), words("recovery['size']['recovered']")
         read = sa.select(words("node['id']"), s.routing_state, s.primary, recovered)
         rows = self.database.brief().rows(read.where(_mine(s, step)))
-        # A replica that no node may hold stays unassigned for good; that is the table's business, not the move's.
+        # A replica that no node may hold stays unassigned, which does not concern the move.
         assigned = [row for row in rows if row[0] is not None or row[2]]
         arrived = sum(1 for where_it_is, state, _, _ in assigned if where_it_is in right and state == "STARTED")
-        # While a shard changes places, there is a moment when neither node lists it.
+        # While a shard is relocated, there is a moment when neither node lists it.
         primaries = self.database.brief().rows(sa.select(sa.func.sum(p.number_of_shards)).where(_mine(p, step)))[0][0]
         unlisted = int(primaries or 0) - sum(1 for row in rows if row[2])
         return arrived, len(assigned) + max(unlisted, 0), sum(row[3] or 0 for row in rows)
@@ -185,7 +185,7 @@ class CrateDBEngine(Engine):
 
     def _why_stuck(self, step: plan.MovePartitions) -> str:
         a = system("sys.allocations")
-        # CrateDB has something to say of shards that have arrived, too: why they don't move on.
+        # CrateDB also explains shards that have arrived: why they do not move on.
         away = sa.or_(a.node_id.is_(None), a.node_id.not_in(self._right_nodes(step)))
         reasons: list[str] = []
         read = sa.select(a.explanation, words("decisions")).where(_mine(a, step), away)
@@ -195,9 +195,9 @@ class CrateDBEngine(Engine):
         return "; ".join(list(dict.fromkeys(reasons))[:3]) or "CrateDB gives no reason"
 
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
-        """A large INSERT from a SELECT can lose rows on a busy cluster, so it may take more than one."""
+        """A large INSERT from a SELECT can lose rows on a busy cluster, and is then repeated."""
         database, rollup, results = self.database, step.rollup, dict[Window, Count]()
-        # Law 6: of the partitions of the source, and of what else is read; others of the table may lack shards.
+        # Law 6 applies to the source's partitions of this step, and to other tables that are read.
         partly = shards.check_shards(database, rollup.beneath, step.idents)
         counters = (rollup, *(coarser for coarser, _ in step.older)) if rollup.has_counters else ()
         sketches = [rollup.beneath_sketch] if rollup.sketched and not rollup.from_raw else []
@@ -232,7 +232,7 @@ class CrateDBEngine(Engine):
                     break
                 before, beneath = beneath, beneath | count(run.windows)
                 if attempt == ATTEMPTS:
-                    # Where a disk is full, an INSERT from a SELECT writes nothing, without an error.
+                    # If a disk is full, an INSERT from a SELECT silently writes nothing.
                     if database.blocked(rollup.tables):
                         raise disk_is_full(f"table {rollup.table}")
                     raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], beneath != before)
@@ -242,7 +242,7 @@ class CrateDBEngine(Engine):
 
 
 def _alter(step: plan.PartitionsStep, setting: str, to: int | str) -> list[sa.Executable]:
-    """One ALTER TABLE for each partition; CrateDB has no way to do it for several."""
+    """One ALTER TABLE for each partition; CrateDB has none for several."""
     return [alter(partition_of(step.table, step.columns, values), setting, to) for values in step.partitions]
 
 
@@ -252,14 +252,14 @@ def _moved(step: plan.PartitionsStep) -> StepResult:
 
 
 def _mine(t: system, step: plan.MovePartitions) -> sa.ColumnElement[bool]:
-    """Only what a table of the system says of the partitions."""
+    """The rows of a system table about the partitions of a step."""
     return sa.and_(t.of(step.table), t.partition_ident.in_([piece.partition.ident for piece in step.pieces]))
 
 
 def _failure(rollup: Rollup, window: Window, beneath: Count, stored: Count, moving: bool) -> RetentionError:
     thing = f"table {rollup.table}, {rollups.show_window(window)}"
     if stored.alien:
-        return PartitionChanged(thing, "somebody else writes to it", "the next run computes it again")
+        return PartitionChanged(thing, "another process writes to it", "the next run computes it again")
     if moving:
-        return PartitionChanged(thing, f"rows are being written to {rollup.beneath}", "the next run looks again")
-    return DatabaseError(thing, f"{rollups.show_difference(beneath, stored)}, {ATTEMPTS} times")
+        return PartitionChanged(thing, f"rows are being written to {rollup.beneath}", "the next run tries again")
+    return DatabaseError(thing, f"{rollups.show_difference(beneath, stored)}, in {ATTEMPTS} attempts")

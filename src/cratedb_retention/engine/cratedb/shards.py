@@ -1,11 +1,11 @@
 """
-What shards tell: which tables and partitions lack some, so that nothing is done to them (law 6), and change tokens.
+Health and change tokens from shards. Tables and partitions with missing shards are not touched (law 6).
 
-Only ``sys.health`` knows of missing shards: counting rows of such a table gives fewer of them, and no error.
+Only ``sys.health`` reports missing shards: counting rows of such a table gives a smaller number, and no error.
 
-A change token says which incarnation of a partition it is, and how many operations its primary shards have seen.
-``seq_no_stats['max_seq_no']`` grows with each insert, update and delete; ``partition_uuid`` differs when a partition
-was dropped and came into being again. So an equal token means: nothing was written since.
+A change token identifies an incarnation of a partition, and the number of operations on its primary shards.
+``seq_no_stats['max_seq_no']`` grows with each insert, update and delete; ``partition_uuid`` changes when a partition is
+dropped and created again. An equal token therefore means that nothing was written since.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from cratedb_retention.errors import ClusterUnwell, DatabaseError, PartitionChan
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, DropPartitions, PartitionsStep
 
-# How often, and after which pause, missing shards are looked for again: a new one only seems to be missing.
+# Number of retries for missing shards, and the pause before each: a new shard only seems to be missing.
 HEALTH_RETRIES, HEALTH_SECONDS = 3, 0.3
 IS_FROZEN = "settings['blocks']['write']"
 MAX_SEQ_NO = "seq_no_stats['max_seq_no']"
 
 
 def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Sequence[Any]]:
-    """What is missing now and a moment later."""
+    """Look for missing shards, and again a moment later, since new ones only seem to be missing."""
     rows = look()
     for _ in range(HEALTH_RETRIES if rows else 0):
         clock.sleep(HEALTH_SECONDS)
@@ -43,36 +43,36 @@ def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Seque
 
 
 def check_health(database: Database, step: PartitionsStep) -> None:
-    """Look again right before partitions are moved, dropped or archived, since planning may be long ago."""
-    sick = _sick(database, step.table)
+    """Check again right before partitions are moved, dropped or archived, since the plan may be old."""
+    incomplete = _find_incomplete(database, step.table)
     for piece in step.pieces:
-        if piece.partition.ident in sick:
-            raise unwell(database, step.table, f", partition {label(step, piece)}")
+        if piece.partition.ident in incomplete:
+            raise missing_shards(database, step.table, f", partition {label(step, piece)}")
 
 
 def check_shards(database: Database, table: TableName, idents: Sequence[str] = ()) -> bool:
     """
-    The same for partitions of which only the database's own names are known, none of which may be closed, which hides
-    their rows; none: the whole table. Returns whether other partitions lack shards.
+    The same for partitions by their idents, which may not be closed either, since that hides their rows; without
+    idents, for the whole table. Returns whether other partitions have missing shards.
     """
-    sick = _sick(database, table)
-    if sick.intersection(idents) if idents else sick:
-        raise unwell(database, table)
+    incomplete = _find_incomplete(database, table)
+    if incomplete.intersection(idents) if idents else incomplete:
+        raise missing_shards(database, table)
     p = system("information_schema.table_partitions")
     mine = sa.select(p.partition_ident).where(p.of(table), p.partition_ident.in_(idents), words("closed"))
     if idents and database.rows(mine.limit(1)):
         raise PartitionChanged(f"table {table}", "one of its partitions is closed", "open it")
-    return bool(sick)
+    return bool(incomplete)
 
 
-def _sick(database: Database, table: TableName) -> set[str]:
+def _find_incomplete(database: Database, table: TableName) -> set[str]:
     h = system("sys.health")
     rows = database.brief().rows(sa.select(h.partition_ident).where(h.of(table), h.missing_shards > 0))
     return {ident or "" for (ident,) in rows}
 
 
-def unwell(database: Database, table: TableName, where: str = "") -> DatabaseError:
-    """What to say of a table that lacks shards."""
+def missing_shards(database: Database, table: TableName, where: str = "") -> DatabaseError:
+    """The error for a table with missing shards."""
     thing = f"table {table}{where}"
     if are_starting(database, *table):
         return Recovering(thing, "shards are missing, and some are being recovered", "try again in a minute")
@@ -80,14 +80,14 @@ def unwell(database: Database, table: TableName, where: str = "") -> DatabaseErr
 
 
 def are_starting(database: Database, schema: str, table: str | None = None) -> bool:
-    """Whether primary shards of a table, or of any in a schema, are about to come back."""
+    """Whether primary shards of a table, or of any in a schema, are being recovered."""
     s = system("sys.shards")
     mine = (s.schema_name == schema, *([] if table is None else [s.table_name == table]))
     return database.brief().count(s.table, s.primary, s.routing_state == "INITIALIZING", *mine) > 0
 
 
 def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) -> None:
-    """Make what was written to these partitions visible: where others lack shards, that of the table takes a minute."""
+    """Make writes to partitions visible: if others have missing shards, refreshing the table takes a minute."""
     p = system("information_schema.table_partitions")
     wanted = sa.select(p["values"]).where(p.of(table), p.partition_ident.in_(idents))
     found = [dict(values) for (values,) in database.brief().rows(wanted)]
@@ -97,19 +97,19 @@ def refresh_idents(database: Database, table: TableName, idents: Sequence[str]) 
 
 
 def check_age(database: Database, step: DropPartitions | DropArchived) -> None:
-    """Where their rows told their age: no row may be young (law 1), and none was written since the plan."""
+    """If the age of partitions is known only from their rows: no row may be younger (law 1), or new since the plan."""
     if step.time_column is None:
         return
     inexact = [piece for piece in step.pieces if not piece.exact]
     values = [piece.partition.values for piece in inexact]
     refresh_partitions(database, step.table, step.columns, values)
     require_old(lambda query: database.rows(query)[0][0], SQL, step, in_partitions(SQL, step.columns, values))
-    # A write that was under way when the partition was frozen may have ended after the question above.
+    # A write in progress when the partition was frozen may have ended after the query above.
     tokens = read_tokens(database, step.table, [piece.partition.ident for piece in inexact])
     for piece in inexact:
         ident = piece.partition.ident
         if ident in tokens and tokens[ident] != piece.partition.token:
-            raise changed(step, piece, "was written to since the plan was made", "the next run looks again")
+            raise changed(step, piece, "was written to since the plan was made", "the next run checks again")
 
 
 def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> dict[str, str]:
@@ -127,7 +127,7 @@ def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> 
 
 
 def find_token(database: Database, table: TableName, of: Archived) -> str | None:
-    """The token of the partition with the values of an archived one; None if there is none."""
+    """The token of the partition with the values of an archived one; None if it does not exist."""
     p = system("information_schema.table_partitions")
     for ident, by_column in database.brief().rows(sa.select(p.partition_ident, p["values"]).where(p.of(table))):
         if [by_column[column.name] for column in of.columns] == list(of.values):
@@ -136,17 +136,17 @@ def find_token(database: Database, table: TableName, of: Archived) -> str | None
 
 
 def incarnations(token: str) -> set[str]:
-    """What of a token stays the same as long as a partition is not dropped."""
+    """The part of a token that stays the same until the partition is dropped."""
     return {part.partition(":")[0] for part in token.split("+")}
 
 
 def format_token(counts: dict[str, int]) -> str:
-    """A token from the operations of each incarnation; there is one, unless a restore is under way."""
+    """A token from the operations of each incarnation; there is one, unless a restore is in progress."""
     return "+".join(f"{uuid}:{count}" for uuid, count in sorted(counts.items(), key=str))
 
 
 def check_token(database: Database, step: ArchivingStep) -> bool:
-    """The partition must be as it was planned, and can't change any more. Returns whether it is still there."""
+    """Require that the partition is as planned, and cannot change any more. Returns whether it still exists."""
     p, partition = system("information_schema.table_partitions"), step.piece.partition
     mine = sa.select(p.closed, words(IS_FROZEN)).where(p.of(step.table), p.partition_ident == partition.ident)
     protected = [closed or blocked for closed, blocked in database.brief().rows(mine)]
@@ -155,7 +155,7 @@ def check_token(database: Database, step: ArchivingStep) -> bool:
     if read_tokens(database, step.table, [partition.ident]).get(partition.ident) != partition.token:
         reason = "was written to since the plan was made"
     elif not protected[0]:
-        reason = "somebody allowed writes to it in the meantime"
+        reason = "writes to it were allowed in the meantime"
     else:
         return True
     raise changed(step, step.piece, reason, "the next run archives it")

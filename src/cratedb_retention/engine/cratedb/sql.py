@@ -22,7 +22,7 @@ _SUBSCRIPTED = re.compile(r"(?P<name>[^\[]+)(?P<path>(?:\['.*'\])+)")
 
 
 class system:  # noqa: N801 - it reads like a table
-    """A table of the system, such as ``sys.shards``; its columns are its attributes, or its items."""
+    """A system table, such as ``sys.shards``; its columns are its attributes, or its items."""
 
     def __init__(self, name: str) -> None:
         schema, _, own = name.partition(".")
@@ -38,23 +38,23 @@ class system:  # noqa: N801 - it reads like a table
 
     @property
     def place(self) -> tuple[sa.ColumnClause[Any], sa.ColumnClause[Any]]:
-        """Schema and name of the table that it is about."""
+        """The columns with schema and name of the table that a row describes."""
         return self["schema_name" if self.table.name == "shards" else "table_schema"], self.table_name
 
     def of(self, table: TableName) -> Condition:
-        """Only what it says of one table."""
+        """The rows about one table."""
         return sa.and_(*(column == value for column, value in zip(self.place, table, strict=True)))
 
 
 def words(text: str) -> Element:
-    """An expression in CrateDB's own words, as ``settings['blocks']['write']``."""
+    """An expression as CrateDB writes it, such as ``settings['blocks']['write']``."""
     return sa.literal_column(text)
 
 
 def refresh_partitions(
     database: Database, table: TableName, columns: Sequence[Column], partitions: Sequence[Sequence[Value]]
 ) -> None:
-    """Where another one lacks shards, that of the table takes a minute. One that is gone is no reason to fail."""
+    """Refresh partitions; the table only if one is gone, since that takes a minute if other shards are missing."""
     try:
         relations = [partition_of(table, columns, values) for values in partitions]
         database.execute(Statement("REFRESH TABLE ", *listed(relations)))
@@ -66,12 +66,12 @@ class CrateExpressions:
     """See :class:`Expressions`."""
 
     def column(self, column: Column) -> Element:
-        """A plain column's name can't hold a bracket."""
+        """A plain column's name cannot contain a bracket."""
         match = _SUBSCRIPTED.fullmatch(column.name)
         return ex.Subscript(match["name"], re.findall(r"\['(.*?)'\]", match["path"])) if match else ref(column.name)
 
     def value(self, column: Column, value: Value) -> Any:
-        """Instants are milliseconds, which is what CrateDB compares a timestamp with."""
+        """Instants are milliseconds, which CrateDB compares with timestamps."""
         counted = ex.whole_number(column, value)
         if counted is not None:
             return counted
@@ -81,14 +81,14 @@ class CrateExpressions:
         return sa.cast(expression, sa.BigInteger())
 
     def instant(self, column: Column, expression: Element | None = None) -> Element:
-        """CrateDB takes what has no time zone for UTC."""
+        """CrateDB interprets times without a time zone as UTC."""
         reference = self.column(column) if expression is None else expression
         if column.unit is None and column.type.lower() == "timestamp with time zone":
             return reference
         return sa.cast(reference if column.unit is None else ex.counted_ms(column, reference), _INSTANT)
 
     def bucket(self, interval: Interval, zone: str, instant: Element) -> Element:
-        """Where clocks repeat midnight, CrateDB takes the first one, as we do."""
+        """If clocks repeat midnight, CrateDB uses the first one, as the toolkit does."""
         if interval.seconds:
             return sa.func.date_bin(words(f"INTERVAL '{interval.seconds} seconds'"), instant, words("0"))
         return ex.date_trunc(interval.unit, *([] if zone == "UTC" else [sa.literal(zone)]), instant)
@@ -97,7 +97,7 @@ class CrateExpressions:
         return words("_seq_no")  # Each change of a row gives it the next number of its shard.
 
     def stored_type(self, column: Column) -> str:
-        """The catalog shows NUMERIC and CHARACTER without their sizes, and without these they can't be stored."""
+        """The catalog shows NUMERIC and CHARACTER without their sizes, which are required to store them."""
         declared = column.type.upper().strip()
         if declared == "NUMERIC":
             return ex.DOUBLE
@@ -112,8 +112,8 @@ class CrateExpressions:
 
     def create_table(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> Statement:
         """
-        Perhaps with partitions. No primary key: one costs more than all the rest of an INSERT, and can't hold NULL. And
-        readers see only what the toolkit has refreshed: no window before all of it is computed.
+        Optionally with partitions. A primary key would cost more than the rest of an INSERT, and cannot contain NULL.
+        Readers see rows only after a refresh by the toolkit: no window before all of it is computed.
         """
         parts: list[Sql] = ["CREATE TABLE IF NOT EXISTS ", table_ref(table), " (", *listed(map(_define, fields)), ")"]
         if any(field.name == PARTITION for field in fields):
@@ -123,7 +123,7 @@ class CrateExpressions:
         return Statement(*parts, ")", literal=True)
 
     def add_columns(self, table: TableName, fields: Sequence[Field]) -> list[Statement]:
-        """All at once: each statement is a change of the cluster's state."""
+        """In one statement, since each one changes the cluster's state."""
         added = listed(["ADD COLUMN ", *_define(field)] for field in fields)
         return [Statement("ALTER TABLE ", table_ref(table), " ", *added, literal=True)]
 
@@ -132,7 +132,7 @@ class CrateExpressions:
         return sa.func.avg(value).op("*")(sa.func.count(value))
 
     def spread(self, value: Element) -> Element:
-        """In exact decimal numbers, since CrateDB's own ``variance`` cancels the digits of large values out."""
+        """In exact decimal numbers, since CrateDB's own ``variance`` loses the digits of large values."""
         small = sa.case((sa.func.abs(value) <= ex.number(ex.LARGEST), value))
         exact, count = sa.cast(small, sa.Numeric()), sa.func.count(value)
         total, squares = sa.func.abs(sa.func.sum(exact)), sa.func.sum(exact.op("*")(exact))
@@ -146,7 +146,7 @@ SQL = CrateExpressions()
 
 
 def _define(field: Field) -> list[Sql]:
-    """Writing takes a fifth less without indexes that are not used; CrateDB then compares by its column store."""
+    """Without unused indexes, writing takes a fifth less time; CrateDB then compares by its column store."""
     return [*field.parts, *([] if field.searched else [" INDEX OFF"])]
 
 
@@ -165,7 +165,7 @@ def alter(relation: Sequence[Sql], setting: str, to: int | str) -> Statement:
 
 
 def snapshot(verb: str, of: Snapshot, into: TableName | None = None) -> Statement:
-    """``CREATE``, ``RESTORE`` or ``DROP SNAPSHOT``; the first two wait until it is done."""
+    """``CREATE``, ``RESTORE`` or ``DROP SNAPSHOT``; the first two wait for completion."""
     parts: list[Sql] = [f"{verb} SNAPSHOT ", ref(of.repository), ".", ref(of.name)]
     if verb != "DROP":
         options = _renamed(of.table, into) if into and into != of.table else {}
@@ -187,5 +187,5 @@ def _renamed(table: TableName, into: TableName) -> dict[str, str]:
 
 
 def is_of(snapshot: Snapshot) -> Condition:
-    """Which rows are of the partition."""
+    """The rows of the partition."""
     return ex.in_partitions(SQL, snapshot.columns, [snapshot.values])

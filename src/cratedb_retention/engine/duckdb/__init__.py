@@ -1,1 +1,1 @@
-"""DuckDB: an embedded file, for trying out, testing and the edge."""
+"""DuckDB: an embedded file, for evaluation, tests and edge devices."""

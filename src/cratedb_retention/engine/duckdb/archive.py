@@ -1,9 +1,9 @@
 """
 Archiving on DuckDB: a Parquet file for each partition, read back and compared before the partition is dropped (law 2).
 
-There is nothing to freeze: the drop compares the partition with what was archived in its own transaction. And all
-snapshots of a partition are restored in one, into its own table or beside it; a table that does not exist is made from
-what the manifests say of its columns.
+Partitions are not frozen, since the drop compares the partition with its archive in its own transaction. All snapshots
+of a partition are restored in one transaction, into its own table or beside it; a table that does not exist is created
+from the columns in the manifests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BESIDE = "restore it beside the table, with --into"
 
 
 class DuckArchive(Archive):
-    """Snapshots in directories; those that are not absolute lie beside the database's file."""
+    """Snapshots in directories; relative paths start at the directory of the database's file."""
 
     def __init__(self, database: Database, beside: Path) -> None:
         self._database, self._beside = database, beside
@@ -44,7 +44,7 @@ class DuckArchive(Archive):
         return (self._beside / repository).resolve() / name
 
     def create(self, step: SnapshotPartition) -> StepResult:
-        """Writes a file into a directory, and gives it its name when all is there."""
+        """Writes a directory of files, which gets its name when it is complete."""
         if why_not := why_no_directory(step.repository):
             raise InvalidInput(f"table {step.table}", why_not)
         path, manifest = self._path(step.repository, step.name), None
@@ -57,7 +57,7 @@ class DuckArchive(Archive):
         every, comment = self._describe(step.table)
         columns = stored(every)
         for column in files.inexact(columns):
-            raise DatabaseError(f"table {step.table}", f"column {column} can't be archived exactly", "change its type")
+            raise DatabaseError(f"table {step.table}", f"column {column} cannot be archived exactly", "change its type")
         directory = files.scratch(path)
 
         def work(connection: sa.Connection) -> int:
@@ -92,7 +92,7 @@ class DuckArchive(Archive):
         return columns, comment
 
     def prove(self, step: VerifySnapshot | DropArchived) -> StepResult:
-        """The file is read back, and its rows are compared with what was archived."""
+        """Reads the file back, and compares its rows with what was archived."""
         manifest = self._verify_file(step.repository, step.name)
         if (manifest.table, manifest.partition) != (list(step.table), _label(step)):
             raise DatabaseError(f"snapshot {step.name}", "its manifest names another partition", "run again")
@@ -118,7 +118,7 @@ class DuckArchive(Archive):
         columns, mine = stored(self._describe(step.table)[0]), in_partitions(SQL, step.columns, [step.values])
 
         def work(connection: sa.Connection) -> int:
-            # It is gone already if a run was killed right after it had dropped it.
+            # It is gone already if a run was killed right after dropping it.
             if not connection.execute(_of_partition(step, sa.func.count())).scalar_one():
                 return 0
             _check_token(connection, step, columns)
@@ -137,9 +137,9 @@ class DuckArchive(Archive):
         return found
 
     def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
-        """As their manifests tell of them."""
+        """From their manifests."""
         manifests = dict(files.readable(files.find_snapshots(self._path(repository))))
-        # Those of which a larger snapshot of the same partition holds all rows: it was restored and archived again.
+        # All of their rows are in a larger snapshot of the same partition, which was restored and archived again.
         of: dict[str, list[Path]] = {}
         for path, manifest in manifests.items():
             of.setdefault(str((manifest.table, manifest.partition)), []).append(path)
@@ -156,7 +156,7 @@ class DuckArchive(Archive):
         return rows, f"checksum and {rows:,} rows are as archived"
 
     def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
-        """By their rows; a file tells no incarnations apart."""
+        """By their rows, since files do not distinguish incarnations."""
         path = self._path(earlier.repository, earlier.name)
         common = self._common(path, self._path(step.repository, step.name))
         return common == files.read_manifest(path).rows if whole else common > 0
@@ -206,7 +206,7 @@ def _check_token(connection: sa.Connection, step: ArchivingStep, columns: Iterab
 def _archived(repository: str, name: str, manifest: files.Manifest) -> Archived:
     known = {column.name: column for column in manifest.all_columns}
     for column, value in manifest.partition:
-        # One that is generated, of which archives of earlier versions lack the type, is mostly a time.
+        # Archives of earlier versions lack the type of a generated column, which mostly is a time.
         data_type, kind = ("TIMESTAMP", Kind.TIME) if isinstance(value, int) else ("VARCHAR", Kind.TEXT)
         known.setdefault(column, Column(name=column, type=data_type, kind=kind))
     return Archived(
@@ -223,7 +223,7 @@ def _archived(repository: str, name: str, manifest: files.Manifest) -> Archived:
 
 
 class Restore:
-    """A partition from all of its snapshots, oldest first, into a table that has, or gets, their columns."""
+    """Restores a partition from all of its snapshots, oldest first, into a table that has or gets their columns."""
 
     def __init__(
         self, database: Database, partition: Archived, into: TableName, snapshots: list[Path], others: list[Path]
@@ -244,7 +244,7 @@ class Restore:
         self.inserts = [self._insert(path, manifest) for path, manifest in self._snapshots]
 
     def _new_columns(self, others: list[Path]) -> dict[str, Column]:
-        """The columns of a table that does not exist: of its own definition, and of all that goes into it."""
+        """The columns of a table to create: from the partition's own table, and from all snapshots that go into it."""
         found = dict(self._source)
         for _, manifest in (*files.readable(others), *self._snapshots):
             found.update({column.name: column for column in manifest.all_columns if column.name not in self._source})
@@ -254,7 +254,7 @@ class Restore:
         if self._into == self._partition.table:
             comment, known = last.comment, {column.name for column in last.all_columns}
             for name in [name for name, _ in last.partition if name not in known]:
-                reason = f"does not exist, and nothing tells how {name} is computed"
+                reason = f"does not exist, and it is unknown how {name} is computed"
                 raise DatabaseError(f"table {self._into}", reason, _BESIDE)
         else:
             found = {name: replace(column, expression=None) for name, column in found.items()}
@@ -264,7 +264,7 @@ class Restore:
         return found
 
     def perform(self) -> Arrived:
-        """Do it; fails if a file is damaged, or a value does not fit the table any more."""
+        """Restore the partition; fails if a file is damaged, or a value no longer fits the table."""
         thing, manifests = f"table {self._into}", [manifest for _, manifest in self._snapshots]
         columns = [self._columns[column.name] for column in self._partition.columns]
         condition = in_partitions(SQL, columns, [self._partition.values])
@@ -275,12 +275,12 @@ class Restore:
                 connection.execute(statement)
             if connection.execute(present).scalar_one():
                 remedy = "restore it beside the table, or delete it first"
-                raise Conflict(thing, "the partition is there already", remedy)
+                raise Conflict(thing, "the partition already exists", remedy)
             for insert in self.inserts:
                 connection.execute(insert)
             restored, archived = connection.execute(present).scalar_one(), sum(each.rows for each in manifests)
             if restored != archived:
-                raise DatabaseError(thing, f"{restored:,} of {archived:,} rows arrived; nothing was kept")
+                raise DatabaseError(thing, f"only {restored:,} of {archived:,} rows arrived; nothing was restored")
 
         for path, manifest in self._snapshots:
             files.check_file(path)
@@ -290,13 +290,13 @@ class Restore:
         except Conflict as error:
             if error.thing == thing:
                 raise
-            one_by_one = "restore the snapshots one by one, by --name, each beside the table"
-            reason = f"its constraints do not let the rows in: {error.reason}"
+            one_by_one = "restore the snapshots separately, with --name, each beside the table"
+            reason = f"its constraints reject the rows: {error.reason}"
             raise Conflict(thing, reason, one_by_one if len(manifests) > 1 else _BESIDE) from None
         return Arrived(tuple(each.rows for each in manifests), "+".join(each.token for each in manifests))
 
     def _insert(self, path: Path, manifest: files.Manifest) -> sa.Insert:
-        """What was stored is copied; what was generated is too, where the table does not generate it by itself."""
+        """Copies stored columns, and generated ones unless the table generates them."""
         values: dict[str, sa.ColumnElement[Any]] = {c.name: ref(c.name) for c in manifest.stored}
         generated = [column for column in manifest.all_columns if column.expression] or self._source.values()
         for column in generated:
@@ -305,12 +305,12 @@ class Restore:
         for column, value in zip(self._partition.columns, self._partition.values, strict=True):
             values.setdefault(column.name, sa.null() if value is None else SQL.value(column, value))
         names = [name for name in values if not self._columns[name].expression]
-        # With columns of its own: one that belongs to a table brings that table into every query that uses it.
+        # Columns without a table: one with a table would add that to each query that uses it.
         rows = sa.select(*(values[name] for name in names)).select_from(files.archived_rows(path, manifest.stored))
         return sa.insert(table_ref(self._into, *map(ref, names))).from_select(names, rows)
 
     def _require_fit(self, path: Path, manifest: files.Manifest) -> None:
-        """A column's type may have changed since: no value may become another one."""
+        """Fail if a value would change, since a column's type may have changed."""
         for column in manifest.stored:
             present, reference = self._columns[column.name], ref(column.name)
             if present.type == column.type or present.expression:
@@ -318,5 +318,5 @@ class Restore:
             back = sa.try_cast(sa.try_cast(reference, Words(present.type)), Words(column.type))
             if count := self._database.count(files.archived_rows(path, [column]), back.is_distinct_from(reference)):
                 what = f"column {column.name!r} was {column.type} and is {present.type}"
-                reason = f"{what}; {plural(count, 'row')} would not be the same"
+                reason = f"{what}; {plural(count, 'row')} would change"
                 raise DatabaseError(f"table {self._into}", reason, _BESIDE)

@@ -1,9 +1,9 @@
 """
-Reads DuckDB's catalog: two statements, and one for some hundred tables.
+Reads DuckDB's catalog: two statements, and one per several hundred tables.
 
-DuckDB has no partitions of its own. What counts as one is the rows that agree in the partition columns, which are, in
+DuckDB has no partitions of its own. A partition is all rows with equal values in the partition columns, which are, in
 this order: those that the table's comment names (``COMMENT ON TABLE t IS 'PARTITIONED BY (tenant, month)'``), the one
-that a policy names, or the only generated column that cuts time into intervals.
+that a policy names, or the only generated column that divides time into intervals.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CAPABILITIES = Capabilities(
     product="DuckDB", default_schema="main", repositories_are_directories=True, folds_case=True, tokens_recur=True
 )
 _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^")])*)\)', re.IGNORECASE)
-_OWN = ("internal", "temporary")  # What is not the user's.
+_OWN = ("internal", "temporary")  # Flags of tables that are not the user's.
 _MARK_BEGINS = "[cratedb-retention "
 _MARK = re.compile(re.escape(_MARK_BEGINS) + r"(\w+)\]")
 _STRUCT = re.compile(r"STRUCT\s*\(.*\)", re.IGNORECASE | re.DOTALL)
@@ -57,11 +57,11 @@ def _identity(comment: str) -> str:
 
 
 class Reader:
-    """Reads the catalog; what tables are called, and what their comments say, when it is made."""
+    """Reads the catalog; names and comments of tables are read when it is created."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Their number of rows is not read here: it counts deleted ones, too.
+        # The number of rows is not read here, since it includes deleted ones.
         rows = self._ask("duckdb_tables", ("schema_name", "table_name", "comment", "sql"), _OWN)
         self._comments: dict[TableName, str] = {TableName(*row[:2]): row[2] or "" for row in rows}
         self._definitions: dict[TableName, str] = {TableName(*row[:2]): row[3] or "" for row in rows}
@@ -69,7 +69,7 @@ class Reader:
     def _ask(
         self, function: str, columns: Sequence[str], flags: Sequence[str] = (), *more: sa.ColumnElement[Any]
     ) -> list[Sequence[Any]]:
-        """What a table function says of this database, but for what has one of some flags."""
+        """The rows of a table function for this database, without those that have certain flags."""
         f = getattr(sa.func, function)().table_valued(*columns, *flags, "database_name").c
         mine = (f.database_name == sa.func.current_database(), *(sa.not_(f[flag]) for flag in flags))
         return self._database.rows(sa.select(*(f[name] for name in columns), *more).where(*mine))
@@ -91,7 +91,7 @@ class Reader:
                 partitions=tuple(groups[table.name]) if table.partitioned_by else (),
                 rows=sum(group.rows or 0 for group in groups[table.name]),
                 primary_key=keys.get(table.name, ()),
-                flaw=f"its rows can't be read: {flaws[table.name]}" if table.name in flaws else table.flaw,
+                flaw=f"its rows cannot be read: {flaws[table.name]}" if table.name in flaws else table.flaw,
                 unarchivable=inexact(stored(table.columns)),
                 identity=_identity(comments[table.name]),
             )
@@ -108,10 +108,10 @@ class Reader:
 
     def identify(self, table: TableName) -> str:
         """
-        What tells a table from others of its name. Its number changes when a file is opened again, so it gets a mark
-        behind its comment, which stays whatever the table is altered to, and is not copied with its rows.
+        Distinguishes a table from others of its name. Its number changes when the file is opened again, so its comment
+        gets a mark at the end, which remains if the table is altered, and is not copied with its rows.
 
-        Not in a column's comment: where a column is generated, DuckDB 1.5 can't replay that after a crash.
+        A column's comment is no place for it: for generated columns, DuckDB 1.5 cannot replay that after a crash.
         """
         comment = self._comments[table]
         found = _identity(comment)
@@ -121,7 +121,7 @@ class Reader:
         return found
 
     def describe(self, table: TableName) -> tuple[dict[str, Column], str | None]:
-        """Columns of one table, none if there is none, and its comment but for the mark; None: it is a view."""
+        """The columns of a table, none if it does not exist, and its comment without the mark; None for a view."""
         comment = _MARK.sub("", self._comments[table]).strip() if table in self._comments else None
         return self._columns(table.__eq__).get(table, {}), comment
 
@@ -138,7 +138,7 @@ class Reader:
         return found
 
     def _views(self, columns: Mapping[TableName, Mapping[str, Column]]) -> dict[TableName, View]:
-        """All views; those that are wanted with their columns."""
+        """All views; the selected ones with their columns."""
         rows = self._ask("duckdb_views", ("schema_name", "view_name", "sql"), _OWN, sa.func.version())
         return {
             (name := TableName(schema, view)): View(
@@ -155,7 +155,7 @@ class Reader:
     def _groups(
         self, tables: Sequence[Table], tokens: set[TableName]
     ) -> tuple[dict[TableName, list[Partition]], dict[TableName, RetentionError]]:
-        """Partitions of tables, and why those of others can't be read: a generated column may fail on some value."""
+        """The partitions of tables, and errors of those that cannot be read: a generated column may fail on a value."""
         found: dict[TableName, list[Partition]] = defaultdict(list)
         failed: dict[TableName, RetentionError] = {}
         for chunk in chunks(tables):
@@ -175,7 +175,7 @@ class Reader:
 def _without_plain_default(column: Column, columns: Mapping[str, Column], definition: str) -> Column:
     """
     DuckDB lists defaults and generation expressions alike; only the latter can refer to other columns. A default may
-    hold such a name as a text, a type or a function; then the table's definition tells them apart.
+    contain such a name as a text, a type or a function; the table's definition distinguishes these cases.
     """
     expression = column.expression
     words = set(re.findall(r'"(?:[^"]|"")*"|[^\W\d][\w$]*', expression or ""))
@@ -186,7 +186,7 @@ def _without_plain_default(column: Column, columns: Mapping[str, Column], defini
 
 
 def with_fields(columns: Mapping[str, Column]) -> dict[str, Column]:
-    """Columns, and beside those that are structs the fields of these, named as in CrateDB: ``tags['host']``."""
+    """Columns, and the fields of those that are structs, named as in CrateDB: ``tags['host']``."""
     found: dict[str, Column] = {}
     for column in columns.values():
         fields = {name: inner for name, inner in _fields(column) if name not in columns}
@@ -223,24 +223,23 @@ def _split_fields(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _bare(name: TableName, columns: Mapping[str, Column], comment: str, named: str | None) -> Table:
-    """A table without its partitions."""
     grids = [c.name for c in columns.values() if c.expression and read_grid(c.expression, columns)]
     by = (named,) if named in columns and named else tuple(grids) if len(grids) == 1 else ()
     flaw, declared = "", _COMMENT.search(comment)
     if declared is not None:
-        known = {column.lower(): column for column in columns}  # DuckDB does not care about the case of names.
+        known = {column.lower(): column for column in columns}  # Names are case-insensitive in DuckDB.
         parts = [(a or b).replace('""', '"') for a, b in _NAME.findall(declared["columns"])]
         unknown = [part for part in parts if part.lower() not in known]
         if unknown or not parts:
-            lacks = f"the table has no column {unknown[0]!r}" if unknown else "that names no column"
-            flaw = f"its comment says {' '.join(declared[0].split())}, and {lacks}; correct the comment"
+            lacks = f"the table has no column {unknown[0]!r}" if unknown else "it names no column"
+            flaw = f"its comment has {' '.join(declared[0].split())}, but {lacks}; correct the comment"
         else:
             by = tuple(known[part.lower()] for part in parts)
     return Table(name=name, columns=columns, partitioned_by=by, flaw=flaw)
 
 
 def _group(number: int, table: Table, width: int, with_token: bool) -> sa.Select[Any]:
-    """The partition columns are computed in a subquery, where a cheaper expression may stand for one."""
+    """The partition columns are computed in a subquery, where a cheaper expression may replace one."""
     columns = [table.columns[name] for name in table.partitioned_by]
     keys = [replace(column, name=f"k{i}") for i, column in enumerate(columns)]
     hashed = row_hash(stored(table.columns)) if with_token and columns else sa.null()
@@ -255,5 +254,5 @@ def _group(number: int, table: Table, width: int, with_token: bool) -> sa.Select
 
 
 def stored(columns: Mapping[str, Column]) -> list[Column]:
-    """The columns that hold data of their own, rather than generated."""
+    """The columns that are stored, rather than generated."""
     return [column for column in columns.values() if column.expression is None]

@@ -1,9 +1,9 @@
 """
-The connection to a DuckDB file: room on its disk is looked for before each transaction that writes, Ctrl-C is what it
-is everywhere else, and errors are said in our words.
+The connection to a DuckDB file: checks the free space on its disk before each transaction that writes, makes Ctrl-C
+work as usual, and translates errors.
 
-Where a commit finds no room, DuckDB takes back what it did, and a row that was changed or deleted can't be put back
-into a primary key: that ends the whole process, with a message of C++.
+If a commit finds no space, DuckDB rolls back, and cannot put a row that was changed or deleted back into a primary key:
+that terminates the process, with a message of C++.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from cratedb_retention.engine.database import Database
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.address import DatabaseAddress
 
-# Bytes, more than what a transaction on the toolkit's own tables writes.
+# Bytes; more than a transaction on the toolkit's own tables writes.
 ROOM = 1024 * 1024
-# DuckDB keeps UUIDs as large numbers, and says so.
+# DuckDB stores UUIDs as large numbers, as its messages show.
 _NO_UUID = re.compile(r"Could not convert string '(.*)' to (?:INT128|UUID)")
 
 
@@ -37,7 +37,7 @@ class DuckConnection(Database):
         self._path, self._thing = path, f"database {address.safe}"
         try:
             options = {"read_only": True} if read_only else {}
-            # Each transaction is ended where it begins; to roll back once more costs a fifth of a small statement.
+            # Transactions are ended where they begin; another rollback would cost a fifth of a small statement.
             super().__init__(sa.create_engine(address.dburi, connect_args=options, pool_reset_on_return=None))
         except (ImportError, sa.exc.NoSuchModuleError) as error:
             raise errors.not_installed(self._thing, "the driver is not installed", "duckdb", error) from None
@@ -48,8 +48,8 @@ class DuckConnection(Database):
     @contextlib.contextmanager
     def _begin(self, writing: bool) -> Iterator[sa.Connection]:
         """
-        Ctrl-C is a KeyboardInterrupt in it, also while it is committed. The driver raises a RuntimeError, and the
-        statement may go on behind it, which the rollback would wait for.
+        Ctrl-C raises a KeyboardInterrupt, also during the commit. The driver raises a RuntimeError instead, and the
+        statement may continue in the background, which the rollback would wait for.
         """
         if writing and _room(self._path) < ROOM:
             raise _disk_is_full(self._thing)
@@ -72,7 +72,7 @@ class DuckConnection(Database):
         if "Could not set lock" in message:
             holder = re.search(r"PID (\d+)", message)
             who = f"process {holder[1]}" if holder else "another process"
-            remedy = "wait for it with --wait=60, or stop it; a service does the same by its pages and its HTTP API"
+            remedy = "wait for it with --wait=60, or stop it; if it is a service, use its pages or its HTTP API"
             return errors.Locked(self._thing, f"{who} has it open", f"DuckDB allows one process at a time: {remedy}")
         if "different configuration" in message:
             return errors.Conflict(self._thing, "this process has it open with other settings", "close it first")
@@ -95,12 +95,12 @@ def not_a_database(thing: str) -> errors.InvalidInput:
 
 
 def _disk_is_full(thing: str) -> errors.DiskFull:
-    return errors.DiskFull(thing, "the disk is full", "make room; nothing is lost, and the next run goes on from here")
+    return errors.DiskFull(thing, "the disk is full", "free some space; nothing is lost, and the next run continues")
 
 
 def _room(path: Path) -> int:
-    """How many bytes the disk, and the limit of this process, leave."""
-    with contextlib.suppress(OSError):  # DuckDB says what is wrong.
+    """The number of bytes that the disk, and the limit of this process, leave."""
+    with contextlib.suppress(OSError):  # DuckDB reports the error.
         free = shutil.disk_usage(path.absolute().parent).free
         if sys.platform != "win32":
             import resource

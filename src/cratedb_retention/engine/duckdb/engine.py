@@ -1,7 +1,4 @@
-"""
-The engine for DuckDB: opens the file, and hands each kind of work to the module that knows it. Deleting and rolling up
-are one transaction each, so what they check is what they change.
-"""
+"""The engine for DuckDB. Deleting and rolling up are one transaction each: what is checked is what is changed."""
 
 from __future__ import annotations
 
@@ -25,22 +22,23 @@ from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.plan import plan
 from cratedb_retention.model.rollups.rollup import Count, LevelStep, RollUp, Window
 
-# Where a DuckDB file says what it is.
+# The position of the format identifier in a DuckDB file.
 _MAGIC = slice(8, 12)
 
 
 class DuckDBEngine(Engine):
     """
-    A DuckDB file, opened in UTC: by one process, or by several that only read; if this one writes to it, that is used.
+    A DuckDB file, opened in UTC: by one process, or by several that only read. If this process has it open for writing,
+    it is not opened read-only.
 
-    :param create: Whether the file may be created; otherwise a misspelt name would make an empty one. Together with
-        `read_only`, an empty one in memory stands in for a file that does not exist.
+    :param create: Whether the file may be created; if not, a misspelt name is an error. Together with `read_only`, an
+        empty database in memory replaces a file that does not exist.
     :raises InvalidInput: if driver, file or directory are missing; `Locked` if another process has it open.
     """
 
     capabilities, sql = CAPABILITIES, SQL
     archive: DuckArchive
-    batch = 10_000_000  # Until the transaction ends, DuckDB needs some 60 bytes for each, if there is a primary key.
+    batch = 10_000_000  # With a primary key, DuckDB needs about 60 bytes for each until the transaction ends.
 
     def __init__(self, address: DatabaseAddress, create: bool = False, read_only: bool = False) -> None:
         self.path = Path(sa.make_url(address.dburi).database or "")
@@ -51,7 +49,7 @@ class DuckDBEngine(Engine):
         if not self.exists:
             directory = self.path.absolute().parent
             if not directory.is_dir():
-                raise InvalidInput(thing, f"there is no directory {directory}", "create it first")
+                raise InvalidInput(thing, f"directory {directory} does not exist", "create it first")
             address, read_only = DatabaseAddress("duckdb:///:memory:"), False
         if self.path.is_file() and not _is_duckdb(self.path):
             raise not_a_database(thing)
@@ -76,7 +74,7 @@ class DuckDBEngine(Engine):
         return Reader(self.database).identify(name)
 
     def statements(self, step: plan.Step) -> list[sa.Executable]:
-        """See :class:`Engine`; where rows told the age of partitions, one that is younger or has none stays."""
+        """If the age of partitions is known only from their rows, younger rows and those without a time stay."""
         match step:
             case plan.DropPartitions() | plan.DropArchived():
                 condition = in_partitions(SQL, step.columns, step.partitions)
@@ -126,15 +124,15 @@ class DuckDBEngine(Engine):
         except DatabaseError as error:
             if "Overflow" not in error.reason:
                 raise
-            remedy = "leave sum and avg of that metric out of aggregates, or exclude it"
+            remedy = "remove sum and avg of that metric from aggregates, or exclude it"
             raise DatabaseError(f"table {step.rollup.table}", f"a sum is too large ({error.reason})", remedy) from error
         return StepResult(rows=sum(count.rows for count in results.values()), windows=results)
 
 
 def _is_duckdb(path: Path) -> bool:
-    """By what the file begins with. For some others DuckDB would download an extension that reads them."""
+    """By the beginning of the file. For some other formats, DuckDB would download an extension."""
     try:
         with path.open("rb") as file:
             return file.read(_MAGIC.stop)[_MAGIC] == b"DUCK"
-    except OSError:  # DuckDB says why.
+    except OSError:  # DuckDB reports the error.
         return True

@@ -1,9 +1,9 @@
 """
-What an archived partition is on disk: a directory of the snapshot's name with ``data.parquet`` and ``manifest.json``.
-The directory gets its name last, so one that has the name is complete.
+An archived partition on disk: a directory with the snapshot's name that has ``data.parquet`` and ``manifest.json``. It
+gets its name last, so a directory with that name is complete.
 
-Each value comes back exactly from the file: it is written as it is, or as text where Parquet has no such type. Where
-neither is exact, a table can't be archived.
+Values are restored exactly: they are written unchanged, or as text if Parquet has no such type. If neither is exact, a
+table cannot be archived.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from cratedb_retention.model.catalog import Column
 
 DATA, MANIFEST = "data.parquet", "manifest.json"
 _MAGIC = b"PAR1"
-# Parquet's own types, and those that Parquet holds as text or numbers which DuckDB casts back exactly.
+# Parquet's own types, and those that it stores as text or numbers, which DuckDB casts back exactly.
 _NATIVE = frozenset(
     {"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT"}
     | {"DOUBLE", "DECIMAL", "BIGNUM", "VARINT", "BIT", "VARCHAR", "BLOB", "UUID", "JSON", "ENUM", "DATE", "TIME"}
     | {"TIME_NS", "TIMESTAMP", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "STRUCT", "MAP", "UNION"}
 )
-# Parquet would round them, or refuse some of their values.
+# Parquet would round them, or reject some of their values.
 _AS_TEXT = frozenset({"HUGEINT", "UHUGEINT", "INTERVAL", "TIME WITH TIME ZONE", "TIMESTAMP_S"})
 _QUOTED = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'""")
 _SCALAR_UNION = re.compile(r"UNION\([^\[\]]*\)(\[\d*\])*")
@@ -42,7 +42,7 @@ _SCALAR_UNION = re.compile(r"UNION\([^\[\]]*\)(\[\d*\])*")
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What was archived."""
+    """The description of an archived partition."""
 
     table: list[str]  # Schema and name.
     columns: list[list[str]]  # Names and types of the stored columns.
@@ -51,10 +51,10 @@ class Manifest:
     token: str  # The change token of what was archived.
     sha256: str  # Of the Parquet file.
     version: int = 2
-    size: int | None = None  # Its bytes; None in archives of earlier versions, which lack what follows as well.
+    size: int | None = None  # In bytes; archives of earlier versions lack this and all that follows.
     generated: list[tuple[int, str, str, str]] = field(default_factory=list)  # Position, name, type and expression.
-    comment: str | None = None  # That of the table, which may say what divides it into partitions.
-    span: tuple[int | None, int | None] = (None, None)  # The time that it covers (ms, UTC), as far as known.
+    comment: str | None = None  # Of the table; it may name the partition columns.
+    span: tuple[int | None, int | None] = (None, None)  # The time range of the partition (ms, UTC), if known.
 
     @property
     def stored(self) -> list[Column]:
@@ -75,14 +75,14 @@ def checksum(path: Path) -> str:
 
 
 def scratch(snapshot: Path) -> Path:
-    """An empty directory to prepare a snapshot in; what an interrupted run left there is removed."""
+    """Create an empty directory to prepare a snapshot in, without leftovers of an interrupted run."""
     path = snapshot.with_name(f".{snapshot.name}.partial")
     shutil.rmtree(path, ignore_errors=True)
     try:
         path.mkdir(parents=True)
     except OSError as error:
         thing = f"repository {snapshot.parent}"
-        raise DatabaseError(thing, str(error), "make it a directory that can be written") from None
+        raise DatabaseError(thing, str(error), "make it a writable directory") from None
     return path
 
 
@@ -97,7 +97,7 @@ def publish(directory: Path, snapshot: Path, manifest: Manifest) -> None:
         directory.rename(snapshot)
         _sync(snapshot.parent)
     except OSError as error:
-        raise DatabaseError(f"snapshot {snapshot.name}", str(error), f"look at repository {snapshot.parent}") from None
+        raise DatabaseError(f"snapshot {snapshot.name}", str(error), f"check repository {snapshot.parent}") from None
 
 
 def _sync(path: Path) -> None:
@@ -109,7 +109,7 @@ def _sync(path: Path) -> None:
 
 
 def read_manifest(snapshot: Path) -> Manifest:
-    """Read a snapshot's manifest; `NotFound` where there is none."""
+    """Read a snapshot's manifest; `NotFound` if it has none."""
     thing = f"snapshot {snapshot.name}"
     try:
         text = (snapshot / MANIFEST).read_text(encoding="utf-8")
@@ -124,7 +124,7 @@ def read_manifest(snapshot: Path) -> Manifest:
 
 
 def glance(snapshot: Path) -> str | None:
-    """What is wrong with a snapshot's manifest, or with the size of its file; None: nothing is. Or raises NotFound."""
+    """The fault of a snapshot's manifest, or of its file's size; None if there is none. May raise NotFound."""
     try:
         manifest = read_manifest(snapshot)
         size = (snapshot / DATA).stat().st_size
@@ -135,7 +135,7 @@ def glance(snapshot: Path) -> str | None:
         return f"{DATA} is missing"
     except OSError as error:
         return str(error)
-    expected = f", not the {manifest.size:,} that were archived" if manifest.size is not None else ", and is cut off"
+    expected = f", not the {manifest.size:,} that were archived" if manifest.size is not None else " and is truncated"
     return None if whole else f"{DATA} has {size:,} bytes{expected}"
 
 
@@ -150,12 +150,12 @@ def _is_whole(path: Path) -> bool:
 def find_snapshots(repository: Path) -> list[Path]:
     """The snapshots in a repository, by name."""
     if not repository.is_dir():
-        raise NotFound(f"repository {repository}", "is no directory", "name another one")
+        raise NotFound(f"repository {repository}", "is not a directory", "choose another one")
     return sorted(path for path in repository.iterdir() if (path / MANIFEST).is_file() and path.name[0] != ".")
 
 
 def readable(snapshots: Iterable[Path]) -> Iterator[tuple[Path, Manifest]]:
-    """Snapshots with their manifests, without those that can't be read: nothing tells what they are."""
+    """Snapshots with their manifests, without those whose manifest cannot be read."""
     for snapshot in snapshots:
         with suppress(RetentionError):
             yield snapshot, read_manifest(snapshot)
@@ -172,7 +172,7 @@ def check_file(snapshot: Path) -> Manifest:
 
 
 def _words(data_type: str) -> set[str]:
-    """The names of the types that a type is made of; names of fields, values and numbers are left out."""
+    """The names of the types that a type consists of, without names of fields, values and numbers."""
     found = set()
     for part in re.split(r"[(),\[\]]", _QUOTED.sub("q", data_type)):
         word = part.strip()
@@ -183,7 +183,7 @@ def _words(data_type: str) -> set[str]:
 
 
 def is_exact(data_type: str) -> bool:
-    """Whether every value of a type comes back exactly from an archive."""
+    """Whether an archive restores each value of a type exactly."""
     words = _words(data_type)
     if not words <= _NATIVE | _AS_TEXT:
         return False
@@ -191,12 +191,12 @@ def is_exact(data_type: str) -> bool:
         # DuckDB reads it back as a STRUCT, and does not cast one with nested members.
         scalar = _SCALAR_UNION.fullmatch(_QUOTED.sub("q", data_type)) and data_type.count("UNION(") == 1
         return bool(scalar) and not words & (_AS_TEXT | {"STRUCT", "MAP"})
-    # As text, JSON inside of another type is written in another way.
+    # As text, JSON within another type is written differently.
     return not (words & _AS_TEXT and "JSON" in words)
 
 
 def inexact(columns: Iterable[Column]) -> tuple[str, ...]:
-    """The columns whose values an archive can't hold exactly, with their types."""
+    """The columns whose values an archive cannot store exactly, with their types."""
     return tuple(f"{column.name} ({column.type})" for column in columns if not is_exact(column.type))
 
 
@@ -206,10 +206,7 @@ def to_file(column: Column) -> sa.ColumnElement[Any]:
 
 
 def archived_rows(snapshot: Path, columns: Iterable[Column]) -> sa.Subquery:
-    """
-    The rows of a snapshot, with the types that they had in their table. A path with wildcards means itself, and a
-    directory like ``year=2024`` is no column.
-    """
+    """The rows of a snapshot, with the types of their table. Wildcards and ``year=2024`` in its path are literal."""
     literal = re.sub(r"[*?\[]", lambda match: f"[{match[0]}]", str(snapshot / DATA))
     read = sa.func.read_parquet(literal, sa.literal_column("hive_partitioning = false"))
     values = [as_type(found := ref(column.name), column.type).label(found.name) for column in columns]

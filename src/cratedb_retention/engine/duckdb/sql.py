@@ -1,4 +1,4 @@
-"""DuckDB's SQL: how columns and values are written, buckets of time, and statements that SQLAlchemy does not have."""
+"""DuckDB's SQL: how columns and values are written, buckets of time, and statements that SQLAlchemy lacks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class DuckExpressions:
         return sa.func.epoch_ms(expression, type_=sa.BigInteger())
 
     def instant(self, column: Column, expression: Element | None = None) -> Element:
-        """What has no time zone is UTC, whatever the session's is."""
+        """Times without a time zone are UTC, regardless of the session."""
         reference = self.column(column) if expression is None else expression
         if column.unit is not None:
             return sa.func.timezone("UTC", sa.func.epoch_ms(ex.counted_ms(column, reference)))
@@ -68,15 +68,15 @@ class DuckExpressions:
         return ex.as_type(sa.func.hash(sa.literal_column(alias)), "HUGEINT")
 
     def stored_type(self, column: Column) -> str:
-        """Its own type; as text if that is an ``ENUM`` or another with values in it."""
+        """Its own type; text for an ``ENUM`` and other types with values in them."""
         words = column.type.upper().strip()
         return words if ex.PLAIN.fullmatch(words) else ex.TEXT
 
     def sum_type(self, column: Column) -> str:
-        return ex.decimal_sum(column.type) or ex.DOUBLE  # DuckDB refuses a sum that is too large for it.
+        return ex.decimal_sum(column.type) or ex.DOUBLE  # DuckDB rejects a sum that is too large for it.
 
     def partition(self, rollup: Rollup) -> Element | None:
-        """In words that the reader of the catalog understands, and that mean the same in any session's time zone."""
+        """In a form that the catalog's reader understands, and that does not depend on the session's time zone."""
         if rollup.partition is None:
             return None
         time = self.column(rollup.own_time)
@@ -89,7 +89,7 @@ class DuckExpressions:
         return sa.func.sum(value)
 
     def spread(self, value: Element) -> Element:
-        """DuckDB's variance is computed in Welford's way, which keeps the digits of large values."""
+        """DuckDB computes variances by Welford's algorithm, which keeps the digits of large values."""
         small, count = sa.case((sa.func.abs(value) <= ex.number(ex.LARGEST), value)), sa.func.count(value)
         return sa.case((count == sa.func.count(small), sa.func.var_pop(small).op("*")(count)))
 
@@ -106,26 +106,26 @@ SQL = DuckExpressions()
 
 
 def make_column(name: str, data_type: str, expression: str | None = None, path: tuple[str, ...] = ()) -> Column:
-    """A column of a DuckDB type, with what planning needs to know of that."""
+    """A column of a DuckDB type, with the properties that planning needs."""
     base = data_type.upper()
     plain = "" if base.endswith("]") else base.removeprefix("U").split("(")[0]
     kind = Kind.TIME if plain.startswith(("TIMESTAMP", "DATE")) else _KINDS.get(plain, Kind.OTHER)
-    # DuckDB takes some intervals and times with a time zone for equal that are not the same; what is large or nested is
-    # left to the user.
+    # DuckDB treats some different intervals and times with a time zone as equal; large and nested types are left to the
+    # user.
     exact = base in ("UUID", "BIT", "DATE", "TIME") or (base.startswith("ENUM(") and base.endswith(")"))
-    # Of a UNION, 1 and "1" are the same as text.
+    # In a UNION, 1 and "1" are the same text.
     never = base.startswith("UNION(")
     grouping = Grouping.NEVER if never else Grouping.EXACT if exact else Grouping.ASKED
     return Column(name=name, type=data_type, kind=kind, expression=expression, grouping=grouping, path=path)
 
 
 def row_hash(columns: Iterable[Column]) -> Element:
-    """Changes when one of some stored columns of a row changes."""
+    """Changes when one of these stored columns of a row changes."""
     return ex.as_type(sa.func.hash(*map(SQL.column, columns)), "HUGEINT")
 
 
 def fingerprint(hashed: Element) -> Element:
-    """Changes when any row changes, whatever the order of rows: their number and the sum of their hashes."""
+    """Changes when any row changes, regardless of order: the number of rows and the sum of their hashes."""
     texts = (sa.cast(sa.func.count(), sa.Text()), sa.cast(sa.func.coalesce(sa.func.sum(hashed), 0), sa.Text()))
     return texts[0].concat(":").concat(texts[1])
 
@@ -135,7 +135,7 @@ def copy_to(select: sa.Select[Any], path: Path) -> Statement:
 
 
 def new_table(table: TableName, columns: Collection[Column]) -> Statement:
-    """``CREATE TABLE``, with types and expressions in DuckDB's own words."""
+    """``CREATE TABLE``, with types and expressions as DuckDB writes them."""
     generated = {c.name: f" GENERATED ALWAYS AS ({c.expression})" if c.expression else "" for c in columns}
     defined: list[list[Sql]] = [[ref(c.name), f" {c.type}{generated[c.name]}"] for c in columns]
     return Statement("CREATE TABLE ", table_ref(table), " (", *listed(defined), ")")
@@ -146,16 +146,16 @@ def comment_on(table: TableName, comment: str) -> Statement:
 
 
 def _text(value: str) -> Statement:
-    """A text that stands in the statement, where it can't be a parameter."""
+    """A text within the statement, where it cannot be a parameter."""
     return Statement(sa.literal(value), literal=True)
 
 
-# Buckets of time. ``time_bucket`` and ``date_trunc`` of times with a zone ask a calendar for each row. Where the length
-# is fixed, whole numbers do, three times as fast.
+# Buckets of time. ``time_bucket`` and ``date_trunc`` of times with a zone use a calendar for each row. For fixed
+# lengths, integers suffice, and are three times as fast.
 
 
 def _fixed(instant: Element, seconds: int, offset: int) -> Element:
-    """``%`` has the sign of the dividend, so before 1970 it takes a second step."""
+    """``%`` has the sign of the dividend, so times before 1970 need a second step."""
     micros, step = sa.func.epoch_us(instant), ex.number(seconds * _SECOND)
     shifted = micros.op("-")(ex.number(offset * _SECOND)).self_group() if offset else micros
     rest = shifted.op("%")(step).op("+")(step).self_group().op("%")(step)
@@ -163,7 +163,7 @@ def _fixed(instant: Element, seconds: int, offset: int) -> Element:
 
 
 def _calendar(instant: Element, unit: str, zone: str) -> Element:
-    """Where clocks repeat midnight, DuckDB takes the second one; a day begins with the first."""
+    """If clocks repeat midnight, DuckDB uses the second one; a day begins with the first."""
     local = ex.date_trunc(unit, sa.func.timezone(sa.literal(zone), instant))
     start: Element = sa.func.timezone(sa.literal(zone), local)
     second = sa.func.epoch_us(start)
@@ -194,19 +194,16 @@ def repeated_midnights(zone: str) -> tuple[tuple[int, tuple[int, ...]], ...]:
 
 
 def _shows(moment: int, time: dt.datetime) -> bool:
-    """Whether a clock there shows a time at a moment, which in a gap it never does."""
+    """Whether a clock shows a time at a moment; never for times in a gap."""
     return dt.datetime.fromtimestamp(moment, time.tzinfo).replace(tzinfo=None) == time.replace(tzinfo=None)
 
 
 def partition_key(column: Column, columns: Mapping[str, Column]) -> sa.ColumnElement[Any]:
-    """
-    A partition column, or what has the same values: a generated one is computed again for each row that is read, and
-    whole numbers are more than ten times as fast.
-    """
+    """A partition column, or an expression of integers with the same values, which is ten times as fast."""
     grid = read_grid(column.expression, columns) if column.expression and ex.is_aware(column) else None
     if grid is None or str(grid.zone) != "UTC" or not ex.is_aware(columns[grid.time_column]):
         return SQL.column(column)
-    # Fixed days and weeks begin as those of the calendar do; intervals of other lengths not where 1970 does.
+    # Fixed days and weeks begin like those of the calendar; intervals of other lengths are not aligned to 1970.
     units = {_DAY: Interval(unit="day"), _WEEK: Interval(unit="week")}
     time, interval = SQL.column(columns[grid.time_column]), units.get(grid.interval.seconds, grid.interval)
     if interval == Interval(unit="day"):

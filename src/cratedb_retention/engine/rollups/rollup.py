@@ -1,6 +1,6 @@
 """
-What rolling up has in common on all databases: the statements of a step, which follow from the step alone, so that what
-a plan shows is what a run sends (law 10); the counts that prove it; and the view over the raw rows and all levels.
+Rollups on all databases: the statements of a step, which follow from the step alone, so that a run sends what its plan
+shows (law 10); the counts that prove the result; and the view of the raw rows and all levels.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ from cratedb_retention.model.rollups.rollup import (
 )
 from cratedb_retention.model.time import TimeRange, show
 
-SHOWN = 0  # stands for the version of a computation where it is only shown
+SHOWN = 0  # the version of a computation that is only shown
 _name = partial(quoted_name, quote=True)
 Query = Callable[[sa.Executable], Sequence[Sequence[Any]]]
 
 
 def new_version() -> int:
-    """Tells the rows of one computation from those of earlier ones: a number, since each row has to hold it."""
+    """A number that distinguishes the rows of one computation from earlier ones; each row stores it."""
     return secrets.randbits(53)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Windows without gaps between them, which are computed and counted together."""
+    """Contiguous windows that are computed and counted together."""
 
     windows: tuple[Window, ...]
 
@@ -78,10 +78,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portions:
-    """How many raw rows a database takes at once, by what a plan knows of them; 0: any number."""
+    """Maximum number of raw rows that are processed at once, by the plan's estimate; 0: any number."""
 
-    run: int = 0  # before they are counted
-    counters: int = 0  # the same where a window function holds all of them in memory
+    run: int = 0  # between two counts
+    counters: int = 0  # the same if a window function holds all of them in memory
     insert: int = 0  # in one INSERT of the finest level
 
 
@@ -89,7 +89,7 @@ ANY = Portions()
 
 
 def runs_of(step: RollUp, portions: Portions = ANY, whole: Run | None = None) -> Iterator[Run]:
-    """Windows that follow one another, in order of time; of a whole run those of one INSERT. A large one is alone."""
+    """Divide a step into runs, or a whole run into INSERTs, of contiguous windows. A large window is alone."""
     limit = portions.insert if whole else portions.counters if step.rollup.has_counters else portions.run
     rows: Mapping[Window, int] = dict(zip(step.windows, step.rows, strict=False))
     current, total = list[Window](), 0
@@ -108,8 +108,8 @@ def run_statements(
     sql: Expressions, step: RollUp, run: Run, version: int, portions: Portions = ANY
 ) -> Iterator[sa.Executable]:
     """
-    Replace what is there of a run. From raw rows it is computed piece by piece; a coarser level has few groups, and
-    what a counter had before a piece can be read only after a refresh.
+    Replace the rows of a run. From raw rows they are computed in pieces, unless there are counters, whose value before
+    a piece can be read only after a refresh. From a level they are computed at once, since it has few groups.
     """
     rollup = step.rollup
     within = between(sql, rollup.own_time, *run.time)
@@ -123,7 +123,7 @@ def run_statements(
 
 
 def step_statements(sql: Expressions, step: RollUp, portions: Portions) -> list[sa.Executable]:
-    """All statements of a step that change something, for showing."""
+    """All statements of a step that change something, for display."""
     return [one for run in runs_of(step, portions) for one in run_statements(sql, step, run, SHOWN, portions)]
 
 
@@ -149,8 +149,8 @@ def _what(sql: Expressions, rollup: Rollup, run: Run) -> dict[str, Any]:
 
 def _before(step: RollUp, run: Run) -> Iterator[states.Before]:
     """
-    The level itself, then coarser levels for what it has no more, whole buckets of the time before: a run may lie in
-    what the finer level has nothing of any more. The raw rows, where no level has anything.
+    Where to look up values of counters before a run: in the level itself, then in whole buckets of coarser levels for
+    time that it no longer has, which may be before the run; in the raw rows, if no level has any data.
     """
     rollup, first, since = step.rollup, run.windows[0], run.time.start
     yield states.Before(level=rollup, start=first.since - (first.end - first.start), end=since)
@@ -171,14 +171,14 @@ def _sketch_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Counts of a level's windows, some hundred in a statement."""
+    """Counts rows of a level's windows, several hundred per statement."""
 
     query: Query
     sql: Expressions
     rollup: Rollup
 
     def beneath(self, windows: Sequence[Window]) -> dict[Window, Count]:
-        """What windows are computed from."""
+        """Count the source of windows."""
         if self.rollup.from_raw:
             values = [sa.func.count().filter(states.countable(self.sql, metric)) for metric in self.rollup.sketched]
             total = reduce(lambda total, value: total.op("+")(value), values, number(0))
@@ -188,7 +188,7 @@ class Counts:
         return {window: Count(rows=rows, values=values) for window, (rows, values) in found.items()}
 
     def stored(self, windows: Sequence[Window], version: int) -> dict[Window, Count]:
-        """What the level has of windows."""
+        """Count what the level stores for windows."""
         fresh: Condition = ref(VERSION) == version
 
         def columns(name: str) -> list[Element]:
@@ -201,17 +201,16 @@ class Counts:
         }
 
     def source(self, windows: Sequence[Window]) -> dict[Window, int]:
-        """How many raw rows there are."""
         found = self._ask_table(self.rollup.source, windows, sa.func.count())
         return {window: count for window, (count,) in found.items()}
 
     def level(self, windows: Sequence[Window]) -> dict[Window, Count]:
-        """How many raw rows the rows of the level stand for, and how many these are."""
+        """The number of rows of the level, and of the raw rows that they stand for."""
         found = self._ask_table(self.rollup.table, windows, _sum(ref(ROW_COUNT)), sa.func.count())
         return {window: Count(rows=rows, groups=groups) for window, (rows, groups) in found.items()}
 
     def compare(self, windows: Sequence[Window]) -> dict[Window, Balance]:
-        """Whether each bucket still has in its source what it stands for."""
+        """Compare what each bucket stands for with what its source still has."""
         sql, rollup, own, time = self.sql, self.rollup, self.rollup.own_time, self.rollup.beneath_time
         rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
         bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
@@ -221,7 +220,7 @@ class Counts:
         )
 
         def select(window: Window) -> sa.Select[Any]:
-            """Of all buckets, and then of those that lack rows, what they stand for and what is in their source."""
+            """The rows that buckets stand for, and those in their source; then both for buckets that lack rows."""
             branches = []
             for table, at, start, stored, beneath in sides:
                 columns = [start.label("t"), stored.label("s"), beneath.label("b")]
@@ -236,21 +235,21 @@ class Counts:
         return {window: Balance(stored, beneath, (short, left)) for window, (stored, beneath, short, left) in found}
 
     def require_rows(self, step: RollUp, run: Run) -> None:
-        """Make sure that nothing loses rows by being computed again (law 4): the plan may be old."""
+        """Fail if a window would lose rows by being computed again (law 4), since the plan may be old."""
         before = {window: rows for window, rows in step.before if run.time.contains(window.since)}
         for window, balance in self.compare(list(before)).items():
             if lost := balance.lost(before[window]):
                 raise DatabaseError(
                     f"table {step.rollup.table}, {show_window(window)}",
-                    f"{lost[0]:,} rows were rolled up, and {lost[1]:,} are left in {step.rollup.beneath}",
-                    "the next plan says what to do",
+                    f"{lost[0]:,} rows were rolled up, but {lost[1]:,} are left in {step.rollup.beneath}",
+                    "the next plan explains what to do",
                 )
 
     def _ask(self, windows: Sequence[Window], select: Callable[[Window], sa.Select[Any]]) -> dict[Window, list[int]]:
         found: dict[Window, list[int]] = {}
         for chunk in chunks(windows):
             branches = [select(window) for window in chunk]
-            # CrateDB has no row at all for a range whose partitions are closed.
+            # CrateDB returns no row for a range whose partitions are closed.
             found.update({window: [0] * len(branches[0].selected_columns) for window in chunk})
             numbered = [b.with_only_columns(number(i), *b.selected_columns) for i, b in enumerate(branches)]
             found.update({chunk[i]: list(map(int, row)) for i, *row in self.query(union(numbered))})
@@ -259,7 +258,7 @@ class Counts:
     def _ask_level(
         self, table: TableName, windows: Sequence[Window], columns: Callable[[str], list[Element]]
     ) -> dict[Window, list[int]]:
-        """What a level's table says, then what its distributions say: nothing but zeros where there are none."""
+        """Counts in a level's table, then in its distributions: zeros if it has none."""
         rows, bins = columns(ROW_COUNT), columns(SKETCH_COUNT)
         found = self._ask_table(table, windows, *rows)
         if not self.rollup.sketched:
@@ -290,17 +289,14 @@ def show_window(window: Window) -> str:
 
 
 def show_difference(beneath: Count, stored: Count) -> str:
-    """How a level differs from what it was computed from, in words."""
+    """How a level differs from its source, as text."""
     if beneath.rows != stored.rows:
-        return f"{beneath.rows:,} rows beneath it, {stored.rows:,} arrived in the rollup"
-    return f"{beneath.values:,} values beneath it, {stored.values:,} arrived in the distributions"
+        return f"row count mismatch: the level accounts for {stored.rows:,} rows, its source has {beneath.rows:,}"
+    return f"value count mismatch: the distributions have {stored.values:,}, their source has {beneath.values:,}"
 
 
 def view_statement(sql: Expressions, step: ReplaceView) -> Statement:
-    """
-    ``CREATE VIEW``, or ``CREATE OR REPLACE VIEW`` where there is one of the toolkit's. In it raw rows look like a
-    rollup of one row each, so that one query reads all.
-    """
+    """Create or replace the toolkit's view, in which raw rows are rollups of one row each."""
     query = union([_view_part(sql, step.rollup, part) for part in step.parts])
     assert isinstance(query, sa.SelectBase)  # noqa: S101
     create = "CREATE OR REPLACE VIEW " if step.marks else "CREATE VIEW "
@@ -320,7 +316,7 @@ def _view_part(sql: Expressions, finest: Rollup, part: ViewPart) -> sa.Select[An
         if raw:  # The average of one row's value is that value, and its standard deviation is 0.
             found = formulas.read(one, lambda part: states.of_row(sql, metric, part))
             return as_type(found, states.kind_type(sql, metric.column, one.kind)) if one.derived else found
-        # Rows from before a column of a derived aggregate was added lack it, and have what it follows from.
+        # Rows older than the column of a derived aggregate lack it, but have the parts that it follows from.
         return ref(name) if one.binned else formulas.read(one, lambda part: ref(metric.named(part)))
 
     level = level_column([*finest.columns, *shown])
@@ -338,8 +334,8 @@ def _view_part(sql: Expressions, finest: Rollup, part: ViewPart) -> sa.Select[An
 
 def _with_quantiles(sql: Expressions, finest: Rollup, table: TableName) -> sa.Subquery:
     """
-    The rows of a level, with what is read from distributions beside the rest. By ``UNION ALL`` and ``GROUP BY``,
-    beneath which both databases move conditions on time and dimensions; beneath a join they do not.
+    The rows of a level, including percentiles from its distributions. By ``UNION ALL`` and ``GROUP BY``, into which
+    both databases push down conditions on time and dimensions, unlike into a join.
     """
     keys = finest.keys
     kept = {
@@ -364,7 +360,7 @@ def _with_quantiles(sql: Expressions, finest: Rollup, table: TableName) -> sa.Su
 
 
 def _ranked(finest: Rollup, table: TableName) -> sa.Subquery:
-    """The bins of a level's distributions, each with its value, how many values are in it or less, and in all."""
+    """The bins of a level's distributions, each with its value, the number of values up to it, and of all."""
     keys = list(map(ref, finest.keys))
     middle = number(math.log(2 / (GAMMA + 1)))
     size = sa.func.exp(ref(SKETCH_BIN).op("*")(number(math.log(GAMMA))).op("+")(middle))
@@ -386,7 +382,7 @@ class _InBins(states.Formulas):
         self.bins, self.metric = bins, metric
 
     def quantile(self, bins: Element, quantile: float) -> Element:
-        """The least value that is not before the rank."""
+        """The least value whose cumulative number exceeds the rank."""
         c = self.bins.c
         rank = number(quantile).op("*")(c.q_total.op("-")(number(1)).self_group())
         return sa.func.min(bins).filter(c.q_metric == self.metric.name, c.q_passed > rank)

@@ -1,14 +1,14 @@
 """
-States of metrics in SQL: the columns of a level, what is read of raw rows and levels, how parts of many states are
-merged, and how formulas become SQL. Which aggregates exist, and their parts, is in ``model/rollups/aggregates``.
+States of metrics in SQL: the columns of a level, reading raw rows and levels, merging the parts of states, and
+formulas. Aggregates and their parts are defined in ``model/rollups/aggregates.py``.
 
-In queries everything has a plain name, so that no name of a user meets another: ``t`` the bucket, ``ts`` the time,
-``d0`` the first dimension. Of raw rows ``m0`` is the first metric's value, of a level's rows ``m0_sum`` is a part.
+Within queries, columns have plain names, so that names of users cannot collide: ``t`` is the bucket, ``ts`` the time,
+``d0`` the first dimension. In raw rows ``m0`` is the first metric's value, in a level's rows ``m0_sum`` is a part.
 
-What a counter increased by is the difference of each sample to its series' previous one, which may lie in an earlier
-bucket or window, however long ago. So the sum of increases over any time range is the increase in it, and levels merge
-by adding. A counter that falls was reset; then its new value is what came since. Several values of one instant follow
-one another by size.
+The increase of a counter is the difference between each sample and the previous one of its series, which may lie in an
+earlier bucket or window, however long ago. The sum of increases over a time range is therefore the increase in it, and
+levels are merged by addition. A counter that falls was reset; its new value is the increase since then. Values of the
+same instant are ordered by size.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ from cratedb_retention.model.rollups.rollup import (
 from cratedb_retention.model.time import TimeRange
 
 Columns = sa.sql.base.ReadOnlyColumnCollection[str, Any]
-# As times are within a query.
+# The type of times within a query.
 INSTANT = instant_column("ts")
-# What stands beside the value of a raw row, since it does not follow from it alone.
+# Parts that have columns beside the value of a raw row, since they do not follow from it alone.
 _BESIDE = (Part.NONFINITE, Part.INCREASE)
 
 
 def level_fields(sql: Expressions, rollup: Rollup) -> dict[TableName, list[Field]]:
     """
-    The columns of a level's table, and of the one with its distributions, if it has any. Those of derived aggregates
-    are written, not generated: neither database can add a generated column to a table that holds rows.
+    The columns of a level's table, and of the one with its distributions, if it has any. Derived aggregates are
+    written, not generated: neither database can add a generated column to a table that holds rows.
     """
     head = [Field(name=rollup.time_name, type=LEVEL_TIME, searched=True)]
     head += [Field(name=label(c.name), type=sql.stored_type(c), searched=True) for c in rollup.dimensions]
@@ -106,18 +106,18 @@ def kind_type(sql: Expressions, column: Column, kind: Kind) -> str:
 
 
 def source_value(sql: Expressions, column: Column) -> Element:
-    """A source column in the type that a rollup keeps it in."""
+    """A source column in the type that a rollup stores."""
     reference, wanted = sql.column(column), sql.stored_type(column)
     return reference if column.type.upper() == wanted.upper() else as_type(reference, wanted)
 
 
 def metric_value(sql: Expressions, column: Column) -> Element:
-    """A metric's value of a source row, in the type that a rollup keeps it in."""
+    """A metric's value of a source row, in the type that a rollup stores."""
     return finite(column, source_value(sql, column))
 
 
 def of_row(sql: Expressions, metric: Metric, part: Part) -> Element:
-    """A part of the state of one raw row; what it grew by is not known of a single row."""
+    """A part of the state of one raw row; its increase is unknown."""
     value = metric_value(sql, metric.column)
     if part is Part.NONFINITE:
         return nonfinite(metric.column, sql.column(metric.column))
@@ -149,20 +149,20 @@ def of_metrics(metrics: Iterable[Metric]) -> Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What is read of a table with raw rows, or of a level."""
+    """A selection of raw rows, or of rows of a level."""
 
-    raw: ClassVar[bool] = False  # whether of raw rows; otherwise of a level's, with states
+    raw: ClassVar[bool] = False  # whether its rows are raw; otherwise they have states
     sql: Expressions
-    of: Rollup | Cascade  # whose rows
+    of: Rollup | Cascade  # its source
     interval: Interval  # the length of buckets
-    metrics: Mapping[Metric, Sequence[Part]]  # the parts that are wanted of each metric
-    groups: Sequence[Column]  # the dimensions by which rows will be merged
+    metrics: Mapping[Metric, Sequence[Part]]  # the requested parts of each metric
+    groups: Sequence[Column]  # the dimensions to group by
     time: TimeRange
     where: Sequence[tuple[Column, Any]] = ()  # conditions on dimensions
 
     @property
     def names(self) -> list[str]:
-        """The plain names of the dimensions by which rows will be merged."""
+        """The plain names of the dimensions to group by."""
         return [f"d{self.of.dimensions.index(column)}" for column in self.groups]
 
     def rows(self) -> Columns:
@@ -182,10 +182,10 @@ class Selection:
         return sa.select(*keys, *states, count.label("n")).group_by(*keys).subquery("g")
 
     def _merged(self, rows: Columns, place: int, metric: Metric, part: Part) -> Element:
-        """A part of the state of many rows, as an aggregate; an average is never one of averages."""
+        """A part of the state of many rows, as an aggregate; never an average of averages."""
         sql, single = self.sql, self.raw and part not in _BESIDE
         value: Element = rows[f"m{place}" if single else f"m{place}_{part}"]
-        # Of a counter's values at one instant it has to be certain which is the first.
+        # Values of a counter at the same instant need a definite order.
         order: Any = rows.get(f"m{place}_position", rows.ts)
         match part.merge:
             case Merge.LEAST:
@@ -205,15 +205,15 @@ class Selection:
                 return sa.func.count(value) if single else sa.func.sum(value)
             case Merge.ADD:
                 kind = kind_type(sql, metric.column, part.kind)
-                # Whole numbers are not rounded, so a plain sum is right for these, and stays whole.
+                # Integers are not rounded, so their plain sum is right, and stays an integer.
                 plain = kind != DOUBLE or (part.kind is Kind.SUM and "INT" in metric.column.type.upper())
                 return sa.func.sum(as_type(value, kind)) if plain else sql.total(as_type(value, kind))
 
 
 def _merged_spread(sql: Expressions, spread: Element, count: Element, total: Element, center: Element) -> Element:
     """
-    The squared distances from the mean of all, from those within rows and those of the rows' means (Chan, Golub,
-    LeVeque 1979). Unknown if that of any row with values is.
+    The squared distances from the common mean, from those within rows and those of the rows' means (Chan, Golub,
+    LeVeque 1979). Unknown if it is unknown for any row with values.
     """
     weight = sa.func.nullif(as_type(count, DOUBLE), number(0))
     distance = quotient(as_type(total, DOUBLE), weight).op("-")(center).self_group()
@@ -223,8 +223,6 @@ def _merged_spread(sql: Expressions, spread: Element, count: Element, total: Ele
 
 @dataclass(frozen=True, kw_only=True)
 class LevelRows(Selection):
-    """The rows of a level."""
-
     table: TableName
 
     def rows(self) -> Columns:
@@ -239,12 +237,12 @@ class LevelRows(Selection):
         ]
         conditions = *between(self.sql, time, *self.time), *fits(self.sql, self.where, in_level=True)
         rows = sa.select(*columns).select_from(table_ref(self.table)).where(*conditions).subquery("s")
-        # CrateDB takes no window over expressions, so the means are in a query around that of the buckets.
+        # CrateDB has no window functions over expressions, so the means are in a query around the one of buckets.
         means = list(self._means(rows))
         return sa.select(*rows.c, *means).subquery("r").c if means else rows.c
 
     def _means(self, rows: sa.Subquery) -> Iterator[Element]:
-        """The mean of those that will be merged, beside each row, where squared distances are."""
+        """The mean of the rows to be merged, beside each row, for metrics with squared distances."""
         keys = [rows.c[name] for name in ("t", *self.names)]
         for i, parts in enumerate(self.metrics.values()):
             if Part.M2 in parts:
@@ -255,7 +253,7 @@ class LevelRows(Selection):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """Where the last values of counters before a time range are looked for."""
+    """Where to look up the last values of counters before a time range."""
 
     level: Rollup | None  # in this level, whose rows are at the start of their buckets; None: in the raw rows
     start: int | None
@@ -265,28 +263,26 @@ class Before:
 
 @dataclass(frozen=True, kw_only=True)
 class Samples(Selection):
-    """Raw rows."""
-
     raw = True
-    # Where the values of counters before the range are looked for. All but the first only if some series has none
-    # there; the statement itself finds that out, so that it is the same whenever it is sent.
+    # Where to look up the values of counters before the range. All places but the first are read only if a series has
+    # no value there; the statement itself checks that, so that it is always the same.
     before: Sequence[Before] = ()
 
     @cached_property
     def counters(self) -> dict[int, Metric]:
-        """The metrics whose increase is wanted, by their place."""
+        """The metrics whose increase is requested, by position."""
         return self._with(Part.INCREASE)
 
     @cached_property
     def ordered(self) -> set[int]:
-        """The counters of which it has to be certain which of several values at one instant is the last."""
+        """The counters, by position, whose values at the same instant need a definite order."""
         return {i for i, metric in self._with(Part.FIRST, Part.LAST).items() if metric.has(Aggregate.INCREASE)}
 
     def _with(self, *wanted: Part) -> dict[int, Metric]:
         return {i: metric for i, (metric, parts) in enumerate(self.metrics.items()) if {*wanted} & {*parts}}
 
     def rows(self) -> Columns:
-        """With what is needed of other rows beside their values."""
+        """Rows with their values, and with what is needed from other rows."""
         sql, of = self.sql, self.of
         if not self.counters and not self.ordered:
             bucket = sql.bucket(self.interval, of.zone, sql.instant(of.time)).label("t")
@@ -298,7 +294,7 @@ class Samples(Selection):
         return sa.select(bucket, *samples.c, *self._increases(samples)).where(own).subquery("s").c
 
     def _raw(self, since: int | None, until: int) -> sa.Select[Any]:
-        """Rows of the source: ``ts``, ``d0``, ``m0``, and what stands beside these."""
+        """Rows of the source: ``ts``, ``d0``, ``m0``, and the parts beside these."""
         sql, of = self.sql, self.of
         dimensions = (source_value(sql, column).label(f"d{i}") for i, column in enumerate(of.dimensions))
         values = (metric_value(sql, metric.column).label(f"m{i}") for i, metric in enumerate(self.metrics))
@@ -311,7 +307,7 @@ class Samples(Selection):
         return rows.select_from(table_ref(of.source)).where(*within, *fits(sql, self.where, in_level=False))
 
     def _feed(self) -> sa.Subquery:
-        """The samples, and the last one of each series before."""
+        """The samples of the range, and the last one of each series before it."""
         near, *others = self.before
         since = self.time.start if near.level is None else min(self.time.start, near.end)
         found = [self._raw(since, self.time.end), *self._last(near)]
@@ -320,7 +316,7 @@ class Samples(Selection):
         return sa.union_all(*found, *far).subquery("f")
 
     def _lonely(self, feed: sa.Subquery) -> sa.Select[Any]:
-        """A row if a series has its first value of a counter only in the range."""
+        """A query that has a row if a series has no value of a counter before the range."""
         first = sa.func.min(feed.c.ts)
         found = [first.filter(feed.c[f"m{i}"].is_not(None)).label(f"f{i}") for i in self.counters]
         firsts = sa.select(*found).group_by(*self._dimensions(feed)).subquery("f")
@@ -341,11 +337,11 @@ class Samples(Selection):
         return [self._last_of_source(before, place) for place in self.counters]
 
     def _last_of_level(self, before: Before, level: Rollup) -> sa.Select[Any]:
-        """The last value of each series that a level knows."""
+        """The last value of each series in a level."""
         time, dimensions = ref(level.time_name), [ref(label(column.name)) for column in self.of.dimensions]
 
         def last(metric: Metric) -> Element:
-            # Earlier versions took NaN for a value.
+            # Earlier versions stored NaN as a value.
             value = finite(metric.column, ref(metric.named(Part.LAST)))
             return sa.func.max_by(value, time).filter(value.is_not(None))
 
@@ -366,18 +362,18 @@ class Samples(Selection):
         return found.where(rows.c.ts == rows.c.last, value.is_not(None)).group_by(*keys)
 
     def _values(self, known: Mapping[int, Element]) -> Iterator[Element]:
-        """Some values, and nothing for all others: samples before a range are not counted in it."""
+        """Known values, and NULL for all others: samples before a range do not count in it."""
         for i, metric in enumerate(self.metrics):
             nothing = as_type(sa.null(), self.sql.stored_type(metric.column))
             yield known.get(i, nothing).label(f"m{i}")
         yield from (as_type(sa.null(), BIGINT).label(f"m{i}_{Part.NONFINITE}") for i in self._with(Part.NONFINITE))
 
     def _neighbours(self, feed: sa.Subquery) -> Iterator[Element]:
-        """The value before of the same series, and the number of a counter's value among those of its group."""
+        """The previous value of the same series, and the position of a counter's value in its group."""
         series, groups = self._dimensions(feed), [feed.c[name] for name in self.names]
         for i in range(len(self.metrics)):
             value = feed.c[f"m{i}"]
-            # Rows without a value are a series of their own, so that they don't stand between the others.
+            # Rows without a value are a series of their own, so that they do not separate the others.
             if i in self.counters:
                 before = sa.func.lag(value).over(partition_by=[*series, value.is_(None)], order_by=[feed.c.ts, value])
                 yield before.label(f"p{i}")
@@ -399,7 +395,7 @@ class Samples(Selection):
 
 
 def _increase(value: Element, previous: Element) -> Element:
-    """How much a counter grew; when it fell, it was set back to 0. The first value of a series adds nothing."""
+    """The increase of a counter; if it fell, it was reset to 0. The first value of a series adds nothing."""
     return sa.case(
         (value.is_(None), as_type(sa.null(), DOUBLE)),
         (previous.is_(None), as_type(number(0), DOUBLE)),
@@ -409,15 +405,13 @@ def _increase(value: Element, previous: Element) -> Element:
 
 
 def _as_like(pattern: str) -> str:
-    """A pattern with ``*`` and ``?`` as ``LIKE`` has it."""
+    """A pattern with ``*`` and ``?`` as a pattern of ``LIKE``."""
     plain = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
     return plain.replace("*", "%").replace("?", "_")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sketches(Selection):
-    """The distributions of metrics."""
-
     table: TableName | None  # a level's table with distributions; None: they are computed from raw rows
 
     def grouped(self) -> sa.Subquery:
@@ -432,9 +426,9 @@ class Sketches(Selection):
         sql, of = self.sql, self.of
         value = as_type(sql.column(metric.column), DOUBLE)
         size = sa.func.abs(value)
-        # By its size: to CrateDB, minus zero is less than zero.
+        # By absolute value: to CrateDB, minus zero is less than zero.
         sign = sa.case((size == number(0), number(0)), (value > number(0), number(1)), else_=number(-1))
-        # CrateDB computes all branches of a CASE, and refuses the logarithm of zero.
+        # CrateDB evaluates all branches of a CASE, and rejects the logarithm of zero.
         index = sa.func.ceil(quotient(sa.func.ln(sa.func.nullif(size, number(0))), number(math.log(GAMMA))))
         columns = [
             sql.bucket(self.interval, of.zone, sql.instant(of.time)).label("t"),
@@ -459,13 +453,13 @@ class Sketches(Selection):
 
 
 class Formulas:
-    """Formulas of a metric's column in SQL, see :class:`model.aggregates.Formula`; ``rate`` is never asked of it."""
+    """Formulas of a metric's column in SQL, see :class:`model.aggregates.Formula`; never for ``rate``."""
 
     def __init__(self, sql: Expressions, column: Column) -> None:
         self.sql, self.column = sql, column
 
     def read(self, one: Part | Aggregate, state: Callable[[Part], Element]) -> Element:
-        """A part, or what is read by an aggregate's formula; ``state`` gives the expression of a part."""
+        """A part, or the result of an aggregate's formula; ``state`` gives the expression of a part."""
         if isinstance(one, Part):
             return state(one)
         assert one.formula  # noqa: S101
@@ -484,5 +478,5 @@ class Formulas:
         return sa.func.sqrt(value)  # Squared distances are never negative.
 
     def quantile(self, bins: Element, quantile: float) -> Element:
-        """Of the distribution of a single value, which is that value."""
+        """The quantile of a single value, which is that value."""
         return as_type(bins, DOUBLE)

@@ -110,7 +110,7 @@ def preview(
     return Preview(policy=candidate, before=before, after=after, if_enabled=if_enabled)
 
 
-THERE = "the partition is there already; restore it beside the table, or delete it first"
+THERE = "the partition already exists; restore it beside the table, or delete it first"
 MISSING = "the snapshot is missing: its repository does not have it any more"
 TWICE = "another partition with the same values goes into that table as well"
 WORST_FIRST = ("missing", "incomplete", "damaged", "complete")

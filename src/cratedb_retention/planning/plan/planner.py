@@ -1,11 +1,11 @@
 """
-The planner: from policies, the catalog and a cutoff to a plan. Pure, and the same input gives the same plan.
+The planner: makes a plan from policies, the catalog and a cutoff. It is pure: the same input gives the same plan.
 
-Every expired partition gets exactly one verdict: a task, or that it is blocked, with the reason. What each strategy
-does with those that nothing blocks is in :mod:`.strategies`.
+Each expired partition gets exactly one verdict: a task, or that it is blocked, with the reason. :mod:`.strategies`
+determines what happens to partitions that are not blocked.
 
-A guard for units: data all of which lies before 1980, or far in the future, was written in another unit than it is
-read in. To a policy it seems to be expired, or never to expire; so it is blocked until a person looks at it.
+Time units are checked: if all data lies before 1980, or far in the future, it was written in another unit than it is
+read in. It would expire immediately, or never, so it is blocked until a user checks it.
 """
 
 from __future__ import annotations
@@ -31,20 +31,16 @@ from cratedb_retention.planning.rollups.coverage import Coverage
 from cratedb_retention.planning.rollups.downsample import CascadePlan, find_window_probes
 from cratedb_retention.planning.targets import Target, Undecided, find_targets, isolated
 
-# Seconds of today, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
+# Present seconds, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
 _OLD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC))
 _AHEAD = 10 * 366 * DAY_MS
 
 
 @dataclass(kw_only=True)
 class Planning(Context):
-    """
-    Makes one plan. What fails for one target blocks that target, see :func:`isolated`.
+    """Makes one plan. A failure for one target blocks that target, see :func:`isolated`."""
 
-    :param found: The targets, and reasons of policies without any; None: they are looked for.
-    """
-
-    found: tuple[Sequence[Target], Sequence[Blocked]] | None = None
+    found: tuple[Sequence[Target], Sequence[Blocked]] | None = None  # See `find_targets`; None: not called yet.
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,15 +55,15 @@ class Planning(Context):
         self._reserved: set[PartitionKey] = set()
 
     def probes(self) -> list[Probe]:
-        """What the plan needs to know of the rows, to be measured by the engine and given as `measurements`."""
+        """What has to be read from rows: the engine measures it, and the result is given as `measurements`."""
         found, now = list[Probe](), to_ms(self.cutoff)
         cascades, _ = find_cascades(self.targets, self.catalog, self.ledger)
         downsampled = {cascade.source: cascade for cascade in cascades}
         for target in self.targets:
-            asked = self._asked_of(target)
+            asked = self._probes_of(target)
             found += (p for p in asked if not isinstance(p, ExpiredRows) or target.table.name not in downsampled)
         for cascade in cascades:
-            # What fails here fails again in the plan, which says so. A plan can do without how varied the rows are.
+            # A failure here happens again in the plan, which reports it.
             with isolated(cascade.policy.id, cascade.source, []):
                 found += [
                     *filter(None, [variety_probe(cascade, self.cutoff)]),
@@ -75,8 +71,8 @@ class Planning(Context):
                 ]
         return list(dict.fromkeys(found))
 
-    def _asked_of(self, target: Target) -> Iterator[Probe]:
-        """What must be asked of a target's rows; how many are expired only where nothing is downsampled."""
+    def _probes_of(self, target: Target) -> Iterator[Probe]:
+        """The probes of a target; the number of expired rows is of no use if the table is downsampled."""
         limit, holds = target.policy.limit(self.cutoff), self.table_holds.get(target.table.name, [])
         rolls_up, whole = target.policy.strategy.traits.rolls_up, any(hold.spared is None for hold in holds)
         yield from filter(None, (target.bounds_probe, self._range_probe(target) if rolls_up or not whole else None))
@@ -84,13 +80,13 @@ class Planning(Context):
             yield from filter(None, [strategies.rows_probe(target, limit, holds)])
 
     def _range_probe(self, target: Target) -> TableBounds | None:
-        """What must be asked of the rows, since no partitions tell; None if they do, or if nothing happens to any."""
+        """The probe for a target's time range; None if partitions tell it, or the policy does not act."""
         if not target.by_rows or target.time_column is None or not target.policy.acts(self.cutoff):
             return None
         return TableBounds(target.table.name, target.time_column, target.where)
 
     def plan(self, chosen: Callable[[Policy], bool] = lambda policy: True) -> Plan:
-        """Decide what a run does that is about some policies."""
+        """Make the plan of a run of the chosen policies."""
         ids = {policy.id for policy in self.enabled if chosen(policy)}
         planned = self._plan_levels(ids)
         self._find_protectors()
@@ -117,11 +113,11 @@ class Planning(Context):
         )
 
     def _plan_levels(self, ids: Collection[str | None]) -> list[tuple[CascadePlan, list[Task | Blocked]]]:
-        """What brings the cascades up to date that are possible; then targets are what is usable, and levels."""
+        """Plan what brings cascades up to date; afterwards ``targets`` holds the usable targets and the levels."""
         usable, planned = [], []
         for target in self.targets:
             with isolated(target.policy.id, target.table.name, self.undecided):
-                self._require_answers(self._asked_of(target))
+                self._require_answers(self._probes_of(target))
                 self._require_plausible(target)
                 usable.append(target)
         possible, impossible = find_cascades(usable, self.catalog, self.ledger)
@@ -144,7 +140,7 @@ class Planning(Context):
         return planned
 
     def _require_answers(self, probes: Iterable[Probe]) -> None:
-        """Make sure that the rows answered: what they could not say is not guessed."""
+        """Raise Undecided if a probe failed; its answer is not guessed."""
         for probe in probes:
             if probe in self.measurements.failed:
                 table = self.catalog.tables.get(probe.table)
@@ -153,7 +149,7 @@ class Planning(Context):
                 raise Undecided(Why.UNREADABLE(table=probe.table, error=self.measurements.failed[probe]))
 
     def _require_plausible(self, target: Target) -> None:
-        """Make sure that the times of a target can be right, if anything happens to its data."""
+        """Raise Undecided if the times of a target are implausible and its policy acts."""
         probe, time, now = self._range_probe(target), target.time_column, to_ms(self.cutoff)
         known = () if target.by_rows else self.pieces.of(target).known
         oldest = min((piece.start for piece in known if piece.start is not None), default=None)
@@ -181,13 +177,13 @@ class Planning(Context):
                 self.stalled[each.table].append(should[each.policy_id])
 
     def _take(self, verdicts: Iterable[Task | Blocked]) -> None:
-        """Sort verdicts: all of them, or none if finding them fails."""
+        """Add verdicts to the plan: all of them, or none if computing them fails."""
         found = list(verdicts)
         self._tasks += (verdict for verdict in found if isinstance(verdict, Task))
         self._blocked += (verdict for verdict in found if isinstance(verdict, Blocked))
 
     def _decide(self, target: Target, chosen: bool) -> None:
-        """Decide about one target; one that is not chosen only claims what it archives."""
+        """Decide about one target; a target that is not chosen only claims what it archives."""
         policy, table, limit = target.policy, target.table.name, target.policy.limit(self.cutoff)
         if target.by_rows:
             if chosen and limit is not None:
@@ -202,7 +198,7 @@ class Planning(Context):
             return
         if limit is not None:
             self._take(self._judge(target, limit, due, pieces.unknown))
-        # What nothing tells the time of is blocked by then, unless it is kept forever.
+        # Partitions of unknown age are blocked above, unless everything is kept forever.
         later = len(pieces) if limit is None else len(pieces.known) - len(due)
         then = next_due(pieces.known[len(due)], policy) if len(due) < len(pieces.known) else None
         self._up_to_date.append(UpToDate(policy_id=policy.id or "", table=table, partitions=later, next_due=then))
@@ -239,7 +235,7 @@ class Planning(Context):
             return Why.DISK_FULL(), True
         time, end = target.time_column, piece.end
         if time and time.unit and target.policy.time_unit is None and end is not None and end <= _OLD:
-            # No policy says what its times count, and they lie where seconds would.
+            # No policy states the unit of its times, and they lie where seconds would.
             return Why.BEFORE_1980(time=time, unit=time.unit.name.lower()), True
         waiting = self.coverage.why_not(target.table.name, piece, limit)
         if waiting and traits.removes:
@@ -256,8 +252,8 @@ class Planning(Context):
 
     def _thaw(self) -> Iterator[Task]:
         """
-        Partitions that an interrupted run froze, and that no run is about to finish. For one that is gone, or thawed
-        already, the step does no harm, and lets the store forget it.
+        Unfreeze partitions that an interrupted run left frozen and this plan does not remove. If one is gone, or
+        writable already, the step has no effect but that the store forgets it.
         """
         removing = ((task.table, step) for task in self._tasks for step in task.steps if step.expires)
         finishing = {(table, piece.partition.values) for table, step in removing for piece in step.about}
@@ -271,7 +267,7 @@ class Planning(Context):
             yield Task(policy_id=None, table=name, steps=(step,), why=Why.LEFT_FROZEN(), partitions=1)
 
     def _warnings(self, targets: Sequence[Target]) -> Iterator[Reason]:
-        """Tables whose time and the cutoff hardly fit together, then partitions that all rows were deleted from."""
+        """Warn about tables whose times hardly match the cutoff, and about partitions without rows."""
         cutoff, seen = to_ms(self.cutoff), set()
         for target in targets:
             known, table = () if target.by_rows else self.pieces.of(target).known, target.table.name
@@ -292,7 +288,7 @@ class Planning(Context):
 
 
 def _remedy(time: Column, wanted: TimeUnit) -> Reason:
-    """What to do; the wanted unit would explain it."""
+    """The remedy for implausible times; the wanted unit would explain them."""
     if time.unit is None:
         return Why.CHECK_UNIT(time=time)
     if time.unit is not wanted:

@@ -32,40 +32,41 @@ from cratedb_retention.model.rollups.rollup import SealWindows
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.planning.facts import Facts, PartitionKey
+from cratedb_retention.planning.holds import TableHold, holds_by_table
 from cratedb_retention.planning.rollups.coverage import Above, Coverage, ExpirableRows
 from cratedb_retention.planning.rollups.windows import batches
-from cratedb_retention.planning.targets import FilterIndex, TableHold, Target, holds_by_table, overlap, try_bind_where
+from cratedb_retention.planning.targets import FilterIndex, Target, overlap, try_bind_where
 
-# Partitions in one statement: large enough that its fixed cost vanishes, small enough for a parser's stack.
+# Partitions in one statement: enough to make its fixed cost negligible, few enough for a parser's stack.
 BATCH = 1000
-# Writers are refused while partitions are frozen, which takes a statement for each: a few seconds at a time.
+# Freezing takes a statement for each partition, and writes are rejected meanwhile: for a few seconds at a time.
 FROZEN_AT_ONCE = 20
-# Rows that are compared with their rollup at once, and then deleted: what is written meanwhile defers all of them.
+# Windows and rows that are compared with their rollup and then deleted in one task: a write meanwhile defers all.
 WINDOWS_AT_ONCE, ROWS_AT_ONCE = 1000, 1_000_000
-# Partitions that move at the same time, within the cluster's own limits.
+# Partitions that move at the same time, within the limits of the cluster.
 MOVED_AT_ONCE = 50
 
 
 @dataclass(kw_only=True)
 class Context(Facts):
-    """The plan in the making."""
+    """The facts of a plan, and its state while it is made."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.coverage = Coverage()  # What lies above which table.
+        self.coverage = Coverage()  # The level of each table.
         self.table_holds = holds_by_table(self.holds, self.catalog)
         self.archivers: dict[TableName, list[Target]] = defaultdict(list)  # Targets of the strategy `snapshot`.
-        self.stalled: dict[TableName, list[Policy]] = defaultdict(list)  # That should archive or roll up, and can't.
+        self.stalled: dict[TableName, list[Policy]] = defaultdict(list)  # They should archive or roll up, and cannot.
         self.claimed: set[PartitionKey] = set()
         self._holds: dict[TableName, FilterIndex[TableHold]] = {}
         self._archivers: dict[TableName, FilterIndex[Target]] = {}
 
     def claim(self, table: TableName, pieces: Iterable[Piece]) -> None:
-        """Note that a task is about these pieces, so that no other one will be."""
+        """Reserve pieces for a task, so that no other task takes them."""
         self.claimed.update([(table, piece.partition.values) for piece in pieces])
 
     def needs_freeze(self, table: TableName, piece: Piece) -> bool:
-        """Whether a piece must be frozen first: a closed one takes no writes; one that a user froze stays as it is."""
+        """Whether a piece must be frozen first: a closed one accepts no writes, one that a user froze stays frozen."""
         if not self.catalog.capabilities.freezes or piece.partition.closed:
             return False
         return not piece.partition.frozen or (table, piece.partition.values) in self.frozen
@@ -79,7 +80,7 @@ class Context(Facts):
         return next((hold for hold in fitting if hold.hold.overlaps(piece.start, piece.end)), None)
 
     def stalled_on(self, target: Target) -> Reason | None:
-        """Why a table must not be deleted from: a policy should archive it and can't; None if there is no such."""
+        """Why nothing may be deleted: a policy should archive or roll up the table, and cannot; None if none is."""
         for policy in self.stalled.get(target.table.name, ()):
             wanted = try_bind_where(target.table, policy.where)
             if wanted is None or overlap(wanted, target.where):
@@ -87,7 +88,7 @@ class Context(Facts):
         return None
 
     def archiver_of(self, target: Target, piece: Piece) -> Target | None:
-        """The target that wants to archive a piece, now or later."""
+        """The target that archives a piece, now or later; None if there is none."""
         name = target.table.name
         if name not in self._archivers:
             self._archivers[name] = FilterIndex(target.columns, [(t, t.where) for t in self.archivers.get(name, ())])
@@ -95,7 +96,7 @@ class Context(Facts):
 
 
 def drop(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Blocked]:
-    """Drop pieces in batches. Those whose interval came from their rows are frozen and looked at again first."""
+    """Drop pieces in batches. Those whose interval came from their rows are frozen and checked again first."""
     name, columns = target.table.name, target.columns
     protected = context.coverage.protects(name)
     if target.policy.freeze is Freeze.NEVER and protected:
@@ -119,7 +120,7 @@ def _batches(pieces: Sequence[Piece], size: int) -> Iterator[tuple[Piece, ...]]:
 
 
 def delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task | Blocked]:
-    """Delete rows before an instant (ms), except those under a hold."""
+    """Delete rows before an instant (ms), except those under a legal hold."""
     verdicts = list(_delete_rows(context, target, limit))
     if target.table.read_only and any(isinstance(verdict, Task) for verdict in verdicts):
         verdicts = [*(each for each in verdicts if isinstance(each, Blocked)), blocked(target, Why.NO_ROWS_GO())]
@@ -145,7 +146,7 @@ def _delete_rows(context: Context, target: Target, limit: int) -> Iterator[Task 
 
 
 def _delete_covered(target: Target, above: Above, covered: ExpirableRows) -> Iterator[Task | Blocked]:
-    """Delete rows that a rollup covers, whole windows of them."""
+    """Delete rows that a rollup covers, in whole windows."""
     policy, table, period = target.policy, target.table.name, target.policy.retention_period
     if covered.late:
         late_rows = sum(rows for _, rows in covered.late)
@@ -153,7 +154,7 @@ def _delete_covered(target: Target, above: Above, covered: ExpirableRows) -> Ite
     held: Counter[Reason] = Counter()
     for _, rows, table_hold in covered.held:
         held[table_hold.why] += rows
-    for hold in (hold for hold, rows in held.items() if rows):  # Windows without rows need not be told.
+    for hold in (hold for hold, rows in held.items() if rows):  # Windows without rows are not reported.
         yield blocked(target, Why.HELD_WINDOWS(rows=held[hold], hold=hold), needs_attention=False)
     if covered.waiting:
         yield blocked(target, covered.waiting, needs_attention=False)
@@ -178,7 +179,7 @@ def _delete_covered(target: Target, above: Above, covered: ExpirableRows) -> Ite
 
 
 def _obstacle_to_rows(context: Context, target: Target) -> Reason | None:
-    """Why no row of a table may be deleted; None if they may."""
+    """Why no row of a table may be deleted; None if rows may."""
     if target.table.missing_shards:
         return Why.MISSING_SHARDS(count=target.table.missing_shards)
     above = context.coverage.above.get(target.table.name)
@@ -192,7 +193,7 @@ def _obstacle_to_rows(context: Context, target: Target) -> Reason | None:
 
 
 def rows_probe(target: Target, limit: int, holds: Iterable[TableHold]) -> ExpiredRows | None:
-    """The question how many rows are expired; None if a hold keeps the whole table."""
+    """The probe for the number of expired rows; None if a legal hold protects the whole table."""
     spared = [hold.spared for hold in holds]
     if target.time_column is None or None in spared:
         return None
@@ -201,7 +202,7 @@ def rows_probe(target: Target, limit: int, holds: Iterable[TableHold]) -> Expire
 
 
 def archive(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Blocked]:
-    """Freeze, archive, verify, drop each piece by itself; on any failure thaw and keep (law 2)."""
+    """Freeze, archive, verify and drop each piece by itself; on failure, it is unfrozen and kept (law 2)."""
     files = context.catalog.capabilities.repositories_are_directories
     repository, limit = target.policy.target_repository_name or "", target.policy.limit(context.cutoff) or 0
     context.claim(target.table.name, pieces)
@@ -226,7 +227,7 @@ def archive(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterat
 
 
 def _snapshot_name(context: Context, target: Target, piece: Piece, repository: str) -> str:
-    """The snapshot that a partition was restored from, if nothing was written to it since; else a name of its own."""
+    """The snapshot that a partition was restored from, if it is unchanged since; else a new name."""
     table, values, token = target.table.name, piece.partition.values, piece.partition.token
     where, name = context.restored.get((table, values, token), ("", ""))
     if where == repository and token:
@@ -236,7 +237,7 @@ def _snapshot_name(context: Context, target: Target, piece: Piece, repository: s
 
 
 def move(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Blocked]:
-    """Move those that are not there yet to nodes with an attribute, such as ``storage=cold``."""
+    """Move pieces that are not there yet to nodes with an attribute, such as ``storage=cold``."""
     policy, name = target.policy, target.table.name
     attribute, value = policy.reallocation_attribute_name or "", policy.reallocation_attribute_value or ""
     known, capabilities = context.catalog.nodes, context.catalog.capabilities
@@ -264,7 +265,7 @@ def is_there(piece: Piece, attribute: str, value: str, nodes: set[str]) -> bool:
 
 
 def next_due(piece: Piece, policy: Policy) -> int | None:
-    """When a piece expires (ms, UTC); None if never, or if nothing tells."""
+    """When a piece expires (ms, UTC); None if never or unknown."""
     if piece.end is None:
         return None
     try:
@@ -299,7 +300,7 @@ def task_on(target: Target, pieces: Sequence[Piece], steps: Iterable[Step]) -> T
 
 
 def blocked(target: Target, why: Reason, pieces: Sequence[Piece] = (), needs_attention: bool = True) -> Blocked:
-    """What a target may not do now with some of its pieces, or with all rows."""
+    """A blocked action on some pieces of a target, or on all of its rows."""
     table, about = target.table.name, tuple(pieces)
     count, policy_id = len(about), target.policy.id
     return Blocked(
@@ -308,7 +309,7 @@ def blocked(target: Target, why: Reason, pieces: Sequence[Piece] = (), needs_att
 
 
 def keep_within(target: Target, verdicts: Sequence[Task | Blocked]) -> Iterator[Task | Blocked]:
-    """Pass verdicts on; if the tasks go beyond a limit, one blocked action in place of them (``expected_max``)."""
+    """Pass verdicts on; if the tasks exceed a limit (``expected_max``), one blocked action replaces all of them."""
     tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
     excess = _excess(target, tasks)
     yield from (verdict for verdict in verdicts if excess is None or isinstance(verdict, Blocked))
@@ -321,7 +322,7 @@ def _excess(target: Target, tasks: Sequence[Task]) -> Reason | None:
     if limits is None or not tasks:
         return None
     of, known = amount(tasks), target.table.rows
-    # What is unknown can't be shown to be within a limit.
+    # An unknown number cannot be shown to be within a limit.
     rows, unknown = of.known_rows, of.rows is None
     percent = 100 * rows / known if known else 100.0
     if limits.partitions is not None and of.partitions > limits.partitions:

@@ -1,1 +1,1 @@
-"""Which windows of which level are due, and what may expire below them."""
+"""Which windows of a level are due, and what may expire below them."""

@@ -1,6 +1,4 @@
-"""
-Cascades found out: the levels of each table that a policy downsamples, with dimensions, metrics, tables, partitions.
-"""
+"""Cascades: the levels of each table that a policy downsamples, with dimensions, metrics, tables and partitions."""
 
 from __future__ import annotations
 
@@ -36,36 +34,36 @@ from cratedb_retention.model.time import find_zone, to_ms
 from cratedb_retention.planning.targets import Target, Undecided, isolated, make_target
 
 UNITS = (Interval(unit="day"), Interval(unit="week"), Interval(unit="month"), Interval(unit="year"))
-_PARTITIONS = 4  # that a level has about, so that what expires is a small part of it
-# Well-known tables, Telegraf's and those of CrateDB's adapter for Prometheus, have an object with what tells series
-# apart, and a hash of it. What a row says of its series is beside that: in ``fields``, or in ``value``.
+_PARTITIONS = 4  # of a level, approximately, so that each expires as a small part of it
+# Well-known tables, of Telegraf and of CrateDB's adapter for Prometheus, have an object whose fields distinguish
+# series, and a hash of it. The measured values are beside it: in ``fields``, or in ``value``.
 _LABELS, _FIELDS, _HASHES = ("tags", "labels"), "fields", ("hash_id", "labels_hash")
-_RAW = ("valueraw", "value")  # the former is the bits of the latter, by which the adapter finds NaNs again
-# Fewer rows say nothing. A rollup with more than this share of its rows does not shrink them.
+_RAW = ("valueraw", "value")  # the former has the bits of the latter, from which the adapter restores NaNs
+# The minimum number of rows for a judgement; the share of rows above which a rollup is hardly smaller than its source.
 _ENOUGH, _LARGE = 100, 0.9
-# Values of a column for each row, above which it hardly recurs. Rows of at least eight buckets are looked at, so what
-# tells series apart, each with a row in each bucket, has at most half of that.
+# Distinct values per row, above which the values of a column hardly repeat. The sample has rows of at least eight
+# buckets, so a column that distinguishes series with one row in each bucket has at most half of that.
 _VARIED = 0.25
 
 
 class SourceColumns:
     """
-    What each column of a table is to a policy that downsamples it. ``Undecided`` if the two do not fit.
+    The role of each column of a table under a policy that downsamples it. ``Undecided`` if the two do not match.
 
-    :param before: A level that exists: what is none of its dimensions for its type or name becomes none by itself.
+    :param before: An existing level; columns that are not its dimensions do not become so by type or name.
     """
 
     def __init__(self, policy: Policy, table: Table, time: Column, before: Rollup | None = None) -> None:
         self.policy, self.table, self.time = policy, table, time
-        # Where no object has what tells series apart, nothing follows from names.
+        # Names count only if an object has the fields that distinguish series.
         objects = (table.columns[name] for name in _LABELS if name in table.columns)
         self._labels = {c.name for c in objects if c.grouping is Grouping.PARTS or c.type == "object"}
-        # What repeats a value in another form, and what rows say of their series: no dimension by itself.
+        # Copies of a value in another form, and the measured values: no dimensions unless a policy names them.
         names = table.columns if self._labels else ()
         has_value = any(name.lower() == _RAW[1] for name in names)
         self._repeats = {name for name in names if has_value and name.lower() == _RAW[0]}
         self._said = {*self._repeats, *(name for name in names if _outermost(name) == _FIELDS)}
-        # An object is excluded with all that is in it.
+        # An object is excluded with all of its fields.
         inside = ((text, *(c.name for c in self._named(text, "exclude"))) for text in policy.exclude)
         self._excluded = {name for names in inside for name in names}
         self._candidates = self._find_candidates()
@@ -75,8 +73,8 @@ class SourceColumns:
 
     def _find_candidates(self) -> list[Column]:
         """
-        Columns that may be dimensions or metrics. Generated ones repeat others, and so do objects; a key without the
-        time would make each row a series of its own, and times that partition a table follow from the rows' time.
+        Columns that may be dimensions or metrics. Generated columns and objects repeat others; a primary key without
+        the time would make each row its own series, and times that partition a table follow from the rows' time.
         """
         table, time = self.table, self.time
         rowid = set() if time.name in table.primary_key else set(table.primary_key)
@@ -90,14 +88,14 @@ class SourceColumns:
         ]
 
     def _named(self, name: str, role: str) -> list[Column]:
-        """The columns that a name means; none of an object that is empty."""
+        """The columns that a name stands for; none for an empty object."""
         found = find_columns(self.table.columns.values(), name)
         if not found and name not in self.table.columns:
             raise Undecided(Why.NO_COLUMN(role=role, name=name))
         return found
 
     def _all_named(self, names: Iterable[str], role: str, kind: Kind | None = None) -> tuple[Column, ...]:
-        """The columns that names mean, each once; of an object, those of a kind that are not excluded."""
+        """The columns that names stand for, each once; for an object, those of a kind that are not excluded."""
         found: dict[str, Column] = {}
         for name in names:
             for column in self._named(name, role):
@@ -107,7 +105,7 @@ class SourceColumns:
         return tuple(found.values())
 
     def _find_dimensions(self, before: Rollup | None) -> tuple[Column, ...]:
-        """The columns that tell series apart: those that the policy names, else those that do by their type or name."""
+        """The columns that distinguish series: those that the policy names, else those with a suitable type or name."""
         policy, table, time = self.policy, self.table, self.time
         if policy.dimensions:
             named = self._all_named(policy.dimensions, "dimensions")
@@ -120,8 +118,8 @@ class SourceColumns:
         known = {column.name for column in before.dimensions} if before else set()
         summarized = {metric.column.name for metric in before.metrics} if before else set()
 
-        def tells_apart(column: Column) -> bool:
-            # In well-known tables numbers tell series apart as well.
+        def distinguishes(column: Column) -> bool:
+            # In well-known tables numbers distinguish series as well.
             named = _outermost(column.name) in self._labels or column.name in _HASHES
             by_name = bool(self._labels) and named and column.kind is Kind.NUMBER
             plain = column.kind in (Kind.TEXT, Kind.BOOLEAN)
@@ -132,10 +130,10 @@ class SourceColumns:
                 return False
             return plain or (exact and before is None) or (by_name and column.name not in summarized)
 
-        return tuple(c for c in self._candidates if c not in metrics and (c.name in keys or tells_apart(c)))
+        return tuple(c for c in self._candidates if c not in metrics and (c.name in keys or distinguishes(c)))
 
     def _find_metrics(self) -> tuple[Metric, ...]:
-        """The numbers to aggregate: those that the policy names, else all that are no dimensions."""
+        """The numeric columns to aggregate: those that the policy names, else all that are not dimensions."""
         policy, taken = self.policy, {column.name for column in self.dimensions}
         if policy.metrics:
             columns = self._all_named(policy.metrics, "metrics", Kind.NUMBER)
@@ -159,7 +157,7 @@ class SourceColumns:
         return tuple(make(column) for column in columns)
 
     def _find_counters(self, columns: Sequence[Column]) -> tuple[set[str], tuple[Series, ...]]:
-        """The metrics that are counters, and patterns of the series in which all others are, too."""
+        """The metrics that are counters, and patterns of the series in which all other metrics are counters."""
         counters: set[str] = set()
         within: list[Series] = []
         for text in self.policy.counters:
@@ -186,7 +184,7 @@ class SourceColumns:
 
     @property
     def said(self) -> tuple[Column, ...]:
-        """What is left out since it only says something of a series; none where the primary key tells rows apart."""
+        """Columns that are omitted since they only describe a series; none if the primary key distinguishes rows."""
         dimensions = {column.name for column in self.dimensions}
         key = {name for name in self.table.primary_key if self.table.columns[name].expression is None}
         if self.policy.dimensions or (self.time.name in key and key <= {self.time.name, *dimensions}):
@@ -195,7 +193,7 @@ class SourceColumns:
         return tuple(c for c in candidates if c.name in self._said and c.name not in dimensions)
 
     def check(self, folds_case: bool) -> None:
-        """What may tell series apart is left out only if the policy names dimensions; names differ in each table."""
+        """Raise Undecided if a column that may distinguish series would be omitted silently, or names collide."""
         policy, taken = self.policy, self._used | self._said
         unsure = [c for c in self._candidates if c.name not in taken and c.kind is not Kind.NUMBER]
         if unsure and not policy.dimensions:
@@ -226,14 +224,14 @@ def _metrics_named(columns: Sequence[Column], name: str) -> list[Column]:
 
 @dataclass(frozen=True, kw_only=True)
 class CascadeLevel:
-    """One level on one table."""
+    """A level of a cascade."""
 
-    rollup: Rollup  # with the partitions that its table has, if that exists
+    rollup: Rollup  # with the partitions of its table, if that exists
     retention_period: Duration
-    table: Table | None  # as the catalog has it; None if it is yet to be created
+    table: Table | None  # from the catalog; None if it does not exist yet
     known: bool  # whether it is registered
-    beneath: Target | None  # the table that it is computed from; None if it does not exist yet
-    targets: tuple[Target, ...] = ()  # those of its own table and of its distributions that exist
+    beneath: Target | None  # its source; None if that does not exist yet
+    targets: tuple[Target, ...] = ()  # its own table and that of its distributions, if they exist
 
 
 @dataclass(frozen=True)
@@ -259,7 +257,7 @@ class Cascade:
 
 
 def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -> tuple[list[Cascade], list[Blocked]]:
-    """The cascades of targets that downsample, and a reason for each table where there can't be one."""
+    """The cascades of targets that downsample, and a reason for each table where one is impossible."""
     cascades: dict[TableName, Cascade] = {}
     undecided: list[Blocked] = []
     for target in (target for target in targets if target.policy.strategy.traits.rolls_up):
@@ -273,7 +271,7 @@ def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -
             before = next((level.rollup for level in ledger.of_source(name)), None)
             columns = SourceColumns(target.policy, target.table, time, before)
             columns.check(catalog.capabilities.folds_case)
-            # What rollups hold of a table says nothing of the rows of another one of its name (laws 3 and 4).
+            # Rollups of a table say nothing about the rows of a later table of the same name (laws 3 and 4).
             known = ledger.identity(name)
             if known and known != target.table.identity:
                 raise Undecided(Why.OTHER_SOURCE(source=name))
@@ -308,7 +306,7 @@ def _levels(raw: Target, columns: SourceColumns, catalog: Catalog, ledger: Ledge
         _check_width(rollup, table, catalog.capabilities)
         targets = []
         for own in filter(None, map(catalog.tables.get, (rollup.table, rollup.sketch))):
-            if was and was.owns(own):  # What only has the name of one is not one.
+            if was and was.owns(own):  # Other tables may have such a name.
                 try:
                     targets.append(_as_target(policy, rollup, own, level.retention_period))
                 except Undecided as error:
@@ -325,7 +323,7 @@ def _levels(raw: Target, columns: SourceColumns, catalog: Catalog, ledger: Ledge
 
 
 def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:
-    """What a level's buckets are made of stays, or there would be two kinds of them in one table."""
+    """Raise Undecided if the source, time or zone of a level changed: one table would have two kinds of buckets."""
     source = target.table.name
     for level in target.policy.levels:
         known = ledger.rollups.get(level_table(source, level.interval))
@@ -339,7 +337,7 @@ def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:
 
 
 def name_taken(rollup: Rollup, known: Rollup | None, catalog: Catalog) -> TableName | None:
-    """What has the name of one of a level's tables and is not that table, where the level is registered; or None."""
+    """What has the name of one of a level's tables and is not a table of the registered level; or None."""
     for name in rollup.tables:
         there, table = catalog.taken(name), catalog.tables.get(name)
         if there is not None and not (known and table and known.owns(table)):
@@ -354,11 +352,11 @@ def _zone(interval: Interval, policy: Policy) -> str:
 
 
 def choose_partition(level: Level, zone: str) -> Interval | None:
-    """How to partition a level so that it expires in small parts; None: not at all."""
+    """The partition interval by which a level expires in small parts; None: no partitions."""
     kept = level.retention_period
     if kept.forever:
         if level.interval.unit == "week":
-            return None  # Weeks fit into nothing longer, and a partition for each would be too many.
+            return None  # Weeks do not fit into longer units, and one partition per week would be too many.
         return UNITS[3] if level.interval.unit else UNITS[2]
     fitting = [unit for unit in UNITS if level.interval.fits_into(unit, find_zone(zone))]
     small = [unit for unit in fitting if unit.approximate_seconds * _PARTITIONS <= kept.approximate_seconds()]
@@ -366,7 +364,7 @@ def choose_partition(level: Level, zone: str) -> Interval | None:
 
 
 def _check_width(rollup: Rollup, there: Table | None, capabilities: Capabilities) -> None:
-    """A level has no more columns than the database takes. Those of metrics that it had before count as well."""
+    """Raise Undecided if a level has more columns than the database allows. Columns of former metrics count."""
     names = {*rollup.columns, *([PARTITION] if rollup.partition else []), *(there.columns if there else ())}
     most = there.most_columns if there else capabilities.most_columns
     if most is not None and len(names) > most:
@@ -375,12 +373,12 @@ def _check_width(rollup: Rollup, there: Table | None, capabilities: Capabilities
 
 
 def beneath_as_target(policy: Policy, rollup: Rollup, table: Table) -> Target:
-    """The table that a level is computed from, as a target of the policy; ``Undecided`` if it is none any more."""
+    """The source of a level as a target of the policy; ``Undecided`` if that is no longer possible."""
     return make_target(policy, table) if rollup.from_raw else _as_target(policy, rollup, table, policy.retention_period)
 
 
 def level_targets(cascade: Cascade) -> Iterator[Target]:
-    """The levels' own tables as targets, so that they expire as other tables do."""
+    """The levels' own tables as targets, so that they expire like other tables."""
     for level in cascade.levels:
         if level.rollup.partition is not None:
             yield from level.targets
@@ -397,7 +395,7 @@ def _is_large(rows: int, groups: int) -> bool:
 
 
 def why_large(cascade: Cascade, ledger: Ledger) -> Reason | None:
-    """That a level that exists is about as large as its source; None if it is not, or the user means it."""
+    """Whether an existing level is about as large as its source, as a reason; None if not, or if it is intended."""
     rollup = cascade.levels[0].rollup
     windows = ledger.of(rollup.table).values()
     rows, groups = sum(window.rows for window in windows), sum(window.groups for window in windows)
@@ -408,7 +406,7 @@ def why_large(cascade: Cascade, ledger: Ledger) -> Reason | None:
 
 
 def variety_probe(cascade: Cascade, cutoff: dt.datetime) -> Variety | None:
-    """What must be asked of the newest rows; None if the policy names the dimensions, or levels exist already."""
+    """The probe of the newest rows; None if the policy names dimensions, or levels exist already."""
     rollup = cascade.levels[0].rollup
     if cascade.policy.dimensions or not rollup.dimensions or any(level.known for level in cascade.levels):
         return None
@@ -424,7 +422,7 @@ def variety_probe(cascade: Cascade, cutoff: dt.datetime) -> Variety | None:
 
 
 def require_smaller(cascade: Cascade, measurements: Measurements, cutoff: dt.datetime) -> None:
-    """Make sure that the finest level would be smaller than its source, and what is left out tells no series apart."""
+    """Raise Undecided if the finest level would not be smaller, or if omitted columns distinguish series."""
     probe = variety_probe(cascade, cutoff)
     found = measurements.varieties.get(probe) if probe else None
     if probe is None or found is None:

@@ -1,7 +1,7 @@
 """
-The interlock of law 3: raw rows and levels expire only when the coarser level covers them at their present change
-token. What is summarized together expires together: a window is sealed when nothing can come to it any more that is on
-time; for raw rows when all of the window has expired, for a level when all of its own windows in there are sealed.
+Law 3: raw rows and levels expire only when the coarser level covers them at their present change token. Rows that are
+summarized together expire together: a window is sealed once no more rows can arrive on time. For raw rows, that is when
+all of the window has expired; for a level, when all of its own windows in that range are sealed.
 """
 
 from __future__ import annotations
@@ -16,52 +16,52 @@ from cratedb_retention.model.policies.values import Late
 from cratedb_retention.model.rollups.rollup import SealWindows, Window
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import TimeRange
+from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.rollups.downsample import CascadePlan, LevelPlan
 from cratedb_retention.planning.rollups.windows import digest
-from cratedb_retention.planning.targets import TableHold
 
 
 @dataclass(kw_only=True)
 class ExpirableRows:
-    """Rows that may be deleted, and those that may not though they are expired, by windows."""
+    """Expired rows by windows: those that may be deleted, and those that may not."""
 
-    # Windows that may go, each with its rows; those that no other one with rows lies between, together.
+    # Windows to delete, each with its number of rows, in groups that no other window with rows divides.
     going: list[list[tuple[Window, int]]] = field(default_factory=list)
-    dropped: dict[int, int] = field(default_factory=dict)  # of these, rows that came too late, by the window's start
-    late: list[tuple[Window, int]] = field(default_factory=list)  # with rows that came too late and are kept
+    dropped: dict[int, int] = field(default_factory=dict)  # late rows of these, by the window's start
+    late: list[tuple[Window, int]] = field(default_factory=list)  # with late rows that are kept
     held: list[tuple[Window, int, TableHold]] = field(default_factory=list)  # with rows under a legal hold
-    waiting: Reason | None = None  # why nothing later is deleted; None if all that is expired was looked at
+    waiting: Reason | None = None  # why no later window is deleted; None if all were examined
 
 
 @dataclass(frozen=True)
 class Above:
-    """A level, for a table that it is computed from (or the distributions beside that), or that is its own."""
+    """A level, as seen from a table: its source, the distributions of its source, or one of its own tables."""
 
     state: LevelPlan
     table: TableName
 
     @property
     def cascade(self) -> str:
-        """The policy that rolls up."""
+        """The identifier of the policy that rolls up."""
         return self.state.plan.cascade.policy.id or ""
 
     @property
     def tracked(self) -> bool:
-        """Whether the ledger holds the change tokens of the table's partitions; not those of distributions."""
+        """Whether the ledger has change tokens of the table's partitions; it has none of distributions."""
         return self.state.rollup.beneath == self.table
 
     def windows(self, piece: Piece) -> Iterable[TimeRange]:
         return () if piece.time is None else self.state.grid.windows(piece.time)
 
     def open_windows(self, piece: Piece) -> Iterator[TimeRange]:
-        """Those that are not sealed yet, and would be if the piece went."""
+        """Windows that are not sealed yet, and would be if the piece were dropped."""
         return (window for window in self.windows(piece) if not self.is_sealed(window.start))
 
     def is_sealed(self, start: int) -> bool:
         return start in self.state.rows and self.state.rows[start].sealed
 
     def is_late(self, piece: Piece, start: int) -> bool:
-        """Whether a piece came after a window of its time was sealed."""
+        """Whether a piece arrived after a window of its time was sealed."""
         known = self.tracked and self.is_sealed(start) and piece.partition.rows
         return bool(known) and digest(piece) not in self.state.rows[start].token.split()
 
@@ -74,7 +74,7 @@ class Above:
         return start in state.sources and state.sources[start].token == row.token
 
     def why_not(self, piece: Piece, start: int, end: int) -> Reason | None:
-        """Why a piece must wait for a window; None if the window covers it, or will when it is its turn."""
+        """Why a piece must wait for a window; None if the window covers it, or will by then."""
         row, planned = self.state.rows.get(start), self.state.planned.get(start)
         if self.is_late(piece, start):
             late = Why.LATE_KEPT(rows=piece.partition.rows or 0, cascade=self.cascade)
@@ -88,7 +88,7 @@ class Above:
         return self._not_yet(start, end)
 
     def why_open(self, start: int, end: int) -> Reason | None:
-        """Why a level's own rows must wait: what they were computed from is still there, or may still come."""
+        """Why a level's own rows must wait: their source still has rows, or may still get some."""
         state = self.state
         if self.is_sealed(start):
             return None
@@ -109,11 +109,11 @@ class Above:
         return Why.NOT_ROLLED_UP(level=level, cascade=cascade, end=end)
 
     def expirable(self, limit: int, holds: Sequence[TableHold]) -> ExpirableRows:
-        """Which rows before an instant (ms, UTC) may go of a table without partitions of time: whole windows."""
+        """Windows before an instant (ms, UTC) whose rows may be deleted, for a table without partitions of time."""
         state, found = self.state, ExpirableRows()
         together: list[tuple[Window, int]] = []
         before = state.grid.interval.floor(limit, state.grid.zone)
-        # Windows whose rows may be gone, without a note of it: then a row that comes late could not be told as such.
+        # Windows whose rows may be gone without a record of that: a late row could not be recognized.
         unfinished = {start for start, row in state.rows.items() if row.sealed and not row.expired}
         for start in sorted(at for at in {*state.sources, *unfinished} if at < before):
             window = Window.of(*state.grid.window(start))
@@ -122,9 +122,11 @@ class Above:
                 found.waiting = self._not_yet(start, window.end)
                 return found
             row, late = state.rows.get(start), 0
-            if row is not None and row.sealed:  # What came when its own rows were gone, or about to go, is late.
+            if (
+                row is not None and row.sealed
+            ):  # Rows that arrived when its own rows were deleted, or about to be, are late.
                 late = rows if row.expired else max(0, rows - row.rows) if state.rollup.from_raw else 0
-            # What is left of a window could not be told from rows that come late, so it goes as a whole or not at all.
+            # The rest of a window would be indistinguishable from late rows, so it is deleted as a whole or not at all.
             hold = next((hold for hold in holds if hold.hold.overlaps(start, window.end)), None)
             if late and self.state.plan.cascade.policy.late is Late.KEEP:
                 found.late.append((window, late))
@@ -142,7 +144,7 @@ class Above:
         return self.state.sources[start].rows if start in self.state.sources else 0
 
     def _is_covered(self, start: int) -> bool:
-        """Whether a window covers all rows of its source, or will when it is its turn."""
+        """Whether a window covers all rows of its source, or will by then."""
         state, row = self.state, self.state.rows.get(start)
         if start in state.planned:
             return self.state.plan.active and state.planned[start].windows[0].whole
@@ -150,7 +152,7 @@ class Above:
 
 
 class Coverage:
-    """Which level covers which table, by what is planned for cascades."""
+    """Which level covers which table, according to the plans of cascades."""
 
     def __init__(self, plans: Iterable[CascadePlan] = ()) -> None:
         self.above: dict[TableName, Above] = {}  # by the table that the level is computed from
@@ -175,13 +177,13 @@ class Coverage:
         if own is not None:
             yield from (self._why_waiting(own, time) for time in _going(above, piece))
         elif above is not None:
-            # Raw rows that may go by themselves: others of the same window may still come, and be on time.
+            # Raw rows of a window that has not expired entirely: others may still arrive on time.
             level, cascade = above.state.rollup.table, above.cascade
             ends = (end for _, end in above.open_windows(piece) if end > limit)
             yield from (Why.WHOLE_WINDOW(level=level, end=end, cascade=cascade) for end in ends)
 
     def _why_waiting(self, own: Above, time: TimeRange) -> Reason | None:
-        """Why a level's own rows of a time range must wait; many pieces ask for the same."""
+        """Why a level's own rows of a time range must wait; cached, since many pieces share a range."""
         table = own.state.rollup.table
         if (table, time) not in self._waiting:
             windows = (window for window in own.state.grid.windows(time) if window.start not in self.sealing[table])
@@ -189,24 +191,24 @@ class Coverage:
         return self._waiting[table, time]
 
     def late_rows(self, table: TableName, piece: Piece) -> bool:
-        """Whether a piece holds what came after its windows were sealed."""
+        """Whether a piece arrived after one of its windows was sealed."""
         above = self.above.get(table)
         return above is not None and any(above.is_late(piece, start) for start, _ in above.windows(piece))
 
     def protects(self, table: TableName) -> bool:
-        """Whether a level is computed from a table to which others write."""
+        """Whether a table has the raw rows of a level."""
         above = self.above.get(table)
         return above is not None and above.state.rollup.source == table
 
     def seal(self, table: TableName, pieces: Sequence[Piece]) -> Iterator[SealWindows]:
-        """The steps that come right before pieces go."""
+        """The steps right before pieces are dropped."""
         own, above = self.own.get(table), self.above.get(table)
         if own is not None:
-            # What a level loses must never be computed again, or it would come back, too late for the coarser level.
+            # Dropped buckets must never be computed again: they would return as late rows of the coarser level.
             times = {time for piece in pieces for time in _going(above, piece)}
             yield from self._seal(own, (window for time in times for window in own.state.grid.windows(time)), ())
         if above is not None:
-            # A piece that is late for one window, and goes as the policy says, may be on time for the next.
+            # A piece that is late for one window, and dropped as the policy states, may be on time for the next.
             groups: list[list[Piece]] = [[]]
             for piece in pieces:
                 groups.append([piece]) if self.late_rows(table, piece) else groups[0].append(piece)
@@ -215,7 +217,7 @@ class Coverage:
                 yield from self._seal(above, windows, [p.partition.ident for p in group] if above.tracked else ())
 
     def _seal(self, above: Above, windows: Iterable[TimeRange], idents: Sequence[str]) -> Iterator[SealWindows]:
-        """Seal windows. Partitions that go, by their idents, are looked at one by one, even if a window is sealed."""
+        """Seal windows. Partitions to drop, by their idents, are checked one by one, even if a window is sealed."""
         state = above.state
         tracked = [(s, e) for s, e in sorted(set(windows)) if s in state.rows or s in state.planned]
         found = tuple(Window.of(s, e) for s, e in tracked if idents or not above.is_sealed(s))
@@ -225,5 +227,5 @@ class Coverage:
 
 
 def _going(above: Above | None, piece: Piece) -> list[TimeRange]:
-    """The time of a piece, and of what would be sealed if it went."""
+    """The time range of a piece, and those of the windows that dropping it would seal."""
     return [piece.time, *(above.open_windows(piece) if above is not None else ())] if piece.time else []

@@ -1,6 +1,6 @@
 """
-The strategy ``downsample``: which windows of which level are due. Like a build system it redoes what is dirty, and
-the coarser levels of that. Expiry of raw rows and levels is the other half, in :mod:`.coverage` and :mod:`.strategies`.
+The strategy ``downsample``: which windows of a level are due. Like a build system, it computes dirty windows again, and
+the coarser levels that depend on them. For expiry of raw rows and levels see :mod:`.coverage` and :mod:`.strategies`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from cratedb_retention.planning.rollups.windows import (
 )
 from cratedb_retention.planning.targets import Target
 
-# Work of one step: what a run that is killed has to do again, and what one statement of the database holds.
+# Maximum work of one step, which a killed run has to repeat, and which the database does in one statement.
 WINDOWS_IN_STEP, ROWS_IN_STEP = 100, 20_000_000
 _NEW, _CHANGED, _GROWN = "new", "changed", "grown"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    windows: tuple[Window, ...]  # what of it, in order of time: all of it, or some of its buckets
+    windows: tuple[Window, ...]  # in order of time: the whole window, or ranges of its buckets
     reason: str  # why, in a word
-    parts: str = ""  # what its parts are computed from, if it is open
-    before: Before = ()  # what of it was computed before, and must not lose rows
+    parts: str = ""  # what the parts of an open window are computed from
+    before: Before = ()  # ranges that were computed before, and must not lose rows
 
 
 class LevelPlan:
@@ -54,20 +54,20 @@ class LevelPlan:
         self.rollup: Rollup = replace(level.rollup, window=self.grid.interval, window_zone=self.grid.zone_name)
         self.sources = self._find_sources(level.beneath, plan.pieces)
         self.rebased = rebased = _rebased(level, below, plan.ledger)
-        # What the ledger has of all its windows, also those computed from another table.
+        # The ledger's rows of all its windows, including those computed from another table.
         self.former = rows = plan.ledger.of(self.rollup.table)
         if rebased is not None:
             rows = {start: replace(row, sealed=True) for start, row in rows.items() if row.sealed or start < rebased}
         self.rows: Mapping[int, LedgerRow] = rows
         # The window that lasts beyond the cutoff.
         self.open = replace(self.grid, rollup=self.rollup).open(rows, plan.cutoff, plan.measurements)
-        # Whether no window may lose rows by being computed again (law 4), unless the level's table is gone.
+        # Whether computing a window again must not lose rows (law 4); not if the level's table is gone.
         self.guarded = cascade.policy.deletions is Deletions.BLOCK and level.table is not None
-        # Whether a full disk keeps the level from being written.
+        # Whether a full disk prevents writes to the level.
         self.full = any(table.read_only for table in [t.table for t in level.targets] or [cascade.raw.table])
         self.planned: dict[int, Due] = {}  # the windows that are due, by start
         self.blocked: dict[int, tuple[Reason, bool]] = {}  # those that must wait; whether that needs attention
-        # Windows that would lose rows, and stay as they are: how many were rolled up, and how many are left.
+        # Windows that would lose rows, and are not changed: how many were rolled up, and how many are left.
         self.lost: dict[int, tuple[int, int]] = {}
         self._decide()
 
@@ -104,7 +104,7 @@ class LevelPlan:
                 self.blocked[start] = reason
                 continue
             if self.rollup.has_counters and self.planned:
-                # A counter's first increase in a window is from the last value before it.
+                # A counter's first increase in a window starts at the last value before it.
                 stale = [span]
             due = self._due(start, source, row, stale, min(source.end, complete))
             if due is not None and self.full:
@@ -115,7 +115,7 @@ class LevelPlan:
     def _due(
         self, start: int, source: Source, row: LedgerRow | None, stale: Sequence[TimeRange], until: int
     ) -> Due | None:
-        """What of a window is due: it changed, or the finer level is about to (``stale``); complete up to ``until``."""
+        """The due part of a window: its source changed, or will (``stale``). Buckets are complete up to ``until``."""
         present = self.open if self.open is not None and start == self.open.start else None
         if present is not None and row is not None:
             return self._due_open(present, source, row, stale)
@@ -130,7 +130,7 @@ class LevelPlan:
         return self._spare(Due(windows=windows, reason=_CHANGED if row.whole else _GROWN), row)
 
     def _spare(self, due: Due, row: LedgerRow | None) -> Due | None:
-        """Law 4: a window that would lose rows if it were computed again only gets the buckets that it has not yet."""
+        """Law 4: if a window would lose rows by being computed again, only its missing buckets are computed."""
         window = due.windows[0]
         former = row or self.former.get(window.start)
         if not self.guarded or former is None or not former.rows:
@@ -143,7 +143,7 @@ class LevelPlan:
         return Due(windows=(replace(window, since=row.until),), reason=_GROWN, parts=row.parts)
 
     def _loses(self, window: Window, rows: int | None) -> bool:
-        """Whether buckets would lose rows by being computed again, which is noted."""
+        """Whether buckets would lose rows by being computed again; if so, record it."""
         balance = self.measurements.balances.get((self.rollup, window))
         lost = balance.lost(rows) if balance else None
         if lost:
@@ -154,7 +154,7 @@ class LevelPlan:
     def _due_open(
         self, present: OpenWindow, source: Source, row: LedgerRow, changing: Sequence[TimeRange]
     ) -> Due | None:
-        """Of the open window buckets that changed since they were computed, and those that are complete now."""
+        """The buckets of the open window that changed since they were computed, and those that are complete now."""
         interval, zone = self.rollup.interval, self.rollup.tzinfo
         computed = TimeRange(present.start, row.until)
         changed = {
@@ -162,7 +162,7 @@ class LevelPlan:
             for since, until in (*changing, *present.stale())
             if since < row.until
         }
-        if changed and self.rollup.has_counters:  # What a counter grew by begins at the value before.
+        if changed and self.rollup.has_counters:  # A counter's increase starts at the value before.
             changed = {TimeRange(min(changed).start, row.until)}
         before = {time: present.before(time) for time in sorted(changed)} if self.guarded else {}
         kept = [time for time, one in before.items() if self._loses(*one)]
@@ -197,8 +197,8 @@ def _level_grid(cascade: Cascade, rollup: Rollup, finer: Rollup | None) -> tuple
 
 def _rebased(level: CascadeLevel, below: LevelPlan | None, ledger: Ledger) -> int | None:
     """
-    Before which instant a level can't be computed any more, though its windows are not sealed: it was computed from
-    another table, or was no part of the cascade when another level sealed its source. None if neither is so.
+    The instant before which a level cannot be computed again, though its windows are not sealed: it was computed from
+    another table, or was not in the cascade when another level sealed its source. None in all other cases.
     """
     rollup, known = level.rollup, ledger.rollups.get(level.rollup.table)
     if known is None or not ledger.of(rollup.table):
@@ -209,7 +209,7 @@ def _rebased(level: CascadeLevel, below: LevelPlan | None, ledger: Ledger) -> in
     if below is None:
         return gone
     begins = [*ledger.of(rollup.beneath), *below.planned]
-    # A level that is new, and finds nothing to begin with, can give nothing of what this one has.
+    # A new finer level without any source has none of the data of this level.
     return max(gone, min(begins, default=max(row.end for row in ledger.of(rollup.table).values())))
 
 
@@ -223,7 +223,7 @@ def _why_blocked(source: Source, waiting: bool) -> tuple[Reason, bool] | None:
 
 
 class CascadePlan:
-    """What brings a cascade up to date at a cutoff (ms, UTC)."""
+    """The plan that brings a cascade up to date at a cutoff (ms, UTC)."""
 
     def __init__(self, facts: Facts, cascade: Cascade, active: bool) -> None:
         self.cascade, self.active = cascade, active  # whether this run rolls up what is due
@@ -235,7 +235,7 @@ class CascadePlan:
             self.levels.append(LevelPlan(self, level, self.levels[-1] if self.levels else None))
 
     def verdicts(self) -> Iterator[Task | Blocked]:
-        """The tasks that bring all levels up to date, finest first, and what has to wait."""
+        """The tasks that bring all levels up to date, finest first, and what is blocked."""
         for state in self.levels:
             needed = list(self._prepare(state))
             if not state.full:
@@ -246,7 +246,7 @@ class CascadePlan:
             yield from self._blocked(state)
 
     def _task(self, step: Step, why: Reason, rows: int | None = None) -> Task:
-        """All of a cascade's tasks are on its source, so that after a failure no coarser level goes on."""
+        """All tasks of a cascade are on its source, so that a failure stops coarser levels, too."""
         return Task(policy_id=self.cascade.policy.id, table=self.cascade.source, steps=(step,), why=why, rows=rows)
 
     def _block(self, why: Reason, level: TableName | None = None) -> Blocked:
@@ -267,7 +267,7 @@ class CascadePlan:
             yield self._task(steps.RebaseRollup(rollup=rollup, before=state.rebased), Why.LEVEL_REBASED())
 
     def _older(self) -> Iterator[tuple[Rollup, int]]:
-        """The levels that still have what a finer one has not any more, each with the instant before which it is so."""
+        """The levels with data that finer ones no longer have, each with the instant at which that data ends."""
         for finer, coarser in pairwise(self.levels):
             begins = self.ledger.held_from(finer.rollup.source, finer.rollup.table)
             if begins is None or coarser.table is None:
@@ -275,14 +275,14 @@ class CascadePlan:
             yield coarser.rollup, begins
 
     def _roll_up(self, state: LevelPlan) -> Iterator[Task]:
-        # Whether the plan leaves the finer table as it is, so that its change tokens are known.
+        # Whether the plan does not change the finer table, so that its change tokens are known.
         settled = state.below is None or not state.below.planned
         older = tuple(self._older()) if state.below is None else ()
         planned = ((start, state.sources[start].rows) for start in sorted(state.planned))
         for batch, rows in batches(planned, WINDOWS_IN_STEP, ROWS_IN_STEP):
             due = [state.planned[start] for start in batch]
             each = [(start, one, window) for start, one in zip(batch, due, strict=True) for window in one.windows]
-            # One that stays as it is, in part, is looked at again by the next run, whatever its change token is then.
+            # A window that is left unchanged in part is examined again by the next run, whatever its change token.
             tokens = ["" if start in state.lost else state.sources[start].token for start, _, _ in each]
             reasons = [one.reason for one in due]
             step = steps.RollUp(
@@ -322,7 +322,7 @@ class CascadePlan:
             )
 
     def view(self, tasks: Iterable[Task]) -> Iterator[Task | Blocked]:
-        """Create the view, or renew it where this run changes what it consists of; never one that a user made."""
+        """Create the view, or replace it if this run changes its parts; never a view that a user created."""
         cascade, ledger = self.cascade, self.ledger
         finest, marks = cascade.levels[0].rollup, ledger.view_marks(cascade.source)
         levels = {level.rollup.table for level in cascade.levels}
@@ -333,7 +333,7 @@ class CascadePlan:
         planned = [step for task in tasks for step in task.steps]
         created = {step.rollup.table for step in planned if isinstance(step, steps.CreateRollup)}
         if levels - created - {level.rollup.table for level in cascade.levels if level.table is not None}:
-            return  # What is to be created waits.
+            return  # Tables of levels still have to be created.
         parts = self._view_parts(planned)
         known = ledger.rollups.get(finest.table)
         changing = (step for step in planned if isinstance(step, steps.CreateRollup | steps.AlterRollup))
@@ -343,7 +343,7 @@ class CascadePlan:
             yield self._task(renewed, Why.VIEW_CHANGED())
 
     def _view_parts(self, planned: Sequence[Step]) -> tuple[ViewPart, ...]:
-        """Which table the view shows for which time range, oldest first, with what is about to go."""
+        """The tables that the view shows, each for its time range, oldest first, after this run's expiry."""
         source = self.cascade.source
         # Raw rows are no longer shown once their windows are sealed, those of levels once they expire.
         going = [found for step in planned if (found := step.expires) and found[0] != source]
@@ -359,8 +359,8 @@ class CascadePlan:
                 continue
             if end is not None and rollup is not None:
                 end = rollup.interval.ceiling(end, rollup.tzinfo)
-                # What finer tables show begins with a whole bucket of the coarser one before it. The bucket in which
-                # they begin is shown as a whole, so their rows in it would be there twice.
+                # The finer tables are shown from a bucket boundary of the coarser one on. The bucket in which they
+                # begin is shown by the coarser one, so their rows in it would appear twice.
                 parts = [part for part in parts if part.end is None or part.end > end]
                 parts[-1] = replace(parts[-1], start=end)
             parts.append(ViewPart(table=table, interval=str(rollup.interval) if rollup else "", start=start, end=end))
@@ -371,7 +371,7 @@ class CascadePlan:
 
 
 def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterator[WindowRows]:
-    """What must be asked of the rows: where no partitions tell, of all windows; of open ones, what was written to."""
+    """The probes of rows: of all windows if the source has no partitions of time, and of open windows."""
     for finer, level in zip((None, *cascade.levels), cascade.levels, strict=False):
         if finer is None or finer.table is not None:
             grid, by_rows = _level_grid(cascade, level.rollup, finer.rollup if finer else None)

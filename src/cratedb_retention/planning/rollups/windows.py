@@ -1,10 +1,10 @@
 """
-Windows: the time ranges in which a level is computed, and the change tokens of what they are computed from. A token is
-a set of digests, one for each partition of the finer table, so that what belongs to a window can be told from what came
-later; where that has no partitions of time, a fingerprint of the window's rows.
+Windows: the time ranges in which a level is computed, and the change tokens of their sources. A token is a set of
+digests, one for each partition of the source, which distinguishes the partitions of a window from those that came
+later; without partitions of time, it is a fingerprint of the window's rows.
 
-In the present window, which lasts beyond the cutoff, something is written all the time. So its complete buckets are
-divided into parts, and of each the ledger has how many rows it was computed from, and their fingerprint.
+The open window, which lasts beyond the cutoff, is written to all the time. Its complete buckets are therefore divided
+into parts, and the ledger has the number and the fingerprint of the rows that each part was computed from.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from cratedb_retention.planning.rollups.cascades import UNITS
 T = TypeVar("T")
 _DIGITS = 12
 _HOUR = 3600
-_LENGTHS = (Interval(_HOUR), *UNITS)  # of windows; those of parts are without weeks
-_MOST_PARTS = 1000  # of an open window; they are single buckets where these are not more
+_LENGTHS = (Interval(_HOUR), *UNITS)  # of windows; and of parts, except weeks
+_MOST_PARTS = 1000  # of an open window; parts are single buckets if there are no more than this
 Parts = Mapping[int, tuple[int, int]]  # rows and fingerprint of each part, by its start
 
 
 @dataclass(kw_only=True)
 class Source:
-    """What one window is computed from."""
+    """The source of one window."""
 
     end: int  # the window's end
     digests: set[str] = field(default_factory=set)  # the change token, in parts
-    rows: int = 0  # how many, if known; of partitions that reach beyond the window all
-    pieces: list[Piece] = field(default_factory=list)  # the partitions; empty where there are none of time
+    rows: int = 0  # their number, if known; all rows of partitions that extend beyond the window
+    pieces: list[Piece] = field(default_factory=list)  # its partitions; empty without partitions of time
 
     @property
     def token(self) -> str:
-        """The change token as it is in the ledger."""
+        """The change token as stored in the ledger."""
         return " ".join(sorted(self.digests))
 
     @property
     def hidden(self) -> bool:
-        """Whether there may be rows that no query can see: a partition is closed, or lacks shards."""
+        """Whether queries may miss rows: a partition is closed, or has missing shards."""
         return any(piece.partition.rows is None or piece.partition.missing_shards for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
 class WindowGrid:
-    """How a level is cut into windows."""
+    """Divides a level into windows."""
 
     rollup: Rollup
     interval: Interval
@@ -61,17 +61,17 @@ class WindowGrid:
     @classmethod
     def of(cls, rollup: Rollup, partition: int | None = None, partition_zone: str | None = None) -> WindowGrid:
         """
-        A level's windows: once decided they stay, or what the ledger knows would be of no use. They are the shortest
-        that hold whole buckets and whole partitions of the finer table, which may have a length (in seconds) and a time
-        zone; a fixed interval fits that as well as its own.
+        The windows of a level. Once chosen they stay, since the ledger refers to them. They are the shortest that hold
+        whole buckets and whole partitions of the source, whose length (in seconds) and time zone may be given; a fixed
+        interval fits that time zone as well as its own.
         """
         if rollup.window is not None:
             return cls(rollup, rollup.window, rollup.window_zone)
         if partition_zone not in (None, rollup.zone) and rollup.interval.unit:
-            # Days of another zone than the partitions' lie across their borders: the fewer in a window, the better.
+            # Days of another zone than the partitions' cross their boundaries: the fewer in a window, the better.
             return cls(rollup, rollup.interval, rollup.zone)
         name = partition_zone if partition_zone is not None and rollup.interval.seconds else rollup.zone
-        # A day for minutes and less, a month for the rest, so that there are neither too many nor too large ones.
+        # A day for intervals below one hour, else a month: neither too many windows nor too large ones.
         default = UNITS[0] if rollup.interval.approximate_seconds < _HOUR else UNITS[2]
         length = partition or default.approximate_seconds
         fitting = [unit for unit in _LENGTHS if rollup.interval.fits_into(unit, find_zone(name))]
@@ -98,7 +98,7 @@ class WindowGrid:
         return WindowRows(table=table, time_column=time, interval=self.interval, zone=self.zone_name, within=within)
 
     def sources(self, measured: Iterable[tuple[int, int, str]]) -> dict[int, Source]:
-        """What windows are computed from, by the answer to the probe, where that has no partitions of time."""
+        """The sources of windows without partitions of time, from the answer to the probe."""
         return {
             start: Source(end=self.window(start).end, digests={token.replace(" ", "")}, rows=rows)
             for start, rows, token in measured
@@ -127,18 +127,18 @@ class WindowGrid:
 
 
 def digest(piece: Piece) -> str:
-    """A partition at its present change token, in few characters."""
+    """A short digest of a partition and its present change token."""
     text = f"{piece.partition.ident}\0{piece.partition.token}"
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 def sources_of_windows(windows: Iterable[Window], pieces: Iterable[Piece]) -> dict[int, Source]:
-    """What some windows, which do not overlap, are computed from, where that has partitions of time."""
+    """The sources of windows, which must not overlap, with partitions of time."""
     return sources_of(pieces, TimeRanges((window.start, window.end) for window in windows).overlapping)
 
 
 def sources_of(pieces: Iterable[Piece], touched: Callable[[TimeRange], Iterable[TimeRange]]) -> dict[int, Source]:
-    """The same of the windows that each of the pieces touches."""
+    """The sources of the windows that pieces touch."""
     found: dict[int, Source] = {}
     for piece in pieces:
         own = digest(piece)
@@ -159,7 +159,7 @@ class OpenWindow:
     end: int
     until: int  # buckets before this instant were computed; ``start`` if none were
     complete: int  # buckets before this instant are complete
-    known: Parts | None  # what the parts of the computed ones were computed from; None: unknown
+    known: Parts | None  # what the parts of the computed buckets were computed from; None: unknown
     measurements: Measurements = field(default_factory=Measurements)
 
     @property
@@ -170,7 +170,7 @@ class OpenWindow:
         return WindowGrid(self.rollup, self.part, self.rollup.zone).probe(TimeRange(start, end))
 
     def answer(self, start: int, end: int) -> Parts | None:
-        """What its buckets of a time range would be computed from now; None if that was not asked: as they were."""
+        """What its buckets of a time range would be computed from now; None if not measured, since it is unchanged."""
         found = self.measurements.windows.get(self.probe(start, end))
         each = ((at, rows, token.rpartition(":")[2]) for at, rows, token in found or ())
         return None if found is None else {at: (rows, int(version)) for at, rows, version in each}
@@ -178,16 +178,16 @@ class OpenWindow:
     def before(self, time: TimeRange) -> tuple[Window, int | None]:
         at = self.part.floor(time.start, self.rollup.tzinfo)
         found = (self.known or {}).get(at)
-        # The rows of another level are counted, rather than what these stand for.
+        # If the source is a level, its own rows were counted, not the raw rows that they stand for.
         rows = found[0] if found and self.rollup.from_raw and self._within(at) == time else None
         return Window(start=self.start, end=self.end, since=time.start, until=time.end), rows
 
     def _within(self, at: int) -> TimeRange:
-        """What of a part was computed."""
+        """The range of a part that was computed."""
         return TimeRange(at, self.part.end(at, self.rollup.tzinfo)) & TimeRange(self.start, self.until)
 
     def stale(self) -> Iterator[TimeRange]:
-        """Where rows changed since. Where no row is left, they most likely expired, and what was computed stays."""
+        """The ranges whose rows changed since. If no row is left, they most likely expired, and the buckets stay."""
         now, before = self.answer(self.start, self.until), self.known
         if before is None:
             yield TimeRange(self.start, self.until)
@@ -196,8 +196,8 @@ class OpenWindow:
 
     def parts(self, kept: Iterable[TimeRange] = ()) -> str:
         """
-        What all complete buckets are computed from, as the ledger has it: what is there now, but for those that stay as
-        they are: those that are kept or have no row left. Empty if it is unknown what these were computed from.
+        What all complete buckets are computed from, as stored in the ledger: the present rows, except for buckets that
+        are not changed, as they are kept or have no row left. Empty if it is unknown what those were computed from.
         """
         kept = TimeRanges(kept)
         if self.known is None and kept:
@@ -212,14 +212,14 @@ class OpenWindow:
 
 
 def part_length(rollup: Rollup, length: int, most: int) -> Interval:
-    """The shortest parts, single buckets or some of these, of which a time range of a length (ms) has at most some."""
+    """The shortest parts, of one or more buckets, of which a time range of a length (ms) has at most ``most``."""
     fitting = [other for other in _LENGTHS if other.unit != "week" and rollup.interval.fits_into(other, rollup.tzinfo)]
     lengths = [rollup.interval, *fitting]
     return next((unit for unit in lengths if length / 1000 <= unit.approximate_seconds * most), lengths[-1])
 
 
 def batches(items: Iterable[tuple[T, int]], most: int, most_rows: int) -> Iterator[tuple[list[T], int]]:
-    """Put items, each with its rows, together as one step can do them; one that has too many rows is alone."""
+    """Group items, each with its number of rows, into batches; an item with too many rows is alone."""
     batch: list[T] = []
     rows_of = 0
     for item, rows in items:
