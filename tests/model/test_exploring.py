@@ -22,6 +22,7 @@ from cratedb_retention.model.query.exploring import (
 )
 from cratedb_retention.model.query.reading import (
     Cascade,
+    Cell,
     Fetched,
     Holding,
     Stretch,
@@ -219,7 +220,7 @@ def test_neighbours_are_one() -> None:
 
 def test_what_json_has_no_numbers_for() -> None:
     """NaN and infinity are null in JSON and YAML, and nothing in CSV, as NULL is; decimals have all their digits."""
-    cells = [float("nan"), float("inf"), Decimal("NaN"), None, Decimal("1.50"), 0.5]
+    cells: list[Cell] = [float("nan"), float("inf"), Decimal("NaN"), None, Decimal("1.50"), 0.5]
     answer = replace(fetched(), rows=tuple((NOW, cell, "raw") for cell in cells))
     assert [row["t_avg"] for row in json.loads(answer.to_json(), parse_float=str)] == [*[None] * 4, "1.50", "0.5"]
     assert [row["t_avg"] for row in answer.plain_rows()] == [*[None] * 4, "1.50", 0.5]
