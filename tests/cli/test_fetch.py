@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from cratedb_retention.api.archive import Rollups
 from cratedb_retention.model.query.reading import Cascade
 from support.cascades import Source, chained, create, make_rows
 from support.command import Command
-from support.databases import TIME, DuckDatabase
+from support.databases import TIME, DuckDatabase, DuckTemplate
 
 pa = pytest.importorskip("pyarrow")
 # DuckDB adds up in any order, so that the last digit of an average varies.
@@ -24,21 +23,27 @@ METRICS = ("--metric=temperature:max", "--metric=row_count")
 RANGE = ("--table-name=weather", "--from=2024-03-31", "--to=2024-03-31T06:00")
 
 
-@pytest.fixture
-def cascade(duck: DuckDatabase) -> Cascade:
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[DuckTemplate, Cascade]:
     """A cascade on a DuckDB file."""
     holdings = {"raw": ("2024-03-31T04:00", None), "1h": ("2024-03-31", "2024-03-31T05:00"), "1d": (None, "2024-03-31")}
-    found = chained(create(duck, Source(rows=make_rows(36)), holdings))
-    duck.tool.close()
-    duck.close()
-    return found
+    made = []
+
+    def fill(bench: DuckDatabase) -> None:
+        bench.set_up()
+        made.append(chained(create(bench, Source(rows=make_rows(36)), holdings)))
+
+    return DuckTemplate(tmp_path_factory.mktemp("cascade"), fill), made[0]
 
 
 @pytest.fixture
-def command(cascade: Cascade, duck: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+def command(filled: tuple[DuckTemplate, Cascade], monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command on it."""
+    template, cascade = filled
+    bench = template.open()
+    bench.close()
     monkeypatch.setattr(Rollups, "cascade", lambda *_, **__: cascade)
-    yield Command(duck.uri)
+    return Command(bench.uri)
 
 
 def test_table(command: Command) -> None:
@@ -171,14 +176,13 @@ def test_without_a_cascade(duck: DuckDatabase) -> None:
     assert found.splitlines() == ["ts,x_avg,level", "2024-03-30T00:00:00+00:00,1.0,raw"]
 
 
-def test_verify_rollups(command: Command, cascade: Cascade, duck: DuckDatabase) -> None:
+def test_verify_rollups(command: Command) -> None:
     """What is right is said to be; what differs ends with 1 and is named."""
     assert "right" in command.ok("verify-rollups", "--table-name=weather")
     assert command.data("verify-rollups", "--table-name=weather") == []
     import duckdb
 
-    path = duck.uri.removeprefix("duckdb:///")
-    with duckdb.connect(path) as connection:
+    with duckdb.connect((command.uri or "").removeprefix("duckdb:///")) as connection:
         connection.execute("UPDATE lab.weather_1h SET row_count = row_count + 1 WHERE ts = '2024-03-31T04:00:00Z'")
     outcome = command("verify-rollups", "--table-name=weather", "--format=json")
     assert outcome.code == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import Command
+from support.command import Command, FilledBy
 
 POLICIES = ("plan", "run", "status", "list-policies", "export", "check-policies")
 NOSUCH = [
@@ -37,15 +37,19 @@ NOSUCH = [
 ]
 
 
-@pytest.fixture
-def tagged(command: Command) -> Command:
+def fill(command: Command) -> None:
     """Two policies, with a tag each."""
     for table, tag in (("metrics", "acme"), ("events", "other")):
         command.ok(
             "create", "--strategy=delete", f"--table-name={table}", "--retention-period=1y", f"--tags={tag}",
             f"--id=delete-{table}", "--schedule=@daily",
         )  # fmt: skip
-    return command
+
+
+@pytest.fixture
+def tagged(filled_by: FilledBy) -> Command:
+    """The command on a database with these policies."""
+    return filled_by(fill)
 
 
 @pytest.mark.parametrize("args", NOSUCH, ids=" ".join)

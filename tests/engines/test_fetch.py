@@ -278,6 +278,18 @@ def test_fill(db: Database, fill: Fill, values: list[float | None]) -> None:
     assert [row[-1] for row in series["b",]] == ["raw", *([] if fill is Fill.NONE else [None] * 5)]
 
 
+def test_fill_over_months(db: Database) -> None:
+    """Between two values lies a line over time, also where buckets are not of one length."""
+    rows = [
+        {"ts": ms(f"2024-0{month}-15"), "station": "a", "outside": None, "temperature": value, "bytes": 0}
+        for month, value in ((1, 0.0), (3, 60.0))
+    ]
+    cascade = create(db, Source(rows=rows), {"raw": (None, None)})
+    span = ("2024-01-01T00:00", "2024-04-01T00:00")
+    fetched = ask(db, cascade, "1mo", *span, metrics=("temperature:avg",), fill=Fill.LINEAR)
+    assert [row[1] for row in fetched.rows] == [0.0, 31.0, 60.0]
+
+
 HOSTILE = ['My "Column', "%(x)s 100%", ":p a:b;--", "größe $1 ?", "select"]
 
 

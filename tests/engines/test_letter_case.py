@@ -81,7 +81,9 @@ def test_archives_and_rollups(duck: DuckDatabase) -> None:
     assert duck.run().ok
     assert duck.left("events") == [*NEW]
     assert len(duck.tool.verify_snapshots(RestoreRequest(table_name="Events"))) == 2
-    assert len(duck.tool.restore(RestoreRequest(table_name="eVENTS", table_schema="LAB"))) == 2
+    request = RestoreRequest(table_name="eVENTS", table_schema="LAB", into=TableName("lAB", "EVents"))
+    assert [item.held for item in duck.tool.preview_restore(request)] == [True, True]
+    assert [bool(item.hold_id) for item in duck.tool.restore(request)] == [True, True]
     assert duck.left("events") == [*OLD, *NEW]
     assert len(duck.tool.drop_rollups("METRICS", "LAB")) == 1
     assert not duck.exists("Metrics_1d")

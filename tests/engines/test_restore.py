@@ -212,6 +212,20 @@ def test_beside_twice(db: Database, archived: str) -> None:
     assert db.left("copy") == [APRIL, MAY, MAY]
 
 
+def test_two_partitions_into_one(db: Database, archived: str) -> None:
+    """Two tables whose partitions have the same values do not go into one: the second of them is refused before."""
+    db.create("others", BY_MONTH, by=["month"])
+    db.fill("others", [APRIL, JUNE])
+    db.policy("snapshot", "others", "30d")
+    assert db.run().partitions == 1
+    found = db.tool.preview_restore(RestoreRequest(into=TableName(db.schema, "copy")))
+    assert [(item.record.archived.table.name, "same values" in (item.refusal or "")) for item in found] == [
+        ("metrics", False),
+        ("metrics", False),
+        ("others", True),
+    ]
+
+
 def test_into_another_schema(db: Database, archived: str) -> None:
     """A table beside the original may be in another schema, the toolkit's for example."""
     into = TableName(db.own_schema, "from_archive")

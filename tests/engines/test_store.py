@@ -297,6 +297,13 @@ def test_edit_clears_an_attribute(db: Database) -> None:
     assert [stored.policy for stored in db.tool.policies()] == [changed]
 
 
+def test_length_is_counted_in_bytes(db: Database) -> None:
+    """What the database can't store is refused before, by the length that it has there."""
+    db.policy("delete", "metrics", "30d", description="u" * 16_384)
+    with pytest.raises(InvalidInput, match="attribute description: is longer than 32,766 bytes"):
+        db.policy("delete", "others", "30d", description="ü" * 16_384)
+
+
 def test_edit_to_something_invalid(db: Database) -> None:
     """An edit that makes no valid policy changes nothing."""
     policy = db.policy("delete", "metrics", "30d")

@@ -53,8 +53,9 @@ def test_what_is_none(text: str, why: str) -> None:
 
 
 def test_jitter_is_shorter_than_a_day() -> None:
-    """A month of jitter makes no sense."""
+    """A month of jitter makes no sense; a day is the most."""
     assert parse_jitter("10m") == Duration(seconds=600)
+    assert parse_jitter("24h") == Duration(seconds=86_400)
     for text in ("1mo", "forever", "25h"):
         with pytest.raises(InvalidInput, match="longer than a day"):
             parse_jitter(text)

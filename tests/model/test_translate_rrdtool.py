@@ -192,6 +192,13 @@ def test_without_levels() -> None:
     }
 
 
+def test_single_steps_for_several_times() -> None:
+    """Raw rows stay as long as the longest archive of single steps, a level as long as the longest of its length."""
+    archives = "RRA:MAX:0.5:1:288 RRA:AVERAGE:0.5:1:576 RRA:MIN:0.5:1:300 RRA:MIN:0.5:12:720 RRA:MAX:0.5:12:480"
+    found = one(archives, table_name="x")
+    assert (found["retention_period"], found["levels"]) == ("2d", "1h:30d")
+
+
 def test_without_single_steps() -> None:
     """Raw rows stay a while where RRDtool keeps none."""
     found = translate(create("6:432"))

@@ -61,11 +61,13 @@ def test_other_names_and_pages_are_refused(duck: Database) -> None:
         assert api.patch(f"{API}/policies/x", json={}, headers={**headers, "If-Match": "*"}).status_code == 403
         for path in ("policies/x", "holds/x", "tokens/x"):
             assert api.delete(f"{API}/{path}", headers={**headers, "If-Match": "*"}).status_code == 403
-    answer = api.get(f"{API}/tags", headers=other)
-    assert not any(name.lower().startswith("access-control") for name in answer.headers)
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    read, refused = api.get(f"{API}/tags", headers=other), api.post(f"{API}/runs", json={}, headers=other)
+    assert (read.status_code, refused.status_code) == (200, 403)
+    for answer in (read, refused):
+        assert not any(name.lower().startswith("access-control") for name in answer.headers)
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
 def test_connections_of_other_pages_are_refused(duck: Database) -> None:
@@ -182,8 +184,18 @@ def test_too_many_requests(duck: Database) -> None:
     assert api.get(f"{API}/tags", headers=ask[1]).status_code == 200
     duck.time.set("2024-07-02T00:00:02+00:00")
     assert [api.get(f"{API}/tags", headers=ask[0]).status_code for _ in range(2)] == [200, 429]
-    # Who has no token can't try one after the other.
+    # Who has no token can't try one after the other: not even a valid one tells anything then.
     assert [api.get(f"{API}/tags").status_code for _ in range(4)] == [401, 401, 401, 429]
+    assert api.get(f"{API}/tags", headers=ask[1]).status_code == 429
+
+
+def test_time_to_wait_is_rounded_up(duck: Database) -> None:
+    """Who waits as long as they are told is not refused again."""
+    buckets = Buckets(duck.tool.clock, rate=0.4, burst=1)
+    buckets.take("x")
+    with pytest.raises(Failed) as failed:
+        buckets.take("x")
+    assert failed.value.headers["Retry-After"] == "3"
 
 
 def test_buckets_are_bounded() -> None:

@@ -144,6 +144,34 @@ def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     assert (lasting["since"], lasting["at"]) == ("2024-07-03T00:00:10+00:00", "2024-07-05T00:00:10+00:00")
 
 
+def test_reasons_hold_no_secret(duck: Database, receiver: Receiver) -> None:
+    """What failed may have been said with an address or a token in it; these are told without their secrets."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    duck.tool.run_due(options=RUN_OPTIONS)
+    error = f"no route to crate://u:hunter2@host:4200/ with crt_{'0' * 16}_{'a' * 43}"
+    duck.sql(f"UPDATE {duck.q('jobs_log', duck.own_schema)} SET error = ? WHERE error IS NOT NULL", [error])
+    assert Notifications(duck.tool, [webhook(receiver.url)], None).check() == 1
+    assert json.loads(receiver.got[0][1])["reason"] == (
+        f"no route to crate://u:REDACTED@host:4200/ with crt_{'0' * 16}_REDACTED"
+    )
+
+
+def test_disabled_policies_are_not_told_of(duck: Database, receiver: Receiver) -> None:
+    """Runs do not obey it any more, so its failure is no event; nor is that over, once it is enabled again."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    duck.tool.run_due(options=RUN_OPTIONS)
+    notifications = Notifications(duck.tool, [webhook(receiver.url)], None)
+    duck.tool.edit_policy("bad", {"enabled": False})
+    assert notifications.check() == 0
+    duck.tool.edit_policy("bad", {"enabled": True})
+    assert notifications.check() == 1
+    assert receiver.events == [("policy-failed", "bad")]
+
+
 def test_many_at_once(duck: Database, receiver: Receiver) -> None:
     """Services that look at the same moment tell once."""
     prepare(duck)

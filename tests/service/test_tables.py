@@ -43,7 +43,7 @@ def run(policy: str, failed: int = 0, error: str | None = None) -> RunOfPolicy:
 
 
 def test_states(db: Database) -> None:
-    """What failed in its last run comes first; a failure that a later run mended is over."""
+    """What failed in its last run comes first; a failure that a later run mended, or of a disabled policy, is over."""
     for name in ("a", "b", "c", "d"):
         db.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
         db.fill(name, ["2024-03-05", "2024-06-05"])
@@ -52,7 +52,7 @@ def test_states(db: Database) -> None:
     db.policy("delete", "b", "30d", id="b", schedule="0 6 * * *", time_zone="Europe/Vienna")
     db.policy("delete", "c", "1y", id="c")
     db.policy("delete", "d", "1y", id="d", enabled=False)
-    found = lines(db, run("c", 1, "disk full"), run("a", 1, "once"), run("a"))
+    found = lines(db, run("c", 1, "disk full"), run("a", 1, "once"), run("a"), run("d", 1, "no room"))
     assert [(name, line.state, line.why) for name, line in found.items()] == [
         ("c", "failing", ("disk full",)),
         ("b", "due", ()),

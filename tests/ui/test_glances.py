@@ -74,6 +74,22 @@ def test_a_look_serves_for_seconds() -> None:
     _run(play())
 
 
+def test_an_old_look_is_not_shown() -> None:
+    """The last look is shown until there is a new one, unless it is an hour old."""
+
+    async def play() -> None:
+        looks, time = Looks(), FixedClock()
+        glances = Glances(time.clock)
+        looks.go_on.set()
+        taken = await glances.look("a", "1", looks.take)
+        time.moment += dt.timedelta(minutes=59)
+        assert (glances.find("a"), glances.find("b")) == (taken, None)
+        time.moment += dt.timedelta(minutes=1)
+        assert glances.find("a") is None
+
+    _run(play())
+
+
 def test_what_was_done_meanwhile_is_seen() -> None:
     """Who did something while a look was being taken gets one that began after that, once the first is over."""
 

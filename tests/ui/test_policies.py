@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.policies.file import parse_policies
 from cratedb_retention.model.policies.tags import parse_tag_filter
+from cratedb_retention.model.words import plural
 from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
@@ -216,16 +217,24 @@ def test_viewer_and_tenant(pages: PagesInBrowser, tmp_path: Path) -> None:
     page = pages.log_in("acme", PATH)
     _count(page, "4 policies")
     assert "globex" not in page.inner_text("main")
-    with page.expect_download() as got:
-        page.get_by_role("button", name="Export as YAML").click()
-    got.value.save_as(tmp_path / "mine.yaml")
-    mine = pages.db.tool.policies(Selection(tags=parse_tag_filter(["acme"])))
-    assert parse_policies((tmp_path / "mine.yaml").read_text(), "") == [item.policy for item in mine]
+    mine = [item.policy for item in pages.db.tool.policies(Selection(tags=parse_tag_filter(["acme"])))]
+    found = [policy for policy in mine if policy.mentions("letters")]
+    assert 0 < len(found) < len(mine)
+    for text, expected in (("", mine), ("letters", found)):
+        page.get_by_label("Search", exact=True).fill(text)
+        _count(page, plural(len(expected), "policy", "policies"))
+        with page.expect_download() as got:
+            page.get_by_role("button", name="Export as YAML").click()
+        got.value.save_as(tmp_path / "mine.yaml")
+        assert parse_policies((tmp_path / "mine.yaml").read_text(), "") == expected
     page.get_by_role("button", name="Import a YAML file").click()
     page.get_by_label("Policy file (YAML)").fill("policies: []")
     page.get_by_role("checkbox", name="Also delete policies").click()
     page.get_by_role("button", name="Check").click()
     expect(page.get_by_text("delete 4, leave 0")).to_be_visible()
+    page.get_by_label("… but only those with these tags").fill("web")
+    page.get_by_role("button", name="Check").click()
+    expect(page.get_by_text("delete 1, leave 0")).to_be_visible()
 
 
 def test_a_thousand(pages: PagesInBrowser) -> None:

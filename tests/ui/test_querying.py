@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
+from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.ui.archive import read_request
 from cratedb_retention.ui.audit import read_query as read_jobs
@@ -31,6 +34,14 @@ def test_what_is_written(text: str, values: list[str]) -> None:
     """A field with several values is written with "or"; what the address has comes back as it was written."""
     assert TAGS.values(text) == values
     assert TAGS.values(TAGS.text(Query([("tags", value) for value in values]))) == values
+
+
+def test_a_cutoff_is_not_in_the_future() -> None:
+    """The present instant is the last one that the page of the plan accepts as its cutoff."""
+    now = FixedClock().moment
+    assert read_plan(Query({"cutoff": now.isoformat()}), now)[1] == now
+    with pytest.raises(InvalidInput, match="lies in the future"):
+        read_plan(Query({"cutoff": (now + dt.timedelta(milliseconds=1)).isoformat()}), now)
 
 
 def test_addresses_keep_all() -> None:

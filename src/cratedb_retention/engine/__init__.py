@@ -1,7 +1,4 @@
-"""
-Databases: read a catalog, measure, perform a step. The only layer that knows a dialect. Drivers are imported when a
-database is opened, since that takes most of a second.
-"""
+"""Databases: the only layer that knows a dialect. Drivers are imported late, since that takes most of a second."""
 
 from __future__ import annotations
 

@@ -74,10 +74,7 @@ class Archive(abc.ABC):
 
     @abc.abstractmethod
     def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
-        """
-        The snapshots of this toolkit and of cratedb-toolkit in a repository, recorded or not; for each, whether another
-        one there also holds all of its rows.
-        """
+        """All snapshots in a repository, recorded or not; for each, whether another one there has all of its rows."""
 
     def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:  # noqa: B027
         """Drop copies left by interrupted commands; or, given snapshots ``in_use``, by other interrupted runs."""

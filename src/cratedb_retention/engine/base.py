@@ -156,10 +156,7 @@ class Engine(abc.ABC):
                 assert_never(step)
 
     def _delete_rows(self, step: plan.DeleteRows, report: Report) -> StepResult:
-        """
-        Delete expired rows in batches, oldest first. A batch ends at the time of its last row, so rows of the same time
-        are deleted together, whatever their number.
-        """
+        """Delete expired rows in batches, oldest first; rows of the same time are in the same batch."""
         deleted, last = 0, cast("int | None", 0)
         while last is not None:
             self._recheck(step.table)

@@ -103,10 +103,7 @@ class Database(abc.ABC):
         return self._with(kept=[])
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
-        """
-        Execute a statement and return the number of rows that it changed; negative if unknown. Of several rows of
-        parameters, all are written, or it fails.
-        """
+        """Execute a statement for all rows of parameters, or fail; returns the rows changed, negative if unknown."""
         if self.kept is not None:
             self.kept.append(self.render(statement))
             return 0

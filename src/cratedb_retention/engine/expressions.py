@@ -1,7 +1,4 @@
-"""
-SQL expressions on tables of users, whose names and values may be anything. Each dialect defines how columns and values
-are written; conditions are built here, once for all dialects.
-"""
+"""SQL expressions on tables of users, whose names and values may be anything, once for all dialects."""
 
 from __future__ import annotations
 
@@ -117,10 +114,7 @@ def is_finite(value: Element) -> Condition:
 
 
 def finite(column: Column, value: Element) -> Element:
-    """
-    A metric's value for aggregation. NaN and infinity are treated as NULL: a single one would replace the sums of all
-    buckets that contain it, however long.
-    """
+    """A metric's value for aggregation: NaN and infinity count as NULL, since one would replace a whole sum."""
     return sa.case((is_finite(value), value)) if column.type.upper() in _FLOATING else value
 
 

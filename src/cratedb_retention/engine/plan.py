@@ -1,8 +1,4 @@
-"""
-Answers probes of rows on any database, several hundred per statement.
-
-Tables differ in the number and types of their partition columns; in a common result, all values are text.
-"""
+"""Answers probes of rows, several hundred per statement; values of different types share columns, as text."""
 
 from __future__ import annotations
 

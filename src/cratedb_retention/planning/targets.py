@@ -1,5 +1,5 @@
 """
-Policies and legal holds on one table. A target is a policy on a table, with everything determined that the policy
+Policies on one table. A target is a policy on a table, with everything determined that the policy
 leaves open: which column carries the time, whether partitions or rows expire, and where the interval of a partition
 comes from. If that is impossible, it is blocked, with its reason.
 """
@@ -18,10 +18,9 @@ from typing import Generic, TypeVar
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.archive import why_no_directory
 from cratedb_retention.model.catalog import Catalog, Column, Grouping, Kind, Table, TableName, TimeUnit, Value
-from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.plan.measurements import PartitionBounds
-from cratedb_retention.model.plan.plan import Blocked, Spared
+from cratedb_retention.model.plan.plan import Blocked
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
@@ -330,37 +329,6 @@ def _row_target(policy: Policy, table: Table, time: Column, where: tuple[tuple[C
     if time.kind is not Kind.TIME:
         raise Undecided(Why.TIME_IS_NONE(column=time))
     return Target(policy=policy, table=table, time_column=time, by_rows=True, where=where)
-
-
-@dataclass(frozen=True)
-class TableHold:
-    """A legal hold on one table."""
-
-    hold: LegalHold
-    where: tuple[tuple[Column, Value], ...] | None  # None if it cannot be determined: all rows are covered.
-    other: bool = False  # Whether it was placed on an earlier table of this name.
-
-    @property
-    def why(self) -> Reason:
-        return (Why.EARLIER_HOLD if self.other else Why.LEGAL_HOLD)(hold=self.hold)
-
-    @property
-    def spared(self) -> Spared | None:
-        """The rows that it protects; None if it protects the whole table."""
-        if not self.where and self.hold.start is None and self.hold.end is None:
-            return None
-        return Spared(hold_id=self.hold.id, where=self.where or (), start=self.hold.start, end=self.hold.end)
-
-
-def holds_by_table(holds: Iterable[LegalHold], catalog: Catalog) -> dict[TableName, list[TableHold]]:
-    found: dict[TableName, list[TableHold]] = {}
-    for hold in sorted(holds, key=lambda h: h.id):
-        for name in find_tables(hold.table_schema, hold.table_name, catalog.tables, catalog.capabilities):
-            other = bool(hold.identity) and hold.identity != catalog.tables[name].identity
-            for values in hold.filters:
-                where = try_bind_where(catalog.tables[name], values)
-                found.setdefault(name, []).append(TableHold(hold, where, other))
-    return found
 
 
 def overlap(one: Where, other: Where) -> bool:

@@ -411,10 +411,7 @@ def _values(columns: Sequence[Column], texts: Sequence[str | None]) -> tuple[Val
 
 
 def _row_hash(columns: Iterable[Column]) -> sa.ColumnElement[int]:
-    """
-    A number from all values of a row and from its version. CrateDB reads ``0x1fp0`` as 31. It has 28 bits, so that no
-    sum overflows.
-    """
+    """A number from values and version of a row, of 28 bits, so that no sum overflows; ``0x1fp0`` is 31."""
     version: list[Element] = [sql.words("_id"), sa.cast(sql.words("_seq_no"), sa.Text())]
     texts = [sa.func.coalesce(sa.cast(sql.SQL.column(column), sa.Text()), _NULL) for column in columns]
     digest = sa.func.md5(sa.func.concat_ws(_BETWEEN, *version, *texts))

@@ -1,7 +1,4 @@
-"""
-The connection to CrateDB: its differences to other databases, timeouts, translation of errors, and what to do if a disk
-is full or the cluster was just started.
-"""
+"""The connection to CrateDB: timeouts, translation of errors, full disks, and clusters that were just started."""
 
 from __future__ import annotations
 

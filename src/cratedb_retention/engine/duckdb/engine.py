@@ -1,7 +1,4 @@
-"""
-The engine for DuckDB: opens the file, and delegates to other modules. Deleting and rolling up are one transaction each,
-so that they change what they have checked.
-"""
+"""The engine for DuckDB. Deleting and rolling up are one transaction each: what is checked is what is changed."""
 
 from __future__ import annotations
 

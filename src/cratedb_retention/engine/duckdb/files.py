@@ -206,10 +206,7 @@ def to_file(column: Column) -> sa.ColumnElement[Any]:
 
 
 def archived_rows(snapshot: Path, columns: Iterable[Column]) -> sa.Subquery:
-    """
-    The rows of a snapshot, with the types that they had in their table. Wildcards in a path are literal, and a
-    directory like ``year=2024`` is not a column.
-    """
+    """The rows of a snapshot, with the types of their table. Wildcards and ``year=2024`` in its path are literal."""
     literal = re.sub(r"[*?\[]", lambda match: f"[{match[0]}]", str(snapshot / DATA))
     read = sa.func.read_parquet(literal, sa.literal_column("hive_partitioning = false"))
     values = [as_type(found := ref(column.name), column.type).label(found.name) for column in columns]

@@ -296,10 +296,7 @@ def show_difference(beneath: Count, stored: Count) -> str:
 
 
 def view_statement(sql: Expressions, step: ReplaceView) -> Statement:
-    """
-    ``CREATE VIEW``, or ``CREATE OR REPLACE VIEW`` if the toolkit's view exists. Raw rows appear as rollups of one row
-    each, so that one query reads all levels.
-    """
+    """Create or replace the toolkit's view, in which raw rows are rollups of one row each."""
     query = union([_view_part(sql, step.rollup, part) for part in step.parts])
     assert isinstance(query, sa.SelectBase)  # noqa: S101
     create = "CREATE OR REPLACE VIEW " if step.marks else "CREATE VIEW "

@@ -25,9 +25,10 @@ from cratedb_retention.model.step import Kind, Piece
 from cratedb_retention.model.time import EVER, TimeRange, from_ms, show
 from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.facts import PartitionKey
+from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.plan.strategies import is_there, next_due
 from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel, level_targets
-from cratedb_retention.planning.targets import Target, find_targets, holds_by_table
+from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 
 

@@ -32,9 +32,10 @@ from cratedb_retention.model.rollups.rollup import SealWindows
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.planning.facts import Facts, PartitionKey
+from cratedb_retention.planning.holds import TableHold, holds_by_table
 from cratedb_retention.planning.rollups.coverage import Above, Coverage, ExpirableRows
 from cratedb_retention.planning.rollups.windows import batches
-from cratedb_retention.planning.targets import FilterIndex, TableHold, Target, holds_by_table, overlap, try_bind_where
+from cratedb_retention.planning.targets import FilterIndex, Target, overlap, try_bind_where
 
 # Partitions in one statement: enough to make its fixed cost negligible, few enough for a parser's stack.
 BATCH = 1000

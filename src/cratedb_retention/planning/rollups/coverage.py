@@ -16,9 +16,9 @@ from cratedb_retention.model.policies.values import Late
 from cratedb_retention.model.rollups.rollup import SealWindows, Window
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import TimeRange
+from cratedb_retention.planning.holds import TableHold
 from cratedb_retention.planning.rollups.downsample import CascadePlan, LevelPlan
 from cratedb_retention.planning.rollups.windows import digest
-from cratedb_retention.planning.targets import TableHold
 
 
 @dataclass(kw_only=True)
