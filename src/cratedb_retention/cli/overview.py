@@ -1,4 +1,4 @@
-"""``status``, ``jobs``: what is kept where, what is due, what runs; and the audit log."""
+"""``status``, ``jobs``: the state of policies, tables and runs; and the audit log."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _WATCH_SECONDS = 1.0
 @click.command("status")
 @options.database
 @options.asked
-@click.option("--watch", is_flag=True, help="Show the runs that go on, each second anew, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show active runs, refreshed every second, until Ctrl-C.")
 @options.output_format
 def status(database: options.Database, asked: options.Asked, watch: bool, form: str) -> None:
     """
-    Show each policy on each table: its state, what is due now and next, the last run, and the runs that go on, on
-    whatever machine. What needs attention comes first. Runs of less than a second are not shown.
+    Show each policy on each table: its state, what is due now, and when more is due; the last run; and active runs on
+    all machines. What needs attention comes first. Runs of less than a second are not shown.
 
     \b
     Examples:
@@ -97,7 +97,7 @@ def _watch(retention: Retention) -> NoReturn:
             table = Table(*_RUNS)
             for job in jobs:
                 table.add_row(*(Text(visible(cell)) for cell in _run(job, now)))
-            live.update(table if jobs else Text(f"nothing runs at {_show(now)}"), refresh=True)
+            live.update(table if jobs else Text(f"no active runs at {_show(now)}"), refresh=True)
             retention.clock.sleep(_WATCH_SECONDS)
 
 
@@ -108,20 +108,20 @@ def _show(moment: dt.datetime) -> str:
 @click.command("jobs")
 @options.database
 @click.option("--table-name", type=TEXT, help="Only this table.")
-@click.option("--policy", "policy_id", type=TEXT, help="Only the policy whose identifier begins so.")
-@click.option("--run", "run_id", type=TEXT, help="Only the run whose identifier begins so.")
+@click.option("--policy", "policy_id", type=TEXT, help="Filter by the beginning of the policy's identifier.")
+@click.option("--run", "run_id", type=TEXT, help="Filter by the beginning of the run's identifier.")
 @options.tags
-@click.option("--outcome", type=options.Values(Outcome), help="Only what ended so.")
-@click.option("--event", type=options.Values(Event), metavar="EVENT", help=f"Only these: {', '.join(Event)}.")
-@click.option("--since", type=TEXT, metavar="INSTANT", help="Only from this instant on; -7d is a week ago.")
-@click.option("--until", type=TEXT, metavar="INSTANT", help="Only before this instant.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many rows.")
+@click.option("--outcome", type=options.Values(Outcome), help="Only entries with this outcome.")
+@click.option("--event", type=options.Values(Event), metavar="EVENT", help=f"Only this event: {', '.join(Event)}.")
+@click.option("--since", type=TEXT, metavar="INSTANT", help="Only entries since this instant; -7d is a week ago.")
+@click.option("--until", type=TEXT, metavar="INSTANT", help="Only entries before this instant.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Maximum number of rows.")
 @options.output_format
 def jobs(
     database: options.Database, tags: tuple[str, ...], since: str | None, until: str | None, form: str, **wanted: Any
 ) -> None:
     """
-    Show the audit log, newest first: changes of policies, runs, steps, holds, with outcome, who and where.
+    Show the audit log, newest entries first: changes of policies, holds, runs and steps, with outcome, user and host.
 
     \b
     Examples:
@@ -152,14 +152,14 @@ def jobs(
         "who": lambda row: f"{row['actor']}@{row['host']}",
         "run": lambda row: short(row["run_id"]),
     }
-    write_list(form, rows, plain_row, cells, "nothing in the audit log fits")
+    write_list(form, rows, plain_row, cells, "no matching entries in the audit log")
 
 
 def _require_known(retention: Retention, wanted: JournalFilter) -> None:
-    """Raises NotFound if what a filter names is nowhere in the audit log: a misspelt name is no good news."""
+    """Raises NotFound if no entry matches a single filter, since the name may be misspelt."""
     from cratedb_retention.store.audit import JournalFilter
 
     for name, thing in {"table_name": "table", "policy_id": "policy", "run_id": "run", "tags": "tags"}.items():
         value = getattr(wanted, name)
         if value and not retention.audit.read(JournalFilter(**{name: value}, limit=1)):
-            raise NotFound(f"{thing} {value}", "nothing in the audit log is about it", "leave it out to see all")
+            raise NotFound(f"{thing} {value}", "no entries in the audit log", "omit this filter to see all")
