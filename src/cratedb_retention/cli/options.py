@@ -241,3 +241,7 @@ asked = gathered(
     ),
     click.option("--allow-future-cutoff", is_flag=True, help="Allow a cutoff in the future."),
 )
+raw_table = combine(
+    click.option("--table-name", type=TEXT, required=True, help="Table with the raw rows."),
+    click.option("--table-schema", type=TEXT, help="Schema of the table. [default: the database's]"),
+)
