@@ -157,10 +157,8 @@ def test_without_a_cascade(duck: DuckDatabase) -> None:
     duck.tool.close()
     duck.close()
     run = Command(duck.uri)
-    assert run.refused(1, "fetch", "--table-name=weather").endswith(
-        "there is no such table. Look at its name and its schema"
-    )
-    assert "there is no such table" in run.refused(
+    assert run.refused(1, "fetch", "--table-name=weather").endswith("does not exist. Check its name and schema")
+    assert "does not exist" in run.refused(
         1, "fetch", f"--table-schema={duck.tool.store.schema}", "--table-name=jobs_log"
     )
     assert "nothing says how old its rows are" in run.refused(

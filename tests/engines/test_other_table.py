@@ -144,7 +144,7 @@ def test_archive_of_another_table(db: Database) -> None:
     refused += [item.error for item in db.tool.restore(RestoreRequest())]
     for why in refused:
         assert why is not None
-        assert "was made of an earlier table named" in why
+        assert "is from an earlier table named" in why
         assert "--into" in why
     assert len(refused) == 4
     assert db.tool.holds() == holds

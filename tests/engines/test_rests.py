@@ -189,7 +189,7 @@ def test_levels_that_do_not_add_up(db: Database, change: str) -> None:
         db.refresh(table)
     fetched = ask(db, cascade, "1h", by=("station",))
     assert {row[-1] for row in fetched.rows if str(row[0]) < "2024-04-01"} == {"1d"}
-    assert "they do not add up to it, verify-rollups says where" in fetched.notes[0]
+    assert "they do not add up to it, see verify-rollups" in fetched.notes[0]
 
 
 def test_rows_that_came_late(db: Database) -> None:

@@ -187,7 +187,7 @@ def test_nothing_tells_the_time() -> None:
     bare = look(table([TS, VALUE], rows=7), policy("delete", "30d"))
     assert bare.extent is None
     assert bare.lanes[0].note == (
-        "The table has no partitions by time, so what is expired is deleted row by row. It has 7 rows."
+        "The table has no partitions by time, so expired data is deleted row by row. It has 7 rows."
     )
     theirs = timeline(
         prepare(catalog(table([TS, VALUE], rows=7)), [policy()]), METRICS, Seen(policies=[policy()], whole=False)

@@ -153,7 +153,7 @@ def test_stopping(db: Database) -> None:
 
     session = db.tool.schedule.take(db.tool.schedule.find_due(Timetable()), scheduler._options)
     assert session is not None
-    with pytest.raises(Stopped, match="told to stop"):
+    with pytest.raises(Stopped, match="the process was stopped"):
         db.tool.run(session=session, observers=[stop])
     assert not scheduler.tick(), "nothing begins any more"
     assert db.journal(event="run-finished")[0]["outcome"] == "interrupted"
