@@ -69,7 +69,7 @@ def test_contradictions_are_found(command: Command) -> None:
     checked = command("check")
     assert checked.code == 3
     assert "delete after 60d (early) would delete the data before snapshot after 90d (late) archives it" in checked.out
-    assert command.ok("check", "--tags=late") == "1 policy, nothing to complain about\n"
+    assert command.ok("check", "--tags=late") == "1 policy checked, no findings\n"
 
 
 def test_limits_stop_a_run(command: Command) -> None:
@@ -139,7 +139,7 @@ def test_the_audit_log(command: Command) -> None:
     assert {row["policy_id"] for row in command.data("jobs", "--policy=tw")} == {"two"}
     assert len(command.data("jobs", "--limit=2")) == 2
     assert command.data("jobs", "--since=2999-01-01") == []
-    assert command.ok("jobs", "--outcome=failed") == "nothing in the audit log fits\n"
+    assert command.ok("jobs", "--outcome=failed") == "no matching entries in the audit log\n"
     assert len(command.data("jobs", "--since=2024-01-01T00:00:00+02:00")) == len(rows)
 
 

@@ -72,9 +72,9 @@ def test_aggregation(schemas: str, tmp_path: Path) -> None:
         (["--from=graphite", "."], ".: can't be read (Is a directory)"),
         (["no.conf"], "Missing option '--from'"),
         (["--from=ganglia", "no.conf"], "Invalid value for '--from'"),
-        (["--from=graphite", "no.conf", "--step=5m"], "--step: not for graphite"),
-        (["--from=rrdtool", "no.rrd", "--section=a"], "--section: not for rrdtool"),
-        (["--from=rrdtool", "no.rrd", "--aggregation=a"], "--aggregation: not for rrdtool"),
+        (["--from=graphite", "no.conf", "--step=5m"], "--step: not supported for graphite"),
+        (["--from=rrdtool", "no.rrd", "--section=a"], "--section: not supported for rrdtool"),
+        (["--from=rrdtool", "no.rrd", "--aggregation=a"], "--aggregation: not supported for rrdtool"),
     ],
 )
 def test_wrong_usage(arguments: list[str], complaint: str) -> None:

@@ -211,6 +211,6 @@ def test_a_table_with_the_name_of_the_demonstrations_stays(db: Database) -> None
     for _ in range(2):
         create_table(db.tool.engine, db.schema, "weather", {"time_hour": "TIMESTAMP", "temp": "INTEGER"}, "time_hour")
     db.create("flights", {"time_hour": TIME, "n": "TEXT"})
-    with pytest.raises(DatabaseError, match="exists already and is not the demonstration's"):
+    with pytest.raises(DatabaseError, match="exists already, and is not of the demo"):
         create_table(db.tool.engine, db.schema, "flights", {"time_hour": "TIMESTAMP", "temp": "INTEGER"}, "time_hour")
     assert db.count("flights") == 0
