@@ -128,11 +128,11 @@ def test_plot_in_a_pipe(command: Command) -> None:
         (["--metric=temperature:foo"], "unknown aggregate 'foo'"),
         (["--by=foo"], "not a dimension of the cascade. Choose from: station, outside"),
         (["--where=foo=1"], "not a dimension of the cascade"),
-        (["--where=outside=perhaps"], "outside is BOOLEAN, and 'perhaps' is neither true nor false"),
+        (["--where=outside=perhaps"], "outside is BOOLEAN, but 'perhaps' is neither true nor false"),
         (["--where=station"], "not of the form KEY=VALUE"),
         (["--to=2024-03-01"], "starts at 2024-03-31 and ends at 2024-03-01. Choose a later end"),
         (["--from=yesterday"], "not an ISO 8601 date and time"),
-        (["--from=-forever"], "it lies before the year 1"),
+        (["--from=-forever"], "before the year 1"),
         (["--step=1s", "--from=2024-01-01"], "more than 100,000. Choose a longer one"),
         (["--step=7m"], "does not divide a day"),
         (["--points=0"], "0 is out of range. Choose 1 to 100,000"),
@@ -161,7 +161,7 @@ def test_without_a_cascade(duck: DuckDatabase) -> None:
     assert "does not exist" in run.refused(
         1, "fetch", f"--table-schema={duck.tool.store.schema}", "--table-name=jobs_log"
     )
-    assert "nothing says how old its rows are" in run.refused(
+    assert "the age of its rows is unknown" in run.refused(
         2, "fetch", f"--table-schema={duck.schema}", "--table-name=timeless"
     )
     found = run.ok(

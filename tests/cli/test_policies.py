@@ -74,7 +74,7 @@ def test_a_dry_run_of_creating(command: Command, state: str) -> None:
     assert "- strategy: delete\n  table_name: metrics\n  retention_period: 1d\n" in out
     assert ("The policy is disabled" in out) == (state == "--disabled")
     assert "drop" in out and "Due" in out
-    assert "Contradiction: main.metrics: delete after 1d (this policy) takes the data before delete after 90d" in out
+    assert "Contradiction: main.metrics: delete after 1d (this policy) removes the data before delete after 90d" in out
     assert [policy["id"] for policy in command.data("list-policies")] == ["kept"]
     assert "already has the strategy delete there" in command.refused(
         1, "create-policy", *MINIMAL, "--where=tenant=acme", "--dry-run"
@@ -94,11 +94,11 @@ def test_a_dry_run_of_editing(command: Command) -> None:
 def test_what_only_another_strategy_has_a_use_for(command: Command) -> None:
     """An option of another strategy is refused; with another strategy a policy loses what only the former one needs."""
     refused = command.refused(2, "create-policy", *MINIMAL, "--levels=1h:1y,1d:forever")
-    assert "attribute levels: delete has no use for it" in refused
+    assert "attribute levels: does not apply to delete" in refused
     assert "0d keeps nothing" in command.refused(2, "create-policy", *MINIMAL[:2], "--retention-period=0")
     command.ok("create-policy", *MINIMAL, "--id=mine", "--tags=a")
     for option in ("--target-repository-name=r", "--late=drop", "--dimensions=a"):
-        assert "has no use for it" in command.refused(2, "edit-policy", "--id=mine", option)
+        assert "does not apply to" in command.refused(2, "edit-policy", "--id=mine", option)
     command.ok("edit-policy", "--id=mine", "--strategy=snapshot", "--target-repository-name=r")
     command.ok("edit-policy", "--id=mine", "--strategy=delete")
     (policy,) = command.data("list-policies")

@@ -62,7 +62,7 @@ def test_aggregation(schemas: str, tmp_path: Path) -> None:
     path = tmp_path / "storage-aggregation.conf"
     path.write_text("nonsense", encoding="utf-8")
     line = NOWHERE.refused(2, "translate", "--from=graphite", schemas, "--aggregation", str(path))
-    assert line.startswith(f"{path}, line 1: stands before the first section")
+    assert line.startswith(f"{path}, line 1: a setting before the first section")
 
 
 @pytest.mark.parametrize(

@@ -86,10 +86,10 @@ def test_values_are_what_is_written(tenants: TwoTenants) -> None:
         ('{"where": {"a": 1, "a": 2}}', "duplicate attribute a"),
         ('{"where": {"a": [1]}}', "attribute where.a: must be text, a number, true, false or null"),
         ('{"table_name": 7}', "attribute table_name: must be text"),
-        ('{"tags": [1.50]}', "attribute tags: a tag is text"),
+        ('{"tags": [1.50]}', "attribute tags: a tag must be text"),
         ('{"enabled": 2}', "attribute enabled: must be true or false"),
         ('{"retention_period": 0}', "attribute retention_period: 0d keeps nothing"),
-        ('{"levels": "1h:1y"}', "attribute levels: delete has no use for it"),
+        ('{"levels": "1h:1y"}', "attribute levels: does not apply to delete"),
         ('{"strategy": "snapshot", "target_repository_name": "r", "late": "drop"}', "attribute late: snapshot has"),
     ],
 )  # fmt: skip
