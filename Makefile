@@ -27,7 +27,8 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "$(PYTHON) lacks venv: apt-get install python3-venv, or make PYTHON=/path/to/another"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes \
+	@# Python compiles what it imports; compiling all that is installed would take as long as installing it.
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --use-pep517 --require-hashes \
 		-r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e '.[all]'
 	@touch $@

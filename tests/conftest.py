@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from support import tiers
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, memory_directory, three_nodes
-from support.databases import CrateDatabase, Database, DuckDatabase, DuckTemplate, use_one_thread
+from support.databases import CrateDatabase, Database, DuckDatabase, DuckTemplate, compile_once, use_one_thread
 from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, summary
 from support.pages import find_chromium
 from support.workspace import SharedServer, Workspace, create_repository, drop_repository, shared_node, unique
@@ -197,6 +197,7 @@ def pytest_configure(config: pytest.Config) -> None:
     tiers.choose(config)
     if not config.getoption(tiers.OPTION):
         use_one_thread()
+        compile_once()
     if not config.option.basetemp and (memory := memory_directory()):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
     if getattr(config.option, "tx", None) and not hasattr(config, "workerinput"):

@@ -16,6 +16,9 @@ import cratedb_retention
 from cratedb_retention import Retention
 from cratedb_retention.api import Former
 from cratedb_retention.api.connection import Has
+from cratedb_retention.model import former
+from cratedb_retention.model.plan.plan import Blocked, Plan
+from cratedb_retention.model.runs import Report
 from parts.markdown import HEAD, from_docstring, one_line, table
 
 _FIELD = re.compile(r"^:(param|return|raises)\s*(\w*):\s*((?:.|\n(?=\s))*)", re.MULTILINE)
@@ -39,7 +42,8 @@ def library() -> str:
     for section, about, methods in _sections():
         parts.append(f"## {section}\n\n{about}\n" if about else f"## {section}\n")
         parts += [f"### {name}\n\n{_signature(name, method)}\n{_documented(method)}" for name, method in methods]
-    parts.append(f"## Former names\n\nDeprecated methods of `Retention`, removed in the next version.\n\n{_former()}")
+    about = "Deprecated methods of `Retention`, and attributes, removed in the next version."
+    parts.append(f"## Former names\n\n{about}\n\n{_former()}")
     parts.append("## Other names\n")
     names = (name for name in cratedb_retention.__all__ if name != "Retention")
     parts += [_other(name, getattr(cratedb_retention, name)) for name in names]
@@ -82,6 +86,9 @@ def _former() -> str:
         if isinstance(value, Former):
             part, method = value.find.__code__.co_names  # Of a function that does just that.
             rows.append((f"`{name}`", f"`{part}.{method}`"))
+    for kind in (Plan, Blocked, Report):
+        known = ((name, each) for name, each in vars(kind).items() if isinstance(each, former.Former))
+        rows += ((f"`{kind.__name__}.{name}`", f"`{kind.__name__}.{each.name}`") for name, each in known)
     return table(("Was", "Is"), rows)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import Command
+from support.command import Command, FilledBy
 
 POLICIES = ("plan", "run", "status", "list-policies", "export", "check-policies")
 NOSUCH = [
@@ -37,15 +37,19 @@ NOSUCH = [
 ]
 
 
-@pytest.fixture
-def tagged(command: Command) -> Command:
+def fill(command: Command) -> None:
     """Two policies, with a tag each."""
     for table, tag in (("metrics", "acme"), ("events", "other")):
         command.ok(
             "create", "--strategy=delete", f"--table-name={table}", "--retention-period=1y", f"--tags={tag}",
             f"--id=delete-{table}", "--schedule=@daily",
         )  # fmt: skip
-    return command
+
+
+@pytest.fixture
+def tagged(filled_by: FilledBy) -> Command:
+    """The command on a database with these policies."""
+    return filled_by(fill)
 
 
 @pytest.mark.parametrize("args", NOSUCH, ids=" ".join)
@@ -60,8 +64,8 @@ def test_what_there_is_not(tagged: Command, args: list[str]) -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_tags_that_no_policy_has_together(tagged: Command, name: str) -> None:
     """Each tag is in use, and no policy fits both."""
-    assert "no policy fits" in tagged.refused(1, name, "--tags=acme,other")
-    assert "no policy fits" in tagged.refused(1, name, "--tags=not:acme,not:other")
+    assert "no policy matches" in tagged.refused(1, name, "--tags=acme,other")
+    assert "no policy matches" in tagged.refused(1, name, "--tags=not:acme,not:other")
 
 
 def test_a_tag_that_is_left_out_and_that_nobody_has(tagged: Command) -> None:
@@ -101,7 +105,7 @@ def test_a_plan_that_checks(tagged: Command) -> None:
     for form in ("table", "json"):
         outcome = tagged("plan", "--check", f"--format={form}")
         assert (outcome.code, outcome.err) == (
-            1, "Error: plan: 1 problem. A person has to act; the reasons are in the plan\n",
+            1, "Error: plan: 1 action needs attention. The reasons are in the plan\n",
         )  # fmt: skip
         assert "no such table" in outcome.out
         tagged.ok("plan", f"--format={form}")

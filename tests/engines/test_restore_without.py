@@ -178,6 +178,19 @@ def test_adopted_after_a_restore(db: Database, archived: str) -> None:
     assert db.left(archived) == [APRIL, MAY, LATE, "2024-05-25T00:00:00Z", JUNE]
 
 
+def test_adopted_beside_its_partition(db: Database, archived: str) -> None:
+    """Snapshots whose partition is in its table count as restored: archived again, each row comes back once."""
+    restore(db)
+    lose(db)
+    db.tool.adopt_snapshots(db.repository)
+    assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.RESTORED}
+    db.policy("snapshot", "metrics", "30d")
+    db.fill(archived, ["2024-05-25T00:00:00Z"], tenant="it's")
+    assert db.run().partitions == 2
+    restore(db)
+    assert db.left(archived) == [APRIL, MAY, LATE, "2024-05-25T00:00:00Z", JUNE]
+
+
 def test_restored_from_the_repository(db: Database, archived: str) -> None:
     """Without adopting before, into its table and beside it; the hold is there, and what is restored is known."""
     lose(db)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -19,6 +22,7 @@ from cratedb_retention.model.query.exploring import (
 )
 from cratedb_retention.model.query.reading import (
     Cascade,
+    Cell,
     Fetched,
     Holding,
     Stretch,
@@ -184,7 +188,7 @@ def fetched(*stretches: Stretch, gaps: tuple[TimeRange, ...] = ()) -> Fetched:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (fetched(), "No table holds anything of this stretch of time."),
+        (fetched(), "No table has data for this time range."),
         (
             fetched(stretch("1h", "2024-06-01", "2024-06-20", "1h"), stretch(None, "2024-06-20", "2024-06-21", "1h")),
             "1 point per hour, from lab.weather_1h; since 2024-06-20 from the raw rows.",
@@ -197,7 +201,7 @@ def fetched(*stretches: Stretch, gaps: tuple[TimeRange, ...] = ()) -> Fetched:
                 gaps=(TimeRange(ms("2024-05-01"), ms("2024-06-01")),),
             ),
             "1 point per day, from lab.weather_1d; since 2024-06-20: 1 point per 10 minutes, from the raw rows; "
-            "2024-05-01 to 2024-06-01 is kept nowhere.",
+            "no data from 2024-05-01 to 2024-06-01.",
         ),
     ],
 )
@@ -212,3 +216,13 @@ def test_neighbours_are_one() -> None:
     assert [(part.time, part.holding.name) for part in join_stretches([one, other])] == [
         ((one.time.start, other.time.end), "1h")
     ]
+
+
+def test_what_json_has_no_numbers_for() -> None:
+    """NaN and infinity are null in JSON and YAML, and nothing in CSV, as NULL is; decimals have all their digits."""
+    cells: list[Cell] = [float("nan"), float("inf"), Decimal("NaN"), None, Decimal("1.50"), 0.5]
+    answer = replace(fetched(), rows=tuple((NOW, cell, "raw") for cell in cells))
+    assert [row["t_avg"] for row in json.loads(answer.to_json(), parse_float=str)] == [*[None] * 4, "1.50", "0.5"]
+    assert [row["t_avg"] for row in answer.plain_rows()] == [*[None] * 4, "1.50", 0.5]
+    times = NOW.isoformat()
+    assert answer.to_csv().splitlines()[1:] == [f"{times},{text},raw" for text in ("", "", "", "", "1.50", "0.5")]

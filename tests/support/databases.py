@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.util import LRUCache
 
 from cratedb_retention import Report, Retention
 from cratedb_retention.clock import Actor, Clock
@@ -386,6 +388,19 @@ def use_one_thread() -> None:
     def connect(connection: Any, _: object) -> None:
         if type(connection).__module__.startswith("duckdb"):
             connection.execute("SET threads = 1")
+
+
+def compile_once() -> None:
+    """Let all connections to one kind of database share the compiled statements: each test connects anew."""
+    compile_statement = ClauseElement._compile_w_cache
+    shared: dict[type[sa.Dialect], tuple[sa.Dialect, Any]] = {}
+
+    def compile_shared(self: ClauseElement, dialect: sa.Dialect, *, compiled_cache: Any, **more: Any) -> Any:
+        if compiled_cache is not None:
+            dialect, compiled_cache = shared.setdefault(type(dialect), (dialect, LRUCache(2000)))
+        return compile_statement(self, dialect, compiled_cache=compiled_cache, **more)
+
+    ClauseElement._compile_w_cache = compile_shared  # type: ignore[method-assign]
 
 
 class DuckTemplate:

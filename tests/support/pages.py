@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from nicegui.client import Client
@@ -17,8 +18,8 @@ from nicegui.helpers import is_pytest
 from nicegui.testing.general import nicegui_reset_globals
 from playwright.sync_api import (
     Browser,
-    BrowserContext,
     ConsoleMessage,
+    Error,
     Page,
     Request,
     Response,
@@ -59,17 +60,17 @@ Kind = tuple[tuple[int, int], bool, bool]
 @dataclass
 class Chromium:
     """
-    A browser for many tests: what it has loaded and compiled of one, it need not load for the next.
+    A browser for many tests. Each gets windows of former tests, which have loaded and compiled the scripts.
 
     :param port: Of the last test's server; the next has the same if it can, since caches are by address.
     """
 
     browser: Browser
     port: int = 0
-    _free: dict[Kind, list[BrowserContext]] = field(default_factory=lambda: defaultdict(list))
+    _free: dict[Kind, list[Page]] = field(default_factory=lambda: defaultdict(list))
 
-    def take(self, kind: Kind) -> BrowserContext:
-        """Where windows share cookies and storage, of which there are none yet."""
+    def take(self, kind: Kind) -> Page:
+        """A window that shares cookies and storage with no other, and has none yet."""
         if self._free[kind]:
             return self._free[kind].pop()
         size, dark, scripts = kind
@@ -80,17 +81,20 @@ class Chromium:
             reduced_motion="reduce",
         )
         context.set_default_timeout(PATIENCE)
-        return context
+        return context.new_page()
 
-    def give_back(self, kind: Kind, context: BrowserContext, address: str) -> None:
+    def give_back(self, kind: Kind, page: Page, address: str) -> None:
         """Forget who was logged in, and what pages have stored."""
-        context.clear_cookies()
-        page = context.new_page()
+        if page.url.startswith(address):
+            page.evaluate("sessionStorage.clear()")
+        page.goto("about:blank")
+        page.context.clear_cookies()
         stored = {"origin": address, "storageTypes": "cookies,local_storage,indexeddb"}
-        context.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
-        for each in context.pages:
-            each.close()
-        self._free[kind].append(context)
+        session = page.context.new_cdp_session(page)
+        session.send("Storage.clearDataForOrigin", stored)
+        session.detach()
+        page.emulate_media(reduced_motion="reduce")
+        self._free[kind].append(page)
 
 
 @contextmanager
@@ -117,7 +121,7 @@ class PagesInBrowser:
     address: str
     tokens: dict[str, str] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
-    _windows: list[tuple[Kind, BrowserContext]] = field(default_factory=list)
+    _windows: list[tuple[Kind, Page]] = field(default_factory=list)
 
     def token(self, name: str, role: Role, *limit: str) -> str:
         """Make a token."""
@@ -127,13 +131,10 @@ class PagesInBrowser:
     def window(self, size: tuple[int, int] = WIDE, dark: bool = False, scripts: bool = True) -> Page:
         """A browser window without a session."""
         kind = (size, dark, scripts)
-        context = self.browser.take(kind)
-        self._windows.append((kind, context))
-        page = context.new_page()
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        page.on("request", self._request)
-        page.on("response", self._response)
+        page = self.browser.take(kind)
+        self._windows.append((kind, page))
+        for event, complain in self._complaining.items():
+            page.on(event, complain)  # type: ignore[call-overload]
         return page
 
     def log_in(self, name: str, to: str = "/ui/", size: tuple[int, int] = WIDE, dark: bool = False) -> Page:
@@ -155,9 +156,23 @@ class PagesInBrowser:
         page.get_by_role("progressbar", name="Loading").wait_for(state="detached")
 
     def close(self) -> None:
-        """Close all windows."""
-        for kind, context in self._windows:
-            self.browser.give_back(kind, context, self.address)
+        """Give all windows back."""
+        for kind, page in self._windows:
+            self.browser.give_back(kind, page, self.address)
+            for event, complain in self._complaining.items():
+                page.remove_listener(event, complain)
+
+    @property
+    def _complaining(self) -> dict[str, Callable[[Any], None]]:
+        return {
+            "console": self._console,
+            "pageerror": self._error,
+            "request": self._request,
+            "response": self._response,
+        }
+
+    def _error(self, error: Error) -> None:
+        self.complaints.append(f"error: {error}")
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -92,7 +92,7 @@ class Retention(Connection):
     def acting_as(self, actor: Actor) -> Retention:
         """The same connection for another user, as recorded in the audit log; it ends with the original."""
         found = object.__new__(Retention)
-        store = Store(self.engine, self.clock, actor, self.store.schema, self.store.tables)
+        store = Store(self.engine, self.clock, actor, self.store.schema)
         store.is_there = self.store.is_there
         Connection.__init__(found, self.address, self.engine, store, self.clock, actor)
         found._is_original = False

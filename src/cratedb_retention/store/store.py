@@ -19,18 +19,16 @@ from cratedb_retention.store.rollups import RollupStore
 from cratedb_retention.store.rows import is_named
 from cratedb_retention.store.runs import JobStore, LeaseStore
 from cratedb_retention.store.setup import require, setup
-from cratedb_retention.store.tables import DEFAULT_SCHEMA, Tables
+from cratedb_retention.store.tables import DEFAULT_SCHEMA, describe
 
 
 class Store:
-    """The toolkit's tables in one schema of a database; ``tables``: their description, if it exists already."""
+    """The toolkit's tables in one schema of a database."""
 
-    def __init__(
-        self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA, tables: Tables | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, clock: Clock, actor: Actor, schema: str = DEFAULT_SCHEMA) -> None:
         self.schema = schema
         self.folds_case = engine.capabilities.folds_case
-        self.tables = tables = tables or Tables(schema, engine.capabilities.partitions)
+        self.tables = tables = describe(schema, engine.capabilities.partitions)
         names = [TableName(schema, table.name) for table in tables.metadata.sorted_tables]
         database = self._database = engine.own(names)
         self._clock, self._actor = clock, actor

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import sqlalchemy as sa
@@ -50,6 +51,12 @@ class Tables:
             of_time = sa.Computed("date_trunc('month', \"time\")")
             self.journal.append_column(sa.Column("month", Instant, of_time, doc="The month of `time`; CrateDB only."))
             self.journal.kwargs["crate_partitioned_by"] = "month"
+
+
+@lru_cache(maxsize=8)
+def describe(schema: str, partitions: bool) -> Tables:
+    """The tables of a schema, described once."""
+    return Tables(schema, partitions)
 
 
 def copy_table(table: sa.Table, metadata: sa.MetaData, name: str | None = None) -> sa.Table:
