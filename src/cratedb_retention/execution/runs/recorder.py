@@ -43,8 +43,8 @@ class Recorder:
 
     def run_started(self, left_out: Iterable[LeftOut]) -> None:
         """
-        Write the start of the run, with the reasons of blocked and deferred actions. It is written before the first step:
-        if the audit log cannot be written, the run fails, unless the only reason is a full disk.
+        Write the start of the run, with the reasons of blocked and deferred actions. It is written before the first
+        step: if the audit log cannot be written, the run fails, unless the only reason is a full disk.
         """
         plan, selection = self._prepared.plan, self._prepared.selection
         tags, ids = selection.tags & selection.limit, selection.policy_ids
