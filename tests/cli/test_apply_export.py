@@ -130,7 +130,7 @@ def test_an_empty_file_prunes_nothing(command: Command, file: Path, contents: Co
     file.write_text("policies: []\n")
     before = contents()
     assert "pruning would delete every policy" in command.refused(2, "apply", "-f", str(file), "--prune")
-    assert command.ok("apply", "-f", str(file)) == "the file has no policies; nothing to do\n"
+    assert command.ok("apply", "-f", str(file)) == "the file contains no policies; nothing to do\n"
     assert contents() == before
     assert command.ok("apply", "-f", str(file), "--prune", "--tags=acme").startswith("deleted ")
     assert len(command.data("list")) == 1

@@ -37,8 +37,8 @@ def test_a_policy_without_its_table(command: Command) -> None:
         (["--table-name=metrics", "--time-column=nope"], "time_column: the table has no column 'nope'"),
         (["--table-name=metrics", "--time-column=value"], "time_column: value is DOUBLE, not a timestamp"),
         (["--table-name=metrics", "--where=nope=1"], "where: the table has no column 'nope'"),
-        (["--table-name=metrics", "--where=value=x"], "where: value is DOUBLE, and 'x' is no number"),
-        (["--table-name=plain"], "the table has no timestamp column, so nothing says how old its rows are"),
+        (["--table-name=metrics", "--where=value=x"], "where: value is DOUBLE, but 'x' is not a number"),
+        (["--table-name=plain"], "the table has no timestamp column, so the age of its rows is unknown"),
         (["--table-name=metrics", "--table-schema=nope"], "no such table"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -67,7 +67,7 @@ def test_contradictions_are_found(command: Command) -> None:
     checked = command("check")
     assert checked.code == 3
     assert "delete after 60d (early) would delete the data before snapshot after 90d (late) archives it" in checked.out
-    assert command.ok("check", "--tags=late") == "1 policy, nothing to complain about\n"
+    assert command.ok("check", "--tags=late") == "1 policy checked, no findings\n"
 
 
 def test_limits_stop_a_run(command: Command) -> None:
@@ -137,7 +137,7 @@ def test_the_audit_log(command: Command) -> None:
     assert {row["policy_id"] for row in command.data("jobs", "--policy=tw")} == {"two"}
     assert len(command.data("jobs", "--limit=2")) == 2
     assert command.data("jobs", "--since=2999-01-01") == []
-    assert command.ok("jobs", "--outcome=failed") == "nothing in the audit log fits\n"
+    assert command.ok("jobs", "--outcome=failed") == "no matching entries in the audit log\n"
     assert len(command.data("jobs", "--since=2024-01-01T00:00:00+02:00")) == len(rows)
 
 

@@ -105,7 +105,7 @@ def test_a_plan_that_checks(tagged: Command) -> None:
     for form in ("table", "json"):
         outcome = tagged("plan", "--check", f"--format={form}")
         assert (outcome.code, outcome.err) == (
-            1, "Error: plan: 1 problem. A person has to act; the reasons are in the plan\n",
+            1, "Error: plan: 1 action needs attention. The reasons are in the plan\n",
         )  # fmt: skip
         assert "no such table" in outcome.out
         tagged.ok("plan", f"--format={form}")

@@ -191,7 +191,7 @@ def test_hold_of_a_restore(db: Database, dropped: bool) -> None:
     report = db.run()
     assert (report.ok, report.blocked, report.partitions) == (True, 1, 0)
     (row,) = db.journal(event="blocked", run_id=report.run_id)
-    assert "placed on an earlier table of this name; it stays until that is released" in row["error"]
+    assert "placed on an earlier table of this name; protected until the hold is released" in row["error"]
     db.tool.release(db.tool.holds()[0].id)
     assert db.run().partitions == 1
 

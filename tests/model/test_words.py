@@ -100,7 +100,7 @@ DAYS = tuple(
         ),
         (
             ThawPartitions(table=METRICS, columns=BY_MONTH, pieces=ONE),
-            "thaw partition month=2024-05-01",
+            "unfreeze partition month=2024-05-01",
             "thaw_partitions",
         ),
         (

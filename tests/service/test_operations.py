@@ -137,7 +137,7 @@ def test_operations_in_the_background(tenants: TwoTenants) -> None:
 
     state = operations.start(retention, "verify", len(results), work)
     assert begun.wait(60)
-    with pytest.raises(Conflict, match="going on already"):
+    with pytest.raises(Conflict, match="active already"):
         operations.start(retention, "verify", 1, work)
     operations.cancel(retention, state.operation_id)
     go_on.set()

@@ -155,7 +155,7 @@ def test_copy(pages: PagesInBrowser) -> None:
     page.get_by_role("link", name="Copy").click()
     pages.there(page)
     expect(field(page, "Repository")).to_have_value(pages.db.repository)
-    expect(effect(page)).to_contain_text("policy orders does snapshot there already, after 60d")
+    expect(effect(page)).to_contain_text("policy orders already has the strategy snapshot there, after 60d")
     write(page, Table="visits", Retention_period="200d")
     page.get_by_role("radio", name="Delete it", exact=True).click()
     expect(field(page, "Repository")).to_be_hidden()
@@ -241,10 +241,10 @@ def test_who_may(pages: PagesInBrowser) -> None:
     offered = {option.get_attribute("value") for option in tables.all()}
     assert not offered & {"orders", "globex", "shop", HOSTILE, pages.db.repository}
     write(page, Tags="globex", Retention_period="400d")
-    expect(effect(page)).to_contain_text("are not within those of this token")
+    expect(effect(page)).to_contain_text("lack those of this token")
     before = len(pages.db.tool.policies())
     save(page)
-    expect(page.get_by_text("are not within those of this token").last).to_be_visible()
+    expect(page.get_by_text("lack those of this token").last).to_be_visible()
     write(page, Tags="acme", Table="orders")
     expect(effect(page)).to_contain_text("no policy with the tags of this token covers it")
     save(page)
