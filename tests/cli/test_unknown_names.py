@@ -99,13 +99,13 @@ def test_names_that_are_known(tagged: Command) -> None:
 
 
 def test_a_plan_that_checks(tagged: Command) -> None:
-    """`plan --check` ends as `run` does where somebody has to look; without it a plan is shown, and that is all."""
+    """`plan --check` ends as `run` does where something needs attention; without it a plan is shown, and that is all."""
     assert tagged.ok("plan", "--check")
     tagged.ok("create", "--strategy=delete", "--table-name=nosuch", "--retention-period=1y", "--tags=broken")
     for form in ("table", "json"):
         outcome = tagged("plan", "--check", f"--format={form}")
         assert (outcome.code, outcome.err) == (
-            1, "Error: plan: 1 problem. A person has to act; the reasons are in the plan\n",
+            1, "Error: plan: 1 action needs attention. The reasons are in the plan\n",
         )  # fmt: skip
         assert "no such table" in outcome.out
         tagged.ok("plan", f"--format={form}")
