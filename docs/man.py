@@ -26,32 +26,32 @@ PROGRAM = "cratedb-retention"
 _MORE = r""".SH ENVIRONMENT
 .TP
 \fBCRATEDB_URI\fP
-The address of the database, where no argument names it.
+Address of the database, unless an argument gives it.
 .TP
 \fBCRATEDB_EXT_SCHEMA\fP
-The schema of the toolkit's own tables.
+Schema of the toolkit's own tables.
 .PP
-\fBcratedb\-retention config\fP shows all settings, and where they come from.
+\fBcratedb\-retention config\fP shows all settings and their sources.
 .SH EXIT STATUS
 .TP
 \fB0\fP
-Done, or nothing was due.
+Success, or nothing was due.
 .TP
 \fB1\fP
 Something failed or needs attention.
 .TP
 \fB2\fP
-Wrong usage or input.
+Invalid usage or input.
 .TP
 \fB3\fP
-\fBcheck\-policies\fP found something.
+\fBcheck\-policies\fP has findings.
 """
 
 
 def pages() -> Iterator[tuple[str, str]]:
     """The name of each page, and its text."""
     context = click.Context(cli, info_name=PROGRAM, **cli.context_settings)
-    page = _page(cli, context, "retention for time-series data in CrateDB")
+    page = _page(cli, context, "data retention for time series in CrateDB and DuckDB")
     page.commands = [(name, _escaped(entry.summary)) for name, entry in COMMANDS.items()]
     # A paragraph begins by itself after a heading.
     yield f"{PROGRAM}.1", str(page).replace(".SH COMMANDS\n.PP\n", ".SH COMMANDS\n") + _MORE

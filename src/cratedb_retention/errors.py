@@ -1,6 +1,6 @@
 """
-The errors that a user can meet, each one line: the thing, the reason, the remedy. Every layer raises these; engines
-make them of what drivers raise, so that no driver's class or message reaches a user unexplained.
+The errors that users see, each one line: the thing, the reason, the remedy. All layers raise these errors; engines
+convert the exceptions of drivers to them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ EXIT_FINDINGS = 3
 
 class RetentionError(Exception):
     """
-    An error with a message for people: what it is about, as ``table "doc"."metrics"``; what is wrong with that, in
-    words or as a reason of `model/plan/reasons.py`; and what to do, where the reason does not say it already.
+    An error with a message for users: the object, as ``table "doc"."metrics"``; the reason, as text or from
+    `model/plan/reasons.py`; and the remedy, unless the reason contains it.
     """
 
     exit_code, http_status = EXIT_FAILED, 500
@@ -32,36 +32,36 @@ class RetentionError(Exception):
 
 
 def install_extra(name: str) -> str:
-    """How to get an extra of the package. There is no release yet, so no name at a package index can be given."""
+    """How to install an extra. There is no release yet, so the text names no package of an index."""
     return f"install the extra [{name}]: pip install '.[{name}]' in a copy of the repository"
 
 
 class InvalidInput(RetentionError, http_status=422, exit_code=EXIT_USAGE):
-    """Something a person wrote is not valid: an option, a duration, a policy file."""
+    """Invalid input of a user: an option, a duration, a policy file."""
 
 
 class NotFound(RetentionError, http_status=404):
-    """A policy, table, column, repository or snapshot that was named does not exist."""
+    """A named policy, table, column, repository or snapshot does not exist."""
 
 
 class Conflict(RetentionError, http_status=409):
-    """Somebody else changed the same thing in the meantime."""
+    """Another user changed the same object in the meantime."""
 
 
 class Unsupported(RetentionError, http_status=422, exit_code=EXIT_USAGE):
-    """What a person asked for has no meaning on this kind of database."""
+    """The request is not supported on this kind of database."""
 
 
 class DatabaseError(RetentionError, http_status=502):
-    """The database refused a statement."""
+    """The database rejected a statement."""
 
 
 class AccessDenied(DatabaseError, http_status=503):
-    """Wrong user or password, or a privilege is missing."""
+    """User or password are wrong, or a privilege is missing."""
 
 
 class ConnectionLost(DatabaseError, http_status=503):
-    """The database can't be reached, or went away; the same statement may work later."""
+    """The database is unreachable, or the connection was lost; the same statement may succeed later."""
 
 
 class Locked(ConnectionLost):
@@ -69,11 +69,11 @@ class Locked(ConnectionLost):
 
 
 class NoAnswer(ConnectionLost):
-    """The database was reached and says nothing, until waiting for it was given up; each try takes minutes."""
+    """The database was reached, but did not respond within the timeout; each attempt takes minutes."""
 
 
 class Recovering(ConnectionLost):
-    """The cluster was just started: it answers, and does not know all of its tables yet, or has not all shards."""
+    """The cluster was just started: it responds, but not all tables and shards are available yet."""
 
 
 class ClusterUnwell(DatabaseError, http_status=503):
@@ -81,44 +81,44 @@ class ClusterUnwell(DatabaseError, http_status=503):
 
 
 class DiskFull(DatabaseError, http_status=503):
-    """A disk is full, and nothing may be written to what lies on it; on CrateDB, what is there may still be removed."""
+    """A disk is full, so its data is read-only; on CrateDB, it can still be removed."""
 
 
 class PartitionChanged(RetentionError, http_status=409):
-    """A partition is not any more what the plan saw: rows were written to it since."""
+    """A partition was changed since the plan was made: rows were written to it."""
 
 
 class RunEnded(RetentionError):
-    """A run ends before its next step, whatever is left to do; the next run goes on from there."""
+    """A run ends before its next step, with tasks left; the next run continues from there."""
 
 
 class Cancelled(RunEnded):
-    """Somebody asked for the end of this run."""
+    """A user cancelled this run."""
 
 
 class Stopped(RunEnded):
-    """The process was told to stop; another one carries on."""
+    """The process was asked to stop; another one continues."""
 
 
 class LeaseLost(RunEnded):
-    """Another one may run these policies by now (law 8)."""
+    """Another run may have taken over these policies (law 8)."""
 
 
 class MoveStuck(RetentionError):
-    """Shards do not reach the nodes they were sent to."""
+    """Shards do not reach the nodes that they were allocated to."""
 
 
 class Forbidden(RetentionError, http_status=403):
-    """Whoever asks is known, and may not do that."""
+    """The caller is authenticated, but not authorized."""
 
 
 def not_installed(thing: str, reason: str, extra: str, error: BaseException) -> BaseException:
-    """What to raise where an import failed. Ctrl-C during it comes as an ImportError of what is written in C."""
+    """The error for a failed import; Ctrl-C during an import of a C extension arrives as an ImportError."""
     return find_interrupt(error) or InvalidInput(thing, reason, install_extra(extra))
 
 
 def find_interrupt(error: BaseException) -> KeyboardInterrupt | None:
-    """The Ctrl-C that an error comes from, if it does."""
+    """The KeyboardInterrupt that caused an error, if any."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ or cause.__context__

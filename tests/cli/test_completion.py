@@ -100,7 +100,7 @@ def test_zsh_completes() -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "_cratedb_retention_completion", done.stderr
     assert "verify-rollups" in lines
-    assert "Read snapshots back and compare." in lines
+    assert "Read snapshots back and compare them." in lines
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason=not_found("fish"))
@@ -113,7 +113,7 @@ def test_fish_completes(tmp_path: Path) -> None:
     """
     done = in_shell("fish", "--no-config", "-c", script, HOME=str(tmp_path), XDG_DATA_HOME=str(tmp_path))
     assert done.stdout.splitlines()[:2] == [
-        "verify-rollups\tCompare each rollup with what is beneath it.",
-        "verify-snapshots\tRead snapshots back and compare.",
+        "verify-rollups\tCompare each rollup with its source.",
+        "verify-snapshots\tRead snapshots back and compare them.",
     ], done.stderr
     assert "--cutoff-day" in done.stdout

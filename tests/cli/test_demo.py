@@ -11,7 +11,7 @@ from support.cratedb import CrateDB
 from support.markdown import ROOT, run_script, script
 
 DEMO_FILE = "duckdb:///cratedb-retention-demo/demo.duckdb"
-LEFT = "362,891 rows before, 265,394 gone, 97,497 left: it adds up"
+LEFT = "362,891 rows before, 265,394 removed, 97,497 left: it adds up"
 
 
 def _right(outcome: Outcome) -> None:
@@ -19,9 +19,9 @@ def _right(outcome: Outcome) -> None:
     assert LEFT in outcome.out
     assert "NOT" not in outcome.out
     assert "restored 2,010 rows from " in outcome.out
-    assert "364 days stand for 26,115 hourly rows" in outcome.out
-    assert "12 months stand for 26,115 hourly rows" in outcome.out
-    assert "Each resolution stands for the same rows: it adds up" in outcome.out
+    assert "364 days represent 26,115 hourly rows" in outcome.out
+    assert "12 months represent 26,115 hourly rows" in outcome.out
+    assert "Each resolution represents the same rows: it adds up" in outcome.out
 
 
 def test_without_a_server_twice(tmp_path: Path) -> None:

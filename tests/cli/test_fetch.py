@@ -91,9 +91,9 @@ def test_notes(command: Command) -> None:
 def test_nothing_is_there(command: Command) -> None:
     """A range without rows is no error."""
     out = command.ok("fetch", "--table-name=weather", "--from=2025-01-01", "--to=2025-01-02", "--step=1h")
-    assert out == "nothing is there in this stretch of time\n"
+    assert out == "no data in this time range\n"
     plotted = command.ok("fetch", "--table-name=weather", "--from=2025-01-01", "--to=2025-01-02", "--step=1h", "--plot")
-    assert plotted == "nothing to plot\n"
+    assert plotted == "no values to plot\n"
     assert (
         command.ok("fetch", "--table-name=weather", "--from=2025-01-01", "--to=2025-01-02", "--format=json") == "[]\n"
     )
@@ -128,19 +128,19 @@ def test_plot_in_a_pipe(command: Command) -> None:
         (["--metric=temperature:foo"], "unknown aggregate 'foo'"),
         (["--by=foo"], "not a dimension of the cascade. Choose from: station, outside"),
         (["--where=foo=1"], "not a dimension of the cascade"),
-        (["--where=outside=perhaps"], "outside is BOOLEAN, and 'perhaps' is neither true nor false"),
+        (["--where=outside=perhaps"], "outside is BOOLEAN, but 'perhaps' is neither true nor false"),
         (["--where=station"], "not of the form KEY=VALUE"),
         (["--to=2024-03-01"], "starts at 2024-03-31 and ends at 2024-03-01. Choose a later end"),
         (["--from=yesterday"], "not an ISO 8601 date and time"),
-        (["--from=-forever"], "it lies before the year 1"),
+        (["--from=-forever"], "before the year 1"),
         (["--step=1s", "--from=2024-01-01"], "more than 100,000. Choose a longer one"),
         (["--step=7m"], "does not divide a day"),
         (["--points=0"], "0 is out of range. Choose 1 to 100,000"),
-        (["--points=10", "--step=1h"], "both are given"),
+        (["--points=10", "--step=1h"], "cannot be combined"),
         (["--fill=foo"], "'foo' is not one of"),
         (["--format=foo"], "'foo' is not one of"),
         (["--output=/nowhere/x.csv"], "No such file or directory"),
-        (["--plot", "--output=x.csv"], "both are given"),
+        (["--plot", "--output=x.csv"], "cannot be combined"),
         (["--metric=bytes:p95"], "is left only at level 1h, which does not store it"),
     ],
 )
@@ -157,13 +157,11 @@ def test_without_a_cascade(duck: DuckDatabase) -> None:
     duck.tool.close()
     duck.close()
     run = Command(duck.uri)
-    assert run.refused(1, "fetch", "--table-name=weather").endswith(
-        "there is no such table. Look at its name and its schema"
-    )
-    assert "there is no such table" in run.refused(
+    assert run.refused(1, "fetch", "--table-name=weather").endswith("does not exist. Check its name and schema")
+    assert "does not exist" in run.refused(
         1, "fetch", f"--table-schema={duck.tool.store.schema}", "--table-name=jobs_log"
     )
-    assert "nothing says how old its rows are" in run.refused(
+    assert "the age of its rows is unknown" in run.refused(
         2, "fetch", f"--table-schema={duck.schema}", "--table-name=timeless"
     )
     found = run.ok(
@@ -180,7 +178,7 @@ def test_without_a_cascade(duck: DuckDatabase) -> None:
 
 def test_verify_rollups(command: Command) -> None:
     """What is right is said to be; what differs ends with 1 and is named."""
-    assert "right" in command.ok("verify-rollups", "--table-name=weather")
+    assert "verified" in command.ok("verify-rollups", "--table-name=weather")
     assert command.data("verify-rollups", "--table-name=weather") == []
     import duckdb
 
@@ -192,7 +190,7 @@ def test_verify_rollups(command: Command) -> None:
     assert (difference["level"], difference["what"], difference["beneath"]) == ("1h", "row_count", "raw")
     assert difference["start"] == "2024-03-31T04:00:00+00:00"
     assert "1 level of weather differ" in outcome.err
-    assert re.search("beneath: 1 (stale|wrong)", outcome.err)
+    assert re.search("source: 1 (stale|wrong)", outcome.err)
     shown = command("verify-rollups", "--table-name=weather").out
     assert "row_count" in shown
     assert re.search("^1h: 1 (stale|wrong)$", shown, re.MULTILINE)

@@ -33,7 +33,7 @@ def test_interrupted_between_steps(command: Command, path: Path, number: signal.
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 1, out
-    assert complaint(Outcome(1, out, err), 1) == "interrupted: the next run goes on from here"
+    assert complaint(Outcome(1, out, err), 1) == "interrupted: the next run continues from here"
     archived = len([s for s in command.data("list-snapshots") if s["state"] == "archived"])
     assert 0 < archived < 20
     failed = command.data("jobs", "--outcome=failed")

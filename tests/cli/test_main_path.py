@@ -34,7 +34,7 @@ def _walk(command: Command, schema: str, repository: str) -> None:
     (policy,) = command.data("list")
     assert policy["tags"] == ["acme", "metrics"]
     assert policy["partition_column"] == "month"
-    assert command.ok("check") == "1 policy, nothing to complain about\n"
+    assert command.ok("check") == "1 policy checked, no findings\n"
     planned = command.data("plan", CUTOFF)
     assert [task["rows"] for task in planned["tasks"]] == [31, 29]
     dry = command.ok("run", "--dry-run", CUTOFF)
@@ -51,7 +51,7 @@ def _walk(command: Command, schema: str, repository: str) -> None:
     snapshots = command.data("list-snapshots")
     assert [snapshot["rows"] for snapshot in snapshots] == [31, 29]
     verified = command.ok("verify-snapshots")
-    assert verified.count("right: ") == 2
+    assert verified.count("verified: ") == 2
     restored = command.ok("restore", "--table-name=metrics", "--from=2024-01-01", "--to=2024-02-01")
     assert "31 rows" in restored
     _release(command, restored)
@@ -64,5 +64,5 @@ def _release(command: Command, restored: str) -> None:
     assert [hold["partitions"] for hold in plan["blocked"]] == [["month=2024-01-01"]]
     name = restored.rpartition("`cratedb-retention release ")[2].rstrip("`\n")
     assert command.ok("release", name).startswith(f"released hold {name}")
-    assert command.ok("list-holds") == "no holds are in force\n"
+    assert command.ok("list-holds") == "no legal holds are in force\n"
     assert len(command.data("plan", CUTOFF)["tasks"]) == 1

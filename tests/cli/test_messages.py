@@ -91,7 +91,7 @@ IN_A_PLAN = (
         (["run", "--dry-run"], "interrupted"),
         (["fetch", "--table-name=metrics"], "interrupted"),
         (["list"], "interrupted"),
-        (["run"], "interrupted: the next run goes on from here"),
+        (["run"], "interrupted: the next run continues from here"),
     ],
 )
 def test_what_an_interrupted_command_says(command: Command, args: list[str], said: str) -> None:

@@ -129,7 +129,7 @@ def test_alike_tasks_are_one_line(planned: Command) -> None:
     short, full = (" ".join(planned.terminal(200, *args, *more).split()) for more in ((), ("--details",)))
     assert "archive 6 partitions, month=2024-01-01 to month=2024-06-01" in short
     assert ("180" in short, short.count("verify, drop"), full.count("verify, drop")) == (True, 1, 6)
-    assert "6 tasks in all; `cratedb-retention plan --details` shows each" in short
+    assert "6 tasks in total; `cratedb-retention plan --details` shows each" in short
     assert len(planned.data(*args)["tasks"]) == 6
     assert planned.data(*args) == planned.data(*args, "--details")
 

@@ -53,7 +53,7 @@ def test_damaged_row(command: Command, path: Path) -> None:
     assert "retention_period" in rows["bad"]["damaged"]
     assert "damaged" not in rows["good"]
     assert "Delete it" in command.refused(2, "edit-policy", "--id=bad", "--retention-period=3d")
-    assert command.ok("delete-policy", "--id=bad").startswith("deleted policy bad: a row for ")
+    assert command.ok("delete-policy", "--id=bad").startswith("deleted policy bad: an invalid row for ")
     assert [row["id"] for row in command.data("list-policies")] == ["good"]
 
 
@@ -72,9 +72,9 @@ def test_a_dry_run_of_creating(command: Command, state: str) -> None:
     out = command.ok("create-policy", *MINIMAL[:2], "--retention-period=1d", "--id=new", state, "--dry-run")
     assert "would create policy: delete metrics after 1d" in out
     assert "- strategy: delete\n  table_name: metrics\n  retention_period: 1d\n" in out
-    assert ("It is disabled" in out) == (state == "--disabled")
+    assert ("The policy is disabled" in out) == (state == "--disabled")
     assert "drop" in out and "Due" in out
-    assert "Contradiction: main.metrics: delete after 1d (this policy) takes the data before delete after 90d" in out
+    assert "Contradiction: main.metrics: delete after 1d (this policy) removes the data before delete after 90d" in out
     assert [policy["id"] for policy in command.data("list-policies")] == ["kept"]
     assert "already has the strategy delete there" in command.refused(
         1, "create-policy", *MINIMAL, "--where=tenant=acme", "--dry-run"
@@ -87,18 +87,18 @@ def test_a_dry_run_of_editing(command: Command) -> None:
     before = command.data("list-policies")
     out = command.ok("edit-policy", "--id=mine", "--enabled", "--retention-period=1d", "--dry-run")
     assert "would change policy mine: delete metrics after 1d" in out
-    assert "drop" in out and "It is disabled" not in out
+    assert "drop" in out and "The policy is disabled" not in out
     assert command.data("list-policies") == before
 
 
 def test_what_only_another_strategy_has_a_use_for(command: Command) -> None:
     """An option of another strategy is refused; with another strategy a policy loses what only the former one needs."""
     refused = command.refused(2, "create-policy", *MINIMAL, "--levels=1h:1y,1d:forever")
-    assert "attribute levels: delete has no use for it" in refused
+    assert "attribute levels: does not apply to delete" in refused
     assert "0d keeps nothing" in command.refused(2, "create-policy", *MINIMAL[:2], "--retention-period=0")
     command.ok("create-policy", *MINIMAL, "--id=mine", "--tags=a")
     for option in ("--target-repository-name=r", "--late=drop", "--dimensions=a"):
-        assert "has no use for it" in command.refused(2, "edit-policy", "--id=mine", option)
+        assert "does not apply to" in command.refused(2, "edit-policy", "--id=mine", option)
     command.ok("edit-policy", "--id=mine", "--strategy=snapshot", "--target-repository-name=r")
     command.ok("edit-policy", "--id=mine", "--strategy=delete")
     (policy,) = command.data("list-policies")
@@ -182,7 +182,7 @@ def test_the_schema_is_an_option_or_in_the_environment(bare: Command) -> None:
     bare.ok("create-policy", "--schema=mine", *MINIMAL)
     assert len(Command(bare.uri, "mine").data("list")) == 1
     bare.ok("setup", "--no-journal-policy")
-    assert bare.ok("list") == "no policies; `cratedb-retention create-policy` makes one\n"
+    assert bare.ok("list") == "no policies; create one with `cratedb-retention create-policy`\n"
 
 
 @pytest.mark.parametrize("name", ["edit-policy", "edit"])

@@ -7,6 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from cratedb_retention.execution.runs.events import summary
+from cratedb_retention.model.runs import Report
 from support.command import Command
 
 CUTOFF = "--cutoff-day=2024-07-01"
@@ -37,8 +39,8 @@ def test_a_policy_without_its_table(command: Command) -> None:
         (["--table-name=metrics", "--time-column=nope"], "time_column: the table has no column 'nope'"),
         (["--table-name=metrics", "--time-column=value"], "time_column: value is DOUBLE, not a timestamp"),
         (["--table-name=metrics", "--where=nope=1"], "where: the table has no column 'nope'"),
-        (["--table-name=metrics", "--where=value=x"], "where: value is DOUBLE, and 'x' is no number"),
-        (["--table-name=plain"], "the table has no timestamp column, so nothing says how old its rows are"),
+        (["--table-name=metrics", "--where=value=x"], "where: value is DOUBLE, but 'x' is not a number"),
+        (["--table-name=plain"], "the table has no timestamp column, so the age of its rows is unknown"),
         (["--table-name=metrics", "--table-schema=nope"], "no such table"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -67,7 +69,7 @@ def test_contradictions_are_found(command: Command) -> None:
     checked = command("check")
     assert checked.code == 3
     assert "delete after 60d (early) would delete the data before snapshot after 90d (late) archives it" in checked.out
-    assert command.ok("check", "--tags=late") == "1 policy, nothing to complain about\n"
+    assert command.ok("check", "--tags=late") == "1 policy checked, no findings\n"
 
 
 def test_limits_stop_a_run(command: Command) -> None:
@@ -137,7 +139,7 @@ def test_the_audit_log(command: Command) -> None:
     assert {row["policy_id"] for row in command.data("jobs", "--policy=tw")} == {"two"}
     assert len(command.data("jobs", "--limit=2")) == 2
     assert command.data("jobs", "--since=2999-01-01") == []
-    assert command.ok("jobs", "--outcome=failed") == "nothing in the audit log fits\n"
+    assert command.ok("jobs", "--outcome=failed") == "no matching entries in the audit log\n"
     assert len(command.data("jobs", "--since=2024-01-01T00:00:00+02:00")) == len(rows)
 
 
@@ -148,3 +150,11 @@ def test_rows_are_deleted_to_the_instant(command: Command, path: Path) -> None:
     with duckdb.connect(str(path)) as connection:
         left = connection.execute("SELECT tenant, count(*), min(ts)::DATE::TEXT FROM events GROUP BY 1 ORDER BY 1")
         assert left.fetchall() == [("acme", 29, "2024-05-02"), ("other", 90, "2024-01-02")]
+
+
+def test_a_run_in_a_line() -> None:
+    """The last line counts each action once: what needs attention is not among what is blocked."""
+    report = Report(run_id="r", done=3, failed=1, skipped=2, blocked=5, needs_attention=2, partitions=1, rows=1200)
+    text = summary(report)
+    assert text == "3 steps done on 1 partition and 1,200 rows, 1 failed, 2 skipped, 3 blocked, 2 need attention"
+    assert summary(Report(run_id="r")) == "0 steps done"

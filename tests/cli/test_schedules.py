@@ -60,7 +60,7 @@ def test_what_is_due_once(due: Command, path: Path) -> None:
     assert (report["ok"], report["done"], rows(path, "events")) == (True, 1, 0)
     assert due.ok("run", "--due") == "nothing is due\n"
     assert due.data("run", "--due") is None
-    assert "schedules are about the present" in due.refused(2, "run", "--due", "--cutoff-day=2024-01-01")
+    assert "schedules refer to the present" in due.refused(2, "run", "--due", "--cutoff-day=2024-01-01")
 
 
 def test_what_jobs_shows_of_it(due: Command) -> None:
@@ -70,7 +70,7 @@ def test_what_jobs_shows_of_it(due: Command) -> None:
     today = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     found = (slot["policy_id"], slot["table_name"], slot["outcome"], slot["slot"], slot["message"])
     assert found == ("metrics", "metrics", "done", today.isoformat(), f"slot {today:%Y-%m-%d}")
-    assert "tags nobody: nothing in the audit log" in due.refused(1, "jobs", "--tags=nobody")
+    assert "tags nobody: no entries in the audit log" in due.refused(1, "jobs", "--tags=nobody")
     assert due.data("jobs", "--event=slot-finished", "--until=-1h") == []
     assert len(due.data("jobs", "--event=slot-finished", "--since=-1h", "--outcome=done", "--policy=metrics")) == 1
     assert {row["event"] for row in due.data("jobs", "--until=2024-02-01")} == {"policy-created"}

@@ -27,19 +27,19 @@ def test_a_new_file(tmp_path: Path) -> None:
     """``setup`` is the one command that creates a DuckDB file."""
     command = Command(f"duckdb:///{tmp_path / 'new.duckdb'}")
     command.ok("setup", "--no-journal-policy")
-    assert command.ok("list") == "no policies; `cratedb-retention create-policy` makes one\n"
+    assert command.ok("list") == "no policies; create one with `cratedb-retention create-policy`\n"
 
 
 def test_a_dry_run(bare: Command, contents: Contents) -> None:
     """``--dry-run`` shows what would be done, with its statements, and does nothing."""
     before = contents()
     first, *lines = bare.ok("setup", "--no-journal-policy", "--dry-run", "--schema=other").splitlines()
-    assert first == f"{bare.uri} answers; setup would create or upgrade the tables in schema other"
+    assert first == f"{bare.uri} responds; setup would create or upgrade the tables in schema other"
     assert "dry run: created other.retention_policy" in lines
     assert any(line.startswith("dry run: CREATE TABLE") and "retention_policy" in line for line in lines)
     assert contents() == before
     bare.ok("setup", "--no-journal-policy", "--schema=other")
-    expected = f"{bare.uri} answers; setup would change nothing in schema other\n"
+    expected = f"{bare.uri} responds; setup would change nothing in schema other\n"
     assert bare.ok("setup", "--dry-run", "--schema=other") == expected
 
 

@@ -163,5 +163,5 @@ def test_a_full_disk(command: Command, path: Path, strategy: str, more: int) -> 
         with duckdb.connect(str(path)) as connection:
             assert archived + connection.execute("SELECT count(*) FROM metrics").fetchall()[0][0] == rows
     out = command.ok("run")
-    assert "is at it" not in out
+    assert "locked by" not in out
     assert command.data("status")["policies"][0]["state"] != "due"

@@ -107,7 +107,7 @@ def test_adopting(archived: Command, contents: Contents, tmp_path: Path) -> None
     with duckdb.connect(str(tmp_path / "test.duckdb")) as connection:
         connection.execute("DELETE FROM ext.retention_snapshot")
         connection.execute("DROP TABLE metrics")
-    assert "2 snapshots would be adopted; 0 known already" in archived.ok(
+    assert "2 snapshots would be adopted; 0 already known" in archived.ok(
         "adopt-snapshots", "--repository=archive", "--dry-run"
     )
     assert archived.data("list-snapshots") == []
@@ -126,11 +126,11 @@ def test_a_damaged_snapshot_is_found_and_not_restored(archived: Command, tmp_pat
     content[len(content) // 2] ^= 1
     data.write_bytes(content)
     verified = archived("verify-snapshots")
-    assert complaint(verified, 1) == "verify-snapshots: 1 of 2 snapshots can't be relied on"
-    assert f"right: {second}: " in verified.out
+    assert complaint(verified, 1) == "verify-snapshots: 1 of 2 snapshots failed verification"
+    assert f"verified: {second}: " in verified.out
     assert "failed: " in verified.out
     restored = archived("restore", "--all")
-    assert complaint(restored, 1) == "restore: 1 of 2 snapshots did not come back"
+    assert complaint(restored, 1) == "restore: 1 of 2 snapshots not restored"
     assert f"failed: {first}: " in restored.out
     assert archived.data("status")["policies"][0]["rows"] == 120 + 29
 
@@ -160,7 +160,7 @@ def test_a_partition_that_is_there_already(archived: Command, contents: Contents
     archived.ok("restore", "--all")
     before = contents()["main.metrics"]
     again = archived("restore", "--name=main-metrics-2024-01")
-    assert complaint(again, 1) == "restore: 1 of 1 snapshot did not come back"
+    assert complaint(again, 1) == "restore: 1 of 1 snapshot not restored"
     assert "the partition already exists. Restore it beside the table, or delete it first" in again.out
     assert contents()["main.metrics"] == before
     assert len(archived.data("plan", CUTOFF)["tasks"]) == 0
@@ -181,7 +181,7 @@ def test_a_restore_can_be_tried_again_and_again(archived: Command, tmp_path: Pat
 
 def test_nothing_archived(command: Command) -> None:
     """Without snapshots, the list and the check of them say so; restoring is a failure."""
-    nothing = "no snapshot fits; policies with the strategy snapshot make them\n"
+    nothing = "no snapshots; policies with the strategy `snapshot` create them\n"
     assert command.ok("list-snapshots") == nothing
-    assert command.ok("verify-snapshots") == "no snapshot fits\n"
+    assert command.ok("verify-snapshots") == "no snapshot matches\n"
     assert "none matches" in command.refused(1, "restore", "--all")

@@ -62,7 +62,7 @@ def test_aggregation(schemas: str, tmp_path: Path) -> None:
     path = tmp_path / "storage-aggregation.conf"
     path.write_text("nonsense", encoding="utf-8")
     line = NOWHERE.refused(2, "translate", "--from=graphite", schemas, "--aggregation", str(path))
-    assert line.startswith(f"{path}, line 1: stands before the first section")
+    assert line.startswith(f"{path}, line 1: a setting before the first section")
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_aggregation(schemas: str, tmp_path: Path) -> None:
         (["--from=graphite", "."], ".: can't be read (Is a directory)"),
         (["no.conf"], "Missing option '--from'"),
         (["--from=ganglia", "no.conf"], "Invalid value for '--from'"),
-        (["--from=graphite", "no.conf", "--step=5m"], "--step: not for graphite"),
-        (["--from=rrdtool", "no.rrd", "--section=a"], "--section: not for rrdtool"),
-        (["--from=rrdtool", "no.rrd", "--aggregation=a"], "--aggregation: not for rrdtool"),
+        (["--from=graphite", "no.conf", "--step=5m"], "--step: not supported for graphite"),
+        (["--from=rrdtool", "no.rrd", "--section=a"], "--section: not supported for rrdtool"),
+        (["--from=rrdtool", "no.rrd", "--aggregation=a"], "--aggregation: not supported for rrdtool"),
     ],
 )
 def test_wrong_usage(arguments: list[str], complaint: str) -> None:

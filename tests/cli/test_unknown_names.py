@@ -64,8 +64,8 @@ def test_what_there_is_not(tagged: Command, args: list[str]) -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_tags_that_no_policy_has_together(tagged: Command, name: str) -> None:
     """Each tag is in use, and no policy fits both."""
-    assert "no policy fits" in tagged.refused(1, name, "--tags=acme,other")
-    assert "no policy fits" in tagged.refused(1, name, "--tags=not:acme,not:other")
+    assert "no policy matches" in tagged.refused(1, name, "--tags=acme,other")
+    assert "no policy matches" in tagged.refused(1, name, "--tags=not:acme,not:other")
 
 
 def test_a_tag_that_is_left_out_and_that_nobody_has(tagged: Command) -> None:

@@ -77,7 +77,7 @@ assert (schema["type"], schema["default"]) == ("boolean", False)
 assert schema["description"] == "`delete`: whether runs only show what they would do."
 
 # Another strategy has no use for it.
-with pytest.raises(InvalidInput, match="dry_run_only: snapshot has no use for it; leave it out, or use delete"):
+with pytest.raises(InvalidInput, match="dry_run_only: does not apply to snapshot; remove it, or use delete"):
     make_policy(strategy="snapshot", target_repository_name="vault", dry_run_only=True, **RULE)
 
 # The HTTP API, and its description.

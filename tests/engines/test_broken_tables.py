@@ -76,7 +76,7 @@ def both(*works: Callable[[Database], None]) -> Callable[[Database], None]:
     return work
 
 
-CHANGED = "readings_1h was made from .*readings by its time column ts.*change the policy or the column back"
+CHANGED = "readings_1h was made from .*readings with time column ts.*revert the policy or the column"
 BREAKING: dict[str, tuple[Callable[[Database], None], str]] = {
     "time renamed": (alter("RENAME COLUMN ts TO stamp"), CHANGED),
     "time renamed, in the policy too": (both(alter("RENAME COLUMN ts TO at_"), edit(time_column="at_")), CHANGED),
@@ -99,8 +99,8 @@ BREAKING: dict[str, tuple[Callable[[Database], None], str]] = {
     "time zone": (edit(time_zone="Europe/Vienna"), "in time zone UTC"),
     "partition column": (edit(partition_column="nope"), "partition_column: the table has no column"),
     "source dropped": (lambda db: db.sql(f"DROP TABLE {db.q('readings')}"), "no such table"),
-    "impostor": (recreate("readings_1h", a="TEXT"), "readings_1h exists already and is no rollup"),
-    "level's time renamed": (alter("RENAME COLUMN ts TO t", "readings_1h"), "readings_1h exists already"),
+    "impostor": (recreate("readings_1h", a="TEXT"), "readings_1h already exists and is not a rollup"),
+    "level's time renamed": (alter("RENAME COLUMN ts TO t", "readings_1h"), "readings_1h already exists"),
 }
 
 
@@ -243,7 +243,7 @@ def test_what_nobody_foresaw(
     """A mistake in the program blocks the table that it meets, says so, and is in the log with where it happened."""
     monkeypatch.setattr(CascadePlan, "verdicts", oops)
     [problem] = bench.tool.plan().needs_attention
-    assert problem.reason.startswith("cannot be planned: KeyError: 'oops'; this is a mistake in the program")
+    assert problem.reason.startswith("cannot be planned: KeyError: 'oops'; this is a bug in the program")
     assert "Traceback" in caplog.text
     report = bench.run()
     assert (report.done, report.needs_attention) == (2, 1)

@@ -59,7 +59,7 @@ def test_empty_partitions_are_listed(crate: CrateDatabase) -> None:
     assert crate.partitions("texts") == [{"part": "a"}]
     plan = crate.tool.plan()
     assert [str(warning).partition(":")[2] for warning in plan.warnings] == [
-        " 1 partition is empty, and keeps its shards (part=a); if nothing writes to it any more, drop it by SQL"
+        " 1 partition is empty, but has shards (part=a); if no longer written to, drop it by SQL"
     ]
     crate.tool.edit_policy(stored.policy.id or "", {"freeze": "allow"})
     assert crate.run().ok

@@ -79,7 +79,7 @@ def blocked(db: Database, now: str) -> list[str]:
 
 def words(hold: Blocked) -> str:
     """The level and both counts."""
-    assert hold.reason.endswith("the rollup stays as it is; if these deletions count, set deletions=follow")
+    assert hold.reason.endswith("the rollup is unchanged; set deletions=follow to apply these deletions to it")
     assert hold.level
     rolled, left = hold.reason.partition(":")[0].split(", ")
     assert rolled.endswith(f" rolled up into {hold.level}")

@@ -116,7 +116,7 @@ def test_what_is_no_metric(db: Database, more: dict[str, Any]) -> None:
     """A counter, or what is to be kept of a metric, that is none of the table is not passed over."""
     make(db, n="TEXT")
     policy(db, **more)
-    assert "'n' is no metric of it; they are: x" in problems(db)[0]
+    assert "'n' is not one of its metrics; available: x" in problems(db)[0]
 
 
 def test_types_that_are_asked_about(db: Database) -> None:
@@ -143,7 +143,7 @@ def test_what_is_left_out_is_listed(db: Database) -> None:
     policy(db, dimensions=["host"], metrics=["x"])
     (cascade,) = db.tool.planned_cascades()
     assert [column.name for column in cascade.left_out] == ["note", "y", "at"]
-    assert "(dimensions: host; metrics: x; left out: note, y, at)" in summarize(db.tool.plan().tasks[0])
+    assert "(dimensions: host; metrics: x; excluded: note, y, at)" in summarize(db.tool.plan().tasks[0])
 
 
 def test_objects_are_their_columns(crate: CrateDatabase) -> None:
@@ -157,7 +157,7 @@ def test_objects_are_their_columns(crate: CrateDatabase) -> None:
     assert [column.name for column in cascade.levels[0].rollup.dimensions] == ["o['host']"]
     crate.tool.delete_policy(cascade.policy.id or "")
     policy(crate, dimensions=["a"])
-    assert "rows can't be grouped by a (object_array)" in problems(crate)[0]
+    assert "rows cannot be grouped by a (object_array)" in problems(crate)[0]
 
 
 def test_rollups_that_exist_keep_their_dimensions(db: Database) -> None:
@@ -286,8 +286,8 @@ def test_late_rows_are_not_called_rolled_up(db: Database) -> None:
         assert db.run().ok
     db.insert("readings", [{"ts": day, "x": 1.0} for day in DAYS])
     reasons = [task.reason for task in db.tool.plan().tasks if task.rows]
-    assert [reason.partition("kept for 7d, ")[2] for reason in reasons] == [
-        "too late to be rolled up, and dropped, as the policy says (late: drop)"
+    assert [reason.partition("kept for 7d; ")[2] for reason in reasons] == [
+        "late rows, dropped as the policy states (late: drop)"
     ]
     (loss,) = db.tool.preview(db.tool.policies()[0].policy).losses
     assert (loss.amount.rows, loss.rolled_up) == (4, False)

@@ -125,7 +125,7 @@ def test_late_rows_after_expiry_stay(readings: Database) -> None:
     assert total(readings, "readings_1d") == 63
     assert readings.count("readings") == 3
     (reason,) = holds(readings)
-    assert reason == "1 row came after their time was rolled up and expired; kept, as the policy says (late: keep)"
+    assert reason == "1 late row; kept, as the policy states (late: keep)"
 
 
 def test_late_rows_after_expiry_go(readings: Database) -> None:
@@ -438,9 +438,7 @@ def test_row_in_a_window_that_is_deleted(plain: Database) -> None:
     assert (report.deferred, plain.count("plain")) == (1, 6)
     run(plain, 2)
     assert (plain.count("plain", "x = 1024"), plain.count("plain"), total(plain, "plain_1h")) == (1, 4, 31)
-    assert holds(plain) == [
-        "1 row came after their time was rolled up and expired; kept, as the policy says (late: keep)"
-    ]
+    assert holds(plain) == ["1 late row; kept, as the policy states (late: keep)"]
     assert steps(plain) == []
 
 
@@ -505,7 +503,7 @@ def test_what_is_held_is_said_beyond_the_limit(plain: Database) -> None:
     plain.tool.hold("plain", plain.schema, where={"n": "a"}, end=parse_instant("2024-05-11"))
     held, beyond = holds(plain)
     assert held.startswith("1 row, in whole windows of the rollup: legal hold")
-    assert beyond.startswith("2 rows are due, and expected_max.rows is 1")
+    assert beyond.startswith("2 rows are due, but expected_max.rows is 1")
 
 
 def test_killed_before_it_is_noted(plain: Database) -> None:
@@ -544,8 +542,8 @@ def test_a_window_expires_as_a_whole(db: Database, late: str) -> None:
 @pytest.mark.parametrize(
     ("days", "why"),
     [
-        (["2024-06-24T10:00", "2024-06-29T10:00"], "still holds what it was computed from"),
-        (["2024-06-24T10:00", "2024-06-24T11:00"], "may still get rows of its time"),
+        (["2024-06-24T10:00", "2024-06-29T10:00"], "still has the rows that it was computed from"),
+        (["2024-06-24T10:00", "2024-06-24T11:00"], "may still receive rows for its time range"),
     ],
 )
 def test_a_level_waits_for_the_rest_of_a_window(db: Database, days: list[str], why: str) -> None:
@@ -673,7 +671,7 @@ def test_own_table_is_not_taken(readings: Database) -> None:
     readings.policy("delete", "readings", "7d")
     report = readings.run()
     assert (report.ok, report.needs_attention, readings.count("readings")) == (False, 2, 6)
-    assert any("exists already and is no rollup" in reason for reason in holds(readings))
+    assert any("already exists and is not a rollup" in reason for reason in holds(readings))
 
 
 def test_policy_that_makes_no_sense(readings: Database) -> None:

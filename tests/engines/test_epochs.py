@@ -291,11 +291,11 @@ def test_one_plausible_row_is_enough(db: Database) -> None:
 @pytest.mark.parametrize(
     ("kind", "attributes", "said"),
     [
-        ("BIGINT", {"time_column": "ts"}, "say so by time_unit"),
+        ("BIGINT", {"time_column": "ts"}, "set time_unit"),
         ("BIGINT", {"time_unit": "s"}, "name that as time_column"),
         ("DOUBLE PRECISION", {"time_column": "ts", "time_unit": "s"}, "not a whole number"),
         ("TEXT", {"time_column": "ts", "time_unit": "s"}, "not a whole number"),
-        (TIME, {"time_column": "ts", "time_unit": "s"}, "leave that out"),
+        (TIME, {"time_column": "ts", "time_unit": "s"}, "remove it"),
     ],
 )
 def test_refused(db: Database, kind: str, attributes: dict[str, str], said: str) -> None:
@@ -323,4 +323,4 @@ def test_computed_in_another_way(db: Database) -> None:
     db.create("events", {"ts": "BIGINT", "n": "TEXT", "day": kind}, by=["day"])
     db.insert("events", [{"ts": LIMIT // 60 - 1, "n": "old"}])
     db.policy("delete", "events", "30d")
-    assert "nothing says what that counts" in blocked(db)
+    assert "whose unit is unknown" in blocked(db)

@@ -176,7 +176,7 @@ def test_what_no_table_holds(db: Database) -> None:
     source = Source(rows=make_rows(36))
     fetched = ask(db, create(db, source, {"raw": ("2024-03-31T10:00", None)}), "1h")
     assert fetched.gaps == ((ms(START), ms("2024-03-31T10:00")),)
-    assert fetched.notes == ["2024-03-30T20:00Z to 2024-03-31T10:00Z: no table holds it any more"]
+    assert fetched.notes == ["2024-03-30T20:00Z to 2024-03-31T10:00Z: no table has this data any more"]
 
 
 @pytest.mark.parametrize("step", ["1h", "6h", "1d"])

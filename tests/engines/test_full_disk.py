@@ -270,6 +270,6 @@ def test_own_table_that_no_node_took(new_crate: CrateDatabase) -> None:
     with pytest.raises(Unreachable):  # CrateDB waits half a minute for a node; the table is there at once.
         SqlClient(new_crate.server.uri, timeout=1).sql(re.sub("number_of_replicas = '[^']*'", nowhere, definition))
     assert new_crate.tool.engine.unplaced(new_crate.own_schema) == {own}
-    with pytest.raises(ClusterUnwell, match="with them perhaps policies or holds"):
+    with pytest.raises(ClusterUnwell, match="which may contain policies or holds"):
         new_crate.run()
     assert new_crate.count("readings") == len(MONTHS)

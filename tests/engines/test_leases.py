@@ -103,7 +103,7 @@ def test_expiry_and_fence(db: Database) -> None:
     assert taken.won["a"].fence == 2
     with pytest.raises(LeaseLost, match="could not renew its leases for 60 seconds"):
         one.check_time()
-    with pytest.raises(LeaseLost, match=r"other@host:.* has it now"):
+    with pytest.raises(LeaseLost, match=r"other@host:.* taken over by"):
         one.renew()
     assert not one.release({"a": Outcome.DONE})
     with pytest.raises(LeaseLost):
@@ -121,7 +121,7 @@ def test_the_fence_is_looked_at(db: Database) -> None:
     db.sql(f"UPDATE {db.q('lease', db.own_schema)} SET expires_at = taken_at")
     db.refresh("lease", db.own_schema)
     other.take({"a": None})
-    with pytest.raises(LeaseLost, match=r"other@host:.* has it now"):
+    with pytest.raises(LeaseLost, match=r"other@host:.* taken over by"):
         one.check("a")
 
 
@@ -261,7 +261,7 @@ def test_a_run_leaves_what_another_one_is_at(db: Database) -> None:
     (left,) = (event for event in events if isinstance(event, LeftOut))
     assert (left.policy_id, left.holder) == (first, other.holder)
     (entry,) = db.journal(event="blocked", outcome="deferred")
-    assert (entry["policy_id"], entry["error"]) == (first, f"{other.holder} runs this policy")
+    assert (entry["policy_id"], entry["error"]) == (first, f"locked by {other.holder}")
     known = db.tool.store.leases.read()
     assert known.of(second).is_free(known.now)
     assert known.of(second).outcome == "done"
@@ -445,7 +445,7 @@ def test_a_long_step_hears_it_too(db: Database, monkeypatch: pytest.MonkeyPatch)
             wait(db, 61)
             assert other.take({policy: None}).won
 
-    with pytest.raises(LeaseLost, match=r"other@host:.* has it now"):
+    with pytest.raises(LeaseLost, match=r"other@host:.* taken over by"):
         db.tool.run(observers=[pause], options=ALONE)
     assert len(db.left("events")) == 3
     ended = db.journal(event="step-finished")

@@ -144,7 +144,7 @@ def test_archive_of_another_table(db: Database) -> None:
     refused += [item.error for item in db.tool.restore(RestoreRequest())]
     for why in refused:
         assert why is not None
-        assert "was made of an earlier table named" in why
+        assert "is from an earlier table named" in why
         assert "--into" in why
     assert len(refused) == 4
     assert db.tool.holds() == holds
@@ -191,7 +191,7 @@ def test_hold_of_a_restore(db: Database, dropped: bool) -> None:
     report = db.run()
     assert (report.ok, report.blocked, report.partitions) == (True, 1, 0)
     (row,) = db.journal(event="blocked", run_id=report.run_id)
-    assert "placed on an earlier table of this name; it stays until that is released" in row["error"]
+    assert "placed on an earlier table of this name; protected until the hold is released" in row["error"]
     db.tool.release(db.tool.holds()[0].id)
     assert db.run().partitions == 1
 

@@ -63,7 +63,7 @@ def test_a_view_of_the_name_stays(readings: Database) -> None:
     """A user's own view keeps its name; the levels are made, and the view once the name is free."""
     view(readings, "readings_all")
     assert problems(readings) == [
-        f"{readings.schema}.readings_all exists already and is not the toolkit's view; rename or drop it"
+        f"{readings.schema}.readings_all already exists and is not the toolkit's view; rename or drop it"
     ]
     assert [readings.run().ok for _ in range(2)] == [False, False]
     assert rows(readings, "readings_all") == [["mine", 1, "raw"]]
@@ -78,7 +78,7 @@ def test_a_table_of_the_name_stays(readings: Database) -> None:
     """CrateDB would let a view replace a table, with all its rows."""
     readings.create("readings_all", {"n": "TEXT"})
     readings.insert("readings_all", [{"n": "mine"}])
-    assert "readings_all exists already" in problems(readings)[0]
+    assert "readings_all already exists" in problems(readings)[0]
     readings.run()
     assert rows(readings, "readings_all") == [["mine"]]
     readings.tool.drop_rollups("readings", readings.schema)
@@ -94,7 +94,7 @@ def test_a_view_that_took_the_name_later_stays(readings: Database, how: str) -> 
         readings.sql(f"DROP VIEW {readings.q('readings_all')}")
     view(readings, "readings_all", query, "CREATE" if how == "dropped" else "CREATE OR REPLACE")
     mine = definition(readings)
-    assert "exists already" in problems(readings)[0]
+    assert "already exists" in problems(readings)[0]
     readings.time.set("2024-08-02T00:00:00+00:00")
     readings.run()
     readings.tool.drop_rollups("readings", readings.schema)
@@ -120,7 +120,7 @@ def test_a_view_that_changed_since_the_plan_stays(readings: Database) -> None:
     report = readings.tool.run(prepared)
     assert report.deferred
     assert rows(readings, "readings_all") == [["mine", 1, "raw"]]
-    assert "exists already" in problems(readings)[0]
+    assert "already exists" in problems(readings)[0]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_what_has_the_name_of_a_level_stays(db: Database, name: str, kind: str) 
         else:
             view(db, name)
         mine = rows(db, name)
-        assert [f"{db.schema}.{name} exists already and is no rollup; rename it"] == problems(db)
+        assert [f"{db.schema}.{name} already exists and is not a rollup; rename it"] == problems(db)
         before = db.count("readings")
         assert not db.run().ok
         assert (rows(db, name), db.count("readings")) == (mine, before)
@@ -186,10 +186,10 @@ def test_names_in_another_case(duck: DuckDatabase) -> None:
     duck.fill("readings", DAYS, x=1.0)
     duck.policy("downsample", "readings", "7d", levels=LEVELS)
     view(duck, "READINGS_all")
-    assert "READINGS_all exists already and is not the toolkit's view" in problems(duck)[0]
+    assert "READINGS_all already exists and is not the toolkit's view" in problems(duck)[0]
     duck.create("Readings_1D", {"ts": "TIMESTAMP", "n": "TEXT"})
     duck.fill("Readings_1D", ["2024-06-10T11:00:00"])
-    assert "Readings_1D exists already and is no rollup" in problems(duck)[0]
+    assert "Readings_1D already exists and is not a rollup" in problems(duck)[0]
     assert not duck.run().ok
     assert (len(rows(duck, "Readings_1D")), rows(duck, "READINGS_all")) == (1, [["mine", 1, "raw"]])
 
@@ -211,6 +211,6 @@ def test_a_table_with_the_name_of_the_demonstrations_stays(db: Database) -> None
     for _ in range(2):
         create_table(db.tool.engine, db.schema, "weather", {"time_hour": "TIMESTAMP", "temp": "INTEGER"}, "time_hour")
     db.create("flights", {"time_hour": TIME, "n": "TEXT"})
-    with pytest.raises(DatabaseError, match="exists already and is not the demonstration's"):
+    with pytest.raises(DatabaseError, match="exists already, and is not of the demo"):
         create_table(db.tool.engine, db.schema, "flights", {"time_hour": "TIMESTAMP", "temp": "INTEGER"}, "time_hour")
     assert db.count("flights") == 0

@@ -91,7 +91,7 @@ def test_changed_policy(db: Database) -> None:
     assert db.count("visits") == 7 - (loss.amount.rows or 0)
     db.policy("delete", "visit*", "120d", id="other")
     [text] = db.tool.preview(new).contradictions
-    assert "(this policy) takes the data before delete after 120d (other)" in text
+    assert "(this policy) removes the data before delete after 120d (other)" in text
 
 
 def test_disabled(db: Database) -> None:
@@ -132,7 +132,7 @@ def test_others(db: Database) -> None:
     twin = db.tool.preview(
         make_policy(strategy="delete", table_schema=db.schema, table_name="visits", retention_period="5d")
     )
-    assert "policy visits does delete there already, after 60d" in twin.contradictions
+    assert "policy visits already has the strategy delete there, after 60d" in twin.contradictions
 
 
 def test_unsupported(duck: Database) -> None:

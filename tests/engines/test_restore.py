@@ -147,7 +147,7 @@ def test_partition_is_there(db: Database, archived: str) -> None:
     db.fill(archived, ["2024-05-20T00:00:00Z"])
     april, may = db.tool.restore(RestoreRequest(table_name=archived))
     assert (april.rows, april.error) == (1, None)
-    assert "there already" in (may.error or "") or "exist" in (may.error or "")
+    assert "exist" in (may.error or "")
     assert db.left(archived) == [APRIL, "2024-05-20T00:00:00Z", JUNE]
     assert [hold.id for hold in db.tool.holds()] == [april.hold_id]
     assert sorted(str(row["outcome"]) for row in db.journal(event="restored")) == ["done", "failed"]

@@ -177,7 +177,7 @@ def test_superseded_by_name(db: Database, metrics: str) -> None:
     release(db)
     archive(db, LATE)
     (refused,) = db.tool.restore(first)
-    assert "a later snapshot holds its rows as well" in (refused.error or "")
+    assert "a later snapshot contains its rows as well" in (refused.error or "")
     assert [item.refusal is None for item in db.tool.preview_restore(first)] == [False]
     assert db.tool.holds() == []
     assert restore(db, replace(first, into=TableName(db.schema, "copy"))) == [2]

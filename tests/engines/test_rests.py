@@ -98,8 +98,8 @@ def test_rest_of_a_day(db: Database, by: tuple[str, ...]) -> None:
     check(fetched, right(found, VIENNA, "1h", by))
     assert fetched.notes == [
         "2024-03-29T23:00Z to 2024-03-30T23:00Z: only 1d is left, so buckets are longer than 1h",
-        "2024-03-30T23:00Z to 2024-03-31T07:00Z: only 1d is left, so this is one bucket: "
-        "what that of 2024-03-30T23:00Z has less the shorter ones from 2024-03-31T07:00Z on",
+        "2024-03-30T23:00Z to 2024-03-31T07:00Z: only 1d is left; one bucket, "
+        "computed by subtracting the shorter ones from 2024-03-31T07:00Z on",
     ]
 
 
@@ -161,9 +161,9 @@ def test_what_no_rest_tells(db: Database, aggregate: str) -> None:
     assert [row[-1] for row in fetched.rows] == ["1d", "1d", *["1h"] * 5]
     assert total(fetched, "row_count") == sum(row["ts"] >= ms("2024-03-29T23:00") for row in found.rows)
     assert fetched.notes == [
-        "2024-03-29T23:00Z to 2024-03-31T22:00Z: only 1d has all of it, so buckets are longer than 1h; "
-        "from 2024-03-31T07:00Z on there are shorter ones, "
-        f"query from then on to see them, or without temperature_{aggregate}"
+        "2024-03-29T23:00Z to 2024-03-31T22:00Z: only 1d covers all of it, so buckets are longer than 1h; "
+        "shorter ones exist from 2024-03-31T07:00Z on "
+        f"(query from then on to see them, or without temperature_{aggregate})"
     ]
     partly = ask(db, cascade, "1h", metrics=wanted, partly=True)
     assert [row[-1] for row in partly.rows] == ["1d", "1d", *["1h"] * 20]
@@ -189,7 +189,7 @@ def test_levels_that_do_not_add_up(db: Database, change: str) -> None:
         db.refresh(table)
     fetched = ask(db, cascade, "1h", by=("station",))
     assert {row[-1] for row in fetched.rows if str(row[0]) < "2024-04-01"} == {"1d"}
-    assert "they do not add up to it, verify-rollups says where" in fetched.notes[0]
+    assert "they do not add up to it, see verify-rollups" in fetched.notes[0]
 
 
 def test_rows_that_came_late(db: Database) -> None:

@@ -284,7 +284,7 @@ def test_patterns_of_series_are_literal(db: Database) -> None:
     db.tool.delete_policy("one")
     policy(db, counters=["value=*"])
     (hold,) = db.tool.plan().needs_attention
-    assert "'value' is no dimension with texts; there are: labels_hash, labels['__name__']" in hold.reason
+    assert "'value' is not a text dimension; available: labels_hash, labels['__name__']" in hold.reason
 
 
 def messages(db: Database, different: int) -> None:

@@ -325,7 +325,7 @@ def test_identifiers_by_prefix(db: Database) -> None:
             db.tool.edit_policy(beginning, {"retention_period": "1d"})
         with pytest.raises(NotFound):
             db.tool.delete_policy(beginning)
-    with pytest.raises(InvalidInput, match="fits 2"):
+    with pytest.raises(InvalidInput, match="ambiguous, 2 match"):
         db.tool.delete_policy("2af93f")
     with pytest.raises(InvalidInput, match="no identifier"):
         db.tool.delete_policy("")

@@ -73,8 +73,8 @@ def test_days_of_a_month(db: Database) -> None:
     assert rows == [(first.day - 1, "1mo"), *[(1, "1d")] * (32 - first.day)]
     (note,) = notes
     assert note == (
-        f"2024-05-01 to {first:%Y-%m-%d}: only 1mo is left, so this is one bucket: "
-        f"what that of 2024-05-01 has less the shorter ones from {first:%Y-%m-%d} on"
+        f"2024-05-01 to {first:%Y-%m-%d}: only 1mo is left; one bucket, "
+        f"computed by subtracting the shorter ones from {first:%Y-%m-%d} on"
     )
     assert view(db, "ts < '2024-06-01'") == [("1mo", 31)]
 

@@ -32,7 +32,7 @@ def test_more_columns_than_a_table_takes(crate: CrateDatabase) -> None:
     create(crate, "narrow", numbered(2))
     (hold,) = crate.tool.plan().needs_attention
     assert str(hold.table) == f"{crate.schema}.wide"
-    assert "would have 1,005 columns for 143 metrics, and CrateDB takes 1,000" in hold.reason
+    assert "would have 1,005 columns for 143 metrics, but CrateDB allows 1,000" in hold.reason
     assert "keep fewer aggregates" in hold.reason
     assert [finding.message for finding in crate.tool.check()] == [hold.reason]
     report = crate.run()
@@ -57,7 +57,7 @@ def test_table_that_grows(crate: CrateDatabase) -> None:
     report = crate.run()
     assert (report.failed, report.needs_attention) == (0, 1)
     (hold,) = crate.tool.plan().needs_attention
-    assert "set a higher mapping.total_fields.limit for that table" in hold.reason
+    assert "raise mapping.total_fields.limit of that table" in hold.reason
     crate.sql(f'ALTER TABLE {crate.q("wide_1h")} SET ("mapping.total_fields.limit" = 1100)')
     assert crate.run().ok
     assert crate.rows(f"SELECT sum(more_sum), count(*) FROM {crate.q('wide_1h')}") == [[1, 2]]

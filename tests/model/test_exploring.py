@@ -188,7 +188,7 @@ def fetched(*stretches: Stretch, gaps: tuple[TimeRange, ...] = ()) -> Fetched:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (fetched(), "No table holds anything of this stretch of time."),
+        (fetched(), "No table has data for this time range."),
         (
             fetched(stretch("1h", "2024-06-01", "2024-06-20", "1h"), stretch(None, "2024-06-20", "2024-06-21", "1h")),
             "1 point per hour, from lab.weather_1h; since 2024-06-20 from the raw rows.",
@@ -201,7 +201,7 @@ def fetched(*stretches: Stretch, gaps: tuple[TimeRange, ...] = ()) -> Fetched:
                 gaps=(TimeRange(ms("2024-05-01"), ms("2024-06-01")),),
             ),
             "1 point per day, from lab.weather_1d; since 2024-06-20: 1 point per 10 minutes, from the raw rows; "
-            "2024-05-01 to 2024-06-01 is kept nowhere.",
+            "no data from 2024-05-01 to 2024-06-01.",
         ),
     ],
 )

@@ -33,7 +33,7 @@ def test_one(whole: bool) -> None:
     """Nothing, or the beginning of several."""
     with pytest.raises(InvalidInput, match="no identifier"):
         pick("policy", "", KNOWN, "look", whole=whole)
-    with pytest.raises(NotFound if whole else InvalidInput, match=r"rite the whole|fits 2"):
+    with pytest.raises(NotFound if whole else InvalidInput, match=r"rite the whole|ambiguous, 2 match"):
         pick("policy", "2af93f", KNOWN, "look", whole=whole)
 
 

@@ -120,11 +120,11 @@ def test_frozen() -> None:
         ({"where": "tenant=acme"}, "attribute where"),
         ({"where": {"tenant": ["a", "b"]}}, "attribute where.tenant"),
         ({"tags": 7}, "attribute tags"),
-        ({"tags": [True]}, "attribute tags: a tag is text"),
-        ({"tags": [1.5]}, "attribute tags: a tag is text"),
-        ({"tags": ["a,b"]}, "attribute tags: a tag is text without commas, and not empty"),
-        ({"tags": ["a", " "]}, "attribute tags: a tag is text without commas, and not empty"),
-        ({"tags": ""}, "attribute tags: a tag is text without commas, and not empty"),
+        ({"tags": [True]}, "attribute tags: a tag must be text"),
+        ({"tags": [1.5]}, "attribute tags: a tag must be text"),
+        ({"tags": ["a,b"]}, "attribute tags: a tag must be text without commas, and not empty"),
+        ({"tags": ["a", " "]}, "attribute tags: a tag must be text without commas, and not empty"),
+        ({"tags": ""}, "attribute tags: a tag must be text without commas, and not empty"),
         ({"tags": {"a": 1}}, "attribute tags"),
         ({"reallocation_attribute_name": "a b"}, "attribute reallocation_attribute_name"),
         ({"reallocation_attribute_name": '"; DROP'}, "attribute reallocation_attribute_name"),
@@ -139,26 +139,26 @@ def test_frozen() -> None:
         ({"retention": "30d"}, "attribute retention: unknown. Did you mean retention_period?"),
         ({"table": "metrics"}, "attribute table: unknown. Did you mean table_name?"),
         ({"timezone": "UTC"}, "attribute timezone: unknown. Did you mean time_zone?"),
-        ({"xyzzy": 1}, "attribute xyzzy: unknown. Known are: strategy, table_schema, table_name"),
+        ({"xyzzy": 1}, "attribute xyzzy: unknown. Available: strategy, table_schema, table_name"),
         ({"strategy": "reallocate"}, "policy: reallocate needs reallocation_attribute_name and"),
         ({"strategy": "reallocate", "reallocation_attribute_name": "storage"}, "policy: reallocate needs"),
         ({"strategy": "reallocate", "reallocation_attribute_value": "cold"}, "policy: reallocate needs"),
         ({"strategy": "snapshot"}, "policy: snapshot needs target_repository_name"),
-        ({"levels": "1h:1d"}, "attribute levels: delete has no use for it; leave it out, or use downsample"),
-        ({"dimensions": "a"}, "attribute dimensions: delete has no use for it"),
-        ({"metrics": ["a"]}, "attribute metrics: delete has no use for it"),
-        ({"exclude": ["a"]}, "attribute exclude: delete has no use for it"),
-        ({"aggregates": {"*": "min"}}, "attribute aggregates: delete has no use for it"),
-        ({"counters": ["a"]}, "attribute counters: delete has no use for it"),
-        ({"late": "drop"}, "attribute late: delete has no use for it"),
-        ({"target_repository_name": "a"}, "attribute target_repository_name: delete has no use for it"),
-        ({"verify": "metadata"}, "attribute verify: delete has no use for it"),
+        ({"levels": "1h:1d"}, "attribute levels: does not apply to delete; remove it, or use downsample"),
+        ({"dimensions": "a"}, "attribute dimensions: does not apply to delete"),
+        ({"metrics": ["a"]}, "attribute metrics: does not apply to delete"),
+        ({"exclude": ["a"]}, "attribute exclude: does not apply to delete"),
+        ({"aggregates": {"*": "min"}}, "attribute aggregates: does not apply to delete"),
+        ({"counters": ["a"]}, "attribute counters: does not apply to delete"),
+        ({"late": "drop"}, "attribute late: does not apply to delete"),
+        ({"target_repository_name": "a"}, "attribute target_repository_name: does not apply to delete"),
+        ({"verify": "metadata"}, "attribute verify: does not apply to delete"),
         (
             {"strategy": "snapshot", "target_repository_name": "a", "verify": "never"},
             "attribute verify: must be 'restore' or 'metadata'",
         ),
-        ({"reallocation_attribute_name": "a"}, "attribute reallocation_attribute_name: delete has no use for it"),
-        ({"reallocation_attribute_value": "a"}, "attribute reallocation_attribute_value: delete has no use for it"),
+        ({"reallocation_attribute_name": "a"}, "attribute reallocation_attribute_name: does not apply to delete"),
+        ({"reallocation_attribute_value": "a"}, "attribute reallocation_attribute_value: does not apply to delete"),
         ({"retention_period": 0}, "attribute retention_period: 0d keeps nothing"),
         ({"retention_period": "0 months"}, "attribute retention_period: 0d keeps nothing"),
         ({"retention_period": "PT0S"}, "attribute retention_period: 0d keeps nothing"),
@@ -262,7 +262,7 @@ def test_stored_earlier() -> None:
     found = read_policy({**STORED, "levels": "1h:1d", "target_repository_name": "cold"}, stored=[*STORED, *CASCADE,
         "target_repository_name"])  # fmt: skip
     assert found.to_dict() == {"strategy": "delete", "table_name": "m", "retention_period": "0d"}
-    with pytest.raises(InvalidInput, match="attribute levels: delete has no use for it"):
+    with pytest.raises(InvalidInput, match="attribute levels: does not apply to delete"):
         read_policy({**STORED, "levels": "1h:1d"}, stored=STORED)
 
 
@@ -272,12 +272,12 @@ def test_another_strategy() -> None:
     after = change_policy(before, {"strategy": "delete"})
     assert after.to_dict() == {"strategy": "delete", "table_name": "m", "retention_period": "30d"}
     for name, value in (("target_repository_name", "cold"), ("levels", "1h:1d")):
-        with pytest.raises(InvalidInput, match=f"attribute {name}: delete has no use for it"):
+        with pytest.raises(InvalidInput, match=f"attribute {name}: does not apply to delete"):
             change_policy(before, {"strategy": "delete", name: value})
     with pytest.raises(InvalidInput, match="reallocate needs"):
         change_policy(before, {"strategy": "reallocate"})
     tenant = change_policy(after, {"where": {"tenant": "acme"}})
-    with pytest.raises(InvalidInput, match="downsample is about whole tables; leave where out"):
+    with pytest.raises(InvalidInput, match="downsample applies to whole tables; remove where"):
         change_policy(tenant, {"strategy": "downsample", "levels": "1h:forever"})
 
 

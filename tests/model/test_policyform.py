@@ -111,9 +111,9 @@ def test_fields() -> None:
     assert all("retention_period" in fields and "misfire" in fields for fields in own.values())
     assert all(hint_of(field) and "`" not in hint_of(field) for field in FIELDS.values())
     assert hint_of(FIELDS["levels"]).startswith("The rollups")
-    assert hint_of(FIELDS["where"]).endswith("One on each line, as tenant=acme.")
-    assert hint_of(FIELDS["tags"]).endswith("With commas between them.")
-    assert hint_of(FIELDS["expected_max.rows"]) == "At most so many rows of a table in one run."
+    assert hint_of(FIELDS["where"]).endswith("One per line, like tenant=acme.")
+    assert hint_of(FIELDS["tags"]).endswith("Comma-separated.")
+    assert hint_of(FIELDS["expected_max.rows"]) == "Maximum number of rows per table and run."
 
 
 def test_left_out() -> None:

@@ -144,7 +144,7 @@ def test_what_differs_stays_apart() -> None:
                 )
                 for d in (0, 1)
             ],
-            "thaw 2 partitions, month=1970-01-01 to month=1970-01-02",
+            "unfreeze 2 partitions, month=1970-01-01 to month=1970-01-02",
         ),
         (
             [

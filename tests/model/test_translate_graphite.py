@@ -91,7 +91,7 @@ def test_what_carbon_comes_with() -> None:
         {"strategy": "delete", "table_name": "carbon_*", "retention_period": "90d"},
         {"strategy": "delete", "table_name": "*", "retention_period": "1d", "enabled": False},
     ]
-    assert [text for text in found.all_warnings if "disabled, since tables of [carbon] fit it too" in text]
+    assert [text for text in found.all_warnings if "disabled, since it also matches tables of [carbon]" in text]
 
 
 def test_what_graphite_documents() -> None:
@@ -133,21 +133,21 @@ def test_retentions(retentions: str, raw: str, levels: str | None) -> None:
 @pytest.mark.parametrize(
     ("retentions", "complaint"),
     [
-        ("10s", "section [one], 10s: '' is no length of time"),
-        ("10x:1d", "section [one], 10x:1d: '10x' is no length of time"),
-        ("1M:1d", "'1M' is no length of time"),
-        ("0s:1d", "keeps no point at all"),
-        ("1d:1h", "keeps no point at all"),
-        ("10s:1d:2", "'1d:2' is no length of time"),
-        ("-10s:1d", "'-10s' is no length of time"),
+        ("10s", "section [one], 10s: '' is not a length of time"),
+        ("10x:1d", "section [one], 10x:1d: '10x' is not a length of time"),
+        ("1M:1d", "'1M' is not a length of time"),
+        ("0s:1d", "keeps no points"),
+        ("1d:1h", "keeps no points"),
+        ("10s:1d:2", "'1d:2' is not a length of time"),
+        ("-10s:1d", "'-10s' is not a length of time"),
         (",", "section [one]: has no retentions"),
         (
             "10s:6h,7m:1y",
-            "section [one], 7m:1y: 7m does not divide a day, and is no calendar unit. --round makes it 5m",
+            "section [one], 7m:1y: 7m does not divide a day, and is not a calendar unit. --round makes it 5m",
         ),
         ("10s:6h,36h:1y", "section [one], 36h:1y: 1d12h does not divide a day"),
-        ("10s:6h,10m:7d,15m:1y", "section [one], 15m:1y: 10m does not divide 15m. --round leaves it out"),
-        ("10s:6h,1w:1y,30d:5y", "30d does not divide a day, and is no calendar unit"),
+        ("10s:6h,10m:7d,15m:1y", "section [one], 15m:1y: 10m does not divide 15m. --round omits it"),
+        ("10s:6h,1w:1y,30d:5y", "30d does not divide a day, and is not a calendar unit"),
     ],
 )
 def test_bad_retentions(retentions: str, complaint: str) -> None:
@@ -162,7 +162,7 @@ def test_bad_retentions(retentions: str, complaint: str) -> None:
     [
         ("", "storage-schemas.conf: has no section"),
         ("# nothing\n", "storage-schemas.conf: has no section"),
-        ("pattern = .*\n[a]\n", "storage-schemas.conf, line 1: stands before the first section"),
+        ("pattern = .*\n[a]\n", "storage-schemas.conf, line 1: a setting before the first section"),
         ("[a]\n\nnonsense\n", "storage-schemas.conf, line 3: neither a section nor a setting"),
     ],
 )
@@ -187,7 +187,9 @@ def test_rounding() -> None:
     """With --round there is a policy, with a warning that names the archive."""
     found = translate("[a]\npattern = ^a$\nretentions = 10s:6h,7m:1y,36h:5y\n", rounding=True)
     assert policies(found)[0]["levels"] == "5m:1y,1d:5y"
-    assert "section [a], 7m:1y: 7m does not divide a day, and is no calendar unit; it became 5m" in found.all_warnings
+    assert (
+        "section [a], 7m:1y: 7m does not divide a day, and is not a calendar unit; it became 5m" in found.all_warnings
+    )
 
 
 def test_a_pattern_that_is_none() -> None:
@@ -196,7 +198,7 @@ def test_a_pattern_that_is_none() -> None:
     first, second = policies(found)
     assert first["table_name"] == "FILL_IN_THE_TABLE"
     assert second["enabled"] is False
-    assert r"section [a]: the pattern ^a\d+$ is no table pattern; write the table's name" in found.all_warnings
+    assert r"section [a]: the pattern ^a\d+$ is not a table pattern; fill in the table's name" in found.all_warnings
 
 
 def test_alternatives_are_policies() -> None:
@@ -218,9 +220,9 @@ def test_a_table_of_its_own() -> None:
 
 def test_choosing_badly() -> None:
     """A section that there is not, and a table for several, are refused."""
-    with pytest.raises(InvalidInput, match=r"section \[x\]: not in storage-schemas.conf. There are: carbon, default"):
+    with pytest.raises(InvalidInput, match=r"section \[x\]: not in storage-schemas.conf. Available: carbon, default"):
         translate(DEFAULT, sections=("x",))
-    with pytest.raises(InvalidInput, match=r"2 sections can't have one table\. Choose one with --section"):
+    with pytest.raises(InvalidInput, match=r"2 sections cannot have one table\. Choose one with --section"):
         translate(DEFAULT, table_name="metrics")
 
 
@@ -230,12 +232,12 @@ def test_aggregates() -> None:
     assert policies(found)[0]["aggregates"] == {"*": ["avg"]}
     assert "xFilesFactor (0.1, 0, 0.5) has no counterpart" in write_policies(found, "Title")
     assert found.all_warnings == (
-        r"aggregation section [min] is for names that fit \.min$; add min: [min] to the aggregates of policies whose "
-        "tables have such columns",
-        r"aggregation section [max] is for names that fit \.(max|upper)$; add max: [max], upper: [max] to the "
-        "aggregates of policies whose tables have such columns",
-        r"aggregation section [sum] is for names that fit \.count$; add count: [sum] to the aggregates of policies "
+        r"aggregation section [min] applies to names that match \.min$; add min: [min] to the aggregates of policies "
         "whose tables have such columns",
+        r"aggregation section [max] applies to names that match \.(max|upper)$; add max: [max], upper: [max] to the "
+        "aggregates of policies whose tables have such columns",
+        r"aggregation section [sum] applies to names that match \.count$; add count: [sum] to the aggregates of "
+        "policies whose tables have such columns",
     )
 
 
@@ -246,8 +248,8 @@ def test_aggregates() -> None:
         ("[x]\npattern = \\.count$\naggregationMethod = sum", ["sum"], ""),
         ("[x]\npattern = \\.(sum|count)$\naggregationMethod = sum", ["sum"], ""),
         ("[x]\npattern = .*", ["avg"], ""),
-        ("[x]\npattern = ^b", ["avg"], "is for names that fit ^b; add [avg] to the aggregates"),
-        ("[x]\npattern = .*\naggregationMethod = avg_zero", ["sum", "count"], "takes missing values for 0"),
+        ("[x]\npattern = ^b", ["avg"], "applies to names that match ^b; add [avg] to the aggregates"),
+        ("[x]\npattern = .*\naggregationMethod = avg_zero", ["sum", "count"], "counts missing values as 0"),
         ("[x]\npattern = .*\naggregationMethod = absmax", ["min", "max"], "the greater one of abs(min)"),
         ("[x]\npattern = .*\naggregationMethod = max\n[y]\npattern = \\.count$", ["max"], ""),
     ],

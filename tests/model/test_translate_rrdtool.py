@@ -145,7 +145,7 @@ def test_several_databases() -> None:
     names = [policy["table_name"] for policy in policies(translate(f"#!/bin/sh\n{MUNIN}\ncd /tmp\n\n{CACTI} # x\n"))]
     assert names == ["some_host"] * 2
     assert len(policies(translate(INFO + INFO))) == 2
-    with pytest.raises(InvalidInput, match="2 databases can't have one table"):
+    with pytest.raises(InvalidInput, match="2 databases cannot have one table"):
         translate(INFO + INFO, table_name="x")
 
 
@@ -178,7 +178,7 @@ def test_lists_of_archives() -> None:
 def test_a_step_that_nothing_says() -> None:
     """A list of archives alone does not say how long they are; the default is taken, and that is said."""
     (warning,) = translate("RRA:MAX:0.5:1:9", table_name="x").all_warnings
-    assert warning == "the database: nothing says its step; 5m is RRDtool's default, --step says another one"
+    assert warning == "the database: its step is unknown; 5m is RRDtool's default, --step sets another one"
     for text, step in (("RRA:MAX:0.5:1:9", "5m"), ("--step 300\nRRA:MAX:0.5:1:9", None)):
         assert translate(text, step, table_name="x").all_warnings == ()
 
@@ -235,15 +235,15 @@ def test_mixed_sources() -> None:
     (policy,) = policies(found)
     assert (policy["metrics"], policy["counters"]) == (["t", "n"], ["n"])
     assert policy["aggregates"] == {"t": ["avg"]}
-    assert "/var/lib/rrd/some-host.rrd, c: computed from others: left out" in "".join(found.all_warnings)
+    assert "/var/lib/rrd/some-host.rrd, c: computed from others: omitted" in "".join(found.all_warnings)
 
 
 def test_forecasts_and_templates() -> None:
     """What has no counterpart is said."""
     text = create("1:600") + " -t other.rrd RRA:HWPREDICT:1440:0.1:0.0035:288 RRA:FAILURES:288:7:9:5"
     assert translate(text).all_warnings == (
-        "/var/lib/rrd/some-host.rrd: HWPREDICT, FAILURES left out, there are no forecasts here",
-        "/var/lib/rrd/some-host.rrd: what its --template says was not read",
+        "/var/lib/rrd/some-host.rrd: HWPREDICT, FAILURES omitted, since forecasts are not supported",
+        "/var/lib/rrd/some-host.rrd: its --template was not read",
     )
 
 
@@ -266,26 +266,26 @@ def test_names(file: str, table: str) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "file: has no round robin archive"),
-        ("rrdtool create x.rrd DS:x:GAUGE:600:U:U", "file: has no round robin archive"),
+        ("", "file: has no round-robin archive"),
+        ("rrdtool create x.rrd DS:x:GAUGE:600:U:U", "file: has no round-robin archive"),
         ("\nRRA:AVERAGE:0.5:1", "file, line 2, RRA:AVERAGE:0.5:1: not of the form RRA:CF:xff:steps:rows"),
-        ("RRA:MEDIAN:0.5:1:9", "'MEDIAN' is no consolidation function. There are: AVERAGE, MIN, MAX, LAST"),
-        ("RRA:$cf:0.5:1:9", "'$cf' is no consolidation function"),
-        ("RRA:MAX:0.5:$steps:9", "'$steps' is no count, and no duration"),
-        ("RRA:MAX:0.5:0:9", "0 is nothing"),
-        ("RRA:MAX:0.5:1:-9", "'-9' is no count"),
-        ("RRA:MAX:0.5:7m:9", "7m is no multiple of 300s"),
-        ("--step 0\nRRA:MAX:0.5:1:9", "file, line 1, --step: 0 is nothing"),
-        ("DS:x:BAR:600:U:U RRA:MAX:0.5:1:9", "DS:x:BAR:600:U:U: no data source"),
-        ("DS:x:GAUGE RRA:MAX:0.5:1:9", "DS:x:GAUGE: no data source"),
-        ('step = 300\nrra[0].cf = "MAX"\nrra[0].pdp_per_row = 1', "file, rra[0], MAX: does not say its rows"),
-        ('rra[0].cf = "MAX"', "file: does not say its step"),
+        ("RRA:MEDIAN:0.5:1:9", "'MEDIAN' is not a consolidation function. Available: AVERAGE, MIN, MAX, LAST"),
+        ("RRA:$cf:0.5:1:9", "'$cf' is not a consolidation function"),
+        ("RRA:MAX:0.5:$steps:9", "'$steps' is neither a count nor a duration"),
+        ("RRA:MAX:0.5:0:9", "0 is not positive"),
+        ("RRA:MAX:0.5:1:-9", "'-9' is neither a count"),
+        ("RRA:MAX:0.5:7m:9", "7m is not a multiple of 300s"),
+        ("--step 0\nRRA:MAX:0.5:1:9", "file, line 1, --step: 0 is not positive"),
+        ("DS:x:BAR:600:U:U RRA:MAX:0.5:1:9", "DS:x:BAR:600:U:U: not a data source"),
+        ("DS:x:GAUGE RRA:MAX:0.5:1:9", "DS:x:GAUGE: not a data source"),
+        ('step = 300\nrra[0].cf = "MAX"\nrra[0].pdp_per_row = 1', "file, rra[0], MAX: rows is missing"),
+        ('rra[0].cf = "MAX"', "file: step is missing"),
         ("<rrd><step>x</step></rrd>", "file: step is 'x'"),
-        ("<rrd><step>300</step></rrd>", "file: has no round robin archive"),
-        (create("1:600", "7:600"), "35m does not divide a day, and is no calendar unit. --round makes it 30m"),
+        ("<rrd><step>300</step></rrd>", "file: has no round-robin archive"),
+        (create("1:600", "7:600"), "35m does not divide a day, and is not a calendar unit. --round makes it 30m"),
         (
             create("1:600", "2:600", "3:700"),
-            "10m does not divide 15m. --round leaves it out, and keeps 10m for as long",
+            "10m does not divide 15m. --round omits it, and keeps 10m for as long",
         ),
     ],
 )
@@ -298,7 +298,7 @@ def test_bad_input(text: str, complaint: str) -> None:
 
 def test_a_bad_step() -> None:
     """A step that is none is refused."""
-    with pytest.raises(InvalidInput, match="--step: 'x' is no count"):
+    with pytest.raises(InvalidInput, match="--step: 'x' is neither a count"):
         translate("RRA:MAX:0.5:1:9", "x")
 
 

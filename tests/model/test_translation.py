@@ -124,4 +124,4 @@ def test_periods_are_readable() -> None:
     """A period that became longer is written as durations are."""
     cascade = make_cascade("all", Duration(seconds=60), [archive(DAY, 90)], rounding=False)
     assert parse_duration(str(cascade.retention_period)) == Duration(seconds=DAY)
-    assert cascade.warnings == ("all: the raw rows kept for 1d, not 1m: what lies beside it needs that",)
+    assert cascade.warnings == ("all: the raw rows kept for 1d instead of 1m, as the adjacent levels require",)

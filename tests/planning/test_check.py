@@ -16,8 +16,12 @@ FOUND = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024
     ("one", "other", "words"),
     [
         (policy("delete", "30d"), policy("delete", "30d", id="d2"), "delete the same data; one of them is enough"),
-        (policy("delete", "30d"), policy("delete", "90d"), "delete after 30d (delete-3) takes the data before delete"),
-        (policy("snapshot", "30d"), policy("delete", "90d"), "takes the data before delete after 90d"),
+        (
+            policy("delete", "30d"),
+            policy("delete", "90d"),
+            "delete after 30d (delete-3) removes the data before delete",
+        ),
+        (policy("snapshot", "30d"), policy("delete", "90d"), "removes the data before delete after 90d"),
         (policy("delete", "30d"), policy("snapshot", "90d"), "would delete the data before snapshot after 90d"),
         (policy("delete", "30d"), policy("reallocate", "90d"), "reallocate after 90d (realloca) comes too late"),
         (policy("delete", "30d"), policy("reallocate", "30d"), "reallocate after 30d (realloca) comes too late"),
@@ -31,9 +35,9 @@ FOUND = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024
         (policy("delete", "30d"), policy("delete", "90d", table_name="other"), None),
         (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"tenant": "b"}), None),
         (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"tenant": None}), None),
-        (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"month": 0}), "takes the data"),
+        (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"month": 0}), "removes"),
         (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d"), None),
-        (policy("delete", "90d", where={"tenant": "a"}), policy("delete", "30d"), "takes the data"),
+        (policy("delete", "90d", where={"tenant": "a"}), policy("delete", "30d"), "removes the data"),
         (policy("delete", "30d", where={"tenant": "a"}), policy("snapshot", "90d"), "would delete the data before"),
     ],
 )
@@ -64,7 +68,7 @@ def test_archive_and_delete_at_once() -> None:
     """What is due for both at the same time is archived: the one that deletes comes too late, not too early."""
     for rules in ([policy(), policy("snapshot")], [policy("snapshot"), policy()]):
         [finding] = find_contradictions(rules, FOUND)
-        assert finding.message.startswith("snapshot after 30d (snapshot) takes the data before delete after 30d")
+        assert finding.message.startswith("snapshot after 30d (snapshot) removes the data before delete after 30d")
 
 
 DOWN = policy("downsample", "60d", levels="1h:90d,1d:forever")

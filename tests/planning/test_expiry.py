@@ -127,7 +127,7 @@ def test_null_is_held(strategy: str) -> None:
     assert ("a", None) not in touched(plan, object)
     [hold] = plan.blocked
     assert (hold.partitions, hold.count, hold.needs_attention) == (("tenant=a, month=NULL",), 1, True)
-    assert "nothing says which time it covers" in hold.reason
+    assert "its time range is unknown" in hold.reason
 
 
 @pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
@@ -196,10 +196,12 @@ def test_nothing_measured_is_held() -> None:
     """Without an answer from the rows nothing goes."""
     plan = by_rows("2054-01-01", [TS, TENANT], "tenant", {"a": None})
     assert plan.tasks == ()
-    assert "nothing says which time it covers" in reasons(plan)
+    assert "its time range is unknown" in reasons(plan)
 
 
-@pytest.mark.parametrize(("closed", "words"), [(True, "closed, so its rows can't say"), (False, "nothing says which")])
+@pytest.mark.parametrize(
+    ("closed", "words"), [(True, "partition is closed; open it"), (False, "its time range is unknown")]
+)
 def test_closed_without_definition_is_held(closed: bool, words: str) -> None:
     """A closed partition hides its rows; if only they tell its time, it has to be opened."""
     plan = by_rows("2054-01-01", [TS, TENANT], "tenant", {"a": None}, closed=closed)

@@ -106,7 +106,7 @@ def test_covered_stays(strategy: str, hold: LegalHold, free: str) -> None:
         ),
         (
             LegalHold(id="0123456789", table_schema="doc", table_name="metrics", kind=HoldKind.RESTORED),
-            "hold 01234567; it stays",
+            "hold 01234567; protected until",
         ),
     ],
 )

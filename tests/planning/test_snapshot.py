@@ -151,7 +151,7 @@ def test_stalled_archiving_protects_its_data(deletes: dict[str, Any], archives: 
     policies = [policy("delete", id="d", **deletes), policy("snapshot", id="s", time_column="no_such", **archives)]
     plan = make_plan(policies, found, CUTOFF)
     assert bool(plan.tasks) is not held
-    assert any("policy s should archive this table and can't" in hold.reason for hold in plan.blocked) is held
+    assert any("policy s should archive this table but cannot" in hold.reason for hold in plan.blocked) is held
 
 
 @pytest.mark.parametrize("more", [{}, {"time_column": "no_such"}])
@@ -167,4 +167,4 @@ def test_stalled_rollups_protect_their_rows(period: str) -> None:
     down = policy("downsample", period, id="r", levels="1d:forever", time_column="no_such")
     plan = make_plan([policy("delete", id="d"), down], catalog(monthly("2024-04")), CUTOFF)
     assert plan.tasks == ()
-    assert any("policy r should downsample this table and can't" in hold.reason for hold in plan.needs_attention)
+    assert any("policy r should downsample this table but cannot" in hold.reason for hold in plan.needs_attention)

@@ -68,14 +68,19 @@ def test_found(columns: list[Column], by: list[str], attributes: dict[str, Any],
 @pytest.mark.parametrize(
     ("columns", "by", "attributes", "reason"),
     [
-        ([TS, CREATED], [], {}, "several columns could be the rows' time (created_at, ts); name one as time_column"),
-        ([TS, CREATED, PLAIN], ["plain"], {}, "several columns could be the rows' time (created_at, ts)"),
+        (
+            [TS, CREATED],
+            [],
+            {},
+            "several columns could be the time column (created_at, ts); set time_column to one of them",
+        ),
+        ([TS, CREATED, PLAIN], ["plain"], {}, "several columns could be the time column (created_at, ts)"),
         # Partitions of two times: a row that is old by one may be young by the other.
         (
             [TS, CREATED, MONTH, CREATED_MONTH],
             ["month", "created_month"],
             {},
-            "several columns could be the rows' time",
+            "several columns could be the time column",
         ),
         ([TS, CREATED, TEXT_MONTH, CREATED_TEXT], ["text_month", "created_text"], {}, "several columns could be"),
         ([VALUE], [], {}, "the table has no timestamp column"),
@@ -91,7 +96,7 @@ def test_found(columns: list[Column], by: list[str], attributes: dict[str, Any],
             [TS, VALUE],
             [],
             {"partition_column": "ts"},
-            "is not partitioned by 'ts'; leave it out and name the time_column",
+            "is not partitioned by 'ts'; remove it, and set time_column",
         ),
         ([TS, MONTH], ["month"], {"time_column": "when"}, "time_column: the table has no column 'when'"),
         ([TS, MONTH, TENANT], ["month"], {"time_column": "tenant"}, "time_column: tenant is text, not a timestamp"),
@@ -112,9 +117,9 @@ def test_undecided(columns: list[Column], by: list[str], attributes: dict[str, A
 @pytest.mark.parametrize("strategy", ["snapshot", "reallocate"])
 def test_only_delete_works_on_rows(strategy: str) -> None:
     """What works on whole partitions says so where there are none, or where a filter cuts through them."""
-    assert f"{strategy} works on whole partitions, and the table is not" in problem([TS, VALUE], [], strategy)
+    assert f"{strategy} works on whole partitions, but the table is not" in problem([TS, VALUE], [], strategy)
     cut = problem([TS, TENANT, MONTH], ["month"], strategy, where={"tenant": "a"})
-    assert cut == f"{strategy} works on whole partitions, and tenant is not a partition column"
+    assert cut == f"{strategy} works on whole partitions, but tenant is not a partition column"
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from support.planning import make_plan
         ("delete", "2024-07-02", []),
         # Tables that create tomorrow's partition today are no surprise.
         ("delete", "2024-05-31", []),
-        ("delete", "2024-05-30", ["doc.metrics: holds data of 2024-06-01, after the cutoff 2024-05-30"]),
-        ("delete", "1970-01-01", ["doc.metrics: holds data of 2024-06-01, after the cutoff 1970-01-01"]),
+        ("delete", "2024-05-30", ["doc.metrics: has data from 2024-06-01, after the cutoff 2024-05-30"]),
+        ("delete", "1970-01-01", ["doc.metrics: has data from 2024-06-01, after the cutoff 1970-01-01"]),
         ("delete", "2024-07-30T23:59", []),
-        ("delete", "2024-07-31", ["doc.metrics: everything that policy delete-30d covers is expired"]),
-        ("snapshot", "2054-01-01", ["doc.metrics: everything that policy snapshot-30d covers is expired"]),
+        ("delete", "2024-07-31", ["doc.metrics: all data that policy delete-30d covers is expired"]),
+        ("snapshot", "2054-01-01", ["doc.metrics: all data that policy snapshot-30d covers is expired"]),
         # Old data that is all on cold nodes is as it should be.
         ("reallocate", "2054-01-01", []),
     ],

@@ -41,9 +41,9 @@ def test_a_restore_does_what_its_preview_shows(each_tenants: TwoTenants) -> None
     holds = {hold["id"] for hold in tenants.get("acme-viewer", f"{API}/holds")}
     assert {item["hold_id"] for item in done["results"]} <= holds
     again = tenants.get("acme-viewer", f"{API}/snapshots/restorable", params=chosen)
-    assert all("there already" in item["refusal"] for item in again)
+    assert all("already exists" in item["refusal"] for item in again)
     refused = tenants.ask("acme-operator", "POST", f"{API}/snapshots/restore", json=chosen)
-    assert (refused.status_code, "there already" in refused.text) == (409, True)
+    assert (refused.status_code, "already exists" in refused.text) == (409, True)
 
 
 def test_one_snapshot_beside_its_table(each_tenants: TwoTenants) -> None:
@@ -137,7 +137,7 @@ def test_operations_in_the_background(tenants: TwoTenants) -> None:
 
     state = operations.start(retention, "verify", len(results), work)
     assert begun.wait(60)
-    with pytest.raises(Conflict, match="going on already"):
+    with pytest.raises(Conflict, match="active already"):
         operations.start(retention, "verify", 1, work)
     operations.cancel(retention, state.operation_id)
     go_on.set()

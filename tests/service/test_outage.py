@@ -79,7 +79,7 @@ def test_an_outage_costs_no_run(crate: CrateDatabase, fate: Fate, word: str, cap
     assert [row["slot"].hour for row in done] in ([2, 1], [1]) if word == "UPDATE" else [2, 1]
     lease = crate.tool.store.leases.read().of("one")
     assert (lease.holder, lease.done_slot) == (None, dt.datetime(2024, 7, 2, 2, tzinfo=dt.UTC))
-    assert any("the database answers again" in text for text in caplog.messages) or word
+    assert any("the database responds again" in text for text in caplog.messages) or word
 
 
 def tick(scheduler: Scheduler) -> None:

@@ -55,7 +55,7 @@ def test_runs_of_others_are_seen_and_cancelled(tenants: TwoTenants) -> None:
     assert wanted["run-of-all"] is None
     assert (wanted["run-of-acme"] or "").startswith(actor)
     over = tenants.ask("acme-operator", "POST", f"{API}/runs/{tenants.ids['acme-run']}/cancel")
-    assert (over.status_code, "is over" in over.text) == (409, True)
+    assert (over.status_code, "has ended already" in over.text) == (409, True)
 
 
 def test_a_run_ends_before_its_next_step(duck: Database) -> None:
@@ -82,7 +82,7 @@ def test_a_run_ends_before_its_next_step(duck: Database) -> None:
     tool.engine = Slow()  # type: ignore[assignment]
     state = runs.start(tool, prepared)
     assert started.wait(60)
-    with pytest.raises(Conflict, match="are going on already"):
+    with pytest.raises(Conflict, match="are active already"):
         runs.start(tool, prepared)
     assert runs.cancel(tool, state.run_id).state == "running"
     go_on.set()
@@ -110,6 +110,6 @@ def test_a_mistake_in_a_run_is_no_secret(duck: Database, caplog: pytest.LogCaptu
     state = runs.start(tool, tool.prepare())
     runs.wait()
     found = runs.find(tool, state.run_id)
-    assert (found.phase, found.error) == ("failed", "a mistake in the program; its log tells more")
+    assert (found.phase, found.error) == ("failed", "internal error; see the log of the service")
     assert "ZeroDivisionError" in caplog.text
     runs.close()

@@ -52,7 +52,7 @@ def test_what_does_not_start_is_no_service(caplog: pytest.LogCaptureFixture) -> 
         yield
 
     server = HttpServer(FastAPI(lifespan=failing), "127.0.0.1", 0)
-    with pytest.raises(RetentionError, match=r"http: the application did not start\. The log says why"):
+    with pytest.raises(RetentionError, match=r"http: the application did not start\. See the log"):
         server.start()
     assert "no room for it" in caplog.text
     server.stop()

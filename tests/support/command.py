@@ -131,7 +131,7 @@ def complaint(outcome: Outcome, code: int) -> str:
     assert outcome.err.count("\n") == 1, outcome
     assert outcome.err.endswith("\n"), outcome
     assert "Traceback" not in outcome.out + outcome.err, outcome
-    assert "mistake in the program" not in outcome.err, outcome
+    assert "please report it" not in outcome.err, outcome
     return outcome.err.removeprefix("Error: ").rstrip("\n")
 
 

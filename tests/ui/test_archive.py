@@ -122,7 +122,7 @@ def test_bad_snapshots(each_pages: PagesInBrowser) -> None:
     page.get_by_role("checkbox", name=re.compile("^Choose .*month")).first.click()
     press(page, "Restore …")
     press(page, "Show what would be restored")
-    expect(page.get_by_text("the snapshot is missing")).to_be_visible()
+    expect(page.get_by_text("the snapshot no longer exists")).to_be_visible()
 
 
 @pytest.mark.long("make test proves filters in an address in test_querying.py")

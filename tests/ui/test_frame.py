@@ -26,7 +26,7 @@ def test_log_in_and_out(pages: PagesInBrowser) -> None:
     assert urlsplit(page.url).path == "/ui/login"
     page.get_by_label("Access token").fill("crt_0000000000000000_" + "a" * 43)
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("worth nothing")
+    expect(page.get_by_role("alert")).to_contain_text("unknown, expired or revoked")
     pages.complaints.clear()  # The browser notes the status 401.
     page.get_by_label("Access token").fill(pages.tokens["viewer"])
     page.get_by_role("button", name="Log in").click()

@@ -165,7 +165,7 @@ def test_token_that_ends(browser: TestClient, duck: Database, token: str) -> Non
     log_in(browser, token)
     assert browser.get(PAGE).json() == "x"
     duck.tool.revoke_token("x")
-    assert "worth nothing" in browser.get(PAGE).json()
+    assert "unknown, expired or revoked" in browser.get(PAGE).json()
 
 
 def test_without_tokens(duck: Database) -> None:

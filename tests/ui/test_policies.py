@@ -145,7 +145,7 @@ def test_somebody_else_was_faster(pages: PagesInBrowser) -> None:
     pages.db.tool.edit_policy("letters", {"retention_period": "77d"})
     page.get_by_role("button", name="Disable").click()
     page.get_by_role("dialog").get_by_role("button", name="Disable").click()
-    expect(page.get_by_text("somebody else changed it in the meantime")).to_be_visible()
+    expect(page.get_by_text("another user has changed it in the meantime")).to_be_visible()
     expect(page.get_by_role("cell", name="77d")).to_be_visible()
     assert pages.db.tool.store.policies.get("letters").policy.enabled
 
@@ -161,7 +161,7 @@ def test_somebody_else_was_faster(pages: PagesInBrowser) -> None:
     page.get_by_role("button", name="Apply").click()
     page.get_by_label("Write delete 1 to go on").fill("delete 1")
     page.get_by_role("button", name="Apply the file").click()
-    expect(page.get_by_text("somebody else changed some in the meantime")).to_be_visible()
+    expect(page.get_by_text("another user has changed some in the meantime")).to_be_visible()
     assert len(pages.db.tool.policies(Selection())) == 7
     page.get_by_role("button", name="Check").click()
     page.get_by_role("button", name="Apply").click()

@@ -86,7 +86,7 @@ def test_tenants(pages: PagesInBrowser) -> None:
         db.policy("delete", "shared", "30d", id=f"{tenant}-shared", where={"tenant": tenant}, tags=[tenant])
     db.tool.hold("shared", db.schema, where={"tenant": "globex"}, reason="case globex", end=parse_instant("2024-02-01"))
     page = pages.log_in("acme", href(db.schema, "shared"))
-    expect(page.get_by_text("shared with others")).to_be_visible()
+    expect(page.get_by_text("Other users share this table")).to_be_visible()
     expect(page.get_by_text("Data in the table: 2 partitions.")).to_be_visible()
     expect(page.get_by_label("What the next run does")).to_contain_text("drop partition month=2024-01-01")
     assert "globex" not in page.content()
@@ -123,7 +123,7 @@ def test_names_and_strange_tables(pages: PagesInBrowser) -> None:
     expect(page.get_by_text("deleted row by row. It has 2 rows.")).to_be_visible()
     assert "delete rows with ts before" in rows(page, "What the next run does")[0][2]
     pages.go(page, href(db.schema, "nowhere"))
-    expect(page.get_by_text("There is no such table now.")).to_be_visible()
+    expect(page.get_by_text("The table does not exist now.")).to_be_visible()
     pages.go(page, href(db.schema, "never"))
     expect(page.get_by_role("alert")).to_contain_text("does not exist")
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0]

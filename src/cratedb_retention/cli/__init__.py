@@ -1,1 +1,1 @@
-"""The command line: one command, one file. No logic of its own."""
+"""The command line, without logic of its own."""

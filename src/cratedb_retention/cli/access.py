@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 @click.command("create-token")
 @options.connected()
-@click.option("--name", type=options.TEXT, required=True, help="For people; the audit log names it.")
+@click.option("--name", type=options.TEXT, required=True, help="Name of the token, for the audit log.")
 @click.option(
-    "--role", type=options.TEXT, required=True, metavar="ROLE", help="What it may do: viewer, operator, editor, admin."
+    "--role", type=options.TEXT, required=True, metavar="ROLE", help="Role: viewer, operator, editor or admin."
 )
 @click.option(
     "--tags",
     multiple=True,
     metavar="A,B,not:C",
-    help="Limit it to policies with all of these tags, and without those behind not:; repeat it for another choice.",
+    help="Scope: policies that have all of these tags; `not:` excludes a tag. Repeat the option for alternatives.",
 )
-@click.option("--expires", type=options.TEXT, metavar="INSTANT", help="When it ends. [default: never]")
+@click.option("--expires", type=options.TEXT, metavar="INSTANT", help="Expiry of the token. [default: never]")
 @options.output_format
 def create_token(
     retention: Retention, name: str, role: str, tags: tuple[str, ...], expires: str | None, form: str
 ) -> None:
     """
-    Create an access token. Its text is shown now and never again: only a digest of it is stored.
+    Create an access token. The secret is shown only once, since only its digest is stored.
 
     \b
     Examples:
@@ -54,11 +54,11 @@ def create_token(
 
 @click.command("list-tokens")
 @options.connected(read_only=True)
-@click.option("--all", "everything", is_flag=True, help="Also those that expired or were revoked.")
+@click.option("--all", "everything", is_flag=True, help="Include expired and revoked tokens.")
 @options.output_format
 def list_tokens(retention: Retention, everything: bool, form: str) -> None:
     """
-    List the access tokens, without their secrets, which are stored nowhere.
+    List the access tokens. Their secrets are not stored.
 
     \b
     Examples:
@@ -77,7 +77,7 @@ def list_tokens(retention: Retention, everything: bool, form: str) -> None:
         "state": lambda token: "in force" if token.is_valid(now) else "revoked" if token.revoked_at else "expired",
     }
     found = [token for token in retention.access.tokens() if everything or token.is_valid(now)]
-    write_list(form, found, token_result, cells, "no tokens; `cratedb-retention create-token` makes one")
+    write_list(form, found, token_result, cells, "no access tokens; create one with `cratedb-retention create-token`")
 
 
 @click.command("revoke-token")
@@ -85,12 +85,12 @@ def list_tokens(retention: Retention, everything: bool, form: str) -> None:
 @options.connected()
 def revoke_token(retention: Retention, identifier: str) -> None:
     """
-    End an access token: the next request with it is refused. IDENTIFIER is its name, its identifier, or six
-    characters of that.
+    Revoke an access token, effective immediately. IDENTIFIER is its name, its identifier, or at least the first six
+    characters of the identifier.
 
     \b
     Examples:
       cratedb-retention revoke-token acme-dashboard crate://localhost:4200/
     """
     token = retention.access.revoke(identifier)
-    say(f"token {token.id} ({token.name}) is revoked")
+    say(f"revoked token {token.id} ({token.name})")

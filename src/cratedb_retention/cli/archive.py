@@ -1,4 +1,4 @@
-"""``list-snapshots``, ``verify-snapshots``, ``adopt-snapshots``, ``restore``: what was archived."""
+"""``list-snapshots``, ``verify-snapshots``, ``adopt-snapshots``, ``restore``: archived partitions."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def _request(
 _snapshots = options.gathered(
     "request",
     _request,
-    click.option("--name", type=TEXT, help="A snapshot's name, or six characters of its beginning."),
+    click.option("--name", type=TEXT, help="Name of a snapshot, or at least its first six characters."),
     click.option("--table-schema", type=TEXT, help="Only tables of this schema; * and ? are wildcards."),
     click.option("--table-name", type=TEXT, help="Only this table; * and ? are wildcards."),
-    click.option("--from", "start", type=TEXT, metavar="INSTANT", help="Only what reaches beyond this instant."),
-    click.option("--to", "end", type=TEXT, metavar="INSTANT", help="Only what begins before this instant."),
+    click.option("--from", "start", type=TEXT, metavar="INSTANT", help="Only partitions that end after this instant."),
+    click.option("--to", "end", type=TEXT, metavar="INSTANT", help="Only partitions that begin before this instant."),
 )
 
 
@@ -55,7 +55,7 @@ _snapshots = options.gathered(
 @options.output_format
 def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> None:
     """
-    List what was archived, and what its repository says about it.
+    List archived partitions, each with the state of its snapshot in the repository.
 
     \b
     Examples:
@@ -77,7 +77,7 @@ def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> 
         "name": lambda line: line.record.archived.name,
     }
     lines = [ArchiveLine(record=each, state=states.get(each.key)) for each in records]
-    nothing = "no snapshot fits; policies with the strategy snapshot make them"
+    nothing = "no snapshots; policies with the strategy `snapshot` create them"
     write_list(form, lines, Snapshot.of, cells, nothing)
 
 
@@ -87,8 +87,9 @@ def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> 
 @options.output_format
 def verify_snapshots(retention: Retention, request: RestoreRequest, form: str) -> None:
     """
-    Read snapshots back and compare them with what was archived. On CrateDB each is restored into the schema of the
-    toolkit's tables, counted and dropped again, so there must be room for the largest. Ends with 1 if any is damaged.
+    Read snapshots back and compare them with what was archived. On CrateDB, each snapshot is restored into the schema
+    of the toolkit's tables, counted and dropped again, which requires space for the largest one. The exit code is 1 if
+    a snapshot is damaged.
 
     \b
     Examples:
@@ -98,27 +99,27 @@ def verify_snapshots(retention: Retention, request: RestoreRequest, form: str) -
     if form != "table":
         write_data([{"name": v.record.archived.name, "found": v.found, "error": v.error} for v in found], form)
     elif not found:
-        say("no snapshot fits")
+        say("no snapshot matches")
     for verified in found if form == "table" else ():
         if verified.error:
             say(f"failed: {verified.error}", "red")
         else:
-            say(f"right: {verified.record.archived.name}: {verified.found}", "green")
+            say(f"verified: {verified.record.archived.name}: {verified.found}", "green")
     failed = sum(verified.error is not None for verified in found)
     if failed:
-        raise RetentionError("verify-snapshots", f"{failed:,} of {plural(len(found), 'snapshot')} can't be relied on")
+        raise RetentionError("verify-snapshots", f"{failed:,} of {plural(len(found), 'snapshot')} failed verification")
 
 
 @click.command("adopt-snapshots")
 @options.connected()
-@click.option("--repository", required=True, type=TEXT, help="The repository; a directory on DuckDB.")
+@click.option("--repository", required=True, type=TEXT, help="Snapshot repository; a directory on DuckDB.")
 @_snapshots
 @click.option("--dry-run", is_flag=True, help="Only show what would be adopted.")
 @options.output_format
 def adopt_snapshots(retention: Retention, repository: str, request: RestoreRequest, dry_run: bool, form: str) -> None:
     """
-    Note the snapshots of a repository in the toolkit's own table, so that they can be listed, verified and restored:
-    after that table was lost, or where another database made them. Snapshots that it has stay as they are.
+    Record the snapshots of a repository in the toolkit's own table, which makes it possible to list, verify and restore
+    them: after that table was lost, or if another database created them. Recorded snapshots are not changed.
 
     \b
     Examples:
@@ -133,21 +134,19 @@ def adopt_snapshots(retention: Retention, repository: str, request: RestoreReque
     if new := [item for item in found if not item.known]:
         write_things({**_CELLS, "name": lambda item: item.record.archived.name}, new)
     done = "would be adopted" if dry_run else "adopted"
-    say(f"{plural(len(new), 'snapshot')} {done}; {len(found) - len(new):,} known already")
+    say(f"{plural(len(new), 'snapshot')} {done}; {len(found) - len(new):,} already known")
 
 
 @click.command("restore")
 @options.database
 @_snapshots
-@click.option(
-    "--into", type=TEXT, metavar="SCHEMA.TABLE", help="Restore beside, into this table, which may exist already."
-)
+@click.option("--into", type=TEXT, metavar="SCHEMA.TABLE", help="Restore into this table, which may exist.")
 @click.option("--all", "everything", is_flag=True, help="Restore every partition.")
 @click.option(
     "--from-repository",
     type=TEXT,
     metavar="REPOSITORY",
-    help="Restore what is in this repository, even if the toolkit's own tables do not know it.",
+    help="Restore from this repository, even snapshots that the toolkit's own tables do not know.",
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be restored, with the statements.")
 def restore(
@@ -159,8 +158,8 @@ def restore(
     dry_run: bool,
 ) -> None:
     """
-    Bring archived partitions back: those of a table and a stretch of time, each from all of its snapshots, or from one
-    by its name. What goes into its own table is on hold, so that the next run leaves it alone; `release` ends that.
+    Restore archived partitions: those of a table and a time range, each from all of its snapshots, or a snapshot by
+    name. A legal hold protects partitions that are restored into their original table; `release` ends it.
 
     \b
     Examples:
@@ -171,7 +170,7 @@ def restore(
     from cratedb_retention.model.policies.patterns import parse_table
 
     if not everything and not from_repository and request == RestoreRequest():
-        raise InvalidInput("restore", "nothing is chosen", "give --name, --table-name, --from, --to, or --all")
+        raise InvalidInput("restore", "nothing is selected", "give --name, --table-name, --from, --to, or --all")
     with database.open() as retention:
         target = parse_table(into, "--into", retention.default_schema) if into else None
         request = dataclasses.replace(request, into=target, from_repository=from_repository)
@@ -188,11 +187,11 @@ def restore(
         say(f"restored: {item.record.archived.name} into {item.into}, {rows}{hold}", "green")
     failed = sum(item.error is not None for item in restored)
     if failed:
-        raise RetentionError("restore", f"{failed:,} of {plural(len(restored), 'snapshot')} did not come back")
+        raise RetentionError("restore", f"{failed:,} of {plural(len(restored), 'snapshot')} not restored")
 
 
 def _show(retention: Retention, request: RestoreRequest) -> None:
-    """What would be done, partition by partition."""
+    """Show what would be restored, partition by partition."""
     for _, group in itertools.groupby(retention.archive.preview(request), key=lambda item: item.record.partition):
         items = list(group)
         for item in items:

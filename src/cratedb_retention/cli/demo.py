@@ -1,4 +1,4 @@
-"""The toolkit's main job from start to end, on real data: what the commands do that are shown, by the library."""
+"""The demo: shows commands, and executes them on real data through the library."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def show_demo(dburi: str | None, repository: str | None) -> None:
         _run(retention)
         _restore(retention)
         _show_resolutions(retention)
-        _heading("Now it is yours. Each change and each step is in the audit log:", "jobs")
+        _heading("Try it yourself. Each change and each step is in the audit log:", "jobs")
 
 
 def _heading(text: str, *commands: str) -> None:
@@ -53,11 +53,11 @@ def _heading(text: str, *commands: str) -> None:
 
 
 def _load(retention: Retention) -> None:
-    """Forgets what an earlier demonstration left: its policies, holds and rollups."""
-    _heading("1. Real data: what flew from New York in 2013, and the weather")
+    """Load the tables, after removing policies, holds and rollups of an earlier demo."""
+    _heading("1. Real data: flights from New York in 2013, and the weather")
     say(f"$ export CRATEDB_URI='{retention.address.safe}' CRATEDB_EXT_SCHEMA={OWN_SCHEMA}", "cyan")
     say("$ cratedb-retention setup", "cyan")
-    retention.setup(journal_policy=False)  # Three policies are enough to look at.
+    retention.setup(journal_policy=False)  # Three policies suffice.
     retention.policies.delete_tagged(CHOSEN.tags)
     for hold in retention.holds():
         retention.holds.release(hold.id)
@@ -71,18 +71,18 @@ def _create_policies(retention: Retention, repository: str) -> None:
     options = f"--table-schema={SCHEMA} --tags={TAG}"
     weather = "--table-name=weather --retention-period='6 months'"
     _heading(
-        "2. Three policies: flights are deleted after 90 days, weather is archived after 6 months, and rolled up",
+        "2. Three policies: delete flights after 90 days, archive weather after 6 months, and roll it up",
         f"create-policy --strategy=delete --table-name=flights --retention-period=90d {options}",
         f"create-policy --strategy=snapshot {weather} --target-repository-name={repository} {options}",
         f"create-policy --strategy=downsample {weather} --levels={LEVELS} {options}",
     )
     create, common = retention.policies.create, {"table_schema": SCHEMA, "tags": [TAG]}
     of_weather: dict[str, Any] = {**common, "table_name": "weather", "retention_period": "6 months"}
-    why = "Delays are looked at for a quarter."
+    why = "Delays are analyzed for a quarter."
     create(**common, strategy="delete", table_name="flights", retention_period="90d", description=why)
-    why = "Old weather goes to the archive."
+    why = "Old weather is archived."
     create(**of_weather, strategy="snapshot", target_repository_name=repository, description=why)
-    why = "Days of weather are kept for two years, months for ever."
+    why = "Daily weather is kept for two years, monthly weather forever."
     create(**of_weather, strategy="downsample", levels=LEVELS, description=why)
 
 
@@ -92,11 +92,11 @@ def _run(retention: Retention) -> None:
     before = data.count_rows(retention)
     prepared = retention.prepare(CUTOFF, CHOSEN)
     write_plan(prepared, retention, "table", sql=False)
-    _heading("4. The run does what the plan says", f"run {chosen}")
+    _heading("4. The run executes the plan", f"run {chosen}")
     with observer(quiet=False) as observe:
         report = retention.run(prepared, observers=[observe])
     after = data.count_rows(retention)
-    say(f"{before:,} rows before, {report.rows:,} gone, {after:,} left: {_verdict(before - report.rows == after)}")
+    say(f"{before:,} rows before, {report.rows:,} removed, {after:,} left: {_verdict(before - report.rows == after)}")
     for table in ("flights", "weather"):
         left = data.months(retention, table)
         say(f"{table}: {left[0][0]} to {left[-1][0]}, {sum(count for _, count in left):,} rows")
@@ -107,7 +107,7 @@ def _verdict(right: bool) -> str:
 
 
 def _restore(retention: Retention) -> None:
-    _heading("5. What was archived, read back and compared", "verify-snapshots --table-name=weather")
+    _heading("5. The archived partitions are read back and compared", "verify-snapshots --table-name=weather")
     rows = [
         (a.name, show_partition(a.columns, a.values), a.rows, show_size(a.size), v.error or v.found)
         for v in retention.archive.verify(RestoreRequest(table_schema=SCHEMA))
@@ -115,7 +115,7 @@ def _restore(retention: Retention) -> None:
     ]
     write_table(("snapshot", "partition", "rows", "size", "verified"), rows)
     command = "restore --table-name=weather --from=2013-02-01 --to=2013-03-01"
-    _heading("6. February comes back, and stays until it is released", command)
+    _heading("6. February is restored, and a hold keeps it until released", command)
     wanted = RestoreRequest(table_schema=SCHEMA, table_name="weather", start=FEBRUARY, end=MARCH)
     restored = retention.archive.restore(wanted)[0]
     if restored.error:
@@ -127,7 +127,7 @@ def _restore(retention: Retention) -> None:
 def _show_resolutions(retention: Retention) -> None:
     common = f"--table-schema={SCHEMA} --table-name=weather --from=2013-01-01 --to=2014-01-01"
     totals = []
-    _heading("7. A year of weather at three resolutions: hours as far as they are kept, days, and months")
+    _heading("7. A year of weather at three resolutions: the hours that are kept, days, and months")
     request = FetchRequest(
         table_name="weather",
         table_schema=SCHEMA,
@@ -143,5 +143,5 @@ def _show_resolutions(retention: Retention) -> None:
         draw(replace(fetched, columns=tuple(fetched.columns[i] for i in chosen), rows=rows), "weather")
         counts = (row[fetched.columns.index("row_count")] for row in fetched.rows)
         totals.append(sum(int(str(count)) for count in counts if count is not None))
-        say(f"{len(fetched.rows):,} {name} stand for {totals[-1]:,} hourly rows")
-    say(f"Each resolution stands for the same rows: {_verdict(len(set(totals)) == 1)}")
+        say(f"{len(fetched.rows):,} {name} represent {totals[-1]:,} hourly rows")
+    say(f"Each resolution represents the same rows: {_verdict(len(set(totals)) == 1)}")

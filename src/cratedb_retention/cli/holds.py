@@ -1,4 +1,4 @@
-"""``hold``, ``list-holds``, ``release``: data that stays, whatever the policies say."""
+"""``hold``, ``list-holds``, ``release``: legal holds, which protect data from all policies."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @click.command("hold")
 @options.database
-@click.option("--table-schema", type=options.TEXT, help="The table's schema; * and ? are wildcards.")
-@click.option("--table-name", type=options.TEXT, required=True, help="The table's name; * and ? are wildcards.")
-@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only data with this value.")
-@click.option("--from", "start", type=options.TEXT, metavar="INSTANT", help="Only data from this instant on.")
-@click.option("--to", "end", type=options.TEXT, metavar="INSTANT", help="Only data before this instant.")
-@click.option("--reason", default="", help="For people: a case number, a name.")
+@click.option("--table-schema", type=options.TEXT, help="Schema of the table; * and ? are wildcards.")
+@click.option("--table-name", type=options.TEXT, required=True, help="Name of the table; * and ? are wildcards.")
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only rows with this value; may be repeated.")
+@click.option("--from", "start", type=options.TEXT, metavar="INSTANT", help="Start of the time range.")
+@click.option("--to", "end", type=options.TEXT, metavar="INSTANT", help="End of the time range, exclusive.")
+@click.option("--reason", default="", help="Reason, such as a case number.")
 @options.output_format
 def hold(
     database: options.Database, where: tuple[str, ...], start: str | None, end: str | None, form: str, **said: Any
 ) -> None:
     """
-    Keep data whatever the policies say, until it is released: a table, a partition, a stretch of time, or any of these
-    together. Nothing under a hold is deleted, moved or archived.
+    Place a legal hold on a table, on rows with a value, on a time range, or on any combination of these. Data under a
+    hold is neither deleted, moved nor archived until the hold is released.
 
     \b
     Examples:
@@ -47,9 +47,9 @@ def hold(
     if form != "table":
         write_data({**Hold.of(placed).model_dump(), "tables": list(map(str, tables))}, form)
         return
-    say(f"hold {placed.id} is in force; end it with `cratedb-retention release {placed.id}`")
+    say(f"hold {placed.id} is in force; release it with `cratedb-retention release {placed.id}`")
     if not tables:
-        say(f"Warning: no table fits {placed.target} now; is the name right?", "yellow")
+        say(f"Warning: no table matches {placed.target} at present; check the name", "yellow")
 
 
 @click.command("list-holds")
@@ -57,7 +57,7 @@ def hold(
 @options.output_format
 def list_holds(retention: Retention, form: str) -> None:
     """
-    List the holds in force.
+    List the legal holds in force.
 
     \b
     Examples:
@@ -76,7 +76,7 @@ def list_holds(retention: Retention, form: str) -> None:
         "reason": lambda hold: hold.reason,
         "by": lambda hold: hold.placed_by,
     }
-    write_list(form, retention.holds(), Hold.of, cells, "no holds are in force")
+    write_list(form, retention.holds(), Hold.of, cells, "no legal holds are in force")
 
 
 @click.command("release")
@@ -84,7 +84,7 @@ def list_holds(retention: Retention, form: str) -> None:
 @options.connected()
 def release(retention: Retention, hold_id: str) -> None:
     """
-    End a hold; the next run treats the data as any other. HOLD_ID is its whole identifier, as `list-holds` shows it.
+    Release a legal hold. The next run applies policies to the data again. HOLD_ID is its full identifier.
 
     \b
     Examples:

@@ -1,10 +1,10 @@
 """
-The command ``cratedb-retention``: finds the command's module by its name, and turns errors into one line and an exit
-code.
+The command line ``cratedb-retention``: finds the module of a command by name, and reports each error in one line, with
+an exit code.
 
-Commands are imported when they are called, so that ``--help`` and ``--version`` are quick.
+Commands are imported when they are called, which keeps ``--help`` and ``--version`` fast.
 
-Exit codes: 0 done, 1 a step failed or the database refused, 2 wrong usage or input, 3 ``check`` found something.
+Exit codes: 0 success, 1 a step failed or the database rejected it, 2 invalid usage or input, 3 findings of ``check``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A command: its module in this package, its section in the help, what it does, other names for it."""
+    """A command: its module in this package, its section in the help, a summary, and its aliases."""
 
     module: str
     section: str
@@ -45,36 +45,36 @@ _OTHER, _POLICIES, _RUNNING, _ARCHIVE, _SERVICE = _SECTIONS
 
 COMMANDS: Mapping[str, Entry] = {
     "setup": Entry("setup", _OTHER, "Create or upgrade the toolkit's tables."),
-    "demo": Entry("setup", _OTHER, "See it work on real data: flights and weather of 2013."),
+    "demo": Entry("setup", _OTHER, "Try the toolkit on real data: flights and weather of 2013."),
     "create-policy": Entry("policies.editing", _POLICIES, "Create a policy.", ("create", "add", "add-policy")),
     "edit-policy": Entry("policies.editing", _POLICIES, "Change a policy.", ("edit",)),
     "list-policies": Entry("policies.commands", _POLICIES, "List the policies.", ("list",)),
     "delete-policy": Entry("policies.commands", _POLICIES, "Delete policies.", ("del", "rm")),
     "list-tags": Entry("policies.commands", _POLICIES, "List all tags."),
-    "check-policies": Entry("policies.commands", _POLICIES, "Look for mistakes and contradictions.", ("check",)),
-    "apply": Entry("policies.commands", _POLICIES, "Make the stored policies what a file says."),
-    "export": Entry("policies.commands", _POLICIES, "Write the policies as a file."),
-    "translate": Entry("policies.translate", _POLICIES, "Take over rules of Graphite, RRDtool."),
-    "plan": Entry("runs", _RUNNING, "Show what a run would do, and why."),
-    "run": Entry("runs", _RUNNING, "Do what is due."),
-    "serve": Entry("serve", _RUNNING, "Run policies by their schedules, until stopped."),
-    "cancel": Entry("runs", _RUNNING, "End a run before its next step."),
-    "status": Entry("overview", _RUNNING, "Show what is kept where, what is due, and what runs."),
-    "jobs": Entry("overview", _RUNNING, "Show the audit log."),
-    "fetch": Entry("rollups", _RUNNING, "Read a table together with its rollups."),
-    "verify-rollups": Entry("rollups", _RUNNING, "Compare each rollup with what is beneath it."),
-    "accept-table": Entry("rollups", _RUNNING, "Take a table for the earlier one of its name."),
-    "list-snapshots": Entry("archive", _ARCHIVE, "List what was archived."),
-    "verify-snapshots": Entry("archive", _ARCHIVE, "Read snapshots back and compare."),
-    "adopt-snapshots": Entry("archive", _ARCHIVE, "Note the snapshots of a repository."),
-    "restore": Entry("archive", _ARCHIVE, "Bring archived partitions back."),
-    "hold": Entry("holds", _ARCHIVE, "Keep data whatever the policies say."),
-    "list-holds": Entry("holds", _ARCHIVE, "List the holds in force."),
-    "release": Entry("holds", _ARCHIVE, "End a hold."),
-    "create-token": Entry("access", _SERVICE, "Create an access token of the HTTP API."),
+    "check-policies": Entry("policies.commands", _POLICIES, "Find mistakes and contradictions.", ("check",)),
+    "apply": Entry("policies.commands", _POLICIES, "Update the stored policies to match a file."),
+    "export": Entry("policies.commands", _POLICIES, "Write the policies as a file for `apply`."),
+    "translate": Entry("policies.translate", _POLICIES, "Convert rules of Graphite or RRDtool."),
+    "plan": Entry("runs", _RUNNING, "Show what a run would do, and why (dry run)."),
+    "run": Entry("runs", _RUNNING, "Execute everything that is due."),
+    "serve": Entry("serve", _RUNNING, "Run policies on their schedules, until stopped."),
+    "cancel": Entry("runs", _RUNNING, "Cancel a run before its next step."),
+    "status": Entry("overview", _RUNNING, "Show the state of each policy and table, and active runs."),
+    "jobs": Entry("audit", _RUNNING, "Show the audit log."),
+    "fetch": Entry("query", _RUNNING, "Query a table together with its rollups."),
+    "verify-rollups": Entry("rollups", _RUNNING, "Compare each rollup with its source."),
+    "accept-table": Entry("rollups", _RUNNING, "Accept a table as the earlier one of its name."),
+    "list-snapshots": Entry("archive", _ARCHIVE, "List archived partitions."),
+    "verify-snapshots": Entry("archive", _ARCHIVE, "Read snapshots back and compare them."),
+    "adopt-snapshots": Entry("archive", _ARCHIVE, "Record the snapshots of a repository."),
+    "restore": Entry("archive", _ARCHIVE, "Restore archived partitions."),
+    "hold": Entry("holds", _ARCHIVE, "Place a legal hold, which protects data from all policies."),
+    "list-holds": Entry("holds", _ARCHIVE, "List the legal holds in force."),
+    "release": Entry("holds", _ARCHIVE, "Release a legal hold."),
+    "create-token": Entry("access", _SERVICE, "Create an access token for the HTTP API and the pages."),
     "list-tokens": Entry("access", _SERVICE, "List the access tokens."),
-    "revoke-token": Entry("access", _SERVICE, "End an access token."),
-    "config": Entry("setup", _SERVICE, "Show all settings, and where they come from."),
+    "revoke-token": Entry("access", _SERVICE, "Revoke an access token."),
+    "config": Entry("setup", _SERVICE, "Show all settings and their sources."),
 }
 _ALIASES = {alias: name for name, entry in COMMANDS.items() for alias in entry.aliases}
 
@@ -97,7 +97,7 @@ class Commands(click.Group):
         return cast(click.Command, getattr(module, name.replace("-", "_")))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """What the Tab key offers: commands from the table above, so that nothing is imported; then options."""
+        """Complete commands from the table above, without importing any; then options."""
         items = [CompletionItem(name, help=entry.summary) for name, entry in COMMANDS.items()]
         offered = [item for item in items if item.value.startswith(incomplete)]
         return [*offered, *click.Command.shell_complete(self, ctx, incomplete)]
@@ -105,7 +105,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Let help and errors say the command's full name, not the alias."""
+        """Let help and errors show the full name of a command, not its alias."""
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-") and not ctx.resilient_parsing:
             close = difflib.get_close_matches(args[0], (*COMMANDS, *_ALIASES), n=1)
             unknown = f"No such command {args[0]!r}." + (f" Did you mean {close[0]!r}?" if close else "")
@@ -115,14 +115,14 @@ class Commands(click.Group):
         return _ALIASES.get(name or "", name), command, rest
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Without anything, show the help; that is wrong usage nevertheless."""
-        if not args and not ctx.resilient_parsing:  # With it, click only looks what could come next, to complete it.
+        """Without arguments, show the help, with the exit code of wrong usage."""
+        if not args and not ctx.resilient_parsing:  # Set while click completes a line.
             _write_to_stderr(ctx.get_help())
             ctx.exit(EXIT_USAGE)
         return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands by section; their texts are in the table above, so nothing is imported."""
+        """List the commands by section, from the table above, without importing any."""
         for section in _SECTIONS:
             entries = [(name, entry) for name, entry in COMMANDS.items() if entry.section == section]
             rows = [(", ".join((name, *entry.aliases)), entry.summary) for name, entry in entries]
@@ -131,23 +131,23 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.option("--config", metavar="FILE", envvar="CRATEDB_RETENTION_CONFIG", help="Read settings from this file.")
-@click.option("--log-level", metavar="LEVEL", help="What to log: debug, info, warning, error. [default: warning]")
-@click.option("--log-format", metavar="FORM", help="What a line of the log is: text or json. [default: text]")
-@click.option("--verbose", is_flag=True, help="Log what happens, with each SQL statement.")
-@click.option("--debug", is_flag=True, help="Log every detail, with each SQL statement, and show tracebacks.")
+@click.option("--config", metavar="FILE", envvar="CRATEDB_RETENTION_CONFIG", help="Configuration file.")
+@click.option("--log-level", metavar="LEVEL", help="Log level: debug, info, warning, error. [default: warning]")
+@click.option("--log-format", metavar="FORM", help="Log format: text or json. [default: text]")
+@click.option("--verbose", is_flag=True, help="Log progress and each SQL statement.")
+@click.option("--debug", is_flag=True, help="Log all details and each SQL statement, and show tracebacks.")
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def cli(
     ctx: click.Context, config: str | None, log_level: str | None, log_format: str | None, verbose: bool, debug: bool
 ) -> None:
     """
-    Retention for time-series data in CrateDB: expire, move and archive by policies stored in the database.
+    Data retention for time series in CrateDB and DuckDB: delete, move, archive and downsample expired data by policies.
 
     \b
-    The database is the last argument of each command, or CRATEDB_URI:
+    The address of the database is the last argument of each command, or CRATEDB_URI:
       crate://user:password@host:4200/   CrateDB; add ?sslmode=verify-full for TLS
-      duckdb:///file.duckdb              an embedded file
+      duckdb:///file.duckdb              a DuckDB file
     """
     log_level = "debug" if debug else "info" if verbose and log_level is None else log_level
     _configure(ctx, config, {"log.level": log_level, "log.format": log_format}, sql=verbose or debug)
@@ -157,7 +157,7 @@ def cli(
 
 
 def _configure(ctx: click.Context, config: str | None, log: Mapping[str, str | None], sql: bool) -> None:
-    """Read settings for what no option says; without file or variable none of it is imported: commands stay quick."""
+    """Load settings as defaults of options. Without file or variable, nothing is imported: commands stay fast."""
     logging.getLogger("cratedb_retention.sql").setLevel(logging.INFO if sql else logging.WARNING)
     # pathlib takes longer to import.
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.environ.get("HOME", ""), ".config")  # noqa: PTH118
@@ -177,7 +177,7 @@ def _configure(ctx: click.Context, config: str | None, log: Mapping[str, str | N
 
 
 def _defaults(loaded: Loaded) -> dict[str, Any]:
-    """What commands take for their defaults: what is set, and not what is the default anyway."""
+    """Defaults of commands: the settings that a file or variable sets."""
     settings, given = loaded.settings, loaded.sources
     common = {"dburi": settings.database.uri} if settings.database.uri is not None else {}
     if "database.schema" in given:
@@ -194,26 +194,26 @@ def _log(level: int, formatter: logging.Formatter) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler])
-    # It warns of each attempt to connect; that the last one failed is our own error.
+    # It warns of each attempt to connect; we report the last one as an error.
     logging.getLogger("urllib3").setLevel(logging.NOTSET if level <= logging.INFO else logging.ERROR)
-    # They tell of each look, and of each start.
+    # They log each poll and each start.
     for name in ("apscheduler", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.NOTSET if level <= logging.DEBUG else logging.WARNING)
 
 
 def collect_seldom() -> None:
-    """Look for cyclic garbage less often: that took 40 % of the time of a plan for 100,000 partitions."""
+    """Collect cyclic garbage less often: it took 40 % of the time of a plan for 100,000 partitions."""
     gc.set_threshold(50_000, 20, 20)
 
 
 def main() -> None:
-    """Run the command; every error ends in one line and an exit code."""
+    """Run the command. Each error becomes one line and an exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # What its encoding lacks is escaped, rather than refused.
+        if isinstance(stream, io.TextIOWrapper):  # Escape what its encoding lacks.
             stream.reconfigure(errors="backslashreplace")
     collect_seldom()
-    # Stopped by systemd or a container engine, a run gives its leases back, as after Ctrl-C. As process 1 it would not
-    # hear this signal at all.
+    # A run that systemd or a container engine stops releases its leases, as after Ctrl-C. Process 1 would ignore this
+    # signal by default.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if instruction := os.environ.get(_COMPLETE):
@@ -222,7 +222,7 @@ def main() -> None:
             code = cli.invoke(context)
     except click.exceptions.Exit as error:
         code = error.exit_code
-    except BrokenPipeError:  # When the reader of the output (head, less) has seen enough, that is no error.
+    except BrokenPipeError:  # The reader of the output (head, less) may end first.
         _stop_writing(sys.stdout)
         code = EXIT_DONE
     except RetentionError as error:
@@ -234,15 +234,15 @@ def main() -> None:
     except (EOFError, KeyboardInterrupt, click.Abort):
         code = _interrupted()
     except UnicodeEncodeError:
-        code = _complain("not UTF-8 text: an option or argument holds bytes that are no characters", EXIT_USAGE)
+        code = _complain("an option or argument is not valid UTF-8", EXIT_USAGE)
     except Exception as error:
-        what = f"{type(error).__name__}: {error}. This is a mistake in the program; please report it"
+        what = f"{type(error).__name__}: {error}. This is a bug; please report it"
         code = _interrupted() if find_interrupt(error) else _complain(what, EXIT_FAILED)
     sys.exit(code if isinstance(code, int) else EXIT_DONE)
 
 
 def _interrupted() -> int:
-    if sys.stderr.isatty():  # It shows ^C.
+    if sys.stderr.isatty():  # The line begins with ^C.
         click.echo(err=True)
     return _complain("interrupted", EXIT_FAILED)
 
@@ -262,12 +262,12 @@ def _write_to_stderr(text: str) -> None:
 
 
 def _stop_writing(stream: TextIO) -> None:
-    """The reader of a stream has gone. Python would complain once more when it flushes."""
+    """Discard further output: its reader has ended, and Python would raise again on flush."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _usage(error: click.UsageError) -> str:
-    """What is wrong, with options whose names are alike without their dashes, which all of them have."""
+    """The message, with similar options; compared without dashes, which make all options similar."""
     if isinstance(error, click.NoSuchOption):
         names = {each.lstrip("-"): each for each in error.possibilities or ()}
         alike = [names[each] for each in difflib.get_close_matches(error.option_name.lstrip("-"), names)]

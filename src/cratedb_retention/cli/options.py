@@ -1,4 +1,4 @@
-"""Options that several commands share, with the names that cratedb-toolkit's users know."""
+"""Options that several commands share, with the names of cratedb-toolkit."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Text(click.types.StringParamType):
-    """Text that is not empty: an empty variable in a script must not mean "all" or "any"."""
+    """Text that is not empty: an empty variable in a script must not select everything."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(super().convert(value, param, ctx))
-        return text if text.strip() else self.fail("it is empty", param, ctx)
+        return text if text.strip() else self.fail("must not be empty", param, ctx)
 
 
 TEXT = _Text()
@@ -55,17 +55,17 @@ class Values(click.Choice[str]):
 
 
 def one_of(*values: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """What the Tab key offers for an option that has these values, and checks them later, in its own words."""
+    """Completion for an option with these values, which validates them itself."""
     return lambda ctx, param, incomplete: [value for value in values if value.startswith(incomplete)]
 
 
 def combine(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
-    """All of some decorators, the first outermost."""
+    """Apply decorators, the first one outermost."""
     return lambda function: functools.reduce(lambda decorated, each: each(decorated), reversed(decorators), function)
 
 
 def gathered(name: str, make: Callable[..., object], *added: Callable[[Any], Any]) -> Callable[[F], F]:
-    """Add options; the command gets what ``make``, whose parameters have their names, makes of them, as ``name``."""
+    """Add options. Their values are passed to ``make`` by name, and its result to the command as ``name``."""
     parameters = inspect.signature(make).parameters
 
     def decorate(function: F) -> F:
@@ -80,7 +80,7 @@ def gathered(name: str, make: Callable[..., object], *added: Callable[[Any], Any
 
 @dataclass(frozen=True)
 class Database:
-    """The database of a command, as it was written."""
+    """The database of a command, as given by the user."""
 
     dburi: str | None
     schema: str
@@ -88,11 +88,11 @@ class Database:
 
     @contextmanager
     def open(self, create: bool = False, read_only: bool = False) -> Iterator[Retention]:
-        """Open it; several commands that only read can have a DuckDB file open. Raises InvalidInput without address."""
+        """Open it; a DuckDB file can have several readers. Raises InvalidInput without address."""
         from cratedb_retention.api import Retention
 
         if not self.dburi:
-            remedy = "write it as the last argument, or set CRATEDB_URI: crate://localhost:4200/"
+            remedy = "give it as the last argument or in CRATEDB_URI, such as crate://localhost:4200/"
             raise InvalidInput("database address", "missing", remedy)
         with Retention(self.dburi, self.schema, create=create, read_only=read_only, wait=self.wait or 0.0) as retention:
             yield retention
@@ -108,19 +108,19 @@ database = gathered(
         envvar="CRATEDB_EXT_SCHEMA",
         default="ext",
         show_default=True,
-        help="Schema for the tables of this tool.",
+        help="Schema of the toolkit's own tables.",
     ),
     click.option(
         "--wait",
         type=click.FloatRange(0),
         metavar="SECONDS",
-        help="How long to wait while another process has a DuckDB file open. [default: 0]",
+        help="Maximum time to wait while another process has the DuckDB file open, in seconds. [default: 0]",
     ),
 )
 
 
 def connected(read_only: bool = False) -> Callable[[F], F]:
-    """Add the options of :data:`database`; the command gets the open database as ``retention``."""
+    """Add the options of :data:`database`, and pass the open database to the command as ``retention``."""
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
@@ -134,13 +134,13 @@ def connected(read_only: bool = False) -> Callable[[F], F]:
 
 
 output_format = click.option(
-    "--format", "form", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="Output."
+    "--format", "form", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="Format."
 )
 tags = click.option(
     "--tags",
     multiple=True,
     metavar="A,B,not:C",
-    help="Only policies with all of these tags, and without those behind not:; repeat it for another choice.",
+    help="Only policies that have all of these tags; `not:` excludes a tag. Repeat the option for alternatives.",
 )
 lease = click.option(
     "--lease",
@@ -152,7 +152,7 @@ lease = click.option(
 
 
 def settings(section: type[BaseModel], *names: str) -> Callable[[F], F]:
-    """Options for the settings of a section, or some: name, limits, default and help are theirs."""
+    """Options for all or some settings of a section, with their names, limits, defaults and descriptions."""
     return combine(*(_setting(name, section.model_fields[name]) for name in names or section.model_fields))
 
 
@@ -170,20 +170,20 @@ def _setting(name: str, field: FieldInfo) -> Callable[[Any], Any]:
 
 
 def policy_id(required: bool = False) -> Callable[[F], F]:
-    text = "Its identifier; of a generated one, six characters are enough."
+    text = "Identifier of the policy; the first six characters of a generated one suffice."
     return click.option("--identifier", "--id", "id", type=TEXT, required=required, help=text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """Which policies a command is about, as it was written."""
+    """The policies that a command selects, as given by the user."""
 
     strategy: str | None
     tags: tuple[str, ...]
     policy_id: str | None
 
     def read(self, retention: Retention) -> Selection:
-        """The policies as the library knows them; raises InvalidInput or NotFound if there is none, or no strategy."""
+        """The selection for the library. Raises InvalidInput or NotFound for an unknown strategy or policy."""
         from cratedb_retention.execution.plan.preparing import Selection
         from cratedb_retention.model.policies.tags import parse_tag_filter
 
@@ -197,7 +197,7 @@ _selection = (
         "--strategy",
         type=TEXT,
         shell_complete=one_of(*Strategy),
-        help=f"Only policies of this strategy: {', '.join(Strategy)}.",
+        help=f"Only policies with this strategy: {', '.join(Strategy)}.",
     ),
     tags,
     click.option("--policy", "policy_id", type=TEXT, help="Only the policy with this identifier."),
@@ -207,7 +207,7 @@ selection = gathered("chosen", Chosen, *_selection)
 
 @dataclass(frozen=True, kw_only=True)
 class Asked(Chosen):
-    """The same, and what the command takes for now. Raises InvalidInput if that can't be read, or is there twice."""
+    """A selection and a cutoff. Raises InvalidInput if the cutoff is invalid or given twice."""
 
     cutoff: str | None
     cutoff_day: str | None
@@ -218,11 +218,11 @@ class Asked(Chosen):
 
     @property
     def moment(self) -> dt.datetime | None:
-        """The instant that is taken for now; None: the present one."""
+        """The cutoff; None: now."""
         from cratedb_retention.model.time import parse_day, parse_instant
 
         if self.cutoff and self.cutoff_day:
-            raise InvalidInput("--cutoff and --cutoff-day", "both are given", "give one of them")
+            raise InvalidInput("--cutoff and --cutoff-day", "cannot be combined", "omit one of them")
         return parse_day(self.cutoff_day) if self.cutoff_day else parse_instant(self.cutoff) if self.cutoff else None
 
     def prepare(self, retention: Retention) -> Prepared:
@@ -234,10 +234,14 @@ asked = gathered(
     Asked,
     *_selection,
     click.option(
-        "--cutoff", type=TEXT, metavar="INSTANT", help="Take this instant for now, like 2024-06-01T12:00:00+02:00."
+        "--cutoff", type=TEXT, metavar="INSTANT", help="Cutoff, such as 2024-06-01T12:00:00+02:00. [default: now]"
     ),
     click.option(
-        "--cutoff-day", type=TEXT, metavar="DAY", help="Take the start of this day in UTC for now, like 2024-06-01."
+        "--cutoff-day", type=TEXT, metavar="DAY", help="Cutoff at the start of this day in UTC, such as 2024-06-01."
     ),
-    click.option("--allow-future-cutoff", is_flag=True, help="Allow a cutoff that lies in the future."),
+    click.option("--allow-future-cutoff", is_flag=True, help="Allow a cutoff in the future."),
+)
+raw_table = combine(
+    click.option("--table-name", type=TEXT, required=True, help="Table with the raw rows."),
+    click.option("--table-schema", type=TEXT, help="Schema of the table. [default: the database's]"),
 )

@@ -1,4 +1,4 @@
-"""How results are written: tables for people, JSON and YAML for programs."""
+"""Output of results: tables for users, JSON and YAML for programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 T = TypeVar("T")
-# What stands in each column of a table about things.
+# The columns of a table, each with a function for its cells.
 Cells = Mapping[str, Callable[[T], object]]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _NUMBERS = ("rows", "size", "version")
@@ -24,11 +24,11 @@ _NUMBERS = ("rows", "size", "version")
 
 @cache
 def console() -> Console:
-    """The terminal. Where output goes to a file or pipe, lines are not cut at 80 columns."""
+    """The terminal. In files and pipes, lines are not cut at 80 columns."""
     from rich.console import Console
 
     class Quiet(Console):
-        """Goes on without output when the reader (head, less) has seen enough: a run must not end for that."""
+        """Continues without output after its reader (head, less) has ended: a run must not end for that."""
 
         def on_broken_pipe(self) -> None:
             self.quiet = True
@@ -45,7 +45,7 @@ def write_data(data: Any, form: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: results of ``execution/results.py``, and text for all else."""
+    """JSON for the results of ``execution/results.py``; text for other values."""
     return value.model_dump() if hasattr(value, "model_dump") else str(value)
 
 
@@ -58,7 +58,7 @@ def yaml_text(data: Any) -> str:
 def write_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, right: Sequence[str] = _NUMBERS
 ) -> None:
-    """Write a table; values are text as they are, never markup. Numbers, and other columns, stand at the right."""
+    """Write a table. Values are never parsed as markup. Columns named in ``right`` are aligned to the right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -76,7 +76,7 @@ def write_things(cells: Cells[T], found: Iterable[T], title: str | None = None) 
 
 
 def write_list(form: str, found: Sequence[T], data: Callable[[T], object], cells: Cells[T], nothing: str) -> None:
-    """Write things: for programs the data of each, for people a table, or that there is nothing."""
+    """Write items: as data for programs; as a table for users, or the text ``nothing`` if there are none."""
     if form != "table":
         write_data([data(each) for each in found], form)
     elif found:
@@ -94,7 +94,7 @@ def _cell(value: object) -> str:
 
 
 def visible(text: str, keep: str = "") -> str:
-    """Control characters as escapes: names and descriptions must not move the cursor, or forge a line."""
+    """Escape control characters: names and descriptions must not move the cursor or forge a line."""
     return _CONTROL.sub(lambda match: match[0] if match[0] in keep else repr(match[0])[1:-1], text)
 
 

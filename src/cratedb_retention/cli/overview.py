@@ -1,18 +1,15 @@
-"""``status``, ``jobs``: what is kept where, what is due, what runs; and the audit log."""
+"""``status``: what is kept where, what is due, and what runs."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from cratedb_retention.cli import options
-from cratedb_retention.cli.options import TEXT
-from cratedb_retention.cli.output import Cells, console, say, visible, write_data, write_list, write_table
-from cratedb_retention.errors import NotFound
-from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.cli.output import console, say, visible, write_data, write_table
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.time import show, to_ms
 from cratedb_retention.model.words import short, show_size
 
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.overview.lines import Line
     from cratedb_retention.model.runs import RunState
-    from cratedb_retention.store.audit import JournalFilter
 
 _LINES = ("state", "table", "policy", "retention", "rows", "size", "due", "next", "blocked")
 _RUNS = ("run", "who", "since", "step", "doing", "progress", "rows", "end", "state")
@@ -30,12 +26,12 @@ _WATCH_SECONDS = 1.0
 @click.command("status")
 @options.database
 @options.asked
-@click.option("--watch", is_flag=True, help="Show the runs that go on, each second anew, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show active runs, refreshed every second, until Ctrl-C.")
 @options.output_format
 def status(database: options.Database, asked: options.Asked, watch: bool, form: str) -> None:
     """
-    Show each policy on each table: its state, what is due now and next, the last run, and the runs that go on, on
-    whatever machine. What needs attention comes first. Runs of less than a second are not shown.
+    Show each policy on each table: its state, what is due now, and when more is due; the last run; and active runs on
+    all machines. What needs attention comes first. Runs of less than a second are not shown.
 
     \b
     Examples:
@@ -97,69 +93,9 @@ def _watch(retention: Retention) -> NoReturn:
             table = Table(*_RUNS)
             for job in jobs:
                 table.add_row(*(Text(visible(cell)) for cell in _run(job, now)))
-            live.update(table if jobs else Text(f"nothing runs at {_show(now)}"), refresh=True)
+            live.update(table if jobs else Text(f"no active runs at {_show(now)}"), refresh=True)
             retention.clock.sleep(_WATCH_SECONDS)
 
 
 def _show(moment: dt.datetime) -> str:
     return show(to_ms(moment) // 1000 * 1000)
-
-
-@click.command("jobs")
-@options.database
-@click.option("--table-name", type=TEXT, help="Only this table.")
-@click.option("--policy", "policy_id", type=TEXT, help="Only the policy whose identifier begins so.")
-@click.option("--run", "run_id", type=TEXT, help="Only the run whose identifier begins so.")
-@options.tags
-@click.option("--outcome", type=options.Values(Outcome), help="Only what ended so.")
-@click.option("--event", type=options.Values(Event), metavar="EVENT", help=f"Only these: {', '.join(Event)}.")
-@click.option("--since", type=TEXT, metavar="INSTANT", help="Only from this instant on; -7d is a week ago.")
-@click.option("--until", type=TEXT, metavar="INSTANT", help="Only before this instant.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many rows.")
-@options.output_format
-def jobs(
-    database: options.Database, tags: tuple[str, ...], since: str | None, until: str | None, form: str, **wanted: Any
-) -> None:
-    """
-    Show the audit log, newest first: changes of policies, runs, steps, holds, with outcome, who and where.
-
-    \b
-    Examples:
-      cratedb-retention jobs crate://localhost:4200/
-      cratedb-retention jobs --outcome=failed --since=2024-06-01 --format=json
-      cratedb-retention jobs --tags=acme --event=slot-finished --since=-7d
-    """
-    from cratedb_retention.execution.results import plain_row
-    from cratedb_retention.model.duration import read_moment
-    from cratedb_retention.model.policies.tags import parse_tag_filter
-    from cratedb_retention.store.audit import JournalFilter
-
-    with database.open(read_only=True) as retention:
-        now = retention.clock.now()
-        first, last = (read_moment(text, now) if text else None for text in (since, until))
-        chosen = JournalFilter(since=first, until=last, tags=parse_tag_filter(tags), **wanted)
-        rows = retention.audit.read(chosen)
-        if not rows:
-            _require_known(retention, chosen)
-    cells: Cells[Mapping[str, Any]] = {
-        "time (UTC)": lambda row: f"{row['time']:%Y-%m-%d %H:%M:%S}",
-        "event": lambda row: row["event"],
-        "outcome": lambda row: row["outcome"],
-        "table": lambda row: row["table_name"],
-        "what": lambda row: "\n".join(text for text in (row["message"], row["error"]) if text),
-        "rows": lambda row: row["rows"],
-        "size": lambda row: show_size(row["bytes"]) if row["bytes"] else None,
-        "who": lambda row: f"{row['actor']}@{row['host']}",
-        "run": lambda row: short(row["run_id"]),
-    }
-    write_list(form, rows, plain_row, cells, "nothing in the audit log fits")
-
-
-def _require_known(retention: Retention, wanted: JournalFilter) -> None:
-    """Raises NotFound if what a filter names is nowhere in the audit log: a misspelt name is no good news."""
-    from cratedb_retention.store.audit import JournalFilter
-
-    for name, thing in {"table_name": "table", "policy_id": "policy", "run_id": "run", "tags": "tags"}.items():
-        value = getattr(wanted, name)
-        if value and not retention.audit.read(JournalFilter(**{name: value}, limit=1)):
-            raise NotFound(f"{thing} {value}", "nothing in the audit log is about it", "leave it out to see all")

@@ -1,4 +1,4 @@
-"""A line chart in the terminal: several series over time, with a legend, and the resolution in its title."""
+"""Line charts in the terminal: several series over time, with a legend, and the step in the title."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import click
 from cratedb_retention.cli.output import console, visible
 from cratedb_retention.model.query.reading import Fetched, as_float
 
-# Colours that can be read on light and on dark ground, in the order in which series get them; there are as many lines.
+# Colours that are legible on light and dark backgrounds, in order of use; they limit the number of lines.
 _COLOURS = (33, 208, 35, 197, 141, 179, 44, 244)
-# Where there are no colours, each line is drawn of its own letters.
+# Without colours, each line is drawn with its own letter.
 _LETTERS = "ABCDEFGH"
 _HEIGHT = 16
 _NARROWEST = 40
-Points = list[tuple[float, float | None]]  # times in seconds, and values; None where the line is broken
+Points = list[tuple[float, float | None]]  # times in seconds, and values; None: a gap in the line
 
 
 def plot(fetched: Fetched, title: str, width: int, colours: bool) -> str:
-    """Draw what was fetched, ``width`` columns wide; without colours, lines differ by letters."""
+    """Draw a result, ``width`` columns wide; without colours, lines differ by letters."""
     every = list(_series(fetched))
     lines = every[: len(_COLOURS)]
     values = [value for _, points in lines for _, value in points if value is not None]
     if not values:
-        return "nothing to plot"
+        return "no values to plot"
     ticks = nice_ticks(min(values), max(values))
     step = ticks[1] - ticks[0]
     places = max(0, -math.floor(math.log10(step)))
@@ -36,7 +36,7 @@ def plot(fetched: Fetched, title: str, width: int, colours: bool) -> str:
     labels = [f"{tick:,.{places}f}" for tick in ticks]
     margin = max(map(len, labels))
     inner = max(width, _NARROWEST) - margin - 3
-    # The only line has neither a colour nor a letter.
+    # A single line needs neither colour nor letter.
     marks: Sequence[int | str | None] = [None] if len(every) == 1 else _COLOURS if colours else _LETTERS
     rows = _draw([points for _, points in lines], marks, fetched, ticks, inner)
     at = {
@@ -55,7 +55,7 @@ def _sign(mark: int | str | None) -> str:
 
 
 def _series(fetched: Fetched) -> Iterator[tuple[str, Points]]:
-    """Each value of each group is a line."""
+    """A line for each value column of each group."""
     for group, rows in fetched.series().items():
         times = [row[0].timestamp() for row in rows if isinstance(row[0], dt.datetime)]
         for i, name in enumerate(fetched.columns[1 + fetched.keys : -1], start=1 + fetched.keys):
@@ -68,7 +68,7 @@ def _series(fetched: Fetched) -> Iterator[tuple[str, Points]]:
 def _draw(
     lines: Sequence[Points], marks: Sequence[int | str | None], fetched: Fetched, ticks: Sequence[float], width: int
 ) -> list[str]:
-    """Join neighbouring points; a value without neighbours is a point."""
+    """Connect neighbouring points; an isolated value is drawn as a point."""
     from plotille import Canvas
 
     start, end = fetched.start / 1000, fetched.end / 1000
@@ -86,7 +86,7 @@ def _draw(
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round values from below the least to above the greatest, in about ``count`` steps."""
+    """Round values that enclose ``low`` and ``high``, in about ``count`` steps."""
     if low == high:
         low, high = low - (abs(low) * 0.1 or 1), high + (abs(high) * 0.1 or 1)
     rough = (high - low) / count
@@ -97,7 +97,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def _time_axis(fetched: Fetched, width: int) -> tuple[str, str]:
-    """The line below the chart with its marks, and the times below these, in the zone of the answer."""
+    """The axis below the chart, and its labels in the time zone of the result."""
     zone = fetched.rows[0][0].tzinfo if isinstance(fetched.rows[0][0], dt.datetime) else dt.UTC
     span = (fetched.end - fetched.start) / 1000
     form = "%H:%M" if span <= 86_400 else "%m-%d %H:%M" if span <= 14 * 86_400 else "%Y-%m-%d"
@@ -113,7 +113,7 @@ def _time_axis(fetched: Fetched, width: int) -> tuple[str, str]:
 
 
 def draw(fetched: Fetched, table_name: str) -> None:
-    """Write a chart as wide as the terminal, with its step and the levels that it is from."""
+    """Write a chart as wide as the terminal, titled with its step and levels."""
     colours = console().color_system is not None and sys.stdout.isatty()
     width = console().width if sys.stdout.isatty() else 100
     title = f"{visible(table_name)}, step {fetched.step}, from {', '.join(fetched.levels) or 'nothing'}"

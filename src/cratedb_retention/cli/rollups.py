@@ -1,185 +1,34 @@
-"""``fetch``: read a cascade; ``verify-rollups``: compare each rollup with its source; ``accept-table``."""
+"""``verify-rollups``: compare each rollup with its source; ``accept-table``."""
 
 from __future__ import annotations
 
-import datetime as dt
-import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from decimal import Decimal
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.options import TEXT
-from cratedb_retention.cli.output import say, visible, write_data, write_table, yaml_text
-from cratedb_retention.errors import InvalidInput, RetentionError
-from cratedb_retention.model.rollups.aggregates import ANSWERS, PERCENTILES
+from cratedb_retention.cli.output import say, write_data, write_table
+from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.rollups.levels import Difference
-    from cratedb_retention.model.query.reading import Fetched
-
-_FORMATS = ("table", "csv", "json", "yaml", "arrow", "parquet")
-_BINARY = ("arrow", "parquet")
-_raw_table = options.combine(
-    click.option("--table-name", type=TEXT, required=True, help="The table with the raw rows."),
-    click.option("--table-schema", type=TEXT, help="Its schema, if not the database's default one."),
-)
-
-
-@click.command("fetch")
-@options.database
-@_raw_table
-@click.option(
-    "--from",
-    "start",
-    type=TEXT,
-    metavar="INSTANT",
-    help="From this instant on, like 2024-06-01, or so long before the end, like -7d. [default: -24h]",
-)
-@click.option("--to", "end", type=TEXT, metavar="INSTANT", help="Until this instant, or so long ago. [default: now]")
-@click.option("--step", type=TEXT, metavar="INTERVAL", help="Length of the buckets: 10s, 5m, 1h, 1d, 1w, 1mo, 1y.")
-@click.option("--points", type=int, help="At most so many buckets, where no step is given. [default: 100]")
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    type=TEXT,
-    metavar="NAME[:AGGREGATE]",
-    help=f"What to show: {', '.join((*ANSWERS, *PERCENTILES))} of a metric, or row_count; repeat it for more. "
-    "[default: the average of each, the increase of counters]",
-)
-@click.option(
-    "--where", multiple=True, metavar="DIMENSION=VALUE", help="Only series with this value; repeat it for more."
-)
-@click.option("--by", multiple=True, type=TEXT, metavar="DIMENSION", help="Tell apart by this; repeat it for more.")
-@click.option(
-    "--fill",
-    type=click.Choice(["none", "null", "previous", "linear"]),
-    default="none",
-    show_default=True,
-    help="What stands in buckets without data; none leaves them out.",
-)
-@click.option(
-    "--format", "form", type=click.Choice(_FORMATS), help="Output. [default: by the name of --output, or table]"
-)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
-@click.option("--plot", "plotted", is_flag=True, help="Draw a chart in the terminal.")
-def fetch(
-    database: options.Database, form: str | None, output: Path | None, plotted: bool, fill: str, **asked: Any
-) -> None:
-    """
-    Read a table together with its rollups: each stretch of time from the level that fits the step, or from the one that
-    still has it. Which level a row is from stands in its last column. Of a table without rollups the rows are read.
-
-    \b
-    Examples:
-      cratedb-retention fetch --table-name=weather crate://localhost:4200/
-      cratedb-retention fetch --table-name=weather --from=-30d --metric=temp:p95 --by=origin --plot
-      cratedb-retention fetch --table-name=weather --from=2024-01-01 --step=1d --output=weather.parquet
-    """
-    from cratedb_retention.model.query.reading import FetchRequest, Fill
-    from cratedb_retention.model.words import read_pairs
-
-    if plotted and output:
-        raise InvalidInput("--plot and --output", "both are given", "give one of them")
-    if asked["step"] and asked["points"] is not None:
-        raise InvalidInput("--step and --points", "both are given", "give one of them")
-    # Where nothing is known, a line is broken rather than drawn straight on.
-    filled = Fill.NULL if plotted and fill == "none" else Fill(fill)
-    where = read_pairs("--where", asked.pop("where"), "station=KJFK")
-    with database.open(read_only=True) as retention:
-        request = FetchRequest.of_texts(retention.clock.now(), where=where, fill=filled, **asked)
-        fetched = retention.rollups.fetch(request)
-    if plotted:
-        from cratedb_retention.cli.plot import draw
-
-        draw(fetched, asked["table_name"])
-    else:
-        _write(fetched, form, output)
-    for note in fetched.notes:
-        click.echo(f"Note: {visible(note)}", err=True)
-
-
-def _write(fetched: Fetched, form: str | None, output: Path | None) -> None:
-    if form is None:  # What the file's name means.
-        ending = output.suffix.lstrip(".").lower() if output else "table"
-        form = {"yml": "yaml", "feather": "arrow"}.get(ending, ending if ending in _FORMATS else "csv")
-    if form == "table" and not output:
-        _show(fetched)
-        return
-    if form in _BINARY:
-        data = fetched.to_bytes(form)
-    elif form == "json":
-        data = f"{fetched.to_json()}\n".encode()
-    else:
-        data = (yaml_text(list(fetched.plain_rows())) if form == "yaml" else fetched.to_csv()).encode()
-    if output:
-        try:
-            output.write_bytes(data)
-        except OSError as error:
-            raise InvalidInput(f"file {output}", error.strerror or str(error), "name another one") from None
-    elif form not in _BINARY:
-        click.echo(data.decode(), nl=False)
-    elif sys.stdout.isatty():
-        raise InvalidInput("--format", "binary data is nothing for a terminal", "name a file with --output")
-    else:
-        sys.stdout.buffer.write(data)
-
-
-def _show(fetched: Fetched) -> None:
-    """A table for people: times without what is the same in all of them."""
-    if not fetched.rows:
-        say("nothing is there in this stretch of time")
-        return
-    times, zone = _times([row[0] for row in fetched.rows])
-    keys, values = slice(1, 1 + fetched.keys), slice(1 + fetched.keys, -1)
-    rows = [
-        (time, *("NULL" if value is None else value for value in row[keys]), *map(_number, row[values]), row[-1])
-        for time, row in zip(times, fetched.rows, strict=True)
-    ]
-    columns = (f"{fetched.columns[0]} ({zone})", *fetched.columns[1:])
-    write_table(tuple(map(visible, columns)), rows, right=fetched.columns[values])
-
-
-def _times(times: Sequence[object]) -> tuple[list[str], str]:
-    """Times as text, the day alone where all are midnights, otherwise as much as tells them apart; and their zone."""
-    moments = [time for time in times if isinstance(time, dt.datetime)]
-    exact = "%Y-%m-%d %H:%M:%S" if any(moment.second for moment in moments) else "%Y-%m-%d %H:%M"
-    form = "%Y-%m-%d" if all(moment.time() == dt.time() for moment in moments) else exact
-    texts = [moment.strftime(form) for moment in moments]
-    if len(set(texts)) < len({(m.utcoffset(), text) for m, text in zip(moments, texts, strict=True)}):
-        texts = [moment.strftime(f"{form} %z") for moment in moments]  # The hour that is there twice in autumn.
-    return texts, str(moments[0].tzinfo) if moments else "UTC"
-
-
-def _number(value: object) -> object:
-    """Six digits that mean something; whole numbers as they are, and decimals with all their digits."""
-    if isinstance(value, Decimal):
-        return f"{value:,f}"
-    if not isinstance(value, float):
-        return value
-    size = abs(value)
-    if value.is_integer() and size < 1e15:
-        return int(value)
-    return f"{value:,.6g}" if 1e-4 <= size < 1e6 else f"{value:,.2f}" if 0 < size < 1e15 else f"{value:g}"
 
 
 @click.command("verify-rollups")
 @options.database
-@_raw_table
+@options.raw_table
 @options.output_format
 def verify_rollups(database: options.Database, table_name: str, table_schema: str | None, form: str) -> None:
     """
-    Compare each rollup of a table with the level beneath it, for the time that both hold: the number of rows, and the
-    sums and counts of each metric. Ends with 1 if anything differs: what is stale, since rows came after it was
-    computed, is computed again by the next run; what is wrong is not.
+    Compare each rollup of a table with its source, for the time range that both contain: the number of rows, and the
+    sums and counts of each metric. The exit code is 1 if they differ. The next run computes stale windows again, whose
+    source changed since they were computed, but not wrong ones.
 
     \b
     Examples:
@@ -191,16 +40,16 @@ def verify_rollups(database: options.Database, table_name: str, table_schema: st
     if form != "table":
         write_data([difference.to_dict() for difference in found], form)
     elif found:
-        columns = ("level", "what", "from", "to", "beneath", "expected", "found", "state")
+        columns = ("level", "what", "from", "to", "source", "expected", "found", "state")
         rows = [(d.level, d.what, show(d.start), show(d.end), d.beneath, d.expected, d.found, _state(d)) for d in found]
         write_table(columns, rows, right=("expected", "found"))
         for level in levels:
             say(f"{level}: {_count(d for d in found if d.level == level)}")
     else:
-        say(f"right: each rollup of {table_name} holds what is beneath it", "green")
+        say(f"verified: each rollup of {table_name} matches its source", "green")
     if found:
         stale = "the next run computes it again" if all(difference.stale for difference in found) else ""
-        reason = f"{plural(len(levels), 'level')} of {table_name} differ from what is beneath: {_count(found)}"
+        reason = f"{plural(len(levels), 'level')} of {table_name} differ from their source: {_count(found)}"
         raise RetentionError("verify-rollups", reason, stale)
 
 
@@ -209,19 +58,19 @@ def _state(difference: Difference) -> str:
 
 
 def _count(found: Iterable[Difference]) -> str:
-    """How many differences there are, of which kind: ``2 stale, 1 wrong``."""
+    """The number of differences by kind: ``2 stale, 1 wrong``."""
     return ", ".join(f"{count:,} {kind}" for kind, count in sorted(Counter(map(_state, found)).items()))
 
 
 @click.command("accept-table")
 @options.connected()
-@click.option("--table-name", type=TEXT, required=True, help="The table; name or pattern.")
-@click.option("--table-schema", type=TEXT, help="Its schema, a name or pattern; the database's default one if omitted.")
+@click.option("--table-name", type=TEXT, required=True, help="Name of the table; * and ? are wildcards.")
+@click.option("--table-schema", type=TEXT, help="Schema of the table; * and ? are wildcards. [default: the database's]")
 def accept_table(retention: Retention, table_name: str, table_schema: str | None) -> None:
     """
-    Take a table for the one that rollups, snapshots and holds of its name are of, though it was dropped and created
-    again, or restored or copied. From then on, rows of a time that was rolled up and expired count as late: a policy
-    with `late: drop` deletes them.
+    Accept a table that was dropped and created again, restored or copied as the one that existing rollups, snapshots
+    and holds of its name refer to. From then on, rows of a time range that was rolled up and expired count as late: a
+    policy with `late: drop` deletes them.
 
     \b
     Examples:

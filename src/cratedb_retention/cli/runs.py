@@ -1,4 +1,4 @@
-"""``plan``, ``run``, ``cancel``: what a run would do and why, as tables or as data; and a run while it happens."""
+"""``plan``, ``run``, ``cancel``: plans as tables or data, and the progress of a run."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _MOST_HOLDS = 10
 @options.database
 @options.asked
 @options.output_format
-@click.option("--sql", is_flag=True, help="Show the statements.")
-@click.option("--details", is_flag=True, help="Show each task, rather than one line for those that are alike.")
-@click.option("--check", is_flag=True, help="Exit with 1 if something needs attention, as `run` does.")
+@click.option("--sql", is_flag=True, help="Show the SQL statements.")
+@click.option("--details", is_flag=True, help="Show each task, instead of one line for similar tasks.")
+@click.option("--check", is_flag=True, help="Exit with code 1 if something needs attention, as `run` does.")
 def plan(database: options.Database, asked: options.Asked, form: str, sql: bool, details: bool, check: bool) -> None:
     """
-    Show what a run would do and why, what is blocked and why, and the legal holds in force. Nothing is changed. Tasks
-    that are alike are one line, unless --details is given; JSON and YAML have all of them.
+    Show the plan of a run without changing anything: due tasks, blocked actions, the reasons, and the legal holds in
+    force. Similar tasks share a line, unless --details is given. JSON and YAML contain each task.
 
     \b
     Examples:
@@ -53,16 +53,15 @@ def plan(database: options.Database, asked: options.Asked, form: str, sql: bool,
 @options.database
 @options.asked
 @options.output_format
-@click.option("--due", is_flag=True, help="Only policies whose schedules say so, each slot once.")
-@click.option("--dry-run", is_flag=True, help="Only show the plan, with its statements; the same as `plan --sql`.")
+@click.option("--due", is_flag=True, help="Only policies that are due by their schedules; each slot runs once.")
+@click.option("--dry-run", is_flag=True, help="Only show the plan with its statements, as `plan --sql` does.")
 @options.lease
 def run(database: options.Database, asked: options.Asked, form: str, due: bool, dry_run: bool, lease: float) -> None:
     """
-    Do what is due. What can't be done now is reported, written to the audit log, and tried again by the next run;
-    if something failed, or needs attention, the exit code is 1. What another run is at is left to it.
+    Execute everything that is due. Actions that are blocked or fail are written to the audit log, and tried again by
+    the next run. The exit code is 1 if something failed or needs attention. Policies of other runs are deferred.
 
-    With --due, only policies run whose schedules say so, and that nobody has run since: for cron, systemd timers and
-    Kubernetes CronJobs.
+    With --due, only policies with a due slot of their schedules run: for cron, systemd timers and Kubernetes CronJobs.
 
     \b
     Examples:
@@ -76,7 +75,7 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
     from cratedb_retention.planning.schedule import Timetable
 
     if due and asked.moment is not None:
-        raise InvalidInput("--due and --cutoff", "schedules are about the present", "leave one of them out")
+        raise InvalidInput("--due and --cutoff", "schedules refer to the present", "omit one of them")
     with database.open(read_only=dry_run and not due) as retention:
         ids, run_options = None, RunOptions(lease=lease)
         if due and (selection := asked.read(retention)) != Selection():
@@ -97,12 +96,12 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
                     prepared = retry(lambda: asked.prepare(retention), retention.clock.sleep)
                     report = retention.run(prepared, observers=[observe], options=run_options)
         except KeyboardInterrupt:
-            raise RetentionError("interrupted", "the next run goes on from here") from None
+            raise RetentionError("interrupted", "the next run continues from here") from None
     _finish(report, form)
 
 
 def _finish(report: Report | None, form: str) -> None:
-    """Show what was done, and say by an error what was not. None: nothing was due by schedules."""
+    """Report the result; raise RetentionError if it is not a success. None: nothing was due by schedules."""
     from cratedb_retention.execution.results import RunReport
     from cratedb_retention.execution.runs.events import summary
 
@@ -117,7 +116,7 @@ def _finish(report: Report | None, form: str) -> None:
 
 @contextmanager
 def observer(quiet: bool) -> Iterator[Observer]:
-    """Yield a function that shows what happens, beside a progress bar on a terminal; quiet where the output is data."""
+    """Yield an observer that shows events, with a progress bar on terminals; nothing if ``quiet``."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.text import Text
 
@@ -150,8 +149,8 @@ def observer(quiet: bool) -> Iterator[Observer]:
 @options.connected()
 def cancel(retention: Retention, run_id: str) -> None:
     """
-    Ask a run to end before its next step, on whatever machine it is. RUN is its identifier, or six characters of its
-    beginning, as `status` shows it. What it has done stays done; what is left is due again at the next run.
+    Cancel a run, on any machine, before its next step. RUN is its identifier, or at least the first six characters, as
+    `status` shows them. Completed steps are not undone. The remaining tasks are due again in the next run.
 
     \b
     Examples:
@@ -162,7 +161,7 @@ def cancel(retention: Retention, run_id: str) -> None:
 
 
 def write_plan(prepared: Prepared, retention: Retention, form: str, sql: bool, details: bool = False) -> None:
-    """Write a plan: for people as tables, with a line for each task if they want details; for programs as data."""
+    """Write a plan as tables for users, with a line per task if ``details``, or as data for programs."""
     from cratedb_retention.model.holds import hold_scope
     from cratedb_retention.model.time import show
 
@@ -197,7 +196,7 @@ def _write_tasks(prepared: Prepared, details: bool) -> None:
 
     def row(group: TaskGroup) -> tuple[object, ...]:
         policy = prepared.policies.get(group.first.policy_id or "")
-        name = f"{policy.strategy} {short(policy.id)}" if policy else "tidy up"
+        name = f"{policy.strategy} {short(policy.id)}" if policy else "clean up"
         return group.first.table, name, group.what, group.why, group.amount.rows, show_size(group.amount.size)
 
     tasks = prepared.plan.tasks
@@ -207,11 +206,11 @@ def _write_tasks(prepared: Prepared, details: bool) -> None:
     groups = [TaskGroup((task,)) for task in tasks] if details else group_tasks(tasks)
     write_table(("table", "policy", "what", "why", "rows", "size"), map(row, groups), "Due")
     if len(groups) < len(tasks):
-        say(f"{len(tasks):,} tasks in all; `cratedb-retention plan --details` shows each")
+        say(f"{len(tasks):,} tasks in total; `cratedb-retention plan --details` shows each")
 
 
 def _write_next(prepared: Prepared) -> None:
-    """How many partitions of the tables that were looked at are still there after a run, and when more is due."""
+    """Show the number of partitions that remain after the run, and when more is due."""
     from cratedb_retention.model.time import show
 
     tables = {each.table for each in prepared.plan.up_to_date}
@@ -222,5 +221,5 @@ def _write_next(prepared: Prepared) -> None:
             stay -= task.partitions
     if stay:
         due = prepared.plan.next_due
-        when = f"; more is due on {show(due)}" if due is not None else ""
-        say(f"{plural(stay, 'partition')} {'stays' if stay == 1 else 'stay'}{when}")
+        when = f"; more are due at {show(due)}" if due is not None else ""
+        say(f"{plural(stay, 'partition')} {'remains' if stay == 1 else 'remain'}{when}")

@@ -1,4 +1,4 @@
-"""``serve``: run what is due by schedules, until stopped."""
+"""``serve``: run policies on their schedules, until stopped."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _NAMES = {"service": tuple(ServiceSettings.model_fields), "http": ("listen", "to
 @click.pass_context
 def serve(ctx: click.Context, /, database: options.Database, **given: Any) -> None:
     """
-    Run policies by their schedules, and serve the HTTP API and the pages, until stopped by SIGTERM or Ctrl-C. Any
-    number of these may run on one database. What else can be set, `config` shows.
+    Run policies on their schedules, and serve the HTTP API and the pages, until stopped by SIGTERM or Ctrl-C. Several
+    services may use the same database. `config` lists all settings.
 
-    Runs that go on then end before their next step, and another service, or the next start, goes on from there. A
-    second signal ends the process at once.
+    When the service is stopped, active runs end before their next step. Another service, or the next start, continues
+    from there. A second signal ends the process immediately.
 
     \b
     Examples:
@@ -64,17 +64,17 @@ def serve(ctx: click.Context, /, database: options.Database, **given: Any) -> No
         stopped.wait()
         if not service.stop():
             within = f"a run did not end within {settings.service.patience:g} seconds"
-            raise RetentionError("serve", within, "another one takes it over")
+            raise RetentionError("serve", within, "another run takes over its policies")
 
 
 def _pages(settings: Settings) -> Mount | None:
-    """What adds the pages, if there shall be any; raises InvalidInput if they are wanted, and not installed."""
+    """The function that adds the pages; None if disabled. Raises InvalidInput if required but not installed."""
     if settings.http.pages == "off" or not settings.http.listen:
         return None
     try:
         from cratedb_retention.ui.frame import mount
     except ImportError as error:
-        missing = not_installed("http.pages", "they are not installed", "ui", error)
+        missing = not_installed("http.pages", "the pages are not installed", "ui", error)
         if settings.http.pages == "auto" and isinstance(missing, InvalidInput):
             return None
         raise missing from None

@@ -1,4 +1,4 @@
-"""``setup``: create or upgrade the toolkit's tables; ``config``: the settings; ``demo``: see it work."""
+"""``setup``: create or upgrade the toolkit's tables; ``config``: settings; ``demo``."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from cratedb_retention.cli.output import say, write_data, write_table
 
 @click.command("setup")
 @options.database
-@click.option("--no-journal-policy", is_flag=True, help="Leave out the policy for the audit log.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be done, with its statements.")
+@click.option("--no-journal-policy", is_flag=True, help="Do not create the policy for the audit log.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done, with the statements.")
 def setup(database: options.Database, no_journal_policy: bool, dry_run: bool) -> None:
     """
     Create or upgrade the toolkit's tables. Can be repeated.
 
-    At first it also creates a policy that keeps the audit log for a year; change it or delete it as you like.
+    The first setup also creates a policy that keeps the audit log for a year. Change or delete it as you like.
 
-    A retention_policy table of cratedb-toolkit is taken over with all its policies, and it is said what becomes of
-    each; the old table stays beside it.
+    If a retention_policy table of cratedb-toolkit exists, its policies are migrated, and the outcome of each is
+    reported. The old table is preserved.
 
     \b
     Examples:
@@ -34,7 +34,7 @@ def setup(database: options.Database, no_journal_policy: bool, dry_run: bool) ->
         if dry_run:
             done, statements = retention.rehearse_setup(journal_policy=not no_journal_policy)
             what = "setup would create or upgrade the tables" if done else "setup would change nothing"
-            there = "answers" if retention.exists else "does not exist, and would be created"
+            there = "responds" if retention.exists else "does not exist, and would be created"
             say(f"{retention.address.safe} {there}; {what} in schema {database.schema}")
             for line in (*done, *(f"{statement};" for statement in statements)):
                 say(f"dry run: {line}")
@@ -50,8 +50,8 @@ def setup(database: options.Database, no_journal_policy: bool, dry_run: bool) ->
 @click.pass_context
 def config(ctx: click.Context, database: options.Database, form: str) -> None:
     """
-    Show all settings, with the value of each and where it comes from: an option beats the environment, which beats the
-    file, which beats the default. Secrets are masked.
+    Show all settings with their values and sources. An option takes precedence over the environment, the environment
+    over the file, and the file over the default. Secrets are redacted.
 
     \b
     Examples:
@@ -83,12 +83,13 @@ def _text(value: object) -> object:
 
 @click.command("demo")
 @click.argument("dburi", envvar="CRATEDB_URI", required=False)
-@click.option("--repository", help="CrateDB: an existing repository, where the server allows no new one.")
+@click.option("--repository", help="CrateDB: an existing repository, if the server does not permit a new one.")
 def demo(dburi: str | None, repository: str | None) -> None:
     """
-    See it work on real data: 336,776 flights and 26,115 hours of weather of New York in 2013. Policies, plan, run,
-    what is left, what was archived, verified and restored, and a year's weather in days and months. Uses an embedded
-    file in the folder cratedb-retention-demo, or the schema retention_demo of the CrateDB that is named.
+    Try the toolkit on real data: 336,776 flights and 26,115 hours of weather of New York in 2013. The demo creates
+    policies, shows a plan, runs it, verifies and restores archived partitions, and queries a year of weather by days
+    and months. It uses a DuckDB file in the folder cratedb-retention-demo, or the schema retention_demo of the given
+    CrateDB.
 
     \b
     Examples:

@@ -16,7 +16,7 @@ from cratedb_retention.store.store import Store
 
 
 def find_table(engine: Engine, name: TableName) -> Table | None:
-    """The table that has a name now, however that is spelt."""
+    """The table that has a name now; upper or lower case matters only if it does in the database."""
     catalog = engine.read_named([name])
     there = catalog.taken(name)
     return catalog.tables.get(there) if there else None
@@ -24,7 +24,7 @@ def find_table(engine: Engine, name: TableName) -> Table | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """How many rollups, snapshots and holds are known of an earlier table of the same name."""
+    """Number of rollups, snapshots and holds that belong to an earlier table of the same name."""
 
     rollups: int
     snapshots: int
@@ -32,7 +32,7 @@ class Earlier:
 
 
 def find_earlier(engine: Engine, store: Store, name: TableName) -> Earlier | None:
-    """What is known of another table that had a name before the one that has it now; None: nothing."""
+    """What is recorded of an earlier table of the same name; None: nothing."""
     table = find_table(engine, name)
     if table is None:
         return None
@@ -46,8 +46,8 @@ def find_earlier(engine: Engine, store: Store, name: TableName) -> Earlier | Non
 
 def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> list[TableName]:
     """
-    Accept the tables of these names or patterns as those that rollups, snapshots, holds and freezes are of; NotFound:
-    there is none, or nothing is known of an earlier one.
+    Accept tables, by names or patterns, as those that rollups, snapshots, holds and freezes belong to. NotFound: no
+    such table exists, or nothing is recorded of an earlier one.
     """
     known = {known.rollup.source for known in store.rollups.all().values()}
     known |= {record.archived.table for record in store.snapshots.all()}
@@ -64,6 +64,6 @@ def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> li
 
 
 def note(store: Store, event: Event, table: TableName, why: Reason | None = None, **about: Any) -> None:
-    """Write into the audit log what was done to a table, or why not."""
+    """Record in the audit log what was done to a table, or why it failed."""
     about |= {"outcome": Outcome.FAILED if why else Outcome.DONE, "why": why}
     store.journal.write(Entry(event=event, table_schema=table.schema, table_name=table.name, **about))

@@ -1,8 +1,9 @@
 """
-Brings archived partitions back: into their table, where a hold protects them from the next run, or beside it. Verifies
-snapshots, and adopts those of a repository that are not in the toolkit's own table.
+Restores archived partitions: into their table, where a hold protects them from the next run, or into another one.
+Verifies snapshots, and adopts those of a repository that are not in the toolkit's own table.
 
-What came late to a partition that was archived already is in another snapshot; all of them together are the partition.
+Rows that arrive after their partition was archived are in another snapshot; all of its snapshots together make up the
+partition.
 """
 
 from __future__ import annotations
@@ -37,21 +38,21 @@ _STAYED = (SnapshotStage.CREATED, SnapshotStage.RESTORED)
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreRequest:
-    """Which snapshots are wanted; each attribute that is set must fit."""
+    """Selects snapshots; each attribute that is set must match."""
 
-    name: str | None = None  # A snapshot's name, or six characters of its beginning.
-    table_schema: str | None = None  # Name or pattern, like the next.
+    name: str | None = None  # A snapshot's name, or its first six characters.
+    table_schema: str | None = None  # Name or pattern, as is `table_name`.
     table_name: str | None = None
-    start: dt.datetime | None = None  # Only what reaches beyond this aware instant.
-    end: dt.datetime | None = None  # Only what begins before this aware instant.
-    into: TableName | None = None  # Where restored partitions go; None: into their own table.
-    repository: str | None = None  # The name of their repository.
+    start: dt.datetime | None = None  # Only data after this aware instant.
+    end: dt.datetime | None = None  # Only data before this aware instant.
+    into: TableName | None = None  # The table to restore into; None: their own.
+    repository: str | None = None  # The name of the repository.
     tags: TagFilter = field(default_factory=TagFilter)  # Only snapshots of policies that had these tags.
-    chosen: frozenset[tuple[str, str]] | None = None  # Only these, by repository and whole name; None: any.
-    from_repository: str | None = None  # What is in this repository, rather than what the toolkit's own table says.
+    chosen: frozenset[tuple[str, str]] | None = None  # Only these, by repository and whole name.
+    from_repository: str | None = None  # Read this repository instead of the toolkit's own table.
 
     def fits(self, record: SnapshotRecord, folds_case: bool = False) -> bool:
-        """Whether a snapshot is wanted. One of unknown time fits any time."""
+        """Whether a snapshot matches. One whose time is unknown matches any time."""
         archived = record.archived
         return (
             (self.name is None or begins(archived.name, self.name))
@@ -65,7 +66,7 @@ class RestoreRequest:
         )
 
     def choose(self, records: Sequence[SnapshotRecord], folds_case: bool) -> list[SnapshotRecord]:
-        """All snapshots of the partitions that are wanted, of which each may be about another time."""
+        """All snapshots of the matching partitions, even if their own times differ."""
         wanted = {record.partition for record in records if self.fits(record, folds_case)}
         any_time = replace(self, start=None, end=None)
         return [each for each in records if each.partition in wanted and any_time.fits(each, folds_case)]
@@ -73,7 +74,7 @@ class RestoreRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What became of one snapshot: its rows are there, or the error says why not."""
+    """The result for one snapshot: its rows, or the error."""
 
     record: SnapshotRecord
     into: TableName
@@ -84,7 +85,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class Verified:
-    """What reading a snapshot back found: in words, or an error."""
+    """The result of reading a snapshot back: a description, or the error."""
 
     record: SnapshotRecord
     found: str | None = None
@@ -98,7 +99,7 @@ def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord
 def verify_snapshots(
     engine: Engine, store: Store, request: RestoreRequest, told: Callable[[Verified], None] | None = None
 ) -> list[Verified]:
-    """Read each snapshot that fits; one that is damaged does not stop the others. NotFound: what was named is not."""
+    """Verify each snapshot that matches, even after damaged ones. NotFound: none matches the request."""
     found = []
     records = find_snapshots(store, request)
     named = (request.name, request.table_schema, request.table_name, request.start, request.end, request.repository)
@@ -121,7 +122,7 @@ def verify_snapshots(
 
 
 def is_own(engine: Engine, record: SnapshotRecord, into: TableName | None) -> bool:
-    """Whether a snapshot would go into the table that it is of, however that was said."""
+    """Whether a snapshot would be restored into its own table, even if that is named explicitly."""
     table = record.archived.table
     if into is None or into == table:
         return True
@@ -129,7 +130,7 @@ def is_own(engine: Engine, record: SnapshotRecord, into: TableName | None) -> bo
 
 
 def find_restorable(engine: Engine, store: Store, clock: Clock, request: RestoreRequest) -> list[SnapshotRecord]:
-    """All snapshots of each partition that fits, but those whose rows are in others; NotFound: none fits."""
+    """All snapshots of each matching partition, except superseded ones; NotFound: none matches."""
     if request.from_repository is None:
         known = store.snapshots.all()
     else:
@@ -145,7 +146,7 @@ def none_fits() -> NotFound:
 
 
 def by_partition(records: Iterable[SnapshotRecord]) -> list[list[SnapshotRecord]]:
-    """Snapshots of the same partition together, in the order in which the first of each comes; oldest first."""
+    """Snapshots grouped by partition, oldest first; groups in the order of their first snapshot."""
     groups: dict[tuple[TableName, tuple[Value, ...]], list[SnapshotRecord]] = {}
     for record in records:
         groups.setdefault(record.partition, []).append(record)
@@ -154,9 +155,9 @@ def by_partition(records: Iterable[SnapshotRecord]) -> list[list[SnapshotRecord]
 
 def _current(group: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
     """
-    Those of a partition that hold different rows; if all are superseded, the latest.
+    The snapshots of a partition that contain different rows; if all are superseded, the latest.
 
-    An earlier version did not note that a partition was archived again after it was restored, or not dropped.
+    Earlier versions did not record that a partition was archived again after it was restored, or not dropped.
     """
     dropped = [r.changed_at for r in group if r.stage in (SnapshotStage.DROPPING, SnapshotStage.ARCHIVED)]
     current = [
@@ -170,23 +171,25 @@ def _current(group: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
 
 
 def refusal(group: Sequence[SnapshotRecord], own: bool, present: Table | None) -> str | None:
-    """Why a partition must not come back, as rows of one table among those of another of its name; or None."""
+    """Why a partition must not be restored, such as into another table of the same name; or None."""
     if own and any(record.stage is SnapshotStage.SUPERSEDED for record in group):
-        return "a later snapshot holds its rows as well; restore that one, or this one beside the table, with --into"
+        return (
+            "a later snapshot contains its rows as well; restore that one, or this one into another table with --into"
+        )
     made_of, table = {record.identity for record in group if record.identity}, group[0].archived.table
     if len(made_of) > 1:
         return f"another snapshot of this partition is of another table named {table}; choose one by its name"
     if own and present is not None and made_of - {present.identity}:
         return (
-            f"it was made of an earlier table named {table}, which was dropped; restore it beside the table, with "
-            "--into, or run `cratedb-retention accept-table`"
+            f"it is from an earlier table named {table}, which was dropped; restore it into another table with --into, "
+            "or run `cratedb-retention accept-table`"
         )
     return None
 
 
 @dataclass(kw_only=True)
 class Restoring:
-    """Partitions on their way back. A table that does not exist gets the columns of every snapshot."""
+    """Restores partitions. A table that does not exist is created with the columns of all snapshots."""
 
     engine: Engine
     store: Store
@@ -199,7 +202,7 @@ class Restoring:
     in_force: frozenset[str] = frozenset()
 
     def run(self, told: Callable[[Restored], None] | None = None) -> list[Restored]:
-        """Restore each partition that fits; each result is reported at once. NotFound: none fits."""
+        """Restore each matching partition; each result is reported at once. NotFound: none matches."""
         groups = by_partition(find_restorable(self.engine, self.store, self.clock, self.request))
         self.every = [record.archived for group in groups for record in group]
         self.present = {name: find_table(self.engine, name) for name in {archived.table for archived in self.every}}
@@ -208,7 +211,7 @@ class Restoring:
             adopt(self.engine, self.store, self.clock, self.request.from_repository, lambda r: r.key in adopted)
         self._place_holds(groups)
         found: list[Restored] = []
-        # The first to come makes a table that does not exist, and younger partitions know all of its columns.
+        # The first one creates a missing table, and the latest partitions have all of its columns.
         if self.request.into is not None:
             groups.sort(
                 key=lambda g: (g[0].archived.table, -g[-1].changed_at.timestamp(), -(g[-1].archived.start or 0))
@@ -226,7 +229,7 @@ class Restoring:
         return is_own(self.engine, group[0], self.request.into)
 
     def _place_holds(self, groups: Sequence[Sequence[SnapshotRecord]]) -> None:
-        """One hold for all that comes back into a table; there first, since a run may look at the rows at once."""
+        """Place one hold for each table before its rows are restored, since a run may see them at once."""
         coming: dict[TableName, list[Sequence[SnapshotRecord]]] = {}
         for group in groups:
             table = group[0].archived.table
@@ -238,7 +241,7 @@ class Restoring:
             present, keys = self.present[table], sorted(record.key for group in restored for record in group)
             several = f"{plural(len(keys), 'snapshot')}, the first of them " if len(keys) > 1 else ""
             hold = LegalHold(
-                id=hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:32],  # So that repeating adds none.
+                id=hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:32],  # The same when repeated.
                 table_schema=table.schema,
                 table_name=table.name,
                 reason=f"restored from {several}{restored[0][0].archived.name} on {show(now)}",
@@ -268,21 +271,21 @@ class Restoring:
         return found
 
     def _bring_back(self, group: Sequence[SnapshotRecord], target: TableName, own: bool) -> Arrived:
-        """Restore, and note before what this is about, so that whatever ends it early, the next one knows."""
+        """Restore, and record it before, so that the next restore or run knows of an interrupted one."""
         snapshots, freezes, archived = self.store.snapshots, self.store.freezes, [record.archived for record in group]
         before, values, noted = {record.key: record.stage for record in group} if own else {}, archived[0].values, False
         for key in before:
             snapshots.mark(*key, SnapshotStage.RESTORING)
         try:
-            # It comes back as frozen as it was archived; if this is killed before the thaw, the next run does it.
+            # A partition is restored as frozen as it was archived. If this is killed, the next run unfreezes it.
             noted = self.engine.capabilities.freezes and freezes.note(target, archived[0].columns, values)
             arrived = self.engine.archive.restore(archived, target, self.store.schema, self.every)
             if self.engine.capabilities.freezes:
                 freezes.remove(target, [values])
         except RetentionError as error:
-            if noted and isinstance(error, Conflict):  # It is there already, and who froze it is another matter.
+            if noted and isinstance(error, Conflict):  # It exists already, so it was not frozen here.
                 freezes.remove(target, [values])
-            # Whether it is there is not known where no answer came.
+            # Without a response, it is unknown whether the partition was restored.
             for key, stage in before.items() if not isinstance(error, ConnectionLost) else ():
                 snapshots.mark(*key, stage)
             raise
@@ -291,12 +294,12 @@ class Restoring:
         return arrived
 
     def _finish(self, found: Sequence[Restored]) -> None:
-        """What did not come back needs no hold; what was created for its own partitions is that table again."""
+        """Reduce holds to restored partitions, and record the identities of tables that were created."""
         holds, back = self.store.holds, [item for item in found if not item.error]
         for table, hold in self.holds.items():
             came = [item.record.archived for item in back if item.record.archived.table == table]
             covering = _covering(hold, came)
-            # An earlier restore of the same may have placed it.
+            # An earlier restore of the same partitions may have placed it.
             if hold.id not in self.in_force and covering != hold:
                 holds.narrow(covering) if came else holds.release(hold.id)
         for name in {item.into for item in back if item.into in self.present and self.present[item.into] is None}:
@@ -309,11 +312,11 @@ class Restoring:
 
 
 def _covering(hold: LegalHold, partitions: Iterable[Archived]) -> LegalHold:
-    """A hold on partitions, each once."""
+    """The hold, limited to these partitions."""
     found: list[dict[str, Value]] = []
     for each in partitions:
         values = {
-            # As a person would write it into a hold: instants as ISO 8601.
+            # As users write values of holds: instants as ISO 8601.
             c.name: from_ms(value).isoformat() if c.kind is Kind.TIME and isinstance(value, int) else value
             for c, value in zip(each.columns, each.values, strict=True)
         }
@@ -331,15 +334,15 @@ def _note(
 
 def supersede(engine: Engine, store: Store, step: DropArchived) -> None:
     """
-    Settle, before a partition is dropped, which earlier snapshots of it are not needed any more, so that a restore
-    brings each row once. One that can't be read stays as it is.
+    Before a partition is dropped, mark earlier snapshots whose rows are in the new one, so that a restore returns each
+    row once. Snapshots that cannot be read stay unchanged.
     """
     mine = (step.repository, step.name)
-    # What a restore brought back in one, or may have: all of it goes on, or none.
+    # Snapshots that were restored together: the new one contains all of them, or none.
     together: dict[str | None, list[SnapshotRecord]] = {}
     for record in store.snapshots.of(step.table, *_STAYED, SnapshotStage.DROPPING, SnapshotStage.RESTORING):
         if record.archived.values == step.values and record.key != mine:
-            # Of a restore that was interrupted, nothing tells whether it came to its end.
+            # It is unknown whether an interrupted restore was complete.
             token = None if record.stage is SnapshotStage.RESTORING else record.token
             together.setdefault(token, []).append(record)
     for token, group in together.items():
@@ -354,7 +357,7 @@ def supersede(engine: Engine, store: Store, step: DropArchived) -> None:
 
 
 def tidy_copies(engine: Engine, store: Store, ours: Collection[str] = ()) -> None:
-    """Drop copies of snapshots that killed runs left behind; ``ours`` are the policies whose leases we hold."""
+    """Drop copies of snapshots that killed runs left behind; ``ours``: policies whose leases this run holds."""
 
     def in_use() -> set[str]:
         leases = store.leases.read()
@@ -365,7 +368,7 @@ def tidy_copies(engine: Engine, store: Store, ours: Collection[str] = ()) -> Non
 
 
 def settle(store: Store, catalog: Catalog) -> None:
-    """Note of partitions that a killed run was dropping that they are gone."""
+    """Record that partitions, which a killed run was dropping, no longer exist."""
     for record in store.snapshots.of(None, SnapshotStage.DROPPING):
         table = catalog.tables.get(record.archived.table)
         if table is not None and all(p.values != record.archived.values for p in table.partitions):
@@ -374,21 +377,21 @@ def settle(store: Store, catalog: Catalog) -> None:
 
 @dataclass(frozen=True)
 class Adoptable:
-    """A snapshot in a repository, and whether the toolkit's own table has it already."""
+    """A snapshot in a repository, and whether it is in the toolkit's own table already."""
 
     record: SnapshotRecord
     known: bool
 
 
 def find_adoptable(engine: Engine, store: Store, clock: Clock, repository: str) -> list[Adoptable]:
-    """The snapshots of a repository, by table and time; NotFound: there is no such repository."""
+    """The snapshots of a repository, by table and time; NotFound: the repository does not exist."""
     known = {record.key: record for record in store.snapshots.all()}
     found = engine.archive.find(repository, store.schema)
     tables = read_tables(engine, ((each, each.table) for each, _ in found))
     there = {(name, partition.values) for name, table in tables.items() for partition in table.partitions}
     every = []
     for each, superseded in found:
-        # What is in its table may have been brought back, or not be dropped yet: rows tell when it is archived.
+        # A partition in its table may have been restored, or not dropped yet; archiving compares the rows.
         present = (each.table, each.values) in there
         stage = SnapshotStage.RESTORED if present else SnapshotStage.ARCHIVED
         stage = SnapshotStage.SUPERSEDED if superseded else stage
@@ -405,7 +408,7 @@ def adopt(
     fits: Callable[[SnapshotRecord], bool],
     dry_run: bool = False,
 ) -> list[Adoptable]:
-    """Note the snapshots of a repository that fit in the toolkit's own table, which keeps what it has."""
+    """Record matching snapshots of a repository in the toolkit's own table, without changing known ones."""
     found = [item for item in find_adoptable(engine, store, clock, repository) if fits(item.record)]
     for record in (item.record for item in found if not item.known and not dry_run):
         store.snapshots.add(record)
@@ -415,7 +418,7 @@ def adopt(
 
 
 def read_tables(engine: Engine, archived: Iterable[tuple[Archived, TableName]]) -> Mapping[TableName, Table]:
-    """The tables that archived partitions go into. DuckDB has to be told what divides one that does not say so."""
+    """The tables to restore into. On DuckDB, the archive names the partition column if the table does not."""
     wanted: dict[TableName, Selector] = {}
     for each, table in archived:
         column = each.columns[0].name if len(each.columns) == 1 else None

@@ -1,4 +1,4 @@
-"""Policies as code: what has to change so that the stored policies are what a file says."""
+"""Policies as code: the changes that make the stored policies those of a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cratedb_retention.store.policies import StoredPolicy, identity
 
 
 class Action(StrEnum):
-    """What has to be done about a policy."""
+    """The kind of a change."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -23,20 +23,20 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One policy's change."""
+    """The change of one policy."""
 
     action: Action
-    policy: Policy  # As the file says, or, if it goes, as it was.
+    policy: Policy  # As in the file; if it is deleted, as stored.
     stored: StoredPolicy | None = None  # None if it is new.
 
     @property
     def before(self) -> Policy | None:
-        """As it is stored; None if it is new."""
+        """As stored; None if it is new."""
         return self.stored.policy if self.stored else None
 
     @property
     def after(self) -> Policy | None:
-        """As the file says; None if it goes."""
+        """As in the file; None if it is deleted."""
         return None if self.action is Action.DELETE else self.policy
 
     @property
@@ -51,11 +51,11 @@ def find_changes(
     """
     Compare a file with the database.
 
-    A policy is found again by its identifier, else by what makes it the same rule (strategy, data, destination).
+    A policy is identified by its identifier, else by its rule (strategy, data, destination).
 
-    :param prune: Whether stored policies that the file lacks are deleted.
-    :param tags: Only stored policies with these tags are pruned.
-    :raises InvalidInput: if the file has the same rule twice.
+    :param prune: Delete stored policies that the file does not contain.
+    :param tags: Prune only stored policies with these tags.
+    :raises InvalidInput: if the file contains the same rule twice.
     """
     by_id = {item.id: item for item in stored}
     by_rule = {identity(item.policy): item for item in by_id.values()}

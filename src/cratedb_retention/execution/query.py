@@ -1,6 +1,6 @@
 """
-Reads a cascade: plans which table answers which time range, lets the database aggregate, puts the parts together, and
-fills buckets without data. Beside that: which tables a user may read, and which values a dimension has.
+Reads a cascade: chooses a table for each time range, lets the database aggregate, merges the parts, and fills empty
+buckets. Also: the tables that a user may read, and values of dimensions.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from cratedb_retention.model.time import TimeRange, TimeRanges, from_ms, to_ms
 from cratedb_retention.planning.query import make_reading
 from cratedb_retention.planning.rollups.windows import part_length
 
-# More than any sum of the databases' decimals has, so that none is rounded.
+# More digits than sums of decimals have in the databases, so that none is rounded.
 _DIGITS = 80
 _MOST_ROWS = 1_000_000
-# Of a time range in which late rows are looked for.
+# Parts into which a time range is divided to find late rows.
 _MOST_PARTS = 300
-_NOT_ADDING_UP = "ask from then on to see them; they do not add up to it, verify-rollups says where"
+_NOT_ADDING_UP = "request only the time from then on to see them; they do not add up to it, see verify-rollups"
 
 
 Buckets = dict[Key, Partial]
@@ -39,8 +39,8 @@ Values = tuple[Number, ...]
 
 def fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime) -> Fetched:
     """
-    Answer a request from the tables of a cascade, in one statement for each stretch, and one more where percentiles are
-    asked; two more count what a level has where raw rows are there, too. InvalidInput if the request makes no sense.
+    Answer a request from the tables of a cascade: one statement for each stretch, another one for percentiles, and two
+    to count rows where a level and raw rows overlap. InvalidInput if the request is invalid.
     """
     with localcontext(prec=_DIGITS):
         reading = make_reading(cascade, request, now)
@@ -53,7 +53,7 @@ def fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datet
 
 
 def _read_rests(engine: Engine, reading: Reading, now: int) -> Buckets | None:
-    """What is left of longer buckets without what finer levels have of them; None if they do not add up."""
+    """Longer buckets without the rows that finer levels have of them; None if they do not add up."""
     rests: Buckets = {}
     for stretch in (stretch for stretch in reading.stretches if stretch.less):
         whole = _read(engine, reading, [stretch.whole], now)
@@ -73,7 +73,7 @@ def _read(engine: Engine, reading: Reading, stretches: Iterable[Stretch], now: i
     zone = reading.cascade.tzinfo
     for stretch in stretches:
         for found in read_stretch(engine.database, engine.sql, reading, stretch):
-            # What begins a day where the clocks skip midnight is a matter of opinion; here it is ours.
+            # Databases differ in when a day begins if clocks skip midnight; the toolkit's rule applies.
             bucket, group = found.key
             start = stretch.interval.floor(bucket, zone)
             key = start, group
@@ -86,9 +86,9 @@ def _read(engine: Engine, reading: Reading, stretches: Iterable[Stretch], now: i
 
 def _follow_late_rows(engine: Engine, reading: Reading) -> Reading:
     """
-    The same with raw rows in place of levels where rows came after their bucket was computed, until the next run. Both
-    are counted, which costs a database far less than to aggregate. Rows that were changed, replaced by as many others,
-    or deleted are seen by the next run.
+    Read raw rows instead of levels where rows arrived after their bucket was computed, until the next run. Rows of both
+    are counted, which is much cheaper than to aggregate them. Only the next run notices rows that were changed,
+    replaced or deleted.
     """
     raw = next((holding for holding in reading.cascade.holdings if holding.rollup is None), None)
     if raw is None:
@@ -105,14 +105,14 @@ def _follow_late_rows(engine: Engine, reading: Reading) -> Reading:
 
     stretches = [part for stretch in reading.stretches for part in parts(stretch)]
     if any(Part.INCREASE in parts for parts in reading.parts.values()):
-        # How much a counter grew until its next value depends on the late one.
+        # The increase of a counter up to its next value depends on the late row.
         late = min((s.time.start for s in stretches if s.holding is raw and s not in reading.stretches), default=None)
         stretches = [replace(s, holding=raw) if late is not None and s.time.start >= late else s for s in stretches]
     return replace(reading, stretches=tuple(join_stretches(stretches)))
 
 
 def _stale(engine: Engine, rollup: Rollup, within: TimeRange) -> TimeRanges:
-    """Where a level has fewer rows than there are. Where it has more, they were expired or deleted."""
+    """Where a level accounts for fewer rows than exist. Where for more, rows expired or were deleted."""
 
     def counts(parts: Iterable[tuple[int, int]]) -> list[tuple[TimeRange, int, int]]:
         windows = [Window.of(start, end) for start, end in parts]
@@ -161,8 +161,8 @@ def _buckets(start: int, end: int, interval: Interval, zone: dt.tzinfo) -> Itera
 
 def _fill(known: dict[Key, Values], reading: Reading) -> dict[Key, Values]:
     """
-    With buckets that have no values, for each group by itself: those of the step, and longer ones where only such are
-    left. InvalidInput if that would be far too many rows.
+    Add empty buckets, for each group separately: those of the step, or longer ones if only a coarser level remains.
+    InvalidInput if there would be too many rows.
     """
     zone, step = reading.cascade.tzinfo, reading.step
     coarser = [stretch for stretch in reading.stretches if stretch.coarser]
@@ -172,7 +172,9 @@ def _fill(known: dict[Key, Values], reading: Reading) -> dict[Key, Values]:
     buckets = sorted({*starts, *(bucket for bucket, _ in known)})
     groups = {group for _, group in known}
     if len(buckets) * len(groups) > _MOST_ROWS:
-        raise InvalidInput("fill", f"it gives more than {_MOST_ROWS:,} rows", "choose a longer step, or fewer groups")
+        raise InvalidInput(
+            "fill", f"the result has more than {_MOST_ROWS:,} rows", "choose a longer step, or fewer groups"
+        )
     nothing = (None,) * len(reading.wanted)
     found: dict[Key, Values] = {}
     for group in groups:
@@ -196,7 +198,7 @@ def _filled(how: Fill, buckets: Sequence[int], values: Sequence[Number]) -> list
 
 
 def readable(tables: Iterable[TableName], realm: Realm) -> dict[TableName, dict[str, str | None]]:
-    """The tables that a user may read, in their order, each with the values without which it is not theirs."""
+    """The tables that a user may read, each with the values to which the user's access is limited."""
     found: dict[TableName, dict[str, str | None]] = {}
     for table in tables:
         whole = make_area(table.schema, table.name, {}, realm.default_schema)
@@ -211,7 +213,7 @@ def readable(tables: Iterable[TableName], realm: Realm) -> dict[TableName, dict[
 def suggest_values(
     engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime, limit: int
 ) -> list[Value]:
-    """Some values of the dimension that a request has as ``by``, from the coarsest level, in one statement."""
+    """Some values of the dimension in ``by`` of a request, from one table, in one statement."""
     reading = make_reading(cascade, replace(request, metrics=(ROW_COUNT,), points=1, step=None), now)
     longest = max(reading.stretches, key=lambda stretch: stretch.time.end - stretch.time.start, default=None)
     values = read_values(engine.database, engine.sql, reading, longest, limit) if longest else []

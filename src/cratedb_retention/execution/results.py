@@ -1,4 +1,4 @@
-"""Results as programs get them: as JSON and YAML from commands and the HTTP API, each read from an object by ``of``."""
+"""Results for programs: JSON and YAML of commands and the HTTP API; ``of`` makes each from an object."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class _Result(BaseModel):
 
 
 class _Answer(_Result):
-    """Says what is always there; more may be."""
+    """Declares the keys that always exist; there may be more."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class StoredPolicy(_Answer):
-    """A policy: its attributes that are not the default ones, and its version."""
+    """A policy: its attributes without default values, and its version."""
 
     strategy: str
     table_name: str
@@ -68,14 +68,14 @@ class StoredPolicy(_Answer):
 
 
 class DamagedPolicy(_Answer):
-    """A row of the policy table that is no valid policy, and why."""
+    """A row of the policy table that is not a valid policy, with the reason."""
 
     id: str
     damaged: str
 
 
 class Policies(_Result):
-    """The policies that were chosen, by table."""
+    """The chosen policies, by table."""
 
     policies: list[StoredPolicy]
     damaged: list[DamagedPolicy]
@@ -83,7 +83,7 @@ class Policies(_Result):
 
 
 class Changed(_Result):
-    """What applying a file does, or would do, to one policy."""
+    """The change of one policy by a file, made or planned."""
 
     action: Name
     before: Attributes | None
@@ -109,7 +109,7 @@ class Task(_Result):
     policy_id: str | None
     table: Name
     reason: str
-    code: str = Field(description="What tells the reason from others: `ends`, `older`.")
+    code: str = Field(description="Code of the reason: `ends`, `older`.")
     partitions: int
     rows: int | None
     bytes: int | None = Field(validation_alias="size")
@@ -122,7 +122,7 @@ class Blocked(_Result):
     policy_id: str | None
     table: Name
     reason: str
-    code: str = Field(description="What tells the reason from others: `legal-hold`, `missing-shards`.")
+    code: str = Field(description="Code of the reason: `legal-hold`, `missing-shards`.")
     partitions: list[str]
     count: int
     needs_attention: bool = Field(description="Whether a person has to act.")
@@ -145,7 +145,9 @@ class Hold(_Result):
     table_schema: str
     table_name: str
     where: dict[str, Any]
-    partitions: list[dict[str, Any]] = Field(description="Only data with the values of one of these; empty: all.")
+    partitions: list[dict[str, Any]] = Field(
+        description="Only data with one of these combinations of values; empty: all."
+    )
     start: Instant | None
     end: Instant | None
     reason: str
@@ -155,12 +157,12 @@ class Hold(_Result):
 
 
 class PlanAnswer(_Result):
-    """What a run would do: the same as `cratedb-retention plan --format=json`."""
+    """A plan, as from `cratedb-retention plan --format=json`."""
 
     cutoff: Instant
     warnings: list[Name]
     warning_codes: list[Code] = Field(
-        validation_alias=AliasPath("warnings"), description="What tells each of `warnings` from others: `all-expired`."
+        validation_alias=AliasPath("warnings"), description="Codes of `warnings`: `all-expired`."
     )
     tasks: list[Task]
     blocked: list[Blocked]
@@ -182,21 +184,19 @@ class Line(_Result):
     due_rows: int | None
     next_due: Instant | None
     blocked: list[Reason]
-    codes: list[Code] = Field(
-        validation_alias=AliasPath("blocked"), description="What tells each reason of `blocked` from others."
-    )
+    codes: list[Code] = Field(validation_alias=AliasPath("blocked"), description="Codes of the reasons in `blocked`.")
     held: list[Reason] = _former("blocked")
 
 
 class Status(_Result):
-    """What is kept where, and what is due: the same as `cratedb-retention status --format=json`."""
+    """The state of policies, as from `cratedb-retention status --format=json`."""
 
     policies: list[Line]
     last_run: dict[str, Any] | None
 
 
 class RunReport(_Answer):
-    """What a run did."""
+    """The result of a run."""
 
     done: int
     failed: int
@@ -212,17 +212,17 @@ class RunReport(_Answer):
 
 
 class Run(_Result):
-    """A run and how far it is."""
+    """A run and its progress."""
 
     run_id: str
     state: str = Field(validation_alias="phase", description="`running`, `done`, `failed` or `cancelled`.")
     actor: str
     started_at: Instant
     finished_at: Instant | None
-    step: str | None = Field(validation_alias="present", description="What it does at present.")
+    step: str | None = Field(validation_alias="present", description="Its present step.")
     steps_done: int
     steps_total: int = Field(validation_alias="steps")
-    units_done: int | None = Field(validation_alias="done", description="Of the present step.")
+    units_done: int | None = Field(validation_alias="done", description="Progress of the present step.")
     units_total: int | None = Field(validation_alias="total")
     unit: str | None
     rows: int = Field(validation_alias=AliasPath("removed", 0))
@@ -230,7 +230,7 @@ class Run(_Result):
     expected_end: Instant | None
     report: RunReport | None = Field(validation_alias="final_report")
     error: str | None = Field(description="Why it ended early.")
-    code: str | None = Field(description="What tells the error from others: `cancelled`, `stopped`, `disk-full`.")
+    code: str | None = Field(description="Code of the error: `cancelled`, `stopped`, `disk-full`.")
 
 
 class JournalRow(_Answer):
@@ -253,7 +253,7 @@ class _Counted(_OfSnapshot):
 
 
 class Snapshot(_Counted):
-    """What was archived, and what its repository says about it."""
+    """A snapshot, and its state in the repository."""
 
     state: Name = Field(validation_alias=AliasPath("record", "stage"))
     repository_state: Condition = Field(validation_alias="state")
@@ -269,25 +269,25 @@ class Adoptable(_Counted):
 
 
 class Restorable(_Counted):
-    """What a restore would do with a snapshot; those of a partition come back together, or not at all."""
+    """What a restore would do with a snapshot. Those of a partition are restored together, or not at all."""
 
-    into: Name = Field(description="The table that it would go into.")
+    into: Name = Field(description="The table that it would be restored into.")
     held: bool = Field(description="Whether it would be on hold from then on.")
-    refusal: str | None = Field(description="Why it would not come back; null: it would.")
+    refusal: str | None = Field(description="Why it would not be restored; null: it would.")
 
 
 class OperationResult(_OfSnapshot):
-    """What became of a snapshot."""
+    """The result for a snapshot."""
 
-    into: Name | None = Field(None, description="The table that it was brought back into.")
-    rows: int | None = Field(None, description="Rows that came back.")
-    hold_id: str | None = Field(None, description="The hold that it is on.")
-    found: str | None = Field(None, description="What reading it back found.")
-    error: str | None = Field(None, description="Why it did not come back, or what is wrong with it.")
+    into: Name | None = Field(None, description="The table that it was restored into.")
+    rows: int | None = Field(None, description="Number of restored rows.")
+    hold_id: str | None = Field(None, description="The hold on the restored partition.")
+    found: str | None = Field(None, description="The result of reading it back.")
+    error: str | None = Field(None, description="Why it was not restored, or its damage.")
 
 
 class Operation(_Result):
-    """A restore or a verification, and how far it is."""
+    """A restore or a verification, and its progress."""
 
     operation_id: str
     kind: str = Field(description="`restore` or `verify`.")
@@ -295,14 +295,14 @@ class Operation(_Result):
     actor: str
     started_at: Instant
     finished_at: Instant | None
-    total: int = Field(description="How many snapshots it is about.")
+    total: int = Field(description="Number of snapshots.")
     results: list[OperationResult]
     error: str | None = Field(description="Why it ended early.")
-    code: str | None = Field(description="What tells the error from others: `disk-full`.")
+    code: str | None = Field(description="Code of the error: `disk-full`.")
 
 
 class AcceptedTables(_Result):
-    """The tables that are taken for the earlier ones of their names."""
+    """Tables that were accepted as the earlier ones of their names."""
 
     tables: list[str]
 
@@ -319,13 +319,13 @@ class Token(_Answer):
 
 
 class NewToken(Token):
-    """A token and its text, which can't be had a second time."""
+    """A token and its text, which cannot be shown again."""
 
     token: str
 
 
 class Health(_Result):
-    """How the service is."""
+    """The condition of the service."""
 
     status: str
 
@@ -335,10 +335,10 @@ def policy_result(stored: policies.StoredPolicy) -> StoredPolicy:
 
 
 def token_result(token: AccessToken, text: str | None = None) -> Token:
-    """A token without its secret; with its text, where it was just made."""
-    told = {**plain_row(vars(token)), "tags": list(token.limit.texts)}
-    del told["limit"]
-    return Token(**told) if text is None else NewToken(**told, token=text)
+    """A token without its secret; with its text if it was just created."""
+    values = {**plain_row(vars(token)), "tags": list(token.limit.texts)}
+    del values["limit"]
+    return Token(**values) if text is None else NewToken(**values, token=text)
 
 
 def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """
-Who may see and change what: roles, limits by tags, and areas: the data that a policy, a hold or a request is about.
-Pure rules; the caller brings the facts.
+Rules of access: roles, limits by tags, and areas, which are the data of a policy, a hold or a request. All rules are
+pure functions.
 
-A limit names, in each of its choices, at least one tag that a policy must have. So nothing untagged is within one.
-Whether one area lies within another is answered with no in doubt.
+Each alternative of a limit names at least one required tag, so policies without tags are never within a limit. In
+doubt, an area does not lie within another one.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from cratedb_retention.model.policies.strategies import find_member
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.words import plain_text, write_pairs
 
-_FIRST = "let somebody without a limit create the first policy"
+_FIRST = "let a user without a limit create the first policy"
 
 
 class Role(StrEnum):
-    """What a token may do; each role may do what those before it may."""
+    """The permissions of a token; each role includes those before it."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -42,17 +42,17 @@ class Role(StrEnum):
 
 
 def parse_role(text: str) -> Role:
-    """Read a role's name; raises InvalidInput if there is no such role."""
+    """Read a role's name; raises InvalidInput if it does not exist."""
     return find_member(Role, "role", text)
 
 
 def check_limit(role: Role, limit: TagFilter) -> None:
-    """Raises InvalidInput if the role of a token can't be limited, or a choice names no tag that a policy must have."""
+    """Raises InvalidInput if the role of a token cannot be limited, or an alternative has no required tag."""
     if role is Role.ADMIN and limit:
-        raise InvalidInput("role admin", "can't be limited to tags, since it may make other tokens", "take editor")
+        raise InvalidInput("role admin", "cannot be limited to tags, since it may create tokens", "use the role editor")
     if any(not group.wanted for group in limit.any_of):
         remedy = "write one before not:, like acme,not:archived"
-        raise InvalidInput(f"limit {limit}", "names no tag that a policy must have", remedy)
+        raise InvalidInput(f"limit {limit}", "has no required tag", remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,19 +60,19 @@ class Access:
     """A caller."""
 
     role: Role
-    actor: str  # How the audit log names them.
+    actor: str  # The caller's name in the audit log.
     limit: TagFilter = field(default_factory=TagFilter)  # Only policies with these tags; empty: everything.
-    actors: frozenset[str] = frozenset()  # All who have the same limit: what they did may be seen.
+    actors: frozenset[str] = frozenset()  # All callers with the same limit, who see each other's actions.
 
     @property
     def limited(self) -> bool:
-        """Whether there is anything that the caller must not see."""
+        """Whether the caller's access is limited to tags."""
         return bool(self.limit)
 
     def require(self, needed: Role) -> None:
-        """Make sure that the role is enough; raises Forbidden if not."""
+        """Raises Forbidden if the role is not sufficient."""
         if not self.role.includes(needed):
-            raise Forbidden("this token", f"has the role {self.role}", f"take one with the role {needed}")
+            raise Forbidden("this token", f"has the role {self.role}", f"use one with the role {needed}")
 
     def sees(self, tags: Iterable[str]) -> bool:
         return self.limit.fits(tags)
@@ -84,10 +84,10 @@ class Area:
 
     schema: str  # Name or pattern.
     name: str  # Name or pattern.
-    where: frozenset[tuple[str, str | None]] = frozenset()  # Only data with these values, as text; empty: all of it.
+    where: frozenset[tuple[str, str | None]] = frozenset()  # Only data with these values, as text; empty: all data.
 
     def within(self, other: Area) -> bool:
-        """Whether all that this one is about belongs to the other one."""
+        """Whether the other area contains all data of this one."""
         return (
             pattern_within(self.schema, other.schema)
             and pattern_within(self.name, other.name)
@@ -96,7 +96,7 @@ class Area:
 
     @property
     def folded(self) -> Area:
-        """The same where names that differ in case only are one name."""
+        """The same area with names in lower case."""
         return replace(self, schema=self.schema.lower(), name=self.name.lower())
 
     def __str__(self) -> str:
@@ -105,7 +105,7 @@ class Area:
 
 
 def make_area(schema: str | None, name: str, where: Mapping[str, Value], default_schema: str) -> Area:
-    """An area from its parts; an empty schema is the default one."""
+    """Make an area; an empty schema means the default one."""
     values = ((key, None if value is None else plain_text(value)) for key, value in where.items())
     return Area(schema or default_schema, name, frozenset(values))
 
@@ -115,30 +115,30 @@ def area_of(policy: Policy, default_schema: str) -> Area:
 
 
 def covering(area: Area, others: Iterable[Area]) -> Area | None:
-    """The widest of some areas that an area lies within; None if it lies within none of them."""
+    """The widest of several areas that contains an area; None if none does."""
     return min((other for other in others if area.within(other)), key=lambda other: len(other.where), default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Realm:
-    """What a caller with a limit can refer to."""
+    """The policies and data that a caller with a limit may refer to."""
 
     access: Access
     policies: tuple[Policy, ...]  # The policies that the caller sees.
-    default_schema: str  # What an empty schema means.
-    own_schema: str  # Of the toolkit's tables, which belong to no caller.
-    foreign_tags: frozenset[str] = frozenset()  # Tags by which other callers are limited.
-    folds_case: bool = False  # Whether names of tables that differ in case only are one name.
+    default_schema: str  # The schema that an empty schema means.
+    own_schema: str  # The schema of the toolkit's tables, which belong to no caller.
+    foreign_tags: frozenset[str] = frozenset()  # Tags in the limits of other callers.
+    folds_case: bool = False  # Whether names of tables that differ only in case are the same name.
 
     def covering(self, area: Area) -> Area | None:
-        """The area of a policy that another area lies within; None if there is none."""
+        """The area of a policy that contains another area; None if there is none."""
         if area.schema.casefold() == self.own_schema.casefold():
             return None
         areas = (area_of(policy, self.default_schema) for policy in self.policies)
         return covering(area.folded, (each.folded for each in areas)) if self.folds_case else covering(area, areas)
 
     def covers(self, area: Area) -> bool:
-        """Whether the caller may refer to an area: there is no limit, or one of the policies covers it."""
+        """Whether the caller may refer to an area: without a limit, or since a policy covers it."""
         return not self.access.limited or self.covering(area) is not None
 
     def covers_hold(self, hold: LegalHold) -> bool:
@@ -146,21 +146,20 @@ class Realm:
         return all(map(self.covers, areas))
 
     def require(self, area: Area) -> None:
-        """Make sure that an area is covered; raises Forbidden if not."""
+        """Raises Forbidden if the caller may not refer to an area."""
         if not self.covers(area):
-            raise Forbidden(
-                f"data of {area}", "no policy with the tags of this token covers it", f"name less of it, or {_FIRST}"
-            )
+            remedy = f"narrow the request, or {_FIRST}"
+            raise Forbidden(f"data of {area}", "no policy with the tags of this token covers it", remedy)
 
     def check_policy(self, policy: Policy) -> None:
-        """Raises Forbidden if a policy lacks the limit's tags, has foreign ones, or means foreign data or archives."""
+        """Raises Forbidden if a policy lacks the limit's tags, or has foreign tags, data or archives."""
         if not self.access.limited:
             return
         if not self.access.sees(policy.tags):
-            raise Forbidden("the policy's tags", f"are not within those of this token: {self.access.limit}", "add them")
+            raise Forbidden("the policy's tags", f"lack those of this token: {self.access.limit}", "add them")
         foreign = self.foreign_tags.intersection(policy.tags)
         if foreign:
-            raise Forbidden(f"tag {min(foreign)}", "belongs to somebody else", "choose another one")
+            raise Forbidden(f"tag {min(foreign)}", "belongs to another user", "choose another tag")
         self.require(area_of(policy, self.default_schema))
         repositories = {known.target_repository_name for known in self.policies}
         if policy.target_repository_name and policy.target_repository_name not in repositories:
@@ -168,21 +167,21 @@ class Realm:
             raise Forbidden(f"repository {policy.target_repository_name}", reason, _FIRST)
 
     def may_hear(self, subjects: Iterable[Subject], holds: Collection[str] = ()) -> bool:
-        """Whether all that a reason tells of may be known: policies and holds that they see, and no lease holder."""
+        """Whether the caller may see all subjects of a reason: visible policies and holds, but no lease holder."""
         if not self.access.limited:
             return True
         known = {Sort.POLICY: {policy.id for policy in self.policies}, Sort.HOLD: holds, Sort.HOLDER: ()}
         return all(subject.name in known[subject.sort] for subject in subjects)
 
     def told(self, reason: Reason, holds: Collection[str] = ()) -> Reason:
-        """A reason as the caller may hear it: if it tells of anything foreign, all of it goes."""
+        """A reason as the caller may see it: replaced if it has a foreign subject."""
         return reason if self.may_hear(reason.subjects, holds) else Why.NOT_SAID()
 
 
 def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
     """
-    Whether a row of the audit log may be seen: those of policies with the limit's tags, and what callers with the same
-    limit did. Rows about tokens are for admins.
+    Whether a caller may see a row of the audit log: rows of policies with the limit's tags, and actions of callers with
+    the same limit. Only admins see rows about tokens.
     """
     if row["event"] in ABOUT_TOKENS:
         return access.role is Role.ADMIN
@@ -192,13 +191,13 @@ def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
 
 
 def may_hear_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ()) -> bool:
-    """Whether the error of a row may be read. Of one without a code, from before there were any, nothing tells."""
+    """Whether the caller may read the error of a row. One from before there were codes has unknown subjects."""
     known = row["error"] is None or row["reason"] is not None
     return not realm.access.limited or (known and realm.may_hear(read_subjects(row["subjects"]), holds))
 
 
 def shown_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ()) -> dict[str, Any]:
-    """A row of the audit log as the caller may see it: a policy that came from elsewhere came from nowhere."""
+    """A row of the audit log as the caller may see it, without states of a policy that the caller may not see."""
     found = dict(row)
     if realm.access.limited:
         for column in ("before", "after"):
@@ -209,6 +208,6 @@ def shown_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ())
         found["subjects"] = None
         if row["actor"] not in realm.access.actors:
             found["actor"] = found["host"] = None
-        if row["event"] == Event.LEASE_TAKEN_OVER:  # From which process, on which machine.
+        if row["event"] == Event.LEASE_TAKEN_OVER:  # Names the earlier process and its machine.
             found["message"] = None
     return found

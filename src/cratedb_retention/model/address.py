@@ -1,6 +1,6 @@
 """
-Database addresses, in the form of SQLAlchemy's URLs; and what keeps passwords and access tokens out of everything that
-is shown: an address in the wrong place, a driver's log, a traceback.
+Database addresses, in the form of SQLAlchemy's URLs; and redaction of passwords and access tokens in all output: in
+misplaced addresses, in the logs of drivers, and in tracebacks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 from cratedb_retention.errors import InvalidInput
 
 _HOW = "write crate://user:password@host:4200/ for CrateDB, or duckdb:///file.duckdb for an embedded file"
-# What messages show as an example holds no password.
+# The example in messages contains no password.
 _LOGIN = re.compile(r"\b(?!crate://user:password@host:4200/)(\w+://[^\s:/?#@]*):\S*@")
 _TOKEN = re.compile(r"\b(crt_[0-9a-f]{16})_[\w-]{20,}")
 _HEADER = re.compile(r"(bearer\s+)(?!crt_)[^\s'\",]+", re.IGNORECASE)
@@ -35,14 +35,14 @@ class DatabaseAddress:
     @classmethod
     def from_string(cls, text: str) -> DatabaseAddress:
         """
-        Read an address as people write it; ``http://`` and ``https://`` mean CrateDB, the latter with TLS. Raises
-        ``InvalidInput`` if it is empty, malformed, or of a database that is not supported.
+        Read an address; ``http://`` and ``https://`` mean CrateDB, the latter with TLS. Raises ``InvalidInput`` if it
+        is empty, malformed, or of an unsupported database.
         """
         try:
             url = urlsplit(text.strip())
             _ = url.port
         except ValueError:
-            # The error's own words may hold half a password: what follows a ":" counts as the port.
+            # The text of the error may contain a part of a password, since text after a ":" counts as the port.
             raise _bad("malformed host or port, or a password whose / ? # are not percent-encoded") from None
         if url.scheme in ("http", "https"):
             query = dict(parse_qsl(url.query)) | ({"sslmode": "verify-full"} if url.scheme == "https" else {})
@@ -69,12 +69,12 @@ class DatabaseAddress:
 
     @property
     def dburi(self) -> str:
-        """The URL with its password, for connecting; never print it."""
+        """The URL with its password, for connections; never print it."""
         return self.uri
 
     @property
     def safe(self) -> str:
-        """The URL with password and tokens replaced by ``REDACTED``, for printing."""
+        """The URL with password and tokens replaced by ``REDACTED``, for output."""
         url = urlsplit(self.uri)
         if url.password is not None:
             host = url.netloc.rpartition("@")[2]
@@ -87,7 +87,7 @@ class DatabaseAddress:
 
     @property
     def parameters(self) -> frozenset[str]:
-        """The names of the parameters that follow the ``?``."""
+        """The names of the parameters after the ``?``."""
         return frozenset(name for name, _ in parse_qsl(urlsplit(self.uri).query, keep_blank_values=True))
 
     def __str__(self) -> str:
@@ -107,7 +107,7 @@ def _check_crate(url: SplitResult) -> SplitResult:
     if not url.hostname:
         raise _bad("no host")
     if "@" in url.path + url.query + url.fragment:
-        raise _bad("a password's / ? # must be percent-encoded, as %2F %3F %23")
+        raise _bad("the characters / ? # in a password must be percent-encoded as %2F %3F %23")
     user, at, host = url.netloc.rpartition("@")
     return url._replace(netloc=user.replace("@", "%40") + at + host)
 
@@ -116,9 +116,9 @@ def _check_duckdb(url: SplitResult, text: str) -> None:
     if url.netloc:
         raise _bad("a DuckDB address has no host", "write duckdb:///file.duckdb, with three slashes")
     if not url.path.strip("/") or url.path.strip("/").startswith(":memory:"):
-        raise _bad("a DuckDB database in memory is gone when the command ends", "name a file")
+        raise _bad("a DuckDB database in memory would be lost when the command ends", "use a file")
     if not text.partition(":")[2].startswith("///"):
-        reason = "a DuckDB address has three slashes before the path, or four before one that is absolute"
+        reason = "a DuckDB address has three slashes before the path, or four if the path is absolute"
         raise _bad(reason, "write duckdb:///file.duckdb or duckdb:////folder/file.duckdb")
 
 
@@ -127,15 +127,15 @@ def _bad(reason: str, remedy: str = _HOW) -> InvalidInput:
 
 
 def redact(text: str) -> str:
-    """The text with the passwords of all addresses, and all access tokens, in it replaced by ``REDACTED``."""
+    """Replace the passwords of all addresses, and all access tokens, in a text by ``REDACTED``."""
     text = _HEADER.sub(r"\1REDACTED", _TOKEN.sub(r"\1_REDACTED", text))
     return _PARAMETER.sub(r"\1REDACTED", _LOGIN.sub(r"\1:REDACTED@", text))
 
 
 class RedactingFormatter(logging.Formatter):
     """
-    Formats records of the log, tracebacks too, without passwords and tokens: as lines of text, or as JSON objects, each
-    on a line, with the time in UTC.
+    Formats log records and tracebacks without passwords and tokens: as text, or as one JSON object per line, with the
+    time in UTC.
     """
 
     def __init__(self, as_json: bool = False) -> None:
@@ -145,12 +145,12 @@ class RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if not self._as_json:
             return redact(super().format(record))
-        said = {
+        entry = {
             "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": redact(record.getMessage()),
         }
         if record.exc_info:
-            said["traceback"] = redact(self.formatException(record.exc_info))
-        return json.dumps(said, ensure_ascii=False, default=str)
+            entry["traceback"] = redact(self.formatException(record.exc_info))
+        return json.dumps(entry, ensure_ascii=False, default=str)

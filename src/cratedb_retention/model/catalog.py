@@ -1,4 +1,4 @@
-"""The catalog: what a database holds, as far as planning needs to know. All times are milliseconds since 1970, UTC."""
+"""The catalog: the content of a database that planning needs. All times are milliseconds since 1970, UTC."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TableName(NamedTuple):
 
 
 class Kind(StrEnum):
-    """What planning needs to know of a column's type."""
+    """The type of a column, in the categories of planning."""
 
     TIME = "time"
     TEXT = "text"
@@ -33,16 +33,16 @@ class Kind(StrEnum):
 
 
 class Grouping(StrEnum):
-    """Whether a column that is neither text, boolean nor a number tells series apart."""
+    """Whether a column that is neither text, boolean nor a number distinguishes series."""
 
-    EXACT = "exact"  # It does: rows are grouped by it as by text.
-    ASKED = "asked"  # It may: only the user knows.
-    NEVER = "never"  # The database can't group by it, or takes different values for the same.
-    PARTS = "parts"  # An object: all of its values are in columns of their own.
+    EXACT = "exact"  # Yes: rows are grouped by it as by text.
+    ASKED = "asked"  # Possibly: the user has to decide.
+    NEVER = "never"  # No: the database cannot group by it, or treats different values as equal.
+    PARTS = "parts"  # An object, whose values all have columns of their own.
 
 
 class TimeUnit(StrEnum):
-    """What a whole number counts that is a time: since 1970, in UTC."""
+    """The unit of a time that is a whole number since 1970, in UTC."""
 
     SECONDS = "s"
     MILLISECONDS = "ms"
@@ -50,24 +50,24 @@ class TimeUnit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column; its type and the expression that generates it are in the database's own words."""
+    """A column; its type and its generation expression are as the database writes them."""
 
     name: str
     type: str
     kind: Kind
     expression: str | None = None
     grouping: Grouping = field(default=Grouping.ASKED, compare=False)
-    unit: TimeUnit | None = None  # What it counts, where it is a whole number that is taken for a time.
-    path: tuple[str, ...] = field(default=(), compare=False)  # Of a field of a struct: that column, the names to it.
+    unit: TimeUnit | None = None  # The unit of a whole number that is used as a time.
+    path: tuple[str, ...] = field(default=(), compare=False)  # Of a struct's field: its column, then names of fields.
 
     @property
     def tick(self) -> int:
-        """Milliseconds for each number of a time."""
+        """Milliseconds per unit of a time."""
         return 1000 if self.unit is TimeUnit.SECONDS else 1
 
 
 def outer_names(name: str) -> Iterator[str]:
-    """The objects that a column is in, innermost first: ``a['b']`` and ``a`` of ``a['b']['c']``."""
+    """The objects that contain a column, innermost first: ``a['b']`` and ``a`` of ``a['b']['c']``."""
     while name.endswith("']"):
         name = name.rpartition("['")[0]
         yield name
@@ -79,7 +79,7 @@ class Partition:
 
     values: tuple[Value, ...]  # Of the table's partition columns, in their order; times are instants.
     ident: str = ""  # The database's own name for it, if it has one.
-    rows: int | None = None  # None if unknown (a closed partition hides them).
+    rows: int | None = None  # None if unknown, as for a closed partition.
     size: int | None = None  # Bytes on disk of the primary shards; None if unknown.
     token: str = ""  # Its change token.
     closed: bool = False
@@ -87,8 +87,8 @@ class Partition:
     missing_shards: int = 0
     requires: tuple[tuple[str, str], ...] = ()  # The node attributes that its shards must be allocated to.
     nodes: frozenset[str] = frozenset()  # Names of the nodes that hold its shards now.
-    settled: bool = True  # Whether no shard is on its way or without a node.
-    read_only: bool = False  # Whether it can only be read and dropped, as where a disk is full.
+    settled: bool = True  # Whether no shard is moving or unassigned.
+    read_only: bool = False  # Whether it can only be read and dropped, for example since a disk is full.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,68 +102,67 @@ class Table:
     rows: int | None = None
     size: int | None = None
     missing_shards: int = 0  # Of the whole table.
-    closed: bool = False  # Whether it refuses to be read and written.
-    primary_key: tuple[str, ...] = ()  # Where a selector asked for it.
+    closed: bool = False  # Whether it can be neither read nor written to.
+    primary_key: tuple[str, ...] = ()  # If a selector requested it.
     replicas: str | None = None  # CrateDB's ``number_of_replicas``.
-    flaw: str = ""  # Why nothing can be done with it, as far as its own definition says.
-    unarchivable: tuple[str, ...] = ()  # Columns, with their types, whose values an archive can't hold exactly.
-    most_columns: int | None = None  # How many columns it may have; None: no limit, or unknown.
-    identity: str = ""  # Tells it from other tables that have or had its name; empty: unknown.
+    flaw: str = ""  # Why its definition makes it unusable.
+    unarchivable: tuple[str, ...] = ()  # Columns, with their types, whose values cannot be archived exactly.
+    most_columns: int | None = None  # The maximum number of columns; None: no limit, or unknown.
+    identity: str = ""  # Distinguishes it from other tables that have or had its name; empty: unknown.
     read_only: bool = False  # Whether it, or one of its partitions, can only be read and dropped.
 
     @property
     def partition_columns(self) -> tuple[Column, ...]:
-        """Its partition columns."""
         return tuple([self.columns[name] for name in self.partitioned_by if name in self.columns])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What is read like a table and is none: a view, or a table of another database."""
+    """A relation that can be read, but is not a table: a view, or a table of another database."""
 
     name: TableName
     columns: tuple[str, ...] = ()
-    definition: str = ""  # Its query in the own words of the database; empty if it has none.
-    release: str = ""  # The release of a database that words the definition anew; empty where it stays as stored.
+    definition: str = ""  # Its query as the database writes it; empty if it has none.
+    release: str = ""  # The release of a database that rewrites the definition; empty if it stays as stored.
 
     @property
     def mark(self) -> str:
-        """Changes with the definition, but for blanks, quotes and parentheses, which DuckDB writes in several ways."""
+        """A hash of the definition without blanks, quotes and parentheses, which DuckDB writes in several ways."""
         text = re.sub(r"""[\s"()]+""", "", self.definition).lower()
         return f"{self.release}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a database can do."""
+    """The capabilities of a database."""
 
     product: str  # Its name, for messages.
-    default_schema: str  # What an empty ``table_schema`` means.
+    default_schema: str  # The schema that an empty ``table_schema`` means.
     freezes: bool = False  # Whether it can block writes to a partition.
     reallocates: bool = False  # Whether it can move partitions between nodes.
-    repositories_are_directories: bool = False  # Whether a repository is a path, rather than something registered.
+    repositories_are_directories: bool = False  # Whether a repository is a path, rather than registered by name.
     partitions: bool = False  # Whether it has partitions of its own.
-    folds_case: bool = False  # Whether names that differ in case only are one name.
-    tokens_recur: bool = False  # Whether a partition that was dropped and came again as it was has the same token.
-    most_columns: int | None = None  # How many columns a new table may have; None: no limit.
+    folds_case: bool = False  # Whether names that differ only in case are the same name.
+    tokens_recur: bool = False  # Whether a dropped partition that is created again unchanged has the same token.
+    most_columns: int | None = None  # The maximum number of columns of a new table; None: no limit.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """What a database holds."""
+    """The tables, nodes and repositories of a database."""
 
     capabilities: Capabilities
     tables: Mapping[TableName, Table] = field(default_factory=dict)
     nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # Custom attributes of each node, by its name.
-    repositories: frozenset[str] = frozenset()  # Their names; empty where they are directories.
-    rollups: frozenset[TableName] = frozenset()  # Tables that are levels of cascades, which no pattern means.
+    repositories: frozenset[str] = frozenset()  # Their names; empty if they are directories.
+    rollups: frozenset[TableName] = frozenset()  # Levels of cascades, which patterns do not match.
     unwell: frozenset[TableName] = frozenset()  # Tables with missing shards, those of the toolkit among them.
-    # What else has a name that a rollup or its view may get; None: not read, as nothing is downsampled.
+    # Views with names that rollups or their views may get; None: not read, since nothing is downsampled.
     views: Mapping[TableName, View] | None = None
-    others: frozenset[TableName] = frozenset()  # Names of further tables, whose spelling may differ in case only.
+    others: frozenset[TableName] = frozenset()  # Names of further tables, whose spelling may differ only in case.
 
     def taken(self, name: TableName) -> TableName | None:
-        """What has a name already, as it is spelt there; None: nothing."""
+        """The existing relation with this name, in its own spelling; None: the name is free."""
         known = (self.tables, self.views or {}, self.others)
         if any(name in names for names in known):
             return name
@@ -175,11 +174,11 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
-    """Which tables a catalog is wanted for."""
+    """Tables that a catalog is requested for."""
 
     schema: str | None  # Name or pattern; None: the database's default schema.
     name: str  # Name or pattern.
-    partition_column: str | None = None  # A database without partitions of its own groups by it.
-    tokens: bool = False  # Whether change tokens are needed, where they cost something, and repositories.
+    partition_column: str | None = None  # Used by databases without partitions of their own.
+    tokens: bool = False  # Whether repositories are needed, and change tokens that are expensive to compute.
     keys: bool = False  # Whether primary keys are needed.
-    moves: bool = False  # Whether nodes are needed, and on which of them partitions are.
+    moves: bool = False  # Whether nodes are needed, and the allocation of partitions to them.

@@ -1,6 +1,6 @@
 """
-Durations: how long data is kept. ``90d``, ``36h``, ``3 months``, ``1y6mo``, ``P1Y``, ``forever``; a plain number means
-days. Seconds to weeks are fixed lengths; months and years are calendar units of a time zone.
+Durations, such as retention periods: ``90d``, ``36h``, ``3 months``, ``1y6mo``, ``P1Y``, ``forever``; a plain number
+means days. Seconds to weeks are fixed lengths; months and years are calendar units of a time zone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.time import MONTH_MS, parse_instant, shift_months
 
-# Seconds and months of each unit, with every spelling that is accepted; the first is the one that is written.
+# Seconds and months of each unit, with all accepted spellings; the first one is used for output.
 _UNITS: tuple[tuple[tuple[str, ...], int, int], ...] = (
     (("y", "yr", "yrs", "year", "years"), 0, 12),
     (("mo", "mon", "mons", "month", "months"), 0, 1),
@@ -38,11 +38,11 @@ _REMEDY = "write it like 90d, 36h, 3 months, P1Y or forever; a plain number mean
 @dataclass(frozen=True, slots=True)
 class Duration:
     """
-    A length of time: whole calendar months, and whole seconds beside them.
+    A length of time: whole calendar months plus whole seconds.
 
     :param months: Calendar months, at least 0.
     :param seconds: Fixed seconds, at least 0.
-    :param forever: True for the duration without end; then the other two are 0.
+    :param forever: Whether the duration has no end; the other two are 0 then.
     """
 
     months: int = 0
@@ -51,18 +51,18 @@ class Duration:
 
     def before(self, instant: dt.datetime, zone: dt.tzinfo = dt.UTC) -> dt.datetime | None:
         """
-        The instant this long before an aware one, in UTC, calendar units of ``zone`` first; None if that is before the
-        year 1, as it is for ``forever``.
+        The instant this long before an aware one, in UTC, subtracting calendar units of ``zone`` first; None if it is
+        before the year 1, as for ``forever``.
 
         A day that the shorter month lacks counts as its last moment: 31 March less a month is the end of 28 or 29
-        February. So a later instant never gives an earlier limit.
+        February. A later instant therefore never gives an earlier limit.
         """
         return self._shifted(instant, zone, -1)
 
     def after(self, instant: dt.datetime, zone: dt.tzinfo = dt.UTC) -> dt.datetime | None:
         """
-        The instant this long after an aware one, in UTC; None if after the year 9999. A day that the shorter month
-        lacks counts as the beginning of the next month: when that comes, :meth:`before` has passed the instant.
+        The instant this long after an aware one, in UTC; None if it is after the year 9999. A day that the shorter
+        month lacks counts as the start of the next month, for which :meth:`before` is not before the instant.
         """
         return self._shifted(instant, zone, 1)
 
@@ -80,7 +80,7 @@ class Duration:
             return FOREVER_TEXT
         text, months, seconds = "", self.months, self.seconds
         for names, unit_seconds, unit_months in _UNITS:
-            if names[0] == "w":  # Days read better than weeks.
+            if names[0] == "w":  # Days are easier to read.
                 continue
             count = months // unit_months if unit_months else seconds // unit_seconds
             months -= count * unit_months
@@ -89,7 +89,7 @@ class Duration:
         return text or "0d"
 
     def approximate_seconds(self) -> float:
-        """Its length for comparing durations of different kinds: a month counts as 30.44 days; inf for forever."""
+        """Its length for comparisons: a month counts as 30.44 days; inf for forever."""
         return float("inf") if self.forever else self.months * MONTH_MS // 1000 + self.seconds
 
 
@@ -97,7 +97,7 @@ FOREVER = Duration(forever=True)
 
 
 def parse_duration(value: object) -> Duration:
-    """Read a duration: a whole number of days, text, or a :class:`Duration`. InvalidInput if it is none of these."""
+    """Read a duration: a whole number of days, text, or a :class:`Duration`; InvalidInput if it is invalid."""
     if isinstance(value, Duration):
         return value
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -130,12 +130,12 @@ def _read_parts(text: str) -> list[tuple[int, str]]:
 
 
 def _count(digits: str) -> int:
-    """As many digits as it takes to be too long; Python refuses to read thousands of them."""
+    """Read a number, truncated to a length that is still too large; Python rejects thousands of digits."""
     return int(digits.lstrip("0")[:_DIGITS] or "0")
 
 
 def read_moment(text: str | None, base: dt.datetime) -> dt.datetime:
-    """An instant as ISO 8601, or its distance before another one, ``-7d`` or ``now-7d``; None, ``now``: that one."""
+    """Read an instant: ISO 8601, or relative to a base: ``-7d``, ``now-7d``, ``now``; None is the base itself."""
     relative = (text or "now").strip().removeprefix("now").strip()
     if not relative:
         return base
@@ -143,5 +143,5 @@ def read_moment(text: str | None, base: dt.datetime) -> dt.datetime:
         return parse_instant(relative)
     moment = parse_duration(relative[1:]).before(base)
     if moment is None:
-        raise InvalidInput(f"instant {text!r}", "it lies before the year 1", "choose a later one")
+        raise InvalidInput(f"instant {text!r}", "before the year 1", "choose a later one")
     return moment

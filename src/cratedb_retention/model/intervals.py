@@ -1,9 +1,9 @@
 """
-Partition intervals: which time range a partition covers, read from its column's generation expression.
+Partition intervals: the time range that a partition covers, read from the generation expression of its column.
 
-Understood are ``date_trunc('month', ts)``, ``date_trunc('day', 'Europe/Vienna', ts)``,
-``date_bin('PT1H'::interval, ts, origin)`` and DuckDB's ``time_bucket(INTERVAL '1 hour', ts)``, with casts around
-or inside. What else refers to one time column (``date_format('%Y-%m', ts)``) at least names that column.
+Supported are ``date_trunc('month', ts)``, ``date_trunc('day', 'Europe/Vienna', ts)``,
+``date_bin('PT1H'::interval, ts, origin)`` and DuckDB's ``time_bucket(INTERVAL '1 hour', ts)``, also with casts. Other
+expressions that refer to a single time column (``date_format('%Y-%m', ts)``) determine only that column.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.rollups.cascade import DAY_SECONDS, Interval
 from cratedb_retention.model.time import MILLISECOND, UTC, from_ms, parse_time_zone
 
-# What ``date_trunc`` cuts to, in UTC and in other time zones.
+# The units of ``date_trunc``, in UTC and in other time zones.
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": DAY_SECONDS, "week": 7 * DAY_SECONDS}
 _CALENDAR = {"month": Interval(unit="month"), "quarter": Interval(months=3), "year": Interval(unit="year")}
 _UNITS = {unit: Interval(seconds) for unit, seconds in _SECONDS.items()} | _CALENDAR
 _UNITS_IN_ZONE = {**_UNITS, "day": Interval(unit="day"), "week": Interval(unit="week")}
-# A name, a quoted identifier, a text literal, a number, or one sign. A subscript belongs to the name before it.
+# A name, a quoted identifier, a text literal, a number, or one other character. A subscript is part of its name.
 _TOKEN = re.compile(
     r"""\s*(?:(?P<name>(?:[A-Za-z_][\w$]*|"(?:[^"]|"")*")(?:\['(?:[^']|'')*'\])*)"""
     r"""|(?P<text>'(?:[^']|'')*')|(?P<number>\d+(?:\.\d+)?)|(?P<sign>::|.))""",
     re.DOTALL,
 )
-# How often a second is counted by a whole number from which a function makes a time. CrateDB needs no function.
+# Units per second of the numbers that functions convert to a time. CrateDB needs no function for that.
 _FROM_NUMBERS = {"epoch_ms": 1000, "make_timestamp_ms": 1000, "make_timestamp": 1_000_000, "to_timestamp": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """How a generated column cuts time into intervals, each named by its start."""
+    """How a generated column divides time into intervals, each identified by its start."""
 
-    time_column: str  # the column that the interval is of
-    interval: Interval  # a unit of the calendar for months, and for days where a time zone is named
+    time_column: str  # the column whose time is divided
+    interval: Interval  # a calendar unit for months, and for days if a time zone is named
     zone: dt.tzinfo = UTC
-    # What the expression says that the column counts, where it makes a time of a whole number.
+    # The unit of the column according to the expression, if that converts a whole number to a time.
     unit: TimeUnit | None = None
 
     def end(self, start: int) -> int | None:
-        """The end of the interval that starts at an instant (ms); None if that is outside of the calendar."""
+        """The end of the interval that starts at an instant (ms); None if it is outside the calendar."""
         try:
             end = self.interval.end(start, self.zone)
             if self.interval.seconds and self.zone is not UTC:
@@ -61,7 +61,7 @@ class Grid:
 
 
 class Token(NamedTuple):
-    """A name, text, number or sign as it is written; or a call, its name in lower case, empty for mere brackets."""
+    """A name, text, number or other character; or a call, its name in lower case, empty for parentheses alone."""
 
     kind: str
     text: str
@@ -73,8 +73,8 @@ Tokens = tuple[Token, ...]
 
 def read_grid(expression: str, columns: Iterable[str]) -> Grid | None:
     """
-    Understand a generation expression as the database shows it; None: then the partition's interval must come from its
-    rows.
+    Parse a generation expression as the database shows it; None if it is not supported, so that the interval of a
+    partition has to be measured.
 
     :param columns: Names of the table's columns.
     """
@@ -83,7 +83,7 @@ def read_grid(expression: str, columns: Iterable[str]) -> Grid | None:
 
 @lru_cache(maxsize=4096)
 def _read_grid(expression: str, columns: frozenset[str]) -> Grid | None:
-    """Remembered, since many tables are alike, and each is looked at for every policy that means it."""
+    """Cached, since many tables have the same expression, and each policy reads it again."""
     function, arguments = _call(_bare(_parse(expression)))
     if function == "timezone" and len(arguments) == 2:
         # DuckDB's timezone(zone, date_trunc(unit, timezone(zone, ts))) is CrateDB's date_trunc(unit, zone, ts).
@@ -104,7 +104,7 @@ def _read_grid(expression: str, columns: frozenset[str]) -> Grid | None:
         length = units.get(text.lower()) if truncates else _length(text)
     except InvalidInput:
         return None
-    # What is cut to whole days as well must be of whole days anyway, or an interval would seem to end too early.
+    # A cast to a date must not shorten the interval, or it would appear to end too early.
     cut = {("as", "date"), ("::", "date")} & set(pairwise(text.lower() for _, text in _scan(expression)))
     if column is None or length is None or (cut and length.seconds % DAY_SECONDS):
         return None
@@ -112,7 +112,7 @@ def _read_grid(expression: str, columns: frozenset[str]) -> Grid | None:
 
 
 def _length(text: str) -> Interval | None:
-    """What ``date_bin`` and ``time_bucket`` cut to; not months and days together."""
+    """The interval of ``date_bin`` and ``time_bucket``; None if it combines months with days."""
     length = parse_duration(text)
     if bool(length.months) is bool(length.seconds):
         return None
@@ -120,7 +120,7 @@ def _length(text: str) -> Interval | None:
 
 
 def find_time_column(expression: str, time_columns: Iterable[str]) -> str | None:
-    """The one time column that an expression refers to; None if there is none, or more than one."""
+    """The only time column that an expression refers to; None if there is none, or more than one."""
     named = {_unquote(text) for kind, text in _scan(expression) if kind == "name"} & set(time_columns)
     return named.pop() if len(named) == 1 else None
 
@@ -130,7 +130,7 @@ def _scan(expression: str) -> list[tuple[str, str]]:
 
 
 def _parse(expression: str) -> Tokens:
-    """The tokens of an expression, those in brackets inside of one; none if the brackets do not match."""
+    """The tokens of an expression, nested by parentheses; empty if these do not match."""
     levels: list[list[list[Token]]] = [[[]]]
     for kind, text in _scan(expression):
         tokens = levels[-1][-1]
@@ -157,7 +157,7 @@ def _call(tokens: Tokens) -> tuple[str, tuple[Tokens, ...]]:
 
 
 def _bare(tokens: Tokens) -> Tokens:
-    """Without casts and brackets, as often as they stand around the whole."""
+    """Remove all casts and parentheses around an expression."""
     while True:
         function, arguments = _call(tokens)
         value, cast = _split(tokens, "::")
@@ -170,7 +170,7 @@ def _bare(tokens: Tokens) -> Tokens:
 
 
 def _split(tokens: Tokens, at: str) -> tuple[Tokens, Tokens]:
-    """What is before a word or sign, and what is behind it."""
+    """The tokens before and after a word or character."""
     place = next((i for i, token in enumerate(tokens) if token.text.lower() == at), len(tokens))
     return tokens[:place], tokens[place + 1 :]
 
@@ -182,7 +182,7 @@ def _unquote(text: str) -> str:
 
 
 def _time(argument: Tokens, columns: frozenset[str]) -> tuple[str | None, TimeUnit | None]:
-    """The column that an argument is, perhaps cast, or that it makes a time of, with what that counts; else None."""
+    """The column that an argument refers to, possibly with a cast, or converts to a time, with its unit; else None."""
     tokens = _bare(argument)
     if (column := _column(tokens, columns)) is not None:
         return column, None
@@ -208,7 +208,7 @@ def _column(tokens: Tokens, columns: frozenset[str]) -> str | None:
 
 
 def _text(argument: Tokens) -> str | None:
-    """A text literal, perhaps one of a named type: ``INTERVAL '1 hour'``."""
+    """A text literal, possibly with a type: ``INTERVAL '1 hour'``."""
     tokens = _bare(argument)
     if len(tokens) == 2 and tokens[0].kind == "name":
         tokens = tokens[1:]

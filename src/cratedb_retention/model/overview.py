@@ -1,8 +1,8 @@
 """
-A table's timeline as data: lanes of spans on one axis of time, with what happens to them next.
+The timeline of a table as data: lanes of spans on one time axis, with their states.
 
-Thousands of partitions become few enough spans to be drawn: neighbours of the same state are joined and their numbers
-added up, so that no sum changes. All instants are ms, UTC.
+To draw thousands of partitions, adjacent ones of the same state are joined, and their numbers are added. All instants
+are ms, UTC.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cratedb_retention.model.time import TimeRange
 
 
 class State(StrEnum):
-    """What becomes of a time range, or became of it. The first ones matter most where several are true."""
+    """The state of a time range, or its next action. If several apply, the first one counts."""
 
     ARCHIVE = "archive", "will be archived, then dropped", "archive, drop"
     DROP = "drop", "will be dropped"
@@ -39,7 +39,7 @@ class State(StrEnum):
     RESTORED = "restored", "archived, and restored"
 
     words: str
-    short: str  # for bars, which have little room
+    short: str  # for bars with little space
 
     def __new__(cls, name: str, words: str, short: str = "") -> State:
         member = str.__new__(cls, name)
@@ -47,84 +47,84 @@ class State(StrEnum):
         return member
 
 
-# What the next run changes.
+# The states that the next run changes.
 CHANGING = (State.ARCHIVE, State.DROP, State.MOVE, State.ROLL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A partition, window or snapshot, or neighbouring ones of the same state."""
+    """A partition, window or snapshot, or adjacent ones of the same state."""
 
-    time: TimeRange  # of one of which nothing tells it, without an end
+    time: TimeRange  # without an end if unknown
     state: State
-    count: int = 1  # how many
-    first: str  # the name of the first one, in words
+    count: int = 1  # the number of items
+    first: str  # the name of the first item
     last: str = ""
-    rows: int | None = None  # of those that are known; None if none is
-    unknown: int = 0  # how many of several do not tell their rows
-    size: int | None = None  # bytes of those that are known; None if none is
-    reasons: tuple[str, ...] = ()  # a few of them
-    more: int = 0  # how many more reasons there are
-    due: int | None = None  # when a policy wants the first of them, if one ever does and it does not yet
-    gaps: bool = False  # whether there is nothing, or something of another state, in parts of it
+    rows: int | None = None  # the known rows; None if none are known
+    unknown: int = 0  # the number of items whose rows are unknown
+    size: int | None = None  # the known bytes; None if none are known
+    reasons: tuple[str, ...] = ()  # the first few reasons
+    more: int = 0  # the number of further reasons
+    due: int | None = None  # when the first item will be due under a policy, if ever
+    gaps: bool = False  # whether parts of it are empty or have another state
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """What is on one line of the picture."""
+    """One line of the chart."""
 
     title: str
-    spans: tuple[Span, ...] = ()  # for the picture, at most a few hundred
+    spans: tuple[Span, ...] = ()  # for the chart, at most a few hundred
     stretches: tuple[Span, ...] = ()  # the same for a table: as few as possible
-    unplaced: tuple[Span, ...] = ()  # those of which nothing tells the time
-    note: str = ""  # how far it is, or why it is empty, in words
+    unplaced: tuple[Span, ...] = ()  # items whose time is unknown
+    note: str = ""  # its progress, or why it is empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutoff:
-    """A policy on the table, or on one of its rollups, and its limit."""
+    """A policy on the table, or on one of its rollups, and its expiry limit."""
 
     policy_id: str
     table: TableName
-    words: str  # what it does, with its retention period: ``delete after 90d``
+    words: str  # its strategy and retention period: ``delete after 90d``
     limit: int | None  # data before this instant is expired; None: never
     enabled: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """All of it."""
+    """The complete timeline."""
 
     table: TableName
     now: int  # the cutoff of the plan
     lanes: tuple[Lane, ...]
     cutoffs: tuple[Cutoff, ...]
-    changes: tuple[TaskGroup, ...]  # what the next run does
-    blocked: tuple[Blocked, ...]  # what is due and does not happen
+    changes: tuple[TaskGroup, ...]  # the tasks of the next run
+    blocked: tuple[Blocked, ...]  # due actions that are blocked
     holds: tuple[LegalHold, ...]  # legal holds on the table
-    notes: tuple[str, ...] = ()  # what there is to know besides, in sentences
+    notes: tuple[str, ...] = ()  # further notes, in sentences
     source: TableName | None = None  # the table with the raw rows, if this one is a rollup
 
     @property
     def extent(self) -> TimeRange | None:
-        """From the first to the last instant of what is shown, now among them; None if nothing is."""
+        """The time range of all spans and of now; None if there are no spans."""
         instants = [instant for lane in self.lanes for span in lane.spans for instant in span.time]
         return TimeRange(min(self.now, *instants), max(self.now, *instants)) if instants else None
 
 
-_DRAWN = 150  # how many time ranges are drawn one by one; of more, as many groups are made
-_LISTED = 60  # how many rows a table may have before gaps are passed over
+_DRAWN = 150  # the maximum number of time ranges that are drawn one by one; more are grouped
+_LISTED = 60  # the number of rows of a table above which spans are joined across gaps
 _GAPS = 50
 _REASONS = 3
 
 
 def make_lane(title: str, items: Iterable[Span], note: str = "") -> Lane:
-    """Join neighbours: into at most some hundreds of spans, and into as few stretches as possible."""
+    """Join adjacent items into at most a few hundred spans, and into as few stretches as possible."""
     placed, unplaced = list[Span](), list[Span]()
     for item in items:
         (unplaced if None in item.time.ends else placed).append(item)
     placed.sort(key=lambda item: item.time)
-    # A gap of which there can be only a few.
+    # A length of gaps of which there can be only a few.
     wide = (max(item.time.end for item in placed) - placed[0].time.start) // _GAPS if placed else 0
     same: dict[tuple[TimeRange, State], list[Span]] = {}
     for item in placed:
@@ -141,8 +141,8 @@ def make_lane(title: str, items: Iterable[Span], note: str = "") -> Lane:
 
 def join(items: Iterable[Span], size: int | None = None, gap: int = 0) -> list[Span]:
     """
-    Join neighbours of the same state: items by start, which all have, at most ``size`` at a time (None: any number),
-    that are up to ``gap`` (ms) apart.
+    Join adjacent items of the same state: items with a time, sorted by start, at most ``size`` at a time (None: any
+    number), that are up to ``gap`` (ms) apart.
     """
     groups: list[list[Span]] = []
     last: dict[State, tuple[list[Span], int]] = {}

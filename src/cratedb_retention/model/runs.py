@@ -1,4 +1,4 @@
-"""Runs as plain data: their options, what they did, and how far they are."""
+"""Runs as plain data: options, results and progress."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from cratedb_retention.model.former import Former
 
 # The only default of the lease duration, and its only limits, in seconds.
 LEASE_SECONDS, SHORTEST_LEASE, LONGEST_LEASE = 60, 5, 86_400
-LEASE_MEANING = "Seconds without a sign of life after which another run may take over."
-# A run that has not written for this long is of a process that is dead, or cut off.
+LEASE_MEANING = "Duration of a lease: after this many seconds without renewal, another run may take over."
+# If a run has not written for this long, its process is dead or cut off.
 SILENT = dt.timedelta(minutes=2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """
-    How a run goes on, whoever starts it: the command line, the schedule, the HTTP API or a page.
+    Options of a run, for the command line, the schedule, the HTTP API and the pages alike.
 
-    :param lease: Seconds without renewal after which another run may take the policies over.
-    :param stop: Set when the process is to end; a run then ends before its next step.
-    :param threads: Whether a thread renews leases and writes progress while a step takes long; without, only the run
-        itself does between steps, as in a simulation.
+    :param lease: Seconds without renewal after which another run may take over the policies.
+    :param stop: If set, the run ends before its next step, since the process is about to end.
+    :param threads: Whether a thread renews leases and writes progress during long steps; otherwise, the run does so
+        only between steps, as in a simulation.
     :raises InvalidInput: if the lease is too short or too long.
     """
 
@@ -43,15 +43,15 @@ class RunOptions:
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """
-    What a run did.
+    The result of a run.
 
-    :param done: Steps that were done.
+    :param done: Steps that succeeded.
     :param failed: Steps that failed.
-    :param skipped: Tasks that were not tried after a failure.
-    :param deferred: Tasks that the next run takes, since the data or the policy changed in the meantime.
-    :param blocked: What is due and must not happen now; ``needs_attention``: how much of that, until a person acts.
+    :param skipped: Tasks that were skipped after a failure.
+    :param deferred: Tasks that were deferred to the next run, since the data or the policy changed.
+    :param blocked: Due actions that must not happen now; ``needs_attention``: those of them that need a person to act.
     :param partitions: Partitions that were dropped or moved.
-    :param rows: Rows that were removed or moved, as far as the database says.
+    :param rows: Rows that were removed or moved, if the database reports their number.
     :param failed_policies: The policies of steps that failed.
     """
 
@@ -71,75 +71,75 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was due is done, blocked as intended, or deferred."""
+        """Whether everything due was done or deferred, or is blocked as intended."""
         return not (self.failed or self.skipped or self.needs_attention)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """How far a run is. What has a meaning beside it is a column of the table ``job_state``."""
+    """The progress of a run. Annotated fields are columns of the table ``job_state``."""
 
-    run_id: Annotated[str, "The run."]
-    policies: Annotated[tuple[str, ...], "The policies that it has something to do for."] = ()
-    tags: Annotated[tuple[str, ...], "Their tags."] = ()
-    actor: Annotated[str, "Who started it."] = ""
-    host: Annotated[str, "On which machine."] = ""
+    run_id: Annotated[str, "The identifier of the run."]
+    policies: Annotated[tuple[str, ...], "The policies with tasks in this run."] = ()
+    tags: Annotated[tuple[str, ...], "The tags of these policies."] = ()
+    actor: Annotated[str, "The user who started it."] = ""
+    host: Annotated[str, "The machine that it runs on."] = ""
     state: Annotated[str, "`running` or `finished`."] = "running"
     outcome: Annotated[str | None, f"How it ended: {OUTCOMES}."] = None
-    started_at: Annotated[dt.datetime, "When it began."]
-    heartbeat_at: Annotated[dt.datetime, "When this row was last written; one that is old is of a dead process."]
-    finished_at: Annotated[dt.datetime | None, "When it ended."] = None
-    expected_end: Annotated[dt.datetime | None, "When it may end, reckoned from what is done."] = None
+    started_at: Annotated[dt.datetime, "The start of the run."]
+    heartbeat_at: Annotated[dt.datetime, "When this row was last written; if that is long ago, the process is dead."]
+    finished_at: Annotated[dt.datetime | None, "The end of the run."] = None
+    expected_end: Annotated[dt.datetime | None, "The expected end, estimated from the progress."] = None
     step: Annotated[int, "The number of the present step, from 1."] = 0
-    steps: Annotated[int, "How many steps there are."] = 0
+    steps: Annotated[int, "The total number of steps."] = 0
     table_name: Annotated[str | None, "The table of the present step, with its schema."] = None
-    doing: Annotated[str | None, "The present step in words."] = None
-    done: Annotated[int | None, "Units of the present step that are done."] = None
-    total: Annotated[int | None, "Units of the present step in all, if known."] = None
-    unit: Annotated[str | None, "What is counted: `row`, `shard`, `partition`."] = None
-    partitions_done: Annotated[int, "Partitions of tasks that are completed."] = 0
+    doing: Annotated[str | None, "A description of the present step."] = None
+    done: Annotated[int | None, "Completed units of the present step."] = None
+    total: Annotated[int | None, "Total units of the present step, if known."] = None
+    unit: Annotated[str | None, "The unit that is counted: `row`, `shard`, `partition`."] = None
+    partitions_done: Annotated[int, "Partitions of completed tasks."] = 0
     partitions: Annotated[int, "Partitions of all tasks, as planned."] = 0
-    rows_done: Annotated[int, "Rows of tasks that are completed, as far as known."] = 0
-    rows: Annotated[int | None, "Rows of all tasks, as planned, as far as known."] = None
-    bytes_done: Annotated[int, "Bytes of tasks that are completed, as far as known."] = 0
-    bytes: Annotated[int | None, "Bytes of all tasks, as planned, as far as known."] = None
-    cancel_by: Annotated[str | None, "Who asked for its end."] = None
-    cancel_at: Annotated[dt.datetime | None, "When."] = None
-    steps_done: int = 0  # How many steps are over, failed and skipped ones too.
-    report: Report | None = None  # What it did so far; None: it is a run of another process.
+    rows_done: Annotated[int, "Rows of completed tasks, if known."] = 0
+    rows: Annotated[int | None, "Rows of all tasks, as planned, if known."] = None
+    bytes_done: Annotated[int, "Bytes of completed tasks, if known."] = 0
+    bytes: Annotated[int | None, "Bytes of all tasks, as planned, if known."] = None
+    cancel_by: Annotated[str | None, "The user who requested cancellation."] = None
+    cancel_at: Annotated[dt.datetime | None, "When cancellation was requested."] = None
+    steps_done: int = 0  # The number of steps that ended, including failed and skipped ones.
+    report: Report | None = None  # The result so far; None: another process runs it.
     error: str | None = None  # Why it ended early, if this process knows.
-    code: str | None = None  # What tells the error from others: ``cancelled``, ``disk-full``.
+    code: str | None = None  # Identifies the error for programs: ``cancelled``, ``disk-full``.
 
     def row(self) -> dict[str, Any]:
-        """What is written to the database."""
+        """The values of its columns."""
         mine = ("steps_done", "report", "error", "code")
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in mine}
 
     def is_silent(self, now: dt.datetime) -> bool:
-        """Whether nothing was heard of it for a while."""
+        """Whether its last heartbeat is long ago, and it has not ended."""
         return self.finished_at is None and self.heartbeat_at + SILENT < now
 
     @property
     def phase(self) -> str:
-        """``running``, ``done``, ``failed`` or ``cancelled``: what the HTTP API and pages say."""
+        """``running``, ``done``, ``failed`` or ``cancelled``, for the HTTP API and the pages."""
         if self.finished_at is None:
             return "running"
         return {"done": "done", "cancelled": "cancelled", "interrupted": "cancelled"}.get(self.outcome or "", "failed")
 
     @property
     def present(self) -> str | None:
-        """What it does at present, in words; None once it is over."""
+        """A description of the present step; None once the run has ended."""
         return self.doing if self.finished_at is None else None
 
     @property
     def final_report(self) -> dict[str, Any] | None:
-        """What it did, of one that ended by itself in this process."""
+        """The result of a run that this process completed; None for other runs."""
         ended = self.report is not None and self.finished_at is not None and not self.error
         return {**vars(self.report), "ok": self.report.ok} if self.report and ended else None
 
     @property
     def units(self) -> str:
-        """How far the present step is, in words: ``1,200 of 5,000 rows``; empty if it does not tell."""
+        """The progress of the present step: ``1,200 of 5,000 rows``; empty if unknown."""
         if self.done is None or self.unit is None:
             return ""
         of = "" if self.total is None else f" of {self.total:,}"
@@ -147,18 +147,18 @@ class RunState:
 
     @property
     def removed(self) -> tuple[int, int]:
-        """Rows and bytes that were removed or moved so far, as far as is known."""
+        """The known numbers of rows and bytes that were removed or moved so far."""
         report = self.report
         return (self.rows_done, self.bytes_done) if report is None else (report.rows, report.bytes)
 
     @property
     def share(self) -> float:
-        """How much of it is over, from 0 to 1."""
+        """Its progress, from 0 to 1."""
         within = self.done / self.total if self.done and self.total else 0.0
         return min((max(self.step - 1, 0) + min(within, 1.0)) / self.steps, 1.0) if self.steps else 0.0
 
     def expect_end(self, now: dt.datetime) -> dt.datetime | None:
-        """When it ends if what is left takes as long as what is done; None while nothing is."""
+        """The end of the run if it continues at the same speed; None before there is any progress."""
         if self.finished_at is not None or not self.share:
             return self.finished_at
         return self.started_at + (now - self.started_at) / self.share

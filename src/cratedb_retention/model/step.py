@@ -1,4 +1,4 @@
-"""What every step says of itself, so that nothing else needs a list of steps; and partitions with their time."""
+"""The base class of steps, so that no other code needs a list of steps; and partitions with their time range."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Self
 from cratedb_retention.model.catalog import Partition, TableName
 from cratedb_retention.model.time import TimeRange
 
-# A time range [start, end) (ms, UTC); None where it is open, or not known.
+# A time range [start, end) (ms, UTC); None if it is open or unknown.
 Stretch = tuple[int | None, int | None]
 
 
 class Kind(StrEnum):
-    """What a step, or a task, comes down to."""
+    """The kind of a step or task."""
 
     DELETE = "delete"
     ARCHIVE = "archive"
@@ -32,13 +32,13 @@ class Piece:
     partition: Partition
     start: int | None
     end: int | None
-    # Whether the interval follows from the table's definition, so that no row can ever lie outside of it. If not, it
-    # was read from the rows, and must be checked again before the partition is dropped.
+    # Whether the interval follows from the table's definition, so that no row can ever be outside of it. Otherwise, it
+    # was measured, and must be checked again before the partition is dropped.
     exact: bool = True
 
     @property
     def time(self) -> TimeRange | None:
-        """The time range that it covers; None: nothing tells."""
+        """The time range that it covers; None if unknown."""
         return None if self.start is None or self.end is None else TimeRange(self.start, self.end)
 
 
@@ -46,20 +46,20 @@ class BaseStep(ABC):
     """One operation on the database, as data."""
 
     __slots__ = ()
-    does: ClassVar[Kind | None] = None  # To data; None: it prepares another step, or computes nothing of the data.
+    does: ClassVar[Kind | None] = None  # Its effect on data; None: it only prepares another step.
 
     @abstractmethod
     def describe(self) -> str:
-        """What it does, in words, beginning with a verb."""
+        """A description, beginning with a verb."""
 
     @property
     def about(self) -> tuple[Piece, ...]:
-        """The partitions that it is about."""
+        """The partitions that it concerns."""
         return ()
 
     @property
     def stretches(self) -> Sequence[Stretch]:
-        """The time that it touches."""
+        """The time ranges of the data that it concerns."""
         return [(piece.start, piece.end) for piece in self.about]
 
     @property
@@ -69,16 +69,16 @@ class BaseStep(ABC):
 
     @property
     def expires(self) -> tuple[TableName, int] | None:
-        """The table that it removes rows from, and the instant (ms, UTC) before which they lie; None: it does not."""
+        """The table that it removes rows from, and their limit (ms, UTC); None: it removes none."""
         return None
 
     @property
     def alike(self) -> object:
-        """What steps of one kind have in common that do the same to different data."""
+        """A key that is equal for steps of one kind with the same effect on different data."""
         return None
 
     def merged(self, others: Sequence[Any]) -> Self:
-        """One step in place of several of a kind, itself the first, for its words."""
+        """One step that stands for several of a kind, this one being the first, for descriptions."""
         return self
 
     @classmethod

@@ -1,8 +1,8 @@
 """
-Time: instants, and ranges of it. Units of the calendar are in :mod:`.cascade`.
+Instants and time ranges. Calendar units are in :mod:`.cascade`.
 
-An instant is a whole number of milliseconds since 1970-01-01T00:00Z, which is how CrateDB stores it; a hundred thousand
-partitions are compared by it. Towards people it is a time-zone aware ``datetime`` or ISO 8601 text.
+An instant is a whole number of milliseconds since 1970-01-01T00:00Z, as CrateDB stores it, so that a hundred thousand
+partitions can be compared quickly. In interfaces, it is a time-zone aware ``datetime`` or ISO 8601 text.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ UTC = dt.UTC
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = dt.timedelta(milliseconds=1)
 DAY_MS = 86_400_000
-MONTH_MS = 2_629_746_000  # the mean month of the Gregorian calendar, for comparing lengths
+MONTH_MS = 2_629_746_000  # the mean month of the Gregorian calendar, for comparisons of lengths
 _Day = TypeVar("_Day", bound=dt.date)
 
 
 def to_ms(value: dt.datetime) -> int:
-    """Milliseconds since the epoch, rounded down. Naive values are refused (``ValueError``)."""
+    """Milliseconds since the epoch, rounded down; ``ValueError`` for naive values."""
     if value.tzinfo is None:
         raise ValueError(f"naive datetime: {value!r}")
     return (value - EPOCH) // MILLISECOND
 
 
 def from_ms(value: int) -> dt.datetime:
-    """The aware ``datetime`` in UTC; ``OverflowError`` outside of the years 1 to 9999."""
+    """The aware ``datetime`` in UTC; ``OverflowError`` outside the years 1 to 9999."""
     return EPOCH + dt.timedelta(milliseconds=value)
 
 
 def start_of_day(value: dt.datetime, zone: dt.tzinfo, days: int = 0) -> dt.datetime:
-    """The instant, in UTC, at which the day of an aware instant began in a time zone; or one that many days later."""
+    """The start, in UTC, of an aware instant's day in a time zone, or of a later day."""
     day = value.astimezone(zone) + dt.timedelta(days=days)
     return day.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).astimezone(UTC)
 
 
 @lru_cache(maxsize=65_536)
 def show(value: int | None) -> str:
-    """Short ISO 8601 text in UTC: the date alone at midnight, else with ``T`` and ``Z``; ``?`` for None."""
+    """Short ISO 8601 text in UTC: only the date at midnight, otherwise with ``T`` and ``Z``; ``?`` for None."""
     if value is None:
         return "?"
     try:
@@ -60,7 +60,7 @@ def show(value: int | None) -> str:
 
 
 def parse_instant(text: str) -> dt.datetime:
-    """Read an instant of the years 1 to 9999 in ISO 8601; without an offset it is UTC."""
+    """Read an instant of the years 1 to 9999 in ISO 8601; without an offset, it is UTC."""
     try:
         value = dt.datetime.fromisoformat(text.strip())
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -78,7 +78,7 @@ def parse_day(text: str) -> dt.datetime:
 
 
 def parse_time_zone(name: str) -> zoneinfo.ZoneInfo:
-    """Find a time zone by its IANA name as people write it."""
+    """Find a time zone by its IANA name; raises InvalidInput if it is unknown."""
     try:
         return zoneinfo.ZoneInfo(name)
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
@@ -86,14 +86,14 @@ def parse_time_zone(name: str) -> zoneinfo.ZoneInfo:
 
 
 def find_zone(name: str) -> dt.tzinfo:
-    """The time zone of a name that was checked before."""
+    """The time zone of a valid name."""
     return UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
 
 
 class TimeRange(NamedTuple):
-    """The instants (ms, UTC) from ``start`` on and before ``end``; none where it does not begin before it ends."""
+    """The instants (ms, UTC) in [start, end); empty unless ``start`` is before ``end``."""
 
-    start: int  # :data:`EVER`'s where it has no beginning, likewise ``end``
+    start: int  # that of :data:`EVER` if it is open; likewise ``end``
     end: int
 
     @classmethod
@@ -103,7 +103,7 @@ class TimeRange(NamedTuple):
 
     @property
     def ends(self) -> tuple[int | None, int | None]:
-        """Both ends; None where it is open."""
+        """Both ends; None for an open end."""
         return None if self.start == EVER.start else self.start, None if self.end == EVER.end else self.end
 
     @property
@@ -126,7 +126,7 @@ _START, _END = itemgetter(0), itemgetter(1)
 
 
 class TimeRanges(tuple[TimeRange, ...]):
-    """Ranges in order of time, none of them empty. What overlaps is united; what touches, as windows do, is not."""
+    """Nonempty ranges in order of time. Overlapping ranges are united, adjacent ones, such as windows, are not."""
 
     __slots__ = ()
 
@@ -164,13 +164,13 @@ class TimeRanges(tuple[TimeRange, ...]):
 
 
 def later(day: _Day, months: int) -> _Day:
-    """The same day of another month, which has to have it (``ValueError``)."""
+    """The same day of another month; ``ValueError`` if it does not exist."""
     index = day.year * 12 + day.month - 1 + months
     return day.replace(year=index // 12, month=index % 12 + 1)
 
 
 def shift_months(moment: dt.datetime, months: int) -> dt.datetime:
-    """Go to another month; what does not exist there lies between its last moment and the first of the next."""
+    """Shift by months; a day that a month lacks is its last moment if shifted back, else the start of the next one."""
     there = later(moment.replace(day=1), months)
     last_day = calendar.monthrange(there.year, there.month)[1]
     if moment.day <= last_day:

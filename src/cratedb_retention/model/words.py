@@ -1,8 +1,8 @@
 """
-Values, choices, partitions and numbers in words, and ``KEY=VALUE`` pairs and identifiers as people write them.
+Choices; formatting of values, partitions and numbers; and parsing of ``KEY=VALUE`` pairs and identifiers.
 
-``NULL`` is NULL. The text NULL stands in quotes, ``'NULL'``; a text that has these quotes itself gets another pair of
-them. All other values are taken as they are.
+``NULL`` is SQL's NULL, and ``'NULL'`` the text NULL; a text that has these quotes itself gets another pair of quotes.
+All other values are literal.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ T = TypeVar("T")
 NULL = "NULL"
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 _QUOTED = re.compile(rf"""['"]*{NULL}['"]*""")
-# Shorter beginnings of identifiers are mistyped too easily.
+# The minimum length of a prefix of an identifier, since shorter ones are mistyped too easily.
 _SHORTEST = 6
-_MADE_UP = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}|[0-9a-f]{16}")
+_GENERATED = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}|[0-9a-f]{16}")
 
 
 class Choice(enum.StrEnum):
-    """A value, and what it is called where one is chosen, or what it means."""
+    """A value with its label or its meaning."""
 
     label: str
 
@@ -38,17 +38,17 @@ class Choice(enum.StrEnum):
 
 
 def show_value(column: Column, value: Value) -> str:
-    """A partition value for people: an instant as a date, and the text NULL in quotes."""
+    """Format a partition value: an instant as a date, and the text NULL in quotes."""
     return show(value) if column.kind is Kind.TIME and isinstance(value, int) else write_value(value)
 
 
 def show_partition(columns: Sequence[Column], values: Sequence[Value]) -> str:
-    """A partition for people: ``tenant=acme, month=2024-01-01``."""
+    """Format a partition: ``tenant=acme, month=2024-01-01``."""
     return ", ".join([f"{c.name}={show_value(c, v)}" for c, v in zip(columns, values, strict=True)])
 
 
 def show_where(where: Sequence[tuple[Column, Value]]) -> str:
-    """A filter for people: ``tenant=acme``."""
+    """Format a filter: ``tenant=acme``."""
     return " and ".join(f"{column.name}={show_value(column, value)}" for column, value in where)
 
 
@@ -58,7 +58,7 @@ def plural(count: int, noun: str, several: str | None = None) -> str:
 
 
 def show_size(size: int | None) -> str:
-    """Bytes for people: ``1.2 MiB``."""
+    """Format a number of bytes: ``1.2 MiB``."""
     if size is None or size < 1024:
         return "" if size is None else f"{size} B"
     power = next((power for power in (1, 2, 3) if size < 1024 ** (power + 1)), 4)
@@ -66,34 +66,34 @@ def show_size(size: int | None) -> str:
 
 
 def short(identifier: str | None) -> str:
-    """The beginning of an identifier that was made up, which tells it from others; another one as it is."""
+    """The prefix of a generated identifier, which distinguishes it from others; other identifiers are unchanged."""
     text = identifier or ""
-    return text[:8] if _MADE_UP.fullmatch(text) else text
+    return text[:8] if _GENERATED.fullmatch(text) else text
 
 
 def count(value: int | None) -> str:
-    """``1,234``; nothing if it is not known."""
+    """``1,234``; empty if unknown."""
     return "" if value is None else f"{value:,}"
 
 
 def moment(value: dt.datetime | int | None) -> str:
-    """An instant in UTC, to the minute, and to the day where it is midnight."""
+    """Format an instant in UTC, to the minute, or to the day if it is midnight."""
     if value is None:
         return ""
     try:
         found = (from_ms(value) if isinstance(value, int) else value).astimezone(dt.UTC)
-    except OverflowError:  # Times that were written in another unit than they are read in.
+    except OverflowError:  # The time was written in another unit.
         return f"{value} ms"
     return found.strftime("%Y-%m-%d" if found.time() == dt.time() else "%Y-%m-%d %H:%M")
 
 
 def exact(value: dt.datetime) -> str:
-    """In UTC, to the second."""
+    """Format an instant in UTC, to the second."""
     return value.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def ago(value: dt.datetime, now: dt.datetime) -> str:
-    """How far from now: ``3 hours ago``, ``in 2 days``."""
+    """The distance from now: ``3 hours ago``, ``in 2 days``."""
     left = abs((now - value).total_seconds())
     name, length = next((unit for unit in _UNITS if left >= unit[1]), ("second", 1))
     words = plural(int(left / length), name)
@@ -105,14 +105,14 @@ def capitalized(text: str) -> str:
 
 
 def read_value(text: str) -> str | None:
-    """The value that a text stands for: NULL is None, and ``'NULL'`` the text NULL."""
+    """Parse a value: NULL becomes None, and ``'NULL'`` the text NULL."""
     if text == NULL:
         return None
     return text[1:-1] if _is_quoted(text) else text
 
 
 def write_value(value: object) -> str:
-    """A value as :func:`read_value` reads it."""
+    """Write a value as :func:`read_value` reads it."""
     if value is None:
         return NULL
     text = plain_text(value)
@@ -124,18 +124,18 @@ def _is_quoted(text: str) -> bool:
 
 
 def plain_text(value: object) -> str:
-    """A truth value as JSON and SQL write it; all else as it is."""
+    """A value as text, booleans as in JSON and SQL."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def write_pairs(pairs: Mapping[str, object] | Iterable[tuple[str, object]], separator: str = ", ") -> str:
-    """Pairs for people: ``tenant=acme, site=NULL``."""
+    """Format pairs: ``tenant=acme, site=NULL``."""
     items = pairs.items() if isinstance(pairs, Mapping) else pairs
     return separator.join(f"{key}={write_value(value)}" for key, value in items)
 
 
 def read_pairs(option: str, values: Sequence[str], example: str = "tenant=acme") -> dict[str, str | None]:
-    """``KEY=VALUE`` pairs, see :func:`read_value`; InvalidInput if one is not of that form, or a key is there twice."""
+    """Parse ``KEY=VALUE`` pairs, see :func:`read_value`; InvalidInput if a pair is malformed, or a key duplicate."""
     pairs: dict[str, str | None] = {}
     for text in values:
         key, equals, value = text.partition("=")
@@ -148,7 +148,7 @@ def read_pairs(option: str, values: Sequence[str], example: str = "tenant=acme")
 
 
 def begins(identifier: str, beginning: str) -> bool:
-    """Whether a text is an identifier as a whole, or enough of its beginning."""
+    """Whether a text is an identifier, or a sufficiently long prefix of it."""
     return identifier == beginning or (len(beginning) >= _SHORTEST and identifier.startswith(beginning))
 
 
@@ -156,17 +156,17 @@ def pick(
     thing: str, given: str, known: Mapping[str, T], remedy: str, missing: str = "does not exist", whole: bool = False
 ) -> T:
     """
-    What an identifier, or (unless ``whole``) enough of its beginning, means; NotFound if nothing, InvalidInput if it is
-    empty, or the beginning of several. The ``remedy`` says where the identifiers are shown.
+    Find an object by its identifier, or (unless ``whole``) by a prefix of a generated one; NotFound if there is none,
+    InvalidInput if the text is empty or ambiguous. The ``remedy`` names the command that shows the identifiers.
     """
     if not given:
         raise InvalidInput(thing, "no identifier", remedy)
     if given in known:
         return known[given]
     begun = [key for key in known if key.startswith(given)]
-    found = [key for key in begun if _MADE_UP.fullmatch(key) and begins(key, given) and not whole]
+    found = [key for key in begun if _GENERATED.fullmatch(key) and begins(key, given) and not whole]
     if len(found) > 1:
-        raise InvalidInput(f"{thing} {given}", f"fits {len(found)}", "write more of the identifier")
+        raise InvalidInput(f"{thing} {given}", f"ambiguous, {len(found)} match", "write more of the identifier")
     if not found:
         remedy = f"write the whole identifier; {remedy}" if begun else remedy
         raise NotFound(f"{thing} {given}", missing, remedy)

@@ -1,1 +1,1 @@
-"""What runs for long: schedules and workers, the HTTP API, metrics, notifications, settings."""
+"""The service: scheduler, HTTP API, metrics, notifications, settings."""

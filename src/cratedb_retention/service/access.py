@@ -1,10 +1,10 @@
 """
-The toolkit for a caller with an access token: the class ``Retention`` within their role and limit, and the only way by
-which the HTTP API and the pages reach it.
+The toolkit for a caller with an access token: the class ``Retention`` within the caller's role and scope, and the only
+way by which the HTTP API and the pages reach it.
 
-What a caller does not see does not exist: the answer is the same as for a name that was never given. Of plans, lists
-and runs they get the parts about their policies, without what reasons tell of others. A run does just the tasks of the
-plan that was shown, so that a plan still is what a run does (law 10).
+To a caller, invisible objects do not exist: responses are the same as for a name that was never used. Plans, lists and
+runs contain only the parts about the caller's policies, and reasons reveal nothing about others. A run executes only
+the tasks of the plan that was shown (law 10).
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ from cratedb_retention.store.audit import JournalFilter, RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 
 Row = dict[str, Any]
-_TAKEN = "there is one already that does the same on this data, or has this identifier"
+_TAKEN = "a policy exists that does the same on this data, or has this identifier"
 _BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.NEEDS_ATTENTION)))
 
 
 class Scope:
     """
-    The toolkit for one request of a caller, as whom ``retention`` acts: policies, holds, plans, runs and the audit log,
-    tables, the archive, access tokens.
+    The toolkit for one request of a caller, on whose behalf ``retention`` acts: policies, holds, plans, runs, audit
+    log, tables, archive and access tokens.
 
-    Its methods raise :class:`NotFound` for what the caller does not see; :class:`Forbidden` where their role is not
-    enough, or other data is concerned; :class:`Conflict` where another user was quicker.
+    Its methods raise :class:`NotFound` for objects that the caller cannot see, :class:`Forbidden` if the role or scope
+    does not permit the request, and :class:`Conflict` if another user was faster.
     """
 
     def __init__(self, retention: Retention, access: Access) -> None:
@@ -94,7 +94,7 @@ class Scope:
         return frozenset(same | {self.access.actor}) if self.access.limited else frozenset()
 
     def _sees_actor(self, actor: str) -> bool:
-        """Without a limit, all; else those with the same limit, since what they do is about the same policies."""
+        """Without a scope, all actors; otherwise those with the same scope, who work on the same policies."""
         return not self.access.limited or actor in self._actors
 
     def _area(self, schema: str | None, name: str, where: Mapping[str, Value] | None = None) -> Area:
@@ -108,7 +108,7 @@ class Scope:
         return stored, [row for row in self._stored[1] if selection.fits_row(row)]
 
     def listing(self, selection: Selection, text: str = "") -> Listing:
-        """The same that contain all words of a text, and when each runs next."""
+        """The selected policies that contain all words of a text, with their next runs."""
         stored, damaged = self.policies(selection)
         chosen = [item for item in stored if item.policy.mentions(text)]
         broken = [row for row in damaged if mentions((row.id, str(row.target), row.reason), text)]
@@ -126,21 +126,21 @@ class Scope:
     def create(self, policy: Policy) -> Policy:
         self.access.require(Role.EDITOR)
         self._check_new(policy)
-        with self._hiding(f"policy for {policy.target}", _TAKEN, "change that one"):
+        with self._hiding(f"policy for {policy.target}", _TAKEN, "change that policy"):
             return self._retention.policies.create(**policy.model_dump(exclude_defaults=True))
 
     def change(self, identifier: str, changes: Mapping[str, Any], version: int | None) -> StoredPolicy:
-        """Change attributes of a policy, based on a version of it; None: the present one."""
+        """Change attributes of a policy, based on a version; None: the present one."""
         self.access.require(Role.EDITOR)
         stored = self.policy(identifier)
         if "id" in changes:
-            raise InvalidInput("attribute id", "a policy's identifier can't be changed", "leave it out")
+            raise InvalidInput("attribute id", "the identifier of a policy cannot be changed", "omit it")
         self.realm.check_policy(change_policy(stored.policy, changes))
         base = _base(stored, version)
         return StoredPolicy(self._retention.policies.edit(identifier, changes, base), base + 1)
 
     def delete(self, identifier: str, version: int | None) -> None:
-        """Delete a policy, or a row that is no valid one."""
+        """Delete a policy, or an invalid row of the policy table."""
         self.access.require(Role.EDITOR)
         if not any(row.id == identifier for row in self._stored[1]):
             version = _base(self.policy(identifier), version)
@@ -149,7 +149,7 @@ class Scope:
     def apply(
         self, wanted: Sequence[Policy], prune: bool, tags: TagFilter, dry_run: bool, shown: list[Change] | None = None
     ) -> list[Change]:
-        """Make the policies what a file says, as a dry run has ``shown``; only those with the tags are pruned."""
+        """Apply a file, as a dry run has ``shown`` it; only policies with the tags are pruned."""
         self.access.require(Role.EDITOR)
         stored = self._stored[0]
         require_tags(tags, (policy.tags for policy in (*wanted, *(item.policy for item in stored))))
@@ -159,28 +159,28 @@ class Scope:
                 (self.realm.check_policy if change.before else self._check_new)(change.after)
                 self._retention.policies.check_supported(change.after)
         if shown is not None and changes != shown:
-            raise Conflict("the policies", "somebody else changed some in the meantime", "check the file again")
+            raise Conflict("the policies", "another user has changed some in the meantime", "check the file again")
         if not dry_run:
-            with self._hiding("the file", f"of one of its policies {_TAKEN}", "look at them again"):
+            with self._hiding("the file", f"for one of its policies, {_TAKEN}", "check them again"):
                 self._retention.policies.carry_out(changes)
         return changes
 
     def _check_new(self, policy: Policy) -> None:
-        """An identifier that is taken would tell of a policy that is not seen."""
+        """Raises Forbidden for an identifier, since an existing one would reveal an invisible policy."""
         if self.access.limited and policy.id:
-            raise Forbidden(f"policy {policy.id}", "does not exist; with a limit, identifiers are made up", "omit it")
+            raise Forbidden(f"policy {policy.id}", "does not exist; with a scope, identifiers are generated", "omit it")
         self.realm.check_policy(policy)
 
     @contextmanager
     def _hiding(self, thing: str, reason: str, remedy: str) -> Iterator[None]:
-        """With a limit, what is in the way is not named, since it may not be seen."""
+        """With a scope, replace conflicts that may name invisible objects."""
         try:
             yield
         except Conflict as error:
             raise Conflict(thing, reason, remedy) if self.access.limited else error from None
 
     def suggestions(self, table_schema: str | None = None, table_name: str = "") -> Suggestions:
-        """What can be named in a policy; columns of the tables with this name or pattern."""
+        """Suggestions for attributes of a policy; columns are those of tables with this name or pattern."""
         chosen = Selector(schema=table_schema or None, name=table_name)
         return self._retention.policies.suggestions(self.realm.policies, self.access.limited, chosen)
 
@@ -188,7 +188,7 @@ class Scope:
         return [hold for hold in self._retention.holds() if self.realm.covers_hold(hold)]
 
     def held_tables(self, holds: Iterable[LegalHold]) -> dict[str, list[TableName]]:
-        """The tables that holds are on at present, by the hold's identifier."""
+        """The tables that holds cover at present, by the identifier of the hold."""
         return self._retention.holds.tables_of(hold for hold in holds if self.realm.covers_hold(hold))
 
     def place(
@@ -205,11 +205,11 @@ class Scope:
         self.realm.require(area)
         covering = self.realm.covering(area) if self.access.limited else None
         if covering and covering.where and not self._retention.holds.is_exact(area.schema, area.name, where):
-            raise Forbidden(f"data of {area}", "the hold would cover data of others", "name a table and its columns")
+            raise Forbidden(f"data of {area}", "the hold would also cover other data", "name a table and its columns")
         return self._retention.holds.place(table_name, table_schema, where=where, start=start, end=end, reason=reason)
 
     def find_release(self, identifier: str) -> tuple[int, int]:
-        """How many partitions and rows the next run would take if a hold ended, besides what it takes anyway."""
+        """The numbers of additional partitions and rows that the next run would take if a hold were released."""
         self._hold(identifier)
         found = self._retention.preview_release((identifier,), Selection(limit=self.access.limit))
         now, then = (amount(self._narrowed(prepared).plan.tasks) for prepared in found)
@@ -219,7 +219,7 @@ class Scope:
         self.access.require(Role.OPERATOR)
         found = self._hold(identifier)
         if self.access.limited and found.placed_by not in self._actors:
-            raise Forbidden(f"hold {identifier}", "was placed by somebody without the limit of this token", "ask them")
+            raise Forbidden(f"hold {identifier}", "was placed by a user without this scope", "ask that user")
         return self._retention.holds.release(found.id)
 
     def _hold(self, identifier: str) -> LegalHold:
@@ -246,7 +246,7 @@ class Scope:
         return self._narrowed_preview(found) if self.access.limited else found
 
     def _narrowed_preview(self, found: Preview) -> Preview:
-        """What of a preview is theirs; afterwards, the policy that it is about is theirs, too."""
+        """The visible part of a preview; afterwards, its policy belongs to the caller as well."""
         realm, holds = self.realm, self._ids_of_holds()
         others = tuple(known for known in realm.policies if known.id != found.policy.id)
         after = replace(realm, policies=(*others, found.policy))
@@ -258,19 +258,19 @@ class Scope:
         )
 
     def statements(self, plan: Plan) -> list[list[str]]:
-        """The statements of each task of a plan, for showing; with a limit, none: see :attr:`render`."""
+        """The statements of each task of a plan. Raises Forbidden with a scope, see :attr:`render`."""
         self.access.require(Role.OPERATOR)
         if self.access.limited:
-            raise Forbidden("the statements of a plan", "are not for tokens with a limit", "look at the plan itself")
+            raise Forbidden("the statements of a plan", "not for tokens with a scope", "see the plan itself")
         return [[text for step in task.steps for text in self._retention.statements(step)] for task in plan.tasks]
 
     @property
     def render(self) -> Callable[[Step], list[str]] | None:
-        """Makes the statements of a step; None with a limit: they name what holds of others keep."""
+        """Returns the statements of a step; None with a scope: they name data under invisible holds."""
         return None if self.access.limited else self._retention.statements
 
     def start_run(self, runs: Runs, prepared: Prepared) -> RunState:
-        """Do what :meth:`prepare` said, in the background (law 10)."""
+        """Execute the plan of :meth:`prepare` in the background (law 10)."""
         self.access.require(Role.OPERATOR)
         return runs.start(self._retention, prepared)
 
@@ -289,7 +289,7 @@ class Scope:
         return kind.cancel(self._retention, key)
 
     def run_end(self, run_id: str, most: int = 50) -> tuple[Row, list[Row], bool]:
-        """The row of a run's end, if there is one; rows of what did not go well, in order; whether there are more."""
+        """The final entry of a run, if any; the entries of failures and holds, in order; whether there are more."""
         finished = self.journal(JournalFilter(run_id=run_id, event=Event.RUN_FINISHED, limit=1))
         rows = self.journal(JournalFilter(run_id=run_id, outcomes=_BAD, limit=most + 2))
         troubles = [row for row in reversed(rows) if row["event"] in (Event.STEP_FINISHED, Event.BLOCKED)]
@@ -299,13 +299,13 @@ class Scope:
         wanted = replace(wanted, about_tokens=wanted.about_tokens and self.access.role is Role.ADMIN)
         if self.access.limited:
             if wanted.actor is not None and wanted.actor not in self._actors:
-                return []  # Which rows are left would tell who did them.
+                return []  # The remaining rows would reveal their actor.
             wanted = replace(wanted, limited=self.access.limit, actors=self.realm.access.actors)
         rows, realm, holds = self._retention.audit.read(wanted), self.realm, self._ids_of_holds()
         return [shown_row(realm, row, holds) for row in rows if sees_row(realm.access, row)]
 
     def mark(self) -> str:
-        """What changes as soon as anybody does something that the audit log tells of."""
+        """A value that changes with each entry of the audit log."""
         return self._retention.audit.mark()
 
     def status(self, selection: Selection) -> tuple[list[Line], Row | None]:
@@ -314,7 +314,7 @@ class Scope:
         return (_narrow_lines(lines) if self.access.limited else lines), last
 
     def tables(self, selection: Selection) -> list[TableLine]:
-        """What is kept where, by table; what fails or is blocked first."""
+        """The state of each table; those with failures or blocked actions first."""
         prepared = self.prepare(selection)
         if not self.access.limited:
             return self._retention.tables(prepared)
@@ -324,7 +324,7 @@ class Scope:
             known = may_hear_row(self.realm, vars(run), holds)
             return run if known else replace(run, error=str(Why.NOT_SAID()))
 
-        return [  # What a table that is shared with others holds in all is theirs as well.
+        return [  # The totals of a shared table are not shown.
             replace(line, lines=tuple(_narrow_lines(line.lines)), oldest=None, newest=None)
             if any(each.policy.where for each in line.lines)
             else line
@@ -334,14 +334,14 @@ class Scope:
     def timeline(self, table: TableName) -> Timeline:
         policies = self.realm.policies
         prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
-        # Whether all of it is theirs, rather than what their policies choose of it.
+        # Whether the caller sees the whole table, rather than the rows that their policies select.
         whole = any(self.realm.covers(self._area(*each)) for each in (table, *sources_of(prepared, table)))
         if not whole and not self._has_policy(table):
             self.realm.require(self._area(*table))
         records = [record for record in self._records(RestoreRequest()) if record.archived.table == table]
         found = timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
         if not found.lanes and not found.cutoffs:
-            raise NotFound(f"table {table}", "does not exist, or no policy is about it", "look at the overview")
+            raise NotFound(f"table {table}", "does not exist, or has no policy", "see the overview")
         return found
 
     def accept_tables(self, table_name: str, table_schema: str | None) -> list[TableName]:
@@ -350,7 +350,7 @@ class Scope:
         return self._retention.rollups.accept_tables(table_name, table_schema)
 
     def find_earlier(self, table: TableName) -> Earlier | None:
-        """What is known of an earlier table of a name; None: nothing, or they may not accept the table."""
+        """Facts about an earlier table of this name; None: unknown, or the caller may not accept the table."""
         may = self.access.role.includes(Role.EDITOR) and self.realm.covers(self._area(*table))
         return self._retention.rollups.find_earlier(table) if may else None
 
@@ -367,16 +367,16 @@ class Scope:
         return self._retention.rollups.cascade(table.name, table.schema)
 
     def readable_tables(self) -> dict[TableName, dict[str, str | None]]:
-        """Tables with rollups, then others with a policy, each with the values that have to be asked for."""
+        """Tables with rollups, then others with a policy, each with the values that a query has to name."""
         sources, others = self._retention.rollups.tables()
         return readable([*sources, *filter(self._has_policy, others)], self.realm)
 
     def _require_readable(self, schema: str | None, name: str, where: Mapping[str, Value]) -> None:
-        """Callers read what is theirs, and by a service only tables with a policy or rollups."""
+        """Raises an error unless the data is within the scope, and the table has a policy or rollups."""
         self.realm.require(self._area(schema, name, where))
         table = TableName(schema or self._retention.default_schema, name)
         if not self._has_policy(table) and not self._retention.rollups.has_any(table):
-            reason = "does not exist, or has no rollups and no policy"
+            reason = "does not exist, or has neither rollups nor a policy"
             raise NotFound(f"table {table}", reason, "`cratedb-retention fetch` reads any table")
 
     def _has_policy(self, table: TableName) -> bool:
@@ -398,35 +398,35 @@ class Scope:
     def verify_snapshots(
         self, request: RestoreRequest, told: Callable[[Verified], None] | None = None
     ) -> list[Verified]:
-        """Read snapshots back, and compare them with what was archived; ``told`` gets each as soon as it was."""
+        """Read snapshots back, and compare them with what was archived; ``told`` receives each result."""
         self.access.require(Role.OPERATOR)
         return self._retention.archive.verify(self._chosen(request), told)
 
     def restorable(self, request: RestoreRequest) -> list[Restorable]:
-        """What :meth:`restore` would bring back, and what it would refuse; nothing is written."""
+        """Preview :meth:`restore`: what it would restore, and what it would reject."""
         found = self._retention.archive.preview(self._chosen(request))
         self._require_targets([item.record for item in found], request.into)
         return found
 
     def restore(self, request: RestoreRequest, told: Callable[[Restored], None] | None = None) -> list[Restored]:
-        """Bring partitions back; ``told`` gets each as soon as it is back, or is not."""
+        """Restore partitions; ``told`` receives each result."""
         self.access.require(Role.OPERATOR)
         request = self._chosen(request)
         self._require_targets(self._retention.archive.restorable(request), request.into)
         return self._retention.archive.restore(request, told)
 
     def start_restore(self, operations: Operations, request: RestoreRequest) -> OperationState:
-        """Bring back, in the background, exactly what :meth:`restorable` says at this moment (law 10)."""
+        """Restore in the background exactly what :meth:`restorable` shows at this moment (law 10)."""
         self.access.require(Role.OPERATOR)
         found = self.restorable(request)
         coming = [item.record for item in found if item.refusal is None]
         if not coming:
-            raise Conflict("restore", f"nothing would come back: {found[0].refusal}", "look at the preview")
+            raise Conflict("restore", f"nothing can be restored: {found[0].refusal}", "see the preview")
         exactly = replace(request, chosen=frozenset(record.key for record in coming))
         return operations.start(self._retention, "restore", len(coming), lambda told: self.restore(exactly, told))
 
     def start_verify(self, operations: Operations, request: RestoreRequest) -> OperationState:
-        """Read snapshots back, in the background: those that there are at this moment."""
+        """Verify in the background the snapshots that exist at this moment."""
         self.access.require(Role.OPERATOR)
         found = self._retention.archive.snapshots(self._chosen(request))
         if not found:
@@ -439,9 +439,9 @@ class Scope:
         return replace(request, tags=request.tags & self.access.limit)
 
     def _require_targets(self, records: Iterable[SnapshotRecord], into: TableName | None) -> None:
-        """Of a table that is shared with others, only the partitions with their values are theirs."""
+        """Raises Forbidden unless all targets are within the scope; of a shared table, by the values of partitions."""
         if into is not None and into.schema.casefold() == self._retention.own_schema.casefold():
-            raise Forbidden(f"table {into}", "would be among the toolkit's own tables", "choose another schema")
+            raise Forbidden(f"table {into}", "in the schema of the toolkit's own tables", "choose another schema")
         for archived in (record.archived for record in records):
             table = into or archived.table
             where = {column.name: value for column, value in zip(archived.columns, archived.values, strict=True)}
@@ -454,16 +454,16 @@ class Scope:
 
 
 def _base(stored: StoredPolicy, version: int | None) -> int:
-    """The version that a change is based on: always the one that the rules were applied to."""
+    """The version that a change is based on: always the one that was checked."""
     if version is not None and version != stored.version:
-        raise Conflict(f"policy {stored.policy.id}", "somebody else changed it in the meantime", "look at it again")
+        raise Conflict(f"policy {stored.policy.id}", "another user has changed it in the meantime", "check it again")
     return stored.version
 
 
 def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Prepared:
     """
-    The part of a plan that is about a caller's policies, or tidies up their tables, with the holds that they see.
-    Warnings are about tables as a whole, which may be shared, so that they are left out.
+    The part of a plan that is about a caller's policies, or cleans up their tables, with the holds that they see.
+    Warnings are omitted, since they are about whole tables, which may be shared.
     """
     mine, plan = {policy.id for policy in realm.policies}, prepared.plan
 
@@ -484,5 +484,5 @@ def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Pre
 
 
 def _narrow_lines(lines: Sequence[Line]) -> list[Line]:
-    """A table that is shared with others: its size is theirs as well."""
+    """Without the size of shared tables, which includes data of others."""
     return [replace(line, rows=None, size=None) if line.policy.where else line for line in lines]

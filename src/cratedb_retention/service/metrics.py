@@ -1,6 +1,6 @@
 """
-Metrics for Prometheus, computed from the toolkit's tables when they are asked for: they survive restarts, and are the
-same for each of several services. The number of statements does not depend on the number of policies.
+Metrics for Prometheus, computed from the toolkit's tables on request: they survive restarts, and several services
+report the same values. The number of statements does not depend on the number of policies.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from cratedb_retention.store.runs import Leases
 
 PREFIX = "cratedb_retention_"
 WINDOW = dt.timedelta(days=1)
-# Each policy is a handful of series in Prometheus; more policies than this are counted, and not shown.
+# Each policy adds about ten series to Prometheus. Further policies are only counted.
 MOST_POLICIES = 2_000
 _LABELS = ("policy", "strategy", "table")
 
 _PER_POLICY = {
-    "last_success_timestamp_seconds": "When the policy was last run with success, by lease; 0: never.",
+    "last_success_timestamp_seconds": "Time of the last successful run of the policy, by lease; 0: never.",
     "last_run_failed": "1 if the last run of the policy failed or needs attention.",
-    "schedule_lag_seconds": "How long the oldest run by its schedule that is not done is late, jitter left out.",
-    "next_run_timestamp_seconds": "When the policy runs next by its schedule; in the past: it is due; 0: never.",
-    "enabled": "1 if runs obey the policy.",
-    "blocked": "What its last run of the last 24 hours blocked as intended, by table and reason.",
-    "needs_attention": "What needs attention, of its last run of the last 24 hours.",
+    "schedule_lag_seconds": "Delay of the oldest due slot of the schedule, not counting jitter; 0: none is due.",
+    "next_run_timestamp_seconds": "Next slot of the schedule; in the past: due; 0: never.",
+    "enabled": "1 if the policy is enabled.",
+    "blocked": "Number of tables and reasons that its last run within 24 hours blocked as intended.",
+    "needs_attention": "Number of tables and reasons of its last run within 24 hours that need attention.",
     "failures_1d": "Steps that failed in the last 24 hours.",
-    "retired_rows_1d": "Rows that were removed or moved in the last 24 hours, as far as the database says.",
-    "retired_bytes_1d": "Bytes that were removed or moved in the last 24 hours, as far as the database says.",
+    "retired_rows_1d": "Rows removed or moved in the last 24 hours, if the database reports their number.",
+    "retired_bytes_1d": "Bytes removed or moved in the last 24 hours, if the database reports their number.",
 }
 
 
@@ -79,7 +79,7 @@ def read_facts(retention: Retention) -> Facts:
 
 
 class RetentionCollector(Collector):
-    """Collects the metrics of all policies; what was read is used again while it is ``fresh``, in seconds."""
+    """Collects the metrics of all policies, with a cache for ``fresh`` seconds."""
 
     def __init__(self, retention: Retention, fresh: float = 15.0) -> None:
         self._retention, self._fresh = retention, dt.timedelta(seconds=fresh)
@@ -98,7 +98,7 @@ class RetentionCollector(Collector):
 
 
 def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
-    """All metrics; those of policies and levels have no values where there are none."""
+    """All metrics."""
     shown = {policy.id or "": policy for policy in facts.policies[:MOST_POLICIES]}
     by_policy = {name: GaugeMetricFamily(PREFIX + name, text, labels=_LABELS) for name, text in _PER_POLICY.items()}
     for key, policy in shown.items():
@@ -109,7 +109,7 @@ def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
         former = GaugeMetricFamily(PREFIX + old, f"Deprecated: use {PREFIX}{name}.", labels=_LABELS)
         former.samples = [sample._replace(name=PREFIX + old) for sample in by_policy[name].samples]
         yield former
-    text = "How long the newest bucket that is computed is over."
+    text = "Age of the end of the newest computed bucket."
     lag = GaugeMetricFamily(f"{PREFIX}rollup_lag_seconds", text, labels=("policy", "table", "interval"))
     for level in facts.levels:
         if level.until is not None and level.policy_id in shown:
@@ -118,10 +118,10 @@ def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
     yield lag
     beyond = len(facts.policies) - len(shown)
     for name, text, count in (
-        ("policies", "How many policies there are.", len(facts.policies)),
-        ("policies_not_shown", "Policies beyond those with metrics of their own.", beyond),
-        ("damaged_policies", "Rows of the policy table that are no valid policies.", facts.damaged),
-        ("running", "Runs that go on now and last longer than a second.", facts.running),
+        ("policies", "Number of policies.", len(facts.policies)),
+        ("policies_not_shown", "Number of policies without metrics of their own.", beyond),
+        ("damaged_policies", "Number of invalid rows in the policy table.", facts.damaged),
+        ("running", "Number of active runs that last longer than a second.", facts.running),
     ):
         yield GaugeMetricFamily(PREFIX + name, text, value=count)
 

@@ -1,9 +1,9 @@
 """
-Notifications: of failures, of what is blocked for long, and of recovery; once for each, with any number of services.
+Notifications of failures, of long blocked policies, and of recovery: one for each, with any number of services.
 
-What is the matter is read from leases and the audit log; what was sent is in the table ``notification``. The claim of a
-service that dies meanwhile ends, and another one sends. So an event can come twice, with the same identifier, but is
-never lost. All of it happens in a thread of its own, so that no channel can hold up a run.
+Conditions are read from leases and the audit log; sent events are recorded in the table ``notification``. A service
+claims an event before sending it; if it dies, its claim ends, and another service sends the event. An event may thus be
+sent twice, with the same identifier, but is never lost. A separate thread keeps channels from delaying runs.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from cratedb_retention.store.notifications import Notice, NoticeState
 
 logger = logging.getLogger(__name__)
 FAILED, BLOCKED = "failed", "blocked"
-# Whether a slot with this outcome has failed; other outcomes change nothing.
+# Whether an outcome is a failure; other outcomes do not change the condition.
 _HAS_FAILED: dict[str, bool] = dict.fromkeys([Outcome.DONE, Outcome.NEEDS_ATTENTION, Outcome.BLOCKED], False)
 _HAS_FAILED[Outcome.FAILED] = True
-# What the last run of a policy blocked is not known any more if that is longer ago.
+# Older runs do not tell what is blocked at present.
 WINDOW = dt.timedelta(days=2)
 CLAIM = dt.timedelta(minutes=2)
 MOST_AT_ONCE = 100
@@ -49,7 +49,7 @@ _LONGEST_COMPLAINT = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Notification:
-    id: str  # the same whenever the same event is sent again
+    id: str  # the same if the event is sent again
     event: str  # ``policy-failed``, ``policy-blocked`` or ``policy-recovered``
     policy_id: str
     strategy: str
@@ -57,49 +57,49 @@ class Notification:
     tags: Sequence[str]
     since: dt.datetime
     at: dt.datetime
-    reason: str | None  # in words; of a recovery, why it was
+    reason: str | None  # of a recovery: the reason of the earlier event
 
     def to_json(self) -> bytes:
         data = {**vars(self), "tags": list(self.tags), "since": self.since.isoformat(), "at": self.at.isoformat()}
         return json.dumps(data, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
 
     def to_text(self) -> dict[str, str]:
-        """For people: what happened as ``title``, and why as ``body``."""
+        """As text: ``title`` is the event, ``body`` the reason."""
         about = f"Policy {self.policy_id} ({self.strategy}), table {self.table}, since {self.since:%Y-%m-%d %H:%M} UTC"
         lines = [about, f"Tags: {', '.join(self.tags)}" if self.tags else "", self.reason or ""]
         title = f"Retention {self.event.removeprefix('policy-')}: {self.table}"
         return {"title": title, "body": "\n".join(filter(None, lines))}
 
 
-# Sends an event; logs what goes wrong, without addresses, which may hold secrets; says whether it went well.
+# Sends an event; returns whether it succeeded, and logs failures without addresses, which may contain secrets.
 Channel = Callable[[Notification], bool]
 
 
 def sign(secret: str, moment: int, body: bytes) -> str:
-    """The value of the header: the time in seconds since 1970, and the HMAC-SHA256 of ``TIME.BODY``."""
+    """The signature header: the time in seconds since 1970, and the HMAC-SHA256 of ``TIME.BODY``."""
     digest = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={moment},v1={digest}"
 
 
-def _not_told(text: str, *details: object) -> bool:
+def _not_sent(text: str, *details: object) -> bool:
     logger.warning(text, *details)
     return False
 
 
 def webhook(url: str, secret: str | None = None, timeout: float = 10.0, pause: float = 1.0) -> Channel:
     """
-    Sends events to an address, up to three times; raises InvalidInput if it is not valid. It follows no redirect, which
-    could lead anywhere.
+    Sends events to a URL, with up to three attempts. Redirects are not followed, since they could lead anywhere. Raises
+    InvalidInput if the URL is invalid.
 
-    :param secret: Signs each event; None: they are not signed.
-    :param timeout: Seconds for each try; ``pause``: before the second one, and twice that before the third.
+    :param secret: Key that signs each event; None: no signature.
+    :param timeout: Seconds for each attempt; ``pause``: before the second one, and twice that before the third.
     """
     try:
         parsed = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:
         parsed = urllib3.util.Url()
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise InvalidInput("notify.webhook", "not an address", "write it like https://host/path")
+        raise InvalidInput("notify.webhook", "not a URL", "write it like https://host/path")
     retries = urllib3.Retry(
         _TRIES - 1, redirect=0, status_forcelist=_AGAIN, allowed_methods=None, backoff_factor=pause,
         respect_retry_after_header=False, raise_on_redirect=False,
@@ -114,16 +114,16 @@ def webhook(url: str, secret: str | None = None, timeout: float = 10.0, pause: f
         try:
             answer = http.request("POST", url, body=body, headers=headers, redirect=False)
         except urllib3.exceptions.HTTPError as error:
-            return _not_told("webhook at %s: %s", parsed.host, type(getattr(error, "reason", error)).__name__)
-        return 200 <= answer.status < 300 or _not_told("webhook at %s: answered %d", parsed.host, answer.status)
+            return _not_sent("webhook at %s: %s", parsed.host, type(getattr(error, "reason", error)).__name__)
+        return 200 <= answer.status < 300 or _not_sent("webhook at %s: HTTP status %d", parsed.host, answer.status)
 
     return send
 
 
 def program(command: Sequence[str], environment: Mapping[str, str], timeout: float = 10.0) -> Channel:
     """
-    Hands events to a program by its input, without a shell, and ends it after so many seconds. It gets the environment
-    without our own variables, which may hold secrets. What it writes to its standard error is logged if it fails.
+    Passes events to a program on its standard input, without a shell, and ends it after ``timeout`` seconds. Its
+    environment lacks our own variables, which may contain secrets. If it fails, its standard error is logged.
     """
     left = {key: value for key, value in environment.items() if not key.startswith("CRATEDB_")}
 
@@ -133,44 +133,44 @@ def program(command: Sequence[str], environment: Mapping[str, str], timeout: flo
 
     def hand(notification: Notification) -> bool:
         try:
-            subprocess.run(  # noqa: S603 - set by whoever runs the service
+            subprocess.run(  # noqa: S603 - set by the operator of the service
                 list(command), input=notification.to_json(), env=left, timeout=timeout,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            return _not_told("program %s: no end within %g s%s", command[0], timeout, complaint(error.stderr))
+            return _not_sent("program %s: timeout after %g s%s", command[0], timeout, complaint(error.stderr))
         except subprocess.CalledProcessError as error:
-            return _not_told("program %s: ended with %d%s", command[0], error.returncode, complaint(error.stderr))
+            return _not_sent("program %s: exit code %d%s", command[0], error.returncode, complaint(error.stderr))
         except OSError as error:
-            return _not_told("program %s: %s", command[0], error.strerror or type(error).__name__)
+            return _not_sent("program %s: %s", command[0], error.strerror or type(error).__name__)
         return True
 
     return hand
 
 
 def services(addresses: Iterable[str]) -> Channel:
-    """Sends events to services that Apprise knows; raises InvalidInput if it is not installed, or does not know one."""
+    """Sends events through Apprise. Raises InvalidInput if it is not installed, or does not accept an address."""
     try:
         from apprise import Apprise
     except ImportError as error:
         raise not_installed("notify.channels", "Apprise is not installed", "chat", error) from None
-    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # It would log addresses.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # Its log contains addresses.
     known = Apprise()
     for position, address in enumerate(addresses, 1):
         if not known.add(address):
             thing = f"notify.channels, address {position}"
-            raise InvalidInput(thing, "not one of a service that Apprise knows", "write it like mailto://user@host")
+            raise InvalidInput(thing, "not supported by Apprise", "write it like mailto://user@host")
 
     def send(notification: Notification) -> bool:
         text = notification.to_text()
-        answers = [each.notify(**text) or _not_told("service %s: not told", each.service_name) for each in known]
+        answers = [each.notify(**text) or _not_sent("service %s: not sent", each.service_name) for each in known]
         return all(answers)
 
     return send
 
 
 def make_channels(settings: NotifySettings, environment: Mapping[str, str]) -> list[Channel]:
-    """The channels that settings name; a program gets the environment. Raises InvalidInput if an address is invalid."""
+    """The channels of the settings; ``environment`` is for the program. Raises InvalidInput for invalid addresses."""
     found: list[Channel] = []
     if settings.webhook:
         found.append(webhook(settings.webhook, settings.webhook_secret, settings.timeout))
@@ -183,19 +183,19 @@ def make_channels(settings: NotifySettings, environment: Mapping[str, str]) -> l
 
 class _Condition(NamedTuple):
     policy: Policy
-    notice: Notice  # what is noted of it if it is so
-    holds: bool | None  # whether it is so; None: that is not known at present, so that nothing changes
+    notice: Notice  # the record of the condition, if it is met
+    is_met: bool | None  # None: unknown at present, so nothing changes
 
 
-class _NotTold(Exception):
-    """A channel did not take an event: its claim ends by itself, and this look ends."""
+class _NotSent(Exception):
+    """A channel rejected an event. Its claim expires; the present check ends."""
 
 
 class Notifications:
     """
-    Looks what is the matter, and sends events: from time to time, and as soon as a run is over.
+    Checks conditions and sends events, periodically and after each run.
 
-    :param blocked_longer_than: What is blocked for longer is an event; None: nothing that is blocked is.
+    :param blocked_longer_than: Notify of policies that are blocked for longer; None: never.
     """
 
     def __init__(
@@ -219,12 +219,12 @@ class Notifications:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look once more, and end. The claim of what is still being sent ends by itself; another service sends it."""
+        """End after a last check. If an event is still being sent, its claim expires, and another service sends it."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(self._patience)
-        self._abandoned.set()  # The database is closed by the time that it is sent, or is not.
+        self._abandoned.set()  # The database may be closed before the event is sent.
 
     def _watch(self) -> None:
         while not self._stop.is_set():
@@ -234,35 +234,35 @@ class Notifications:
         self.look()
 
     def look(self) -> None:
-        """:meth:`check`; errors are logged, and all is tried again the next time."""
+        """Call :meth:`check`, and log errors; the next call tries again."""
         try:
             if not self._abandoned.is_set():
                 self.check()
         except RetentionError as error:
-            logger.warning("nothing can be told: %s", error)
-        except Exception:  # Whatever it is, the thread goes on.
-            logger.exception("nothing can be told: this is a mistake in the program; please report it")
+            logger.warning("cannot send notifications: %s", error)
+        except Exception:  # The thread must continue.
+            logger.exception("cannot send notifications: this is a bug; please report it")
 
     def check(self) -> int:
-        """Look once, and send what is new; how many events. Raises RetentionError if the database can't be read."""
-        now, told = self._retention.clock.now(), 0
+        """Check once, and send new events; return their number. Raises RetentionError if the database fails."""
+        now, sent = self._retention.clock.now(), 0
         known = self._retention.notices.all()
         conditions = {each.notice.id: each for each in self._conditions(now)}
 
         def tried(key: str) -> tuple[dt.datetime, str]:
             return (known[key].claimed_until if key in known else None) or EPOCH, key
 
-        for key in sorted({*known, *conditions}, key=tried):  # What was not tried for longest comes first.
-            if told >= MOST_AT_ONCE or self._abandoned.is_set():
+        for key in sorted({*known, *conditions}, key=tried):  # The longest untried first.
+            if sent >= MOST_AT_ONCE or self._abandoned.is_set():
                 break
             try:
-                told += self._treat(known.get(key), conditions.get(key), now)
-            except _NotTold:
+                sent += self._treat(known.get(key), conditions.get(key), now)
+            except _NotSent:
                 break
-        return told
+        return sent
 
     def _conditions(self, now: dt.datetime) -> Iterator[_Condition]:
-        """How each policy that is enabled is at present, in a fixed number of statements."""
+        """The conditions of all enabled policies, in a fixed number of statements."""
         stored, _ = self._retention.policies.read()
         leases = self._retention.schedule.leases().by_policy
         last = {run.policy_id: run for run in self._retention.runs.of_policies(now - WINDOW)}
@@ -280,29 +280,29 @@ class Notifications:
 
     def _treat(self, notice: Notice | None, condition: _Condition | None, now: dt.datetime) -> int:
         store = self._retention.notices
-        if condition is None:  # The policy is gone, or such events are not wanted any more.
+        if condition is None:  # The policy was deleted or disabled, or such events are switched off.
             store.change(notice, None)
             return 0
-        if notice is None and condition.holds:
+        if notice is None and condition.is_met:
             notice = store.change(None, condition.notice)
-        if notice is None or condition.holds is None or (notice.claimed_until and now < notice.claimed_until):
+        if notice is None or condition.is_met is None or (notice.claimed_until and now < notice.claimed_until):
             return 0
-        was_told = notice.state in (NoticeState.TOLD, NoticeState.OVER)
-        # A failure is due at once, what is blocked when that has lasted.
+        was_sent = notice.state in (NoticeState.TOLD, NoticeState.OVER)
+        # A failure is due immediately, a blocked policy after some time.
         limit = self._longest.before(now) if self._longest else None
         is_due = notice.kind == FAILED or (limit is not None and notice.since <= limit)
-        if not condition.holds and was_told:
-            return self._tell_of(notice, NoticeState.OVER, condition.policy, now)
-        if not condition.holds:
+        if not condition.is_met and was_sent:
+            return self._send(notice, NoticeState.OVER, condition.policy, now)
+        if not condition.is_met:
             store.change(notice, None)
-        elif notice.state is NoticeState.OVER:  # Again, before its end was told.
+        elif notice.state is NoticeState.OVER:  # Again, before its end was sent.
             store.change(notice, replace(notice, state=NoticeState.TOLD, claimed_until=None))
-        elif not was_told and is_due:
-            return self._tell_of(notice, NoticeState.DUE, condition.policy, now)
+        elif not was_sent and is_due:
+            return self._send(notice, NoticeState.DUE, condition.policy, now)
         return 0
 
-    def _tell_of(self, notice: Notice, state: NoticeState, policy: Policy, now: dt.datetime) -> int:
-        """Claim it, send it, and note that it was sent."""
+    def _send(self, notice: Notice, state: NoticeState, policy: Policy, now: dt.datetime) -> int:
+        """Claim the event, send it, and record that it was sent."""
         store = self._retention.notices
         claimed = store.change(notice, replace(notice, state=state, claimed_until=now + CLAIM))
         if claimed is None:
@@ -310,7 +310,7 @@ class Notifications:
         is_new = state is NoticeState.DUE
         event = f"policy-{claimed.kind}" if is_new else "policy-recovered"
         identity = f"{notice.id}/{notice.since.isoformat()}/{event}"
-        told = Notification(
+        sent = Notification(
             id=hashlib.sha256(identity.encode()).hexdigest()[:32],
             event=event,
             policy_id=claimed.policy_id,
@@ -321,8 +321,8 @@ class Notifications:
             at=now,
             reason=redact(claimed.reason) if claimed.reason else None,
         )
-        answers = [channel(told) for channel in self._channels]  # That one does not take it is no matter of the others.
+        answers = [channel(sent) for channel in self._channels]  # All channels are tried.
         if not all(answers) or self._abandoned.is_set():
-            raise _NotTold
+            raise _NotSent
         store.change(claimed, replace(claimed, state=NoticeState.TOLD, claimed_until=None) if is_new else None)
         return 1

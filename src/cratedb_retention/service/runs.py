@@ -1,6 +1,6 @@
 """
-Work in the background of this process: runs, restores and verifications of snapshots; begun, watched, remembered for a
-while when it is over, and ended with the process. The audit log has all of it for good.
+Background jobs of this process: runs, and restores and verifications of snapshots. They can be watched and cancelled,
+are remembered for a while, and end with the process. The audit log records them permanently.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from cratedb_retention.model.plan.reasons import failure
 from cratedb_retention.model.runs import RunOptions, RunState
 
 logger = logging.getLogger(__name__)
-# How many of those that are over.
+# Finished jobs that are remembered.
 REMEMBERED = 100
 Result = Restored | Verified
-# Does it, and reports each snapshot as soon as it is through with it.
+# Does the work, and reports the result of each snapshot.
 Work = Callable[[Callable[[Result], None]], object]
 
 
@@ -35,13 +35,13 @@ class OperationState:
     operation_id: str
     kind: str  # ``restore`` or ``verify``
     state: str  # ``running``, ``done``, ``failed`` or ``cancelled``
-    actor: str  # who started it, as the audit log says
+    actor: str  # the user who started it, as in the audit log
     started_at: dt.datetime
-    total: int  # how many snapshots it is about
+    total: int  # number of snapshots
     finished_at: dt.datetime | None = None
-    results: tuple[Result, ...] = ()  # what became of each so far
-    error: str | None = None  # why it ended early
-    code: str | None = None  # what tells the error from others
+    results: tuple[Result, ...] = ()  # results so far
+    error: str | None = None  # reason for an early end
+    code: str | None = None  # code of the error
 
 
 State = TypeVar("State", RunState, OperationState)
@@ -54,15 +54,14 @@ class _Job(NamedTuple, Generic[State]):
 
 
 class _Cancelled(Exception):
-    """A user asked for the end of an operation."""
+    """A user cancelled the operation."""
 
 
 class Background(Generic[State]):
-    """Jobs that can be watched, for a while also when they are over; so many ``workers`` at once."""
+    """Jobs that can be watched, for a while also after their end; at most ``workers`` at the same time."""
 
     kind: ClassVar[str]
-    older: ClassVar[str]  # where to look for those that are not known here
-    over: ClassVar[tuple[str, str]]  # reason and remedy for who cancels one that is over
+    older: ClassVar[str]  # where to find forgotten jobs
 
     def __init__(self, workers: int = 2) -> None:
         self._workers, self._pool = workers, ThreadPoolExecutor(workers, thread_name_prefix=self.kind)
@@ -72,18 +71,18 @@ class Background(Generic[State]):
     def _begin(
         self, key: str, thing: str, look: Callable[[], State], stop: threading.Event, do: Callable[[], None]
     ) -> None:
-        """Begin, unless too many go on; ``look`` tells how far it is, and ``stop`` is set to ask for its end."""
+        """Start a job, unless too many are active. ``look`` returns its state, and setting ``stop`` cancels it."""
         with self._lock:
             over = [each for each, job in self._jobs.items() if job.future.done()]
             if len(self._jobs) - len(over) >= self._workers:
-                going_on = f"{self._workers} {self.kind}s are going on already"
-                raise Conflict(thing, going_on, "wait for one, or cancel it")
+                active = f"{self._workers} {self.kind}s are active already"
+                raise Conflict(thing, active, "wait for one, or cancel it")
             for each in over[:-REMEMBERED]:
                 del self._jobs[each]
             self._jobs[key] = _Job(look, stop, self._pool.submit(do))
 
     def _outcome(self, key: str, work: Callable[[], bool]) -> tuple[str, str | None, str | None]:
-        """Do it, and tell how it ended, and why: ``done`` if ``work`` says so, else ``failed``; or ``cancelled``."""
+        """Do the work; return its outcome, ``done``, ``failed`` or ``cancelled``, with the reason and its code."""
         try:
             return ("done" if work() else "failed"), None, None
         except _Cancelled:
@@ -91,21 +90,21 @@ class Background(Generic[State]):
         except RetentionError as error:
             return ("cancelled" if isinstance(error, RunEnded) else "failed"), str(error), failure(error).code
         except Exception as error:
-            logger.exception("%s %s ended by a mistake in the program", self.kind, key)
-            return "failed", "a mistake in the program; its log tells more", failure(error).code
+            logger.exception("%s %s: this is a bug; please report it", self.kind, key)
+            return "failed", "internal error; see the log of the service", failure(error).code
 
     def _elsewhere(self, retention: Retention) -> Mapping[str, State]:
         return {}
 
     def all(self, retention: Retention) -> list[State]:
-        """Recent ones, newest first."""
+        """Recent jobs, newest first."""
         with self._lock:
             jobs = dict(self._jobs)
         found = {**self._elsewhere(retention), **{key: job.look() for key, job in jobs.items()}}
         return sorted(found.values(), key=lambda state: state.started_at)[::-1]
 
     def find(self, retention: Retention, key: str) -> State:
-        """One of them; raises :class:`NotFound` if there is none."""
+        """A job; raises :class:`NotFound` if it is unknown."""
         with self._lock:
             job = self._jobs.get(key)
         state = job.look() if job else self._elsewhere(retention).get(key)
@@ -114,13 +113,13 @@ class Background(Generic[State]):
         return state
 
     def unknown(self, key: str) -> NotFound:
-        return NotFound(f"{self.kind} {key}", "is not known here", self.older)
+        return NotFound(f"{self.kind} {key}", "unknown", self.older)
 
     def cancel(self, retention: Retention, key: str) -> State:
-        """Let one end before its next step or snapshot; raises :class:`Conflict` if it is over."""
+        """Cancel a job before its next step or snapshot; raises :class:`Conflict` if it has ended."""
         state = self.find(retention, key)
         if state.finished_at is not None:
-            raise Conflict(f"{self.kind} {key}", *self.over)
+            raise Conflict(f"{self.kind} {key}", "has ended already")
         self._ask(retention, key)
         return state
 
@@ -141,17 +140,16 @@ class Background(Generic[State]):
 
 
 class Runs(Background[RunState]):
-    """Runs that were asked for while the service is up, and those of other processes; leases keep them apart."""
+    """Runs that were started by request, and those of other processes; leases keep them apart."""
 
-    kind, older = "run", "GET /api/v1/journal?run_id= tells of older ones"
-    over = ("is over", "there is nothing to cancel")
+    kind, older = "run", "GET /api/v1/journal?run_id= shows older ones"
 
     def __init__(self, workers: int = 4, options: RunOptions | None = None) -> None:
         super().__init__(workers)
         self._options = options or RunOptions()
 
     def start(self, retention: Retention, prepared: Prepared) -> RunState:
-        """Begin a run, and come back at once; raises :class:`Conflict` if too many go on."""
+        """Start a run in the background; raises :class:`Conflict` if too many are active."""
         stop = threading.Event()
         session = retention.schedule.session(replace(self._options, stop=stop))
         run_id, tracker = session.leases.run_id, session.tracker
@@ -170,13 +168,12 @@ class Runs(Background[RunState]):
     def _ask(self, retention: Retention, key: str) -> None:
         try:
             retention.runs.cancel(key)
-        except NotFound:  # It is too young to be in the database.
+        except NotFound:  # Not yet in the database.
             super()._ask(retention, key)
 
 
 class Operations(Background[OperationState]):
-    kind, older = "operation", "GET /api/v1/journal tells of older ones"
-    over = ("is over already", "")
+    kind, older = "operation", "GET /api/v1/journal shows older ones"
 
     def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
         key, now, stop = str(uuid.uuid4()), retention.clock.now, threading.Event()
@@ -184,14 +181,14 @@ class Operations(Background[OperationState]):
             operation_id=key, kind=kind, state="running", actor=retention.actor.name, started_at=now(), total=total
         )
 
-        def told(result: Result) -> None:
+        def report(result: Result) -> None:
             nonlocal state
             state = replace(state, results=(*state.results, result))
             if stop.is_set() and len(state.results) < total:
                 raise _Cancelled
 
         def all_went_well() -> bool:
-            work(told)
+            work(report)
             return not any(result.error for result in state.results)
 
         def do() -> None:

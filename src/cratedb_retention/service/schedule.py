@@ -1,7 +1,6 @@
 """
-What runs for long, as settings say: a scheduler that looks again and again what is due, takes the leases, and runs all
-of it as one run; beside it the HTTP API, with pages, and notifications. Any number of schedulers may do so on one
-database: the leases decide who runs what (law 8).
+The service: a scheduler, which polls for due slots, takes their leases and executes them as one run; the HTTP API with
+the pages; and notifications. Several services may use the same database: leases decide which one runs a policy (law 8).
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _LEVELS = {Tone.NOTICE: logging.WARNING, Tone.BAD: logging.ERROR}
-# Adds pages to the application of the HTTP API.
+# Adds the pages to the application of the HTTP API.
 Mount = Callable[["FastAPI", "Context"], None]
 
 
 class Scheduler:
-    """Looks again and again what is due, and runs it; while all ``workers`` are busy, it is left to other services."""
+    """Polls for due slots and runs them. While all ``workers`` are busy, it leaves them to other services."""
 
     def __init__(
         self, retention: Retention, options: RunOptions | None = None, workers: int = 2, *observers: Observer
@@ -52,23 +51,23 @@ class Scheduler:
         self._is_cut_off = False
 
     def tick(self) -> bool:
-        """Look once; whether a run was started. A database that can't be reached is looked for by the next tick."""
+        """Poll once; return whether a run was started. If the database is unreachable, the next tick tries again."""
         try:
             started = self._begin()
         except ConnectionLost as error:
-            logger.log(logging.DEBUG if self._is_cut_off else logging.WARNING, "nothing can be run: %s", error)
+            logger.log(logging.DEBUG if self._is_cut_off else logging.WARNING, "cannot poll schedules: %s", error)
             self._is_cut_off = True
             return False
         except RetentionError as error:
-            logger.error("nothing can be run: %s", error)
+            logger.error("cannot poll schedules: %s", error)
             return False
         if self._is_cut_off:
-            logger.warning("the database answers again")
+            logger.warning("the database responds again")
             self._is_cut_off = False
         return started
 
     def _begin(self) -> bool:
-        """Begin a run of what is due, unless all workers are busy, or the service is stopped meanwhile."""
+        """Start a run if slots are due, a worker is idle, and the service is not being stopped."""
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         if self._stop.is_set() or len(self._threads) >= self._workers:
             return False
@@ -92,16 +91,16 @@ class Scheduler:
             level = logging.WARNING if isinstance(error, RunEnded) else logging.ERROR
             logger.log(level, "run %s: %s", session.leases.run_id, error)
         except Exception:
-            logger.exception("run %s: this is a mistake in the program; please report it", session.leases.run_id)
+            logger.exception("run %s: this is a bug; please report it", session.leases.run_id)
 
     def maintain(self) -> None:
         try:
             self._retention.runs.forget_old()
         except RetentionError as error:
-            logger.warning("old runs were not forgotten: %s", error)
+            logger.warning("cannot remove old runs: %s", error)
 
     def wait(self, patience: float | None = None) -> bool:
-        """Wait for all runs at most so many seconds; whether all have ended."""
+        """Wait for all runs, at most ``patience`` seconds; return whether all ended."""
         clock = self._retention.clock
         deadline = None if patience is None else clock.uptime() + patience
         for thread in self._threads:
@@ -109,25 +108,25 @@ class Scheduler:
         return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self, patience: float) -> bool:
-        """Start no more runs, and let the others end before their next step; whether all did within so many seconds."""
+        """Start no more runs, and let active ones end before their next step; return whether they did in time."""
         with self._lock:
             self._stop.set()
         return self.wait(patience)
 
 
 class Service:
-    """Runs what is due until it is stopped; what is ``beside`` starts before the scheduler, and stops after it."""
+    """Runs due policies until stopped. The parts ``beside`` start before the scheduler, and stop after it."""
 
     def __init__(self, retention: Retention, settings: ServiceSettings, *beside: HttpServer | Notifications) -> None:
         self.settings, self._retention, self._beside = settings, retention, beside
         observers = [each.observe for each in beside if isinstance(each, Notifications)]
         self.scheduler = Scheduler(retention, RunOptions(lease=settings.lease), settings.workers, log_event, *observers)
-        # A tick that comes late does the work of those that were missed; two never overlap.
+        # A late tick replaces missed ones, and two never overlap.
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         self._clockwork = BackgroundScheduler(timezone="UTC", job_defaults=defaults)
 
     def start(self) -> None:
-        """Begin; raises :class:`NotFound` if the toolkit's tables are not there, with the remedy."""
+        """Start; raises :class:`NotFound` if the toolkit's tables do not exist."""
         self._retention.require()
         now, interval = self._retention.clock.now(), self.settings.interval
         self._clockwork.add_job(self.scheduler.tick, "interval", seconds=interval, next_run_time=now)
@@ -135,10 +134,10 @@ class Service:
         for part in self._beside:
             part.start()
         self._clockwork.start()
-        logger.info("looking for what is due every %g seconds", interval)
+        logger.info("polling for due policies every %g seconds", interval)
 
     def stop(self) -> bool:
-        """Start nothing any more, and wait for the runs that go on to end before their next step; whether all did."""
+        """Start no more runs, and wait until active ones end before their next step; return whether all did."""
         if self._clockwork.running:
             self._clockwork.shutdown(wait=False)
         logger.info("stopping")
@@ -149,7 +148,7 @@ class Service:
 
 
 def log_event(event: RunEvent) -> None:
-    """Log what a run does, in a line for each run and each failure."""
+    """Log the events of a run: a line for each run and each failure."""
     run, deferred = "", False
     match event:
         case events.ActionBlocked() | events.LeftOut() | events.StepStarted() | events.StepProgressed():
@@ -161,7 +160,7 @@ def log_event(event: RunEvent) -> None:
         case events.RunStarted(run_id=run_id) | events.RunFinished(report=Report(run_id=run_id)):
             run = f"run {run_id}: "
         case events.StepFailed():
-            deferred = event.deferred  # Nothing is wrong then.
+            deferred = event.deferred  # Not a failure.
         case events.TakenOver() | events.TaskSkipped():
             pass
     for text, tone in events.lines_of(event):
@@ -171,7 +170,7 @@ def log_event(event: RunEvent) -> None:
 def make_service(
     retention: Retention, settings: Settings, environment: Mapping[str, str] | None = None, mount: Mount | None = None
 ) -> Service:
-    """The service by the settings; raises InvalidInput if they do not fit together, or the HTTP API is missing."""
+    """The service for settings. Raises InvalidInput if they conflict, or the HTTP API is not installed."""
     notify, where = settings.notify, listening(settings.http)
     beside: list[HttpServer | Notifications] = [_http(retention, settings, where, mount)] if where else []
     channels = make_channels(notify, os.environ if environment is None else environment)

@@ -1,8 +1,8 @@
 """
 All settings, with the same names in a file (``[http]``, ``listen = ...``) and in the environment
-(``CRATEDB_RETENTION_HTTP_LISTEN``). ``docs/reference/configuration.md`` is made from this.
+(``CRATEDB_RETENTION_HTTP_LISTEN``). ``docs/reference/configuration.md`` is generated from this module.
 
-An option beats the environment, which beats the file, which beats the default. The source of each is known.
+Precedence: option, environment, file, default. The source of each value is recorded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Period = Annotated[DurationField | None, BeforeValidator(lambda value: None if v
 
 
 def _list(split: Callable[[str], list[str]]) -> BeforeValidator:
-    """How a list is written where there is text alone."""
+    """Parses a list from text: environment variables contain nothing else."""
     return BeforeValidator(lambda value: split(value) if isinstance(value, str) else value)
 
 
@@ -49,13 +49,13 @@ class _Section(BaseModel):
 
 
 class DatabaseSettings(_Section):
-    uri: str | None = Field(None, description="The address of the database.")
-    schema_: str = Field("ext", alias="schema", description="The schema of the toolkit's own tables.")
+    uri: str | None = Field(None, description="Address of the database.")
+    schema_: str = Field("ext", alias="schema", description="Schema of the toolkit's own tables.")
 
 
 class LogSettings(_Section):
-    level: LogLevel = Field(LogLevel.WARNING, description="`debug`, `info`, `warning` or `error`.")
-    format: LogFormat = Field(LogFormat.TEXT, description="`text`, or `json`: one object a line.")
+    level: LogLevel = Field(LogLevel.WARNING, description="Log level: `debug`, `info`, `warning` or `error`.")
+    format: LogFormat = Field(LogFormat.TEXT, description="Log format: `text`, or `json` with one object per line.")
 
 
 class ServiceSettings(_Section):
@@ -67,37 +67,37 @@ class ServiceSettings(_Section):
 
 class HttpSettings(_Section):
     listen: str | None = Field(
-        None, description="Address and port to listen on, as `127.0.0.1:8080`; empty: no HTTP API."
+        None, description="Address and port of the HTTP API, such as `127.0.0.1:8080`; empty: no HTTP API."
     )
     tokens: Switch = Field(
         Switch.AUTO,
-        description="Require access tokens: `on`, `off`, or `auto`: only if it listens beyond this machine.",
+        description="Require access tokens: `on`, `off`, or `auto`: only if the service listens beyond localhost.",
     )
-    open_to_all: bool = Field(False, description="With `tokens = off`: let everybody who reaches it do everything.")
+    open_to_all: bool = Field(False, description="Permit `tokens = off` beyond localhost: any caller may do anything.")
     hosts: Names = Field(
-        (), description="The host names that it is called by. Empty: any; where only this machine reaches it, its own."
+        (), description="Host names that requests may use. Empty: any, or only localhost if the service listens there."
     )
-    max_body: int = Field(1024 * 1024, ge=1024, le=1024**3, description="Maximum size of a request, in bytes.")
-    rate: float = Field(20.0, gt=0, description="Requests a second for each token, or address without one.")
-    burst: int = Field(100, ge=1, description="Requests at once, after a pause.")
+    max_body: int = Field(1024 * 1024, ge=1024, le=1024**3, description="Maximum size of a request body, in bytes.")
+    rate: float = Field(20.0, gt=0, description="Maximum rate per token or address, in requests per second.")
+    burst: int = Field(100, ge=1, description="Maximum number of requests in a burst, after a pause.")
     metrics: bool = Field(True, description="Serve `/metrics`.")
     pages: Switch = Field(
-        Switch.AUTO, description="Serve pages at `/ui`: `on`, `off`, or `auto`: if they are installed."
+        Switch.AUTO, description="Serve the pages at `/ui`: `on`, `off`, or `auto`: if they are installed."
     )
 
 
 class NotifySettings(_Section):
-    webhook: str | None = Field(None, description="Address that receives each event as JSON by POST.")
+    webhook: str | None = Field(None, description="URL to which each event is sent as JSON, by POST.")
     webhook_secret: str | None = Field(None, description="Key that signs each event: HMAC-SHA256 of time and body.")
     channels: Annotated[tuple[str, ...], _list(str.split)] = Field(
-        (), description="Addresses of chat, mail and other services, as Apprise has them; needs the extra `chat`."
+        (), description="Addresses of chat, mail and other services, as Apprise URLs; requires the extra `chat`."
     )
     command: Annotated[tuple[str, ...], _list(shlex.split)] = Field(
-        (), description="Program with arguments that reads each event as JSON."
+        (), description="Program and arguments; it reads each event as JSON from its standard input."
     )
-    timeout: Seconds = Field(10.0, description="Timeout of each try, in seconds.")
-    blocked_longer_than: Period = Field(None, description="Notify if blocked for longer, as `2d`; empty: never.")
-    interval: Seconds = Field(60.0, description="Polling interval, in seconds; after a run it looks at once.")
+    timeout: Seconds = Field(10.0, description="Timeout of each attempt, in seconds.")
+    blocked_longer_than: Period = Field(None, description="Notify if blocked for longer, such as `2d`; empty: never.")
+    interval: Seconds = Field(60.0, description="Polling interval, in seconds; each run also triggers a check.")
 
 
 class Settings(_Section):
@@ -108,9 +108,9 @@ class Settings(_Section):
     notify: NotifySettings = Field(default_factory=NotifySettings)
 
 
-# What is never shown; each can be read from a file, whose name is then the setting NAME_file.
+# Never shown. Each can be read from a file, which the setting NAME_file names.
 SECRETS = frozenset({"database.uri", "notify.webhook", "notify.webhook_secret", "notify.channels"})
-# Names that were there before there were settings.
+# Names that are older than the settings.
 _OTHER_NAMES = {"database.uri": "CRATEDB_URI", "database.schema": "CRATEDB_EXT_SCHEMA"}
 _SECTIONS: Mapping[str, type[_Section]] = {
     name: field.annotation for name, field in Settings.model_fields.items() if isinstance(field.annotation, type)
@@ -126,13 +126,13 @@ class Given(NamedTuple):
 
 class Loaded(NamedTuple):
     settings: Settings
-    sources: Mapping[str, str]  # where each that is not the default one comes from, by its name as ``http.listen``
+    sources: Mapping[str, str]  # sources of values other than defaults, by setting: ``http.listen``
     file: Path | None = None
     former: tuple[str, ...] = ()  # Warnings: settings that were given by their former names
 
 
 def names() -> list[str]:
-    """The names of all settings, as ``http.listen``."""
+    """The names of all settings, such as ``http.listen``."""
     return [
         f"{section}.{field.alias or name}"
         for section, model in _SECTIONS.items()
@@ -146,8 +146,8 @@ def variable(name: str) -> str:
 
 def load(environment: Mapping[str, str], path: str | None, options: Mapping[str, Any] | None = None) -> Loaded:
     """
-    Read all settings; raises InvalidInput that names file and line, or variable, or option. ``path`` is the file that
-    an option names; ``options`` are their values by the names of settings, None: not given.
+    Load all settings from the file ``path``, the environment, and ``options`` by setting; None: not given. Raises
+    InvalidInput, which names file and line, variable, or option.
     """
     named = path or environment.get(CONFIG)
     home = environment.get("XDG_CONFIG_HOME") or (f"{environment['HOME']}/.config" if "HOME" in environment else None)
@@ -172,17 +172,17 @@ def _from_file(path: Path) -> dict[str, Given]:
     for section, values in found.items():
         if section not in _SECTIONS or not isinstance(values, dict):
             thing = f"{path}, line {_line(text, section, None)}, {section}"
-            raise InvalidInput(thing, "no section", _close(section, _SECTIONS, "sections are"))
+            raise InvalidInput(thing, "unknown section", _close(section, _SECTIONS, "sections are"))
         for key, value in values.items():
             name, source = f"{section}.{key}", f"{path}, line {_line(text, section, key)}"
             if name not in {*names(), *SETTINGS} and name.removesuffix(_FILE) not in SECRETS:
-                raise InvalidInput(f"{source}, {name}", "no setting", _close(name, names(), "settings are"))
+                raise InvalidInput(f"{source}, {name}", "unknown setting", _close(name, names(), "settings are"))
             given[name] = Given(value, source)
     return given
 
 
 def _line(text: str, section: str, key: str | None) -> int:
-    """The line of a key in its section, or of the section; 1 where it is written in another way."""
+    """The line of a key, or of a section; 1 if they are written in another way."""
     inside, header = False, 1
     wanted = re.compile(rf"\s*[\"']?{re.escape(key or section)}[\"']?\s*[.=]")
     for number, line in enumerate(text.splitlines(), 1):
@@ -200,17 +200,17 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
     known |= {f"{variable(name)}{_FILE.upper()}": f"{name}{_FILE}" for name in SECRETS}
     for key in environment:
         if key not in known and key.startswith(PREFIX) and key != CONFIG:
-            raise InvalidInput(f"environment variable {key}", "no setting", _close(key, known, "settings are"))
+            raise InvalidInput(f"environment variable {key}", "unknown setting", _close(key, known, "settings are"))
     return {name: Given(environment[key], f"environment, {key}") for key, name in known.items() if key in environment}
 
 
 def _with_contents(layer: Mapping[str, Given]) -> dict[str, Given]:
-    """With secrets read from their files, which of one source must not be given twice."""
+    """Read secrets from their files. A source must not give both a secret and its file."""
     found = dict(layer)
     for name in SECRETS & {key.removesuffix(_FILE) for key in layer if key.endswith(_FILE)}:
         file, source = found.pop(f"{name}{_FILE}")
         if name in found:
-            raise InvalidInput(f"{source}, {name}{_FILE}", f"{name} is given, too", "give one of them")
+            raise InvalidInput(f"{source}, {name}{_FILE}", f"{name} is given as well", "omit one of them")
         text = _read(Path(str(file)), f"{source}, {name}{_FILE}")
         found[name] = Given(text.strip(), f"file {file} ({source})")
     return found
@@ -218,12 +218,12 @@ def _with_contents(layer: Mapping[str, Given]) -> dict[str, Given]:
 
 def _read(path: Path, thing: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # Editors on Windows begin files with a mark.
+        return path.read_text(encoding="utf-8-sig")  # Editors on Windows may write a byte order mark.
     except UnicodeDecodeError:
         raise InvalidInput(thing, "not UTF-8 text") from None
     except OSError as error:
         named = thing if str(path) in thing else f"{thing}, file {path}"
-        raise InvalidInput(named, error.strerror or str(error), "name a file that can be read") from None
+        raise InvalidInput(named, error.strerror or str(error), "name a readable file") from None
 
 
 def _validate(given: Mapping[str, Given]) -> Settings:
@@ -246,7 +246,7 @@ def _close(word: str, known: Iterable[str], all_of_them: str) -> str:
 
 
 def shown_settings(settings: Settings) -> Iterator[tuple[str, Any]]:
-    """The names and values of all settings, secrets masked; of the database's address only the password is one."""
+    """The names and values of all settings. Secrets are redacted; in the database address, only the password."""
     for section, values in settings.model_dump(mode="json", by_alias=True).items():
         for key, value in values.items():
             yield f"{section}.{key}", _shown(f"{section}.{key}", value)
@@ -266,19 +266,19 @@ def _shown(name: str, value: Any) -> Any:
 class Listening:
     host: str
     port: int
-    authenticate: bool  # whether a token is needed
+    authenticate: bool  # whether a token is required
     hosts: frozenset[str]  # the names that requests may use; empty: any
 
 
 def listening(settings: HttpSettings) -> Listening | None:
-    """The meaning of settings; None: no HTTP. Raises InvalidInput if the address is invalid, or open by mistake."""
+    """Where to listen; None: no HTTP API. Raises InvalidInput if the address is invalid, or open by mistake."""
     if not settings.listen:
         return None
     host, colon, port = settings.listen.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         thing = f"http.listen {settings.listen!r}"
         raise InvalidInput(thing, "not an address and a port", "write it like 127.0.0.1:8080")
-    host = host.strip("[]") or "0.0.0.0"  # noqa: S104 - all interfaces is what an empty host means
+    host = host.strip("[]") or "0.0.0.0"  # noqa: S104 - an empty host means all interfaces
     try:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -286,8 +286,8 @@ def listening(settings: HttpSettings) -> Listening | None:
     authenticate = settings.tokens is Switch.ON or (settings.tokens is Switch.AUTO and not local)
     if not authenticate and not local and not settings.open_to_all:
         reason, remedy = (
-            "without tokens everybody who reaches it could delete data",
-            "leave http.tokens at auto, or say http.open_to_all as well",
+            "without access tokens, any caller could delete data",
+            "set http.tokens to auto, or also set http.open_to_all",
         )
         raise InvalidInput(f"http.listen {settings.listen}", reason, remedy)
     hosts = frozenset(settings.hosts) or (_LOOPBACK if local else frozenset())

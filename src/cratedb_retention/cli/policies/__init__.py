@@ -1,1 +1,1 @@
-"""The commands on policies."""
+"""Commands for policies."""

@@ -28,8 +28,8 @@ _DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": 
 @options.output_format
 def list_policies(retention: Retention, chosen: options.Chosen, form: str) -> None:
     """
-    List the policies. Rows of the policy table that are no valid policies are shown with the reason; runs report them,
-    and `delete-policy` removes them.
+    List the policies. Invalid rows of the policy table are shown with the reason. Runs report them, and
+    `delete-policy` removes them.
 
     \b
     Examples:
@@ -44,13 +44,13 @@ def list_policies(retention: Retention, chosen: options.Chosen, form: str) -> No
         write_data([*map(policy_result, found), *(row.to_dict() for row in damaged)], form)
     elif found or damaged:
         rows = [*map(_row, found), *map(_row, damaged)]
-        # A narrow terminal has no room for a column that says nothing.
+        # A narrow terminal has no room for an empty column.
         shown = [i for i, name in enumerate(_COLUMNS) if name != "schedule" or any(row[i] for row in rows)]
         write_table([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows])
         for row in damaged:
             say(f"policy {short(row.id)} is damaged: {row.reason}")
     else:
-        say("no policies; `cratedb-retention create-policy` makes one")
+        say("no policies; create one with `cratedb-retention create-policy`")
 
 
 def _row(item: StoredPolicy | Damaged) -> Sequence[object]:
@@ -74,8 +74,8 @@ def _row(item: StoredPolicy | Damaged) -> Sequence[object]:
 @options.output_format
 def check_policies(database: options.Database, chosen: options.Chosen, form: str) -> None:
     """
-    Look for policies that can't do what they say (no such table, column, repository or node; missing shards), and
-    for policies that contradict each other. Ends with 3 if there is anything.
+    Check for policies that cannot work (no such table, column, repository or node; missing shards), and for policies
+    that contradict each other. The exit code is 3 if there are findings.
 
     \b
     Examples:
@@ -97,13 +97,13 @@ def check_policies(database: options.Database, chosen: options.Chosen, form: str
             rows = [(str(f.table), ", ".join(short(p) for p in f.policies), str(f.why)) for f in findings]
             write_table(("table", "policies", "finding"), rows)
         else:
-            say(f"{plural(count, 'policy', 'policies')}, nothing to complain about")
+            say(f"{plural(count, 'policy', 'policies')} checked, no findings")
     if findings:
         sys.exit(EXIT_FINDINGS)
 
 
 def _write_cascades(cascades: Sequence[Cascade]) -> None:
-    """What policies that downsample found out about their tables, before anything is created."""
+    """Show what policies that downsample determined for their tables, before anything is created."""
     rows = []
     for cascade in cascades:
         rollup = cascade.levels[0].rollup
@@ -113,7 +113,7 @@ def _write_cascades(cascades: Sequence[Cascade]) -> None:
         levels = "\n".join(map(_level, cascade.levels))
         rows.append((str(cascade.source), rollup.time.name, dimensions, metrics, left_out, levels))
     if rows:
-        write_table(("table", "time", "dimensions", "metrics", "left out", "levels"), rows, "Downsampling")
+        write_table(("table", "time", "dimensions", "metrics", "omitted", "levels"), rows, "Downsampling")
 
 
 def _level(level: CascadeLevel) -> str:
@@ -128,7 +128,7 @@ def _level(level: CascadeLevel) -> str:
 @options.output_format
 def list_tags(retention: Retention, form: str) -> None:
     """
-    List all tags, one on a line.
+    List all tags, one per line.
 
     \b
     Examples:
@@ -148,8 +148,8 @@ def list_tags(retention: Retention, form: str) -> None:
 @options.tags
 def delete_policy(database: options.Database, id: str | None, tags: tuple[str, ...]) -> None:
     """
-    Delete one policy, or all with some tags. Data is not touched, and the journal keeps what they said. By its
-    identifier, a row that is no valid policy can be deleted, too.
+    Delete a policy by identifier, or all policies with certain tags. Data is not touched, and the audit log preserves
+    the deleted policies. An identifier may also name an invalid row of the policy table.
 
     \b
     Examples:
@@ -161,21 +161,21 @@ def delete_policy(database: options.Database, id: str | None, tags: tuple[str, .
     from cratedb_retention.model.policies.tags import parse_tag_filter
 
     if bool(id) == bool(tags):
-        raise InvalidInput("delete-policy", "needs either --id or --tags", "`list-policies` shows both")
+        raise InvalidInput("delete-policy", "requires either --id or --tags", "`list-policies` shows both")
     chosen = parse_tag_filter(tags)
     with database.open() as retention:
         policies = retention.policies
         if tags:
-            policies(Selection(tags=chosen))  # That no policy has them is an error here.
+            policies(Selection(tags=chosen))  # Raises NotFound if no policy has them.
         for gone in [policies.delete(id)] if id else policies.delete_tagged(chosen):
-            what = gone.rule if isinstance(gone, Policy) else f"a row for {gone.target} that was no valid policy"
+            what = gone.rule if isinstance(gone, Policy) else f"an invalid row for {gone.target}"
             say(f"deleted policy {gone.id}: {what}")
 
 
 @click.command("apply")
 @options.database
-@click.option("-f", "--file", "file", type=click.File(encoding="utf-8"), required=True, help="The file; - for input.")
-@click.option("--prune", is_flag=True, help="Delete stored policies that the file lacks.")
+@click.option("-f", "--file", type=click.File(encoding="utf-8"), required=True, help="Policy file; - for stdin.")
+@click.option("--prune", is_flag=True, help="Delete stored policies that are not in the file.")
 @options.tags
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @options.output_format
@@ -183,8 +183,8 @@ def apply(
     database: options.Database, file: TextIO, prune: bool, tags: tuple[str, ...], dry_run: bool, form: str
 ) -> None:
     """
-    Make the stored policies what a file says: YAML as `export` writes it. A policy is found again by its id, or else
-    by its strategy, data and destination. With --prune, --tags limits what is deleted.
+    Create and update policies to match a YAML file as written by `export`. With --prune, other policies (with --tags,
+    those with these tags) are deleted. A policy is identified by its id, or by strategy, data and destination.
 
     \b
     Examples:
@@ -212,17 +212,17 @@ def apply(
             for each in change.differences:
                 say(f"  {each.attribute}: {' -> '.join(each.words)}")
     if not changes:
-        say("the file has no policies; nothing to do")
+        say("the file contains no policies; nothing to do")
 
 
 @click.command("export")
 @options.database
 @options.selection
-@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
-@click.option("--json-schema", is_flag=True, help="Write the JSON schema of policy files instead; needs no database.")
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="Format. [default: yaml]")
+@click.option("--json-schema", is_flag=True, help="Write the JSON schema of policy files; requires no database.")
 def export(database: options.Database, chosen: options.Chosen, form: str, json_schema: bool) -> None:
     """
-    Write the policies as a file that `apply` reads.
+    Write the policies to standard output, in the format that `apply` reads.
 
     \b
     Examples:

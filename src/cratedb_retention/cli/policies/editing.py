@@ -1,4 +1,4 @@
-"""``create-policy``, ``edit-policy``: their options are made from the attributes of a policy, the same for both."""
+"""``create-policy``, ``edit-policy``, with options that are generated from the attributes of a policy."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def _option(attribute: Attribute) -> Callable[[Any], Any]:
     )
 
 
-# An option for each attribute; the identifier has one of its own in each command.
+# An option for each attribute but the identifier, which each command defines itself.
 _policy_options = options.combine(*(_option(each) for each in ATTRIBUTES.values() if each.name != "id"))
 
 
 def read_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes given as options, as plain values; raises InvalidInput if a pair is not of the form KEY=VALUE."""
+    """Attributes from options, as plain values. Raises InvalidInput if a pair is not of the form KEY=VALUE."""
     return {name: _read(ATTRIBUTES[name], value) for name, value in values.items() if value is not None and value != ()}
 
 
@@ -57,18 +57,18 @@ def _read(attribute: Attribute, value: Any) -> Any:
     return value
 
 
-_dry_run = click.option("--dry-run", is_flag=True, help="Only show what would be stored, and what it would do.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Only show the policy and its effect.")
 
 
 @click.command("create-policy")
 @options.database
 @_policy_options
-@click.option("--identifier", "--id", "id", type=TEXT, help="The identifier; made up when it is not given.")
+@click.option("--identifier", "--id", "id", type=TEXT, help="Identifier; generated if omitted.")
 @_dry_run
 def create_policy(database: options.Database, dry_run: bool, **values: Any) -> None:
     """
-    Create a policy. With --dry-run nothing is stored: it shows the policy, what the next run would do with it, and what
-    changes for other policies. A disabled one is shown as if it were enabled.
+    Create a policy. With --dry-run, nothing is stored: the policy is shown with its effect in the next run and on other
+    policies. A disabled policy is shown as if it were enabled.
 
     \b
     Examples:
@@ -94,8 +94,8 @@ def create_policy(database: options.Database, dry_run: bool, **values: Any) -> N
             return
         policy = retention.policies.create(**attributes)
         say(f"created policy {policy.id}: {policy.rule}")
-        if policy.strategy.traits.rolls_up:  # What is in its way depends on the columns of tables.
-            with suppress(RetentionError):  # The policy is stored, whatever is the matter with the database.
+        if policy.strategy.traits.rolls_up:  # Findings depend on the columns of tables.
+            with suppress(RetentionError):  # The policy is stored even if this fails.
                 for finding in retention.check(Selection(policy_id=policy.id)):
                     click.echo(visible(f"Warning: {finding.table} needs attention: {finding.why}"), err=True)
 
@@ -103,16 +103,16 @@ def create_policy(database: options.Database, dry_run: bool, **values: Any) -> N
 @click.command("edit-policy")
 @options.database
 @options.policy_id(required=True)
-@click.option("--if-version", type=int, help="Only if the policy still is of this version, see `list-policies`.")
-@click.option("--clear", multiple=True, metavar="ATTRIBUTE", help="Take an attribute's value away.")
+@click.option("--if-version", type=int, help="Fail unless the policy has this version, see `list-policies`.")
+@click.option("--clear", multiple=True, metavar="ATTRIBUTE", help="Unset an attribute; may be repeated.")
 @_policy_options
 @_dry_run
 def edit_policy(
     database: options.Database, if_version: int | None, clear: tuple[str, ...], dry_run: bool, **values: Any
 ) -> None:
     """
-    Change attributes of a policy; the others stay, but with another strategy those that only the former one has a use
-    for. The journal keeps both states. With --dry-run nothing is changed: it shows what the policy would be and do.
+    Change attributes of a policy. A new strategy unsets attributes that only the former one uses. The audit log records
+    the policy before and after. With --dry-run, nothing is changed: the new policy is shown with its effect.
 
     \b
     Examples:
@@ -124,7 +124,7 @@ def edit_policy(
     identifier = values.pop("id")
     changes = {**read_attributes(values), **_read_cleared(clear)}
     if not changes:
-        raise InvalidInput("edit-policy", "nothing to change", "give the attributes that change, see --help")
+        raise InvalidInput("edit-policy", "nothing to change", "give the attributes to change, see --help")
     with database.open() as retention:
         if dry_run:
             policy = retention.policies.edited(identifier, changes)
@@ -135,14 +135,14 @@ def edit_policy(
 
 
 def _preview(retention: Retention, policy: Policy, done: str) -> None:
-    """Write the policy, what would be done (``create policy``), and what the next run would do with it."""
+    """Show what would be done (``create policy``), the policy, and its effect in the next run."""
     from cratedb_retention.model.policies.file import dump_policies
 
     found = retention.preview(policy)
     say(f"would {done}: {policy.rule}", "bold")
     click.echo(visible(dump_policies([policy]), keep="\n"))
     if found.if_enabled is not None:
-        say("It is disabled: nothing happens until it is enabled. This is what it would do then:", "yellow")
+        say("The policy is disabled. This would be its effect if it were enabled:", "yellow")
     effect = found.if_enabled or found
     write_plan(replace(effect.after, plan=effect.plan), retention, "table", sql=False)
     for text in effect.contradictions:
@@ -152,13 +152,13 @@ def _preview(retention: Retention, policy: Policy, done: str) -> None:
 
 
 def _read_cleared(names: Iterable[str]) -> dict[str, None]:
-    """Attributes to be cleared; raises InvalidInput if there is no such attribute, or a policy needs it."""
+    """The attributes to unset. Raises InvalidInput for an unknown or required attribute."""
     cleared = [name.strip().replace("-", "_") for name in names]
     optional = [each.name for each in ATTRIBUTES.values() if not each.required and each.name != "id"]
     for name in cleared:
         if name not in optional:
             close = difflib.get_close_matches(name, optional, n=1)
-            reason = "a policy needs it" if name in ATTRIBUTES else "unknown"
-            remedy = f"did you mean {close[0]}?" if close else f"these can be cleared: {', '.join(optional)}"
+            reason = "required, cannot be unset" if name in ATTRIBUTES else "unknown"
+            remedy = f"did you mean {close[0]}?" if close else f"optional attributes: {', '.join(optional)}"
             raise InvalidInput(f"--clear {name}", reason, remedy)
     return dict.fromkeys(cleared)

@@ -1,4 +1,4 @@
-"""``translate``: another tool's configuration as a policy file."""
+"""``translate``: convert the configuration of another tool to a policy file."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from cratedb_retention.errors import InvalidInput
     "tool",
     type=click.Choice(["graphite", "rrdtool"]),
     required=True,
-    help="The tool: graphite reads storage-schemas.conf; rrdtool reads `rrdtool create` commands, lists of RRA:..., "
-    "and what `rrdtool info` and `rrdtool dump` write.",
+    help="Format of the file. graphite: storage-schemas.conf; rrdtool: `rrdtool create` commands, lists of RRA:..., "
+    "or the output of `rrdtool info` or `rrdtool dump`.",
 )
 @click.option(
     "--aggregation", type=options.TEXT, metavar="FILE", help="graphite: storage-aggregation.conf, for the aggregates."
 )
-@click.option("--section", "sections", type=options.TEXT, multiple=True, help="graphite: only this section.")
-@click.option("--step", type=options.TEXT, help="rrdtool: the step of lists of RRA:..., like 300 or 5m.")
-@click.option("--table-name", type=options.TEXT, help="The table of the only section or database.")
-@click.option("--table-schema", type=options.TEXT, help="The schema of all tables.")
-@click.option("--round", "rounding", is_flag=True, help="Round intervals that have no counterpart to finer ones.")
+@click.option("--section", "sections", type=options.TEXT, multiple=True, help="graphite: only these sections.")
+@click.option("--step", type=options.TEXT, help="rrdtool: step of lists of RRA:..., such as 300 or 5m.")
+@click.option("--table-name", type=options.TEXT, help="Name of the table, if there is only one section or RRD.")
+@click.option("--table-schema", type=options.TEXT, help="Schema of all tables.")
+@click.option("--round", "rounding", is_flag=True, help="Round unsupported intervals down to supported ones.")
 def translate(file: str, tool: str, aggregation: str | None, step: str | None, **wanted: Any) -> None:
     """
-    Write another tool's configuration as a policy file for `apply`; FILE may be - for input. Needs no database. What
-    can't be taken over exactly is a warning, and a comment in the file; look at the file before you apply it.
+    Convert the configuration of another tool to a policy file for `apply`, without a database. FILE may be - for stdin.
+    Rules that cannot be converted exactly cause a warning, and a comment in the file. Review it before you apply it.
 
     \b
     Examples:
@@ -44,11 +44,11 @@ def translate(file: str, tool: str, aggregation: str | None, step: str | None, *
     from cratedb_retention.model.translation.graphite import translate_graphite
     from cratedb_retention.model.translation.rrdtool import translate_rrdtool
 
-    of_others = (
+    unsupported = (
         {"--step": step} if tool == "graphite" else {"--aggregation": aggregation, "--section": wanted["sections"]}
     )
-    for option in (option for option, value in of_others.items() if value):
-        raise InvalidInput(option, f"not for {tool}", "leave it out")
+    for option in (option for option, value in unsupported.items() if value):
+        raise InvalidInput(option, f"not supported for {tool}", "omit it")
     if tool == "graphite":
         rules = _read(aggregation) if aggregation else None
         found = translate_graphite(_read(file), rules, Wanted(**wanted), (_name(file), _name(aggregation or "")))

@@ -1,1 +1,1 @@
-"""What is kept where, what is due, and the timeline of a table."""
+"""Policies and tables with their state, and the timeline of a table."""

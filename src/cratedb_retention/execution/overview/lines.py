@@ -1,4 +1,4 @@
-"""What is kept where and for how long, and what is due: by policy and table, and table by table."""
+"""The state of policies and tables: one line for each policy and table, or for each table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 
-# What comes first.
+# In the order of display.
 STATES = ("failing", "needs-attention", "blocked", "due", "up-to-date", "disabled")
 Span = tuple[int | None, int | None]
 Measure = Callable[[list[PartitionBounds]], Measurements]
@@ -27,21 +27,21 @@ Measure = Callable[[list[PartitionBounds]], Measurements]
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One policy on one table. What is None is not known."""
+    """One policy on one table. None: unknown."""
 
-    table: TableName | None  # None: the policy is about no table now, or about values of one of which nothing is due
+    table: TableName | None  # None: the policy matches no table, or only some values of one where nothing is due
     policy: Policy
-    retention_period: Duration  # How long data is kept: the policy's, or that of its level
-    rows: int | None  # Of the table, as are its bytes
+    retention_period: Duration  # The policy's, or that of its level
+    rows: int | None  # Of the table, like `size`
     size: int | None
-    due_partitions: int  # What the next run takes
+    due_partitions: int  # Partitions that the next run processes
     due_rows: int | None
     next_due: int | None  # When more is due (ms, UTC)
     blocked: tuple[Blocked, ...]  # What is due and must not happen now
 
     @property
     def title(self) -> str:
-        """The table, or what the policy means, in words."""
+        """The table, or a description of the policy's data."""
         return self.policy.target if self.table is None else str(self.table)
 
     @property
@@ -56,7 +56,7 @@ class Line:
 
 
 def overview(prepared: Prepared) -> list[Line]:
-    """One line for each policy and table; a policy without a table has one too."""
+    """One line for each policy and table, and for each policy without a table."""
     found: dict[str, dict[TableName | None, list[Task | Blocked | UpToDate]]] = defaultdict(lambda: defaultdict(list))
     plan = prepared.plan
     verdicts: list[Task | Blocked | UpToDate] = [*plan.tasks, *plan.up_to_date, *plan.blocked]
@@ -92,20 +92,20 @@ def overview(prepared: Prepared) -> list[Line]:
 
 @dataclass(frozen=True, kw_only=True)
 class TableLine:
-    """A table, with all policies that are about it."""
+    """A table with all policies on it."""
 
-    title: str  # The table, or what a policy means, in words
+    title: str  # The table, or a description of a policy's data
     lines: tuple[Line, ...]  # One for each policy
     state: str  # The worst of them: `failing` if one's last run failed, else as that of the line
     why: tuple[str, ...] = ()  # Why it fails or is blocked; empty otherwise
-    oldest: int | None = None  # No row is older than this instant (ms, UTC), if that is known
-    newest: int | None = None  # All rows are older than this one (ms, UTC), likewise
-    # When the first of its policies runs by its schedule (aware; in the past: it is due); None: none has a schedule.
+    oldest: int | None = None  # No row is older than this instant (ms, UTC); None: unknown
+    newest: int | None = None  # All rows are older than this instant (ms, UTC); None: unknown
+    # The next run of any of its policies (aware; in the past: it is due); None: none has a schedule.
     next_run: dt.datetime | None = None
 
     @property
     def first(self) -> Line:
-        """Tells the table, its rows and its size, as each of its lines."""
+        """Any line: all have the same table, rows and size."""
         return self.lines[0]
 
 
@@ -115,15 +115,15 @@ def table_lines(
     """
     Tables, those that need attention first.
 
-    :param measure: Asks the rows of tables whose partitions do not tell which time they cover.
-    :param runs: What runs did, oldest first: the last one of each policy counts.
+    :param measure: Reads rows of tables whose partitions do not determine their time range.
+    :param runs: The results of runs, oldest first; only the last one of each policy counts.
     """
     chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
     targets = find_targets(chosen, prepared.facts.catalog)[0]
     measured = measure(list(dict.fromkeys(probe for probe in map(_probe, targets) if probe)))
     last = {run.policy_id: run for run in runs}
     spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in targets}
-    for name in prepared.facts.ledger.rollups:  # The windows of a level that are computed and have rows.
+    for name in prepared.facts.ledger.rollups:  # Computed windows of a level that have rows.
         rows = [row for row in prepared.facts.ledger.of(name).values() if row.groups and not row.expired]
         spans[name] = min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)
     grouped: dict[str, list[Line]] = defaultdict(list)
@@ -160,7 +160,7 @@ def _span(target: Target, measured: Measurements) -> Span:
     if probe is not None:
         oldest, newest = measured.bounds.get(probe, {}).get((), (None, None))
         return oldest, None if newest is None else newest + 1
-    # From the first and the last value of each partition column with time, of which one may lie within another.
+    # From the least and greatest value of each partition column with time, whose ranges may overlap.
     starts, ends = [], []
     for position, grid in target.grids:
         values = [value for value in (p.values[position] for p in target.table.partitions) if isinstance(value, int)]
@@ -177,6 +177,6 @@ class Listing:
     """Policies as they are at an instant."""
 
     policies: Sequence[StoredPolicy]
-    damaged: Sequence[Damaged]  # Rows of the policy table that are no valid policies
-    times: Mapping[str, dt.datetime]  # When each that is enabled and has a schedule runs next; in the past: it is due
+    damaged: Sequence[Damaged]  # Rows of the policy table that are not valid policies
+    times: Mapping[str, dt.datetime]  # The next run of each enabled policy with a schedule; in the past: it is due
     now: dt.datetime  # Aware

@@ -1,8 +1,8 @@
 """
-The timeline of a table: what it holds when, what was rolled up, moved and archived of it, and what the next run does.
+The timeline of a table: its data over time, what was rolled up, moved and archived, and what the next run does.
 
-Pure: from a plan and what that rests on. The caller names the policies, snapshots and holds that a user may see; what
-can't be told apart from the data of others is not shown.
+Pure: made from a plan and its facts. The caller passes the policies, snapshots and holds that a user may see; data that
+cannot be distinguished from that of other users is not shown.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 class Seen:
     """What a user may see."""
 
-    policies: Sequence[Policy]  # whichever table they are about
+    policies: Sequence[Policy]  # on any table
     records: Sequence[SnapshotRecord] = ()  # snapshots of this table
     holds: Sequence[LegalHold] = ()
-    whole: bool = True  # whether all of the table is theirs, rather than what their policies choose of it
+    whole: bool = True  # whether the user may see the whole table, rather than only what the policies select
 
 
 def concerning(policies: Iterable[Policy], table: TableName, own: Capabilities) -> frozenset[str]:
-    """The identifiers of the policies that a table's timeline is about: those on it, and on all of its cascade."""
+    """The identifiers of the policies of a table's timeline: those on the table and on its cascade."""
     names, policies = {table}, list(policies)
     for policy in policies:
-        # The table itself, or the one that it is the level of, if its name says so.
+        # The table itself, and its source if its name is that of a level.
         endings = (f"_{level.interval}{more}" for level in policy.levels for more in ("", "_sketch"))
         sources = {table.name, *(table.name.removesuffix(ending) for ending in endings if table.name != ending)}
         for source in (TableName(table.schema, name) for name in sources if policy.levels):
@@ -57,7 +57,7 @@ def concerning(policies: Iterable[Policy], table: TableName, own: Capabilities) 
 
 
 def sources_of(prepared: Prepared, table: TableName) -> list[TableName]:
-    """The tables whose rollup a table is, by the chosen policies."""
+    """The sources of a table that is a rollup, by the chosen policies."""
     return [cascade.source for cascade in planned_cascades(prepared) if table in _tables_of(cascade.levels)]
 
 
@@ -67,7 +67,7 @@ def _tables_of(levels: Iterable[CascadeLevel]) -> set[TableName]:
 
 Verdict = tuple[State, tuple[str, ...]]
 _UP_TO_DATE: Verdict = (State.UP_TO_DATE, ())
-# What a step makes of its partitions; others leave them as they are.
+# The states after a step; other steps do not change the state of partitions.
 _STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: State.MOVE}
 
 
@@ -80,12 +80,12 @@ class _Look:
         ids = {policy.id for policy in seen.policies}
         mine = (c for c in planned_cascades(prepared) if name in {c.source, *_tables_of(c.levels)})
         self.cascade: Cascade | None = next((c for c in mine if c.policy.id in ids), None)
-        # The levels above the table.
+        # The coarser levels.
         self.levels: Sequence[CascadeLevel] = self.cascade.levels if self.cascade else ()
         own = [level.rollup.table for level in self.levels]
         self.levels = self.levels[own.index(name) + 1 if name in own else 0 :]
         self.of_levels = list(level_targets(self.cascade)) if self.cascade else []
-        # What the plan says about each partition, and about windows by the level's table and the start, with the end.
+        # Verdicts of the plan on each partition, and on windows by level and start, with their end.
         self.said: dict[PartitionKey, Verdict] = {}
         self.windows: dict[TableName, dict[int, tuple[int, Verdict]]] = {}
         self._hear()
@@ -112,7 +112,7 @@ class _Look:
 
     @cached_property
     def targets(self) -> list[Target]:
-        """The policies on the table, those that are enabled first. A user who sees all needs no policy's filter."""
+        """The policies on the table, enabled ones first. For a user who sees the whole table, filters do not matter."""
         if self.table is None:
             return []
         alone = replace(self.catalog, tables={self.name: self.table})
@@ -124,7 +124,7 @@ class _Look:
 
     @cached_property
     def pieces(self) -> list[Piece]:
-        """All partitions that any policy chooses, each once, with the interval that the first one finds."""
+        """All partitions that any policy selects, each with its interval by the first such policy."""
         found: dict[tuple[object, ...], Piece] = {}
         for pieces in (self.index.of(target) for target in self.targets if not target.by_rows):
             for piece in (*pieces.known, *pieces.unknown):
@@ -168,10 +168,10 @@ class _Look:
             return f"{plural(len(self.pieces), 'partition')}."
         rows = f" It has {plural(table.rows, 'row')}." if whole and table.rows is not None else ""
         if table.partitioned_by and not whole:
-            return "No partition can be told apart as yours."
+            return "No partition can be identified as yours."
         if table.partitioned_by and not table.partitions:
             return f"No partitions.{rows}"
-        return f"The table has no partitions by time, so what is expired is deleted row by row.{rows}"
+        return f"The table has no partitions by time, so expired data is deleted row by row.{rows}"
 
     def _partition(self, piece: Piece, state: State, reasons: tuple[str, ...], due: int | None = None) -> Span:
         of, time = piece.partition, piece.time or EVER
@@ -179,37 +179,37 @@ class _Look:
         return Span(time=time, state=state, first=name, rows=of.rows, size=of.size, reasons=reasons, due=due)
 
     def _due(self) -> dict[tuple[object, ...], int]:
-        """When the first policy wants each partition that stays."""
+        """When each partition that stays is next due for any policy."""
         found: dict[tuple[object, ...], int] = {}
         for target in self.targets:
             wants = target.policy.enabled and not target.by_rows and not target.policy.retention_period.forever
             for piece in self.index.of(target).known if wants else ():
                 values = piece.partition.values
                 due = None if (self.name, values) in self.said else next_due(piece, target.policy)
-                if due is not None and due > self.plan.cutoff:  # What was moved was due before.
+                if due is not None and due > self.plan.cutoff:  # Moved partitions were due before.
                     found[values] = min(due, found.get(values, due))
         return found
 
     def _level_lane(self, level: CascadeLevel) -> Lane:
-        """The windows of a rollup of which it still has the rows, and those that are about to be computed."""
+        """The windows of a rollup that still have rows, and those that are about to be computed."""
         name = level.rollup.table
         rows, planned = self.prepared.facts.ledger.of(name), self.windows.get(name, {})
         pieces = [p for target in self.of_levels if target.table.name == name for p in self.index.of(target).known]
-        # From when on its table has rows, and until when the next run drops them.
+        # The start of its rows, and the end of those that the next run drops.
         since = min((piece.start for piece in pieces if piece.start is not None), default=None)
         going = (p.end or 0 for p in pieces if self.said.get((name, p.partition.values), _UP_TO_DATE)[0] is State.DROP)
         dropped = max(going, default=None)
         starts = sorted({*rows, *planned})
         found = (_window(start, rows.get(start), planned.get(start), since, dropped) for start in starts)
-        note = "Nothing is computed yet."
+        note = "Not computed yet."
         if rows:
             sealed = max((row.end for row in rows.values() if row.sealed), default=None)
-            sealed_to = f"sealed up to {show(sealed)}." if sealed is not None else "nothing is sealed."
+            sealed_to = f"sealed up to {show(sealed)}." if sealed is not None else "no window is sealed."
             note = f"Computed up to {show(max(row.until for row in rows.values()))}, {sealed_to}"
         return make_lane(f"Rollup {level.rollup.interval}", filter(None, found), note)
 
     def _moved_lane(self) -> list[Lane]:
-        """Partitions that a policy moved; no lane if no policy moves any."""
+        """Moved partitions; no lane if no policy moves partitions."""
         moving = [target.policy for target in self.targets if target.policy.strategy.traits.moves]
         wanted = {(p.reallocation_attribute_name or "", p.reallocation_attribute_value or "") for p in moving}
         items = []
@@ -218,7 +218,9 @@ class _Look:
                 nodes = {node for node, attributes in self.catalog.nodes.items() if attributes.get(name) == value}
                 state = State.MOVED if is_there(piece, name, value, nodes) else State.MOVING
                 items.append(self._partition(piece, state, (f"nodes with {name}={value}",)))
-        return [make_lane("Moved to other nodes", items, "" if items else "Nothing was moved yet.")] if wanted else []
+        return (
+            [make_lane("Moved to other nodes", items, "" if items else "No partition was moved yet.")] if wanted else []
+        )
 
     def _archived_lane(self) -> list[Lane]:
         """Snapshots; no lane if there are none."""
@@ -237,7 +239,7 @@ class _Look:
         return [make_lane("Archived", items, f"{plural(len(items), 'snapshot')}.")] if items else []
 
     def _cutoffs(self) -> Iterator[Cutoff]:
-        """The policies that mean the table. A pattern never means a rollup."""
+        """The policies on the table. A pattern never matches a rollup."""
         for policy in self.seen.policies:
             pattern = is_pattern(policy.table_name) or is_pattern(policy.table_schema or "")
             fits = find_tables(policy.table_schema, policy.table_name, [self.name], self.catalog.capabilities)
@@ -246,7 +248,7 @@ class _Look:
                 yield self._cutoff(policy, self.name, words)
 
     def _level_cutoffs(self) -> Iterator[Cutoff]:
-        """How long the levels are kept: the table itself, if it is one, and those above."""
+        """The expiry limits of levels: of the table itself, if it is one, and of coarser levels."""
         shown = {self.name, *(level.rollup.table for level in self.levels)}
         for level in self.cascade.levels if self.cascade else ():
             if self.cascade and level.rollup.table in shown:
@@ -261,16 +263,16 @@ class _Look:
 
     def _notes(self) -> Iterator[str]:
         if self.table is None:
-            yield "There is no such table now."
+            yield "The table does not exist now."
         if not self.seen.whole:
-            yield "Only what your policies choose of this table is shown, for it is shared with others."
+            yield "Other users share this table; only data of your policies is shown."
         for target in self.targets if self.pieces else ():
             if target.by_rows and target.policy.enabled:
-                yield f"Policy {short(target.policy.id)} deletes row by row, which the picture does not show."
+                yield f"Policy {short(target.policy.id)} deletes row by row, which is not shown here."
 
 
 def timeline(prepared: Prepared, name: TableName, seen: Seen) -> Timeline:
-    """Of a table; ``prepared`` has a plan of all its policies, see :func:`concerning`, that the user may see."""
+    """The timeline of a table; ``prepared``: the plan of its policies (:func:`concerning`) that the user may see."""
     return _Look(prepared, name, seen).timeline()
 
 

@@ -1,5 +1,5 @@
 """
-Gathers what planning needs, in a fixed number of statements, and some for each table that has no rollups yet, and makes
+Gathers the facts for planning, in a fixed number of statements plus some for each table without rollups yet, and makes
 the plan, for ``plan`` and ``run`` alike (law 10).
 """
 
@@ -38,13 +38,13 @@ _NOT_STORED = -1  # In place of the version of a policy that is not stored.
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """
-    Which policies a run is about; each attribute that is set must fit.
+    Selects policies; each attribute that is set must match.
 
     :param strategy: Only policies of this strategy.
     :param tags: Only policies with these tags.
     :param policy_id: Only this policy.
     :param policy_ids: Only these policies; None: all.
-    :param limit: For the caller there are only policies with these tags.
+    :param limit: The scope of the caller: for it, only policies with these tags exist.
     """
 
     strategy: Strategy | None = None
@@ -58,7 +58,7 @@ class Selection:
         return self._fits(policy.strategy, policy.tags, policy.id)
 
     def fits_row(self, row: Damaged) -> bool:
-        """Whether a row that is no valid policy is chosen, by what it says."""
+        """Whether a row that is not a valid policy is chosen, by its values."""
         return self._fits(row.row["strategy"], row.row["tags"] or (), row.id)
 
     def _fits(self, strategy: str, tags: Collection[str], identifier: str | None) -> bool:
@@ -70,7 +70,7 @@ class Selection:
         )
 
     def require(self, policies: Iterable[Policy], damaged: Iterable[Damaged] = ()) -> None:
-        """Make sure that what it names is there; NotFound: there is no such policy, or no policy has these tags."""
+        """Check that the named policy and tags exist; NotFound: no such policy, or no policy has these tags."""
         rows = ((row.id, row.row["tags"] or ()) for row in damaged)
         known = (*rows, *((policy.id, policy.tags) for policy in policies))
         seen = [(identifier, tags) for identifier, tags in known if self.limit.fits(tags)]
@@ -80,7 +80,7 @@ class Selection:
 
 
 def require_tags(wanted: TagFilter, present: Iterable[Collection[str]]) -> None:
-    """NotFound if no policy has one of the tags, or all that are wanted; an excluded one that none has is logged."""
+    """NotFound if no policy has one of the tags, or all of them. Excluded tags that no policy has are logged."""
     policies = [frozenset(tags) for tags in present]
     unknown = wanted.named - frozenset().union(*policies)
     for tag in sorted(unknown & wanted.wanted):
@@ -88,29 +88,29 @@ def require_tags(wanted: TagFilter, present: Iterable[Collection[str]]) -> None:
     for tag in sorted(unknown):
         logger.warning("tag %s: no policy has it", tag)
     if wanted and not any(map(wanted.fits, policies)):
-        raise NotFound(f"tags {wanted}", "no policy fits", _TAGS_IN_USE)
+        raise NotFound(f"tags {wanted}", "no policy matches", _TAGS_IN_USE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A plan, and the state of the database that it rests on."""
+    """A plan, and the facts that it rests on."""
 
     plan: Plan
     facts: Facts
     selection: Selection
     versions: Mapping[str, int] = field(default_factory=dict)  # Of the policies, by identifier.
     formerly_frozen: frozenset[PartitionKey] = frozenset()  # Partitions frozen in earlier tables of these names.
-    leases: Leases | None = None  # Who ran what when all that was read: a later holder may have changed it.
+    leases: Leases | None = None  # The lease holders when the facts were read: a later holder may have changed them.
 
     @cached_property
     def policies(self) -> Mapping[str, Policy]:
-        """All of them, by identifier."""
+        """All policies, by identifier."""
         return {policy.id or "": policy for policy in self.facts.policies}
 
 
 @dataclass(kw_only=True)
 class _Seen:
-    """What was read for some selectors: the catalog, and what the rows answered so far."""
+    """What was read for some selectors: the catalog, and measurements of rows."""
 
     catalog: Catalog
     asked: set[Probe] = field(default_factory=set)
@@ -119,7 +119,7 @@ class _Seen:
 
 
 class Look:
-    """One look at the database, for one plan or two: what differs between these follows from what is asked."""
+    """One reading of the database, for one plan or for two that are compared."""
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine, self._store = engine, store
@@ -144,24 +144,24 @@ class Look:
         about: TableName | None = None,
     ) -> Prepared:
         """
-        Make the plan for an aware cutoff; with holds released, or a candidate, for showing only.
+        Make the plan for an aware cutoff; with released holds or a candidate, as a preview only.
 
         :param released: Identifiers of holds that count as released.
-        :param candidate: A policy taken as if it were stored: in place of the one with its identifier, or beside them.
-        :param about: The only table of interest.
+        :param candidate: A policy treated as stored: instead of the one with its identifier, or in addition.
+        :param about: Plan only for this table.
         """
         selection = selection or Selection()
         selection.require((item.policy for item in self._stored), self._damaged)
         holds = [hold for hold in self._holds if hold.id not in released]
         stored = {item.policy.id or "": item for item in self._stored}
-        if candidate is not None:  # No run finds its version, so that none obeys it.
+        if candidate is not None:  # It has no version, so that no run executes it.
             stored[candidate.id or ""] = StoredPolicy(candidate, _NOT_STORED)
         policies = [item.policy for item in stored.values()]
         if about is not None:
             policies = list(self._narrowed(policies, about))
         seen = self._see(policies)
         catalog, traits = seen.catalog, [policy.strategy.traits for policy in policies]
-        # What an interrupted run left in a table is not undone in another one that has its name now.
+        # Partitions that an interrupted run froze are not unfrozen in a later table of the same name.
         former = frozenset(
             (name, values)
             for (name, values), identity in self._frozen.items()
@@ -206,7 +206,7 @@ class Look:
         )
 
     def _narrowed(self, policies: Iterable[Policy], about: TableName) -> Iterator[Policy]:
-        """The policies on a table, or on the one that it is a level of, each as if it named just that."""
+        """The policies on a table or its source, each as if it named only this table."""
         own = self._engine.capabilities
         of = next((known.rollup.source for table, known in self._rollups.items() if table == about), about)
         for policy in policies:
@@ -215,7 +215,7 @@ class Look:
                     yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
 
     def _see(self, policies: Iterable[Policy]) -> _Seen:
-        """The tables that policies, in this order, name; a pattern never means the toolkit's own."""
+        """The tables of policies, in this order; a pattern never matches the toolkit's own tables."""
         selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
         key = tuple(selectors)
         if key not in self._seen:
@@ -238,18 +238,18 @@ class Look:
 
     @cached_property
     def _archived(self) -> frozenset[tuple[str, str]]:
-        """What was archived and dropped, where the same rows may come again with the same token."""
+        """Archived and dropped partitions, if the same rows may return with the same token."""
         return self._store.snapshots.archived_names() if self._engine.capabilities.tokens_recur else frozenset()
 
     @cached_property
     def _restored(self) -> Mapping[RestoredPartition, tuple[str, str]]:
-        """What was restored, and need not be archived again as long as nothing is written to it."""
+        """Restored partitions, which need not be archived again unless they are written to."""
         return self._store.snapshots.restored(refresh=False)
 
     def _compare(self, seen: _Seen, plan: Plan) -> bool:
         """
-        Compare what a plan would compute again with its source: whether it would lose rows, which another plan avoids.
-        Where the plan itself changes the source, or it can't be read now, the run compares.
+        Compare windows that a plan would compute again with their source. Returns whether rows would be lost, which
+        another plan avoids. If the plan itself changes the source, or it cannot be read now, the run compares.
         """
         found: dict[tuple[Rollup, Window], Balance] = {}
         losing = False
@@ -269,11 +269,11 @@ class Look:
 
 
 def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
-    """PartitionChanged if since planning a task's policy was changed or deleted, or a hold was placed on its table."""
+    """PartitionChanged if a task's policy was changed or deleted since planning, or its table was put on hold."""
     policy_id = task.policy_id
     version, holds = store.read_together(
         lambda: None if policy_id is None else store.policies.version_of(policy_id),
-        lambda: store.holds.active(refresh=False),  # What places a hold by the toolkit refreshes as well.
+        lambda: store.holds.active(refresh=False),  # Placing a hold refreshes the table.
     )
     if policy_id is not None and version != prepared.versions.get(policy_id):
         thing = f"policy {policy_id}"
@@ -288,17 +288,17 @@ def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
 
 def _require_whole(engine: Engine, store: Store, unwell: frozenset[TableName]) -> None:
     """
-    Make sure that the toolkit's own tables lack nothing: a hold that is not seen would not protect anything.
+    Check that the toolkit's own tables are complete: a hold that cannot be read would protect nothing.
 
-    Checked before they are read, since CrateDB takes minutes to read what is not there; and with the health of
-    everything else after that. The audit log may lack a new month for which no node has room.
+    Checked before they are read, since CrateDB takes minutes to read missing shards, and again with the catalog. The
+    audit log may lack a new month for which no node has room.
     """
     own = {TableName(store.schema, table.name) for table in store.tables.metadata.sorted_tables}
     missing = own & unwell
     if missing == {store.journal.table}:
         missing -= engine.unplaced(store.schema)
     for table in sorted(missing):
-        reason = "shards are missing, and with them perhaps policies or holds"
+        reason = "shards are missing, which may contain policies or holds"
         raise ClusterUnwell(f"table {table}", reason, "bring the lost nodes back")
 
 

@@ -1,4 +1,4 @@
-"""What would be done: with a policy, by the very plan that a run would have (law 10), and by a restore."""
+"""Previews: of a policy, by the same plan as a run (law 10), and of a restore."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ class Other:
 
     @property
     def lines(self) -> list[str]:
-        """The same in words, a line for each difference."""
+        """A line for each difference."""
         name = f"{self.table}, " + (f"policy {short(self.policy_id)}" if self.policy_id else "tidying up")
-        return [f"{name}, anew: {text}" for text in self.gained] + [f"{name}, no longer: {text}" for text in self.lost]
+        return [f"{name}, new: {text}" for text in self.gained] + [f"{name}, no longer: {text}" for text in self.lost]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
     """What the next run does without and with a policy."""
 
-    policy: Policy  # With an identifier: one that was made up if it is new.
+    policy: Policy  # With an identifier, generated if it is new.
     before: Prepared
     after: Prepared
-    if_enabled: Preview | None = None  # The same as if it were enabled; None: it is.
+    if_enabled: Preview | None = None  # The preview as if it were enabled; None: it is.
 
     @cached_property
     def plan(self) -> Plan:
-        """The plan with the policy, without what others ask for."""
+        """The plan with the policy, without the tasks of other policies."""
         plan, mine = self.after.plan, self.policy.id
         return replace(
             plan,
@@ -68,7 +68,7 @@ class Preview:
 
     @property
     def contradictions(self) -> list[str]:
-        """Where the policy contradicts others, or does what another one does already."""
+        """Contradictions between the policy and others, and policies that do the same."""
         chosen = [p for p in self.after.policies.values() if self.after.selection.fits(p)]
         found = find_contradictions(chosen, self.after.facts.catalog, self.after.facts.ledger)
         twins = [p for p in chosen if p.id != self.policy.id and identity(p) == identity(self.policy)]
@@ -90,7 +90,7 @@ class Preview:
         return found
 
     def _verdicts(self, plan: Plan) -> dict[tuple[str, TableName], dict[str, None]]:
-        """What a plan says of each policy and table, in words: two plans may differ in what was written meanwhile."""
+        """The verdicts on each policy and table, as texts, since rows written in between make the plans differ."""
         found: dict[tuple[str, TableName], dict[str, None]] = {}
         said = [(task, summarize(task)) for task in plan.tasks]
         for each, text in (*said, *((it, f"blocked: {it.why.about(self.policy.id)}") for it in plan.blocked)):
@@ -101,7 +101,7 @@ class Preview:
 def preview(
     engine: Engine, store: Store, cutoff: dt.datetime, policy: Policy, selection: Selection | None = None
 ) -> Preview:
-    """Make the plan without and with a policy, in place of the stored one with its identifier. Nothing is written."""
+    """Make the plan without and with a policy, in place of the stored one with its identifier. Writes nothing."""
     candidate = policy if policy.id else policy.model_copy(update={"id": str(uuid.uuid4())})
     look = Look(engine, store)
     before, after = look.prepare(cutoff, selection), look.prepare(cutoff, selection, candidate=candidate)
@@ -110,22 +110,22 @@ def preview(
     return Preview(policy=candidate, before=before, after=after, if_enabled=if_enabled)
 
 
-THERE = "the partition already exists; restore it beside the table, or delete it first"
-MISSING = "the snapshot is missing: its repository does not have it any more"
-TWICE = "another partition with the same values goes into that table as well"
+THERE = "the partition already exists; restore it into another table, or delete it first"
+MISSING = "the snapshot no longer exists in its repository"
+TWICE = "another partition with the same values is restored into that table as well"
 WORST_FIRST = ("missing", "incomplete", "damaged", "complete")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveLine:
-    """A snapshot, and how well it is."""
+    """A snapshot and its condition."""
 
     record: SnapshotRecord
-    state: SnapshotState | None  # What its repository says; None: it is gone.
+    state: SnapshotState | None  # Its state in the repository; None: missing.
 
     @property
     def condition(self) -> str:
-        """How well it is, in a word: ``missing``, ``incomplete``, ``damaged``, ``complete``."""
+        """One of ``missing``, ``incomplete``, ``damaged`` and ``complete``."""
         if self.state is None:
             return "missing"
         if not self.state.complete:
@@ -135,19 +135,20 @@ class ArchiveLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Restorable:
-    """What a restore would do with one snapshot."""
+    """What a restore would do with a snapshot."""
 
     record: SnapshotRecord
-    into: TableName  # The table that it would go into.
+    into: TableName  # The table that it would be restored into.
     held: bool  # Whether it would be on hold from then on.
-    refusal: str | None = None  # Why it would not come back; None: nothing is known to stand against it.
+    refusal: str | None = None  # Why it would not be restored; None: it would.
 
 
 def preview_restore(engine: Engine, records: Sequence[SnapshotRecord], into: TableName | None) -> list[Restorable]:
     """
-    What restoring snapshots would do, without doing any of it. Those of a partition come back together, or not at all.
+    What restoring snapshots would do; nothing is written. Snapshots of a partition are restored together, or not at
+    all.
 
-    :param into: Where they would go; None: into their own table.
+    :param into: The table to restore into; None: their own.
     """
     states = engine.archive.states(record.key for record in records)
     groups = []
@@ -163,7 +164,7 @@ def preview_restore(engine: Engine, records: Sequence[SnapshotRecord], into: Tab
         place, columns = (target, parts[0].values), tuple(column.name for column in parts[0].columns)
         alike = table is not None and table.partitioned_by == columns
         why_not = (
-            next(filter(None, (_sick(states.get(record.key)) for record in group)), None)
+            next(filter(None, (_damage(states.get(record.key)) for record in group)), None)
             or refusal(group, own, table)
             or (THERE if alike and place[1] in there[target] else None)
             or (TWICE if place in coming else None)
@@ -182,7 +183,7 @@ def _would_fail(engine: Engine, archived: Sequence[Archived], into: TableName, e
     return None
 
 
-def _sick(state: SnapshotState | None) -> str | None:
+def _damage(state: SnapshotState | None) -> str | None:
     if state is None:
         return MISSING
-    return None if state.complete else f"the snapshot is not complete: {state.detail}"
+    return None if state.complete else f"the snapshot is incomplete: {state.detail}"

@@ -1,7 +1,7 @@
 """
-The rollups of tables: what each table of a cascade holds, the cascades that policies would make, how rollups are
-dropped, and how they are verified: each level is compared with its source (law 5: rows are conserved), for the time
-that both hold. The database sums both up in chunks of whole buckets, and only where chunks differ bucket by bucket.
+The rollups of tables: finds cascades with the time range of each level, and those that policies define; drops rollups;
+and verifies them: each level is compared with its source (law 5: rows are conserved), for the time range that both
+cover. The database aggregates both in chunks of whole buckets, and single buckets only of chunks that differ.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
 
 _CHUNKS = 500
-# So many chunks that differ are looked at bucket by bucket; then it is clear enough that something is wrong.
+# Maximum number of differing chunks that are compared bucket by bucket.
 _LOOKED_AT = 5
 _TOLERANCE = 1e-9
 _YEAR = Interval(unit="year")
@@ -48,15 +48,15 @@ Values = tuple[str, float | None, float | None]
 
 def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
     """
-    A table with its rollups, if it has any, and what each of them holds. NotFound if there is no such table, or it is
-    one of the toolkit's own; InvalidInput if nothing says which column is the rows' time.
+    A table with its rollups, if it has any, and the time range of each. NotFound if the table does not exist or is one
+    of the toolkit's own; InvalidInput if its time column is unknown.
     """
     rollups = store.rollups.all()
     mine = of_source(store, rollups.values(), table)
     if not mine:
         return _without_rollups(engine, store, table)
     table = mine[0].rollup.source
-    # Without levels that their policy has no more; those of a policy that is gone stay readable.
+    # Without levels that were removed from their policy; those of a deleted policy stay readable.
     policies = (stored.policy for stored in store.policies.all()[0])
     wanted = {(policy.id, level.interval) for policy in policies for level in policy.levels}
     present = [known.rollup for known in mine if (known.policy_id, known.rollup.interval) in wanted]
@@ -71,7 +71,7 @@ def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
         end = max((row.until for row in rows), default=start)
         if start < end:
             holdings.append(Holding(rollup=rollup, table=rollup.table, start=start, end=end))
-    # The zone of the coarsest level, since a finer one may have to do without.
+    # The zone of the coarsest level, since a finer one may have none.
     return _cascade(table, levels[0], levels[-1].zone, tuple(holdings))
 
 
@@ -81,7 +81,7 @@ def _cascade(source: TableName, of: Rollup | SourceColumns, zone: str, holdings:
 
 
 def of_source(store: Store, rollups: Iterable[KnownRollup], table: TableName) -> list[KnownRollup]:
-    """The rollups of a table, whose name may be written in another case where the database does not care."""
+    """The rollups of a table; upper or lower case of its name matters only if it does in the database."""
     return [known for known in rollups if _is_same(store, known.rollup.source, table)]
 
 
@@ -90,11 +90,11 @@ def _is_same(store: Store, one: TableName, other: TableName) -> bool:
 
 
 def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
-    """A table that has none, with the metrics and dimensions that a policy gives it, or that a policy would find."""
+    """A table without rollups, with metrics and dimensions by its policy, or as a policy would have them."""
     catalog = engine.read_catalog([Selector(schema=table.schema, name=table.name, keys=True)])
     same = [name for name in catalog.tables if _is_same(store, name, table)]
     if not same or same[0].schema == store.schema:
-        raise NotFound(f"table {table}", "there is no such table", "look at its name and its schema")
+        raise NotFound(f"table {table}", "does not exist", "check its name and schema")
     table = table if table in same else same[0]
     policies = [stored.policy for stored in store.policies.all()[0] if stored.policy.enabled]
     targets = [target for target in find_targets(policies, catalog)[0] if target.table.name == table]
@@ -109,15 +109,15 @@ def _without_rollups(engine: Engine, store: Store, table: TableName) -> Cascade:
             raise InvalidInput(f"table {table}", error.why) from None
     found = next(((target.table, target.time_column) for target in targets if target.time_column is not None), None)
     if found is None:
-        reason = "nothing says which column is the time of its rows"
-        raise InvalidInput(f"table {table}", reason, "name it as the time_column of a policy")
+        reason = "the time column is unknown"
+        raise InvalidInput(f"table {table}", reason, "set it as time_column of a policy")
     return _cascade(table, SourceColumns(unruled, *found), "UTC", holdings)
 
 
 def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableName]:
     """
-    Drop the view, the levels and their distributions; their policy, if it is still there, makes them again. What only
-    has the name of one of these stays. NotFound if there are none.
+    Drop the view, the levels and their distributions; a policy that still exists creates them again. Other tables of
+    the same names stay. NotFound if there are no rollups.
 
     :param source: The table with the raw rows, which need not exist any more.
     :return: The levels.
@@ -151,7 +151,7 @@ def drop_rollups(engine: Engine, store: Store, source: TableName) -> list[TableN
 
 
 def planned_cascades(prepared: Prepared) -> list[PlannedCascade]:
-    """The cascades of the policies that were chosen."""
+    """The cascades of the chosen policies."""
     enabled = (policy for policy in prepared.policies.values() if policy.strategy.traits.rolls_up and policy.enabled)
     targets, _ = find_targets(list(filter(prepared.selection.fits, enabled)), prepared.facts.catalog)
     return find_cascades(targets, prepared.facts.catalog, prepared.facts.ledger)[0]
@@ -159,7 +159,7 @@ def planned_cascades(prepared: Prepared) -> list[PlannedCascade]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Where a level is not what its source says."""
+    """A difference between a level and its source."""
 
     level: str  # the level's interval
     table: str
@@ -167,9 +167,9 @@ class Difference:
     end: int
     what: str  # ``row_count``, or ``temperature_sum`` and the like
     beneath: str  # the name of the finer level
-    expected: float | None  # what that says
+    expected: float | None  # the value of the source
     found: float | None
-    stale: bool = False  # whether rows came or changed since it was computed, so that the next run computes it again
+    stale: bool = False  # whether rows arrived or changed since, so that the next run computes it again
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, with instants as ISO 8601, and None for NaN and infinity, which JSON lacks."""
@@ -179,7 +179,7 @@ class Difference:
 
 
 def mark_stale(found: Iterable[Difference], plan: Plan) -> list[Difference]:
-    """Tell what is wrong from what is only stale, since the next run, which has this plan, computes it again."""
+    """Mark differences that are only stale, since the next run, which has this plan, computes them again."""
     steps = [step for task in plan.tasks for step in task.steps if isinstance(step, RollUp)]
     due = [(str(step.rollup.table), TimeRange(w.since, w.until)) for step in steps for w in step.windows]
 
@@ -190,8 +190,8 @@ def mark_stale(found: Iterable[Difference], plan: Plan) -> list[Difference]:
 
 
 def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
-    """Compare each level of a cascade with its source, for the time that both hold."""
-    for holding in cascade.holdings:  # Otherwise what was written a moment ago would seem to be missing.
+    """Compare each level of a cascade with its source, for the time range that both cover."""
+    for holding in cascade.holdings:  # Otherwise recent rows would seem to be missing.
         engine.database.refresh(table_ref(holding.table))
     return [
         difference
@@ -207,7 +207,7 @@ class _Comparison:
         self.engine, self.cascade, self.finer, self.level = engine, cascade, finer, level
 
     def differences(self, own: Interval) -> Iterator[Difference]:
-        """Chunk by chunk; where chunks differ, by buckets of the level's own interval."""
+        """By chunks; those that differ, by buckets of the level's own interval."""
         range_ = self._common()
         if range_.empty:
             return
@@ -218,7 +218,7 @@ class _Comparison:
             yield from [one for _, found in exact for one in found] or differing
 
     def _common(self) -> TimeRange:
-        """The time that both hold, in whole buckets of the level."""
+        """The time range that both cover, in whole buckets of the level."""
         sides = (self.finer, self.level)
         both = TimeRange.of(self.finer.start, self.finer.end) & TimeRange.of(self.level.start, self.level.end)
         if None in both.ends:
@@ -231,7 +231,7 @@ class _Comparison:
     def _differing(self, range_: TimeRange, interval: Interval) -> Iterator[tuple[TimeRange, list[Difference]]]:
         zone = self.cascade.tzinfo
         about = partial(Difference, level=self.level.name, table=str(self.level.table), beneath=self.finer.name)
-        # What both keep of each metric; least and greatest value say how exact a sum can be.
+        # The states of metrics that both store; minimum and maximum tell how exact a sum can be.
         rollups = [holding.rollup for holding in (self.level, self.finer) if holding.rollup]
         parts = (Part.COUNT, Part.SUM, Part.MIN, Part.MAX)
         each = (Wanted(metric, str(part)) for metric in rollups[0].metrics for part in parts)
@@ -256,7 +256,7 @@ class _Comparison:
 
 
 def _compare(right: Partial, found: Partial) -> Iterator[Values]:
-    """What differs: its name, what there should be, and what there is."""
+    """Differences: the name, the expected and the present value."""
     if right.rows != found.rows:
         yield ROW_COUNT, right.rows, found.rows
     for metric in {**right.states, **found.states}:
@@ -266,7 +266,7 @@ def _compare(right: Partial, found: Partial) -> Iterator[Values]:
         )
         if (expected.get(Part.COUNT) or 0) != (there.get(Part.COUNT) or 0):
             yield metric.named(Part.COUNT), expected.get(Part.COUNT), there.get(Part.COUNT)
-        # Values of both signs can add up to next to nothing, so the size of what was added up counts.
+        # Values of both signs may add up to almost zero, so the tolerance depends on their size.
         size = max(abs(expected.get(end) or 0.0) for end in (Part.MIN, Part.MAX)) * (expected.get(Part.COUNT) or 1)
         one, other = expected.get(Part.SUM) or 0.0, there.get(Part.SUM) or 0.0
         close = math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE * size)

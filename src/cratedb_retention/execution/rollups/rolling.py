@@ -1,6 +1,6 @@
 """
-The steps of a cascade as a run does them: reads change tokens before windows are computed and before they are sealed,
-and keeps the ledger in step (laws 3, 4 and 7).
+The steps of a cascade in a run: reads change tokens before windows are computed or sealed, and updates the ledger (laws
+3, 4 and 7).
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ class Roller:
         self._sources: dict[TableName, FindSources] = {}
 
     def before(self, task: Task, step: Step) -> None:
-        """Note or check what has to be before a step; PartitionChanged if a source changed, or a name is a user's."""
+        """Record and check before a step; PartitionChanged if a source changed, or a user's table has the name."""
         if not isinstance(step, steps.RollupStep):
             if step.expires and step.expires[0] in self._registered:
-                # From where on a level still has everything, so that readers need not give up more than is gone.
+                # The instant from which a level is complete, so that readers use all remaining rows.
                 table, until = step.expires
                 gone = self._known[table].gone if table in self._known else None
                 self._ledger.set_gone(table, until if gone is None else max(until, gone))
             return
         match step:
             case steps.CreateRollup(rollup=rollup) | steps.AlterRollup(rollup=rollup):
-                # The plan may be old: what exists by now under a level's name is not to be written to.
+                # The plan may be old: a table created in the meantime under a level's name must not be written to.
                 catalog = self._engine.read_named([rollup.table, rollup.sketch])
                 there = name_taken(rollup, self._registered.get(rollup.table), catalog)
                 if there is not None:
@@ -72,20 +72,20 @@ class Roller:
 
     def roll_up(self, task: Task, step: steps.RollUp, perform: Perform) -> StepResult:
         """
-        Compute windows: the change tokens are older than what is read, so that what is written meanwhile makes the
-        windows dirty again. Those of the plan will do, unless the plan itself changed the source.
+        Compute windows. The change tokens are read before the rows, so that rows written in between make the windows
+        dirty again. Those of the plan suffice, unless the plan itself changed the source.
         """
         present = self._open(step)
         tokens, parts = self._tokens(task, step), self._parts(step, present)
         result = perform(step)
-        # Of an open window only some buckets were computed, so that all that is there has to be counted.
+        # Only some buckets of an open window were computed, so all of its rows are counted.
         counted = self._engine.counts(step.rollup).level(present)
         windows = {window: count for window, count in result.windows.items() if window.whole} | counted
         self._ledger.record(step.rollup, windows, tokens, parts, self._run_id)
         return result
 
     def _open(self, step: steps.RollUp) -> list[Window]:
-        """The open windows of a step, up to where they are computed after it."""
+        """The open windows of a step, up to the end of their computed part after it."""
         until: dict[tuple[int, int], int] = {}
         known = self._prepared.facts.ledger.of(step.rollup.table)
         for window in step.windows:
@@ -95,7 +95,7 @@ class Roller:
         return [Window(start=start, end=end, since=start, until=to) for (start, end), to in until.items()]
 
     def _parts(self, step: steps.RollUp, present: Sequence[Window]) -> dict[int, str]:
-        """What the parts of open windows are computed from, as :meth:`_tokens`."""
+        """The change tokens of the parts of open windows, as :meth:`_tokens`."""
         if step.parts:
             return {window.start: parts for window, parts in zip(step.windows, step.parts, strict=True)}
         windows = [
@@ -106,14 +106,14 @@ class Roller:
         return {window.start: replace(window, measurements=found).parts() for window in windows}
 
     def _measure(self, probes: Sequence[WindowRows]) -> Measurements:
-        """What the rows say; none at all would look as if they were gone."""
+        """Measure rows; an error is raised, since no result would look like deleted rows."""
         found = self._engine.measure(probes)
         for probe, reason in found.failed.items():
-            raise DatabaseError(f"table {probe.table}", f"its rows can't be read: {reason}")
+            raise DatabaseError(f"table {probe.table}", f"cannot read its rows: {reason}")
         return found
 
     def _tokens(self, task: Task, step: steps.RollUp) -> dict[int, str]:
-        """Read once for all steps of a level: when its first begins, the finer level is done."""
+        """The change tokens of windows, read once for all steps of a level, after the finer level is done."""
         if step.tokens:
             return {window.start: token for window, token in zip(step.windows, step.tokens, strict=True)}
         table = step.rollup.table
@@ -140,7 +140,7 @@ class Roller:
         self._registered[rollup.table] = rollup
 
     def identity(self, table: TableName) -> str:
-        """What tells the table of the plan from others that have or had its name."""
+        """The identity of a table of the plan, which distinguishes it from others of the same name."""
         if table not in self._identities:
             self._identities[table] = self._engine.identify(self._prepared.facts.catalog.tables[table])
         return self._identities[table]
@@ -149,7 +149,7 @@ class Roller:
         return self._prepared.policies[task.policy_id or ""]
 
     def _check(self, task: Task, rollup: Rollup, windows: Sequence[Window], going: set[str]) -> None:
-        """Law 3: what is about to go is what was rolled up, and the level still has it."""
+        """Law 3: rows to be removed were rolled up as they are, and the level still has them."""
         rows = self._ledger.windows(rollup.table, [window.start for window in windows])
         sources = self._find_sources(task, rollup, TimeRange(windows[0].start, windows[-1].end))(windows)
         between = min(set(sources) - {window.start for window in windows}, default=None)
@@ -171,7 +171,7 @@ class Roller:
     def _check_level(
         self, task: Task, rollup: Rollup, windows: Sequence[Window], rows: Mapping[int, LedgerRow]
     ) -> None:
-        """Make sure that the level still has what was computed, but for what it gives up by its age."""
+        """Check that the level still has the computed rows, except for its own expired ones."""
         policy = self._source_policy(task, rollup)
         level = next((level for level in policy.levels if level.interval == rollup.interval), None)
         limit = level.retention_period.before(from_ms(self._prepared.plan.cutoff), policy.zone) if level else None
@@ -180,21 +180,22 @@ class Roller:
         lost = [window for window in kept if found[window].rows != rows[window.start].rows]
         if lost:
             self._ledger.doubt(rollup.table, [window.start for window in lost])
-            rolled, there = rows[lost[0].start].rows, found[lost[0]].rows
-            thing, reason = f"table {rollup.table}, from {show(lost[0].start)}", f"stands for {there:,} rows, and"
-            raise PartitionChanged(thing, f"{reason} {rolled:,} were rolled up", "the next run computes it again")
+            expected, actual = rows[lost[0].start].rows, found[lost[0]].rows
+            thing = f"table {rollup.table}, from {show(lost[0].start)}"
+            reason = f"accounts for {actual:,} rows, but {expected:,} were rolled up"
+            raise PartitionChanged(thing, reason, "the next run computes it again")
 
     def _find_sources(self, task: Task, rollup: Rollup, within: TimeRange | None = None) -> FindSources:
-        """What a level is computed from now, for any of its windows; of rows only those within a time range."""
+        """The present source of a level, for any of its windows; rows only within a time range."""
         policy = self._source_policy(task, rollup)
         name = rollup.beneath
         selector = Selector(schema=name.schema, name=name.name, partition_column=policy.partition_column, tokens=True)
         catalog = self._engine.read_catalog([selector], self._store.schema)
         if name not in catalog.tables:
-            raise DatabaseError(f"table {name}", "is gone", "look at what the plan says now")
+            raise DatabaseError(f"table {name}", "does not exist any more", "make a new plan")
         identity = self._prepared.facts.ledger.identity(name)
         if identity and identity != catalog.tables[name].identity:
-            raise _changed(f"table {name}", "is another one since the plan was made")
+            raise _changed(f"table {name}", "was replaced by another table since the plan was made")
         try:
             target = beneath_as_target(policy, rollup, catalog.tables[name])
         except Undecided as error:
@@ -208,10 +209,10 @@ class Roller:
         return lambda windows: found
 
     def _source_policy(self, task: Task, rollup: Rollup) -> Policy:
-        """The policy that downsamples, which may be another one than the one that deletes."""
+        """The policy that downsamples; another policy may be the one that deletes."""
         own, known = self._policy(task), self._known.get(rollup.table)
         return own if own.levels or known is None else self._prepared.policies.get(known.policy_id or "", own)
 
 
 def _changed(thing: str, reason: str | Reason) -> PartitionChanged:
-    return PartitionChanged(thing, reason, "the next run looks again")
+    return PartitionChanged(thing, reason, "the next run checks it again")

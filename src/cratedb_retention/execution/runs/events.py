@@ -1,4 +1,4 @@
-"""What happens during a run, as frozen objects for observers, and the state of the run that follows from it."""
+"""The events of a run, as frozen objects for observers, and the state of the run that follows from them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _OfStep:
 
 @dataclass(frozen=True, kw_only=True)
 class StepStarted(_OfStep):
-    total: int  # How many steps there are
+    total: int  # Number of steps
 
 
 class StepProgressed(NamedTuple):
@@ -54,43 +54,43 @@ class StepFinished(_OfStep):
 
 @dataclass(frozen=True, kw_only=True)
 class StepFailed(_OfStep):
-    """A step failed, and the rest of its task is not done."""
+    """A step failed; the rest of its task is not done."""
 
     cause: RetentionError
 
     @property
     def deferred(self) -> bool:
-        """Whether nothing is wrong: the data changed since the plan, and the next run takes it."""
+        """Whether this is no failure: the data changed since the plan, and the next run processes it."""
         return isinstance(self.cause, PartitionChanged)
 
 
 class TaskSkipped(NamedTuple):
-    """A task is not done, since an earlier one of the same policy and table failed."""
+    """A task was skipped, since an earlier one of the same policy and table failed."""
 
     task: Task
     reason: str
-    number: int  # That of its last step
+    number: int  # The number of its last step
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """Tasks of a policy are left out, since another run is at it."""
+    """Tasks of a policy are deferred, since another run holds the lease."""
 
     policy_id: str | None  # None for tidying up after an interrupted run
     tasks: tuple[Task, ...]
-    holder: str  # Who that is
-    at: str | None = None  # Which policy the other run is at: this one, or the one that rolls up its table
+    holder: str  # The lease holder
+    at: str | None = None  # The policy of that lease: this one, or the one that rolls up its table
 
 
 class TakenOver(NamedTuple):
-    """A policy is taken over from a run that is dead, or cut off."""
+    """A policy is taken over from a run that died, or lost its connection."""
 
     policy_id: str
     holder: str
 
 
 class RunEndedEarly(NamedTuple):
-    """A run ends before its next step: it was cancelled, stopped, or lost its leases."""
+    """A run ends before its next step: cancelled, stopped, or its leases lost."""
 
     report: Report
     reason: str
@@ -106,7 +106,7 @@ Observer = Callable[[RunEvent], None]
 
 
 def advance(state: RunState, event: RunEvent) -> RunState:
-    """The state of a run after an event: the one place where events are counted."""
+    """The state of a run after an event; only here, events are counted."""
     report = state.report or Report(run_id=state.run_id)
     match event:
         case RunStarted(plan=plan):
@@ -167,13 +167,13 @@ def _failed(report: Report, event: StepFailed) -> Report:
 
 
 class Tone(Enum):
-    """What a line is about, for colours and logs."""
+    """The kind of a line, for colours and logs."""
 
     PLAIN, GOOD, NOTICE, BAD, END = range(5)
 
 
 def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
-    """What users read of an event, on the terminal and in the log."""
+    """The lines of an event, for the terminal and the log."""
     match event:
         case RunStarted(plan=plan):
             for warning in plan.warnings:
@@ -186,7 +186,7 @@ def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
             yield f"{word}: {action.table}: {count}{action.reason}", tone
         case LeftOut(policy_id=policy, tasks=tasks, holder=holder):
             who = f"policy {short(policy)}" if policy else "tidying up"
-            yield f"left for the next run: {who}, {plural(len(tasks), 'task')}: {holder} is at it", Tone.NOTICE
+            yield f"deferred: {who}, {plural(len(tasks), 'task')}: locked by {holder}", Tone.NOTICE
         case TakenOver(policy_id=policy, holder=holder):
             yield f"taken over: policy {short(policy)} from {holder}", Tone.NOTICE
         case StepFinished(task=task, step=step, result=result, seconds=seconds):
@@ -205,12 +205,12 @@ def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
 
 
 def summary(report: Report) -> str:
-    """What a run did, in a line."""
+    """The result of a run, in a line."""
     on = f" on {plural(report.partitions, 'partition')} and {plural(report.rows, 'row')}"
     others = {
         "failed": report.failed,
         "skipped": report.skipped,
-        "left for the next run": report.deferred,
+        "deferred to the next run": report.deferred,
         "blocked": report.blocked - report.needs_attention,
     }
     parts = [f"{plural(report.done, 'step')} done{on if report.partitions or report.rows else ''}"]
@@ -232,7 +232,7 @@ class Tracker:
             self._state = replace(self._state, **values)
 
     def about(self, policies: Iterable[Policy]) -> None:
-        """Which policies the run has something to do for."""
+        """Set the policies that the run has tasks for."""
         policies = list(policies)
         tags = tuple(sorted({tag for policy in policies for tag in policy.tags}))
         self.update(policies=tuple(policy.id or "" for policy in policies), tags=tags)

@@ -1,9 +1,9 @@
 """
-The leases of one run: takes them, renews them, knows when they may be lost, gives them back (law 8). And its heartbeat,
-which renews them in time, writes how far the run is, and hears who cancels it.
+The leases of one run: takes, renews and releases them, and knows when they may be lost (law 8). The heartbeat renews
+them in time, writes the progress of the run, and reads requests to cancel it.
 
-A run holds a lease until so many seconds after it last asked for it, by a clock of its own that is never set back. The
-database counts from a moment later on, so that a holder gives up before another run can take the lease.
+A run holds a lease for some seconds after it last requested it, by a local monotonic clock. The database counts from a
+later instant, so that a holder stops before another run can take the lease.
 """
 
 from __future__ import annotations
@@ -34,20 +34,22 @@ _SUCCESS = (Outcome.DONE,)
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What came of taking leases."""
+    """The result of taking leases."""
 
-    won: Mapping[str, Lease] = field(default_factory=dict)  # Those that are held now
-    over: Mapping[str, Lease] = field(default_factory=dict)  # Of these, as they were: those that had expired
-    refused: Mapping[str, Lease] = field(default_factory=dict)  # Another run holds them, or did since they were read
-    aside: frozenset[str] = frozenset()  # Of those that are held, what is not run: no other run must run it meanwhile
+    won: Mapping[str, Lease] = field(default_factory=dict)  # Leases that are held now
+    over: Mapping[str, Lease] = field(default_factory=dict)  # Those of them that had expired, as they were before
+    refused: Mapping[str, Lease] = field(
+        default_factory=dict
+    )  # Leases that another run holds, or held since they were read
+    aside: frozenset[str] = frozenset()  # Held, but not run: no other run may run these policies meanwhile
 
     @property
     def run(self) -> list[str]:
-        """The policies that are run."""
+        """The policies to run."""
         return [policy for policy in self.won if policy not in self.aside]
 
     def plus(self, more: Taken, aside: frozenset[str]) -> Taken:
-        """Together with others, of which some are not run."""
+        """Add further leases, of which some are held only."""
         joined = {name: {**getattr(self, name), **getattr(more, name)} for name in ("won", "over", "refused")}
         return Taken(**joined, aside=self.aside | aside)
 
@@ -65,28 +67,28 @@ class LeaseHolder:
     ) -> None:
         self._store, self._clock = store, clock
         self.holder, self.run_id, self.ttl, self._fresh = holder, run_id, ttl, fresh
-        self.held: dict[str, Lease] = {}  # As they were last written or read
+        self.held: dict[str, Lease] = {}  # As last written or read
         self._missing: list[str] = []
         self._confirmed = clock.uptime()
         self._lock = threading.RLock()
 
     def take(self, slots: Mapping[str, dt.datetime | None], known: Leases | None = None) -> Taken:
         """
-        Take leases, in two statements, however many they are.
+        Take leases in two statements, independent of their number.
 
         :param slots: The policies, each with the slot of its schedule; None: by hand.
-        :param known: The leases, if they were read already. One that was held since is refused, so that what was read
-            together with them, such as a plan's foundation, is not older than what others did under them.
+        :param known: The leases, if they were read already. One that was held since is refused, so that facts that were
+            read together with them are not older than changes by other runs.
         """
         if not slots:
             return Taken()
         with self._lock:
             known = known or self._store.read(slots)
-            # The database's clock may be a little behind, never ahead; so we give up before another run can have it.
+            # By the database's clock the lease ends later than by ours, so that we stop before another run can take it.
             began = self._clock.uptime()
             moment = known.now + dt.timedelta(seconds=began - known.asked)
             found = {policy: known.of(policy) for policy in slots}
-            # After an answer was lost, some are ours already.
+            # If a response was lost, some are ours already.
             ours = {p: lease for p, lease in found.items() if lease.holder == self.holder}
             free = {p: lease for p, lease in found.items() if p not in ours and lease.is_free(known.now)}
             until = moment + dt.timedelta(seconds=self.ttl)
@@ -96,11 +98,11 @@ class LeaseHolder:
             )
             if len(won) < len(free):
                 found.update(self._store.read(slots).by_policy)
-                # Ours after all: the answer to an earlier try was lost.
+                # Ours after all: the response to an earlier attempt was lost.
                 won.update({p: lease for p, lease in found.items() if p in free and lease.holder == self.holder})
             over = {p: free[p] for p in won if free[p].holder is not None}
             won = {**ours, **won}
-            # Those that are ours already count from when they were asked for.
+            # Leases that are ours already count from their earlier request.
             self._confirmed = min(self._confirmed, began) if ours or self.held else began
             self.held.update(won)
             return Taken(won=won, over=over, refused={p: lease for p, lease in found.items() if p not in won})
@@ -109,7 +111,7 @@ class LeaseHolder:
         return bool(self.held) and self._clock.uptime() - self._confirmed >= self.ttl / 3
 
     def renew(self) -> None:
-        """Prolong all leases, in three statements, however many they are. Raises as :meth:`check`."""
+        """Renew all leases in three statements, independent of their number. Raises as :meth:`check`."""
         with self._lock:
             if not self.held:
                 return
@@ -123,18 +125,18 @@ class LeaseHolder:
             self._confirmed = asked
 
     def check(self, policy_id: str | None = None) -> None:
-        """Raises LeaseLost unless the leases are still ours; also if the database was out of reach for too long."""
+        """Raises LeaseLost if a lease is not ours any more, or the database was unreachable for too long."""
         with self._lock:
             self.check_time()
             if policy_id in self.held and self._clock.uptime() - self._confirmed >= self._fresh:
                 self._read_back([policy_id])
 
     def check_time(self) -> None:
-        """Make sure that no other run can have taken the leases yet; asks nothing. Raises as :meth:`check`."""
+        """Check, without a statement, that no other run can have taken the leases yet. Raises as :meth:`check`."""
         silent = self._clock.uptime() - self._confirmed
         if self.held and silent >= self.ttl:
-            reason = f"could not renew its leases for {silent:.0f} seconds, and another one may have taken them"
-            raise LeaseLost(f"run {self.run_id}", reason, "the next run goes on from here")
+            reason = f"could not renew its leases for {silent:.0f} seconds, and another run may have taken them"
+            raise LeaseLost(f"run {self.run_id}", reason, "the next run continues from here")
 
     def _read_back(self, policies: Iterable[str] | None = None) -> Leases:
         wanted = list(self.held if policies is None else policies)
@@ -147,13 +149,13 @@ class LeaseHolder:
         return known
 
     def _lost(self, policy: str, by: str | None) -> LeaseLost:
-        why = Why.LEASE_LOST(holder=by or "somebody else")
-        return LeaseLost(f"lease of policy {policy}", why, "the next run goes on from here")
+        why = Why.LEASE_LOST(holder=by or "another run")
+        return LeaseLost(f"lease of policy {policy}", why, "the next run continues from here")
 
     def release(self, outcomes: Mapping[str, Outcome]) -> set[str]:
         """
-        Give all leases back, and note in the same statement what was done; a slot without an outcome is left for
-        another run. Returns the policies that were ours to the end; see :meth:`check_released`.
+        Release all leases, and record the outcomes in the same statement; a slot without an outcome stays due for
+        another run. Returns the policies whose leases were ours to the end; see :meth:`check_released`.
         """
         with self._lock:
             if not self.held:
@@ -172,7 +174,7 @@ class LeaseHolder:
             return ours_to_the_end
 
     def check_released(self) -> None:
-        """Make sure that all leases were ours until they were given back; raises as :meth:`check`."""
+        """Check that all leases were ours until their release; raises as :meth:`check`."""
         if self._missing:
             raise self._lost(self._missing[0], None)
 
@@ -186,24 +188,24 @@ class LeaseHolder:
         return values
 
     def _is_given_back(self, policy: str) -> bool:
-        """Whether we did it before: the answer to the same statement may have been lost."""
+        """Whether this run released it before: the response to the same statement may have been lost."""
         now = self._store.read([policy]).of(policy)
         return now.holder is None and now.fence == self.held[policy].fence and now.run_id == self.run_id
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A run that has a name, and may have no plan yet."""
+    """A run with an identifier, possibly without a plan yet."""
 
     leases: LeaseHolder
     tracker: Tracker
     options: RunOptions
-    # What came of taking leases before planning; empty: those that the plan needs are taken.
+    # Leases that were taken before planning; empty: take those that the plan needs.
     taken: Taken = field(default_factory=Taken)
 
 
 def new_session(store: Store, clock: Clock, actor: Actor, options: RunOptions, run_id: str | None = None) -> Session:
-    """Name a run; without an identifier, one is generated."""
+    """A new run; its identifier is generated if omitted."""
     run_id = run_id or str(uuid.uuid4())
     leases = LeaseHolder(store.leases, clock, name_holder(actor), run_id, options.lease)
     return Session(leases=leases, tracker=Tracker(run_id, clock, actor), options=options)
@@ -213,27 +215,27 @@ class Heartbeat:
     """
     The heartbeat of one run. Its methods may be called by several threads.
 
-    A thread drives it while steps take long; so does the run itself between steps. What is due is told by the clock
-    that was passed in, so that a simulation needs no thread. A run that is over within a second writes nothing.
+    A thread drives it during long steps, the run itself between steps. It depends only on the clock that was passed in,
+    so that a simulation needs no thread. A run that ends within a second writes nothing.
     """
 
     def __init__(self, session: Session, jobs: JobStore, clock: Clock) -> None:
         self._leases, self._tracker, self._stop = session.leases, session.tracker, session.options.stop
         self._jobs, self._clock = jobs, clock
         self._written: float = clock.uptime()
-        # Whether it was tried to write the row, which may be there even if no answer came; and whether it is there.
+        # Whether writing the row was attempted (it may exist even without a response), and whether it exists.
         self._is_begun = self._is_known = False
-        self._found: Exception | None = None  # A lost lease, or what nobody expected: ends the run.
+        self._found: Exception | None = None  # A lost lease or an unexpected error: ends the run.
         self._cancelled_by: str | None = None
         self._lock = threading.Lock()
 
     def before_step(self, policy_id: str | None) -> None:
-        """May a task's next step begin? Raises Cancelled, Stopped, or LeaseLost: another one may run it by now."""
+        """Check whether the next step may start. Raises Cancelled, Stopped or LeaseLost."""
         self._check()
         self._leases.check(policy_id)
 
     def during_step(self) -> None:
-        """May the present step go on? Asked between batches, and while shards are waited for. Raises the same."""
+        """Check whether the present step may continue: between batches, and while shards move. Raises the same."""
         self._check()
         self._leases.check_time()
 
@@ -245,10 +247,10 @@ class Heartbeat:
         if self._cancelled_by is not None:
             raise Cancelled(run, f"cancelled by {self._cancelled_by}")
         if self._stop is not None and self._stop.is_set():
-            raise Stopped(run, "the process was told to stop", "another run goes on from here")
+            raise Stopped(run, "the process was stopped", "another run continues from here")
 
     def beat(self) -> None:
-        """Do what is due by now. What fails is tried again by the next beat; a lost lease is kept for the run."""
+        """Do what is due now. Failures are retried by the next beat; a lost lease ends the run."""
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -269,7 +271,7 @@ class Heartbeat:
                 self._jobs.begin(state)
                 self._is_known = True
                 return
-            except Conflict:  # Written by an earlier try whose answer was lost.
+            except Conflict:  # Written by an earlier attempt whose response was lost.
                 self._is_known = True
         self._cancelled_by = self._jobs.update(state) or self._cancelled_by
         if self._cancelled_by is not None:
@@ -284,7 +286,7 @@ class Heartbeat:
             logger.warning("%s: %s", failure, error)
 
     def finish(self, outcome: str) -> None:
-        """Write that the run is over, if anything may have been written of it; a beat that goes on is waited for."""
+        """Write that the run ended, if its row may exist; waits for a present beat."""
         with self._lock:
             self._tracker.finish(outcome)
             if self._is_begun:
@@ -299,7 +301,7 @@ class Heartbeat:
                 try:
                     self.beat()
                 except Exception as error:
-                    # The run ends by it before its next step; its leases are renewed until then.
+                    # It ends the run before its next step; leases are renewed until then.
                     if self._found is None:
                         logger.exception("the heartbeat of run %s failed", self._leases.run_id)
                         self._found = error

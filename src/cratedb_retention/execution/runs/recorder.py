@@ -32,7 +32,7 @@ Retry = Callable[[Callable[[], None]], None]
 
 
 class Recorder:
-    """The journal of one run. What ends is noted only, and written together with what begins next, in one statement."""
+    """The entries of one run. The end of a step is written together with the start of the next, in one statement."""
 
     def __init__(self, journal: Journal, retry: Retry, run_id: str, prepared: Prepared, taken: Taken) -> None:
         self._journal, self._retry, self._prepared, self._taken = journal, retry, prepared, taken
@@ -78,7 +78,7 @@ class Recorder:
         return replace(entry, table_schema=policy.table_schema, table_name=policy.table_name) if policy else entry
 
     def slots_finished(self, given: Iterable[str], outcomes: Mapping[str, Outcome]) -> None:
-        """Slots of the leases that were given back are done; one without an outcome is left for another run."""
+        """Record that slots of released leases are done; one without an outcome stays due for another run."""
         for policy in given:
             slot, outcome = self._taken.won[policy].slot, outcomes.get(policy)
             if slot is not None and outcome is not None:
@@ -122,7 +122,7 @@ class Recorder:
                 self._write(self._step(task, task.steps[0], number, outcome=Outcome.FAILED, why=why), later=True)
 
     def step_ended(self, task: Task, step: Step, number: int, error: RunEnded) -> None:
-        """A step ends in the middle, together with the run."""
+        """A step ends early, together with the run."""
         self._journal.note(self._step(task, step, number, outcome=outcome_of(error), why=failure(error)))
 
     def _step(self, task: Task, step: Step, number: int, event: Event = Event.STEP_FINISHED, **values: Any) -> Entry:
@@ -142,7 +142,7 @@ class Recorder:
         )
 
     def _about(self, policy_id: str | None, table: TableName | None = None, **values: Any) -> Entry:
-        """An entry about a policy, which may be none: tidying up has no policy, a damaged one no strategy."""
+        """An entry about a policy. Tidying up has no policy, an invalid policy no strategy."""
         policy = self._prepared.policies.get(policy_id or "")
         strategy, tags = (str(policy.strategy), policy.tags) if policy else (None, None)
         values |= {"table_schema": table.schema, "table_name": table.name} if table else {}
@@ -150,15 +150,15 @@ class Recorder:
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """How a run ended that an error ended early."""
+    """The outcome of a run that an error ended early."""
     if isinstance(error, Cancelled):
         return Outcome.CANCELLED
     return Outcome.INTERRUPTED if isinstance(error, RunEnded) else Outcome.FAILED
 
 
 def outcomes_after(error: BaseException, policies: Iterable[str]) -> dict[str, Outcome]:
-    """How slots end when an error ends their run early; one that is missing is left for another run."""
-    # What was cancelled, or failed by a mistake in the program, is not repeated: it would end the same.
+    """The outcomes of slots if an error ends their run early; slots without one stay due for another run."""
+    # Cancelled runs, and those that failed by a bug, are not repeated: they would end in the same way.
     final = isinstance(error, Cancelled) or (
         isinstance(error, Exception) and not isinstance(error, RunEnded | ConnectionLost | ClusterUnwell | DiskFull)
     )

@@ -1,11 +1,11 @@
 """
-One run from its leases to their end: takes those of the plan, does what it says, gives them back. The journal is
-written before and after each step, lost connections are tried again, and one failure never stops other tables.
+Executes one run: takes the leases of the plan, does its tasks, and releases the leases. The audit log is written before
+and after each step, lost connections are retried, and one failure never stops other tables.
 
-Whatever kills the process, the next run ends in the same state (law 7): each step can be repeated, and what a step
-leaves behind for the next one (a frozen partition, a snapshot) is noted before it is done.
+If the process is killed, the next run ends in the same state (law 7): each step can be repeated, and what a step leaves
+for the next one (a frozen partition, a snapshot) is recorded before it is done.
 
-A run by hand takes leases right after planning; a scheduled one has them before, to do its slots even if none is due.
+A manual run takes leases right after planning; a scheduled one before, to complete its slots even if nothing is due.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from cratedb_retention.store.store import Store
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-# Writes that were under way when a partition was frozen may still end; where nothing freezes, more may come.
+# Writes in progress when a partition is frozen may still complete; without a freeze, more may follow.
 RENEWALS = 3
 
 
@@ -72,13 +72,13 @@ def carry_out(
     observers: Iterable[events.Observer] = (),
 ) -> Report:
     """
-    Do what a plan says, except for policies that another run holds.
+    Execute a plan, except for policies whose leases another run holds.
 
-    :param make_plan: Makes the plan, or hands over one that was made.
-    :raises Cancelled: if a user asked for the end of the run.
-    :raises Stopped: if the process is to end.
-    :raises LeaseLost: if another one may run the policies by now.
-    :raises ConnectionLost: if the database is gone for good.
+    :param make_plan: Makes the plan, or returns an existing one.
+    :raises Cancelled: if a user cancelled the run.
+    :raises Stopped: if the process is stopping.
+    :raises LeaseLost: if another run may have taken the leases.
+    :raises ConnectionLost: if the database stays unreachable.
     """
     prepared = None if session.taken.won else make_plan()
     heartbeat = Heartbeat(session, store.jobs, clock)
@@ -106,7 +106,7 @@ def carry_out(
 
 
 def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], Prepared]) -> Prepared:
-    """Where not even a plan can be made, the leases are given back, and the journal says why."""
+    """Make the plan. If that fails, release the leases, and record the reason in the audit log."""
     try:
         return make_plan()
     except BaseException as error:
@@ -121,14 +121,14 @@ def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], P
             session.leases.release(outcomes)
             store.journal.write(*slots, replace(end, message="no plan could be made"))
         except RetentionError as another:
-            logger.warning("leases were not given back, or the audit log does not say so: %s", another)
+            logger.warning("leases were not released, or the audit log does not record it: %s", another)
         raise
 
 
 def _with_a_fresh_plan(
     session: Session, prepared: Prepared, make_plan: Callable[[], Prepared], clock: Clock
 ) -> tuple[Session, Prepared]:
-    """Take the leases of a plan. Where another run finished a policy since, plan again, unless it was handed over."""
+    """Take the leases of a plan. If another run finished a policy since, plan again, unless the plan was passed in."""
     while True:
         found = _with_leases(session, prepared, clock)
         if all(lease.holder is not None for lease in found.taken.refused.values()):
@@ -141,7 +141,7 @@ def _with_a_fresh_plan(
 
 
 def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
-    """Take the leases that are missing; to remove rows takes that of the policy that rolls them up, too (law 3)."""
+    """Take the missing leases; removing rows also needs that of the policy that rolls them up (law 3)."""
     own = {task.policy_id for task in prepared.plan.tasks}
     needed = {policy for task in prepared.plan.tasks for policy in _needed(task, prepared)}
     slots = dict.fromkeys(sorted(needed - set(session.taken.won)))
@@ -151,7 +151,7 @@ def _with_leases(session: Session, prepared: Prepared, clock: Clock) -> Session:
 
 
 def _needed(task: Task, prepared: Prepared) -> set[str]:
-    """The policies that no other run may run while a task is done."""
+    """The policies that no other run may run during a task."""
     known = prepared.facts.ledger.rollups
     seals = (step.rollup.table for step in task.steps if isinstance(step, SealWindows))
     policies = {task.policy_id, *(known[table].policy_id for table in seals if table in known)}
@@ -159,7 +159,7 @@ def _needed(task: Task, prepared: Prepared) -> set[str]:
 
 
 def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[events.LeftOut]:
-    """What others are at. Tidying up waits until no other run is at work, since what is frozen may be of that."""
+    """Tasks whose leases other runs hold. Tidying up waits until no other run is active, since it may have frozen."""
     by_policy: dict[tuple[str | None, str | None], list[Task]] = defaultdict(list)
     won, refused = session.taken.won, session.taken.refused
     for task in prepared.plan.tasks:
@@ -169,7 +169,7 @@ def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[ev
     for (policy, of), tasks in by_policy.items():
         if policy is not None:
             lease = refused.get(of or "")
-            holder = (lease.holder if lease else None) or "somebody else"
+            holder = (lease.holder if lease else None) or "another run"
             yield events.LeftOut(policy_id=policy, tasks=tuple(tasks), holder=holder, at=of)
         else:
             known = store.leases.read()
@@ -179,7 +179,7 @@ def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[ev
 
 
 def _attempt(what: str, work: Callable[[], object]) -> None:
-    """Do what the next run repeats if it fails now, while another error is on its way."""
+    """Do something while another error is being raised; if it fails, the next run repeats it."""
     try:
         work()
     except RetentionError as error:
@@ -191,7 +191,7 @@ def _values(pieces: Iterable[Piece]) -> list[tuple[Value, ...]]:
 
 
 class Runner:
-    """Does what one plan says. What goes wrong in an observer is logged, and is no matter of the run."""
+    """Executes one plan. Errors of observers are logged, and do not affect the run."""
 
     def __init__(
         self,
@@ -213,7 +213,7 @@ class Runner:
         self._broken: set[tuple[str | None, TableName]] = set()
 
     def run(self, left_out: Sequence[events.LeftOut] = ()) -> Report:
-        """Do it, but what is left out, since others are at it."""
+        """Execute the plan; ``left_out`` are the deferred tasks, for the audit log."""
         begun, plan = False, self._prepared.plan
         for policy, lease in self._taken.over.items():
             self._tell(events.TakenOver(policy, lease.holder or ""))
@@ -236,7 +236,7 @@ class Runner:
             if begun:
                 self._end_early(error)
             else:
-                _attempt("leases were not given back", lambda: self._leases.release({}))
+                _attempt("leases were not released", lambda: self._leases.release({}))
             raise
         report = self._tracker.report
         self._recorder.run_finished(report)
@@ -244,7 +244,7 @@ class Runner:
         return report
 
     def _forget(self) -> None:
-        """Tables that are gone took their frozen partitions with them; a killed run may have dropped some as well."""
+        """Delete records of frozen partitions that no longer exist, also those that a killed run dropped."""
         prepared, tables, freezes = self._prepared, self._prepared.facts.catalog.tables, self._store.freezes
         if any(policy.strategy.traits.archives for policy in prepared.policies.values()):
             settle(self._store, prepared.facts.catalog)
@@ -257,7 +257,7 @@ class Runner:
                 freezes.remove(table, [values])
 
     def _end_early(self, error: BaseException) -> None:
-        """Give leases back, and note why the run ended; where that fails, the steps' own entries tell how far it is."""
+        """Release leases, and record why the run ended; if that fails, the entries of its steps remain."""
         report, outcomes = self._tracker.report, outcomes_after(error, self._taken.run)
         if not isinstance(error, RunEnded):
             report = replace(report, failed=report.failed + 1)
@@ -265,9 +265,9 @@ class Runner:
         def release() -> None:
             self._recorder.slots_finished(self._leases.release(outcomes), outcomes)
 
-        # What another run is to do again is in the journal before it can begin.
+        # If another run will repeat the slots, the end of this one is recorded first.
         note: Callable[[], None] = partial(self._recorder.run_finished, report, error)
-        steps = [("the end of the run was not written", note), ("leases were not given back", release)]
+        steps = [("the end of the run was not written", note), ("leases were not released", release)]
         for what, work in reversed(steps) if outcomes else steps:
             _attempt(what, work)
         if isinstance(error, RunEnded):
@@ -298,7 +298,7 @@ class Runner:
                         raise
                     task = renewed
         except LeaseLost:
-            raise  # What is frozen may be another one's by now; the store knows of it.
+            raise  # Another run may have taken over frozen partitions, which are recorded.
         except BaseException as error:
             self._undo(frozen)
             if isinstance(error, RunEnded) or not isinstance(error, RetentionError):
@@ -329,7 +329,7 @@ class Runner:
         return self._roller.roll_up(task, step, perform) if isinstance(step, RollUp) else perform(step)
 
     def _announce(self, task: Task, step: Step) -> None:
-        """Note what must be known if the process is killed in the middle of a step."""
+        """Record what the next run needs if the process is killed during a step."""
         self._roller.before(task, step)
         if isinstance(step, FreezePartitions):
             self._store.freezes.add(step, self._leases.run_id, self._roller.identity(step.table))
@@ -380,17 +380,17 @@ class Runner:
                 pass
 
     def _fail(self, task: Task, step: Step, number: int, error: RetentionError) -> None:
-        # Whether it was dropped is not known where no answer came.
+        # Without a response, it is unknown whether the partition was dropped.
         if isinstance(step, DropArchived) and not isinstance(error, ConnectionLost):
             created = partial(self._store.snapshots.mark, step.repository, step.name, SnapshotStage.CREATED)
-            _attempt("it was not noted that the partition is still there", created)
+            _attempt("it was not recorded that the partition still exists", created)
         failed = events.StepFailed(task=task, step=step, number=number, cause=error)
         self._record(failed)
         if not failed.deferred:
             self._broken.add((task.policy_id, task.table))
 
     def _undo(self, frozen: Iterable[FreezePartitions]) -> None:
-        """Thaw what a failed task froze. Where that fails too, the store still knows, and the next run does it."""
+        """Unfreeze the partitions of a failed task. If that fails as well, the next run does it."""
 
         def undo(step: FreezePartitions) -> None:
             thaw = ThawPartitions(table=step.table, columns=step.columns, pieces=step.pieces)
@@ -398,10 +398,10 @@ class Runner:
             self._store.freezes.remove(step.table, _values(step.pieces))
 
         for step in frozen:
-            _attempt(f"partitions of {step.table} were not thawed", partial(undo, step))
+            _attempt(f"partitions of {step.table} were not unfrozen", partial(undo, step))
 
     def _record(self, event: events.StepEvent) -> None:
-        """Write what happened into the journal, before observers hear of it."""
+        """Write an event to the audit log, then pass it to observers."""
         self._recorder.record(event)
         self._tell(event)
 
@@ -419,9 +419,9 @@ class Runner:
 
     def _renew(self, position: int, step: Step, done: int) -> Task | None:
         """
-        A task about what is there now, where rows were written between plan and freeze: nothing more can come, so the
-        same rules decide once more. Otherwise a partition to which old rows keep coming would be deferred by every run.
-        None: it has to wait. Raises PartitionChanged if its policy was changed, or a hold was placed.
+        Plan a task again if rows were written between plan and freeze, since no more can arrive now. Otherwise a
+        partition that keeps getting old rows would be deferred by every run. None: the task is deferred. Raises
+        PartitionChanged if its policy was changed, or a hold was placed.
         """
         task = self._tasks[position]
         if self._renewed[position] == RENEWALS or not _may_change(task, step, done):
@@ -430,12 +430,12 @@ class Runner:
         cutoff, chosen = from_ms(self._prepared.plan.cutoff), Selection(policy_id=task.policy_id)
         try:
             again = Look(self._engine, self._store).prepare(cutoff, chosen, about=task.table)
-        except NotFound:  # The policy, since a moment ago.
+        except NotFound:  # The policy was just deleted.
             return None
         found = _find(task, again.plan.tasks, done)
         if found is None:
             return None
-        # Whether all that the plan does with this policy and table, with what came since, is as much as expected.
+        # Limits apply to all tasks of this policy and table, with the rows that arrived since.
         tasks = [found if i == position else each for i, each in enumerate(self._tasks)]
         own = [each for each in tasks if (each.policy_id, each.table) == (task.policy_id, task.table)]
         policy, table = self._prepared.policies[task.policy_id or ""], self._prepared.facts.catalog.tables[task.table]
@@ -448,8 +448,8 @@ class Runner:
 
 def _may_change(task: Task, step: Step, done: int) -> bool:
     """
-    Whether a step may be about more rows than were planned: one that nothing was done before, and where nothing but the
-    rows themselves was looked at. What is rolled up is rolled up again first (law 3).
+    Whether a step may process more rows than planned: nothing was done before it but freezing, and it depends only on
+    the rows themselves. Windows that were rolled up have to be rolled up again first (law 3).
     """
     before, after = task.steps[:done], task.steps[done + 1 :]
     if not all(isinstance(each, FreezePartitions) for each in before):
@@ -458,7 +458,7 @@ def _may_change(task: Task, step: Step, done: int) -> bool:
 
 
 def _find(task: Task, planned: Iterable[Task], done: int) -> Task | None:
-    """What a new plan does with the partitions of a task, in the same steps; None if not all of that."""
+    """The same steps of a new plan for the partitions of a task; None if it differs otherwise."""
     fresh = [each for each in planned if (each.policy_id, each.table) == (task.policy_id, task.table)]
     last, wanted = task.steps[-1], _by_values(task.steps[-1])
     if isinstance(last, DropPartitions):

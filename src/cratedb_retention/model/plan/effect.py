@@ -1,4 +1,4 @@
-"""What steps, tasks and plans do: in words, and added up; what of a plan makes data go, and which time it touches."""
+"""The effects of steps, tasks and plans: descriptions, totals, losses, and the affected time."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """How much some tasks are about."""
+    """The totals of several tasks."""
 
     tasks: int
     partitions: int
     windows: int
-    rows: int | None  # None if those of any task are unknown; likewise bytes.
+    rows: int | None  # None if unknown for any task; likewise the size in bytes.
     known_rows: int
     size: int | None
-    start: int | None  # From when on, and until when (ms, UTC), they touch data; None if open or not known.
+    start: int | None  # The affected time range (ms, UTC); None if open or unknown.
     end: int | None
 
 
@@ -49,14 +49,14 @@ def amount(tasks: Iterable[Task]) -> Amount:
 
 
 def total(counts: Iterable[int | None]) -> int | None:
-    """A sum; None if a part of it is unknown."""
+    """A sum; None if any summand is unknown."""
     found = list(counts)
     return None if None in found else sum(count or 0 for count in found)
 
 
 @dataclass(frozen=True)
 class TaskGroup:
-    """Tasks that have something in common, in the order of the plan; at least one."""
+    """A group of similar tasks, at least one, in the order of the plan."""
 
     tasks: tuple[Task, ...]
 
@@ -70,13 +70,13 @@ class TaskGroup:
 
     @property
     def what(self) -> str:
-        """What tasks that are alike do, in one phrase."""
+        """A description of tasks with the same effect."""
         steps = tuple(steps[0].merged(steps) for steps in zip(*(task.steps for task in self.tasks), strict=True))
         return summarize(replace(self.first, steps=steps))
 
     @property
     def why(self) -> str:
-        """Why they are due: the first and the last of them."""
+        """The reasons why the first and the last task are due."""
         first, last = self.first.reason, self.tasks[-1].reason
         return first if first == last else f"first: {first}; last: {last}"
 
@@ -86,7 +86,7 @@ class TaskGroup:
 
 
 def _grouped(tasks: Iterable[Task], key: Callable[[Task], Key]) -> dict[Key, TaskGroup]:
-    """Tasks by what they have in common, in the order in which the first of each group stands."""
+    """Group tasks by a key, in the order of the first task of each group."""
     groups: dict[Key, list[Task]] = {}
     for task in tasks:
         groups.setdefault(key(task), []).append(task)
@@ -94,7 +94,7 @@ def _grouped(tasks: Iterable[Task], key: Callable[[Task], Key]) -> dict[Key, Tas
 
 
 def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
-    """Put tasks of one policy on one table together that do the same to different data."""
+    """Group the tasks of one policy on one table that have the same effect on different data."""
 
     def alike(task: Task) -> tuple[object, ...]:
         return task.policy_id, task.table, *((type(step), step.alike) for step in task.steps)
@@ -103,18 +103,18 @@ def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
 
 
 def _effects(plan: Plan) -> list[TaskGroup]:
-    """The tasks of a plan, one group for each kind that it has, what deletes first."""
+    """The tasks of a plan by kind, deletions first."""
     groups = _grouped(plan.tasks, lambda task: task.kind)
     return [groups[kind] for kind in Kind if kind in groups]
 
 
 def removing(plan: Plan) -> list[TaskGroup]:
-    """What makes data go from its table: what is deleted, and what is archived and then dropped."""
+    """The tasks that remove data from its table, by deleting it, or by archiving and dropping it."""
     return [effect for effect in _effects(plan) if effect.first.kind in (Kind.DELETE, Kind.ARCHIVE)]
 
 
 def summary(plan: Plan) -> str:
-    """What a run would do, in one sentence: ``This run would delete 1,234 rows in 5 partitions of 2 tables.``"""
+    """The effect of a plan in one sentence: ``This run would delete 1,234 rows in 5 partitions of 2 tables.``"""
     found = []
     for effect in _effects(plan):
         of, known, tables = effect.amount, effect.amount.known_rows, plural(len(effect.tables), "table")
@@ -133,10 +133,10 @@ def summary(plan: Plan) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """What leaves a table."""
+    """Data that is removed from a table."""
 
-    table: str  # With the values that rows must have, in words.
-    archived: str  # The repository that it is in by then; empty: none.
+    table: str  # The table with the filter of its rows.
+    archived: str  # The repository that contains the data; empty: none.
     rolled_up: bool
     amount: Amount
 
@@ -147,7 +147,7 @@ def losses(tasks: Iterable[Task]) -> list[Loss]:
         step = next(step for step in task.steps if step.expires)
         rows = step if isinstance(step, DeleteRows) else None
         table = f"{task.table} with {show_where(rows.where)}" if rows and rows.where else str(task.table)
-        in_none = rows and rows.late and rows.late == rows.rows  # What came too late is in no rollup.
+        in_none = rows and rows.late and rows.late == rows.rows  # Late rows are in no rollup.
         rolled_up = any(isinstance(each, SealWindows) for each in task.steps) and not in_none
         return table, step.repository if isinstance(step, DropArchived) else "", rolled_up
 
@@ -159,14 +159,14 @@ def losses(tasks: Iterable[Task]) -> list[Loss]:
 
 
 def names(tables: Iterable[TableName], most: int = 10) -> str:
-    """Tables in words, at most so many of them."""
+    """A list of tables as text, shortened to a maximum number."""
     found = list(tables)
     more = f" and {plural(len(found) - most, 'more', 'more')}" if len(found) > most else ""
     return ", ".join(map(str, found[:most])) + more
 
 
 def summarize(task: Task) -> str:
-    """What a task does, in one phrase; its steps in full are what :meth:`BaseStep.describe` says."""
+    """A short description of a task; :meth:`BaseStep.describe` describes each step completely."""
     archiving = next((step for step in task.steps if isinstance(step, SnapshotPartition)), None)
     if archiving is None or len(task.steps) == 1:
         return ", then ".join(step.describe() for step in task.steps)

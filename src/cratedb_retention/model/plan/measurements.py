@@ -1,5 +1,5 @@
 """
-Questions that only the rows can answer, and the answers. Planning asks, an engine measures, all in few statements.
+Measurements: questions of planning that only the rows can answer, and the answers of an engine, in few statements.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cratedb_retention.model.time import TimeRange
 
 @dataclass(frozen=True, slots=True)
 class PartitionBounds:
-    """Which least and greatest time do the rows of each partition have?"""
+    """What are the minimum and maximum time of each partition?"""
 
     table: TableName
     columns: tuple[Column, ...]
@@ -42,12 +42,12 @@ class WindowRows:
     time_column: Column
     interval: Interval  # the length of the windows
     zone: str  # the time zone of calendar units
-    within: TimeRange | None = None  # only of rows in this time range; None: of all
+    within: TimeRange | None = None  # only rows in this time range; None: all
 
 
 @dataclass(frozen=True, slots=True)
 class TableBounds:
-    """Which least and greatest time do rows with some values have, apart from those without a time?"""
+    """What are the minimum and maximum time of the rows with some values, except those without a time?"""
 
     table: TableName
     time_column: Column
@@ -62,21 +62,21 @@ class Variety:
     time_column: Column
     interval: Interval  # the length of buckets, each a group of its own
     zone: str  # the time zone of calendar units
-    before: int  # only of rows before this instant (ms, UTC)
+    before: int  # only rows before this instant (ms, UTC)
     dimensions: tuple[Column, ...]
-    said: tuple[Column, ...] = ()  # columns that may differ in rows of the same time and series
+    said: tuple[Column, ...] = ()  # excluded columns, which may differ in rows of the same time and series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Varied:
-    rows: int  # how many rows were looked at
+    rows: int  # the number of rows that were examined
     groups: int
-    values: tuple[int, ...]  # how many values each dimension has
-    mixed: int = 0  # how many rows differ from others of the same time and series in what was said to be left out
+    values: tuple[int, ...]  # the number of values of each dimension
+    mixed: int = 0  # the number of rows that differ from others of the same time and series in excluded columns
 
 
 Probe = PartitionBounds | ExpiredRows | WindowRows | TableBounds | Variety
-Bound = tuple[int | None, int | None]  # least and greatest time (ms, UTC)
+Bound = tuple[int | None, int | None]  # minimum and maximum time (ms, UTC)
 Bounds = Mapping[tuple[Value, ...], Bound]
 
 
@@ -84,12 +84,12 @@ Bounds = Mapping[tuple[Value, ...], Bound]
 class Measurements:
     bounds: Mapping[PartitionBounds, Bounds] = field(default_factory=dict)  # of each partition, by its values
     rows: Mapping[ExpiredRows, int] = field(default_factory=dict)
-    # Of each window that has rows its start (ms, UTC), rows and fingerprint.
+    # The start (ms, UTC), the number of rows, and the fingerprint of each window with rows.
     windows: Mapping[WindowRows, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
     ranges: Mapping[TableBounds, Bound] = field(default_factory=dict)
     varieties: Mapping[Variety, Varied] = field(default_factory=dict)
-    failed: Mapping[Probe, str] = field(default_factory=dict)  # why a question has no answer, in words
-    # Whether what was computed before would lose rows.
+    failed: Mapping[Probe, str] = field(default_factory=dict)  # why a question has no answer
+    # Whether windows would lose rows if they were computed again.
     balances: Mapping[tuple[Rollup, Window], Balance] = field(default_factory=dict)
 
     def __or__(self, other: Measurements) -> Measurements:

@@ -1,8 +1,8 @@
 """
-The plan: what a run would do, as data. It is shown, stored, tested and executed as the same objects (law 10).
+The plan: what a run would do, as data. The same objects are shown, stored, tested and executed (law 10).
 
-A plan holds tasks; a task is a chain of steps that belong together, done in order, each only if the one before
-succeeded. What is due but must not happen is blocked, with its reason. Instants are milliseconds, UTC.
+A plan consists of tasks; a task is a sequence of steps, each of which starts only if the one before succeeded. Due
+actions that must not happen now are blocked, with a reason. Instants are milliseconds, UTC.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cratedb_retention.model.words import plural, show_partition, show_where
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spared:
-    """Rows that a hold keeps: those with these values, within [start, end)."""
+    """Rows that a hold protects: those with these values, within [start, end)."""
 
     hold_id: str
     where: tuple[tuple[Column, Value], ...] = ()
@@ -34,7 +34,7 @@ class Spared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionsStep(BaseStep):
-    """A step on some partitions of a table, sorted by end."""
+    """A step on partitions of a table, sorted by end."""
 
     verb: ClassVar[str]
     table: TableName
@@ -46,7 +46,7 @@ class PartitionsStep(BaseStep):
 
     @property
     def what(self) -> str:
-        """One partition by its values; several by their number, the first and the last."""
+        """One partition by its values, or the number of partitions, with the first and the last."""
         first, last = (show_partition(self.columns, self.pieces[i].partition.values) for i in (0, -1))
         return f"partition {first}" if len(self.pieces) == 1 else f"{len(self.pieces):,} partitions, {first} to {last}"
 
@@ -63,7 +63,7 @@ class PartitionsStep(BaseStep):
         return replace(self, pieces=tuple(piece for step in others for piece in step.pieces))
 
     def _dropped(self, before: int) -> tuple[TableName, int]:
-        """See `expires`; what has no end lies before an instant."""
+        """See `expires`; partitions without an end have only rows before an instant."""
         return self.table, max(before if piece.end is None else piece.end for piece in self.pieces)
 
 
@@ -73,8 +73,8 @@ class DropPartitions(PartitionsStep):
 
     does: ClassVar = Kind.DELETE
     verb: ClassVar = "drop"
-    before: int  # Everything in them is older than this instant.
-    time_column: Column | None = None  # The engine first makes sure that no row is younger, or drops nothing.
+    before: int  # All of their rows are older than this instant.
+    time_column: Column | None = None  # If set, the engine checks first that no row is younger.
 
     @property
     def expires(self) -> tuple[TableName, int]:
@@ -91,10 +91,10 @@ class DeleteRows(BaseStep):
     before: int
     where: tuple[tuple[Column, Value], ...] = ()
     spared: tuple[Spared, ...] = ()
-    rows: int | None = None  # How many there were when the plan was made.
-    # Only rows from this instant on, all of which are rolled up: if there are more than `rows`, none is deleted.
+    rows: int | None = None  # Their number when the plan was made.
+    # Only rows from this instant on, all of which are rolled up: if there are more than `rows`, none are deleted.
     since: int | None = None
-    late: int = 0  # How many of `rows` came too late to be rolled up.
+    late: int = 0  # How many of `rows` are late rows, which are not rolled up.
 
     def describe(self) -> str:
         since = "" if self.since is None else f"from {show(self.since)} and "
@@ -116,7 +116,7 @@ class DeleteRows(BaseStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovePartitions(PartitionsStep):
-    """Move partitions to the nodes with an attribute, and wait until their shards are there."""
+    """Move partitions to the nodes with an attribute, and wait until their shards have arrived."""
 
     does: ClassVar = Kind.MOVE
     attribute: str
@@ -128,7 +128,7 @@ class MovePartitions(PartitionsStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezePartitions(PartitionsStep):
-    """Block writes to partitions, so that what is checked or archived is what is dropped."""
+    """Block writes to partitions, so that exactly the checked or archived data is dropped."""
 
     verb: ClassVar = "freeze"
 
@@ -137,12 +137,12 @@ class FreezePartitions(PartitionsStep):
 class ThawPartitions(PartitionsStep):
     """Allow writes again to partitions that an earlier run left frozen."""
 
-    verb: ClassVar = "thaw"
+    verb: ClassVar = "unfreeze"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivingStep(PartitionsStep):
-    """A step on the way of one partition into a repository, as a snapshot named by its values and change token."""
+    """A step of archiving a partition in a repository, as a snapshot named by its values and change token."""
 
     repository: str
     name: str
@@ -153,7 +153,7 @@ class ArchivingStep(PartitionsStep):
 
     @property
     def values(self) -> tuple[Value, ...]:
-        """Of the partition."""
+        """The values of the partition."""
         return self.piece.partition.values
 
     @property
@@ -171,10 +171,10 @@ class SnapshotPartition(ArchivingStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySnapshot(ArchivingStep):
-    """Make sure that the snapshot is complete, and holds this partition."""
+    """Check that the snapshot is complete, and contains this partition."""
 
     verify: Verify
-    schema: str  # Of the toolkit's own tables: where a copy may be for a while.
+    schema: str  # That of the toolkit's own tables, for temporary copies.
 
     def describe(self) -> str:
         if self.verify is Verify.METADATA:
@@ -184,11 +184,11 @@ class VerifySnapshot(ArchivingStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropArchived(ArchivingStep):
-    """Drop a partition that was archived, if nothing was written to it since (law 2)."""
+    """Drop an archived partition, if it was not written to since (law 2)."""
 
     does: ClassVar = Kind.ARCHIVE
     verb: ClassVar = "drop archived"
-    before: int  # As with DropPartitions, like the next.
+    before: int  # As in DropPartitions, like the next field.
     time_column: Column | None = None
 
     @property
@@ -196,7 +196,7 @@ class DropArchived(ArchivingStep):
         return self._dropped(self.before)
 
 
-# What rows and bytes of a run are counted of: the others only prepare this, or compute something.
+# The steps whose rows and bytes are counted in reports; the others only prepare these, or compute rollups.
 REMOVES_OR_MOVES = (DropPartitions, DeleteRows, MovePartitions, DropArchived)
 Step = (
     DropPartitions
@@ -213,13 +213,13 @@ Step = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Verdict:
-    policy_id: str | None  # The policy that asked for it; None for tidying up after an interrupted run.
-    table: TableName  # Of what is blocked also the pattern that found none.
+    policy_id: str | None  # The policy that requested it; None: cleanup after an interrupted run.
+    table: TableName  # If blocked, possibly a pattern that matches no table.
     why: Reason
 
     @property
     def reason(self) -> str:
-        """Why it is due, or does not happen, in words; :attr:`code` for programs."""
+        """Why it is due or blocked, for users; :attr:`code` is for programs."""
         return str(self.why)
 
     @property
@@ -232,32 +232,32 @@ class Task(_Verdict):
     """Steps that belong together."""
 
     steps: tuple[Step, ...]
-    rows: int | None = None  # Rows concerned, if known; likewise bytes on disk.
+    rows: int | None = None  # The number of rows, if known; likewise bytes on disk.
     size: int | None = None
-    partitions: int = 0  # How many are concerned; 0 for rows.
+    partitions: int = 0  # The number of partitions; 0 for rows.
 
     @property
     def kind(self) -> Kind:
-        """What the last of its steps does that does something."""
+        """The kind of its last step that affects data."""
         return next((step.does for step in reversed(self.steps) if step.does), Kind.OTHER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked(_Verdict):
-    """What is due, or can't be judged, and does not happen now."""
+    """An action that is due, or that cannot be decided, and is blocked."""
 
-    partitions: tuple[str, ...] = ()  # Some of those concerned, in words.
-    count: int = 0  # How many partitions or windows are concerned; 0 for a whole table.
-    needs_attention: bool = False  # Whether a person has to act; then a run does not count as done.
+    partitions: tuple[str, ...] = ()  # Some of the partitions concerned, as text.
+    count: int = 0  # The number of partitions or windows; 0 for a whole table.
+    needs_attention: bool = False  # Whether a person has to act; if so, the run does not succeed.
     problem = Former("needs_attention")
-    # For pictures: all partitions concerned; the level and the windows [start, end) concerned.
+    # For charts: all partitions concerned; the level and its windows [start, end).
     pieces: tuple[Piece, ...] = field(default=(), compare=False, repr=False)
     level: TableName | None = field(default=None, compare=False, repr=False)
     windows: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def concerned(self) -> str:
-        """Which partitions it is about, one a line."""
+        """The partitions that it concerns, one per line."""
         if not self.count:
             return "the table"
         more = [f"and {self.count - len(self.partitions):,} more"] if self.count > len(self.partitions) else []
@@ -266,12 +266,12 @@ class Blocked(_Verdict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpToDate:
-    """What a policy looked at and is not due, in one line for each table."""
+    """The data of a table that is not due under a policy."""
 
     policy_id: str
     table: TableName
     partitions: int
-    next_due: int | None  # When the next of them expires, if that is known.
+    next_due: int | None  # When the next of them expires, if known.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +279,7 @@ class Plan:
     """
     What a run at this cutoff would do.
 
-    :param legal_holds: Those in force on the tables that were looked at, be anything that they cover due or not.
+    :param legal_holds: The legal holds in force on the planned tables, whether or not data that they cover is due.
     """
 
     cutoff: int
@@ -298,5 +298,5 @@ class Plan:
 
     @property
     def next_due(self) -> int | None:
-        """When more is due (ms, UTC), if that is known."""
+        """When more data expires (ms, UTC), if known."""
         return min((each.next_due for each in self.up_to_date if each.next_due is not None), default=None)

@@ -1,9 +1,9 @@
 """
-Why something is done, is blocked, is deferred or failed: a code and typed values. Nothing decides by the text.
+Reasons why an action is due, blocked, deferred or failed: a code and typed values. No decision depends on the text.
 
-A template names its values with their kinds, as in ``{level:table}`` or ``{rows:n row}``; ``{columns:it|them}`` is one
-word or the other by how many there are. Some kinds are subjects: users who may not see one of these do not get the
-reason. Subjects that a template does not name stand beside it.
+A template names its values with their kinds, as in ``{level:table}`` or ``{rows:n row}``; ``{columns:it|them}`` chooses
+a word by the number of values. Values of some kinds are subjects: users who may not see one of them do not get the
+reason. Subjects that a template does not name are listed beside it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Sort(Enum):
 
 
 class Subject(NamedTuple):
-    """What a reason tells of, and not every user may see."""
+    """An object that a reason is about, and that not every user may see."""
 
     sort: Sort
     name: str  # The identifier of a policy or hold; the name of a lease holder.
 
 
 class Kind(NamedTuple):
-    """A kind of value: its type, what makes its text, and what it is if that is a subject."""
+    """A kind of value: its type, its text, and the subject that it stands for, if any."""
 
     takes: type | tuple[type, ...]
     show: Callable[[Any], str] = str
@@ -75,7 +75,7 @@ KINDS: Mapping[str, Kind] = {
     "rule": Kind(Policy, _rule, lambda policy: Subject(Sort.POLICY, policy.id or "")),
     "hold": Kind(LegalHold, _hold, lambda hold: Subject(Sort.HOLD, hold.id)),
     "holder": Kind(str, str, lambda value: Subject(Sort.HOLDER, str(value))),
-    # What the database or the program said; who carries out a policy may read it. Its own reason may have subjects.
+    # Text of the database or the program, visible to all who may see the policy. A nested reason may have subjects.
     "reason": Kind(object),
     "error": Kind(Exception, _line),
     "raised": Kind(BaseException, repr),
@@ -86,9 +86,8 @@ KINDS: Mapping[str, Kind] = {
 _CASCADE = "cascade:policy"
 _NOT_ROLLED_UP = "not rolled up into {level:table} yet"
 _NO_NODE, _ON_A_NODE = "no node has the attribute {attribute}={value}", "; set node.attr.{attribute} on a node"
-_RAISE = "; raise it if that is right"
+_RAISE = "; raise the limit if this is intended"
 _NOT_WHOLE = "time_unit: {column:column} is {column:type}, not a whole number"
-_NAME_IT = "name it as time_column, with its time_unit (s or ms)"
 
 
 class Why(Enum):
@@ -100,185 +99,177 @@ class Why(Enum):
     NEWEST_ROW = "newest row of {newest:time}, kept until {due:time}"
     OLDER = "older than {limit:time}, kept for {period:duration}"
     OLDER_ROLLED_UP = OLDER + ", and rolled up"
-    OLDER_TOO_LATE = OLDER + ", too late to be rolled up, and dropped, as the policy says (late: drop)"
-    OLDER_SOME_TOO_LATE = (
-        OLDER_ROLLED_UP + ", but for {late:n row} too late for that, and dropped, as the policy says (late: drop)"
-    )
-    ROWS_GONE = "their rows are gone, which is noted, so that late ones can be told"
-    LEFT_FROZEN = "an interrupted run froze it, and nothing is about to archive it"
-    RENEWED = "{first:reason}; written to since the plan was made, and decided again"
+    OLDER_TOO_LATE = OLDER + "; late rows, dropped as the policy states (late: drop)"
+    OLDER_SOME_TOO_LATE = OLDER_ROLLED_UP + ", except {late:n late row}, dropped as the policy states (late: drop)"
+    ROWS_GONE = "their source rows are gone; this is recorded so that late rows can be recognized"
+    LEFT_FROZEN = "frozen by an interrupted run, and no task archives it"
+    RENEWED = "{first:reason}; written to since the plan was made, and planned again"
     LEVEL_NEW = "it does not exist yet"
-    LEVEL_WIDER = "the source or the policy has more than before"
-    LEVEL_REBASED = "a level was added or removed beneath it"
+    LEVEL_WIDER = "the source or the policy has additional columns"
+    LEVEL_REBASED = "a finer level was added or removed"
     WINDOWS_DUE = "{count:n window}, {start:time} to {end:time}: {states:names}"
-    VIEW_CHANGED = "it shows each stretch of time from the finest level"
+    VIEW_CHANGED = "it shows each time range at the finest level available"
 
-    # Blocked: others want the data, or it is not known what it is.
-    LEGAL_HOLD = "{hold:hold}; it stays until that is released"
-    EARLIER_HOLD = "{hold:hold}, placed on an earlier table of this name; it stays until that is released"
+    # Blocked: the data is protected or needed by another policy, or its time is unknown.
+    LEGAL_HOLD = "{hold:hold}; protected until the hold is released"
+    EARLIER_HOLD = "{hold:hold}, placed on an earlier table of this name; protected until the hold is released"
     HELD_WINDOWS = "{rows:n row}, in whole windows of the rollup: {hold:reason}"
     ARCHIVED_LATER = (
         "{archiver:policy} archives it after {later:duration}; deleting it after {sooner:duration} would lose it"
     )
     ARCHIVED_WHOLE = "{archiver:policy} archives whole partitions of this table; deleting rows would lose them"
-    STALLED = "{stalled:policy} should {verb} this table and can't; deleting would lose what it wants"
+    STALLED = "{stalled:policy} should {verb} this table but cannot; deleting would lose its data"
     MISSING_SHARDS = "{count:n missing shard}; bring the lost nodes back"
-    DISK_FULL = "a disk is full, so CrateDB lets nothing be written to it (blocks.read_only_allow_delete); make room"
-    NO_ROWS_GO = "a disk is full, and CrateDB then lets whole partitions go, but no rows; make room"
-    CLOSED = "closed, so its rows can't say how old they are; open it"
-    EMPTY = "empty, so nothing says which time it covers; if nothing writes to it any more, drop it by SQL"
-    UNDATED = "nothing says which time it covers (NULL, no rows, or values that are no time)"
-    BEFORE_1980 = (
-        "lies before 1980, if {time:column} counts {unit}, as its partition column has it; name the unit as time_unit "
-        "(s or ms)"
-    )
-    ALL_BEFORE_1980 = "all of its data seems to be from before 1980, up to {newest:time}; {remedy:reason}"
-    ALL_AHEAD = "all of its data seems to be more than 10 years ahead, from {oldest:time} on; {remedy:reason}"
-    CHECK_UNIT = "is {time:column} written in the right unit? correct the data, or delete it by SQL"
-    SET_UNIT = "{time:column} seems to count {counts}: set time_unit to {unit}"
+    DISK_FULL = "a disk is full, so CrateDB rejects writes (blocks.read_only_allow_delete); free disk space"
+    NO_ROWS_GO = "a disk is full, so CrateDB can drop whole partitions but not delete rows; free disk space"
+    CLOSED = "partition is closed; open it so that its age can be determined"
+    EMPTY = "empty, so its time range is unknown; if it is no longer written to, drop it by SQL"
+    UNDATED = "its time range is unknown (NULL, no rows, or invalid times)"
+    BEFORE_1980 = "before 1980, if {time:column} counts {unit} as its partition column implies; set time_unit (s or ms)"
+    ALL_BEFORE_1980 = "all of its data appears to be from before 1980, up to {newest:time}; {remedy:reason}"
+    ALL_AHEAD = "all of its data appears to be more than 10 years ahead, from {oldest:time} on; {remedy:reason}"
+    CHECK_UNIT = "check the unit of {time:column}; correct the data, or delete it by SQL"
+    SET_UNIT = "{time:column} appears to count {counts}; set time_unit to {unit}"
     OTHER_UNIT = (
-        "{time:column} seems to count {counts}, not {unit}; name a column with seconds, milliseconds or timestamps as "
-        "time_column"
+        "{time:column} appears to count {counts}, not {unit}; set time_column to a column with seconds, milliseconds or"
+        " timestamps"
     )
-    NEEDS_FREEZE = "before they go, partitions of a downsampled table must refuse writes; set freeze=allow"
+    NEEDS_FREEZE = "partitions of a downsampled table must be frozen before they are dropped; set freeze=allow"
     NEEDS_WHOLE = (
-        "what is left of a window could not be told from rows that come late; delete whole partitions, or all rows"
+        "the remaining rows of a window would be indistinguishable from late rows; delete whole partitions, or all rows"
     )
-    TOO_MANY_PARTITIONS = "{due:n} partitions are due, and expected_max.partitions is {most:n}" + _RAISE
-    TOO_MANY_ROWS = "{due:n} rows are due, and expected_max.rows is {most:n}" + _RAISE
-    UNKNOWN_ROWS = "an unknown number of rows are due, and expected_max.rows is {most:n}" + _RAISE
-    TOO_MUCH = "{due:percent} of the table is due, and expected_max.percent is {most:g}" + _RAISE
-    UNKNOWN_SHARE = "an unknown share of the table is due, and expected_max.percent is {most:g}" + _RAISE
+    TOO_MANY_PARTITIONS = "{due:n} partitions are due, but expected_max.partitions is {most:n}" + _RAISE
+    TOO_MANY_ROWS = "{due:n} rows are due, but expected_max.rows is {most:n}" + _RAISE
+    UNKNOWN_ROWS = "an unknown number of rows is due, but expected_max.rows is {most:n}" + _RAISE
+    TOO_MUCH = "{due:percent} of the table is due, but expected_max.percent is {most:g}" + _RAISE
+    UNKNOWN_SHARE = "an unknown share of the table is due, but expected_max.percent is {most:g}" + _RAISE
     NO_NODES = "{product} has no nodes to move partitions between; use another strategy"
     NO_NODE_WITH = _NO_NODE + " (they have {known:names})" + _ON_A_NODE
     NO_NODE_ATTRIBUTES = _NO_NODE + " (no node has any attribute)" + _ON_A_NODE
     NO_REPOSITORY = (
         "repository {repository:quoted} does not exist; create it with CREATE REPOSITORY, or correct the policy"
     )
-    VIEW_TAKEN = "{view:table} exists already and is not the toolkit's view; rename or drop it"
+    VIEW_TAKEN = "{view:table} already exists and is not the toolkit's view; rename or drop it"
 
     # Blocked: not rolled up, or not yet. The policy that rolls up is the subject of all of these.
-    LATE_KEPT = (
-        "{rows:n row} came after their time was rolled up and expired; kept, as the policy says (late: keep)",
-        _CASCADE,
-    )
+    LATE_KEPT = "{rows:n late row}; kept, as the policy states (late: keep)", _CASCADE
     WHOLE_WINDOW = "its window in {level:table} lasts until {end:time}, and expires as a whole", _CASCADE
-    SOURCE_THERE = "{source:table} still holds what it was computed from", _CASCADE
-    SOURCE_OPEN = "{source:table} may still get rows of its time", _CASCADE
+    SOURCE_THERE = "{source:table} still has the rows that it was computed from", _CASCADE
+    SOURCE_OPEN = "{source:table} may still receive rows for its time range", _CASCADE
     NOT_ROLLED_UP = _NOT_ROLLED_UP + "; its window lasts until {end:time}", _CASCADE
     NOT_ROLLED_UP_AS = _NOT_ROLLED_UP + " ({why:reason})", _CASCADE
-    NOT_ROLLED_UP_LOST = _NOT_ROLLED_UP + "; rows beneath it were deleted, and not by the toolkit", _CASCADE
-    NOT_ROLLED_UP_HERE = _NOT_ROLLED_UP + "; the policy that does it is not part of this run", _CASCADE
+    NOT_ROLLED_UP_LOST = _NOT_ROLLED_UP + "; source rows were deleted, but not by the toolkit", _CASCADE
+    NOT_ROLLED_UP_HERE = _NOT_ROLLED_UP + "; the policy that rolls up is not part of this run", _CASCADE
     ROWS_LOST = (
-        "{rolled:n row} rolled up into {level:table}, {left:n} left in {source:table}: rows were deleted, and not by "
-        "the toolkit; the rollup stays as it is; if these deletions count, set deletions=follow"
+        "{rolled:n row} rolled up into {level:table}, but {left:n} left in {source:table}: rows were deleted, but not "
+        "by the toolkit; the rollup is unchanged; set deletions=follow to apply these deletions to it"
     )
-    PARTITION_CLOSED = "a partition is closed, which hides its rows; open it"
+    PARTITION_CLOSED = "a partition is closed, so its rows cannot be read; open it"
     SOURCE_BLOCKED = "its source is blocked"
 
     # A policy can't be applied to a table.
     NO_SUCH_TABLE = "no such table; create it, or correct or disable the policy"
-    INVALID_POLICY = "the stored policy is not valid: {mistake}"
-    CLOSED_TABLE = "the table is closed, so nothing can be done with its rows; open it, or disable the policy"
+    INVALID_POLICY = "the stored policy is invalid: {mistake}"
+    CLOSED_TABLE = "the table is closed, so its rows cannot be read or changed; open it, or disable the policy"
     FLAWED_TABLE = "{flaw}"
-    UNREADABLE = "the rows of {table:table} can't be read: {error}"
-    NOT_PLANNED = "cannot be planned: {error:mistake}; this is a mistake in the program, please report it"
+    UNREADABLE = "cannot read the rows of {table:table}: {error}"
+    NOT_PLANNED = "cannot be planned: {error:mistake}; this is a bug in the program, please report it"
     NO_DIRECTORY = "target_repository_name: {mistake}"
-    UNARCHIVABLE = "column {column} can't be archived exactly; change its type, or disable the policy"
-    NOT_COMPARABLE = "where: {column:column} is {column:type}, which can't be compared with a value"
-    NO_VALUE = "where: {column:column} is {column:type}, and {value:quoted} is no {wanted}"
-    NO_BOOLEAN = "where: {column:column} is {column:type}, and {value:quoted} is neither true nor false"
+    UNARCHIVABLE = "column {column} cannot be archived exactly; change its type, or disable the policy"
+    NOT_COMPARABLE = "where: {column:column} is {column:type}, which cannot be compared with a value"
+    NO_VALUE = "where: {column:column} is {column:type}, but {value:quoted} is not a {wanted}"
+    NO_BOOLEAN = "where: {column:column} is {column:type}, but {value:quoted} is neither true nor false"
     NO_INSTANT = "where: {column:column} is {column:type}; {error:error}"
-    SEVERAL_COLUMNS = "{role}: {name:quoted} may be {columns}; name one of them"
+    SEVERAL_COLUMNS = "{role}: {name:quoted} is ambiguous: {columns}; name one of them"
     NO_COLUMN = "{role}: the table has no column {name:quoted}"
-    UNIT_NEEDLESS = _NOT_WHOLE + ", and needs no time_unit; leave that out"
-    UNIT_OF_NO_TIME = _NOT_WHOLE + ", and can't be a time"
+    UNIT_NEEDLESS = _NOT_WHOLE + ", and needs no time_unit; remove it"
+    UNIT_OF_NO_TIME = _NOT_WHOLE + ", and cannot be a time"
     UNIT_MISSING = (
         "time_column: {column:column} is {column:type}, not a timestamp; if it counts seconds or milliseconds since "
-        "1970, say so by time_unit (s or ms)"
+        "1970, set time_unit (s or ms)"
     )
-    UNIT_OF_NOTHING = "time_unit: nothing says which column counts it; name that as time_column"
+    UNIT_OF_NOTHING = "time_unit: the column that it applies to is unknown; set time_column"
     NO_TIMESTAMP = "time_column: {name} is {column:type}, not a timestamp"
     NOT_PARTITIONED = (
-        "partition_column: the table is not partitioned by {name:quoted}; leave it out and name the time_column to "
-        "expire rows"
+        "partition_column: the table is not partitioned by {name:quoted}; remove it, and set time_column to expire rows"
     )
     PARTITIONED_OTHERWISE = "partition_column: the table is not partitioned by {name:quoted}, but by {by:names}"
     NO_TIME_COLUMN = (
-        "the table has no timestamp column, so nothing says how old its rows are; if a whole number counts seconds or "
-        "milliseconds since 1970, name it as time_column, with its time_unit"
+        "the table has no timestamp column, so the age of its rows is unknown; if a whole number counts seconds or "
+        "milliseconds since 1970, set time_column to it, and its time_unit"
     )
-    COMPUTED_FROM_NUMBER = "{column:column} is computed from {source}, and nothing says what that counts; " + _NAME_IT
+    COMPUTED_FROM_NUMBER = (
+        "{column:column} is computed from {source}, whose unit is unknown; set time_column to {source}, and its "
+        "time_unit (s or ms)"
+    )
     COMPUTED_FROM_OTHER = (
         "{column:column} is computed from {source:column}, which is {source:type}, not a timestamp; add a column with "
-        "the rows' time"
+        "the time of each row"
     )
-    SEVERAL_TIMES = "several columns could be the rows' time ({columns:names}); name one as time_column"
-    NEEDS_PARTITIONS = "{strategy} works on whole partitions, and the table is not partitioned by time"
-    NEEDS_PARTITION_COLUMNS = "{strategy} works on whole partitions, and {columns:names} is not a partition column"
-    TIME_IS_NONE = "{column:column} is {column:type}, so it can't be told which rows are expired; name a timestamp"
-    DOWNSAMPLED_ALREADY = "{other:policy} downsamples it already; remove one of them"
-    TIME_UNNAMED = "nothing says which column is the rows' time; name one as time_column"
-    NO_ROLLUP = "{there:table} exists already and is no rollup; rename it"
+    SEVERAL_TIMES = "several columns could be the time column ({columns:names}); set time_column to one of them"
+    NEEDS_PARTITIONS = "{strategy} works on whole partitions, but the table is not partitioned by time"
+    NEEDS_PARTITION_COLUMNS = "{strategy} works on whole partitions, but {columns:names} is not a partition column"
+    TIME_IS_NONE = "the age of rows is unknown, since {column:column} is {column:type}; set time_column to a timestamp"
+    DOWNSAMPLED_ALREADY = "{other:policy} already downsamples it; remove one of the two policies"
+    TIME_UNNAMED = "the time column is unknown; set time_column"
+    NO_ROLLUP = "{there:table} already exists and is not a rollup; rename it"
     OTHER_SOURCE = (
         "{source:table} is not the table that its rollups were made from: it was dropped and created again, or "
         "restored or copied; if they belong together, run `cratedb-retention accept-table`; otherwise drop the rollups"
         " with drop_rollups of the Python library"
     )
     MADE_OTHERWISE = (
-        "{level:table} was made from {source:table} by its time column {time} in time zone {zone}, and none of these "
-        "can be changed; change the policy or the column back, or drop the rollups with drop_rollups of the Python "
-        "library"
+        "{level:table} was made from {source:table} with time column {time} and time zone {zone}, which cannot be "
+        "changed; revert the policy or the column, or drop the rollups with drop_rollups of the Python library"
     )
     AT_LEVEL = "{level:table}: {why:reason}"
-    NOT_GROUPABLE = "dimensions: rows can't be grouped by {column:column} ({column:type}); exclude it"
+    NOT_GROUPABLE = "dimensions: rows cannot be grouped by {column:column} ({column:type}); exclude it"
     NOT_A_NUMBER = "metrics: {column:column} is {column:type}, not a number"
     LEFT_OUT = (
-        "neither a dimension nor a metric: {columns:names}; leaving {columns:it|them} out would merge series that "
-        "differ in nothing else; name {columns:it|them} in exclude, or all dimensions in dimensions"
+        "neither a dimension nor a metric: {columns:names}; without {columns:it|them}, series that differ in nothing "
+        "else would be merged; add {columns:it|them} to exclude, or list all dimensions in dimensions"
     )
-    NO_SERIES = "counters: {name:quoted} is no dimension with texts; there are: {known:names}"
-    NO_METRIC = "{name:quoted} is no metric of it; they are: {known:names}"
+    NO_SERIES = "counters: {name:quoted} is not a text dimension; available: {known:names}"
+    NO_METRIC = "{name:quoted} is not one of its metrics; available: {known:names}"
     NAMED_TWICE = "two columns of its rollups would be named {name}; rename or exclude the source's column"
     TOO_WIDE = (
-        "{level:table} would have {columns:n} columns for {metrics:n} metrics, and {product} takes {most:n} in a "
-        "table; keep fewer aggregates of each metric, exclude some metrics"
+        "{level:table} would have {columns:n} columns for {metrics:n} metrics, but {product} allows {most:n} per "
+        "table; keep fewer aggregates of each metric, or exclude some metrics"
     )
-    TOO_WIDE_NOW = TOO_WIDE + ", or set a higher mapping.total_fields.limit for that table"
+    TOO_WIDE_NOW = TOO_WIDE + ", or raise mapping.total_fields.limit of that table"
     SERIES_MIXED = (
-        "{rows:n row} of {source:table} differ from others of the same time and series only in what would be left out "
-        "({columns:names}); name that in exclude, or all dimensions in dimensions"
+        "{rows:n row} of {source:table} differ from others of the same time and series only in columns that are not "
+        "dimensions ({columns:names}); add these to exclude, or list all dimensions in dimensions"
     )
     NOT_SMALLER = (
         "{level:table} would have {groups:n} rows for the newest {rows:n row} of {source:table}, since each value of a"
-        " dimension is a series of its own: {causes:names}; leave such columns out by exclude, or name all dimensions "
-        "in dimensions"
+        " dimension is a series of its own: {causes:names}; exclude such columns, or list all dimensions in dimensions"
     )
 
     # Deferred, or failed.
-    LOCKED = "{holder:holder} runs this policy"
-    LEVELS_LOCKED = "{holder:holder} runs {cascade:policy}, which rolls up the table"
+    LOCKED = "locked by {holder:holder}"
+    LEVELS_LOCKED = "{cascade:policy}, which rolls up the table, is locked by {holder:holder}"
     HOLD_PLACED = "a hold was placed since the plan was made", "hold:hold"
-    LEASE_LOST = "{holder:holder} has it now"
+    LEASE_LOST = "taken over by {holder:holder}"
     SKIPPED = "skipped: {cause}"
     FAILED = "{error:error}"
     ENDED_EARLY = "ended early: {error:raised}"
 
     # Warnings.
     AHEAD_OF_CUTOFF = (
-        "{table:table}: holds data of {newest:time}, after the cutoff {cutoff:time}; are the clocks right?"
+        "{table:table}: has data from {newest:time}, after the cutoff {cutoff:time}; check that the clocks are right"
     )
     ALL_EXPIRED = (
-        "{table:table}: everything that {expiring:policy} covers is expired, the newest of it ends {end:time}; has "
-        "data stopped arriving, or is the cutoff wrong?"
+        "{table:table}: all data that {expiring:policy} covers is expired, the newest ends {end:time}; check that data "
+        "still arrives, and that the cutoff is right"
     )
     EMPTY_PARTITIONS = (
-        "{table:table}: {count:n partition} {count:is|are} empty, and {count:keeps its|keep their} shards "
-        "({partitions}); if nothing writes to {count:it|them} any more, drop {count:it|them} by SQL"
+        "{table:table}: {count:n partition} {count:is|are} empty, but {count:has|have} shards ({partitions}); if no "
+        "longer written to, drop {count:it|them} by SQL"
     )
     FROZEN_BEFORE = (
-        "{table:table}: {partition} refuses writes; an interrupted run had frozen it in an earlier table of this name; "
-        'if it is to take writes, SET ("blocks.write" = false) for it, or, if this is the same table, run '
+        "{table:table}: {partition} is read-only; an interrupted run froze it in an earlier table of this name; "
+        'to make it writable, SET ("blocks.write" = false) for it, or, if this is the same table, run '
         "`cratedb-retention accept-table`"
     )
 
@@ -286,17 +277,17 @@ class Why(Enum):
     KEEPS_NOTHING = "{one:rule} keeps nothing: its retention period is {period:duration}"
     SAME_DELETED = "{one:rule} and {other:rule} delete the same data; one of them is enough"
     SAME_MOVED = "{one:rule} and {other:rule} move the same data to different nodes at the same time"
-    TAKEN_BEFORE = "{one:rule} takes the data before {other:rule} gets to it"
+    TAKEN_BEFORE = "{one:rule} removes the data before {other:rule} gets to it"
     DELETED_BEFORE = "{one:rule} would delete the data before {other:rule} archives it, and is blocked"
-    TOO_LATE = "{late:rule} comes too late: {early:rule} has taken the data by then"
-    DONE_ALREADY = "{other:policy} does {strategy} there already, after {period:duration}"
+    TOO_LATE = "{late:rule} comes too late: {early:rule} has removed the data by then"
+    DONE_ALREADY = "{other:policy} already has the strategy {strategy} there, after {period:duration}"
     LARGE_ROLLUP = (
-        "{level:table} has {groups:n} rows for {rows:n} of {source:table}; exclude dimensions whose values hardly "
-        "recur ({dimensions:names}), choose a longer first level, or name all dimensions in dimensions if that is "
-        "meant"
+        "{level:table} has {groups:n} rows for {rows:n} of {source:table}; exclude dimensions whose values rarely "
+        "recur ({dimensions:names}), choose a longer first level, or list all dimensions in dimensions if this is "
+        "intended"
     )
 
-    # What stands in place of a reason with a subject that the reader does not see.
+    # Replaces a reason with a subject that the reader may not see.
     NOT_SAID = "kept by a hold or a policy that this token does not see"
 
     def __init__(self, template: str, *unsaid: str) -> None:
@@ -314,12 +305,12 @@ class Why(Enum):
         return self.name.lower().replace("_", "-")
 
     def __call__(self, **values: Any) -> Reason:
-        """A reason; a TypeError if a value is missing, unknown, or of another type than its kind takes."""
+        """Make a reason; raises TypeError if a value is missing, unknown or not of the type of its kind."""
         if values.keys() != self.kinds.keys():
             raise TypeError(f"{self.name} has the values {sorted(self.kinds)}, not {sorted(values)}")
         for name, value in values.items():
             if not isinstance(value, self.kinds[name].takes):
-                raise TypeError(f"{self.name}: {name} can't be a {type(value).__name__}")
+                raise TypeError(f"{self.name}: {name} cannot be a {type(value).__name__}")
         return Reason(self, values)
 
 
@@ -338,14 +329,14 @@ def _shown(value: Any, kind: Kind, noun: str, this: str | None) -> str:
 
 @dataclass(frozen=True)
 class Reason:
-    """A reason with its values; equal to another one with the same. ``str`` of it is its text."""
+    """A reason with its values, by which reasons are compared. ``str`` gives its text."""
 
     why: Why
     values: Mapping[str, Any]
 
     @property
     def code(self) -> str:
-        """What tells it from other reasons, for programs; of an error the kind of error: ``disk-full``."""
+        """Identifies the reason for programs; for a failure, the kind of error: ``disk-full``."""
         error = self.values.get("error")
         if self.why is Why.FAILED and error is not None:
             return "".join(f"-{c.lower()}" if c.isupper() else c for c in type(error).__name__).lstrip("-")
@@ -362,7 +353,7 @@ class Reason:
         return frozenset(found)
 
     def about(self, this: str | None) -> str:
-        """Its text, with a policy as "this policy" rather than by its identifier."""
+        """Its text, in which one policy is called "this policy" instead of its identifier."""
         parts = self.why.parts
         return "".join(text + _shown(self.values.get(name), kind, noun, this) for text, name, kind, noun in parts)
 
@@ -378,12 +369,12 @@ class Reason:
 
 
 def failure(error: BaseException) -> Reason:
-    """What went wrong, as a reason; what is no error of this toolkit ended a run early."""
+    """An error as a reason. One that is not an error of this toolkit ended a run early."""
     return Why.FAILED(error=error) if isinstance(error, RetentionError) else Why.ENDED_EARLY(error=error)
 
 
 def write_subjects(reason: Reason) -> str | None:
-    """The subjects of a reason for the audit log, as :func:`read_subjects` reads them; None if it has none."""
+    """The subjects of a reason as JSON for the audit log; None if it has none."""
     found = sorted((subject.sort.value, subject.name) for subject in reason.subjects)
     return json.dumps(found) if found else None
 

@@ -1,6 +1,6 @@
 """
-What is known of an attribute of a policy beside its type: it stands on the field, and options, forms, JSON schema,
-documentation, table and validation follow from it.
+Metadata of a policy's attributes. Each field is annotated with an `Attribute`, from which options, forms, JSON schema,
+documentation, columns and validation are derived.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from cratedb_retention.model.policies.strategies import Strategy
 
 
 class Group(enum.StrEnum):
-    """Attributes that belong together in a form, in its order."""
+    """Sections of a form, in order."""
 
     WHAT = "What happens"
     TABLES = "Which tables"
     PERIOD = "How long"
     SCHEDULE = "Schedule and tags"
-    MORE = "Limits and more"  # Most people do without.
+    MORE = "Limits and more"  # Rarely needed.
 
 
 class Form(enum.StrEnum):
-    """How an attribute is written, which follows from its type."""
+    """The syntax of an attribute, which follows from its type."""
 
     TEXT = "text"
     FLAG = "flag"
     CHOICE = "choice"  # One of the values of an enum.
-    LIST = "list"  # Words with commas between them.
-    PAIRS = "pairs"  # A word, and what belongs to it: ``tenant=acme``.
-    PARTS = "parts"  # Attributes of its own.
+    LIST = "list"  # Comma-separated words.
+    PAIRS = "pairs"  # Keys with values: ``tenant=acme``.
+    PARTS = "parts"  # Nested attributes.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestions:
-    """Names that exist."""
+    """Existing names that a form can suggest."""
 
     default_schema: str = ""  # What an empty schema means.
     tables: tuple[TableName, ...] = ()
-    columns: tuple[Column, ...] = ()  # Of the chosen tables, each once.
+    columns: tuple[Column, ...] = ()  # Of the chosen tables, without duplicates.
     repositories: tuple[str, ...] = ()
-    attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Values of each attribute of nodes.
+    attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Custom attributes of nodes, with values.
     tags: tuple[str, ...] = ()
 
 
@@ -59,26 +59,26 @@ Offer = Callable[[Suggestions, Mapping[str, Any]], Iterable[str]]
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
     """
-    An attribute: what the field says of it, and, from :func:`attributes_of`, what follows from its type.
+    An attribute: the annotation of the field, completed by :func:`attributes_of`.
 
-    :param beside: Other attributes without which it means nothing, each with the value that it must have; empty: any.
-    :param offer: What can be chosen for it, from what exists and what the other fields say; None: the examples.
+    :param beside: Other attributes that it depends on, each with the required value; an empty value means any.
+    :param offer: Makes suggestions from existing names and the other fields; None: the examples are suggested.
     """
 
-    text: str = ""  # What it is for, as a sentence, names and values in backticks; empty: the text below the field.
-    group: Group = Group.MORE  # Its place in a form.
-    label: str = ""  # What it is called there; empty: its name in words.
-    strategies: tuple[Strategy, ...] = tuple(Strategy)  # Those that have a use for it.
+    text: str = ""  # Its description as a sentence, names and values in backticks; empty: the text below the field.
+    group: Group = Group.MORE  # Its section of a form.
+    label: str = ""  # Its label in a form; empty: its name in words.
+    strategies: tuple[Strategy, ...] = tuple(Strategy)  # The strategies that use it.
     beside: Mapping[str, str] = field(default_factory=dict)
-    metavar: str = ""  # What stands for its value in the help of a command; empty: its values, or ``TEXT``.
-    examples: tuple[str | int, ...] = ()  # How it may be written.
+    metavar: str = ""  # Placeholder of its value in the help of a command; empty: its values, or ``TEXT``.
+    examples: tuple[str | int, ...] = ()
     offer: Offer | None = None
-    flag: str = ""  # The option of a flag, where it is not ``--name/--no-name``.
+    flag: str = ""  # The option of a flag, if it is not ``--name/--no-name``.
     may_be_empty: bool = False  # Whether an empty text is a value.
-    # Filled in from the field.
+    # Derived from the field.
     name: str = ""
     form: Form = Form.TEXT
-    values: dict[str, str] = field(default_factory=dict)  # Of a choice, with what they are called.
+    values: dict[str, str] = field(default_factory=dict)  # Of a choice, with their labels.
     default: Any = None
     required: bool = False
     parts: Mapping[str, Attribute] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Attribute:
 
     @property
     def description(self) -> str:
-        """What it is for, after what it is for alone: ``snapshot``, or ``schedule``."""
+        """Its text, after the strategies or the attribute that it depends on: ``snapshot``, or ``schedule``."""
         some = self.strategies if len(self.strategies) < len(Strategy) else list(self.beside)[:1]
         if not some:
             return self.text
@@ -102,26 +102,26 @@ class Attribute:
 
     @property
     def choices(self) -> dict[str, str]:
-        """The values of a choice with what they are called; none if it can be left out as well."""
+        """The values of a choice with their labels; empty if the attribute is optional without a default."""
         return {} if self.default is None and not self.required else self.values
 
-    def offered(self, found: Suggestions, said: Mapping[str, Any]) -> list[str]:
-        return list(self.offer(found, said) if self.offer else self.values or map(str, self.examples))
+    def offered(self, found: Suggestions, given: Mapping[str, Any]) -> list[str]:
+        return list(self.offer(found, given) if self.offer else self.values or map(str, self.examples))
 
 
 def attributes_of(model: type[BaseModel]) -> dict[str, Attribute]:
-    """The attributes of a model, each of whose fields is annotated with one, by name and in its order."""
+    """The attributes of a model by name, in the order of its fields, each of which is annotated with one."""
     found = {}
     for name, info in model.model_fields.items():
-        said = next(each for each in info.metadata if isinstance(each, Attribute))
+        given = next(each for each in info.metadata if isinstance(each, Attribute))
         plain = _plain(info.annotation)
         form = _form(plain)
         found[name] = replace(
-            said,
+            given,
             name=name,
             form=form,
-            metavar=said.metavar or ("DURATION" if plain is Duration else ""),
-            text=said.text or " ".join((info.description or "").split()),
+            metavar=given.metavar or ("DURATION" if plain is Duration else ""),
+            text=given.text or " ".join((info.description or "").split()),
             values={str(each): getattr(each, "label", str(each)) for each in plain} if form is Form.CHOICE else {},
             default=None if info.is_required() else info.get_default(call_default_factory=True),
             required=info.is_required(),
@@ -131,7 +131,7 @@ def attributes_of(model: type[BaseModel]) -> dict[str, Attribute]:
 
 
 def _plain(annotation: Any) -> Any:
-    """A type without its annotations, and without None."""
+    """A type without annotations and None."""
     if get_origin(annotation) in (Annotated, Union, types.UnionType):
         return _plain(next(each for each in get_args(annotation) if each is not type(None)))
     return annotation
@@ -149,8 +149,8 @@ def _form(plain: Any) -> Form:
 
 
 def columns(fits: Callable[[Column], bool] = lambda column: True) -> Offer:
-    """Offer the columns of the chosen tables, or some of them."""
-    return lambda found, said: (column.name for column in found.columns if fits(column))
+    """Suggest columns of the chosen tables."""
+    return lambda found, given: (column.name for column in found.columns if fits(column))
 
 
 @cache

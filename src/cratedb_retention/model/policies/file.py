@@ -1,8 +1,8 @@
 """
-Policies as code: YAML with a list of policies, in the words of :class:`Policy`. Errors name the line and the attribute.
+Policies as code: YAML with a list of policies, with the attributes of :class:`Policy`. Errors name line and attribute.
 
-A value is taken as it is written, ``007``, ``NO`` and ``12:30`` too: the attribute, or the column, decides its type.
-Only ``null``, ``~`` and nothing at all are NULL, as in YAML 1.2, unless they are in quotes.
+Values are read as text, also ``007``, ``NO`` and ``12:30``: the attribute, or the column, decides the type. Only
+``null``, ``~`` and an empty value are NULL, as in YAML 1.2, unless they are in quotes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _TAGS = {_NULL, _MERGE, *(f"{_TAG}{name}" for name in ("str", "seq", "map"))}
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain values as text, but for NULL; ``<<`` takes over what another policy says."""
+    """Reads plain values as text, except NULL; ``<<`` takes over the attributes of another policy."""
 
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - what the base class has is left out
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - replaces that of the base class
 
 
 _Loader.add_implicit_resolver(_NULL, re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
@@ -38,7 +38,7 @@ _Loader.add_constructor(_MERGE, lambda loader, node: node.value)
 
 
 def parse_policies(text: str, name: str) -> list[Policy]:
-    """Read policies from YAML or JSON; raises ``InvalidInput`` naming the file, the line and the attribute."""
+    """Read policies from YAML or JSON; raises ``InvalidInput`` with file, line and attribute."""
     try:
         root = yaml.compose(_json_as_yaml(text), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -55,7 +55,7 @@ def parse_policies(text: str, name: str) -> list[Policy]:
 
 
 def _json_as_yaml(text: str) -> str:
-    """JSON with its texts as YAML writes them, and without tabs, which it does not know; line by line the same."""
+    """Convert JSON to YAML: escape its texts, and replace tabs, which YAML rejects. Line numbers stay the same."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -64,7 +64,7 @@ def _json_as_yaml(text: str) -> str:
 
 
 def _quote(text: str) -> str:
-    """A text in quotes; in YAML, two escapes are never one character."""
+    """Quote a text; YAML does not combine two escapes into one character, as JSON does."""
     plain = json.dumps(text, ensure_ascii=False)
     return re.sub("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff]", lambda match: f"\\U{ord(match[0]):08x}", plain)
 
@@ -83,9 +83,9 @@ def _items(name: str, root: yaml.Node) -> list[yaml.Node]:
 
 def _check(name: str, node: yaml.Node, seen: set[int]) -> None:
     """
-    A tag such as ``!!python/object`` or ``!!int`` asks for more than values as they are written. And of two equal keys
-    YAML silently takes the last, which could be the wrong retention period.
-    An alias may refer to a node many times, or to what holds it.
+    Reject tags such as ``!!python/object`` or ``!!int``, since values are plain text, and duplicate keys, of which YAML
+    silently takes the last: it could be the wrong retention period. An alias may refer to a node several times, or to a
+    node that contains it.
     """
     if id(node) in seen:
         return
@@ -107,7 +107,7 @@ def _check(name: str, node: yaml.Node, seen: set[int]) -> None:
 
 def _policy(name: str, where: str, node: yaml.Node) -> Policy:
     if not isinstance(node, yaml.MappingNode):
-        remedy = "write its attributes, as `key: value`"
+        remedy = "write its attributes like `key: value`"
         raise InvalidInput(_at(name, node.start_mark), f"{where}: not a policy", remedy)
     try:
         return Policy(**{str(key): value for key, value in _Loader("").construct_mapping(node, deep=True).items()})
@@ -120,7 +120,7 @@ def _policy(name: str, where: str, node: yaml.Node) -> Policy:
 
 
 def _mark_of(node: yaml.Node, location: Iterable[int | str]) -> yaml.Mark:
-    """The line of an attribute, or of what contains it if it is missing."""
+    """The line of an attribute, or of the node that lacks it."""
     mark: yaml.Mark = node.start_mark
     for part in location:
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
@@ -141,7 +141,7 @@ def dump_policies(policies: Iterable[Policy]) -> str:
 
 
 def write_yaml(data: Any, dumper: type[yaml.SafeDumper] = yaml.SafeDumper, width: int | None = None) -> str:
-    """Plain values as YAML, which takes three signs for ends of lines, and reads them as blanks, unless escaped."""
+    """Write plain values as YAML, with escapes for three characters that YAML would read as line breaks."""
     plain = not any(sign in json.dumps(data, ensure_ascii=False, default=str) for sign in "\x85\u2028\u2029")
     return str(yaml.dump(data, Dumper=dumper, sort_keys=False, allow_unicode=plain, width=width))
 

@@ -1,7 +1,7 @@
 """
-A policy as the fields of a form: each attribute is text, or yes or no; and what was written in them as a policy again.
+Converts a policy to the fields of a form, each of which is a text or a boolean, and back.
 
-What was not touched stays exactly what it was, also where text can't tell 5 from "5", or a comma from a comma.
+Fields that the user did not change keep their exact value, even if their text is ambiguous: 5 or "5", or a comma.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.words import read_pairs, write_pairs
 
 Values = dict[str, str | bool]
-# A browser need not be sent more suggestions for one field.
+# The maximum number of suggestions per field.
 MOST = 100
 
 
 def _fields(attribute: Attribute) -> Iterator[Attribute]:
-    """The fields of an attribute: one, or one for each of its parts."""
+    """The fields of an attribute: one, or one for each nested attribute."""
     if attribute.form is not Form.PARTS:
         yield attribute
     for name, part in attribute.parts.items():
@@ -39,24 +39,24 @@ FIELDS = {field.name: field for attribute in ATTRIBUTES.values() for field in _f
 
 
 def is_used(field: Attribute, strategy: str) -> bool:
-    """Whether a strategy has a use for a field. If there is no such strategy, whether all have."""
+    """Whether a strategy uses a field; for an unknown strategy, whether all strategies do."""
     return len(field.strategies) == len(Strategy) or strategy in field.strategies
 
 
 def is_shown(field: Attribute, values: Mapping[str, str | bool]) -> bool:
-    """Whether a field means anything beside what the others say."""
+    """Whether a field has an effect, given the values of the others."""
     beside = all(values[name] == wanted if wanted else values[name] for name, wanted in field.beside.items())
     return beside and is_used(field, str(values["strategy"]))
 
 
 def hint_of(field: Attribute) -> str:
-    """What a field is for, and how it is written."""
-    written = {Form.LIST: "With commas between them.", Form.PAIRS: f"One on each line, as {[*field.examples, ''][0]}."}
+    """The description of a field, and its syntax."""
+    written = {Form.LIST: "Comma-separated.", Form.PAIRS: f"One per line, like {[*field.examples, ''][0]}."}
     return " ".join(filter(None, (field.text.replace("`", ""), written.get(field.form))))
 
 
 def to_values(policy: Policy | None) -> Values:
-    """The fields of a policy; of none: what a new one begins with."""
+    """The fields of a policy; for None, the initial values of a new one."""
     if policy is None:
         plain = {name: _to_text(field, field.default) for name, field in FIELDS.items()}
         return plain | {"strategy": str(Strategy.DELETE)}
@@ -66,9 +66,9 @@ def to_values(policy: Policy | None) -> Values:
 
 def to_attributes(values: Mapping[str, str | bool], base: Policy | None = None) -> dict[str, Any]:
     """
-    What was written, as plain values for :func:`make_policy`. What the strategy has no use for is left out.
+    The fields as plain values for :func:`make_policy`, without those that the strategy does not use.
 
-    :param base: The policy that the form was filled with: fields that say what it says stay what they are.
+    :param base: The policy that the form was filled with; unchanged fields keep its exact values.
     :raises InvalidInput: if pairs are not of the form ``key=value``.
     """
     before, present = (to_values(base), base.model_dump(mode="json")) if base else ({}, {})
@@ -85,8 +85,8 @@ def to_attributes(values: Mapping[str, str | bool], base: Policy | None = None) 
 
 def find_mistakes_in(values: Mapping[str, str | bool], base: Policy | None = None) -> dict[str, str]:
     """
-    What is wrong, by field; ``""``: with the policy as a whole. A contradiction is a mistake of those of its attributes
-    that say nothing, or else of the first. See :func:`to_attributes`.
+    Error messages by field; ``""`` is the policy as a whole. A contradiction is reported at those of its fields that
+    are empty, or else at the first. See :func:`to_attributes`.
     """
     mistakes: dict[str, str] = {}
     for name, field in FIELDS.items():
@@ -103,24 +103,24 @@ def find_mistakes_in(values: Mapping[str, str | bool], base: Policy | None = Non
     except ValidationError as error:
         for each in error.errors():
             _, reason, remedy = explain(each)
-            said = "must not be empty" if each["type"] == "missing" else f"{reason} {remedy}".strip()
+            message = "must not be empty" if each["type"] == "missing" else f"{reason} {remedy}".strip()
             named = list(each.get("ctx", {}).get("attributes", ())) or [".".join(map(str, each["loc"]))]
             for name in [name for name in named if not attributes.get(name)] or named[:1]:
                 known = (field for field in (name, name.partition(".")[0]) if field in FIELDS)
-                mistakes.setdefault(next(known, ""), said)
+                mistakes.setdefault(next(known, ""), message)
     return mistakes
 
 
 def left_out(policy: Policy, strategy: str) -> list[Attribute]:
-    """The fields that say something, and that a strategy has no use for."""
+    """The fields with a value that a strategy does not use."""
     values, plain = to_values(policy), to_values(None)
     return [f for name, f in FIELDS.items() if not is_used(f, strategy) and values[name] not in ("", plain[name])]
 
 
 def offered(field: Attribute, values: Values, found: Suggestions) -> list[str]:
-    """What can be chosen for a field: beginning with what is written, then containing it."""
+    """Suggestions for a field: first those that begin with its text, then those that contain it."""
     typed, known = str(values[field.name]), field.offered(found, values)
-    if field.form is Form.PAIRS:  # With one more that is begun: the last line, or one that comes after it.
+    if field.form is Form.PAIRS:  # Each suggestion completes the last line, or adds one.
         lines = typed.splitlines()
         begun = "" if not lines or typed.endswith("\n") or "=" in lines[-1] else lines.pop()
         there = [line for line in lines if line.strip()]
@@ -140,7 +140,7 @@ def _closest(known: Iterable[str], typed: str) -> list[str]:
 
 
 def list_text(values: Iterable[str]) -> str:
-    """Words with commas between them; one that has a comma itself is in quotes."""
+    """Comma-separated words; a word that contains a comma is quoted."""
     out = io.StringIO()
     csv.writer(out, lineterminator="").writerow(list(values))
     return out.getvalue().replace(",", ", ") if '"' not in out.getvalue() else out.getvalue()
@@ -168,7 +168,7 @@ def _to_text(field: Attribute, value: Any) -> str | bool:
 
 
 def _to_value(field: Attribute, value: str | bool) -> Any:
-    """What was written, as a plain value; None: nothing."""
+    """The text of a field as a plain value; None if it is empty."""
     if isinstance(value, bool):
         return value
     if field.form is Form.PAIRS:

@@ -1,10 +1,10 @@
 """
-Table patterns: ``*`` stands for any text, ``?`` for one character; everything else is meant literally.
+Table patterns: ``*`` stands for any text, ``?`` for one character; everything else is literal.
 
-CrateDB allows neither sign in a table's name. Where a name does hold one (DuckDB), it fits itself.
+CrateDB allows neither of these characters in a table's name. On DuckDB, a name that contains one matches itself.
 
-For DuckDB names that differ in case only are one name, for CrateDB they are two: ``folds_case`` says which rule counts.
-What is found has the catalog's own spelling.
+Names that differ only in case are the same name on DuckDB (``folds_case``), but not on CrateDB. Tables that are found
+have the spelling of the catalog.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from cratedb_retention.model.catalog import Capabilities, Selector, TableName
 
 def parse_table(text: str, thing: str = "table", default_schema: str | None = None) -> TableName:
     """
-    Read ``schema.table`` as people write it; raises InvalidInput if it is not of that form.
+    Read ``schema.table``; raises InvalidInput if the text is not of that form.
 
-    :param thing: What it was given as, for errors.
-    :param default_schema: What a name without a schema is in; None: it must have one.
+    :param thing: The name of the option or argument, for errors.
+    :param default_schema: The schema of a name without one; None: a schema is required.
     """
     schema, _, name = text.strip().rpartition(".")
     if not name.strip() or "." in schema or (not schema and default_schema is None):
@@ -31,7 +31,7 @@ def parse_table(text: str, thing: str = "table", default_schema: str | None = No
 
 
 def folded(table: TableName) -> TableName:
-    """What two names of one table have in common where case does not count."""
+    """A name in lower case, for comparisons that ignore case."""
     return TableName(table.schema.lower(), table.name.lower())
 
 
@@ -40,7 +40,7 @@ def is_pattern(text: str) -> bool:
 
 
 def matcher(pattern: str, folds_case: bool = False) -> Callable[[str], bool]:
-    """A function that tells whether a name fits the pattern."""
+    """A function that decides whether a name matches a pattern."""
     if folds_case:
         fits = matcher(pattern.lower())
         return lambda name: fits(name.lower())
@@ -52,7 +52,7 @@ def matcher(pattern: str, folds_case: bool = False) -> Callable[[str], bool]:
 
 
 def find_tables(schema: str | None, name: str, tables: Iterable[TableName], database: Capabilities) -> list[TableName]:
-    """The tables that fit, in order. A name without wildcards costs one look-up when ``tables`` is a mapping or set."""
+    """The matching tables, in order. A name without wildcards costs one look-up if ``tables`` is a mapping or set."""
     exact = TableName(schema or database.default_schema, name)
     if not is_pattern(exact.schema + name) and (exact in tables or not database.folds_case):
         return [exact] if exact in tables else []
@@ -60,7 +60,7 @@ def find_tables(schema: str | None, name: str, tables: Iterable[TableName], data
 
 
 def wanted_by(selectors: Iterable[Selector], database: Capabilities) -> Callable[[TableName], bool]:
-    """A function that tells whether any selector wants a table."""
+    """A function that decides whether any selector matches a table."""
     named = [TableName(selector.schema or database.default_schema, selector.name) for selector in selectors]
     fold: Callable[[TableName], TableName] = folded if database.folds_case else lambda table: table
     exact = set(map(fold, named))
@@ -70,7 +70,7 @@ def wanted_by(selectors: Iterable[Selector], database: Capabilities) -> Callable
 
 
 def pattern_within(inner: str, outer: str) -> bool:
-    """Whether each name that fits the inner pattern fits the outer one; where that is not plain to see, no."""
+    """Whether each name that matches the inner pattern surely matches the outer one."""
 
     @cache
     def fits(i: int, o: int) -> bool:

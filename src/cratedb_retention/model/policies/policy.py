@@ -1,9 +1,9 @@
 """
-Retention policies: one rule each, strategy first, as people write them and as the database stores them.
+Retention policies: one rule each, as users write them and as the database stores them.
 
-Unknown attributes, contradictory attributes and bad values are refused here, in the same words wherever a policy
-comes from: the command line, a YAML file, the library, a page. What is stored already may hold attributes that were
-accepted when it was stored, see :func:`read_policy`.
+Unknown attributes, contradictions and invalid values are rejected here, with the same messages for the command line,
+YAML files, the library and the pages. Stored policies may have attributes that an earlier version accepted, see
+:func:`read_policy`.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ from cratedb_retention.model.schedule import Misfire
 from cratedb_retention.model.time import start_of_day, to_ms
 from cratedb_retention.model.words import write_pairs
 
-# Pydantic's types of error, or their beginnings, as people say it.
-_IN_OUR_WORDS = {
+# Messages for pydantic's types of errors, or for their prefixes.
+_MESSAGES = {
     "string_type": "must be text",
     "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "has characters that it can't have",
-    "dict": "must be pairs, as `key: value`",
-    "model": "must be pairs, as `key: value`",
+    "string_pattern_mismatch": "has invalid characters",
+    "dict": "must be pairs like `key: value`",
+    "model": "must be pairs like `key: value`",
     "tuple": "must be a list",
     "bool": "must be true or false",
     "int": "must be a whole number",
     "float": "must be a number",
 }
-# A cascade is about whole tables, and its levels count from the same instant.
+# A cascade applies to whole tables, and its levels count from the same instant.
 _NO_CASCADE = tuple(strategy for strategy in Strategy if not strategy.traits.rolls_up)
 _what, _tables, _period, _schedule = (
     partial(Attribute, group=group) for group in (Group.WHAT, Group.TABLES, Group.PERIOD, Group.SCHEDULE)
@@ -69,15 +69,15 @@ _DIMENSIONS = columns(lambda column: column.kind is not Kind.TIME and column.gro
 
 
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Add to a JSON schema what the attributes say of themselves."""
+    """Add descriptions and examples of the attributes to a JSON schema."""
     for name, attribute in attributes_of(model).items():
         schema["properties"][name]["description"] = attribute.description
         if attribute.examples and attribute.form is Form.TEXT:
             schema["properties"][name]["examples"] = list(attribute.examples)
 
 
-def _names(found: Suggestions, said: Mapping[str, Any]) -> list[str]:
-    inside = matcher(said["table_schema"] or found.default_schema)
+def _names(found: Suggestions, given: Mapping[str, Any]) -> list[str]:
+    inside = matcher(given["table_schema"] or found.default_schema)
     return [table.name for table in found.tables if inside(table.schema)]
 
 
@@ -90,17 +90,17 @@ class _Model(BaseModel):
 
 
 class ExpectedMax(_Model):
-    """Limits of what one run may do under a policy on one table; beyond them the run holds and says so."""
+    """Limits of what one run may do under a policy on one table; a run beyond them does nothing there."""
 
-    partitions: Annotated[int | None, Field(ge=0), Attribute(label="At most so many partitions")] = None
-    """At most so many partitions of a table in one run."""
-    rows: Annotated[int | None, Field(ge=0), Attribute(label="At most so many rows")] = None
-    """At most so many rows of a table in one run."""
-    percent: Annotated[float | None, Field(ge=0, le=100), Attribute(label="At most so many percent of the rows")] = None
-    """At most this share of a table's rows in one run."""
+    partitions: Annotated[int | None, Field(ge=0), Attribute(label="Maximum partitions")] = None
+    """Maximum number of partitions per table and run."""
+    rows: Annotated[int | None, Field(ge=0), Attribute(label="Maximum rows")] = None
+    """Maximum number of rows per table and run."""
+    percent: Annotated[float | None, Field(ge=0, le=100), Attribute(label="Maximum percent of the rows")] = None
+    """Maximum percentage of a table's rows per run."""
 
 
-# What a field says of itself, and the text below it, other modules derive from: options, form, table, documentation.
+# Options, form, columns and documentation are derived from the annotation of each field, and from the text below it.
 class Policy(_Model):
     """
     A retention policy.
@@ -110,7 +110,7 @@ class Policy(_Model):
 
     strategy: Annotated[values.StrategyField, _what(text=f"What happens to expired data: {', '.join(Strategy)}.")]
     table_schema: Annotated[
-        Name | None, _tables(label="Schema", offer=lambda found, said: sorted({table.schema for table in found.tables}))
+        Name | None, _tables(label="Schema", offer=lambda found, _: sorted({table.schema for table in found.tables}))
     ] = None
     """The table's schema; `*` and `?` are wildcards. Empty: the database's own default, `doc` on CrateDB and `main` on
     DuckDB."""
@@ -119,40 +119,40 @@ class Policy(_Model):
     retention_period: Annotated[
         values.DurationField, _period(examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30))
     ]
-    """How long data is kept as it is: `90d`, `36h`, `3 months`, `P1Y`, `forever`; a plain number means days, and
-    `cutoff_by: day`."""
-    cutoff_by: Annotated[CutoffBy, _period(label="Counted back", strategies=_NO_CASCADE)] = CutoffBy.INSTANT
+    """How long data is kept unchanged: `90d`, `36h`, `3 months`, `P1Y`, `forever`; a plain number means days, and
+    implies `cutoff_by: day`."""
+    cutoff_by: Annotated[CutoffBy, _period(label="Counts back from", strategies=_NO_CASCADE)] = CutoffBy.INSTANT
     """Whether the retention period counts back from the cutoff itself (`instant`) or from the start of its day (`day`),
-    as in cratedb-toolkit. `day` keeps partitions of hours, and rows, for up to a day more."""
+    as in cratedb-toolkit. `day` keeps hourly partitions, and rows, for up to one day longer."""
     time_zone: Annotated[values.ZoneField, _period(metavar="ZONE", offer=lambda *_: time_zones())] = "UTC"
-    """The time zone of days, months and years of the retention period, and of the schedule."""
+    """The time zone of the schedule, and of days, months and years of the retention period."""
     schedule: Annotated[
         values.ScheduleField | None,
         _schedule(metavar="CRON", examples=("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *")),
     ] = None
-    """When it runs by itself: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`, `@monthly`,
-    `@yearly`. Empty: only by hand."""
-    misfire: Annotated[Misfire, _schedule(label="What was missed", beside={"schedule": ""})] = Misfire.CATCH_UP
-    """What was missed is made up for by one run (`catch-up`), or left out (`skip`)."""
+    """When the policy runs automatically: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`,
+    `@monthly`, `@yearly`. Empty: only manually."""
+    misfire: Annotated[Misfire, _schedule(label="After missed runs", beside={"schedule": ""})] = Misfire.CATCH_UP
+    """Whether missed runs are replaced by one run (`catch-up`) or skipped until the next slot (`skip`)."""
     misfire_grace: Annotated[
         values.DurationField,
-        _schedule(label="How late at most", beside={"schedule": "", "misfire": Misfire.SKIP}, examples=("1h",)),
+        _schedule(label="Maximum delay", beside={"schedule": "", "misfire": Misfire.SKIP}, examples=("1h",)),
     ] = Duration(seconds=3600)
-    """With `skip`, how late a run may begin nevertheless."""
+    """With `skip`, how late a missed run may still start."""
     jitter: Annotated[
-        values.JitterField | None, _schedule(label="Begin later by up to", beside={"schedule": ""}, examples=("10m",))
+        values.JitterField | None, _schedule(label="Random delay up to", beside={"schedule": ""}, examples=("10m",))
     ] = None
-    """Each run begins up to so much later, like `10m`, so that not all begin at once."""
+    """Maximum random delay before each run, like `10m`, to spread load."""
     partition_column: Annotated[Name | None, Attribute(offer=columns())] = None
-    """The partition column that carries the time. Empty: found from the table."""
+    """The partition column with the time. Empty: determined from the table."""
     # A time with a unit is a number.
     time_column: Annotated[
-        Name | None, Attribute(offer=lambda found, said: (_NUMBERS if said["time_unit"] else _TIMES)(found, said))
+        Name | None, Attribute(offer=lambda found, given: (_NUMBERS if given["time_unit"] else _TIMES)(found, given))
     ] = None
-    """The column with a row's time. Empty: found from the partition column or the table."""
+    """The column with the time of a row. Empty: determined from the partition column or the table."""
     time_unit: Annotated[values.TimeUnitField | None, Attribute()] = None
-    """What a time column of whole numbers counts since 1970: seconds (`s`) or milliseconds (`ms`). Empty: the time
-    column is a timestamp, or the partition column tells."""
+    """The unit of a time column that is a whole number: seconds (`s`) or milliseconds (`ms`) since 1970. Empty: the
+    time column is a timestamp, or the unit follows from the partition column."""
     where: Annotated[
         dict[str, values.ValueField],
         _tables(
@@ -163,33 +163,33 @@ class Policy(_Model):
             offer=_EXACT,
         ),
     ] = Field(default_factory=dict)
-    """Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option, where NULL is NULL, and 'NULL'
-    the text. The column decides what type a value has."""
+    """Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option. NULL is SQL's NULL, 'NULL' the
+    text. Values have the type of their column."""
     tags: Annotated[
-        values.TagsField, _schedule(metavar="A,B", may_be_empty=True, offer=lambda found, said: found.tags)
+        values.TagsField, _schedule(metavar="A,B", may_be_empty=True, offer=lambda found, given: found.tags)
     ] = ()
-    """For grouping, choosing and multi-tenancy."""
+    """Labels that group policies. Commands and access tokens choose policies by tags."""
     reallocation_attribute_name: Annotated[
         Name | None,
         Field(pattern=r"^[A-Za-z0-9_.-]+$"),
-        _move(label="Node attribute", offer=lambda found, said: found.attributes),
+        _move(label="Node attribute", offer=lambda found, given: found.attributes),
     ] = None
-    """The name of the nodes' custom attribute."""
+    """The name of a custom attribute of nodes."""
     reallocation_attribute_value: Annotated[
         Name | None,
         _move(
             label="Value of the attribute",
-            offer=lambda found, said: found.attributes.get(said["reallocation_attribute_name"], ()),
+            offer=lambda found, given: found.attributes.get(given["reallocation_attribute_name"], ()),
         ),
     ] = None
-    """The value of that attribute on the nodes that data moves to."""
+    """The value of that attribute on the target nodes."""
     target_repository_name: Annotated[
-        Name | None, _snapshot(label="Repository", metavar="REPOSITORY", offer=lambda found, said: found.repositories)
+        Name | None, _snapshot(label="Repository", metavar="REPOSITORY", offer=lambda found, given: found.repositories)
     ] = None
-    """The repository on CrateDB; a directory on DuckDB."""
+    """The repository of the archive: a snapshot repository on CrateDB, a directory on DuckDB."""
     verify: Annotated[values.Verify, _snapshot(label="Verification")] = values.Verify.RESTORE
-    """What is proved on CrateDB before a partition is dropped. `restore`: the snapshot is restored into a copy, and
-    compared with the partition; `metadata`: CrateDB says that it is complete. DuckDB reads every archive back."""
+    """How a snapshot is verified on CrateDB before its partition is dropped. `restore`: it is restored into a copy, and
+    compared with the partition; `metadata`: CrateDB reports it as complete. On DuckDB, every archive is read back."""
     levels: Annotated[
         values.LevelsField,
         _rollup(
@@ -198,56 +198,55 @@ class Policy(_Model):
             examples=("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
         ),
     ] = ()
-    """The rollups, finest first, each with how long it is kept: `1m:7d,1h:90d,1d:forever`. `retention_period` is that
-    of the raw rows."""
+    """The rollups, finest first, each with its interval and retention period: `1m:7d,1h:90d,1d:forever`.
+    `retention_period` applies to the raw rows."""
     dimensions: Annotated[values.NamesField, _rollup(offer=_DIMENSIONS)] = ()
-    """The columns that tell series apart; an object stands for all in it. Empty: text, boolean and key columns, and
-    what else rows are grouped by exactly, such as UUID, IP and ENUM; of tables of Telegraf and Prometheus, what is in
-    `tags` or `labels`, and the hash of it, but nothing in `fields`."""
+    """The columns that distinguish series; an object stands for all of its columns. Empty: text, boolean and key
+    columns, and other types that rows can be grouped by exactly, such as UUID, IP and ENUM; in tables of Telegraf and
+    Prometheus, the columns in `tags` or `labels`, and their hash, but none in `fields`."""
     metrics: Annotated[values.NamesField, _rollup(offer=_NUMBERS)] = ()
-    """The columns to aggregate. Empty: all other numbers."""
+    """The columns to aggregate. Empty: all other numeric columns."""
     exclude: Annotated[values.NamesField, _rollup(offer=columns())] = ()
-    """Columns that are neither dimensions nor metrics; an object with all in it."""
+    """Columns that are neither dimensions nor metrics; an object stands for all of its columns."""
     aggregates: Annotated[
         values.AggregatesField,
         _rollup(
-            text=f"What is kept of a metric (`*`: of each): {', '.join(Aggregate)}. Empty: {', '.join(GAUGE)}.",
+            text=f"The aggregates of a metric (`*`: of all): {', '.join(Aggregate)}. Empty: {', '.join(GAUGE)}.",
             metavar="METRIC=A,B",
             examples=("temperature=min,max",),
             offer=_NUMBERS,
         ),
     ] = Field(default_factory=dict)
     counters: Annotated[values.NamesField, _rollup(metavar="METRIC,...", offer=_NUMBERS)] = ()
-    """Monotonically increasing metrics (counters) that may reset; their `increase` is kept. Patterns are possible, such
-    as `*_total`; `labels___name__=*_total` is about all metrics of the series in which that dimension fits the
-    pattern."""
+    """Monotonically increasing metrics (counters) that may reset; rollups store their `increase`. Patterns are allowed,
+    such as `*_total`; `labels___name__=*_total` means all metrics of series whose dimension matches the pattern."""
     late: Annotated[values.Late, _rollup(label="Late rows")] = values.Late.KEEP
-    """Whether rows that come after their time was rolled up and expired are kept or dropped."""
-    deletions: Annotated[values.Deletions, _rollup(label="Rows that others deleted")] = values.Deletions.BLOCK
-    """What happens where others deleted rows that were rolled up: the summaries stay, and computing them again is
-    blocked (`block`), or they are computed from what is left (`follow`)."""
+    """Whether rows that arrive after their window was sealed are kept or dropped."""
+    deletions: Annotated[values.Deletions, _rollup(label="Rows deleted by other means")] = values.Deletions.BLOCK
+    """What happens if rows that were rolled up are deleted by other means: rollups are unchanged, and computing them
+    again is blocked (`block`), or they are computed from the remaining rows (`follow`)."""
     undated: Annotated[values.Undated, Attribute(label="Partitions without a time")] = values.Undated.BLOCK
-    """Whether partitions that nothing tells the time of, such as that of NULL, need attention in each run (`block`), or
-    are listed only (`keep`). They stay in any case."""
-    freeze: Annotated[
-        values.Freeze, Attribute(label="Partitions that refuse writes", strategies=(Strategy.DELETE,))
-    ] = values.Freeze.ALLOW
-    """Where only the rows of a partition tell how old it is, whether it refuses writes for a moment before it is
-    dropped (`allow`), or expired rows are deleted one by one (`never`), which takes longer and leaves empty
+    """Whether partitions whose time is unknown, such as that of NULL, need attention in each run (`block`), or are only
+    listed (`keep`). They stay in any case."""
+    freeze: Annotated[values.Freeze, Attribute(label="Freeze partitions", strategies=(Strategy.DELETE,))] = (
+        values.Freeze.ALLOW
+    )
+    """Whether partitions whose age only their rows tell are made read-only for a moment before they are dropped
+    (`allow`), or their expired rows are deleted one by one (`never`), which takes longer and leaves empty
     partitions."""
     expected_max: Annotated[ExpectedMax | None, Attribute(metavar="LIMIT=N", examples=("rows=1000",))] = None
-    """Limits of one run on one table."""
+    """Limits per table and run."""
     enabled: Annotated[bool, _what(flag="--enabled/--disabled")] = True
-    """Whether runs obey the policy."""
+    """Whether the policy is applied."""
     description: Annotated[str | None, _what(may_be_empty=True)] = None
-    """For people."""
+    """A description for users."""
     id: Annotated[Name | None, Attribute(label="Identifier")] = None
-    """The identifier; made up when empty."""
+    """The identifier; generated if omitted."""
 
     @model_validator(mode="before")
     @classmethod
     def _plain_numbers_are_whole_days(cls, data: Any) -> Any:
-        """A plain number is how cratedb-toolkit writes days, so it means what it means there."""
+        """Give a plain number the meaning that it has in cratedb-toolkit: whole days."""
         if not isinstance(data, dict) or str(data.get("strategy")).strip().lower() not in _NO_CASCADE:
             return data
         days = re.fullmatch(r"\s*[0-9]+\s*", str(data.get("retention_period")))
@@ -256,20 +255,20 @@ class Policy(_Model):
     @field_validator("*")
     @classmethod
     def _has_a_use(cls, value: Any, info: ValidationInfo) -> Any:
-        """No attribute of another strategy; one that is stored already is passed over."""
+        """Reject attributes of other strategies; ignore them if they are stored already."""
         attribute, strategy = ATTRIBUTES[info.field_name or ""], info.data.get("strategy")
         useful = strategy is None or strategy in attribute.strategies or value == attribute.default
-        # Without its filter a policy would be about more: it stays, and is bad.
+        # Without its filter, a policy would apply to more data; it is reported as invalid instead.
         if useful or attribute.name == "where":
             return value
         if attribute.name in (info.context or ()):
             return cls.model_fields[attribute.name].get_default(call_default_factory=True)
-        raise ValueError(f"{strategy} has no use for it; leave it out, or use {' or '.join(attribute.strategies)}")
+        raise ValueError(f"does not apply to {strategy}; remove it, or use {' or '.join(attribute.strategies)}")
 
     @field_validator("retention_period")
     @classmethod
     def _keeps_something(cls, value: Duration, info: ValidationInfo) -> Duration:
-        """At least something is kept, unless nothing was when it was stored."""
+        """Reject a retention period of nothing, unless it is stored already."""
         if value == Duration() and "retention_period" not in (info.context or ()):
             raise ValueError(f"{value} keeps nothing; the shortest is 1s")
         return value
@@ -282,10 +281,10 @@ class Policy(_Model):
             raise _contradiction(f"{self.strategy} needs {' and '.join(traits.needs)}{example}", *traits.needs)
         if traits.rolls_up:
             if self.where:
-                raise _contradiction("downsample is about whole tables; leave where out", "where")
+                raise _contradiction("downsample applies to whole tables; remove where", "where")
             finest = self.levels[0]
             if kept.approximate_seconds() > finest.retention_period.approximate_seconds():
-                reason = f"raw rows are kept for {kept}, longer than the level {finest}; keep that as long"
+                reason = f"raw rows are kept for {kept}, longer than the level {finest}; keep that level as long"
                 raise _contradiction(reason, "levels")
             try:
                 check_zone(self.levels, self.zone)
@@ -299,7 +298,7 @@ class Policy(_Model):
 
     @property
     def table(self) -> str:
-        """The table or pattern in words."""
+        """The table or pattern with its schema, if that is given."""
         return f"{self.table_schema}.{self.table_name}" if self.table_schema else self.table_name
 
     @property
@@ -309,34 +308,34 @@ class Policy(_Model):
 
     def mentions(self, text: str) -> bool:
         """Whether all words of a text occur in its table, filter, tags, description, periods or identifier."""
-        said = (self.target, self.strategy, str(self.retention_period), ",".join(map(str, self.levels)), self.schedule)
-        return mentions((*said, self.target_repository_name, self.description, self.id, *self.tags), text)
+        texts = (self.target, self.strategy, str(self.retention_period), ",".join(map(str, self.levels)), self.schedule)
+        return mentions((*texts, self.target_repository_name, self.description, self.id, *self.tags), text)
 
     @property
     def rule(self) -> str:
-        """In a few words: ``delete doc.metrics_* after 90d``."""
+        """A summary: ``delete doc.metrics_* after 90d``."""
         return f"{self.strategy} {self.target} after {self.retention_period}"
 
     @property
     def ends(self) -> str:
-        """What no longer happens without it, and what stays, in sentences."""
+        """The consequences of deleting or disabling it, in sentences."""
         return self.strategy.traits.ends.format(self.target)
 
     def limit(self, cutoff: dt.datetime) -> int | None:
         """
-        The instant (ms, UTC) before which data is expired at an aware cutoff; None if nothing ever is. Fractions of a
-        millisecond are dropped, so that in doubt a row stays.
+        The expiry limit (ms, UTC) at an aware cutoff; None if nothing ever expires. Fractions of a millisecond are
+        dropped, so that in doubt a row stays.
         """
         now = start_of_day(cutoff, self.zone) if self.cutoff_by is CutoffBy.DAY else cutoff
         limit = self.retention_period.before(now, self.zone)
         return None if limit is None else to_ms(limit)
 
     def acts(self, cutoff: dt.datetime) -> bool:
-        """Whether anything is done at a cutoff, be it only that rollups are computed."""
+        """Whether a run does anything at a cutoff, if only computing rollups."""
         return self.strategy.traits.rolls_up or self.limit(cutoff) is not None
 
     def due(self, end: dt.datetime) -> dt.datetime | None:
-        """The first cutoff at which data that ends at an aware instant is expired; None if it never is."""
+        """The first cutoff at which data that ends at an aware instant is expired; None if it never expires."""
         moment = self.retention_period.after(end, self.zone)
         if moment is None or self.cutoff_by is CutoffBy.INSTANT or moment == start_of_day(moment, self.zone):
             return moment
@@ -346,7 +345,7 @@ class Policy(_Model):
             return None
 
     def to_dict(self) -> dict[str, Any]:
-        """The attributes that say something, as plain values for JSON and YAML."""
+        """The attributes that differ from their default, as plain values for JSON and YAML."""
         data = self.model_dump(mode="json", exclude_defaults=True)
         return {"strategy": str(self.strategy), **{k: v for k, v in data.items() if k != "strategy"}}
 
@@ -355,16 +354,16 @@ ATTRIBUTES = attributes_of(Policy)
 
 
 def make_policy(**attributes: Any) -> Policy:
-    """Build a policy from plain values; raises ``InvalidInput`` naming the first attribute that is wrong, and why."""
+    """Build a policy from plain values; raises ``InvalidInput`` with the first invalid attribute, and the reason."""
     return read_policy(attributes)
 
 
 def read_policy(attributes: Mapping[str, Any], stored: Collection[str] = ()) -> Policy:
     """
-    Build a policy, some of whose attributes are stored already; raises InvalidInput about the first that is wrong.
+    Build a policy from plain values, some of which may be stored already; raises InvalidInput as :func:`make_policy`.
 
-    :param stored: Their names. They may be what was accepted before: a retention period of nothing stays, and what the
-        strategy has no use for is passed over.
+    :param stored: Names of stored attributes, which may have values that earlier versions accepted: a retention period
+        of nothing stays, and attributes of other strategies are ignored.
     """
     try:
         return Policy.model_validate(dict(attributes), context=stored)
@@ -374,59 +373,59 @@ def read_policy(attributes: Mapping[str, Any], stored: Collection[str] = ()) -> 
 
 def change_policy(policy: Policy, changes: Mapping[str, Any]) -> Policy:
     """
-    A stored policy with other attributes; None clears one. With another strategy it loses those that only the former
-    has a use for. Raises InvalidInput about the first that is wrong.
+    A stored policy with changes; None unsets an attribute. With another strategy, it loses the attributes that apply
+    only to the former one. Raises InvalidInput as :func:`make_policy`.
     """
     present = policy.model_dump(mode="json", exclude_defaults=True)
     merged = {key: value for key, value in {**present, **changes}.items() if value is not None}
     return read_policy(merged, present.keys() - changes.keys())
 
 
-def mentions(said: Iterable[str | None], text: str) -> bool:
-    """Whether all words of a text occur in what is said, in whatever case. An empty text occurs everywhere."""
-    everything = "\n".join(filter(None, said)).lower()
+def mentions(texts: Iterable[str | None], text: str) -> bool:
+    """Whether all words of a text occur in some texts, ignoring case. An empty text occurs everywhere."""
+    everything = "\n".join(filter(None, texts)).lower()
     return all(word in everything for word in text.lower().split())
 
 
 def explain(first: Any) -> tuple[str, str, str]:
-    """One of pydantic's errors, as thing, reason and remedy."""
+    """Thing, reason and remedy of one of pydantic's errors."""
     where = ".".join(str(part) for part in first["loc"])
     reason = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         known = ATTRIBUTES[first["loc"][0]].parts if len(first["loc"]) > 1 else ATTRIBUTES
         close = difflib.get_close_matches(where.rpartition(".")[2], known, n=1)
-        remedy = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
+        remedy = f"did you mean {close[0]}?" if close else f"available: {', '.join(known)}"
         return f"attribute {where}", "unknown", remedy
     if first["type"] == "missing":
         return f"attribute {where}", "missing", ""
-    kind = first["type"] if first["type"] in _IN_OUR_WORDS else first["type"].partition("_")[0]
-    reason = _IN_OUR_WORDS.get(kind, reason).replace("Input should be ", "must be ")
+    kind = first["type"] if first["type"] in _MESSAGES else first["type"].partition("_")[0]
+    reason = _MESSAGES.get(kind, reason).replace("Input should be ", "must be ")
     return (f"attribute {where}" if where else "policy"), reason, ""
 
 
 def first_error(error: Any) -> Any:
-    """The error of a pydantic ``ValidationError`` that tells most: an unknown name explains a missing one."""
+    """The most helpful error of a pydantic ``ValidationError``: an unknown name explains a missing one."""
     errors = error.errors()
     return next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An attribute that is not the same in all states."""
+    """An attribute that differs between states."""
 
     attribute: str
-    values: tuple[Any, ...]  # Its plain value in each of them; None: it says nothing there, which means the default.
+    values: tuple[Any, ...]  # Its plain value in each state; None: not set, which means the default.
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The values for people: a list without brackets, pairs as ``key=value``."""
+        """The values as text: a list without brackets, pairs as ``key=value``."""
         return tuple("not set" if value is None else _words(value) for value in self.values)
 
 
 def differences(*states: Mapping[str, Any] | None) -> list[Difference]:
     """
-    What differs between states of a policy, as ``Policy.to_dict`` has them, in order of time. An attribute that is None
-    says as little as one that is missing, and a state that is None nothing.
+    The differences between states of a policy from ``Policy.to_dict``, oldest first. An attribute that is None counts
+    as missing, a state that is None as empty.
     """
     names = dict.fromkeys(name for state in states for name in state or ())
     found = [Difference(name, tuple((state or {}).get(name) for state in states)) for name in names]
@@ -446,6 +445,6 @@ def _inner(value: object) -> str:
 
 
 def changes_of(before: Policy, after: Policy) -> dict[str, Any]:
-    """The attributes that differ, as plain values for :func:`change_policy`; the identifier is none of them."""
+    """The attributes that differ, except the identifier, as plain values for :func:`change_policy`."""
     found = differences(before.to_dict(), after.to_dict())
     return {each.attribute: each.values[1] for each in found if each.attribute != "id"}

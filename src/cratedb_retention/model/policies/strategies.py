@@ -1,8 +1,8 @@
 """
-The strategies, one object each. What is to be known of a strategy stands with it; options, forms, checks, pages and
-documentation follow from that. How its steps are planned is told by ``planning/plan/strategies.py``.
+The strategies, one object each, from whose traits options, forms, checks, pages and documentation are derived. Their
+steps are planned in ``planning/plan/strategies.py``.
 
-A command that prints its help imports this module, so it imports little itself.
+Commands import this module to print their help, so it imports little itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ E = TypeVar("E", bound=enum.StrEnum)
 
 
 def find_member(kind: type[E], thing: str, value: object) -> E:
-    """The member that a text in any case means; raises InvalidInput if there is none."""
+    """Find a member by its name, ignoring case; raises InvalidInput if it does not exist."""
     found = next((member for member in kind if member == str(value).strip().lower()), None)
     if found is None:
         raise InvalidInput(f"{thing} {value!r}", "unknown", f"use one of: {', '.join(kind)}")
@@ -26,20 +26,20 @@ def find_member(kind: type[E], thing: str, value: object) -> E:
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    label: str  # What it is called where one is chosen.
-    verb: str  # What it does, in a word.
-    does: str  # What it does to data, in the infinitive; ``{0}`` is the policy.
-    ends: str  # What no longer happens without a policy of it, and what stays; ``{0}`` is the policy's target.
+    label: str  # Its label in a choice.
+    verb: str  # Its effect in one word.
+    does: str  # Its effect on data, in the infinitive; ``{0}`` is the policy.
+    ends: str  # Consequences of deleting or disabling such a policy; ``{0}`` is the policy's target.
     # Its place in a plan: archiving comes before deleting, so that data due for both is archived, and data that is
     # dropped is not moved before.
     order: int
     needs: tuple[str, ...] = ()  # Attributes that a policy of it must have.
-    example: str = ""  # What these may look like.
+    example: str = ""  # An example of their values.
     removes: bool = True  # Whether expired data leaves its table.
-    archives: bool = False  # Whether it does so for an archive.
+    archives: bool = False  # Whether data is archived first.
     rolls_up: bool = False  # Whether rollups are computed, which happens before anything expires.
-    moves: bool = False  # Whether data goes to other nodes.
-    by_rows: bool = False  # Whether it works on rows where no partitions tell the time.
+    moves: bool = False  # Whether data moves to other nodes.
+    by_rows: bool = False  # Whether it works on rows if the table is not partitioned by time.
 
 
 class Strategy(enum.StrEnum):
@@ -59,7 +59,7 @@ class Strategy(enum.StrEnum):
             label="Delete it",
             verb="delete",
             does="delete",
-            ends="It no longer deletes data of {0}, which stays unless another policy is about it.",
+            ends="It no longer deletes data of {0}, which stays unless another policy applies to it.",
             order=3,
             by_rows=True,
         ),
@@ -70,7 +70,7 @@ class Strategy(enum.StrEnum):
             label="Reallocate: move it to other nodes",
             verb="move",
             does="move to {0.reallocation_attribute_name}={0.reallocation_attribute_value}",
-            ends="It no longer moves data of {0}. What was moved stays where it is.",
+            ends="It no longer moves data of {0}. Data that was moved stays where it is.",
             order=4,
             needs=("reallocation_attribute_name", "reallocation_attribute_value"),
             removes=False,
@@ -83,7 +83,7 @@ class Strategy(enum.StrEnum):
             label="Snapshot: archive it, then delete it",
             verb="archive",
             does="archive and drop",
-            ends="It no longer archives data of {0}. What is archived stays, and can be restored. "
+            ends="It no longer archives data of {0}. Archived data stays, and can be restored. "
             "If another policy deletes this data, it does so without an archive.",
             order=1,
             needs=("target_repository_name",),
@@ -97,7 +97,7 @@ class Strategy(enum.StrEnum):
             verb="downsample",
             does="roll up, then drop",
             ends="It no longer rolls up {0}, and no longer deletes raw rows or rollups. The tables of its levels stay. "
-            "Policies that delete raw rows no longer wait until these are rolled up.",
+            "Policies that delete raw rows no longer wait until the rows are rolled up.",
             order=2,
             needs=("levels",),
             example="1m:7d,1h:90d,1d:forever",
@@ -108,5 +108,5 @@ class Strategy(enum.StrEnum):
 
 
 def parse_strategy(value: object) -> Strategy:
-    """Read a strategy's name, in any case; raises InvalidInput if there is no such strategy."""
+    """Read a strategy's name, ignoring case; raises InvalidInput if it does not exist."""
     return find_member(Strategy, "strategy", value)

@@ -1,9 +1,8 @@
 """
 Tags, and the filter that chooses policies by them.
 
-``--tags a,b`` wants both; a repeated ``--tags`` wants either: the filter is an "or" of "and"s. ``not:c`` wants those
-without the tag c: no shell takes that for something of its own, as it does ``!c``, no program for an option, as it
-would ``-c``, and it stands in a URL as it is.
+``--tags a,b`` means both; a repeated ``--tags`` means either: the filter is an "or" of "and"s. ``not:c`` excludes the
+tag c. Unlike ``!c`` it has no meaning in a shell, unlike ``-c`` it is not an option, and in a URL it needs no escaping.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from dataclasses import dataclass
 from cratedb_retention.errors import InvalidInput
 
 NOT = "not:"
-# More choices at once are a mistake; a filter's size is the product of those that are combined.
+# The maximum number of alternatives; combining two filters multiplies their numbers.
 MOST_GROUPS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class TagGroup:
-    """Tags that a policy has, all of them, and tags of which it has none."""
+    """Tags that a policy must have, and tags that it must not have."""
 
     wanted: frozenset[str]
     unwanted: frozenset[str] = frozenset()
@@ -30,7 +29,7 @@ class TagGroup:
 
     @property
     def words(self) -> list[str]:
-        """What it is written as, one for each tag."""
+        """Its tags as they are written, with ``not:`` before the unwanted ones."""
         return [*sorted(self.wanted), *(f"{NOT}{tag}" for tag in sorted(self.unwanted))]
 
     def __or__(self, other: TagGroup) -> TagGroup:
@@ -42,7 +41,7 @@ class TagFilter:
     """
     Chooses policies by tags.
 
-    :param any_of: A policy fits if it fits one of these. Without any, every policy fits.
+    :param any_of: A policy fits if it fits one of these groups; if there are none, every policy fits.
     """
 
     any_of: tuple[TagGroup, ...] = ()
@@ -51,7 +50,7 @@ class TagFilter:
         return bool(self.any_of)
 
     def __and__(self, other: TagFilter) -> TagFilter:
-        """The filter that chooses what both choose."""
+        """The filter that chooses the policies that both choose."""
         if not (self and other):
             return self or other
         return TagFilter(tuple(dict.fromkeys(one | two for one in self.any_of for two in other.any_of)))
@@ -66,28 +65,28 @@ class TagFilter:
 
     @property
     def wanted(self) -> frozenset[str]:
-        """The tags that policies are to have."""
+        """All tags that some group requires."""
         return frozenset().union(*(group.wanted for group in self.any_of))
 
     @property
     def named(self) -> frozenset[str]:
-        """The same, and those that they are not to have."""
+        """All tags that some group requires or excludes."""
         return self.wanted.union(*(group.unwanted for group in self.any_of))
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What :func:`parse_tag_filter` makes this filter of."""
+        """The texts that :func:`parse_tag_filter` makes this filter from."""
         return tuple(",".join(group.words) for group in self.any_of)
 
 
 def parse_tag_filter(values: Iterable[str]) -> TagFilter:
     """
-    Build the filter from the values of a repeated ``--tags``; raises ``InvalidInput`` if one of them holds an empty
-    tag, or wants a tag and does not want it.
+    Build the filter from the values of a repeated ``--tags``; raises ``InvalidInput`` if one of them contains an empty
+    tag, or both requires and excludes a tag.
     """
     groups = tuple(dict.fromkeys(map(_parse_group, values)))
     if len(groups) > MOST_GROUPS:
-        raise InvalidInput("tags", f"{len(groups)} choices", f"give at most {MOST_GROUPS}")
+        raise InvalidInput("tags", f"{len(groups)} alternatives", f"the maximum is {MOST_GROUPS}")
     return TagFilter(groups)
 
 
@@ -98,8 +97,8 @@ def _parse_group(text: str) -> TagGroup:
     unwanted = frozenset(tag.removeprefix(NOT).strip() for tag in tags if tag.startswith(NOT))
     wanted = frozenset(tag for tag in tags if not tag.startswith(NOT))
     if "" in unwanted:
-        raise InvalidInput(f"tags {text!r}", "an empty tag", f"write the tag behind {NOT}, like {NOT}archived")
+        raise InvalidInput(f"tags {text!r}", "an empty tag", f"write the tag after {NOT}, like {NOT}archived")
     if wanted & unwanted:
         tag = min(wanted & unwanted)
-        raise InvalidInput(f"tags {text!r}", f"no policy has the tag {tag} and has it not", "leave one of them out")
+        raise InvalidInput(f"tags {text!r}", f"the tag {tag} is both required and excluded", "remove one of the two")
     return TagGroup(wanted, unwanted)

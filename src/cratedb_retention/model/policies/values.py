@@ -1,4 +1,4 @@
-"""The values of attributes of policies: their types, how they are read, and how they are written as JSON."""
+"""Types of the attributes of policies: how values are parsed, and how they are written as JSON."""
 
 from __future__ import annotations
 
@@ -20,49 +20,49 @@ from cratedb_retention.model.words import Choice, plain_text
 
 
 class Late(Choice):
-    """What becomes of rows that arrive after their window was sealed (law 4)."""
+    """What happens to rows that arrive after their window was sealed (law 4)."""
 
     KEEP = "keep", "Keep them"
     DROP = "drop", "Drop them"
 
 
 class Deletions(Choice):
-    """What becomes of summaries when others than the toolkit deleted their source rows (law 4)."""
+    """What happens to rollups whose source rows were deleted by other means than the toolkit (law 4)."""
 
-    BLOCK = "block", "Keep their summaries"
-    FOLLOW = "follow", "Compute summaries from what is left"
+    BLOCK = "block", "Keep rollups unchanged"
+    FOLLOW = "follow", "Compute rollups from the remaining rows"
 
 
 class Verify(Choice):
     """How a snapshot is verified before its partition is dropped (law 2)."""
 
     RESTORE = "restore", "Restore the snapshot, and compare it"
-    METADATA = "metadata", "Metadata only: trust what CrateDB says"
+    METADATA = "metadata", "Rely on metadata: the state that CrateDB reports"
 
 
 class Undated(Choice):
-    """What is said of partitions that nothing tells the time of, such as that of NULL: they stay in any case."""
+    """How partitions whose time is unknown, such as that of NULL, are reported. They stay in any case."""
 
     BLOCK = "block", "Need attention"
-    KEEP = "keep", "Are listed only"
+    KEEP = "keep", "Are only listed"
 
 
 class Freeze(Choice):
-    """Whether a partition may refuse writes for a moment before it is dropped."""
+    """Whether a partition may be frozen for a moment before it is dropped."""
 
-    ALLOW = "allow", "For a moment, before they go"
+    ALLOW = "allow", "For a moment, before they are dropped"
     NEVER = "never", "Never: delete row by row"
 
 
 class CutoffBy(Choice):
-    """What a policy takes for now: the cutoff itself, or the start of its day."""
+    """The instant from which a retention period counts back: the cutoff itself, or the start of its day."""
 
-    INSTANT = "instant", "To the instant"
-    DAY = "day", "By whole days, as in cratedb-toolkit"
+    INSTANT = "instant", "The cutoff itself"
+    DAY = "day", "The start of its day, as in cratedb-toolkit"
 
 
 def _read_by(parse: Callable[[object], object]) -> BeforeValidator:
-    """Let pydantic collect our errors with the field's name beside them."""
+    """Make a validator whose errors pydantic collects with the name of the field."""
 
     def validate(value: object) -> object:
         try:
@@ -77,7 +77,7 @@ def _time_unit(value: object) -> TimeUnit:
     try:
         return TimeUnit(str(value).strip().lower())
     except ValueError:
-        remedy = "use s or ms; of microseconds or nanoseconds, generate a timestamp column, and name that"
+        remedy = "use s or ms; for microseconds or nanoseconds, generate a timestamp column, and set time_column to it"
         raise InvalidInput(f"time unit {value!r}", "not supported", remedy) from None
 
 
@@ -91,21 +91,21 @@ def _tags(value: object) -> object:
     tags = sorted({str(tag).strip() for tag in value})
     texts = all(isinstance(tag, str | int) and not isinstance(tag, bool) for tag in value)
     if not texts or any(not tag or "," in tag for tag in tags):
-        raise ValueError("a tag is text without commas, and not empty")
+        raise ValueError("a tag must be text without commas, and not empty")
     if any(tag.startswith(NOT) for tag in tags):
-        raise ValueError(f"a tag does not begin with {NOT}, which chooses policies without a tag")
+        raise ValueError(f"a tag must not begin with {NOT}, which excludes tags in filters")
     return tuple(tags)
 
 
 def _as_written(value: object) -> str | None:
-    """A value of a filter: what type it has, the column says."""
+    """A value of a filter as text; its column decides the type."""
     if not isinstance(value, str | int | float | None):
         raise ValueError("must be text, a number, true, false or null")
     return None if value is None else plain_text(value)
 
 
 def _names(value: object) -> tuple[str, ...]:
-    """A list of columns, or text with commas between them."""
+    """Columns, from a list or from comma-separated text."""
     names = [part.strip() for part in value.split(",")] if isinstance(value, str) else () if value is None else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
         raise ValueError("must be a list of columns")
@@ -113,13 +113,13 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _aggregates(value: object) -> object:
-    """For each metric a list of aggregates, or text with commas between them."""
+    """The aggregates of each metric, from a list or from comma-separated text."""
     if not isinstance(value, dict):
-        raise ValueError("must be pairs, as `metric: [min, max]`")
+        raise ValueError("must be pairs like `metric: [min, max]`")
     named = {str(metric): _names("" if names is None else names) for metric, names in value.items()}
     for name in (name for names in named.values() for name in names):
         if name.strip().lower() not in list(Aggregate):
-            raise ValueError(f"no aggregate {name!r}; use some of: {', '.join(Aggregate)}")
+            raise ValueError(f"unknown aggregate {name!r}; available: {', '.join(Aggregate)}")
     return {metric: tuple(Aggregate(name.strip().lower()) for name in names) for metric, names in named.items()}
 
 

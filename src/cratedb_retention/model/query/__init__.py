@@ -1,1 +1,1 @@
-"""Queries: what is asked of raw rows and levels, and the answer."""
+"""Queries of raw rows and levels, and their answers."""

@@ -1,4 +1,4 @@
-"""Looking around in a cascade: what a user chose, as it stands in an address, and the time range that is shown."""
+"""Exploring a cascade: the user's choices in the query string of a URL, and the time range that is shown."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from cratedb_retention.model.time import DAY_MS, TimeRange, from_ms, to_ms
 from cratedb_retention.model.words import read_value
 
 EVERYTHING = "everything"
-# What can be chosen by one word, and how long before now it begins.
+# Named time ranges, and their start relative to now.
 RANGES: Mapping[str, str] = {"hour": "-1h", "day": "-1d", "week": "-7d", "month": "-30d", "year": "-365d"}
-# A range is never shorter: there is nothing finer than milliseconds, and buckets are seconds at least.
+# The minimum length of a range: buckets are at least one second long.
 _SHORTEST = 10_000
 WHERE = "where."
-# What a user chose, as the query of an address has it; nothing of it need make sense: ``table`` (``schema.name``),
-# ``metric`` (default: the first), ``aggregate`` (default: what suits the metric), ``by`` (dimensions, with commas),
-# ``where.`` and a dimension, ``range`` (a word of ``RANGES``, or ``everything``) or ``from`` and ``until``.
+# The parameters of a URL, whose values may be invalid: ``table`` (``schema.name``), ``metric`` (default: the first),
+# ``aggregate`` (default: that of the metric), ``by`` (dimensions, separated by commas), ``where.`` and a dimension,
+# ``range`` (a word of ``RANGES``, or ``everything``) or ``from`` and ``until``.
 _KEYS = ("table", "metric", "aggregate", "by", "range", "from", "until")
 Asked = Mapping[str, str]
 
 
 def read_query(query: Mapping[str, str]) -> Asked:
-    """What is chosen by the query of an address, without what is unknown."""
+    """The choices in the parameters of a URL, without unknown parameters."""
     found = {key: value for key, value in query.items() if key in _KEYS or key.startswith(WHERE)}
     start, end = (query.get(name, "").strip() for name in ("from", "until"))
     span = "" if start or end else query.get("range", EVERYTHING)
@@ -35,12 +35,12 @@ def read_query(query: Mapping[str, str]) -> Asked:
 
 
 def changed(asked: Asked, changes: Mapping[str, str]) -> Asked:
-    """With other choices; empty ones are none."""
+    """Change choices; an empty value unsets one."""
     return {key: value for key, value in {**asked, **changes}.items() if value}
 
 
 def filters(asked: Asked) -> dict[str, str | None]:
-    """The values of dimensions that are asked for; NULL is NULL, and ``'NULL'`` the text."""
+    """The chosen values of dimensions; NULL is SQL's NULL, and ``'NULL'`` the text."""
     return {key.removeprefix(WHERE): read_value(value) for key, value in asked.items() if key.startswith(WHERE)}
 
 
@@ -49,31 +49,31 @@ def groups(asked: Asked) -> tuple[str, ...]:
 
 
 def read_span(asked: Asked, whole: TimeRange, now: dt.datetime) -> TimeRange:
-    """The time range that is meant, where ``whole`` is ``everything``; InvalidInput if it is none."""
+    """The chosen time range, where ``whole`` is ``everything``; InvalidInput if it is invalid."""
     span, start = asked.get("range"), asked.get("from")
     if span == EVERYTHING:
         return whole
     if span and span not in RANGES:
-        raise InvalidInput(f"range {span!r}", "is unknown", f"choose one of {', '.join(RANGES)}, {EVERYTHING}")
+        raise InvalidInput(f"range {span!r}", "unknown", f"choose one of {', '.join(RANGES)}, {EVERYTHING}")
     until = read_moment(asked.get("until"), now)
     end = to_ms(until)
     if not (span or start):
         return TimeRange(min(whole.start, end - _SHORTEST), end)
     begin = to_ms(read_moment(start or RANGES[span or ""], until))
     if begin >= end:
-        raise InvalidInput("range", "its end is not after its beginning", "let it end later")
+        raise InvalidInput("range", "its end is not after its start", "choose a later end")
     return TimeRange(begin, end)
 
 
 def whole_span(cascade: Cascade, now: dt.datetime) -> TimeRange:
-    """From the first that a level holds until now; a year, where no level holds anything yet."""
+    """The time range from the first data of a level until now; one year if all levels are empty."""
     end = to_ms(now)
     starts = [holding.start for holding in cascade.holdings if holding.rollup and holding.start is not None]
     return TimeRange(min([*starts, end - _SHORTEST]) if starts else end - 365 * DAY_MS, end)
 
 
 def moved(span: TimeRange, outer: TimeRange, *, zoom: float = 1, by: float = 0) -> TimeRange:
-    """A range within an outer one: ``zoom`` times as long, moved ``by`` a part of its length."""
+    """Move a range within an outer one: ``zoom`` times as long, shifted ``by`` a fraction of its length."""
     before = span.end - span.start
     length = max(round(before * zoom), _SHORTEST)
     start = (span.start + span.end - length) // 2 + round(before * by)
@@ -81,14 +81,14 @@ def moved(span: TimeRange, outer: TimeRange, *, zoom: float = 1, by: float = 0) 
 
 
 def part_of(outer: TimeRange, low: float, high: float) -> TimeRange:
-    """The range from one percentage of another one to a second."""
+    """The part of a range between two percentages of its length."""
     length = outer.end - outer.start
     start, end = (outer.start + round(length * min(max(percent, 0), 100) / 100) for percent in (low, high))
     return _inside(TimeRange(start, max(end, start + _SHORTEST)), outer)
 
 
 def percents(span: TimeRange, outer: TimeRange) -> tuple[float, float]:
-    """Where in another range it begins and ends, in per cent."""
+    """The start and the end of a range as percentages of an outer one."""
     length = outer.end - outer.start
     return (span.start - outer.start) / length * 100, (span.end - outer.start) / length * 100
 
@@ -100,17 +100,17 @@ def _inside(span: TimeRange, outer: TimeRange) -> TimeRange:
 
 
 def exact_text(instant: int) -> str:
-    """An instant as it stands in an address."""
+    """An instant as in a URL."""
     return from_ms(instant).replace(tzinfo=None).isoformat(timespec="milliseconds").removesuffix(".000") + "Z"
 
 
 def find_metric(metrics: Sequence[Metric], name: str) -> Metric | None:
-    """A metric by its name; the first if none is named."""
+    """Find a metric by its name; an empty name means the first one."""
     return next((m for m in metrics if not name or name in (m.name, m.column.name)), None)
 
 
 def wanted_texts(cascade: Cascade, asked: Asked) -> tuple[str, ...]:
-    """What to fetch: first what is shown, then with an average of a single line the least and greatest values."""
+    """The metrics to fetch: the one that is shown, and minimum and maximum beside an average without groups."""
     name, aggregate = asked.get("metric", ""), asked.get("aggregate")
     metric = find_metric(cascade.metrics, name)
     if metric is None or name == ROW_COUNT:

@@ -1,6 +1,6 @@
 """
-Reading a cascade as data: what each table holds, what is asked, which table answers which time range, and the answer.
-All instants are milliseconds, UTC, except in requests and rows.
+Reading a cascade, as data: the content of each table, the request, the table that answers each time range, and the
+answer. All instants are milliseconds, UTC, except in requests and rows.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from cratedb_retention.model.time import TimeRange, find_zone, show
 if TYPE_CHECKING:
     import pyarrow
 
-# More points than this are no answer but a copy of the table.
+# The maximum number of points of an answer.
 MOST_POINTS = 100_000
 DEFAULT_POINTS = 100
 RAW = "raw"
 
 
 class Fill(StrEnum):
-    """What stands in buckets of the range that have no data."""
+    """The value of empty buckets."""
 
     NONE = "none"
     NULL = "null"
@@ -44,29 +44,29 @@ class Fill(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """What one table of a cascade holds: in [start, end) its data is complete."""
+    """The content of a table of a cascade: in [start, end), its data is complete."""
 
     rollup: Rollup | None  # the level; None for the raw rows
     table: TableName
-    start: int | None  # None: it holds everything from the beginning
-    end: int | None  # None: it holds everything until now
+    start: int | None  # None: complete from the beginning
+    end: int | None  # None: complete until now
 
     @property
     def name(self) -> str:
-        """How an answer names it: the interval of the level, or ``raw``."""
+        """Its name in answers: the interval of the level, or ``raw``."""
         return str(self.rollup.interval) if self.rollup else RAW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
-    """A table with its rollups, as reading needs to know it."""
+    """A table with its rollups, as required for reading."""
 
     source: TableName
     time: Column  # the source's time column
     dimensions: tuple[Column, ...]
-    metrics: tuple[Metric, ...]  # all metrics of the cascade, with what is kept of each
+    metrics: tuple[Metric, ...]  # all metrics of the cascade, with their aggregates
     zone: str  # the time zone of calendar units
-    holdings: tuple[Holding, ...]  # what each table holds, finest first; raw rows, where there are any, are the first
+    holdings: tuple[Holding, ...]  # the content of each table, finest first, raw rows before all levels
 
     @property
     def tzinfo(self) -> dt.tzinfo:
@@ -75,29 +75,29 @@ class Cascade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRequest:
-    """What is asked of a cascade; everything but the table has a default."""
+    """A query of a cascade; all fields except the table have defaults."""
 
     table_name: str = ""
     table_schema: str | None = None
     start: dt.datetime | None = None  # aware; None: 24 hours before ``end``
     end: dt.datetime | None = None  # aware; None: now
-    step: Interval | None = None  # the length of an answer's buckets; None: what gives at most ``points``
-    points: int = DEFAULT_POINTS  # how many buckets there may be, where no step is given
+    step: Interval | None = None  # the length of the answer's buckets; None: chosen for at most ``points``
+    points: int = DEFAULT_POINTS  # the maximum number of buckets, if no step is given
     # ``temperature:avg``, ``temperature:p95``, ``row_count``; a name alone means its average, or the increase of a
-    # counter. Empty: that of all metrics.
+    # counter. Empty: all metrics in this way.
     metrics: tuple[str, ...] = ()
     where: Mapping[str, Value] = field(default_factory=dict)  # only series with these values of dimensions
-    by: tuple[str, ...] = ()  # dimensions that tell the answer's groups apart; what differs in others is merged
+    by: tuple[str, ...] = ()  # dimensions to group by; series that differ in others are merged
     fill: Fill = Fill.NONE
-    # Where shorter buckets are left of the end of a longer one, show these even if the rest of the longer one does not
-    # tell all that is asked; that is None there.
+    # If the end of a longer bucket is also available in shorter ones, return these, even if some values cannot be
+    # computed for the rest of the longer bucket; they are None there.
     partly: bool = False
 
     @classmethod
     def of_texts(
         cls, now: dt.datetime, start: str | None, end: str | None, step: str | None, points: int | None, **more: Any
     ) -> FetchRequest:
-        """As people write it; instants such as ``-7d`` are relative to ``now``."""
+        """Make a request from texts; instants such as ``-7d`` are relative to ``now``."""
         to = read_moment(end, now)
         return cls(
             start=read_moment(start, to) if start else None,
@@ -113,7 +113,7 @@ class Wanted:
     """One value of an answer's rows."""
 
     metric: Metric | None  # None: the number of raw rows
-    aggregate: str  # as it is asked for: ``avg``, ``rate``, ``p95``
+    aggregate: str  # its name in the request: ``avg``, ``rate``, ``p95``
 
     @property
     def name(self) -> str:
@@ -125,7 +125,7 @@ class Wanted:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts of a state that have to be read for it."""
+        """The parts of a state that it requires."""
         read = self.formula.parts if self.formula else ()
         merged = (Part(name) for part in read if part.merge is Merge.SPREAD for name in part.needs)
         return tuple(dict.fromkeys([*read, *merged]))
@@ -137,7 +137,7 @@ class Wanted:
 
     @property
     def told_by_rest(self) -> bool:
-        """Whether it is known of a bucket without some parts of it; whether there is any value, only a count tells."""
+        """Whether it can be computed for the rest of a bucket; only a count tells whether the rest has any value."""
         if self.metric is None or self.parts == (Part.BINS,):
             return True
         return self.metric.has(Aggregate.COUNT) and all(part.additive for part in self.parts)
@@ -145,24 +145,24 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """A part of the range that is answered from one table."""
+    """A part of the requested time range that is answered from one table."""
 
     holding: Holding
     time: TimeRange
-    interval: Interval  # the length of its buckets in the answer: the step, or the level's own where that is longer
+    interval: Interval  # the length of its buckets in the answer: the step, or the level's own if that is longer
     coarser: bool = False  # whether its buckets are longer than the step
-    finer_from: int | None = None  # where finer levels begin in the last of these, which is whole nevertheless
-    undivided: str = ""  # why it is
-    less: tuple[Stretch, ...] = ()  # of the rest of a bucket: what finer levels have of the end of that
+    finer_from: int | None = None  # the start of finer levels within its last bucket, if that is not divided
+    undivided: str = ""  # why it is not divided
+    less: tuple[Stretch, ...] = ()  # for the rest of a bucket: the end of that bucket in finer levels
 
     @property
     def whole(self) -> Stretch:
-        """The bucket that it is the rest of."""
+        """The bucket whose rest it is."""
         return replace(self, time=TimeRange(self.time.start, self.less[-1].time.end), less=()) if self.less else self
 
 
 def join_stretches(stretches: Iterable[Stretch], with_rests: bool = False) -> list[Stretch]:
-    """In order of time, with those that follow one another in the same table as one, ``with_rests`` of buckets too."""
+    """Sort stretches by time, and join adjacent ones of the same table, also rests of buckets if ``with_rests``."""
     found: list[Stretch] = []
     for one in sorted(stretches, key=lambda stretch: stretch.time):
         last = found[-1] if found else one
@@ -176,7 +176,7 @@ def join_stretches(stretches: Iterable[Stretch], with_rests: bool = False) -> li
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A request with everything found out, which an engine reads stretch by stretch."""
+    """A request with all defaults determined, which an engine reads stretch by stretch."""
 
     cascade: Cascade
     time: TimeRange  # extended to whole buckets
@@ -189,7 +189,7 @@ class Reading:
 
     @property
     def parts(self) -> dict[Metric, tuple[Part, ...]]:
-        """The parts of states to read; with those that tell whether a rest has any value."""
+        """The parts of states to read, with counts that tell whether the rest of a bucket has any value."""
         found: dict[Metric, dict[Part, None]] = {}
         for want in self.wanted:
             if want.metric:
@@ -208,33 +208,33 @@ _UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """What was read: one row for each bucket and group, in order of time."""
+    """The answer: one row for each bucket and group, in order of time."""
 
-    # The time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions that tell groups
-    # apart, the values (exact decimals where columns are such), and ``level``: which table the row is from, as ``1h``,
-    # ``raw``, or both, joined by ``+``; None in a bucket that was filled.
+    # The time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions of groups, the values
+    # (exact for decimal columns), and ``level``: the table that the row is from, as ``1h``, ``raw``, or both, joined by
+    # ``+``; None in a bucket that was filled.
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    keys: int  # how many of the columns are dimensions
-    step: Interval  # the length of buckets, except in stretches that are coarser
-    start: int  # the range that was asked, extended to whole buckets (ms UTC)
+    keys: int  # the number of dimensions among the columns
+    step: Interval  # the length of buckets, except in coarser stretches
+    start: int  # the requested range, extended to whole buckets (ms UTC)
     end: int
     stretches: tuple[Stretch, ...]
-    gaps: tuple[tuple[int, int], ...] = ()  # parts [start, end) of the range that no table holds
+    gaps: tuple[tuple[int, int], ...] = ()  # parts [start, end) of the range without data in any table
 
     @property
     def notes(self) -> list[str]:
-        """Caveats in words: stretches with longer buckets, and those that are gone."""
+        """Notes on time ranges with longer buckets, and on those without data."""
         coarser = [_longer(stretch, self.step) for stretch in self.stretches if stretch.coarser]
-        return coarser + [f"{show(start)} to {show(end)}: no table holds it any more" for start, end in self.gaps]
+        return coarser + [f"{show(start)} to {show(end)}: no table has this data any more" for start, end in self.gaps]
 
     @property
     def levels(self) -> list[str]:
-        """The names of the tables that answered, oldest stretch first, each once."""
+        """The names of the tables that answered, oldest first, without duplicates."""
         return list(dict.fromkeys(stretch.holding.name for stretch in self.stretches))
 
     def series(self) -> dict[tuple[Cell, ...], list[Row]]:
-        """The rows by group."""
+        """The rows of each group."""
         found: dict[tuple[Cell, ...], list[Row]] = {}
         for row in self.rows:
             found.setdefault(row[1 : 1 + self.keys], []).append(row)
@@ -245,16 +245,16 @@ class Fetched:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
     def to_csv(self) -> str:
-        """As CSV with a header; times as ISO 8601, nothing for NULL."""
+        """As CSV with a header; times are ISO 8601, NULL is empty."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([self.columns, *(map(_plain, row) for row in self.rows)])
         return text.getvalue()
 
     def to_json(self) -> str:
-        """As a JSON array of objects: times as ISO 8601, numbers with all their digits, and null for what is none."""
+        """As a JSON array of objects: times as ISO 8601, numbers with all digits, null for non-finite numbers."""
 
         def literal(cell: Cell) -> str:
-            plain, exact = _plain(cell), isinstance(cell, Decimal)  # which Python's writer lacks
+            plain, exact = _plain(cell), isinstance(cell, Decimal)  # Python's writer does not support decimals
             return str(plain) if exact and plain is not None else json.dumps(plain, ensure_ascii=False)
 
         names = [*map(literal, self.columns)]
@@ -263,12 +263,12 @@ class Fetched:
         return f"[\n{text}\n]" if text else "[]"
 
     def plain_rows(self) -> Iterator[dict[str, Cell]]:
-        """Each row as a mapping of values that JSON and YAML know; decimals as text."""
+        """Each row as a mapping of values that JSON and YAML support; decimals as text."""
         for row in self.rows:
             yield {name: _plain(cell) for name, cell in zip(self.columns, row, strict=True)}
 
     def to_arrow(self) -> pyarrow.Table:
-        """As an Arrow table: times with their zone, dimensions by their values, numbers as doubles or decimals."""
+        """As an Arrow table: times with time zone, dimensions typed by their values, numbers as doubles or decimals."""
         try:
             import pyarrow as pa
         except ImportError as error:
@@ -281,7 +281,7 @@ class Fetched:
         return pa.Table.from_arrays(arrays, names=list(self.columns))
 
     def to_bytes(self, form: str) -> bytes:
-        """As a file: ``arrow``, as a stream, or ``parquet``."""
+        """As a file: ``arrow``, in the streaming format, or ``parquet``."""
         table, sink = self.to_arrow(), io.BytesIO()
         import pyarrow.parquet
 
@@ -294,7 +294,7 @@ class Fetched:
 
 
 def interval_words(interval: Interval) -> str:
-    """``hour``, ``10 minutes``, ``day``: what there is one point for."""
+    """An interval in words: ``hour``, ``10 minutes``, ``day``."""
     if interval.unit:
         return interval.unit
     length, unit = next((size, name) for size, name in _UNITS if interval.seconds % size == 0)
@@ -302,33 +302,32 @@ def interval_words(interval: Interval) -> str:
 
 
 def describe(fetched: Fetched) -> str:
-    """In a sentence: ``1 point per hour, from lab.weather_1h; since 2024-06-20 from the raw rows``, in UTC."""
+    """Describe an answer: ``1 point per hour, from lab.weather_1h; since 2024-06-20 from the raw rows``, in UTC."""
     parts = join_stretches(fetched.stretches, with_rests=True)
     if not parts:
-        return "No table holds anything of this stretch of time."
+        return "No table has data for this time range."
     tables = [str(part.holding.table) if part.holding.rollup else "the raw rows" for part in parts]
     words = [f"1 point per {interval_words(parts[0].interval)}, from {tables[0]}"]
     for before, part, table in zip(parts, parts[1:], tables[1:], strict=False):
         finer = f": 1 point per {interval_words(part.interval)}," if part.interval != before.interval else ""
         words.append(f"since {show(part.time.start)}{finer} from {table}")
-    return "; ".join([*words, *(f"{show(a)} to {show(b)} is kept nowhere" for a, b in fetched.gaps)]) + "."
+    return "; ".join([*words, *(f"no data from {show(a)} to {show(b)}" for a, b in fetched.gaps)]) + "."
 
 
 def as_float(cell: object) -> float | None:
-    """A cell as a chart takes it; None if it is no finite number."""
+    """A cell as a value of a chart; None if it is not a finite number."""
     return float(cell) if isinstance(cell, int | float | Decimal) and math.isfinite(cell) else None
 
 
 def _longer(stretch: Stretch, step: Interval) -> str:
     (start, end), only = map(show, stretch.time), f"only {stretch.interval}"
     if stretch.less:
-        bucket = f"what that of {start} has less the shorter ones from {end} on"
-        return f"{start} to {end}: {only} is left, so this is one bucket: {bucket}"
+        return f"{start} to {end}: {only} is left; one bucket, computed by subtracting the shorter ones from {end} on"
     longer = f"so buckets are longer than {step}"
     if stretch.finer_from is None:
         return f"{start} to {end}: {only} is left, {longer}"
-    shorter = f"from {show(stretch.finer_from)} on there are shorter ones, {stretch.undivided}"
-    return f"{start} to {end}: {only} has all of it, {longer}; {shorter}"
+    shorter = f"shorter ones exist from {show(stretch.finer_from)} on ({stretch.undivided})"
+    return f"{start} to {end}: {only} covers all of it, {longer}; {shorter}"
 
 
 def _arrow_type(pa: Any, column: Sequence[Cell]) -> Any:

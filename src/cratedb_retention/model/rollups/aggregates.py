@@ -1,10 +1,10 @@
 """
-The algebra of aggregates. What is kept of the values of a metric is a *state*, which has parts; states of other rows,
-series and time ranges are merged part by part. Each answer is read from one by a formula.
+The algebra of aggregates. A *state* summarizes the values of a metric, and has parts. States of several rows, series
+and time ranges are merged part by part. Formulas compute answers from states.
 
-A level keeps a column for each part, raw rows are states of one value each. So an aggregate is stated here and nowhere
-else, with the parts that it keeps and the formula by which it is read. Engines know how a part is found in raw rows and
-merged in SQL; they meet no aggregate, only parts and formulas.
+A level has a column for each part; a raw row is a state of one value. An aggregate is defined only here, by the parts
+that it stores and the formula that reads it. Engines compute and merge parts in SQL; they know parts and formulas, but
+no aggregates.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from enum import Enum, StrEnum, auto, member
 from functools import lru_cache
 from typing import Any, Self
 
-# A value is found again from its bin with at most this relative error (DDSketch, VLDB 2019).
+# The maximum relative error of a value that is computed from its bin (DDSketch, VLDB 2019).
 RELATIVE_ERROR = 0.01
 GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
-_MORE_PLACES = 6  # that an average of decimals has
+_MORE_PLACES = 6  # additional decimal places of an average of decimals
 Number = int | float | Decimal | None  # values and sums of decimal columns are exact
-Bins = Counter[tuple[int, int]]  # counts by sign and number of the bin; zero is bin 0 of sign 0
+Bins = Counter[tuple[int, int]]  # counts by sign and index of the bin; zero is bin 0 of sign 0
 
 
 class Kind(Enum):
-    """The type of a part: that of the metric, one for sums of its values (exact for decimals), a count, a double."""
+    """The type of a part: that of the metric, that of its sums (exact for decimals), a count, a double, or bins."""
 
     VALUE = auto()
     SUM = auto()
@@ -39,14 +39,14 @@ class Kind(Enum):
 
 
 class Merge(Enum):
-    """How parts of two states become one; the earlier and the later one are told apart."""
+    """How a part of two states is merged, given the earlier and the later one."""
 
     LEAST = member(min)
     GREATEST = member(max)
     ADD = member(operator.add)
     EARLIEST = member(lambda one, other: one)
     LATEST = member(lambda one, other: other)
-    SPREAD = member(lambda one, other: one + other)  # and what the distance of the means adds
+    SPREAD = member(lambda one, other: one + other)  # plus a term for the distance of the means
 
 
 class Part(StrEnum):
@@ -61,15 +61,15 @@ class Part(StrEnum):
     LAST = "last", Kind.VALUE, Merge.LATEST
     # The sum of squared distances from the mean.
     M2 = "m2", Kind.DOUBLE, Merge.SPREAD, ("sum", "count")
-    # What a counter grew by since the value before, which may be in an earlier bucket.
+    # The increase of a counter since the previous value, which may be in an earlier bucket.
     INCREASE = "increase", Kind.DOUBLE, Merge.ADD, ("first", "last")
     BINS = "bins", Kind.BINS, Merge.ADD
 
     kind: Kind
     merge: Merge
-    needs: tuple[str, ...]  # parts without which it can't be merged or continued
+    needs: tuple[str, ...]  # parts that are required to merge or continue it
 
-    # Defaults, since a call by the name alone finds a member.
+    # The defaults allow a call with the name alone, which returns the member.
     def __new__(cls, name: str, kind: Kind = Kind.VALUE, merge: Merge = Merge.ADD, needs: tuple[str, ...] = ()) -> Self:
         part = str.__new__(cls, name)
         part._value_ = name
@@ -78,13 +78,13 @@ class Part(StrEnum):
 
     @property
     def additive(self) -> bool:
-        """Whether the rest of a bucket has the whole less the other part: of a sum, but not of the least value."""
+        """Whether the rest of a bucket is the whole less the other part: true for sums, but not for minima."""
         return self.merge is Merge.ADD
 
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """How an answer is read from parts of a state, in Python by a :class:`Reader`, in SQL by the like of an engine."""
+    """Computes an answer from parts of a state, in Python with a :class:`Reader`, in SQL with that of an engine."""
 
     parts: tuple[Part, ...]
     read: Callable[..., Any]
@@ -104,7 +104,7 @@ _SPAN = Formula((Part.MAX, Part.MIN), lambda of, most, least: of.difference(most
 
 
 class Aggregate(StrEnum):
-    """What a policy can have kept of a metric."""
+    """The aggregates of a metric that a policy can choose."""
 
     MIN = "min", (Part.MIN,), _itself(Part.MIN), "least (min)"
     MAX = "max", (Part.MAX,), _itself(Part.MAX), "greatest (max)"
@@ -120,9 +120,9 @@ class Aggregate(StrEnum):
     MEDIAN = "median", (), _quantile(0.5)
     RANGE = "range", (), _SPAN, "range (max less min)"
 
-    keeps: tuple[Part, ...]  # what it adds to a state, if what its formula reads is not kept already
+    keeps: tuple[Part, ...]  # the parts that it adds to a state, beside those of other aggregates that it needs
     formula: Formula | None  # None if it is read by other names (``p95``)
-    words: str  # what it is called on pages
+    words: str  # its label on pages
 
     def __new__(cls, name: str, keeps: tuple[Part, ...] = (), formula: Formula | None = None, words: str = "") -> Self:
         aggregate = str.__new__(cls, name)
@@ -136,27 +136,27 @@ class Aggregate(StrEnum):
 
     @property
     def derived(self) -> bool:
-        """Whether a level has a column of it that follows from those of its parts."""
+        """Whether a level has a column for it that is computed from the columns of its parts."""
         return self.formula is not None and self.keeps != self.formula.parts and not self.binned
 
     @property
     def binned(self) -> bool:
-        """Whether it is read from a distribution, and no level has a column of it."""
+        """Whether it is read from a distribution, so that no level has a column for it."""
         return self.formula is not None and Part.BINS in self.formula.parts
 
     @property
     def needs(self) -> set[Aggregate]:
-        """The aggregates that keep what it needs."""
+        """The other aggregates whose parts it needs."""
         read = self.formula.parts if self.formula else ()
         needed = {*read, *(Part(name) for part in (*read, *self.keeps) for name in part.needs)}
         return {KEEPERS[part] for part in needed} - {self}
 
 
 KEEPERS: Mapping[Part, Aggregate] = {part: aggregate for aggregate in Aggregate for part in aggregate.keeps}
-# What gauges and counters get by default.
+# The default aggregates of gauges and counters.
 GAUGE = (Aggregate.MIN, Aggregate.MAX, Aggregate.SUM, Aggregate.COUNT, Aggregate.FIRST, Aggregate.LAST, Aggregate.AVG)
 COUNTER = (Aggregate.FIRST, Aggregate.LAST, Aggregate.COUNT, Aggregate.INCREASE)
-# Answers that no level keeps by these names, beside p0 to p100.
+# Answers that are not aggregates of a level, beside p0 to p100.
 _RATE = {"rate": Formula((Part.INCREASE,), lambda of, increase: of.per_second(increase))}
 ANSWERS: Mapping[str, Formula] = {str(a): a.formula for a in Aggregate if a.formula} | _RATE
 PERCENTILES = ("p50", "p95", "p99")
@@ -165,22 +165,22 @@ _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 
 @lru_cache(maxsize=256)
 def find_formula(name: str) -> Formula | None:
-    """How ``avg``, ``rate`` or ``p99.9`` is read; None if there is no such answer."""
+    """The formula of ``avg``, ``rate`` or ``p99.9``; None if there is no such answer."""
     percentile = _PERCENTILE.fullmatch(name)
     return _quantile(float(percentile[1]) / 100) if percentile else ANSWERS.get(name)
 
 
 def with_needed(aggregates: Iterable[Aggregate]) -> tuple[Aggregate, ...]:
-    """Some aggregates with all that they need, in their order."""
+    """Aggregates with those that they need, in the order of the enum."""
     wanted = {found for aggregate in aggregates for found in (aggregate, *aggregate.needs)}
     return tuple(aggregate for aggregate in Aggregate if aggregate in wanted)
 
 
-State = dict[Part, Any]  # what is known of a metric in one bucket; a part that is not there is unknown
+State = dict[Part, Any]  # the state of a metric in one bucket; missing parts are unknown
 
 
 def merged(earlier: State, later: State) -> State:
-    """The state of both; squared distances from the mean are combined by Chan's formula."""
+    """Merge two states; squared distances from the mean are combined by Chan's formula."""
     found = {**earlier, **{part: value for part, value in later.items() if value is not None}}
     for part in earlier.keys() & later.keys():
         one, other = earlier[part], later[part]
@@ -192,7 +192,7 @@ def merged(earlier: State, later: State) -> State:
 
 
 def _between(one: State, other: State) -> float:
-    """What the distance of two means adds to the squared distances (Chan, Golub, LeVeque 1979)."""
+    """The term of the squared distances for the distance of two means (Chan, Golub, LeVeque 1979)."""
     counts = [known.get(Part.COUNT) or 0 for known in (one, other)]
     if not all(counts):
         return 0.0
@@ -202,7 +202,7 @@ def _between(one: State, other: State) -> float:
 
 
 def rest_of(whole: State, part: State, rows: int) -> State | None:
-    """The rest of a bucket, of a number of rows, without one part of the bucket; None if the two do not add up."""
+    """Subtract a part of a bucket from the whole, with the number of rows of the rest; None if inconsistent."""
     rest: State = {}
     count = (whole.get(Part.COUNT) or 0) - (part.get(Part.COUNT) or 0)
     sound = 0 <= count <= rows
@@ -217,7 +217,7 @@ def rest_of(whole: State, part: State, rows: int) -> State | None:
             left = value if known is None else (value or 0) - known
             sound &= math.isfinite(known or 0)
             if kept is Part.INCREASE and known is not None:
-                # A counter never falls, but for rounding.
+                # A counter never decreases, except by rounding.
                 sound &= left >= 0 or math.isclose(value or 0, known)
                 left = max(left, 0.0)
             rest[kept] = left
@@ -228,9 +228,9 @@ def rest_of(whole: State, part: State, rows: int) -> State | None:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Formulas in Python."""
+    """Evaluates formulas in Python."""
 
-    seconds: float  # the length of the bucket that has passed
+    seconds: float  # the elapsed length of the bucket
 
     def read(self, formula: Formula, state: State) -> Number:
         values = [state.get(part) for part in formula.parts]
@@ -244,27 +244,27 @@ class Reader:
         return divided(total, count)
 
     def root(self, value: Any) -> Any:
-        """Rounding may have left less than nothing."""
+        """The square root of a value that may be slightly negative by rounding."""
         return None if value is None else math.sqrt(max(float(value), 0.0))
 
     def per_second(self, value: Any) -> Any:
         return float(value) / self.seconds if self.seconds > 0 else None
 
     def quantile(self, bins: Bins, quantile: float) -> Any:
-        """At most 1 % away from the true value."""
+        """A quantile, with a relative error of at most 1 %."""
         rank = quantile * (bins.total() - 1)
         passed = 0
-        # Of negative values those with the largest bins are the least.
+        # The smallest negative values have the largest bins.
         for sign, index in sorted(bins, key=lambda key: (key[0], key[0] * key[1])):
             passed += bins[sign, index]
             if passed > rank:
-                # The middle of the bin; by logarithms, since the end of the last one is more than a double can hold.
+                # The middle of the bin; by logarithms, since the end of the last bin exceeds a double.
                 return sign * math.exp(index * math.log(GAMMA) + math.log(2 / (GAMMA + 1)))
         return None
 
 
 def divided(total: Any, count: Any) -> Number:
-    """A part of a number; that of a decimal one is rounded some places behind its last one."""
+    """A quotient; that of a decimal is rounded to some more places than the decimal has."""
     if total is None or not count:
         return None
     part: float | Decimal = total / count

@@ -1,7 +1,7 @@
 """
-Cascades as people write them: ``1m:7d,1h:90d,1d:forever``, finest level first, each an interval and how long its
-rollup is kept. Fixed intervals divide a day and begin at midnight UTC; days, weeks, months and years are calendar units
-of the policy's time zone, right across changes of the clocks.
+The syntax of cascades: ``1m:7d,1h:90d,1d:forever``, finest level first, each with its interval and retention period.
+Fixed intervals divide a day and start at midnight UTC; days, weeks, months and years are calendar units of the policy's
+time zone, also when clocks change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHORT = {unit: short for short, unit in _CALENDAR.items()}
 _NAMES = {"sec": "s", "min": "m", "hour": "h", "day": "d", "week": "w", "month": "mo", "mon": "mo", "year": "y"}
 _SPELLED = re.compile(r"(?P<count>[0-9]{1,6})\s*(?P<unit>[a-z]+)")
 _DAYS, _MONTHS = {"day": 1, "week": 7}, {"month": 1, "year": 12}
-# What lies within what: a week fits into nothing longer.
+# The calendar units that consist of whole units of another kind; none consists of weeks.
 _WITHIN = {"day": ("day", "week", "month", "year"), "week": ("week",), "month": ("month", "year"), "year": ("year",)}
 _EXAMPLE_YEARS = range(1970, 2051)
 
@@ -36,9 +36,9 @@ class Interval:
     """
     The length of buckets, windows or partitions.
 
-    :param seconds: A fixed length, which divides a day where it is that of buckets; 0 for a calendar unit.
+    :param seconds: A fixed length, which divides a day if it is that of buckets; 0 for a calendar unit.
     :param unit: ``day``, ``week``, ``month`` or ``year``; empty for a fixed length.
-    :param months: How many months a unit is of, where it is neither one nor twelve.
+    :param months: The number of months, if it is neither one nor twelve.
     """
 
     seconds: int = 0
@@ -47,7 +47,7 @@ class Interval:
 
     @classmethod
     def of_months(cls, months: int) -> Interval:
-        """A month, a year, or another number of months that begins with a year."""
+        """A month, a year, or another number of months that starts with the year."""
         return next((cls(unit=unit) for unit, count in _MONTHS.items() if count == months), cls(months=months))
 
     def __str__(self) -> str:
@@ -58,17 +58,17 @@ class Interval:
 
     @property
     def _parts(self) -> tuple[int, int]:
-        """Months and days of the calendar."""
+        """The numbers of calendar months and days."""
         return self.months or _MONTHS.get(self.unit, 0), _DAYS.get(self.unit, 0)
 
     @property
     def approximate_seconds(self) -> int:
-        """Its length, for comparing; of a calendar unit the mean one."""
+        """Its length for comparisons; for a calendar unit, the mean length."""
         months, days = self._parts
         return self.seconds or days * DAY_SECONDS or months * MONTH_MS // 1000
 
     def floor(self, instant: int, zone: dt.tzinfo = dt.UTC) -> int:
-        """The start (ms, UTC) of the interval that an instant (ms, UTC) lies in."""
+        """The start (ms, UTC) of the interval that contains an instant (ms, UTC)."""
         if self.seconds:
             return instant - instant % (self.seconds * 1000)
         day, (months, days) = from_ms(instant).astimezone(zone).date(), self._parts
@@ -78,10 +78,10 @@ class Interval:
 
     def end(self, start: int, zone: dt.tzinfo = dt.UTC) -> int:
         """
-        The end (ms, UTC) of the interval that starts at an instant (ms, UTC). What starts at another time than a day
-        does, as a database with other time zones may have it, ends at that time.
+        The end (ms, UTC) of the interval that starts at an instant (ms, UTC). If it does not start at midnight, as in a
+        database with other time zones, it ends at the same time of day.
 
-        :raises OverflowError | ValueError: if it lies beyond the calendar.
+        :raises OverflowError | ValueError: if it is outside the calendar.
         """
         if self.seconds:
             return start + self.seconds * 1000
@@ -96,7 +96,7 @@ class Interval:
         return instant if floor == instant else self.end(floor, zone)
 
     def fits_into(self, other: Interval, zone: dt.tzinfo = dt.UTC) -> bool:
-        """Tell whether each interval of the other one consists of whole ones of these."""
+        """Whether each interval of the other kind consists of whole intervals of this one."""
         if not self.seconds:
             return other.unit in _WITHIN.get(self.unit, ())
         if other.seconds:
@@ -112,13 +112,13 @@ def _offsets(zone: dt.tzinfo) -> frozenset[int]:
 
 
 def _midnight(day: dt.date, zone: dt.tzinfo) -> int:
-    """The first moment of a day. Where the clocks skip midnight, the databases take the moment after the gap."""
+    """The first instant of a day; if the clocks skip midnight, that after the gap, as in the databases."""
     return to_ms(dt.datetime.combine(day, dt.time(), zone))
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One rollup of a cascade: the length of its buckets, and how long they are kept."""
+    """One rollup of a cascade: the length of its buckets, and its retention period."""
 
     interval: Interval
     retention_period: Duration
@@ -131,22 +131,22 @@ Levels = tuple[Level, ...]
 
 
 def parse_interval(text: str) -> Interval:
-    """Read a bucket's length: ``10s``, ``5m``, ``1h``, ``1d``, ``1w``, ``1mo``, ``1y``. A fixed one divides a day."""
+    """Read the length of a bucket: ``10s``, ``5m``, ``1h``, ``1d``, ``1w``, ``1mo``, ``1y``."""
     match = _SPELLED.fullmatch(text.strip().lower())
     name, count = (match["unit"], int(match["count"])) if match else ("", 0)
     unit = name if name in {**_FIXED, **_CALENDAR} else _NAMES.get(name.removesuffix("s"))
     if unit is None or count == 0:
-        raise InvalidInput(f"interval {text!r}", "is none", "write it like 10s, 5m, 1h, 1d, 1w, 1mo or 1y")
+        raise InvalidInput(f"interval {text!r}", "invalid", "write it like 10s, 5m, 1h, 1d, 1w, 1mo or 1y")
     seconds = count * _FIXED.get(unit, 0)
     if seconds and DAY_SECONDS % seconds:
         raise InvalidInput(f"interval {text!r}", "does not divide a day", "choose e.g. 10s, 1m, 15m, 1h or 1d")
     if not seconds and count != 1:
-        raise InvalidInput(f"interval {text!r}", "more than one of a calendar unit", f"write 1{unit}")
+        raise InvalidInput(f"interval {text!r}", "only a single calendar unit is supported", f"write 1{unit}")
     return Interval(seconds) if 0 < seconds < DAY_SECONDS else Interval(unit=_CALENDAR.get(unit, "day"))
 
 
 def parse_levels(value: object) -> Levels:
-    """Read a cascade: text as ``1m:7d,1h:90d``, or a list of such parts, or levels, finest first."""
+    """Read a cascade: text like ``1m:7d,1h:90d``, or a list of such parts or of levels, finest first."""
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
     if not isinstance(value, list | tuple):
@@ -157,7 +157,7 @@ def parse_levels(value: object) -> Levels:
         if not finer.interval.fits_into(coarser.interval):
             raise InvalidInput("levels", f"{finer.interval} does not divide {coarser.interval}", _REMEDY)
         if finer.interval == coarser.interval:
-            raise InvalidInput("levels", f"{finer.interval} is there twice", "remove one of them")
+            raise InvalidInput("levels", f"duplicate {finer.interval}", "remove one of the two")
         if kept.approximate_seconds() > longer.approximate_seconds():
             reason = f"{finer.interval} is kept for {kept}, longer than {coarser.interval} with {longer}"
             raise InvalidInput("levels", reason, "keep coarser levels at least as long as finer ones")
@@ -167,15 +167,15 @@ def parse_levels(value: object) -> Levels:
 def _parse_level(part: object) -> Level:
     interval, colon, retention = str(part).partition(":")
     if not colon:
-        raise InvalidInput(f"level {part!r}", "no interval and retention period", _REMEDY)
+        raise InvalidInput(f"level {part!r}", "not an interval with a retention period", _REMEDY)
     level = Level(parse_interval(interval), parse_duration(retention.strip()))
     if level.retention_period.approximate_seconds() < level.interval.approximate_seconds:
-        raise InvalidInput(f"level {part!r}", "is kept for less than one of its buckets", "keep it longer")
+        raise InvalidInput(f"level {part!r}", "is kept for less than one of its buckets", "choose a longer period")
     return level
 
 
 def check_zone(levels: Iterable[Level], zone: zoneinfo.ZoneInfo) -> None:
-    """Make sure that the days of a time zone consist of whole buckets; not so hours in Kathmandu, 5:45 ahead of UTC."""
+    """Raises InvalidInput if the days of a zone do not consist of whole buckets, as hours in Kathmandu (UTC+5:45)."""
     for finer, coarser in pairwise(levels):
         if not finer.interval.fits_into(coarser.interval, zone):
             reason = f"buckets of {finer.interval} (UTC) do not divide those of {coarser.interval} in {zone.key}"

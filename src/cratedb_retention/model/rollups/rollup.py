@@ -1,7 +1,7 @@
 """
-Rollups as data: what one level of a cascade is computed from and which columns it has; the windows of work and the
-steps; and the ledger of what was computed. A column of a rollup has the name of the source's and the aggregate:
-``temperature_min``. All instants are milliseconds, UTC.
+Rollups as data: the source and the columns of a level; windows and steps; and the ledger of computed windows. The name
+of a rollup's column consists of the source's column and the aggregate: ``temperature_min``. All instants are
+milliseconds, UTC.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from cratedb_retention.model.words import plural
 LEVEL_TIME = "TIMESTAMP WITH TIME ZONE"
 # Columns of a rollup that the source does not have.
 OWN_COLUMNS = ROW_COUNT, VERSION, PARTITION = "row_count", "rollup_version", "rollup_partition"
-# Columns of the table with the distributions, beside time, dimensions and those above.
+# Columns of the table of distributions, beside time, dimensions and those above.
 SKETCH_COLUMNS = SKETCH_METRIC, SKETCH_SIGN, SKETCH_BIN, SKETCH_COUNT = "metric", "sign", "bin", "count"
-# The column of the view, and of answers, that says where a row is from.
+# The column of the view, and of answers, with the origin of a row.
 LEVEL = "level"
 
 
 def level_column(names: Iterable[str]) -> str:
-    """What that column is called beside columns of these names."""
+    """The name of that column, which must differ from other names."""
     return LEVEL if LEVEL not in {name.lower() for name in names} else f"rollup_{LEVEL}"
 
 
 def label(name: str) -> str:
-    """A source column's name as it is in a rollup: ``payload['temp']`` becomes ``payload_temp``."""
+    """The name of a source's column in a rollup: ``payload['temp']`` becomes ``payload_temp``."""
     return re.sub(r"\['(.*?)'\]", r"_\1", name) if "[" in name else name
 
 
 def find_columns(columns: Iterable[Column], name: str) -> list[Column]:
-    """The columns that a name means: the one that has it, here or in a rollup; else all that are in such an object."""
+    """The columns of a name: the column itself, or the one with this name in a rollup, or all columns of an object."""
     known = [column for column in columns if column.grouping is not Grouping.PARTS]
     return (
         [column for column in known if column.name == name]
@@ -50,13 +50,13 @@ def find_columns(columns: Iterable[Column], name: str) -> list[Column]:
 
 
 def instant_column(name: str) -> Column:
-    """The time column of a level's table: an instant, whatever the source's is."""
+    """The time column of a level's table: a timestamp, whatever the type of the source's."""
     return Column(name=label(name), type=LEVEL_TIME, kind=catalog.Kind.TIME)
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Series of which a dimension, a text, fits a pattern, such as those whose name ends in ``_total``."""
+    """Series whose dimension, a text, matches a pattern, such as names that end in ``_total``."""
 
     dimension: Column
     pattern: str
@@ -64,11 +64,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number that is aggregated."""
+    """A numeric column that is aggregated."""
 
     column: Column
-    aggregates: tuple[Aggregate, ...]  # in the order of the enum, with what these need
-    within: tuple[Series, ...] = ()  # series in which it is a counter; empty: in all, if it is one
+    aggregates: tuple[Aggregate, ...]  # in the order of the enum, with those that they need
+    within: tuple[Series, ...] = ()  # series in which it is a counter; empty: all, if it is a counter
 
     @property
     def name(self) -> str:
@@ -86,7 +86,7 @@ class Metric:
 
     @property
     def stored(self) -> tuple[Part | Aggregate, ...]:
-        """What a level has columns of: parts, and aggregates that are derived from them."""
+        """The columns of a level: parts, and aggregates that are derived from them."""
         found: list[Part | Aggregate] = []
         for one in self.aggregates:
             found += [*(part for part in one.keeps if part is not Part.BINS), *([one] if one.derived else [])]
@@ -98,22 +98,22 @@ class Metric:
 
     @property
     def shown(self) -> tuple[Aggregate, ...]:
-        """What the view has columns of: all that is read by its own name."""
+        """The columns of the view: aggregates that are read by their own name."""
         return tuple(aggregate for aggregate in self.aggregates if aggregate.formula)
 
     @property
     def answers(self) -> list[str]:
-        """What can be asked of it, the most useful first."""
+        """The available answers, the most useful first."""
         average = [a for a in self.shown if a is Aggregate.AVG]
         increases = ["increase", "rate"] if self.has(Aggregate.INCREASE) else []
-        # What is a counter in some series only has an average in all.
+        # A metric that is a counter only in some series has an average in all.
         first = [*average, *increases] if self.within else [*increases, *average]
         percentiles = PERCENTILES if Part.BINS in self.parts else ()
         return list(dict.fromkeys([*map(str, first), *map(str, self.shown), *percentiles]))
 
 
 def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple[Series, ...] = ()) -> Metric:
-    """A metric with all the aggregates that the wanted ones need."""
+    """Make a metric with the wanted aggregates and those that they need."""
     return Metric(column, with_needed(aggregates), within)
 
 
@@ -121,16 +121,16 @@ def make_metric(column: Column, aggregates: tuple[Aggregate, ...], within: tuple
 class Rollup:
     """One level of a cascade on one table."""
 
-    source: TableName  # with the raw rows
-    beneath: TableName  # what this level is computed from: the source, or the next finer level
+    source: TableName  # the table with the raw rows
+    beneath: TableName  # the table that this level is computed from: the source, or the next finer level
     table: TableName
     interval: Interval  # the length of its buckets
-    time: Column  # the source's; in a level's table it has the name ``time_name``
-    dimensions: tuple[Column, ...]  # the source's columns that tell series apart
+    time: Column  # the source's time column; in the level's table, its name is ``time_name``
+    dimensions: tuple[Column, ...]  # the source's columns that distinguish series
     metrics: tuple[Metric, ...]
     zone: str = "UTC"  # of calendar units
-    partition: Interval | None = None  # how its table is partitioned, by the start of buckets; None: not at all
-    window: Interval | None = None  # the length of its windows, once that is decided
+    partition: Interval | None = None  # the interval of its table's partitions; None: not partitioned
+    window: Interval | None = None  # the length of its windows, once it is decided
     window_zone: str = "UTC"
 
     @property
@@ -151,7 +151,7 @@ class Rollup:
 
     @property
     def sketch(self) -> TableName:
-        """The table with the distributions of those metrics that keep percentiles."""
+        """The table with the distributions of metrics with percentiles."""
         return sketch_table(self.table)
 
     @property
@@ -176,7 +176,7 @@ class Rollup:
 
     @property
     def has_counters(self) -> bool:
-        """Whether it is computed from raw rows, and needs the values before the first of its rows."""
+        """Whether it is computed from raw rows, and needs the values before its first rows."""
         return self.from_raw and any(metric.has(Aggregate.INCREASE) for metric in self.metrics)
 
     @property
@@ -184,18 +184,18 @@ class Rollup:
         return find_zone(self.zone)
 
     def owns(self, table: catalog.Table) -> bool:
-        """Whether a table is surely the level's own; one of a user with its name is not written to, nor dropped."""
+        """Whether a table surely belongs to the level; a user's table of its name is neither written to nor dropped."""
         own = SKETCH_COLUMNS if table.name == self.sketch else (ROW_COUNT,)
         return {self.time_name, VERSION, *own} <= set(table.columns)
 
 
 def level_table(source: TableName, interval: Interval) -> TableName:
-    """Where a level is kept: ``metrics_1h`` beside ``metrics``."""
+    """The table of a level: ``metrics_1h`` for ``metrics``."""
     return TableName(source.schema, f"{source.name}_{interval}")
 
 
 def sketch_table(table: TableName) -> TableName:
-    """Where the distributions of a level are kept: ``metrics_1h_sketch``."""
+    """The table of a level's distributions: ``metrics_1h_sketch``."""
     return TableName(table.schema, f"{table.name}_sketch")
 
 
@@ -210,8 +210,8 @@ class Window:
 
     start: int
     end: int
-    since: int  # buckets from here on are computed; ``start`` where the window is computed as a whole
-    until: int  # only buckets that end here or before are complete; ``end`` where all are
+    since: int  # the start of the buckets to compute; ``start`` if the window is computed as a whole
+    until: int  # the end of the complete buckets; ``end`` if all are complete
 
     @classmethod
     def of(cls, start: int, end: int) -> Window:
@@ -224,34 +224,34 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """What a level, or what it is computed from, has of a window."""
+    """The rows of a window, in a level or in its source."""
 
     rows: int  # raw rows: rows of the source, or the sum of ``row_count`` of a level
-    groups: int = 0  # rows of the level, those of the present computation
-    values: int = 0  # values that have a place in a distribution
-    alien: int = 0  # rows of the level that another computation wrote; there should be none
+    groups: int = 0  # rows of the level from the present computation
+    values: int = 0  # values in distributions
+    alien: int = 0  # rows of the level from other computations, which should not exist
 
     def stands_for(self, beneath: Count) -> bool:
         return (self.rows, self.values) == (beneath.rows, beneath.values)
 
 
-# Buckets that were computed before and are about to be again, with the raw rows that they were computed from; None: the
-# ledger has not noted that of just these.
+# Buckets that are computed again, with the number of raw rows that they were computed from; None: the ledger has no
+# number for exactly these buckets.
 Before = tuple[tuple[Window, int | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Raw rows that buckets stand for, and those that their source has now."""
+    """The number of raw rows that buckets account for, and that of their source now."""
 
     stored: int
     beneath: int
-    short: tuple[int, int] = (0, 0)  # both of only those buckets whose source has less than they stand for
+    short: tuple[int, int] = (0, 0)  # both numbers, only for buckets whose source has fewer rows than they account for
 
     def lost(self, rows: int | None) -> tuple[int, int] | None:
         """
-        How many rows were rolled up and how many there are now, where some are gone; None where none is. A level that
-        has not the ``rows`` of the ledger, since a run was killed or a user wrote to it, is no witness.
+        How many rows were rolled up, and how many are left; None if none is lost. If the level does not account for the
+        ``rows`` of the ledger, since a run was killed or a user wrote to it, the ledger decides.
         """
         if self.short[0] and rows in (None, self.stored):
             return self.short
@@ -262,8 +262,8 @@ def find_view(
     known: Catalog, rollup: Rollup, levels: Iterable[TableName], marks: Sequence[str]
 ) -> tuple[TableName | None, bool]:
     """
-    What has the name of the view over the cascade of a level, and whether that is the one that the toolkit made. Where
-    a mark of the views that it made says nothing of this release of the database, the form decides.
+    The relation with the name of a cascade's view, and whether it is the toolkit's view. If a mark of its views is
+    unknown, or from another release of the database, the columns decide.
     """
     there = known.taken(view_name(rollup.source))
     view = (known.views or {}).get(there) if there else None
@@ -276,7 +276,7 @@ def find_view(
     return there, fits and any(table.name in view.definition for table in (rollup.source, *levels))
 
 
-# The steps of a cascade: create and alter a level's table, roll windows up, seal them, renew the view.
+# The steps of a cascade: create and alter a level's table, roll up windows, seal them, renew the view.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,15 +294,15 @@ class LevelStep(BaseStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRollup(LevelStep):
-    """Create a level's table, and the one with its distributions where percentiles are kept."""
+    """Create a level's table, and that of its distributions if there are percentiles."""
 
-    replicas: str | None = None  # the source's ``number_of_replicas``; None: the database's own default
-    left_out: tuple[str, ...] = ()  # the source's columns that are in no level, for showing
+    replicas: str | None = None  # the source's ``number_of_replicas``; None: the database's default
+    left_out: tuple[str, ...] = ()  # the source's columns that are in no level, for display
 
     def describe(self) -> str:
         dimensions = ", ".join(column.name for column in self.rollup.dimensions) or "none"
         metrics = ", ".join(metric.column.name for metric in self.rollup.metrics) or "none"
-        left_out = f"; left out: {', '.join(self.left_out)}" if self.left_out else ""
+        left_out = f"; excluded: {', '.join(self.left_out)}" if self.left_out else ""
         return f"create {self.rollup.table.name} (dimensions: {dimensions}; metrics: {metrics}{left_out})"
 
 
@@ -332,18 +332,18 @@ class WindowsStep(LevelStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollUp(WindowsStep):
-    """Compute windows, of open ones some parts, and replace exactly what was there of them (laws 3 to 6)."""
+    """Compute windows, or parts of open ones, and replace exactly their earlier rows (laws 3 to 6)."""
 
     does: ClassVar = Kind.ROLL_UP
     verb: ClassVar = "roll up"
-    rows: tuple[int, ...] = ()  # how many each window is computed from, if the plan knows
-    # The change token of each window's source when the plan was made; empty where the plan itself changes that, so that
-    # it has to be read when that is done. The same of the parts of windows that are not whole.
+    rows: tuple[int, ...] = ()  # the number of source rows of each window, if the plan knows it
+    # The change token of each window's source when the plan was made; empty if the plan itself changes the source, so
+    # that the token has to be read afterwards. `parts` has the same for parts of windows.
     tokens: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
-    # Coarser levels that have the last values of counters where the finer one has none any more: before an instant.
+    # Coarser levels with the last values of counters before an instant, where the finer level has none any more.
     older: tuple[tuple[Rollup, int], ...] = ()
-    before: Before = ()  # what was computed before of these windows, and must not lose rows (law 4)
+    before: Before = ()  # earlier computations of these windows, which must not lose rows (law 4)
 
     @property
     def stretches(self) -> Sequence[Stretch]:
@@ -352,7 +352,7 @@ class RollUp(WindowsStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealWindows(WindowsStep):
-    """Make sure that windows cover their source, and seal them: its partitions with ``idents``, or rows, go (law 3)."""
+    """Check that windows cover their source, whose partitions (``idents``) or rows expire, and seal them (law 3)."""
 
     verb: ClassVar = "seal"
 
@@ -363,18 +363,18 @@ class SealWindows(WindowsStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebaseRollup(LevelStep):
-    """From now on compute a level from another table than before, since a finer level was added or removed."""
+    """Change the table that a level is computed from, since a finer level was added or removed."""
 
-    before: int  # windows that begin before are not held there any more, and are sealed as they are
+    before: int  # windows that start before this instant are no longer in that table, and are sealed unchanged
 
     def describe(self) -> str:
-        kept = f", and keep what is before {show(self.before)} as it is" if self.before else ""
+        kept = f", and keep windows before {show(self.before)} unchanged" if self.before else ""
         return f"compute {self.rollup.table.name} from {self.rollup.beneath.name} from now on{kept}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewPart:
-    """A time range of the view, and where it comes from."""
+    """A time range of the view, and its table."""
 
     table: TableName  # the source or a level
     interval: str  # the level's; empty for raw rows
@@ -384,10 +384,10 @@ class ViewPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaceView(LevelStep):
-    """Create or renew the view over the raw rows and all levels, each time range from the finest that holds it."""
+    """Create or renew the view over the raw rows and all levels, each time range from the finest that contains it."""
 
-    parts: tuple[ViewPart, ...]  # of ``rollup``, the finest level, and of others; coarsest, which is the oldest, first
-    marks: tuple[str, ...] = ("",)  # of the toolkit's own views, one of which may be replaced; none: nothing is there
+    parts: tuple[ViewPart, ...]  # of ``rollup``, the finest level, and of others; the coarsest and oldest first
+    marks: tuple[str, ...] = ("",)  # of the toolkit's own views, which may be replaced; empty: the view does not exist
 
     @property
     def view(self) -> TableName:
@@ -406,19 +406,19 @@ RollupStep = CreateRollup | AlterRollup | RebaseRollup | RollUp | SealWindows | 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
-    """One window, as it was last computed."""
+    """The last computation of a window."""
 
     start: int
     end: int
-    until: int  # buckets that end here or before are computed
-    whole: bool  # whether it was computed as a whole, so that the token stands for all of it
-    beneath: TableName  # what it was computed from
-    token: str  # the change token of that
-    rows: int  # raw rows that it stands for
+    until: int  # the end of the computed buckets
+    whole: bool  # whether it was computed as a whole, so that the token applies to all of it
+    beneath: TableName  # the table that it was computed from
+    token: str  # the change token of its source
+    rows: int  # the number of raw rows that it accounts for
     groups: int  # rows of the level
-    sealed: bool  # whether its source was about to go, so that it is never computed again (law 4)
-    expired: bool = False  # whether its source is gone; only noted where rows are deleted one by one
-    parts: str = ""  # what each part of an open window was computed from, see :class:`planning.windows.Parts`
+    sealed: bool  # whether its source was about to expire, so that it is never computed again (law 4)
+    expired: bool = False  # whether its source is gone; only recorded if rows are deleted one by one
+    parts: str = ""  # the sources of the parts of an open window, see :class:`planning.windows.Parts`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -426,17 +426,17 @@ class KnownRollup:
     """A rollup that exists, or is about to be created."""
 
     rollup: Rollup
-    policy_id: str | None = None  # the policy that asked for it
+    policy_id: str | None = None  # the policy that requested it
     view: tuple[ViewPart, ...] = ()  # of the view over the cascade; only with the finest level
     # See :class:`model.catalog.View`; empty: unknown, since a run was killed or an older release made it; None: none.
     view_mark: str | None = None
-    gone: int | None = None  # before this instant rows of its table have expired; None: none has, or it is not recorded
-    identity: str = ""  # tells the table with the raw rows from others that get its name; empty: unknown
+    gone: int | None = None  # rows of its table before this instant expired; None: no rows, or it is not recorded
+    identity: str = ""  # distinguishes the table with the raw rows from later ones of its name; empty: unknown
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """What each window of each level was computed from, and whether it is sealed; and the rollups that exist."""
+    """The record of what each window of each level was computed from, and of the existing rollups."""
 
     rollups: Mapping[TableName, KnownRollup] = field(default_factory=dict)  # by the level's table
     windows: Mapping[TableName, Mapping[int, LedgerRow]] = field(default_factory=dict)  # and by the window's start
@@ -448,18 +448,18 @@ class Ledger:
         return [known for known in self.rollups.values() if known.rollup.source == source]
 
     def identity(self, source: TableName) -> str:
-        """Tells the table with the raw rows, when its rollups were made, from others of its name; empty: unknown."""
+        """Identifies the table with the raw rows that the rollups were made from; empty: unknown."""
         return next(filter(None, (known.identity for known in self.of_source(source))), "")
 
     def view_marks(self, source: TableName) -> tuple[str, ...]:
-        """The marks of views that the toolkit made over a table's cascade; more than one if a run was killed."""
+        """The marks of the toolkit's views over a table's cascade; several if a run was killed."""
         return tuple(known.view_mark for known in self.of_source(source) if known.view_mark is not None)
 
     def held_from(self, source: TableName, table: TableName) -> int | None:
         """
-        The instant from which a table of the cascade of a source holds all that it ever had; None: from the beginning.
-        The source of a sealed window is gone, unless it is known that only a part of it is. And a level that was added
-        later never had what coarser levels had sealed by then.
+        The instant from which a table of a cascade is complete; None: from the beginning. The source of a sealed window
+        is gone, unless it is known that only a part of it is. A level that was added later never contained windows that
+        coarser levels had sealed before.
         """
         own = self.rollups.get(table)
         length, gone = (own.rollup.interval.approximate_seconds, own.gone) if own else (0, None)
@@ -475,7 +475,7 @@ class Ledger:
         return max(ends, default=None)
 
     def sealed_by_others(self, table: TableName) -> int | None:
-        """Until when another level of the same source sealed what this one, no part of its cascade then, did not."""
+        """The end of windows that another level of the same source sealed while this one was not in the cascade."""
         open_rows = [row for row in self.of(table).values() if not row.sealed]
         ends = (
             row.end

@@ -1,9 +1,9 @@
 """
-Databases of RRDtool as policies: each becomes one, whose raw rows are its values for each step, and whose levels are
-its archives; those of one length and different consolidation functions are one level with several aggregates.
+Converts databases of RRDtool to policies. The raw rows are the values for each step, and the levels are the archives;
+archives of one length with different consolidation functions are one level with several aggregates.
 
-A database is described by the command ``rrdtool create``, or only its ``DS:`` and ``RRA:`` arguments, by the output of
-``rrdtool info``, or by that of ``rrdtool dump``.
+A database is described by the command ``rrdtool create``, or by its ``DS:`` and ``RRA:`` arguments alone, by the output
+of ``rrdtool info``, or by that of ``rrdtool dump``.
 
 Sources: the manual pages rrdcreate(1), rrdinfo(1), rrddump(1), and librrd(3) for the units of durations.
 """
@@ -25,7 +25,7 @@ _SCALED = re.compile(r"([0-9]{1,12})([smhdwMy]?)")
 _FORECASTS = ("HWPREDICT", "MHWPREDICT", "SEASONAL", "DEVSEASONAL", "DEVPREDICT", "FAILURES")
 _KINDS = ("GAUGE", "COUNTER", "DERIVE", "DCOUNTER", "DDERIVE", "ABSOLUTE", "COMPUTE")
 _REMEDY = "write it like RRA:AVERAGE:0.5:6:700, or give the output of `rrdtool info FILE`"
-# Arguments as they stand in a shell's script, and between quotes in one of Perl or Python.
+# Arguments as in a shell script, and in quotes as in Perl or Python.
 _ARGUMENT = re.compile(r"(?<![\w:])(?P<kind>DS|RRA):(?P<rest>[^\s\"'`;)\\]+)")
 _STEP = re.compile(r"(?<!\S)[\"']?(?:--step|-s)[\"']?(?:\s*[=,\s]\s*|)[\"']?(?P<step>[0-9][^\s\"',;)\\]*)")
 _CREATE = re.compile(r"(?:^|[\s/;|&(\"'`])rrdtool\s+create\s+(?P<tail>.*)")
@@ -36,13 +36,14 @@ _NUMBER = re.compile(r"[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.IGNORECASE)
 _AGGREGATES = {"AVERAGE": "avg", "MIN": "min", "MAX": "max", "LAST": "last"}
 _RATE = "RRDtool stores its rate. Here"
 _ROLES = {
-    "counter": f"a counter: {_RATE} a row holds the reading, and a bucket's x_increase by its seconds is the average "
-    "rate; the least and the greatest rate are not kept",
-    "difference": f"a difference: {_RATE} a bucket's x_last less x_first by its seconds is the average rate",
-    "absolute": f"counted since the last reading: {_RATE} a bucket's x_sum by its seconds is the average rate",
-    "compute": "computed from others: left out, compute it when you read",
+    "counter": f"a counter: {_RATE}, a row has the reading, and the average rate of a bucket is x_increase divided by "
+    "its seconds; minimum and maximum rates are not stored",
+    "difference": f"a difference: {_RATE}, the average rate of a bucket is x_last less x_first, divided by its seconds",
+    "absolute": f"counted since the last reading: {_RATE}, the average rate of a bucket is x_sum divided by "
+    "its seconds",
+    "compute": "computed from others: omitted, compute it in your queries",
 }
-# Raw rows stay at least this long where RRDtool keeps no value for each step, so that late ones still count.
+# The minimum retention period of raw rows if RRDtool stores no value for each step, so that late rows still count.
 _LEAST_RAW = Duration(seconds=86_400)
 
 
@@ -50,11 +51,11 @@ _LEAST_RAW = Duration(seconds=86_400)
 class Source:
     name: str
     kind: str  # One of `_KINDS`.
-    minimum: str = "U"  # The least value of its rate, as it is written.
+    minimum: str = "U"  # The minimum of its rate, as text.
 
     @property
     def role(self) -> str:
-        """What its values are. One that is lower than the one before is a counter that was reset."""
+        """The meaning of its values. A difference that cannot be negative is a counter that may reset."""
         differs = self.kind in ("DERIVE", "DDERIVE")
         if self.kind in ("COUNTER", "DCOUNTER") or (differs and re.match(r"[0-9]", self.minimum)):
             return "counter"
@@ -63,7 +64,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRobin(Archive):
-    """A round robin archive, with its consolidation function and its xff."""
+    """A round-robin archive, with its consolidation function and its xff."""
 
     function: str
     factor: str
@@ -71,41 +72,41 @@ class RoundRobin(Archive):
 
 @dataclass(kw_only=True)
 class Database:
-    file: str = ""  # Its name, if it is known.
+    file: str = ""  # Its name, if known.
     step: int = _DEFAULT_STEP
     sources: list[Source] = field(default_factory=list)
     archives: list[RoundRobin] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)  # Archives of forecasts, which consolidate nothing.
+    others: list[str] = field(default_factory=list)  # Archives of forecasts.
     template: bool = False
-    assumed: bool = False  # Nothing says the step, not even a command that leaves it to RRDtool's default.
+    assumed: bool = False  # The step is unknown: there is not even a command that relies on RRDtool's default.
 
     def forecasts(self, function: str, where: str) -> bool:
-        """Whether an archive holds a forecast, which has no counterpart; it is noted then."""
+        """Whether an archive contains a forecast, which has no counterpart; it is recorded for a warning."""
         if function in _FORECASTS:
             self.others.append(function)
         elif function not in _AGGREGATES:
-            remedy = f"there are: {', '.join(_AGGREGATES)}"
-            raise InvalidInput(where, f"{function!r} is no consolidation function", remedy)
+            remedy = f"available: {', '.join(_AGGREGATES)}"
+            raise InvalidInput(where, f"{function!r} is not a consolidation function", remedy)
         return function in _FORECASTS
 
 
 def translate_rrdtool(text: str, wanted: Wanted, name: str = "input", step: str | None = None) -> Translation:
     """
-    Translate what describes databases of RRDtool; raises InvalidInput naming line or archive.
+    Translate descriptions of RRDtool's databases; raises InvalidInput with the line or archive.
 
-    :param step: The step where the text does not say it, as ``--step`` of RRDtool takes it.
+    :param step: The default step, in the syntax of RRDtool's ``--step``.
     """
     databases = _parse(text, name, step)
     if wanted.table_name and len(databases) != 1:
-        raise InvalidInput("--table-name", f"{len(databases)} databases can't have one table", "give one of them")
+        raise InvalidInput("--table-name", f"{len(databases)} databases cannot have one table", "provide one of them")
     policies = tuple(_policy(database, wanted) for database in databases if database.archives)
     numbers = [one.factor for database in databases for one in database.archives if _NUMBER.fullmatch(one.factor)]
     factors = ", ".join(dict.fromkeys(f"{float(number):g}" for number in numbers))
     notes = (
-        f"xff{f' ({factors})' if factors else ''} has no counterpart: a bucket is made of the rows that there are, and "
-        "its counts say how many; ask for enough of them when you read.",
-        "Columns are taken to be named like the data sources.",
-        "RRDtool spreads values over its steps; here the rows stay as they came in, and are counted where they lie.",
+        f"xff{f' ({factors})' if factors else ''} has no counterpart: a bucket is computed from the existing rows, and "
+        "counts them; require a minimum count in your queries.",
+        "Columns are assumed to have the names of the data sources.",
+        "RRDtool distributes values over its steps; here, rows are unchanged, and count in the bucket of their time.",
     )
     return Translation(policies, notes)
 
@@ -114,7 +115,7 @@ def _policy(database: Database, wanted: Wanted) -> Translated:
     where = database.file or "the database"
     raw = [one.retention for one in database.archives if one.seconds == database.step]
     coarser = [one for one in database.archives if one.seconds != database.step]
-    # One archive for each length, kept as long as the longest of them.
+    # One archive of each length, the one with the longest retention period.
     longest = [
         max((one for one in coarser if one.seconds == seconds), key=lambda one: one.retention.approximate_seconds())
         for seconds in {one.seconds for one in coarser}
@@ -124,11 +125,11 @@ def _policy(database: Database, wanted: Wanted) -> Translated:
     extents: dict[str, list[str]] = {}
     for one in database.archives:
         extents.setdefault(f"{length(one.seconds)} for {one.retention}", []).append(one.function)
-    notes = [f"{where}, a value for each {length(database.step)}"]
+    notes = [f"{where}, one value per {length(database.step)}"]
     notes += [f"{extent}: {', '.join(functions)}" for extent, functions in extents.items()]
     warnings = [] if raw else [f"{where}: has no archive of single steps; raw rows are kept for {_LEAST_RAW}"]
-    warnings += [*cascade.warnings, *_left_out(database, where)]
-    # A table named like the file, unless that is no plain name: ``/var/lib/rrd/power.rrd`` becomes ``power``.
+    warnings += [*cascade.warnings, *_omissions(database, where)]
+    # The table has the name of the file if that is simple: ``/var/lib/rrd/power.rrd`` becomes ``power``.
     stem = database.file.rpartition("/")[2].removesuffix(".rrd")
     plain = re.sub(r"[.\-]+", "_", stem).lower() if re.fullmatch(r"[\w.\-]+", stem) else ""
     table = wanted.table_name or plain
@@ -140,15 +141,15 @@ def _policy(database: Database, wanted: Wanted) -> Translated:
             names = ", ".join(source.name for source in database.sources if source.role == role)
             warnings += [f"{where}, {names}: {text}"] if names else []
     if not table:
-        warnings.append(f"{where}: write the table's name, or give --table-name")
+        warnings.append(f"{where}: fill in the table's name, or use --table-name")
     policy["description"] = f"RRDtool {database.file or 'archives'}"
     return Translated(policy, tuple(notes), tuple(warnings))
 
 
 def _metrics(sources: Iterable[Source], archives: Iterable[RoundRobin]) -> dict[str, Any]:
     """
-    What is kept of which column, the same for each level: of differences the first and the last value, of what is
-    counted since the last reading the sum. Counters get what counters get by default.
+    The metrics and their aggregates, the same for each level: the first and the last value of differences, the sum of
+    values that each reading resets, and the default aggregates of counters.
     """
     wanted = {_AGGREGATES[one.function] for one in archives}
     functions = [name for name in ("min", "max", "last", "avg") if name in wanted]
@@ -165,13 +166,13 @@ def _metrics(sources: Iterable[Source], archives: Iterable[RoundRobin]) -> dict[
     return {name: value for name, value in found.items() if value}
 
 
-def _left_out(database: Database, where: str) -> Iterator[str]:
+def _omissions(database: Database, where: str) -> Iterator[str]:
     if database.others:
-        yield f"{where}: {', '.join(dict.fromkeys(database.others))} left out, there are no forecasts here"
+        yield f"{where}: {', '.join(dict.fromkeys(database.others))} omitted, since forecasts are not supported"
     if database.template:
-        yield f"{where}: what its --template says was not read"
+        yield f"{where}: its --template was not read"
     if database.assumed:
-        yield f"{where}: nothing says its step; {length(database.step)} is RRDtool's default, --step says another one"
+        yield f"{where}: its step is unknown; {length(database.step)} is RRDtool's default, --step sets another one"
 
 
 def _parse(text: str, name: str, step: str | None) -> list[Database]:
@@ -184,23 +185,23 @@ def _parse(text: str, name: str, step: str | None) -> list[Database]:
     else:
         found = list(_commands(text, name, Database(step=default, assumed=step is None)))
     if not any(database.archives for database in found):
-        raise InvalidInput(name, "has no round robin archive", _REMEDY)
+        raise InvalidInput(name, "has no round-robin archive", _REMEDY)
     return found
 
 
 def _scaled(text: str, divisor: int, where: str) -> int:
     """
-    A count, or a duration divided by what is counted, at least 1 (librrd's ``rrd_scaled_duration``: a month has 31
-    days, a year 366); raises InvalidInput if it is neither.
+    A count, or a duration as a number of divisors, at least 1 (librrd's ``rrd_scaled_duration``: a month has 31 days, a
+    year 366); raises InvalidInput if it is neither.
     """
     match = _SCALED.fullmatch(text)
     if match is None:
-        raise InvalidInput(where, f"{text!r} is no count, and no duration", _REMEDY)
+        raise InvalidInput(where, f"{text!r} is neither a count nor a duration", _REMEDY)
     count, rest = divmod(int(match[1]) * _SCALES[match[2]], divisor if match[2] else 1)
     if rest:
-        raise InvalidInput(where, f"{text} is no multiple of {divisor}s", _REMEDY)
+        raise InvalidInput(where, f"{text} is not a multiple of {divisor}s", _REMEDY)
     if not count:
-        raise InvalidInput(where, f"{text} is nothing", _REMEDY)
+        raise InvalidInput(where, f"{text} is not positive", _REMEDY)
     return count
 
 
@@ -208,7 +209,7 @@ def _scaled(text: str, divisor: int, where: str) -> int:
 
 
 def _commands(text: str, name: str, database: Database) -> Iterator[Database]:
-    """One database for each command; arguments that stand before any command are one of their own, the given one."""
+    """One database for each command; arguments before any command belong to the given database."""
     step = database.step
     for number, line in _lines(text):
         if create := _CREATE.search(line):
@@ -226,7 +227,7 @@ def _commands(text: str, name: str, database: Database) -> Iterator[Database]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines without comments, those that a backslash continues put together, with the number of the first."""
+    """Lines without comments, joined after a backslash, with the number of the first line."""
     plain = "\n".join(_COMMENT.sub("", line).rstrip() for line in text.splitlines())
     number = 1
     for line in re.split(r"(?<!\\)\n", plain):
@@ -235,7 +236,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _file(tail: str) -> str:
-    """The first argument of the command that is no option, nor the value of one."""
+    """The first argument of the command that is neither an option nor its value."""
     words = iter(tail.split())
     for word in words:
         if word in _VALUED:
@@ -250,7 +251,7 @@ def _add(database: Database, kind: str, rest: str, where: str) -> None:
     parts = rest.split(":")
     if kind == "DS":
         if len(parts) < 3 or parts[1] not in _KINDS or not re.fullmatch(r"\w{1,19}(=.*)?", parts[0]):
-            raise InvalidInput(where, "no data source", "write it like DS:temperature:GAUGE:600:U:U")
+            raise InvalidInput(where, "not a data source", "write it like DS:temperature:GAUGE:600:U:U")
         database.sources.append(Source(parts[0].partition("=")[0], parts[1], (*parts, "U", "U")[3]))
     elif not database.forecasts(parts[0], where):
         if len(parts) != 4:
@@ -279,9 +280,7 @@ def _info(text: str, name: str) -> Database:
 
 
 def _dump(text: str, name: str) -> Database:
-    """
-    Read by its tags, not as XML: dumps are of one form and can be long, and no entity of a foreign file is expanded.
-    """
+    """Read a dump by its tags, not as XML: dumps are uniform and may be long, and no foreign entity is expanded."""
 
     def tag(part: str, name: str) -> str:
         match = re.search(rf"<{name}>\s*([^<]*?)\s*</{name}>", part)
@@ -302,12 +301,12 @@ def _dump(text: str, name: str) -> Database:
 def _counted(
     plain: Mapping[str, str], sources: list[Source], archives: Mapping[str, Mapping[str, str]], name: str
 ) -> Database:
-    """A database whose steps and rows are counts."""
+    """Make a database whose steps and rows are counts."""
 
     def count(values: Mapping[str, str], key: str, where: str) -> int:
         text = values.get(key, "")
         if not re.fullmatch("[0-9]{1,12}", text) or not int(text):
-            raise InvalidInput(where, f"{key} is {text!r}" if text else f"does not say its {key}", _REMEDY)
+            raise InvalidInput(where, f"{key} is {text!r}" if text else f"{key} is missing", _REMEDY)
         return int(text)
 
     database = Database(file=plain.get("filename", ""), step=count(plain, "step", name), sources=sources)

@@ -1,1 +1,1 @@
-"""The HTTP API: one file for each kind of thing."""
+"""The HTTP API."""

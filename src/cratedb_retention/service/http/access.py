@@ -1,6 +1,6 @@
 """
-What the HTTP API works with, who asks it, how often, and whether their role is enough: each route says which role it
-needs, and gets the toolkit for that caller.
+Authentication, rate limits and roles of the HTTP API: each route names the role that it requires, and receives the
+toolkit for the caller.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.runs import Operations, Runs
 from cratedb_retention.service.settings import HttpSettings
 
-# Callers that are remembered. Who is forgotten has a full bucket again, so there are more than come in a minute.
+# Callers whose buckets are remembered: more than call in a minute, since a forgotten bucket is full again.
 REMEMBERED = 10_000
-_MADE_BY = "A token of `cratedb-retention create-token`."
+_MADE_BY = "An access token, as created by `cratedb-retention create-token`."
 _BEARER = HTTPBearer(auto_error=False, bearerFormat="crt_...", description=_MADE_BY)
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
-# The role that each dependency of routes asks for.
+# The role that each dependency of routes requires.
 ROLES: dict[object, Role] = {}
 
 
 class Buckets:
-    """A bucket for each caller: so many requests a second come back, up to the burst."""
+    """A token bucket for each caller: refilled at ``rate`` per second, up to ``burst``."""
 
     def __init__(self, clock: Clock, rate: float, burst: int) -> None:
         self._clock, self._rate, self._burst = clock, rate, burst
@@ -45,11 +45,11 @@ class Buckets:
         self._buckets: OrderedDict[str, tuple[float, dt.datetime]] = OrderedDict()
 
     def take(self, caller: str, taken: int = 1) -> None:
-        """Take so many from the caller's bucket; raises :class:`Failed` if it is empty, which says for how long."""
+        """Take requests from the bucket of a caller; raises :class:`Failed` with ``Retry-After`` if it is empty."""
         now = self._clock.now()
         with self._lock:
             left, since = self._buckets.pop(caller, (float(self._burst), now))
-            # A clock that is set back gives nothing, and takes nothing.
+            # A clock that is set back changes nothing.
             left = min(float(self._burst), left + max(0.0, (now - since).total_seconds()) * self._rate)
             enough = left >= 1
             self._buckets[caller] = (left - taken if enough else left, now)
@@ -64,12 +64,12 @@ class Buckets:
 @dataclass(frozen=True, kw_only=True)
 class Context:
     retention: Retention
-    authenticate: bool = True  # whether a token is needed; otherwise everybody is an admin
-    hosts: frozenset[str] = frozenset()  # the names that a request may call this service by; empty: any
-    limits: HttpSettings = field(default_factory=HttpSettings)  # what a single caller may ask
+    authenticate: bool = True  # whether a token is required; otherwise all callers are admins
+    hosts: frozenset[str] = frozenset()  # host names that requests may use; empty: any
+    limits: HttpSettings = field(default_factory=HttpSettings)  # limits for a single caller
     runs: Runs = field(default_factory=Runs)
     operations: Operations = field(default_factory=Operations)
-    metrics: Callable[[], bytes] | None = None  # makes the text of ``/metrics``; None: there are none
+    metrics: Callable[[], bytes] | None = None  # returns the text of ``/metrics``; None: disabled
 
     @cached_property
     def buckets(self) -> Buckets:
@@ -85,7 +85,7 @@ def host_of(connection: HTTPConnection) -> str:
 
 
 def allowed(needed: Role) -> Callable[..., Scope]:
-    """A dependency: the toolkit for the caller, if they have the role."""
+    """A dependency of routes: the toolkit for the caller, who must have the role."""
 
     def scoped(request: Request, credentials: _Credentials) -> Scope:
         found = admit(context_of(request), credentials.credentials if credentials else "", host_of(request))
@@ -99,8 +99,8 @@ def allowed(needed: Role) -> Callable[..., Scope]:
 
 def admit(context: Context, text: str, host: str) -> Scope:
     """
-    The toolkit for the caller with the text of a token; raises Failed if it is invalid, or they ask too often. An
-    address without a valid one is slowed down, so that it can't try many.
+    The toolkit for a caller with an access token. Raises Failed if the token is invalid, or the caller sends too many
+    requests. Failed attempts count against their address, which prevents guessing.
     """
     address, access = f"address {host}", Access(role=Role.ADMIN, actor=context.retention.actor.name)
     if not context.authenticate:
@@ -110,7 +110,7 @@ def admit(context: Context, text: str, host: str) -> Scope:
         token = context.retention.access.check(text) if text else None
         if token is None:
             context.buckets.take(address)
-            reason = "is worth nothing: unknown, expired or revoked" if text else "is missing"
+            reason = "invalid: unknown, expired or revoked" if text else "missing"
             remedy, headers = "send `Authorization: Bearer crt_...`", {"WWW-Authenticate": "Bearer"}
             raise Failed(HTTPStatus.UNAUTHORIZED, "access token", reason, remedy, headers)
         context.buckets.take(token.actor)

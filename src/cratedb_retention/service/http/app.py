@@ -1,6 +1,6 @@
 """
-The HTTP API as an application (ASGI): what every request passes before a route sees it, all routes with their
-description, and uvicorn, which serves it in a thread of its own, beside the scheduler.
+The HTTP API as an ASGI application: the checks of each request, all routes with their description, and uvicorn, which
+serves the application in its own thread.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from cratedb_retention.service.http.routes import PREFIX, ROUTERS
 from cratedb_retention.service.runs import Background
 
 logger = logging.getLogger(__name__)
-# No page of ours is shown in a browser; an answer is nobody's to keep, to frame or to guess the type of.
+# Responses of the API are not pages: do not cache them, show them in frames, or guess their type.
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -39,12 +39,12 @@ _SECURITY = {
     "X-Frame-Options": "DENY",
 }
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-# Requests at once; more are answered with 503. Seconds until a silent connection is closed, and until all must end.
+# Maximum number of concurrent requests (more get 503); seconds until idle connections are closed; grace period.
 _MOST_AT_ONCE, _SILENT, _PATIENCE = 200, 5, 10
 
 
 def make_app(context: Context) -> FastAPI:
-    """The application. Pages come from the layer above: those that FastAPI brings load scripts from elsewhere."""
+    """The application. FastAPI's own pages are disabled, since they load scripts from other hosts."""
     app = make_routes()
     app.state.context = context
     app.add_middleware(Gate, hosts=context.hosts, most=context.limits.max_body)
@@ -52,11 +52,11 @@ def make_app(context: Context) -> FastAPI:
 
 
 def make_routes() -> FastAPI:
-    """All routes with their description, on no database: nothing can be asked of them yet."""
+    """All routes with their description, not yet connected to a database."""
     app = FastAPI(
         title="cratedb-retention",
         version=__version__,
-        description="Retention policies for CrateDB and DuckDB: plan, run, watch.",
+        description="Retention policies for CrateDB and DuckDB: plan, run, monitor.",
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=None,
         redoc_url=None,
@@ -69,7 +69,7 @@ def make_routes() -> FastAPI:
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:
-    """The description of all routes, each with its role as ``x-role``; ``none``: no token is asked for."""
+    """The OpenAPI description, with the role of each route as ``x-role``; ``none``: no token required."""
     if app.openapi_schema is None:
         found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = found["components"]["schemas"]
@@ -86,10 +86,10 @@ def _describe(app: FastAPI) -> dict[str, Any]:
 
 class Gate:
     """
-    Refuses requests from elsewhere, and those that are too large or too slow; tells browsers what to do with answers.
+    Rejects requests from other sites, and those that are too large or too slow; adds security headers to responses.
 
-    :param hosts: The names of this service; empty: any. A page whose name points here (DNS rebinding) calls it by that.
-    :param most: Bytes of a request's body; it may take so many ``seconds`` to arrive.
+    :param hosts: Host names of this service, as a protection against DNS rebinding; empty: any.
+    :param most: Maximum size of a request body, in bytes; ``seconds``: maximum time to receive it.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], most: int, seconds: float = 30.0) -> None:
@@ -100,7 +100,7 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
-        # Browsers let any page open a connection to any other host, with the cookies of that host.
+        # Browsers let any page connect to any host, with the cookies of that host.
         error = self._foreign(headers, scope.get("method") not in _SAFE)
         if scope["type"] == "websocket":
             if error is None:
@@ -127,20 +127,20 @@ class Gate:
         return await self._app(scope, again, secured)
 
     def _foreign(self, headers: Headers, changing: bool) -> RetentionError | None:
-        """Why a request is not let through; one that may change something must not be of another page."""
+        """The reason to reject a request; one that may change something must not come from another site."""
         host, origin = headers.get("host", ""), headers.get("origin")
         try:
             name = (urlsplit(f"//{host}").hostname or "").lower()  # Without the port: ``[::1]:8000`` gives ``::1``.
         except ValueError:
             name = ""
         if self._hosts and name not in self._hosts:
-            return Forbidden("host of the request", "is not a name of this service", "see the setting http.hosts")
+            return Forbidden("host of the request", "not a name of this service", "see the setting http.hosts")
         if changing and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return Forbidden("origin of the request", "is another page", "call this service from its own")
+            return Forbidden("origin of the request", "another site", "use the pages of this service")
         return None
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        """All of the body; it is small, so it may be held."""
+        """The complete body, which is limited to ``most`` bytes."""
         thing, most, body, more = "body of the request", self._most, bytearray(), True
         too_large = Failed(413, thing, f"larger than {most} bytes", "see the setting http.max_body")
         declared = headers.get("content-length", "0")
@@ -159,7 +159,7 @@ class Gate:
 
 
 class HttpServer:
-    """The HTTP API on an address; port 0: any that is free, see ``port``. What is ``ended``, as runs, ends with it."""
+    """The HTTP API on an address; port 0: a free one, see ``port``. The jobs ``ended`` end with it."""
 
     def __init__(self, app: FastAPI, host: str, port: int, *ended: Background[Any]) -> None:
         self.port, self._host, self._ended = port, host, ended
@@ -170,7 +170,7 @@ class HttpServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to listen; raises RetentionError if the address is not free, or the application does not start."""
+        """Start to listen; raises RetentionError if the address is in use, or the application does not start."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
             listening = socket.create_server((self._host, self.port), family=family, backlog=128)
@@ -180,7 +180,7 @@ class HttpServer:
         self.port = int(listening.getsockname()[1])
 
         def serve() -> None:
-            with suppress(SystemExit):  # What does not start would end the process.
+            with suppress(SystemExit):  # uvicorn exits if it does not start.
                 self._server.run([listening])
 
         self._thread = threading.Thread(target=serve, name="http", daemon=True)
@@ -189,11 +189,11 @@ class HttpServer:
             self._thread.join(0.01)
         if not self._server.started:
             listening.close()
-            raise RetentionError("http", "the application did not start", "the log says why")
+            raise RetentionError("http", "the application did not start", "see the log")
         logger.info("HTTP on %s, port %d", self._host, self.port)
 
     def stop(self) -> None:
-        """Answer what was asked, and end; runs of the HTTP API end before their next step."""
+        """Respond to pending requests, and end; runs of the HTTP API end before their next step."""
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(_PATIENCE + _SILENT)

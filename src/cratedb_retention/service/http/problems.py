@@ -1,8 +1,8 @@
 """
-What all routes have in common: bodies and errors. Bodies are JSON with numbers as they are written, ``1.50`` as such,
-since a column that it is compared with may be text; and no name twice, since the last one could mean the wrong
-retention period. Errors are ``application/problem+json`` (RFC 9457) with the thing, the reason and the remedy. What the
-database says of itself is for admins; mistakes in the program are in the log only, without passwords or tokens.
+Request bodies and errors of all routes. Bodies are JSON. Numbers keep their notation, such as ``1.50``, since they may
+be compared with a column of text. Duplicate names are rejected, since the last one could be the wrong retention period.
+Errors are ``application/problem+json`` (RFC 9457) with thing, reason and remedy. Messages of the database are shown to
+admins only. Bugs are reported only in the log, without passwords or tokens.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class WrittenNumber(float):
-    """A number that remembers how it was written."""
+    """A number that preserves its notation."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -47,13 +47,13 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"attribute {name} is written twice")
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"duplicate attribute {name}")
         found[name] = value
     return found
 
 
 class JsonRoute(APIRoute):
-    """A route that reads such bodies."""
+    """A route with such a body."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -65,19 +65,19 @@ class JsonRoute(APIRoute):
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """An error (RFC 9457)."""
 
-    type: str = Field("about:blank", description="Always `about:blank`: the status says which kind it is.")
-    title: str = Field(description="The status in words.")
+    type: str = Field("about:blank", description="Always `about:blank`: the status is the kind of error.")
+    title: str = Field(description="The status as text.")
     status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="The error in a line: thing, reason, remedy.")
-    thing: str | None = Field(None, description="What it is about.")
-    reason: str | None = Field(None, description="What is wrong with it.")
-    remedy: str | None = Field(None, description="What to do about it.")
+    detail: str = Field(description="The error in one line: thing, reason, remedy.")
+    thing: str | None = Field(None, description="The subject of the error.")
+    reason: str | None = Field(None, description="What is wrong.")
+    remedy: str | None = Field(None, description="How to fix it.")
 
 
 class Failed(RetentionError):
-    """An error with a status of its own, and headers."""
+    """An error with its own status and headers."""
 
     def __init__(
         self, status: int, thing: str, reason: object, remedy: str = "", headers: dict[str, str] | None = None
@@ -91,7 +91,7 @@ def problem(error: RetentionError) -> Response:
     status = error.http_status
     said = {name: redact(text) for name, text in texts.items() if text}
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, **said}
-    # Escaped: an error may quote what is no text.
+    # ASCII: an error may quote characters that cannot be encoded.
     return Response(json.dumps(body), status, getattr(error, "headers", None), MEDIA_TYPE)
 
 
@@ -104,14 +104,14 @@ def _answer(request: Request, error: Exception) -> Response:
     match error:
         case RetentionError():
             status = error.http_status
-            if isinstance(error.__cause__, SQLAlchemyError):  # In the words of the driver: of statements and tables.
+            if isinstance(error.__cause__, SQLAlchemyError):  # The driver quotes statements and tables.
                 status = max(status, HTTPStatus.BAD_GATEWAY)
             if status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return problem(error)
             logger.warning("%s %s: %s", request.method, request.url.path, error)
             told = (error.thing, error.reason, error.remedy)
             if not getattr(request.state, "tells_all", False):
-                told = ("the database", "can't answer at present", "the log of the service tells more")
+                told = ("the database", "cannot respond at present", "see the log of the service")
             headers = {"Retry-After": "10"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
             return problem(Failed(status, *told, headers))
         case RequestValidationError():
@@ -122,15 +122,14 @@ def _answer(request: Request, error: Exception) -> Response:
         case HTTPException():
             return problem(Failed(error.status_code, "request", str(error.detail), headers=dict(error.headers or {})))
         case UnicodeError():
-            return problem(InvalidInput("request", "it holds what is no text in UTF-8"))
+            return problem(InvalidInput("request", "not valid UTF-8"))
         case _:
-            logger.error("%s %s: a mistake in the program", request.method, request.url.path, exc_info=error)
-            remedy = "the log of the service tells more; report it"
-            return problem(RetentionError("the service", "a mistake in the program", remedy))
+            logger.error("%s %s: this is a bug; please report it", request.method, request.url.path, exc_info=error)
+            return problem(RetentionError("the service", "internal error", "see the log of the service"))
 
 
 def _invalid(error: RequestValidationError) -> InvalidInput:
-    found = error.errors()  # An unknown name explains a missing one.
+    found = error.errors()  # An unknown name may explain a missing one.
     first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
     place, *path = map(str, first["loc"])
     where = ".".join(path) or place
@@ -141,23 +140,23 @@ def _invalid(error: RequestValidationError) -> InvalidInput:
 
 
 _RESPONSES = {
-    400: "The request is malformed.",
-    401: "There is no token, or it is worth nothing.",
-    403: "The token may not do that.",
-    404: "There is no such thing, or the token does not see it.",
-    409: "Somebody else changed the same thing.",
-    412: "It is not any more what If-Match says.",
-    415: "The body is of another kind.",
-    422: "Something in the request is not valid.",
+    400: "Malformed request.",
+    401: "Missing or invalid access token.",
+    403: "The access token does not permit this.",
+    404: "Not found, or not visible to the access token.",
+    409: "Conflict with another change or with the present state.",
+    412: "The present version does not match If-Match.",
+    415: "Unsupported media type of the body.",
+    422: "Invalid request.",
     428: "If-Match is missing.",
     429: "Too many requests.",
-    502: "The database refused.",
-    503: "The database can't be reached.",
+    502: "The database rejected the request.",
+    503: "The database is unreachable.",
 }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For the description of a route: the problems that it may answer with; none named: those of all routes."""
+    """The error responses of a route, for its description; without arguments, those of all routes."""
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {"description": _RESPONSES[status], "content": {MEDIA_TYPE: {"schema": schema}}}

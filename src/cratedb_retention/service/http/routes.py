@@ -1,7 +1,7 @@
 """
-The routes of the HTTP API: what each is asked, which role it needs, what it answers.
+The routes of the HTTP API, with their parameters, roles and responses.
 
-Plain functions, so that FastAPI runs them in threads: what they wait for is the database.
+They are not ``async``, so FastAPI runs them in threads, where they can wait for the database.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ def _header(name: str, description: str) -> dict[str, Any]:
 
 
 def _accepted(what: str) -> dict[str, Any]:
-    location = _header("Location", f"Where the {what} is.")
+    location = _header("Location", f"The address of the {what}.")
     return {"status_code": HTTPStatus.ACCEPTED, "responses": {202: location, **problems(404, 409)}}
 
 
-_SNAPSHOT_TAGS = "Only snapshots of policies that had these tags then"
+_SNAPSHOT_TAGS = "Only snapshots whose policies had these tags when they were archived"
 Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 ShortText = Annotated[str, Query(min_length=1, max_length=255)]
 Texts = Annotated[list[ShortText] | None, Query(max_length=100)]
-_TAGS = "Only policies with these tags: `a,b` both, repeated either, `not:c` those without c."
+_TAGS = "Only policies with these tags: `a,b`: both; repeated: any; `not:c`: without c."
 Tags = Annotated[Texts, Query(description=_TAGS)]
-Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
-Offset = Annotated[int, Query(ge=0, le=100_000, description="So many of the first are left out.")]
-_Instant = Annotated[str, Field(min_length=1, max_length=64, description="An instant as ISO 8601.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Maximum number of results.")]
+Offset = Annotated[int, Query(ge=0, le=100_000, description="Number of results to skip.")]
+_Instant = Annotated[str, Field(min_length=1, max_length=64, description="An instant in ISO 8601.")]
 Moment = Annotated[dt.datetime, PlainValidator(parse_instant, json_schema_input_type=_Instant)]
 When = TypeVar("When")
 
@@ -77,7 +77,7 @@ def read_tags(tags: Tags = None) -> TagFilter:
 
 def read_selection(
     tags: Tags = None,
-    strategy: Annotated[ShortText | None, Query(description="Only policies of this strategy.")] = None,
+    strategy: Annotated[ShortText | None, Query(description="Only policies with this strategy.")] = None,
     policy: Annotated[ShortText | None, Query(description="Only the policy with this identifier.")] = None,
 ) -> Selection:
     return Selection(strategy=parse_strategy(strategy) if strategy else None, tags=read_tags(tags), policy_id=policy)
@@ -87,34 +87,34 @@ Chosen = Annotated[Selection, Depends(read_selection)]
 
 
 class _Body(BaseModel):
-    """Nothing unknown is let pass: a misspelt attribute would mean its default."""
+    """Rejects unknown attributes: a misspelt one would silently have its default."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class TablesWanted(_Body):
-    """Which tables are meant."""
+    """A selection of tables."""
 
-    table_name: Text = Field(description="Name or pattern.")
-    table_schema: Text | None = Field(None, description="Name or pattern; empty: the database's default one.")
+    table_name: Text = Field(description="Name of the table; `*` and `?` are wildcards.")
+    table_schema: Text | None = Field(None, description="Schema, likewise; omitted: the database's default schema.")
 
 
-_IfMatch = Annotated[str | None, Header(description='The ETag that the change is based on, as `"3"`; `*`: any.')]
+_IfMatch = Annotated[str | None, Header(description='ETag that the change is based on, such as `"3"`; `*`: any.')]
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"', re.ASCII)
-_WITH_ETAG = _header("ETag", "The policy's version.")
+_WITH_ETAG = _header("ETag", "Version of the policy.")
 YAML = "application/yaml"
 _LIST = {"type": "array", "items": {"$ref": "#/components/schemas/Policy"}}
 _FILE = {YAML: {"schema": {"type": "object", "properties": {"policies": _LIST}, "required": ["policies"]}}}
 
 
 def read_if_match(if_match: _IfMatch = None) -> Iterator[int | None]:
-    """The version that a change is based on; None: the present one, whichever it is."""
+    """The version that a change is based on; None: any."""
     if if_match is None:
         remedy = "send the ETag that the change is based on, or *"
         raise Failed(HTTPStatus.PRECONDITION_REQUIRED, "If-Match", "missing", remedy)
     found = _ETAG.fullmatch(if_match.strip())
     if found is None and if_match.strip() != "*":
-        raise Failed(HTTPStatus.PRECONDITION_FAILED, "If-Match", "not an ETag of a policy", 'write it like "3"')
+        raise Failed(HTTPStatus.PRECONDITION_FAILED, "If-Match", "not the ETag of a policy", 'write it like "3"')
     try:
         yield int(found[1]) if found else None
     except Conflict as error:
@@ -128,7 +128,7 @@ Version = Annotated[int | None, Depends(read_if_match)]
 
 @policies.get("/policies")
 def list_policies(who: Viewer, chosen: Chosen, limit: Limit = 100, offset: Offset = 0) -> results.Policies:
-    """The policies, by table; on the first page also rows that are no valid policies."""
+    """List the policies, ordered by table. The first page also contains invalid rows of the policy table."""
     found, damaged = who.policies(chosen)
     shown = [results.policy_result(item) for item in found[offset : offset + limit]]
     rows = [] if offset else [results.DamagedPolicy(**results.plain_row(row.to_dict())) for row in damaged[:limit]]
@@ -143,7 +143,7 @@ def create_policy(who: Editor, policy: Policy, response: Response) -> results.St
 
 @policies.get("/policies/{policy_id:path}", responses={200: _WITH_ETAG, **problems(404)})
 def get_policy(who: Viewer, policy_id: str, response: Response) -> results.StoredPolicy:
-    """One policy; its ETag is what a change of it names."""
+    """Get a policy. Its ETag is required to change or delete it."""
     return _answer(who.policy(policy_id), response)
 
 
@@ -151,11 +151,11 @@ def get_policy(who: Viewer, policy_id: str, response: Response) -> results.Store
 def change_policy(
     who: Editor,
     policy_id: str,
-    changes: Annotated[dict[str, Any], Body(description="New values of attributes; null clears one.")],
+    changes: Annotated[dict[str, Any], Body(description="New values of attributes; null unsets an attribute.")],
     version: Version,
     response: Response,
 ) -> results.StoredPolicy:
-    """Change attributes of a policy. If somebody else changed it since, nothing happens, and the answer is 412."""
+    """Change attributes of a policy. If its version is not that of `If-Match`, the response is 412."""
     return _answer(who.change(policy_id, changes, version), response)
 
 
@@ -163,7 +163,7 @@ def change_policy(
     "/policies/{policy_id:path}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409, 412, 428)
 )
 def delete_policy(who: Editor, policy_id: str, version: Version) -> None:
-    """Delete a policy; data is not touched."""
+    """Delete a policy. Data is not touched."""
     who.delete(policy_id, version)
 
 
@@ -174,7 +174,7 @@ def _answer(stored: StoredPolicy, response: Response) -> results.StoredPolicy:
 
 @policies.get("/tags")
 def list_tags(who: Viewer) -> list[str]:
-    """All tags in use."""
+    """List the tags of all policies."""
     return who.tags()
 
 
@@ -182,7 +182,7 @@ def list_tags(who: Viewer) -> list[str]:
     "/policy-file", response_class=Response, responses={200: {"description": "A policy file.", "content": _FILE}}
 )
 def export_policies(who: Viewer, chosen: Chosen) -> Response:
-    """The policies as a file that `apply` reads."""
+    """Export policies as a file, in the format that `apply` reads."""
     found, _ = who.policies(chosen)
     return Response(dump_policies(item.policy for item in found), media_type=YAML)
 
@@ -193,11 +193,11 @@ def export_policies(who: Viewer, chosen: Chosen) -> Response:
 def apply_policies(
     who: Editor,
     tags: Annotated[TagFilter, Depends(read_tags)],
-    file: Annotated[bytes, Body(media_type=YAML, description="YAML (or JSON) as `export` writes it.")],
-    prune: Annotated[bool, Query(description="Delete policies that the file lacks; `tags` limits that.")] = False,
-    dry_run: Annotated[bool, Query(description="Only tell what would change.")] = False,
+    file: Annotated[bytes, Body(media_type=YAML, description="YAML or JSON, as written by `export`.")],
+    prune: Annotated[bool, Query(description="Delete other policies, or those with `tags`.")] = False,
+    dry_run: Annotated[bool, Query(description="Only show what would change.")] = False,
 ) -> list[results.Changed]:
-    """Make the policies what a file says."""
+    """Create, update and delete policies to match a file."""
     try:
         text = file.decode()
     except UnicodeDecodeError:
@@ -209,17 +209,17 @@ def apply_policies(
 def show_plan(
     who: Viewer,
     chosen: Chosen,
-    cutoff: Annotated[Moment | None, Query(description="Take this instant for now; not one of the future.")] = None,
-    sql: Annotated[bool, Query(description="With statements; not for tokens with a limit.")] = False,
+    cutoff: Annotated[Moment | None, Query(description="Cutoff, not in the future; omitted: now.")] = None,
+    sql: Annotated[bool, Query(description="Include SQL statements; not for tokens with a scope.")] = False,
 ) -> results.PlanAnswer:
-    """What a run would do now, and why; what is blocked, and why."""
+    """Show the plan: what a run would do, what would be blocked, and why."""
     plan = who.prepare(chosen, cutoff).plan
     return results.PlanAnswer.of(plan, who.render if sql else None)
 
 
 @runs.get("/status", responses=problems(404))
 def show_status(who: Viewer, chosen: Chosen) -> results.Status:
-    """Each policy on each table: its state, what is due now and next, and the last run."""
+    """Show each policy on each table: its state, what is due now, and when more is due; and the last run."""
     lines, last = who.status(chosen)
     return results.Status(
         policies=list(map(results.Line.of, lines)), last_run=results.plain_row(last) if last else None
@@ -227,18 +227,18 @@ def show_status(who: Viewer, chosen: Chosen) -> results.Status:
 
 
 class RunRequest(_Body):
-    """Which policies a run is about; each attribute that is set must fit."""
+    """A selection of policies that match all given attributes."""
 
-    strategy: Text | None = Field(None, description="Only policies of this strategy.")
+    strategy: Text | None = Field(None, description="Only policies with this strategy.")
     tags: list[Text] = Field(
-        [], max_length=100, description="Only policies with these tags: `a,b` both, several either, `not:c` without."
+        [], max_length=100, description="Only policies with these tags: `a,b`: both; several: any; `not:c`: without c."
     )
     policy: Text | None = Field(None, description="Only the policy with this identifier.")
 
 
 @runs.post("/runs", **_accepted("run"))
 def start_run(request: Request, who: Operator, wanted: RunRequest, response: Response) -> results.Run:
-    """Do what is due, in the background."""
+    """Start a run in the background: execute everything that is due."""
     state = who.start_run(context_of(request).runs, who.prepare(read_selection(**dict(wanted))))
     response.headers["Location"] = f"{PREFIX}/runs/{state.run_id}"
     return results.Run.of(state)
@@ -246,32 +246,32 @@ def start_run(request: Request, who: Operator, wanted: RunRequest, response: Res
 
 @runs.get("/runs")
 def list_runs(request: Request, who: Viewer) -> list[results.Run]:
-    """The runs of late, newest first."""
+    """List recent runs, newest first."""
     return list(map(results.Run.of, who.jobs(context_of(request).runs)))
 
 
 @runs.get("/runs/{run_id}", responses=problems(404))
 def get_run(request: Request, who: Viewer, run_id: str) -> results.Run:
-    """How far a run is."""
+    """Show the progress of a run."""
     return results.Run.of(who.find_job(context_of(request).runs, run_id))
 
 
 @runs.post("/runs/{run_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=problems(404, 409))
 def cancel_run(request: Request, who: Operator, run_id: str) -> results.Run:
-    """Let a run end before its next step."""
+    """Cancel a run before its next step."""
     return results.Run.of(who.cancel(context_of(request).runs, run_id))
 
 
 class JournalQuery(BaseModel):
-    """Which rows of the audit log are meant."""
+    """A filter for the audit log."""
 
     table_name: ShortText | None = Query(None, description="Only this table.")
-    policy_id: ShortText | None = Query(None, description="Only policies whose identifier begins so.")
-    run_id: ShortText | None = Query(None, description="Only runs whose identifier begins so.")
+    policy_id: ShortText | None = Query(None, description="Beginning of the policy's identifier.")
+    run_id: ShortText | None = Query(None, description="Beginning of the run's identifier.")
     outcome: Outcome | None = None
     event: Event | None = None
-    since: Moment | None = Query(None, description="Only from this instant on.")
-    until: Moment | None = Query(None, description="Only before this instant.")
+    since: Moment | None = Query(None, description="Only entries since this instant.")
+    until: Moment | None = Query(None, description="Only entries before this instant.")
     limit: Limit = 50
     offset: Offset = 0
     tags: Tags = None
@@ -281,7 +281,7 @@ class JournalQuery(BaseModel):
 def read_journal(
     request: Request, who: Viewer, asked: Annotated[JournalQuery, Query()], response: Response
 ) -> list[results.JournalRow]:
-    """The audit log, newest first: changes of policies, runs, steps, holds."""
+    """Show the audit log, newest entries first: changes of policies, runs, steps and holds."""
     if any(request.query_params.get(name) in VALUES for name in ("event", "outcome")):
         response.headers["Deprecation"] = DEPRECATED_SINCE
     wanted = JournalFilter(**{**dict(asked), "tags": read_tags(asked.tags)})
@@ -289,49 +289,49 @@ def read_journal(
 
 
 class HoldRequest(TablesWanted):
-    """What must stay."""
+    """Data to protect."""
 
-    where: dict[Text, ValueField] = Field({}, description="Only data with these values.")
-    start: AwareDatetime | None = Field(None, description="Only data from this instant on.")
-    end: AwareDatetime | None = Field(None, description="Only data before this instant.")
-    reason: str = Field("", max_length=1000, pattern=r"^[^\x00]*$", description="For people.")
+    where: dict[Text, ValueField] = Field({}, description="Only rows with these values.")
+    start: AwareDatetime | None = Field(None, description="Start of the time range.")
+    end: AwareDatetime | None = Field(None, description="End of the time range, exclusive.")
+    reason: str = Field("", max_length=1000, pattern=r"^[^\x00]*$", description="Reason, such as a case number.")
 
 
 @holds.get("/holds")
 def list_holds(who: Viewer) -> list[results.Hold]:
-    """The holds in force, oldest first."""
+    """List the legal holds in force, oldest first."""
     return list(map(results.Hold.of, who.holds()))
 
 
 @holds.post("/holds", status_code=HTTPStatus.CREATED)
 def place_hold(who: Operator, wanted: HoldRequest) -> results.Hold:
-    """Keep data until the hold is released."""
+    """Place a legal hold, which protects data until it is released."""
     return results.Hold.of(who.place(**dict(wanted)))
 
 
 @holds.delete("/holds/{hold_id}", responses=problems(404))
 def release_hold(who: Operator, hold_id: str) -> results.Hold:
-    """End a hold; the next run treats the data as any other."""
+    """Release a legal hold. From the next run on, policies apply to the data again."""
     return results.Hold.of(who.release(hold_id))
 
 
 class _Snapshots(BaseModel, Generic[When]):
-    """Which snapshots are meant; each attribute that is set must fit."""
+    """A selection of snapshots that match all given attributes."""
 
-    name: Text | None = Field(None, description="A snapshot's name, or six characters of its beginning.")
-    table_schema: Text | None = Field(None, description="Name or pattern.")
-    table_name: Text | None = Field(None, description="Name or pattern.")
-    repository: Text | None = Field(None, description="Only those in this repository.")
-    start: When | None = Field(None, description="Only what reaches beyond this instant.")
-    end: When | None = Field(None, description="Only what begins before this instant.")
-    tags: Texts = Field(None, description=f"{_SNAPSHOT_TAGS}: `a,b` both, repeated either, `not:c` without.")
+    name: Text | None = Field(None, description="Name of a snapshot, or at least its first six characters.")
+    table_schema: Text | None = Field(None, description="Schema of the table; `*` and `?` are wildcards.")
+    table_name: Text | None = Field(None, description="Name of the table; `*` and `?` are wildcards.")
+    repository: Text | None = Field(None, description="Only snapshots in this repository.")
+    start: When | None = Field(None, description="Only partitions that end after this instant.")
+    end: When | None = Field(None, description="Only partitions that begin before this instant.")
+    tags: Texts = Field(None, description=f"{_SNAPSHOT_TAGS}: `a,b`: both; repeated: any; `not:c`: without c.")
 
     def read(self) -> RestoreRequest:
-        """The same for the library, unless only half of a table's name is there."""
+        """The request for the library. Raises InvalidInput if only a part of the target's name is given."""
         said = dict(self)
         schema, name, chosen = said.get("into_schema"), said.get("into_name"), said.get("chosen")
         if (schema is None) is not (name is None):
-            raise InvalidInput("into_schema, into_name", "one of them is missing", "give both, or neither")
+            raise InvalidInput("into_schema, into_name", "one of them is missing", "give both or neither")
         return RestoreRequest(
             **{key: said[key] for key in ("name", "table_schema", "table_name", "repository", "start", "end")},
             into=TableName(schema, name) if schema and name else None,
@@ -341,8 +341,8 @@ class _Snapshots(BaseModel, Generic[When]):
 
 
 class _Into(BaseModel):
-    into_schema: Text | None = Field(None, description="Restore beside, into a table of this schema.")
-    into_name: Text | None = Field(None, description="The name of that table.")
+    into_schema: Text | None = Field(None, description="Restore into another table, of this schema.")
+    into_name: Text | None = Field(None, description="Name of that table.")
 
 
 class SnapshotsListed(_Snapshots[Moment]):
@@ -351,54 +351,54 @@ class SnapshotsListed(_Snapshots[Moment]):
 
 
 class SnapshotsPreviewed(_Into, _Snapshots[Moment]):
-    """Which snapshots would be restored, and where to."""
+    """A selection of snapshots to restore, and the target."""
 
 
 class SnapshotKey(_Body):
-    """Names a snapshot."""
+    """Identifies a snapshot."""
 
     repository: Text
     name: Text
 
 
 class SnapshotsWanted(_Body, _Snapshots[AwareDatetime]):
-    """Which snapshots are meant; each attribute that is set must fit, and one must be set."""
+    """A selection of snapshots that match all given attributes, at least one."""
 
     tags: list[Text] | None = Field(None, min_length=1, max_length=100, description=f"{_SNAPSHOT_TAGS}.")
-    chosen: list[SnapshotKey] | None = Field(None, min_length=1, max_length=1000, description="Only these.")
+    chosen: list[SnapshotKey] | None = Field(None, min_length=1, max_length=1000, description="Only these snapshots.")
 
     def read(self) -> RestoreRequest:
-        """The same for the library, unless nothing is chosen, which would be all."""
+        """The request for the library. Raises InvalidInput without any attribute, which would select all."""
         if not self.model_dump(exclude_none=True, exclude={"into_schema", "into_name"}):
-            raise InvalidInput("snapshots", "nothing is chosen", "give table_name, or another attribute")
+            raise InvalidInput("snapshots", "nothing is selected", "give table_name or another attribute")
         return super().read()
 
 
 class RestoreWanted(_Into, SnapshotsWanted):
-    """What is brought back, and where to: into its own table, or one beside it."""
+    """A selection of snapshots to restore into their original table, or another one."""
 
 
 @snapshots.get("/snapshots")
 def list_snapshots(who: Viewer, asked: Annotated[SnapshotsListed, Query()]) -> list[results.Snapshot]:
-    """What was archived, and what its repository says about it."""
+    """List archived partitions, each with the state of its snapshot in the repository."""
     return list(map(results.Snapshot.of, who.snapshots(asked.read())[asked.offset : asked.offset + asked.limit]))
 
 
 @snapshots.get("/snapshots/restorable", responses=problems(404))
 def preview_restore(who: Viewer, asked: Annotated[SnapshotsPreviewed, Query()]) -> list[results.Restorable]:
-    """What a restore would do: what would come back, where to, and what would not, and why. Nothing is written."""
+    """Preview a restore: the snapshots, their targets, and the reason if one cannot be restored."""
     return list(map(results.Restorable.of, who.restorable(asked.read())))
 
 
 @snapshots.post("/snapshots/restore", **_accepted("operation"))
 def restore_snapshots(request: Request, who: Operator, wanted: RestoreWanted, response: Response) -> results.Operation:
-    """Bring back, in the background, what the preview says at this moment."""
+    """Start a restore in the background: what the preview shows at this moment."""
     return _started(who.start_restore(context_of(request).operations, wanted.read()), response)
 
 
 @snapshots.post("/snapshots/verify", **_accepted("operation"))
 def verify_snapshots(request: Request, who: Operator, wanted: SnapshotsWanted, response: Response) -> results.Operation:
-    """Read snapshots back, in the background, and compare them with what was archived."""
+    """Start a verification in the background: read snapshots back, and compare them with what was archived."""
     return _started(who.start_verify(context_of(request).operations, wanted.read()), response)
 
 
@@ -409,23 +409,23 @@ def _started(state: OperationState, response: Response) -> results.Operation:
 
 @snapshots.get("/operations")
 def list_operations(request: Request, who: Viewer) -> list[results.Operation]:
-    """The operations of late that this service was asked for, newest first."""
+    """List recent operations of this service, newest first."""
     return list(map(results.Operation.of, who.jobs(context_of(request).operations)))
 
 
 @snapshots.get("/operations/{operation_id}", responses=problems(404))
 def get_operation(request: Request, who: Viewer, operation_id: str) -> results.Operation:
-    """How far an operation is, and what became of each snapshot so far."""
+    """Show the progress of an operation, with the results so far."""
     return results.Operation.of(who.find_job(context_of(request).operations, operation_id))
 
 
 @snapshots.post("/operations/{operation_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=problems(404, 409))
 def cancel_operation(request: Request, who: Operator, operation_id: str) -> results.Operation:
-    """Let an operation end before its next snapshot."""
+    """Cancel an operation before its next snapshot."""
     return results.Operation.of(who.cancel(context_of(request).operations, operation_id))
 
 
-# Buckets of one answer; more are asked for in parts.
+# Maximum number of buckets in a response.
 MOST_POINTS = 10_000
 Form = StrEnum("Form", ["JSON", "CSV", "ARROW", "PARQUET"])
 _BINARY = {"type": "string", "format": "binary"}
@@ -436,8 +436,8 @@ _MEDIA: dict[Form, tuple[str, dict[str, Any]]] = {
     Form.PARQUET: ("application/vnd.apache.parquet", _BINARY),
 }
 _ANSWER = {
-    "description": "The rows, in order of time. The header `Notes` says what a reader must know, percent-encoded. "
-    "Values and sums of decimal columns have all their digits.",
+    "description": "The rows, ordered by time. The header `Notes` contains notes for the reader, percent-encoded. "
+    "Values and sums of decimal columns have all digits.",
     "content": {kind.partition(";")[0]: {"schema": schema} for kind, schema in _MEDIA.values()},
 }
 
@@ -447,22 +447,22 @@ def fetch(  # noqa: PLR0913 - one for each parameter of the query
     who: Viewer,
     table_name: ShortText,
     table_schema: ShortText | None = None,
-    start: Annotated[ShortText | None, Query(description="From this instant on, or so long ago: -7d.")] = None,
-    end: Annotated[ShortText | None, Query(description="Until this instant, or so long ago.")] = None,
+    start: Annotated[ShortText | None, Query(description="Start: an instant, or an age such as -7d.")] = None,
+    end: Annotated[ShortText | None, Query(description="End: an instant, or an age such as -2h.")] = None,
     step: Annotated[ShortText | None, Query(description="Length of the buckets: 10s, 5m, 1h, 1d, 1w, 1mo, 1y.")] = None,
-    points: Annotated[int | None, Query(ge=1, le=MOST_POINTS, description="Without a step, at most so many.")] = None,
-    metric: Annotated[Texts, Query(description="`NAME[:AGGREGATE]`, as `temperature:p95`, or `row_count`.")] = None,
+    points: Annotated[int | None, Query(ge=1, le=MOST_POINTS, description="Maximum number of buckets.")] = None,
+    metric: Annotated[Texts, Query(description="`NAME[:AGGREGATE]`, such as `temp:p95`, or `row_count`.")] = None,
     where: Annotated[Texts, Query(description="Only series with this value: `DIMENSION=VALUE`.")] = None,
-    by: Annotated[Texts, Query(description="Tell apart by this dimension.")] = None,
+    by: Annotated[Texts, Query(description="Group by this dimension.")] = None,
     fill: Fill = Fill.NONE,
     form: Annotated[Form, Query(alias="format")] = Form.JSON,
 ) -> Response:
     """
-    Read a table together with its rollups: each stretch of time from the level that fits the step. Of a table without
-    rollups the rows are read.
+    Query a table together with its rollups. Each time range is read from the level that fits the step. Without rollups,
+    the table itself is read.
     """
     if step and points is not None:
-        raise InvalidInput("step and points", "both are given", "give one of them")
+        raise InvalidInput("step and points", "cannot be combined", "omit one of them")
     more: dict[str, Any] = {
         "table_name": table_name,
         "table_schema": table_schema,
@@ -482,8 +482,8 @@ def fetch(  # noqa: PLR0913 - one for each parameter of the query
 @data.post("/tables/accept", responses=problems(404))
 def accept_tables(who: Editor, wanted: TablesWanted) -> results.AcceptedTables:
     """
-    Take tables for the ones that rollups, snapshots and holds of their names are of, though they were dropped and
-    created again, or restored or copied. From then on, rows of a time that was rolled up and expired count as late.
+    Accept tables that were dropped and created again, restored or copied as the ones that existing rollups, snapshots
+    and holds of their names refer to. From then on, rows of a time range that was rolled up and expired count as late.
     """
     return results.AcceptedTables(tables=list(map(str, who.accept_tables(wanted.table_name, wanted.table_schema))))
 
@@ -491,57 +491,57 @@ def accept_tables(who: Editor, wanted: TablesWanted) -> results.AcceptedTables:
 class TokenRequest(_Body):
     """A new access token."""
 
-    name: str = Field(pattern=f"^{NAME.pattern}$", description="For people; the audit log names it.")
+    name: str = Field(pattern=f"^{NAME.pattern}$", description="Name of the token, for the audit log.")
     role: Role
-    tags: list[Text] = Field([], max_length=100, description="Limit it to policies with these tags.")
-    expires_at: AwareDatetime | None = Field(None, description="When it ends; empty: never.")
+    tags: list[Text] = Field([], max_length=100, description="Scope: only policies with these tags.")
+    expires_at: AwareDatetime | None = Field(None, description="Expiry; omitted: never.")
 
 
 @tokens.get("/tokens")
 def list_tokens(who: Admin) -> list[results.Token]:
-    """All access tokens, without their secrets."""
+    """List all access tokens, without their secrets."""
     return list(map(results.token_result, who.tokens.tokens()))
 
 
 @tokens.post("/tokens", status_code=HTTPStatus.CREATED)
 def create_token(who: Admin, wanted: TokenRequest) -> results.NewToken:
-    """Create an access token. Its text is in this answer, and can't be had a second time."""
+    """Create an access token. Only this response contains its secret."""
     token, text = who.tokens.create(wanted.name, wanted.role, parse_tag_filter(wanted.tags), wanted.expires_at)
     return results.NewToken.model_validate(results.token_result(token, text))
 
 
 @tokens.delete("/tokens/{token_id}", responses=problems(404))
 def revoke_token(who: Admin, token_id: str) -> results.Token:
-    """End an access token, at once."""
+    """Revoke an access token, effective immediately."""
     return results.token_result(who.tokens.revoke(token_id))
 
 
 @watching.get("/health")
 def health() -> results.Health:
-    """The service is up; it says nothing of the database. No token is needed."""
+    """Liveness probe: the service responds. Does not check the database. No token is required."""
     return results.Health(status="alive")
 
 
 @watching.get("/ready", response_model=results.Health, responses=problems(503))
 def ready(request: Request) -> Any:
-    """The database answers, and the toolkit's tables are there. No token is needed, and no more is said."""
+    """Readiness probe: the database responds, and the toolkit's tables exist. No token is required."""
     try:
         context_of(request).retention.probe()
     except RetentionError:
-        reason = "does not answer, or lacks the toolkit's tables"
+        reason = "does not respond, or lacks the toolkit's tables"
         return problem(Failed(HTTPStatus.SERVICE_UNAVAILABLE, "the database", reason, "see the log"))
     return results.Health(status="ready")
 
 
-_METRICS = {"description": "For Prometheus.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+_METRICS = {"description": "Metrics for Prometheus.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 @watching.get("/metrics", response_class=Response, responses={200: _METRICS, **problems(), **problems(404)})
 def metrics(request: Request, who: Viewer) -> Response:
-    """Metrics of all policies, as Prometheus reads them; not for tokens with a limit."""
+    """Metrics of all policies, for Prometheus. Not for tokens with a scope."""
     make = context_of(request).metrics
     if make is None:
-        raise NotFound("metrics", "are switched off", "see the setting http.metrics")
+        raise NotFound("metrics", "are disabled", "see the setting http.metrics")
     if who.access.limited:
-        raise Forbidden("metrics", "are about all policies", "take a token without a limit")
+        raise Forbidden("metrics", "are about all policies", "use a token without a scope")
     return Response(make(), media_type="text/plain; version=0.0.4; charset=utf-8")
