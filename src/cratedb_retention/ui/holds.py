@@ -86,7 +86,7 @@ class Holds:
                 (
                     ("Covers", hold_scope(hold)),
                     ("On these tables", ", ".join(map(str, tables[:_NAMED])) + more if tables else "none at present"),
-                    ("Placed", f"{words.moment(hold.placed_at)} by {hold.placed_by or 'somebody'}"),
+                    ("Placed", f"{words.moment(hold.placed_at)} by {hold.placed_by or 'an unknown user'}"),
                     ("Identifier", hold.id),
                 )
             )
