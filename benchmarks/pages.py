@@ -17,7 +17,8 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.policies.policy import Policy, make_policy
 from cratedb_retention.service.access import Scope
 from support.databases import DuckDatabase
-from support.pages import PagesInBrowser, find_chromium, open_browser, open_pages
+from support.pages import PagesInBrowser, open_browser, open_pages
+from support.tools import find_chromium
 
 GOAL = Goal(seconds=2)
 NOW = "2024-04-10T00:00:00+00:00"

@@ -15,8 +15,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support.databases import DuckDatabase  # noqa: E402 - found by the path above
-from support.pages import NARROW, WIDE, PagesInBrowser, find_chromium, open_browser, open_pages  # noqa: E402
+from support.pages import NARROW, WIDE, PagesInBrowser, open_browser, open_pages  # noqa: E402
 from support.sample_data import add_tokens, fill  # noqa: E402
+from support.tools import find_chromium  # noqa: E402
 
 TALL = (WIDE[0], 1000)
 IMAGES = ROOT / "docs" / "images"

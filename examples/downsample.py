@@ -39,7 +39,7 @@ def main() -> None:
         )
         for row in retention.rollups.fetch(request).to_rows():
             print(row)
-        print("what differs between the levels:", retention.rollups.verify("sensors", sample.SCHEMA))
+        print("differences between the levels:", retention.rollups.verify("sensors", sample.SCHEMA))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main() -> None:
         for change in retention.policies.apply(wanted, prune=True, tags=parse_tag_filter([sample.TAG])):
             print(change.action, change.policy.target)
         for finding in retention.check():
-            print("look at this:", finding.table, finding.message)
+            print("finding:", finding.table, finding.message)
 
         acme = Selection(tags=parse_tag_filter(["acme"]))
         report = retention.run(cutoff=sample.NEW_YEAR, selection=acme)

@@ -44,7 +44,7 @@ _OWN_FILES = ("etc", "scripts", "sysusers.conf", "openrc")
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """What is packaged: its version in the words of PEP 440, the package's revision, who answers for it, its home."""
+    """What is packaged: version (PEP 440), revision, maintainer and homepage."""
 
     version: str
     revision: str
@@ -72,7 +72,7 @@ def semver(version: str) -> str:
 
 
 def depends(format_: str, needs: Needs) -> list[str]:
-    """What a package in that format has to require of the system, in the words of that system."""
+    """The dependencies of a package in this format."""
     cpp = needs.versions.get("GLIBCXX", "3.4.0").split(".")[2]
     gcc = next((name for number, name in _GCC.items() if number >= int(cpp)), None)
     if gcc is None:
@@ -93,7 +93,7 @@ def depends(format_: str, needs: Needs) -> list[str]:
 
 
 def stage(environment: Environment, release: Release, directory: Path) -> None:
-    """Lay out everything that nfpm.yaml names, beside the environment that is there already."""
+    """Copy all files that nfpm.yaml names, next to the existing environment."""
     version = f"{release.semver.replace('-', '~')}-{release.revision}"
     for name in ("man", "completion", "systemd", *_OWN_FILES):
         shutil.rmtree(directory / name, ignore_errors=True)
@@ -112,7 +112,7 @@ def stage(environment: Environment, release: Release, directory: Path) -> None:
 
 
 def package(format_: str, environment: Environment, release: Release, directory: Path, output: Path) -> Path:
-    """Build one package from what is laid out in a directory, and return it."""
+    """Build a package from the files in a directory, and return it."""
     required = depends(format_, environment.needs)
     variables = {
         "ARCHITECTURE": _ARCHITECTURES[platform.machine()],
@@ -151,7 +151,7 @@ def nfpm() -> list[str]:
 
 
 def build_wheel(directory: Path) -> Path:
-    """This project's wheel, built with what `make venv` installed."""
+    """The wheel of this project, built with the tools that `make venv` installed."""
     shutil.rmtree(directory, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
     _call([*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", directory, "."], ROOT)
@@ -171,7 +171,7 @@ def describe(revision: int, maintainer: str | None) -> Release:
 
 
 def _date() -> datetime:
-    """When this was made, for everything that says so: SOURCE_DATE_EPOCH, else when the last commit was."""
+    """The build time: SOURCE_DATE_EPOCH, otherwise the time of the last commit."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch is None and (ROOT / ".git").exists():
         epoch = _call(["git", "log", "-1", "--format=%ct"], ROOT).strip()

@@ -22,7 +22,7 @@ _MAGIC = b"\x7fELF"
 
 
 class Unfit(Exception):
-    """No package can be made of this; the message says why, and what to do about it."""
+    """No package can be built from this; the message has the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ def run(*command: str | Path) -> str:
 
 
 def binaries(tree: Path) -> list[Path]:
-    """All programs and libraries in a directory, in order; links are left out."""
+    """All programs and libraries in a directory, sorted, without links."""
     files = (path for path in sorted(tree.rglob("*")) if path.is_file() and not path.is_symlink())
     return [path for path in files if _is_elf(path)]
 
 
 def libc_of(program: Path) -> str:
-    """Which C library a program is made for: ``glibc`` or ``musl``."""
+    """The C library of a program: ``glibc`` or ``musl``."""
     found = re.search(r"program interpreter: (\S+?)\]", run("readelf", "--program-headers", "--wide", program))
     if found is None:
         raise Unfit(f"{program} is linked statically; an interpreter must be able to load libraries")
@@ -71,7 +71,7 @@ def libc_of(program: Path) -> str:
 
 
 def needed(file: Path) -> list[str]:
-    """The libraries that a file asks for, without those of the C library."""
+    """The libraries that a file needs, without those of the C library."""
     found = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "--dynamic", "--wide", file))
     return [name for name in found if not _C_LIBRARY.fullmatch(Path(name).name)]
 
@@ -113,7 +113,7 @@ def look_in(libraries: Path, files: Iterable[Path]) -> None:
 
 
 def strip(files: Iterable[Path]) -> None:
-    """Leave out what only debuggers read."""
+    """Strip debugging symbols."""
     for file in files:
         if ".debug_" in run("readelf", "--section-headers", "--wide", file):
             run("strip", "--strip-debug", file)

@@ -1,9 +1,9 @@
 """
-An environment of our own: a CPython with what this project needs, pinned by ``requirements-runtime.lock``, in one
-directory that depends on the system's C library and C++ runtime alone.
+A separate environment: CPython with the dependencies of this project, pinned by ``requirements-runtime.lock``, in a
+directory that depends only on the system's C library and C++ runtime.
 
-What nothing here uses is left out: tests, headers, static libraries, IDLE and Tk, pip, and modules of the standard
-library that are for people at a terminal.
+Unused parts are omitted: tests, headers, static libraries, IDLE and Tk, pip, and modules of the standard library for
+interactive use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import elf
 from elf import Unfit
 
 HOME = Path("/usr/lib/cratedb-retention")
-"""Where the packages put it."""
+"""Its directory in the packages."""
 
 _MODULES = (
     *("ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tests", "tkinter", "turtle.py", "turtledemo"),
@@ -75,7 +75,7 @@ class Interpreter:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What was built: where it is, of which interpreter, what it needs of the system, libraries copied from it."""
+    """The result: directory, interpreter, required symbols of the system, and copied libraries."""
 
     root: Path
     interpreter: Interpreter
@@ -84,7 +84,7 @@ class Environment:
 
     @property
     def site(self) -> Path:
-        """Where the packages are."""
+        """The directory of the packages."""
         return self.root / "lib" / f"python{self.interpreter.series}" / "site-packages"
 
 
@@ -176,8 +176,8 @@ def _install(interpreter: Interpreter, requirements: Path, wheel: Path, site: Pa
 
 def _compile(interpreter: Interpreter, root: Path) -> None:
     """
-    Compile all modules at once, so that nobody has to write to the directory; the bytecode is never compared with its
-    source again. One process does it: with several, the bytes depend on who compiles what.
+    Compile all modules, so that no process has to write to the directory later; the bytecode is never compared with its
+    source again. A single process does it, since with several the bytes are not reproducible.
     """
     options: list[str | Path] = ["--invalidation-mode=unchecked-hash", "-q", "-s", root, "-p", HOME]
     _call(root / "bin" / interpreter.program.name, "-B", "-s", "-P", "-m", "compileall", "-f", *options, root / "lib")
@@ -191,7 +191,7 @@ def _set_modes(root: Path) -> None:
 
 
 def _call(*command: str | Path) -> None:
-    """Run a program whose output people want to see when it fails."""
+    """Run a program; if it fails, show its output."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment["PYTHONHASHSEED"] = "0"
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, env=environment)
@@ -200,5 +200,5 @@ def _call(*command: str | Path) -> None:
 
 
 def installed(site: Path) -> list[str]:
-    """The packages that are there, as ``name version``."""
+    """The installed packages, as ``name version``."""
     return sorted(re.sub(r"-([^-]+)\.dist-info$", r" \1", path.name) for path in site.glob("*.dist-info"))

@@ -21,7 +21,7 @@ UNRELEASED = "unreleased"
 
 
 class NotReady(Exception):
-    """Why there can be no release."""
+    """The reason why no release is possible."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Section:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """What versions are compared by."""
+        """The key for comparing versions."""
         return tuple(map(int, re.findall(r"\d+", self.version)))
 
 
@@ -52,7 +52,7 @@ def read_version(root: Path = ROOT) -> str:
 
 
 def read_changes(root: Path = ROOT) -> list[Section]:
-    """What CHANGES.md says, newest first as it stands there."""
+    """The entries of CHANGES.md, newest first."""
     text = (root / "CHANGES.md").read_text(encoding="utf-8")
     _, *parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
     sections = []
@@ -79,9 +79,9 @@ def check_order(sections: Sequence[Section]) -> None:
 
 def notes(root: Path = ROOT) -> Section:
     """
-    What changed in the present version.
+    The changes of the present version.
 
-    :raises NotReady: if CHANGES.md does not begin with it, or says nothing of it.
+    :raises NotReady: if CHANGES.md does not begin with this version, or has no text for it.
     """
     sections, version = read_changes(root), read_version(root)
     check_order(sections)
@@ -105,7 +105,7 @@ def check(tag: str, root: Path = ROOT) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description="What a release needs to know.")
+    parser = argparse.ArgumentParser(description="Version and notes of a release.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("version", help="print the version")
     commands.add_parser("notes", help="print what changed")

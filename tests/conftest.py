@@ -21,7 +21,7 @@ from support import tiers
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, memory_directory, three_nodes
 from support.databases import CrateDatabase, Database, DuckDatabase, DuckTemplate, compile_once, use_one_thread
 from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, summary
-from support.pages import find_chromium
+from support.tools import find_chromium
 from support.workspace import SharedServer, Workspace, create_repository, drop_repository, shared_node, unique
 
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.

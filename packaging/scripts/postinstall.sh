@@ -1,5 +1,5 @@
 #!/bin/sh
-# Nothing is enabled or started: there is no database yet. After an upgrade, a service that runs goes on as the new one.
+# Nothing is enabled or started: there is no database yet. After an upgrade, a running service is restarted.
 set -e
 
 # In Arch's packages files have no owners by name.

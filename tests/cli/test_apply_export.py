@@ -40,6 +40,18 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_rule_that_is_in_the_file_twice(command: Command, file: Path) -> None:
+    """Which of two periods is meant nobody knows, be it stored already or not; nothing is changed."""
+    twice = f"{POLICIES}- strategy: delete\n  table_name: metrics\n  retention_period: 1d\n"
+    for stored in (0, 2):
+        assert len(command.data("list")) == stored
+        file.write_text(twice)
+        assert "twice" in command.refused(2, "apply", "-f", str(file))
+        file.write_text(POLICIES)
+        command.ok("apply", "-f", str(file))
+    assert "60d" in {policy["retention_period"] for policy in command.data("list")}
+
+
 @pytest.mark.parametrize("form", ["yaml", "json"])
 def test_there_and_back(command: Command, file: Path, contents: Contents, form: str) -> None:
     """What is exported, in either format, is applied without a change, and means what was written first."""

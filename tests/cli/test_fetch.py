@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import json
 import re
+import zoneinfo
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cratedb_retention.api.archive import Rollups
+from cratedb_retention.cli.query import _times
 from cratedb_retention.model.query.reading import Cascade
 from support.cascades import Source, chained, create, make_rows
 from support.command import Command
@@ -194,3 +197,12 @@ def test_verify_rollups(command: Command) -> None:
     shown = command("verify-rollups", "--table-name=weather").out
     assert "row_count" in shown
     assert re.search("^1h: 1 (stale|wrong)$", shown, re.MULTILINE)
+
+
+def test_the_hour_that_comes_twice() -> None:
+    """Where clocks go back, the table tells the two hours apart by their offset; elsewhere there is none."""
+    vienna = zoneinfo.ZoneInfo("Europe/Vienna")
+    hours = [dt.datetime(2024, 10, 27, hour, tzinfo=dt.UTC).astimezone(vienna) for hour in range(3)]
+    twice = ["2024-10-27 02:00 +0200", "2024-10-27 02:00 +0100", "2024-10-27 03:00 +0100"]
+    assert _times(hours) == (twice, "Europe/Vienna")
+    assert _times(hours[1:]) == (["2024-10-27 02:00", "2024-10-27 03:00"], "Europe/Vienna")

@@ -7,6 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from cratedb_retention.execution.runs.events import summary
+from cratedb_retention.model.runs import Report
 from support.command import Command
 
 CUTOFF = "--cutoff-day=2024-07-01"
@@ -148,3 +150,11 @@ def test_rows_are_deleted_to_the_instant(command: Command, path: Path) -> None:
     with duckdb.connect(str(path)) as connection:
         left = connection.execute("SELECT tenant, count(*), min(ts)::DATE::TEXT FROM events GROUP BY 1 ORDER BY 1")
         assert left.fetchall() == [("acme", 29, "2024-05-02"), ("other", 90, "2024-01-02")]
+
+
+def test_a_run_in_a_line() -> None:
+    """The last line counts each action once: what needs attention is not among what is blocked."""
+    report = Report(run_id="r", done=3, failed=1, skipped=2, blocked=5, needs_attention=2, partitions=1, rows=1200)
+    text = summary(report)
+    assert text == "3 steps done on 1 partition and 1,200 rows, 1 failed, 2 skipped, 3 blocked, 2 need attention"
+    assert summary(Report(run_id="r")) == "0 steps done"

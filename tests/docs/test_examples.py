@@ -43,7 +43,7 @@ EXPECTED = {
         "sensors_1d: 732 rows",
         "sensors_1mo: 24 rows",
         "'value_avg': 20.5, 'row_count': 1392, 'level': '1mo'",
-        "what differs between the levels: []",
+        "differences between the levels: []",
     ],
     "audit_log": [
         "policy-created by",

@@ -32,7 +32,7 @@ from cratedb_retention.model.rollups.rollup import (
     Window,
 )
 from cratedb_retention.model.step import Piece
-from cratedb_retention.model.words import plural, show_partition, show_value, show_where
+from cratedb_retention.model.words import plural, show_partition, show_size, show_value, show_where
 from support.catalogs import DAY, METRICS, MONTH, TENANT, TS, VALUE, ms, part
 
 MAY, JUNE = ms("2024-05-01"), ms("2024-06-01")
@@ -197,3 +197,21 @@ def test_several_values() -> None:
 def test_plural(count: int, words: str) -> None:
     """Counts are written as people write them."""
     assert plural(count, "row") == words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (None, ""),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (1024**2, "1.0 MiB"),
+        (5 * 1024**3, "5.0 GiB"),
+        (1024**5, "1024.0 TiB"),
+    ],
+)
+def test_sizes(size: int | None, words: str) -> None:
+    """Bytes in the largest unit that gives at least one, of 1024 of the one before."""
+    assert show_size(size) == words

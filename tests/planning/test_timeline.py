@@ -101,6 +101,13 @@ def test_delete() -> None:
     assert [(c.words, c.limit) for c in found.cutoffs] == [("delete after 45d", ms("2024-05-18"))]
 
 
+def test_the_first_of_several_policies() -> None:
+    """What stays is due as soon as one of the policies that are enabled applies to it, in whatever order they are."""
+    kept = [policy("delete", period, id=period) for period in ("90d", "45d", "60d")]
+    found = look(monthly("2024-05"), *kept, policy("delete", "40d", id="off", enabled=False))
+    assert [span.due for span in lane(found, "Data in the table").stretches] == [ms("2024-07-16")]
+
+
 def test_holds_and_problems() -> None:
     """What is held says why, partition by partition, however many a hold names."""
     months = [f"2023-{m:02d}" for m in range(1, 13)]
@@ -232,6 +239,13 @@ def test_concerning() -> None:
         assert concerning(policies, TableName("doc", name), CRATEDB) == {"down", "level", "all"}
     assert concerning(policies, TableName("doc", "others"), CRATEDB) == {"other", "all"}
     assert concerning(policies, TableName("away", "metrics"), CRATEDB) == set()
+
+
+def test_gaps() -> None:
+    """What is joined over a gap says that there is one."""
+    found = [Span(time=TimeRange(start, start + 1), state=State.DROP, first=str(start)) for start in (0, 1, 3)]
+    assert [(span.time, span.gaps) for span in join(found)] == [((0, 2), False), ((3, 4), False)]
+    assert [(span.time, span.gaps) for span in join(found, gap=1)] == [((0, 4), True)]
 
 
 def test_five_thousand() -> None:

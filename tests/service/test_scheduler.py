@@ -6,20 +6,35 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import logging
 import tracemalloc
 
 import pytest
 
 from cratedb_retention import Retention
 from cratedb_retention.api.runs import Due, Schedule
-from cratedb_retention.errors import Cancelled, ClusterUnwell, ConnectionLost, DiskFull, LeaseLost, Stopped
-from cratedb_retention.execution.runs.events import RunEvent, StepFinished
+from cratedb_retention.errors import (
+    Cancelled,
+    ClusterUnwell,
+    ConnectionLost,
+    DatabaseError,
+    DiskFull,
+    LeaseLost,
+    PartitionChanged,
+    RetentionError,
+    Stopped,
+)
+from cratedb_retention.execution.runs.events import RunEvent, StepFailed, StepFinished
 from cratedb_retention.execution.runs.leasing import Session
 from cratedb_retention.model.audit import Event
+from cratedb_retention.model.plan.plan import DropPartitions, Task
+from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.runs import RunOptions
+from cratedb_retention.model.step import Piece
 from cratedb_retention.planning.schedule import Timetable
-from cratedb_retention.service.schedule import Scheduler
+from cratedb_retention.service.schedule import Scheduler, log_event
 from cratedb_retention.store.audit import Entry
+from support.catalogs import METRICS, MONTH, part
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 from support.tiers import examples
 
@@ -339,3 +354,17 @@ def objects() -> int:
     """How many objects Python holds now."""
     gc.collect()
     return len(gc.get_objects())
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [(PartitionChanged("table t", "was written to"), "INFO"), (DatabaseError("table t", "no room"), "ERROR")],
+)
+def test_what_is_deferred_is_no_error(error: RetentionError, level: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What the next run does is no reason for anybody to look into the log."""
+    pieces = (Piece(partition=part(0), start=0, end=1),)
+    step = DropPartitions(table=METRICS, columns=(MONTH,), pieces=pieces, before=1)
+    task = Task(policy_id="p", table=METRICS, steps=(step,), why=Why.LEFT_FROZEN())
+    with caplog.at_level(logging.INFO):
+        log_event(StepFailed(task=task, step=step, number=1, cause=error))
+    assert [record.levelname for record in caplog.records] == [level]

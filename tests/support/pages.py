@@ -5,7 +5,6 @@ meanwhile, and set the clock.
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -46,11 +45,6 @@ expect.set_options(timeout=PATIENCE)
 
 # Beside what `make test` does on CrateDB: a plan is shown and run, an archive is restored.
 long_on_cratedb = pytest.mark.long("pages are the same; make test has those of plan and archive there", on="cratedb")
-
-
-def find_chromium() -> str | None:
-    """The browser, if there is one."""
-    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 # Size, dark or not, with scripts or without.

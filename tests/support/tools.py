@@ -26,6 +26,11 @@ def find_tool(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=str(go))
 
 
+def find_chromium() -> str | None:
+    """The browser, if there is one."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
 def missing_tools(*names: str) -> list[str]:
     """Those of these programs that are not on this machine."""
     return [name for name in names if find_tool(name) is None]

@@ -181,7 +181,7 @@ def test_somebody_else(pages: PagesInBrowser) -> None:
     pages.db.tool.edit_policy("weather", {"description": "Theirs", "tags": ["acme", "sky"]})
     expect(effect(page)).to_contain_text("As of")
     save(page)
-    alert = page.get_by_role("alert").filter(has_text="Somebody else changed this policy meanwhile")
+    alert = page.get_by_role("alert").filter(has_text="Another user has changed this policy in the meantime")
     row = alert.get_by_role("row", name=re.compile("Description"))
     expect(row).to_contain_text("Theirs")
     expect(row).to_contain_text("Mine")

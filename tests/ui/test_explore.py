@@ -183,5 +183,5 @@ def test_nonsense_is_told_in_words(pages: PagesInBrowser) -> None:
         expect(alert).to_contain_text(reason)
         expect(page.locator(".explore-chart")).not_to_be_visible()
     pages.go(page, path(pages, **{"where.place": HOSTILE}))
-    expect(page.get_by_text("There is no data in this stretch of time.")).to_be_visible()
+    expect(page.get_by_text("There is no data in this time range.")).to_be_visible()
     expect(page.get_by_label("Only where place is")).to_have_value(HOSTILE)

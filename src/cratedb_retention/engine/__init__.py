@@ -14,7 +14,7 @@ def open_engine(address: DatabaseAddress, clock: Clock, create: bool = False, re
     Open the database at an address. A file may be created, or opened read-only, so that others can read it, too.
 
     :raises ConnectionLost: if it is unreachable; `Locked` if another process has the file open.
-    :raises AccessDenied: if user or password are wrong; `InvalidInput` if its driver is not installed.
+    :raises AccessDenied: if user or password is wrong; `InvalidInput` if its driver is not installed.
     """
     if address.dialect == "duckdb":
         from cratedb_retention.engine.duckdb.engine import DuckDBEngine

@@ -73,10 +73,7 @@ class Engine(abc.ABC):
         """All tables by name, those of a selector with columns; nodes, repositories. At most four statements."""
 
     def identify(self, table: Table) -> str:
-        """
-        What distinguishes a table from others that have or had its name, even if it is altered. Empty if the database
-        has no such identifier; if it can store one, the table is marked.
-        """
+        """What distinguishes a table from others of its name, even if altered; empty if unknown. May mark the table."""
         return table.identity or self._identify(table.name)
 
     @abc.abstractmethod

@@ -194,10 +194,7 @@ def one_of(sql: Expressions, column: Column, values: Iterable[Value]) -> Conditi
 
 
 def in_partitions(sql: Expressions, columns: Sequence[Column], partitions: Sequence[Sequence[Value]]) -> Condition:
-    """
-    A condition that matches whole partitions and nothing else. The column with the most values goes into ``IN``;
-    partitions with equal values in all other columns share one such list.
-    """
+    """A condition that matches whole partitions only; the column with the most values goes into ``IN``."""
     widest = max(range(len(columns)), key=lambda i: len({values[i] for values in partitions}))
     groups: dict[tuple[Value, ...], list[Value]] = {}
     for values in partitions:

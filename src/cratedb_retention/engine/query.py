@@ -1,7 +1,4 @@
-"""
-Reads one stretch of a cascade: states by bucket and group, merged by the database, from a level's tables or from the
-raw rows. They can be merged with the states of other stretches for the same bucket.
-"""
+"""Reads one stretch of a cascade: states by bucket and group, to be merged with those of other stretches."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """
-Who looks at the pages: sessions, that begin with an access token in a form; what each request for a page passes first;
-the one way by which a page reaches the toolkit. And looks at what is kept where, which take seconds and are shared.
+Sessions of the pages, which begin with an access token in a form; the checks of each request for a page; the only way
+by which a page reaches the toolkit; and a shared cache of overviews, which take seconds to compute.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from cratedb_retention.ui.links import PREFIX
 T = TypeVar("T")
 # Where the scope of a request has whose it is.
 GUEST = "cratedb_retention.guest"
-# Seconds for which a look serves. What nobody wrote into the audit log, such as new data, is seen after that.
+# Maximum age of a cached overview, in seconds. Changes without an entry in the audit log, such as new data, show later.
 FRESH = 10.0
-# What is older says too little, and is perhaps not theirs to see any more.
+# An older overview may be misleading, or no longer visible to the user.
 _RECENT = dt.timedelta(hours=1)
-# A session ends so long after its last use, and so long after the log-in in any case.
+# A session ends this long after its last use, and this long after the log-in at the latest.
 IDLE, LONGEST = dt.timedelta(hours=8), dt.timedelta(days=7)
 MOST_SESSIONS = 10_000
 LOGIN, LOGOUT = f"{PREFIX}/login", f"{PREFIX}/logout"
 COOKIE = "cratedb_retention_session"
-# What pages are made of; the same for everybody, and nothing in it is secret.
+# Static files: the same for all users, without secrets.
 _UNCHANGING = (f"{PREFIX}/static/", f"{PREFIX}/_nicegui/")
 _OPEN = (LOGIN, *_UNCHANGING)
 # Vue compiles its templates in the browser, which needs 'unsafe-eval'. Nothing comes from another host.
@@ -139,10 +139,10 @@ class Guest:
 
 class Sessions:
     """
-    The sessions of one service, in memory: a random identifier in a cookie stands for an access token. What the
-    token may do is read each time, so that a revoked one is invalid at once.
+    The sessions of one service, in memory: a random identifier in a cookie stands for an access token. The rights of
+    the token are read for each request, so a revoked token is invalid immediately.
 
-    :param random: Returns so many random bytes, fit for secrets.
+    :param random: Returns a number of random bytes that are fit for secrets.
     """
 
     def __init__(self, clock: Clock, random: Callable[[int], bytes]) -> None:

@@ -212,7 +212,7 @@ def _partitions(items: Iterable[Restorable | Restored]) -> str:
 
 def _summary(lines: Sequence[ArchiveLine]) -> str:
     if not lines:
-        return "No snapshot fits."
+        return "No snapshot matches."
     tables = plural(len({line.record.archived.table for line in lines}), "table")
     sick = sum(line.condition != "complete" for line in lines)
     size = show_size(sum(line.record.archived.size or 0 for line in lines))
@@ -228,16 +228,16 @@ def _preview_words(found: Sequence[Restorable], coming: Sequence[Restorable], as
     if len({item.record.partition for item in coming}) < len(coming):
         said.append(f"Partitions with several snapshots come back from all of them: {len(coming):,} in all.")
     if len(found) < asked:
-        said.append("Snapshots whose rows are in a later one are left out.")
+        said.append("Snapshots whose rows are in a later one are omitted.")
     if refused:
         said.append(f"{_partitions(refused)} would not; the list says why.")
     if any(item.held for item in coming):
         said.append(
-            "What goes back into its own table is put on hold, or the next run would expire it again. "
-            "It stays until somebody releases the hold, on the page Holds."
+            "Partitions that return to their original table get a legal hold, or the next run would expire them again. "
+            "They stay until a user releases the hold, on the page Holds."
         )
     elif coming:
-        said.append("No hold is placed there: policies that are about that table may expire it at their next run.")
+        said.append("No hold is placed there: policies for that table may expire the rows in their next run.")
     return said
 
 

@@ -89,7 +89,7 @@ async def show(guest: Guest, query: Query) -> None:
         note("Newest first.")
         _show_rows(rows, "Audit log")
     else:
-        note("Nothing in the audit log fits.")
+        note("No matching entries in the audit log.")
     kept = [(name, value) for name, value in query.multi_items() if name != "offset"]
     steps = (
         ("Newer", max(0, wanted.offset - wanted.limit), wanted.offset > 0),
@@ -180,7 +180,7 @@ def _show_run(run: RunSummary, cut: bool) -> None:
 
 
 def _show_rows(rows: Sequence[Row], caption: str, of_a_run: bool = False) -> None:
-    """Show rows in the order given; each opens its details. Of one run, what was done is told and not who did it."""
+    """Show rows in the order given; each opens its details. Those of one run omit the user."""
 
     def details(event: GenericEventArguments) -> None:
         if isinstance(event.args, int) and 0 <= event.args < len(rows):

@@ -86,7 +86,7 @@ class Holds:
                 (
                     ("Covers", hold_scope(hold)),
                     ("On these tables", ", ".join(map(str, tables[:_NAMED])) + more if tables else "none at present"),
-                    ("Placed", f"{words.moment(hold.placed_at)} by {hold.placed_by or 'somebody'}"),
+                    ("Placed", f"{words.moment(hold.placed_at)} by {hold.placed_by or 'an unknown user'}"),
                     ("Identifier", hold.id),
                 )
             )
@@ -160,5 +160,5 @@ class Holds:
         await self.load()
         ui.notify(f"The hold on {hold.target} is in force.", type="positive")
         if not tables:
-            text = f"No table fits {hold.target} now; is the name right?"
+            text = f"No table matches {hold.target} at present; check the name."
             ui.notify(text, type="warning", timeout=0, close_button="Close")

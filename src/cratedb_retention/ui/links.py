@@ -25,7 +25,7 @@ OR = " or "
 
 
 def address(path: str, values: Query | Mapping[str, str]) -> str:
-    """The address of a page of ours with filters; empty ones are left out."""
+    """The address of a page of ours with filters; empty ones are omitted."""
     pairs = values.multi_items() if isinstance(values, Query) else values.items()
     query = urlencode([(name, value) for name, value in pairs if value])
     return f"{PREFIX}{path}" + (f"?{query}" if query else "")

@@ -39,7 +39,7 @@ def bar() -> ui.element:
 
 
 def facts(pairs: Iterable[tuple[str, str]], tone: str = "") -> None:
-    """What there is to know of something: words, and what they are; empty ones are left out."""
+    """A list of terms and values; empty ones are omitted."""
     with ui.element("dl").classes("facts"):
         for word, text in pairs:
             if text:

@@ -268,7 +268,7 @@ class RunCard:
         row, troubles, more = await self._guest.ask(lambda scoped: scoped.run_end(self._run_id))
         outcome = row.get("outcome") or (state.phase if state else "") or "over"
         if self._cancelled and outcome == Outcome.INTERRUPTED:
-            outcome = "cancelled"  # So young that it was told by other means than the database.
+            outcome = "cancelled"  # Cancelled before it was in the database.
         self._badge.set_text(outcome)
         self._badge.classes(replace=f"badge is-{outcome}")
         for each in (self._doing, self._bar, self._cancel):

@@ -252,7 +252,7 @@ class Explorer:
         lines, said = lines_of(fetched), describe(fetched)
         self._said.set_text(said)
         more = f"{len(lines):,} groups; the first {MOST_LINES} are drawn. Choose values above to see others."
-        empty = "" if lines else "There is no data in this stretch of time."
+        empty = "" if lines else "There is no data in this time range."
         self._more.set_text(more if len(lines) > MOST_LINES else empty)
         self._chart.options.clear()
         self._chart.options.update(explore_options(fetched, lines[:MOST_LINES], self._shown, self._outer))

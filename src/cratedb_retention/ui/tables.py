@@ -12,7 +12,7 @@ from cratedb_retention.model import words
 from cratedb_retention.ui.parts import heading, note
 
 T = TypeVar("T")
-# More rows of a part of a page would be slow to send, and nobody reads them.
+# More rows would be slow to send, and are hardly read.
 MOST = 1_000
 # Vue writes {{ }} as text, and never as markup.
 _ROW = """

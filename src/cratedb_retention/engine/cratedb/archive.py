@@ -93,10 +93,7 @@ class CrateArchive(Archive):
         return None if step.piece.partition.closed else self._count_rows(step.table, step)
 
     def prove(self, step: VerifySnapshot) -> StepResult:
-        """
-        Restores the snapshot into a copy, and compares it with the partition, which still exists and is frozen.
-        Restoring compares each file with its original checksum; this proves that the files have the same rows.
-        """
+        """Restores the snapshot into a copy, which checks all files, and compares it with the frozen partition."""
         self._require_complete(step)
         if step.verify is Verify.METADATA:
             return _result(step, step.piece.partition.rows)

@@ -111,10 +111,7 @@ class CrateExpressions:
         return self.bucket(rollup.partition, rollup.zone, self.column(rollup.own_time)) if rollup.partition else None
 
     def create_table(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> Statement:
-        """
-        Optionally with partitions. A primary key would cost more than the rest of an INSERT, and cannot contain NULL.
-        Readers see rows only after a refresh by the toolkit: no window before all of it is computed.
-        """
+        """Without a primary key, which is slow and rejects NULL; a refresh by the toolkit makes rows visible."""
         parts: list[Sql] = ["CREATE TABLE IF NOT EXISTS ", table_ref(table), " (", *listed(map(_define, fields)), ")"]
         if any(field.name == PARTITION for field in fields):
             parts += [" CLUSTERED INTO 1 SHARDS PARTITIONED BY (", ref(PARTITION), ")"]

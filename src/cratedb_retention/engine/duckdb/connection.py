@@ -47,10 +47,7 @@ class DuckConnection(Database):
 
     @contextlib.contextmanager
     def _begin(self, writing: bool) -> Iterator[sa.Connection]:
-        """
-        Ctrl-C raises a KeyboardInterrupt, also during the commit. The driver raises a RuntimeError instead, and the
-        statement may continue in the background, which the rollback would wait for.
-        """
+        """Ctrl-C raises a KeyboardInterrupt, also during the commit, and stops a statement in the background."""
         if writing and _room(self._path) < ROOM:
             raise _disk_is_full(self._thing)
         try:

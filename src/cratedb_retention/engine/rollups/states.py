@@ -211,10 +211,7 @@ class Selection:
 
 
 def _merged_spread(sql: Expressions, spread: Element, count: Element, total: Element, center: Element) -> Element:
-    """
-    The squared distances from the common mean, from those within rows and those of the rows' means (Chan, Golub,
-    LeVeque 1979). Unknown if it is unknown for any row with values.
-    """
+    """Squared distances from the common mean (Chan, Golub, LeVeque 1979); unknown if those of a row are."""
     weight = sa.func.nullif(as_type(count, DOUBLE), number(0))
     distance = quotient(as_type(total, DOUBLE), weight).op("-")(center).self_group()
     whole = sql.total(spread.op("+")(weight.op("*")(distance.op("*")(distance).self_group())))

@@ -29,7 +29,7 @@ MEANINGS = {
     "up-to-date": "nothing is due",
     "disabled": "no policy is enabled",
 }
-# So many are shown before it is known how they are.
+# Number of policies that are shown before their state is known.
 _AT_FIRST = 50
 
 

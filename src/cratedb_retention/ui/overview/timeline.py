@@ -57,13 +57,13 @@ async def show(guest: Guest, query: Query) -> None:
     if found.extent:
         _picture(found, _padded(found.extent))
     else:
-        note("There is nothing to draw: nothing in this table has a known stretch of time.")
+        note("There is nothing to draw: no part of this table has a known time range.")
     _lanes(found)
     none = "Nothing: nothing of this table is due, or what is due is blocked."
     section("What the next run does", found.changes, task_columns({}), "tasks timeline-rows", nothing=none)
     section("Blocked: due, but must not happen now", found.blocked, BLOCKED, "timeline-rows")
     section("Policies on this table", found.cutoffs, _POLICIES, "timeline-rows", nothing="None.")
-    none = "None: nobody has said that data of it must stay."
+    none = "None."
     section("Holds on this table", found.holds, _HOLDS, "timeline-rows", nothing=none)
     if earlier:
         _offer(guest, name, earlier)

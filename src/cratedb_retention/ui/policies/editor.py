@@ -62,7 +62,7 @@ async def edit(guest: Guest, query: Query) -> None:
         ui.label(identifier).classes("mono muted")
     if damaged and not found:
         show_error(RetentionError(f"policy {identifier}", f"the stored row is no valid policy: {damaged[0].reason}"))
-        note("It can't be edited. Delete it in the list of policies, and create it anew.")
+        note("It cannot be edited. Delete it in the list of policies, and create it again.")
         return
     stored = await guest.ask(lambda scoped: scoped.policy(identifier))
     if query.get("saved") == str(stored.version):
@@ -171,7 +171,7 @@ class Editor:
             if await self._is_outdated():
                 return
             raise
-        # The page of what was saved says so as long as nobody changes it again.
+        # The page shows that it was saved, until the policy is changed again.
         go(f"{links.policy(saved.id)}?saved={saved.version}")
 
     async def _is_outdated(self) -> bool:
@@ -182,16 +182,16 @@ class Editor:
         now = await self.guest.ask(lambda scoped: scoped.policy(identifier))
         if now.version == self.stored.version:
             return False
-        self.told.set_text("Not saved: somebody else changed it meanwhile.")
+        self.told.set_text("Not saved: another user has changed it in the meantime.")
         states = (self.stored.policy, now.policy, self.form.policy())
         columns: Sequence[Column[Difference]] = (
             Column("Field", lambda each: ATTRIBUTES[each.attribute].called),
             Column("When you began", lambda each: each.words[0]),
-            Column("Now, by somebody else", lambda each: each.words[1]),
+            Column("Now, by another user", lambda each: each.words[1]),
             Column("As you wrote it", lambda each: each.words[2]),
         )
         with self.conflict.clear(), ui.element("section").classes("card conflict").props("role=alert"):
-            heading("Somebody else changed this policy meanwhile")
+            heading("Another user has changed this policy in the meantime")
             note("Nothing was saved. This is what differs:")
             table(columns, differences(*(policy.model_dump(mode="json") for policy in states)), "What differs")
             button("Load theirs", lambda: self._load(now))
@@ -384,7 +384,7 @@ def show_effect(found: Preview) -> None:
     elif not lost:
         note("At the next run nothing is due.", "sum")
     if not found.policy.schedule:
-        note("It has no schedule: the next run is when somebody starts one.")
+        note("It has no schedule: it runs when a user starts a run.")
     _numbers(found)
     own, plan = found.policy.id, found.plan
     _list("Needs attention", [f"{h.table}: {h.why.about(own)}" for h in plan.blocked if h.needs_attention], "bad")

@@ -333,7 +333,7 @@ class Import:
         return InvalidInput(_FILE, f"no text file of at most {self._most} bytes", "see the setting http.max_body")
 
     def _changed(self) -> None:
-        """Browsers say it again, late, what they were told themselves: that is no change of what was checked."""
+        """Forget the check if the input changed; browsers also send late events without a change."""
         if (self._text.value, self._prune.value, self._tags.value) != self._seen:
             self._forget()
 
