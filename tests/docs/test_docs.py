@@ -60,7 +60,7 @@ OUTDATED = [
     ("docs/reference/exit-codes.md", "`InvalidInput` | 2", "`InvalidInput` | 1"),
     ("docs/reference/audit-log.md", "`run-started`", "`run-x`"),
     ("docs/architecture.md", "| `holds` |", "| `hold` |"),
-    ("docs/architecture/files.md", "Who may see and change what", "Who may do what"),
+    ("docs/architecture/files.md", "Rules of access: roles", "Rules of roles"),
     ("docs/reference/library.md", "policies.edit(identifier: str", "policies.edit(name: str"),
     *((f"docs/diagrams/{name}.svg", "</text>", "!</text>") for name in ("row", "plan", "cascade", "windows", "lease")),
 ]

@@ -109,7 +109,7 @@ def test_refused(duck: DuckDatabase, kind: str, due: bool) -> None:
     if not due:
         duck.sql("DELETE FROM lab.t WHERE ts < '2024-06-01'")
     rows = duck.count("t")
-    assert any("can't be archived exactly; change its type" in finding.message for finding in duck.tool.check())
+    assert any("cannot be archived exactly; change its type" in finding.message for finding in duck.tool.check())
     assert any("column v0 (" in hold.reason for hold in duck.tool.plan().needs_attention)
     report = duck.run()
     assert (report.ok, report.partitions) == (False, 0)

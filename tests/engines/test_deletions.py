@@ -81,7 +81,7 @@ def words(hold: Blocked) -> str:
     """The level and both counts."""
     assert hold.reason.endswith("the rollup is unchanged; set deletions=follow to apply these deletions to it")
     assert hold.level
-    rolled, left = hold.reason.partition(":")[0].split(", ")
+    rolled, left = hold.reason.partition(":")[0].split(", but ")
     assert rolled.endswith(f" rolled up into {hold.level}")
     return f"{hold.level.name}: {rolled.split()[0]} rows rolled up, {left.split()[0]} left beneath"
 

@@ -127,7 +127,7 @@ def test_types_that_are_asked_about(db: Database) -> None:
     policy(db, id="one")
     (reason,) = problems(db)
     assert all(f"{name} (" in reason for name in kinds)
-    assert "name them in exclude" in reason
+    assert "add them to exclude" in reason
     assert [finding.message for finding in db.tool.check()] == [reason]
     assert not db.run().ok
     assert (db.count("readings"), db.exists("readings_1h")) == (4, False)

@@ -354,4 +354,4 @@ def test_fields_that_tell_series_apart(db: Database, more: dict[str, Any]) -> No
     assert bool(problems) is not bool(more)
     if problems:
         assert "5 rows of" in problems[0]
-        assert "(fields['uptime_format'], fields['up']); name that in exclude" in problems[0]
+        assert "(fields['uptime_format'], fields['up']); add these to exclude" in problems[0]
