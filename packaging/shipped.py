@@ -86,7 +86,8 @@ def write_changelog(changes: str, version: str, maintainer: str, date: datetime,
     for number, (title, body) in enumerate(_sections(changes)):
         name, _, day = title.partition(" - ")
         when = datetime.fromisoformat(day).replace(tzinfo=UTC) if re.fullmatch(r"[\d-]{10}", day) else date
-        notes = [{"note": " ".join(item.split())} for item in re.split(r"^- ", body, flags=re.MULTILINE)[1:]]
+        items = re.split(r"^- ", re.sub(r"^#.*$", "", body, flags=re.MULTILINE), flags=re.MULTILINE)[1:]
+        notes = [{"note": " ".join(item.split())} for item in items]
         entries.append(
             {
                 "semver": version if number == 0 else f"{name}-1",

@@ -87,7 +87,7 @@ def test_a_hold_on_nothing_is_said(due: Command) -> None:
     outcome = due("hold", "--table-name=metrisc")
     assert outcome.code == 0
     assert "is in force" in outcome.out
-    assert "Warning: no table fits main.metrisc" in outcome.out
+    assert "Warning: no table matches main.metrisc" in outcome.out
     assert "Warning" not in due.ok("hold", "--table-name=metrics")
 
 

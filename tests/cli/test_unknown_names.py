@@ -99,7 +99,7 @@ def test_names_that_are_known(tagged: Command) -> None:
 
 
 def test_a_plan_that_checks(tagged: Command) -> None:
-    """`plan --check` ends as `run` does where somebody has to look; without it a plan is shown, and that is all."""
+    """`plan --check` ends as `run` does if something needs attention; without it a plan is only shown."""
     assert tagged.ok("plan", "--check")
     tagged.ok("create", "--strategy=delete", "--table-name=nosuch", "--retention-period=1y", "--tags=broken")
     for form in ("table", "json"):

@@ -11,8 +11,8 @@ from cratedb_retention.model.policies.strategies import Strategy
 from support.markdown import PAGES, ROOT
 from support.words import EXCEPTIONS, PHRASES, refused, refused_in_page
 
-# The history tells of earlier versions in their words; the code of conduct is not ours; a program writes the rest.
-NOT_OURS = ("CHANGES.md", "CODE_OF_CONDUCT.md")
+# The code of conduct is not ours; a program writes the rest.
+NOT_OURS = ("CODE_OF_CONDUCT.md",)
 WRITTEN = [
     page
     for page in PAGES

@@ -5,14 +5,16 @@ What builds the packages for Linux refuses what does not fit, and names versions
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from build_packages import NFPM, depends, main, semver
 from elf import Needs, Unfit
-from shipped import write_units
+from shipped import write_changelog, write_units
 from support.markdown import ROOT
 
 
@@ -22,6 +24,14 @@ def test_units_that_changed_are_noticed(tmp_path: Path) -> None:
     (tmp_path / "units" / "x.service").write_text("[Service]\nExecStart=/opt/cratedb-retention serve\n")
     with pytest.raises(Unfit, match="ExecStart=/usr/local/bin/"):
         write_units(tmp_path / "units", tmp_path / "out")
+
+
+def test_headings_are_not_in_the_changelog(tmp_path: Path) -> None:
+    """Each entry of CHANGES.md is a note of the changelog, without the headings between them."""
+    changes = "# Changes\n\n## 0.2.0 - unreleased\n\n### A\n\n- One,\n  still.\n\n### B\n\n- Two.\n"
+    write_changelog(changes, "0.2.0-1", "x <x@example.org>", datetime(2026, 12, 1, tzinfo=UTC), tmp_path / "log")
+    (entry,) = yaml.safe_load((tmp_path / "log").read_text())
+    assert [each["note"] for each in entry["changes"]] == ["One, still.", "Two."]
 
 
 def test_an_apk_needs_a_python_for_musl() -> None:

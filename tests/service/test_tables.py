@@ -50,6 +50,7 @@ def test_states(db: Database) -> None:
     db.policy("delete", "a", "1y", id="a", schedule="@daily")
     db.policy("delete", "a*", "30d", id="a2", enabled=False, schedule="@hourly")
     db.policy("delete", "b", "30d", id="b", schedule="0 6 * * *", time_zone="Europe/Vienna")
+    db.policy("delete", "b*", "2y", id="b2", schedule="@monthly")
     db.policy("delete", "c", "1y", id="c")
     db.policy("delete", "d", "1y", id="d", enabled=False)
     found = lines(db, run("c", 1, "disk full"), run("a", 1, "once"), run("a"), run("d", 1, "no room"))

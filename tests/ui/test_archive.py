@@ -138,7 +138,7 @@ def test_filters(pages: PagesInBrowser) -> None:
     assert rows(page, SHOWN) == 2
     for filtered in ("table=nothing", "tags=acme", "repository=elsewhere", "from=2030-01-01"):
         pages.go(page, f"/ui/archive?{filtered}")
-        expect(page.get_by_text("No snapshot fits.")).to_be_visible()
+        expect(page.get_by_text("No snapshot matches.")).to_be_visible()
     pages.go(page, "/ui/archive?from=%3Cscript%3Ealert(1)%3C/script%3E")
     expect(page.get_by_role("alert")).to_contain_text("<script>alert(1)</script>")
     expect(page.get_by_label("From", exact=True)).to_have_value("<script>alert(1)</script>")
@@ -163,7 +163,7 @@ def test_tenants(pages: PagesInBrowser) -> None:
     db = pages.db
     many = len(names(pages))
     page = pages.log_in("acme", "/ui/archive")
-    expect(page.get_by_text("No snapshot fits.")).to_be_visible()
+    expect(page.get_by_text("No snapshot matches.")).to_be_visible()
     page = pages.log_in("globex", "/ui/archive")
     assert rows(page, SHOWN) == many
     acme, globex = scoped(pages, Role.EDITOR, "acme"), scoped(pages, Role.EDITOR, "globex")

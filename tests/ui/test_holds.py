@@ -76,7 +76,7 @@ def test_form(pages: PagesInBrowser) -> None:
     place(page, start="", until="", where=f"n={HOSTILE}\nmonth=2024-01-01", schema=db.schema, table=HOSTILE_TABLE)
     expect(page.get_by_role("listitem").filter(has_text=HOSTILE_TABLE)).to_contain_text(f"n={HOSTILE} and month=")
     place(page, schema=db.schema, table="nothing_*")
-    expect(page.get_by_text(f"No table fits {db.schema}.nothing_* now")).to_be_visible()
+    expect(page.get_by_text(f"No table matches {db.schema}.nothing_* at present")).to_be_visible()
     expect(page.get_by_text("no such table now")).to_be_visible()
     assert len(db.tool.holds()) == 3
 

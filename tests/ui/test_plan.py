@@ -197,4 +197,4 @@ def test_tenants(pages: PagesInBrowser) -> None:
     for others in ("orders", "globex"):
         expect(page.locator("#main")).not_to_contain_text(others)
     pages.go(page, "/ui/jobs?actor=tester")
-    expect(page.get_by_text("Nothing in the audit log fits.")).to_be_visible()
+    expect(page.get_by_text("No matching entries in the audit log.")).to_be_visible()

@@ -1,1 +1,1 @@
-"""Doing: gathers what planning needs, and runs a plan with batches, retries, journal and progress."""
+"""Gathers the facts for planning, and executes plans with retries, audit log and progress."""

@@ -39,7 +39,7 @@ Code = Annotated[str, BeforeValidator(lambda reason: getattr(reason, "code", rea
 
 
 def _former(name: str) -> Any:
-    """A key as it was called before; what it says is under both names for one version."""
+    """The former name of a key; its value has both names for one version."""
     return Field(validation_alias=name, deprecated=f"Use `{name}`.")
 
 

@@ -1,1 +1,1 @@
-"""The toolkit's own tables: policies, the journal, holds, snapshots. Reads and writes them; decides nothing."""
+"""The toolkit's own tables: reads and writes policies, the audit log, holds and more; decides nothing."""

@@ -1,4 +1,4 @@
-"""The audit log: changes of policies, runs, steps and what is blocked, with the outcome. Rows are only added."""
+"""The audit log: changes of policies, runs, their steps and blocked actions. Rows are only added."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Unplaced = Callable[[], Collection[TableName]]
 
 
 _WHY = {
-    "error": "What went wrong, or why it is blocked.",
+    "error": "The error, or the reason why it is blocked.",
     "reason": "The code of `error`: `legal-hold`, `missing-shards`, `disk-full`, ...",
     "subjects": "Policies, holds and lease holders that `error` mentions, as JSON.",
 }
@@ -108,12 +108,12 @@ class RunOfPolicy:
     policy_id: str
     run_id: str
     last: dt.datetime
-    blocked: int  # What was blocked as intended
+    blocked: int  # Actions that were blocked as intended
     needs_attention: int
     failed: int  # Steps that failed
     rows: int  # Removed or moved, if the database reports them
     bytes: int
-    error: str | None  # One of the reasons of what failed or is blocked
+    error: str | None  # One of the reasons why steps failed or actions are blocked
     reason: str | None = None  # Its code; None: it was written before codes existed
     subjects: str | None = None  # Its subjects, as stored in the audit log
 

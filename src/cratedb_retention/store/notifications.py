@@ -1,4 +1,4 @@
-"""What notifications are about: one row for each policy that fails, or is blocked for long, until it is over."""
+"""The state of notifications: a row for each policy that fails, or is blocked for long, until that ends."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def _partitions(items: Iterable[Restorable | Restored]) -> str:
 
 def _summary(lines: Sequence[ArchiveLine]) -> str:
     if not lines:
-        return "No snapshot fits."
+        return "No snapshot matches."
     tables = plural(len({line.record.archived.table for line in lines}), "table")
     sick = sum(line.condition != "complete" for line in lines)
     size = show_size(sum(line.record.archived.size or 0 for line in lines))

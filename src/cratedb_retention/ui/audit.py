@@ -89,7 +89,7 @@ async def show(guest: Guest, query: Query) -> None:
         note("Newest first.")
         _show_rows(rows, "Audit log")
     else:
-        note("Nothing in the audit log fits.")
+        note("No matching entries in the audit log.")
     kept = [(name, value) for name, value in query.multi_items() if name != "offset"]
     steps = (
         ("Newer", max(0, wanted.offset - wanted.limit), wanted.offset > 0),

@@ -160,5 +160,5 @@ class Holds:
         await self.load()
         ui.notify(f"The hold on {hold.target} is in force.", type="positive")
         if not tables:
-            text = f"No table fits {hold.target} now; is the name right?"
+            text = f"No table matches {hold.target} at present; check the name."
             ui.notify(text, type="warning", timeout=0, close_button="Close")

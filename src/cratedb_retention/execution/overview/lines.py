@@ -37,7 +37,7 @@ class Line:
     due_partitions: int  # Partitions that the next run processes
     due_rows: int | None
     next_due: int | None  # When more is due (ms, UTC)
-    blocked: tuple[Blocked, ...]  # What is due and must not happen now
+    blocked: tuple[Blocked, ...]  # Due actions that must not happen now
 
     @property
     def title(self) -> str:

@@ -1,1 +1,1 @@
-"""Gathering what planning needs, and previews."""
+"""The facts for planning, and previews."""

@@ -1,1 +1,1 @@
-"""Computing levels, verifying and dropping them."""
+"""Levels: computed, verified and dropped."""

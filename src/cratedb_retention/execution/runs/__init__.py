@@ -1,1 +1,1 @@
-"""Carrying out a plan: leases, events, the audit log, results."""
+"""Runs: leases, events, entries of the audit log, results."""

@@ -1,4 +1,4 @@
-"""Writes a run into the journal: when it starts and ends, what it blocks, and each step before and after (law 9)."""
+"""Writes the audit log of a run: start and end, blocked actions, and each step before and after (law 9)."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Recorder:
 
     def run_started(self, left_out: Iterable[LeftOut]) -> None:
         """
-        The run begins; what it blocks or leaves out is written with its reason. That is not put off until the first
-        step: where the journal can't be written, nothing begins, unless a full disk alone is why.
+        Write the start of the run, with the reasons of blocked and deferred actions. It is written before the first
+        step: if the audit log cannot be written, the run fails, unless the only reason is a full disk.
         """
         plan, selection = self._prepared.plan, self._prepared.selection
         tags, ids = selection.tags & selection.limit, selection.policy_ids
@@ -85,7 +85,7 @@ class Recorder:
                 self._journal.note(self._slot(policy, slot, event=Event.SLOT_FINISHED, outcome=outcome))
 
     def run_finished(self, report: Report, error: BaseException | None = None) -> None:
-        # Where nothing failed, and something needs attention nevertheless, it ended with that.
+        # If nothing failed but something needs attention, this is the outcome.
         outcome = Outcome.NEEDS_ATTENTION if report.needs_attention else Outcome.DONE
         if error is not None:
             outcome = outcome_of(error)
