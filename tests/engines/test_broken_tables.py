@@ -96,7 +96,7 @@ BREAKING: dict[str, tuple[Callable[[Database], None], str]] = {
         "dimensions: the table has no column",
     ),
     "metric is text": (both(edit(metrics=["x"]), recreate(**{**COLUMNS, "x": "TEXT"})), "x is .*, not a number"),
-    "time zone": (edit(time_zone="Europe/Vienna"), "in time zone UTC"),
+    "time zone": (edit(time_zone="Europe/Vienna"), "and time zone UTC"),
     "partition column": (edit(partition_column="nope"), "partition_column: the table has no column"),
     "source dropped": (lambda db: db.sql(f"DROP TABLE {db.q('readings')}"), "no such table"),
     "impostor": (recreate("readings_1h", a="TEXT"), "readings_1h already exists and is not a rollup"),

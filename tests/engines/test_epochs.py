@@ -292,7 +292,7 @@ def test_one_plausible_row_is_enough(db: Database) -> None:
     ("kind", "attributes", "said"),
     [
         ("BIGINT", {"time_column": "ts"}, "set time_unit"),
-        ("BIGINT", {"time_unit": "s"}, "name that as time_column"),
+        ("BIGINT", {"time_unit": "s"}, "set time_column"),
         ("DOUBLE PRECISION", {"time_column": "ts", "time_unit": "s"}, "not a whole number"),
         ("TEXT", {"time_column": "ts", "time_unit": "s"}, "not a whole number"),
         (TIME, {"time_column": "ts", "time_unit": "s"}, "remove it"),

@@ -103,7 +103,7 @@ def test_expiry_and_fence(db: Database) -> None:
     assert taken.won["a"].fence == 2
     with pytest.raises(LeaseLost, match="could not renew its leases for 60 seconds"):
         one.check_time()
-    with pytest.raises(LeaseLost, match=r"other@host:.* taken over by"):
+    with pytest.raises(LeaseLost, match=r"taken over by other@host:"):
         one.renew()
     assert not one.release({"a": Outcome.DONE})
     with pytest.raises(LeaseLost):
@@ -121,7 +121,7 @@ def test_the_fence_is_looked_at(db: Database) -> None:
     db.sql(f"UPDATE {db.q('lease', db.own_schema)} SET expires_at = taken_at")
     db.refresh("lease", db.own_schema)
     other.take({"a": None})
-    with pytest.raises(LeaseLost, match=r"other@host:.* taken over by"):
+    with pytest.raises(LeaseLost, match=r"taken over by other@host:"):
         one.check("a")
 
 
@@ -445,7 +445,7 @@ def test_a_long_step_hears_it_too(db: Database, monkeypatch: pytest.MonkeyPatch)
             wait(db, 61)
             assert other.take({policy: None}).won
 
-    with pytest.raises(LeaseLost, match=r"other@host:.* taken over by"):
+    with pytest.raises(LeaseLost, match=r"taken over by other@host:"):
         db.tool.run(observers=[pause], options=ALONE)
     assert len(db.left("events")) == 3
     ended = db.journal(event="step-finished")
