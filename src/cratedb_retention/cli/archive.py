@@ -191,7 +191,6 @@ def restore(
 
 
 def _show(retention: Retention, request: RestoreRequest) -> None:
-    """Show what would be restored, partition by partition."""
     for _, group in itertools.groupby(retention.archive.preview(request), key=lambda item: item.record.partition):
         items = list(group)
         for item in items:

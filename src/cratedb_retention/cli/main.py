@@ -177,7 +177,6 @@ def _configure(ctx: click.Context, config: str | None, log: Mapping[str, str | N
 
 
 def _defaults(loaded: Loaded) -> dict[str, Any]:
-    """Defaults of commands: the settings that a file or variable sets."""
     settings, given = loaded.settings, loaded.sources
     common = {"dburi": settings.database.uri} if settings.database.uri is not None else {}
     if "database.schema" in given:

@@ -138,7 +138,6 @@ def _show(fetched: Fetched) -> None:
 
 
 def _times(times: Sequence[object]) -> tuple[list[str], str]:
-    """Times as text, as short as possible, and their zone."""
     moments = [time for time in times if isinstance(time, dt.datetime)]
     exact = "%Y-%m-%d %H:%M:%S" if any(moment.second for moment in moments) else "%Y-%m-%d %H:%M"
     form = "%Y-%m-%d" if all(moment.time() == dt.time() for moment in moments) else exact

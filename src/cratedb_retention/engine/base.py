@@ -187,7 +187,6 @@ class Engine(abc.ABC):
         return sa.delete(table_ref(step.table)).where(self._expired(step), *batch)
 
     def _batches(self, step: plan.DeleteRows) -> list[sa.Executable]:
-        """The statements of a step, for display; only rows tell where a batch ends."""
         several = [self._delete(step, sa.literal_column(f":time_of_row_{self.batch}"))]
         return [*(several if (step.rows or 0) > self.batch else []), self._delete(step)]
 

@@ -134,7 +134,6 @@ def _windows(sql: Expressions, place: int, probe: WindowRows) -> sa.Select[Any]:
 
 
 def _instants(time: Column, *numbers: int | None) -> tuple[int | None, int | None]:
-    """Convert two results of :func:`time_number` to milliseconds."""
     oldest, newest = (None if found is None else found * time.tick for found in numbers)
     return oldest, newest
 
@@ -179,13 +178,11 @@ def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None
 
 
 def _groups(rows: sa.Subquery, names: Sequence[str]) -> sa.Subquery:
-    """Groups of rows by some of their columns, with the number ``n`` of rows in each."""
     columns = [rows.c[name] for name in names]
     return sa.select(*columns, sa.func.count().label("n")).select_from(rows).group_by(*columns).subquery()
 
 
 def _bounds(width: int, sql: Expressions, place: int, probe: PartitionBounds) -> sa.Select[Any]:
-    """The values of each partition, padded to a number, with its minimum and maximum time."""
     time = sql.column(probe.time_column)
     columns = [
         number(place),

@@ -96,7 +96,6 @@ def read_values(database: Database, sql: Expressions, reading: Reading, stretch:
 
 
 def _is_exact(metric: Metric, part: Part) -> bool:
-    """Whether a part is an exact decimal number."""
     return part.kind in (Kind.VALUE, Kind.SUM) and decimal_sum(metric.column.type) is not None
 
 

@@ -157,7 +157,6 @@ def _call(tokens: Tokens) -> tuple[str, tuple[Tokens, ...]]:
 
 
 def _bare(tokens: Tokens) -> Tokens:
-    """Remove all casts and parentheses around an expression."""
     while True:
         function, arguments = _call(tokens)
         value, cast = _split(tokens, "::")
@@ -170,7 +169,6 @@ def _bare(tokens: Tokens) -> Tokens:
 
 
 def _split(tokens: Tokens, at: str) -> tuple[Tokens, Tokens]:
-    """The tokens before and after a word or character."""
     place = next((i for i, token in enumerate(tokens) if token.text.lower() == at), len(tokens))
     return tokens[:place], tokens[place + 1 :]
 
@@ -208,7 +206,6 @@ def _column(tokens: Tokens, columns: frozenset[str]) -> str | None:
 
 
 def _text(argument: Tokens) -> str | None:
-    """A text literal, possibly with a type: ``INTERVAL '1 hour'``."""
     tokens = _bare(argument)
     if len(tokens) == 2 and tokens[0].kind == "name":
         tokens = tokens[1:]

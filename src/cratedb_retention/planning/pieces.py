@@ -100,7 +100,6 @@ def _group(pieces: Sequence[Piece], positions: tuple[int, ...]) -> dict[tuple[Va
 
 
 def _sort(pieces: Sequence[Piece]) -> Pieces:
-    """Sort by end, then by values, independent of the order in which a database lists partitions."""
     known = [(piece.end, piece) for piece in pieces if piece.end is not None]
     unknown = sorted((piece for piece in pieces if piece.end is None), key=_by_values)
     if len({end for end, _ in known}) < len(known):  # Comparing values takes far longer than ends.

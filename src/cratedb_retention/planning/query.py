@@ -107,7 +107,6 @@ def _check_kept(stretches: Sequence[Stretch], possible: Sequence[Stretch], wante
 
 
 def _dimensions(cascade: Cascade, name: str, role: str) -> list[Column]:
-    """The dimension with this name, or all dimensions in the object with this name."""
     found = find_columns(cascade.dimensions, name)
     if not found:
         known = ", ".join(column.name for column in cascade.dimensions) or "none"
@@ -227,7 +226,6 @@ class _Division:
         return tuple(found) if list(TimeRanges([bucket]) - _ranges(found)) == [(bucket.start, begins)] else ()
 
     def _fits(self, holding: Holding, interval: Interval) -> bool:
-        """Whether a holding is a level, and its buckets divide the interval evenly."""
         return holding.rollup is not None and holding.rollup.interval.fits_into(interval, self.zone)
 
 

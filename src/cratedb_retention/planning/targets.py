@@ -278,7 +278,6 @@ def _times(table: Table) -> list[str]:
 def _grids(
     table: Table, columns: Sequence[Column], positions: Iterable[int], named: Column | None
 ) -> tuple[tuple[int, Grid], ...]:
-    """The grids of partition columns that are computed from the policy's time column."""
     return tuple(
         (position, grid)
         for position in positions

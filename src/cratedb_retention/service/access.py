@@ -454,7 +454,6 @@ class Scope:
 
 
 def _base(stored: StoredPolicy, version: int | None) -> int:
-    """The version that a change is based on: always the one that was checked."""
     if version is not None and version != stored.version:
         raise Conflict(f"policy {stored.policy.id}", "another user has changed it in the meantime", "check it again")
     return stored.version

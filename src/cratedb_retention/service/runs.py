@@ -71,7 +71,6 @@ class Background(Generic[State]):
     def _begin(
         self, key: str, thing: str, look: Callable[[], State], stop: threading.Event, do: Callable[[], None]
     ) -> None:
-        """Start a job, unless too many are active. ``look`` returns its state, and setting ``stop`` cancels it."""
         with self._lock:
             over = [each for each, job in self._jobs.items() if job.future.done()]
             if len(self._jobs) - len(over) >= self._workers:

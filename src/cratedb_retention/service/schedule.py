@@ -67,7 +67,6 @@ class Scheduler:
         return started
 
     def _begin(self) -> bool:
-        """Start a run if slots are due, a worker is idle, and the service is not being stopped."""
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         if self._stop.is_set() or len(self._threads) >= self._workers:
             return False

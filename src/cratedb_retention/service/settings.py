@@ -37,7 +37,6 @@ Period = Annotated[DurationField | None, BeforeValidator(lambda value: None if v
 
 
 def _list(split: Callable[[str], list[str]]) -> BeforeValidator:
-    """Parses a list from text: environment variables contain nothing else."""
     return BeforeValidator(lambda value: split(value) if isinstance(value, str) else value)
 
 

@@ -108,7 +108,6 @@ class Archive:
         return RestoreRequest(chosen=frozenset(line.record.key for line in lines or self.lines))
 
     async def _verify(self) -> None:
-        """Read them back, and tell what each is like."""
         request, found = self._chosen(), list[Verified]()
         many = plural(len(request.chosen or ()), "snapshot")
         with self._box.clear(), _waiting(lambda: f"Reading back: {len(found):,} of {many} done …"):
@@ -168,7 +167,6 @@ class Archive:
             shown = ui.element("div").classes("content")
 
     async def _bring_back(self, place: ui.element, request: RestoreRequest) -> None:
-        """Restore, and tell what came of each."""
         with place.clear(), _waiting(lambda: "Restoring; this page may be left meanwhile …"):
             found = await self._guest.ask(lambda scoped: scoped.restore(request))
         good, bad = [item for item in found if item.error is None], [item for item in found if item.error is not None]
@@ -190,7 +188,6 @@ class Archive:
 
 @contextmanager
 def _waiting(words_now: Callable[[], str]) -> Iterator[None]:
-    """Show that something goes on, and how far it is."""
     with bar().props("role=status") as line:
         ui.spinner(size="1.5em")
         label = ui.label(words_now())

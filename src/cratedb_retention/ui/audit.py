@@ -57,7 +57,6 @@ _STEPS = (Event.STEP_STARTED, Event.STEP_FINISHED)
 
 
 def _event_words(event: str) -> str:
-    """What happened, in words: ``Policy changed``."""
     return _EVENTS.get(event, event.replace("-", " ").capitalize())
 
 
@@ -155,7 +154,6 @@ def summarize(rows: Sequence[Row]) -> RunSummary | None:
 
 
 def _place(row: Row) -> tuple[int, int, Any]:
-    """The beginning, what is blocked, the steps by their numbers, the end."""
     order = {Event.RUN_STARTED: 0, **dict.fromkeys(_STEPS, 2), Event.RUN_FINISHED: 4}
     before = 3 if row["event"] in (Event.SLOT_FINISHED, Event.CANCEL_REQUESTED) else 1
     return order.get(row["event"], before), row["step"] or 0, row["time"]
@@ -220,7 +218,6 @@ def _who(row: Row) -> Cell:
 
 
 def _took(milliseconds: int | None) -> str:
-    """How long something took: ``12 ms``, ``3.4 s``, ``5 min``."""
     if milliseconds is None:
         return ""
     seconds = milliseconds / 1000

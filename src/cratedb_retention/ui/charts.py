@@ -97,7 +97,6 @@ def _series(number: int, name: str, points: Points) -> dict[str, Any]:
 
 
 def _band(points: Points) -> list[dict[str, Any]]:
-    """From the least to the greatest value: one area that is not seen, and one upon it."""
     common = {**_LINE, **_SILENT, "stack": "band", "stackStrategy": "all", "lineStyle": {"opacity": 0}}
     known = [(point[0], point[3], point[4]) for point in points]
     widths = [[at, None if low is None or high is None else high - low] for at, low, high in known]

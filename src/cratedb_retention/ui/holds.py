@@ -136,7 +136,6 @@ class Holds:
         return read_wish({name: field.value or "" for name, field in self._fields.items()})
 
     def _tell(self) -> None:
-        """Say what the hold would mean, or what is not right yet."""
         try:
             self._says.set_text(
                 f"Held: {hold_scope(self._read())}. Nothing there is ever expired, moved or archived, whatever the "

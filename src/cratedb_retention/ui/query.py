@@ -139,7 +139,6 @@ class Explorer:
             button("Show", self._choose_instants)
 
     async def _put(self, **chosen: str) -> None:
-        """Look at what is chosen from now on, if that is something else."""
         asked = exploring.changed(self._asked, chosen)
         if asked != self._asked:
             self._asked = asked
@@ -148,13 +147,11 @@ class Explorer:
             await self._begin()
 
     def _write_span(self) -> None:
-        """Show which time range is looked at now."""
         self._span.set_value(self._asked.get("range"))
         self._start.set_value(self._asked.get("from", ""))
         self._end.set_value(self._asked.get("until", ""))
 
     def _offer_aggregates(self, name: str, wanted: str) -> str:
-        """Offer those of a metric; returns which is chosen: what is wanted, or what suits it."""
         metric = None if name == ROW_COUNT else exploring.find_metric(self._cascade.metrics, name)
         offered = {name: _WORDS.get(name, name) for name in (metric.answers if metric else ())}
         given = wanted or next(iter(offered), "")
@@ -187,7 +184,6 @@ class Explorer:
         await self._put(**{"range": "" if start or end else EVERYTHING, "from": start, "until": end})
 
     async def _begin(self) -> None:
-        """Look at what the choices say."""
         try:
             span = exploring.read_span(self._asked, self._whole, self._now)
         except RetentionError as error:
@@ -200,7 +196,6 @@ class Explorer:
         await self._go(exploring.moved(self._shown, self._outer, **step))
 
     async def _go(self, span: TimeRange) -> None:
-        """Look at another time range of the same."""
         start, end = map(exploring.exact_text, span)
         self._asked = exploring.changed(self._asked, {"range": "", "from": start, "until": end})
         self._write_span()
@@ -216,7 +211,6 @@ class Explorer:
             await self._go(exploring.part_of(self._outer, float(low), float(high)))
 
     async def _look(self, span: TimeRange) -> None:
-        """Ask for a time range, and draw it, unless another one was asked for meanwhile."""
         self._turn += 1
         turn, self._shown = self._turn, span
         ui.navigate.history.replace(address(PATH, self._asked))
@@ -262,7 +256,6 @@ class Explorer:
         self._list()
 
     def _fail(self, error: RetentionError) -> None:
-        """Show the error, and nothing that would look like an answer."""
         self._over(None)
         self._more.set_text("")
         with self._trouble:
@@ -286,7 +279,6 @@ class Explorer:
             ui.download.content(self._fetched.to_csv(), f"{self._table.name}.csv", "text/csv")
 
     async def _suggest(self, dimension: str) -> list[str]:
-        """Values of a dimension that are there; other dimensions are filtered by what is chosen."""
         request = replace(self._request(self._whole), where=dict(self._where), by=(dimension,))
         values: list[Value] = []
         with telling():

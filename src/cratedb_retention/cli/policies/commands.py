@@ -103,7 +103,6 @@ def check_policies(database: options.Database, chosen: options.Chosen, form: str
 
 
 def _write_cascades(cascades: Sequence[Cascade]) -> None:
-    """Show what policies that downsample determined for their tables, before anything is created."""
     rows = []
     for cascade in cascades:
         rollup = cascade.levels[0].rollup

@@ -89,7 +89,6 @@ class CrateArchive(Archive):
         return Reader.of(self._database.brief(), [table]).layout(table)
 
     def _count(self, step: ArchivingStep) -> int | None:
-        """The number of rows of the frozen partition; None if it is closed."""
         return None if step.piece.partition.closed else self._count_rows(step.table, step)
 
     def prove(self, step: VerifySnapshot) -> StepResult:
@@ -219,7 +218,6 @@ class CrateArchive(Archive):
         return found
 
     def _layout(self, snapshot: Archived, schema: str) -> tuple[dict[str, Column], tuple[str, ...]]:
-        """Columns and partition columns of a table; if it is gone, from a copy of the snapshot."""
         known = self._known(snapshot.table)
         if known[1]:
             return known
@@ -276,7 +274,6 @@ class CrateArchive(Archive):
         return [self._database.render(statement) for both in statements for statement in both]
 
     def _restore_one(self, snapshot: Archived, into: TableName) -> int:
-        """Restore a snapshot, allow writes to the partition, and count its rows."""
         restoring, thaw = self._restore_statements(snapshot, into)
         try:
             self._database.execute(restoring)
@@ -314,7 +311,6 @@ class CrateArchive(Archive):
 
     @contextmanager
     def _copy_of(self, schema: str, snapshot: str, prefix: str = COPY) -> Iterator[TableName]:
-        """The name of a copy, which is dropped before and after."""
         copy = copy_name(schema, snapshot, prefix)
         self._drop_copy(copy)
         try:

@@ -246,7 +246,6 @@ class Reader:
         return {TableName(schema, name): str(oid) for schema, name, oid in rows if 0 < oid < _MOST_TABLES}
 
     def _views(self) -> dict[TableName, str]:
-        """The definitions of views; an empty text for other relations, such as foreign tables."""
         t, v = system("information_schema.tables"), system("information_schema.views")
         joined = t.table.outerjoin(v.table, sa.and_(t.table_schema == v.table_schema, t.table_name == v.table_name))
         read = self._select(t, v.view_definition).select_from(joined)
@@ -289,7 +288,6 @@ class Reader:
 
 
 def _column(name: str, data_type: str, expression: str | None) -> Column:
-    """A column of a CrateDB type; arrays, shapes and vectors cannot be in a level."""
     base, is_array = data_type.partition("(")[0].strip(), data_type.endswith("_array")
     kind = Kind.TIME if base.startswith("timestamp") and not is_array else _KINDS.get(base, Kind.OTHER)
     exact = Grouping.EXACT if data_type == "uuid" or data_type.startswith("bit(") else Grouping.ASKED

@@ -165,7 +165,6 @@ class CrateDBEngine(Engine):
             self.clock.sleep(POLL_SECONDS)
 
     def _arrived(self, step: plan.MovePartitions) -> tuple[int, int, int]:
-        """The number of assigned shards on the right nodes, and of all; and the bytes recovered so far."""
         s, p = system("sys.shards"), system("information_schema.table_partitions")
         right, recovered = self._right_nodes(step), words("recovery['size']['recovered']")
         read = sa.select(words("node['id']"), s.routing_state, s.primary, recovered)
@@ -252,7 +251,6 @@ def _moved(step: plan.PartitionsStep) -> StepResult:
 
 
 def _mine(t: system, step: plan.MovePartitions) -> sa.ColumnElement[bool]:
-    """The rows of a system table about the partitions of a step."""
     return sa.and_(t.of(step.table), t.partition_ident.in_([piece.partition.ident for piece in step.pieces]))
 
 

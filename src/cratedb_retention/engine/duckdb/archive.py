@@ -162,7 +162,6 @@ class DuckArchive(Archive):
         return common == files.read_manifest(path).rows if whole else common > 0
 
     def _common(self, *snapshots: Path) -> int:
-        """How many rows two snapshots have in common, by the columns that both have."""
         first, second = (files.read_manifest(snapshot).stored for snapshot in snapshots)
         columns = [column for column in first if column in second]
         if not columns:
@@ -184,7 +183,6 @@ class DuckArchive(Archive):
 
 
 def _label(step: ArchivingStep) -> list[list[object]]:
-    """The partition as the manifest names it."""
     return [[c.name, v] for c, v in zip(step.columns, step.values, strict=True)]
 
 
@@ -296,7 +294,6 @@ class Restore:
         return Arrived(tuple(each.rows for each in manifests), "+".join(each.token for each in manifests))
 
     def _insert(self, path: Path, manifest: files.Manifest) -> sa.Insert:
-        """Copies stored columns, and generated ones unless the table generates them."""
         values: dict[str, sa.ColumnElement[Any]] = {c.name: ref(c.name) for c in manifest.stored}
         generated = [column for column in manifest.all_columns if column.expression] or self._source.values()
         for column in generated:

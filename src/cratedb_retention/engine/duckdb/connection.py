@@ -96,7 +96,6 @@ def _disk_is_full(thing: str) -> errors.DiskFull:
 
 
 def _room(path: Path) -> int:
-    """The number of bytes that the disk, and the limit of this process, leave."""
     with contextlib.suppress(OSError):  # DuckDB reports the error.
         free = shutil.disk_usage(path.absolute().parent).free
         if sys.platform != "win32":

@@ -140,7 +140,6 @@ def glance(snapshot: Path) -> str | None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file begins and ends as Parquet files do."""
     with path.open("rb") as file:
         begins = file.read(len(_MAGIC)) == _MAGIC
         file.seek(-len(_MAGIC), os.SEEK_END)

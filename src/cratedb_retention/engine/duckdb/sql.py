@@ -146,7 +146,6 @@ def comment_on(table: TableName, comment: str) -> Statement:
 
 
 def _text(value: str) -> Statement:
-    """A text within the statement, where it cannot be a parameter."""
     return Statement(sa.literal(value), literal=True)
 
 
@@ -194,7 +193,6 @@ def repeated_midnights(zone: str) -> tuple[tuple[int, tuple[int, ...]], ...]:
 
 
 def _shows(moment: int, time: dt.datetime) -> bool:
-    """Whether a clock shows a time at a moment; never for times in a gap."""
     return dt.datetime.fromtimestamp(moment, time.tzinfo).replace(tzinfo=None) == time.replace(tzinfo=None)
 
 

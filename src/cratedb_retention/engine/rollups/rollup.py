@@ -128,7 +128,6 @@ def step_statements(sql: Expressions, step: RollUp, portions: Portions) -> list[
 
 
 def _level_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa.Select[Any]:
-    """The rows of a level for the buckets of a run, in the order of its stored columns."""
     rollup = step.rollup
     metrics = {metric: [part for part in metric.parts if part is not Part.BINS] for metric in rollup.metrics}
     what = _what(sql, rollup, run) | {"metrics": metrics}
@@ -162,7 +161,6 @@ def _before(step: RollUp, run: Run) -> Iterator[states.Before]:
 
 
 def _sketch_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa.Select[Any]:
-    """The rows of the distributions for the buckets of a run, in the order of their columns."""
     rollup = step.rollup
     table, metrics = None if rollup.from_raw else rollup.beneath_sketch, dict.fromkeys(rollup.sketched, (Part.BINS,))
     bins = states.Sketches(**_what(sql, rollup, run), table=table, metrics=metrics).grouped()

@@ -359,7 +359,6 @@ class Samples(Selection):
         return found.where(rows.c.ts == rows.c.last, value.is_not(None)).group_by(*keys)
 
     def _values(self, known: Mapping[int, Element]) -> Iterator[Element]:
-        """Known values, and NULL for all others: samples before a range do not count in it."""
         for i, metric in enumerate(self.metrics):
             nothing = as_type(sa.null(), self.sql.stored_type(metric.column))
             yield known.get(i, nothing).label(f"m{i}")
@@ -402,7 +401,6 @@ def _increase(value: Element, previous: Element) -> Element:
 
 
 def _as_like(pattern: str) -> str:
-    """A pattern with ``*`` and ``?`` as a pattern of ``LIKE``."""
     plain = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
     return plain.replace("*", "%").replace("?", "_")
 

@@ -86,7 +86,6 @@ class TaskGroup:
 
 
 def _grouped(tasks: Iterable[Task], key: Callable[[Task], Key]) -> dict[Key, TaskGroup]:
-    """Group tasks by a key, in the order of the first task of each group."""
     groups: dict[Key, list[Task]] = {}
     for task in tasks:
         groups.setdefault(key(task), []).append(task)
@@ -103,7 +102,6 @@ def group_tasks(tasks: Iterable[Task]) -> list[TaskGroup]:
 
 
 def _effects(plan: Plan) -> list[TaskGroup]:
-    """The tasks of a plan by kind, deletions first."""
     groups = _grouped(plan.tasks, lambda task: task.kind)
     return [groups[kind] for kind in Kind if kind in groups]
 

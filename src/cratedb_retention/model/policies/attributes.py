@@ -131,7 +131,6 @@ def attributes_of(model: type[BaseModel]) -> dict[str, Attribute]:
 
 
 def _plain(annotation: Any) -> Any:
-    """A type without annotations and None."""
     if get_origin(annotation) in (Annotated, Union, types.UnionType):
         return _plain(next(each for each in get_args(annotation) if each is not type(None)))
     return annotation

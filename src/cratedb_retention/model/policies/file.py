@@ -120,7 +120,6 @@ def _policy(name: str, where: str, node: yaml.Node) -> Policy:
 
 
 def _mark_of(node: yaml.Node, location: Iterable[int | str]) -> yaml.Mark:
-    """The line of an attribute, or of the node that lacks it."""
     mark: yaml.Mark = node.start_mark
     for part in location:
         pairs = node.value if isinstance(node, yaml.MappingNode) else []

@@ -26,7 +26,6 @@ MOST = 100
 
 
 def _fields(attribute: Attribute) -> Iterator[Attribute]:
-    """The fields of an attribute: one, or one for each nested attribute."""
     if attribute.form is not Form.PARTS:
         yield attribute
     for name, part in attribute.parts.items():
@@ -168,7 +167,6 @@ def _to_text(field: Attribute, value: Any) -> str | bool:
 
 
 def _to_value(field: Attribute, value: str | bool) -> Any:
-    """The text of a field as a plain value; None if it is empty."""
     if isinstance(value, bool):
         return value
     if field.form is Form.PAIRS:

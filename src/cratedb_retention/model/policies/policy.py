@@ -69,7 +69,6 @@ _DIMENSIONS = columns(lambda column: column.kind is not Kind.TIME and column.gro
 
 
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Add descriptions and examples of the attributes to a JSON schema."""
     for name, attribute in attributes_of(model).items():
         schema["properties"][name]["description"] = attribute.description
         if attribute.examples and attribute.form is Form.TEXT:
@@ -246,7 +245,6 @@ class Policy(_Model):
     @model_validator(mode="before")
     @classmethod
     def _plain_numbers_are_whole_days(cls, data: Any) -> Any:
-        """Give a plain number the meaning that it has in cratedb-toolkit: whole days."""
         if not isinstance(data, dict) or str(data.get("strategy")).strip().lower() not in _NO_CASCADE:
             return data
         days = re.fullmatch(r"\s*[0-9]+\s*", str(data.get("retention_period")))
@@ -255,7 +253,6 @@ class Policy(_Model):
     @field_validator("*")
     @classmethod
     def _has_a_use(cls, value: Any, info: ValidationInfo) -> Any:
-        """Reject attributes of other strategies; ignore them if they are stored already."""
         attribute, strategy = ATTRIBUTES[info.field_name or ""], info.data.get("strategy")
         useful = strategy is None or strategy in attribute.strategies or value == attribute.default
         # Without its filter, a policy would apply to more data; it is reported as invalid instead.
@@ -268,7 +265,6 @@ class Policy(_Model):
     @field_validator("retention_period")
     @classmethod
     def _keeps_something(cls, value: Duration, info: ValidationInfo) -> Duration:
-        """Reject a retention period of nothing, unless it is stored already."""
         if value == Duration() and "retention_period" not in (info.context or ()):
             raise ValueError(f"{value} keeps nothing; the shortest is 1s")
         return value

@@ -98,14 +98,12 @@ def _tags(value: object) -> object:
 
 
 def _as_written(value: object) -> str | None:
-    """A value of a filter as text; its column decides the type."""
     if not isinstance(value, str | int | float | None):
         raise ValueError("must be text, a number, true, false or null")
     return None if value is None else plain_text(value)
 
 
 def _names(value: object) -> tuple[str, ...]:
-    """Columns, from a list or from comma-separated text."""
     names = [part.strip() for part in value.split(",")] if isinstance(value, str) else () if value is None else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
         raise ValueError("must be a list of columns")
@@ -113,7 +111,6 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _aggregates(value: object) -> object:
-    """The aggregates of each metric, from a list or from comma-separated text."""
     if not isinstance(value, dict):
         raise ValueError("must be pairs like `metric: [min, max]`")
     named = {str(metric): _names("" if names is None else names) for metric, names in value.items()}

@@ -58,7 +58,6 @@ class Interval:
 
     @property
     def _parts(self) -> tuple[int, int]:
-        """The numbers of calendar months and days."""
         return self.months or _MONTHS.get(self.unit, 0), _DAYS.get(self.unit, 0)
 
     @property
@@ -106,7 +105,6 @@ class Interval:
 
 @functools.cache
 def _offsets(zone: dt.tzinfo) -> frozenset[int]:
-    """The offsets from UTC (s) that a time zone has had."""
     moments = (dt.datetime(year, month, 1, tzinfo=zone) for year in _EXAMPLE_YEARS for month in (1, 7))
     return frozenset(round((moment.utcoffset() or dt.timedelta()).total_seconds()) for moment in moments)
 

@@ -180,7 +180,6 @@ def _lengthened(raw: Duration, levels: Sequence[Level]) -> tuple[list[Duration],
 
 
 def _longer(*periods: Duration) -> Duration:
-    """The longest; of equal ones the last."""
     return max(reversed(periods), key=Duration.approximate_seconds)
 
 

@@ -177,7 +177,6 @@ class Planning(Context):
                 self.stalled[each.table].append(should[each.policy_id])
 
     def _take(self, verdicts: Iterable[Task | Blocked]) -> None:
-        """Add verdicts to the plan: all of them, or none if computing them fails."""
         found = list(verdicts)
         self._tasks += (verdict for verdict in found if isinstance(verdict, Task))
         self._blocked += (verdict for verdict in found if isinstance(verdict, Blocked))
@@ -267,7 +266,6 @@ class Planning(Context):
             yield Task(policy_id=None, table=name, steps=(step,), why=Why.LEFT_FROZEN(), partitions=1)
 
     def _warnings(self, targets: Sequence[Target]) -> Iterator[Reason]:
-        """Warn about tables whose times hardly match the cutoff, and about partitions without rows."""
         cutoff, seen = to_ms(self.cutoff), set()
         for target in targets:
             known, table = () if target.by_rows else self.pieces.of(target).known, target.table.name
@@ -288,7 +286,6 @@ class Planning(Context):
 
 
 def _remedy(time: Column, wanted: TimeUnit) -> Reason:
-    """The remedy for implausible times; the wanted unit would explain them."""
     if time.unit is None:
         return Why.CHECK_UNIT(time=time)
     if time.unit is not wanted:

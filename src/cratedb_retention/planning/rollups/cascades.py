@@ -88,7 +88,6 @@ class SourceColumns:
         ]
 
     def _named(self, name: str, role: str) -> list[Column]:
-        """The columns that a name stands for; none for an empty object."""
         found = find_columns(self.table.columns.values(), name)
         if not found and name not in self.table.columns:
             raise Undecided(Why.NO_COLUMN(role=role, name=name))

@@ -143,7 +143,6 @@ class LevelPlan:
         return Due(windows=(replace(window, since=row.until),), reason=_GROWN, parts=row.parts)
 
     def _loses(self, window: Window, rows: int | None) -> bool:
-        """Whether buckets would lose rows by being computed again; if so, record it."""
         balance = self.measurements.balances.get((self.rollup, window))
         lost = balance.lost(rows) if balance else None
         if lost:

@@ -183,7 +183,6 @@ class OpenWindow:
         return Window(start=self.start, end=self.end, since=time.start, until=time.end), rows
 
     def _within(self, at: int) -> TimeRange:
-        """The range of a part that was computed."""
         return TimeRange(at, self.part.end(at, self.rollup.tzinfo)) & TimeRange(self.start, self.until)
 
     def stale(self) -> Iterator[TimeRange]:

@@ -140,7 +140,6 @@ class Gate:
         return None
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        """The complete body, which is limited to ``most`` bytes."""
         thing, most, body, more = "body of the request", self._most, bytearray(), True
         too_large = Failed(413, thing, f"larger than {most} bytes", "see the setting http.max_body")
         declared = headers.get("content-length", "0")

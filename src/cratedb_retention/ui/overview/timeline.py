@@ -70,7 +70,6 @@ async def show(guest: Guest, query: Query) -> None:
 
 
 def _picture(found: Timeline, extent: TimeRange) -> None:
-    """Lanes on one axis, buttons to zoom, since a keyboard can't reach the slider, and what the colours mean."""
     made = _options(found, extent)
     height = made["grid"]["top"] + _LANE * len(found.lanes) + _AXIS
     with ui.element("div").classes("timeline").props("role=img") as box:
@@ -102,7 +101,6 @@ def _picture(found: Timeline, extent: TimeRange) -> None:
 
 
 def _options(found: Timeline, extent: TimeRange) -> dict[str, Any]:
-    """The picture as ECharts wants it."""
     marks = _marks(found, extent)
     lines = [[at, row, text, now] for row, (at, text, now) in enumerate(marks)]
     titles = [[0, row, lane.title] for row, lane in enumerate(found.lanes)]
@@ -162,13 +160,11 @@ def _marks(found: Timeline, extent: TimeRange) -> list[tuple[int, str, int]]:
 
 
 def _padded(time: TimeRange) -> TimeRange:
-    """A little more on both sides."""
     more = max(1, (time.end - time.start) // 50)
     return TimeRange(time.start - more, time.end + more)
 
 
 def _about(span: Span, lane: Lane) -> list[tuple[str, str]]:
-    """All about a span, as pairs of a label and a text."""
     found = {
         lane.title: _what(span),
         "Time": " ".join(_ends(span.time)),
@@ -198,7 +194,6 @@ def _reasons(span: Span) -> str:
 
 
 def _ends(time: TimeRange) -> list[str]:
-    """Both ends of a time range, if it has any."""
     start, end = (words.moment(end) or "?" for end in time.ends)
     return [] if time == EVER else [start, f"to {end}"]
 
@@ -226,7 +221,6 @@ def _unplaced(items: Sequence[Span]) -> str:
 
 
 def _time(time: TimeRange) -> Cell:
-    """A time range that is broken only between its two ends."""
     return list(map(_whole, _ends(time))) or ""
 
 
@@ -264,7 +258,6 @@ _HOLDS: Sequence[Column[LegalHold]] = (
 
 
 def _offer(guest: Guest, name: TableName, earlier: Earlier) -> None:
-    """Offer to take a table for the earlier one of its name."""
     counts = {"rollup": earlier.rollups, "snapshot": earlier.snapshots, "hold": earlier.holds}
     known = ", ".join(plural(count, word) for word, count in counts.items() if count)
 

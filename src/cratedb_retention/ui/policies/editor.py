@@ -100,7 +100,6 @@ class Editor:
                     self.told = ui.label().props("role=status").classes("mistake")
 
     def _later(self) -> None:
-        """Look again when nothing is changed for a moment; until then nothing is shown that is not true any more."""
         self.told.set_text("")
         if self._timer is not None:
             self._timer.cancel()
@@ -127,7 +126,6 @@ class Editor:
         return await self.guest.ask(lambda scoped: scoped.preview(policy))
 
     def _show(self, turn: int, found: Preview | RetentionError | None) -> None:
-        """Show what was found, unless something was changed since."""
         if turn != self._looks:
             return
         self.waiting.set_visibility(False)

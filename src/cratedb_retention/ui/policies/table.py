@@ -333,12 +333,10 @@ class Import:
         return InvalidInput(_FILE, f"no text file of at most {self._most} bytes", "see the setting http.max_body")
 
     def _changed(self) -> None:
-        """Forget the check if the input changed; browsers also send late events without a change."""
         if (self._text.value, self._prune.value, self._tags.value) != self._seen:
             self._forget()
 
     def _forget(self) -> None:
-        """What was checked is not what is there now."""
         self._seen = self._text.value, self._prune.value, self._tags.value
         self._checked = None
         self._apply.set_visibility(False)
