@@ -55,7 +55,6 @@ def _sign(mark: int | str | None) -> str:
 
 
 def _series(fetched: Fetched) -> Iterator[tuple[str, Points]]:
-    """A line for each value column of each group."""
     for group, rows in fetched.series().items():
         times = [row[0].timestamp() for row in rows if isinstance(row[0], dt.datetime)]
         for i, name in enumerate(fetched.columns[1 + fetched.keys : -1], start=1 + fetched.keys):

@@ -262,7 +262,6 @@ class Notifications:
         return sent
 
     def _conditions(self, now: dt.datetime) -> Iterator[_Condition]:
-        """The conditions of all enabled policies, in a fixed number of statements."""
         stored, _ = self._retention.policies.read()
         leases = self._retention.schedule.leases().by_policy
         last = {run.policy_id: run for run in self._retention.runs.of_policies(now - WINDOW)}

@@ -219,7 +219,6 @@ class PolicyStore(Records):
         return rows[0]
 
     def _conditionally(self, before: Mapping[str, Any], change: Callable[..., int]) -> None:
-        """Change the row unless another user changed it."""
         if change(self._table.c.id == before["id"], *self._unchanged(self._stamp(before))) != 1:
             raise _changed(before["id"], None)
         self._visible()
@@ -275,5 +274,4 @@ def row_to_policy(row: Mapping[str, Any]) -> Policy:
 
 
 def _values_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a row, without the system columns."""
     return {key: value for key, value in row.items() if value is not None and not key.startswith("_")}

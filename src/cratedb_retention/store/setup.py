@@ -148,7 +148,6 @@ def _read_layout(database: Database, schema: str) -> Layout:
 
 
 def _ask(database: Database, of: str, *names: str, schemas: Collection[str]) -> list[Sequence[Any]]:
-    """Rows of a table of ``information_schema`` about some schemas."""
     c = sa.table(of, *map(sa.column, ("table_schema", "table_name", *names)), schema="information_schema").c
     return database.rows(sa.select(*c).where(c.table_schema.in_(sorted(schemas))))
 

@@ -178,8 +178,6 @@ def _show_run(run: RunSummary, cut: bool) -> None:
 
 
 def _show_rows(rows: Sequence[Row], caption: str, of_a_run: bool = False) -> None:
-    """Show rows in the order given; each opens its details. Those of one run omit the user."""
-
     def details(event: GenericEventArguments) -> None:
         if isinstance(event.args, int) and 0 <= event.args < len(rows):
             _show_details(rows[event.args])

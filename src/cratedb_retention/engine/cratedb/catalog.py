@@ -190,7 +190,6 @@ class Reader:
         return {table: dict(_with_parts(columns)) for table, columns in found.items()}
 
     def _shards(self, moves: bool) -> dict[_PartitionId, _Shards]:
-        """Sums over shards; for moves also their nodes, including those of replicas."""
         s = system("sys.shards")
         key = (s.partition_ident, s.partition_uuid)
         values = (s.num_docs, s.size, words(MAX_SEQ_NO) + 1)

@@ -138,7 +138,6 @@ class Reader:
         return found
 
     def _views(self, columns: Mapping[TableName, Mapping[str, Column]]) -> dict[TableName, View]:
-        """All views; the selected ones with their columns."""
         rows = self._ask("duckdb_views", ("schema_name", "view_name", "sql"), _OWN, sa.func.version())
         return {
             (name := TableName(schema, view)): View(

@@ -334,7 +334,6 @@ class Samples(Selection):
         return [self._last_of_source(before, place) for place in self.counters]
 
     def _last_of_level(self, before: Before, level: Rollup) -> sa.Select[Any]:
-        """The last value of each series in a level."""
         time, dimensions = ref(level.time_name), [ref(label(column.name)) for column in self.of.dimensions]
 
         def last(metric: Metric) -> Element:
@@ -365,7 +364,6 @@ class Samples(Selection):
         yield from (as_type(sa.null(), BIGINT).label(f"m{i}_{Part.NONFINITE}") for i in self._with(Part.NONFINITE))
 
     def _neighbours(self, feed: sa.Subquery) -> Iterator[Element]:
-        """The previous value of the same series, and the position of a counter's value in its group."""
         series, groups = self._dimensions(feed), [feed.c[name] for name in self.names]
         for i in range(len(self.metrics)):
             value = feed.c[f"m{i}"]

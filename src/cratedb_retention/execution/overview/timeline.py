@@ -191,7 +191,6 @@ class _Look:
         return found
 
     def _level_lane(self, level: CascadeLevel) -> Lane:
-        """The windows of a rollup that still have rows, and those that are about to be computed."""
         name = level.rollup.table
         rows, planned = self.prepared.facts.ledger.of(name), self.windows.get(name, {})
         pieces = [p for target in self.of_levels if target.table.name == name for p in self.index.of(target).known]
@@ -209,7 +208,6 @@ class _Look:
         return make_lane(f"Rollup {level.rollup.interval}", filter(None, found), note)
 
     def _moved_lane(self) -> list[Lane]:
-        """Moved partitions; no lane if no policy moves partitions."""
         moving = [target.policy for target in self.targets if target.policy.strategy.traits.moves]
         wanted = {(p.reallocation_attribute_name or "", p.reallocation_attribute_value or "") for p in moving}
         items = []
@@ -223,7 +221,6 @@ class _Look:
         )
 
     def _archived_lane(self) -> list[Lane]:
-        """Snapshots; no lane if there are none."""
         columns, partitions = (self.table.partitioned_by, self.table.partitions) if self.table else ((), ())
         there = {(columns, partition.values) for partition in partitions}
         items = []

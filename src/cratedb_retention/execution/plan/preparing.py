@@ -238,7 +238,6 @@ class Look:
 
     @cached_property
     def _archived(self) -> frozenset[tuple[str, str]]:
-        """Archived and dropped partitions, if the same rows may return with the same token."""
         return self._store.snapshots.archived_names() if self._engine.capabilities.tokens_recur else frozenset()
 
     @cached_property

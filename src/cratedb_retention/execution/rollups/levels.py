@@ -218,7 +218,6 @@ class _Comparison:
             yield from [one for _, found in exact for one in found] or differing
 
     def _common(self) -> TimeRange:
-        """The time range that both cover, in whole buckets of the level."""
         sides = (self.finer, self.level)
         both = TimeRange.of(self.finer.start, self.finer.end) & TimeRange.of(self.level.start, self.level.end)
         if None in both.ends:
@@ -256,7 +255,6 @@ class _Comparison:
 
 
 def _compare(right: Partial, found: Partial) -> Iterator[Values]:
-    """Differences: the name, the expected and the present value."""
     if right.rows != found.rows:
         yield ROW_COUNT, right.rows, found.rows
     for metric in {**right.states, **found.states}:
