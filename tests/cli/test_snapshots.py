@@ -161,7 +161,7 @@ def test_a_partition_that_is_there_already(archived: Command, contents: Contents
     before = contents()["main.metrics"]
     again = archived("restore", "--name=main-metrics-2024-01")
     assert complaint(again, 1) == "restore: 1 of 1 snapshot not restored"
-    assert "the partition already exists. Restore it beside the table, or delete it first" in again.out
+    assert "the partition already exists. Restore it into another table, or delete it first" in again.out
     assert contents()["main.metrics"] == before
     assert len(archived.data("plan", CUTOFF)["tasks"]) == 0
 

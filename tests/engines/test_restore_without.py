@@ -77,7 +77,7 @@ def test_column_is_gone(db: Database, archived: str, change: str) -> None:
     rows = db.count(archived)
     found = db.tool.restore(ALL)
     assert all("'n'" in str(item.error) or "[n]" in str(item.error) for item in found)
-    assert all("Restore it beside the table, with --into" in str(item.error) for item in found)
+    assert all("Restore it into another table, with --into" in str(item.error) for item in found)
     assert db.count(archived) == rows
     assert db.tool.holds() == []
     assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.ARCHIVED}

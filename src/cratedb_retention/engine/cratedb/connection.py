@@ -44,7 +44,7 @@ _CLASSES: dict[tuple[type[RetentionError], str], str] = {
     " SnapshotMissingException",
     (errors.NotFound, "create it with CREATE REPOSITORY"): "RepositoryMissingException",
     (errors.DatabaseError, "make the repository's location writable for every node"): "RepositoryVerificationException",
-    (errors.Conflict, "restore it beside the table, or delete it first"): "PartitionAlreadyExistsException",
+    (errors.Conflict, "restore it into another table, or delete it first"): "PartitionAlreadyExistsException",
     (errors.Conflict, ""): "RelationAlreadyExists DuplicateKeyException",
     (errors.ClusterUnwell, "bring the lost nodes back"): "NoShardAvailableActionException UnavailableShardsException"
     " PrimaryMissingActionException",
