@@ -190,7 +190,7 @@ def test_verify_rollups(command: Command) -> None:
     outcome = command("verify-rollups", "--table-name=weather", "--format=json")
     assert outcome.code == 1
     (difference,) = json.loads(outcome.out)
-    assert (difference["level"], difference["what"], difference["beneath"]) == ("1h", "row_count", "raw")
+    assert (difference["level"], difference["what"], difference["source"]) == ("1h", "row_count", "raw")
     assert difference["start"] == "2024-03-31T04:00:00+00:00"
     assert "1 level of weather differ" in outcome.err
     assert re.search("source: 1 (stale|wrong)", outcome.err)

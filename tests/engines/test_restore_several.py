@@ -395,7 +395,7 @@ def test_keys_twice(db: Database) -> None:
     assert db.run().partitions == 1
     archive(db, MAY, LATER)
     found = db.tool.restore(ALL)
-    assert all(item.error and "one by one" in item.error for item in found)
+    assert all(item.error and "separately" in item.error for item in found)
     assert db.left("metrics") == [JUNE]
     for number, record in enumerate(db.tool.snapshots()):
         restore(db, RestoreRequest(name=record.archived.name, into=TableName(db.schema, f"copy{number}")))

@@ -17,9 +17,9 @@ from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
 from cratedb_retention.clock import Actor
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.step import Report, StepResult
-from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
+from cratedb_retention.errors import ClusterUnhealthy, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.policies import Action
-from cratedb_retention.model.access import Access, Realm, Role, shown_row
+from cratedb_retention.model.access import Access, Role, Visibility, shown_row
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.holds import LegalHold
@@ -533,7 +533,7 @@ def test_journal_without_room(duck: DuckDatabase, caplog: pytest.LogCaptureFixtu
 
     def execute(statement: sa.Executable, parameters: Any = None) -> int:
         if full:
-            raise ClusterUnwell("CrateDB", "primary shard is not active")
+            raise ClusterUnhealthy("CrateDB", "primary shard is not active")
         return real(statement, parameters)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -635,7 +635,7 @@ def a_level(schema: str) -> Rollup:
     time = Column(name="ts", type="timestamp with time zone", kind=Kind.TIME)
     return Rollup(
         source=source,
-        beneath=source,
+        below=source,
         table=level_table(source, interval),
         interval=interval,
         time=time,
@@ -725,8 +725,8 @@ def test_reasons_in_the_audit_log(db: Database) -> None:
     assert [(row["error"], row["reason"]) for row in rows] == [(str(why), why.code) for why in given]
     assert [read_subjects(row["subjects"]) for row in rows] == [why.subjects for why in given]
     acme = Access(role=Role.VIEWER, actor="me", limit=parse_tag_filter(["acme"]))
-    realm = Realm(access=acme, policies=(), default_schema="doc", own_schema=db.own_schema)
-    shown = [shown_row(realm, row) for row in rows]
+    visibility = Visibility(access=acme, policies=(), default_schema="doc", own_schema=db.own_schema)
+    shown = [shown_row(visibility, row) for row in rows]
     assert [row["reason"] for row in shown] == ["missing-shards", "not-said", "not-said"]
     assert "globex" not in str(shown)
 
@@ -736,7 +736,7 @@ def test_the_reason_of_a_run_comes_with_what_it_tells_of(db: Database) -> None:
     hold = LegalHold(id="h1", table_schema=db.schema, table_name="metrics")
     about = Entry(event=Event.BLOCKED, outcome=Outcome.BLOCKED, run_id="r", policy_id="p")
     db.tool.store.journal.write(
-        *(replace(about, why=why) for why in (Why.DISK_FULL(), Why.LEGAL_HOLD(hold=hold), Why.CLOSED()))
+        *(replace(about, why=why) for why in (Why.DISK_FULL(), Why.LEGAL_HOLD(hold=hold), Why.EMPTY()))
     )
     [run] = db.tool.store.journal.runs_of_policies(dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
     assert (run.error, run.reason) == (str(Why.LEGAL_HOLD(hold=hold)), "legal-hold")

@@ -41,7 +41,7 @@ MANY = tuple(Piece(partition=part(MAY + i), start=MAY, end=JUNE) for i in range(
 BY_MONTH = (MONTH,)
 LEVEL = Rollup(
     source=METRICS,
-    beneath=METRICS,
+    below=METRICS,
     table=TableName("doc", "metrics_1h"),
     interval=Interval(3600),
     time=TS,

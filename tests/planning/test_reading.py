@@ -38,7 +38,7 @@ def holding(name: str, start: int | None, end: int | None, zone: str = "UTC") ->
     return Holding(
         rollup=Rollup(
             source=SOURCE,
-            beneath=SOURCE,
+            below=SOURCE,
             table=table,
             interval=interval,
             time=TIME,

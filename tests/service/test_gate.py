@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import (
     AccessDenied,
-    ClusterUnwell,
+    ClusterUnhealthy,
     Conflict,
     ConnectionLost,
     DatabaseError,
@@ -153,7 +153,7 @@ def refused(gate: Gate, status: int, parts: list[Message], *headers: tuple[bytes
         (PartitionChanged, 409),
         (Forbidden, 403),
         (ConnectionLost, 503),
-        (ClusterUnwell, 503),
+        (ClusterUnhealthy, 503),
         (DiskFull, 503),
         (AccessDenied, 503),
         (DatabaseError, 502),

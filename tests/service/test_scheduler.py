@@ -15,7 +15,7 @@ from cratedb_retention import Retention
 from cratedb_retention.api.runs import Due, Schedule
 from cratedb_retention.errors import (
     Cancelled,
-    ClusterUnwell,
+    ClusterUnhealthy,
     ConnectionLost,
     DatabaseError,
     DiskFull,
@@ -183,7 +183,7 @@ def test_by_hand_takes_no_slot(db: Database) -> None:
         (Stopped("run", "the process ends"), False),
         (LeaseLost("lease", "another one has it"), False),
         (ConnectionLost("database", "no answer"), False),
-        (ClusterUnwell("table", "shards are missing"), False),
+        (ClusterUnhealthy("table", "shards are missing"), False),
         (DiskFull("CrateDB", "a disk is full"), False),
         (KeyboardInterrupt(), False),
     ],

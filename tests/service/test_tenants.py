@@ -324,13 +324,15 @@ def test_a_plan_is_narrowed_twice(tenants: TwoTenants) -> None:
             warnings=(Why.ALL_EXPIRED(table=TableName("a", "b"), expiring="globex", end=1),),
         ),
     )
-    narrowed = narrow_plan(whole, scoped(tenants, "acme").realm, []).plan
+    narrowed = narrow_plan(whole, scoped(tenants, "acme").visibility, []).plan
     assert {task.policy_id for task in narrowed.tasks} == {"acme-archive"}
     assert {hold.policy_id for hold in narrowed.blocked} <= {"acme-archive", "acme-tables", "acme-events"}
     assert "globex" not in str(narrowed)
     assert "globex-bad" in {hold.policy_id for hold in whole.plan.blocked}
     mine = [replace(task, policy_id=None) for task in narrowed.tasks]
-    tidied = narrow_plan(replace(whole, plan=replace(narrowed, tasks=tuple(mine))), scoped(tenants, "acme").realm, [])
+    tidied = narrow_plan(
+        replace(whole, plan=replace(narrowed, tasks=tuple(mine))), scoped(tenants, "acme").visibility, []
+    )
     assert len(tidied.plan.tasks) == len(mine)
 
 
@@ -463,8 +465,8 @@ def test_holds_of_several_partitions(tenants: TwoTenants) -> None:
     mixed = replace(hold, id="of-both", partitions=(*parts, {"month": "2024-03-01", "tenant": "globex"}))
     prepared = tenants.db.tool.prepare()
     prepared = replace(prepared, plan=replace(prepared.plan, legal_holds=(hold, mixed)))
-    realm = scoped(tenants, "acme").realm
-    assert [found.id for found in narrow_plan(prepared, realm, []).plan.legal_holds] == ["of-acme"]
+    visibility = scoped(tenants, "acme").visibility
+    assert [found.id for found in narrow_plan(prepared, visibility, []).plan.legal_holds] == ["of-acme"]
 
 
 def test_what_a_request_names_is_heeded(tenants: TwoTenants) -> None:
