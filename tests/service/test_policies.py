@@ -90,7 +90,7 @@ def test_values_are_what_is_written(tenants: TwoTenants) -> None:
         ('{"enabled": 2}', "attribute enabled: must be true or false"),
         ('{"retention_period": 0}', "attribute retention_period: 0d keeps nothing"),
         ('{"levels": "1h:1y"}', "attribute levels: does not apply to delete"),
-        ('{"strategy": "snapshot", "target_repository_name": "r", "late": "drop"}', "attribute late: does not apply to snapshot"),
+        ('{"strategy": "snapshot", "target_repository_name": "r", "late": "drop"}', "late: does not apply to snapshot"),
     ],
 )  # fmt: skip
 def test_refused(tenants: TwoTenants, path: str, body: str, words: str) -> None:
