@@ -17,7 +17,7 @@ from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.execution.runs.events import RunEvent, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Step
 from cratedb_retention.model.rollups.rollup import RollUp, SealWindows
-from cratedb_retention.model.runs import Report
+from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.planning.plan import strategies
 from support.databases import MONTH, TIME, CrateDatabase, Database
@@ -224,6 +224,12 @@ def test_a_lease_that_is_held_aside_is_no_run(readings: Database) -> None:
     before = readings.tool.store.leases.read().of(down)
     delete = readings.policy("delete", "readings", "7d").id or ""
     readings.time.moment += dt.timedelta(hours=1)
+    other = readings.tool.schedule.session(RunOptions()).leases
+    other.take({down: None})
+    assert readings.tool.run(selection=Selection(policy_id=delete)).deferred == 1
+    (deferred,) = readings.journal(event="blocked", outcome="deferred")
+    assert deferred["error"] == f"policy {down}, which rolls up the table, is locked by {other.holder}"
+    other.release({})
     assert readings.tool.run(selection=Selection(policy_id=delete)).partitions == 3
     after = readings.tool.store.leases.read()
     assert after.of(delete).outcome == "done"

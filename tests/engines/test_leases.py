@@ -235,6 +235,19 @@ def test_released_twice(db: Database) -> None:
     assert db.tool.store.leases.read().of("a").done_slot == SLOT
 
 
+def test_released_by_another_run(db: Database) -> None:
+    """A lease that another run took over and released since was not ours to the end, although it is free again."""
+    one, other = holder(db, "one"), holder(db, "other")
+    one.take({"a": SLOT})
+    wait(db, 60)
+    other.take({"a": SLOT})
+    other.release({})
+    assert one.release({"a": Outcome.DONE}) == set()
+    with pytest.raises(LeaseLost):
+        one.check_released()
+    assert db.tool.store.leases.read().of("a").done_slot is None
+
+
 def table(db: Database, name: str = "events", rows: bool = True) -> str:
     """A table whose rows are due, and its policy."""
     db.create(name, {"ts": TIME, "n": "TEXT"})

@@ -501,6 +501,17 @@ def test_the_audit_log_of_a_period(db: Database) -> None:
         assert [row["table_name"] for row in db.tool.journal(wanted)] == [found]
 
 
+def test_the_audit_log_of_a_scope(db: Database) -> None:
+    """With a scope, a user sees entries about its policies, and own ones about no policy; not own ones about others."""
+    about = {"a": ("acme",), "b": ("globex",), "c": ("acme", "globex"), "d": (), "e": None}
+    db.tool.store.journal.write(*(Entry(event=Event.BLOCKED, run_id=r, tags=tags) for r, tags in about.items()))
+    for actors, found in (({"tester"}, "ace"), ({"other"}, "ac")):
+        wanted = JournalFilter(limited=parse_tag_filter(["acme"]), actors=frozenset(actors))
+        assert "".join(sorted(row["run_id"] for row in db.tool.journal(wanted))) == found
+    without = JournalFilter(tags=parse_tag_filter(["acme,not:globex"]))
+    assert [row["run_id"] for row in db.tool.journal(without)] == ["a"]
+
+
 def test_the_audit_log_of_a_step(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """It tells how long each step took, and which instant the run took for now."""
     db.create("t", {"ts": TIME, "n": "TEXT"})
@@ -573,6 +584,27 @@ def test_snapshots_of_the_same_name(db: Database) -> None:
     found = {record.key: record.stage for record in snapshots.all()}
     assert found == {("one", "april"): SnapshotStage.ARCHIVED, ("other", "april"): SnapshotStage.CREATED}
     assert snapshots.archived_names() == {("one", "april")}
+
+
+def test_the_last_verification_counts(db: Database) -> None:
+    """A snapshot that is read back without an error has no damage any more, such as after its repository was mended."""
+    snapshots = db.tool.store.snapshots
+    archived = Archived(repository="archive", name="april", table=TableName("doc", "metrics"), rows=1)
+    snapshots.add(SnapshotRecord(archived=archived, stage=SnapshotStage.ARCHIVED, changed_at=db.time.moment))
+    for damage in ("truncated", None):
+        snapshots.verified(snapshots.all()[0], damage)
+        assert snapshots.all()[0].damage == damage
+
+
+def test_snapshots_of_restored_partitions(db: Database) -> None:
+    """Only a partition with a known state that was restored from one snapshot is dropped with that snapshot again."""
+    snapshots, table = db.tool.store.snapshots, TableName("doc", "metrics")
+    month = Column(name="month", type=TIME, kind=Kind.TIME)
+    for name, start, token in (("a", 1, "t"), ("b", 2, "t"), ("c", 2, "t"), ("d", 3, None)):
+        archived = Archived(repository="archive", name=name, table=table, columns=(month,), values=(start,))
+        stage, now = SnapshotStage.RESTORED, db.time.moment
+        snapshots.add(SnapshotRecord(archived=archived, stage=stage, changed_at=now, token=token))
+    assert snapshots.restored() == {(table, (1,), "t"): ("archive", "a")}
 
 
 def test_snapshots_of_tables_of_the_same_name(db: Database) -> None:
@@ -741,3 +773,7 @@ def test_the_reason_of_a_run_comes_with_what_it_tells_of(db: Database) -> None:
     [run] = db.tool.store.journal.runs_of_policies(dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
     assert (run.error, run.reason) == (str(Why.LEGAL_HOLD(hold=hold)), "legal-hold")
     assert read_subjects(run.subjects) == Why.LEGAL_HOLD(hold=hold).subjects
+    failed = replace(about, event=Event.STEP_FINISHED, outcome=Outcome.FAILED, why=Why.DISK_FULL())
+    db.tool.store.journal.write(failed)
+    [run] = db.tool.store.journal.runs_of_policies(db.time.clock.now())
+    assert (run.reason, run.failed, run.blocked) == ("disk-full", 1, 3), "a failure comes before what is blocked"

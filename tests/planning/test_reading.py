@@ -212,6 +212,8 @@ def test_what_is_not_said() -> None:
     assert [*map(show, reading.time), str(reading.step)] == ["2024-06-29T12:00Z", show(to_ms(now)), "15m"]
     earlier = make_reading(found, FetchRequest(end=parse_instant("2024-06-01")), now)
     assert [*map(show, earlier.time)] == ["2024-05-31", "2024-06-01"]
+    aged = FetchRequest.of_texts(now, "-2d", "2024-06-01", None, None)
+    assert (aged.start, aged.end, aged.points) == (parse_instant("2024-05-30"), parse_instant("2024-06-01"), 100)
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,8 @@ def test_mistakes_are_told_to_the_log_only(duck: Database, caplog: pytest.LogCap
         ("at crate://u:hunter2@h:4200/ it", "at crate://u:REDACTED@h:4200/ it"),
         (f"Bearer crt_{'0' * 16}_{'a' * 43}", f"Bearer crt_{'0' * 16}_REDACTED"),
         ("Authorization: Bearer hunter2", "Authorization: Bearer REDACTED"),
+        ("authorization: bearer hunter2", "authorization: bearer REDACTED"),
+        ("GET /x?a=1&jwt_token=hunter2&b=2", "GET /x?a=1&jwt_token=REDACTED&b=2"),
         (f"GET /x?token=crt_{'0' * 16}_{'-' * 43}", "GET /x?token=REDACTED"),
         ("nothing to hide", "nothing to hide"),
     ],

@@ -122,9 +122,8 @@ class Above:
                 found.waiting = self._not_yet(start, window.end)
                 return found
             row, late = state.rows.get(start), 0
-            if (
-                row is not None and row.sealed
-            ):  # Rows that arrived when its own rows were deleted, or about to be, are late.
+            # Rows that arrived when the window's own rows were deleted, or about to be, are late.
+            if row is not None and row.sealed:
                 late = rows if row.expired else max(0, rows - row.rows) if state.rollup.from_raw else 0
             # The rest of a window would be indistinguishable from late rows, so it is deleted as a whole or not at all.
             hold = next((hold for hold in holds if hold.hold.overlaps(start, window.end)), None)
