@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from fastapi import FastAPI
@@ -191,10 +192,9 @@ def test_what_a_driver_says_is_not_told() -> None:
 @pytest.mark.parametrize(("if_match", "status"), [('"1"', 412), ("*", 409)])
 def test_who_is_faster_than_a_change(if_match: str, status: int) -> None:
     """Another change in the meantime: the version is outdated if one was named, else it is a conflict."""
-    version = read_if_match(if_match)
-    next(version)
-    with pytest.raises(RetentionError) as error:
-        version.throw(Conflict("policy x", "another user has changed it"))
+    version = contextmanager(read_if_match)
+    with pytest.raises(RetentionError) as error, version(if_match):
+        raise Conflict("policy x", "another user has changed it")
     assert error.value.http_status == status
 
 
