@@ -260,6 +260,22 @@ def test_frozen_in_the_same_table(crate: CrateDatabase) -> None:
     assert crate.frozen("readings") == 0
 
 
+def test_holds_alone_are_accepted(db: Database) -> None:
+    """A hold on the earlier table is one on the accepted table then; one that is on no certain table stays so."""
+    create(db, False)
+    hold = db.tool.hold("readings", db.schema)
+    db.sql(f"DROP TABLE {db.q('readings')}")
+    db.tool.hold("readings", db.schema)
+    create(db, False)
+    earlier = db.tool.rollups.find_earlier(db.table("readings"))
+    assert earlier is not None
+    assert (earlier.rollups, earlier.snapshots, earlier.holds) == (0, 0, 1)
+    assert db.tool.accept_tables("readings", db.schema) == [db.table("readings")]
+    assert db.tool.rollups.find_earlier(db.table("readings")) is None
+    identities = {each.id == hold.id: each.identity for each in db.tool.holds()}
+    assert (identities[True] not in ("", hold.identity), identities[False]) == (True, "")
+
+
 def test_nothing_to_accept(db: Database) -> None:
     """A table of which nothing is known is none that could be accepted, and neither is one that is not there."""
     create(db, False)

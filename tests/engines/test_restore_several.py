@@ -178,7 +178,9 @@ def test_superseded_by_name(db: Database, metrics: str) -> None:
     archive(db, LATE)
     (refused,) = db.tool.restore(first)
     assert "a later snapshot contains its rows as well" in (refused.error or "")
-    assert [item.refusal is None for item in db.tool.preview_restore(first)] == [False]
+    previewed = db.tool.preview_restore(first)
+    assert [item.refusal is None for item in previewed] == [False]
+    assert db.tool.archive.statements(previewed) == []
     assert db.tool.holds() == []
     assert restore(db, replace(first, into=TableName(db.schema, "copy"))) == [2]
     assert db.left("copy") == [MAY, MAY]

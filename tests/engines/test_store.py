@@ -31,7 +31,9 @@ from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import Count, Rollup, Window, level_table, make_metric
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry, JournalFilter
+from cratedb_retention.store.notifications import Notice, NoticeState
 from cratedb_retention.store.policies import identity
+from cratedb_retention.store.rows import LONGEST, cut, fits
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase, before_statements
 
 EVERYTHING: dict[str, Any] = {
@@ -259,7 +261,35 @@ def test_a_schedule_that_was_written_by_sql(db: Database) -> None:
         values = f"'delete', 'metrics', '7d', '@daily', 1, '{key}', {enabled}"
         db.sql(f"INSERT INTO {db.q('retention_policy', db.own_schema)} ({columns}) VALUES ({values})")
     db.refresh("retention_policy", db.own_schema)
-    assert {item.policy_id for item in db.tool.store.policies.scheduled()} == {"unsaid", "on"}
+    found = db.tool.store.policies.scheduled()
+    assert {item.policy_id for item in found} == {"unsaid", "on"}
+    assert {(str(item.misfire), item.grace.seconds, item.time_zone) for item in found} == {("catch-up", 3600, "UTC")}
+
+
+def test_when_a_schedule_began(db: Database) -> None:
+    """Another schedule, time zone or jitter begins a schedule, and so does enabling it; other changes do not."""
+    policy = db.policy("delete", "metrics", "7d", schedule="@daily").id or ""
+    began = [db.time.moment]
+    changes = ({"retention_period": "8d"}, {"time_zone": "Asia/Tokyo"}, {"jitter": "1h"}, {"schedule": "@hourly"})
+    for change in (*changes, {"description": "x"}, {"enabled": False}, {"enabled": True}):
+        db.time.moment += dt.timedelta(hours=1)
+        db.tool.edit_policy(policy, change)
+        began += [item.since for item in db.tool.store.policies.scheduled() if item.since]
+    hours = [(since - began[0]).total_seconds() / 3600 for since in began]
+    assert hours == [0, 0, 2, 3, 4, 4, 7]
+
+
+def test_of_two_services_one_tells(db: Database) -> None:
+    """A notification changes only if it is as it was read, so that one of several services sends it."""
+    notices, now = db.tool.store.notices, db.time.clock.now()
+    new = Notice(policy_id="p", kind="failed", state=NoticeState.DUE, since=now)
+    first = notices.change(None, new)
+    assert first is not None
+    assert notices.change(None, new) is None
+    sent = replace(first, state=NoticeState.TOLD)
+    assert notices.change(first, sent) is not None
+    assert [notices.change(first, each) for each in (sent, None)] == [None, None]
+    assert [each.state for each in notices.all().values()] == [NoticeState.TOLD]
 
 
 def test_concurrent_edit(db: Database) -> None:
@@ -302,6 +332,9 @@ def test_length_is_counted_in_bytes(db: Database) -> None:
     db.policy("delete", "metrics", "30d", description="u" * 16_384)
     with pytest.raises(InvalidInput, match="attribute description: is longer than 32,766 bytes"):
         db.policy("delete", "others", "30d", description="ü" * 16_384)
+    for text in ("u" * LONGEST, "u" * (LONGEST + 1), "ü" * LONGEST):
+        assert fits(cut(text))
+        assert cut(text).startswith(text[:10_000])
 
 
 def test_edit_to_something_invalid(db: Database) -> None:
@@ -674,6 +707,23 @@ def a_level(schema: str) -> Rollup:
         dimensions=(),
         metrics=(metric,),
     )
+
+
+def test_a_level_that_begins_anew(db: Database) -> None:
+    """Windows before the instant are sealed then, later ones are computed again, and sealed ones stay as they were."""
+    rollups, level = db.tool.store.rollups, a_level("one")
+    windows = [Window(start=start, end=start + 10, since=start, until=start + 10) for start in (0, 10, 20, 30)]
+    counts = {window: Count(rows=5, groups=1) for window in windows}
+    rollups.record(level, counts, {window.start: "token" for window in windows}, {}, "run")
+    rollups.seal(level.table, [30])
+    rollups.rebase(level, 20)
+    found = rollups.windows(level.table, [0, 10, 20, 30])
+    assert {start: (row.token, row.sealed) for start, row in found.items()} == {
+        0: ("token", True),
+        10: ("token", True),
+        20: ("", False),
+        30: ("token", True),
+    }
 
 
 def test_a_policy_for_the_journal(new_db: Database) -> None:
