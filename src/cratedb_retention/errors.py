@@ -5,6 +5,8 @@ convert the exceptions of drivers to them.
 
 from __future__ import annotations
 
+import warnings
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -76,7 +78,7 @@ class Recovering(ConnectionLost):
     """The cluster was just started: it responds, but not all tables and shards are available yet."""
 
 
-class ClusterUnwell(DatabaseError, http_status=503):
+class ClusterUnhealthy(DatabaseError, http_status=503):
     """A table or partition has missing shards (law 6)."""
 
 
@@ -123,3 +125,10 @@ def find_interrupt(error: BaseException) -> KeyboardInterrupt | None:
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ or cause.__context__
     return cause
+
+
+def __getattr__(name: str) -> type[RetentionError]:
+    if name != "ClusterUnwell":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("the former name of ClusterUnhealthy", DeprecationWarning, stacklevel=2)
+    return ClusterUnhealthy

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cratedb_retention.errors import ClusterUnwell
+from cratedb_retention.errors import ClusterUnhealthy
 from cratedb_retention.execution.runs.events import RunEvent, StepFinished
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
@@ -117,6 +117,6 @@ def test_other_tables_without_room(bench: CrateDatabase, cratedb_cluster: CrateD
         bench.sql(f"DROP TABLE {own}")
         bench.sql(definition)
         assert bench.tool.engine.unplaced(bench.own_schema) == {bench.table("retention_hold", bench.own_schema)}
-        with pytest.raises(ClusterUnwell, match="which may contain policies or holds"):
+        with pytest.raises(ClusterUnhealthy, match="which may contain policies or holds"):
             bench.run()
     assert bench.count("readings") == 4

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cratedb_retention.errors import ClusterUnwell
+from cratedb_retention.errors import ClusterUnhealthy
 from cratedb_retention.model.policies.policy import Policy
 from support.cratedb import CrateDBCluster
 from support.databases import MONTH, TIME, CrateDatabase
@@ -119,7 +119,7 @@ def test_shards_lost_after_planning(
     assert months(bench, "dropped") == 4
     assert bench.frozen("archived") == 0
     step = prepared.plan.tasks[-1].steps[-1]
-    with pytest.raises(ClusterUnwell):
+    with pytest.raises(ClusterUnhealthy):
         bench.tool.engine.perform(step, lambda progress: None)
 
     bring_back(cratedb_cluster, bench)
@@ -150,7 +150,9 @@ def test_own_table_is_lost(
 
     started = time.monotonic()
     for work in (bench.tool.plan, bench.run):
-        with pytest.raises(ClusterUnwell, match=f"{bench.own_schema}.{own}: shards are missing.* Bring the lost nodes"):
+        with pytest.raises(
+            ClusterUnhealthy, match=f"{bench.own_schema}.{own}: shards are missing.* Bring the lost nodes"
+        ):
             work()
     assert time.monotonic() - started < 30  # CrateDB takes a minute to read what is not there.
     assert (months(bench, "dropped"), months(bench, "archived")) == (4, 4)
@@ -178,7 +180,7 @@ def test_journal_is_lost(
     lose(cratedb_cluster, bench, 4)
 
     started = time.monotonic()
-    with pytest.raises(ClusterUnwell, match=None if planned else "jobs_log"):
+    with pytest.raises(ClusterUnhealthy, match=None if planned else "jobs_log"):
         bench.tool.run(prepared if planned else None)
     # CrateDB refuses the entry of the start only after a minute.
     assert time.monotonic() - started < (200 if planned else 30)

@@ -274,7 +274,7 @@ def test_other_rows(crate: CrateDatabase, n: str | None) -> None:
 
     report = crate.tool.run(observers=[after(SnapshotPartition, swap)])
     assert (report.failed, report.partitions) == (1, 0)
-    assert "1 rows, as many as partition month=2024-04-01, but different ones" in assert_stays(crate, [APRIL, JUNE])
+    assert "1 row, as many as partition month=2024-04-01, but different ones" in assert_stays(crate, [APRIL, JUNE])
 
 
 def test_fewer_rows(crate: CrateDatabase) -> None:
@@ -292,7 +292,7 @@ def test_fewer_rows(crate: CrateDatabase) -> None:
     crate.sql(f"ALTER TABLE {crate.q('metrics_away')} RENAME TO {quoted('metrics')}")
     report = crate.run()
     assert (report.failed, report.partitions) == (1, 0)
-    assert "holds 1 rows, but partition month=2024-05-01 has 2" in assert_stays(crate, [MAY, LATE_MAY, JUNE])
+    assert "holds 1 row, but partition month=2024-05-01 has 2" in assert_stays(crate, [MAY, LATE_MAY, JUNE])
 
 
 def test_no_node_takes_the_copy(crate: CrateDatabase) -> None:

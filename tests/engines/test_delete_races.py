@@ -4,9 +4,16 @@ What happens between planning and running, and on partitions in odd states: noth
 
 from __future__ import annotations
 
-import pytest
+from contextlib import nullcontext
 
-from cratedb_retention.model.plan.plan import DeleteRows, FreezePartitions, ThawPartitions
+import pytest
+import sqlalchemy as sa
+
+from cratedb_retention.engine.base import require_old
+from cratedb_retention.engine.duckdb.sql import SQL
+from cratedb_retention.errors import PartitionChanged
+from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, FreezePartitions, ThawPartitions
 from cratedb_retention.model.plan.reasons import Why
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.sql import SqlError
@@ -36,6 +43,16 @@ def test_young_row_arrives(crate: CrateDatabase) -> None:
     assert crate.count("retention_freeze", schema=crate.own_schema) == 0
     (row,) = crate.journal(outcome="deferred")
     assert YOUNG[:10] in row["error"]
+
+
+@pytest.mark.parametrize(("newest", "goes"), [(None, True), (999, True), (1000, False)])
+def test_newest_row_to_the_instant(newest: int | None, goes: bool) -> None:
+    """A row of exactly the expiry limit is not expired: a partition that holds it stays."""
+    time, part = (Column(name=name, type="TIMESTAMP", kind=Kind.TIME) for name in ("ts", "part"))
+    table = TableName("doc", "texts")
+    step = DropPartitions(table=table, columns=(part,), pieces=(), before=1000, time_column=time)
+    with nullcontext() if goes else pytest.raises(PartitionChanged, match="a row of 1970-01-01T00:00:01Z was written"):
+        require_old(lambda query: newest, SQL, step, sa.true())
 
 
 def test_never_frozen(db: Database) -> None:

@@ -1,5 +1,5 @@
 """
-Rows that others deleted beneath a level: no window loses rows by being computed again, unless the policy says that such
+Rows that others deleted below a level: no window loses rows by being computed again, unless the policy says that such
 deletions count (law 4).
 """
 
@@ -83,7 +83,7 @@ def words(hold: Blocked) -> str:
     assert hold.level
     rolled, left = hold.reason.partition(":")[0].split(", but ")
     assert rolled.endswith(f" rolled up into {hold.level}")
-    return f"{hold.level.name}: {rolled.split()[0]} rows rolled up, {left.split()[0]} left beneath"
+    return f"{hold.level.name}: {rolled.split()[0]} rows rolled up, {left.split()[0]} left below"
 
 
 def follow(db: Database) -> None:
@@ -98,7 +98,7 @@ def test_one_late_row(db: Database, part: str | None) -> None:
     delete(db, "ts < '2024-07-02'")
     write(db, "2024-07-01T12:00")
     for now in ("2024-07-04T01:00", "2024-07-04T02:00", "2024-08-02T00:00"):
-        assert blocked(db, now) == ["readings_1d: 48 rows rolled up, 1 left beneath"]
+        assert blocked(db, now) == ["readings_1d: 48 rows rolled up, 1 left below"]
         assert days(db) == [48, 48, 48]
     assert [d.stale for d in db.tool.verify_rollups("readings", db.schema) if d.what == "row_count"] == [False]
     follow(db)
@@ -115,9 +115,9 @@ def test_a_long_window_that_is_over(db: Database, part: str | None) -> None:
     delete(db, "ts < '2024-07-02' OR ts >= '2024-07-03T12:00'")
     write(db, "2024-07-30T09:00", "2024-07-31T09:00")
     for now in ("2024-08-01T01:00", "2024-08-01T02:00"):
-        assert blocked(db, now) == ["readings_1d: 96 rows rolled up, 24 left beneath"]
+        assert blocked(db, now) == ["readings_1d: 96 rows rolled up, 24 left below"]
         assert days(db) == [48, 48, 48, 1, 1]
-    assert blocked(db, "2024-10-01T02:00") == ["readings_1d: 96 rows rolled up, 24 left beneath"]
+    assert blocked(db, "2024-10-01T02:00") == ["readings_1d: 96 rows rolled up, 24 left below"]
     assert db.count("readings") == 74
     follow(db)
     assert blocked(db, "2024-08-01T03:00") == []
@@ -131,10 +131,10 @@ def test_an_open_window(db: Database, part: str | None) -> None:
     delete(db, "ts < '2024-07-01T10:00' OR (ts >= '2024-07-02T10:00' AND ts < '2024-07-02T10:30')")
     write(db, "2024-07-01T08:20", "2024-07-02T11:20", "2024-07-04T00:20")
     for now in ("2024-07-04T01:20", "2024-07-04T01:30", "2024-07-04T02:30"):
-        assert blocked(db, now) == ["readings_1h: 4 rows rolled up, 2 left beneath"]
+        assert blocked(db, now) == ["readings_1h: 4 rows rolled up, 2 left below"]
         assert counts(db, "readings_1h") == [2] * 35 + [3] + [2] * 36 + [1]
         assert days(db) == [48, 49, 48]
-    assert blocked(db, "2024-08-02T01:00") == ["readings_1h: 22 rows rolled up, 2 left beneath"]
+    assert blocked(db, "2024-08-02T01:00") == ["readings_1h: 22 rows rolled up, 2 left below"]
     assert counts(db, "readings_1h") == [2] * 35 + [3] + [2] * 36 + [1]
     assert days(db) == [48, 49, 48, 1]
     follow(db)
@@ -151,7 +151,7 @@ def test_as_many_others(db: Database) -> None:
     assert blocked(db, "2024-08-01T02:00") == []
     delete(db, "ts < '2024-07-02'")
     write(db, *(f"2024-07-02T{hour:02}:{minute}" for hour in range(24) for minute in (15, 25, 35)))
-    assert blocked(db, "2024-08-01T03:00") == ["readings_1d: 48 rows rolled up, 0 left beneath"]
+    assert blocked(db, "2024-08-01T03:00") == ["readings_1d: 48 rows rolled up, 0 left below"]
     assert days(db) == [48, 48, 48]
 
 
@@ -164,7 +164,7 @@ def test_a_part_that_was_empty(db: Database, part: str | None) -> None:
     assert blocked(db, "2024-07-05T00:30") == []
     assert blocked(db, "2024-07-05T00:40") == []
     write(db, "2024-07-01T12:00")
-    assert blocked(db, "2024-07-05T00:50") == ["readings_1d: 48 rows rolled up, 1 left beneath"]
+    assert blocked(db, "2024-07-05T00:50") == ["readings_1d: 48 rows rolled up, 1 left below"]
     assert days(db) == [48, 48, 48, 1]
 
 
@@ -173,7 +173,7 @@ def test_rows_that_moved(db: Database) -> None:
     create(db)
     db.sql(f"UPDATE {db.q('readings')} SET ts = '2024-07-02T01:20' WHERE ts = '2024-07-01T01:10'")
     db.refresh("readings")
-    assert blocked(db, "2024-07-04T01:00") == ["readings_1h: 2 rows rolled up, 1 left beneath"]
+    assert blocked(db, "2024-07-04T01:00") == ["readings_1h: 2 rows rolled up, 1 left below"]
     assert counts(db, "readings_1h")[24:27] == [2, 3, 2]
     follow(db)
     assert blocked(db, "2024-07-04T01:10") == []
@@ -186,10 +186,10 @@ def test_a_coarser_level(db: Database, part: str | None) -> None:
     create(db, part)
     delete(db, "ts < '2024-07-01T12:00'")
     write(db, "2024-07-01T09:00")
-    assert blocked(db, "2024-08-02T00:00") == ["readings_1h: 24 rows rolled up, 1 left beneath"]
+    assert blocked(db, "2024-08-02T00:00") == ["readings_1h: 24 rows rolled up, 1 left below"]
     assert days(db) == [48, 48, 48]
     delete(db, "ts >= '2024-07-02T12:00' AND ts < '2024-07-03'", "readings_1h")
-    assert blocked(db, "2024-08-02T01:00")[1:] == ["readings_1d: 48 rows rolled up, 24 left beneath"]
+    assert blocked(db, "2024-08-02T01:00")[1:] == ["readings_1d: 48 rows rolled up, 24 left below"]
     assert days(db) == [48, 48, 48]
 
 
@@ -200,7 +200,7 @@ def test_counters(db: Database, part: str | None) -> None:
     delete(db, "ts >= '2024-07-02' AND ts < '2024-07-02T12:00'")
     write(db, "2024-07-01T09:00", "2024-07-02T09:00", "2024-07-04T00:20")
     for now in ("2024-07-04T01:20", "2024-08-02T00:00"):
-        assert "readings_1h: 24 rows rolled up, 1 left beneath" in blocked(db, now)
+        assert "readings_1h: 24 rows rolled up, 1 left below" in blocked(db, now)
         assert counts(db, "readings_1h")[24:] == [2] * 48 + [1]
 
 
@@ -241,7 +241,7 @@ def test_the_plan_is_old(db: Database, part: str | None) -> None:
         f"48 rows were rolled up, but 25 are left in {db.table('readings')}. The next plan explains what to do" in error
     )
     assert days(db)[0] == 48
-    assert blocked(db, "2024-08-02T00:10") == ["readings_1d: 48 rows rolled up, 25 left beneath"]
+    assert blocked(db, "2024-08-02T00:10") == ["readings_1d: 48 rows rolled up, 25 left below"]
 
 
 @PARTITIONS
@@ -269,7 +269,7 @@ def test_killed_and_deleted(db: Database, part: str | None) -> None:
         retention.run()
     db.forget_leases()
     delete(db, "ts < '2024-07-01T12:00'")
-    assert blocked(db, "2024-07-04T01:10") == ["readings_1d: 48 rows rolled up, 25 left beneath"]
+    assert blocked(db, "2024-07-04T01:10") == ["readings_1d: 48 rows rolled up, 25 left below"]
 
 
 class Killed(BaseException):
@@ -300,7 +300,7 @@ def test_a_level_in_between_and_a_late_row(db: Database) -> None:
     write(db, "2024-07-02T12:00")
     run(db, "2024-07-04T02:00")
     assert days(db) == [48, 48, 48]
-    assert blocked(db, "2024-07-04T03:00") == ["readings_1d: 48 rows rolled up, 1 left beneath"]
+    assert blocked(db, "2024-07-04T03:00") == ["readings_1d: 48 rows rolled up, 1 left below"]
     follow(db)
     assert blocked(db, "2024-07-04T04:00") == []
     assert days(db) == [48, 1, 48]
@@ -336,7 +336,7 @@ def test_times_and_zones(db: Database, kind: str, unit: str | None, zone: str) -
     first = made(31, 6)[0]["my ts"]
     delete(db, f""""my ts" < {first if unit else f"'{first}'"}""")
     db.insert("readings", made(30, 12))
-    assert blocked(db, "2024-04-05T02:00") == ["readings_1d: 13 rows rolled up, 1 left beneath"]
+    assert blocked(db, "2024-04-05T02:00") == ["readings_1d: 13 rows rolled up, 1 left below"]
     follow(db)
     assert blocked(db, "2024-04-05T03:00") == []
     db.refresh("readings_1mo")
@@ -353,7 +353,7 @@ def test_many_windows(db: Database) -> None:
     assert run(db, "2024-07-04T00:30").ok
     delete(db, "ts < '2023-01-03'")
     write(db, *(f"{time:%Y-%m-%d}T12:01:01" for time in year))
-    assert blocked(db, "2024-07-04T01:00") == ["readings_1m: 2 rows rolled up, 0 left beneath"]
+    assert blocked(db, "2024-07-04T01:00") == ["readings_1m: 2 rows rolled up, 0 left below"]
     assert counts(db, "readings_1m") == [1] * (2 + 2 * 308)
 
 

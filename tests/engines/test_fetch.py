@@ -278,6 +278,49 @@ def test_fill(db: Database, fill: Fill, values: list[float | None]) -> None:
     assert [row[-1] for row in series["b",]] == ["raw", *([] if fill is Fill.NONE else [None] * 5)]
 
 
+def test_fill_has_a_limit(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of a filled answer is about all of its rows: buckets of all groups."""
+    rows = [
+        {"ts": ms(f"2024-01-01T0{hour}:30"), "station": name, "outside": None, "temperature": 1.0, "bytes": 0}
+        for name, hour in [("a", 0), ("b", 5)]
+    ]
+    cascade, span = create(db, Source(rows=rows), {"raw": (None, None)}), ("2024-01-01T00:00", "2024-01-01T06:00")
+    more: dict[str, Any] = {"metrics": ("row_count",), "by": ["station"], "fill": Fill.NULL}
+    monkeypatch.setattr("cratedb_retention.execution.query._MOST_ROWS", 12)
+    assert len(ask(db, cascade, "1h", *span, **more).rows) == 12
+    monkeypatch.setattr("cratedb_retention.execution.query._MOST_ROWS", 11)
+    with pytest.raises(InvalidInput, match="more than 11 rows"):
+        ask(db, cascade, "1h", *span, **more)
+
+
+def test_fill_where_only_coarser_is_left(db: Database) -> None:
+    """Empty buckets are as long as the others there: days where only days are left, then hours."""
+    rows = [
+        {"ts": ms(at), "station": "a", "outside": None, "temperature": 1.0, "bytes": 0}
+        for at in ("2024-01-01T05:00", "2024-01-03T05:00", "2024-01-04T01:00")
+    ]
+    cascade = create(db, Source(rows=rows), {"raw": ("2024-01-04", None), "1d": (None, "2024-01-04")})
+    fetched = ask(db, cascade, "1h", "2024-01-01", "2024-01-04T03:00", metrics=("row_count",), fill=Fill.NULL)
+    found = [(f"{row[0]:%d %H}", row[1]) for row in fetched.rows if isinstance(row[0], dt.datetime)]
+    assert found == [("01 00", 1), ("02 00", None), ("03 00", 1), ("04 00", None), ("04 01", 1), ("04 02", None)]
+
+
+def test_order_of_groups(db: Database) -> None:
+    """Groups stand in the order of their values, numbers by size, and NULL last."""
+    values = (10, None, 9)
+    rows = [
+        {"ts": ms("2024-01-01") + i, "station": v, "outside": None, "temperature": 1.0, "bytes": 0}
+        for i, v in enumerate(values)
+    ]
+    source = Source(rows=rows, dimensions={"station": "INTEGER", "outside": "BOOLEAN"})
+    cascade, span = create(db, source, {"raw": (None, None)}), ("2024-01-01", "2024-01-02")
+    assert [row[1] for row in ask(db, cascade, "1h", *span, metrics=("row_count",), by=["station"]).rows] == [
+        9,
+        10,
+        None,
+    ]
+
+
 def test_fill_over_months(db: Database) -> None:
     """Between two values lies a line over time, also where buckets are not of one length."""
     rows = [

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention import errors
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.former import VALUES, Former
@@ -83,3 +84,11 @@ def test_attributes(thing: object) -> None:
     for old, new in former.items():
         with pytest.deprecated_call(match=f"a former name of {type(thing).__name__}.{new}"):
             assert getattr(thing, old) == getattr(thing, new)
+
+
+def test_an_error_class() -> None:
+    """The former name of an error class works in Python, and warns."""
+    with pytest.deprecated_call(match="the former name of ClusterUnhealthy"):
+        assert errors.ClusterUnwell is errors.ClusterUnhealthy
+    with pytest.raises(AttributeError, match="has no attribute 'Unwell'"):
+        errors.Unwell  # noqa: B018

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb import connection
 from cratedb_retention.engine.cratedb.archive import OF_RUN
-from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull
+from cratedb_retention.errors import ClusterUnhealthy, Conflict, DiskFull
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.plan.reasons import Why
 from support.databases import MONTH, TIME, CrateDatabase, before_statements
@@ -270,6 +270,6 @@ def test_own_table_that_no_node_took(new_crate: CrateDatabase) -> None:
     with pytest.raises(Unreachable):  # CrateDB waits half a minute for a node; the table is there at once.
         SqlClient(new_crate.server.uri, timeout=1).sql(re.sub("number_of_replicas = '[^']*'", nowhere, definition))
     assert new_crate.tool.engine.unplaced(new_crate.own_schema) == {own}
-    with pytest.raises(ClusterUnwell, match="which may contain policies or holds"):
+    with pytest.raises(ClusterUnhealthy, match="which may contain policies or holds"):
         new_crate.run()
     assert new_crate.count("readings") == len(MONTHS)

@@ -132,6 +132,18 @@ def test_the_oldest_hold_stands_first(db: Database) -> None:
     assert [hold.id for hold in db.tool.holds()] == ["c", "b", "a"]
 
 
+def test_what_a_hold_covers_exactly(db: Database, tenants: str) -> None:
+    """Only on tables that exist, with values that can be evaluated, is a hold known to cover no other rows."""
+    cases = (
+        (tenants, "tenant", True),
+        (tenants, "nosuch", False),
+        ("nosuch", "tenant", False),
+        ("t*", "tenant", False),
+    )
+    for table, column, exact in cases:
+        assert db.tool.holds.is_exact(db.schema, table, {column: "acme"}) is exact
+
+
 def test_stretch_of_time(db: Database, metrics: str) -> None:
     """Partitions that overlap the stretch stay, its end not included."""
     db.tool.hold(metrics, db.schema, start=at("2024-04-15"), end=at("2024-05-01"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention.execution.rollups.levels import mark_stale
 from cratedb_retention.model.query.reading import Fetched, FetchRequest
 from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import RollUp
@@ -111,6 +112,8 @@ def test_until_the_next_run(db: Database, partitioned: bool) -> None:
     stale = [(show(d.start), d.expected, d.found) for d in found if d.what == "row_count"]
     assert stale == [("2024-07-01T10:00Z", 3, 2), ("2024-07-02T13:00Z", 1, 0)]
     assert all(difference.stale for difference in found)
+    elsewhere = replace(found[0], table="elsewhere.readings_1h")
+    assert [each.stale for each in mark_stale([elsewhere, found[0]], db.tool.plan())] == [False, True]
     run(db, "2024-07-03T10:40")
     assert {row[-1] for row in fetch(db, "1d").rows} == {"1d"}
     assert [row[1] for row in fetch(db, "1d").rows] == [7, 7]

@@ -18,9 +18,20 @@ import sqlalchemy as sa
 
 from cratedb_retention import Report, Retention
 from cratedb_retention.clock import Actor, name_holder
-from cratedb_retention.errors import Cancelled, LeaseLost, NotFound, RunEnded, Stopped
+from cratedb_retention.errors import (
+    Cancelled,
+    ClusterUnhealthy,
+    ConnectionLost,
+    DatabaseError,
+    DiskFull,
+    LeaseLost,
+    NotFound,
+    RunEnded,
+    Stopped,
+)
 from cratedb_retention.execution.runs.events import LeftOut, RunEvent, RunStarted, StepFinished, StepStarted, TakenOver
 from cratedb_retention.execution.runs.leasing import LeaseHolder, new_session
+from cratedb_retention.execution.runs.recorder import outcomes_after
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.catalog import Column, Kind, Partition
 from cratedb_retention.model.plan.plan import FreezePartitions, Task, ThawPartitions
@@ -233,6 +244,35 @@ def test_released_twice(db: Database) -> None:
     assert one.release({"a": Outcome.DONE}) == {"a", "b"}
     one.check_released()
     assert db.tool.store.leases.read().of("a").done_slot == SLOT
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (Cancelled("run", "cancelled"), Outcome.CANCELLED),
+        (ZeroDivisionError(), Outcome.FAILED),
+        (DatabaseError("table", "is broken"), Outcome.FAILED),
+        *[(kind("run", "why"), None) for kind in (Stopped, LeaseLost, ConnectionLost, ClusterUnhealthy, DiskFull)],
+        (KeyboardInterrupt(), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_which_end_is_repeated(error: BaseException, outcome: Outcome | None) -> None:
+    """What would end in the same way again ends its slots; what another time or place may mend leaves them due."""
+    assert outcomes_after(error, ["p"]) == ({} if outcome is None else {"p": outcome})
+
+
+def test_released_by_another_run(db: Database) -> None:
+    """A lease that another run took over and released since was not ours to the end, although it is free again."""
+    one, other = holder(db, "one"), holder(db, "other")
+    one.take({"a": SLOT})
+    wait(db, 60)
+    other.take({"a": SLOT})
+    other.release({})
+    assert one.release({"a": Outcome.DONE}) == set()
+    with pytest.raises(LeaseLost):
+        one.check_released()
+    assert db.tool.store.leases.read().of("a").done_slot is None
 
 
 def table(db: Database, name: str = "events", rows: bool = True) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from cratedb_retention.errors import ClusterUnwell
+from cratedb_retention.errors import ClusterUnhealthy
 from cratedb_retention.model.catalog import Column, Kind
 from cratedb_retention.model.plan.plan import (
     DeleteRows,
@@ -89,7 +89,7 @@ def test_each_step_looks_again(crate: CrateDatabase, kind: type[Step]) -> None:
     (step,) = (step for step in steps if isinstance(step, kind))
     for before in task.steps[: task.steps.index(step)] if step in task.steps else ():
         crate.tool.engine.perform(before, lambda progress: None)
-    with lost(crate, "t", partition=MAY), crate.statements() as sent, pytest.raises(ClusterUnwell, match="missing"):
+    with lost(crate, "t", partition=MAY), crate.statements() as sent, pytest.raises(ClusterUnhealthy, match="missing"):
         crate.tool.engine.perform(step, lambda progress: None)
     assert all(statement.startswith("SELECT") for statement in sent)
     assert crate.left("t") == DAYS
@@ -124,7 +124,7 @@ def sums(crate: CrateDatabase) -> float:
 def test_own_table_is_lost(crate: CrateDatabase, own: str) -> None:
     """Where a hold or policy could be on a lost shard, nothing is done, nor is the table waited for."""
     create(crate, "delete")
-    unhealthy = pytest.raises(ClusterUnwell, match=f"{own}: shards are missing")
+    unhealthy = pytest.raises(ClusterUnhealthy, match=f"{own}: shards are missing")
     with lost(crate, own, crate.own_schema), crate.statements() as sent, unhealthy:
         crate.run()
     assert not [statement for statement in sent if "REFRESH" in statement]
@@ -138,7 +138,7 @@ def test_own_table_is_lost_while_the_catalog_is_read(crate: CrateDatabase) -> No
     lose = partial(take_shards, crate, own, crate.own_schema)
     try:
         with before_statement(crate, "table_partitions", lose) as seen:
-            with pytest.raises(ClusterUnwell, match=f"{own}: shards are missing"):
+            with pytest.raises(ClusterUnhealthy, match=f"{own}: shards are missing"):
                 crate.run()
             assert seen
     finally:

@@ -56,7 +56,7 @@ def rolled_up(db: Database, rows: list[Row], name: str = "raw", **more: Any) -> 
     rollups = RollupTables(db=db, engine=db.tool.engine, name=name, metrics=METRICS, types=TYPES, **more)
     rollups.create(rows)
     finer = rollups.level("5m")
-    coarser = rollups.level("20m", beneath=finer)
+    coarser = rollups.level("20m", below=finer)
     for rollup in (finer, coarser):
         assert rollups.roll_up(rollup, *windows(START, DAY, 1)).rows == len(rows)
     return rollups, finer, coarser

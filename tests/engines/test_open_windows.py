@@ -41,7 +41,7 @@ def test_grows_when_nothing_is_written(db: Database, partitioned: bool) -> None:
 
 
 def test_what_is_empty_by_now(db: Database) -> None:
-    """A window whose rows were deleted while the one beneath it was open is known to hold none, once that is over."""
+    """A window whose rows were deleted while the one below it was open is known to hold none, once that is over."""
     db.create("readings", {"ts": TIME, "x": "DOUBLE PRECISION", "month": MONTH}, by=["month"])
     db.insert("readings", [{"ts": at, "x": 1.0} for at in ("2024-07-01T10:00", "2024-07-03T10:00")])
     db.policy("downsample", "readings", "2d", levels="1h:20d,1d:forever", deletions="follow")

@@ -227,8 +227,8 @@ def test_frozen_in_another_table(crate: CrateDatabase) -> None:
     again(crate, True)
     write(crate, DAYS[:1])
     freeze(crate)
-    (warning,) = [text for text in map(str, crate.tool.plan().warnings) if "refuses writes" in text]
-    assert warning.startswith(f"{crate.schema}.readings: month=2024-05-01 refuses writes")
+    (warning,) = [text for text in map(str, crate.tool.plan().warnings) if "is read-only" in text]
+    assert warning.startswith(f"{crate.schema}.readings: month=2024-05-01 is read-only")
     assert "accept-table" in warning
     assert crate.run().ok
     assert crate.frozen("readings") == 1
@@ -258,6 +258,22 @@ def test_frozen_in_the_same_table(crate: CrateDatabase) -> None:
     assert crate.frozen("readings") == 1
     assert crate.run().ok
     assert crate.frozen("readings") == 0
+
+
+def test_holds_alone_are_accepted(db: Database) -> None:
+    """A hold on the earlier table is one on the accepted table then; one that is on no certain table stays so."""
+    create(db, False)
+    hold = db.tool.hold("readings", db.schema)
+    db.sql(f"DROP TABLE {db.q('readings')}")
+    db.tool.hold("readings", db.schema)
+    create(db, False)
+    earlier = db.tool.rollups.find_earlier(db.table("readings"))
+    assert earlier is not None
+    assert (earlier.rollups, earlier.snapshots, earlier.holds) == (0, 0, 1)
+    assert db.tool.accept_tables("readings", db.schema) == [db.table("readings")]
+    assert db.tool.rollups.find_earlier(db.table("readings")) is None
+    identities = {each.id == hold.id: each.identity for each in db.tool.holds()}
+    assert (identities[True] not in ("", hold.identity), identities[False]) == (True, "")
 
 
 def test_nothing_to_accept(db: Database) -> None:

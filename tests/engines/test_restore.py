@@ -129,6 +129,8 @@ def test_hold_covers_only_what_came_back(db: Database, archived: str) -> None:
     db.fill(archived, [APRIL])
     assert db.run().partitions == 1
     assert db.left(archived) == [MAY, MAY, JUNE]
+    (may,) = (record for record in db.tool.snapshots() if record.stage is SnapshotStage.RESTORED)
+    assert may.archived.rows == 2
 
 
 def test_restore_again(db: Database, archived: str) -> None:
@@ -224,6 +226,9 @@ def test_two_partitions_into_one(db: Database, archived: str) -> None:
         ("metrics", False),
         ("others", True),
     ]
+    db.drop_snapshot(found[0].record.archived.name)
+    found = db.tool.preview_restore(RestoreRequest(into=TableName(db.schema, "copy")))
+    assert [item.refusal is None for item in found] == [False, True, True], "what can't be restored is in nobody's way"
 
 
 def test_into_another_schema(db: Database, archived: str) -> None:
@@ -289,6 +294,10 @@ def test_verify(db: Database, archived: str) -> None:
     april, may = db.tool.verify_snapshots()
     assert (april.error, may.error) == (None, None)
     assert "1 rows" in (april.found or "") and "2 rows" in (may.found or "")
+    none = [RestoreRequest(repository="nosuch"), RestoreRequest(name="nosuch"), RestoreRequest(table_schema="nosuch")]
+    for request in (*none, RestoreRequest(start=db.time.moment), RestoreRequest(end=parse_instant("2024-04-01"))):
+        with pytest.raises(NotFound, match="none matches"):
+            db.tool.verify_snapshots(request)
     assert db.rows("SELECT count(*) FROM information_schema.tables WHERE table_schema = ?", [db.schema]) == tables
 
 

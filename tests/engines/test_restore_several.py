@@ -178,7 +178,9 @@ def test_superseded_by_name(db: Database, metrics: str) -> None:
     archive(db, LATE)
     (refused,) = db.tool.restore(first)
     assert "a later snapshot contains its rows as well" in (refused.error or "")
-    assert [item.refusal is None for item in db.tool.preview_restore(first)] == [False]
+    previewed = db.tool.preview_restore(first)
+    assert [item.refusal is None for item in previewed] == [False]
+    assert db.tool.archive.statements(previewed) == []
     assert db.tool.holds() == []
     assert restore(db, replace(first, into=TableName(db.schema, "copy"))) == [2]
     assert db.left("copy") == [MAY, MAY]
@@ -395,7 +397,7 @@ def test_keys_twice(db: Database) -> None:
     assert db.run().partitions == 1
     archive(db, MAY, LATER)
     found = db.tool.restore(ALL)
-    assert all(item.error and "one by one" in item.error for item in found)
+    assert all(item.error and "separately" in item.error for item in found)
     assert db.left("metrics") == [JUNE]
     for number, record in enumerate(db.tool.snapshots()):
         restore(db, RestoreRequest(name=record.archived.name, into=TableName(db.schema, f"copy{number}")))

@@ -77,7 +77,7 @@ def test_column_is_gone(db: Database, archived: str, change: str) -> None:
     rows = db.count(archived)
     found = db.tool.restore(ALL)
     assert all("'n'" in str(item.error) or "[n]" in str(item.error) for item in found)
-    assert all("Restore it beside the table, with --into" in str(item.error) for item in found)
+    assert all("Restore it into another table, with --into" in str(item.error) for item in found)
     assert db.count(archived) == rows
     assert db.tool.holds() == []
     assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.ARCHIVED}
@@ -176,6 +176,20 @@ def test_adopted_after_a_restore(db: Database, archived: str) -> None:
     db.tool.adopt_snapshots(db.repository)
     restore(db)
     assert db.left(archived) == [APRIL, MAY, LATE, "2024-05-25T00:00:00Z", JUNE]
+
+
+def test_adopted_alike(db: Database) -> None:
+    """Rows that look like those of an earlier snapshot are rows of their own, also after the snapshots are adopted."""
+    db.create("metrics", COLUMNS, by=["tenant", "month"])
+    db.policy("snapshot", "metrics", "30d")
+    for _ in range(2):
+        db.fill("metrics", [MAY], tenant="a")
+        assert db.run().partitions == 1
+    lose(db)
+    db.tool.adopt_snapshots(db.repository)
+    assert [record.stage for record in db.tool.snapshots()] == [SnapshotStage.ARCHIVED] * 2
+    restore(db)
+    assert db.left("metrics") == [MAY, MAY]
 
 
 def test_adopted_beside_its_partition(db: Database, archived: str) -> None:

@@ -159,7 +159,7 @@ def test_two_levels_are_one(rollups: RollupTables, interval: str) -> None:
     finer = rollups.level("1m")
     weeks = windows(START, 7 * DAY, 2)
     rollups.roll_up(finer, *weeks)
-    coarser = rollups.level(interval, beneath=finer)
+    coarser = rollups.level(interval, below=finer)
     result = rollups.roll_up(coarser, *weeks)
     assert result.rows == len(rows)
     check_level(rollups, coarser, rows, START, START + 14 * DAY)

@@ -116,7 +116,7 @@ def test_deviation_of_large_values(rollups: RollupTables) -> None:
     ]
     rollups.create(rows)
     finer, day = rollups.level("15m"), windows(START, DAY, 1)
-    coarser = rollups.level("1h", beneath=finer)
+    coarser = rollups.level("1h", below=finer)
     for rollup in (finer, coarser):
         rollups.roll_up(rollup, *day)
         # A mean of 3e9 is known to 2e-7, and that is how well the deviation between means is known.
@@ -130,7 +130,7 @@ def test_deviation_beyond_reason(rollups: RollupTables) -> None:
         [{"ts": START + i, "host": host, "x": x} for host, x in (("a", 1e300), ("b", 2.0)) for i in range(2)]
     )
     finer = rollups.level("1m")
-    coarser = rollups.level("1h", beneath=finer)
+    coarser = rollups.level("1h", below=finer)
     for rollup in (finer, coarser):
         rollups.roll_up(rollup, *windows(START, DAY, 1))
         assert {row["host"]: row["x_stddev"] for row in rollups.read(rollup.table)} == {"a": None, "b": 0.0}
@@ -158,7 +158,7 @@ def deviations(db: Database, values: Sequence[float], step: int) -> None:
     rows = [{"ts": START + i * step * 7000, "host": "a", "x": x} for i, x in enumerate(values)]
     rollups.create(rows)
     finer = rollups.level("10s")
-    coarser = rollups.level("1h", beneath=finer)
+    coarser = rollups.level("1h", below=finer)
     for rollup in (finer, coarser):
         rollups.roll_up(rollup, *windows(START, DAY, 1))
     (found,) = rollups.read(coarser.table)
@@ -226,7 +226,7 @@ def test_percentiles(rollups: RollupTables) -> None:
     rows = distribution(1500)
     rollups.create(rows)
     finer = rollups.level("15m")
-    coarser = rollups.level("1h", beneath=finer)
+    coarser = rollups.level("1h", below=finer)
     for rollup in (finer, coarser):
         assert rollups.roll_up(rollup, *windows(START, DAY, 1)).rows == len(rows)
         known = [row for row in rows if row["x"] is not None]

@@ -100,7 +100,7 @@ def test_hostile_names(rollups: RollupTables, name: str) -> None:
     ]
     rollups.create(rows)
     finer = rollups.level("15m", partition=parse_interval("1mo"), zone="Europe/Vienna")
-    coarser = rollups.level("1h", beneath=finer)
+    coarser = rollups.level("1h", below=finer)
     for rollup in (finer, coarser):
         rollups.do(CreateRollup(rollup=rollup))
         rollups.roll_up(rollup, *windows(START, DAY, 1))
@@ -208,7 +208,7 @@ def test_cratedb_parses_each_statement(crate: CrateDatabase) -> None:
     with crate.statements() as sent:
         rollups.create(hours(200))
         finer = rollups.level("15m", partition=parse_interval("1mo"), zone="Europe/Vienna")
-        coarser = rollups.level("1d", beneath=finer, zone="Europe/Vienna")
+        coarser = rollups.level("1d", below=finer, zone="Europe/Vienna")
         for rollup in (finer, coarser, finer):
             rollups.roll_up(rollup, *stretch(parse_interval("1d"), START, 2, rollup.tzinfo))
             crate.sql(f"DELETE FROM {crate.q('raw')} WHERE x = 3")

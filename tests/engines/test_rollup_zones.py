@@ -91,7 +91,7 @@ def test_days_of_other_lengths(db: Database) -> None:
     ]
     rollups.create(rows)
     hours = rollups.level("1h", partition=parse_interval("1mo"), zone=zone.key)
-    days = rollups.level("1d", beneath=hours, partition=parse_interval("1y"), zone=zone.key)
+    days = rollups.level("1d", below=hours, partition=parse_interval("1y"), zone=zone.key)
     direct = rollups.level("1d", zone=zone.key, table=db.table("direct"))
     for start in (spring, autumn):
         found = stretch(parse_interval("1d"), start, 3, zone)

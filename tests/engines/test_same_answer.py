@@ -75,7 +75,7 @@ class Table:
         if not self.levels:
             self.rollups.create()
             finer = self.rollups.level("15m")
-            self.levels = [finer, self.rollups.level("1h", beneath=finer)]
+            self.levels = [finer, self.rollups.level("1h", below=finer)]
         self.rollups.db.sql(f"DELETE FROM {self.rollups.db.q('raw')}")
         self.rollups.db.refresh("raw")
         self.rollups.insert(

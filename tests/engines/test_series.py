@@ -301,7 +301,7 @@ def test_a_rollup_that_does_not_shrink_its_rows(db: Database) -> None:
     policy(db, id="one")
     (hold,) = db.tool.plan().needs_attention
     assert "metrics_1h would have 300 rows for the newest 300 rows" in hold.reason
-    assert "a series of its own: message (300 values); leave" in hold.reason
+    assert "a series of its own: message (300 values); exclude" in hold.reason
     assert [finding.message for finding in db.tool.check()] == [hold.reason]
     assert not db.run().ok
     assert not db.exists("metrics_1h")

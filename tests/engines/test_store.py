@@ -17,9 +17,9 @@ from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
 from cratedb_retention.clock import Actor
 from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.step import Report, StepResult
-from cratedb_retention.errors import ClusterUnwell, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
+from cratedb_retention.errors import ClusterUnhealthy, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.policies import Action
-from cratedb_retention.model.access import Access, Realm, Role, shown_row
+from cratedb_retention.model.access import Access, Role, Visibility, shown_row
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.holds import LegalHold
@@ -31,7 +31,9 @@ from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import Count, Rollup, Window, level_table, make_metric
 from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry, JournalFilter
+from cratedb_retention.store.notifications import Notice, NoticeState
 from cratedb_retention.store.policies import identity
+from cratedb_retention.store.rows import LONGEST, cut, fits
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase, before_statements
 
 EVERYTHING: dict[str, Any] = {
@@ -259,7 +261,35 @@ def test_a_schedule_that_was_written_by_sql(db: Database) -> None:
         values = f"'delete', 'metrics', '7d', '@daily', 1, '{key}', {enabled}"
         db.sql(f"INSERT INTO {db.q('retention_policy', db.own_schema)} ({columns}) VALUES ({values})")
     db.refresh("retention_policy", db.own_schema)
-    assert {item.policy_id for item in db.tool.store.policies.scheduled()} == {"unsaid", "on"}
+    found = db.tool.store.policies.scheduled()
+    assert {item.policy_id for item in found} == {"unsaid", "on"}
+    assert {(str(item.misfire), item.grace.seconds, item.time_zone) for item in found} == {("catch-up", 3600, "UTC")}
+
+
+def test_when_a_schedule_began(db: Database) -> None:
+    """Another schedule, time zone or jitter begins a schedule, and so does enabling it; other changes do not."""
+    policy = db.policy("delete", "metrics", "7d", schedule="@daily").id or ""
+    began = [db.time.moment]
+    changes = ({"retention_period": "8d"}, {"time_zone": "Asia/Tokyo"}, {"jitter": "1h"}, {"schedule": "@hourly"})
+    for change in (*changes, {"description": "x"}, {"enabled": False}, {"enabled": True}):
+        db.time.moment += dt.timedelta(hours=1)
+        db.tool.edit_policy(policy, change)
+        began += [item.since for item in db.tool.store.policies.scheduled() if item.since]
+    hours = [(since - began[0]).total_seconds() / 3600 for since in began]
+    assert hours == [0, 0, 2, 3, 4, 4, 7]
+
+
+def test_of_two_services_one_tells(db: Database) -> None:
+    """A notification changes only if it is as it was read, so that one of several services sends it."""
+    notices, now = db.tool.store.notices, db.time.clock.now()
+    new = Notice(policy_id="p", kind="failed", state=NoticeState.DUE, since=now)
+    first = notices.change(None, new)
+    assert first is not None
+    assert notices.change(None, new) is None
+    sent = replace(first, state=NoticeState.TOLD)
+    assert notices.change(first, sent) is not None
+    assert [notices.change(first, each) for each in (sent, None)] == [None, None]
+    assert [each.state for each in notices.all().values()] == [NoticeState.TOLD]
 
 
 def test_concurrent_edit(db: Database) -> None:
@@ -302,6 +332,9 @@ def test_length_is_counted_in_bytes(db: Database) -> None:
     db.policy("delete", "metrics", "30d", description="u" * 16_384)
     with pytest.raises(InvalidInput, match="attribute description: is longer than 32,766 bytes"):
         db.policy("delete", "others", "30d", description="ü" * 16_384)
+    for text in ("u" * LONGEST, "u" * (LONGEST + 1), "ü" * LONGEST):
+        assert fits(cut(text))
+        assert cut(text).startswith(text[:10_000])
 
 
 def test_edit_to_something_invalid(db: Database) -> None:
@@ -501,6 +534,17 @@ def test_the_audit_log_of_a_period(db: Database) -> None:
         assert [row["table_name"] for row in db.tool.journal(wanted)] == [found]
 
 
+def test_the_audit_log_of_a_scope(db: Database) -> None:
+    """With a scope, a user sees entries about its policies, and own ones about no policy; not own ones about others."""
+    about = {"a": ("acme",), "b": ("globex",), "c": ("acme", "globex"), "d": (), "e": None}
+    db.tool.store.journal.write(*(Entry(event=Event.BLOCKED, run_id=r, tags=tags) for r, tags in about.items()))
+    for actors, found in (({"tester"}, "ace"), ({"other"}, "ac")):
+        wanted = JournalFilter(limited=parse_tag_filter(["acme"]), actors=frozenset(actors))
+        assert "".join(sorted(row["run_id"] for row in db.tool.journal(wanted))) == found
+    without = JournalFilter(tags=parse_tag_filter(["acme,not:globex"]))
+    assert [row["run_id"] for row in db.tool.journal(without)] == ["a"]
+
+
 def test_the_audit_log_of_a_step(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """It tells how long each step took, and which instant the run took for now."""
     db.create("t", {"ts": TIME, "n": "TEXT"})
@@ -533,7 +577,7 @@ def test_journal_without_room(duck: DuckDatabase, caplog: pytest.LogCaptureFixtu
 
     def execute(statement: sa.Executable, parameters: Any = None) -> int:
         if full:
-            raise ClusterUnwell("CrateDB", "primary shard is not active")
+            raise ClusterUnhealthy("CrateDB", "primary shard is not active")
         return real(statement, parameters)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -573,6 +617,27 @@ def test_snapshots_of_the_same_name(db: Database) -> None:
     found = {record.key: record.stage for record in snapshots.all()}
     assert found == {("one", "april"): SnapshotStage.ARCHIVED, ("other", "april"): SnapshotStage.CREATED}
     assert snapshots.archived_names() == {("one", "april")}
+
+
+def test_the_last_verification_counts(db: Database) -> None:
+    """A snapshot that is read back without an error has no damage any more, such as after its repository was mended."""
+    snapshots = db.tool.store.snapshots
+    archived = Archived(repository="archive", name="april", table=TableName("doc", "metrics"), rows=1)
+    snapshots.add(SnapshotRecord(archived=archived, stage=SnapshotStage.ARCHIVED, changed_at=db.time.moment))
+    for damage in ("truncated", None):
+        snapshots.verified(snapshots.all()[0], damage)
+        assert snapshots.all()[0].damage == damage
+
+
+def test_snapshots_of_restored_partitions(db: Database) -> None:
+    """Only a partition with a known state that was restored from one snapshot is dropped with that snapshot again."""
+    snapshots, table = db.tool.store.snapshots, TableName("doc", "metrics")
+    month = Column(name="month", type=TIME, kind=Kind.TIME)
+    for name, start, token in (("a", 1, "t"), ("b", 2, "t"), ("c", 2, "t"), ("d", 3, None)):
+        archived = Archived(repository="archive", name=name, table=table, columns=(month,), values=(start,))
+        stage, now = SnapshotStage.RESTORED, db.time.moment
+        snapshots.add(SnapshotRecord(archived=archived, stage=stage, changed_at=now, token=token))
+    assert snapshots.restored() == {(table, (1,), "t"): ("archive", "a")}
 
 
 def test_snapshots_of_tables_of_the_same_name(db: Database) -> None:
@@ -635,13 +700,30 @@ def a_level(schema: str) -> Rollup:
     time = Column(name="ts", type="timestamp with time zone", kind=Kind.TIME)
     return Rollup(
         source=source,
-        beneath=source,
+        below=source,
         table=level_table(source, interval),
         interval=interval,
         time=time,
         dimensions=(),
         metrics=(metric,),
     )
+
+
+def test_a_level_that_begins_anew(db: Database) -> None:
+    """Windows before the instant are sealed then, later ones are computed again, and sealed ones stay as they were."""
+    rollups, level = db.tool.store.rollups, a_level("one")
+    windows = [Window(start=start, end=start + 10, since=start, until=start + 10) for start in (0, 10, 20, 30)]
+    counts = {window: Count(rows=5, groups=1) for window in windows}
+    rollups.record(level, counts, {window.start: "token" for window in windows}, {}, "run")
+    rollups.seal(level.table, [30])
+    rollups.rebase(level, 20)
+    found = rollups.windows(level.table, [0, 10, 20, 30])
+    assert {start: (row.token, row.sealed) for start, row in found.items()} == {
+        0: ("token", True),
+        10: ("token", True),
+        20: ("", False),
+        30: ("token", True),
+    }
 
 
 def test_a_policy_for_the_journal(new_db: Database) -> None:
@@ -725,8 +807,8 @@ def test_reasons_in_the_audit_log(db: Database) -> None:
     assert [(row["error"], row["reason"]) for row in rows] == [(str(why), why.code) for why in given]
     assert [read_subjects(row["subjects"]) for row in rows] == [why.subjects for why in given]
     acme = Access(role=Role.VIEWER, actor="me", limit=parse_tag_filter(["acme"]))
-    realm = Realm(access=acme, policies=(), default_schema="doc", own_schema=db.own_schema)
-    shown = [shown_row(realm, row) for row in rows]
+    visibility = Visibility(access=acme, policies=(), default_schema="doc", own_schema=db.own_schema)
+    shown = [shown_row(visibility, row) for row in rows]
     assert [row["reason"] for row in shown] == ["missing-shards", "not-said", "not-said"]
     assert "globex" not in str(shown)
 
@@ -736,8 +818,12 @@ def test_the_reason_of_a_run_comes_with_what_it_tells_of(db: Database) -> None:
     hold = LegalHold(id="h1", table_schema=db.schema, table_name="metrics")
     about = Entry(event=Event.BLOCKED, outcome=Outcome.BLOCKED, run_id="r", policy_id="p")
     db.tool.store.journal.write(
-        *(replace(about, why=why) for why in (Why.DISK_FULL(), Why.LEGAL_HOLD(hold=hold), Why.CLOSED()))
+        *(replace(about, why=why) for why in (Why.DISK_FULL(), Why.LEGAL_HOLD(hold=hold), Why.EMPTY()))
     )
     [run] = db.tool.store.journal.runs_of_policies(dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
     assert (run.error, run.reason) == (str(Why.LEGAL_HOLD(hold=hold)), "legal-hold")
     assert read_subjects(run.subjects) == Why.LEGAL_HOLD(hold=hold).subjects
+    failed = replace(about, event=Event.STEP_FINISHED, outcome=Outcome.FAILED, why=Why.DISK_FULL())
+    db.tool.store.journal.write(failed)
+    [run] = db.tool.store.journal.runs_of_policies(db.time.clock.now())
+    assert (run.reason, run.failed, run.blocked) == ("disk-full", 1, 3), "a failure comes before what is blocked"

@@ -71,5 +71,9 @@ def test_equal_names_are_told_apart(duck: Database) -> None:
     duck.tool.create_token("x", Role.VIEWER)
     with pytest.raises(InvalidInput, match="2 tokens have this name"):
         duck.tool.revoke_token("x")
+    other, _ = duck.tool.create_token(one.id, Role.VIEWER)
+    with pytest.raises(InvalidInput, match="2 tokens have this name"):
+        duck.tool.revoke_token(one.id)
+    duck.tool.revoke_token(other.id)
     duck.tool.revoke_token(one.id)
     assert sum(token.revoked_at is None for token in duck.tool.tokens()) == 1

@@ -57,7 +57,7 @@ def test_wrong_number_of_rows(db: Database) -> None:
     assert find(found, "1h") == [("row_count", ms("2024-03-31T07:00"), ms("2024-03-31T08:00"))]
     assert find(found, "1d") == [("row_count", ms("2024-03-31"), ms("2024-04-01"))]
     (hour,) = (d for d in found if d.level == "1h")
-    assert hour.beneath == "1m"
+    assert hour.source == "1m"
     assert hour.found == (hour.expected or 0) + 1
 
 
@@ -87,7 +87,7 @@ def test_sum_that_is_nan(db: Database) -> None:
 
 
 def test_what_is_missing_and_what_is_too_much(db: Database) -> None:
-    """Buckets that a level lacks, and such as the level beneath knows nothing of."""
+    """Buckets that a level lacks, and such as the level below knows nothing of."""
     cascade = chained(create(db, Source(rows=make_rows(36)), HOLDINGS))
     db.sql(f"DELETE FROM {db.q('weather_1h')} WHERE ts = '2024-03-31T07:00:00Z'")
     db.sql(f"DELETE FROM {db.q('weather_1m')} WHERE ts >= '2024-03-31T09:00:00Z' AND ts < '2024-03-31T10:00:00Z'")

@@ -77,7 +77,7 @@ def test_names_longer_than_a_text(db: Database) -> None:
 
 
 def test_tokens_longer_than_a_text(db: Database) -> None:
-    """A window may have any number of partitions beneath it."""
+    """A window may have any number of partitions below it."""
     tables = RollupTables(db=db, engine=db.tool.engine)
     tables.create()
     rollup, window = tables.rollup("1h"), Window(start=START, end=START + DAY, since=START, until=START + DAY)

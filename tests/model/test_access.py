@@ -12,8 +12,8 @@ import pytest
 from cratedb_retention.errors import Forbidden, InvalidInput, LeaseLost, PartitionChanged, RetentionError
 from cratedb_retention.model.access import (
     Access,
-    Realm,
     Role,
+    Visibility,
     check_limit,
     make_area,
     parse_role,
@@ -41,7 +41,7 @@ ACME = Access(
     limit=parse_tag_filter(["acme"]),
     actors=frozenset({"me (token 1)", "you (token 2)"}),
 )
-REALM = Realm(
+REALM = Visibility(
     access=ACME,
     policies=(
         policy(),
@@ -117,33 +117,33 @@ def test_what_is_not_his_is_refused(more: dict[str, Any], reason: str) -> None:
 @pytest.mark.parametrize("schema", ["ext", "EXT"])
 def test_the_tables_of_the_toolkit_are_nobodys(schema: str) -> None:
     """Even who has all tables by a pattern has not those with policies and tokens."""
-    realm = Realm(
+    visibility = Visibility(
         access=ACME, policies=(policy(table_schema="*", table_name="*"),), default_schema="doc", own_schema="ext"
     )
-    realm.check_policy(policy(table_schema="sales", table_name="orders"))
+    visibility.check_policy(policy(table_schema="sales", table_name="orders"))
     with pytest.raises(Forbidden, match="covers it"):
-        realm.check_policy(policy(table_schema=schema, table_name="access_token"))
+        visibility.check_policy(policy(table_schema=schema, table_name="access_token"))
 
 
 def test_without_a_limit_everything_is_allowed() -> None:
     """Limits bind only who has one."""
-    realm = Realm(
+    visibility = Visibility(
         access=Access(role=Role.EDITOR, actor="x"),
         policies=(),
         default_schema="doc",
         own_schema="ext",
         foreign_tags=frozenset({"globex"}),
     )
-    realm.check_policy(policy(tags=["globex"]))
-    assert realm.covers(make_area(None, "anything", {}, "doc"))
-    assert realm.told(ARCHIVED) is ARCHIVED
+    visibility.check_policy(policy(tags=["globex"]))
+    assert visibility.covers(make_area(None, "anything", {}, "doc"))
+    assert visibility.redacted(ARCHIVED) is ARCHIVED
 
 
 def own(reason: Reason) -> bool:
     """Whether somebody with the limit is told a reason; nobody else is kept from it."""
-    everybody = Realm(access=ALL, policies=(), default_schema="doc", own_schema="ext")
-    assert everybody.told(reason) is reason
-    told = REALM.told(reason, {"h1"})
+    everybody = Visibility(access=ALL, policies=(), default_schema="doc", own_schema="ext")
+    assert everybody.redacted(reason) is reason
+    told = REALM.redacted(reason, {"h1"})
     assert told in (reason, Why.NOT_SAID())
     return told is reason
 
@@ -198,7 +198,7 @@ def test_reasons_tell_nothing_of_others(why: Why, values: dict[str, Any]) -> Non
     """A reason that is about a policy, hold or lease holder of somebody else is replaced as a whole."""
     reason = why(**values)
     assert not own(reason)
-    assert "secret" not in str(REALM.told(reason, {"h1"}))
+    assert "secret" not in str(REALM.redacted(reason, {"h1"}))
 
 
 @pytest.mark.parametrize("why", [why for why in Why if "holder" not in map(kind_name, why.kinds.values())])
@@ -276,5 +276,5 @@ def test_journal_of_earlier_versions() -> None:
     """An error that was written before there were codes may tell of anything; those without a limit read it."""
     old = row(tags=["acme"], error="shards are missing")
     assert shown_row(REALM, old)["error"] == str(Why.NOT_SAID())
-    everything = Realm(access=ALL, policies=(), default_schema="doc", own_schema="ext")
+    everything = Visibility(access=ALL, policies=(), default_schema="doc", own_schema="ext")
     assert shown_row(everything, old)["error"] == "shards are missing"

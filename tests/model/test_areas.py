@@ -55,6 +55,9 @@ def test_values() -> None:
     assert not make_area("doc", "events", {"tenant": "globex"}, "x").within(acme)
     assert not make_area("doc", "events", {"tenant": None}, "x").within(acme)
     assert not make_area("other", "events", {"tenant": "acme"}, "x").within(acme)
+    null = make_area(None, "events", {"tenant": None}, "doc")
+    assert make_area(None, "events", {"tenant": None, "site": 1}, "doc").within(null)
+    assert not any(make_area(None, "events", {"tenant": text}, "doc").within(null) for text in ("acme", "None"))
     assert str(acme) == "doc.events where tenant=acme"
 
 

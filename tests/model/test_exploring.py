@@ -58,7 +58,7 @@ def stretch(level: str | None, start: str, end: str, interval: str) -> Stretch:
     rollup = (
         Rollup(
             source=SOURCE,
-            beneath=SOURCE,
+            below=SOURCE,
             table=table,
             interval=parse_interval(level),
             time=TIME,

@@ -33,6 +33,13 @@ def test_overlaps(start: int | None, end: int | None, piece: tuple[int | None, i
     assert LegalHold(id="h", table_schema="doc", table_name="metrics", start=start, end=end).overlaps(*piece) is covered
 
 
+def test_partitions_and_values() -> None:
+    """A hold on some partitions covers only the rows in them that have its other values as well."""
+    partitions = ({"month": 1}, {"month": 2})
+    hold = LegalHold(id="h", table_schema="doc", table_name="m", where={"tenant": "acme"}, partitions=partitions)
+    assert hold.filters == ({"tenant": "acme", "month": 1}, {"tenant": "acme", "month": 2})
+
+
 def test_defaults() -> None:
     """A hold that says no more than a table is a legal hold on all of it."""
     hold = LegalHold(id="h", table_schema="doc", table_name="metrics")

@@ -120,6 +120,7 @@ def test_understood(expression: str, grid: Grid) -> None:
         "date_trunc('decade', ts)",
         "date_trunc(tenant, ts)",
         "date_trunc('day', 'Nowhere/Else', ts)",
+        "timezone('Europe/Vienna', date_trunc('day', timezone('UTC', ts)))",
         "date_trunc('day', tenant, ts)",
         "date_bin('1 month 1 day'::interval, ts, 0)",
         "date_bin('0 seconds'::interval, ts, 0)",

@@ -9,9 +9,10 @@ import pytest
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.measurements import ExpiredRows, PartitionBounds
-from cratedb_retention.model.plan.plan import Blocked, Plan, Step
+from cratedb_retention.model.plan.plan import Blocked, DropPartitions, Plan, Step, UpToDate
 from cratedb_retention.model.plan.reasons import Why
-from support.catalogs import METRICS, MONTH, TS
+from cratedb_retention.model.step import Piece
+from support.catalogs import METRICS, MONTH, TS, part
 
 
 def test_needs_attention() -> None:
@@ -22,6 +23,22 @@ def test_needs_attention() -> None:
     )
     assert Plan(cutoff=0, blocked=(waiting, stuck)).needs_attention == (stuck,)
     assert Plan(cutoff=0).needs_attention == ()
+
+
+@pytest.mark.parametrize(("ends", "expires"), [([10, 20], 20), ([10, None], 50), ([60, None], 60), ([None], 50)])
+def test_what_is_expired(ends: list[int | None], expires: int) -> None:
+    """Rows before the last end are gone; where an end is unknown, all rows are older than the limit."""
+    pieces = tuple(Piece(partition=part(end), start=0, end=end) for end in ends)
+    step = DropPartitions(table=METRICS, columns=(MONTH,), pieces=pieces, before=50)
+    assert step.expires == (METRICS, expires)
+
+
+def test_next_due() -> None:
+    """The first of several instants at which more data expires."""
+    times = (7, None, 5, 9)
+    kept = tuple(UpToDate(policy_id="p", table=METRICS, partitions=1, next_due=due) for due in times)
+    assert Plan(cutoff=0, up_to_date=kept).next_due == 5
+    assert Plan(cutoff=0, up_to_date=kept[1:2]).next_due is None
 
 
 @pytest.mark.parametrize("step", get_args(Step))

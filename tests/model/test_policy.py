@@ -320,6 +320,8 @@ def test_json_schema() -> None:
         ("Europe/Vienna", "2024-10-27T22:59", "2024-10-25T22:00"),
         # A day that has no midnight begins at one o'clock.
         ("Africa/Cairo", "2024-04-26T12:00", "2024-04-24T22:00"),
+        # A day that has two midnights begins at the first one.
+        ("America/Havana", "2024-11-03T12:00", "2024-11-02T04:00"),
     ],
 )
 def test_whole_days(zone: str, cutoff: str, limit: str) -> None:

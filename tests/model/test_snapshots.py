@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cratedb_retention.model.archive import snapshot_name
+from cratedb_retention.model.archive import is_name_of, snapshot_name
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from support.catalogs import MONTH, TENANT, ms
 
@@ -58,6 +58,22 @@ def test_allowed(schema: str, table: str, partition: list[Value], token: str) ->
 def test_unique(one: str, other: str) -> None:
     """Another table, partition, type or content is another name, even where the readable part is the same."""
     assert one != other
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        ("doc-metrics-2024-05-01-d56d1ab5035f", True),
+        (f"doc.metrics-{ms('2024-05-01')}", True),
+        ("doc-metrics-2024-05-01", False),
+        ("doc-metrics-2024-05-01-by-hand", False),
+        ("doc-metrics-2024-05-01-acme-d56d1ab5035f", False),
+        ("doc-metrics-2024-06-01-d56d1ab5035f", False),
+    ],
+)
+def test_recognized(name: str, fits: bool) -> None:
+    """A snapshot is a partition's by its whole name: a user may have named others almost like it."""
+    assert is_name_of(name, TableName("doc", "metrics"), [MONTH], [ms("2024-05-01")]) is fits
 
 
 @given(st.lists(st.tuples(texts, texts, st.lists(st.text() | st.integers(), max_size=2), st.text()), unique_by=repr))

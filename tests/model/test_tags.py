@@ -50,6 +50,14 @@ def test_empty_tag_refused(value: str) -> None:
         parse_tag_filter(["ok", value])
 
 
+def test_many_alternatives() -> None:
+    """A filter has at most a hundred alternatives; the same one twice counts once."""
+    tags = [f"t{number}" for number in range(100)]
+    assert len(parse_tag_filter([*tags, "t7"]).any_of) == 100
+    with pytest.raises(InvalidInput, match="101 alternatives"):
+        parse_tag_filter([*tags, "t100"])
+
+
 def test_split() -> None:
     """Blanks around tags do not count, blanks within do."""
     assert parse_tag_filter([" a b , c"]).texts == ("a b,c",)

@@ -26,7 +26,7 @@ COLUMNS = (MONTH,)
 LEVELS = [
     Rollup(
         source=METRICS,
-        beneath=METRICS,
+        below=METRICS,
         table=TableName("doc", f"metrics_{h}h"),
         interval=Interval(3600 * h),
         time=TS,

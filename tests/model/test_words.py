@@ -32,7 +32,15 @@ from cratedb_retention.model.rollups.rollup import (
     Window,
 )
 from cratedb_retention.model.step import Piece
-from cratedb_retention.model.words import plural, show_partition, show_size, show_value, show_where
+from cratedb_retention.model.words import (
+    plural,
+    read_pairs,
+    read_value,
+    show_partition,
+    show_size,
+    show_value,
+    show_where,
+)
 from support.catalogs import DAY, METRICS, MONTH, TENANT, TS, VALUE, ms, part
 
 MAY, JUNE = ms("2024-05-01"), ms("2024-06-01")
@@ -41,7 +49,7 @@ MANY = tuple(Piece(partition=part(MAY + i), start=MAY, end=JUNE) for i in range(
 BY_MONTH = (MONTH,)
 LEVEL = Rollup(
     source=METRICS,
-    beneath=METRICS,
+    below=METRICS,
     table=TableName("doc", "metrics_1h"),
     interval=Interval(3600),
     time=TS,
@@ -191,6 +199,17 @@ def test_several_values() -> None:
     assert show_partition([TENANT, MONTH], [None, MAY]) == "tenant=NULL, month=2024-05-01"
     assert show_where([(TENANT, "acme"), (VALUE, 7)]) == "tenant=acme and value=7"
     assert show_partition([VALUE], [MAY]) == f"value={MAY}"
+
+
+@pytest.mark.parametrize("text", ["'NULL\"", "''NULL'", "NULL'", "'null'", "'a'"])
+def test_unmatched_quotes_are_literal(text: str) -> None:
+    """Only a pair of quotes around NULL is taken off."""
+    assert read_value(text) == text
+
+
+def test_a_value_may_have_an_equals_sign() -> None:
+    """The first one ends the key."""
+    assert read_pairs("--where", ["tenant=a=b", "site="]) == {"tenant": "a=b", "site": ""}
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1200, "1,200 rows")])

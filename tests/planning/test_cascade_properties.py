@@ -159,5 +159,5 @@ def test_a_level_comes_or_goes(cascades: list[str], before: list[Turn], after: l
         for turn in turns:
             now = take(turn, database, now)
             database.run(now)
-            # A level that is new beneath a sealed one may hold rows that this one has too.
+            # A level that is new below a sealed one may hold rows that this one has too.
             assert database.seen() >= database.written

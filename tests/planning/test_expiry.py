@@ -142,6 +142,8 @@ def test_null_is_held_quietly(strategy: str) -> None:
         False,
         True,
     ]
+    uncounted = catalog(table([TS, MONTH], ["month"], [part(None, rows=None)]))
+    assert make_plan([policy(strategy)], uncounted, at("2054-01-01")).needs_attention, "unknown is not empty"
     closed = catalog(table([TS, MONTH], ["month"], [part(None, closed=True, rows=None)]))
     assert make_plan([policy(strategy, undated="keep")], closed, at("2054-01-01")).needs_attention
 

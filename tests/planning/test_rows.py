@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.plan.measurements import ExpiredRows, Measurements
+from cratedb_retention.model.plan.measurements import ExpiredRows, Measurements, Variety
 from cratedb_retention.model.plan.plan import DeleteRows, Plan, Spared
 from cratedb_retention.model.policies.policy import Policy
 from support.catalogs import METRICS, MONTH, TENANT, TS, VALUE, at, catalog, ms, part, policy, reasons, table
@@ -115,6 +115,16 @@ def test_missing_shards() -> None:
     plan = make_plan([policy()], catalog(table([TS], missing_shards=2)), CUTOFF)
     assert plan.tasks == ()
     assert plan.needs_attention[0].reason.startswith("2 missing shards")
+
+
+@pytest.mark.parametrize("rule", [policy(), policy("downsample", "forever", levels="1h:forever")], ids=lambda p: p.id)
+def test_rows_that_cannot_be_read(rule: Policy) -> None:
+    """Whichever question to the rows has no answer: nothing is guessed, and the reason is given."""
+    for probe in find_probes([rule], PLAIN, CUTOFF):
+        plan = make_plan([rule], PLAIN, CUTOFF, measurements=Measurements(failed={probe: "no time"}))
+        assert [task for task in plan.tasks if not isinstance(probe, Variety)] == []
+        told = isinstance(probe, Variety) or "cannot read the rows of doc.metrics: no time" in reasons(plan)
+        assert told, type(probe).__name__
 
 
 def test_same_question_once() -> None:

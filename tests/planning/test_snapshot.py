@@ -74,6 +74,29 @@ def test_name_follows_content() -> None:
     assert names[0] == names[1] != names[2]
 
 
+def archived_as(token: str = "t1", **known: Any) -> str:
+    """The name of the snapshot that is made of a partition."""
+    found = catalog(table([TS, MONTH], ["month"], [part("2024-05-01", token=token)]))
+    [task] = make_plan([policy("snapshot")], found, CUTOFF, **known).tasks
+    return next(step.name for step in task.steps if isinstance(step, SnapshotPartition))
+
+
+def test_a_restored_partition_keeps_its_snapshot() -> None:
+    """It is archived under the name it was restored from if neither the repository nor its content is another one."""
+    new = archived_as()
+    for repository, token, name in (("archive", "t1", "old"), ("other", "t1", new), ("archive", "t2", new)):
+        assert archived_as(restored={(*KEY, token): (repository, "old")}) == name
+    assert archived_as("", restored={(*KEY, ""): ("archive", "old")}) != "old", "its content is unknown"
+
+
+def test_a_name_that_is_taken() -> None:
+    """What was archived and dropped is never replaced by a partition that came back with the same change token."""
+    new = archived_as()
+    second = archived_as(archived=[("archive", new)])
+    assert len({new, second, archived_as(archived=[("archive", new), ("archive", second)])}) == 3
+    assert archived_as(archived=[("other", new)]) == new
+
+
 @pytest.mark.parametrize(
     ("facts", "ours", "frozen_first"),
     [

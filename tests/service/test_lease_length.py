@@ -57,6 +57,7 @@ def test_one_limit_for_all(seconds: float, monkeypatch: pytest.MonkeyPatch) -> N
         assert "5<=x<=86400" in command.refused(2, name, f"--lease={seconds}")
     with pytest.raises(InvalidInput, match="Choose from 5 to 86400 seconds"):
         RunOptions(lease=seconds)
+    assert [RunOptions(lease=limit).lease for limit in (5, 86_400)] == [5, 86_400]
     monkeypatch.setattr(Command, "environment", {"CRATEDB_RETENTION_SERVICE_LEASE": str(seconds)})
     assert "service.lease: must be " in command.refused(2, "config")
 

@@ -7,9 +7,16 @@ import datetime as dt
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cratedb_retention.model.audit import Outcome
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.policies.policy import make_policy
 from cratedb_retention.model.runs import RunOptions
+from cratedb_retention.model.schedule import Scheduled
 from cratedb_retention.service import metrics
-from cratedb_retention.service.metrics import RetentionCollector
+from cratedb_retention.service.metrics import Facts, RetentionCollector, families
+from cratedb_retention.store.audit import RunOfPolicy
+from cratedb_retention.store.rollups import LevelState
+from cratedb_retention.store.runs import Lease, Leases
 from support.databases import MONTH, TIME, Database
 
 MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-20")
@@ -117,10 +124,46 @@ def test_how_much_they_cost(duck: Database, monkeypatch: pytest.MonkeyPatch) -> 
         found = read(collector.text())
     assert len(many) == len(one) < 12
     assert sum(name == "enabled" for name, _ in found) == 100
+    duck.time.set("2024-07-02T00:00:00+00:00")  # A clock that is set back does not keep old values.
+    with duck.statements() as again:
+        collector.text()
+    assert len(again) == len(one)
     monkeypatch.setattr(metrics, "MOST_POLICIES", 30)
     found = read(RetentionCollector(duck.tool).text())
     assert sum(name == "enabled" for name, _ in found) == 30
     assert (found["policies", ""], found["policies_not_shown", ""]) == (100, 70)
+
+
+def test_values_of_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failures of a day and of the last run count; slots are late by the database's clock; no age is negative."""
+    now, minute = dt.datetime(2024, 7, 2, 12, tzinfo=dt.UTC), dt.timedelta(minutes=1)
+    monkeypatch.setattr(metrics, "MOST_POLICIES", 1)
+    known = [make_policy(strategy="delete", table_name="t", retention_period="1d", id=key) for key in ("a", "b")]
+    rest = {"blocked": 0, "needs_attention": 0, "rows": 5, "bytes": 7, "error": None}
+    runs = [RunOfPolicy(policy_id="a", run_id=str(n), last=now, failed=n, **rest) for n in (2, 1)]  # type: ignore[arg-type]
+    lease = Lease(policy_id="a", done_slot=now - 60 * minute, outcome=Outcome.INTERRUPTED)
+    table = TableName("s", "t")
+    levels = [("a", "1h", now + minute), ("a", "1d", now - minute), ("b", "1h", now)]
+    shown = families(
+        Facts(
+            now=now,
+            policies=known,
+            damaged=0,
+            leases=Leases(now + 5 * minute, {"a": lease}, 0),
+            runs={"a": runs},
+            levels=[LevelState(table=table, policy_id=key, interval=each, until=until) for key, each, until in levels],
+            running=0,
+            scheduled={"a": Scheduled(policy_id="a", schedule="0 * * * *")},
+            next_runs={},
+        )
+    )
+    found = {(family.name.removeprefix(metrics.PREFIX), *sample.labels.values()): sample.value
+             for family in shown for sample in family.samples}  # fmt: skip
+    of_a = {key[0]: value for key, value in found.items() if key[1:2] == ("a",)}
+    assert (of_a["failures_1d"], of_a["retired_rows_1d"], of_a["retired_bytes_1d"]) == (3, 10, 14)
+    assert (of_a["last_run_failed"], of_a["schedule_lag_seconds"]) == (1, 300)
+    lags = {key[1:]: value for key, value in found.items() if key[0] == "rollup_lag_seconds"}
+    assert lags == {("a", "s.t", "1h"): 0, ("a", "s.t", "1d"): 60}
 
 
 def test_a_new_policy_is_not_late(duck: Database) -> None:

@@ -23,7 +23,7 @@ def test_preview_of_a_tenant(each_tenants: TwoTenants) -> None:
     plain: dict[str, Any] = {"strategy": "delete", "retention_period": "7d", "table_schema": schema}
     found = acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"]))
     assert "globex" not in repr((found.plan, found.losses, found.others, found.contradictions))
-    assert {each.policy_id for each in found.after.plan.tasks} <= {p.id for p in acme.realm.policies} | {
+    assert {each.policy_id for each in found.after.plan.tasks} <= {p.id for p in acme.visibility.policies} | {
         found.policy.id,
         None,
     }

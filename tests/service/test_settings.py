@@ -11,7 +11,18 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import parse_duration
-from cratedb_retention.service.settings import SECRETS, HttpSettings, Settings, listening, load, names, variable
+from cratedb_retention.service import settings
+from cratedb_retention.service.settings import (
+    MASKED,
+    SECRETS,
+    HttpSettings,
+    Settings,
+    listening,
+    load,
+    names,
+    shown_settings,
+    variable,
+)
 from support.command import Command
 
 FILE = """\
@@ -27,7 +38,7 @@ burst = 7
 webhook_secret = "hunter2"
 channels = ["slack://hunter2/a", "mailto://u:hunter2@host"]
 blocked_longer_than = "2d"
-command = ["/bin/notify", "--to=ops"]
+command = ["/bin/notify", "--to=ops", "crate://u:hunter2@host:4200/"]
 """
 
 
@@ -97,7 +108,7 @@ def test_each_setting_can_be_given_everywhere(name: str, tmp_path: Path) -> None
     assert load({}, str(path)).settings == found.settings
 
 
-def test_places(file: Path, tmp_path: Path) -> None:
+def test_places(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An option names the file, else the environment, else it is where such files are."""
     home = tmp_path / "home"
     place = home / ".config" / "cratedb-retention" / "config.toml"
@@ -106,6 +117,14 @@ def test_places(file: Path, tmp_path: Path) -> None:
     assert load({"HOME": str(home)}, None).file == place
     assert load({"HOME": str(home), "CRATEDB_RETENTION_CONFIG": str(file)}, None).settings.http.burst == 7
     assert load({"CRATEDB_RETENTION_CONFIG": "nowhere"}, str(file)).file == file
+    monkeypatch.setattr(Path, "is_file", lambda path: "nowhere" not in path.parts)
+    monkeypatch.setattr(settings, "_from_file", lambda path: {})
+    for environment, found in (
+        ({"XDG_CONFIG_HOME": "/x", "HOME": "/h"}, "/x/cratedb-retention"),
+        ({"HOME": "/h"}, "/h/.config/cratedb-retention"),
+        ({"HOME": "/nowhere"}, "/etc/cratedb-retention"),
+    ):
+        assert load(environment, None).file == Path(found, "config.toml")
 
 
 def test_secrets_can_come_from_files(file: Path, tmp_path: Path) -> None:
@@ -149,6 +168,33 @@ def test_a_bad_file_is_one_line(tmp_path: Path, text: str, said: str) -> None:
     assert said in message
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("service.interval", "0.09"),
+        ("service.workers", "0"),
+        ("service.workers", "65"),
+        ("service.patience", "-1"),
+        ("http.max_body", "1023"),
+        ("http.rate", "0"),
+        ("http.burst", "0"),
+        ("notify.timeout", "0"),
+        ("notify.interval", "0"),
+    ],
+)
+def test_values_beyond_the_limits(name: str, text: str) -> None:
+    """Numbers with which nothing would run or answer are refused."""
+    with pytest.raises(InvalidInput, match=f"{name}: must be "):
+        load({variable(name): text}, None)
+
+
+def test_lists_and_empty_values() -> None:
+    """Names may have spaces between them; an empty duration is none."""
+    found = load({"CRATEDB_RETENTION_HTTP_HOSTS": "a, b", "CRATEDB_RETENTION_NOTIFY_BLOCKED_LONGER_THAN": ""}, None)
+    assert found.settings.http.hosts == ("a", "b")
+    assert found.settings.notify.blocked_longer_than is None
+
+
 def test_a_bad_variable_is_one_line() -> None:
     """A variable that is misspelt, or has a value that is none."""
     for key, value, said in (
@@ -176,6 +222,8 @@ def test_config_shows_values_and_masks_secrets(file: Path) -> None:
     assert found["notify.channels"] == ("********", f"{file}, line 11")
     assert found["http.max_body"] == (1048576, "default")
     assert set(found) >= SECRETS
+    invalid = load({"CRATEDB_URI": "mysql://u:hunter2@host"}, None).settings
+    assert dict(shown_settings(invalid))["database.uri"] == MASKED
 
 
 def test_commands_take_what_is_set(file: Path, duckdb_uri: str) -> None:
@@ -191,7 +239,7 @@ def test_commands_take_what_is_set(file: Path, duckdb_uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "authenticate"),
+    ("http", "authenticate"),
     [
         ({"listen": "127.0.0.1:8080"}, False),
         ({"listen": "localhost:8080"}, False),
@@ -201,15 +249,17 @@ def test_commands_take_what_is_set(file: Path, duckdb_uri: str) -> None:
         ({"listen": ":8080"}, True),
         ({"listen": "10.0.0.1:8080"}, True),
         ({"listen": "retention.example:8080"}, True),
+        ({"listen": "LocalHost:8080"}, False),
+        ({"listen": "0.0.0.0:8080", "open_to_all": True}, True),
         ({"listen": "0.0.0.0:8080", "tokens": "off", "open_to_all": True}, False),
     ],
 )
-def test_who_needs_a_token(settings: dict[str, Any], authenticate: bool) -> None:
+def test_who_needs_a_token(http: dict[str, Any], authenticate: bool) -> None:
     """Beyond this machine tokens are needed; without them only if it is said twice. Here, our own names are known."""
-    found = listening(HttpSettings(**settings))
+    found = listening(HttpSettings(**http))
     assert found is not None
     assert found.authenticate is authenticate
-    local = found.host in ("127.0.0.1", "localhost", "::1")
+    local = found.host.lower() in ("127.0.0.1", "localhost", "::1")
     assert bool(found.hosts) is local
 
 
@@ -219,5 +269,6 @@ def test_open_to_all_by_mistake_is_refused(listen: str) -> None:
     with pytest.raises(InvalidInput, match="any caller could delete data"):
         listening(HttpSettings(listen=listen, tokens="off"))
     assert listening(HttpSettings()) is None
-    with pytest.raises(InvalidInput, match="not an address and a port"):
-        listening(HttpSettings(listen="8080"))
+    for address in ("8080", "127.0.0.1:65536", "127.0.0.1:"):
+        with pytest.raises(InvalidInput, match="not an address and a port"):
+            listening(HttpSettings(listen=address))

@@ -69,6 +69,17 @@ def test_states(db: Database) -> None:
     ]
 
 
+def test_due_beside_a_hold(db: Database) -> None:
+    """A table of which a run processes some partitions is due, though others are blocked, with the reason."""
+    db.create("t", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("t", ["2024-03-05", "2024-04-05"])
+    db.policy("delete", "t", "30d")
+    for where, state in (({"month": "2024-03-01"}, "due"), ({}, "blocked")):
+        db.tool.hold("t", db.schema, where=where)
+        line = lines(db)["t"]
+        assert (line.state, bool(line.why)) == (state, True)
+
+
 @pytest.mark.parametrize("partitioned", [True, False])
 def test_time(db: Database, partitioned: bool) -> None:
     """The time of partitions follows from their definition, that of other tables from their rows."""

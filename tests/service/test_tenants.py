@@ -27,6 +27,7 @@ from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.access import Scope, narrow_plan
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
+from cratedb_retention.store.audit import JournalFilter
 from support.databases import MONTH, NUMBER, TIME, Database
 from support.two_tenants import TwoTenants, leaks, of_globex, scoped, serve_tenants
 
@@ -296,6 +297,7 @@ def test_a_tenant_has_what_is_its_own(tenants: TwoTenants) -> None:
     # What somebody without the limit placed is seen, and stays.
     kept = tenants.ask("acme-editor", "DELETE", f"{API}/holds/{tenants.ids['acme-hold']}")
     assert (kept.status_code, "without this scope" in kept.text) == (403, True)
+    assert tenants.get("acme-viewer", f"{API}/status")["last_run"]["event"] == "run-finished"
     assert len(tenants.get("acme-viewer", f"{API}/holds")) == 1
 
 
@@ -324,13 +326,15 @@ def test_a_plan_is_narrowed_twice(tenants: TwoTenants) -> None:
             warnings=(Why.ALL_EXPIRED(table=TableName("a", "b"), expiring="globex", end=1),),
         ),
     )
-    narrowed = narrow_plan(whole, scoped(tenants, "acme").realm, []).plan
+    narrowed = narrow_plan(whole, scoped(tenants, "acme").visibility, []).plan
     assert {task.policy_id for task in narrowed.tasks} == {"acme-archive"}
     assert {hold.policy_id for hold in narrowed.blocked} <= {"acme-archive", "acme-tables", "acme-events"}
     assert "globex" not in str(narrowed)
     assert "globex-bad" in {hold.policy_id for hold in whole.plan.blocked}
     mine = [replace(task, policy_id=None) for task in narrowed.tasks]
-    tidied = narrow_plan(replace(whole, plan=replace(narrowed, tasks=tuple(mine))), scoped(tenants, "acme").realm, [])
+    tidied = narrow_plan(
+        replace(whole, plan=replace(narrowed, tasks=tuple(mine))), scoped(tenants, "acme").visibility, []
+    )
     assert len(tidied.plan.tasks) == len(mine)
 
 
@@ -394,6 +398,7 @@ def test_the_audit_log_in_parts(tenants: TwoTenants) -> None:
     ]
     assert [len(part) for part in parts[:-1]] == [3] * (len(parts) - 1)
     assert [row for part in parts for row in part] == whole
+    assert scoped(tenants, "acme").journal(JournalFilter(actor="admin")) == []
 
 
 def test_timelines_of_others(tenants: TwoTenants) -> None:
@@ -449,7 +454,7 @@ def test_no_hold_on_a_table_to_come(tenants: TwoTenants) -> None:
     db.tool.policies.create(strategy="delete", table_name="logs_*", retention_period="9d", tags=["acme"], **of_acme)
     hold = {**of_acme, "table_name": "logs_2030"}
     refused = tenants.ask("acme-operator", "POST", f"{API}/holds", json=hold)
-    assert (refused.status_code, "data of others" in refused.text) == (403, True)
+    assert (refused.status_code, "would also cover other data" in refused.text) == (403, True)
     db.create("logs_2030", {"ts": TIME, "tenant": "TEXT"})
     assert tenants.ask("acme-operator", "POST", f"{API}/holds", json=hold).status_code == 201
 
@@ -463,8 +468,8 @@ def test_holds_of_several_partitions(tenants: TwoTenants) -> None:
     mixed = replace(hold, id="of-both", partitions=(*parts, {"month": "2024-03-01", "tenant": "globex"}))
     prepared = tenants.db.tool.prepare()
     prepared = replace(prepared, plan=replace(prepared.plan, legal_holds=(hold, mixed)))
-    realm = scoped(tenants, "acme").realm
-    assert [found.id for found in narrow_plan(prepared, realm, []).plan.legal_holds] == ["of-acme"]
+    visibility = scoped(tenants, "acme").visibility
+    assert [found.id for found in narrow_plan(prepared, visibility, []).plan.legal_holds] == ["of-acme"]
 
 
 def test_what_a_request_names_is_heeded(tenants: TwoTenants) -> None:

@@ -153,7 +153,7 @@ def chained(cascade: Cascade) -> Cascade:
     """The same tables, each level computed from the one before it."""
     found: list[Holding] = []
     for holding in cascade.holdings:
-        rollup = holding.rollup and replace(holding.rollup, beneath=found[-1].table)
+        rollup = holding.rollup and replace(holding.rollup, below=found[-1].table)
         found.append(replace(holding, rollup=rollup))
     return replace(cascade, holdings=tuple(found))
 
@@ -167,7 +167,7 @@ def _rollup(source: Source, table: TableName, interval: Interval) -> Rollup:
     own = level_table(table, interval)
     return Rollup(
         source=table,
-        beneath=table,
+        below=table,
         table=own,
         interval=interval,
         time=time,

@@ -81,12 +81,12 @@ class RollupTables:
         found = self.engine.read_catalog([Selector(schema=self.source.schema, name=self.source.name)])
         return found.tables[self.source].columns
 
-    def rollup(self, interval: str, beneath: Rollup | None = None, **more: Any) -> Rollup:
+    def rollup(self, interval: str, below: Rollup | None = None, **more: Any) -> Rollup:
         """A level."""
         columns = self.columns()
         return Rollup(
             source=self.source,
-            beneath=beneath.table if beneath else self.source,
+            below=below.table if below else self.source,
             table=more.pop("table", level_table(self.source, parse_interval(interval))),
             interval=parse_interval(interval),
             time=columns[self.time],
@@ -95,9 +95,9 @@ class RollupTables:
             **more,
         )
 
-    def level(self, interval: str, beneath: Rollup | None = None, **more: Any) -> Rollup:
+    def level(self, interval: str, below: Rollup | None = None, **more: Any) -> Rollup:
         """A level whose tables are there."""
-        rollup = self.rollup(interval, beneath, **more)
+        rollup = self.rollup(interval, below, **more)
         self.do(CreateRollup(rollup=rollup, replicas="0"))
         return rollup
 

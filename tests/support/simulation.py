@@ -34,7 +34,7 @@ from cratedb_retention.model.rollups.rollup import (
 )
 from cratedb_retention.model.step import Piece
 from cratedb_retention.planning.pieces import make_pieces
-from cratedb_retention.planning.rollups.cascades import beneath_as_target
+from cratedb_retention.planning.rollups.cascades import below_as_target
 from cratedb_retention.planning.rollups.windows import OpenWindow, WindowGrid, digest, sources_of_windows
 from support.catalogs import METRICS, TENANT, TS, VALUE, catalog, column
 from support.planning import find_probes, make_plan
@@ -158,7 +158,7 @@ class SimulatedDatabase:
             for piece in self._parts_of(table, rollup)
         }
         own = digests.get(self._values(tenant, hour, rollup))  # type: ignore[arg-type]
-        above = [name for name, known in self.known.items() if known.rollup.beneath == table]
+        above = [name for name, known in self.known.items() if known.rollup.below == table]
         rows = (row for name in above for row in self.windows.get(name, {}).values() if row.start <= hour < row.end)
         return any(row.expired or (row.sealed and own is not None and own not in row.token.split()) for row in rows)
 
@@ -254,14 +254,14 @@ class SimulatedDatabase:
             replace(before, rollup=rollup) if before else KnownRollup(rollup=rollup, policy_id=task.policy_id)
         )
 
-    def _beneath(self, rollup: Rollup) -> dict[tuple[str, int], int]:
-        return self.raw if rollup.from_raw else self.levels.get(rollup.beneath, {})
+    def _below(self, rollup: Rollup) -> dict[tuple[str, int], int]:
+        return self.raw if rollup.from_raw else self.levels.get(rollup.below, {})
 
     def _roll_up(self, rollup: Rollup, window: Window, parts: str | None) -> None:
         token = self._token(rollup, window)
         own = self.levels[rollup.table]
         found: dict[tuple[str, int], int] = {}
-        for (tenant, hour), count in self._beneath(rollup).items():
+        for (tenant, hour), count in self._below(rollup).items():
             if window.since <= hour < window.until:
                 bucket = rollup.interval.floor(hour, rollup.tzinfo)
                 found[tenant, bucket] = found.get((tenant, bucket), 0) + count
@@ -289,7 +289,7 @@ class SimulatedDatabase:
             end=window.end,
             until=until,
             whole=window.whole,
-            beneath=rollup.beneath,
+            below=rollup.below,
             token=token,
             rows=sum(mine),
             groups=len(mine),
@@ -298,9 +298,9 @@ class SimulatedDatabase:
         )
 
     def _sources(self, rollup: Rollup, windows: tuple[Window, ...]) -> dict[int, object]:
-        table = self._raw_table() if rollup.from_raw else self._level_table(self.known[rollup.beneath].rollup)
+        table = self._raw_table() if rollup.from_raw else self._level_table(self.known[rollup.below].rollup)
         policy = next(p for p in self.policies if p.levels)
-        target = beneath_as_target(policy, rollup, table)
+        target = below_as_target(policy, rollup, table)
         return dict(sources_of_windows(windows, make_pieces(table, target.grids, {})))
 
     def _token(self, rollup: Rollup, window: Window) -> str:
@@ -312,11 +312,11 @@ class SimulatedDatabase:
     def _by_rows(self, rollup: Rollup) -> bool:
         if rollup.from_raw:
             return not self.unit
-        return self.known[rollup.beneath].rollup.partition is None
+        return self.known[rollup.below].rollup.partition is None
 
     def _rows_between(self, rollup: Rollup) -> list[tuple[int, int, str]]:
         grid = WindowGrid.of(rollup)
-        return _by_window(self._beneath(rollup), grid.interval, grid.zone)
+        return _by_window(self._below(rollup), grid.interval, grid.zone)
 
     def _window_rows(self, probe: WindowRows) -> list[tuple[int, int, str]]:
         start, end = probe.within or (-math.inf, math.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -28,10 +29,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> DuckTemplate:
 @pytest.fixture
 def pages(filled: DuckTemplate, browser: Chromium) -> Iterator[PagesInBrowser]:
     """Pages of a database with something of everything, on DuckDB. The browser must have had no complaint."""
-    db = filled.open()
-    db.time.set(NOW)
-    yield from _pages(db, browser)
-    db.close()
+    with closing(filled.open()) as db:
+        db.time.set(NOW)
+        yield from _pages(db, browser)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_main_path(each_pages: PagesInBrowser) -> None:
     press(page, "Restore …")
     press(page, "Show what would be restored")
     expect(page.get_by_text(re.compile(r"3 partitions with 9 rows .* would come back"))).to_be_visible()
-    expect(page.get_by_text("put on hold")).to_be_visible()
+    expect(page.get_by_text("get a legal hold")).to_be_visible()
     assert (db.count("orders"), len(db.tool.holds())) == (before, 1)  # Nothing was written yet.
     press(page, "Restore 3 partitions")
     expect(page.get_by_text("3 partitions with 9 rows came back.")).to_be_visible()

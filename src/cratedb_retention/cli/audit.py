@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--run", "run_id", type=TEXT, help="Filter by the beginning of the run's identifier.")
 @options.tags
 @click.option("--outcome", type=options.Values(Outcome), help="Only entries with this outcome.")
-@click.option("--event", type=options.Values(Event), metavar="EVENT", help=f"Only this event: {', '.join(Event)}.")
+@click.option("--event", type=options.Values(Event), metavar="EVENT", help=f"Filter by event: {', '.join(Event)}.")
 @click.option("--since", type=TEXT, metavar="INSTANT", help="Only entries since this instant; -7d is a week ago.")
 @click.option("--until", type=TEXT, metavar="INSTANT", help="Only entries before this instant.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Maximum number of rows.")

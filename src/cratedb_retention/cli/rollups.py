@@ -41,7 +41,7 @@ def verify_rollups(database: options.Database, table_name: str, table_schema: st
         write_data([difference.to_dict() for difference in found], form)
     elif found:
         columns = ("level", "what", "from", "to", "source", "expected", "found", "state")
-        rows = [(d.level, d.what, show(d.start), show(d.end), d.beneath, d.expected, d.found, _state(d)) for d in found]
+        rows = [(d.level, d.what, show(d.start), show(d.end), d.source, d.expected, d.found, _state(d)) for d in found]
         write_table(columns, rows, right=("expected", "found"))
         for level in levels:
             say(f"{level}: {_count(d for d in found if d.level == level)}")

@@ -52,7 +52,7 @@ class Engine(abc.ABC):
         """For small statements on some of the toolkit's own tables, which stay writable if a disk is full."""
         return self.database.brief()
 
-    def unwell(self, schema: str) -> frozenset[TableName]:
+    def unhealthy(self, schema: str) -> frozenset[TableName]:
         """The tables of a schema with missing shards, which do not show all of their rows."""
         return frozenset()
 

@@ -15,7 +15,7 @@ from typing import Any
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.query import Key, Partial, read_stretch, read_values
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.access import Area, Realm, area_of, make_area
+from cratedb_retention.model.access import Area, Visibility, area_of, make_area
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest, Fill, Reading, Stretch, join_stretches
 from cratedb_retention.model.rollups.aggregates import Number, Part, divided
@@ -197,14 +197,14 @@ def _filled(how: Fill, buckets: Sequence[int], values: Sequence[Number]) -> list
     return filled
 
 
-def readable(tables: Iterable[TableName], realm: Realm) -> dict[TableName, dict[str, str | None]]:
+def readable(tables: Iterable[TableName], visibility: Visibility) -> dict[TableName, dict[str, str | None]]:
     """The tables that a user may read, each with the values to which the user's access is limited."""
     found: dict[TableName, dict[str, str | None]] = {}
     for table in tables:
-        whole = make_area(table.schema, table.name, {}, realm.default_schema)
-        areas = (area_of(policy, realm.default_schema) for policy in realm.policies)
+        whole = make_area(table.schema, table.name, {}, visibility.default_schema)
+        areas = (area_of(policy, visibility.default_schema) for policy in visibility.policies)
         narrowed = (Area(table.schema, table.name, area.where) for area in areas)
-        mine: Iterable[Area] = [whole] if realm.covers(whole) else filter(realm.covers, narrowed)
+        mine: Iterable[Area] = [whole] if visibility.covers(whole) else filter(visibility.covers, narrowed)
         fewest = min(mine, key=lambda area: len(area.where), default=None)
         found.update({table: dict(sorted(fewest.where))} if fewest else {})
     return found

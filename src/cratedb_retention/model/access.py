@@ -120,7 +120,7 @@ def covering(area: Area, others: Iterable[Area]) -> Area | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Realm:
+class Visibility:
     """The policies and data that a caller with a limit may refer to."""
 
     access: Access
@@ -166,16 +166,16 @@ class Realm:
             reason = "no policy with the tags of this token archives there"
             raise Forbidden(f"repository {policy.target_repository_name}", reason, _FIRST)
 
-    def may_hear(self, subjects: Iterable[Subject], holds: Collection[str] = ()) -> bool:
+    def may_see(self, subjects: Iterable[Subject], holds: Collection[str] = ()) -> bool:
         """Whether the caller may see all subjects of a reason: visible policies and holds, but no lease holder."""
         if not self.access.limited:
             return True
         known = {Sort.POLICY: {policy.id for policy in self.policies}, Sort.HOLD: holds, Sort.HOLDER: ()}
         return all(subject.name in known[subject.sort] for subject in subjects)
 
-    def told(self, reason: Reason, holds: Collection[str] = ()) -> Reason:
+    def redacted(self, reason: Reason, holds: Collection[str] = ()) -> Reason:
         """A reason as the caller may see it: replaced if it has a foreign subject."""
-        return reason if self.may_hear(reason.subjects, holds) else Why.NOT_SAID()
+        return reason if self.may_see(reason.subjects, holds) else Why.NOT_SAID()
 
 
 def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
@@ -190,23 +190,23 @@ def sees_row(access: Access, row: Mapping[str, Any]) -> bool:
     return access.sees(row["tags"]) if row["tags"] else row["actor"] in access.actors
 
 
-def may_hear_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ()) -> bool:
+def may_see_error(visibility: Visibility, row: Mapping[str, Any], holds: Collection[str] = ()) -> bool:
     """Whether the caller may read the error of a row. One from before there were codes has unknown subjects."""
     known = row["error"] is None or row["reason"] is not None
-    return not realm.access.limited or (known and realm.may_hear(read_subjects(row["subjects"]), holds))
+    return not visibility.access.limited or (known and visibility.may_see(read_subjects(row["subjects"]), holds))
 
 
-def shown_row(realm: Realm, row: Mapping[str, Any], holds: Collection[str] = ()) -> dict[str, Any]:
+def shown_row(visibility: Visibility, row: Mapping[str, Any], holds: Collection[str] = ()) -> dict[str, Any]:
     """A row of the audit log as the caller may see it, without states of a policy that the caller may not see."""
     found = dict(row)
-    if realm.access.limited:
+    if visibility.access.limited:
         for column in ("before", "after"):
-            if found.get(column) and not realm.access.sees(json.loads(found[column]).get("tags") or ()):
+            if found.get(column) and not visibility.access.sees(json.loads(found[column]).get("tags") or ()):
                 found[column] = None
-        if not may_hear_row(realm, row, holds):
+        if not may_see_error(visibility, row, holds):
             found["error"], found["reason"] = str(Why.NOT_SAID()), Why.NOT_SAID.code
         found["subjects"] = None
-        if row["actor"] not in realm.access.actors:
+        if row["actor"] not in visibility.access.actors:
             found["actor"] = found["host"] = None
         if row["event"] == Event.LEASE_TAKEN_OVER:  # Names the earlier process and its machine.
             found["message"] = None

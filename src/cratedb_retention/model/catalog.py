@@ -156,7 +156,7 @@ class Catalog:
     nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # Custom attributes of each node, by its name.
     repositories: frozenset[str] = frozenset()  # Their names; empty if they are directories.
     rollups: frozenset[TableName] = frozenset()  # Levels of cascades, which patterns do not match.
-    unwell: frozenset[TableName] = frozenset()  # Tables with missing shards, those of the toolkit among them.
+    unhealthy: frozenset[TableName] = frozenset()  # Tables with missing shards, those of the toolkit among them.
     # Views with names that rollups or their views may get; None: not read, since nothing is downsampled.
     views: Mapping[TableName, View] | None = None
     others: frozenset[TableName] = frozenset()  # Names of further tables, whose spelling may differ only in case.

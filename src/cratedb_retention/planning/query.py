@@ -47,7 +47,7 @@ def make_reading(cascade: Cascade, request: FetchRequest, now: dt.datetime, undi
     step = request.step or choose_step(cascade, start, end, request.points)
     whole = whole_buckets(start, end, step, cascade.tzinfo)
     able = [one for one in cascade.holdings if not one.rollup or all(want.kept_by(one.rollup) for want in wanted)]
-    untold = () if request.partly else [want.name for want in wanted if not want.told_by_rest]
+    untold = () if request.partly else [want.name for want in wanted if not want.follow_from_rest]
     undivided = undivided or (f"query from then on to see them, or without {', '.join(untold)}" if untold else "")
     stretches = find_stretches(cascade, able, whole, step, undivided)
     if len(able) < len(cascade.holdings):

@@ -26,7 +26,7 @@ from cratedb_retention.execution.plan.preparing import Prepared, Selection, requ
 from cratedb_retention.execution.plan.preview import ArchiveLine, Preview, Restorable
 from cratedb_retention.execution.policies import Change, find_changes
 from cratedb_retention.execution.query import readable
-from cratedb_retention.model.access import Access, Area, Realm, Role, make_area, may_hear_row, sees_row, shown_row
+from cratedb_retention.model.access import Access, Area, Role, Visibility, make_area, may_see_error, sees_row, shown_row
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
@@ -77,9 +77,9 @@ class Scope:
         return self._retention.access.tokens()
 
     @cached_property
-    def realm(self) -> Realm:
+    def visibility(self) -> Visibility:
         wanted, mine = {tag for token in self._tokens for tag in token.limit.wanted}, self.access.limit.wanted
-        return Realm(
+        return Visibility(
             access=replace(self.access, actors=self._actors),
             policies=tuple(item.policy for item in self._stored[0]),
             default_schema=self._retention.default_schema,
@@ -135,7 +135,7 @@ class Scope:
         stored = self.policy(identifier)
         if "id" in changes:
             raise InvalidInput("attribute id", "the identifier of a policy cannot be changed", "omit it")
-        self.realm.check_policy(change_policy(stored.policy, changes))
+        self.visibility.check_policy(change_policy(stored.policy, changes))
         base = _base(stored, version)
         return StoredPolicy(self._retention.policies.edit(identifier, changes, base), base + 1)
 
@@ -156,7 +156,7 @@ class Scope:
         changes = find_changes(wanted, stored, prune, tags & self.access.limit)
         for change in changes:
             if change.after is not None:
-                (self.realm.check_policy if change.before else self._check_new)(change.after)
+                (self.visibility.check_policy if change.before else self._check_new)(change.after)
                 self._retention.policies.check_supported(change.after)
         if shown is not None and changes != shown:
             raise Conflict("the policies", "another user has changed some in the meantime", "check the file again")
@@ -169,7 +169,7 @@ class Scope:
         """Raises Forbidden for an identifier, since an existing one would reveal an invisible policy."""
         if self.access.limited and policy.id:
             raise Forbidden(f"policy {policy.id}", "does not exist; with a scope, identifiers are generated", "omit it")
-        self.realm.check_policy(policy)
+        self.visibility.check_policy(policy)
 
     @contextmanager
     def _hiding(self, thing: str, reason: str, remedy: str) -> Iterator[None]:
@@ -182,14 +182,14 @@ class Scope:
     def suggestions(self, table_schema: str | None = None, table_name: str = "") -> Suggestions:
         """Suggestions for attributes of a policy; columns are those of tables with this name or pattern."""
         chosen = Selector(schema=table_schema or None, name=table_name)
-        return self._retention.policies.suggestions(self.realm.policies, self.access.limited, chosen)
+        return self._retention.policies.suggestions(self.visibility.policies, self.access.limited, chosen)
 
     def holds(self) -> list[LegalHold]:
-        return [hold for hold in self._retention.holds() if self.realm.covers_hold(hold)]
+        return [hold for hold in self._retention.holds() if self.visibility.covers_hold(hold)]
 
     def held_tables(self, holds: Iterable[LegalHold]) -> dict[str, list[TableName]]:
         """The tables that holds cover at present, by the identifier of the hold."""
-        return self._retention.holds.tables_of(hold for hold in holds if self.realm.covers_hold(hold))
+        return self._retention.holds.tables_of(hold for hold in holds if self.visibility.covers_hold(hold))
 
     def place(
         self,
@@ -202,8 +202,8 @@ class Scope:
     ) -> LegalHold:
         self.access.require(Role.OPERATOR)
         area = self._area(table_schema, table_name, where)
-        self.realm.require(area)
-        covering = self.realm.covering(area) if self.access.limited else None
+        self.visibility.require(area)
+        covering = self.visibility.covering(area) if self.access.limited else None
         if covering and covering.where and not self._retention.holds.is_exact(area.schema, area.name, where):
             raise Forbidden(f"data of {area}", "the hold would also cover other data", "name a table and its columns")
         return self._retention.holds.place(table_name, table_schema, where=where, start=start, end=end, reason=reason)
@@ -235,24 +235,24 @@ class Scope:
         return self._narrowed(self._retention.prepare(cutoff, selection))
 
     def _narrowed(self, prepared: Prepared) -> Prepared:
-        return narrow_plan(prepared, self.realm, self._ids_of_holds()) if self.access.limited else prepared
+        return narrow_plan(prepared, self.visibility, self._ids_of_holds()) if self.access.limited else prepared
 
     def preview(self, policy: Policy) -> Preview:
         self.access.require(Role.EDITOR)
         if self.access.limited and policy.id:
             self.policy(policy.id)
-        self.realm.check_policy(policy)
+        self.visibility.check_policy(policy)
         found = self._retention.preview(policy, Selection(limit=self.access.limit))
         return self._narrowed_preview(found) if self.access.limited else found
 
     def _narrowed_preview(self, found: Preview) -> Preview:
         """The visible part of a preview; afterwards, its policy belongs to the caller as well."""
-        realm, holds = self.realm, self._ids_of_holds()
-        others = tuple(known for known in realm.policies if known.id != found.policy.id)
-        after = replace(realm, policies=(*others, found.policy))
+        visibility, holds = self.visibility, self._ids_of_holds()
+        others = tuple(known for known in visibility.policies if known.id != found.policy.id)
+        after = replace(visibility, policies=(*others, found.policy))
         return replace(
             found,
-            before=narrow_plan(found.before, realm, holds),
+            before=narrow_plan(found.before, visibility, holds),
             after=narrow_plan(found.after, after, holds),
             if_enabled=None if found.if_enabled is None else self._narrowed_preview(found.if_enabled),
         )
@@ -300,9 +300,9 @@ class Scope:
         if self.access.limited:
             if wanted.actor is not None and wanted.actor not in self._actors:
                 return []  # The remaining rows would reveal their actor.
-            wanted = replace(wanted, limited=self.access.limit, actors=self.realm.access.actors)
-        rows, realm, holds = self._retention.audit.read(wanted), self.realm, self._ids_of_holds()
-        return [shown_row(realm, row, holds) for row in rows if sees_row(realm.access, row)]
+            wanted = replace(wanted, limited=self.access.limit, actors=self.visibility.access.actors)
+        rows, visibility, holds = self._retention.audit.read(wanted), self.visibility, self._ids_of_holds()
+        return [shown_row(visibility, row, holds) for row in rows if sees_row(visibility.access, row)]
 
     def mark(self) -> str:
         """A value that changes with each entry of the audit log."""
@@ -321,7 +321,7 @@ class Scope:
         holds = self._ids_of_holds()
 
         def heard(run: RunOfPolicy) -> RunOfPolicy:
-            known = may_hear_row(self.realm, vars(run), holds)
+            known = may_see_error(self.visibility, vars(run), holds)
             return run if known else replace(run, error=str(Why.NOT_SAID()))
 
         return [  # The totals of a shared table are not shown.
@@ -332,12 +332,12 @@ class Scope:
         ]
 
     def timeline(self, table: TableName) -> Timeline:
-        policies = self.realm.policies
+        policies = self.visibility.policies
         prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
         # Whether the caller sees the whole table, rather than the rows that their policies select.
-        whole = any(self.realm.covers(self._area(*each)) for each in (table, *sources_of(prepared, table)))
+        whole = any(self.visibility.covers(self._area(*each)) for each in (table, *sources_of(prepared, table)))
         if not whole and not self._has_policy(table):
-            self.realm.require(self._area(*table))
+            self.visibility.require(self._area(*table))
         records = [record for record in self._records(RestoreRequest()) if record.archived.table == table]
         found = timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
         if not found.lanes and not found.cutoffs:
@@ -346,12 +346,12 @@ class Scope:
 
     def accept_tables(self, table_name: str, table_schema: str | None) -> list[TableName]:
         self.access.require(Role.EDITOR)
-        self.realm.require(self._area(table_schema, table_name))
+        self.visibility.require(self._area(table_schema, table_name))
         return self._retention.rollups.accept_tables(table_name, table_schema)
 
     def find_earlier(self, table: TableName) -> Earlier | None:
         """Facts about an earlier table of this name; None: unknown, or the caller may not accept the table."""
-        may = self.access.role.includes(Role.EDITOR) and self.realm.covers(self._area(*table))
+        may = self.access.role.includes(Role.EDITOR) and self.visibility.covers(self._area(*table))
         return self._retention.rollups.find_earlier(table) if may else None
 
     def fetch(self, request: FetchRequest) -> Fetched:
@@ -369,11 +369,11 @@ class Scope:
     def readable_tables(self) -> dict[TableName, dict[str, str | None]]:
         """Tables with rollups, then others with a policy, each with the values that a query has to name."""
         sources, others = self._retention.rollups.tables()
-        return readable([*sources, *filter(self._has_policy, others)], self.realm)
+        return readable([*sources, *filter(self._has_policy, others)], self.visibility)
 
     def _require_readable(self, schema: str | None, name: str, where: Mapping[str, Value]) -> None:
         """Raises an error unless the data is within the scope, and the table has a policy or rollups."""
-        self.realm.require(self._area(schema, name, where))
+        self.visibility.require(self._area(schema, name, where))
         table = TableName(schema or self._retention.default_schema, name)
         if not self._has_policy(table) and not self._retention.rollups.has_any(table):
             reason = "does not exist, or has neither rollups nor a policy"
@@ -384,7 +384,7 @@ class Scope:
             table.schema.casefold() == self._retention.own_schema.casefold(),
             self._retention.capabilities,
         )
-        named = (find_tables(p.table_schema, p.table_name, [table], database) for p in self.realm.policies)
+        named = (find_tables(p.table_schema, p.table_name, [table], database) for p in self.visibility.policies)
         return not is_own and any(named)
 
     def _records(self, request: RestoreRequest) -> list[SnapshotRecord]:
@@ -445,7 +445,7 @@ class Scope:
         for archived in (record.archived for record in records):
             table = into or archived.table
             where = {column.name: value for column, value in zip(archived.columns, archived.values, strict=True)}
-            self.realm.require(self._area(table.schema, table.name, where))
+            self.visibility.require(self._area(table.schema, table.name, where))
 
     @property
     def tokens(self) -> TokenStore:
@@ -459,25 +459,27 @@ def _base(stored: StoredPolicy, version: int | None) -> int:
     return stored.version
 
 
-def narrow_plan(prepared: Prepared, realm: Realm, holds: Collection[str]) -> Prepared:
+def narrow_plan(prepared: Prepared, visibility: Visibility, holds: Collection[str]) -> Prepared:
     """
     The part of a plan that is about a caller's policies, or cleans up their tables, with the holds that they see.
     Warnings are omitted, since they are about whole tables, which may be shared.
     """
-    mine, plan = {policy.id for policy in realm.policies}, prepared.plan
+    mine, plan = {policy.id for policy in visibility.policies}, prepared.plan
 
     def is_theirs(task: Task) -> bool:
         if task.policy_id is None:
-            return realm.covers(make_area(task.table.schema, task.table.name, {}, realm.default_schema))
+            return visibility.covers(make_area(task.table.schema, task.table.name, {}, visibility.default_schema))
         return task.policy_id in mine
 
     narrowed = replace(
         plan,
-        tasks=tuple(replace(task, why=realm.told(task.why, holds)) for task in plan.tasks if is_theirs(task)),
-        blocked=tuple(replace(it, why=realm.told(it.why, holds)) for it in plan.blocked if it.policy_id in mine),
+        tasks=tuple(replace(task, why=visibility.redacted(task.why, holds)) for task in plan.tasks if is_theirs(task)),
+        blocked=tuple(
+            replace(it, why=visibility.redacted(it.why, holds)) for it in plan.blocked if it.policy_id in mine
+        ),
         up_to_date=tuple(each for each in plan.up_to_date if each.policy_id in mine),
         warnings=(),
-        legal_holds=tuple(hold for hold in plan.legal_holds if realm.covers_hold(hold)),
+        legal_holds=tuple(hold for hold in plan.legal_holds if visibility.covers_hold(hold)),
     )
     return replace(prepared, plan=narrowed)
 

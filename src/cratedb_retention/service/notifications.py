@@ -101,8 +101,8 @@ def webhook(url: str, secret: str | None = None, timeout: float = 10.0, pause: f
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise InvalidInput("notify.webhook", "not a URL", "write it like https://host/path")
     retries = urllib3.Retry(
-        _TRIES - 1, redirect=0, status_forcelist=_AGAIN, allowed_methods=None, backoff_factor=pause,
-        respect_retry_after_header=False, raise_on_redirect=False,
+        _TRIES - 1, status_forcelist=_AGAIN, allowed_methods=None, backoff_factor=pause,
+        respect_retry_after_header=False,
     )  # fmt: skip
     http = urllib3.PoolManager(timeout=timeout, retries=retries)
 

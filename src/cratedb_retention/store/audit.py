@@ -204,7 +204,7 @@ class Journal(Records):
         def total(condition: sa.ColumnElement[bool], value: Any = 1) -> sa.Function[Any]:
             return sa.func.sum(sa.case((condition, value), else_=0))
 
-        def told(condition: sa.ColumnElement[bool]) -> sa.Function[Any]:
+        def detail(condition: sa.ColumnElement[bool]) -> sa.Function[Any]:
             """One error with its code and subjects, in one text, since CrateDB's max_by of texts is wrong."""
             code, subjects = (sa.func.coalesce(column, "") for column in (c.reason, c.subjects))
             whole = c.error.concat(_BETWEEN).concat(code).concat(_BETWEEN).concat(subjects)
@@ -219,7 +219,7 @@ class Journal(Records):
             "rows": total(removing, c.rows),
             "bytes": total(removing, c.bytes),
         }
-        columns = {**counts, "last": sa.func.max(c.time), "failure": told(has_failed), "why": told(is_blocked)}
+        columns = {**counts, "last": sa.func.max(c.time), "failure": detail(has_failed), "why": detail(is_blocked)}
         events = (Event.STEP_FINISHED, Event.BLOCKED, Event.SLOT_FINISHED)
         statement = (
             sa.select(c.policy_id, c.run_id, *(column.label(name) for name, column in columns.items()))

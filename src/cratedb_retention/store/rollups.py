@@ -119,7 +119,7 @@ class RollupStore(Records):
         rows = [
             {
                 **name_values(rollup.table),
-                **name_values(rollup.beneath, "beneath"),
+                **name_values(rollup.below, "beneath"),
                 **same(window, ("start", "end", "until", "whole")),
                 **text_values("token", tokens.get(window.start, "")),
                 **text_values("parts", parts.get(window.start) or None),
@@ -160,7 +160,7 @@ class RollupStore(Records):
         self._visible()
         mine = (is_named(self._table, rollup.table), c.sealed_at.is_(None))
         self._change(*mine, c.start < before, sealed_at=self._clock.now())
-        self._change(*mine, c.start >= before, **doubtful, **name_values(rollup.beneath, "beneath"))
+        self._change(*mine, c.start >= before, **doubtful, **name_values(rollup.below, "beneath"))
 
     def forget(self, table: TableName) -> None:
         self._database.refresh(self._rollup, self._table)
@@ -205,7 +205,7 @@ def _rollup_to_text(rollup: Rollup) -> str:
     paths = {column.name: column.path for column in columns if column.path}
     within = {m.column.name: [[p.dimension.name, p.pattern] for p in m.within] for m in rollup.metrics if m.within}
     data = {
-        "beneath": rollup.beneath,
+        "beneath": rollup.below,
         "time": _column(rollup.time),
         "time_unit": rollup.time.unit,
         "dimensions": list(map(_column, rollup.dimensions)),
@@ -238,7 +238,7 @@ def _rollup(row: Mapping[str, Any]) -> Rollup:
     dimensions = {parts[0]: column(parts) for parts in data["dimensions"]}
     return Rollup(
         source=TableName(row["source_schema"], row["source_name"]),
-        beneath=TableName(*data["beneath"]),
+        below=TableName(*data["beneath"]),
         table=TableName(row["table_schema"], row["table_name"]),
         time=replace(column(data["time"]), unit=TimeUnit(unit) if (unit := data.get("time_unit")) else None),
         dimensions=tuple(dimensions.values()),
@@ -254,7 +254,7 @@ def _window(row: Mapping[str, Any]) -> LedgerRow:
     return LedgerRow(
         **{name: row[name] for name in ("start", "end", "until")},
         whole=bool(row["whole"]),
-        beneath=TableName(row["beneath_schema"], row["beneath_name"]),
+        below=TableName(row["beneath_schema"], row["beneath_name"]),
         token=read_text(row, "token"),
         rows=row["rows"] or 0,
         groups=row["groups"] or 0,

@@ -269,7 +269,7 @@ class RunCard:
         outcome = row.get("outcome") or (state.phase if state else "") or "over"
         if self._cancelled and outcome == Outcome.INTERRUPTED:
             outcome = "cancelled"  # Cancelled before it was in the database.
-        self._badge.set_text(outcome)
+        self._badge.set_text(outcome.replace("-", " "))
         self._badge.classes(replace=f"badge is-{outcome}")
         for each in (self._doing, self._bar, self._cancel):
             each.set_visibility(False)
@@ -302,5 +302,5 @@ def _joined(*said: str | None) -> str:
 
 def _show_trouble(what: str, error: str, outcome: str) -> None:
     with ui.element("div").classes("warning" if outcome == Outcome.DEFERRED else "error"):
-        ui.label(f"{outcome}: {what}" if outcome else what).classes("what")
+        ui.label(f"{outcome.replace('-', ' ')}: {what}" if outcome else what).classes("what")
         ui.label(error).classes("many")

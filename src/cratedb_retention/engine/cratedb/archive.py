@@ -50,7 +50,7 @@ POLL_SECONDS = 0.5
 FROZEN = "blocks.write"
 COPY, MERGED = "retention_verify_", "retention_restore_"
 OF_RUN = f"{COPY}run_"  # Runs and commands that verify at the same time must not drop each other's copies.
-_ONE_BY_ONE = "restore them separately, with --name, each beside the table, with --into"
+_ONE_BY_ONE = "restore them separately, with --name, each into another table, with --into"
 _STAYS = "cannot be restored, so its partition stays: "
 _LESS = "set verify: metadata in the policy"
 _NULL, _BETWEEN = "\x1e", "\x1f"
@@ -182,7 +182,9 @@ class CrateArchive(Archive):
         what = label(step, step.piece)
         alike = f"as many as partition {what}, but different ones"
         than = alike if rows == present[0] else f"but partition {what} has {present[0]:,}"
-        raise DatabaseError(self._thing(step), f"holds {rows:,} rows, {than}", "delete the snapshot and run again")
+        raise DatabaseError(
+            self._thing(step), f"holds {plural(rows, 'row')}, {than}", "delete the snapshot and run again"
+        )
 
     def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
         """One statement for each repository."""
@@ -281,7 +283,7 @@ class CrateArchive(Archive):
             if "IncompatibleSchemaForRestoreException" in error.reason:
                 why = re.search(r"(column \[.*?\][^\]]*?(?:\[.*?\][^\]]*)*)(?:\]|$)", error.reason)
                 reason = f"differs from what was archived: {why[1] if why else error.reason}"
-                raise DatabaseError(f"table {into}", reason, "restore it beside the table, with --into") from None
+                raise DatabaseError(f"table {into}", reason, "restore it into another table, with --into") from None
             # It leaves a partition with missing shards, which could neither be written to nor restored again.
             if "failed to restore" in error.reason:
                 self._database.execute(sa.delete(table_ref(into)).where(sql.is_of(snapshot)))

@@ -110,7 +110,7 @@ class Reader:
         if keyed:
             detailed = wanted_by([s for s in self._selectors if s.keys], CAPABILITIES)
             self._read_details(columns, filter(detailed, tables))
-        unwell = self._add_health(clock, shards)
+        unhealthy = self._add_health(clock, shards)
         described: dict[tuple[str, str], list[Sequence[Any]]] = defaultdict(list)
         for schema, name, *partition in found:
             described[schema, name].append(partition)
@@ -127,7 +127,7 @@ class Reader:
             },
             nodes=nodes,
             repositories=repositories,
-            unwell=unwell,
+            unhealthy=unhealthy,
             views=None if definitions is None else _make_views(definitions, columns),
         )
 

@@ -44,9 +44,9 @@ _CLASSES: dict[tuple[type[RetentionError], str], str] = {
     " SnapshotMissingException",
     (errors.NotFound, "create it with CREATE REPOSITORY"): "RepositoryMissingException",
     (errors.DatabaseError, "make the repository's location writable for every node"): "RepositoryVerificationException",
-    (errors.Conflict, "restore it beside the table, or delete it first"): "PartitionAlreadyExistsException",
+    (errors.Conflict, "restore it into another table, or delete it first"): "PartitionAlreadyExistsException",
     (errors.Conflict, ""): "RelationAlreadyExists DuplicateKeyException",
-    (errors.ClusterUnwell, "bring the lost nodes back"): "NoShardAvailableActionException UnavailableShardsException"
+    (errors.ClusterUnhealthy, "bring the lost nodes back"): "NoShardAvailableActionException UnavailableShardsException"
     " PrimaryMissingActionException",
     (errors.ConnectionLost, "wait until the cluster has elected a master"): "MasterNotDiscoveredException",
     (errors.ConnectionLost, "try again"): "NodeDisconnectedException NodeNotConnectedException",
@@ -171,7 +171,7 @@ class CrateConnection(Database):
         """Asks the cluster whether missing tables are about to appear; for a dropped table it fails immediately."""
         found = self._translate(error, statement)
         unknown = _UNKNOWN.fullmatch(found.reason) if isinstance(found, errors.NotFound) else None
-        if not unknown and not isinstance(found, errors.ClusterUnwell):
+        if not unknown and not isinstance(found, errors.ClusterUnhealthy):
             return found
         try:
             with self.engine.connect() as connection:

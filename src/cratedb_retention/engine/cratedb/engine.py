@@ -62,7 +62,7 @@ class CrateDBEngine(Engine):
         database = self.database.brief()
         return database.unblocking(partial(database.unblock, tables))
 
-    def unwell(self, schema: str) -> frozenset[TableName]:
+    def unhealthy(self, schema: str) -> frozenset[TableName]:
         """See :class:`Engine`; raises Recovering if shards are being recovered, as after a full restart."""
         h, database = system("sys.health"), self.database.brief()
         statement = sa.select(h.table_name).where(h.table_schema == schema, h.missing_shards > 0)
@@ -197,20 +197,20 @@ class CrateDBEngine(Engine):
         """A large INSERT from a SELECT can lose rows on a busy cluster, and is then repeated."""
         database, rollup, results = self.database, step.rollup, dict[Window, Count]()
         # Law 6 applies to the source's partitions of this step, and to other tables that are read.
-        partly = shards.check_shards(database, rollup.beneath, step.idents)
+        partly = shards.check_shards(database, rollup.below, step.idents)
         counters = (rollup, *(coarser for coarser, _ in step.older)) if rollup.has_counters else ()
-        sketches = [rollup.beneath_sketch] if rollup.sketched and not rollup.from_raw else []
+        sketches = [rollup.below_sketch] if rollup.sketched and not rollup.from_raw else []
         for table in (*sketches, *(level.table for level in counters)):
             shards.check_shards(database, table)
 
         def count(windows: Sequence[Window]) -> dict[Window, Count]:
             if partly:
-                shards.refresh_idents(database, rollup.beneath, step.idents)
+                shards.refresh_idents(database, rollup.below, step.idents)
             else:
-                database.refresh(table_ref(rollup.beneath))
+                database.refresh(table_ref(rollup.below))
             if sketches:
-                database.refresh(table_ref(rollup.beneath_sketch))
-            return self.counts(rollup).beneath(windows)
+                database.refresh(table_ref(rollup.below_sketch))
+            return self.counts(rollup).below(windows)
 
         def compute(run: rollups.Run) -> dict[Window, Count]:
             version = rollups.new_version()
@@ -220,21 +220,21 @@ class CrateDBEngine(Engine):
             database.refresh(*map(table_ref, rollup.tables))
             return self.counts(rollup).stored(run.windows, version)
 
-        beneath = count(step.windows)
+        below = count(step.windows)
         for run in rollups.runs_of(step, self.portions):
             self.counts(rollup).require_rows(step, run)
             attempt = 0
             while True:
                 stored, attempt = compute(run), attempt + 1
-                lost = [w for w in run.windows if not stored[w].stands_for(beneath[w]) or stored[w].alien]
+                lost = [w for w in run.windows if not stored[w].stands_for(below[w]) or stored[w].alien]
                 if not lost:
                     break
-                before, beneath = beneath, beneath | count(run.windows)
+                before, below = below, below | count(run.windows)
                 if attempt == ATTEMPTS:
                     # If a disk is full, an INSERT from a SELECT silently writes nothing.
                     if database.blocked(rollup.tables):
                         raise disk_is_full(f"table {rollup.table}")
-                    raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], beneath != before)
+                    raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], below != before)
             results |= stored
             report(Progress(len(results), len(step.windows), "window"))
         return StepResult(rows=sum(count.rows for count in results.values()), windows=results)
@@ -254,10 +254,10 @@ def _mine(t: system, step: plan.MovePartitions) -> sa.ColumnElement[bool]:
     return sa.and_(t.of(step.table), t.partition_ident.in_([piece.partition.ident for piece in step.pieces]))
 
 
-def _failure(rollup: Rollup, window: Window, beneath: Count, stored: Count, moving: bool) -> RetentionError:
+def _failure(rollup: Rollup, window: Window, below: Count, stored: Count, moving: bool) -> RetentionError:
     thing = f"table {rollup.table}, {rollups.show_window(window)}"
     if stored.alien:
         return PartitionChanged(thing, "another process writes to it", "the next run computes it again")
     if moving:
-        return PartitionChanged(thing, f"rows are being written to {rollup.beneath}", "the next run tries again")
-    return DatabaseError(thing, f"{rollups.show_difference(beneath, stored)}, in {ATTEMPTS} attempts")
+        return PartitionChanged(thing, f"rows are being written to {rollup.below}", "the next run tries again")
+    return DatabaseError(thing, f"{rollups.show_difference(below, stored)}, in {ATTEMPTS} attempts")

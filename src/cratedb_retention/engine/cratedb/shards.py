@@ -22,7 +22,7 @@ from cratedb_retention.engine.base import changed, label, require_old
 from cratedb_retention.engine.cratedb.sql import SQL, refresh_partitions, system, words
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions
-from cratedb_retention.errors import ClusterUnwell, DatabaseError, PartitionChanged, Recovering
+from cratedb_retention.errors import ClusterUnhealthy, DatabaseError, PartitionChanged, Recovering
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, DropPartitions, PartitionsStep
 
@@ -76,7 +76,7 @@ def missing_shards(database: Database, table: TableName, where: str = "") -> Dat
     thing = f"table {table}{where}"
     if are_starting(database, *table):
         return Recovering(thing, "shards are missing, and some are being recovered", "try again in a minute")
-    return ClusterUnwell(thing, "shards are missing", "bring the lost nodes back")
+    return ClusterUnhealthy(thing, "shards are missing", "bring the lost nodes back")
 
 
 def are_starting(database: Database, schema: str, table: str | None = None) -> bool:

@@ -31,7 +31,7 @@ from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.words import plural
 
-_BESIDE = "restore it beside the table, with --into"
+_BESIDE = "restore it into another table, with --into"
 
 
 class DuckArchive(Archive):
@@ -272,7 +272,7 @@ class Restore:
             for statement in self.create:
                 connection.execute(statement)
             if connection.execute(present).scalar_one():
-                remedy = "restore it beside the table, or delete it first"
+                remedy = "restore it into another table, or delete it first"
                 raise Conflict(thing, "the partition already exists", remedy)
             for insert in self.inserts:
                 connection.execute(insert)
@@ -288,7 +288,7 @@ class Restore:
         except Conflict as error:
             if error.thing == thing:
                 raise
-            one_by_one = "restore the snapshots separately, with --name, each beside the table"
+            one_by_one = "restore the snapshots separately, with --name, each into another table"
             reason = f"its constraints reject the rows: {error.reason}"
             raise Conflict(thing, reason, one_by_one if len(manifests) > 1 else _BESIDE) from None
         return Arrived(tuple(each.rows for each in manifests), "+".join(each.token for each in manifests))

@@ -110,11 +110,11 @@ class DuckDBEngine(Engine):
                 counts.require_rows(step, run)
                 for statement in rollups.run_statements(SQL, step, run, version):
                     connection.execute(statement)
-                beneath, found = counts.beneath(run.windows), counts.stored(run.windows, version)
+                below, found = counts.below(run.windows), counts.stored(run.windows, version)
                 for window in run.windows:
-                    if not found[window].stands_for(beneath[window]):
+                    if not found[window].stands_for(below[window]):
                         thing = f"table {step.rollup.table}, {rollups.show_window(window)}"
-                        raise DatabaseError(thing, rollups.show_difference(beneath[window], found[window]))
+                        raise DatabaseError(thing, rollups.show_difference(below[window], found[window]))
                 results |= found
                 report(Progress(len(results), len(step.windows), "window"))
             return results

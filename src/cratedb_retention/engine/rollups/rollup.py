@@ -131,7 +131,7 @@ def _level_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa.
     rollup = step.rollup
     metrics = {metric: [part for part in metric.parts if part is not Part.BINS] for metric in rollup.metrics}
     what = _what(sql, rollup, run) | {"metrics": metrics}
-    rows: states.Selection = states.LevelRows(**what, table=rollup.beneath)
+    rows: states.Selection = states.LevelRows(**what, table=rollup.below)
     if rollup.from_raw:
         rows = states.Samples(**what, before=list(_before(step, run)))
     found = rows.grouped()
@@ -162,7 +162,7 @@ def _before(step: RollUp, run: Run) -> Iterator[states.Before]:
 
 def _sketch_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa.Select[Any]:
     rollup = step.rollup
-    table, metrics = None if rollup.from_raw else rollup.beneath_sketch, dict.fromkeys(rollup.sketched, (Part.BINS,))
+    table, metrics = None if rollup.from_raw else rollup.below_sketch, dict.fromkeys(rollup.sketched, (Part.BINS,))
     bins = states.Sketches(**_what(sql, rollup, run), table=table, metrics=metrics).grouped()
     return sa.select(*bins.c, sa.literal(version))
 
@@ -175,14 +175,14 @@ class Counts:
     sql: Expressions
     rollup: Rollup
 
-    def beneath(self, windows: Sequence[Window]) -> dict[Window, Count]:
+    def below(self, windows: Sequence[Window]) -> dict[Window, Count]:
         """Count the source of windows."""
         if self.rollup.from_raw:
             values = [sa.func.count().filter(states.countable(self.sql, metric)) for metric in self.rollup.sketched]
             total = reduce(lambda total, value: total.op("+")(value), values, number(0))
             found = self._ask_table(self.rollup.source, windows, sa.func.count(), total)
         else:
-            found = self._ask_level(self.rollup.beneath, windows, lambda name: [_sum(ref(name))])
+            found = self._ask_level(self.rollup.below, windows, lambda name: [_sum(ref(name))])
         return {window: Count(rows=rows, values=values) for window, (rows, values) in found.items()}
 
     def stored(self, windows: Sequence[Window], version: int) -> dict[Window, Count]:
@@ -209,19 +209,19 @@ class Counts:
 
     def compare(self, windows: Sequence[Window]) -> dict[Window, Balance]:
         """Compare what each bucket stands for with what its source still has."""
-        sql, rollup, own, time = self.sql, self.rollup, self.rollup.own_time, self.rollup.beneath_time
+        sql, rollup, own, time = self.sql, self.rollup, self.rollup.own_time, self.rollup.below_time
         rows = number(1) if rollup.from_raw else ref(ROW_COUNT)
         bucket = sql.epoch_ms(sql.bucket(rollup.interval, rollup.zone, sql.instant(time)))
         sides = (
-            (rollup.beneath, time, bucket, number(0), rows),
+            (rollup.below, time, bucket, number(0), rows),
             (rollup.table, own, sql.epoch_ms(sql.column(own)), ref(ROW_COUNT), number(0)),
         )
 
         def select(window: Window) -> sa.Select[Any]:
             """The rows that buckets stand for, and those in their source; then both for buckets that lack rows."""
             branches = []
-            for table, at, start, stored, beneath in sides:
-                columns = [start.label("t"), stored.label("s"), beneath.label("b")]
+            for table, at, start, stored, below in sides:
+                columns = [start.label("t"), stored.label("s"), below.label("b")]
                 within = between(sql, at, window.since, window.until)
                 each = sa.select(*columns).select_from(table_ref(table)).where(*within).subquery("r")
                 branches.append(sa.select(each.c.t, *_sums(each)).group_by(each.c.t))
@@ -230,7 +230,7 @@ class Counts:
             return sa.select(*_sums(buckets), *_sums(buckets, buckets.c.b < buckets.c.s))
 
         found = self._ask(windows, select).items()
-        return {window: Balance(stored, beneath, (short, left)) for window, (stored, beneath, short, left) in found}
+        return {window: Balance(stored, below, (short, left)) for window, (stored, below, short, left) in found}
 
     def require_rows(self, step: RollUp, run: Run) -> None:
         """Fail if a window would lose rows by being computed again (law 4), since the plan may be old."""
@@ -239,7 +239,7 @@ class Counts:
             if lost := balance.lost(before[window]):
                 raise DatabaseError(
                     f"table {step.rollup.table}, {show_window(window)}",
-                    f"{lost[0]:,} rows were rolled up, but {lost[1]:,} are left in {step.rollup.beneath}",
+                    f"{lost[0]:,} rows were rolled up, but {lost[1]:,} are left in {step.rollup.below}",
                     "the next plan explains what to do",
                 )
 
@@ -286,11 +286,11 @@ def show_window(window: Window) -> str:
     return f"window {show(window.since)} to {show(window.until)}"
 
 
-def show_difference(beneath: Count, stored: Count) -> str:
+def show_difference(below: Count, stored: Count) -> str:
     """How a level differs from its source, as text."""
-    if beneath.rows != stored.rows:
-        return f"row count mismatch: the level accounts for {stored.rows:,} rows, its source has {beneath.rows:,}"
-    return f"value count mismatch: the distributions have {stored.values:,}, their source has {beneath.values:,}"
+    if below.rows != stored.rows:
+        return f"row count mismatch: the level accounts for {stored.rows:,} rows, its source has {below.rows:,}"
+    return f"value count mismatch: the distributions have {stored.values:,}, their source has {below.values:,}"
 
 
 def view_statement(sql: Expressions, step: ReplaceView) -> Statement:

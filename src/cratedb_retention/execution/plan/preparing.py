@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.errors import ClusterUnwell, ConnectionLost, NotFound, PartitionChanged, RetentionError
+from cratedb_retention.errors import ClusterUnhealthy, ConnectionLost, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.archive import RestoredPartition
 from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
 from cratedb_retention.model.plan.measurements import Measurements, Probe
@@ -123,7 +123,7 @@ class Look:
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine, self._store = engine, store
-        _require_whole(engine, store, engine.unwell(store.schema))
+        _require_whole(engine, store, engine.unhealthy(store.schema))
         store.refresh()
         (self._stored, self._damaged), self._holds, self._frozen, self._rollups, self._leases = store.read_together(
             lambda: store.policies.all(refresh=False),
@@ -225,7 +225,7 @@ class Look:
             named = {same(TableName(s.schema or "", s.name)) for s in selectors if not is_pattern(s.name)}
             own = same(TableName(self._store.schema, "")).schema
             catalog = self._engine.read_catalog(list(selectors), self._store.schema)
-            _require_whole(self._engine, self._store, catalog.unwell)
+            _require_whole(self._engine, self._store, catalog.unhealthy)
             found = catalog.tables.items()
             tables = {name: table for name, table in found if same(name).schema != own or same(name) in named}
             levels = frozenset(name for table in self._rollups for name in (table, sketch_table(table)))
@@ -285,7 +285,7 @@ def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
             raise PartitionChanged(f"table {task.table}", Why.HOLD_PLACED(hold=hold), "plan again")
 
 
-def _require_whole(engine: Engine, store: Store, unwell: frozenset[TableName]) -> None:
+def _require_whole(engine: Engine, store: Store, unhealthy: frozenset[TableName]) -> None:
     """
     Check that the toolkit's own tables are complete: a hold that cannot be read would protect nothing.
 
@@ -293,12 +293,12 @@ def _require_whole(engine: Engine, store: Store, unwell: frozenset[TableName]) -
     audit log may lack a new month for which no node has room.
     """
     own = {TableName(store.schema, table.name) for table in store.tables.metadata.sorted_tables}
-    missing = own & unwell
+    missing = own & unhealthy
     if missing == {store.journal.table}:
         missing -= engine.unplaced(store.schema)
     for table in sorted(missing):
         reason = "shards are missing, which may contain policies or holds"
-        raise ClusterUnwell(f"table {table}", reason, "bring the lost nodes back")
+        raise ClusterUnhealthy(f"table {table}", reason, "bring the lost nodes back")
 
 
 def _selectors(policy: Policy) -> Iterator[Selector]:

@@ -166,7 +166,7 @@ class Difference:
     start: int  # the bucket or buckets [start, end) (ms UTC)
     end: int
     what: str  # ``row_count``, or ``temperature_sum`` and the like
-    beneath: str  # the name of the finer level
+    source: str  # the name of the finer level, or `raw`
     expected: float | None  # the value of the source
     found: float | None
     stale: bool = False  # whether rows arrived or changed since, so that the next run computes it again
@@ -175,7 +175,8 @@ class Difference:
         """As plain values, with instants as ISO 8601, and None for NaN and infinity, which JSON lacks."""
         numbers = {name: getattr(self, name) for name in ("expected", "found")}
         finite = {name: one if one is not None and math.isfinite(one) else None for name, one in numbers.items()}
-        return {**asdict(self), **finite, **{end: from_ms(getattr(self, end)).isoformat() for end in ("start", "end")}}
+        ends = {end: from_ms(getattr(self, end)).isoformat() for end in ("start", "end")}
+        return {**asdict(self), **finite, **ends, "beneath": self.source}  # The last is the former name of `source`.
 
 
 def mark_stale(found: Iterable[Difference], plan: Plan) -> list[Difference]:
@@ -197,7 +198,7 @@ def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
         difference
         for level in cascade.holdings
         for finer in cascade.holdings
-        if level.rollup and level.rollup.beneath == finer.table
+        if level.rollup and level.rollup.below == finer.table
         for difference in _Comparison(engine, cascade, finer, level).differences(level.rollup.interval)
     ]
 
@@ -229,7 +230,7 @@ class _Comparison:
 
     def _differing(self, range_: TimeRange, interval: Interval) -> Iterator[tuple[TimeRange, list[Difference]]]:
         zone = self.cascade.tzinfo
-        about = partial(Difference, level=self.level.name, table=str(self.level.table), beneath=self.finer.name)
+        about = partial(Difference, level=self.level.name, table=str(self.level.table), source=self.finer.name)
         # The states of metrics that both store; minimum and maximum tell how exact a sum can be.
         rollups = [holding.rollup for holding in (self.level, self.finer) if holding.rollup]
         parts = (Part.COUNT, Part.SUM, Part.MIN, Part.MAX)

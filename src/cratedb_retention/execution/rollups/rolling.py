@@ -21,7 +21,7 @@ from cratedb_retention.model.rollups import rollup as steps
 from cratedb_retention.model.rollups.rollup import LedgerRow, Rollup, Window, find_view
 from cratedb_retention.model.time import TimeRange, from_ms, show, to_ms
 from cratedb_retention.planning.pieces import make_pieces
-from cratedb_retention.planning.rollups.cascades import beneath_as_target, name_taken
+from cratedb_retention.planning.rollups.cascades import below_as_target, name_taken
 from cratedb_retention.planning.rollups.windows import OpenWindow, Source, WindowGrid, digest, sources_of_windows
 from cratedb_retention.planning.targets import Undecided
 from cratedb_retention.store.store import Store
@@ -154,10 +154,10 @@ class Roller:
         sources = self._find_sources(task, rollup, TimeRange(windows[0].start, windows[-1].end))(windows)
         between = min(set(sources) - {window.start for window in windows}, default=None)
         if between is not None:
-            raise _changed(f"table {rollup.beneath}, from {show(between)}", "was written to since the plan was made")
+            raise _changed(f"table {rollup.below}, from {show(between)}", "was written to since the plan was made")
         for window in windows:
             row, source = rows.get(window.start), sources.get(window.start)
-            thing = f"table {rollup.beneath}, from {show(window.start)}"
+            thing = f"table {rollup.below}, from {show(window.start)}"
             if row is None or not (row.whole or row.sealed):
                 raise PartitionChanged(thing, f"is not rolled up into {rollup.table}", "the next run does it first")
             if source is None or (row.sealed and not going):
@@ -188,7 +188,7 @@ class Roller:
     def _find_sources(self, task: Task, rollup: Rollup, within: TimeRange | None = None) -> FindSources:
         """The present source of a level, for any of its windows; rows only within a time range."""
         policy = self._source_policy(task, rollup)
-        name = rollup.beneath
+        name = rollup.below
         selector = Selector(schema=name.schema, name=name.name, partition_column=policy.partition_column, tokens=True)
         catalog = self._engine.read_catalog([selector], self._store.schema)
         if name not in catalog.tables:
@@ -197,7 +197,7 @@ class Roller:
         if identity and identity != catalog.tables[name].identity:
             raise _changed(f"table {name}", "was replaced by another table since the plan was made")
         try:
-            target = beneath_as_target(policy, rollup, catalog.tables[name])
+            target = below_as_target(policy, rollup, catalog.tables[name])
         except Undecided as error:
             raise _changed(f"table {name}", error.why) from None
         if target.grids:

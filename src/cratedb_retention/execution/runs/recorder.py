@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from cratedb_retention.errors import Cancelled, ClusterUnwell, ConnectionLost, DiskFull, RunEnded
+from cratedb_retention.errors import Cancelled, ClusterUnhealthy, ConnectionLost, DiskFull, RunEnded
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.runs.events import (
     LeftOut,
@@ -160,6 +160,6 @@ def outcomes_after(error: BaseException, policies: Iterable[str]) -> dict[str, O
     """The outcomes of slots if an error ends their run early; slots without one stay due for another run."""
     # Cancelled runs, and those that failed by a bug, are not repeated: they would end in the same way.
     final = isinstance(error, Cancelled) or (
-        isinstance(error, Exception) and not isinstance(error, RunEnded | ConnectionLost | ClusterUnwell | DiskFull)
+        isinstance(error, Exception) and not isinstance(error, RunEnded | ConnectionLost | ClusterUnhealthy | DiskFull)
     )
     return dict.fromkeys(policies, outcome_of(error)) if final else {}

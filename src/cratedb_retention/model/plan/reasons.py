@@ -288,7 +288,7 @@ class Why(Enum):
     )
 
     # Replaces a reason with a subject that the reader may not see.
-    NOT_SAID = "kept by a hold or a policy that this token does not see"
+    NOT_SAID = "protected by a legal hold, or needed by a policy, that this token cannot see"
 
     def __init__(self, template: str, *unsaid: str) -> None:
         self.parts: list[tuple[str, str, Kind, str]] = []  # A literal, then a value by name and kind, and its noun.

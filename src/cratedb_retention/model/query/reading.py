@@ -136,7 +136,7 @@ class Wanted:
         return not metric or any(m.name == metric.name and {*self.parts} <= {*m.parts} for m in rollup.metrics)
 
     @property
-    def told_by_rest(self) -> bool:
+    def follow_from_rest(self) -> bool:
         """Whether it can be computed for the rest of a bucket; only a count tells whether the rest has any value."""
         if self.metric is None or self.parts == (Part.BINS,):
             return True

@@ -122,7 +122,7 @@ class Rollup:
     """One level of a cascade on one table."""
 
     source: TableName  # the table with the raw rows
-    beneath: TableName  # the table that this level is computed from: the source, or the next finer level
+    below: TableName  # the table that this level is computed from: the source, or the next finer level
     table: TableName
     interval: Interval  # the length of its buckets
     time: Column  # the source's time column; in the level's table, its name is ``time_name``
@@ -135,7 +135,7 @@ class Rollup:
 
     @property
     def from_raw(self) -> bool:
-        return self.beneath == self.source
+        return self.below == self.source
 
     @property
     def time_name(self) -> str:
@@ -146,7 +146,7 @@ class Rollup:
         return instant_column(self.time.name)
 
     @property
-    def beneath_time(self) -> Column:
+    def below_time(self) -> Column:
         return self.time if self.from_raw else self.own_time
 
     @property
@@ -155,8 +155,8 @@ class Rollup:
         return sketch_table(self.table)
 
     @property
-    def beneath_sketch(self) -> TableName:
-        return sketch_table(self.beneath)
+    def below_sketch(self) -> TableName:
+        return sketch_table(self.below)
 
     @property
     def sketched(self) -> tuple[Metric, ...]:
@@ -231,8 +231,8 @@ class Count:
     values: int = 0  # values in distributions
     alien: int = 0  # rows of the level from other computations, which should not exist
 
-    def stands_for(self, beneath: Count) -> bool:
-        return (self.rows, self.values) == (beneath.rows, beneath.values)
+    def stands_for(self, below: Count) -> bool:
+        return (self.rows, self.values) == (below.rows, below.values)
 
 
 # Buckets that are computed again, with the number of raw rows that they were computed from; None: the ledger has no
@@ -245,7 +245,7 @@ class Balance:
     """The number of raw rows that buckets account for, and that of their source now."""
 
     stored: int
-    beneath: int
+    below: int
     short: tuple[int, int] = (0, 0)  # both numbers, only for buckets whose source has fewer rows than they account for
 
     def lost(self, rows: int | None) -> tuple[int, int] | None:
@@ -255,7 +255,7 @@ class Balance:
         """
         if self.short[0] and rows in (None, self.stored):
             return self.short
-        return (rows, self.beneath) if rows is not None and self.beneath < rows else None
+        return (rows, self.below) if rows is not None and self.below < rows else None
 
 
 def find_view(
@@ -369,7 +369,7 @@ class RebaseRollup(LevelStep):
 
     def describe(self) -> str:
         kept = f", and keep windows before {show(self.before)} unchanged" if self.before else ""
-        return f"compute {self.rollup.table.name} from {self.rollup.beneath.name} from now on{kept}"
+        return f"compute {self.rollup.table.name} from {self.rollup.below.name} from now on{kept}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,7 +412,7 @@ class LedgerRow:
     end: int
     until: int  # the end of the computed buckets
     whole: bool  # whether it was computed as a whole, so that the token applies to all of it
-    beneath: TableName  # the table that it was computed from
+    below: TableName  # the table that it was computed from
     token: str  # the change token of its source
     rows: int  # the number of raw rows that it accounts for
     groups: int  # rows of the level
@@ -470,7 +470,7 @@ class Ledger:
             for row in self.of(known.rollup.table).values() if coarser else ():
                 never_had = table != source and (begins is None or row.end <= begins)
                 partly = gone is not None and row.start < gone
-                if row.sealed and (never_had or (row.beneath == table and not partly)):
+                if row.sealed and (never_had or (row.below == table and not partly)):
                     ends.append(row.end)
         return max(ends, default=None)
 
@@ -480,7 +480,7 @@ class Ledger:
         ends = (
             row.end
             for name, known in self.rollups.items()
-            if name != table and known.rollup.beneath == self.rollups[table].rollup.beneath
+            if name != table and known.rollup.below == self.rollups[table].rollup.below
             for row in self.of(name).values()
             if row.sealed and any(row.start < other.end and other.start < row.end for other in open_rows)
         )

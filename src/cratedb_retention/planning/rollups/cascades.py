@@ -229,7 +229,7 @@ class CascadeLevel:
     retention_period: Duration
     table: Table | None  # from the catalog; None if it does not exist yet
     known: bool  # whether it is registered
-    beneath: Target | None  # its source; None if that does not exist yet
+    below: Target | None  # its source; None if that does not exist yet
     targets: tuple[Target, ...] = ()  # its own table and that of its distributions, if they exist
 
 
@@ -280,7 +280,7 @@ def find_cascades(targets: Iterable[Target], catalog: Catalog, ledger: Ledger) -
 
 def _levels(raw: Target, columns: SourceColumns, catalog: Catalog, ledger: Ledger) -> Iterator[CascadeLevel]:
     policy, source = raw.policy, raw.table.name
-    beneath: Target | None = raw
+    below: Target | None = raw
     finer = source
     for level in policy.levels:
         name = level_table(source, level.interval)
@@ -288,7 +288,7 @@ def _levels(raw: Target, columns: SourceColumns, catalog: Catalog, ledger: Ledge
         zone, was = _zone(level.interval, policy), known.rollup if known else None
         rollup = Rollup(
             source=source,
-            beneath=finer,
+            below=finer,
             table=name,
             interval=level.interval,
             time=columns.time,
@@ -315,10 +315,10 @@ def _levels(raw: Target, columns: SourceColumns, catalog: Catalog, ledger: Ledge
             retention_period=level.retention_period,
             table=table,
             known=was is not None,
-            beneath=beneath,
+            below=below,
             targets=tuple(targets),
         )
-        finer, beneath = name, next((target for target in targets if target.table.name == name), None)
+        finer, below = name, next((target for target in targets if target.table.name == name), None)
 
 
 def _require_same_time(target: Target, time: Column, ledger: Ledger) -> None:
@@ -371,7 +371,7 @@ def _check_width(rollup: Rollup, there: Table | None, capabilities: Capabilities
         raise Undecided(why(level=rollup.table, columns=len(names), metrics=metrics, product=product, most=most))
 
 
-def beneath_as_target(policy: Policy, rollup: Rollup, table: Table) -> Target:
+def below_as_target(policy: Policy, rollup: Rollup, table: Table) -> Target:
     """The source of a level as a target of the policy; ``Undecided`` if that is no longer possible."""
     return make_target(policy, table) if rollup.from_raw else _as_target(policy, rollup, table, policy.retention_period)
 

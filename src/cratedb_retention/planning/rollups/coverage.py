@@ -48,7 +48,7 @@ class Above:
     @property
     def tracked(self) -> bool:
         """Whether the ledger has change tokens of the table's partitions; it has none of distributions."""
-        return self.state.rollup.beneath == self.table
+        return self.state.rollup.below == self.table
 
     def windows(self, piece: Piece) -> Iterable[TimeRange]:
         return () if piece.time is None else self.state.grid.windows(piece.time)
@@ -92,8 +92,8 @@ class Above:
         state = self.state
         if self.is_sealed(start):
             return None
-        if start in state.planned or self._rows_beneath(start):
-            return Why.SOURCE_THERE(source=state.rollup.beneath, cascade=self.cascade)
+        if start in state.planned or self._rows_below(start):
+            return Why.SOURCE_THERE(source=state.rollup.below, cascade=self.cascade)
         if start not in state.rows and state.plan.limit is not None and end > state.plan.limit:
             return Why.SOURCE_OPEN(source=state.rollup.source, cascade=self.cascade)
         return None
@@ -117,14 +117,13 @@ class Above:
         unfinished = {start for start, row in state.rows.items() if row.sealed and not row.expired}
         for start in sorted(at for at in {*state.sources, *unfinished} if at < before):
             window = Window.of(*state.grid.window(start))
-            rows = self._rows_beneath(start)
+            rows = self._rows_below(start)
             if not self.is_sealed(start) and not self._is_covered(start):
                 found.waiting = self._not_yet(start, window.end)
                 return found
             row, late = state.rows.get(start), 0
-            if (
-                row is not None and row.sealed
-            ):  # Rows that arrived when its own rows were deleted, or about to be, are late.
+            # Rows that arrived when the window's own rows were deleted, or about to be, are late.
+            if row is not None and row.sealed:
                 late = rows if row.expired else max(0, rows - row.rows) if state.rollup.from_raw else 0
             # The rest of a window would be indistinguishable from late rows, so it is deleted as a whole or not at all.
             hold = next((hold for hold in holds if hold.hold.overlaps(start, window.end)), None)
@@ -140,7 +139,7 @@ class Above:
                 found.dropped[start] = late
         return found
 
-    def _rows_beneath(self, start: int) -> int:
+    def _rows_below(self, start: int) -> int:
         return self.state.sources[start].rows if start in self.state.sources else 0
 
     def _is_covered(self, start: int) -> bool:
@@ -161,7 +160,7 @@ class Coverage:
         self._waiting: dict[tuple[TableName, TimeRange], Reason | None] = {}
         for state in (state for plan in plans for state in plan.levels):
             rollup = state.rollup
-            for table in (rollup.beneath,) if rollup.from_raw else (rollup.beneath, rollup.beneath_sketch):
+            for table in (rollup.below,) if rollup.from_raw else (rollup.below, rollup.below_sketch):
                 self.above[table] = Above(state, table)
             for table in (rollup.table, rollup.sketch):
                 self.own[table] = Above(state, table)

@@ -52,7 +52,7 @@ class LevelPlan:
         # Whether the finer table has no partitions of time.
         self.grid, self.by_rows = _level_grid(cascade, level.rollup, below.rollup if below else None)
         self.rollup: Rollup = replace(level.rollup, window=self.grid.interval, window_zone=self.grid.zone_name)
-        self.sources = self._find_sources(level.beneath, plan.pieces)
+        self.sources = self._find_sources(level.below, plan.pieces)
         self.rebased = rebased = _rebased(level, below, plan.ledger)
         # The ledger's rows of all its windows, including those computed from another table.
         self.former = rows = plan.ledger.of(self.rollup.table)
@@ -71,11 +71,11 @@ class LevelPlan:
         self.lost: dict[int, tuple[int, int]] = {}
         self._decide()
 
-    def _find_sources(self, beneath: Target | None, pieces: PieceIndex) -> Mapping[int, Source]:
+    def _find_sources(self, below: Target | None, pieces: PieceIndex) -> Mapping[int, Source]:
         if self.by_rows:
             sources = self.grid.sources(self.measurements.windows.get(self.grid.probe(), ()))
         else:
-            known = pieces.of(beneath).known if beneath is not None and beneath.grids else ()
+            known = pieces.of(below).known if below is not None and below.grids else ()
             sources = sources_of(known, self.grid.windows)
         for changing in self.below.changing() if self.below else ():
             for start, end in self.grid.windows(changing):
@@ -202,12 +202,12 @@ def _rebased(level: CascadeLevel, below: LevelPlan | None, ledger: Ledger) -> in
     rollup, known = level.rollup, ledger.rollups.get(level.rollup.table)
     if known is None or not ledger.of(rollup.table):
         return None
-    if known.rollup.beneath == rollup.beneath:
+    if known.rollup.below == rollup.below:
         return ledger.sealed_by_others(rollup.table)
-    gone = ledger.held_from(rollup.source, rollup.beneath) or 0
+    gone = ledger.held_from(rollup.source, rollup.below) or 0
     if below is None:
         return gone
-    begins = [*ledger.of(rollup.beneath), *below.planned]
+    begins = [*ledger.of(rollup.below), *below.planned]
     # A new finer level without any source has none of the data of this level.
     return max(gone, min(begins, default=max(row.end for row in ledger.of(rollup.table).values())))
 
@@ -309,7 +309,7 @@ class CascadePlan:
             by_reason.setdefault(reason, []).append(start)
         if state.lost:
             rolled, left = (sum(numbers) for numbers in zip(*state.lost.values(), strict=True))
-            why_lost = Why.ROWS_LOST(rolled=rolled, level=rollup.table, left=left, source=rollup.beneath)
+            why_lost = Why.ROWS_LOST(rolled=rolled, level=rollup.table, left=left, source=rollup.below)
             by_reason[why_lost, True] = sorted(state.lost)
         for (why, needs_attention), starts in by_reason.items():
             yield replace(
@@ -346,7 +346,7 @@ class CascadePlan:
         source = self.cascade.source
         # Raw rows are no longer shown once their windows are sealed, those of levels once they expire.
         going = [found for step in planned if (found := step.expires) and found[0] != source]
-        seals = (step for step in planned if isinstance(step, steps.SealWindows) and step.rollup.beneath == source)
+        seals = (step for step in planned if isinstance(step, steps.SealWindows) and step.rollup.below == source)
         going += [(source, window.end) for step in seals for window in step.windows]
         parts: list[ViewPart] = []
         end: int | None = None
@@ -379,7 +379,7 @@ def find_window_probes(cascade: Cascade, ledger: Ledger, cutoff: int) -> Iterato
             rows = ledger.of(level.rollup.table)
             present = grid.open(rows, cutoff, Measurements())
             if present is not None:
-                target, row, source = level.beneath, rows.get(present.start), None
+                target, row, source = level.below, rows.get(present.start), None
                 if target is not None and not by_rows:
                     pieces = make_pieces(target.table, target.grids, {})
                     source = sources_of_windows([Window.of(present.start, present.end)], pieces).get(present.start)

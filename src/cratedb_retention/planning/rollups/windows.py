@@ -94,7 +94,7 @@ class WindowGrid:
             at = found.end
 
     def probe(self, within: TimeRange | None = None) -> WindowRows:
-        table, time = self.rollup.beneath, self.rollup.beneath_time
+        table, time = self.rollup.below, self.rollup.below_time
         return WindowRows(table=table, time_column=time, interval=self.interval, zone=self.zone_name, within=within)
 
     def sources(self, measured: Iterable[tuple[int, int, str]]) -> dict[int, Source]:
