@@ -6,7 +6,8 @@ milliseconds; what a browser makes of it is proven by :mod:`support.pages`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
@@ -34,6 +35,9 @@ class PageElements:
         self.db, self.runs = db, Runs()
         self._glances = glances or Glances(db.time.clock)
         self._loop = asyncio.new_event_loop()
+        # The browser of other tests has a loop in the main thread.
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
         self._pending: list[asyncio.Task[Any]] = []
         core.loop, core.app._state = self._loop, State.STARTED
         self.client: Client
@@ -42,7 +46,7 @@ class PageElements:
         """Load a page with the query of its address."""
         context = Context(retention=self.db.tool, authenticate=bool(token), runs=self.runs)
         guest = Guest(context=context, session="", token=token, host="", glances=self._glances)
-        self._loop.run_until_complete(self._open(guest, body, Query(query)))
+        self._run(self._open(guest, body, Query(query)))
 
     async def _open(self, guest: Guest, body: Body, query: Query) -> None:
         guest.access = guest.scoped().access
@@ -69,9 +73,9 @@ class PageElements:
             [" ".join(bit["text"] for bit in row[f"c{at}_"]) for at in places] for row in (found.rows if found else ())
         ]
 
-    def fill(self, label: str, value: Any) -> None:
+    def fill(self, label: str, value: Any, kind: type[Element] = Element) -> None:
         """Write into a field, or choose."""
-        field = self.find(Element, label)
+        field = self.find(kind, label)
         self._do(lambda: field.set_value(value))
 
     def choose(self, caption: str, place: int) -> None:
@@ -118,7 +122,7 @@ class PageElements:
             while not until():
                 await asyncio.sleep(0.01)
 
-        self._loop.run_until_complete(asyncio.wait_for(look(), 60))
+        self._run(asyncio.wait_for(look(), 60))
 
     def close(self) -> None:
         async def end() -> None:
@@ -128,15 +132,22 @@ class PageElements:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._loop.shutdown_default_executor()
 
-        self._loop.run_until_complete(end())
+        self._run(end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
         self._loop.close()
         core.app._state = State.STOPPED
 
     def _shown(self) -> Iterator[Element]:
-        closed = [each for each in self.client.elements.values() if isinstance(each, ui.dialog) and not each.value]
-        for each in self.client.elements.values():
+        closed = [
+            each for each in list(self.client.elements.values()) if isinstance(each, ui.dialog) and not each.value
+        ]
+        for each in list(self.client.elements.values()):
             if each.visible and all(up.visible and up not in closed for up in each.ancestors()):
                 yield each
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _fire(self, handlers: Iterable[Callable[..., Any]], given: events.UiEventArguments) -> None:
         def work() -> None:
@@ -146,7 +157,7 @@ class PageElements:
         self._do(work)
 
     def _do(self, work: Callable[[], object]) -> None:
-        self._loop.run_until_complete(self._work(work))
+        self._run(self._work(work))
 
     async def _work(self, work: Callable[[], object]) -> None:
         before, asked = set(background_tasks.running_tasks), self._dialog()
@@ -168,7 +179,7 @@ class PageElements:
                 each.result()
 
     def _dialog(self) -> ui.dialog | None:
-        asked = [each for each in self.client.elements.values() if isinstance(each, ui.dialog) and each.value]
+        asked = [each for each in list(self.client.elements.values()) if isinstance(each, ui.dialog) and each.value]
         return asked[-1] if asked else None
 
 

@@ -158,8 +158,7 @@ def test_what_is_chosen_is_done(elements: PageElements) -> None:
     assert [row[0] for row in elements.rows("What verifying found")] == ["verified"]
     assert "All is right with 1 snapshot." in elements.texts
     elements.press("Restore …")
-    into = elements.find(ui.radio, "")
-    into.set_value("Into another table")
+    elements.fill("", "Into another table", ui.radio)
     elements.fill("Other table, as schema.table", "lab.beside")
     elements.press("Show what would be restored")
     assert [row[5] for row in elements.rows("What would be restored")] == ["lab.beside"] * 3
@@ -173,7 +172,7 @@ def test_what_is_chosen_is_done(elements: PageElements) -> None:
     assert [row[5] for row in elements.rows("What was restored")] == ["no"] * 3
     elements.choose(SHOWN, 1)
     elements.press("Restore …")
-    elements.find(ui.radio, "").set_value("Into another table")
+    elements.fill("", "Into another table", ui.radio)
     elements.fill("Other table, as schema.table", "lab.beside")
     elements.press("Show what would be restored")
     [[refused, *_]] = elements.rows("What would be restored")

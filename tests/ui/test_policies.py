@@ -131,7 +131,7 @@ def test_a_file_is_applied_as_it_was_shown(elements: PageElements) -> None:
     elements.press("Check")
     assert [row[0] for row in elements.rows("What the file would change")] == ["create"]
     assert [item.policy for item in tool.policies()] == before
-    elements.find(ui.checkbox, "Also delete policies that the file lacks").set_value(True)
+    elements.fill("Also delete policies that the file lacks", True)
     assert elements.find(ui.button, "Apply") is None
     elements.fill("… but only those with these tags", "web")
     elements.press("Check")
