@@ -8,13 +8,14 @@ import io
 import json
 import re
 import zoneinfo
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cratedb_retention.api.archive import Rollups
-from cratedb_retention.cli.query import _times
+from cratedb_retention.cli.query import _number, _times
 from cratedb_retention.model.query.reading import Cascade
 from support.cascades import Source, chained, create, make_rows
 from support.command import Command
@@ -76,10 +77,12 @@ def test_formats_say_the_same(command: Command, tmp_path: Path) -> None:
         found = table.to_pylist()
         assert [{**row, "ts": row["ts"].isoformat()} for row in found] == rows
         assert str(table.schema.field("ts").type) == "timestamp[ms, tz=UTC]"
-    for name in ("x.json", "x.csv", "x.yaml"):
+    for name in ("x.JSON", "x.csv", "x.yml", "x.txt"):
         command.ok(*args, f"--output={tmp_path / name}")
-    assert json.loads((tmp_path / "x.json").read_text()) == rows
-    assert (tmp_path / "x.csv").read_text() == command.ok(*args, "--format=csv")
+    assert json.loads((tmp_path / "x.JSON").read_text()) == rows
+    assert yaml.safe_load((tmp_path / "x.yml").read_text()) == rows
+    for name in ("x.csv", "x.txt"):
+        assert (tmp_path / name).read_text() == command.ok(*args, "--format=csv")
 
 
 def test_notes(command: Command) -> None:
@@ -140,6 +143,7 @@ def test_plot_in_a_pipe(command: Command) -> None:
         (["--step=7m"], "does not divide a day"),
         (["--points=0"], "0 is out of range. Choose 1 to 100,000"),
         (["--points=10", "--step=1h"], "cannot be combined"),
+        (["--points=0", "--step=1h"], "cannot be combined"),
         (["--fill=foo"], "'foo' is not one of"),
         (["--format=foo"], "'foo' is not one of"),
         (["--output=/nowhere/x.csv"], "No such file or directory"),
@@ -206,3 +210,12 @@ def test_the_hour_that_comes_twice() -> None:
     twice = ["2024-10-27 02:00 +0200", "2024-10-27 02:00 +0100", "2024-10-27 03:00 +0100"]
     assert _times(hours) == (twice, "Europe/Vienna")
     assert _times(hours[1:]) == (["2024-10-27 02:00", "2024-10-27 03:00"], "Europe/Vienna")
+
+
+def test_times_and_numbers_are_as_short_as_possible() -> None:
+    """Seconds only where one of the times has some, no time of day where all are midnight; a decimal has all digits."""
+    day, second = dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.timedelta(seconds=1)
+    assert _times([day, day + dt.timedelta(days=1)])[0] == ["2024-01-01", "2024-01-02"]
+    assert _times([day, day + second])[0] == ["2024-01-01 00:00:00", "2024-01-01 00:00:01"]
+    numbers = (Decimal("1234567.890"), 1234567.89, 0.123456789, 12.0, 0.00001234, None)
+    assert [_number(number) for number in numbers] == ["1,234,567.890", "1,234,567.89", "0.123457", 12, "0.00", None]

@@ -120,6 +120,7 @@ def test_status_shows_who_is_silent(command: Command, running: RunState) -> None
     with Retention(command.uri or "") as retention:
         dead = running.heartbeat_at - dt.timedelta(minutes=5)
         retention.store.jobs.update(RunState(**{**vars(running), "heartbeat_at": dead}))
+    command.ok("cancel", "1c0ffee5")
     assert "silent since" in command.ok("status")
     assert command.data("status")["running"][0]["silent"] is True
 

@@ -110,11 +110,16 @@ def test_adopting(archived: Command, contents: Contents, tmp_path: Path) -> None
     assert "2 snapshots would be adopted; 0 already known" in archived.ok(
         "adopt-snapshots", "--repository=archive", "--dry-run"
     )
+    assert [item["known"] for item in archived.data("adopt-snapshots", "--repository=archive", "--dry-run")] == [
+        False
+    ] * 2
     assert archived.data("list-snapshots") == []
     archived.ok("restore", "--from-repository=archive", "--into=main.beside")
     assert len(contents()["main.beside"]) == 60
     assert len(archived.data("adopt-snapshots", "--repository=archive")) == 2
     assert {s["name"] for s in archived.data("list-snapshots")} == {s["name"] for s in known}
+    out = archived.ok("adopt-snapshots", "--repository=archive")
+    assert out == "0 snapshots adopted; 2 already known\n"
     assert "nosuch" in archived.refused(1, "adopt-snapshots", "--repository=nosuch")
 
 
@@ -129,6 +134,8 @@ def test_a_damaged_snapshot_is_found_and_not_restored(archived: Command, tmp_pat
     assert complaint(verified, 1) == "verify-snapshots: 1 of 2 snapshots failed verification"
     assert f"verified: {second}: " in verified.out
     assert "failed: " in verified.out
+    as_data = archived("verify-snapshots", "--format=json")
+    assert (as_data.code, [bool(item["error"]) for item in json.loads(as_data.out)]) == (1, [True, False])
     restored = archived("restore", "--all")
     assert complaint(restored, 1) == "restore: 1 of 2 snapshots not restored"
     assert f"failed: {first}: " in restored.out

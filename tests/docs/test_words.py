@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ TEXTS = [
     )
     for path in sorted(ROOT.glob(pattern))
 ]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
 # What people search for who know other systems, and the page that has to have it.
 SEARCHED = {
     "blocked": "docs/troubleshooting.md",
@@ -63,6 +65,15 @@ def test_pages_have_no_refused_phrases(page: Path) -> None:
 def test_texts_have_no_refused_phrases(path: Path) -> None:
     """Neither do examples, and what users of packages and deployments read."""
     assert list(refused(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_source_has_no_refused_phrases(path: Path) -> None:
+    """Neither do messages, help and docstrings, which the generated pages repeat; a single word may be a name."""
+    texts = (
+        node.value for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)
+    )
+    assert [found for text in texts if isinstance(text, str) and " " in text for found in refused(text)] == []
 
 
 @pytest.mark.parametrize(("words", "page"), SEARCHED.items())

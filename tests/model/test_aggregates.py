@@ -98,6 +98,29 @@ def test_rest(earlier: list[int], later: list[int]) -> None:
     assert rest_of(state(later), merged(whole, whole), len(earlier)) is None
 
 
+@pytest.mark.parametrize(
+    ("whole", "part"),
+    [
+        ({Part.COUNT: 2, Part.SUM: math.inf}, {Part.COUNT: 1, Part.SUM: math.inf}),
+        ({Part.COUNT: 3, Part.SUM: 3}, {Part.COUNT: 1, Part.SUM: 1}),
+        ({Part.BINS: Counter({(1, 3): 1})}, {Part.BINS: Counter({(1, 4): 1})}),
+        ({Part.COUNT: 2}, {Part.COUNT: 1, Part.BINS: Counter({(1, 4): 1})}),
+        ({Part.COUNT: 2, Part.INCREASE: 1.0}, {Part.COUNT: 1, Part.INCREASE: 2.0}),
+    ],
+    ids=["infinite", "more than the rows", "another bin", "no bins", "less than its part"],
+)
+def test_no_rest(whole: State, part: State) -> None:
+    """What does not add up has no rest: here it has one row."""
+    assert rest_of(whole, part, 1) is None
+
+
+def test_rounding_and_no_time() -> None:
+    """A sum of squares slightly below zero is zero, and in no time there is no rate."""
+    assert read("stddev", {Part.M2: -1e-18, Part.COUNT: 2}) == 0
+    rate = find_formula("rate")
+    assert rate and Reader(0.0).read(rate, {Part.INCREASE: 1.0}) is None
+
+
 def test_nothing_is_known() -> None:
     """Of no values there is no answer."""
     assert {read(name, {}) for name in (*ANSWERS, "p50")} == {None}

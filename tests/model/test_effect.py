@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.catalog import Column, Kind, Partition, TableName
-from cratedb_retention.model.plan.effect import amount, names, removing, summary
+from cratedb_retention.model.plan.effect import amount, losses, names, removing, summary
 from cratedb_retention.model.plan.plan import (
     DeleteRows,
     DropArchived,
@@ -17,6 +17,8 @@ from cratedb_retention.model.plan.plan import (
     ThawPartitions,
 )
 from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.rollup import Rollup, SealWindows, Window
 from cratedb_retention.model.step import Piece
 
 ONE, TWO = TableName("doc", "one"), TableName("doc", "two")
@@ -102,6 +104,34 @@ def test_touched(task: Task, stretch: tuple[int | None, int | None]) -> None:
     """A stretch is known where all of it is."""
     of = amount([task])
     assert (of.start, of.end) == stretch
+
+
+HOURS = Rollup(source=TWO, below=TWO, table=ONE, interval=Interval(3600), time=TIME, dimensions=(), metrics=())
+
+
+def sealed(rows: int, late: int) -> Task:
+    """Rows are deleted after their windows are sealed."""
+    step = DeleteRows(table=TWO, time_column=TIME, before=20, rows=rows, since=0, late=late)
+    steps = (SealWindows(rollup=HOURS, windows=(Window.of(0, 20),)), step)
+    return Task(policy_id="p", table=TWO, steps=steps, why=Why.LEFT_FROZEN(), rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("task", "loss"),
+    [
+        (drop(ONE, 1), ("doc.one", "", False)),
+        (ARCHIVE, ("doc.one", "r", False)),
+        (DELETE, ("doc.two", "", False)),
+        (sealed(10, 0), ("doc.two", "", True)),
+        (sealed(10, 4), ("doc.two", "", True)),
+        (sealed(10, 10), ("doc.two", "", False)),
+    ],
+    ids=["dropped", "archived", "deleted", "rolled up", "some late", "all late"],
+)
+def test_losses(task: Task, loss: tuple[str, str, bool]) -> None:
+    """Data that is removed is in an archive, in a rollup, or nowhere; late rows are in no rollup."""
+    [found] = losses([MOVE, THAW, task])
+    assert (found.table, found.archived, found.rolled_up) == loss
 
 
 def test_names() -> None:

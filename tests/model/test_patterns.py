@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, View
 from cratedb_retention.model.policies.patterns import find_tables, is_pattern, matcher, wanted_by
 from support.catalogs import CRATEDB
 
@@ -66,6 +68,37 @@ TABLES = [TableName("doc", "b"), TableName("doc", "a"), TableName("iot", "a"), T
 def test_find_tables(schema: str, name: str, found: list[str]) -> None:
     """Tables are found by schema and name, each of which may be a pattern, in order."""
     assert [str(table) for table in find_tables(schema, name, set(TABLES), CRATEDB)] == found
+
+
+@pytest.mark.parametrize(
+    ("schema", "name", "found"),
+    [("doc", "A", ["doc.a"]), ("DOC", "?", ["doc.a", "doc.b"]), ("Iot", "A", ["iot.a"]), ("doc", "c", [])],
+)
+def test_case_of_names(schema: str, name: str, found: list[str]) -> None:
+    """Where names that differ only in case are the same name, policies find tables in the database's spelling."""
+    folding = replace(CRATEDB, folds_case=True)
+    assert [str(table) for table in find_tables(schema, name, set(TABLES), folding)] == found
+    assert find_tables(schema, name, set(TABLES), CRATEDB) == []
+    wanted = wanted_by([Selector(schema=schema, name=name)], folding)
+    assert [str(table) for table in sorted(TABLES) if wanted(table)] == found
+    upper = TableName(schema, name.upper())
+    assert find_tables(schema, name.lower(), {upper}, folding) == [upper]
+
+
+def test_names_that_are_taken() -> None:
+    """A name is taken by a table, a view or any other relation; in another case, only where that is the same name."""
+    table, other = TableName("doc", "a"), TableName("doc", "b")
+    view = View(name=TableName("doc", "v"))
+    found = Catalog(
+        capabilities=CRATEDB,
+        tables={table: Table(name=table, columns={})},
+        views={view.name: view},
+        others=frozenset({other}),
+    )
+    for name in (table, other, view.name):
+        upper = TableName("doc", name.name.upper())
+        assert (found.taken(name), found.taken(upper)) == (name, None)
+        assert replace(found, capabilities=replace(CRATEDB, folds_case=True)).taken(upper) == name
 
 
 def test_wanted_by() -> None:

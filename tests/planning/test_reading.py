@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import Column, Kind, TableName
-from cratedb_retention.model.query.reading import Cascade, FetchRequest, Holding, Stretch
-from cratedb_retention.model.rollups.aggregates import GAUGE
+from cratedb_retention.model.query.reading import Cascade, FetchRequest, Holding, Stretch, Wanted
+from cratedb_retention.model.rollups.aggregates import GAUGE, Aggregate
 from cratedb_retention.model.rollups.cascade import Interval, parse_interval
 from cratedb_retention.model.rollups.rollup import Rollup, level_table, make_metric
 from cratedb_retention.model.time import TimeRange, parse_instant, show, to_ms
@@ -135,6 +135,29 @@ def test_a_bucket_that_is_too_long_is_taken_as_a_whole() -> None:
     ]
 
 
+def test_only_whole_buckets_answer() -> None:
+    """A level that begins and ends within an hour answers for the whole hours between."""
+    found = cascade(holding("1h", ms("2024-01-01T10:20"), ms("2024-01-01T12:40")))
+    assert plan(found, "2024-01-01T10:00", "2024-01-01T14:00", "1h") == ["1h: 2024-01-01T11:00Z 2024-01-01T12:00Z"]
+
+
+def test_what_a_level_can_answer() -> None:
+    """It needs the parts of that very metric; the rest of a bucket needs sums, and a count that tells there are any."""
+    rollup = holding("1h", None, None).rollup
+    assert rollup is not None
+    column = Column(name="y", type="double precision", kind=Kind.NUMBER)
+    sums = make_metric(column, (Aggregate.SUM,))
+    for wanted, kept, rest in (
+        (Wanted(METRIC, "avg"), True, True),
+        (Wanted(METRIC, "min"), True, False),
+        (Wanted(METRIC, "p95"), False, True),
+        (Wanted(make_metric(column, GAUGE), "avg"), False, True),
+        (Wanted(sums, "sum"), False, False),
+        (Wanted(None, "row_count"), True, True),
+    ):
+        assert (wanted.kept_by(rollup), wanted.follow_from_rest) == (kept, rest), wanted.name
+
+
 def test_the_end_of_a_bucket_that_is_too_long_is_divided() -> None:
     """Where minutes begin in the middle of an hour of its level, they are there, and the hour has the rest."""
     found = cascade(
@@ -194,6 +217,7 @@ def test_hours_are_no_parts_of_days_in_kathmandu() -> None:
         (24 * 365, 100, ["1h", "1d"], "1w"),
         (24 * 365, 100, ["1h", "1d", "1mo"], "1w"),
         (24 * 365 * 8, 100, ["1h", "1w"], "1mo"),
+        (24, 12, ["45m", "1h"], "3h"),
         (24, 40, ["45m"], "45m"),
         (24, 20, ["45m"], "3h"),
         (24 * 365 * 9000, 10, [], "1y"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.plan.measurements import ExpiredRows, Measurements
+from cratedb_retention.model.plan.measurements import ExpiredRows, Measurements, Variety
 from cratedb_retention.model.plan.plan import DeleteRows, Plan, Spared
 from cratedb_retention.model.policies.policy import Policy
 from support.catalogs import METRICS, MONTH, TENANT, TS, VALUE, at, catalog, ms, part, policy, reasons, table
@@ -117,10 +117,33 @@ def test_missing_shards() -> None:
     assert plan.needs_attention[0].reason.startswith("2 missing shards")
 
 
+@pytest.mark.parametrize("rule", [policy(), policy("downsample", "forever", levels="1h:forever")], ids=lambda p: p.id)
+def test_rows_that_cannot_be_read(rule: Policy) -> None:
+    """Whichever question to the rows has no answer: nothing is guessed, and the reason is given."""
+    for probe in find_probes([rule], PLAIN, CUTOFF):
+        plan = make_plan([rule], PLAIN, CUTOFF, measurements=Measurements(failed={probe: "no time"}))
+        assert [task for task in plan.tasks if not isinstance(probe, Variety)] == []
+        told = isinstance(probe, Variety) or "cannot read the rows of doc.metrics: no time" in reasons(plan)
+        assert told, type(probe).__name__
+
+
 def test_same_question_once() -> None:
     """Policies that ask the same of the same rows ask once."""
     probes = find_probes([policy(id="a"), policy(id="b"), policy(retention="60d")], PLAIN, CUTOFF)
     assert sorted(type(probe).__name__ for probe in probes) == ["ExpiredRows", "ExpiredRows", "TableBounds"]
+
+
+@pytest.mark.parametrize(
+    ("partitioned", "where", "held"),
+    [(False, {"tenant": "acme"}, True), (False, {}, False), (True, {"tenant": "acme"}, True)],
+)
+def test_rows_of_a_downsampled_table_go_as_a_whole(partitioned: bool, where: dict[str, str], held: bool) -> None:
+    """Some rows of a window are not deleted one by one: those that remain would be taken for late ones."""
+    whole = table([TS, TENANT, VALUE, MONTH], ["month"], [part("2024-01-01")])
+    found = catalog(whole) if partitioned else PLAIN
+    plan = make_plan([policy("downsample", "forever", levels="1h:forever"), policy(where=where)], found, CUTOFF)
+    blocked = [each for each in plan.needs_attention if "indistinguishable from late rows" in each.reason]
+    assert len(blocked) == held
 
 
 def test_rows_of_an_archived_table_are_held() -> None:

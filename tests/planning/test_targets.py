@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cratedb_retention.model.catalog import Column, Kind, TableName, Value
+from cratedb_retention.model.catalog import Column, Grouping, Kind, TableName, Value
 from cratedb_retention.planning.targets import Target, Undecided, bind_where, coerce, find_targets
 from support.catalogs import DUCKDB, MONTH, TENANT, TS, VALUE, catalog, column, monthly, ms, policy, table
 
@@ -15,6 +16,8 @@ TEXT_MONTH = column("text_month", Kind.TEXT, "date_format('%Y-%m', ts)")
 YEAR = column("year", Kind.NUMBER, "extract(year from ts)")
 PLAIN = column("plain")
 ACTIVE = column("active", Kind.BOOLEAN)
+ARRAY = replace(column("labels", Kind.OTHER), grouping=Grouping.NEVER)
+FIELD = replace(column("s['t']"), path=("s", "t"))
 CREATED_MONTH = column("created_month", expression="date_trunc('month', created_at)")
 CREATED_TEXT = column("created_text", Kind.TEXT, "date_format('%m', created_at)")
 
@@ -51,6 +54,7 @@ def problem(columns: list[Column], by: list[str], strategy: str = "delete", **at
         ([PLAIN, VALUE], ["plain"], {}, "plain", "bounds"),
         ([TS, TENANT], ["tenant"], {}, "ts", "rows"),
         ([TS, VALUE], [], {}, "ts", "rows"),
+        ([TS, FIELD], [], {}, "ts", "rows"),
         ([TS, CREATED], [], {"time_column": "created_at"}, "created_at", "rows"),
         ([TS, TENANT, MONTH], ["tenant", "month"], {"where": {"tenant": "a"}}, "ts", "grid"),
         ([TS, TENANT, MONTH], ["month"], {"where": {"tenant": "a"}}, "ts", "rows"),
@@ -107,6 +111,13 @@ def test_found(columns: list[Column], by: list[str], attributes: dict[str, Any],
             {"where": {"month": "May"}},
             "where: month is timestamp with time zone; instant 'May'",
         ),
+        (
+            [TS, column("a['b']['c']", Kind.TEXT), column("a['b_c']", Kind.TEXT)],
+            [],
+            {"where": {"a_b_c": "x"}},
+            "where: 'a_b_c' is ambiguous: a['b']['c'] or a['b_c']; name one of them",
+        ),
+        ([TS, ARRAY], [], {"where": {"labels": "x"}}, "where: labels is object, which cannot be compared with a value"),
     ],
 )
 def test_undecided(columns: list[Column], by: list[str], attributes: dict[str, Any], reason: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.service.access import Scope
 from support.databases import MONTH, TIME
 from support.two_tenants import MONTHS, TwoTenants, scoped
 
@@ -25,6 +29,8 @@ def test_a_table_is_accepted(each_tenants: TwoTenants) -> None:
     earlier = scoped(tenants, "acme").find_earlier(table)
     assert earlier is not None
     assert (earlier.rollups, earlier.snapshots > 0, earlier.holds) == (0, True, 1)
+    viewer = replace(scoped(tenants, "acme").access, role=Role.OPERATOR)
+    assert Scope(tenants.db.tool, viewer).find_earlier(table) is None
     wanted = {"table_name": table.name, "table_schema": table.schema}
     refused = tenants.ask("acme-operator", "POST", ACCEPT, json=wanted)
     assert (refused.status_code, tenants.db.journal(event="table-accepted")) == (403, [])

@@ -7,9 +7,12 @@ import datetime as dt
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from fastapi import FastAPI
+from httpx2 import Response
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -34,6 +37,7 @@ from cratedb_retention.model.address import RedactingFormatter, redact
 from cratedb_retention.service.http.access import REMEMBERED, Buckets, Context
 from cratedb_retention.service.http.app import Gate, make_app
 from cratedb_retention.service.http.problems import Failed, handle
+from cratedb_retention.service.http.routes import read_if_match
 from cratedb_retention.service.settings import HttpSettings
 from support.databases import Database
 
@@ -55,7 +59,7 @@ def test_other_names_and_pages_are_refused(duck: Database) -> None:
     for host in ("evil.example", "localhost.evil.example", "127.0.0.1", "", "[", "localhost@evil.example"):
         assert api.get(f"{API}/tags", headers={"Host": host}).status_code == 403, host
     mine, other = {"Origin": "http://localhost:4242"}, {"Origin": "http://evil.example"}
-    assert api.post(f"{API}/runs", json={}, headers=mine).status_code == 202
+    assert api.post(f"{API}/holds", json={"table_name": "t"}, headers=mine).status_code == 201
     for headers in (other, {"Origin": "null"}, {"Origin": "http://localhost:1"}):
         assert api.post(f"{API}/runs", json={}, headers=headers).status_code == 403
         assert api.patch(f"{API}/policies/x", json={}, headers={**headers, "If-Match": "*"}).status_code == 403
@@ -162,15 +166,36 @@ def refused(gate: Gate, status: int, parts: list[Message], *headers: tuple[bytes
 )
 def test_each_error_has_its_status(kind: type[RetentionError], status: int) -> None:
     """502: the database refused; 503: try later, it can't be reached, lacks shards or room."""
+    answer = answer_to(kind("table a.b", "is not what it was: crate://u:hunter2@host:4200/"))
+    assert (answer.status_code, "Retry-After" in answer.headers) == (status, status == 503)
+    assert "hunter2" not in answer.text
+
+
+def answer_to(error: RetentionError, cause: Exception | None = None) -> Response:
+    """The answer of a route that fails."""
     app = FastAPI()
     handle(app)
 
     @app.get("/")
     def fail() -> None:
-        raise kind("table a.b", "is not what it was")
+        raise error from cause
 
-    answer = TestClient(app, raise_server_exceptions=False).get("/")
-    assert (answer.status_code, "Retry-After" in answer.headers) == (status, status == 503)
+    return TestClient(app, raise_server_exceptions=False).get("/")
+
+
+def test_what_a_driver_says_is_not_told() -> None:
+    """An error that a driver is the cause of may quote a statement, whatever its kind: only the log has it."""
+    answer = answer_to(NotFound("table a.b", "SELECT secret FROM salaries"), SQLAlchemyError("x"))
+    assert (answer.status_code, "salaries" in answer.text) == (502, False)
+
+
+@pytest.mark.parametrize(("if_match", "status"), [('"1"', 412), ("*", 409)])
+def test_who_is_faster_than_a_change(if_match: str, status: int) -> None:
+    """Another change in the meantime: the version is outdated if one was named, else it is a conflict."""
+    version = contextmanager(read_if_match)
+    with pytest.raises(RetentionError) as error, version(if_match):
+        raise Conflict("policy x", "another user has changed it")
+    assert error.value.http_status == status
 
 
 def test_too_many_requests(duck: Database) -> None:
@@ -187,6 +212,14 @@ def test_too_many_requests(duck: Database) -> None:
     # Who has no token can't try one after the other: not even a valid one tells anything then.
     assert [api.get(f"{API}/tags").status_code for _ in range(4)] == [401, 401, 401, 429]
     assert api.get(f"{API}/tags", headers=ask[1]).status_code == 429
+
+
+def test_too_many_requests_without_tokens(duck: Database) -> None:
+    """Where no tokens are needed, an address has a bucket; a method that a route does not have is named with those."""
+    api = client(duck, HttpSettings(rate=0.5, burst=1))
+    assert [api.get(f"{API}/tags").status_code for _ in range(2)] == [200, 429]
+    other = api.put(f"{API}/tags")
+    assert (other.status_code, other.headers["Allow"]) == (405, "GET")
 
 
 def test_time_to_wait_is_rounded_up(duck: Database) -> None:
@@ -229,7 +262,7 @@ def test_a_database_that_fails_tells_nothing(duck: Database, caplog: pytest.LogC
     assert api.get("/ready").json() == {"status": "ready"}
     context = Context(retention=duck.tool)
     guarded = TestClient(make_app(context), base_url="http://localhost", raise_server_exceptions=False)
-    _, text = duck.tool.create_token("v", Role.VIEWER)
+    _, text = duck.tool.create_token("v", Role.EDITOR)
     duck.sql(f"DROP TABLE {duck.q('retention_hold', duck.own_schema)}")
     assert (api.get("/health").status_code, api.get("/ready").status_code) == (200, 503)
     answer = guarded.get(f"{API}/holds", headers={"Authorization": f"Bearer {text}"})

@@ -9,6 +9,7 @@ import pytest
 
 from cratedb_retention.errors import Conflict, DiskFull, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
+from cratedb_retention.service import runs
 from cratedb_retention.service.runs import Operations, Result
 from support.two_tenants import TwoTenants
 
@@ -107,6 +108,7 @@ def test_what_is_refused(tenants: TwoTenants) -> None:
         ({}, 422),
         ({"into_schema": "x", "into_name": "y"}, 422),
         ({"table_name": "acme_metrics", "into_name": "y"}, 422),
+        ({"table_name": "acme_metrics", "into_schema": "y"}, 422),
         ({"table_name": "nothing"}, 404),
         ({"chosen": []}, 422),
         ({"table": "acme_metrics"}, 422),
@@ -164,3 +166,27 @@ def test_operations_in_the_background(tenants: TwoTenants) -> None:
     with pytest.raises(NotFound):
         operations.find(retention, "nothing")
     operations.close()
+
+
+def test_operations_end_with_the_process(tenants: TwoTenants, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a service ends one before its next snapshot; of those that are over, the latest are remembered."""
+    monkeypatch.setattr(runs, "REMEMBERED", 1)
+    retention, operations, go_on = tenants.db.tool, Operations(), threading.Event()
+    results: list[Result] = list(retention.verify_snapshots(RestoreRequest()))
+
+    def work(told: Any) -> None:
+        assert go_on.wait(60)
+        told(results[0])
+
+    short = []
+    for _ in range(2):
+        short.append(operations.start(retention, "verify", 1, lambda told: None))
+        operations.wait()
+    state = operations.start(retention, "verify", len(results), work)
+    assert {each.operation_id for each in operations.all(retention)} == {short[1].operation_id, state.operation_id}
+    job, closing = operations._jobs[state.operation_id], threading.Thread(target=operations.close)
+    closing.start()
+    assert job.stop.wait(5)
+    go_on.set()
+    closing.join()
+    assert operations.find(retention, state.operation_id).state == "cancelled"

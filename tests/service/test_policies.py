@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from cratedb_retention.cli.output import write_data
+from cratedb_retention.errors import Conflict
 from cratedb_retention.execution import results
 from cratedb_retention.execution.plan.preview import ArchiveLine
 from cratedb_retention.model.policies.file import parse_policies
+from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.query.reading import FetchRequest, Fill
-from support.two_tenants import TwoTenants
+from support.two_tenants import TwoTenants, scoped
 
 API = "/api/v1"
 NEW = {"strategy": "delete", "table_name": "x", "retention_period": "90d", "tags": ["acme"], "id": "new/é 1"}
@@ -138,8 +140,15 @@ def test_policies_as_a_file(tenants: TwoTenants) -> None:
     wanted = [("update", "acme-tables"), ("delete", "acme-archive"), ("delete", "acme-events")]
     assert sorted(apply(dry_run=True)) == sorted(wanted)
     assert tenants.rows("retention_policy") == before
+    with pytest.raises(Conflict, match="another user has changed some in the meantime"):
+        scoped(tenants, "acme").apply(policies[:1], True, TagFilter(), False, [])
+    assert tenants.rows("retention_policy") == before
     assert sorted(apply()) == sorted(wanted)
     assert len(tenants.get("admin", f"{API}/policies")["policies"]) == 5
+    moved = {**NEW, "strategy": "reallocate", "reallocation_attribute_name": "a", "reallocation_attribute_value": "b"}
+    unsupported = tenants.ask("admin", "POST", f"{API}/policy-file", params={"dry_run": True},
+                              content=json.dumps({"policies": [moved]}), headers=more["headers"])  # fmt: skip
+    assert (unsupported.status_code, "has no nodes" in unsupported.text) == (422, True)
     wrong = tenants.ask("admin", "POST", f"{API}/policy-file", content="policies:\n- strategy: x\n",
                       headers={"Content-Type": "application/yaml"})  # fmt: skip
     assert wrong.status_code == 422
@@ -163,6 +172,9 @@ def test_lists_come_in_parts(tenants: TwoTenants) -> None:
         assert tenants.ask("admin", "GET", f"{API}/policies", params=wrong).status_code == 422
     archives = tenants.get("admin", f"{API}/policies", params={"strategy": "snapshot"})
     assert {policy["strategy"] for policy in archives["policies"]} == {"snapshot"}
+    assert archives["damaged"] == []
+    exported = tenants.ask("admin", "GET", f"{API}/policy-file", params={"strategy": "snapshot"}).text
+    assert {policy.strategy for policy in parse_policies(exported, "x")} == {"snapshot"}
     fetch = {"table_schema": tenants.db.schema, "table_name": "events", "start": "2024-01-01", "end": "2024-08-01"}
     for points, status in ((10_000, 200), (10_001, 422)):
         assert tenants.ask("admin", "GET", f"{API}/fetch", params={**fetch, "points": points}).status_code == status
@@ -178,6 +190,7 @@ def test_the_plan_is_that_of_the_command(tenants: TwoTenants) -> None:
     assert shown == PlanAnswer.of(tenants.db.tool.plan(), tenants.db.tool.statements).model_dump()
     assert shown["tasks"]
     assert tenants.get("admin", f"{API}/plan", params={"cutoff": "2024-07-02"})["cutoff"] == "2024-07-02T00:00:00+00:00"
+    assert tenants.ask("admin", "GET", f"{API}/plan", params={"policy": "nosuch"}).status_code == 404
     future = tenants.ask("admin", "GET", f"{API}/plan", params={"cutoff": "2999-01-01"})
     assert (future.status_code, "future" in future.text) == (422, True)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import logging
+import threading
 import tracemalloc
 
 import pytest
@@ -220,13 +221,52 @@ def test_ticks_start_runs_in_threads(db: Database) -> None:
     """A tick starts a run and goes on; while all workers are busy, what is due is left to others."""
     scheduled(db, "one")
     db.time.set("2024-07-02T01:00:00+00:00")
+    assert not Scheduler(db.tool, ALONE, workers=0).tick()
     scheduler = Scheduler(db.tool, ALONE, workers=1)
     assert scheduler.tick()
     assert scheduler.wait()
     assert not scheduler.tick()
     assert db.left("one") == []
     assert set(slots(db).values()) == {"02T01:00"}
-    assert not Scheduler(db.tool, ALONE, workers=0).tick()
+
+
+def test_an_outage_is_logged_once(
+    duck: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first poll without an answer is a warning, the others are not; the database is back, and goes away again."""
+    scheduler = Scheduler(duck.tool, ALONE)
+    begin = scheduler._begin
+
+    def fail() -> bool:
+        raise ConnectionLost("database", "no answer")
+
+    with caplog.at_level(logging.DEBUG, logger="cratedb_retention.service"):
+        for action in (fail, fail, begin, begin, fail):
+            monkeypatch.setattr(scheduler, "_begin", action)
+            assert not scheduler.tick()
+    assert [record.levelname for record in caplog.records if record.name.startswith("cratedb_retention.service")] == [
+        "WARNING", "DEBUG", "WARNING", "WARNING",
+    ]  # fmt: skip
+
+
+def test_all_runs_have_the_grace_period_together(duck: Database) -> None:
+    """The second of two runs that do not end is not waited for once more."""
+    waited: list[float] = []
+
+    class Endless(threading.Thread):
+        """A run that goes on while it is waited for."""
+
+        def join(self, timeout: float | None = None) -> None:
+            waited.append(timeout or 0.0)
+            duck.time.moment += dt.timedelta(seconds=timeout or 0.0)
+
+        def is_alive(self) -> bool:
+            return True
+
+    scheduler = Scheduler(duck.tool, ALONE)
+    scheduler._threads = [Endless(), Endless()]
+    assert not scheduler.stop(30)
+    assert waited == [30, 0]
 
 
 def test_a_stop_while_it_looks(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

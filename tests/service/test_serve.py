@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from cratedb_retention.api import Retention
-from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import HttpServer
 from cratedb_retention.service.notifications import Notifications
-from cratedb_retention.service.schedule import make_service
+from cratedb_retention.service.schedule import Service, make_service
 from cratedb_retention.service.settings import ServiceSettings, Settings
 from support.command import argv
 from support.databases import MONTH, TIME, Database
@@ -112,8 +113,34 @@ def test_settings_reach_the_service(duck: Database) -> None:
     assert (context.limits.max_body, context.limits.rate, context.limits.burst) == (2048, 3, 4)
     assert context.hosts == frozenset({"example.org"})
     assert server._ended == (context.runs, context.operations)
+    assert not server._server.config.proxy_headers  # Anybody could name another address.
     assert TestClient(app, base_url="http://example.org").get("/metrics").status_code == 404
     server.stop()
+    for jobs in server._ended:
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            jobs._pool.submit(str)
+
+
+def test_what_begins_first_ends_last(duck: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP API and notifications begin before the scheduler, and end after the runs; without tables none begins."""
+    happened: list[str] = []
+    notifications = Notifications(duck.tool, [], None)
+    for name in ("start", "stop"):
+        monkeypatch.setattr(notifications, name, partial(happened.append, name))
+    service = Service(duck.tool, ServiceSettings(), notifications)
+    monkeypatch.setattr(service.scheduler, "tick", lambda: False)
+
+    def stop(patience: float) -> bool:
+        happened.append(f"wait {patience:g}")
+        return True
+
+    monkeypatch.setattr(service.scheduler, "stop", stop)
+    service.start()
+    assert service.stop()
+    assert happened == ["start", "wait 30", "stop"]
+    with Retention(duck.uri, "nothing", clock=duck.time.clock) as empty, pytest.raises(NotFound, match="setup"):
+        Service(empty, ServiceSettings(), notifications).start()
+    assert happened == ["start", "wait 30", "stop"]
 
 
 def test_serve_in_a_process(duckdb_uri: str, tmp_path: Path) -> None:

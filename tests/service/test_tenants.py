@@ -27,6 +27,7 @@ from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.access import Scope, narrow_plan
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
+from cratedb_retention.store.audit import JournalFilter
 from support.databases import MONTH, NUMBER, TIME, Database
 from support.two_tenants import TwoTenants, leaks, of_globex, scoped, serve_tenants
 
@@ -296,6 +297,7 @@ def test_a_tenant_has_what_is_its_own(tenants: TwoTenants) -> None:
     # What somebody without the limit placed is seen, and stays.
     kept = tenants.ask("acme-editor", "DELETE", f"{API}/holds/{tenants.ids['acme-hold']}")
     assert (kept.status_code, "without this scope" in kept.text) == (403, True)
+    assert tenants.get("acme-viewer", f"{API}/status")["last_run"]["event"] == "run-finished"
     assert len(tenants.get("acme-viewer", f"{API}/holds")) == 1
 
 
@@ -396,6 +398,7 @@ def test_the_audit_log_in_parts(tenants: TwoTenants) -> None:
     ]
     assert [len(part) for part in parts[:-1]] == [3] * (len(parts) - 1)
     assert [row for part in parts for row in part] == whole
+    assert scoped(tenants, "acme").journal(JournalFilter(actor="admin")) == []
 
 
 def test_timelines_of_others(tenants: TwoTenants) -> None:
