@@ -29,6 +29,7 @@ CASES: list[tuple[tuple[str, ...], str]] = [
     (("plan", "--strategy=remove"), "strategy 'remove': unknown. Use one of: delete, reallocate, snapshot"),
     (("plan", "--strategy="), "'--strategy': must not be empty"),
     (("run", "--policy="), "'--policy': must not be empty"),
+    (("run", "--policy= "), "'--policy': must not be empty"),
     (("list", "--schema="), "'--schema': must not be empty"),
     # Instants.
     (("plan", "--cutoff=yesterday"), "instant 'yesterday': not an ISO 8601 date and time. Write it like 2024-"),
