@@ -29,8 +29,9 @@ CASES: list[tuple[tuple[str, ...], str]] = [
     (("plan", "--strategy=remove"), "strategy 'remove': unknown. Use one of: delete, reallocate, snapshot"),
     (("plan", "--strategy="), "'--strategy': must not be empty"),
     (("run", "--policy="), "'--policy': must not be empty"),
-    (("run", "--policy= "), "'--policy': must not be empty"),
+    (("run", "--policy=  "), "'--policy': must not be empty"),
     (("list", "--schema="), "'--schema': must not be empty"),
+    (("list", "--wait=-1"), "'--wait': -1.0 is not in the range x>=0"),
     # Instants.
     (("plan", "--cutoff=yesterday"), "instant 'yesterday': not an ISO 8601 date and time. Write it like 2024-"),
     (("plan", "--cutoff-day=2024-02-30"), "day '2024-02-30': not an ISO 8601 date. Write it like 2024-06-01"),
@@ -78,6 +79,7 @@ CASES: list[tuple[tuple[str, ...], str]] = [
     (("edit", "--id=", "--disabled"), "must not be empty"),
     (("edit", "--id=p1", "--clear=descripton"), "--clear descripton: unknown. Did you mean description?"),
     (("edit", "--id=p1", "--clear=strategy"), "--clear strategy: required, cannot be unset"),
+    (("edit", "--id=p1", "--clear=table-name"), "--clear table_name: required, cannot be unset"),
     (("edit", "--id=p1", "--clear=id"), "--clear id: required, cannot be unset"),
     (("edit", "--id=p1", "--strategy=snapshot"), "snapshot needs target_repository_name"),
     (("edit", "--id=p1", "--retention-period=soon"), "duration 'soon': not a duration"),

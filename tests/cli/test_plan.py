@@ -154,14 +154,14 @@ def test_a_hold_on_what_is_not_due(planned: Command, monkeypatch: pytest.MonkeyP
 
 def test_status_at_another_time(planned: Command) -> None:
     """`status` takes an instant for now, as `plan` does, and tells what is due then."""
-    due = {}
+    due, partitions = {}, set[int]()
     for day in ("2020-01-01", "2024-07-01"):
         plan = planned.data("plan", f"--cutoff-day={day}")
         status = planned.data("status", f"--cutoff-day={day}")
+        partitions |= {line["due_partitions"] for line in status["policies"]} - {0}
         due[day] = sum(line["due_partitions"] for line in status["policies"])
         assert due[day] == sum(task["partitions"] for task in plan["tasks"])
     assert due["2020-01-01"] == 0 < due["2024-07-01"]
-    partitions = {line["due_partitions"] for line in status["policies"]} - {0}
     shown = planned.ok("status", CUTOFF)
     assert all(f" {count} partitions " in shown for count in partitions)
     assert "is in the future" in planned.refused(2, "status", "--cutoff-day=2999-01-01")

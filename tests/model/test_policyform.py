@@ -64,6 +64,7 @@ def test_written() -> None:
         where="tenant=acme\n\nregion=NULL\n",
         tags="b, a,, a",
         dimensions="x",
+        description=" of the web ",
         **{"expected_max.rows": "10", "expected_max.percent": " 2.5 "},
     )
     policy = make_policy(**to_attributes(values))
@@ -72,7 +73,12 @@ def test_written() -> None:
     assert policy.dimensions == ()  # Not one of this strategy's fields.
     assert policy.expected_max is not None
     assert (policy.expected_max.rows, policy.expected_max.percent) == (10, 2.5)
-    assert policy.id is None
+    assert (policy.id, policy.description) == (None, "of the web")
+    assert read_list(' a b ,"c, d", e\nf,,') == ["a b", "c, d", "e f"]
+    told = make_policy(
+        **{**PLAIN, "strategy": "downsample"}, levels="1h:60d", aggregates={"*": ["min", "max"], "a": ["avg"]}
+    )
+    assert to_values(told)["aggregates"] == "*=min,max\na=avg"
 
 
 @pytest.mark.parametrize(

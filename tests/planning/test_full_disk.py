@@ -37,6 +37,13 @@ def test_moving_goes_on() -> None:
     assert plan.blocked == ()
 
 
+def test_rolling_up_waits() -> None:
+    """No level is created, and none is computed: a new table needs room."""
+    plan = make_plan([policy("downsample", "60d")], catalog(FULL), CUTOFF)
+    assert plan.tasks == ()
+    assert {(hold.reason, hold.needs_attention) for hold in plan.needs_attention} == {(str(Why.DISK_FULL()), True)}
+
+
 @pytest.mark.parametrize(("rows", "problems"), [(0, 0), (7, 1)])
 def test_rows_wait(rows: int, problems: int) -> None:
     """CrateDB lets no row go; where none is due, nothing is wrong."""

@@ -133,6 +133,19 @@ def test_same_question_once() -> None:
     assert sorted(type(probe).__name__ for probe in probes) == ["ExpiredRows", "ExpiredRows", "TableBounds"]
 
 
+@pytest.mark.parametrize(
+    ("partitioned", "where", "held"),
+    [(False, {"tenant": "acme"}, True), (False, {}, False), (True, {"tenant": "acme"}, True)],
+)
+def test_rows_of_a_downsampled_table_go_as_a_whole(partitioned: bool, where: dict[str, str], held: bool) -> None:
+    """Some rows of a window are not deleted one by one: those that remain would be taken for late ones."""
+    whole = table([TS, TENANT, VALUE, MONTH], ["month"], [part("2024-01-01")])
+    found = catalog(whole) if partitioned else PLAIN
+    plan = make_plan([policy("downsample", "forever", levels="1h:forever"), policy(where=where)], found, CUTOFF)
+    blocked = [each for each in plan.needs_attention if "indistinguishable from late rows" in each.reason]
+    assert len(blocked) == held
+
+
 def test_rows_of_an_archived_table_are_held() -> None:
     """Rows are not deleted out of partitions that another policy archives as a whole."""
     found = catalog(table([TS, TENANT, MONTH], ["month"], [part("2024-01-01")]))

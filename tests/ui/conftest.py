@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from support.databases import CrateDatabase, Database, DuckTemplate
+from support.elements import PageElements, open_elements
 from support.pages import Chromium, PagesInBrowser, open_browser, open_pages
 from support.sample_data import NOW, add_tokens, fill
 
@@ -31,6 +32,16 @@ def pages(filled: DuckTemplate, browser: Chromium) -> Iterator[PagesInBrowser]:
     with closing(filled.open()) as db:
         db.time.set(NOW)
         yield from _pages(db, browser)
+
+
+@pytest.fixture
+def elements(filled: DuckTemplate) -> Iterator[PageElements]:
+    """The same pages without a browser."""
+    db = filled.open()
+    db.time.set(NOW)
+    with open_elements(db) as found:
+        yield found
+    db.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from nicegui import ui
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.errors import Forbidden, RetentionError
@@ -14,7 +15,9 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.service.access import Scope
+from cratedb_retention.ui import archive
 from support.databases import MONTH, TIME
+from support.elements import PageElements
 from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE
 
@@ -142,6 +145,69 @@ def test_filters(pages: PagesInBrowser) -> None:
     pages.go(page, "/ui/archive?from=%3Cscript%3Ealert(1)%3C/script%3E")
     expect(page.get_by_role("alert")).to_contain_text("<script>alert(1)</script>")
     expect(page.get_by_label("From", exact=True)).to_have_value("<script>alert(1)</script>")
+
+
+def test_what_is_chosen_is_done(elements: PageElements) -> None:
+    """Only chosen snapshots are read back; only what was shown is restored, where it was shown to go."""
+    db = elements.db
+    orders = db.count("orders")
+    elements.open(archive.show, "to=2023-10-01")
+    assert len(elements.rows(SHOWN)) == 3
+    elements.choose(SHOWN, 0)
+    elements.press("Verify")
+    assert [row[0] for row in elements.rows("What verifying found")] == ["verified"]
+    assert "All is right with 1 snapshot." in elements.texts
+    elements.press("Restore …")
+    elements.fill("", "Into another table", ui.radio)
+    elements.fill("Other table, as schema.table", "lab.beside")
+    elements.press("Show what would be restored")
+    assert [row[5] for row in elements.rows("What would be restored")] == ["lab.beside"] * 3
+    assert elements.find(ui.button, "Restore 3 partitions")
+    elements.fill("Other table, as schema.table", "lab.another")
+    assert elements.find(ui.button, "Restore 3 partitions") is None
+    elements.fill("Other table, as schema.table", "lab.beside")
+    elements.press("Show what would be restored")
+    elements.press("Restore 3 partitions")
+    assert (db.count("beside"), db.count("orders")) == (9, orders)
+    assert [row[5] for row in elements.rows("What was restored")] == ["no"] * 3
+    elements.choose(SHOWN, 1)
+    elements.press("Restore …")
+    elements.fill("", "Into another table", ui.radio)
+    elements.fill("Other table, as schema.table", "lab.beside")
+    elements.press("Show what would be restored")
+    [[refused, *_]] = elements.rows("What would be restored")
+    assert refused.startswith("refused the partition already exists")
+    assert elements.find(ui.button, "Restore 1 partition") is None
+
+
+def test_a_restore_that_is_refused_says_so(elements: PageElements) -> None:
+    """Why nothing was restored is told, although the button that was pressed is gone."""
+    token = elements.db.tool.create_token("gone", Role.OPERATOR)[1]
+    elements.open(archive.show, "to=2023-08-01", token)
+    elements.press("Restore …")
+    elements.press("Show what would be restored")
+    elements.db.tool.revoke_token("gone")
+    elements.press("Restore 1 partition")
+    assert "unknown, expired or revoked" in elements.told[-1]
+
+
+def test_the_worst_is_first(elements: PageElements) -> None:
+    """Snapshots that can't be relied on come first and say why; the others may be restored."""
+    db = elements.db
+    db.drop_snapshot(db.tool.snapshots()[2].archived.name)
+    path = sorted(db.snapshot_files())[-1]
+    path.write_bytes(b"\0" * path.stat().st_size)
+    elements.open(archive.show)
+    elements.press("Verify")
+    first, second, third, *_ = elements.rows(SHOWN)
+    assert (first[0], third[0]) == ("missing", "complete")
+    assert second[0].startswith("damaged ")
+    assert second[7].startswith("failed 2024-07-02")
+    assert "2 of 10 snapshots can't be relied on." in elements.texts
+    assert any(text.endswith("; 2 with a problem, shown first.") for text in elements.texts)
+    elements.press("Restore …")
+    elements.press("Show what would be restored")
+    assert elements.find(ui.button, "Restore 8 partitions")
 
 
 def test_viewer(pages: PagesInBrowser) -> None:

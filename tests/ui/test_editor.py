@@ -6,10 +6,15 @@ import re
 from urllib.parse import quote
 
 import pytest
+from nicegui import ui
 from playwright.sync_api import Locator, Page, expect
 
+from cratedb_retention.model.access import Role
 from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.policies.tags import parse_tag_filter
+from cratedb_retention.ui.policies import editor
 from support.databases import MONTH, TIME
+from support.elements import PageElements
 from support.pages import PATIENCE, PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
@@ -118,6 +123,70 @@ def test_edit(each_pages: PagesInBrowser) -> None:
     page.wait_for_url(re.compile(r"saved=3$"))
     expect(page.get_by_role("switch", name="Enabled")).not_to_be_checked()
     assert not stored(pages, "visits").enabled
+
+
+def test_saved_with_care(elements: PageElements, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What deletes data is confirmed; a change that another user made meanwhile, even during that, is not lost."""
+    monkeypatch.setattr(editor, "PAUSE", 0.0)
+    db = elements.db
+    elements.open(editor.edit, "id=visits")
+    elements.fill("Retention period", "30d")
+    for change in ({"description": "Theirs"}, {}):
+        elements.press("Save")
+        assert elements.question == "Save this policy?"
+        assert not elements.find(ui.button, "Save").enabled
+        if change:
+            db.tool.edit_policy("visits", change)
+        elements.fill("Write visits to go on", "visits")
+        elements.press("Save")
+        now = db.tool.policies.get("visits").policy
+        assert (now.description, str(now.retention_period)) == ("Theirs", "90d" if change else "30d")
+        if change:
+            assert "Not saved: another user has changed it in the meantime." in elements.texts
+            elements.press("Load theirs")
+            assert elements.find(ui.input, "Retention period").value == "90d"
+            elements.fill("Retention period", "30d")
+    assert elements.went == ["/policies/visits?saved=3"]
+
+
+def test_a_copy_is_another_policy(elements: PageElements) -> None:
+    """What is copied stays as it is; what is disabled needs no question, and shows what it would do."""
+    tool = elements.db.tool
+    before = {item.id: item.policy for item in tool.policies()}
+    elements.open(editor.create, "copy=visits")
+    elements.fill("Only rows with", "n=nothing")
+    elements.press("Save")
+    now = {item.id: item.policy for item in tool.policies()}
+    [made] = now.keys() - before.keys()
+    assert before.items() <= now.items()
+    assert (now[made].table_name, now[made].where) == ("visits", {"n": "nothing"})
+    elements.open(editor.edit, "id=visits")
+    elements.fill("Retention period", "30d")
+    elements.fill("Enabled", False)
+    elements.press("Save")
+    assert (elements.question, tool.policies.get("visits").policy.enabled) == ("", False)
+    assert "Nothing happens while this policy is disabled." in elements.texts
+    assert any("7 rows of lab.visits, 2024-03-01 to 2024-05-31, are deleted for good" in t for t in elements.texts)
+    elements.open(editor.create, "")
+    elements.press("Save")
+    assert elements.texts.count("must not be empty") == 2
+    assert "Not saved: some fields have mistakes." in elements.texts
+
+
+def test_who_may_change_what(elements: PageElements) -> None:
+    """A viewer's fields are locked; who is limited by tags chooses no identifier."""
+    for role, limit, free, named in (
+        (Role.VIEWER, "", False, True),
+        (Role.EDITOR, "", True, True),
+        (Role.EDITOR, "acme", True, False),
+    ):
+        name = f"{role}{limit}"
+        token = elements.db.tool.create_token(name, role, parse_tag_filter([limit] if limit else []))[1]
+        elements.open(editor.edit, "id=visits", token)
+        assert elements.find(ui.input, "Retention period").enabled is free
+        elements.open(editor.create, "", token)
+        assert (elements.find(ui.input, "Table") is not None) is free
+        assert (elements.find(ui.input, "Identifier") is not None) is (free and named)
 
 
 @pytest.mark.long("filled in again and again; make test proves its messages in tests/model/test_policyform.py")

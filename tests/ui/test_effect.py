@@ -78,7 +78,7 @@ def test_offered() -> None:
         Column(name="place", type="T", kind=Kind.TEXT),
         Column(name="warmth", type="D", kind=Kind.NUMBER),
     )
-    tables = (TableName("doc", "visits"), TableName("doc", "old_visits"), TableName("lab", "other"))
+    tables = (TableName("doc", "old_visits"), TableName("doc", "visits"), TableName("lab", "other"))
     found = Suggestions(
         default_schema="doc",
         tables=tables,
@@ -91,6 +91,7 @@ def test_offered() -> None:
     assert offered(FIELDS["table_name"], values, found) == ["visits", "old_visits"]
     assert offered(FIELDS["table_schema"], values, found) == ["doc", "lab"]
     assert offered(FIELDS["tags"], values, found) == ["web, acme", "web, archive"]
+    assert offered(FIELDS["tags"], {**values, "tags": "web, "}, found) == ["web, acme", "web, archive"]
     assert offered(FIELDS["time_column"], values, found) == ["ts"]
     assert offered(FIELDS["time_column"], {**values, "time_unit": "s"}, found) == ["warmth"]
     assert offered(FIELDS["time_unit"], values, found) == ["s", "ms"]
@@ -99,6 +100,7 @@ def test_offered() -> None:
         ("p", ["place="]),
         ("place=oslo", ["place=oslo\nts=", "place=oslo\nwarmth="]),
         ("place=oslo\nW", ["place=oslo\nwarmth="]),
+        ("place = oslo\n\n", ["place = oslo\nts=", "place = oslo\nwarmth="]),
         ("nothing", []),
     ):
         assert offered(FIELDS["where"], {**values, "where": typed}, found) == expected

@@ -12,8 +12,11 @@ from urllib.parse import parse_qs, urlencode, urlparse
 import pytest
 from playwright.sync_api import Page, expect
 
-from cratedb_retention.model.query.reading import FetchRequest, Fill
-from cratedb_retention.model.time import to_ms
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.query.reading import Fetched, FetchRequest, Fill, Holding, Stretch
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.time import TimeRange, from_ms, to_ms
+from cratedb_retention.ui.charts import explore_options, lines_of
 from support.pages import NARROW, PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, PLACES
 
@@ -73,6 +76,58 @@ def fetch(pages: PagesInBrowser, period: Mapping[str, str], step: str, **more: A
 def ms(moment: object) -> int:
     assert isinstance(moment, dt.datetime)
     return to_ms(moment)
+
+
+def test_what_is_drawn() -> None:
+    """Gaps are gaps; a value without neighbours is a dot; levels and what is kept nowhere are marked; times are UTC."""
+    raw, other = (Holding(rollup=None, table=TableName("lab", name), start=None, end=None) for name in "ab")
+    parts = (raw, 0, 20), (other, 20, 60), (raw, 60, 90)
+    found = Fetched(
+        columns=("ts", "t_avg", "t_min", "t_max", "level"),
+        rows=tuple(
+            (from_ms(at * 10), value, low, high, "raw" if value else None)
+            for at, (value, low, high) in enumerate(
+                [(5.0, 4.0, 7.0), *[(None, None, None)] * 2, *[(6.0, 5.0, 8.5)] * 2]
+            )
+        ),
+        keys=0,
+        step=Interval(10),
+        start=0,
+        end=50,
+        stretches=tuple(
+            Stretch(holding=held, time=TimeRange(start, end), interval=Interval(10)) for held, start, end in parts
+        ),
+        gaps=((10, 30),),
+    )
+    [(name, points)] = lines_of(found)
+    assert (name, points[0], points[1]) == ("t_avg", (0, 5.0, "raw", 4.0, 7.0), (10, None, "", None, None))
+    options = explore_options(found, [(name, points)], TimeRange(10, 50), TimeRange(0, 100))
+    assert (options["useUTC"], options["xAxis"]["min"], options["xAxis"]["max"]) == (True, 0, 100)
+    assert [(zoom["start"], zoom["end"]) for zoom in options["dataZoom"]] == [(10, 50)] * 2
+    line, low, width, levels = options["series"]
+    assert (line["connectNulls"], options["legend"]["show"]) == (False, False)
+    assert ["symbol" in point for point in line["data"]] == [True, False, False, False, False]
+    assert ([at for _, at in low["data"]], [wide for _, wide in width["data"]]) == (
+        [4.0, None, None, 5.0, 5.0],
+        [3.0, None, None, 3.5, 3.5],
+    )
+    assert [(mark["xAxis"], mark["lineStyle"]["width"]) for mark in levels["markLine"]["data"]] == [(10, 0), (20, 1)]
+    assert [[end["xAxis"] for end in gap] for gap in levels["markArea"]["data"]] == [[10, 30]]
+    assert len(explore_options(found, [(name, points)] * 2, TimeRange(0, 50), TimeRange(0, 50))["series"]) == 3
+
+
+def test_groups_have_names() -> None:
+    """A line for each group; a missing value is NULL."""
+    found = Fetched(
+        columns=("ts", "x", "y", "n", "level"),
+        rows=((from_ms(0), None, "a", 1, "1h"), (from_ms(0), "b", "c", 2, "1h")),
+        keys=2,
+        step=Interval(10),
+        start=0,
+        end=10,
+        stretches=(),
+    )
+    assert [name for name, _ in lines_of(found)] == ["NULL, a", "b, c"]
 
 
 @pytest.mark.slow("a rollup, and its charts in a browser")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from nicegui import ui
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.errors import Forbidden, InvalidInput, NotFound
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.holds import hold_scope
 from cratedb_retention.model.policies.tags import parse_tag_filter
+from cratedb_retention.model.time import from_ms, parse_instant, to_ms
 from cratedb_retention.service.access import Scope
+from cratedb_retention.ui import holds
 from cratedb_retention.ui.holds import read_wish
 from support.databases import Database
+from support.elements import PageElements
 from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
@@ -109,11 +113,50 @@ def test_viewer_and_tenants(pages: PagesInBrowser) -> None:
             work(foreign.id)
 
 
+def test_placed_and_released(elements: PageElements) -> None:
+    """A hold is placed as it was written, a name without a table is warned of, and a word releases it."""
+    tool = elements.db.tool
+    elements.open(holds.show)
+    before = {hold.id for hold in tool.holds()}
+    for label, text in (("Schema", "lab"), ("Table", "visits"), ("From", "2024-01-01"), ("Until", "2024-04-01")):
+        elements.fill(label, text)
+    elements.fill("Only with these values", "n=x")
+    elements.fill("Reason", "case 8")
+    elements.press("Place the hold")
+    [placed] = [hold for hold in tool.holds() if hold.id not in before]
+    assert (placed.table_schema, placed.table_name, placed.where, placed.reason) == (
+        "lab",
+        "visits",
+        {"n": "x"},
+        "case 8",
+    )
+    assert [at and from_ms(at).isoformat()[:10] for at in (placed.start, placed.end)] == ["2024-01-01", "2024-04-01"]
+    assert not any("No table matches" in text for text in elements.told)
+    assert [elements.find(ui.input, label).value for label in ("Table", "From")] == ["", ""]
+    elements.press("Release the hold on lab.visits")
+    assert elements.question == "Release this hold?"
+    assert not elements.find(ui.button, "Release the hold").enabled
+    elements.fill("Write lab.visits to go on", "lab.visits")
+    elements.press("Release the hold")
+    assert {hold.id for hold in tool.holds()} == before
+    assert elements.told[-1] == "The hold on lab.visits is released."
+    elements.fill("Table", "nothing_*")
+    elements.press("Place the hold")
+    assert any("nothing_* at present" in text for text in elements.told)
+
+
 def test_wishes() -> None:
     """What the form says is read as a whole or not at all."""
     wish = read_wish({**EMPTY, "schema": "doc", "table": " metrics ", "where": "\ntenant=a=b\n x=NULL\n"})
     assert (wish.table_name, wish.where) == ("metrics", {"tenant": "a=b", "x": None})
     assert hold_scope(wish) == "doc.metrics where tenant=a=b and x=NULL"
+    whole = {"schema": "", "table": "t", "from": "2024-01-01", "until": "2024-01-02", "reason": "x" * 1000, "where": ""}
+    wish = read_wish(whole)
+    assert (wish.start, wish.end) == (to_ms(parse_instant("2024-01-01")), to_ms(parse_instant("2024-01-02")))
+    assert wish.reason == "x" * 1000
+    for wrong in ({"until": "2024-01-01"}, {"table": " "}):
+        with pytest.raises(InvalidInput):
+            read_wish({**whole, **wrong})
     for wrong in ({"where": "x"}, {"where": "a=1\na=2"}, {"from": "x"}, {"reason": "x" * 1001}, {"reason": "\0"}):
         with pytest.raises(InvalidInput):
             read_wish({**EMPTY, "table": "t", **wrong})

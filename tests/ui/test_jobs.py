@@ -5,12 +5,15 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 import pytest
+from nicegui.element import Element
 from playwright.sync_api import expect
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.ui import audit
 from cratedb_retention.ui.audit import read_query
 from cratedb_retention.ui.links import Query
 from support.databases import FixedClock
+from support.elements import PageElements
 from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
@@ -34,6 +37,38 @@ def test_a_change_of_a_policy(each_pages: PagesInBrowser) -> None:
     expect(dialog.get_by_role("row", name="retention_period")).to_contain_text("60d")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+
+
+def test_pages_of_rows(elements: PageElements) -> None:
+    """Older and newer rows are where there are some; a run is told as a whole unless it is narrowed."""
+    elements.open(audit.show, "limit=20")
+    assert ("Older" in elements.texts, "Newer" in elements.texts) == (True, False)
+    assert len(elements.rows("Audit log")) == 20
+    elements.open(audit.show, "limit=1000")
+    many = len(elements.rows("Audit log"))
+    elements.open(audit.show, f"limit={many}")
+    assert "Older" not in elements.texts
+    elements.open(audit.show, f"limit={many - 1}&offset=1")
+    older, newer = (elements.find(Element, word) for word in ("Older", "Newer"))
+    assert (older, newer.props["href"]) == (None, f"/ui/jobs?limit={many - 1}")
+    run_id = elements.db.journal(event="run-finished")[0]["run_id"]
+    for query, whole in (("", True), ("&limit=200", True), ("&outcome=done", False), ("&offset=1", False)):
+        elements.open(audit.show, f"run_id={run_id}{query}")
+        assert (f"Run {run_id[:8]}" in elements.texts) is whole, query
+
+
+def test_a_change_in_detail(elements: PageElements) -> None:
+    """Details show what a policy was before, and after; how long something took is in a unit that fits."""
+    elements.db.tool.edit_policy("visits", {"retention_period": "60d"})
+    journal = elements.db.q("jobs_log", elements.db.own_schema)
+    for took in (0, 1500, 180_000):
+        elements.db.sql(f"UPDATE {journal} SET duration_ms = {took} WHERE event = 'policy-changed'")
+        elements.open(audit.show, "event=policy-changed")
+        [row] = elements.rows("Audit log")
+        assert row[7] == {0: "0 ms", 1500: "1.5 s", 180_000: "3 min"}[took]
+    elements.details("Audit log", 0)
+    texts = elements.texts
+    assert texts[texts.index("retention_period") :][:3] == ["retention_period", "90d", "60d"]
 
 
 @pytest.mark.long("make test shows a run and its steps on the same page")
@@ -78,7 +113,16 @@ def test_names_stay_text(pages: PagesInBrowser) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"event": "x"}, {"outcome": "x"}, {"limit": "0"}, {"limit": "²"}, {"offset": "-1"}, {"since": "x"}]
+    "query",
+    [
+        {"event": "x"},
+        {"outcome": "x"},
+        {"limit": "0"},
+        {"limit": "²"},
+        {"limit": "1001"},
+        {"offset": "-1"},
+        {"since": "x"},
+    ],
 )
 def test_what_can_not_be_read(query: dict[str, str]) -> None:
     """A filter that means nothing is refused, rather than left out."""

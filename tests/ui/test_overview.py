@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from nicegui import ui
 from playwright.sync_api import expect
 
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.policies.tags import parse_tag_filter
+from cratedb_retention.ui.overview import table as overview
+from support.elements import PageElements
 from support.pages import NARROW, PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE_TABLE
 
@@ -29,6 +34,18 @@ def test_what_needs_somebody_comes_first(each_pages: PagesInBrowser) -> None:
     expect(visits).to_contain_text("due now")
     expect(rows.filter(has_text=HOSTILE_TABLE)).to_have_count(1)
     expect(rows.filter(has_text=f"{schema}.logs")).to_contain_text("delete after 30d (disabled)")
+
+
+def test_what_each_sees(elements: PageElements) -> None:
+    """Who is limited by tags does not get the look of another user; rows are sorted by numbers, not by their words."""
+    elements.open(overview.show)
+    rows = elements.rows("Tables")
+    assert len(rows) == 9
+    states = [row["c0"] for row in elements.find(ui.table, "Tables").rows]
+    assert states == sorted(states)
+    token = elements.db.tool.create_token("globex", Role.EDITOR, parse_tag_filter(["globex"]))[1]
+    elements.open(overview.show, "", token)
+    assert [row[1] for row in elements.rows("Tables")] == ["lab.orders"]
 
 
 @pytest.mark.long("convenience of a list")

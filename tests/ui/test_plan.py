@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from nicegui import ui
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.errors import Forbidden
@@ -14,6 +16,8 @@ from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.service.access import Scope
+from cratedb_retention.ui import plan
+from support.elements import PageElements
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE_TABLE
 
@@ -49,6 +53,42 @@ def slow(pages: PagesInBrowser) -> Iterator[tuple[threading.Event, threading.Eve
     finally:
         go_on.set()
         pages.context.retention.engine = real
+
+
+def test_what_is_asked_and_done(elements: PageElements, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that deletes data is confirmed, has a button once, does what is shown, and is told of once."""
+    monkeypatch.setattr(plan, "BUSY", 0.01)
+    tool, now = elements.db.tool, elements.db.time.moment
+    for run_id, at in (("alive", now), ("silent", now - dt.timedelta(days=1))):
+        tool.store.jobs.begin(RunState(run_id=run_id, started_at=at, heartbeat_at=at, actor="x"))
+    before = elements.db.left("visits")
+    elements.open(plan.show, "policy=visits")
+    elements.wait(lambda: "Run alive" in elements.texts)
+    elements.press("Run now")
+    assert elements.question == "Run this plan now?"
+    for word in ("", "visit"):
+        elements.fill("Write visits to go on", word)
+        assert not elements.find(ui.button, "Run now").enabled
+    elements.fill("Write visits to go on", "visits")
+    elements.press("Run now")
+    assert elements.find(ui.button, "Run now") is None
+    elements.wait(lambda: any("1 done, 0 failed" in text for text in elements.texts))
+    looks = [text for text in elements.texts if text == "What this run did, in the audit log"]
+    assert (len(looks), "Run silent" in elements.texts) == (1, False)
+    assert elements.db.left("visits") == [row for row in before if row != EXPIRED]
+
+
+def test_what_is_shown(elements: PageElements) -> None:
+    """What needs attention is not among what is only blocked; a task that is not like others is shown in full."""
+    elements.open(plan.show)
+    [problem] = elements.rows("Needs attention: blocked until you act")
+    [blocked] = elements.rows("Blocked: due, but must not happen now")
+    assert (problem[:2], blocked[:2]) == (["needs attention", "lab.nowhere"], ["blocked", "lab.letters"])
+    later = [row[-1] for row in elements.rows("Up to date")]
+    assert later == sorted(filter(None, later)) + [""] * later.count("")
+    [visits] = [row for row in elements.rows("What would be done") if row[0] == "lab.visits"]
+    assert (visits[2], visits[4:6]) == ("drop partition month=2024-03-01", ["1", "1"])
+    assert visits[7] == "2024-03-01 to 2024-04-01"
 
 
 @pytest.mark.slow("a run, in a browser")

@@ -7,12 +7,15 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from nicegui import ui
 from playwright.sync_api import Locator, Page, expect
 
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.policies.file import parse_policies
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.words import plural
+from cratedb_retention.ui.policies import table as policies
+from support.elements import PageElements
 from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
@@ -91,6 +94,60 @@ def test_the_list_and_what_can_be_done(each_pages: PagesInBrowser, tmp_path: Pat
     page.get_by_role("button", name="Apply").click()
     _count(page, "7 policies")
     assert {item.policy.id: item.policy for item in db.tool.policies(Selection())} == before
+
+
+def test_what_was_shown_is_changed(elements: PageElements) -> None:
+    """What another user changed meanwhile is neither disabled nor deleted; what would delete data is confirmed."""
+    tool = elements.db.tool
+    elements.open(policies.show, "q=visits")
+    for action, word in (("Disable", ""), ("Delete the policy", "visits")):
+        elements.choose("Policies", 0)
+        tool.edit_policy("visits", {"retention_period": "91d" if word else "92d"})
+        elements.press(action.split()[0])
+        if word:
+            assert not elements.find(ui.button, action).enabled
+            elements.fill(f"Write {word} to go on", word)
+        elements.press(action)
+        assert "another user has changed it in the meantime" in elements.told[-1]
+        assert [row[3] for row in elements.rows("Policies")] == ["91d" if word else "92d"]
+    elements.choose("Policies", 0)
+    elements.press("Disable")
+    elements.press("Disable")
+    assert not tool.policies.get("visits").policy.enabled
+    elements.press("Enable")
+    assert any("1 row of lab.visits" in text for text in elements.texts)
+    assert not elements.find(ui.button, "Enable").enabled
+    elements.fill("Write visits to go on", "visits")
+    elements.press("Enable")
+    assert tool.policies.get("visits").policy.enabled
+
+
+def test_a_file_is_applied_as_it_was_shown(elements: PageElements) -> None:
+    """Looking changes nothing; after another choice, or another user's change, it has to be looked at again."""
+    tool = elements.db.tool
+    before = [item.policy for item in tool.policies()]
+    elements.open(policies.show)
+    elements.fill("Policy file (YAML)", "policies: [{strategy: delete, table_name: new, retention_period: 3d}]")
+    elements.press("Check")
+    assert [row[0] for row in elements.rows("What the file would change")] == ["create"]
+    assert [item.policy for item in tool.policies()] == before
+    elements.fill("Also delete policies that the file lacks", True)
+    assert elements.find(ui.button, "Apply") is None
+    elements.fill("… but only those with these tags", "web")
+    elements.press("Check")
+    assert sorted(row[0] for row in elements.rows("What the file would change")) == ["create", "delete"]
+    tool.edit_policy("visits", {"retention_period": "91d"})
+    for refused in (True, False):
+        elements.press("Apply")
+        assert elements.question == "Delete 1 policy?"
+        assert not elements.find(ui.button, "Apply the file").enabled
+        elements.fill("Write delete 1 to go on", "delete 1")
+        elements.press("Apply the file")
+        assert any("another user has changed some in the meantime" in text for text in elements.told)
+        assert len(tool.policies()) == 7
+        assert ({item.id for item in tool.policies()} == {policy.id for policy in before}) is refused
+        if refused:
+            elements.press("Check")
 
 
 @pytest.mark.long("many pages; make test proves addresses in test_querying.py and filters in the archive")

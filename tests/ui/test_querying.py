@@ -7,7 +7,12 @@ import datetime as dt
 import pytest
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.archive import RestoreRequest
+from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import parse_tag_filter
+from cratedb_retention.model.time import parse_instant
+from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.ui.archive import read_request
 from cratedb_retention.ui.audit import read_query as read_jobs
 from cratedb_retention.ui.links import TAGS, Query, address, read_selection
@@ -42,6 +47,33 @@ def test_a_cutoff_is_not_in_the_future() -> None:
     assert read_plan(Query({"cutoff": now.isoformat()}), now)[1] == now
     with pytest.raises(InvalidInput, match="lies in the future"):
         read_plan(Query({"cutoff": (now + dt.timedelta(milliseconds=1)).isoformat()}), now)
+
+
+def test_each_filter_is_heeded() -> None:
+    """What an address says reaches the toolkit: each filter as itself, and an empty one as none."""
+    now, first, last = FixedClock().moment, parse_instant("2024-01-01"), parse_instant("2024-02-01")
+    assert read_selection(Query("strategy=delete&policy=p")) == Selection(strategy=Strategy.DELETE, policy_id="p")
+    assert read_selection(Query("strategy=&policy=&tags=")) == Selection()
+    assert read_request(Query("table=a.b&repository=r&from=2024-01-01&to=2024-02-01")) == RestoreRequest(
+        table_schema="a", table_name="b", repository="r", start=first, end=last
+    )
+    asked = (
+        "table=a.b&policy=p&event=blocked&outcome=done&actor=x&since=2024-01-01&until=2024-02-01&limit=1&offset=100000"
+    )
+    assert read_jobs(Query(asked), now) == JournalFilter(
+        table="a.b",
+        policy_id="p",
+        event="blocked",
+        outcome="done",
+        actor="x",
+        since=first,
+        until=last,
+        limit=1,
+        offset=100_000,
+    )
+    assert read_jobs(Query("limit=1000"), now).limit == 1000
+    assert read_jobs(Query(), now) == JournalFilter(limit=50)
+    assert read_jobs(Query("run_id=r"), now) == JournalFilter(run_id="r", limit=1000)
 
 
 def test_addresses_keep_all() -> None:

@@ -20,6 +20,7 @@ def test_a_run_in_order() -> None:
     """Each step is told once, by its end if it has one; totals are those of the run's end."""
     run = summarize(
         [
+            row("cancel-requested", 2),
             row("run-finished", 3, outcome="failed", rows=5, bytes=None, partitions=1),
             row("step-started", 2, step=2),
             row("step-finished", 1, step=1, outcome="done", rows=9),
@@ -34,6 +35,7 @@ def test_a_run_in_order() -> None:
         "blocked",
         "step-finished",
         "step-started",
+        "cancel-requested",
         "run-finished",
     ]
     assert (run.end["outcome"], run.counts, run.end["rows"], run.end["partitions"]) == (

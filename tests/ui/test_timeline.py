@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from nicegui import ui
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.ui.links import timeline as href
+from cratedb_retention.ui.overview import timeline
 from support.databases import MONTH, TIME
+from support.elements import PageElements
 from support.pages import NARROW, PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
 
@@ -50,6 +53,18 @@ def test_main_path(each_pages: PagesInBrowser) -> None:
     [blocked] = rows(page, "Blocked: due, but must not happen now")
     assert "case 7/2024" in blocked[3]
     expect(page.get_by_label("Holds on this table")).to_contain_text("case 7/2024")
+
+
+def test_limits_in_the_picture(elements: PageElements) -> None:
+    """Times are in UTC; a disabled policy draws no limit, and is called disabled."""
+    for name, limits in (("visits", ["delete after 90d (visits)", "now"]), ("logs", ["now"])):
+        elements.open(timeline.show, f"schema=lab&name={name}")
+        options = elements.find(ui.echart, "").options
+        assert options["useUTC"]
+        [marks] = [each["data"] for each in options["series"] if each["name"] == "marks"]
+        assert [text for _, _, text, _ in marks] == limits
+        [policy] = elements.rows("Policies on this table")
+        assert (policy[3] == "disabled") is (name == "logs")
 
 
 @pytest.mark.long("make test proves keyboard and names in test_accessibility.py")

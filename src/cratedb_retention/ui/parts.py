@@ -65,7 +65,7 @@ def button(text: str, work: Callable[[], Awaitable[None] | None], tone: str = "p
             return
         made.props("aria-disabled=true").classes("busy")
         try:
-            with telling():
+            with made.client, telling():  # What it clears may be where the button was.
                 if (found := work()) is not None:
                     await found
         finally:
