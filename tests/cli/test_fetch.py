@@ -16,7 +16,7 @@ import yaml
 
 from cratedb_retention.api.archive import Rollups
 from cratedb_retention.cli.query import _number, _times
-from cratedb_retention.model.query.reading import Cascade
+from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest, Fill
 from support.cascades import Source, chained, create, make_rows
 from support.command import Command
 from support.databases import TIME, DuckDatabase, DuckTemplate
@@ -56,6 +56,7 @@ def test_table(command: Command) -> None:
     assert "ts (UTC)" in out
     lines = out.splitlines()
     assert "2024-03-31 00:00" in lines[3]
+    assert " NULL " in command.ok("fetch", *RANGE, "--step=1h", "--by=outside")
     assert [line.split()[-1] for line in lines[3:9]] == ["1h", "1h", "1h", "1h", "1h", "raw"]
 
 
@@ -125,6 +126,30 @@ def test_plot_in_a_pipe(command: Command) -> None:
         "B temperature_max True",
         "C temperature_max NULL",
     ]
+
+
+@pytest.mark.parametrize(
+    ("args", "fill"),
+    [
+        ([], Fill.NONE),
+        (["--plot"], Fill.NULL),
+        (["--plot", "--fill=previous"], Fill.PREVIOUS),
+    ],
+)
+def test_a_gap_is_a_gap_in_the_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, args: list[str], fill: Fill
+) -> None:
+    """A chart connects nothing over buckets without data, unless they are to be filled."""
+    asked: list[FetchRequest] = []
+    read = Rollups.fetch
+
+    def fetch(self: Rollups, request: FetchRequest) -> Fetched:
+        asked.append(request)
+        return read(self, request)
+
+    monkeypatch.setattr(Rollups, "fetch", fetch)
+    command.ok("fetch", *RANGE, "--step=1h", "--metric=temperature:max", *args)
+    assert [request.fill for request in asked] == [fill]
 
 
 @pytest.mark.parametrize(

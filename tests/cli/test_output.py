@@ -8,6 +8,7 @@ import subprocess
 import pytest
 import yaml
 
+from cratedb_retention.cli.output import _cell, visible
 from support.command import Command, FilledBy, argv
 
 HOSTILE = [
@@ -57,6 +58,7 @@ def test_a_run_as_data(filled: Command) -> None:
     """The report of a run is one JSON document; its exit code says whether all is well."""
     report = json.loads(filled.ok("run", "--format=json", "--cutoff-day=2024-07-01"))
     assert report["ok"] is True
+    assert yaml.safe_load(filled.ok("run", "--format=yaml", "--cutoff-day=2024-07-01"))["ok"] is True
     assert report["failed"] == 0
 
 
@@ -94,6 +96,16 @@ def test_control_characters_move_no_cursor_and_forge_no_line(command: Command, t
     assert command.data("list-tags") == [text]
     for args in (["list"], ["status"], ["plan"], ["jobs"]):
         assert not set(text) & set("\r\x1b\x07\u202e") & set(command.ok(*args))
+
+
+def test_each_control_character_is_escaped() -> None:
+    """Those of terminals of 8 bits, and those that change the direction of text or end a line, as well."""
+    for text in ("\x00", "\x7f", "\x9b", "\u2028", "\u2029", "\u202a", "\u202e", "\u2066", "\u2069", "\n", "\t"):
+        assert visible(f"a{text}b") == f"a{repr(text)[1:-1]}b"
+    assert visible("a\nb", keep="\n") == "a\nb"
+    assert [_cell(value) for value in (None, True, False, 1234567, 0, "x\x9b")] == [
+        "", "yes", "no", "1,234,567", "0", "x\\x9b",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 200, 400])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cratedb_retention.cli import runs
 from support.command import Command, Contents, FilledBy
 from support.golden import check_golden
 
@@ -75,6 +76,7 @@ def test_the_run_does_what_the_plan_says(planned: Command) -> None:
     """The journal of a run has the operations of the plan, in its order and number."""
     plan = planned.data("plan", CUTOFF)
     expected = [step["operation"] for task in plan["tasks"] for step in task["steps"]]
+    assert not any("sql" in step for task in plan["tasks"] for step in task["steps"])
     assert planned("run", CUTOFF).code == 1  # since there are problems
     finished = [row for row in planned.data("jobs") if row["event"] == "step-finished"]
     assert [row["operation"] for row in reversed(finished)] == expected
@@ -134,7 +136,7 @@ def test_alike_tasks_are_one_line(planned: Command) -> None:
     assert planned.data(*args) == planned.data(*args, "--details")
 
 
-def test_a_hold_on_what_is_not_due(planned: Command) -> None:
+def test_a_hold_on_what_is_not_due(planned: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """A legal hold is in the plan of its table also where nothing that it covers is due."""
     planned.ok("hold", "--table-name=metrics", "--from=2024-06-01", "--reason=case 4711")
     [hold] = planned.data("list-holds")
@@ -145,15 +147,21 @@ def test_a_hold_on_what_is_not_due(planned: Command) -> None:
     assert "case 4711" in out
     assert hold["id"] in out
     assert planned.data("plan", "--policy=delete-acme", CUTOFF)["legal_holds"] == [], "of another table"
+    monkeypatch.setattr(runs, "_MOST_HOLDS", 0)
+    out = planned.ok(*args)
+    assert ("case 4711" in out, "and 1 more; `cratedb-retention list-holds` shows all" in out) == (False, True)
 
 
 def test_status_at_another_time(planned: Command) -> None:
     """`status` takes an instant for now, as `plan` does, and tells what is due then."""
-    due = {}
+    due, partitions = {}, set[int]()
     for day in ("2020-01-01", "2024-07-01"):
         plan = planned.data("plan", f"--cutoff-day={day}")
         status = planned.data("status", f"--cutoff-day={day}")
+        partitions |= {line["due_partitions"] for line in status["policies"]} - {0}
         due[day] = sum(line["due_partitions"] for line in status["policies"])
         assert due[day] == sum(task["partitions"] for task in plan["tasks"])
     assert due["2020-01-01"] == 0 < due["2024-07-01"]
+    shown = planned.ok("status", CUTOFF)
+    assert all(f" {count} partitions " in shown for count in partitions)
     assert "is in the future" in planned.refused(2, "status", "--cutoff-day=2999-01-01")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
+from cratedb_retention import Retention
+from cratedb_retention.errors import ConnectionLost
 from cratedb_retention.execution.runs.events import summary
 from cratedb_retention.model.runs import Report
 from support.command import Command
@@ -30,6 +34,21 @@ def test_a_policy_without_its_table(command: Command) -> None:
     assert ran.code == 1
     assert ran.err.startswith("Error: run ")
     assert "1 needs attention. `cratedb-retention jobs --run=" in ran.err
+    assert command("run", CUTOFF, "--format=json").code == 1
+
+
+def test_a_lost_connection_costs_no_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that can't be made at first is made again after a pause."""
+    prepare, failures = Retention.prepare, [ConnectionLost("database", "no answer")]
+
+    def fail_once(*args: Any, **more: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return prepare(*args, **more)
+
+    monkeypatch.setattr(Retention, "prepare", fail_once)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    assert command.ok("run", CUTOFF).endswith("0 steps done\n")
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,9 @@ def test_a_dry_run(bare: Command, contents: Contents) -> None:
     assert "dry run: created other.retention_policy" in lines
     assert any(line.startswith("dry run: CREATE TABLE") and "retention_policy" in line for line in lines)
     assert contents() == before
+    whole = bare.ok("setup", "--dry-run", "--schema=other").splitlines()
+    journal_policy = "dry run: INSERT INTO other.retention_policy "
+    assert [any(line.startswith(journal_policy) for line in shown) for shown in (lines, whole)] == [False, True]
     bare.ok("setup", "--no-journal-policy", "--schema=other")
     expected = f"{bare.uri} responds; setup would change nothing in schema other\n"
     assert bare.ok("setup", "--dry-run", "--schema=other") == expected

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -22,12 +24,13 @@ from cratedb_retention.api import Retention
 from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.duration import parse_duration
+from cratedb_retention.service import schedule
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import HttpServer
 from cratedb_retention.service.notifications import Notifications
 from cratedb_retention.service.schedule import Service, make_service
 from cratedb_retention.service.settings import ServiceSettings, Settings
-from support.command import argv
+from support.command import Command, argv
 from support.databases import MONTH, TIME, Database
 
 
@@ -141,6 +144,67 @@ def test_what_begins_first_ends_last(duck: Database, monkeypatch: pytest.MonkeyP
     with Retention(duck.uri, "nothing", clock=duck.time.clock) as empty, pytest.raises(NotFound, match="setup"):
         Service(empty, ServiceSettings(), notifications).start()
     assert happened == ["start", "wait 30", "stop"]
+
+
+class Stopped:
+    """A service that gets signals as soon as it starts, and whose runs end in time, or not."""
+
+    def __init__(self, signals: int, in_time: bool) -> None:
+        self._signals, self._in_time = signals, in_time
+
+    def start(self) -> None:
+        for _ in range(self._signals):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def stop(self) -> bool:
+        return self._in_time
+
+
+def test_how_serve_ends(duckdb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0 if all runs ended in time, else 1; a second signal ends the process at once, with 1."""
+    Retention(duckdb_uri, create=True).close()
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    for signals, in_time in ((1, True), (2, True), (1, False)):
+        service = Stopped(signals, in_time)
+        monkeypatch.setattr(schedule, "make_service", lambda *_, found=service, **__: found)
+        outcome = Command(duckdb_uri)("serve", "--patience=7")
+        assert (outcome.code, "did not end within 7 seconds" in outcome.err) == (int(not in_time), not in_time)
+        assert codes == [1] * (signals - 1)
+        codes.clear()
+
+
+def test_what_serve_is_told(duckdb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options and settings reach the service, and its pages; it logs what it does unless a level is set."""
+    Retention(duckdb_uri, create=True).close()
+    made: list[tuple[Settings, object]] = []
+    own = logging.getLogger("cratedb_retention")
+    monkeypatch.setattr(own, "level", logging.NOTSET)
+
+    def make(retention: Retention, settings: Settings, mount: object) -> Stopped:
+        made.append((settings, mount))
+        return Stopped(1, True)
+
+    monkeypatch.setattr(schedule, "make_service", make)
+    command, listen = Command(duckdb_uri), "--listen=127.0.0.1:0"
+    monkeypatch.setenv("CRATEDB_RETENTION_LOG_LEVEL", "error")
+    command.ok("serve")
+    assert own.level == logging.NOTSET
+    monkeypatch.delenv("CRATEDB_RETENTION_LOG_LEVEL")
+    monkeypatch.setenv("CRATEDB_RETENTION_NOTIFY_TIMEOUT", "3")
+    command.ok("serve", "--interval=4", "--lease=20", "--workers=3", "--patience=7", listen, "--tokens=on")
+    assert own.level == logging.INFO
+    settings, mount = made[-1]
+    assert settings.service == ServiceSettings(interval=4, lease=20, workers=3, patience=7)
+    assert (settings.http.listen, settings.http.tokens, settings.notify.timeout) == ("127.0.0.1:0", "on", 3)
+    assert mount is not None
+    for pages in ("off", "auto"):
+        monkeypatch.setenv("CRATEDB_RETENTION_HTTP_PAGES", pages)
+        command.ok("serve", listen)
+        assert made[-1][1] is None
+        monkeypatch.setitem(sys.modules, "cratedb_retention.ui.frame", None)  # As without the extra.
+    monkeypatch.setenv("CRATEDB_RETENTION_HTTP_PAGES", "on")
+    assert "the pages are not installed" in command.refused(2, "serve", listen)
 
 
 def test_serve_in_a_process(duckdb_uri: str, tmp_path: Path) -> None:

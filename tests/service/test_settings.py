@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import click
 import pytest
 
+from cratedb_retention.cli import main
+from cratedb_retention.cli.main import _configure, cli
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.service import settings
@@ -213,11 +217,14 @@ def test_config_shows_values_and_masks_secrets(file: Path) -> None:
         shown = command.ok("--config", str(file), "--log-level=info", "config", "--schema=other", f"--format={form}")
         assert "hunter2" not in shown
         assert "0.0.0.0:8080" in shown
-    rows: Any = json.loads(command.ok("--config", str(file), "config", "--schema=other", "--format=json"))
+    rows: Any = json.loads(
+        command.ok("--config", str(file), "--log-level=info", "config", "--schema=other", "--format=json")
+    )
     found = {row["name"]: (row["value"], row["source"]) for row in rows["settings"]}
     assert sorted(found) == sorted(names())
     assert found["database.uri"] == ("crate://u:REDACTED@host:4200/", f"{file}, line 2")
     assert found["database.schema"] == ("other", "option")
+    assert found["log.level"] == ("info", "option")
     assert found["notify.webhook_secret"] == ("********", f"{file}, line 10")
     assert found["notify.channels"] == ("********", f"{file}, line 11")
     assert found["http.max_body"] == (1048576, "default")
@@ -226,7 +233,7 @@ def test_config_shows_values_and_masks_secrets(file: Path) -> None:
     assert dict(shown_settings(invalid))["database.uri"] == MASKED
 
 
-def test_commands_take_what_is_set(file: Path, duckdb_uri: str) -> None:
+def test_commands_take_what_is_set(file: Path, duckdb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command finds its database by the file, unless a variable or an argument names another one."""
     file.write_text(f'[database]\nuri = "{duckdb_uri}"\nschema = "mine"\n')
     assert "created mine.retention_policy" in Command(None).ok("--config", str(file), "setup")
@@ -236,6 +243,39 @@ def test_commands_take_what_is_set(file: Path, duckdb_uri: str) -> None:
         1, "--config", str(file), "list", "--schema=theirs"
     )
     assert "does not exist" in Command("duckdb:///nowhere.duckdb").refused(2, "--config", str(file), "list")
+    secret = file.with_name("uri")
+    secret.write_text(duckdb_uri)
+    monkeypatch.setenv("CRATEDB_URI_FILE", str(secret))
+    assert Command(None, "mine").data("list")[0]["table_schema"] == "mine"
+
+
+def test_when_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the machine or of the user is noticed; without one, and without variables, none is loaded."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/x")
+    found = []
+    for folder in ("/etc", "/x", "/y"):
+        monkeypatch.setattr(os.path, "exists", lambda path, at=folder: path == f"{at}/cratedb-retention/config.toml")
+        context = click.Context(cli)
+        _configure(context, None, {}, sql=False)
+        found.append(context.obj is not None)
+    assert found == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "level", "sql"),
+    [
+        ([], None, False),
+        (["--verbose"], "info", True),
+        (["--verbose", "--log-level=error"], "error", True),
+        (["--debug", "--log-level=error"], "debug", True),
+    ],
+)
+def test_levels_of_the_log(options: list[str], level: str | None, sql: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A level that is named beats what `--verbose` stands for; both options add the statements."""
+    told: list[tuple[Any, bool]] = []
+    monkeypatch.setattr(main, "_configure", lambda ctx, config, log, sql: told.append((log["log.level"], sql)))
+    Command(None)(*options, "export", "--json-schema")
+    assert told == [(level, sql)]
 
 
 @pytest.mark.parametrize(
