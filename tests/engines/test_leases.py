@@ -446,7 +446,8 @@ def test_cancel(db: Database) -> None:
         assert (job.step, job.steps, job.rows, job.actor) == (0, 2, 10, "tester")
         with pytest.raises(NotFound, match="rite the whole identifier"):
             other.cancel(job.run_id[:5])
-        assert other.cancel(job.run_id[:6]).run_id == job.run_id
+        for _ in range(2):
+            assert other.cancel(job.run_id[:6]).run_id == job.run_id
         wait(db, 2)
 
     first = {"asked": False}
@@ -461,7 +462,7 @@ def test_cancel(db: Database) -> None:
         tool.run(observers=[_late_start(db), both], options=ALONE)
     (end,) = db.journal(event="run-finished")
     assert (end["outcome"], end["error"][-26:]) == ("cancelled", "cancelled by operator@host")
-    assert db.journal(event="cancel-requested")[0]["actor"] == "operator"
+    assert [row["actor"] for row in db.journal(event="cancel-requested")] == ["operator"]
     assert sorted((len(db.left("one")), len(db.left("two")))) == [0, 5]
     assert other.running() == []
     with pytest.raises(NotFound, match="is not running"):
