@@ -177,6 +177,9 @@ def test_partition_columns_of_duckdb(duck: DuckDatabase) -> None:
     assert table(duck, "metrics").partitioned_by == ("site", "month")
     duck.sql(f"COMMENT ON TABLE {duck.q('metrics')} IS 'PARTITIONED BY (SITE, \"Month\") (see the wiki)'")
     assert table(duck, "metrics").partitioned_by == ("site", "month")
+    duck.create("two", {"ts": TIME, "month": MONTH, "day": MONTH.replace("month", "day")})
+    assert table(duck, "two").partitioned_by == ()
+    assert table(duck, "two", partition_column="day").partitioned_by == ("day",)
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,16 @@ def test_gives_up_before_another_can_have_it(db: Database, renewed: bool) -> Non
     assert other.take({"a": None}).won
 
 
+def test_one_of_several_is_lost(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder that could not renew one of its leases gives up, although it has the others."""
+    one, leases = holder(db), db.tool.store.leases
+    one.take({"a": None, "b": None})
+    change = leases.change
+    monkeypatch.setattr(leases, "change", lambda wanted: {p: v for p, v in change(wanted).items() if p != "b"})
+    with pytest.raises(LeaseLost, match="lease of policy b"):
+        one.renew()
+
+
 def test_more_leases_prolong_none(db: Database) -> None:
     """Who takes another lease holds those before it for no longer: somebody else can have them."""
     one, other = holder(db, "one"), holder(db, "other")

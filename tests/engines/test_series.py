@@ -276,7 +276,9 @@ def test_counters_by_the_value_of_a_dimension(db: Database) -> None:
 def test_patterns_of_series_are_literal(db: Database) -> None:
     """In patterns of values only ``*`` and ``?`` are special; a dimension that is none is refused."""
     prometheus(db)
-    policy(db, id="one", counters=["labels___name__=%_total", "labels___name__=reque!ts_total"])
+    policy(
+        db, id="one", counters=[f"labels___name__={wrong}" for wrong in ("%_total", "reque!ts_total", "request__total")]
+    )
     assert answer(db, metrics=("value:increase",)) == [(None,)]
     db.tool.delete_policy("one")
     policy(db, id="one", counters=["labels___name__=reque?ts_total"])

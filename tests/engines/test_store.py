@@ -15,9 +15,10 @@ import sqlalchemy as sa
 
 from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
 from cratedb_retention.clock import Actor
-from cratedb_retention.engine.archive import Archived
+from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.step import Report, StepResult
 from cratedb_retention.errors import ClusterUnhealthy, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
+from cratedb_retention.execution.plan.preview import ArchiveLine
 from cratedb_retention.execution.policies import Action
 from cratedb_retention.model.access import Access, Role, Visibility, shown_row
 from cratedb_retention.model.audit import Event, Outcome
@@ -626,7 +627,8 @@ def test_the_last_verification_counts(db: Database) -> None:
     snapshots.add(SnapshotRecord(archived=archived, stage=SnapshotStage.ARCHIVED, changed_at=db.time.moment))
     for damage in ("truncated", None):
         snapshots.verified(snapshots.all()[0], damage)
-        assert snapshots.all()[0].damage == damage
+        line = ArchiveLine(record=snapshots.all()[0], state=SnapshotState(True, "SUCCESS"))
+        assert (line.record.damage, line.condition) == (damage, "damaged" if damage else "complete")
 
 
 def test_snapshots_of_restored_partitions(db: Database) -> None:

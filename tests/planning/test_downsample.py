@@ -1,0 +1,149 @@
+"""What is due in a cascade: windows whose source changed, what waits for a finer level, the view, and what expires."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cratedb_retention.model.catalog import Partition, Table, TableName, View
+from cratedb_retention.model.plan.plan import DropPartitions, Plan
+from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.rollups.rollup import CreateRollup, ReplaceView, RollUp
+from cratedb_retention.model.time import show
+from support.catalogs import METRICS, TS, ms, policy, table
+from support.planning import make_plan
+from support.simulation import DAY, HOUR, SimulatedDatabase
+
+HOURS, DAYS, ALL = (TableName("doc", f"metrics_{name}") for name in ("1h", "1d", "all"))
+START = ms("2024-01-01")
+
+
+def at(days: float) -> dt.datetime:
+    """An instant so many days after the first row."""
+    return dt.datetime(2024, 1, 1, tzinfo=dt.UTC) + dt.timedelta(days=days)
+
+
+def database(period: str = "30d", unit: str = "day", **attributes: Any) -> SimulatedDatabase:
+    """A cascade of hours and days, with a row on each of two days."""
+    rule = policy("downsample", period, **{"levels": "1h:90d,1d:forever", **attributes})
+    db = SimulatedDatabase(policies=[rule], unit=unit)
+    for day in (0, 1):
+        db.write(START + day * DAY + 9 * HOUR)
+    return db
+
+
+def plan_on(
+    db: SimulatedDatabase, change: Callable[[Table], Table] = lambda raw: raw, *more: Table, **views: Any
+) -> Plan:
+    """The plan after two and a half days, if the database reports something else."""
+    known = db.catalog
+    tables = {**known.tables, METRICS: change(known.tables[METRICS]), **{each.name: each for each in more}}
+    return make_plan(
+        db.policies,
+        replace(known, tables=tables, **views),
+        at(2.5),
+        measurements=db.measure(at(2.5)),
+        ledger=db.ledger,
+    )
+
+
+def computed(plan: Plan) -> list[tuple[str, str]]:
+    """The windows that are computed, by level."""
+    steps = [step for task in plan.tasks for step in task.steps if isinstance(step, RollUp)]
+    return [(str(step.rollup.interval), show(window.start)) for step in steps for window in step.windows]
+
+
+def steps_of(plan: Plan, kind: type) -> list[Any]:
+    """The steps of a kind."""
+    return [step for task in plan.tasks for step in task.steps if isinstance(step, kind)]
+
+
+def first(**facts: Any) -> Callable[[Table], Table]:
+    """A change of the first partition."""
+
+    def change(raw: Table) -> Table:
+        one, *others = raw.partitions
+        changed: Partition = replace(one, **facts)
+        return replace(raw, partitions=(changed, *others))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"closed": True, "rows": None}, Why.PARTITION_CLOSED()),
+        ({"missing_shards": 2}, Why.MISSING_SHARDS(count=2)),
+    ],
+)
+def test_what_cannot_be_read(facts: dict[str, Any], reason: object) -> None:
+    """A window waits for a partition that cannot be read, and so do the windows of coarser levels above it."""
+    plan = plan_on(database(), first(**facts))
+    assert computed(plan) == [("1h", "2024-01-02")]
+    assert [(each.level, each.why, each.needs_attention) for each in plan.blocked] == [
+        (HOURS, reason, True),
+        (DAYS, Why.SOURCE_BLOCKED(), False),
+    ]
+
+
+@pytest.mark.parametrize(("rows", "due"), [(0, False), (None, True), (1, True)])
+def test_empty_and_unknown(rows: int | None, due: bool) -> None:
+    """An empty partition has nothing to compute; one whose rows are unknown may have."""
+    assert (("1h", "2024-01-01") in computed(plan_on(database(), first(rows=rows)))) is due
+
+
+def test_change_tokens() -> None:
+    """The tokens of raw rows are known when the plan is made; those of a level only after it was computed."""
+    finer, coarser = steps_of(plan_on(database()), RollUp)
+    assert (len(finer.tokens), coarser.tokens) == (2, ())
+
+
+@pytest.mark.parametrize(
+    ("more", "days"), [({}, ["2024-01-01"]), ({"counters": ["value"]}, ["2024-01-01", "2024-01-02"])]
+)
+def test_changed_windows(more: dict[str, Any], days: list[str]) -> None:
+    """A window that was written to is computed again; with counters, those after it, too."""
+    db = database("forever", levels="1h:forever", **more)
+    db.run(at(2.5))
+    assert computed(plan_on(db)) == []
+    db.write(START + 10 * HOUR)
+    assert computed(plan_on(db)) == [("1h", day) for day in days]
+
+
+def test_distributions_have_a_table() -> None:
+    """A level whose table of distributions is missing is created again."""
+    db = database(aggregates={"*": ["median"]})
+    db.run(at(2.5))
+    assert [step.rollup.table for step in steps_of(plan_on(db), CreateRollup)] == [HOURS, DAYS]
+    sketches = [table([TS], name=TableName("doc", f"{name.name}_sketch")) for name in (HOURS, DAYS)]
+    assert [each.why.code for each in plan_on(db, lambda raw: raw, *sketches).blocked] == ["no-rollup"], "a user's"
+
+
+def test_the_view() -> None:
+    """It is created, renewed if it is gone, and not replaced if a user created it."""
+    db = database()
+    assert [step.view for step in steps_of(plan_on(db), ReplaceView)] == [ALL]
+    db.run(at(2.5))
+    assert plan_on(db).tasks == ()
+    assert [step.view for step in steps_of(plan_on(db, views={}), ReplaceView)] == [ALL]
+    user = View(name=ALL, columns=("ts",), definition="SELECT 1")
+    plan = plan_on(db, views={ALL: user})
+    assert (plan.tasks, [each.why for each in plan.needs_attention]) == ((), [Why.VIEW_TAKEN(view=ALL)])
+
+
+@pytest.mark.parametrize(("unit", "late"), [("day", "keep"), ("hour", "drop")])
+def test_each_row_is_shown_once(unit: str, late: str) -> None:
+    """From raw rows to hours and to days, whatever expires meanwhile; what comes too late stays if it is to be kept."""
+    db, gone = database("2d", unit, levels="1h:4d,1d:forever", late=late), 0
+    for day in range(2, 9):
+        db.write(START + day * DAY + 9 * HOUR, rows=day)
+        gone += len(steps_of(db.run(at(day + 0.6)), DropPartitions))
+        assert db.seen() == db.written, day
+    assert gone > 4
+    db.write(START + 2 * DAY + 9 * HOUR)
+    db.run(at(9))
+    assert db.seen() == db.written - (late == "drop")
