@@ -100,6 +100,8 @@ def test_a_form_in_a_page_starts_nothing(duck: Database) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         assert api.post(f"{API}/runs", content="{}", headers={"Content-Type": kind}).status_code in (415, 422)
     assert duck.journal(event="run-started") == []
+    misspelt = api.post(f"{API}/holds", json={"tablename": "x"})  # It explains what is missing.
+    assert (misspelt.status_code, misspelt.json()["thing"]) == (422, "attribute tablename")
 
 
 def test_large_bodies_are_refused(duck: Database) -> None:
