@@ -345,6 +345,8 @@ def test_what_a_lease_tells_of_the_end(db: Database) -> None:
     lease = db.tool.store.leases.read().of(policy)
     assert (lease.outcome, lease.finished_at, lease.succeeded_at) == ("needs-attention", db.time.moment, first)
     assert (lease.holder, lease.expires_at, lease.done_slot) == (None, None, SLOT)
+    (slot,) = db.journal(event="slot-finished")
+    assert (slot["table_name"], slot["slot"], slot["outcome"], slot["host"]) == ("events", SLOT, lease.outcome, "host")
 
 
 def test_tidying_up_waits(db: Database) -> None:
@@ -438,15 +440,16 @@ def test_a_run_whose_clock_stood_still_stops(db: Database) -> None:
 
 def test_cancel(db: Database) -> None:
     """A run that lasts longer than a second can be seen and cancelled by others, and says who did it."""
-    table(db, "one"), table(db, "two")
-    other = db.retention("operator")
+    due, other = {table(db, "one"), table(db, "two")}, db.retention("operator")
+    table(db, "three", rows=False)
 
     def ask(event: RunEvent) -> None:
         (job,) = other.running()
-        assert (job.step, job.steps, job.rows, job.actor) == (0, 2, 10, "tester")
+        assert (job.step, job.steps, job.rows, job.actor, set(job.policies)) == (0, 2, 10, "tester", due)
         with pytest.raises(NotFound, match="rite the whole identifier"):
             other.cancel(job.run_id[:5])
-        assert other.cancel(job.run_id[:6]).run_id == job.run_id
+        for _ in range(2):
+            assert other.cancel(job.run_id[:6]).run_id == job.run_id
         wait(db, 2)
 
     first = {"asked": False}
@@ -461,7 +464,7 @@ def test_cancel(db: Database) -> None:
         tool.run(observers=[_late_start(db), both], options=ALONE)
     (end,) = db.journal(event="run-finished")
     assert (end["outcome"], end["error"][-26:]) == ("cancelled", "cancelled by operator@host")
-    assert db.journal(event="cancel-requested")[0]["actor"] == "operator"
+    assert [row["actor"] for row in db.journal(event="cancel-requested")] == ["operator"]
     assert sorted((len(db.left("one")), len(db.left("two")))) == [0, 5]
     assert other.running() == []
     with pytest.raises(NotFound, match="is not running"):
