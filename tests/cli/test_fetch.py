@@ -8,6 +8,7 @@ import io
 import json
 import re
 import zoneinfo
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import yaml
 
 from cratedb_retention.api.archive import Rollups
 from cratedb_retention.cli.query import _number, _times
+from cratedb_retention.execution.rollups.levels import Difference
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest, Fill
 from support.cascades import Source, chained, create, make_rows
 from support.command import Command
@@ -226,6 +228,17 @@ def test_verify_rollups(command: Command) -> None:
     shown = command("verify-rollups", "--table-name=weather").out
     assert "row_count" in shown
     assert re.search("^1h: 1 (stale|wrong)$", shown, re.MULTILINE)
+
+
+def test_what_the_next_run_computes_again(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is stale the next run computes again; where something is wrong, nobody is told to wait for that."""
+    one = Difference(level="1h", table="t", start=0, end=1, what="row_count", source="raw", expected=2, found=1)
+    for states, counts in (([True], "1 stale"), ([True, False], "1 stale, 1 wrong")):
+        found = [replace(one, stale=stale) for stale in states]
+        monkeypatch.setattr(Rollups, "verify", lambda *_, differences=found: differences)
+        outcome = command("verify-rollups", "--table-name=weather")
+        assert (outcome.code, f"1h: {counts}\n" in outcome.out) == (1, True)
+        assert ("he next run computes it again" in outcome.err) is all(states)
 
 
 def test_the_hour_that_comes_twice() -> None:

@@ -113,6 +113,8 @@ def test_adopting(archived: Command, contents: Contents, tmp_path: Path) -> None
     assert [item["known"] for item in archived.data("adopt-snapshots", "--repository=archive", "--dry-run")] == [
         False
     ] * 2
+    for more in ("--table-name=nosuch", "--from=2024-03-01"):
+        assert archived.data("adopt-snapshots", "--repository=archive", more, "--dry-run") == []
     assert archived.data("list-snapshots") == []
     archived.ok("restore", "--from-repository=archive", "--into=main.beside")
     assert len(contents()["main.beside"]) == 60

@@ -161,6 +161,16 @@ def test_gives_up_before_another_can_have_it(db: Database, renewed: bool) -> Non
     assert other.take({"a": None}).won
 
 
+def test_one_of_several_is_lost(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder that could not renew one of its leases gives up, although it has the others."""
+    one, leases = holder(db), db.tool.store.leases
+    one.take({"a": None, "b": None})
+    change = leases.change
+    monkeypatch.setattr(leases, "change", lambda wanted: {p: v for p, v in change(wanted).items() if p != "b"})
+    with pytest.raises(LeaseLost, match="lease of policy b"):
+        one.renew()
+
+
 def test_more_leases_prolong_none(db: Database) -> None:
     """Who takes another lease holds those before it for no longer: somebody else can have them."""
     one, other = holder(db, "one"), holder(db, "other")
@@ -335,6 +345,8 @@ def test_what_a_lease_tells_of_the_end(db: Database) -> None:
     lease = db.tool.store.leases.read().of(policy)
     assert (lease.outcome, lease.finished_at, lease.succeeded_at) == ("needs-attention", db.time.moment, first)
     assert (lease.holder, lease.expires_at, lease.done_slot) == (None, None, SLOT)
+    (slot,) = db.journal(event="slot-finished")
+    assert (slot["table_name"], slot["slot"], slot["outcome"], slot["host"]) == ("events", SLOT, lease.outcome, "host")
 
 
 def test_tidying_up_waits(db: Database) -> None:
@@ -428,15 +440,16 @@ def test_a_run_whose_clock_stood_still_stops(db: Database) -> None:
 
 def test_cancel(db: Database) -> None:
     """A run that lasts longer than a second can be seen and cancelled by others, and says who did it."""
-    table(db, "one"), table(db, "two")
-    other = db.retention("operator")
+    due, other = {table(db, "one"), table(db, "two")}, db.retention("operator")
+    table(db, "three", rows=False)
 
     def ask(event: RunEvent) -> None:
         (job,) = other.running()
-        assert (job.step, job.steps, job.rows, job.actor) == (0, 2, 10, "tester")
+        assert (job.step, job.steps, job.rows, job.actor, set(job.policies)) == (0, 2, 10, "tester", due)
         with pytest.raises(NotFound, match="rite the whole identifier"):
             other.cancel(job.run_id[:5])
-        assert other.cancel(job.run_id[:6]).run_id == job.run_id
+        for _ in range(2):
+            assert other.cancel(job.run_id[:6]).run_id == job.run_id
         wait(db, 2)
 
     first = {"asked": False}
@@ -451,7 +464,7 @@ def test_cancel(db: Database) -> None:
         tool.run(observers=[_late_start(db), both], options=ALONE)
     (end,) = db.journal(event="run-finished")
     assert (end["outcome"], end["error"][-26:]) == ("cancelled", "cancelled by operator@host")
-    assert db.journal(event="cancel-requested")[0]["actor"] == "operator"
+    assert [row["actor"] for row in db.journal(event="cancel-requested")] == ["operator"]
     assert sorted((len(db.left("one")), len(db.left("two")))) == [0, 5]
     assert other.running() == []
     with pytest.raises(NotFound, match="is not running"):

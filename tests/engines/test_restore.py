@@ -147,6 +147,8 @@ def test_restore_again(db: Database, archived: str) -> None:
 def test_partition_is_there(db: Database, archived: str) -> None:
     """A partition that exists is not mixed with the archived one; the error says so, and no hold is left."""
     db.fill(archived, ["2024-05-20T00:00:00Z"])
+    refused = [item.refusal or "" for item in db.tool.preview_restore(RestoreRequest(table_name=archived))]
+    assert ["the partition already exists" in why for why in refused] == [False, True]
     april, may = db.tool.restore(RestoreRequest(table_name=archived))
     assert (april.rows, april.error) == (1, None)
     assert "exist" in (may.error or "")

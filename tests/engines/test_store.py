@@ -15,13 +15,15 @@ import sqlalchemy as sa
 
 from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
 from cratedb_retention.clock import Actor
-from cratedb_retention.engine.archive import Archived
+from cratedb_retention.engine.archive import Archived, SnapshotState
 from cratedb_retention.engine.step import Report, StepResult
 from cratedb_retention.errors import ClusterUnhealthy, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
+from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.execution.plan.preview import ArchiveLine
 from cratedb_retention.execution.policies import Action
 from cratedb_retention.model.access import Access, Role, Visibility, shown_row
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.catalog import Column, Kind, Selector, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.plan import Step
 from cratedb_retention.model.plan.reasons import Why, read_subjects
@@ -379,6 +381,42 @@ def test_identifiers_mean_themselves(db: Database) -> None:
         assert sorted(row["policy_id"] for row in rows) == found
 
 
+def test_what_a_form_suggests(db: Database) -> None:
+    """Tables of the database without the toolkit's own; with a scope, only tables and values of its own policies."""
+    for name in ("acme_a", "acme_b", "other"):
+        db.create(name, {"ts": TIME, "n": "TEXT"})
+    for name, repository in (("acme_*", "one"), ("other", "two")):
+        db.policy("snapshot", name, "30d", target_repository_name=repository, tags=[repository])
+    mine = [stored.policy for stored in db.tool.policies() if stored.policy.tags == ("one",)]
+    chosen = Selector(schema=db.schema, name="acme_a")
+    limited, whole = (db.tool.policies.suggestions(mine, limited=each, chosen=chosen) for each in (True, False))
+    assert [table.name for table in limited.tables] == ["acme_a", "acme_b"]
+    assert (limited.repositories, limited.tags) == (("one",), ("one",))
+    assert [column.name for column in limited.columns] == ["ts", "n"]
+    assert {"acme_a", "acme_b", "other"} <= {table.name for table in whole.tables if table.schema == db.schema}
+    assert db.own_schema not in {table.schema for table in whole.tables}
+    assert db.tool.policies.suggestions([], limited=True, chosen=chosen).tables == ()
+
+
+def test_tables_beside_rollups(db: Database) -> None:
+    """A table is listed as one with rollups, as one without, or not at all if it is a level or its distributions."""
+    for name in ("metrics", "metrics_1h", "metrics_1h_sketch", "others"):
+        db.create(name, {"ts": TIME, "n": "TEXT"})
+    db.tool.store.rollups.register(a_level(db.schema), "1y", None)
+    found = ([table.name for table in tables if table.schema == db.schema] for tables in db.tool.rollups.tables())
+    assert tuple(found) == (["metrics"], ["others"])
+
+
+def test_check_of_chosen_policies(db: Database) -> None:
+    """Policies that are not chosen contradict nothing."""
+    db.create("metrics", {"ts": TIME, "n": "TEXT"})
+    db.policy("delete", "metrics", "30d", id="one", tags=["a"])
+    db.policy("delete", "met*", "20d", id="other")
+    assert db.tool.check()
+    assert db.tool.check(Selection(policy_id="one")) == []
+    assert db.tool.check(Selection(tags=parse_tag_filter(["a"]))) == []
+
+
 def test_delete_by_tags(db: Database) -> None:
     """Both tags, either tag, and never without any."""
     for name, tags in (("a", ["x", "y"]), ("b", ["x"]), ("c", ["z"]), ("d", [])):
@@ -452,6 +490,12 @@ def test_apply(db: Database) -> None:
     assert [change.action for change in db.tool.apply(wanted, prune=True)] == shown
     assert {s.policy.table_name: str(s.policy.retention_period) for s in db.tool.policies()} == {"a": "60d", "c": "1y"}
     assert [change.action for change in db.tool.apply(wanted, prune=True)] == [Action.KEEP, Action.KEEP]
+    another = wanted[0].model_copy(update={"id": "another"})
+    assert [change.action for change in db.tool.apply([another], dry_run=True)] == [Action.CREATE]
+    with pytest.raises(Conflict, match="already has the strategy delete there"):
+        db.tool.apply([another])
+    with pytest.raises(NotFound, match="no policy has it"):
+        db.tool.apply(wanted, prune=True, tags=parse_tag_filter(["nosuch"]))
 
 
 def test_apply_deletes_last(db: Database) -> None:
@@ -626,7 +670,8 @@ def test_the_last_verification_counts(db: Database) -> None:
     snapshots.add(SnapshotRecord(archived=archived, stage=SnapshotStage.ARCHIVED, changed_at=db.time.moment))
     for damage in ("truncated", None):
         snapshots.verified(snapshots.all()[0], damage)
-        assert snapshots.all()[0].damage == damage
+        line = ArchiveLine(record=snapshots.all()[0], state=SnapshotState(True, "SUCCESS"))
+        assert (line.record.damage, line.condition) == (damage, "damaged" if damage else "complete")
 
 
 def test_snapshots_of_restored_partitions(db: Database) -> None:

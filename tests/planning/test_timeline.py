@@ -101,6 +101,14 @@ def test_delete() -> None:
     assert [(c.words, c.limit) for c in found.cutoffs] == [("delete after 45d", ms("2024-05-18"))]
 
 
+def test_patterns_do_not_apply_to_rollups() -> None:
+    """The timeline of a level shows no expiry limit of a policy for a pattern, which does not apply to it."""
+    level = replace(catalog(monthly("2024-05")), rollups=frozenset({METRICS}))
+    policies = [policy("delete", "45d", id="pattern", table_name="m*"), policy("delete", "50d", id="named")]
+    found = timeline(prepare(level, policies), METRICS, Seen(policies=policies))
+    assert [cutoff.policy_id for cutoff in found.cutoffs] == ["named"]
+
+
 def test_the_first_of_several_policies() -> None:
     """What stays is due as soon as one of the policies that are enabled applies to it, in whatever order they are."""
     kept = [policy("delete", period, id=period) for period in ("90d", "45d", "60d")]
@@ -125,6 +133,9 @@ def test_holds_and_problems() -> None:
     assert "case 7" in data.stretches[0].reasons[0]
     assert [h.count for h in found.blocked] == [1, 8] or [h.count for h in found.blocked] == [8, 1]
     assert found.holds == (hold,)
+    prepared = prepare(catalog(sick), [policy("delete", "30d")], hold)
+    hidden = timeline(prepared, METRICS, Seen(policies=[policy("delete", "30d")]))
+    assert hidden.holds == (), "a hold that the user may not see"
 
 
 def test_limits() -> None:

@@ -53,7 +53,8 @@ def client(duck: Database, limits: HttpSettings | None = None, hosts: tuple[str,
 
 def test_other_names_and_pages_are_refused(duck: Database) -> None:
     """A name that is not ours (DNS rebinding), or a page from elsewhere that sends something: both are turned away."""
-    api = client(duck, hosts=("localhost", "::1"))
+    api = client(duck, hosts=("LocalHost", "::1"))
+    assert api.get("/health", headers={"Host": "LOCALHOST"}).status_code == 200
     assert api.get("/health").status_code == 200
     assert api.get("/health", headers={"Host": "[::1]:4242"}).status_code == 200
     for host in ("evil.example", "localhost.evil.example", "127.0.0.1", "", "[", "localhost@evil.example"):
@@ -71,7 +72,8 @@ def test_other_names_and_pages_are_refused(duck: Database) -> None:
         assert not any(name.lower().startswith("access-control") for name in answer.headers)
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Cache-Control"] == "no-store"
-        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert (answer.headers["X-Frame-Options"], answer.headers["Referrer-Policy"]) == ("DENY", "no-referrer")
 
 
 def test_connections_of_other_pages_are_refused(duck: Database) -> None:
@@ -98,6 +100,8 @@ def test_a_form_in_a_page_starts_nothing(duck: Database) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         assert api.post(f"{API}/runs", content="{}", headers={"Content-Type": kind}).status_code in (415, 422)
     assert duck.journal(event="run-started") == []
+    misspelt = api.post(f"{API}/holds", json={"tablename": "x"})  # It explains what is missing.
+    assert (misspelt.status_code, misspelt.json()["thing"]) == (422, "attribute tablename")
 
 
 def test_large_bodies_are_refused(duck: Database) -> None:

@@ -148,11 +148,11 @@ def test_values_of_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
         Facts(
             now=now,
             policies=known,
-            damaged=0,
+            damaged=1,
             leases=Leases(now + 5 * minute, {"a": lease}, 0),
             runs={"a": runs},
             levels=[LevelState(table=table, policy_id=key, interval=each, until=until) for key, each, until in levels],
-            running=0,
+            running=3,
             scheduled={"a": Scheduled(policy_id="a", schedule="0 * * * *")},
             next_runs={},
         )
@@ -162,6 +162,9 @@ def test_values_of_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     of_a = {key[0]: value for key, value in found.items() if key[1:2] == ("a",)}
     assert (of_a["failures_1d"], of_a["retired_rows_1d"], of_a["retired_bytes_1d"]) == (3, 10, 14)
     assert (of_a["last_run_failed"], of_a["schedule_lag_seconds"]) == (1, 300)
+    assert (of_a["next_run_timestamp_seconds"], of_a["last_success_timestamp_seconds"]) == (0, 0)
+    counts = {name: found[(name,)] for name in ("policies", "policies_not_shown", "damaged_policies", "running")}
+    assert list(counts.values()) == [2, 1, 1, 3]
     lags = {key[1:]: value for key, value in found.items() if key[0] == "rollup_lag_seconds"}
     assert lags == {("a", "s.t", "1h"): 0, ("a", "s.t", "1d"): 60}
 

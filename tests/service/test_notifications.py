@@ -19,6 +19,7 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.runs.events import RunEndedEarly
+from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.service import notifications
@@ -292,6 +293,36 @@ def test_what_needs_attention_for_long_is_told(duck: Database) -> None:
         duck.tool.run_due(options=RUN_OPTIONS)
         notifier.check()
         assert events == told
+
+
+def test_what_ended_before_it_was_told(duck: Database) -> None:
+    """A policy that was blocked, was not, and is blocked again has been so since then, and not since the first time."""
+    duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
+    events: list[Notification] = []
+
+    def hear(told: Notification) -> bool:
+        events.append(told)
+        return True
+
+    notifier = Notifications(duck.tool, [hear], parse_duration("48h"))
+    for day in (3, 4, 5, 6, 7):
+        if day == 4:
+            duck.create("nowhere", {"ts": TIME})
+        elif day == 5:
+            duck.sql(f"DROP TABLE {duck.q('nowhere')}")
+        duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
+        duck.tool.run_due(options=RUN_OPTIONS)
+        notifier.check()
+        assert [told.since.day for told in events] == ([5] if day == 7 else [])
+
+
+def test_which_outcome_is_a_failure() -> None:
+    """A run that was done or blocked ends a failure; one that was cancelled, deferred or interrupted does not."""
+    found = {outcome: notifications._HAS_FAILED.get(outcome) for outcome in Outcome}
+    assert {outcome for outcome, failed in found.items() if failed} == {Outcome.FAILED}
+    assert {outcome for outcome, failed in found.items() if failed is None} == {
+        Outcome.CANCELLED, Outcome.DEFERRED, Outcome.INTERRUPTED,
+    }  # fmt: skip
 
 
 def test_a_program_gets_events(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -178,6 +178,7 @@ def test_operations_end_with_the_process(tenants: TwoTenants, monkeypatch: pytes
         assert go_on.wait(60)
         told(results[0])
 
+    assert operations._workers == 2
     short = []
     for _ in range(2):
         short.append(operations.start(retention, "verify", 1, lambda told: None))

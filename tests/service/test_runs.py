@@ -100,6 +100,10 @@ def test_a_run_ends_before_its_next_step(duck: Database) -> None:
 def test_a_mistake_in_a_run_is_no_secret(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
     """A run that ends by a mistake in the program is over, and says so without details."""
     runs = Runs()
+    duck.policy("delete", "nowhere", "30d")  # It needs attention, which is no success.
+    state = runs.start(duck.tool.sibling(), duck.tool.prepare())
+    runs.wait()
+    assert runs.find(duck.tool, state.run_id).phase == "failed"
 
     def break_off(prepared: Prepared, **more: object) -> object:
         assert isinstance(more["session"], Session)

@@ -269,6 +269,13 @@ def test_what_is_not_seen_does_not_exist(tenants: TwoTenants) -> None:
     )
     assert taken.status_code == free.status_code == 403
     assert taken.text.replace("globex-tables", NOBODY) == free.text
+    for name in ("globex-tables", NOBODY):
+        file = {
+            "content": json.dumps({"policies": [{**new, "id": name}]}),
+            "headers": {"Content-Type": "application/yaml"},
+        }
+        applied = tenants.ask("acme-editor", "POST", f"{API}/policy-file", **file)
+        assert (applied.status_code, applied.text.replace(name, NOBODY)) == (403, free.text)
 
 
 def test_a_tenant_has_what_is_its_own(tenants: TwoTenants) -> None:

@@ -24,13 +24,13 @@ def loss(
     start: int | None,
     end: int | None,
     archived: str = "",
-    size: None = None,
+    rolled_up: bool = False,
 ) -> Loss:
     """What leaves a table."""
     of = Amount(
         tasks=1, partitions=partitions, windows=0, rows=rows, known_rows=rows or 0, size=None, start=start, end=end
     )
-    return Loss(table=table, archived=archived, rolled_up=False, amount=of)
+    return Loss(table=table, archived=archived, rolled_up=rolled_up, amount=of)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,10 @@ def loss(
         (
             loss(table="lab.v", partitions=2, rows=None, start=None, end=None),
             "2 partitions of lab.v, of any time, are deleted for good.",
+        ),
+        (
+            loss(table="lab.v", partitions=1, rows=None, start=None, end=ms("2024-01-01"), rolled_up=True),
+            "1 partition of lab.v, before 2024-01-01, is deleted for good; what was computed from them stays.",
         ),
         (
             loss(table="lab.v with tenant=a", partitions=0, rows=7, start=None, end=ms("2024-01-01T10:30:00Z")),

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlparse
 
 import pytest
+from nicegui import ui
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.query.reading import Fetched, FetchRequest, Fill, Holding, Stretch
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.time import TimeRange, from_ms, to_ms
+from cratedb_retention.ui import query as explore
 from cratedb_retention.ui.charts import explore_options, lines_of
+from cratedb_retention.ui.frame import STATIC
+from support.elements import PageElements
 from support.pages import NARROW, PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, PLACES
 
@@ -189,6 +194,37 @@ def test_zooming_changes_the_level(pages: PagesInBrowser) -> None:
     page.get_by_label("Until (UTC)").fill("2024-06-05T12:00")
     page.get_by_role("button", name="Show").click()
     said(page, f"1 point per hour, from {pages.db.schema}.weather_1h.")
+
+
+def test_numbers_and_groups(elements: PageElements, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each number is in the table and sorts as one; what is more than a page can show is said."""
+
+    async def width(*args: object, **more: object) -> int:
+        return 600
+
+    monkeypatch.setattr(ui, "run_javascript", width)
+    monkeypatch.setattr(explore, "MOST_ROWS", 47)
+    monkeypatch.setattr(explore, "MOST_LINES", 1)
+    asked = {"table": "lab.weather", "metric": "temperature", "aggregate": "max", "by": "place", **OLD}
+    elements.open(explore.show, urlencode(asked))
+    elements.fill("The numbers as a table", True)
+    rows = elements.rows("The numbers of the chart")
+    assert (len(rows), rows[0][:2], rows[1][1], rows[0][3]) == (47, ["2024-06-05 00:00:00", "lisbon"], "oslo", "1h")
+    assert "The first 47 of 48 rows; the download has all." in elements.texts
+    assert "2 groups; the first 1 are drawn. Choose values above to see others." in elements.texts
+    sent = elements.find(ui.table, "The numbers of the chart").rows[0]
+    assert f"{sent['c2']:,.6g}" == rows[0][2]
+    [line, _] = elements.find(ui.echart, "").options["series"]
+    assert line["name"] == "lisbon"
+    elements.open(explore.show, urlencode({**asked, "where.place": "oslo"}))
+    elements.fill("The numbers as a table", True)
+    assert {row[1] for row in elements.rows("The numbers of the chart")} == {"oslo"}
+
+
+def test_scripts_of_charts_write_text() -> None:
+    """What is from the database is text in tooltips as well, never markup."""
+    for name in STATIC.glob("*.js"):
+        assert not re.search("innerHTML|outerHTML|insertAdjacentHTML|document.write", name.read_text())
 
 
 @pytest.mark.long("make test compares the chart with fetch")

@@ -12,9 +12,11 @@ from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.access import Role
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.problems import Failed
+from cratedb_retention.ui import access
 from cratedb_retention.ui.access import COOKIE, GUEST, LOGIN, LOGOUT, Entrance, Sessions, make_router
 from support.databases import Database
 
@@ -158,6 +160,30 @@ def test_sessions_end(
         assert is_in(browser), at
     duck.time.set(f"{last}+00:00")
     assert is_in(browser) is stays
+
+
+def test_many_sessions(duck: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are too many sessions, the one that was used least recently ends."""
+    monkeypatch.setattr(access, "MOST_SESSIONS", 2)
+    numbers = itertools.count(1)
+    sessions = Sessions(duck.time.clock, lambda count: next(numbers).to_bytes(count))
+    first, second = sessions.begin("a"), sessions.begin("b")
+    assert sessions.find(first) == "a"
+    third = sessions.begin("c")
+    assert [sessions.find(each) for each in (first, second, third)] == ["a", "", "c"]
+
+
+def test_without_a_database(browser: TestClient, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gets in while no token can be looked up; what is not found is not kept by browsers."""
+
+    def fail(*args: object) -> None:
+        raise RetentionError("the database", "is away")
+
+    monkeypatch.setattr(access, "admit", fail)
+    answer = browser.post(LOGIN, data={"token": token, "to": PAGE})
+    assert (answer.status_code, COOKIE in answer.cookies) == (503, False)
+    answer = browser.get("/ui/static/nothing.css")
+    assert (answer.status_code, "immutable" in answer.headers.get("cache-control", "")) == (404, False)
 
 
 def test_token_that_ends(browser: TestClient, duck: Database, token: str) -> None:

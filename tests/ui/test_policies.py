@@ -11,6 +11,7 @@ from nicegui import ui
 from playwright.sync_api import Locator, Page, expect
 
 from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model.access import Role
 from cratedb_retention.model.policies.file import parse_policies
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.words import plural
@@ -35,7 +36,7 @@ def _choose(pages: PagesInBrowser, page: Page, what: str) -> None:
     page.get_by_role("checkbox", name=f"Choose {what.replace('lab.', pages.db.schema + '.')}").press("Space")
 
 
-def _damage(pages: PagesInBrowser) -> None:
+def _damage(pages: PagesInBrowser | PageElements) -> None:
     store = pages.db.tool.store
     statement = f'INSERT INTO "{store.schema}".retention_policy (id, strategy, table_name, retention_period, version)'
     pages.db.sql(f"{statement} VALUES ('broken', 'shred', '<b>old</b>', 'soon', 1)")
@@ -94,6 +95,21 @@ def test_the_list_and_what_can_be_done(each_pages: PagesInBrowser, tmp_path: Pat
     page.get_by_role("button", name="Apply").click()
     _count(page, "7 policies")
     assert {item.policy.id: item.policy for item in db.tool.policies(Selection())} == before
+
+
+def test_sorted_by_what_it_means(elements: PageElements) -> None:
+    """Damaged rows come first, forever and by hand last; who may change nothing has nothing to choose."""
+    _damage(elements)
+    elements.open(policies.show)
+    rows = elements.find(ui.table, "Policies").rows
+    kept, due = ([row["c2"] for row in sorted(rows, key=lambda row: row[place])] for place in ("c3", "c4"))
+    assert ("<b>old</b>" in kept[0], kept[-1]) == (True, f"lab.{HOSTILE_TABLE}")
+    assert ("<b>old</b>" in due[0], due[1:3]) == (True, ["lab.visits", "lab.weather"])
+    assert rows[0]["c2"] == kept[0]
+    viewer = elements.db.tool.create_token("v", Role.VIEWER)[1]
+    elements.open(policies.show, "", viewer)
+    assert not elements.find(ui.table, "Policies").selection
+    assert not {"New policy", "Import a YAML file", "Apply", "Check"} & set(elements.texts)
 
 
 def test_what_was_shown_is_changed(elements: PageElements) -> None:
