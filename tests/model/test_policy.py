@@ -191,6 +191,14 @@ def test_tags(tags: Any, expected: tuple[str, ...]) -> None:
     assert delete(tags=tags).tags == expected
 
 
+def test_names_of_a_cascade() -> None:
+    """A column that is named twice counts once; aggregates may be written in any case."""
+    found = {"dimensions": ["host", "host"], "metrics": "x, x", "aggregates": {"*": " Min,MAX"}, "levels": "1h:1y"}
+    cascade = make_policy(strategy="downsample", table_name="m", retention_period="30d", **found)
+    assert (cascade.dimensions, cascade.metrics) == (("host",), ("x",))
+    assert cascade.aggregates == {"*": ("min", "max")}
+
+
 @pytest.mark.parametrize(("text", "strategy"), [("DELETE", Strategy.DELETE), (" Snapshot ", Strategy.SNAPSHOT)])
 def test_strategy_in_any_case(text: str, strategy: Strategy) -> None:
     """A strategy's name may be written in any case."""

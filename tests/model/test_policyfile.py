@@ -45,6 +45,7 @@ def test_no_policies(text: str) -> None:
         ("policies: 7", "p.yaml, line 1: not a list of policies"),
         ("strategy: delete", "p.yaml, line 1: attribute strategy: unknown"),
         ("polices: []", "p.yaml, line 1: attribute polices: unknown"),
+        ("policies: []\nversion: 1", "p.yaml, line 2: attribute version: unknown"),
         ("policies:\n- delete", "p.yaml, line 2: policies[0]: not a policy"),
         ("policies: [", "p.yaml, line 1: not valid YAML"),
         ("a: b: c", "p.yaml, line 1: not valid YAML"),

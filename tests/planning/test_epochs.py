@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,6 +103,11 @@ def test_the_policy_knows_better() -> None:
     [probe] = find_probes([policy(time_column="ts", time_unit="s")], catalog(daily("date_trunc('day', ts)")), CUTOFF)
     assert isinstance(probe, PartitionBounds)
     assert probe.time_column.unit is TimeUnit.SECONDS
+
+
+def test_ticks() -> None:
+    """Seconds have a thousand milliseconds, and milliseconds one."""
+    assert [replace(NUMBER, unit=unit).tick for unit in (None, *TimeUnit)] == [1, 1000, 1]
 
 
 def test_a_timestamp_is_no_number() -> None:
