@@ -74,7 +74,7 @@ def test_written() -> None:
     assert policy.expected_max is not None
     assert (policy.expected_max.rows, policy.expected_max.percent) == (10, 2.5)
     assert (policy.id, policy.description) == (None, "of the web")
-    assert read_list(' a b ,"c, d", e\nf,,') == ["a b", "c, d", "e f"]
+    assert read_list(' a b , "c, d", e\nf,,') == ["a b", "c, d", "e f"]
     told = make_policy(
         **{**PLAIN, "strategy": "downsample"}, levels="1h:60d", aggregates={"*": ["min", "max"], "a": ["avg"]}
     )

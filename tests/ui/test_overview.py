@@ -38,12 +38,12 @@ def test_what_needs_somebody_comes_first(each_pages: PagesInBrowser) -> None:
 
 def test_what_each_sees(elements: PageElements) -> None:
     """Who is limited by tags does not get the look of another user; rows are sorted by numbers, not by their words."""
+    token = elements.db.tool.create_token("globex", Role.EDITOR, parse_tag_filter(["globex"]))[1]
     elements.open(overview.show)
     rows = elements.rows("Tables")
     assert len(rows) == 9
     states = [row["c0"] for row in elements.find(ui.table, "Tables").rows]
     assert states == sorted(states)
-    token = elements.db.tool.create_token("globex", Role.EDITOR, parse_tag_filter(["globex"]))[1]
     elements.open(overview.show, "", token)
     assert [row[1] for row in elements.rows("Tables")] == ["lab.orders"]
 

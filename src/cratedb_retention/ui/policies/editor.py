@@ -156,7 +156,7 @@ class Editor:
         self._looks += 1
         found = await self._preview()
         self._show(self._looks, found)
-        lost = sentences(found) if policy.enabled else []
+        lost = sentences(found)
         if lost and not await agreed("Save this policy?", "\n".join(lost), "Save", policy.table_name):
             self.told.set_text("Not saved.")
             return
