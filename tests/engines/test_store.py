@@ -113,6 +113,11 @@ def test_setup_adds_what_is_missing(db: Database) -> None:
     tool = db.retention()
     assert sorted(line.split()[2] for line in tool.setup()) == ["scheduled_at"]
     assert [stored.policy for stored in tool.policies()] == [policy]
+    db.sql(f"DROP TABLE {db.q('notification', db.own_schema)}")
+    with pytest.raises(NotFound, match=r"notification.* does not exist"):
+        tool.probe()
+    assert [line.rpartition(".")[2] for line in tool.setup()] == ["notification"]
+    tool.probe()
 
 
 @pytest.mark.parametrize("attributes", [EVERYTHING, DOWNSAMPLE, DELETE], ids=["snapshot", "downsample", "delete"])
