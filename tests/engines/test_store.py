@@ -113,6 +113,11 @@ def test_setup_adds_what_is_missing(db: Database) -> None:
     tool = db.retention()
     assert sorted(line.split()[2] for line in tool.setup()) == ["scheduled_at"]
     assert [stored.policy for stored in tool.policies()] == [policy]
+    db.sql(f"DROP TABLE {db.q('notification', db.own_schema)}")
+    with pytest.raises(NotFound, match=r"notification.* does not exist"):
+        tool.probe()
+    assert [line.rpartition(".")[2] for line in tool.setup()] == ["notification"]
+    tool.probe()
 
 
 @pytest.mark.parametrize("attributes", [EVERYTHING, DOWNSAMPLE, DELETE], ids=["snapshot", "downsample", "delete"])
@@ -490,6 +495,12 @@ def test_apply(db: Database) -> None:
     assert [change.action for change in db.tool.apply(wanted, prune=True)] == shown
     assert {s.policy.table_name: str(s.policy.retention_period) for s in db.tool.policies()} == {"a": "60d", "c": "1y"}
     assert [change.action for change in db.tool.apply(wanted, prune=True)] == [Action.KEEP, Action.KEEP]
+    another = wanted[0].model_copy(update={"id": "another"})
+    assert [change.action for change in db.tool.apply([another], dry_run=True)] == [Action.CREATE]
+    with pytest.raises(Conflict, match="already has the strategy delete there"):
+        db.tool.apply([another])
+    with pytest.raises(NotFound, match="no policy has it"):
+        db.tool.apply(wanted, prune=True, tags=parse_tag_filter(["nosuch"]))
 
 
 def test_apply_deletes_last(db: Database) -> None:

@@ -94,6 +94,13 @@ def test_both(one: list[str], two: list[str], tags: frozenset[str]) -> None:
     assert parse_tag_filter(first.texts) == first
 
 
+def test_exclusions_of_both() -> None:
+    """What either of two combined filters excludes is excluded."""
+    for one, two in (("a,not:b", "c"), ("a", "c,not:b")):
+        both = parse_tag_filter([one]) & parse_tag_filter([two])
+        assert (both.fits(["a", "c"]), both.fits(["a", "b", "c"])) == (True, False)
+
+
 def test_no_tag_looks_like_an_exclusion() -> None:
     """A policy's own tag can't begin with `not:`, or nothing could choose it."""
     with pytest.raises(InvalidInput, match="a tag must not begin with not:"):

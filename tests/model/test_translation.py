@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model.duration import Duration, parse_duration
+from cratedb_retention.model.duration import FOREVER, Duration, parse_duration
 from cratedb_retention.model.rollups.cascade import parse_levels
-from cratedb_retention.model.translation import Archive, Translated, Translation, make_cascade, write_policies
+from cratedb_retention.model.translation import Archive, Translated, Translation, kept_for, make_cascade, write_policies
 
 DAY = 86_400
 
@@ -125,3 +125,10 @@ def test_periods_are_readable() -> None:
     cascade = make_cascade("all", Duration(seconds=60), [archive(DAY, 90)], rounding=False)
     assert parse_duration(str(cascade.retention_period)) == Duration(seconds=DAY)
     assert cascade.warnings == ("all: the raw rows kept for 1d instead of 1m, as the adjacent levels require",)
+
+
+def test_a_thousand_years_and_more() -> None:
+    """More than a thousand years are forever, in years as well as in seconds."""
+    year = 366 * 86_400
+    assert (kept_for(1000 * year), kept_for(0, 1000)) == (Duration(seconds=1000 * year), Duration(months=12_000))
+    assert kept_for(1001 * year) == kept_for(0, 1001) == FOREVER

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -160,6 +160,16 @@ class Stopped:
         return self._in_time
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """What signals do is the same afterwards: `serve` handles them in its own way."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 def test_how_serve_ends(duckdb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """0 if all runs ended in time, else 1; a second signal ends the process at once, with 1."""
     Retention(duckdb_uri, create=True).close()
@@ -174,6 +184,7 @@ def test_how_serve_ends(duckdb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Non
         codes.clear()
 
 
+@pytest.mark.usefixtures("handlers")
 def test_what_serve_is_told(duckdb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Options and settings reach the service, and its pages; it logs what it does unless a level is set."""
     Retention(duckdb_uri, create=True).close()
