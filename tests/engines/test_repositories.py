@@ -113,3 +113,16 @@ def test_hostile_directory_of_the_database(tmp_path: Path, name: str) -> None:
     create(duck, "archive")
     works(duck)
     duck.close()
+
+
+def test_a_file_of_another_size(duck: DuckDatabase) -> None:
+    """A list of snapshots shows a file that became shorter or longer as incomplete, without reading it."""
+    create(duck, "archive")
+    assert duck.run().partitions == 1
+    (record,) = duck.tool.snapshots()
+    path = duck.directory.parent / "archive" / record.archived.name / "data.parquet"
+    data = path.read_bytes()
+    for changed, complete in ((data, True), (data[:-1], False), (data + b"x", False)):
+        path.write_bytes(changed)
+        (state,) = duck.tool.snapshot_states([record]).values()
+        assert state.complete is complete

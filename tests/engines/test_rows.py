@@ -5,6 +5,7 @@ The strategy `delete` row by row, on tables without partitions: to the instant, 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.cratedb.engine import CrateDBEngine
 from cratedb_retention.engine.duckdb.engine import DuckDBEngine
+from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.execution.runs.events import RunEvent, StepProgressed
+from cratedb_retention.model.plan.plan import DeleteRows
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
 
 # With 30 days at 2 July, the limit is 2 June.
@@ -91,6 +94,18 @@ def test_batches(db: Database, events: str) -> None:
     assert (report.rows, db.left(events)) == (11, [LIMIT])
     assert sum(statement.startswith("DELETE") for statement in sent) == 4
     assert [e.progress.done for e in told if isinstance(e, StepProgressed)] == [3, 6, 9]
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_late_rows_between_batches(db: Database, events: str) -> None:
+    """Rows that were rolled up are counted before each batch: one that arrives between two of them ends the step."""
+    db.fill(events, [f"2024-01-{day:02}T00:00:00Z" for day in range(1, 6)])
+    db.policy("delete", events, "30d")
+    [step] = [step for task in db.tool.plan().tasks for step in task.steps]
+    assert isinstance(step, DeleteRows)
+    with pytest.raises(PartitionChanged, match="1 row arrived after the others were rolled up"):
+        db.tool.engine.perform(replace(step, since=0), lambda progress: db.fill(events, [BEFORE]))
+    assert BEFORE in db.left(events)
 
 
 @pytest.mark.usefixtures("small_batches")

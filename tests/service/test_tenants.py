@@ -27,7 +27,7 @@ from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.access import Scope, narrow_plan
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
-from cratedb_retention.store.audit import JournalFilter
+from cratedb_retention.store.audit import JournalFilter, RunOfPolicy
 from support.databases import MONTH, NUMBER, TIME, Database
 from support.two_tenants import TwoTenants, leaks, of_globex, scoped, serve_tenants
 
@@ -431,6 +431,26 @@ def test_what_the_pages_tell_of_a_shared_table(tenants: TwoTenants) -> None:
         for line in Scope(tenants.db.tool, Access(role=Role.ADMIN, actor="x")).tables(Selection())
     }
     assert whole["events"].first.rows
+
+
+def test_why_a_table_fails(tenants: TwoTenants, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that may be about what another tenant has is not told with the state of a table, but to an admin."""
+    now = tenants.db.time.clock.now()
+    run = RunOfPolicy(
+        policy_id="acme-archive",
+        run_id="r",
+        last=now,
+        blocked=0,
+        needs_attention=0,
+        failed=1,
+        rows=0,
+        bytes=0,
+        error="case of globex",
+    )
+    monkeypatch.setattr(type(tenants.db.tool.runs), "of_policies", lambda *_: [run])
+    admin = Scope(tenants.db.tool, Access(role=Role.ADMIN, actor="x"))
+    for who, told in ((scoped(tenants, "acme"), False), (admin, True)):
+        assert any("case of globex" in line.why for line in who.tables(Selection())) is told
 
 
 def test_the_end_of_a_hold_is_about_ones_own(tenants: TwoTenants) -> None:
