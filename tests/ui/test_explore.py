@@ -219,6 +219,10 @@ def test_numbers_and_groups(elements: PageElements, monkeypatch: pytest.MonkeyPa
     elements.open(explore.show, urlencode({**asked, "where.place": "oslo"}))
     elements.fill("The numbers as a table", True)
     assert {row[1] for row in elements.rows("The numbers of the chart")} == {"oslo"}
+    elements.open(explore.show, urlencode({**asked, "by": "", "from": "2024-06-30", "until": RECENT["until"]}))
+    elements.fill("The numbers as a table", True)
+    assert elements.rows("The numbers of the chart")[0][0].startswith("2024-06-30 00:1")
+    assert "The first 47 of 48 rows; the download has all." in elements.texts
 
 
 def test_scripts_of_charts_write_text() -> None:

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import plan
@@ -89,6 +90,10 @@ def test_what_is_shown(elements: PageElements) -> None:
     [visits] = [row for row in elements.rows("What would be done") if row[0] == "lab.visits"]
     assert (visits[2], visits[4:6]) == ("drop partition month=2024-03-01", ["1", "1"])
     assert visits[7] == "2024-03-01 to 2024-04-01"
+    assert "Show the statements (SQL)" in elements.texts
+    acme = elements.db.tool.create_token("acme", Role.OPERATOR, parse_tag_filter(["acme"]))[1]
+    elements.open(plan.show, "", acme)
+    assert ("Run now" in elements.texts, "Show the statements (SQL)" in elements.texts) == (True, False)
 
 
 @pytest.mark.slow("a run, in a browser")

@@ -15,7 +15,7 @@ from cratedb_retention.model.time import parse_instant
 from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.ui.archive import read_request
 from cratedb_retention.ui.audit import read_query as read_jobs
-from cratedb_retention.ui.links import TAGS, Query, address, read_selection
+from cratedb_retention.ui.links import TAGS, Query, address, policy, read_selection
 from cratedb_retention.ui.plan import read_query as read_plan
 from support.databases import FixedClock
 
@@ -80,3 +80,4 @@ def test_addresses_keep_all() -> None:
     """A query with repeated names is the same in an address; what is empty is left out."""
     assert address("/plan", SEVERAL) == "/ui/plan?tags=a%2Cb&tags=not%3Ac"
     assert address("/plan", Query("tags=&strategy=delete")) == "/ui/plan?strategy=delete"
+    assert policy("a/../b?c") == "/ui/policies/a%2F..%2Fb%3Fc"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from nicegui import ui
 from playwright.sync_api import Page, expect
 
-from cratedb_retention.model.time import parse_instant
+from cratedb_retention.model.overview import Lane, Span, State
+from cratedb_retention.model.time import TimeRange, parse_instant
 from cratedb_retention.ui.links import timeline as href
 from cratedb_retention.ui.overview import timeline
+from cratedb_retention.ui.overview.timeline import _bars, _reasons, _rows, _unplaced, _what
 from support.databases import MONTH, TIME
 from support.elements import PageElements
 from support.pages import NARROW, PagesInBrowser, long_on_cratedb
@@ -65,6 +68,19 @@ def test_limits_in_the_picture(elements: PageElements) -> None:
         assert [text for _, _, text, _ in marks] == limits
         [policy] = elements.rows("Policies on this table")
         assert (policy[3] == "disabled") is (name == "logs")
+
+
+def test_spans_in_words() -> None:
+    """No bar hides another; what is unknown, left out or with gaps is said."""
+    spans = [Span(time=TimeRange(*time), state=State.DROP, first="a") for time in ((0, 10), (5, 15), (10, 20))]
+    bars = _bars(2, Lane(title="x", spans=tuple(spans)))
+    assert [bar["value"][:5] for bar in bars] == [[0, 10, 2, 0, 2], [5, 15, 2, 1, 2], [10, 20, 2, 0, 2]]
+    many = replace(spans[0], count=3, last="c", gaps=True, rows=1200, unknown=2, reasons=("held",), more=2)
+    assert _what(many) == "3: a to c, with gaps"
+    assert (_rows(many), _rows(spans[0])) == ("1,200 and unknown in 2", "unknown")
+    assert _reasons(many) == "held; and 2 more reasons"
+    assert _unplaced([spans[0]] * 10).endswith(": " + ", ".join("a" * 10) + ".")
+    assert _unplaced([many] * 11).endswith(" and 1 more. held.")
 
 
 @pytest.mark.long("make test proves keyboard and names in test_accessibility.py")
