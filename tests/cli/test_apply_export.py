@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_rule_that_is_in_the_file_twice(command: Command, file: Path) -> None:
-    """Which of two periods is meant nobody knows, be it stored already or not; nothing is changed."""
+    """A rule that occurs twice is refused, whether its policy is stored already or not; nothing is changed."""
     twice = f"{POLICIES}- strategy: delete\n  table_name: metrics\n  retention_period: 1d\n"
     for stored in (0, 2):
         assert len(command.data("list")) == stored

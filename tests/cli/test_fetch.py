@@ -231,7 +231,7 @@ def test_verify_rollups(command: Command) -> None:
 
 
 def test_what_the_next_run_computes_again(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is stale the next run computes again; where something is wrong, nobody is told to wait for that."""
+    """The remedy is to wait for the next run only if all differences are stale."""
     one = Difference(level="1h", table="t", start=0, end=1, what="row_count", source="raw", expected=2, found=1)
     for states, counts in (([True], "1 stale"), ([True, False], "1 stale, 1 wrong")):
         found = [replace(one, stale=stale) for stale in states]

@@ -230,7 +230,7 @@ def test_two_partitions_into_one(db: Database, archived: str) -> None:
     ]
     db.drop_snapshot(found[0].record.archived.name)
     found = db.tool.preview_restore(RestoreRequest(into=TableName(db.schema, "copy")))
-    assert [item.refusal is None for item in found] == [False, True, True], "what can't be restored is in nobody's way"
+    assert [item.refusal is None for item in found] == [False, True, True], "one refusal does not block others"
 
 
 def test_into_another_schema(db: Database, archived: str) -> None:

@@ -180,7 +180,7 @@ def test_a_rollup_is_smaller(varied: Varied, reason: str | None) -> None:
     [(100, 91, {}, True), (100, 90, {}, False), (99, 99, {}, False), (100, 91, {"dimensions": ["tenant"]}, False)],
 )
 def test_a_level_that_is_large(rows: int, groups: int, attributes: dict[str, Any], told: bool) -> None:
-    """A level that turned out about as large as its source is told of, unless the user listed the dimensions."""
+    """A level about as large as its source is reported, unless the user listed the dimensions."""
     known: dict[str, Any] = {"until": 10, "whole": True, "below": METRICS, "token": "t", "sealed": False}
     ledger = made(windows=[LedgerRow(start=0, end=10, rows=rows, groups=groups, **known)])
     reason = why_large(one(PLAIN, level_table(), ledger=ledger, **attributes), ledger)

@@ -23,7 +23,7 @@ START = ms("2024-01-01")
 
 
 def at(days: float) -> dt.datetime:
-    """An instant so many days after the first row."""
+    """An instant, in days after the first row."""
     return dt.datetime(2024, 1, 1, tzinfo=dt.UTC) + dt.timedelta(days=days)
 
 

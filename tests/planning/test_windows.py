@@ -86,7 +86,7 @@ def test_parts_of_a_window(text: str, length: int, found: str) -> None:
 
 
 def test_batches() -> None:
-    """At most so many items and rows together; an item with too many rows is alone."""
+    """A batch has a maximum number of items and of rows; an item with too many rows is alone."""
     items = [("a", 5), ("b", 5), ("c", 1), ("d", 20), ("e", 1), ("f", 1), ("g", 1)]
     found = list(batches(items, 2, 10))
     assert found == [(["a", "b"], 10), (["c"], 1), (["d"], 20), (["e", "f"], 2), (["g"], 1)]

@@ -163,7 +163,7 @@ def _show_run(run: RunSummary, cut: bool) -> None:
     heading(f"Run {short(run.rows[0]['run_id'])}")
     outcome = run.end.get("outcome")
     with bar():
-        ui.label((outcome or "not over").replace("-", " ")).classes(f"badge is-{outcome or 'running'}")
+        ui.label(state(outcome or "not over").text).classes(state(outcome or "running").tone)
         times = (("began", run.begin), ("ended", run.end))
         ui.label(", ".join(f"{word} {words.exact(row['time'])} UTC" for word, row in times if row))
         if actor := next((row["actor"] for row in run.rows if row["actor"]), ""):
@@ -232,7 +232,7 @@ def _show_details(row: Row) -> None:
         with bar():
             heading(_event_words(row["event"]))
             if row["outcome"]:
-                ui.label(row["outcome"].replace("-", " ")).classes(f"badge is-{row['outcome']}")
+                ui.label(state(row["outcome"]).text).classes(state(row["outcome"]).tone)
         if row["error"]:
             bad = row["outcome"] in (Outcome.FAILED, Outcome.NEEDS_ATTENTION)
             with ui.element("div").classes("error" if bad else "warning"):

@@ -262,21 +262,21 @@ class RunCard:
             if state.cancel_by:
                 self._cancel.set_visibility(False)
 
-    async def end(self, state: RunState | None) -> None:
+    async def end(self, run: RunState | None) -> None:
         """Show how it ended, by the audit log and, if it ran here, this process."""
         self.over = True
         row, troubles, more = await self._guest.ask(lambda scoped: scoped.run_end(self._run_id))
-        outcome = row.get("outcome") or (state.phase if state else "") or "over"
+        outcome = row.get("outcome") or (run.phase if run else "") or "over"
         if self._cancelled and outcome == Outcome.INTERRUPTED:
             outcome = "cancelled"  # Cancelled before it was in the database.
-        self._badge.set_text(outcome.replace("-", " "))
-        self._badge.classes(replace=f"badge is-{outcome}")
+        shown = state(outcome)
+        self._badge.set_text(shown.text).classes(replace=shown.tone)
         for each in (self._doing, self._bar, self._cancel):
             each.set_visibility(False)
         counts = (plural(row[f"{noun}s"], noun) for noun in ("row", "partition") if row.get(f"{noun}s"))
         self._told.set_text(_joined(row.get("message"), *counts, show_size(row.get("bytes") or None)))
         with self._result:
-            error = row.get("error") or (state.error if state else None)
+            error = row.get("error") or (run.error if run else None)
             if error:
                 _show_trouble("The run ended early", str(error), "")
             for row in troubles:
@@ -302,5 +302,5 @@ def _joined(*said: str | None) -> str:
 
 def _show_trouble(what: str, error: str, outcome: str) -> None:
     with ui.element("div").classes("warning" if outcome == Outcome.DEFERRED else "error"):
-        ui.label(f"{outcome.replace('-', ' ')}: {what}" if outcome else what).classes("what")
+        ui.label(f"{state(outcome).text}: {what}" if outcome else what).classes("what")
         ui.label(error).classes("many")

@@ -76,7 +76,7 @@ def _show(guest: Guest, lines: Sequence[TableLine]) -> None:
         for name in STATES:
             if counts[name]:
                 with ui.element("li"):
-                    ui.label(name.replace("-", " ")).classes(f"badge is-{name}")
+                    ui.label(state(name).text).classes(state(name).tone)
                     ui.label(f"{plural(counts[name], 'table')}: {MEANINGS[name]}")
     now = guest.context.retention.clock.now()
     columns: Sequence[Column[TableLine]] = (
