@@ -24,6 +24,7 @@ def _right(outcome: Outcome) -> None:
     assert "Each resolution represents the same rows: it adds up" in outcome.out
 
 
+@pytest.mark.slow("the demonstration as a process, twice")
 def test_without_a_server_twice(tmp_path: Path) -> None:
     """In an empty folder the demonstration ends well, and once more in the same folder."""
     nowhere = Command(None)

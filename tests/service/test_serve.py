@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from cratedb_retention.api import Retention
+from cratedb_retention.clock import system_clock
 from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.duration import parse_duration
@@ -69,6 +70,7 @@ def test_http_beside_the_scheduler(duck: Database) -> None:
     duck.create("t", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     _, token = duck.tool.create_token("x", Role.VIEWER)
     settings = Settings.model_validate({"http": {"listen": "127.0.0.1:0", "tokens": "on"}})
+    duck.time.moment = system_clock().now()  # Else the scheduler would make up for the ticks of years.
     service = make_service(duck.tool, settings, {})
     service.start()
     try:
@@ -127,6 +129,7 @@ def test_settings_reach_the_service(duck: Database) -> None:
 def test_what_begins_first_ends_last(duck: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """HTTP API and notifications begin before the scheduler, and end after the runs; without tables none begins."""
     happened: list[str] = []
+    duck.time.moment = system_clock().now()  # Else the scheduler would make up for the ticks of years.
     notifications = Notifications(duck.tool, [], None)
     for name in ("start", "stop"):
         monkeypatch.setattr(notifications, name, partial(happened.append, name))

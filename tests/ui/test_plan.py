@@ -11,6 +11,7 @@ import pytest
 from nicegui import ui
 from playwright.sync_api import Page, expect
 
+from cratedb_retention.api import Retention
 from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
@@ -35,9 +36,9 @@ def start(page: Page, word: str) -> None:
 
 
 @contextmanager
-def slow(pages: PagesInBrowser) -> Iterator[tuple[threading.Event, threading.Event]]:
+def slow(tool: Retention) -> Iterator[tuple[threading.Event, threading.Event]]:
     """Steps begin, which the first event says, and wait until the second one is set."""
-    real, started, go_on = pages.context.retention.engine, threading.Event(), threading.Event()
+    real, started, go_on = tool.engine, threading.Event(), threading.Event()
 
     class Slow:
         def __getattr__(self, name: str) -> object:
@@ -48,12 +49,12 @@ def slow(pages: PagesInBrowser) -> Iterator[tuple[threading.Event, threading.Eve
             assert go_on.wait(60)
             return real.perform(*args)  # type: ignore[arg-type]
 
-    pages.context.retention.engine = Slow()  # type: ignore[assignment]
+    tool.engine = Slow()  # type: ignore[assignment]
     try:
         yield started, go_on
     finally:
         go_on.set()
-        pages.context.retention.engine = real
+        tool.engine = real
 
 
 def test_what_is_asked_and_done(elements: PageElements, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +78,35 @@ def test_what_is_asked_and_done(elements: PageElements, monkeypatch: pytest.Monk
     looks = [text for text in elements.texts if text == "What this run did, in the audit log"]
     assert (len(looks), "Run silent" in elements.texts) == (1, False)
     assert elements.db.left("visits") == [row for row in before if row != EXPIRED]
+
+
+def test_a_run_that_begins_during_a_look(elements: PageElements, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on although the answer, which comes late, does not have it."""
+    monkeypatch.setattr(plan, "BUSY", 0.01)
+    real, asked, answer, looks = elements.runs.all, threading.Event(), threading.Event(), []
+
+    def late(tool: Retention) -> list[RunState]:
+        states = real(tool)
+        looks.append(states)
+        if len(looks) == 1:
+            asked.set()
+            assert answer.wait(60)
+        return states
+
+    monkeypatch.setattr(elements.runs, "all", late)
+    elements.open(plan.show, "policy=visits")
+    assert asked.wait(60)
+    with slow(elements.db.tool) as (started, go_on):
+        elements.press("Run now")
+        elements.fill("Write visits to go on", "visits")
+        elements.press("Run now")
+        assert started.wait(60)
+        answer.set()
+        seen = len(looks)
+        elements.wait(lambda: len(looks) > seen + 1)  # The page looks again only after the late answer.
+        assert "Cancel this run" in elements.texts
+        go_on.set()
+        elements.wait(lambda: any("1 done, 0 failed" in text for text in elements.texts))
 
 
 def test_what_is_shown(elements: PageElements) -> None:
@@ -139,7 +169,7 @@ def test_a_run_is_watched_and_cancelled(pages: PagesInBrowser) -> None:
     """A run ends before its next step when it is cancelled on the page, and its data is still there."""
     before = pages.db.count("orders")
     page = pages.log_in("operator", "/ui/plan?policy=orders")
-    with slow(pages) as (started, go_on):
+    with slow(pages.context.retention) as (started, go_on):
         start(page, "orders")
         assert started.wait(60)
         run = page.get_by_role("article", name="Run ")

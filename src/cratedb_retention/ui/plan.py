@@ -200,13 +200,14 @@ class Progress:
 
     async def look(self) -> None:
         """Look once how far runs are: one statement about them."""
+        watched = list(self._cards.items())  # A run that begins meanwhile is not in the answer.
         try:
             states = await self._guest.ask(lambda scoped: scoped.jobs(self._guest.context.runs))
             known, now = {run.run_id: run for run in states}, self._guest.context.retention.clock.now()
             running = [run.run_id for run in states if run.finished_at is None and not run.is_silent(now)]
             for run_id in running:
                 self._show(known[run_id])
-            for run_id, card in list(self._cards.items()):
+            for run_id, card in watched:
                 if run_id not in running and not card.over:
                     await card.end(known.get(run_id))
         except RetentionError as error:
