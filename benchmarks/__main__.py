@@ -73,7 +73,7 @@ def _measure(name: str, surroundings: Surroundings, lines: list[Line], console: 
 
 def _table(lines: Iterable[Line]) -> Table:
     table = Table("what", title="How long it takes", show_lines=True)
-    for heading in ("ours", "by hand", "ratio", "statements"):
+    for heading in ("ours", "by hand", "ratio", "statements", "memory"):
         table.add_column(heading, justify="right")
     for heading in ("goal", "met", "note"):
         table.add_column(heading)
@@ -82,7 +82,8 @@ def _table(lines: Iterable[Line]) -> Table:
         ratio = "" if line.ratio is None else f"{line.ratio:.2f}"
         sent = "" if line.statements is None else str(line.statements)
         best = "" if line.best is None else _seconds(line.best)
-        table.add_row(line.what, _seconds(line.ours), best, ratio, sent, str(line.goal), met, line.note)
+        memory = "" if line.megabytes is None else f"{line.megabytes:.0f} MB"
+        table.add_row(line.what, _seconds(line.ours), best, ratio, sent, memory, str(line.goal), met, line.note)
     return table
 
 

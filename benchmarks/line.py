@@ -14,11 +14,13 @@ class Goal:
     seconds: float | None = None
     ratio: float | None = None
     statements: int | None = None
+    megabytes: float | None = None
 
     def __str__(self) -> str:
         parts = [] if self.seconds is None else [f"≤ {self.seconds:g} s"]
         parts += [] if self.ratio is None else [f"ratio ≤ {self.ratio:g}"]
         parts += [] if self.statements is None else [f"≤ {self.statements} statements"]
+        parts += [] if self.megabytes is None else [f"≤ {self.megabytes:g} MB"]
         return ", ".join(parts)
 
 
@@ -33,6 +35,7 @@ class Line:
     :param ours: Seconds that the toolkit took.
     :param best: Seconds that the best hand-written way took, if there is one.
     :param statements: How many statements the toolkit sent.
+    :param megabytes: How much memory the toolkit's process had at most.
     :param note: What else is worth knowing.
     """
 
@@ -40,6 +43,7 @@ class Line:
     ours: float
     best: float | None = None
     statements: int | None = None
+    megabytes: float | None = None
     goal: Goal = NO_GOAL
     note: str = ""
 
@@ -51,6 +55,11 @@ class Line:
     @property
     def met(self) -> bool | None:
         """Whether the goal is met; None if there is none."""
-        pairs = ((self.ours, self.goal.seconds), (self.ratio, self.goal.ratio), (self.statements, self.goal.statements))
+        pairs = (
+            (self.ours, self.goal.seconds),
+            (self.ratio, self.goal.ratio),
+            (self.statements, self.goal.statements),
+            (self.megabytes, self.goal.megabytes),
+        )
         wanted = [(is_, goal) for is_, goal in pairs if goal is not None]
         return all(is_ is not None and is_ <= goal for is_, goal in wanted) if wanted else None

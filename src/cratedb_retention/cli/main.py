@@ -9,6 +9,7 @@ Exit codes: 0 success, 1 a step failed or the database rejected it, 2 invalid us
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import gc
 import importlib
@@ -18,6 +19,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
 import click
@@ -201,8 +203,17 @@ def _log(level: int, formatter: logging.Formatter) -> None:
 
 
 def collect_seldom() -> None:
-    """Collect cyclic garbage less often: it took 40 % of the time of a plan for 100,000 partitions."""
+    """
+    Collect cyclic garbage less often: it took 40 % of the time of a plan for 100,000 partitions. At exit not at all,
+    since the memory is freed anyway: that took a tenth of the time of a small command.
+    """
     gc.set_threshold(50_000, 20, 20)
+    atexit.register(gc.freeze)
+
+
+def _block_pandas() -> None:
+    """DuckDB imports pandas if it can, to compare each parameter with its NaT: 0.4 s and 80 MB for nothing."""
+    sys.modules.setdefault("pandas", cast(ModuleType, None))
 
 
 def main() -> None:
@@ -211,6 +222,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # Escape what its encoding lacks.
             stream.reconfigure(errors="backslashreplace")
     collect_seldom()
+    _block_pandas()
     # A run that systemd or a container engine stops releases its leases, as after Ctrl-C. Process 1 would ignore this
     # signal by default.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

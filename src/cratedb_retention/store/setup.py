@@ -36,7 +36,6 @@ from cratedb_retention.model.policies.policy import Policy, read_policy
 from cratedb_retention.model.policies.tags import NOT
 from cratedb_retention.model.policies.values import CutoffBy
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.store import tables as described
 from cratedb_retention.store.archive import text_to_partition
 from cratedb_retention.store.policies import policy_to_row
 from cratedb_retention.store.tables import Tables, copy_table
@@ -274,14 +273,14 @@ def _take_over(upgrade: _Upgrade) -> None:
     for name, columns in upgrade.layout.items():
         if name.startswith(UPGRADE) and _is_legacy(columns):
             with suppress(NotFound, Conflict):
-                database.rename_table(copy_table(described.POLICY, sa.MetaData(schema=schema), name), LEGACY)
+                database.rename_table(copy_table(upgrade.tables.policy, sa.MetaData(schema=schema), name), LEGACY)
         elif name.startswith(UPGRADE):
             database.drop(TableName(schema, name))
 
 
 def _copy_and_swap(upgrade: _Upgrade) -> None:
     database, tables, schema = upgrade.database, upgrade.tables, upgrade.schema
-    new = copy_table(described.POLICY, sa.MetaData(schema=schema), f"{UPGRADE}_{uuid.uuid4().hex[:8]}")
+    new = copy_table(tables.policy, sa.MetaData(schema=schema), f"{UPGRADE}_{uuid.uuid4().hex[:8]}")
     old = sa.table(POLICY, schema=schema)
     database.refresh(tables.policy)  # The old table has this name; a policy that is not visible yet would be lost.
     rows = database.query(sa.select(sa.literal_column("*")).select_from(old).order_by(sa.column("id")))

@@ -24,6 +24,7 @@ from cratedb_retention.store.rows import LONGEST, Instant, Moment
 from cratedb_retention.store.runs import Lease
 
 DEFAULT_SCHEMA = "ext"
+LONG = "long"  # In ``info`` of a column for texts that are too long for an index.
 _MODEL = sa.MetaData()
 _TYPES: dict[Any, Any] = {int: sa.BigInteger, dt.datetime: Instant, tuple[str, ...]: sa.ARRAY(sa.Text)}
 _SMALL = ("step", "steps")  # Integers of 32 bits.
@@ -48,9 +49,18 @@ class Tables:
             copy_table(table, metadata) for table in (LEASE, JOB, TOKEN, NOTICE, VERSION, JOURNAL)
         )
         if partitions:
-            of_time = sa.Computed("date_trunc('month', \"time\")")
-            self.journal.append_column(sa.Column("month", Instant, of_time, doc="The month of `time`; CrateDB only."))
-            self.journal.kwargs["crate_partitioned_by"] = "month"
+            self._add_options()
+
+    def _add_options(self) -> None:
+        """The options of CrateDB, for which SQLAlchemy imports its dialect."""
+        for table in self.metadata.tables.values():
+            table.kwargs["crate_number_of_shards"] = 1
+            for column in table.columns.values():
+                if column.info.get(LONG):
+                    column.kwargs.update({"crate_index": False, "crate_columnstore": False})
+        of_time = sa.Computed("date_trunc('month', \"time\")")
+        self.journal.append_column(sa.Column("month", Instant, of_time, doc="The month of `time`; CrateDB only."))
+        self.journal.kwargs["crate_partitioned_by"] = "month"
 
 
 @lru_cache(maxsize=8)
@@ -66,7 +76,7 @@ def copy_table(table: sa.Table, metadata: sa.MetaData, name: str | None = None) 
 
 
 def _own(name: str, about: str, *columns: sa.Column[Any]) -> sa.Table:
-    return sa.Table(name, _MODEL, *columns, info={"about": about}, crate_number_of_shards=1)
+    return sa.Table(name, _MODEL, *columns, info={"about": about})
 
 
 def _columns(kind: type, *, key: str = "", required: Collection[str]) -> Iterator[sa.Column[Any]]:
@@ -91,7 +101,7 @@ def _column(attribute: Attribute) -> sa.Column[Any]:
 def _long(name: str) -> sa.Column[str]:
     """The column for texts that are too long for the column of this name."""
     about = f"`{name}` if it is longer than {LONGEST:,} bytes, which CrateDB cannot index; else NULL."
-    return sa.Column(f"{name}_long", sa.Text, doc=about, crate_index=False, crate_columnstore=False)
+    return sa.Column(f"{name}_long", sa.Text, doc=about, info={LONG: True})
 
 
 POLICY = _own(

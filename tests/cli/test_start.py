@@ -1,0 +1,53 @@
+"""What small commands import: scripts and timers start them often, and most of what that costs are imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from support.command import Command
+
+SMALL = (["list-policies"], ["plan"], ["run", "--due"])
+# Of each engine the driver of the other one, and libraries that take more time than everything else.
+FOREIGN = {
+    "duckdb": ("crate", "sqlalchemy_cratedb", "sqlalchemy.orm", "urllib3"),
+    "crate": ("duckdb", "duckdb_sqlalchemy"),
+}
+UNUSED = ("pandas", "numpy", "pyarrow", "yaml", "apscheduler", "fastapi", "nicegui")
+LOADED = """
+import sys
+from cratedb_retention.cli.main import main
+for command in {commands!r}:
+    sys.argv = ["cratedb-retention", *command]
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code == 0, (command, end.code)
+print("loaded:", *(name for name in {names!r} if sys.modules.get(name)))
+"""
+
+
+def loaded(command: Command, *names: str) -> str:
+    """Which of these modules the small commands load, all in one process."""
+    program = LOADED.format(commands=SMALL, names=names)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=command.environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()[-1].removeprefix("loaded:").strip()
+
+
+def _create(command: Command, *more: str) -> None:
+    rule = ("--strategy=delete", "--table-name=metrics", "--retention-period=forever", "--schedule=@daily")
+    command.ok("create", *rule, *more)
+
+
+def test_small_commands_on_duckdb(command: Command) -> None:
+    """Commands that find nothing to do load nothing of CrateDB, and not pandas, which DuckDB would import."""
+    _create(command)
+    assert loaded(command, *FOREIGN["duckdb"], *UNUSED) == ""
+
+
+def test_small_commands_on_cratedb(crate: Command, crate_schema: str) -> None:
+    """Commands that find nothing to do load nothing of DuckDB."""
+    _create(crate, f"--table-schema={crate_schema}")
+    assert loaded(crate, *FOREIGN["crate"], *UNUSED) == ""
