@@ -19,7 +19,7 @@ from benchmarks.timing import by_turns, seconds
 from cratedb_retention import Retention
 from support.cratedb import CrateDB
 
-GOAL = Goal(ratio=1.2)
+GOAL = Goal(ratio=1.05, constant=0.15)
 OURS, RANGE, LIST, SINGLY = "ours", "one DELETE of a range", "one DELETE with IN", "a DELETE for each"
 
 

@@ -9,16 +9,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Goal:
-    """What is wanted; each attribute that is set must hold."""
+    """
+    What is wanted; each attribute that is set must hold.
+
+    :param constant: Seconds that ours may take in addition to the ratio, however much there is to do.
+    """
 
     seconds: float | None = None
     ratio: float | None = None
+    constant: float = 0
     statements: int | None = None
     megabytes: float | None = None
 
     def __str__(self) -> str:
         parts = [] if self.seconds is None else [f"≤ {self.seconds:g} s"]
-        parts += [] if self.ratio is None else [f"ratio ≤ {self.ratio:g}"]
+        constant = f" + {self.constant:g} s" if self.constant else ""
+        parts += [] if self.ratio is None else [f"ratio ≤ {self.ratio:g}{constant}"]
         parts += [] if self.statements is None else [f"≤ {self.statements} statements"]
         parts += [] if self.megabytes is None else [f"≤ {self.megabytes:g} MB"]
         return ", ".join(parts)
@@ -57,7 +63,7 @@ class Line:
         """Whether the goal is met; None if there is none."""
         pairs = (
             (self.ours, self.goal.seconds),
-            (self.ratio, self.goal.ratio),
+            (self.best and (self.ours - self.goal.constant) / self.best, self.goal.ratio),
             (self.statements, self.goal.statements),
             (self.megabytes, self.goal.megabytes),
         )

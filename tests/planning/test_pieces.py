@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cratedb_retention.model.catalog import Kind, Value
+from cratedb_retention.model.catalog import Kind, TableName, Value
 from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.plan.measurements import Bounds, Measurements, PartitionBounds
 from cratedb_retention.model.rollups.cascade import DAY_SECONDS, Interval
@@ -56,10 +56,10 @@ def test_named_time(value: int | None, end: int) -> None:
     assert (piece.start, piece.end) == (5, end)
 
 
-def test_order_does_not_depend_on_the_listing() -> None:
+@pytest.mark.parametrize("keys", [[2, 10, 100, None], [2, 10.5, 100], ["10", "2", "a"], ["10", "2", None]])
+def test_order_does_not_depend_on_the_listing(keys: list[Value]) -> None:
     """Pieces are sorted by end, then numbers by value, then text, NULL last, however the database lists them."""
     number = column("n", Kind.NUMBER)
-    keys: list[Value] = [2, 10, 100, None]
     partitions = [part(n, f"2024-0{month}-01") for month in (1, 2) for n in keys]
     shuffled = random.Random(7).sample(partitions, len(partitions))
     found = catalog(table([TS, VALUE, number, MONTH], ["n", "month"], shuffled))
@@ -86,6 +86,21 @@ def test_each_policy_has_its_own_time() -> None:
     bounds = {t.bounds_probe: {("a",): (n, n)} for n, t in enumerate(targets, 1) if t.bounds_probe}
     index = PieceIndex(Measurements(bounds=bounds))
     assert [tuple(piece.end for piece in index.of(target).known) for target in targets] == [(2,), (3,)]
+
+
+def test_tables_share_what_is_known_of_time() -> None:
+    """Equal days of several tables end at the same instant, and days of one are not taken for months of another."""
+    days = [part("2024-01-01"), part("2024-02-01")]
+    tables = [
+        table([TS, DAILY], ["day"], days, TableName("doc", "a")),
+        table([TS, MONTH], ["month"], days, TableName("doc", "b")),
+        table([TS, DAILY], ["day"], days, TableName("doc", "c")),
+    ]
+    targets, _ = find_targets([policy(table_name=name) for name in "abc"], catalog(*tables))
+    index = PieceIndex(Measurements())
+    ends = [[piece.end for piece in index.of(target).known] for target in targets]
+    assert ends[0] == ends[2] == [ms("2024-01-02"), ms("2024-02-02")]
+    assert ends[1] == [ms("2024-02-01"), ms("2024-03-01")]
 
 
 def test_worked_out_once() -> None:

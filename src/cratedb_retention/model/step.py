@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from cratedb_retention.model.catalog import Partition, TableName
 from cratedb_retention.model.time import TimeRange
@@ -25,9 +24,8 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """A partition with the time range [start, end) that it covers."""
+class Piece(NamedTuple):
+    """A partition with the time range [start, end) that it covers. Plans have millions, so it is a tuple."""
 
     partition: Partition
     start: int | None

@@ -6,9 +6,10 @@ pieces of a table are computed once for all policies.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
+from typing import Any
 
 from cratedb_retention.model.catalog import Kind, Partition, Table, TableName, Value
 from cratedb_retention.model.intervals import Grid
@@ -19,6 +20,7 @@ from cratedb_retention.planning.targets import Target
 
 Grids = tuple[tuple[int, Grid], ...]
 _Key = tuple[TableName, Grids, PartitionBounds | None, int | None]
+_VALUES, _END = attrgetter("partition.values"), attrgetter("end")
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,24 @@ class Pieces:
 
     def expired(self, limit: int) -> tuple[Piece, ...]:
         """Pieces that lie entirely before an instant."""
-        return self.known[: bisect_right(self.known, limit, key=attrgetter("end"))]
+        return self.known[: bisect_right(self.known, limit, key=_END)]
 
     def __len__(self) -> int:
         return len(self.known) + len(self.unknown)
+
+
+class _Times(dict[Any, tuple[int | None, int | None]]):
+    """The intervals of partitions by their values in the columns of grids; tables and tenants have the same days."""
+
+    def __init__(self, grids: Grids) -> None:
+        super().__init__()
+        self._grids = grids
+        self.key = itemgetter(*(position for position, _ in grids))  # One value, or several as a tuple.
+
+    def __missing__(self, key: Any) -> tuple[int | None, int | None]:
+        values = key if len(self._grids) > 1 else (key,)
+        found = self[key] = _from_grids(values, [grid for _, grid in self._grids])
+        return found
 
 
 class PieceIndex:
@@ -39,6 +55,7 @@ class PieceIndex:
         self._measurements = measurements
         self._pieces: dict[_Key, list[Piece]] = {}
         self._groups: dict[tuple[_Key, tuple[int, ...]], dict[tuple[Value, ...], Pieces]] = {}
+        self._times: dict[Grids, _Times] = {}
 
     def of(self, target: Target) -> Pieces:
         """The pieces of a target: those that match the filter of its policy."""
@@ -50,30 +67,34 @@ class PieceIndex:
         positions = tuple(names.index(column.name) for column, _ in target.where)
         if key not in self._pieces:
             bounds = self._measurements.bounds.get(target.bounds_probe, {}) if target.bounds_probe else {}
-            self._pieces[key] = make_pieces(target.table, target.grids, bounds, named)
+            times = self._times.setdefault(target.grids, _Times(target.grids)) if target.grids else None
+            self._pieces[key] = make_pieces(target.table, target.grids, bounds, named, times)
         if (key, positions) not in self._groups:
             self._groups[key, positions] = _group(self._pieces[key], positions)
         return self._groups[key, positions].get(tuple(value for _, value in target.where), Pieces())
 
 
-def make_pieces(table: Table, grids: Grids, bounds: Bounds, named: int | None = None) -> list[Piece]:
+def make_pieces(
+    table: Table, grids: Grids, bounds: Bounds, named: int | None = None, times: _Times | None = None
+) -> list[Piece]:
     """
     Determine the interval of each partition: from the grids if there are any, else from its rows.
 
     :param named: The position of a time column among the partition columns; no partition ends before its value.
+    :param times: The intervals of these grids that are known from other tables.
     """
-    pieces = []
-    for partition in table.partitions:
-        start, end = _from_grids(partition, grids) if grids else _from_bounds(partition, bounds, named)
-        pieces.append(Piece(partition=partition, start=start, end=end, exact=bool(grids)))
-    return pieces
+    if not grids:
+        found = ((each, *_from_bounds(each, bounds, named)) for each in table.partitions)
+        return [Piece(partition, start, end, exact=False) for partition, start, end in found]
+    times = _Times(grids) if times is None else times
+    key = times.key
+    return [Piece(partition, *times[key(partition.values)]) for partition in table.partitions]
 
 
-def _from_grids(partition: Partition, grids: Grids) -> tuple[int | None, int | None]:
+def _from_grids(values: Sequence[Value], grids: Iterable[Grid]) -> tuple[int | None, int | None]:
     """The intersection of all intervals; NULL in any of the columns means that the rows have no time."""
     found = EVER
-    for position, grid in grids:
-        value = partition.values[position]
+    for value, grid in zip(values, grids, strict=True):
         end = grid.end(value) if isinstance(value, int) else None
         if not isinstance(value, int) or end is None:
             return None, None
@@ -100,12 +121,14 @@ def _group(pieces: Sequence[Piece], positions: tuple[int, ...]) -> dict[tuple[Va
 
 
 def _sort(pieces: Sequence[Piece]) -> Pieces:
-    known = [(piece.end, piece) for piece in pieces if piece.end is not None]
-    unknown = sorted((piece for piece in pieces if piece.end is None), key=_by_values)
-    if len({end for end, _ in known}) < len(known):  # Comparing values takes far longer than ends.
-        known.sort(key=lambda pair: _by_values(pair[1]))
-    known.sort(key=itemgetter(0))
-    return Pieces(tuple([piece for _, piece in known]), tuple(unknown))
+    known = [piece for piece in pieces if piece.end is not None]
+    if len({piece.end for piece in known}) < len(known):
+        try:  # Values of one type are in the order of `_by_values`, and compared in far less time.
+            known.sort(key=_VALUES)
+        except TypeError:
+            known.sort(key=_by_values)
+    known.sort(key=_END)
+    return Pieces(tuple(known), tuple(sorted((piece for piece in pieces if piece.end is None), key=_by_values)))
 
 
 def _by_values(piece: Piece) -> list[tuple[bool, float, str]]:

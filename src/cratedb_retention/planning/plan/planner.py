@@ -13,8 +13,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from cratedb_retention.model.catalog import Column, Partition, TimeUnit
+from cratedb_retention.model.catalog import Column, Partition, TableName, TimeUnit
 from cratedb_retention.model.plan.measurements import ExpiredRows, Probe, TableBounds
 from cratedb_retention.model.plan.plan import Blocked, Plan, Task, ThawPartitions, UpToDate
 from cratedb_retention.model.plan.reasons import Reason, Why
@@ -34,6 +35,7 @@ from cratedb_retention.planning.targets import Target, Undecided, find_targets, 
 # Present seconds, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
 _OLD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC))
 _AHEAD = 10 * 366 * DAY_MS
+_Obstacle = tuple[Reason, bool]  # Why a piece must stay, and whether that needs attention.
 
 
 @dataclass(kw_only=True)
@@ -205,13 +207,14 @@ class Planning(Context):
     def _judge(
         self, target: Target, limit: int, due: Sequence[Piece], unknown: Sequence[Piece]
     ) -> Iterator[Task | Blocked]:
-        free: list[Piece] = []
-        waiting: dict[tuple[Reason, bool], list[Piece]] = {}
-        for piece in due:
-            if (target.table.name, piece.partition.values) in self.claimed:
-                continue
-            reason = self._reason_to_block(target, piece, limit)
-            (waiting.setdefault(reason, []) if reason else free).append(piece)
+        claimed = self.claimed[target.table.name]
+        free = [piece for piece in due if piece.partition.values not in claimed]
+        waiting: dict[_Obstacle, list[Piece]] = {}
+        for find_obstacle in self._obstacles(target, limit):
+            asked, free = free, []
+            for piece in asked:
+                reason = find_obstacle(piece)
+                (waiting.setdefault(reason, []) if reason else free).append(piece)
         for piece in unknown:
             undated = (Why.UNDATED(), target.policy.undated is Undated.BLOCK)
             why_not = (Why.EMPTY(), False) if piece.partition.rows == 0 else undated
@@ -223,37 +226,51 @@ class Planning(Context):
         if free:
             yield from keep_within(target, list(PLANS[target.policy.strategy](self, target, free)))
 
-    def _reason_to_block(self, target: Target, piece: Piece, limit: int) -> tuple[Reason, bool] | None:
-        """Why an expired piece must stay, and whether that needs attention; None if it may go."""
-        traits, hold = target.policy.strategy.traits, self.hold_on(target, piece)
-        if hold:
-            return hold.why, False
-        if piece.partition.missing_shards:
-            return Why.MISSING_SHARDS(count=piece.partition.missing_shards), True
-        if piece.partition.read_only and traits.archives:
-            return Why.DISK_FULL(), True
-        time, end = target.time_column, piece.end
-        if time and time.unit and target.policy.time_unit is None and end is not None and end <= _OLD:
-            # No policy states the unit of its times, and they lie where seconds would.
-            return Why.BEFORE_1980(time=time, unit=time.unit.name.lower()), True
-        waiting = self.coverage.why_not(target.table.name, piece, limit)
-        if waiting and traits.removes:
-            return waiting, False
+    def _obstacles(self, target: Target, limit: int) -> Iterator[Callable[[Piece], _Obstacle | None]]:
+        """
+        Functions that find why an expired piece must stay, and whether that needs attention; the first answer counts.
+        Only those that can concern a piece of the target, since there may be many pieces.
+        """
+        traits, table, time = target.policy.strategy.traits, target.table.name, target.time_column
+        if table in self.table_holds:
+            yield partial(self._legal_hold, target)
+        yield _missing_shards
+        if traits.archives:
+            yield _full_disk
+        # No policy states the unit of its times.
+        if time is not None and time.unit is not None and target.policy.time_unit is None:
+            yield partial(_unit_of_seconds, time)
+        if traits.removes and (table in self.coverage.above or table in self.coverage.own):
+            yield partial(self._level, table, limit)
         if traits.removes and not traits.archives:
             stalled = self.stalled_on(target)
             if stalled:
-                return stalled, True
-            archiver = self.archiver_of(target, piece)
-            if archiver:
-                later, sooner = archiver.policy.retention_period, target.policy.retention_period
-                return Why.ARCHIVED_LATER(archiver=archiver.policy.id or "", later=later, sooner=sooner), True
-        return None
+                yield lambda piece: (stalled, True)
+            if table in self.archivers:
+                yield partial(self._archiver, target)
+
+    def _legal_hold(self, target: Target, piece: Piece) -> _Obstacle | None:
+        hold = self.hold_on(target, piece)
+        return (hold.why, False) if hold else None
+
+    def _level(self, table: TableName, limit: int, piece: Piece) -> _Obstacle | None:
+        waiting = self.coverage.why_not(table, piece, limit)
+        return (waiting, False) if waiting else None
+
+    def _archiver(self, target: Target, piece: Piece) -> _Obstacle | None:
+        archiver = self.archiver_of(target, piece)
+        if archiver is None:
+            return None
+        later, sooner = archiver.policy.retention_period, target.policy.retention_period
+        return Why.ARCHIVED_LATER(archiver=archiver.policy.id or "", later=later, sooner=sooner), True
 
     def _thaw(self) -> Iterator[Task]:
         """
         Unfreeze partitions that an interrupted run left frozen and this plan does not remove. If one is gone, or
         writable already, the step has no effect but that the store forgets it.
         """
+        if not self.frozen:
+            return
         removing = ((task.table, step) for task in self._tasks for step in task.steps if step.expires)
         finishing = {(table, piece.partition.values) for table, step in removing for piece in step.about}
         for name, values in sorted(set(self.frozen) - finishing - self._reserved, key=str):
@@ -283,6 +300,22 @@ class Planning(Context):
             if empty:
                 examples = "; ".join(show_partition(target.columns, values) for values in empty[:5])
                 yield Why.EMPTY_PARTITIONS(table=name, count=len(empty), partitions=examples)
+
+
+def _missing_shards(piece: Piece) -> _Obstacle | None:
+    count = piece.partition.missing_shards
+    return (Why.MISSING_SHARDS(count=count), True) if count else None
+
+
+def _full_disk(piece: Piece) -> _Obstacle | None:
+    return (Why.DISK_FULL(), True) if piece.partition.read_only else None
+
+
+def _unit_of_seconds(time: Column, piece: Piece) -> _Obstacle | None:
+    """A piece that lies where seconds would, if they were read as milliseconds."""
+    if time.unit is None or piece.end is None or piece.end > _OLD:
+        return None
+    return Why.BEFORE_1980(time=time, unit=time.unit.name.lower()), True
 
 
 def _remedy(time: Column, wanted: TimeUnit) -> Reason:

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 from cratedb_retention.model.archive import snapshot_name
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan.effect import amount, total
 from cratedb_retention.model.plan.measurements import ExpiredRows
 from cratedb_retention.model.plan.plan import (
@@ -31,7 +31,7 @@ from cratedb_retention.model.policies.values import Freeze, Verify
 from cratedb_retention.model.rollups.rollup import SealWindows
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import from_ms, to_ms
-from cratedb_retention.planning.facts import Facts, PartitionKey
+from cratedb_retention.planning.facts import Facts
 from cratedb_retention.planning.holds import TableHold, holds_by_table
 from cratedb_retention.planning.rollups.coverage import Above, Coverage, ExpirableRows
 from cratedb_retention.planning.rollups.windows import batches
@@ -57,13 +57,13 @@ class Context(Facts):
         self.table_holds = holds_by_table(self.holds, self.catalog)
         self.archivers: dict[TableName, list[Target]] = defaultdict(list)  # Targets of the strategy `snapshot`.
         self.stalled: dict[TableName, list[Policy]] = defaultdict(list)  # They should archive or roll up, and cannot.
-        self.claimed: set[PartitionKey] = set()
+        self.claimed: dict[TableName, set[tuple[Value, ...]]] = defaultdict(set)
         self._holds: dict[TableName, FilterIndex[TableHold]] = {}
         self._archivers: dict[TableName, FilterIndex[Target]] = {}
 
     def claim(self, table: TableName, pieces: Iterable[Piece]) -> None:
         """Reserve pieces for a task, so that no other task takes them."""
-        self.claimed.update([(table, piece.partition.values) for piece in pieces])
+        self.claimed[table].update([piece.partition.values for piece in pieces])
 
     def needs_freeze(self, table: TableName, piece: Piece) -> bool:
         """Whether a piece must be frozen first: a closed one accepts no writes, one that a user froze stays frozen."""
