@@ -11,7 +11,7 @@ import pytest
 
 from mutants.faults import Fault, Misplaced, choose, read_faults
 from mutants.promises import ACCESS, GUARDS, LAWS, PROMISES
-from mutants.running import INVALID, NOTICED, SURVIVED, Copy, Verdict, judge_all
+from mutants.running import INVALID, NOTICED, SURVIVED, TIMEOUT, Bench, Verdict
 
 PROJECT = Path(__file__).parents[1]
 FAULTS = read_faults()
@@ -60,7 +60,10 @@ EXPECTED = {
 }
 
 
-@pytest.mark.long("it copies the project, and starts pytest for each fault; make test looks at the faults themselves")
+LONG = pytest.mark.long("it copies the project, and imports all libraries; make test looks at the faults themselves")
+
+
+@LONG
 def test_verdicts(tmp_path: Path) -> None:
     """A test that fails notices; one that passes does not; an import that fails, or no test at all, says nothing."""
     tags = {"file": "model/policies/tags.py", "was": 'NOT = "not:"'}
@@ -90,13 +93,38 @@ def test_verdicts(tmp_path: Path) -> None:
         ),
     ]
     told: list[str] = []
-    verdicts = judge_all(faults, 1, 120, tmp_path, lambda verdict: told.append(verdict.fault.id))
+    bench = Bench(tmp_path, 1, 120)
+    verdicts = bench.judge(faults, lambda verdict: told.append(verdict.fault.id))
     assert {verdict.fault.id: verdict.outcome for verdict in verdicts} == EXPECTED
     assert told == list(EXPECTED)
-    control = Copy(tmp_path / "control", 120)
-    assert control.control(verdicts) == verdicts
-    (control.directory / "tests" / "test_wrong.py").write_text("def test_wrong() -> None:\n    assert False\n")
+    assert bench.control(verdicts) == verdicts
+    project = tmp_path / "job0" / "project"
+    (project / "tests" / "test_wrong.py").write_text("def test_wrong() -> None:\n    assert False\n")
     anyway = Verdict(fault=faults[1], outcome=NOTICED, why="tests/test_wrong.py::test_wrong")
-    assert [verdict.outcome for verdict in control.control([verdicts[0], anyway])] == [NOTICED, INVALID]
-    changed = tmp_path / "job0" / "project" / faults[0].path
-    assert changed.read_bytes() == (PROJECT / faults[0].path).read_bytes()
+    assert [verdict.outcome for verdict in bench.control([verdicts[0], anyway])] == [NOTICED, INVALID]
+    assert (project / faults[0].path).read_bytes() == (PROJECT / faults[0].path).read_bytes()
+
+
+@LONG
+def test_tests_that_do_not_end_are_stopped(tmp_path: Path) -> None:
+    """After the limit they are stopped together with the processes that they started."""
+    bench = Bench(tmp_path, 1, 10)
+    (tmp_path / "job0" / "project" / "tests" / "test_endless.py").write_text(
+        "import os, pathlib, subprocess\n"
+        "def test_endless() -> None:\n"
+        "    process = subprocess.Popen(['sleep', '600'])\n"
+        f"    pathlib.Path({str(tmp_path)!r}, 'pid').write_text(str(process.pid))\n"
+        "    process.wait()\n"
+    )
+    fault = Fault(
+        id="endless",
+        breaks="law 1",
+        promise="p.",
+        file="errors.py",
+        was="EXIT_DONE = 0",
+        becomes="EXIT_DONE = -0",
+        tests=("tests/test_endless.py",),
+    )
+    assert [verdict.outcome for verdict in bench.judge([fault], lambda verdict: None)] == [TIMEOUT]
+    started = Path("/proc", (tmp_path / "pid").read_text(), "stat")
+    assert not started.exists() or started.read_text().rpartition(")")[2].split()[0] == "Z"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -16,8 +17,8 @@ from pathlib import Path
 
 from mutants.faults import Fault, choose, read_faults
 from mutants.promises import PROMISES
-from mutants.running import BAD, NOT_JUDGED, NOTICED, TIMEOUT, Copy, Verdict, judge_all
-from support.cratedb import cratedb_home, one_node
+from mutants.running import BAD, NOT_JUDGED, NOTICED, TIMEOUT, Bench, Verdict
+from support.cratedb import cratedb_home, memory_directory, one_node
 
 _LIMIT = 600.0
 
@@ -35,12 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     started = time.monotonic()
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-")))
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-", dir=memory_directory())))
         able = _start_cratedb(stack, faults)
         chosen = [fault for fault in faults if fault.needs in able]
-        verdicts = judge_all(chosen, options.jobs, options.limit, directory, _tell)
+        bench = Bench(directory, options.jobs, options.limit)
+        verdicts = bench.judge(chosen, _tell)
         if options.control:
-            verdicts = _control(verdicts, directory)
+            verdicts = _control(bench, verdicts)
     verdicts += [
         Verdict(fault=fault, outcome=NOT_JUDGED, why=f"needs a {fault.needs}")
         for fault in faults
@@ -75,10 +77,10 @@ def _start_cratedb(stack: ExitStack, faults: Iterable[Fault]) -> set[str]:
     return able
 
 
-def _control(verdicts: Sequence[Verdict], directory: Path) -> list[Verdict]:
+def _control(bench: Bench, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """A test that fails anyway would notice everything."""
     started = time.monotonic()
-    found = Copy(directory / "control", 0).control(verdicts)
+    found = bench.control(verdicts)
     print(f"{time.monotonic() - started:5.0f} s  the tests that noticed, without any fault", flush=True)
     return found
 
@@ -103,4 +105,5 @@ def _show(verdicts: Sequence[Verdict]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # What tests started ends, and the copies go.
     sys.exit(main())

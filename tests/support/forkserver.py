@@ -8,6 +8,7 @@ interpreter can show is tested by tests/cli/test_installed.py.
 - In a test: :func:`fork_server`, then :meth:`ForkServer.run`.
 - In a script, or for signals and terminals: the programs ``cratedb-retention`` and ``python`` in
   :attr:`ForkServer.programs`, which stand for the real ones (``forkclient.py``).
+- For a copy of the toolkit: ``fork_server(toolkit=False)`` has imported the libraries alone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import time
 import traceback
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -42,6 +43,13 @@ from support import forkclient
 TESTS = Path(__file__).parent.parent
 # They are not ours: engines import them when they connect, if they are there.
 DRIVERS = ("sqlalchemy_cratedb", "duckdb_sqlalchemy", "numpy", "pandas", "pyarrow")
+# Libraries that the toolkit or its tests import, and that take long.
+LIBRARIES = (
+    *("apprise", "apscheduler.schedulers.background", "asyncio", "click.shell_completion", "cronsim"),
+    *("fastapi.openapi", "fastapi.testclient", "hypothesis.strategies", "nicegui", "nicegui.testing.general"),
+    *("playwright.sync_api", "plotille", "prometheus_client", "pyarrow.parquet", "pydantic.dataclasses", "pytest"),
+    *("pytest_timeout", "rich.live", "rich.progress", "tenacity", "unittest.mock", "uvicorn", "xdist.plugin", "yaml"),
+)
 CLIENT = """#!{python} -IS
 import sys
 sys.path.insert(0, {support!r})
@@ -80,8 +88,12 @@ class ForkServer:
 
 
 @cache
-def fork_server() -> ForkServer:
-    """The server of this test process, started when it is first asked for, and ended with it."""
+def fork_server(toolkit: bool = True) -> ForkServer:
+    """
+    The server of this test process, started when it is first asked for, and ended with it.
+
+    :param toolkit: Whether it imports the toolkit, or only the libraries.
+    """
     folder = Path(tempfile.mkdtemp(prefix="fork-"))
     server = ForkServer(str(folder / "socket"), folder)
     for name in ("cratedb-retention", "python"):
@@ -89,7 +101,7 @@ def fork_server() -> ForkServer:
         (server.programs / name).write_text(text, encoding="utf-8")
         (server.programs / name).chmod(0o755)
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "support.forkserver", server.socket],
+        [sys.executable, "-P", "-m", "support.forkserver", server.socket, *(["toolkit"] if toolkit else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]), "OPENBLAS_NUM_THREADS": "1"},
@@ -244,26 +256,34 @@ def send(connection: socket.socket, number: int) -> None:
         connection.sendall(number.to_bytes(4, sys.byteorder, signed=True))
 
 
-def import_everything() -> None:
-    """The whole toolkit, and what it imports when it connects to a database."""
-    import sqlalchemy
-
+def import_toolkit() -> None:
+    """All modules of the toolkit."""
     import cratedb_retention
 
-    found = (module.name for module in pkgutil.walk_packages(cratedb_retention.__path__, "cratedb_retention."))
-    for name in (*DRIVERS, *found):
+    for module in pkgutil.walk_packages(cratedb_retention.__path__, "cratedb_retention."):
         with suppress(ImportError):
-            if not name.endswith("__main__"):
-                importlib.import_module(name)
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+
+
+def import_libraries(names: Iterable[str]) -> None:
+    """Those of these libraries that are there, and what connecting to a database imports."""
+    for name in names:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    import sqlalchemy
+
     sqlalchemy.create_engine("crate://")  # It looks for the driver, and connects to nothing.
     duckdb = sqlalchemy.create_engine("duckdb://")
     duckdb.connect().close()  # The first connection asks DuckDB for its settings, and remembers them.
     duckdb.dispose()
 
 
-def _main(path: str) -> None:
+def _main(path: str, *toolkit: str) -> None:
     atexit.register(leave)  # Before all others, so that it comes last.
-    import_everything()
+    import_libraries(DRIVERS if toolkit else (*DRIVERS, *LIBRARIES))
+    if toolkit:
+        import_toolkit()
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -277,4 +297,4 @@ def _main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    _main(*sys.argv[1:])
