@@ -18,7 +18,8 @@ from typing import Any
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.rollups.cascade import parse_interval
-from cratedb_retention.model.rollups.rollup import Ledger, LedgerRow, Rollup, level_table
+from cratedb_retention.model.rollups.ledger import Ledger, LedgerRow
+from cratedb_retention.model.rollups.rollup import Rollup, level_table
 from exactness.histories import DAY, Number, Shape
 from support.databases import Database
 from support.oracle import Buckets, Key, Row, grouped
@@ -214,6 +215,15 @@ class HistoryChecker:
                 what = differences(found[key], wanted[key], self.shape.numbers, parts)
                 if what:
                     yield key, what
+
+    def levels(self) -> list[list[tuple[Any, ...]]]:
+        """What each level has; of which computation each row is does not matter."""
+        read = RollupTables(db=self.db, engine=self.db.tool.engine, name=self.name).read
+        tables = [self.table(level) for level in self._levels if self.db.exists(self.table(level).name)]
+        own = {"rollup_version"}
+        return [
+            sorted(tuple(repr(row[key]) for key in sorted(row.keys() - own)) for row in read(table)) for table in tables
+        ]
 
     def _found(self, level: int, dimensions: Sequence[str]) -> dict[Key, Row]:
         rows = RollupTables(db=self.db, engine=self.db.tool.engine, name=self.name).read(self.table(level))

@@ -25,8 +25,12 @@ _LATER = (90 * DAY, 400 * DAY)
 _PARTITIONS = {"hour": "1h", "day": "1d", "month": "1mo"}
 
 
-def play(db: Database, history: History) -> None:
-    """Play all turns; in the end everything has expired that can, and the coarsest level still has everything."""
+def play(db: Database, history: History) -> list[object]:
+    """
+    Play all turns; in the end everything has expired that can, and the coarsest level still has everything.
+
+    :return: What was there after each run.
+    """
     player = HistoryPlayer(db, history)
     player.create()
     try:
@@ -35,6 +39,7 @@ def play(db: Database, history: History) -> None:
         player.end()
     finally:
         player.drop()
+    return player.states
 
 
 class HistoryPlayer:
@@ -50,6 +55,7 @@ class HistoryPlayer:
         self.name = f"t{uuid.uuid4().hex[:12]}"
         self.expected = ExpectedRows([{} for _ in self.shape.days_kept])
         self.checker = HistoryChecker(db=db, shape=self.shape, name=self.name, expected=self.expected)
+        self.states: list[object] = []
         self._written = 0
 
     # The table
@@ -130,6 +136,19 @@ class HistoryPlayer:
         self.checker.check_sealed(self.now)
         self.checker.check(self.now)
         self.checker.check_view()
+        self.states.append(self._state())
+
+    def _state(self) -> object:
+        """What is there, what is due, and what verification finds, whatever the table is called."""
+        plan = [(task.why.code, task.rows, [type(step) for step in task.steps]) for task in self.db.tool.plan().tasks]
+        windows = [
+            [(row.start, row.end, row.whole, row.rows, row.groups, row.sealed, row.expired) for row in level.values()]
+            for level in self.checker.windows(self.checker.ledger())
+        ]
+        levels = self.checker.levels()
+        found = self.db.tool.rollups.verify(self.name, self.db.schema) if any(windows) else []
+        differences = [(one.start, one.end, one.what) for one in found]
+        return sorted(self.checker.raw()), levels, windows, plan, differences
 
     def run(self, amid: Sequence[NewRow] = ()) -> None:
         """A run that succeeds. If rows are written during it, another one follows."""

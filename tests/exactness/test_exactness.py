@@ -6,6 +6,7 @@ order of time, and wherever runs die, each level is what plain Python finds from
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,6 +38,35 @@ def test_levels_are_exact_on_duckdb(duck: DuckDatabase, history: History) -> Non
 def test_levels_are_exact_on_cratedb(crate: CrateDatabase, history: History) -> None:
     """The same on CrateDB."""
     play(crate, history)
+
+
+def play_both(db: Database, history: History) -> None:
+    """Play a history with single windows, and with ranges."""
+    calm = replace(history, turns=tuple(replace(turn, crash=None) for turn in history.turns))
+    states = []
+    for single in (10**6, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("cratedb_retention.execution.rollups.rolling.MOST_SINGLE", single)
+            states.append(play(db, calm))
+    assert states[0] == states[1]
+
+
+@pytest.mark.slow("whole histories are played twice")
+@pytest.mark.timeout(900)
+@settings(SHARED, max_examples=examples(6, long=100))
+@given(histories(most_turns=4, most_rows=6, last_statement=1))
+def test_ranges_make_no_difference_on_duckdb(duck: DuckDatabase, history: History) -> None:
+    """Whether sealed windows are stored as ranges: rows, windows, plans and what verification finds are the same."""
+    play_both(duck, history)
+
+
+@pytest.mark.slow("whole histories are played twice")
+@pytest.mark.timeout(900)
+@settings(SHARED, max_examples=examples(2, long=20))
+@given(histories(most_turns=3, most_rows=6, last_statement=1))
+def test_ranges_make_no_difference_on_cratedb(crate: CrateDatabase, history: History) -> None:
+    """The same on CrateDB."""
+    play_both(crate, history)
 
 
 @pytest.mark.parametrize("unit", ["day", ""])

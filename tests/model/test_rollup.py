@@ -9,12 +9,10 @@ import pytest
 from cratedb_retention.model.catalog import Catalog, TableName, View
 from cratedb_retention.model.rollups.aggregates import COUNTER, Aggregate
 from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.ledger import KnownRollup, Ledger, LedgerRow, Windows, make_range
 from cratedb_retention.model.rollups.rollup import (
     Balance,
     Count,
-    KnownRollup,
-    Ledger,
-    LedgerRow,
     Rollup,
     find_view,
     level_column,
@@ -127,7 +125,7 @@ def row(start: int, end: int, below: TableName, sealed: bool = True) -> LedgerRo
 def ledger(hours: list[LedgerRow], days: list[LedgerRow], gone: int | None = None, finer: Rollup = HOURS) -> Ledger:
     """A cascade of hours and days; rows of the hours before an instant may be gone."""
     known = {finer.table: KnownRollup(rollup=finer, gone=gone), DAYS.table: KnownRollup(rollup=DAYS)}
-    windows = {finer.table: {r.start: r for r in hours}, DAYS.table: {r.start: r for r in days}}
+    windows = {finer.table: Windows(hours), DAYS.table: Windows(days)}
     return Ledger(rollups=known, windows=windows)
 
 
@@ -165,3 +163,24 @@ def test_sealed_by_another_level(days: list[LedgerRow], until: int | None) -> No
     assert known.sealed_by_others(HOURS.table) is None, "days are computed from hours"
     both = {**known.rollups, DAYS.table: KnownRollup(rollup=replace(DAYS, below=METRICS))}
     assert replace(known, rollups=both).sealed_by_others(HOURS.table) == until
+
+
+def test_windows_of_a_range_are_read_if_an_instant_divides_it() -> None:
+    """A range answers for its windows as long as all of them say the same."""
+    asked = []
+    windows = [row(start, start + 10, HOURS.table) for start in range(0, 40, 10)]
+
+    def read(of: LedgerRow) -> list[LedgerRow]:
+        asked.append(of)
+        return windows
+
+    days = Windows([make_range(windows)], read)
+    known = ledger([row(0, 10, METRICS)], [])
+    for gone, complete in ((None, 40), (0, 40), (40, 40), (60, 60)):
+        hours = replace(known.rollups[HOURS.table], gone=gone)
+        of = replace(known, rollups={**known.rollups, HOURS.table: hours}, windows={**known.windows, DAYS.table: days})
+        assert (of.held_from(METRICS, HOURS.table), asked) == (complete, [])
+    hours = replace(known.rollups[HOURS.table], gone=35)
+    of = replace(of, rollups={**known.rollups, HOURS.table: hours})
+    assert (of.held_from(METRICS, HOURS.table), len(asked)) == (35, 1)
+    assert [days[start] for start in days] == windows and len(asked) == 1

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cratedb_retention.model.plan.plan import Plan
+from cratedb_retention.model.rollups.ledger import Ledger, LedgerRow, Sized, Windows, choose_ranges, make_range
 from cratedb_retention.model.time import to_ms
 from support.catalogs import policy
+from support.planning import make_plan
 from support.simulation import HOUR, SimulatedDatabase
 from support.tiers import examples
 
@@ -161,3 +165,64 @@ def test_a_level_comes_or_goes(cascades: list[str], before: list[Turn], after: l
             database.run(now)
             # A level that is new below a sealed one may hold rows that this one has too.
             assert database.seen() >= database.written
+
+
+def packed(windows: Mapping[int, LedgerRow]) -> Windows:
+    """The same windows as ranges."""
+    rows = [windows[start] for start in sorted(windows)]
+    ranges = {group[0].start: group for group in choose_ranges(Sized(row, 10) for row in rows)}
+    within = {row.start for group in ranges.values() for row in group[1:]}
+    stored = [make_range(ranges.get(row.start, [row])) for row in rows if row.start not in within]
+    return Windows(stored, lambda row: ranges[row.start])
+
+
+class PackedDatabase(SimulatedDatabase):
+    """A database that makes each plan with ranges as well as with single windows."""
+
+    ranges = 0
+
+    def plan(self, cutoff: dt.datetime) -> Plan:
+        """The plan, which is the same in both cases."""
+        plan, ledger = super().plan(cutoff), self.ledger
+        known = {table: packed(windows) for table, windows in ledger.windows.items()}
+        self.ranges = max(self.ranges, *(row.windows for windows in known.values() for row in windows.stored), 0)
+        measured = self.measure(cutoff)
+        there = Ledger(ledger.rollups, known)
+        assert make_plan(self.policies, self.catalog, cutoff, measurements=measured, ledger=there) == plan
+        return plan
+
+
+# Raw rows, levels, and the levels from some time on.
+CHANGED = st.sampled_from(
+    [
+        ("2d", "1h:5d,1d:forever", "1h:5d,1d:forever"),
+        ("4d", "1h:10d,1d:40d,1mo:forever", "1h:10d,1mo:forever"),
+        ("4d", "1d:forever", "1h:20d,1d:forever"),
+        ("2d", "1h:10d,1d:forever", "1h:10d,6h:30d,1d:forever"),
+        ("2d", "6h:20d,1w:forever", "1h:4d,6h:20d,1w:forever"),
+    ]
+)
+
+
+@settings(max_examples=examples(40, long=400))
+@given(CHANGED, st.sampled_from(["hour", "day", "month", ""]), st.booleans(), TURNS, TURNS)
+def test_ranges_make_no_difference(
+    cascade: tuple[str, str, str], unit: str, tenants: bool, before: list[Turn], after: list[Turn]
+) -> None:
+    """Whatever is written when, and whatever levels come or go: plans are the same if sealed windows are ranges."""
+    raw, *cascades = cascade
+    database, now = PackedDatabase(policies=[], unit=unit, tenants=tenants and bool(unit)), START
+    for levels, turns in zip(cascades, (before, after), strict=True):
+        database.policies = [policy("downsample", raw, levels=levels)]
+        for turn in turns:
+            now = take(turn, database, now)
+
+
+def test_ranges_are_long() -> None:
+    """A year of sealed days is a few rows."""
+    database = PackedDatabase(policies=[policy("downsample", "7d", levels="1h:400d,1d:forever")])
+    for day in range(360):
+        database.write(to_ms(START + dt.timedelta(days=day)))
+    database.run(START + dt.timedelta(days=370))
+    plan = database.plan(START + dt.timedelta(days=370))
+    assert plan.tasks == () and database.ranges >= 180

@@ -11,7 +11,8 @@ import pytest
 from cratedb_retention.model.catalog import Capabilities, Column, Kind, Table, TableName, TimeUnit
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.measurements import Measurements, Varied
-from cratedb_retention.model.rollups.rollup import PARTITION, KnownRollup, Ledger, LedgerRow, Rollup
+from cratedb_retention.model.rollups.ledger import KnownRollup, Ledger, LedgerRow, Windows
+from cratedb_retention.model.rollups.rollup import PARTITION, Rollup
 from cratedb_retention.planning.policies import find_contradictions
 from cratedb_retention.planning.rollups.cascades import (
     Cascade,
@@ -53,7 +54,7 @@ ROLLUP = one(PLAIN).levels[0].rollup
 def made(rollup: Rollup = ROLLUP, identity: str = "", windows: Sequence[LedgerRow] = ()) -> Ledger:
     """The ledger with a level that exists."""
     known = KnownRollup(rollup=rollup, identity=identity)
-    return Ledger(rollups={HOURS: known}, windows={HOURS: {row.start: row for row in windows}})
+    return Ledger(rollups={HOURS: known}, windows={HOURS: Windows(windows)})
 
 
 def level_table(rollup: Rollup = ROLLUP, **facts: Any) -> Table:

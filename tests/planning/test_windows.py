@@ -10,7 +10,8 @@ import pytest
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.measurements import Measurements
 from cratedb_retention.model.rollups.cascade import parse_interval, parse_levels
-from cratedb_retention.model.rollups.rollup import LedgerRow, Rollup, Window, level_table
+from cratedb_retention.model.rollups.ledger import LedgerRow
+from cratedb_retention.model.rollups.rollup import Rollup, Window, level_table
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import TimeRange
 from cratedb_retention.planning.rollups.cascades import choose_partition

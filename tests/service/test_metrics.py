@@ -15,7 +15,7 @@ from cratedb_retention.model.schedule import Scheduled
 from cratedb_retention.service import metrics
 from cratedb_retention.service.metrics import Facts, RetentionCollector, families
 from cratedb_retention.store.audit import RunOfPolicy
-from cratedb_retention.store.rollups import LevelState
+from cratedb_retention.store.rollups.levels import LevelState
 from cratedb_retention.store.runs import Lease, Leases
 from support.databases import MONTH, TIME, Database
 

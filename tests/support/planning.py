@@ -11,7 +11,7 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.measurements import Probe
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.rollups.rollup import Ledger
+from cratedb_retention.model.rollups.ledger import Ledger
 from cratedb_retention.planning.plan.planner import Planning
 
 

@@ -17,12 +17,10 @@ from cratedb_retention.model.plan.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Plan, Task
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.ledger import KnownRollup, Ledger, LedgerRow, Windows
 from cratedb_retention.model.rollups.rollup import (
     PARTITION,
     CreateRollup,
-    KnownRollup,
-    Ledger,
-    LedgerRow,
     RebaseRollup,
     ReplaceView,
     RollUp,
@@ -114,7 +112,7 @@ class SimulatedDatabase:
     @property
     def ledger(self) -> Ledger:
         """What was rolled up so far."""
-        return Ledger(dict(self.known), {table: dict(rows) for table, rows in self.windows.items()})
+        return Ledger(dict(self.known), {table: Windows(rows.values()) for table, rows in self.windows.items()})
 
     def measure(self, cutoff: dt.datetime) -> Measurements:
         """Answer what the planner asks of the rows."""

@@ -20,7 +20,7 @@ from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.rollups.rollup import sketch_table
 from cratedb_retention.planning.rollups.cascades import Cascade as PlannedCascade
 from cratedb_retention.store.archive import SnapshotRecord
-from cratedb_retention.store.rollups import LevelState
+from cratedb_retention.store.rollups.levels import LevelState
 
 
 class Archive(Part):

@@ -12,7 +12,7 @@ from typing import TypeVar
 from cratedb_retention.model.catalog import Catalog, Column, TableName
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.rollups.rollup import Ledger
+from cratedb_retention.model.rollups.ledger import Ledger
 from cratedb_retention.planning.rollups.cascades import find_cascades, level_targets, why_large
 from cratedb_retention.planning.targets import FilterIndex, Target, Where, find_targets
 

@@ -22,7 +22,7 @@ from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.schedule import Done, Scheduled
 from cratedb_retention.planning.schedule import next_times, overdue_since
 from cratedb_retention.store.audit import RunOfPolicy
-from cratedb_retention.store.rollups import LevelState
+from cratedb_retention.store.rollups.levels import LevelState
 from cratedb_retention.store.runs import Leases
 
 PREFIX = "cratedb_retention_"

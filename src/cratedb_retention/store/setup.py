@@ -38,6 +38,7 @@ from cratedb_retention.model.policies.values import CutoffBy
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.store.archive import text_to_partition
 from cratedb_retention.store.policies import policy_to_row
+from cratedb_retention.store.rollups.windows import pack
 from cratedb_retention.store.tables import Tables, copy_table
 
 POLICY, UPGRADE, LEGACY = "retention_policy", "retention_policy_upgrade", "retention_policy_toolkit"
@@ -260,6 +261,17 @@ def _note_verified(upgrade: _Upgrade) -> None:
                 database.execute(read.where(s.name == row["name"], s.repository == row["repository"]))
 
 
+def _pack_windows(upgrade: _Upgrade) -> None:
+    """Makes ranges of sealed windows: each had a row of its own."""
+    database, ledger = upgrade.database, upgrade.tables.ledger
+    if database.kept is not None:  # A rehearsal adds no columns.
+        return
+    database.refresh(ledger)
+    names = sa.select(ledger.c.table_schema, ledger.c.table_name).distinct()
+    for name in database.rows(names.where(ledger.c.sealed_at.is_not(None))):
+        pack(database, ledger, TableName(*name))
+
+
 def _take_over(upgrade: _Upgrade) -> None:
     database, schema = upgrade.database, upgrade.schema
     if _is_legacy(upgrade.layout.get(POLICY, {})):
@@ -428,5 +440,11 @@ STEPS = (
         name="verified snapshots",
         columns={"retention_snapshot": ("verified_at", "damage")},
         work=_note_verified,
+    ),
+    Step(
+        version=9,
+        name="ranges of sealed windows",
+        columns={"rollup_ledger": ("windows", "members")},
+        work=_pack_windows,
     ),
 )

@@ -15,7 +15,7 @@ from cratedb_retention.store.audit import Journal
 from cratedb_retention.store.holds import HoldStore
 from cratedb_retention.store.notifications import NoticeStore
 from cratedb_retention.store.policies import PolicyStore
-from cratedb_retention.store.rollups import RollupStore
+from cratedb_retention.store.rollups.levels import RollupStore
 from cratedb_retention.store.rows import is_named
 from cratedb_retention.store.runs import JobStore, LeaseStore
 from cratedb_retention.store.setup import require, setup

@@ -195,10 +195,11 @@ ROLLUP = _own(
 
 LEDGER = _own(
     "rollup_ledger",
-    "The windows of each level: what they were computed from, and whether they are sealed.",
+    "The windows of each level: what they were computed from, and whether they are sealed. Consecutive sealed windows "
+    "are one row: a range.",
     sa.Column("table_schema", sa.Text, primary_key=True, doc="The schema of the level's table."),
     sa.Column("table_name", sa.Text, primary_key=True, doc="The level's table."),
-    sa.Column("start", Moment, primary_key=True, doc="The window: from here on ..."),
+    sa.Column("start", Moment, primary_key=True, doc="The window or range: from here on ..."),
     sa.Column("end", Moment, nullable=False, doc="... and before this instant."),
     sa.Column("until", Moment, nullable=False, doc="Buckets that end at this instant or before are computed."),
     sa.Column("whole", sa.Boolean, nullable=False, doc="Whether its last computation covered the whole window."),
@@ -216,6 +217,14 @@ LEDGER = _own(
     sa.Column("run_id", sa.Text, doc="The run that computed it."),
     _long("token"),
     _long("parts"),
+    sa.Column("windows", sa.BigInteger, doc="Number of windows of a range; NULL: one window."),
+    sa.Column(
+        "members",
+        sa.Text,
+        doc="The end, change token, `rows` and `groups` of each window of a range, as JSON.",
+        crate_index=False,
+        crate_columnstore=False,
+    ),
 )
 
 TOKEN = _own(

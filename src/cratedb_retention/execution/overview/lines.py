@@ -124,7 +124,7 @@ def table_lines(
     last = {run.policy_id: run for run in runs}
     spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in targets}
     for name in prepared.facts.ledger.rollups:  # Computed windows of a level that have rows.
-        rows = [row for row in prepared.facts.ledger.of(name).values() if row.groups and not row.expired]
+        rows = [row for row in prepared.facts.ledger.of(name).stored if row.groups and not row.expired]
         spans[name] = min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)
     grouped: dict[str, list[Line]] = defaultdict(list)
     for line in overview(prepared):

@@ -20,7 +20,8 @@ from cratedb_retention.model.plan.effect import group_tasks
 from cratedb_retention.model.plan.plan import Plan, Task
 from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.rollups.rollup import LedgerRow, RollUp, level_table, sketch_table
+from cratedb_retention.model.rollups.ledger import LedgerRow
+from cratedb_retention.model.rollups.rollup import RollUp, level_table, sketch_table
 from cratedb_retention.model.step import Kind, Piece
 from cratedb_retention.model.time import EVER, TimeRange, from_ms, show
 from cratedb_retention.model.words import plural, short, show_partition
@@ -202,9 +203,9 @@ class _Look:
         found = (_window(start, rows.get(start), planned.get(start), since, dropped) for start in starts)
         note = "Not computed yet."
         if rows:
-            sealed = max((row.end for row in rows.values() if row.sealed), default=None)
+            sealed = max((row.end for row in rows.stored if row.sealed), default=None)
             sealed_to = f"sealed up to {show(sealed)}." if sealed is not None else "no window is sealed."
-            note = f"Computed up to {show(max(row.until for row in rows.values()))}, {sealed_to}"
+            note = f"Computed up to {show(rows.until)}, {sealed_to}"
         return make_lane(f"Rollup {level.rollup.interval}", filter(None, found), note)
 
     def _moved_lane(self) -> list[Lane]:

@@ -22,7 +22,8 @@ from cratedb_retention.model.policies.patterns import find_tables, folded, is_pa
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import TagFilter
-from cratedb_retention.model.rollups.rollup import Balance, Ledger, RollUp, Rollup, Window, sketch_table, view_name
+from cratedb_retention.model.rollups.ledger import Ledger
+from cratedb_retention.model.rollups.rollup import Balance, RollUp, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.facts import Facts, PartitionKey
 from cratedb_retention.planning.plan.planner import Planning

@@ -26,7 +26,8 @@ from cratedb_retention.model.policies.policy import make_policy
 from cratedb_retention.model.query.reading import Cascade, Holding, Reading, Stretch, Wanted
 from cratedb_retention.model.rollups.aggregates import Part
 from cratedb_retention.model.rollups.cascade import Interval
-from cratedb_retention.model.rollups.rollup import ROW_COUNT, KnownRollup, Ledger, RollUp, Rollup, find_view, view_name
+from cratedb_retention.model.rollups.ledger import KnownRollup, Ledger
+from cratedb_retention.model.rollups.rollup import ROW_COUNT, RollUp, Rollup, find_view, view_name
 from cratedb_retention.model.time import TimeRange, from_ms
 from cratedb_retention.planning.query import choose_step, whole_part
 from cratedb_retention.planning.rollups.cascades import Cascade as PlannedCascade
@@ -65,10 +66,11 @@ def find_cascade(engine: Engine, store: Store, table: TableName) -> Cascade:
     raw = Holding(rollup=None, table=table, start=ledger.held_from(table, table), end=None)
     holdings = [raw]
     for rollup in levels:
-        rows, held = ledger.of(rollup.table).values(), ledger.held_from(table, rollup.table)
-        first = min((row.start for row in rows), default=0)
+        windows, held = ledger.of(rollup.table), ledger.held_from(table, rollup.table)
+        first, end = windows.first, windows.until
+        if first is None or end is None:
+            continue
         start = first if held is None else max(first, held)
-        end = max((row.until for row in rows), default=start)
         if start < end:
             holdings.append(Holding(rollup=rollup, table=rollup.table, start=start, end=end))
     # The zone of the coarsest level, since a finer one may have none.

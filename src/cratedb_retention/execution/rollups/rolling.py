@@ -5,6 +5,7 @@ The steps of a cascade in a run: reads change tokens before windows are computed
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -18,7 +19,8 @@ from cratedb_retention.model.plan.plan import DeleteRows, Step, Task
 from cratedb_retention.model.plan.reasons import Reason
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups import rollup as steps
-from cratedb_retention.model.rollups.rollup import LedgerRow, Rollup, Window, find_view
+from cratedb_retention.model.rollups.ledger import MOST_SINGLE, LedgerRow
+from cratedb_retention.model.rollups.rollup import Rollup, Window, find_view
 from cratedb_retention.model.time import TimeRange, from_ms, show, to_ms
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.rollups.cascades import below_as_target, name_taken
@@ -37,6 +39,7 @@ class Roller:
         self._registered = {table: known.rollup for table, known in self._known.items()}
         self._identities: dict[TableName, str] = {}
         self._sources: dict[TableName, FindSources] = {}
+        self._sealed = Counter[TableName]()  # the number of windows of each level that this run sealed
 
     def before(self, task: Task, step: Step) -> None:
         """Record and check before a step; PartitionChanged if a source changed, or a user's table has the name."""
@@ -69,6 +72,7 @@ class Roller:
             case steps.SealWindows(rollup=rollup, windows=windows, idents=idents):
                 self._check(task, rollup, windows, set(idents))
                 self._ledger.seal(rollup.table, [window.start for window in windows])
+                self._sealed[rollup.table] += len(windows)
 
     def roll_up(self, task: Task, step: steps.RollUp, perform: Perform) -> StepResult:
         """
@@ -128,6 +132,15 @@ class Roller:
         elif isinstance(step, DeleteRows):
             for seal in (other for other in task.steps if isinstance(other, steps.SealWindows)):
                 self._ledger.expire(seal.rollup.table, [window.start for window in seal.windows])
+
+    def pack(self) -> None:
+        """Make ranges of sealed windows, where this run has sealed some, and many are single."""
+        known = self._prepared.facts.ledger
+        single = {
+            table: count + sum(row.sealed and row.windows == 1 for row in known.of(table).stored)
+            for table, count in self._sealed.items()
+        }
+        self._ledger.pack(sorted(table for table, count in single.items() if count > MOST_SINGLE))
 
     def _register(self, task: Task, rollup: Rollup) -> None:
         known = self._known.get(rollup.table)

@@ -179,7 +179,7 @@ def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[ev
 
 
 def _attempt(what: str, work: Callable[[], object]) -> None:
-    """Do something while another error is being raised; if it fails, the next run repeats it."""
+    """Do something that must neither fail a run nor hide another error; if it fails, the next run repeats it."""
     try:
         work()
     except RetentionError as error:
@@ -225,6 +225,7 @@ class Runner:
             begun = True
             for position, task in enumerate(plan.tasks):
                 self._run_task(position, task)
+            _attempt("ranges of sealed windows were not made", self._roller.pack)
             outcomes = dict.fromkeys(self._taken.run, Outcome.DONE)
             for each in (each for each in plan.needs_attention if each.policy_id in outcomes):
                 outcomes[each.policy_id or ""] = Outcome.NEEDS_ATTENTION

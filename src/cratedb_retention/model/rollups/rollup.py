@@ -1,15 +1,14 @@
 """
-Rollups as data: the source and the columns of a level; windows and steps; and the ledger of computed windows. The name
-of a rollup's column consists of the source's column and the aggregate: ``temperature_min``. All instants are
-milliseconds, UTC.
+Rollups as data: the source and the columns of a level; windows and steps. The name of a rollup's column consists of the
+source's column and the aggregate: ``temperature_min``. All instants are milliseconds, UTC.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from cratedb_retention.model import catalog
@@ -402,86 +401,3 @@ class ReplaceView(LevelStep):
 
 
 RollupStep = CreateRollup | AlterRollup | RebaseRollup | RollUp | SealWindows | ReplaceView
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerRow:
-    """The last computation of a window."""
-
-    start: int
-    end: int
-    until: int  # the end of the computed buckets
-    whole: bool  # whether it was computed as a whole, so that the token applies to all of it
-    below: TableName  # the table that it was computed from
-    token: str  # the change token of its source
-    rows: int  # the number of raw rows that it accounts for
-    groups: int  # rows of the level
-    sealed: bool  # whether its source was about to expire, so that it is never computed again (law 4)
-    expired: bool = False  # whether its source is gone; only recorded if rows are deleted one by one
-    parts: str = ""  # the sources of the parts of an open window, see :class:`planning.windows.Parts`
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownRollup:
-    """A rollup that exists, or is about to be created."""
-
-    rollup: Rollup
-    policy_id: str | None = None  # the policy that requested it
-    view: tuple[ViewPart, ...] = ()  # of the view over the cascade; only with the finest level
-    # See :class:`model.catalog.View`; empty: unknown, since a run was killed or an older release made it; None: none.
-    view_mark: str | None = None
-    gone: int | None = None  # rows of its table before this instant expired; None: no rows, or it is not recorded
-    identity: str = ""  # distinguishes the table with the raw rows from later ones of its name; empty: unknown
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """The record of what each window of each level was computed from, and of the existing rollups."""
-
-    rollups: Mapping[TableName, KnownRollup] = field(default_factory=dict)  # by the level's table
-    windows: Mapping[TableName, Mapping[int, LedgerRow]] = field(default_factory=dict)  # and by the window's start
-
-    def of(self, table: TableName) -> Mapping[int, LedgerRow]:
-        return self.windows.get(table, {})
-
-    def of_source(self, source: TableName) -> list[KnownRollup]:
-        return [known for known in self.rollups.values() if known.rollup.source == source]
-
-    def identity(self, source: TableName) -> str:
-        """Identifies the table with the raw rows that the rollups were made from; empty: unknown."""
-        return next(filter(None, (known.identity for known in self.of_source(source))), "")
-
-    def view_marks(self, source: TableName) -> tuple[str, ...]:
-        """The marks of the toolkit's views over a table's cascade; several if a run was killed."""
-        return tuple(known.view_mark for known in self.of_source(source) if known.view_mark is not None)
-
-    def held_from(self, source: TableName, table: TableName) -> int | None:
-        """
-        The instant from which a table of a cascade is complete; None: from the beginning. The source of a sealed window
-        is gone, unless it is known that only a part of it is. A level that was added later never contained windows that
-        coarser levels had sealed before.
-        """
-        own = self.rollups.get(table)
-        length, gone = (own.rollup.interval.approximate_seconds, own.gone) if own else (0, None)
-        begins = min(self.of(table), default=None)
-        ends = [] if gone is None else [gone]
-        for known in self.of_source(source):
-            coarser = known.rollup.interval.approximate_seconds > length
-            for row in self.of(known.rollup.table).values() if coarser else ():
-                never_had = table != source and (begins is None or row.end <= begins)
-                partly = gone is not None and row.start < gone
-                if row.sealed and (never_had or (row.below == table and not partly)):
-                    ends.append(row.end)
-        return max(ends, default=None)
-
-    def sealed_by_others(self, table: TableName) -> int | None:
-        """The end of windows that another level of the same source sealed while this one was not in the cascade."""
-        open_rows = [row for row in self.of(table).values() if not row.sealed]
-        ends = (
-            row.end
-            for name, known in self.rollups.items()
-            if name != table and known.rollup.below == self.rollups[table].rollup.below
-            for row in self.of(name).values()
-            if row.sealed and any(row.start < other.end and other.start < row.end for other in open_rows)
-        )
-        return max(ends, default=None)

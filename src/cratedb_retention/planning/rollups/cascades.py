@@ -15,12 +15,12 @@ from cratedb_retention.model.policies.patterns import is_pattern, matcher
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.aggregates import COUNTER, GAUGE, Aggregate, Part
 from cratedb_retention.model.rollups.cascade import Interval, Level
+from cratedb_retention.model.rollups.ledger import Ledger
 from cratedb_retention.model.rollups.rollup import (
     OWN_COLUMNS,
     PARTITION,
     SKETCH_COLUMNS,
     VERSION,
-    Ledger,
     Metric,
     Rollup,
     Series,
@@ -396,7 +396,7 @@ def _is_large(rows: int, groups: int) -> bool:
 def why_large(cascade: Cascade, ledger: Ledger) -> Reason | None:
     """Whether an existing level is about as large as its source, as a reason; None if not, or if it is intended."""
     rollup = cascade.levels[0].rollup
-    windows = ledger.of(rollup.table).values()
+    windows = ledger.of(rollup.table).stored
     rows, groups = sum(window.rows for window in windows), sum(window.groups for window in windows)
     if cascade.policy.dimensions or not _is_large(rows, groups):
         return None

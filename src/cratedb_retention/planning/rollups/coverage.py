@@ -114,7 +114,8 @@ class Above:
         together: list[tuple[Window, int]] = []
         before = state.grid.interval.floor(limit, state.grid.zone)
         # Windows whose rows may be gone without a record of that: a late row could not be recognized.
-        unfinished = {start for start, row in state.rows.items() if row.sealed and not row.expired}
+        sealed = (row for row in state.rows.stored if row.sealed and not row.expired)
+        unfinished = {window.start for row in sealed for window in state.rows.members(row)}
         for start in sorted(at for at in {*state.sources, *unfinished} if at < before):
             window = Window.of(*state.grid.window(start))
             rows = self._rows_below(start)

@@ -15,7 +15,8 @@ from cratedb_retention.model.plan.plan import Blocked, Step, Task
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.values import Deletions
 from cratedb_retention.model.rollups import rollup as steps
-from cratedb_retention.model.rollups.rollup import Before, Ledger, LedgerRow, Rollup, ViewPart, Window, find_view
+from cratedb_retention.model.rollups.ledger import Ledger, LedgerRow
+from cratedb_retention.model.rollups.rollup import Before, Rollup, ViewPart, Window, find_view
 from cratedb_retention.model.time import TimeRange, TimeRanges, show, to_ms
 from cratedb_retention.planning.facts import Facts
 from cratedb_retention.planning.pieces import PieceIndex, make_pieces
@@ -56,11 +57,9 @@ class LevelPlan:
         self.rebased = rebased = _rebased(level, below, plan.ledger)
         # The ledger's rows of all its windows, including those computed from another table.
         self.former = rows = plan.ledger.of(self.rollup.table)
-        if rebased is not None:
-            rows = {start: replace(row, sealed=True) for start, row in rows.items() if row.sealed or start < rebased}
-        self.rows: Mapping[int, LedgerRow] = rows
+        self.rows = rows if rebased is None else rows.sealed_before(rebased)
         # The window that lasts beyond the cutoff.
-        self.open = replace(self.grid, rollup=self.rollup).open(rows, plan.cutoff, plan.measurements)
+        self.open = replace(self.grid, rollup=self.rollup).open(self.rows, plan.cutoff, plan.measurements)
         # Whether computing a window again must not lose rows (law 4); not if the level's table is gone.
         self.guarded = cascade.policy.deletions is Deletions.BLOCK and level.table is not None
         # Whether a full disk prevents writes to the level.
@@ -90,7 +89,7 @@ class LevelPlan:
         complete = self.rollup.interval.floor(self.plan.cutoff, self.rollup.tzinfo)
         dirty = TimeRanges(below.changing() if below else ())
         waiting = TimeRanges((start, below.sources[start].end) for start in below.blocked) if below else TimeRanges()
-        sealed = TimeRanges((row.start, row.end) for row in self.rows.values() if row.sealed)
+        sealed = TimeRanges(row.time for row in self.rows.stored if row.sealed)
         for start in sorted(self.sources):
             source, row = self.sources[start], self.rows.get(start)
             span = TimeRange(start, source.end)
@@ -170,7 +169,7 @@ class LevelPlan:
         grown = TimeRange(row.until, present.complete)
         # There may be rows that it was not computed from, though nothing was written since: the change token was read
         # while their buckets were not complete.
-        finer = self.below.rows.values() if self.below else ()
+        finer = self.below.rows.divided(row.until, present.complete) if self.below else ()
         more = any(one.rows and one.start < present.complete and row.until < one.until for one in finer)
         if self.below is None:
             more = bool(present.answer(*grown))
@@ -207,9 +206,10 @@ def _rebased(level: CascadeLevel, below: LevelPlan | None, ledger: Ledger) -> in
     gone = ledger.held_from(rollup.source, rollup.below) or 0
     if below is None:
         return gone
-    begins = [*ledger.of(rollup.below), *below.planned]
+    first = ledger.of(rollup.below).first
+    begins = [*([] if first is None else [first]), *below.planned]
     # A new finer level without any source has none of the data of this level.
-    return max(gone, min(begins, default=max(row.end for row in ledger.of(rollup.table).values())))
+    return max(gone, min(begins, default=max(row.end for row in ledger.of(rollup.table).stored)))
 
 
 def _why_blocked(source: Source, waiting: bool) -> tuple[Reason, bool] | None:

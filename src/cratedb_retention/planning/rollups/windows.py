@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from cratedb_retention.model.plan.measurements import Measurements, WindowRows
 from cratedb_retention.model.rollups.cascade import Interval
-from cratedb_retention.model.rollups.rollup import LedgerRow, Rollup, Window
+from cratedb_retention.model.rollups.ledger import LedgerRow
+from cratedb_retention.model.rollups.rollup import Rollup, Window
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import TimeRange, TimeRanges, find_zone
 from cratedb_retention.planning.rollups.cascades import UNITS

@@ -1,11 +1,10 @@
-"""The existing rollups, and the ledger of their windows."""
+"""The existing rollups: the levels of cascades, and their views."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,19 +14,11 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import Column, Kind, TableName, TimeUnit
 from cratedb_retention.model.rollups.aggregates import Aggregate
 from cratedb_retention.model.rollups.cascade import Interval
-from cratedb_retention.model.rollups.rollup import (
-    Count,
-    KnownRollup,
-    Ledger,
-    LedgerRow,
-    Metric,
-    Rollup,
-    Series,
-    ViewPart,
-    Window,
-)
+from cratedb_retention.model.rollups.ledger import KnownRollup, Ledger
+from cratedb_retention.model.rollups.rollup import Metric, Rollup, Series, ViewPart
 from cratedb_retention.model.time import from_ms
-from cratedb_retention.store.rows import Records, is_named, name_values, read_text, same, text_values
+from cratedb_retention.store.rollups.windows import WindowStore, read_windows
+from cratedb_retention.store.rows import is_named, name_values, read_text, same, text_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +31,7 @@ class LevelState:
     until: dt.datetime | None
 
 
-class RollupStore(Records):
+class RollupStore(WindowStore):
     """Stores rollups and, in the table of its base class, the ledger of their windows."""
 
     def __init__(self, rollup: sa.Table, *records: Any) -> None:
@@ -67,10 +58,9 @@ class RollupStore(Records):
     def ledger(self, rollups: Mapping[TableName, KnownRollup], refresh: bool = True) -> Ledger:
         if not rollups:
             return Ledger()
-        windows: dict[TableName, dict[int, LedgerRow]] = defaultdict(dict)
-        for row in self._read(refresh=refresh):
-            windows[TableName(row["table_schema"], row["table_name"])][row["start"]] = _window(row)
-        return Ledger(rollups, windows)
+        if refresh:
+            self._visible()
+        return Ledger(rollups, dict(read_windows(self._database, self._table)))
 
     def register(self, rollup: Rollup, retention_period: str, policy_id: str | None, identity: str = "") -> None:
         """Record a rollup that is about to be created or changed, with the identity of the table with the raw rows."""
@@ -99,79 +89,10 @@ class RollupStore(Records):
         """Record that rows of a level before an instant (ms, UTC) are about to expire."""
         self._put(table, gone_until=until)
 
-    def record(
-        self,
-        rollup: Rollup,
-        results: Mapping[Window, Count],
-        tokens: Mapping[int, str],
-        parts: Mapping[int, str],
-        run_id: str,
-    ) -> None:
-        """
-        Record that windows were computed, open ones up to their present end. If it is killed, windows that are not
-        recorded are computed again. A window without source rows is recorded only if it is known already.
-
-        :param tokens: The change tokens that were read before, by the window's start. A window that was written to only
-            afterwards has none, and gets a token that never matches.
-        :param parts: Likewise, of the parts of open windows.
-        """
-        before = self.windows(rollup.table, [window.start for window in results])
-        rows = [
-            {
-                **name_values(rollup.table),
-                **name_values(rollup.below, "beneath"),
-                **same(window, ("start", "end", "until", "whole")),
-                **text_values("token", tokens.get(window.start, "")),
-                **text_values("parts", parts.get(window.start) or None),
-                **same(count, ("rows", "groups")),
-                "computed_at": self._clock.now(),
-                "run_id": run_id,
-            }
-            for window, count in results.items()
-            if window.start in tokens or window.start in before or count.rows
-        ]
-        if before:
-            self._remove(*self._within(rollup.table, before))
-        if rows:
-            self._database.execute(sa.insert(self._table), rows)
-
-    def seal(self, table: TableName, starts: Iterable[int]) -> None:
-        """Record that the source of windows is about to be removed (law 4)."""
-        self._mark(table, starts, "sealed_at")
-
-    def expire(self, table: TableName, starts: Iterable[int]) -> None:
-        """Record that the source rows of windows were deleted."""
-        self._mark(table, starts, "expired_at")
-
-    def _mark(self, table: TableName, starts: Iterable[int], column: str) -> None:
-        if starts := list(starts):
-            self._visible()
-            unmarked = self._table.c[column].is_(None)
-            self._change(*self._within(table, starts), unmarked, **{column: self._clock.now()})
-
-    def doubt(self, table: TableName, starts: Iterable[int]) -> None:
-        """Record that windows are not as they were computed, so that the next run computes them again."""
-        self._visible()
-        self._change(*self._within(table, starts), **text_values("token", ""))
-
-    def rebase(self, rollup: Rollup, before: int) -> None:
-        """Seal the windows of a level that begin before an instant (ms, UTC); the others are computed again."""
-        c, doubtful = self._table.c, {**text_values("token", ""), **text_values("parts", None)}
-        self._visible()
-        mine = (is_named(self._table, rollup.table), c.sealed_at.is_(None))
-        self._change(*mine, c.start < before, sealed_at=self._clock.now())
-        self._change(*mine, c.start >= before, **doubtful, **name_values(rollup.below, "beneath"))
-
     def forget(self, table: TableName) -> None:
         self._database.refresh(self._rollup, self._table)
         for own in (self._table, self._rollup):
             self._database.execute(sa.delete(own).where(is_named(own, table)))
-
-    def windows(self, table: TableName, starts: Iterable[int]) -> dict[int, LedgerRow]:
-        return {row["start"]: _window(row) for row in self._read(*self._within(table, starts))}
-
-    def _within(self, table: TableName, starts: Iterable[int]) -> list[sa.ColumnElement[bool]]:
-        return [is_named(self._table, table), self._table.c.start.in_(list(starts))]
 
     def _put(self, table: TableName, **values: Any) -> None:
         values["changed_at"] = self._clock.now()
@@ -247,18 +168,4 @@ def _rollup(row: Mapping[str, Any]) -> Rollup:
         window_zone=data["window_zone"],
         interval=Interval(*data["interval"]),
         **{name: Interval(*data[name]) if data[name] else None for name in ("partition", "window")},
-    )
-
-
-def _window(row: Mapping[str, Any]) -> LedgerRow:
-    return LedgerRow(
-        **{name: row[name] for name in ("start", "end", "until")},
-        whole=bool(row["whole"]),
-        below=TableName(row["beneath_schema"], row["beneath_name"]),
-        token=read_text(row, "token"),
-        rows=row["rows"] or 0,
-        groups=row["groups"] or 0,
-        sealed=row["sealed_at"] is not None,
-        expired=row["expired_at"] is not None,
-        parts=read_text(row, "parts") or "",
     )

@@ -1,0 +1,232 @@
+"""
+The ledger: the existing rollups, and what each of their windows was computed from.
+
+A sealed window is never computed again. Consecutive ones are therefore stored as a range, so that a level has a few
+ranges and its open windows, however long its history is. What single windows of a range were computed from is read
+only when one of them is asked for.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.rollups.rollup import Rollup, ViewPart
+from cratedb_retention.model.time import TimeRange, TimeRanges
+
+# Sealed windows of a level that a run leaves single.
+MOST_SINGLE = 32
+# Size of a range, in characters of what is stored of its windows: more than a thousand windows of one partition each.
+LARGEST_RANGE = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """The last computation of a window; or a range of consecutive windows that are sealed."""
+
+    start: int
+    end: int
+    until: int  # the end of the computed buckets
+    whole: bool  # whether it was computed as a whole, so that the token applies to all of it
+    below: TableName  # the table that it was computed from
+    token: str  # the change token of its source; empty for a range
+    rows: int  # the number of raw rows that it accounts for
+    groups: int  # rows of the level
+    sealed: bool  # whether its source was about to expire, so that it is never computed again (law 4)
+    expired: bool = False  # whether its source is gone; only recorded if rows are deleted one by one
+    parts: str = ""  # the sources of the parts of an open window, see :class:`planning.windows.Parts`
+    windows: int = 1  # more than one: a range; ``rows`` and ``groups`` are those of all its windows
+
+    @property
+    def time(self) -> TimeRange:
+        return TimeRange(self.start, self.end)
+
+    def continues(self, before: LedgerRow) -> bool:
+        """Whether both may be in one range: only windows of which nothing but token and numbers differs."""
+        alike = (self.below, self.expired, self.groups > 0) == (before.below, before.expired, before.groups > 0)
+        return alike and before.end == self.start and self._is_final and before._is_final
+
+    @property
+    def _is_final(self) -> bool:
+        return self.sealed and self.whole and self.until == self.end and not self.parts
+
+
+class Sized(NamedTuple):
+    """A row as it is stored, and its size in characters."""
+
+    row: LedgerRow
+    size: int
+
+
+def choose_ranges(stored: Iterable[Sized]) -> Iterator[list[LedgerRow]]:
+    """
+    Rows that become one range each. Neighbours of similar size are joined, so that few ranges remain, and a window is
+    written again only when its range has doubled.
+    """
+    groups: list[tuple[list[LedgerRow], int]] = []
+    for row, size in stored:
+        group = [row], size
+        while groups and group[0][0].continues(groups[-1][0][-1]):
+            rows, before = groups[-1]
+            if before > 2 * group[1] or before + group[1] > LARGEST_RANGE:
+                break
+            group = rows + group[0], before + group[1]
+            groups.pop()
+        groups.append(group)
+    return (rows for rows, _ in groups if len(rows) > 1)
+
+
+def make_range(windows: Sequence[LedgerRow]) -> LedgerRow:
+    """The range of consecutive windows; a single one as it is."""
+    first, last = windows[0], windows[-1]
+    if first is last:
+        return first
+    rows, groups = sum(window.rows for window in windows), sum(window.groups for window in windows)
+    return replace(first, end=last.end, until=last.end, token="", rows=rows, groups=groups, windows=len(windows))
+
+
+ReadRange = Callable[[LedgerRow], Iterable[LedgerRow]]
+
+
+def _unreadable(row: LedgerRow) -> Iterable[LedgerRow]:
+    raise LookupError(f"the windows of a range are unknown: {row}")
+
+
+class Windows(Mapping[int, LedgerRow]):
+    """
+    The windows of a level by their start, in order of time. Iteration, and a key within a range, read the windows of
+    ranges; ``stored`` and the methods do so only if they have to.
+
+    :param stored: Windows and ranges. A window within a range, which a killed run left, says the same as the range.
+    :param read: Reads the windows of a range.
+    """
+
+    __slots__ = ("_members", "_read", "_starts", "stored")
+
+    def __init__(self, stored: Iterable[LedgerRow] = (), read: ReadRange = _unreadable) -> None:
+        found: list[LedgerRow] = []
+        for row in sorted(stored, key=lambda row: row.start):
+            if not found or found[-1].windows == 1 or row.start >= found[-1].end:
+                found.append(row)
+        self.stored: Sequence[LedgerRow] = tuple(found)
+        self._starts = [row.start for row in found]
+        self._read, self._members = read, dict[int, dict[int, LedgerRow]]()
+
+    def __getitem__(self, start: int) -> LedgerRow:
+        position = bisect_right(self._starts, start) - 1
+        row = self.stored[position] if position >= 0 else None
+        if row is None or (row.start != start if row.windows == 1 else start >= row.end):
+            raise KeyError(start)
+        return row if row.windows == 1 else self._by_start(row)[start]
+
+    def __iter__(self) -> Iterator[int]:
+        return (window.start for row in self.stored for window in self.members(row))
+
+    def __len__(self) -> int:
+        return sum(row.windows for row in self.stored)
+
+    @property
+    def first(self) -> int | None:
+        """The start of the first window; None if there is none."""
+        return self._starts[0] if self._starts else None
+
+    @property
+    def until(self) -> int | None:
+        """The end of the computed buckets; None if there are none."""
+        return max((row.until for row in self.stored), default=None)
+
+    def members(self, row: LedgerRow) -> Iterable[LedgerRow]:
+        """The windows of a stored row."""
+        return (row,) if row.windows == 1 else self._by_start(row).values()
+
+    def _by_start(self, row: LedgerRow) -> Mapping[int, LedgerRow]:
+        if row.start not in self._members:
+            self._members[row.start] = {window.start: window for window in self._read(row)}
+        return self._members[row.start]
+
+    def divided(self, *instants: int | None) -> Iterator[LedgerRow]:
+        """Windows, and ranges; but the windows of a range that one of the instants divides."""
+        known = sorted(instant for instant in instants if instant is not None)
+        for row in self.stored:
+            within = row.windows > 1 and any(row.start < instant < row.end for instant in known)
+            yield from self.members(row) if within else (row,)
+
+    def sealed_before(self, instant: int) -> Windows:
+        """The windows that are sealed, and those that start before an instant as if they were."""
+        kept = (row for row in self.stored if row.sealed or row.start < instant)
+        return Windows((replace(row, sealed=True) for row in kept), self.members)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRollup:
+    """A rollup that exists, or is about to be created."""
+
+    rollup: Rollup
+    policy_id: str | None = None  # the policy that requested it
+    view: tuple[ViewPart, ...] = ()  # of the view over the cascade; only with the finest level
+    # See :class:`model.catalog.View`; empty: unknown, since a run was killed or an older release made it; None: none.
+    view_mark: str | None = None
+    gone: int | None = None  # rows of its table before this instant expired; None: no rows, or it is not recorded
+    identity: str = ""  # distinguishes the table with the raw rows from later ones of its name; empty: unknown
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The record of what each window of each level was computed from, and of the existing rollups."""
+
+    rollups: Mapping[TableName, KnownRollup] = field(default_factory=dict)  # by the level's table
+    windows: Mapping[TableName, Windows] = field(default_factory=dict)  # likewise
+
+    def of(self, table: TableName) -> Windows:
+        return self.windows.get(table, _NONE)
+
+    def of_source(self, source: TableName) -> list[KnownRollup]:
+        return [known for known in self.rollups.values() if known.rollup.source == source]
+
+    def identity(self, source: TableName) -> str:
+        """Identifies the table with the raw rows that the rollups were made from; empty: unknown."""
+        return next(filter(None, (known.identity for known in self.of_source(source))), "")
+
+    def view_marks(self, source: TableName) -> tuple[str, ...]:
+        """The marks of the toolkit's views over a table's cascade; several if a run was killed."""
+        return tuple(known.view_mark for known in self.of_source(source) if known.view_mark is not None)
+
+    def held_from(self, source: TableName, table: TableName) -> int | None:
+        """
+        The instant from which a table of a cascade is complete; None: from the beginning. The source of a sealed window
+        is gone, unless it is known that only a part of it is. A level that was added later never contained windows that
+        coarser levels had sealed before.
+        """
+        own = self.rollups.get(table)
+        length, gone = (own.rollup.interval.approximate_seconds, own.gone) if own else (0, None)
+        begins = self.of(table).first
+        ends = [] if gone is None else [gone]
+        for known in self.of_source(source):
+            coarser = known.rollup.interval.approximate_seconds > length
+            for row in self.of(known.rollup.table).divided(begins, gone) if coarser else ():
+                never_had = table != source and (begins is None or row.end <= begins)
+                partly = gone is not None and row.start < gone
+                if row.sealed and (never_had or (row.below == table and not partly)):
+                    ends.append(row.end)
+        return max(ends, default=None)
+
+    def sealed_by_others(self, table: TableName) -> int | None:
+        """The end of windows that another level of the same source sealed while this one was not in the cascade."""
+        still_open = TimeRanges(row.time for row in self.of(table).stored if not row.sealed)
+        below = self.rollups[table].rollup.below
+        others = (name for name, known in self.rollups.items() if name != table and known.rollup.below == below)
+        ends = (
+            window.end
+            for windows in map(self.of, others)
+            for row in windows.stored
+            if row.sealed and still_open.overlapping(row.time)
+            for window in windows.members(row)
+            if still_open.overlapping(window.time)
+        )
+        return max(ends, default=None)
+
+
+_NONE = Windows()

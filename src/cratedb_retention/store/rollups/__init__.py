@@ -1,0 +1,1 @@
+"""The existing rollups, and the ledger of their windows."""

@@ -1,0 +1,225 @@
+"""
+The ledger of windows. Consecutive sealed windows are one row, a range; the column ``members`` has what each of them was
+computed from.
+
+The row of a range is that of its first window. To make a range, that row is extended, and then the others are removed;
+to divide one, the others are added, and then that row is shortened. Whatever is killed in between leaves windows within
+a range, which say the same as the range and are ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.database import Database
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.rollups.ledger import LedgerRow, Sized, Windows, choose_ranges, make_range
+from cratedb_retention.model.rollups.rollup import Count, Rollup, Window
+from cratedb_retention.store.rows import Records, is_named, name_values, read_text, same, text_values
+
+# Beside the change token, what is stored of a window in a range, approximately: its end and its numbers.
+_NUMBERS = 30
+Row = Mapping[str, Any]
+
+
+class WindowStore(Records):
+    """Stores what windows were computed from."""
+
+    def windows(self, table: TableName, starts: Iterable[int]) -> dict[int, LedgerRow]:
+        """Some windows of a level, by start."""
+        wanted = set(starts)
+        if not wanted:
+            return {}
+        self._visible()
+        c = self._table.c
+        ranges = sa.and_(c.windows.is_not(None), c.start <= max(wanted), c.end > min(wanted))
+        found = _stored(self._database, self._table, table, sa.or_(c.start.in_(sorted(wanted)), ranges))
+        return {start: row for start in sorted(wanted) if (row := found.get(start)) is not None}
+
+    def record(
+        self,
+        rollup: Rollup,
+        results: Mapping[Window, Count],
+        tokens: Mapping[int, str],
+        parts: Mapping[int, str],
+        run_id: str,
+    ) -> None:
+        """
+        Record that windows were computed, open ones up to their present end. If it is killed, windows that are not
+        recorded are computed again. A window without source rows is recorded only if it is known already.
+
+        :param tokens: The change tokens that were read before, by the window's start. A window that was written to only
+            afterwards has none, and gets a token that never matches.
+        :param parts: Likewise, of the parts of open windows.
+        """
+        before = self.windows(rollup.table, [window.start for window in results])
+        rows = [
+            {
+                **name_values(rollup.table),
+                **name_values(rollup.below, "beneath"),
+                **same(window, ("start", "end", "until", "whole")),
+                **text_values("token", tokens.get(window.start, "")),
+                **text_values("parts", parts.get(window.start) or None),
+                **same(count, ("rows", "groups")),
+                "computed_at": self._clock.now(),
+                "run_id": run_id,
+            }
+            for window, count in results.items()
+            if window.start in tokens or window.start in before or count.rows
+        ]
+        if before:
+            self._single_out(rollup.table, before)
+            self._remove(*self._within(rollup.table, before))
+        if rows:
+            self._database.execute(sa.insert(self._table), rows)
+
+    def seal(self, table: TableName, starts: Iterable[int]) -> None:
+        """Record that the source of windows is about to be removed (law 4)."""
+        self._mark(table, starts, "sealed_at")
+
+    def expire(self, table: TableName, starts: Iterable[int]) -> None:
+        """Record that the source rows of windows were deleted."""
+        self._mark(table, starts, "expired_at")
+
+    def _mark(self, table: TableName, starts: Iterable[int], column: str) -> None:
+        if starts := list(starts):
+            self._visible()
+            if column != "sealed_at":  # All windows of a range are sealed.
+                self._single_out(table, starts)
+            unmarked = self._table.c[column].is_(None)
+            self._change(*self._within(table, starts), unmarked, **{column: self._clock.now()})
+
+    def doubt(self, table: TableName, starts: Iterable[int]) -> None:
+        """Record that windows are not as they were computed, so that the next run computes them again."""
+        self._visible()
+        self._change(*self._within(table, starts), **text_values("token", ""))
+
+    def rebase(self, rollup: Rollup, before: int) -> None:
+        """Seal the windows of a level that begin before an instant (ms, UTC); the others are computed again."""
+        c, doubtful = self._table.c, {**text_values("token", ""), **text_values("parts", None)}
+        self._visible()
+        mine = (is_named(self._table, rollup.table), c.sealed_at.is_(None))
+        self._change(*mine, c.start < before, sealed_at=self._clock.now())
+        self._change(*mine, c.start >= before, **doubtful, **name_values(rollup.below, "beneath"))
+
+    def pack(self, tables: Sequence[TableName]) -> None:
+        """Make ranges of the sealed windows of levels."""
+        if tables:
+            self._visible()
+        for table in tables:
+            pack(self._database, self._table, table)
+
+    def _within(self, table: TableName, starts: Iterable[int]) -> list[sa.ColumnElement[bool]]:
+        return [is_named(self._table, table), self._table.c.start.in_(list(starts))]
+
+    def _single_out(self, table: TableName, starts: Iterable[int]) -> None:
+        """Divide ranges, so that each of some windows, which are about to change, has a row of its own."""
+        wanted, c, mine = set(starts), self._table.c, is_named(self._table, table)
+        near = (c.windows.is_not(None), c.start <= max(wanted), c.end > min(wanted))
+        found = _stored(self._database, self._table, table, *near)
+        for row in found.stored:
+            parts: list[list[LedgerRow]] = []
+            for window in found.members(row):
+                if parts and wanted.isdisjoint((window.start, parts[-1][-1].start)):
+                    parts[-1].append(window)
+                else:
+                    parts.append([window])
+            if len(parts) > 1:
+                self._remove(mine, c.start > row.start, c.start < row.end)
+                (kept,) = self._read(mine, c.start == row.start, refresh=False)
+                self._add(*({**kept, "start": part[0].start, **_range_values(part)} for part in parts[1:]))
+                self._change(mine, c.start == row.start, **_range_values(parts[0]))
+
+
+def pack(database: Database, own: sa.Table, table: TableName) -> None:
+    """Make ranges of the sealed windows of a level. Written rows must be visible; also used to migrate the ledger."""
+    c = own.c
+    size = sa.func.length(sa.func.coalesce(c.members, c.token_long, c.token)) + _NUMBERS
+    brief = [column for column in c if column is not c.members]
+    mine = (is_named(own, table), c.sealed_at.is_not(None))
+    rows = database.query(sa.select(*brief, size.label("size")).where(*mine).order_by(c.start))
+    sizes = {row["start"]: row["size"] for row in rows}
+    stored = Windows(map(_row, rows)).stored
+    left = sizes.keys() - {row.start for row in stored}
+    if left:  # Windows within a range, of a killed run.
+        database.execute(sa.delete(own).where(is_named(own, table), c.start.in_(sorted(left))))
+    for group in choose_ranges(Sized(row, sizes[row.start]) for row in stored):
+        first, last = group[0], group[-1]
+        # Another run may have changed the ranges if this one lost its lease.
+        unchanged = (is_named(own, table), c.start == first.start, c.end == first.end, c.sealed_at.is_not(None))
+        between = sa.and_(c.start >= first.start, c.start < last.end)
+        windows = _stored(database, own, table, between, c.sealed_at.is_not(None))
+        if [row.time for row in windows.stored] != [row.time for row in group]:
+            continue
+        values = _range_values(list(windows.values()))
+        if database.execute(sa.update(own).where(*unchanged).values(**values)) != 0:
+            database.execute(sa.delete(own).where(is_named(own, table), c.start > first.start, c.start < last.end))
+
+
+def read_windows(
+    database: Database, own: sa.Table, *where: sa.ColumnElement[bool]
+) -> Iterator[tuple[TableName, Windows]]:
+    """The windows of each level; those of ranges are read when they are asked for."""
+    brief = [column for column in own.c if column.name not in ("members", "computed_at", "run_id")]
+    by_level: dict[TableName, list[LedgerRow]] = {}
+    for row in database.query(sa.select(*brief).where(*where)):
+        by_level.setdefault(TableName(row["table_schema"], row["table_name"]), []).append(_row(row))
+    for table, rows in by_level.items():
+        yield table, Windows(rows, partial(_read_range, database, own, table))
+
+
+def _read_range(database: Database, own: sa.Table, table: TableName, row: LedgerRow) -> Iterable[LedgerRow]:
+    """The windows in the time of a range, however they are stored by now."""
+    overlapping = sa.and_(own.c.start < row.end, own.c.end > row.start)
+    windows = _stored(database, own, table, overlapping)
+    return (window for window in windows.values() if row.start <= window.start < row.end)
+
+
+def _stored(database: Database, own: sa.Table, table: TableName, *where: sa.ColumnElement[bool]) -> Windows:
+    """Windows of a level, with those of ranges."""
+    rows = {row["start"]: row for row in database.query(sa.select(own).where(is_named(own, table), *where))}
+    return Windows(map(_row, rows.values()), lambda row: _members(rows[row.start]))
+
+
+def _range_values(windows: Sequence[LedgerRow]) -> dict[str, Any]:
+    """The columns that distinguish the row of a range from those of its windows; likewise of a single window."""
+    row = make_range(windows)
+    members = [[window.end, window.token, window.rows, window.groups] for window in windows]
+    return {
+        **same(row, ("end", "until", "rows", "groups")),
+        **text_values("token", row.token),
+        "windows": row.windows if len(windows) > 1 else None,
+        "members": json.dumps(members, separators=(",", ":")) if len(windows) > 1 else None,
+    }
+
+
+def _members(row: Row) -> Iterator[LedgerRow]:
+    found = _row(row)
+    if row["members"] is None:
+        yield found
+        return
+    start = found.start
+    for end, token, rows, groups in json.loads(row["members"]):
+        yield replace(found, start=start, end=end, until=end, token=token, rows=rows, groups=groups, windows=1)
+        start = end
+
+
+def _row(row: Row) -> LedgerRow:
+    return LedgerRow(
+        **{name: row[name] for name in ("start", "end", "until")},
+        whole=bool(row["whole"]),
+        below=TableName(row["beneath_schema"], row["beneath_name"]),
+        token=read_text(row, "token"),
+        rows=row["rows"] or 0,
+        groups=row["groups"] or 0,
+        sealed=row["sealed_at"] is not None,
+        expired=row["expired_at"] is not None,
+        parts=read_text(row, "parts") or "",
+        windows=row["windows"] or 1,
+    )
