@@ -12,7 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import archiving, expiring, packages, pages, planning, preparing, rollups, rows, server_rows, start
+from benchmarks import (
+    archiving,
+    backfill,
+    expiring,
+    packages,
+    pages,
+    planning,
+    preparing,
+    rollups,
+    rows,
+    server_rows,
+    start,
+)
 from benchmarks.line import Line
 from benchmarks.surroundings import Missing, Surroundings
 from cratedb_retention.cli.main import collect_seldom
@@ -26,6 +38,7 @@ MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "expire": expiring.measure,
     "archive": archiving.measure,
     "rollups": rollups.measure,
+    "backfill": backfill.measure,
     "pages": pages.measure,
     "packages": packages.measure,
 }

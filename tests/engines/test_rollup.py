@@ -117,19 +117,55 @@ def test_twice_is_once(rollups: RollupTables) -> None:
     assert tables[0] == tables[1]
 
 
-def test_windows_with_gaps(rollups: RollupTables) -> None:
-    """Windows that do not follow one another are computed, and what lies between them is not."""
+@pytest.mark.parametrize("interval", ["1h", "1d"])
+def test_windows_with_gaps(rollups: RollupTables, interval: str) -> None:
+    """Windows that do not follow one another are computed, and what lies between them stays as it is."""
+    rollups.metrics = {"x": (*PLAIN, Aggregate.PERCENTILES)}
     rows = samples(24 * 6, HOUR)
     rollups.create(rows)
-    rollup = rollups.level("1h")
+    rollup = rollups.level(interval, window=parse_interval("1d"))
     days = windows(START, DAY, 6)
+    rollups.roll_up(rollup, *days)
+    before = [rollups.read(table) for table in rollup.tables]
+    late = [{"ts": day.start + HOUR, "host": "late", "x": 1.0} for day in days]
+    rollups.insert(late)
     result = rollups.roll_up(rollup, days[0], days[1], days[4])
     assert list(result.windows) == [days[0], days[1], days[4]]
-    check_level(rollups, rollup, rows, START, days[1].end)
-    check_level(rollups, rollup, rows, days[4].start, days[4].end)
-    assert {row["ts"] // DAY for row in rollups.read(rollup.table)} == {
-        day.start // DAY for day in (days[0], days[1], days[4])
-    }
+    assert result.rows == 3 * (24 * 3 + 1)
+    assert {count.rows for count in result.windows.values()} == {24 * 3 + 1}
+    check_level(rollups, rollup, rows + late, START, days[1].end)
+    check_level(rollups, rollup, rows + late, days[4].start, days[4].end)
+    for table, known in zip(rollup.tables, before, strict=True):
+        between, again = (
+            [row for row in found if row["ts"] // DAY - START // DAY in (2, 3, 5)]
+            for found in (known, rollups.read(table))
+        )
+        assert between
+        assert sorted(map(str, again)) == sorted(map(str, between))
+
+
+def test_counts_of_any_time(rollups: RollupTables) -> None:
+    """Windows of a level are counted together, and so are parts of them, and any other stretches of time."""
+    rows = samples(24 * 6, HOUR)
+    rollups.create(rows)
+    rollup = rollups.level("1h", window=parse_interval("1d"))
+    days = windows(START, DAY, 8)
+    rollups.roll_up(rollup, *days)
+    halves = [
+        Window(start=day.start, end=day.end, since=at, until=at + 12 * HOUR)
+        for day in days[:2]
+        for at in (day.start, day.start + 12 * HOUR)
+    ]
+    odd = windows(START + 5 * HOUR, DAY, 2)
+    counts = rollups.engine.counts(rollup)
+    for some in (days, days[::3], halves, odd, [*odd, days[7], days[0]]):
+        expected = {w: sum(w.since <= row["ts"] < w.until for row in rows) for w in some}
+        assert counts.source(some) == expected
+        assert {w: count.rows for w, count in counts.level(some).items()} == expected
+        found = counts.compare(some)
+        assert {w: (balance.stored, balance.below) for w, balance in found.items()} == {
+            w: (n, n) for w, n in expected.items()
+        }
 
 
 def test_open_window(rollups: RollupTables) -> None:

@@ -19,7 +19,7 @@ from support.databases import TIME, Database
 from support.oracle import text
 from support.rollups import HOUR
 
-START, HOURS = ms("2024-05-01T00:00"), 24 * 6
+START = ms("2024-05-01T00:00")
 # The number of a computation, which is another one each time.
 OURS = re.compile(r'(CREATE|DELETE|INSERT|ALTER) [A-Z ]+"[^"]+"\."m_')
 VERSION = re.compile(r"\d+ AS (anon_\d+)")
@@ -64,13 +64,14 @@ def fill(db: Database, start: int, hours: int) -> None:
 
 @pytest.mark.parametrize("counters", [[], ["n"]])
 def test_shown_and_sent(db: Database, monkeypatch: pytest.MonkeyPatch, counters: list[str]) -> None:
-    """The first run, one after more rows came, and one after a metric was added."""
+    """The first run, one after more rows came, also with a gap before them, and one after a metric was added."""
     monkeypatch.setattr(CrateDBEngine, "portions", Portions(run=160, counters=100, insert=50))
     db.create("m", {"ts": TIME, "host": "TEXT", "x": "DOUBLE PRECISION", "n": "BIGINT"})
     more: dict[str, Any] = {"aggregates": {"x": ["avg", "stddev", "percentiles"]}, "counters": counters}
     policy = db.policy("downsample", "m", "1y", levels="1h:10y,1d:forever", metrics=["x", "n"], **more)
-    for day, hours in (("2024-05-07", HOURS), ("2024-05-08", 24)):
-        fill(db, 0 if hours == HOURS else HOURS, hours)
+    for day, filled in (("2024-05-07", range(6)), ("2024-05-08", [6]), ("2024-10-01", [70, 130])):
+        for number in filled:
+            fill(db, number * 24, 24)
         db.time.set(f"{day}T00:00:00+00:00")
         expected = shown(db)
         assert any(line.startswith("INSERT") for line in expected)

@@ -43,7 +43,7 @@ class Engine(abc.ABC):
     capabilities: ClassVar[Capabilities]
     sql: ClassVar[Expressions]
     batch: ClassVar[int]  # Rows in one DELETE.
-    portions: ClassVar[Portions] = ANY  # Rows that are rolled up at once.
+    portions: ClassVar[Portions] = ANY  # What is rolled up at once.
     database: Database  # For the toolkit's own tables as well.
     archive: Archive  # Snapshots in its repositories.
     exists: bool = True  # Whether it exists already; a stand-in for a missing file is empty, and creates none.
@@ -199,7 +199,7 @@ class Engine(abc.ABC):
 
     def counts(self, rollup: Rollup) -> Counts:
         """Counts of the windows of a level and of its source."""
-        return Counts(self.database.rows, self.sql, rollup)
+        return Counts(self.database.rows, self.sql, rollup, self.portions.gaps)
 
     def close(self) -> None:
         """Close all connections."""

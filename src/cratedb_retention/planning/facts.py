@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from cratedb_retention.model.archive import RestoredPartition
 from cratedb_retention.model.catalog import Catalog, TableName, Value
@@ -36,3 +36,7 @@ class Facts:
 
     def __post_init__(self) -> None:
         self.pieces = PieceIndex(self.measurements)
+
+    def alone(self) -> Facts:
+        """The facts without all that a planner derived from them, which is much larger."""
+        return Facts(**{each.name: getattr(self, each.name) for each in fields(Facts)})

@@ -12,8 +12,9 @@ import contextlib
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,6 +25,7 @@ from cratedb_retention.model.address import DatabaseAddress
 
 # Bytes; more than a transaction on the toolkit's own tables writes.
 ROOM = 1024 * 1024
+MANY = 20  # Rows that are inserted as lists.
 # DuckDB stores UUIDs as large numbers, as its messages show.
 _NO_UUID = re.compile(r"Could not convert string '(.*)' to (?:INT128|UUID)")
 
@@ -44,6 +46,13 @@ class DuckConnection(Database):
         # Generated columns and texts must not depend on the machine's time zone.
         sa.event.listen(self.engine, "connect", lambda opened, _: opened.cursor().execute("SET TimeZone = 'UTC'"))
         self.rows(sa.select(sa.literal(1)))
+
+    def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
+        """See :class:`Database`; many rows are inserted as a list of values for each column, which is far quicker."""
+        many = self.kept is None and isinstance(statement, sa.Insert) and len(parameters or ()) >= MANY
+        if many and (inserting := _of_lists(statement.table, parameters)) is not None:  # type: ignore[attr-defined]
+            return super().execute(inserting)
+        return super().execute(statement, parameters)
 
     @contextlib.contextmanager
     def _begin(self, writing: bool) -> Iterator[sa.Connection]:
@@ -85,6 +94,15 @@ class DuckConnection(Database):
         if name == "CatalogException":
             return errors.NotFound("DuckDB", message)
         return errors.DatabaseError(self._thing if name == "IOException" and not statement else "DuckDB", message)
+
+
+def _of_lists(table: sa.FromClause, rows: Sequence[Mapping[str, Any]]) -> sa.Insert | None:
+    """Insert rows as lists; None if a column has lists itself, which SQLAlchemy cannot bind."""
+    columns = [table.c[name] for name in rows[0]]
+    if any(isinstance(column.type, sa.ARRAY) for column in columns):
+        return None
+    lists = (sa.literal([row[column.name] for row in rows], sa.ARRAY(column.type)) for column in columns)
+    return sa.insert(table).from_select(columns, sa.select(*map(sa.func.unnest, lists)))  # type: ignore[arg-type]
 
 
 def not_a_database(thing: str) -> errors.InvalidInput:

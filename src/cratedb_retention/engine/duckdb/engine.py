@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn, assert_never
+from typing import Any, NoReturn, assert_never
 
 import sqlalchemy as sa
 
@@ -38,6 +38,7 @@ class DuckDBEngine(Engine):
 
     capabilities, sql = CAPABILITIES, SQL
     archive: DuckArchive
+    portions = rollups.Portions(gaps=True)
     batch = 10_000_000  # With a primary key, DuckDB needs about 60 bytes for each until the transaction ends.
 
     def __init__(self, address: DatabaseAddress, create: bool = False, read_only: bool = False) -> None:
@@ -104,11 +105,15 @@ class DuckDBEngine(Engine):
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
         def work(connection: sa.Connection) -> dict[Window, Count]:
             results: dict[Window, Count] = {}
-            counts = rollups.Counts(lambda query: connection.execute(query).all(), SQL, step.rollup)
-            for run in rollups.runs_of(step):
+
+            def query(statement: sa.Executable) -> Sequence[Sequence[Any]]:
+                return connection.execute(statement).all()
+
+            counts = rollups.Counts(query, SQL, step.rollup, self.portions.gaps)
+            for run in rollups.runs_of(step, self.portions):
                 version = rollups.new_version()
                 counts.require_rows(step, run)
-                for statement in rollups.run_statements(SQL, step, run, version):
+                for statement in rollups.run_statements(SQL, step, run, version, self.portions):
                     connection.execute(statement)
                 below, found = counts.below(run.windows), counts.stored(run.windows, version)
                 for window in run.windows:

@@ -10,6 +10,8 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
+from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,7 +55,7 @@ from cratedb_retention.model.rollups.rollup import (
     level_column,
     sketch_table,
 )
-from cratedb_retention.model.time import TimeRange, show
+from cratedb_retention.model.time import TimeRange, find_zone, show
 
 SHOWN = 0  # the version of a computation that is only shown
 _name = partial(quoted_name, quote=True)
@@ -67,7 +69,7 @@ def new_version() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Contiguous windows that are computed and counted together."""
+    """Windows, in order of time, that are computed and counted together."""
 
     windows: tuple[Window, ...]
 
@@ -75,27 +77,45 @@ class Run:
     def time(self) -> TimeRange:
         return TimeRange(self.windows[0].since, self.windows[-1].until)
 
+    @property
+    def several(self) -> bool:
+        return len(self.windows) > 1
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The windows by their starts; none if they are contiguous, so that the time range suffices."""
+        gaps = any(one.until != other.since for one, other in pairwise(self.windows))
+        return tuple(window.start for window in self.windows) if gaps else ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portions:
-    """Maximum number of raw rows that are processed at once, by the plan's estimate; 0: any number."""
+    """
+    Maximum number of raw rows that are processed at once, by the plan's estimate, and of windows; 0: any number. Only
+    if there may be gaps between windows, they need not be contiguous.
+    """
 
     run: int = 0  # between two counts
     counters: int = 0  # the same if a window function holds all of them in memory
     insert: int = 0  # in one INSERT of the finest level
+    windows: int = 0  # between two counts
+    gaps: bool = False
 
 
 ANY = Portions()
 
 
 def runs_of(step: RollUp, portions: Portions = ANY, whole: Run | None = None) -> Iterator[Run]:
-    """Divide a step into runs, or a whole run into INSERTs, of contiguous windows. A large window is alone."""
+    """Divide a step into runs, or a whole run into INSERTs. A large window is alone."""
     limit = portions.insert if whole else portions.counters if step.rollup.has_counters else portions.run
+    # The value of a counter before a window is read before the run, so it must not lie in a gap.
+    gaps = portions.gaps and step.rollup.window is not None and not step.rollup.has_counters
     rows: Mapping[Window, int] = dict(zip(step.windows, step.rows, strict=False))
     current, total = list[Window](), 0
     for window in (whole or step).windows:
         size = rows.get(window, 0)
-        if current and (current[-1].until != window.since or total + size > limit > 0):
+        large = total + size > limit > 0 or len(current) == portions.windows > 0
+        if current and (large or not _together(current[-1], window, gaps)):
             yield Run(tuple(current))
             current, total = [], 0
         current.append(window)
@@ -104,15 +124,23 @@ def runs_of(step: RollUp, portions: Portions = ANY, whole: Run | None = None) ->
         yield Run(tuple(current))
 
 
+def _together(one: Window, other: Window, gaps: bool) -> bool:
+    """Whether two windows, or ranges of their buckets, can be in one run, where each has one range of buckets."""
+    if gaps and (one.until, other.since) == (one.end, other.start):
+        return True
+    return one.until == other.since and one.start != other.start
+
+
 def run_statements(
-    sql: Expressions, step: RollUp, run: Run, version: int, portions: Portions = ANY
+    sql: Expressions, step: RollUp, run: Run, version: int, portions: Portions
 ) -> Iterator[sa.Executable]:
     """
     Replace the rows of a run. From raw rows they are computed in pieces, unless there are counters, whose value before
     a piece can be read only after a refresh. From a level they are computed at once, since it has few groups.
     """
     rollup = step.rollup
-    within = between(sql, rollup.own_time, *run.time)
+    time = rollup.own_time
+    within = *between(sql, time, *run.time), *states.in_windows(sql, rollup, time, run.starts)
     yield from (sa.delete(table_ref(table)).where(*within) for table in rollup.tables)
     whole = rollup.has_counters or not rollup.from_raw
     for piece in [run] if whole else runs_of(step, portions, run):
@@ -143,7 +171,8 @@ def _level_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa.
 
 
 def _what(sql: Expressions, rollup: Rollup, run: Run) -> dict[str, Any]:
-    return {"sql": sql, "of": rollup, "interval": rollup.interval, "groups": rollup.dimensions, "time": run.time}
+    about = {"sql": sql, "of": rollup, "interval": rollup.interval, "groups": rollup.dimensions}
+    return about | {"time": run.time, "windows": run.starts}
 
 
 def _before(step: RollUp, run: Run) -> Iterator[states.Before]:
@@ -169,11 +198,12 @@ def _sketch_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Counts rows of a level's windows, several hundred per statement."""
+    """Counts rows of a level's windows, in one query for windows that are together."""
 
     query: Query
     sql: Expressions
     rollup: Rollup
+    gaps: bool = False  # whether there may be gaps between them, whose rows are counted in vain
 
     def below(self, windows: Sequence[Window]) -> dict[Window, Count]:
         """Count the source of windows."""
@@ -217,17 +247,20 @@ class Counts:
             (rollup.table, own, sql.epoch_ms(sql.column(own)), ref(ROW_COUNT), number(0)),
         )
 
-        def select(window: Window) -> sa.Select[Any]:
+        def select(run: Run) -> sa.Select[Any]:
             """The rows that buckets stand for, and those in their source; then both for buckets that lack rows."""
-            branches = []
+            branches, keys = [], ["t", *(["w"] if run.several else [])]
             for table, at, start, stored, below in sides:
-                columns = [start.label("t"), stored.label("s"), below.label("b")]
-                within = between(sql, at, window.since, window.until)
-                each = sa.select(*columns).select_from(table_ref(table)).where(*within).subquery("r")
-                branches.append(sa.select(each.c.t, *_sums(each)).group_by(each.c.t))
+                columns = [start.label("t"), stored.label("s"), below.label("b"), self._start(run, at).label("w")]
+                each = sa.select(*columns).select_from(table_ref(table)).where(*between(sql, at, *run.time))
+                rows = each.subquery("r")
+                by = [rows.c[name] for name in keys]
+                branches.append(sa.select(*by, *_sums(rows)).group_by(*by))
             found = sa.union_all(*branches).subquery("u")
-            buckets = sa.select(*_sums(found)).group_by(found.c.t).subquery("g")
-            return sa.select(*_sums(buckets), *_sums(buckets, buckets.c.b < buckets.c.s))
+            by = [found.c[name] for name in keys]
+            buckets = sa.select(*by, *_sums(found)).group_by(*by).subquery("g")
+            window = buckets.c.w if run.several else self._start(run, own)
+            return sa.select(window, *_sums(buckets), *_sums(buckets, buckets.c.b < buckets.c.s))
 
         found = self._ask(windows, select).items()
         return {window: Balance(stored, below, (short, left)) for window, (stored, below, short, left) in found}
@@ -243,15 +276,41 @@ class Counts:
                     "the next plan explains what to do",
                 )
 
-    def _ask(self, windows: Sequence[Window], select: Callable[[Window], sa.Select[Any]]) -> dict[Window, list[int]]:
+    def _ask(self, windows: Sequence[Window], select: Callable[[Run], sa.Select[Any]]) -> dict[Window, list[int]]:
+        """The counts of windows; ``select`` gives the start of each window of a run, and its counts."""
         found: dict[Window, list[int]] = {}
-        for chunk in chunks(windows):
-            branches = [select(window) for window in chunk]
-            # CrateDB returns no row for a range whose partitions are closed.
-            found.update({window: [0] * len(branches[0].selected_columns) for window in chunk})
-            numbered = [b.with_only_columns(number(i), *b.selected_columns) for i, b in enumerate(branches)]
-            found.update({chunk[i]: list(map(int, row)) for i, *row in self.query(union(numbered))})
+        for chunk in chunks(list(self._runs(windows))):
+            of = [{window.start: window for window in run.windows} for run in chunk]
+            each = [select(run).group_by(*([sa.literal_column("2")] if run.several else ())) for run in chunk]
+            # A window without rows has no answer, nor has one whose partitions are closed in CrateDB.
+            nothing = [0] * (len(each[0].selected_columns) - 1)
+            found.update((window, nothing) for windows_of in of for window in windows_of.values())
+            numbered = [one.with_only_columns(number(i), *one.selected_columns) for i, one in enumerate(each)]
+            rows = ((of[i].get(start), counts) for i, start, *counts in self.query(union(numbered)))
+            found.update((window, list(map(int, counts))) for window, counts in rows if window is not None)
         return found
+
+    def _runs(self, windows: Sequence[Window]) -> Iterator[Run]:
+        """Windows that one query can count: those of the level, rather than of any other time ranges."""
+        current = list[Window]()
+        for window in sorted(windows, key=attrgetter("since")):
+            several = self._is_own(window) and current and self._is_own(current[-1])
+            if current and not (several and _together(current[-1], window, self.gaps)):
+                yield Run(tuple(current))
+                current = []
+            current.append(window)
+        if current:
+            yield Run(tuple(current))
+
+    def _is_own(self, window: Window) -> bool:
+        interval, zone = self.rollup.window, find_zone(self.rollup.window_zone)
+        if interval is None or interval.floor(window.start, zone) != window.start:
+            return False
+        return interval.end(window.start, zone) == window.end
+
+    def _start(self, run: Run, time: Column) -> Element:
+        """The start of the window that contains a row."""
+        return states.window_start(self.sql, self.rollup, time) if run.several else number(run.windows[0].start)
 
     def _ask_level(
         self, table: TableName, windows: Sequence[Window], columns: Callable[[str], list[Element]]
@@ -269,8 +328,13 @@ class Counts:
         self, table: TableName, windows: Sequence[Window], *columns: Element, where: Condition | None = None
     ) -> dict[Window, list[int]]:
         time = self.rollup.time if table == self.rollup.source else self.rollup.own_time
-        rows, also = sa.select(*columns).select_from(table_ref(table)), () if where is None else (where,)
-        return self._ask(windows, lambda w: rows.where(*between(self.sql, time, w.since, w.until), *also))
+        also = () if where is None else (where,)
+
+        def select(run: Run) -> sa.Select[Any]:
+            rows = sa.select(self._start(run, time), *columns).select_from(table_ref(table))
+            return rows.where(*between(self.sql, time, *run.time), *also)
+
+        return self._ask(windows, select)
 
 
 def _sum(value: Element, condition: Condition | None = None) -> Element:

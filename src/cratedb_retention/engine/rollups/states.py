@@ -142,6 +142,17 @@ def countable(sql: Expressions, metric: Metric) -> Condition:
     return is_finite(as_type(sql.column(metric.column), DOUBLE))
 
 
+def window_start(sql: Expressions, rollup: Rollup, time: Column) -> Element:
+    """The start (ms, UTC) of the window of a level that contains a time."""
+    assert rollup.window  # noqa: S101
+    return sql.epoch_ms(sql.bucket(rollup.window, rollup.window_zone, sql.instant(time)))
+
+
+def in_windows(sql: Expressions, rollup: Rollup, time: Column, starts: Sequence[int]) -> list[Condition]:
+    """The condition of windows with gaps between them, by their starts; none if there are no gaps."""
+    return [window_start(sql, rollup, time).in_(starts)] if starts else []
+
+
 def of_metrics(metrics: Iterable[Metric]) -> Condition:
     """Rows of a table with distributions that belong to some metrics."""
     return ref(SKETCH_METRIC).in_([metric.name for metric in metrics])
@@ -158,6 +169,7 @@ class Selection:
     metrics: Mapping[Metric, Sequence[Part]]  # the requested parts of each metric
     groups: Sequence[Column]  # the dimensions to group by
     time: TimeRange
+    windows: Sequence[int] = ()  # the starts of the windows of a level to which the time range is limited
     where: Sequence[tuple[Column, Any]] = ()  # conditions on dimensions
 
     @property
@@ -168,6 +180,11 @@ class Selection:
     def rows(self) -> Columns:
         """The columns of the rows, with their buckets (``t``)."""
         raise NotImplementedError
+
+    def _chosen(self, time: Column, since: int | None, until: int | None, in_level: bool) -> list[Condition]:
+        """The conditions of a time range, of its windows, and on dimensions."""
+        own = in_windows(self.sql, self.of, time, self.windows) if isinstance(self.of, Rollup) else []
+        return [*between(self.sql, time, since, until), *own, *fits(self.sql, self.where, in_level)]
 
     def grouped(self) -> sa.Subquery:
         """Rows merged by bucket and dimensions: ``t``, ``d0``, ``m0_sum``, and the number of raw rows, ``n``."""
@@ -232,8 +249,10 @@ class LevelRows(Selection):
             for i, (metric, parts) in enumerate(self.metrics.items())
             for part in parts
         ]
-        conditions = *between(self.sql, time, *self.time), *fits(self.sql, self.where, in_level=True)
-        rows = sa.select(*columns).select_from(table_ref(self.table)).where(*conditions).subquery("s")
+        found = (
+            sa.select(*columns).select_from(table_ref(self.table)).where(*self._chosen(time, *self.time, in_level=True))
+        )
+        rows = found.subquery("s")
         # CrateDB has no window functions over expressions, so the means are in a query around the one of buckets.
         means = list(self._means(rows))
         return sa.select(*rows.c, *means).subquery("r").c if means else rows.c
@@ -300,8 +319,7 @@ class Samples(Selection):
             for i, metric in self._with(Part.NONFINITE).items()
         )
         rows = sa.select(sql.instant(of.time).label("ts"), *dimensions, *values, *flags)
-        within = between(sql, of.time, since, until)
-        return rows.select_from(table_ref(of.source)).where(*within, *fits(sql, self.where, in_level=False))
+        return rows.select_from(table_ref(of.source)).where(*self._chosen(of.time, since, until, in_level=False))
 
     def _feed(self) -> sa.Subquery:
         """The samples of the range, and the last one of each series before it."""
@@ -430,7 +448,7 @@ class Sketches(Selection):
             as_type(sign, "SMALLINT").label("sign"),
             sa.func.coalesce(as_type(index, "INTEGER"), as_type(number(0), "INTEGER")).label("bin"),
         ]
-        conditions = *between(sql, of.time, *self.time), *fits(sql, self.where, in_level=False), countable(sql, metric)
+        conditions = *self._chosen(of.time, *self.time, in_level=False), countable(sql, metric)
         return sa.select(*columns).select_from(table_ref(of.source)).where(*conditions)
 
     def _level(self, table: TableName) -> sa.Select[Any]:
@@ -441,7 +459,7 @@ class Sketches(Selection):
             *(ref(label(c.name)).label(name) for name, c in zip(self.names, self.groups, strict=True)),
             *(ref(column).label(name) for name, column in kept.items()),
         ]
-        conditions = *between(sql, time, *self.time), *fits(sql, self.where, in_level=True), of_metrics(self.metrics)
+        conditions = *self._chosen(time, *self.time, in_level=True), of_metrics(self.metrics)
         return sa.select(*columns).select_from(table_ref(table)).where(*conditions)
 
 

@@ -199,7 +199,7 @@ class Look:
         )
         return Prepared(
             plan=replace(plan, blocked=(*damaged, *plan.blocked), warnings=(*plan.warnings, *left)),
-            facts=planning,
+            facts=planning.alone(),
             selection=selection,
             versions={identifier: item.version for identifier, item in stored.items()},
             formerly_frozen=former,

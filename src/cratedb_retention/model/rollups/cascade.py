@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.time import MONTH_MS, from_ms, later, to_ms
+from cratedb_retention.model.time import DAY_MS, MONTH_MS, from_ms, later, to_ms
 
 DAY_SECONDS = 86_400
 _REMEDY = "write it like 1m:7d,1h:90d,1d:forever, finest first"
@@ -29,6 +29,8 @@ _DAYS, _MONTHS = {"day": 1, "week": 7}, {"month": 1, "year": 12}
 # The calendar units that consist of whole units of another kind; none consists of weeks.
 _WITHIN = {"day": ("day", "week", "month", "year"), "week": ("week",), "month": ("month", "year"), "year": ("year",)}
 _EXAMPLE_YEARS = range(1970, 2051)
+# Less than the time from 1970 to the first and the last day of the calendar.
+_IN_CALENDAR = 1900 * 365 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,16 @@ class Interval:
         months, days = self._parts
         return self.seconds or days * DAY_SECONDS or months * MONTH_MS // 1000
 
+    def _length(self, instant: int, zone: dt.tzinfo) -> int:
+        """Its length (ms) if it is fixed, as that of days in UTC; else 0."""
+        if self.unit == "day" and zone is dt.UTC and abs(instant) < _IN_CALENDAR:
+            return DAY_MS
+        return self.seconds * 1000
+
     def floor(self, instant: int, zone: dt.tzinfo = dt.UTC) -> int:
         """The start (ms, UTC) of the interval that contains an instant (ms, UTC)."""
-        if self.seconds:
-            return instant - instant % (self.seconds * 1000)
+        if length := self._length(instant, zone):
+            return instant - instant % length
         day, (months, days) = from_ms(instant).astimezone(zone).date(), self._parts
         if months:
             return _midnight(day.replace(month=day.month - (day.month - 1) % months, day=1), zone)
@@ -82,8 +90,8 @@ class Interval:
 
         :raises OverflowError | ValueError: if it is outside the calendar.
         """
-        if self.seconds:
-            return start + self.seconds * 1000
+        if length := self._length(start, zone):
+            return start + length
         local, (months, days) = from_ms(start).astimezone(zone).replace(tzinfo=None), self._parts
         day = later(local.date() + dt.timedelta(days), months)
         begins = _midnight(local.date(), zone) == start

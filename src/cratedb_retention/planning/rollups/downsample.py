@@ -32,7 +32,7 @@ from cratedb_retention.planning.rollups.windows import (
 from cratedb_retention.planning.targets import Target
 
 # Maximum work of one step, which a killed run has to repeat, and which the database does in one statement.
-WINDOWS_IN_STEP, ROWS_IN_STEP = 100, 20_000_000
+WINDOWS_IN_STEP, ROWS_IN_STEP = 5_000, 20_000_000
 _NEW, _CHANGED, _GROWN = "new", "changed", "grown"
 
 

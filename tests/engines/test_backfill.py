@@ -1,0 +1,44 @@
+"""The first run over years of partitions works in bulk: what it sends does not grow with their number."""
+
+from __future__ import annotations
+
+import pytest
+
+from cratedb_retention.model.time import from_ms
+from cratedb_retention.planning.facts import Facts
+from support.databases import DuckDatabase
+from support.rollups import DAY, START, to_ms
+
+DAYS = 40
+
+
+def fill(duck: DuckDatabase, name: str, days: list[int]) -> None:
+    """A table with two rows in each of its daily partitions."""
+    day = "day TIMESTAMPTZ GENERATED ALWAYS AS (date_trunc('day', ts))"
+    duck.sql(f"CREATE TABLE {duck.q(name)} (ts TIMESTAMPTZ, host TEXT, x DOUBLE, {day})")
+    at = f"make_timestamptz(({START} + d * {DAY} + h * 3600000) * 1000)"
+    rows = f"SELECT {at}, 'a', h FROM (SELECT unnest(?::BIGINT[]) d), range(2) r(h)"
+    duck.sql(f"INSERT INTO {duck.q(name)} (ts, host, x) {rows}", [days])
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_statements_do_not_grow(duck: DuckDatabase, every: int) -> None:
+    """As many statements for eight times as many partitions, also if there are gaps between them."""
+    sent = []
+    for count in (DAYS, 8 * DAYS):
+        name, days = f"m{count}", [day * every for day in range(count)]
+        fill(duck, name, days)
+        policy = duck.policy("downsample", name, "10d", levels="1h:20d,1d:forever", metrics=["x"])
+        duck.time.set(from_ms(START + count * every * DAY).isoformat())
+        assert type(duck.tool.prepare().facts) is Facts  # Rather than the planner, with all its partitions and windows.
+        with duck.statements() as statements:
+            assert duck.run().ok
+        sent.append(len(statements))
+        duck.tool.delete_policy(policy.id or "")
+        assert duck.tool.rollups.verify(name, duck.schema) == []
+        assert duck.rows(f"SELECT count(*), sum(row_count) FROM {duck.q(f'{name}_1d')}") == [(count, 2 * count)]
+        kept = {(to_ms(at) or 0) // DAY - START // DAY for (at,) in duck.rows(f"SELECT ts FROM {duck.q(name)}")}
+        assert kept == {day for day in days if day >= count * every - 10}
+        ledger = duck.tool.store.rollups.windows(duck.table(f"{name}_1h"), [START + day * DAY for day in days])
+        assert [row.rows for row in ledger.values()] == [2] * count
+    assert sent[1] <= sent[0] + 2
