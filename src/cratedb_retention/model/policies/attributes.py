@@ -65,7 +65,7 @@ class Attribute:
     :param offer: Makes suggestions from existing names and the other fields; None: the examples are suggested.
     """
 
-    text: str = ""  # Its description as a sentence, names and values in backticks; empty: the text below the field.
+    text: str = ""  # Its description, names and values in backticks.
     group: Group = Group.MORE  # Its section of a form.
     label: str = ""  # Its label in a form; empty: its name in words.
     strategies: tuple[Strategy, ...] = tuple(Strategy)  # The strategies that use it.
@@ -121,7 +121,6 @@ def attributes_of(model: type[BaseModel]) -> dict[str, Attribute]:
             name=name,
             form=form,
             metavar=given.metavar or ("DURATION" if plain is Duration else ""),
-            text=given.text or " ".join((info.description or "").split()),
             values={str(each): getattr(each, "label", str(each)) for each in plain} if form is Form.CHOICE else {},
             default=None if info.is_required() else info.get_default(call_default_factory=True),
             required=info.is_required(),

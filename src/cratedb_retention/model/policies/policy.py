@@ -85,21 +85,28 @@ def _contradiction(reason: str, *attributes: str) -> PydanticCustomError:
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_describe, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_describe)
 
 
 class ExpectedMax(_Model):
     """Limits of what one run may do under a policy on one table; a run beyond them does nothing there."""
 
-    partitions: Annotated[int | None, Field(ge=0), Attribute(label="Maximum partitions")] = None
-    """Maximum number of partitions per table and run."""
-    rows: Annotated[int | None, Field(ge=0), Attribute(label="Maximum rows")] = None
-    """Maximum number of rows per table and run."""
-    percent: Annotated[float | None, Field(ge=0, le=100), Attribute(label="Maximum percent of the rows")] = None
-    """Maximum percentage of a table's rows per run."""
+    partitions: Annotated[
+        int | None,
+        Field(ge=0),
+        Attribute(text="Maximum number of partitions per table and run.", label="Maximum partitions"),
+    ] = None
+    rows: Annotated[
+        int | None, Field(ge=0), Attribute(text="Maximum number of rows per table and run.", label="Maximum rows")
+    ] = None
+    percent: Annotated[
+        float | None,
+        Field(ge=0, le=100),
+        Attribute(text="Maximum percentage of a table's rows per run.", label="Maximum percent of the rows"),
+    ] = None
 
 
-# Options, form, columns and documentation are derived from the annotation of each field, and from the text below it.
+# Options, form, columns and documentation are derived from the annotation of each field.
 class Policy(_Model):
     """
     A retention policy.
@@ -109,52 +116,115 @@ class Policy(_Model):
 
     strategy: Annotated[values.StrategyField, _what(text=f"What happens to expired data: {', '.join(Strategy)}.")]
     table_schema: Annotated[
-        Name | None, _tables(label="Schema", offer=lambda found, _: sorted({table.schema for table in found.tables}))
+        Name | None,
+        _tables(
+            text=(
+                "The table's schema; `*` and `?` are wildcards. Empty: the database's own default, `doc` on CrateDB "
+                "and `main` on DuckDB."
+            ),
+            label="Schema",
+            offer=lambda found, _: sorted({table.schema for table in found.tables}),
+        ),
     ] = None
-    """The table's schema; `*` and `?` are wildcards. Empty: the database's own default, `doc` on CrateDB and `main` on
-    DuckDB."""
-    table_name: Annotated[Name, _tables(label="Table", offer=_names)]
-    """The table's name; `*` and `?` are wildcards, as in `metrics_*`."""
-    retention_period: Annotated[
-        values.DurationField, _period(examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30))
+    table_name: Annotated[
+        Name,
+        _tables(text="The table's name; `*` and `?` are wildcards, as in `metrics_*`.", label="Table", offer=_names),
     ]
-    """How long data is kept unchanged: `90d`, `36h`, `3 months`, `P1Y`, `forever`; a plain number means days, and
-    implies `cutoff_by: day`."""
-    cutoff_by: Annotated[CutoffBy, _period(label="Counts back from", strategies=_NO_CASCADE)] = CutoffBy.INSTANT
-    """Whether the retention period counts back from the cutoff itself (`instant`) or from the start of its day (`day`),
-    as in cratedb-toolkit. `day` keeps hourly partitions, and rows, for up to one day longer."""
-    time_zone: Annotated[values.ZoneField, _period(metavar="ZONE", offer=lambda *_: time_zones())] = "UTC"
-    """The time zone of the schedule, and of days, months and years of the retention period."""
+    retention_period: Annotated[
+        values.DurationField,
+        _period(
+            text=(
+                "How long data is kept unchanged: `90d`, `36h`, `3 months`, `P1Y`, `forever`; a plain number means "
+                "days, and implies `cutoff_by: day`."
+            ),
+            examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30),
+        ),
+    ]
+    cutoff_by: Annotated[
+        CutoffBy,
+        _period(
+            text=(
+                "Whether the retention period counts back from the cutoff itself (`instant`) or from the start of its "
+                "day (`day`), as in cratedb-toolkit. `day` keeps hourly partitions, and rows, for up to one day "
+                "longer."
+            ),
+            label="Counts back from",
+            strategies=_NO_CASCADE,
+        ),
+    ] = CutoffBy.INSTANT
+    time_zone: Annotated[
+        values.ZoneField,
+        _period(
+            text="The time zone of the schedule, and of days, months and years of the retention period.",
+            metavar="ZONE",
+            offer=lambda *_: time_zones(),
+        ),
+    ] = "UTC"
     schedule: Annotated[
         values.ScheduleField | None,
-        _schedule(metavar="CRON", examples=("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *")),
+        _schedule(
+            text=(
+                "When the policy runs automatically: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, "
+                "`@weekly`, `@monthly`, `@yearly`. Empty: only manually."
+            ),
+            metavar="CRON",
+            examples=("@hourly", "@daily", "@weekly", "@monthly", "0 3 * * *"),
+        ),
     ] = None
-    """When the policy runs automatically: a cron expression like `0 3 * * *`, or `@hourly`, `@daily`, `@weekly`,
-    `@monthly`, `@yearly`. Empty: only manually."""
-    misfire: Annotated[Misfire, _schedule(label="After missed runs", beside={"schedule": ""})] = Misfire.CATCH_UP
-    """Whether missed runs are replaced by one run (`catch-up`) or skipped until the next slot (`skip`)."""
+    misfire: Annotated[
+        Misfire,
+        _schedule(
+            text="Whether missed runs are replaced by one run (`catch-up`) or skipped until the next slot (`skip`).",
+            label="After missed runs",
+            beside={"schedule": ""},
+        ),
+    ] = Misfire.CATCH_UP
     misfire_grace: Annotated[
         values.DurationField,
-        _schedule(label="Maximum delay", beside={"schedule": "", "misfire": Misfire.SKIP}, examples=("1h",)),
+        _schedule(
+            text="With `skip`, how late a missed run may still start.",
+            label="Maximum delay",
+            beside={"schedule": "", "misfire": Misfire.SKIP},
+            examples=("1h",),
+        ),
     ] = Duration(seconds=3600)
-    """With `skip`, how late a missed run may still start."""
     jitter: Annotated[
-        values.JitterField | None, _schedule(label="Random delay up to", beside={"schedule": ""}, examples=("10m",))
+        values.JitterField | None,
+        _schedule(
+            text="Maximum random delay before each run, like `10m`, to spread load.",
+            label="Random delay up to",
+            beside={"schedule": ""},
+            examples=("10m",),
+        ),
     ] = None
-    """Maximum random delay before each run, like `10m`, to spread load."""
-    partition_column: Annotated[Name | None, Attribute(offer=columns())] = None
-    """The partition column with the time. Empty: determined from the table."""
+    partition_column: Annotated[
+        Name | None,
+        Attribute(text="The partition column with the time. Empty: determined from the table.", offer=columns()),
+    ] = None
     # A time with a unit is a number.
     time_column: Annotated[
-        Name | None, Attribute(offer=lambda found, given: (_NUMBERS if given["time_unit"] else _TIMES)(found, given))
+        Name | None,
+        Attribute(
+            text="The column with the time of a row. Empty: determined from the partition column or the table.",
+            offer=lambda found, given: (_NUMBERS if given["time_unit"] else _TIMES)(found, given),
+        ),
     ] = None
-    """The column with the time of a row. Empty: determined from the partition column or the table."""
-    time_unit: Annotated[values.TimeUnitField | None, Attribute()] = None
-    """The unit of a time column that is a whole number: seconds (`s`) or milliseconds (`ms`) since 1970. Empty: the
-    time column is a timestamp, or the unit follows from the partition column."""
+    time_unit: Annotated[
+        values.TimeUnitField | None,
+        Attribute(
+            text=(
+                "The unit of a time column that is a whole number: seconds (`s`) or milliseconds (`ms`) since 1970. "
+                "Empty: the time column is a timestamp, or the unit follows from the partition column."
+            )
+        ),
+    ] = None
     where: Annotated[
         dict[str, values.ValueField],
         _tables(
+            text=(
+                "Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option. NULL is SQL's "
+                "NULL, 'NULL' the text. Values have the type of their column."
+            ),
             label="Only rows with",
             strategies=_NO_CASCADE,
             metavar="COLUMN=VALUE",
@@ -162,51 +232,86 @@ class Policy(_Model):
             offer=_EXACT,
         ),
     ] = Field(default_factory=dict)
-    """Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option. NULL is SQL's NULL, 'NULL' the
-    text. Values have the type of their column."""
     tags: Annotated[
-        values.TagsField, _schedule(metavar="A,B", may_be_empty=True, offer=lambda found, given: found.tags)
+        values.TagsField,
+        _schedule(
+            text="Labels that group policies. Commands and access tokens choose policies by tags.",
+            metavar="A,B",
+            may_be_empty=True,
+            offer=lambda found, given: found.tags,
+        ),
     ] = ()
-    """Labels that group policies. Commands and access tokens choose policies by tags."""
     reallocation_attribute_name: Annotated[
         Name | None,
         Field(pattern=r"^[A-Za-z0-9_.-]+$"),
-        _move(label="Node attribute", offer=lambda found, given: found.attributes),
+        _move(
+            text="The name of a custom attribute of nodes.",
+            label="Node attribute",
+            offer=lambda found, given: found.attributes,
+        ),
     ] = None
-    """The name of a custom attribute of nodes."""
     reallocation_attribute_value: Annotated[
         Name | None,
         _move(
+            text="The value of that attribute on the target nodes.",
             label="Value of the attribute",
             offer=lambda found, given: found.attributes.get(given["reallocation_attribute_name"], ()),
         ),
     ] = None
-    """The value of that attribute on the target nodes."""
     target_repository_name: Annotated[
-        Name | None, _snapshot(label="Repository", metavar="REPOSITORY", offer=lambda found, given: found.repositories)
+        Name | None,
+        _snapshot(
+            text="The repository of the archive: a snapshot repository on CrateDB, a directory on DuckDB.",
+            label="Repository",
+            metavar="REPOSITORY",
+            offer=lambda found, given: found.repositories,
+        ),
     ] = None
-    """The repository of the archive: a snapshot repository on CrateDB, a directory on DuckDB."""
-    verify: Annotated[values.Verify, _snapshot(label="Verification")] = values.Verify.RESTORE
-    """How a snapshot is verified on CrateDB before its partition is dropped. `restore`: it is restored into a copy, and
-    compared with the partition; `metadata`: CrateDB reports it as complete. On DuckDB, every archive is read back."""
+    verify: Annotated[
+        values.Verify,
+        _snapshot(
+            text=(
+                "How a snapshot is verified on CrateDB before its partition is dropped. `restore`: it is restored "
+                "into a copy, and compared with the partition; `metadata`: CrateDB reports it as complete. On DuckDB, "
+                "every archive is read back."
+            ),
+            label="Verification",
+        ),
+    ] = values.Verify.RESTORE
     levels: Annotated[
         values.LevelsField,
         _rollup(
+            text=(
+                "The rollups, finest first, each with its interval and retention period: `1m:7d,1h:90d,1d:forever`. "
+                "`retention_period` applies to the raw rows."
+            ),
             group=Group.PERIOD,
             metavar="INTERVAL:DURATION,...",
             examples=("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
         ),
     ] = ()
-    """The rollups, finest first, each with its interval and retention period: `1m:7d,1h:90d,1d:forever`.
-    `retention_period` applies to the raw rows."""
-    dimensions: Annotated[values.NamesField, _rollup(offer=_DIMENSIONS)] = ()
-    """The columns that distinguish series; an object stands for all of its columns. Empty: text, boolean and key
-    columns, and other types that rows can be grouped by exactly, such as UUID, IP and ENUM; in tables of Telegraf and
-    Prometheus, the columns in `tags` or `labels`, and their hash, but none in `fields`."""
-    metrics: Annotated[values.NamesField, _rollup(offer=_NUMBERS)] = ()
-    """The columns to aggregate. Empty: all other numeric columns."""
-    exclude: Annotated[values.NamesField, _rollup(offer=columns())] = ()
-    """Columns that are neither dimensions nor metrics; an object stands for all of its columns."""
+    dimensions: Annotated[
+        values.NamesField,
+        _rollup(
+            text=(
+                "The columns that distinguish series; an object stands for all of its columns. Empty: text, boolean "
+                "and key columns, and other types that rows can be grouped by exactly, such as UUID, IP and ENUM; in "
+                "tables of Telegraf and Prometheus, the columns in `tags` or `labels`, and their hash, but none in "
+                "`fields`."
+            ),
+            offer=_DIMENSIONS,
+        ),
+    ] = ()
+    metrics: Annotated[
+        values.NamesField, _rollup(text="The columns to aggregate. Empty: all other numeric columns.", offer=_NUMBERS)
+    ] = ()
+    exclude: Annotated[
+        values.NamesField,
+        _rollup(
+            text="Columns that are neither dimensions nor metrics; an object stands for all of its columns.",
+            offer=columns(),
+        ),
+    ] = ()
     aggregates: Annotated[
         values.AggregatesField,
         _rollup(
@@ -216,31 +321,60 @@ class Policy(_Model):
             offer=_NUMBERS,
         ),
     ] = Field(default_factory=dict)
-    counters: Annotated[values.NamesField, _rollup(metavar="METRIC,...", offer=_NUMBERS)] = ()
-    """Monotonically increasing metrics (counters) that may reset; rollups store their `increase`. Patterns are allowed,
-    such as `*_total`; `labels___name__=*_total` means all metrics of series whose dimension matches the pattern."""
-    late: Annotated[values.Late, _rollup(label="Late rows")] = values.Late.KEEP
-    """Whether rows that arrive after their window was sealed are kept or dropped."""
-    deletions: Annotated[values.Deletions, _rollup(label="Rows deleted by other means")] = values.Deletions.BLOCK
-    """What happens if rows that were rolled up are deleted by other means: rollups are unchanged, and computing them
-    again is blocked (`block`), or they are computed from the remaining rows (`follow`)."""
-    undated: Annotated[values.Undated, Attribute(label="Partitions without a time")] = values.Undated.BLOCK
-    """Whether partitions whose time is unknown, such as that of NULL, need attention in each run (`block`), or are only
-    listed (`keep`). They stay in any case."""
-    freeze: Annotated[values.Freeze, Attribute(label="Freeze partitions", strategies=(Strategy.DELETE,))] = (
-        values.Freeze.ALLOW
-    )
-    """Whether partitions whose age only their rows tell are made read-only for a moment before they are dropped
-    (`allow`), or their expired rows are deleted one by one (`never`), which takes longer and leaves empty
-    partitions."""
-    expected_max: Annotated[ExpectedMax | None, Attribute(metavar="LIMIT=N", examples=("rows=1000",))] = None
-    """Limits per table and run."""
-    enabled: Annotated[bool, _what(flag="--enabled/--disabled")] = True
-    """Whether the policy is applied."""
-    description: Annotated[str | None, _what(may_be_empty=True)] = None
-    """A description for users."""
-    id: Annotated[Name | None, Attribute(label="Identifier")] = None
-    """The identifier; generated if omitted."""
+    counters: Annotated[
+        values.NamesField,
+        _rollup(
+            text=(
+                "Monotonically increasing metrics (counters) that may reset; rollups store their `increase`. Patterns "
+                "are allowed, such as `*_total`; `labels___name__=*_total` means all metrics of series whose "
+                "dimension matches the pattern."
+            ),
+            metavar="METRIC,...",
+            offer=_NUMBERS,
+        ),
+    ] = ()
+    late: Annotated[
+        values.Late,
+        _rollup(text="Whether rows that arrive after their window was sealed are kept or dropped.", label="Late rows"),
+    ] = values.Late.KEEP
+    deletions: Annotated[
+        values.Deletions,
+        _rollup(
+            text=(
+                "What happens if rows that were rolled up are deleted by other means: rollups are unchanged, and "
+                "computing them again is blocked (`block`), or they are computed from the remaining rows (`follow`)."
+            ),
+            label="Rows deleted by other means",
+        ),
+    ] = values.Deletions.BLOCK
+    undated: Annotated[
+        values.Undated,
+        Attribute(
+            text=(
+                "Whether partitions whose time is unknown, such as that of NULL, need attention in each run "
+                "(`block`), or are only listed (`keep`). They stay in any case."
+            ),
+            label="Partitions without a time",
+        ),
+    ] = values.Undated.BLOCK
+    freeze: Annotated[
+        values.Freeze,
+        Attribute(
+            text=(
+                "Whether partitions whose age only their rows tell are made read-only for a moment before they are "
+                "dropped (`allow`), or their expired rows are deleted one by one (`never`), which takes longer and "
+                "leaves empty partitions."
+            ),
+            label="Freeze partitions",
+            strategies=(Strategy.DELETE,),
+        ),
+    ] = values.Freeze.ALLOW
+    expected_max: Annotated[
+        ExpectedMax | None, Attribute(text="Limits per table and run.", metavar="LIMIT=N", examples=("rows=1000",))
+    ] = None
+    enabled: Annotated[bool, _what(text="Whether the policy is applied.", flag="--enabled/--disabled")] = True
+    description: Annotated[str | None, _what(text="A description for users.", may_be_empty=True)] = None
+    id: Annotated[Name | None, Attribute(text="The identifier; generated if omitted.", label="Identifier")] = None
 
     @model_validator(mode="before")
     @classmethod
