@@ -38,12 +38,6 @@ def test_rows_of_the_audit_log(db: Database, name: str) -> None:
         (row,) = db.tool.audit.read(JournalFilter(**one))
         assert (row["run_id"], row["outcome"]) == ("problem", "needs-attention")
     assert db.tool.audit.read(JournalFilter(table_name="blocked")) == []
-    runs = db.tool.runs.of_policies(db.time.moment.replace(year=2000))
-    assert {run.run_id: (run.blocked, run.needs_attention) for run in runs} == {
-        "held": (1, 0),
-        "problem": (0, 1),
-        "new": (1, 0),
-    }
 
 
 def test_leases(db: Database) -> None:

@@ -36,6 +36,7 @@ from cratedb_retention.store.audit import Entry, JournalFilter
 from cratedb_retention.store.notifications import Notice, NoticeState
 from cratedb_retention.store.policies import identity
 from cratedb_retention.store.rows import LONGEST, cut, fits
+from cratedb_retention.store.runs import RunOfPolicy
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase, before_statements
 
 EVERYTHING: dict[str, Any] = {
@@ -99,7 +100,7 @@ def test_who_acts_for_somebody_else_closes_nothing(db: Database, monkeypatch: py
 def test_setup_twice(new_db: Database) -> None:
     """Setting up again changes nothing and loses nothing."""
     tool = new_db.retention()
-    assert sum(line.startswith("created ") for line in tool.setup(journal_policy=False)) == 12
+    assert sum(line.startswith("created ") for line in tool.setup(journal_policy=False)) == 13
     policy = new_db.policy("delete", "metrics", "30d")
     assert tool.setup() == []
     assert [stored.policy for stored in tool.policies()] == [policy]
@@ -665,7 +666,9 @@ def test_snapshots_of_the_same_name(db: Database) -> None:
     snapshots.mark("one", "april", SnapshotStage.ARCHIVED)
     found = {record.key: record.stage for record in snapshots.all()}
     assert found == {("one", "april"): SnapshotStage.ARCHIVED, ("other", "april"): SnapshotStage.CREATED}
-    assert snapshots.archived_names() == {("one", "april")}
+    both = {("one", "april"), ("other", "april")}
+    assert snapshots.taken(both) == {("one", "april")}
+    assert snapshots.taken(both - {("one", "april")}) == snapshots.taken([]) == set()
 
 
 def test_the_last_verification_counts(db: Database) -> None:
@@ -865,15 +868,18 @@ def test_reasons_in_the_audit_log(db: Database) -> None:
 
 def test_the_reason_of_a_run_comes_with_what_it_tells_of(db: Database) -> None:
     """Of several errors of a run one is told, with its own code and subjects."""
-    hold = LegalHold(id="h1", table_schema=db.schema, table_name="metrics")
+    hold, now = LegalHold(id="h1", table_schema=db.schema, table_name="metrics"), db.time.clock.now()
     about = Entry(event=Event.BLOCKED, outcome=Outcome.BLOCKED, run_id="r", policy_id="p")
-    db.tool.store.journal.write(
-        *(replace(about, why=why) for why in (Why.DISK_FULL(), Why.LEGAL_HOLD(hold=hold), Why.EMPTY()))
-    )
-    [run] = db.tool.store.journal.runs_of_policies(dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
-    assert (run.error, run.reason) == (str(Why.LEGAL_HOLD(hold=hold)), "legal-hold")
+    held = RunOfPolicy(policy_id="p", run_id="r", ended_at=now)
+    for why in (Why.LEGAL_HOLD(hold=hold), Why.DISK_FULL(), Why.EMPTY()):
+        held = held.plus(replace(about, why=why))
+    results = db.tool.store.results
+    results.keep([held])
+    [run] = results.since(now)
+    assert (run.error, run.reason, run.blocked) == (str(Why.LEGAL_HOLD(hold=hold)), "legal-hold", 3)
     assert read_subjects(run.subjects) == Why.LEGAL_HOLD(hold=hold).subjects
     failed = replace(about, event=Event.STEP_FINISHED, outcome=Outcome.FAILED, why=Why.DISK_FULL())
-    db.tool.store.journal.write(failed)
-    [run] = db.tool.store.journal.runs_of_policies(db.time.clock.now())
-    assert (run.reason, run.failed, run.blocked) == ("disk-full", 1, 3), "a failure comes before what is blocked"
+    results.keep([held.plus(failed).plus(replace(failed, why=Why.EMPTY()))])
+    [run] = results.since(now)
+    assert (run.reason, run.failed, run.blocked) == ("disk-full", 2, 3), "a failure comes before what is blocked"
+    assert results.since(now + dt.timedelta(seconds=1)) == []

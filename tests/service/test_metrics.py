@@ -14,9 +14,9 @@ from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.model.schedule import Scheduled
 from cratedb_retention.service import metrics
 from cratedb_retention.service.metrics import Facts, RetentionCollector, families
-from cratedb_retention.store.audit import RunOfPolicy
+from cratedb_retention.store.audit import Totals
 from cratedb_retention.store.rollups.levels import LevelState
-from cratedb_retention.store.runs import Lease, Leases
+from cratedb_retention.store.runs import Lease, Leases, RunOfPolicy
 from support.databases import MONTH, TIME, Database
 
 MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-20")
@@ -139,8 +139,7 @@ def test_values_of_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     now, minute = dt.datetime(2024, 7, 2, 12, tzinfo=dt.UTC), dt.timedelta(minutes=1)
     monkeypatch.setattr(metrics, "MOST_POLICIES", 1)
     known = [make_policy(strategy="delete", table_name="t", retention_period="1d", id=key) for key in ("a", "b")]
-    rest = {"blocked": 0, "needs_attention": 0, "rows": 5, "bytes": 7, "error": None}
-    runs = [RunOfPolicy(policy_id="a", run_id=str(n), last=now, failed=n, **rest) for n in (2, 1)]  # type: ignore[arg-type]
+    last = RunOfPolicy(policy_id="a", run_id="r", ended_at=now, failed=1)
     lease = Lease(policy_id="a", done_slot=now - 60 * minute, outcome=Outcome.INTERRUPTED)
     table = TableName("s", "t")
     levels = [("a", "1h", now + minute), ("a", "1d", now - minute), ("b", "1h", now)]
@@ -150,7 +149,8 @@ def test_values_of_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
             policies=known,
             damaged=1,
             leases=Leases(now + 5 * minute, {"a": lease}, 0),
-            runs={"a": runs},
+            last={"a": last},
+            totals={"a": Totals(policy_id="a", failed=3, rows=10, bytes=14)},
             levels=[LevelState(table=table, policy_id=key, interval=each, until=until) for key, each, until in levels],
             running=3,
             scheduled={"a": Scheduled(policy_id="a", schedule="0 * * * *")},

@@ -170,7 +170,7 @@ def test_reasons_hold_no_secret(duck: Database, receiver: Receiver) -> None:
     duck.time.set("2024-07-03T00:00:10+00:00")
     duck.tool.run_due(options=RUN_OPTIONS)
     error = f"no route to crate://u:hunter2@host:4200/ with crt_{'0' * 16}_{'a' * 43}"
-    duck.sql(f"UPDATE {duck.q('jobs_log', duck.own_schema)} SET error = ? WHERE error IS NOT NULL", [error])
+    duck.sql(f"UPDATE {duck.q('last_run', duck.own_schema)} SET error = ? WHERE error IS NOT NULL", [error])
     assert Notifications(duck.tool, [webhook(receiver.url)], None).check() == 1
     assert json.loads(receiver.got[0][1])["reason"] == (
         f"no route to crate://u:REDACTED@host:4200/ with crt_{'0' * 16}_REDACTED"

@@ -14,7 +14,7 @@ from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.model.time import show
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.metrics import RetentionCollector
-from cratedb_retention.store.audit import RunOfPolicy
+from cratedb_retention.store.runs import RunOfPolicy
 from support.databases import MONTH, TIME, Database
 
 NOW = dt.datetime(2024, 7, 2, tzinfo=dt.UTC)
@@ -29,17 +29,7 @@ def lines(db: Database, *runs: RunOfPolicy) -> dict[str, TableLine]:
 
 def run(policy: str, failed: int = 0, error: str | None = None) -> RunOfPolicy:
     """What a run did."""
-    return RunOfPolicy(
-        policy_id=policy,
-        run_id="r",
-        last=NOW,
-        blocked=0,
-        needs_attention=0,
-        failed=failed,
-        rows=0,
-        bytes=0,
-        error=error,
-    )
+    return RunOfPolicy(policy_id=policy, run_id="r", ended_at=NOW, failed=failed, error=error)
 
 
 def test_states(db: Database) -> None:

@@ -27,7 +27,8 @@ from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.access import Scope, narrow_plan
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
-from cratedb_retention.store.audit import JournalFilter, RunOfPolicy
+from cratedb_retention.store.audit import JournalFilter
+from cratedb_retention.store.runs import RunOfPolicy
 from support.databases import MONTH, NUMBER, TIME, Database
 from support.two_tenants import TwoTenants, leaks, of_globex, scoped, serve_tenants
 
@@ -439,12 +440,8 @@ def test_why_a_table_fails(tenants: TwoTenants, monkeypatch: pytest.MonkeyPatch)
     run = RunOfPolicy(
         policy_id="acme-archive",
         run_id="r",
-        last=now,
-        blocked=0,
-        needs_attention=0,
+        ended_at=now,
         failed=1,
-        rows=0,
-        bytes=0,
         error="case of globex",
     )
     monkeypatch.setattr(type(tenants.db.tool.runs), "of_policies", lambda *_: [run])

@@ -34,7 +34,7 @@ from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.planning.policies import Finding, find_contradictions
 from cratedb_retention.planning.schedule import Timetable
 from cratedb_retention.store.access import TokenStore
-from cratedb_retention.store.audit import RunOfPolicy
+from cratedb_retention.store.runs import RunOfPolicy
 from cratedb_retention.store.store import Store
 from cratedb_retention.store.tables import DEFAULT_SCHEMA
 

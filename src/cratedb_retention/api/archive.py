@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
@@ -11,7 +12,7 @@ from cratedb_retention.execution import accepting, archive
 from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Adoptable, Restored, RestoreRequest, Verified
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
-from cratedb_retention.execution.plan.preview import Restorable, preview_restore
+from cratedb_retention.execution.plan.preview import ArchiveLine, Restorable, preview_restore
 from cratedb_retention.execution.query import fetch, suggest_values
 from cratedb_retention.execution.rollups import levels as rollups
 from cratedb_retention.execution.rollups.levels import Difference
@@ -21,6 +22,7 @@ from cratedb_retention.model.rollups.rollup import sketch_table
 from cratedb_retention.planning.rollups.cascades import Cascade as PlannedCascade
 from cratedb_retention.store.archive import SnapshotRecord
 from cratedb_retention.store.rollups.levels import LevelState
+from cratedb_retention.store.rows import PAGE
 
 
 class Archive(Part):
@@ -28,11 +30,22 @@ class Archive(Part):
 
     def snapshots(self, request: RestoreRequest | None = None) -> list[SnapshotRecord]:
         """The recorded snapshots, or those that match a request."""
+        return list(self.stream(request))
+
+    def stream(self, request: RestoreRequest | None = None) -> Iterator[SnapshotRecord]:
+        """Like :meth:`snapshots`, but any number of them fits into memory."""
         return archive.find_snapshots(self._store, request or RestoreRequest())
 
     def states(self, records: Sequence[SnapshotRecord]) -> dict[tuple[str, str], SnapshotState]:
         """The states of snapshots in their repositories, by repository and name, without those that do not exist."""
         return self._engine.archive.states(record.key for record in records)
+
+    def lines(self, records: Iterable[SnapshotRecord]) -> Iterator[ArchiveLine]:
+        """Snapshots with their states in their repositories, which are read for many at a time."""
+        left = iter(records)
+        while some := list(islice(left, PAGE)):
+            states = self.states(some)
+            yield from (ArchiveLine(record=record, state=states.get(record.key)) for record in some)
 
     def verify(
         self, request: RestoreRequest | None = None, told: Callable[[Verified], None] | None = None

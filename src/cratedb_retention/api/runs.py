@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,8 +15,8 @@ from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.model.schedule import Done, Scheduled
 from cratedb_retention.model.words import pick
 from cratedb_retention.planning.schedule import Timetable, due_slots, next_times, wrong_slots
-from cratedb_retention.store.audit import Entry, JournalFilter, RunOfPolicy
-from cratedb_retention.store.runs import Leases
+from cratedb_retention.store.audit import Entry, JournalFilter, Totals
+from cratedb_retention.store.runs import Leases, RunOfPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +88,8 @@ class Runs(Part):
         return self._store.jobs.live()
 
     def of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
-        """The result of each run since an aware instant for each policy, oldest first."""
-        return self._store.journal.runs_of_policies(since)
+        """The last run of each policy, if it ended at or after an aware instant; the latest comes last."""
+        return self._store.results.since(since)
 
     def forget_old(self) -> None:
         """Delete the state of old runs; the audit log keeps them."""
@@ -117,6 +117,14 @@ class Audit(Part):
         """Rows of the audit log, newest first."""
         return self._store.journal.read(wanted or JournalFilter())
 
+    def totals(self, since: dt.datetime) -> list[Totals]:
+        """What the runs of each policy did since an aware instant."""
+        return self._store.journal.totals(since)
+
+    def stream(self, wanted: JournalFilter) -> Iterator[Mapping[str, Any]]:
+        """Like :meth:`read`, but any number of rows fits into memory."""
+        return self._store.journal.stream(wanted)
+
     def mark(self) -> str:
-        """A text that changes with each entry of the audit log."""
+        """A text that changes with each entry of the audit log, and each hour."""
         return self._store.journal.mark()

@@ -63,20 +63,19 @@ def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> 
       cratedb-retention list-snapshots --table-name=metrics --from=2024-01-01 --to=2024-07-01 --format=json
     """
     from cratedb_retention.execution.archive import RestoreRequest, none_fits
-    from cratedb_retention.execution.plan.preview import ArchiveLine
     from cratedb_retention.execution.results import Snapshot
 
-    records = retention.archive.snapshots(request)
-    if not records and request != RestoreRequest():
+    records = retention.archive.stream(request)
+    first = list(itertools.islice(records, 1))
+    if not first and request != RestoreRequest():
         raise none_fits()
-    states = retention.archive.states(records)
     cells: Cells[ArchiveLine] = {
         **_CELLS,
         "in the repository": lambda line: line.state.detail if line.state else "missing",
         "repository": lambda line: line.record.archived.repository,
         "name": lambda line: line.record.archived.name,
     }
-    lines = [ArchiveLine(record=each, state=states.get(each.key)) for each in records]
+    lines = retention.archive.lines(itertools.chain(first, records))
     nothing = "no snapshots; policies with the strategy `snapshot` create them"
     write_list(form, lines, Snapshot.of, cells, nothing)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,19 @@ from cratedb_retention.model.words import short, show_size
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.store.audit import JournalFilter
+
+
+_CELLS: Cells[Mapping[str, Any]] = {
+    "time (UTC)": lambda row: f"{row['time']:%Y-%m-%d %H:%M:%S}",
+    "event": lambda row: row["event"],
+    "outcome": lambda row: row["outcome"],
+    "table": lambda row: row["table_name"],
+    "what": lambda row: "\n".join(text for text in (row["message"], row["error"]) if text),
+    "rows": lambda row: row["rows"],
+    "size": lambda row: show_size(row["bytes"]) if row["bytes"] else None,
+    "who": lambda row: f"{row['actor']}@{row['host']}",
+    "run": lambda row: short(row["run_id"]),
+}
 
 
 @click.command("jobs")
@@ -52,21 +66,11 @@ def jobs(
         now = retention.clock.now()
         first, last = (read_moment(text, now) if text else None for text in (since, until))
         chosen = JournalFilter(since=first, until=last, tags=parse_tag_filter(tags), **wanted)
-        rows = retention.audit.read(chosen)
-        if not rows:
+        rows = retention.audit.stream(chosen)
+        newest = list(islice(rows, 1))
+        if not newest:
             _require_known(retention, chosen)
-    cells: Cells[Mapping[str, Any]] = {
-        "time (UTC)": lambda row: f"{row['time']:%Y-%m-%d %H:%M:%S}",
-        "event": lambda row: row["event"],
-        "outcome": lambda row: row["outcome"],
-        "table": lambda row: row["table_name"],
-        "what": lambda row: "\n".join(text for text in (row["message"], row["error"]) if text),
-        "rows": lambda row: row["rows"],
-        "size": lambda row: show_size(row["bytes"]) if row["bytes"] else None,
-        "who": lambda row: f"{row['actor']}@{row['host']}",
-        "run": lambda row: short(row["run_id"]),
-    }
-    write_list(form, rows, plain_row, cells, "no matching entries in the audit log")
+        write_list(form, chain(newest, rows), plain_row, _CELLS, "no matching entries in the audit log")
 
 
 def _require_known(retention: Retention, wanted: JournalFilter) -> None:

@@ -75,14 +75,33 @@ def write_things(cells: Cells[T], found: Iterable[T], title: str | None = None) 
     write_table([*cells], [[cell(each) for cell in cells.values()] for each in found], title)
 
 
-def write_list(form: str, found: Sequence[T], data: Callable[[T], object], cells: Cells[T], nothing: str) -> None:
-    """Write items: as data for programs; as a table for users, or the text ``nothing`` if there are none."""
+def write_list(form: str, found: Iterable[T], data: Callable[[T], object], cells: Cells[T], nothing: str) -> None:
+    """
+    Write items: as data for programs, one after the other, so that any number fits into memory; as a table for users,
+    or the text ``nothing`` if there are none.
+    """
     if form != "table":
-        write_data([data(each) for each in found], form)
-    elif found:
-        write_things(cells, found)
+        _write_items(map(data, found), form)
+    elif rows := [[cell(each) for cell in cells.values()] for each in found]:
+        write_table([*cells], rows)
     else:
         say(nothing)
+
+
+def _write_items(items: Iterable[object], form: str) -> None:
+    """The same text as :func:`write_data` writes of a list."""
+    begun = False
+    for item in items:
+        if form == "json":
+            text = json.dumps(item, indent=2, ensure_ascii=False, default=_plain).replace("\n", "\n  ")
+            click.echo(f"{',' if begun else '['}\n  {text}", nl=False)
+        else:
+            click.echo(yaml_text([item]), nl=False)
+        begun = True
+    if not begun:
+        write_data([], form)
+    elif form == "json":
+        click.echo("\n]")
 
 
 def _cell(value: object) -> str:

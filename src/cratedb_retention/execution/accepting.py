@@ -36,12 +36,12 @@ def find_earlier(engine: Engine, store: Store, name: TableName) -> Earlier | Non
     table = find_table(engine, name)
     if table is None:
         return None
-    rollups = [known.identity for known in store.rollups.all().values() if known.rollup.source == name]
-    snapshots = [record.identity for record in store.snapshots.all() if record.archived.table == name]
-    holds = [hold.identity for hold in store.holds.active() if (hold.table_schema, hold.table_name) == name]
     own = engine.identify(table)
-    counts = [sum(each not in ("", own) for each in identities) for identities in (rollups, snapshots, holds)]
-    return Earlier(rollups=counts[0], snapshots=counts[1], holds=counts[2]) if any(counts) else None
+    rollups = [known.identity for known in store.rollups.all().values() if known.rollup.source == name]
+    holds = [hold.identity for hold in store.holds.active() if (hold.table_schema, hold.table_name) == name]
+    counts = [sum(each not in ("", own) for each in identities) for identities in (rollups, holds)]
+    snapshots = store.snapshots.count_foreign(name, own)
+    return Earlier(rollups=counts[0], snapshots=snapshots, holds=counts[1]) if snapshots or any(counts) else None
 
 
 def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> list[TableName]:
@@ -50,7 +50,7 @@ def accept_tables(engine: Engine, store: Store, schema: str, pattern: str) -> li
     such table exists, or nothing is recorded of an earlier one.
     """
     known = {known.rollup.source for known in store.rollups.all().values()}
-    known |= {record.archived.table for record in store.snapshots.all()}
+    known |= store.snapshots.tables()
     known |= {name for (name, _), identity in store.freezes.all().items() if identity}
     known |= {TableName(hold.table_schema, hold.table_name) for hold in store.holds.active() if hold.identity}
     named = sorted(find_tables(schema, pattern, known, engine.capabilities))

@@ -12,7 +12,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.clock import Actor, Clock
@@ -29,7 +29,8 @@ from cratedb_retention.model.policies.patterns import matcher
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import begins, plural
-from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
+from cratedb_retention.store.archive import SnapshotFilter, SnapshotRecord, SnapshotStage
+from cratedb_retention.store.rows import same
 from cratedb_retention.store.store import Store
 
 # Stages of a snapshot whose partition was, or is, in its table.
@@ -92,8 +93,21 @@ class Verified:
     error: str | None = None
 
 
-def find_snapshots(store: Store, request: RestoreRequest) -> list[SnapshotRecord]:
-    return [record for record in store.snapshots.all() if request.fits(record, store.folds_case)]
+def find_snapshots(store: Store, request: RestoreRequest) -> Iterator[SnapshotRecord]:
+    """The snapshots that match, by table and time; they are read page by page."""
+    return (record for record in _narrow(store, request) if request.fits(record, store.folds_case))
+
+
+def _narrow(store: Store, request: RestoreRequest) -> Iterator[SnapshotRecord]:
+    """What the database finds by a request: all that match, and few others."""
+    wanted = SnapshotFilter(
+        **same(request, ("table_schema", "table_name", "name", "repository", "tags")),
+        names={name for _, name in request.chosen or ()},
+        start=None if request.start is None else to_ms(request.start),
+        end=None if request.end is None else to_ms(request.end),
+        folds_case=store.folds_case,
+    )
+    return store.snapshots.stream(wanted)
 
 
 def verify_snapshots(
@@ -101,7 +115,7 @@ def verify_snapshots(
 ) -> list[Verified]:
     """Verify each snapshot that matches, even after damaged ones. NotFound: none matches the request."""
     found = []
-    records = find_snapshots(store, request)
+    records = list(find_snapshots(store, request))
     named = (request.name, request.table_schema, request.table_name, request.start, request.end, request.repository)
     if not records and any(value is not None for value in named):
         raise none_fits()
@@ -132,7 +146,7 @@ def is_own(engine: Engine, record: SnapshotRecord, into: TableName | None) -> bo
 def find_restorable(engine: Engine, store: Store, clock: Clock, request: RestoreRequest) -> list[SnapshotRecord]:
     """All snapshots of each matching partition, except superseded ones; NotFound: none matches."""
     if request.from_repository is None:
-        known = store.snapshots.all()
+        known = list(_narrow(store, replace(request, start=None, end=None)))
     else:
         known = [each.record for each in find_adoptable(engine, store, clock, request.from_repository)]
     records = [record for group in by_partition(request.choose(known, store.folds_case)) for record in _current(group)]
@@ -362,7 +376,9 @@ def tidy_copies(engine: Engine, store: Store, ours: Collection[str] = ()) -> Non
     def in_use() -> set[str]:
         leases = store.leases.read()
         busy = {policy for policy, lease in leases.by_policy.items() if not lease.is_free(leases.now)}
-        return {record.archived.name for record in store.snapshots.all() if record.policy_id in busy.difference(ours)}
+        others = busy.difference(ours)
+        found = store.snapshots.stream(SnapshotFilter(policies=others)) if others else ()
+        return {record.archived.name for record in found if record.policy_id in others}
 
     engine.archive.tidy(store.schema, in_use)
 
@@ -385,7 +401,7 @@ class Adoptable:
 
 def find_adoptable(engine: Engine, store: Store, clock: Clock, repository: str) -> list[Adoptable]:
     """The snapshots of a repository, by table and time; NotFound: the repository does not exist."""
-    known = {record.key: record for record in store.snapshots.all()}
+    known = {record.key: record for record in store.snapshots.stream(SnapshotFilter(repository=repository))}
     found = engine.archive.find(repository, store.schema)
     tables = read_tables(engine, ((each, each.table) for each, _ in found))
     there = {(name, partition.values) for name, table in tables.items() for partition in table.partitions}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
 from cratedb_retention.api import Retention
@@ -43,8 +44,9 @@ from cratedb_retention.model.runs import RunState
 from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
 from cratedb_retention.store.access import AccessToken, TokenStore
 from cratedb_retention.store.archive import SnapshotRecord
-from cratedb_retention.store.audit import JournalFilter, RunOfPolicy
+from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.store.runs import RunOfPolicy
 
 Row = dict[str, Any]
 _TAKEN = "a policy exists that does the same on this data, or has this identifier"
@@ -338,7 +340,8 @@ class Scope:
         whole = any(self.visibility.covers(self._area(*each)) for each in (table, *sources_of(prepared, table)))
         if not whole and not self._has_policy(table):
             self.visibility.require(self._area(*table))
-        records = [record for record in self._records(RestoreRequest()) if record.archived.table == table]
+        of_table = RestoreRequest(table_schema=table.schema, table_name=table.name)
+        records = [record for record in self._records(of_table) if record.archived.table == table]
         found = timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
         if not found.lanes and not found.cutoffs:
             raise NotFound(f"table {table}", "does not exist, or has no policy", "see the overview")
@@ -387,13 +390,12 @@ class Scope:
         named = (find_tables(p.table_schema, p.table_name, [table], database) for p in self.visibility.policies)
         return not is_own and any(named)
 
-    def _records(self, request: RestoreRequest) -> list[SnapshotRecord]:
-        return [r for r in self._retention.archive.snapshots(request) if self.access.sees(r.tags)]
+    def _records(self, request: RestoreRequest) -> Iterator[SnapshotRecord]:
+        return self._retention.archive.stream(self._chosen(request))
 
-    def snapshots(self, request: RestoreRequest) -> list[ArchiveLine]:
-        mine = self._records(request)
-        states = self._retention.archive.states(mine)
-        return [ArchiveLine(record=record, state=states.get(record.key)) for record in mine]
+    def snapshots(self, request: RestoreRequest, limit: int, offset: int = 0) -> list[ArchiveLine]:
+        """Some of the snapshots that match, by table and time, with their states in their repositories."""
+        return list(self._retention.archive.lines(islice(self._records(request), offset, offset + limit)))
 
     def verify_snapshots(
         self, request: RestoreRequest, told: Callable[[Verified], None] | None = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -21,9 +20,9 @@ from cratedb_retention.model.former import METRICS
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.schedule import Done, Scheduled
 from cratedb_retention.planning.schedule import next_times, overdue_since
-from cratedb_retention.store.audit import RunOfPolicy
+from cratedb_retention.store.audit import Totals
 from cratedb_retention.store.rollups.levels import LevelState
-from cratedb_retention.store.runs import Leases
+from cratedb_retention.store.runs import Leases, RunOfPolicy
 
 PREFIX = "cratedb_retention_"
 WINDOW = dt.timedelta(days=1)
@@ -51,7 +50,8 @@ class Facts:
     policies: list[Policy]
     damaged: int
     leases: Leases
-    runs: Mapping[str, list[RunOfPolicy]]  # of the last day by policy, oldest first
+    last: Mapping[str, RunOfPolicy]  # the last run of each policy, if it was within a day
+    totals: Mapping[str, Totals]  # of all runs within a day, by policy
     levels: list[LevelState]
     running: int
     scheduled: Mapping[str, Scheduled]
@@ -62,15 +62,13 @@ def read_facts(retention: Retention) -> Facts:
     now = retention.clock.now()
     stored, damaged = retention.policies.read()
     leases, scheduled = retention.schedule.leases(), retention.schedule.policies()
-    runs: defaultdict[str, list[RunOfPolicy]] = defaultdict(list)
-    for run in retention.runs.of_policies(now - WINDOW):
-        runs[run.policy_id].append(run)
     return Facts(
         now=now,
         policies=sorted((item.policy for item in stored), key=lambda policy: policy.id or ""),
         damaged=len(damaged),
         leases=leases,
-        runs=runs,
+        last={run.policy_id: run for run in retention.runs.of_policies(now - WINDOW)},
+        totals={each.policy_id: each for each in retention.audit.totals(now - WINDOW)},
         levels=retention.rollups.levels(),
         running=len(retention.runs.live()),
         scheduled={item.policy_id: item for item in scheduled},
@@ -127,8 +125,8 @@ def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
 
 
 def _values(key: str, policy: Policy, facts: Facts) -> dict[str, float]:
-    lease, runs, coming = facts.leases.of(key), facts.runs.get(key, []), facts.next_runs.get(key)
-    last, item = runs[-1] if runs else None, facts.scheduled.get(key)
+    lease, coming, item = facts.leases.of(key), facts.next_runs.get(key), facts.scheduled.get(key)
+    last, day = facts.last.get(key), facts.totals.get(key)
     since = overdue_since(item, Done(lease.done_slot, lease.slot), facts.leases.now) if item else None
     return {
         "last_success_timestamp_seconds": lease.succeeded_at.timestamp() if lease.succeeded_at else 0.0,
@@ -138,7 +136,7 @@ def _values(key: str, policy: Policy, facts: Facts) -> dict[str, float]:
         "enabled": policy.enabled,
         "blocked": last.blocked if last else 0,
         "needs_attention": last.needs_attention if last else 0,
-        "failures_1d": sum(run.failed for run in runs),
-        "retired_rows_1d": sum(run.rows for run in runs),
-        "retired_bytes_1d": sum(run.bytes for run in runs),
+        "failures_1d": day.failed if day else 0,
+        "retired_rows_1d": day.rows if day else 0,
+        "retired_bytes_1d": day.bytes if day else 0,
     }

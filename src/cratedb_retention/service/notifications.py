@@ -274,7 +274,7 @@ class Notifications:
                 failed = replace(noted, since=lease.finished_at or now)
                 yield _Condition(policy, failed, _HAS_FAILED.get(lease.outcome or ""))
             if self._longest is not None:
-                blocked = replace(noted, kind=BLOCKED, since=run.last if run else now)
+                blocked = replace(noted, kind=BLOCKED, since=run.ended_at if run else now)
                 yield _Condition(policy, blocked, None if run is None else run.blocked + run.needs_attention > 0)
 
     def _treat(self, notice: Notice | None, condition: _Condition | None, now: dt.datetime) -> int:

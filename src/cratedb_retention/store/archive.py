@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,8 +18,10 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.archive import RestoredPartition
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.plan.plan import FreezePartitions
+from cratedb_retention.model.policies.patterns import is_pattern
+from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.words import Choice
-from cratedb_retention.store.rows import Records, cut, is_named, name_values, same
+from cratedb_retention.store.rows import LISTED, PAGE, Records, cut, is_named, name_values, same
 
 _SAME = ("policy_id", "changed_at", "token")
 _ARCHIVED = ("repository", "name", "rows", "start", "end")
@@ -64,6 +67,60 @@ class SnapshotRecord:
         return self.archived.table, self.archived.values
 
 
+@dataclass(frozen=True, kw_only=True)
+class SnapshotFilter:
+    """
+    Leaves out snapshots that do not match; each attribute that is set must match. Where it matters, a caller compares
+    those that are left, since some of their tags or names may differ.
+
+    :param table_schema: A name or pattern; ``table_name``: likewise.
+    :param name: The beginning of a snapshot's name; ``names``: any of these.
+    :param policies: Any of these policies archived it.
+    :param start: Only partitions that end after this instant (ms, UTC); ``end``: that begin before this one.
+    """
+
+    table_schema: str | None = None
+    table_name: str | None = None
+    folds_case: bool = False
+    name: str | None = None
+    names: Collection[str] = ()
+    repository: str | None = None
+    policies: Collection[str] = ()
+    tags: TagFilter = field(default_factory=TagFilter)
+    start: int | None = None
+    end: int | None = None
+
+
+def _conditions(c: Any, wanted: SnapshotFilter) -> Iterator[sa.ColumnElement[bool]]:
+    for name in ("table_schema", "table_name"):
+        pattern = getattr(wanted, name)
+        if pattern is not None and pattern.isascii():  # Lower case of other letters may differ in the database.
+            yield _matches(c[name], pattern, wanted.folds_case)
+    for column, values in ((c.name, wanted.names), (c.policy_id, wanted.policies)):
+        if 0 < len(values) <= PAGE:
+            yield column.in_(sorted(values))
+    if wanted.name is not None:
+        yield c.name.startswith(wanted.name, autoescape=True, escape="\\")
+    if wanted.repository is not None:
+        yield c.repository == wanted.repository
+    if wanted.start is not None:
+        yield sa.or_(c.end.is_(None), c.end > wanted.start)
+    if wanted.end is not None:
+        yield sa.or_(c.start.is_(None), c.start < wanted.end)
+    tags = [[sa.literal(tag) == sa.any_(c.tags) for tag in sorted(group.wanted)] for group in wanted.tags.any_of]
+    if tags and all(tags):
+        yield sa.or_(*(sa.and_(*group) for group in tags))
+
+
+def _matches(column: sa.ColumnElement[str], pattern: str, folds_case: bool) -> sa.ColumnElement[bool]:
+    if folds_case:
+        column, pattern = sa.func.lower(column), pattern.lower()
+    if not is_pattern(pattern):
+        return column == pattern
+    escaped = re.sub(r"[\\%_]", r"\\\g<0>", pattern)
+    return column.like(escaped.replace("*", "%").replace("?", "_"), escape="\\")
+
+
 class SnapshotStore(Records):
     def add(self, record: SnapshotRecord, run_id: str | None = None) -> None:
         """Record a snapshot; a known one stays unchanged."""
@@ -95,18 +152,41 @@ class SnapshotStore(Records):
     def _key(self, repository: str, name: str) -> tuple[sa.ColumnElement[bool], ...]:
         return self._table.c.name == name, self._table.c.repository == repository
 
+    def stream(self, wanted: SnapshotFilter | None = None) -> Iterator[SnapshotRecord]:
+        """The snapshots that may match, by table and time, read page by page."""
+        c = self._table.c
+        where = _conditions(c, wanted or SnapshotFilter())
+        return map(_record, self._stream(*where, order=(c.table_schema, c.table_name, c.start, c.name, c.repository)))
+
     def all(self) -> list[SnapshotRecord]:
-        return self._find()
+        return list(self.stream())
+
+    def tables(self) -> set[TableName]:
+        """The tables that were archived."""
+        c = self._table.c
+        self._visible()
+        return {TableName(*row) for row in self._database.rows(sa.select(c.table_schema, c.table_name).distinct())}
+
+    def count_foreign(self, table: TableName, identity: str) -> int:
+        """The number of snapshots of other tables of the same name."""
+        c = self._table.c
+        self._visible()
+        return self._database.count(
+            self._table, is_named(self._table, table), c.table_identity.is_not(None), c.table_identity != identity
+        )
 
     def of(self, table: TableName | None, *stages: SnapshotStage) -> list[SnapshotRecord]:
         """The snapshots of a table, or of all tables, in some states."""
         mine = () if table is None else (is_named(self._table, table),)
         return self._find(self._table.c.state.in_(list(map(str, stages))), *mine)
 
-    def archived_names(self) -> frozenset[tuple[str, str]]:
-        """Repository and name of all snapshots whose partition was dropped."""
-        rows = self._read(self._table.c.state == str(SnapshotStage.ARCHIVED))
-        return frozenset((row["repository"], row["name"]) for row in rows)
+    def taken(self, keys: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Of some repositories and names, those that snapshots have whose partition was dropped."""
+        c, found, names = self._table.c, set[tuple[str, str]](), sorted({name for _, name in keys})
+        for first in range(0, len(names), LISTED):
+            rows = self._read(c.state == str(SnapshotStage.ARCHIVED), c.name.in_(names[first : first + LISTED]))
+            found.update((row["repository"], row["name"]) for row in rows)
+        return found.intersection(keys)
 
     def restored(self, refresh: bool = True) -> dict[RestoredPartition, tuple[str, str]]:
         """Restored partitions, each with the one snapshot that it came from, as repository and name."""

@@ -6,9 +6,9 @@ import datetime as dt
 import json
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -21,13 +21,15 @@ from cratedb_retention.model.former import present, spellings
 from cratedb_retention.model.plan.plan import REMOVES_OR_MOVES
 from cratedb_retention.model.plan.reasons import Reason, write_subjects
 from cratedb_retention.model.policies.tags import TagFilter
-from cratedb_retention.store.rows import Records, cut, fits
+from cratedb_retention.model.time import EPOCH
+from cratedb_retention.store.rows import PAGE, Records, cut, fits
 
 logger = logging.getLogger(__name__)
 # The operations whose rows and bytes are counted; the others archive, freeze or compute.
 _REMOVING = [kind.operation() for kind in REMOVES_OR_MOVES]
-# Occurs neither in a code nor in JSON.
-_BETWEEN = "\x1f"
+# How far back the newest rows are looked for, one after the other; then everywhere.
+_AGES = (dt.timedelta(days=1), dt.timedelta(days=32))
+_MARKED = dt.timedelta(hours=1)
 _NO_PLACE = "no node has room for the shards of this month; the entries are only in the program's log"
 Unplaced = Callable[[], Collection[TableName]]
 
@@ -67,6 +69,20 @@ class Entry:
     slot: Annotated[dt.datetime | None, "The slot of its schedule that a policy was run for."] = None
 
 
+class Place(NamedTuple):
+    """How far the audit log was read, newest rows first."""
+
+    time: dt.datetime  # Of the last row that was read (aware)
+    seen: int  # The number of rows of that instant that were read
+
+
+def place_after(rows: Sequence[Mapping[str, Any]], before: Place | None = None) -> Place:
+    """The place after rows, of which there is at least one; they were read from the place ``before``."""
+    last = rows[-1]["time"]
+    seen = sum(row["time"] == last for row in rows)
+    return Place(last, seen + (before.seen if before and before.time == last else 0))
+
+
 @dataclass(frozen=True, kw_only=True)
 class JournalFilter:
     """
@@ -75,6 +91,7 @@ class JournalFilter:
     :param tags: Only rows about policies that had these tags at that time.
     :param limited: Only rows about policies with these tags, and rows about no policy that ``actors`` wrote.
     :param limit: Maximum number of rows, newest first; ``offset``: how many of the newest to skip.
+    :param after: Only the rows after this place, see :func:`place_after`. Unlike ``offset``, this costs nothing.
     :param policy_id: The beginning of a policy's identifier; ``run_id``: the beginning of a run's.
     :param table: The table's name, or schema and name separated by a dot.
     :param actor: The whole name of a user.
@@ -99,23 +116,23 @@ class JournalFilter:
     actor: str | None = None
     outcomes: frozenset[str] = frozenset()
     about_tokens: bool = True
+    after: Place | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOfPolicy:
-    """The result of one run for one policy."""
+class Totals:
+    """What the runs of a policy did together."""
 
     policy_id: str
-    run_id: str
-    last: dt.datetime
-    blocked: int  # Actions that were blocked as intended
-    needs_attention: int
     failed: int  # Steps that failed
     rows: int  # Removed or moved, if the database reports them
     bytes: int
-    error: str | None  # One of the reasons why steps failed or actions are blocked
-    reason: str | None = None  # Its code; None: it was written before codes existed
-    subjects: str | None = None  # Its subjects, as stored in the audit log
+
+
+def reason_values(why: Reason | None) -> dict[str, str | None]:
+    """A reason as its three columns."""
+    values = (None, None, None) if why is None else (cut(str(why)), why.code, write_subjects(why))
+    return dict(zip(_WHY, values, strict=True))
 
 
 class Journal(Records):
@@ -173,68 +190,77 @@ class Journal(Records):
     def _row(self, entry: Entry) -> dict[str, Any]:
         row = {key: cut(str(value)) if isinstance(value, str) else value for key, value in vars(entry).items()}
         del row["why"]
-        why = entry.why
-        reason = (None, None, None) if why is None else (cut(str(why)), why.code, write_subjects(why))
-        row |= dict(zip(("error", "reason", "subjects"), reason, strict=True))
+        row |= reason_values(entry.why)
         # A truncated policy would be invalid JSON.
         row |= {key: None for key in ("before", "after") if not fits(getattr(entry, key) or "")}
         tags = None if entry.tags is None else list(entry.tags)
         return {**row, "tags": tags, "time": self._clock.now(), "actor": self._actor.name, "host": self._actor.host}
 
     def mark(self) -> str:
-        """A text that changes whenever rows are added."""
+        """A text that changes whenever rows are added; and at the full hour, since older rows are not counted."""
+        c, hour = self._table.c, self._clock.now().replace(minute=0, second=0, microsecond=0)
         self._visible()
-        count, last = self._database.rows(sa.select(sa.func.count(), sa.func.max(self._table.c.time)))[0]
-        return f"{count} {last}"
+        recent = sa.select(sa.func.count(), sa.func.max(c.time)).where(c.time >= hour - _MARKED)
+        count, last = self._database.rows(recent)[0]
+        return f"{hour:%d %H} {count} {last}"
 
     def read(self, wanted: JournalFilter) -> list[Mapping[str, Any]]:
         """The newest rows that match, newest first."""
-        self._visible()
-        c = self._table.c
-        # Rows of one instant are in a stable order too, or paging would skip some.
-        order = (c.time.desc(), c.step.desc(), c.event, c.run_id, c.policy_id, c.table_schema, c.table_name, c.message)
-        found = sa.select(*(column for column in c if column.name != "month")).where(*_conditions(c, wanted))
-        rows = self._database.query(found.order_by(*order).limit(wanted.limit).offset(wanted.offset))
-        return [{**row, **{name: present(row[name]) for name in ("event", "outcome")}} for row in rows]
+        return list(self.stream(wanted))
 
-    def runs_of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
-        """The result of each run since an aware instant for each policy, oldest first, in one statement."""
+    def stream(self, wanted: JournalFilter) -> Iterator[Mapping[str, Any]]:
+        """Like :meth:`read`, a page at a time."""
+        self._visible()
+        c, left, offset, place = self._table.c, wanted.limit, wanted.offset, wanted.after
+        # Rows of one instant are in a stable order too, or paging would skip some.
+        names = ("event", "run_id", "policy_id", "table_schema", "table_name", "message", "error")
+        found = sa.select(*(column for column in c if column.name != "month")).where(*_conditions(c, wanted))
+        found = found.order_by(c.time.desc(), c.step.desc(), *(c[name] for name in names))
+        for time in self._times(wanted):
+            size = PAGE
+            while left and size == PAGE:
+                behind = [] if place is None else [c.time <= place.time]
+                skipped = offset + (place.seen if place else 0)
+                page = found.where(*time, *behind).limit(min(left, PAGE)).offset(skipped)
+                rows = self._database.query(page)
+                for row in rows:
+                    yield {**row, **{name: present(row[name]) for name in ("event", "outcome")}}
+                size, left = len(rows), left - len(rows)
+                place, offset = (place_after(rows, place), 0) if rows else (place, offset)
+            place = None
+            if not left:
+                return
+
+    def _times(self, wanted: JournalFilter) -> Iterator[list[sa.ColumnElement[bool]]]:
+        """Where to look for the newest rows, one after the other: in a day, in a month, and in all before."""
+        time, before = self._table.c.time, list[sa.ColumnElement[bool]]()
+        ends = (self._clock.now(), wanted.until, wanted.after and wanted.after.time)
+        end = min(each for each in ends if each is not None)
+        for age in () if wanted.offset else _AGES:
+            if end - EPOCH < age or (wanted.since is not None and wanted.since >= end - age):
+                break
+            yield [*before, time >= end - age]
+            before = [time < end - age]
+        yield before
+
+    def totals(self, since: dt.datetime) -> list[Totals]:
+        """What the runs of each policy did since an aware instant: one row for each policy."""
         c = self._table.c
 
         def total(condition: sa.ColumnElement[bool], value: Any = 1) -> sa.Function[Any]:
             return sa.func.sum(sa.case((condition, value), else_=0))
 
-        def detail(condition: sa.ColumnElement[bool]) -> sa.Function[Any]:
-            """One error with its code and subjects, in one text, since CrateDB's max_by of texts is wrong."""
-            code, subjects = (sa.func.coalesce(column, "") for column in (c.reason, c.subjects))
-            whole = c.error.concat(_BETWEEN).concat(code).concat(_BETWEEN).concat(subjects)
-            return sa.func.max(sa.case((sa.and_(c.error.is_not(None), condition), whole), else_=None))
-
-        is_blocked, has_failed = _is(c.event, Event.BLOCKED), c.outcome == str(Outcome.FAILED)
         removing = c.operation.in_(_REMOVING)
         counts = {
-            "blocked": total(sa.and_(is_blocked, _is(c.outcome, Outcome.BLOCKED))),
-            "needs_attention": total(sa.and_(is_blocked, _is(c.outcome, Outcome.NEEDS_ATTENTION))),
-            "failed": total(sa.and_(c.event == str(Event.STEP_FINISHED), has_failed)),
+            "failed": total(c.outcome == str(Outcome.FAILED)),
             "rows": total(removing, c.rows),
             "bytes": total(removing, c.bytes),
         }
-        columns = {**counts, "last": sa.func.max(c.time), "failure": detail(has_failed), "why": detail(is_blocked)}
-        events = (Event.STEP_FINISHED, Event.BLOCKED, Event.SLOT_FINISHED)
-        statement = (
-            sa.select(c.policy_id, c.run_id, *(column.label(name) for name, column in columns.items()))
-            .where(c.time >= since, c.policy_id.is_not(None), c.run_id.is_not(None), _is(c.event, *events))
-            .group_by(c.policy_id, c.run_id)
-        )
+        columns = (column.label(name) for name, column in counts.items())
+        ended = (c.time >= since, c.policy_id.is_not(None), c.event == str(Event.STEP_FINISHED))
         self._visible()
-        found = []
-        for row in map(dict, self._database.query(statement)):
-            failure, why = row.pop("failure"), row.pop("why")
-            parts = (failure or why or 2 * _BETWEEN).rsplit(_BETWEEN, 2)
-            error, reason, subjects = (part or None for part in parts)
-            row |= {name: int(row[name] or 0) for name in counts}
-            found.append(RunOfPolicy(**row, error=error, reason=reason, subjects=subjects))
-        return sorted(found, key=lambda run: (run.last, run.run_id))
+        rows = self._database.query(sa.select(c.policy_id, *columns).where(*ended).group_by(c.policy_id))
+        return [Totals(policy_id=row["policy_id"], **{name: int(row[name] or 0) for name in counts}) for row in rows]
 
 
 def _conditions(c: Any, wanted: JournalFilter) -> Iterator[sa.ColumnElement[bool]]:

@@ -7,7 +7,7 @@ are therefore in an additional column without an index.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +18,8 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.time import EPOCH, UTC, from_ms, to_ms
 
 LONGEST = 32_766
+PAGE = 1_000  # Rows of one statement where there may be many.
+LISTED = 500  # Values of one condition.
 _MORE = " …"
 
 
@@ -69,6 +71,18 @@ class Records:
         columns: list[Any] = [sa.column(name) for name in self._database.row_version] if stamps else []
         return self._database.query(sa.select(self._table, *columns).where(*where).order_by(*order))
 
+    def _stream(self, *where: sa.ColumnElement[bool], order: Sequence[sa.Column[Any]]) -> Iterator[Mapping[str, Any]]:
+        """
+        Rows page by page, so that any number fits into memory. In the order, which may contain NULL, no two are equal.
+        """
+        self._visible()
+        found, behind = sa.select(self._table).order_by(*(c.nulls_last() for c in order)).limit(PAGE), list(where)
+        rows = self._database.query(found.where(*behind))
+        while rows:
+            yield from rows
+            behind = [*where, _after(order, [rows[-1][column.name] for column in order])]
+            rows = self._database.query(found.where(*behind)) if len(rows) == PAGE else []
+
     def _add(self, *rows: Mapping[str, Any]) -> int:
         """Returns the number of rows, as the methods below do, if the database reports it."""
         statement = sa.insert(self._table)
@@ -95,6 +109,16 @@ class Records:
 
     def _unchanged(self, stamp: Sequence[int] | None) -> list[sa.ColumnElement[bool]]:
         return [sa.column(name) == value for name, value in zip(self._versions, stamp or (), strict=True)]
+
+
+def _after(columns: Sequence[sa.Column[Any]], values: Sequence[Any]) -> sa.ColumnElement[bool]:
+    """What comes after a row in ascending order; NULL comes last."""
+    (column, *others), (value, *rest) = columns, values
+    greater = sa.false() if value is None else column > value
+    if column.nullable and value is not None:
+        greater = sa.or_(greater, column.is_(None))
+    same = column.is_(None) if value is None else column == value
+    return sa.or_(greater, sa.and_(same, _after(others, rest))) if others else greater
 
 
 def name_values(table: TableName, prefix: str = "table") -> dict[str, str]:

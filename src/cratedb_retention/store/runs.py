@@ -1,6 +1,6 @@
 """
-Leases: the holder of each policy (law 8), and the slot that was last done. Jobs: present runs, their progress, and
-requests to cancel them.
+Leases: the holder of each policy (law 8), and the slot that was last done. Results: the last run of each policy. Jobs:
+present runs, their progress, and requests to cancel them.
 
 A lease changes only if it is as it was read. Its end is measured by the database's clock, which is read in the same
 statement as the rows, so that the clocks of machines may differ.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -17,14 +18,13 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import is_of_this_process
 from cratedb_retention.errors import Conflict
-from cratedb_retention.model.audit import OUTCOMES
+from cratedb_retention.model.audit import OUTCOMES, Event, Outcome
 from cratedb_retention.model.former import present
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.schedule import Done
-from cratedb_retention.store.rows import Instant, Records, cut, same
+from cratedb_retention.store.audit import Entry, reason_values
+from cratedb_retention.store.rows import LISTED, Instant, Records, cut, same
 
-# With more identifiers than this, all rows are read instead of listing them in a condition.
-_LISTED = 500
 _NOW = sa.type_coerce(sa.func.current_timestamp(), Instant)
 KEPT = dt.timedelta(days=7)
 _WRITTEN_ONCE = ("run_id", "actor", "host", "started_at", "cancel_by", "cancel_at")
@@ -82,7 +82,7 @@ class LeaseStore(Records):
         if policies is not None and len(policies) == 1:
             # Unlike `IN`, this sees the last write.
             statement, refresh = statement.where(c.policy_id == next(iter(policies))), False
-        elif policies is not None and len(policies) <= _LISTED:
+        elif policies is not None and len(policies) <= LISTED:
             statement = statement.where(c.policy_id.in_(sorted(policies)))
         if refresh:
             self._visible()
@@ -136,6 +136,54 @@ class LeaseStore(Records):
             for lease, count in zip(leases, counts, strict=True)
             if count == 1
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOfPolicy:
+    """The result of the last run of a policy: the columns of the table."""
+
+    policy_id: Annotated[str, "The policy."]
+    run_id: Annotated[str, "The run."]
+    ended_at: Annotated[dt.datetime, "When it ended."]
+    blocked: Annotated[int, "Number of tables and reasons that are blocked as intended."] = 0
+    needs_attention: Annotated[int, "Number of tables and reasons that are blocked until a person acts."] = 0
+    failed: Annotated[int, "Number of failed steps."] = 0
+    error: Annotated[str | None, "Why a step failed, or else why an action is blocked."] = None
+    reason: Annotated[str | None, "The code of `error`."] = None
+    subjects: Annotated[str | None, "Policies, holds and lease holders that `error` mentions, as JSON."] = None
+
+    def plus(self, entry: Entry) -> RunOfPolicy:
+        """With one more entry about the policy in the audit log; a failure is a better error than a blocked action."""
+        blocked = entry.outcome if entry.event is Event.BLOCKED else None
+        failed = entry.event is Event.STEP_FINISHED and entry.outcome is Outcome.FAILED
+        is_better = entry.why is not None and (self.error is None or (failed and not self.failed))
+        why: dict[str, Any] = reason_values(entry.why) if is_better else {}
+        return replace(
+            self,
+            blocked=self.blocked + (blocked is Outcome.BLOCKED),
+            needs_attention=self.needs_attention + (blocked is Outcome.NEEDS_ATTENTION),
+            failed=self.failed + failed,
+            **why,
+        )
+
+
+class ResultStore(Records):
+    """The last run of each policy, which is kept so that it need not be searched for in the audit log."""
+
+    def since(self, since: dt.datetime) -> list[RunOfPolicy]:
+        """The last run of each policy, if it ended at or after an aware instant; in the order of their ends."""
+        c = self._table.c
+        rows = self._read(c.ended_at >= since, order=(c.ended_at, c.policy_id))
+        return [RunOfPolicy(**row) for row in rows]
+
+    def keep(self, results: Collection[RunOfPolicy]) -> None:
+        """Replace the last runs of policies."""
+        c, rows = self._table.c, [same(result, self._table.c.keys()) for result in results]
+        if rows:
+            self._visible()  # Unlike `=`, `IN` sees only refreshed rows on CrateDB.
+            self._remove(c.policy_id.in_([row["policy_id"] for row in rows]))
+            with suppress(Conflict):  # Another run of the policy ended at the same time.
+                self._add(*rows)
 
 
 class JobStore(Records):

@@ -447,4 +447,5 @@ STEPS = (
         columns={"rollup_ledger": ("windows", "members")},
         work=_pack_windows,
     ),
+    Step(version=10, name="last runs", tables=("last_run",)),
 )

@@ -17,7 +17,7 @@ from cratedb_retention.store.notifications import NoticeStore
 from cratedb_retention.store.policies import PolicyStore
 from cratedb_retention.store.rollups.levels import RollupStore
 from cratedb_retention.store.rows import is_named
-from cratedb_retention.store.runs import JobStore, LeaseStore
+from cratedb_retention.store.runs import JobStore, LeaseStore, ResultStore
 from cratedb_retention.store.setup import require, setup
 from cratedb_retention.store.tables import DEFAULT_SCHEMA, describe
 
@@ -42,6 +42,7 @@ class Store:
         self.notices = NoticeStore(database, tables.notice, *noting)
         self.tokens = TokenStore(database, tables.token, *noting)
         self.leases = LeaseStore(database, tables.lease, *noting)
+        self.results = ResultStore(database, tables.result, *noting)
         self.jobs = JobStore(database, tables.job, *noting)
         self.read_together = database.together  # Several queries, concurrently if that is faster.
         self.is_there = False  # Whether the tables were found before.

@@ -21,7 +21,7 @@ from cratedb_retention.model.runs import RunState
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.notifications import Notice
 from cratedb_retention.store.rows import LONGEST, Instant, Moment
-from cratedb_retention.store.runs import Lease
+from cratedb_retention.store.runs import Lease, RunOfPolicy
 
 DEFAULT_SCHEMA = "ext"
 LONG = "long"  # In ``info`` of a column for texts that are too long for an index.
@@ -45,8 +45,8 @@ class Tables:
         self.policy, self.hold, self.snapshot, self.freeze, self.rollup, self.ledger = (
             copy_table(table, metadata) for table in (POLICY, HOLD, SNAPSHOT, FREEZE, ROLLUP, LEDGER)
         )
-        self.lease, self.job, self.token, self.notice, self.version, self.journal = (
-            copy_table(table, metadata) for table in (LEASE, JOB, TOKEN, NOTICE, VERSION, JOURNAL)
+        self.lease, self.result, self.job, self.token, self.notice, self.version, self.journal = (
+            copy_table(table, metadata) for table in (LEASE, RESULT, JOB, TOKEN, NOTICE, VERSION, JOURNAL)
         )
         if partitions:
             self._add_options()
@@ -250,6 +250,12 @@ LEASE = _own(
     "lease",
     "Leases: the run that holds each policy, so that no other one runs it (law 8), and its last result.",
     *_columns(Lease, key="policy_id", required=("fence", "version")),
+)
+
+RESULT = _own(
+    "last_run",
+    "The last run of each policy: what failed or was blocked, and why.",
+    *_columns(RunOfPolicy, key="policy_id", required=("run_id", "ended_at", "blocked", "needs_attention", "failed")),
 )
 
 JOB = _own(

@@ -36,7 +36,7 @@ _FIELDS = (
     TAGS,
 )
 # More rows than this are too many for a browser, and for people.
-MOST = 2_000
+MOST = 1_000
 _OWN, _BESIDE = "Into its own table", "Into another table"
 Item = TypeVar("Item", bound=Verified | Restorable | Restored)
 
@@ -81,18 +81,17 @@ class Archive:
 
     async def load(self) -> None:
         """Show them as they are now."""
-        found = await self._guest.ask(lambda scoped: scoped.snapshots(self._request))
-        self.lines = sorted(found, key=lambda line: WORST_FIRST.index(line.condition))
+        found = await self._guest.ask(lambda scoped: scoped.snapshots(self._request, MOST + 1))
+        self.lines = sorted(found[:MOST], key=lambda line: WORST_FIRST.index(line.condition))
         with self._place.clear():
             note(_summary(self.lines))
             if not self.lines:
                 note("Policies with the strategy snapshot archive partitions before they drop them.")
                 return
-            shown = self.lines[:MOST]
-            if len(shown) < len(self.lines):
-                note(f"The first {len(shown):,} are shown; narrow it down to see others.")
+            if len(found) > MOST:
+                note(f"These are the first {MOST:,}, by table and time; narrow it down to see others.")
             choose: Literal["multiple"] | None = "multiple" if self.acts else None
-            self._table = table(_COLUMNS, shown, "Snapshots that the toolkit made", named=_name, choose=choose)
+            self._table = table(_COLUMNS, self.lines, "Snapshots that the toolkit made", named=_name, choose=choose)
             self._table.classes("archive")
 
     def offer(self) -> None:

@@ -16,8 +16,8 @@ from cratedb_retention.model.plan.measurements import Measurements, PartitionBou
 from cratedb_retention.model.plan.plan import Blocked, Task, UpToDate
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.planning.targets import Target, find_targets
-from cratedb_retention.store.audit import RunOfPolicy
 from cratedb_retention.store.policies import Damaged, StoredPolicy
+from cratedb_retention.store.runs import RunOfPolicy
 
 # In the order of display.
 STATES = ("failing", "needs-attention", "blocked", "due", "up-to-date", "disabled")
@@ -116,7 +116,7 @@ def table_lines(
     Tables, those that need attention first.
 
     :param measure: Reads rows of tables whose partitions do not determine their time range.
-    :param runs: The results of runs, oldest first; only the last one of each policy counts.
+    :param runs: The last run of each policy.
     """
     chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
     targets = find_targets(chosen, prepared.facts.catalog)[0]

@@ -16,7 +16,7 @@ from cratedb_retention.errors import ClusterUnhealthy, ConnectionLost, NotFound,
 from cratedb_retention.model.archive import RestoredPartition
 from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
 from cratedb_retention.model.plan.measurements import Measurements, Probe
-from cratedb_retention.model.plan.plan import Blocked, Plan, Task
+from cratedb_retention.model.plan.plan import Blocked, Plan, SnapshotPartition, Task
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.patterns import find_tables, folded, is_pattern
 from cratedb_retention.model.policies.policy import Policy
@@ -33,6 +33,7 @@ from cratedb_retention.store.store import Store
 
 logger = logging.getLogger(__name__)
 _TAGS_IN_USE = "`cratedb-retention list-tags` lists those in use"
+ArchiveKey = tuple[str, str]  # A repository, and the name of a snapshot in it.
 _NOT_STORED = -1  # In place of the version of a policy that is not stored.
 
 
@@ -134,6 +135,8 @@ class Look:
             lambda: store.leases.read(refresh=False),
         )
         self._seen: dict[tuple[Selector, ...], _Seen] = {}
+        # Of the names of planned snapshots: those that were looked for, and those that are taken.
+        self._asked, self._taken = set[ArchiveKey](), set[ArchiveKey]()
 
     def prepare(
         self,
@@ -176,7 +179,6 @@ class Look:
             holds=holds,
             ledger=self._ledger if any(each.rolls_up for each in traits) else Ledger(),
             frozen=frozenset(self._frozen.keys() - former),
-            archived=self._archived if archives else frozenset(),
             restored=self._restored if archives else {},
             own_schema=self._store.schema,
         )
@@ -184,8 +186,8 @@ class Look:
         seen.measurements |= self._engine.measure([probe for probe in probes if probe not in seen.asked])
         seen.asked.update(probes)
         plan: Plan | None = None
-        while plan is None or self._compare(seen, plan):
-            planning = replace(planning, measurements=seen.measurements)
+        while plan is None or self._compare(seen, plan) | self._collides(plan):
+            planning = replace(planning, measurements=seen.measurements, archived=frozenset(self._taken))
             plan = planning.plan(selection.fits)
         damaged = (
             Blocked(policy_id=it.id, table=it.target, why=Why.INVALID_POLICY(mistake=it.reason), needs_attention=True)
@@ -238,13 +240,20 @@ class Look:
         return self._store.rollups.ledger(self._rollups, refresh=False)
 
     @cached_property
-    def _archived(self) -> frozenset[tuple[str, str]]:
-        return self._store.snapshots.archived_names() if self._engine.capabilities.tokens_recur else frozenset()
-
-    @cached_property
     def _restored(self) -> Mapping[RestoredPartition, tuple[str, str]]:
         """Restored partitions, which need not be archived again unless they are written to."""
         return self._store.snapshots.restored(refresh=False)
+
+    def _collides(self, plan: Plan) -> bool:
+        """Whether a new snapshot would have the name of one whose partition was dropped, which another plan avoids."""
+        if not self._engine.capabilities.tokens_recur:
+            return False
+        steps = (step for task in plan.tasks for step in task.steps if isinstance(step, SnapshotPartition))
+        names = {(step.repository, step.name) for step in steps} - self._asked
+        taken = self._store.snapshots.taken(names)
+        self._asked |= names
+        self._taken |= taken
+        return bool(taken)
 
     def _compare(self, seen: _Seen, plan: Plan) -> bool:
         """

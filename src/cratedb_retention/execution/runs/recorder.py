@@ -1,4 +1,7 @@
-"""Writes the audit log of a run: start and end, blocked actions, and each step before and after (law 9)."""
+"""
+Writes the audit log of a run: start and end, blocked actions, and each step before and after (law 9); and the result of
+the run for each policy.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from cratedb_retention.clock import Clock
 from cratedb_retention.errors import Cancelled, ClusterUnhealthy, ConnectionLost, DiskFull, RunEnded
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.runs.events import (
@@ -26,20 +30,34 @@ from cratedb_retention.model.plan.reasons import Why, failure
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import plural
-from cratedb_retention.store.audit import Entry, Journal
+from cratedb_retention.store.audit import Entry
+from cratedb_retention.store.runs import ResultStore, RunOfPolicy
+from cratedb_retention.store.store import Store
 
 Retry = Callable[[Callable[[], None]], None]
+# The events that tell how a run ended for a policy.
+_RESULTS = (Event.STEP_FINISHED, Event.BLOCKED, Event.SLOT_FINISHED)
 
 
 class Recorder:
-    """The entries of one run. The end of a step is written together with the start of the next, in one statement."""
+    """
+    The entries of one run, and its result for each policy. The end of a step is written together with the start of the
+    next, in one statement.
+    """
 
-    def __init__(self, journal: Journal, retry: Retry, run_id: str, prepared: Prepared, taken: Taken) -> None:
-        self._journal, self._retry, self._prepared, self._taken = journal, retry, prepared, taken
+    def __init__(self, store: Store, clock: Clock, retry: Retry, run_id: str, prepared: Prepared, taken: Taken) -> None:
+        self._journal, self._retry, self._prepared, self._taken = store.journal, retry, prepared, taken
         self._run = Entry(event=Event.RUN_STARTED, cutoff=from_ms(prepared.plan.cutoff), run_id=run_id)
+        self._results = Results(store.results, clock, run_id)
 
     def _write(self, *entries: Entry, later: bool = False) -> None:
+        self._results.count(*entries)
         self._retry(lambda: self._journal.write(*entries, later=later))
+
+    def _note(self, entry: Entry) -> None:
+        """Write an entry together with the next one."""
+        self._results.count(entry)
+        self._journal.note(entry)
 
     def run_started(self, left_out: Iterable[LeftOut]) -> None:
         """
@@ -82,7 +100,7 @@ class Recorder:
         for policy in given:
             slot, outcome = self._taken.won[policy].slot, outcomes.get(policy)
             if slot is not None and outcome is not None:
-                self._journal.note(self._slot(policy, slot, event=Event.SLOT_FINISHED, outcome=outcome))
+                self._note(self._slot(policy, slot, event=Event.SLOT_FINISHED, outcome=outcome))
 
     def run_finished(self, report: Report, error: BaseException | None = None) -> None:
         # If nothing failed but something needs attention, this is the outcome.
@@ -105,6 +123,7 @@ class Recorder:
                 bytes=report.bytes,
             )
         )
+        self._retry(self._results.keep)
 
     def record(self, event: StepEvent) -> None:
         match event:
@@ -113,7 +132,7 @@ class Recorder:
             case StepFinished(task=task, step=step, number=number, result=result):
                 told: dict[str, Any] = {"partitions": result.partitions, "rows": result.rows, "bytes": result.size}
                 took = round(event.seconds * 1000)
-                self._journal.note(self._step(task, step, number, outcome=Outcome.DONE, duration_ms=took, **told))
+                self._note(self._step(task, step, number, outcome=Outcome.DONE, duration_ms=took, **told))
             case StepFailed(task=task, step=step, number=number, cause=cause):
                 outcome = Outcome.DEFERRED if event.deferred else Outcome.FAILED
                 self._write(self._step(task, step, number, outcome=outcome, why=failure(cause)), later=True)
@@ -123,7 +142,7 @@ class Recorder:
 
     def step_ended(self, task: Task, step: Step, number: int, error: RunEnded) -> None:
         """A step ends early, together with the run."""
-        self._journal.note(self._step(task, step, number, outcome=outcome_of(error), why=failure(error)))
+        self._note(self._step(task, step, number, outcome=outcome_of(error), why=failure(error)))
 
     def _step(self, task: Task, step: Step, number: int, event: Event = Event.STEP_FINISHED, **values: Any) -> Entry:
         values |= {"operation": step.operation(), "message": f"{step.describe()}: {task.reason}", "step": number}
@@ -147,6 +166,25 @@ class Recorder:
         strategy, tags = (str(policy.strategy), policy.tags) if policy else (None, None)
         values |= {"table_schema": table.schema, "table_name": table.name} if table else {}
         return replace(self._run, policy_id=policy_id, strategy=strategy, tags=tags, **values)
+
+
+class Results:
+    """The result of a run for each policy, counted from its entries in the audit log."""
+
+    def __init__(self, store: ResultStore, clock: Clock, run_id: str) -> None:
+        self._store, self._clock, self._run_id = store, clock, run_id
+        self._found: dict[str, RunOfPolicy] = {}
+
+    def count(self, *entries: Entry) -> None:
+        for entry in entries:
+            if entry.policy_id is not None and entry.event in _RESULTS:
+                new = RunOfPolicy(policy_id=entry.policy_id, run_id=self._run_id, ended_at=self._clock.now())
+                self._found[entry.policy_id] = self._found.get(entry.policy_id, new).plus(entry)
+
+    def keep(self) -> None:
+        """Store the results when the run has ended."""
+        now = self._clock.now()
+        self._store.keep([replace(result, ended_at=now) for result in self._found.values()])
 
 
 def outcome_of(error: BaseException) -> Outcome:

@@ -28,7 +28,7 @@ from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.rollups.rolling import Roller
 from cratedb_retention.execution.runs import events
 from cratedb_retention.execution.runs.leasing import Heartbeat, Session
-from cratedb_retention.execution.runs.recorder import Recorder, outcome_of, outcomes_after
+from cratedb_retention.execution.runs.recorder import Recorder, Results, outcome_of, outcomes_after
 from cratedb_retention.execution.runs.retrying import retry
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName, Value
@@ -87,7 +87,7 @@ def carry_out(
             stack.enter_context(heartbeat.beating())
         try:
             if prepared is None:
-                prepared = _plan_under_leases(store, session, make_plan)
+                prepared = _plan_under_leases(store, clock, session, make_plan)
                 session = _with_leases(session, prepared, clock)
             else:
                 session, prepared = _with_a_fresh_plan(session, prepared, make_plan, clock)
@@ -105,7 +105,7 @@ def carry_out(
     return report
 
 
-def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], Prepared]) -> Prepared:
+def _plan_under_leases(store: Store, clock: Clock, session: Session, make_plan: Callable[[], Prepared]) -> Prepared:
     """Make the plan. If that fails, release the leases, and record the reason in the audit log."""
     try:
         return make_plan()
@@ -120,6 +120,9 @@ def _plan_under_leases(store: Store, session: Session, make_plan: Callable[[], P
         try:
             session.leases.release(outcomes)
             store.journal.write(*slots, replace(end, message="no plan could be made"))
+            results = Results(store.results, clock, run_id)
+            results.count(*slots)
+            results.keep()
         except RetentionError as another:
             logger.warning("leases were not released, or the audit log does not record it: %s", another)
         raise
@@ -206,7 +209,7 @@ class Runner:
         self._engine, self._store, self._clock, self._prepared = engine, store, clock, prepared
         self._observers, self._heartbeat = tuple(observers), heartbeat
         self._tracker, self._leases, self._taken = session.tracker, session.leases, session.taken
-        self._recorder = Recorder(store.journal, self._retry, self._leases.run_id, prepared, self._taken)
+        self._recorder = Recorder(store, clock, self._retry, self._leases.run_id, prepared, self._taken)
         self._roller = Roller(engine, store, prepared, self._leases.run_id)
         self._tasks, self._renewed = list(prepared.plan.tasks), Counter[int]()
         self._total, self._number = sum(len(task.steps) for task in prepared.plan.tasks), 0

@@ -381,7 +381,7 @@ class RestoreWanted(_Into, SnapshotsWanted):
 @snapshots.get("/snapshots")
 def list_snapshots(who: Viewer, asked: Annotated[SnapshotsListed, Query()]) -> list[results.Snapshot]:
     """List archived partitions, each with the state of its snapshot in the repository."""
-    return list(map(results.Snapshot.of, who.snapshots(asked.read())[asked.offset : asked.offset + asked.limit]))
+    return list(map(results.Snapshot.of, who.snapshots(asked.read(), asked.limit, asked.offset)))
 
 
 @snapshots.get("/snapshots/restorable", responses=problems(404))

@@ -1,0 +1,270 @@
+"""
+What is read does not grow with the history: a page, a command or a check reads as many rows after years as after a day.
+
+Rows are counted where the toolkit receives them, and the statements are looked at for what the database has to touch.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from cratedb_retention.engine import database
+from cratedb_retention.execution.archive import RestoreRequest, tidy_copies
+from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.catalog import Column, Kind
+from cratedb_retention.model.runs import RunOptions
+from cratedb_retention.service.access import Scope
+from cratedb_retention.service.metrics import read_facts
+from cratedb_retention.store import archive as archives
+from cratedb_retention.store import audit, rows
+from cratedb_retention.store.archive import partition_to_text
+from cratedb_retention.store.audit import Entry, JournalFilter, place_after
+from support.databases import MONTH, TIME, Database
+
+OPTIONS = RunOptions(threads=False)
+YEARS_AGO = "2021-01-01T00:00:00+00:00"
+LATER = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+YEARS = itertools.count(1990)
+
+
+@contextmanager
+def rows_read(db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The number of rows of each query of the toolkit's own tables; some are sent at the same time."""
+    found, transact = list[int](), database.Database.transact
+    own = [f"{db.own_schema}.{table.name}" for table in db.tool.store.tables.metadata.sorted_tables]
+
+    def counting(self: Any, work: Any, statement: Any = None) -> Any:
+        result = transact(self, work, statement)
+        if isinstance(statement, sa.Select) and any(name in str(statement).replace('"', "") for name in own):
+            found.append(len(result))
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database.Database, "transact", counting)
+        yield found
+
+
+def looks_at_log(sent: list[str]) -> list[str]:
+    """The queries of the audit log among some statements, without quotes."""
+    return [text.replace('"', "") for text in sent if text.startswith("SELECT") and "jobs_log" in text]
+
+
+def remember(db: Database, runs: int) -> None:
+    """Write runs of long ago, of one policy, to the audit log."""
+    now, first = db.time.moment, dt.datetime.fromisoformat(YEARS_AGO)
+    about: dict[str, Any] = {"policy_id": "old", "table_schema": db.schema, "table_name": "metrics", "message": "x"}
+    for number in range(runs):
+        db.time.moment = first + dt.timedelta(hours=number)
+        steps = [Entry(event=Event.STEP_FINISHED, outcome=Outcome.FAILED, step=n, **about) for n in range(10)]
+        db.tool.store.journal.note(*steps, Entry(event=Event.RUN_FINISHED, outcome=Outcome.DONE, run_id="r"))
+    db.tool.store.journal.write()
+    db.time.moment = now
+
+
+def run_today(db: Database) -> None:
+    """Policies that are due, one of which is held; and their run."""
+    for name in ("plain", "held"):
+        db.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+        db.fill(name, ("2024-03-10", "2024-04-10"))
+        db.policy("delete", name, "30d", id=name, schedule="@daily")
+    db.tool.hold("held", db.schema)
+    db.time.set("2024-07-03T00:00:10+00:00")
+    db.tool.run_due(options=OPTIONS)
+
+
+def admin(db: Database) -> Scope:
+    """Who may see everything."""
+    return Scope(db.tool, Access(role=Role.ADMIN, actor="x"))
+
+
+def archive(db: Database, table: str, days: int, **more: Any) -> None:
+    """Record snapshots of a table's days, as if they had been archived and dropped."""
+    c, about = db.tool.store.tables.snapshot.c, {"changed_at": db.time.moment, "policy_id": "cold", **more}
+    day = Column(name="day", type="TEXT", kind=Kind.TEXT)
+    rows = [
+        {
+            "name": f"{table}-{number:06}",
+            "repository": db.repository,
+            "table_schema": db.schema,
+            "table_name": table,
+            "partition": partition_to_text((day,), (f"{number:06}",)),
+            "start": number * 86_400_000 or None,
+            "end": (number + 1) * 86_400_000,
+            "state": "archived",
+            "tags": [],
+            **about,
+        }
+        for number in range(days)
+    ]
+    own = db.tool.engine.own([])
+    own.execute(sa.insert(c.name.table), rows)
+    own.refresh(c.name.table)
+
+
+READS: dict[str, Callable[[Database], object]] = {
+    "the newest entries": lambda db: db.tool.journal(JournalFilter(limit=5)),
+    "the last run": lambda db: admin(db).status(Selection()),
+    "whether something was done": lambda db: db.tool.audit.mark(),
+    "the state of tables": lambda db: admin(db).tables(Selection()),
+    "metrics": lambda db: read_facts(db.tool),
+    "a plan": lambda db: db.tool.plan(),
+}
+
+
+@pytest.mark.parametrize("what", READS)
+def test_the_audit_log_is_not_read_as_a_whole(db: Database, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows are the same, however much happened; and all statements on the audit log say from which time on."""
+    remember(db, 3)
+    run_today(db)
+    READS[what](db)
+    with rows_read(db, monkeypatch) as before:
+        first = READS[what](db)
+    remember(db, 40)
+    with db.statements() as sent, rows_read(db, monkeypatch) as after:
+        again = READS[what](db)
+    assert sorted(after) == sorted(before)
+    if what in ("the newest entries", "whether something was done"):
+        assert again == first
+    looks = looks_at_log(sent)
+    assert all("jobs_log.time >= " in statement for statement in looks)
+    assert bool(looks) is (what not in ("a plan", "the state of tables"))
+
+
+def test_the_last_run_of_each_policy_is_kept(db: Database) -> None:
+    """A row for each policy that has been run, whatever its number of runs; what a later run mended is over."""
+    run_today(db)
+    for number in range(2, 6):
+        db.time.set(f"2024-07-{number + 2:02}T00:00:10+00:00")
+        db.tool.run_due(options=OPTIONS)
+    since = db.time.moment - dt.timedelta(days=9)
+    found = {run.policy_id: run for run in db.tool.runs.of_policies(since)}
+    assert set(found) == {"plain", "held"} and db.count("last_run", schema=db.own_schema) == 2
+    assert (found["held"].blocked, found["held"].reason, found["plain"].blocked) == (1, "legal-hold", 0)
+    assert {run.ended_at for run in found.values()} == {db.time.moment}
+    (hold,) = db.tool.holds()
+    db.tool.release(hold.id)
+    db.tool.run(options=OPTIONS)
+    found = {run.policy_id: run for run in db.tool.runs.of_policies(since)}
+    assert (found["held"].blocked, found["held"].error) == (0, None)
+
+
+def test_a_run_that_could_not_plan_is_kept(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is that of each policy that was due."""
+    run_today(db)
+    db.time.set("2024-07-04T00:00:10+00:00")
+    monkeypatch.setattr(db.tool, "prepare", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        db.tool.run_due(options=OPTIONS)
+    found = db.tool.runs.of_policies(db.time.moment)
+    assert {run.policy_id for run in found} == {"plain", "held"}
+    assert all("division by zero" in (run.error or "") for run in found)
+
+
+def test_totals_of_a_day(db: Database) -> None:
+    """Of all runs of a policy together; what is older, or is about no step, does not count."""
+    remember(db, 2)
+    done: dict[str, Any] = {"event": Event.STEP_FINISHED, "policy_id": "p", "rows": 5, "bytes": 7}
+    db.tool.store.journal.write(
+        *(Entry(outcome=Outcome.DONE, operation="drop_partitions", run_id=str(n), **done) for n in range(3)),
+        Entry(outcome=Outcome.FAILED, operation="snapshot_partition", **done),
+        Entry(event=Event.SLOT_FINISHED, outcome=Outcome.FAILED, policy_id="p"),
+        Entry(event=Event.RUN_FINISHED, outcome=Outcome.FAILED, rows=100),
+    )
+    (totals,) = db.tool.audit.totals(db.time.moment - dt.timedelta(days=1))
+    assert (totals.policy_id, totals.failed, totals.rows, totals.bytes) == ("p", 1, 15, 21)
+
+
+def prepare_archive(db: Database) -> None:
+    """A table of which some partitions were archived, and one is due."""
+    db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("metrics", ("2024-03-10", "2024-04-10", "2024-06-10"))
+    db.policy("snapshot", "metrics", "30d", id="cold")
+    db.tool.run(options=OPTIONS)
+    db.fill("metrics", ["2024-05-10"])
+    archive(db, "metrics", 10)
+
+
+OF_METRICS = RestoreRequest(table_name="metrics", start=dt.datetime(1970, 1, 2, 12, tzinfo=dt.UTC))
+
+
+def run_again(db: Database) -> None:
+    """Archive another month."""
+    db.fill("metrics", [f"{next(YEARS)}-03-10"])
+    assert db.tool.run(options=OPTIONS).done
+
+
+def others_copies(db: Database) -> object:
+    """The snapshots whose copies another run may need."""
+    found: list[Any] = []
+    db.tool.store.leases.change([(db.tool.store.leases.read().of("cold"), {"holder": "x", "expires_at": LATER})])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(db.tool.engine.archive, "tidy", lambda schema, in_use: found.append(in_use()))
+        tidy_copies(db.tool.engine, db.tool.store)
+    return found
+
+
+OF_ARCHIVE: dict[str, Callable[[Database], object]] = {
+    "a plan": lambda db: db.tool.plan(),
+    "a run": run_again,
+    "a page of the archive": lambda db: admin(db).snapshots(RestoreRequest(), 2, 1),
+    "snapshots of a table": lambda db: db.tool.snapshots(OF_METRICS),
+    "what could be restored": lambda db: db.tool.restorable(OF_METRICS),
+    "the timeline of a table": lambda db: admin(db).timeline(db.table("metrics")),
+    "what is of an earlier table": lambda db: db.tool.rollups.find_earlier(db.table("metrics")),
+    "snapshots to adopt": lambda db: db.tool.adopt_snapshots(db.repository),
+    "copies of other runs": others_copies,
+}
+
+
+@pytest.mark.parametrize("what", OF_ARCHIVE)
+def test_the_archive_is_not_read_as_a_whole(db: Database, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done about one table reads no snapshot of another one, nor of another repository or policy."""
+    monkeypatch.setattr(archives, "PAGE", 4)
+    monkeypatch.setattr(rows, "PAGE", 4)
+    prepare_archive(db)
+    OF_ARCHIVE[what](db)
+    with rows_read(db, monkeypatch) as before:
+        OF_ARCHIVE[what](db)
+    archive(db, "zoo", 50, policy_id="other", repository="elsewhere")
+    with rows_read(db, monkeypatch) as after:
+        OF_ARCHIVE[what](db)
+    assert sorted(after) == sorted(before)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 4, 100])
+def test_pages_of_the_audit_log(db: Database, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page after page, each row comes once, also where several have the same time; so does all that is streamed."""
+    monkeypatch.setattr(audit, "PAGE", 2)
+    for hours, count in ((0, 5), (1, 1), (20, 3), (30, 4), (1000, 2), (2000, 3)):
+        db.time.moment = dt.datetime(2024, 7, 2, tzinfo=dt.UTC) - dt.timedelta(hours=hours)
+        entries = (Entry(event=Event.RUN_FINISHED, message=f"{hours:04} {number}") for number in range(count))
+        db.tool.store.journal.write(*entries)
+    db.time.moment = dt.datetime(2024, 7, 2, tzinfo=dt.UTC)
+    wanted = JournalFilter(limit=limit, event=Event.RUN_FINISHED)
+    found, place = list[str](), None
+    while rows := db.tool.journal(JournalFilter(limit=limit, event=Event.RUN_FINISHED, after=place)):
+        found += [row["message"] for row in rows]
+        place = place_after(rows, place)
+    assert found == sorted(found) and len(found) == 18
+    assert [row["message"] for row in db.tool.audit.stream(wanted)] == found[:limit]
+    skipping = JournalFilter(limit=limit, offset=4)
+    assert [row["message"] for row in db.tool.journal(skipping)] == found[4 : 4 + limit]
+
+
+def test_a_filter_by_time_ends_the_search(db: Database) -> None:
+    """Nobody looks before the time that is asked for, nor twice where one look is enough."""
+    remember(db, 3)
+    now = db.time.moment
+    for since, many in ((now - dt.timedelta(hours=5), 1), (now - dt.timedelta(days=5), 2), (None, 3)):
+        with db.statements() as sent:
+            db.tool.journal(JournalFilter(since=since, policy_id="nobody"))
+        assert len(looks_at_log(sent)) == many
