@@ -199,7 +199,7 @@ class Engine(abc.ABC):
 
     def counts(self, rollup: Rollup) -> Counts:
         """Counts of the windows of a level and of its source."""
-        return Counts(self.database.rows, self.sql, rollup, self.portions.gaps)
+        return Counts(query=self.database.rows, sql=self.sql, rollup=rollup, gaps=self.portions.gaps)
 
     def close(self) -> None:
         """Close all connections."""

@@ -109,7 +109,7 @@ class DuckDBEngine(Engine):
             def query(statement: sa.Executable) -> Sequence[Sequence[Any]]:
                 return connection.execute(statement).all()
 
-            counts = rollups.Counts(query, SQL, step.rollup, self.portions.gaps)
+            counts = rollups.Counts(query=query, sql=SQL, rollup=step.rollup, gaps=self.portions.gaps)
             for run in rollups.runs_of(step, self.portions):
                 version = rollups.new_version()
                 counts.require_rows(step, run)

@@ -196,7 +196,7 @@ def _sketch_select(sql: Expressions, step: RollUp, run: Run, version: int) -> sa
     return sa.select(*bins.c, sa.literal(version))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """Counts rows of a level's windows, in one query for windows that are together."""
 
