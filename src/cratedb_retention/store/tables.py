@@ -222,8 +222,7 @@ LEDGER = _own(
         "members",
         sa.Text,
         doc="The end, change token, `rows` and `groups` of each window of a range, as JSON.",
-        crate_index=False,
-        crate_columnstore=False,
+        info={LONG: True},
     ),
 )
 
