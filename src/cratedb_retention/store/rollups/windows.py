@@ -133,8 +133,9 @@ class WindowStore(Records):
             if len(parts) > 1:
                 self._remove(mine, c.start > row.start, c.start < row.end)
                 (kept,) = self._read(mine, c.start == row.start, refresh=False)
-                self._add(*({**kept, "start": part[0].start, **_range_values(part)} for part in parts[1:]))
-                self._change(mine, c.start == row.start, **_range_values(parts[0]))
+                self._add(*({**kept, "start": part[0].start, **range_values(part)} for part in parts[1:]))
+                self._change(mine, c.start == row.start, **range_values(parts[0]))
+                self._visible()
 
 
 def pack(database: Database, own: sa.Table, table: TableName) -> None:
@@ -157,7 +158,7 @@ def pack(database: Database, own: sa.Table, table: TableName) -> None:
         windows = _stored(database, own, table, between, c.sealed_at.is_not(None))
         if [row.time for row in windows.stored] != [row.time for row in group]:
             continue
-        values = _range_values(list(windows.values()))
+        values = range_values(list(windows.values()))
         if database.execute(sa.update(own).where(*unchanged).values(**values)) != 0:
             database.execute(sa.delete(own).where(is_named(own, table), c.start > first.start, c.start < last.end))
 
@@ -187,7 +188,7 @@ def _stored(database: Database, own: sa.Table, table: TableName, *where: sa.Colu
     return Windows(map(_row, rows.values()), lambda row: _members(rows[row.start]))
 
 
-def _range_values(windows: Sequence[LedgerRow]) -> dict[str, Any]:
+def range_values(windows: Sequence[LedgerRow]) -> dict[str, Any]:
     """The columns that distinguish the row of a range from those of its windows; likewise of a single window."""
     row = make_range(windows)
     members = [[window.end, window.token, window.rows, window.groups] for window in windows]
