@@ -74,7 +74,8 @@ class WindowStore(Records):
             if window.start in tokens or window.start in before or count.rows
         ]
         if before:
-            self._single_out(rollup.table, before)
+            if any(row.sealed for row in before.values()):
+                self._single_out(rollup.table, before)
             self._remove(*self._within(rollup.table, before))
         if rows:
             self._database.execute(sa.insert(self._table), rows)
