@@ -16,6 +16,7 @@ from benchmarks import (
     archiving,
     backfill,
     expiring,
+    history,
     packages,
     pages,
     planning,
@@ -32,6 +33,7 @@ from cratedb_retention.cli.main import collect_seldom
 MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "start": start.measure,
     "planning": planning.measure,
+    "history": history.measure,
     "rows": rows.measure,
     "server-rows": server_rows.measure,
     "prepare": preparing.measure,
