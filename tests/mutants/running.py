@@ -78,7 +78,7 @@ class _Copy:
 
     def __init__(self, directory: Path, limit: float) -> None:
         self.directory, self._place, self._limit = directory / "project", directory, limit
-        self._process = 0
+        self._process, self._stopped = 0, False
         shutil.copytree(PROJECT, self.directory, ignore=_LEFT_OUT, symlinks=True)
 
     def judge(self, fault: Fault) -> Verdict:
@@ -124,7 +124,10 @@ class _Copy:
             streams = [nothing.fileno(), said.fileno(), said.fileno()]
             with closing(forkclient.start(server.socket, command, str(self.directory), environment, streams)) as run:
                 self._process = forkclient.receive(run)
+                if self._stopped:
+                    self._kill(signal.SIGTERM)
                 code = self._wait(run, limit)
+                self._process = 0
             said.seek(0)
             lines = [line for line in said.read().decode(errors="replace").splitlines() if line.strip()]
         return code, " | ".join(lines[-3:])[-400:]
@@ -134,18 +137,25 @@ class _Copy:
         run.settimeout(limit)
         with suppress(TimeoutError):
             return forkclient.receive(run)
-        self.stop()
+        self._kill(signal.SIGTERM)
         run.settimeout(_STOP_SECONDS)
         with suppress(TimeoutError):
             forkclient.receive(run)
-        self.stop(signal.SIGKILL)
+        self._kill(signal.SIGKILL)
         return None
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End the tests that run, and what they started."""
-        with suppress(ProcessLookupError):
-            if self._process:
-                os.killpg(self._process, number)
+    def stop(self) -> None:
+        """End the tests that run, and any that are about to."""
+        self._stopped = True
+        self._kill(signal.SIGTERM)
+
+    def _kill(self, number: signal.Signals) -> None:
+        """Send a signal to the tests that run, and to what they started."""
+        for kill in (os.killpg, os.kill):  # It leads a group only a moment after it was forked.
+            with suppress(ProcessLookupError):
+                if self._process:
+                    kill(self._process, number)
+                break
 
 
 def _function(test: str) -> str:
