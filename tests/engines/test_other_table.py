@@ -154,6 +154,22 @@ def test_archive_of_another_table(db: Database) -> None:
     assert db.tool.restore(RestoreRequest(name=first))[0].error is None
 
 
+def test_archives_of_two_tables(db: Database) -> None:
+    """What was archived from two tables of one name is not mixed, not even beside them; each comes back alone."""
+    db.policy("snapshot", "readings", "30d")
+    create(db, True)
+    for day in DAYS[:2]:
+        write(db, [day])
+        assert db.run().partitions == 1
+        again(db, True)
+    found = db.tool.restore(RestoreRequest(into=db.table("beside")))
+    assert len(found) == 2
+    assert all("another snapshot of this partition is of another table named" in str(item.error) for item in found)
+    assert not db.exists("beside")
+    (back,) = db.tool.restore(RestoreRequest(name=found[0].record.archived.name, into=db.table("beside")))
+    assert (back.error, db.count("beside")) == (None, 24)
+
+
 def test_hold_on_another_table(db: Database) -> None:
     """A hold keeps what has its name now as well, and it is said that another table was meant."""
     create(db, True)

@@ -99,6 +99,19 @@ def test_column_came(db: Database, archived: str) -> None:
     assert db.count("beside") == 4
 
 
+def test_column_went(duck: DuckDatabase) -> None:
+    """A table that is made for several partitions has the columns of all of them, also one that the latest lacks."""
+    duck.create("metrics", COLUMNS, by=["tenant", "month"])
+    duck.policy("snapshot", "metrics", "30d")
+    duck.fill("metrics", [APRIL], tenant="a")
+    assert duck.run().partitions == 1
+    duck.sql("ALTER TABLE lab.metrics DROP COLUMN n")
+    duck.insert("metrics", [{"ts": MAY, "tenant": "a"}])
+    assert duck.run().partitions == 1
+    restore(duck, beside(duck))
+    assert duck.rows("SELECT n FROM lab.beside ORDER BY ts") == [(APRIL,), (None,)]
+
+
 def test_type_changed(duck: DuckDatabase) -> None:
     """A value that would not be the same in the table as it is now is refused; one that fits comes back."""
     duck.create("metrics", {**COLUMNS, "v": "DOUBLE", "w": "INTEGER"}, by=["tenant", "month"])
