@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention import Retention
 from cratedb_retention.errors import Conflict, DiskFull, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
+from cratedb_retention.model.access import Access, Role
 from cratedb_retention.service import runs
-from cratedb_retention.service.runs import Operations, Result
+from cratedb_retention.service.access import Scope
+from cratedb_retention.service.runs import Operations, OperationState, Result, Work
+from support.databases import MONTH, TIME, DuckDatabase
 from support.two_tenants import TwoTenants
 
 API = "/api/v1"
@@ -166,6 +170,37 @@ def test_operations_in_the_background(tenants: TwoTenants) -> None:
     with pytest.raises(NotFound):
         operations.find(retention, "nothing")
     operations.close()
+
+
+@pytest.mark.parametrize("what", ["restore", "verify"])
+def test_what_is_archived_meanwhile_is_left(duck: DuckDatabase, what: str) -> None:
+    """An operation is about the snapshots that there were when it was asked for, not about those that came since."""
+
+    def archive(day: str) -> None:
+        duck.fill("metrics", [day])
+        assert duck.run().partitions == 1
+
+    class Waiting(Operations):
+        """Work begins after more was archived."""
+
+        def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
+            def late(told: Any) -> None:
+                archive("2024-04-10T00:00:00Z")
+                work(told)
+
+            return super().start(retention, kind, total, late)
+
+    duck.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    duck.policy("snapshot", "metrics", "30d")
+    archive("2024-05-10T00:00:00Z")
+    scope, operations = Scope(duck.tool, Access(role=Role.OPERATOR, actor="x")), Waiting()
+    start = scope.start_restore if what == "restore" else scope.start_verify
+    state = start(operations, RestoreRequest(table_name="metrics"))
+    operations.wait()
+    ended = operations.find(duck.tool, state.operation_id)
+    assert (ended.state, ended.total, len(ended.results)) == ("done", 1, 1)
+    assert len(duck.tool.snapshots()) == 2
+    assert duck.left("metrics") == (["2024-05-10T00:00:00Z"] if what == "restore" else [])
 
 
 def test_operations_end_with_the_process(tenants: TwoTenants, monkeypatch: pytest.MonkeyPatch) -> None:
