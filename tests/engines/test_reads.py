@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,11 +17,13 @@ import pytest
 import sqlalchemy as sa
 
 from cratedb_retention.engine import database
+from cratedb_retention.errors import Conflict, PartitionChanged
 from cratedb_retention.execution.archive import RestoreRequest, tidy_copies
-from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.execution.plan.preparing import Selection, check_preconditions
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Column, Kind
+from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.metrics import read_facts
@@ -238,6 +241,51 @@ def test_the_archive_is_not_read_as_a_whole(db: Database, what: str, monkeypatch
     with rows_read(db, monkeypatch) as after:
         OF_ARCHIVE[what](db)
     assert sorted(after) == sorted(before)
+
+
+def test_a_change_of_a_policy_reads_that_policy(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are read only where they are about the same tables."""
+    keys = [str(uuid.uuid4()) for _ in range(20)]
+    for key in keys:
+        db.policy("delete", f"t_{key}", "30d", id=key)
+    with rows_read(db, monkeypatch) as found:
+        db.tool.edit_policy(keys[3][:8], {"retention_period": "2d"})
+        new = db.policy("delete", "new", "30d")
+        db.tool.delete_policy(new.id or "")
+    assert max(found) == 1
+    with pytest.raises(Conflict, match=keys[4]):
+        db.policy("delete", f"t_{keys[4]}", "1d")
+    with pytest.raises(Conflict, match="is taken"):
+        db.policy("delete", "another", "1d", id=keys[5])
+
+
+def test_holds_that_a_plan_knows_are_not_read_for_each_task(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task is about holds that were placed since; placing one reads that one."""
+    db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("metrics", ["2024-03-10"])
+    db.policy("delete", "metrics", "30d")
+    for number in range(20):
+        db.tool.hold(f"other_{number}", db.schema)
+    prepared = db.tool.prepare()
+    (task,) = prepared.plan.tasks
+    with rows_read(db, monkeypatch) as found:
+        check_preconditions(db.tool.store, prepared, task)
+        db.tool.hold("metrics", db.schema)
+    assert max(found) == 1
+    with pytest.raises(PartitionChanged, match="a hold was placed"):
+        check_preconditions(db.tool.store, prepared, task)
+
+
+def test_tokens_matter_to_those_with_a_scope(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sees everything needs no tokens of others; a scope still hides what others did."""
+    for number in range(20):
+        db.tool.create_token(f"t{number}", Role.VIEWER, parse_tag_filter(["acme"]) if number % 2 else None)
+    db.tool.journal()
+    with rows_read(db, monkeypatch) as found:
+        assert admin(db).visibility.foreign_tags == frozenset()
+    assert sum(found) == 0
+    scope = Scope(db.tool, Access(role=Role.VIEWER, actor="x", limit=parse_tag_filter(["globex"])))
+    assert scope.visibility.foreign_tags == {"acme"}
 
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 100])

@@ -12,7 +12,7 @@ from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.store.audit import JournalFilter
+from cratedb_retention.store.audit import JournalFilter, Place
 from cratedb_retention.ui.archive import read_request
 from cratedb_retention.ui.audit import read_query as read_jobs
 from cratedb_retention.ui.links import TAGS, Query, address, policy, read_selection
@@ -58,7 +58,8 @@ def test_each_filter_is_heeded() -> None:
         table_schema="a", table_name="b", repository="r", start=first, end=last
     )
     asked = (
-        "table=a.b&policy=p&event=blocked&outcome=done&actor=x&since=2024-01-01&until=2024-02-01&limit=1&offset=100000"
+        "table=a.b&policy=p&event=blocked&outcome=done&actor=x&since=2024-01-01&until=2024-02-01&limit=1"
+        "&after=2024-01-15T00:00:00%2B00:00,2"
     )
     assert read_jobs(Query(asked), now) == JournalFilter(
         table="a.b",
@@ -69,7 +70,7 @@ def test_each_filter_is_heeded() -> None:
         since=first,
         until=last,
         limit=1,
-        offset=100_000,
+        after=Place(dt.datetime(2024, 1, 15, tzinfo=dt.UTC), 2),
     )
     assert read_jobs(Query("limit=1000"), now).limit == 1000
     assert read_jobs(Query(), now) == JournalFilter(limit=50)

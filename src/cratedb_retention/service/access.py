@@ -76,7 +76,8 @@ class Scope:
 
     @cached_property
     def _tokens(self) -> list[AccessToken]:
-        return self._retention.access.tokens()
+        """All tokens, which matter only to a caller with a scope."""
+        return self._retention.access.tokens() if self.access.limited else []
 
     @cached_property
     def visibility(self) -> Visibility:
@@ -86,7 +87,7 @@ class Scope:
             policies=tuple(item.policy for item in self._stored[0]),
             default_schema=self._retention.default_schema,
             own_schema=self._retention.own_schema,
-            foreign_tags=frozenset(wanted - mine) if self.access.limited else frozenset(),
+            foreign_tags=frozenset(wanted - mine),
             folds_case=self._retention.capabilities.folds_case,
         )
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.words import pick
 from cratedb_retention.store.audit import Entry
-from cratedb_retention.store.rows import Records, read_text, same, text_values
+from cratedb_retention.store.rows import LISTED, Records, read_text, same, text_values
 
 _SAME = ("table_schema", "table_name", "start", "end", "kind", "reason", "placed_at", "placed_by")
 
 
 class HoldStore(Records):
-    def active(self, refresh: bool = True) -> list[LegalHold]:
-        """The holds in force, oldest first. Changes by this class are visible without a refresh."""
+    def active(self, refresh: bool = True, known: Collection[str] = ()) -> list[LegalHold]:
+        """The holds in force but ``known`` ones, oldest first. Changes by this class are visible without a refresh."""
         c = self._table.c
-        return [_hold(row) for row in self._read(c.released_at.is_(None), order=(c.placed_at, c.id), refresh=refresh)]
+        new = [c.id.not_in(sorted(known))] if 0 < len(known) <= LISTED else []
+        rows = self._read(c.released_at.is_(None), *new, order=(c.placed_at, c.id), refresh=refresh)
+        return [_hold(row) for row in rows if row["id"] not in known]
 
     def place(self, hold: LegalHold) -> None:
         """Put a hold in force, even one that was released. Does nothing if it is in force already."""
-        if any(existing.id == hold.id for existing in self.active()):
+        if self._read(self._table.c.id == hold.id, self._table.c.released_at.is_(None)):
             return
         values = {**_values(hold), "released_at": None, "released_by": None}
         if self._change(self._table.c.id == hold.id, **values) != 1:

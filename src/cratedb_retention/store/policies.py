@@ -26,7 +26,7 @@ from cratedb_retention.model.schedule import Misfire, Scheduled, parse_jitter, p
 from cratedb_retention.model.time import parse_time_zone
 from cratedb_retention.model.words import pick
 from cratedb_retention.store.audit import Entry
-from cratedb_retention.store.rows import Records, same
+from cratedb_retention.store.rows import LISTED, Records, same
 
 BATCH = 200  # Policies in one INSERT.
 _JSON = [each.name for each in ATTRIBUTES.values() if each.form in (Form.PAIRS, Form.PARTS)]
@@ -71,9 +71,12 @@ class Damaged:
 class PolicyStore(Records):
     def all(self, refresh: bool = True) -> tuple[list[StoredPolicy], list[Damaged]]:
         """All policies in the order of their tables, and the invalid rows."""
+        return self._find(refresh=refresh)
+
+    def _find(self, *where: sa.ColumnElement[bool], refresh: bool = True) -> tuple[list[StoredPolicy], list[Damaged]]:
         c = self._table.c
         policies, damaged = [], []
-        for row in self._read(order=(c.table_schema, c.table_name, c.strategy, c.id), refresh=refresh):
+        for row in self._read(*where, order=(c.table_schema, c.table_name, c.strategy, c.id), refresh=refresh):
             try:
                 policies.append(StoredPolicy(row_to_policy(row), row["version"]))
             except (InvalidInput, ValueError) as error:
@@ -115,7 +118,7 @@ class PolicyStore(Records):
 
     def find(self, identifier: str) -> StoredPolicy | Damaged:
         """Like :meth:`get`, but returns an invalid row as well."""
-        policies, damaged = self.all()
+        policies, damaged = self._find(self._table.c.id.startswith(identifier, autoescape=True, escape="\\"))
         rows: dict[str, StoredPolicy | Damaged] = {stored.id: stored for stored in policies}
         rows.update({row.id: row for row in damaged})
         return pick("policy", identifier, rows, "`cratedb-retention list-policies` lists them")
@@ -148,7 +151,11 @@ class PolicyStore(Records):
 
     def check_new(self, policies: Iterable[Policy]) -> None:
         """Check that new policies can be stored. Raises as :meth:`create_all`."""
-        stored, damaged = self.all()
+        c, policies = self._table.c, list(policies)
+        names = sorted({policy.table_name for policy in policies})
+        ids = sorted({policy.id for policy in policies if policy.id})
+        few = len(names) + len(ids) <= LISTED
+        stored, damaged = self._find(*([sa.or_(c.table_name.in_(names), c.id.in_(ids))] if few else []))
         by_rule = {identity(item.policy): item.policy for item in stored}
         taken = {item.id for item in stored} | {row.id for row in damaged}
         for policy in policies:

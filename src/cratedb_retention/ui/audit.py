@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,8 +19,9 @@ from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.policies.policy import differences
 from cratedb_retention.model.policies.strategies import find_member
+from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.words import plural, short, show_size
-from cratedb_retention.store.audit import JournalFilter
+from cratedb_retention.store.audit import JournalFilter, Place, place_after
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest
 from cratedb_retention.ui.links import TAGS, Field, Query, address, filter_form, link, read_tags
@@ -27,8 +29,9 @@ from cratedb_retention.ui.parts import bar, facts, heading, note, tag
 from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, sized, state, table
 
 PATH = "/jobs"
-LIMIT, MOST, FARTHEST = 50, 1_000, 100_000
+LIMIT, MOST = 50, 1_000
 Row = Mapping[str, Any]
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 # In the last column.
 _BUTTON = """
 <button v-if="col.label === 'More'" type="button" class="plain" @click="$parent.$emit('details', props.row._)"
@@ -80,7 +83,7 @@ async def show(guest: Guest, query: Query) -> None:
     # One more than is shown tells whether there are older ones.
     found = await guest.ask(lambda scoped: scoped.journal(replace(wanted, limit=wanted.limit + 1)))
     rows, older = found[: wanted.limit], len(found) > wanted.limit
-    narrowed = wanted.offset or any(query.get(each.name) for each in _FIELDS if each.name not in ("run_id", "limit"))
+    narrowed = wanted.after or any(query.get(each.name) for each in _FIELDS if each.name not in ("run_id", "limit"))
     run = summarize(rows) if query.get("run_id") and not narrowed else None
     if run is not None:
         _show_run(run, older)
@@ -89,15 +92,13 @@ async def show(guest: Guest, query: Query) -> None:
         _show_rows(rows, "Audit log")
     else:
         note("No matching entries in the audit log.")
-    kept = [(name, value) for name, value in query.multi_items() if name != "offset"]
-    steps = (
-        ("Newer", max(0, wanted.offset - wanted.limit), wanted.offset > 0),
-        ("Older", wanted.offset + wanted.limit, older and wanted.offset + wanted.limit <= FARTHEST),
-    )
-    with ui.element("nav").classes("bar").props('aria-label="Older and newer rows"'):
-        for word, offset, there in steps:
-            if there:
-                link(word, address(PATH, Query([*kept, ("offset", str(offset or ""))])))
+    kept = [(name, value) for name, value in query.multi_items() if name != "after"]
+    with ui.element("nav").classes("bar").props('aria-label="Older and newest rows"'):
+        if wanted.after:
+            link("Newest", address(PATH, Query(kept)))
+        if older:
+            place = place_after(rows, wanted.after)
+            link("Older", address(PATH, Query([*kept, ("after", f"{place.time.isoformat()},{place.seen}")])))
 
 
 def read_query(query: Query, now: dt.datetime) -> JournalFilter:
@@ -117,18 +118,24 @@ def read_query(query: Query, now: dt.datetime) -> JournalFilter:
         since=read_moment(since, now) if since else None,
         until=read_moment(until, now) if until else None,
         tags=read_tags(query),
-        limit=_number(query, "limit", MOST if given["run_id"] else LIMIT, 1, MOST),
-        offset=_number(query, "offset", 0, 0, FARTHEST),
+        limit=_read_limit(query.get("limit") or str(MOST if given["run_id"] else LIMIT)),
+        after=_read_place(query.get("after") or ""),
         table=given["table"],
         actor=given["actor"],
     )
 
 
-def _number(query: Query, name: str, usual: int, least: int, most: int) -> int:
-    text = query.get(name) or str(usual)
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        raise InvalidInput(f"{name} {text!r}", "is not valid", f"write a number from {least:,} to {most:,}")
+def _read_limit(text: str) -> int:
+    if not (_NUMBER.fullmatch(text) and 1 <= int(text) <= MOST):
+        raise InvalidInput(f"limit {text!r}", "is not valid", f"write a number from 1 to {MOST:,}")
     return int(text)
+
+
+def _read_place(text: str) -> Place | None:
+    time, _, seen = text.partition(",")
+    if text and not _NUMBER.fullmatch(seen):
+        raise InvalidInput(f"after {text!r}", "is not valid", "use the link Older")
+    return Place(parse_instant(time), int(seen)) if text else None
 
 
 class RunSummary(NamedTuple):

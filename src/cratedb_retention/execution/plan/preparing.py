@@ -279,18 +279,16 @@ class Look:
 
 def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
     """PartitionChanged if a task's policy was changed or deleted since planning, or its table was put on hold."""
-    policy_id = task.policy_id
+    policy_id, known = task.policy_id, frozenset(hold.id for hold in prepared.facts.holds)
     version, holds = store.read_together(
         lambda: None if policy_id is None else store.policies.version_of(policy_id),
-        lambda: store.holds.active(refresh=False),  # Placing a hold refreshes the table.
+        lambda: store.holds.active(refresh=False, known=known),  # Placing a hold refreshes the table.
     )
     if policy_id is not None and version != prepared.versions.get(policy_id):
         thing = f"policy {policy_id}"
         raise PartitionChanged(thing, "was changed, disabled or deleted since the plan was made", "plan again")
-    own, known = prepared.facts.catalog.capabilities, {hold.id for hold in prepared.facts.holds}
+    own = prepared.facts.catalog.capabilities
     for hold in holds:
-        if hold.id in known:
-            continue
         if find_tables(hold.table_schema, hold.table_name, [task.table], own):
             raise PartitionChanged(f"table {task.table}", Why.HOLD_PLACED(hold=hold), "plan again")
 
