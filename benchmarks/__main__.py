@@ -21,6 +21,7 @@ from benchmarks import (
     pages,
     planning,
     preparing,
+    reads,
     rollups,
     rows,
     server_rows,
@@ -41,6 +42,7 @@ MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "archive": archiving.measure,
     "rollups": rollups.measure,
     "backfill": backfill.measure,
+    "reads": reads.measure,
     "pages": pages.measure,
     "packages": packages.measure,
 }

@@ -25,6 +25,7 @@ from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Column, Kind
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.runs import RunOptions
+from cratedb_retention.model.time import EPOCH
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.metrics import read_facts
 from cratedb_retention.store import archive as archives
@@ -241,6 +242,37 @@ def test_the_archive_is_not_read_as_a_whole(db: Database, what: str, monkeypatch
     with rows_read(db, monkeypatch) as after:
         OF_ARCHIVE[what](db)
     assert sorted(after) == sorted(before)
+
+
+def test_each_snapshot_comes_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page by page, also where the time is unknown or several have the same; and a filter finds what it describes."""
+    monkeypatch.setattr(rows, "PAGE", 3)
+    archive(db, "b", 7, start=None, tags=["acme"])
+    archive(db, "a_%", 5)
+    archive(db, "a_x", 5, start=5, policy_id=None, repository="other", tags=["acme", "eu"])
+    every = db.tool.snapshots()
+    found = [(each.archived.table.name, each.archived.name) for each in every]
+    assert found == [(table, f"{table}-{n:06}") for table, n in (("a_%", 5), ("a_x", 5), ("b", 7)) for n in range(n)]
+    day, acme = dt.timedelta(days=1), parse_tag_filter(["acme"])
+    requests = [
+        RestoreRequest(table_name="a_%"),
+        RestoreRequest(table_name="a_?"),
+        RestoreRequest(table_name="A_*"),
+        RestoreRequest(table_schema="*", table_name="*b"),
+        RestoreRequest(name="b-0000"),
+        RestoreRequest(name="a_%-00"),
+        RestoreRequest(repository="other"),
+        RestoreRequest(start=EPOCH + day, end=EPOCH + 2 * day),
+        RestoreRequest(start=EPOCH + 6 * day),
+        RestoreRequest(tags=acme),
+        RestoreRequest(tags=parse_tag_filter(["not:acme"])),
+        RestoreRequest(tags=parse_tag_filter(["eu", "not:acme"])),
+        RestoreRequest(chosen=frozenset({("other", "a_x-000001"), (db.repository, "a_x-000002")})),
+        RestoreRequest(chosen=frozenset()),
+    ]
+    folds = db.tool.store.folds_case
+    for request in requests:
+        assert db.tool.snapshots(request) == [each for each in every if request.fits(each, folds)], request
 
 
 def test_a_change_of_a_policy_reads_that_policy(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

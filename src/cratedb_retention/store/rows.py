@@ -7,6 +7,7 @@ are therefore in an additional column without an index.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -74,14 +75,16 @@ class Records:
     def _stream(self, *where: sa.ColumnElement[bool], order: Sequence[sa.Column[Any]]) -> Iterator[Mapping[str, Any]]:
         """
         Rows page by page, so that any number fits into memory. In the order, which may contain NULL, no two are equal.
+        The first page is small, since often only some rows are wanted.
         """
         self._visible()
-        found, behind = sa.select(self._table).order_by(*(c.nulls_last() for c in order)).limit(PAGE), list(where)
-        rows = self._database.query(found.where(*behind))
-        while rows:
+        found, behind = sa.select(self._table).order_by(*(column.nulls_last() for column in order)), list(where)
+        for size in itertools.chain([max(PAGE // 8, 1)], itertools.repeat(PAGE)):
+            rows = self._database.query(found.where(*behind).limit(size))
             yield from rows
+            if len(rows) < size:
+                return
             behind = [*where, _after(order, [rows[-1][column.name] for column in order])]
-            rows = self._database.query(found.where(*behind)) if len(rows) == PAGE else []
 
     def _add(self, *rows: Mapping[str, Any]) -> int:
         """Returns the number of rows, as the methods below do, if the database reports it."""
