@@ -250,9 +250,12 @@ def test_each_snapshot_comes_once(db: Database, monkeypatch: pytest.MonkeyPatch)
     archive(db, "b", 7, start=None, tags=["acme"])
     archive(db, "a_%", 5)
     archive(db, "a_x", 5, start=5, policy_id=None, repository="other", tags=["acme", "eu"])
+    archive(db, "c", 4)
+    archive(db, "c", 4, start=None, repository="other")
     every = db.tool.snapshots()
     found = [(each.archived.table.name, each.archived.name) for each in every]
-    assert found == [(table, f"{table}-{n:06}") for table, n in (("a_%", 5), ("a_x", 5), ("b", 7)) for n in range(n)]
+    tables = (("a_%", 5), ("a_x", 5), ("b", 7), ("c", 4), ("c", 4))
+    assert found == [(table, f"{table}-{number:06}") for table, count in tables for number in range(count)]
     day, acme = dt.timedelta(days=1), parse_tag_filter(["acme"])
     requests = [
         RestoreRequest(table_name="a_%"),

@@ -218,6 +218,18 @@ def test_late_rows(db: Database, metrics: str) -> None:
     assert [v.error for v in db.tool.verify_snapshots()] == [None] * 3
 
 
+def test_a_partition_that_comes_back_unchanged(db: Database, metrics: str) -> None:
+    """It is archived under another name each time, also where its change token is the same; no archive is replaced."""
+    names = planned_names(db)
+    for _ in range(2):
+        db.run()
+        db.fill(metrics, [APRIL])
+        names += planned_names(db)
+    db.run()
+    assert len(set(names)) == 4
+    assert sorted(record.archived.name for record in db.tool.snapshots()) == sorted(names)
+
+
 def test_closed_partition(crate: CrateDatabase) -> None:
     """A closed partition is archived as it is, and comes back open with all its rows."""
     from cratedb_retention import RestoreRequest

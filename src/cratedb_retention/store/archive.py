@@ -70,8 +70,8 @@ class SnapshotRecord:
 @dataclass(frozen=True, kw_only=True)
 class SnapshotFilter:
     """
-    Leaves out snapshots that do not match; each attribute that is set must match. Where it matters, a caller compares
-    those that are left, since some of their tags or names may differ.
+    Selects snapshots; each attribute that is set must match. The database selects all that match and few others, whose
+    tags or names differ; where it matters, the caller compares them again.
 
     :param table_schema: A name or pattern; ``table_name``: likewise.
     :param name: The beginning of a snapshot's name; ``names``: any of these.

@@ -120,8 +120,7 @@ def _after(columns: Sequence[sa.Column[Any]], values: Sequence[Any]) -> sa.Colum
     greater = sa.false() if value is None else column > value
     if column.nullable and value is not None:
         greater = sa.or_(greater, column.is_(None))
-    same = column.is_(None) if value is None else column == value
-    return sa.or_(greater, sa.and_(same, _after(others, rest))) if others else greater
+    return sa.or_(greater, sa.and_(column == value, _after(others, rest))) if others else greater
 
 
 def name_values(table: TableName, prefix: str = "table") -> dict[str, str]:
