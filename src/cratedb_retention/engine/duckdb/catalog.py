@@ -100,6 +100,19 @@ class Reader:
         views, others = (self._views(columns), frozenset(self._comments)) if keyed else (None, frozenset[TableName]())
         return Catalog(capabilities=CAPABILITIES, tables=tables, views=views, others=others)
 
+    def named(self, names: Iterable[TableName]) -> Catalog:
+        """The tables with these names and their columns, and the views; no rows are read."""
+        wanted = wanted_by([Selector(schema=name.schema, name=name.name) for name in names], CAPABILITIES)
+        columns, identities = self._columns(wanted), {name: _identity(text) for name, text in self._comments.items()}
+        tables = {
+            name: Table(name=name, columns=with_fields(columns[name]), identity=identity)
+            for name, identity in identities.items()
+            if wanted(name)
+        }
+        return Catalog(
+            capabilities=CAPABILITIES, tables=tables, views=self._views(columns), others=frozenset(identities)
+        )
+
     def outline(self, selector: Selector) -> Catalog:
         """The names of tables, and the columns of the chosen ones."""
         columns = self._columns(wanted_by([selector], CAPABILITIES))

@@ -66,7 +66,7 @@ class DuckDBEngine(Engine):
         return Reader(self.database).catalog(selectors)
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
-        return self.read_catalog([Selector(schema=name.schema, name=name.name, keys=True) for name in names])
+        return Reader(self.database).named(names)
 
     def read_outline(self, selector: Selector) -> Catalog:
         return Reader(self.database).outline(selector)

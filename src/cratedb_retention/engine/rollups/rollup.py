@@ -292,13 +292,14 @@ class Counts:
 
     def _runs(self, windows: Sequence[Window]) -> Iterator[Run]:
         """Windows that one query can count: those of the level, rather than of any other time ranges."""
-        current = list[Window]()
+        current, before = list[Window](), False
         for window in sorted(windows, key=attrgetter("since")):
-            several = self._is_own(window) and current and self._is_own(current[-1])
-            if current and not (several and _together(current[-1], window, self.gaps)):
+            own = self._is_own(window)
+            if current and not (own and before and _together(current[-1], window, self.gaps)):
                 yield Run(tuple(current))
                 current = []
             current.append(window)
+            before = own
         if current:
             yield Run(tuple(current))
 

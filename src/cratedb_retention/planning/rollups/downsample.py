@@ -36,7 +36,7 @@ WINDOWS_IN_STEP, ROWS_IN_STEP = 5_000, 20_000_000
 _NEW, _CHANGED, _GROWN = "new", "changed", "grown"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Due:
     windows: tuple[Window, ...]  # in order of time: the whole window, or ranges of its buckets
     reason: str  # why, in a word

@@ -31,7 +31,7 @@ _MOST_PARTS = 1000  # of an open window; parts are single buckets if there are n
 Parts = Mapping[int, tuple[int, int]]  # rows and fingerprint of each part, by its start
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Source:
     """The source of one window."""
 
