@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from support.command import Command
 
 SMALL = (["list-policies"], ["plan"], ["run", "--due"])
@@ -51,3 +53,15 @@ def test_small_commands_on_cratedb(crate: Command, crate_schema: str) -> None:
     """Commands that find nothing to do load nothing of DuckDB."""
     _create(crate, f"--table-schema={crate_schema}")
     assert loaded(crate, *FOREIGN["crate"], *UNUSED) == ""
+
+
+def test_tables_of_arrow_need_no_pandas() -> None:
+    """What `fetch` writes does not depend on pandas, which is there and is not loaded."""
+    pytest.importorskip("pyarrow")
+    program = (
+        "import sys\nfrom cratedb_retention.cli.main import main\nsys.argv = ['cratedb-retention', '--version']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "import pyarrow\nprint(pyarrow.array([1, None]).to_pylist(), 'pandas' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("[1, None] False", "")
