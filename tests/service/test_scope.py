@@ -114,7 +114,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "restorable": [*restores, *everything],
         "restore": restores,
         "run_end": [(ids["globex-run"],)],
-        "snapshots": [*restores, *everything],
+        "snapshots": [(*each, 100) for each in (*restores, *everything)],
         "start_restore": [(operations, request) for request in requests],
         "start_run": [],  # It does what a plan of `prepare` says.
         "start_verify": [(operations, request) for request in requests[:2]],

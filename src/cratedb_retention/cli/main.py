@@ -214,7 +214,7 @@ class _WithoutPandas:
     """DuckDB imports pandas if it can, to compare each parameter with its NaT: 0.4 s and 80 MB for nothing."""
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
-        """Not installed, as far as this process is concerned."""
+        """Say that it is not installed."""
         if fullname == "pandas":
             raise ModuleNotFoundError("pandas is not needed", name=fullname)
 
