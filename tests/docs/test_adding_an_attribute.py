@@ -15,13 +15,13 @@ from cratedb_retention.store.setup import STEPS
 PACKAGE = Path(cratedb_retention.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 BEFORE = "    enabled: Annotated["
-FIELD = '''    dry_run_only: Annotated[
+FIELD = """    dry_run_only: Annotated[
         bool,
         Attribute(
             text="Whether runs only show what they would do.", group=Group.TABLES, strategies=(Strategy.DELETE,)
         ),
     ] = False
-'''
+"""
 BEFORE_STEP = ")\n"
 STEP = f"""    Step(
         version={STEPS[-1].version + 1},
