@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from cratedb_retention.cli.output import _cell, visible
+from cratedb_retention.cli.output import _cell, visible, write_data, write_list
 from support.command import Command, FilledBy, argv
 
 HOSTILE = [
@@ -83,6 +83,24 @@ def assert_shown(out: str) -> None:
     """Each text is there, also those that are a part of another one."""
     for text in HOSTILE:
         assert out.count(text) >= sum(other.count(text) for other in HOSTILE), text
+
+
+@pytest.mark.parametrize("form", ["json", "yaml"])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_list_item_by_item(form: str, count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is the text of the whole list, though no item waits for the next one."""
+    item = {"text": "a\nb: [1, 'ä'", "list": [1, {"x": None}], "none": {}}
+    items = [{**item, "number": number} for number in range(count)]
+    write_data(items, form)
+    whole, seen = capsys.readouterr().out, list[str]()
+
+    def data(one: dict[str, object]) -> object:
+        seen.append(capsys.readouterr().out)
+        return one
+
+    write_list(form, iter(items), data, {}, "nothing")
+    assert "".join(seen) + capsys.readouterr().out == whole
+    assert all(seen[1:])
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\x1b[31mb", "a\x07b", "a\u202eb", "a\tb"])
