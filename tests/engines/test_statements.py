@@ -48,6 +48,27 @@ def test_one_table_in_few_statements(crate: CrateDatabase) -> None:
     assert sorted(events) == ["policy-created", "step-finished", "step-started"]
 
 
+def test_tenants_with_the_same_months(db: Database) -> None:
+    """
+    Each branch of a condition costs time for each partition: the months of all tenants that have the same ones are
+    listed once. Only what is expired goes, also where some tenants lack a month, and of the tenant NULL.
+    """
+    old = ["2024-03-15T00:00:00Z", "2024-04-15T00:00:00Z", OLD]
+    db.create("months", {"ts": TIME, "n": "TEXT", "tenant": "TEXT", "month": MONTH}, by=["tenant", "month"])
+    rows = {None: old, "a": old, "b": old, "c": old[1:], "d": old[1:], "e": old[:1], "f": []}
+    db.insert(
+        "months",
+        [{"ts": ts, "n": f"{tenant} {ts[:7]}", "tenant": tenant} for tenant in rows for ts in (*rows[tenant], YOUNG)],
+    )
+    db.policy("delete", "months", "30d")
+    with db.statements() as sent:
+        report = db.run()
+    assert report.partitions == sum(map(len, rows.values())) == 14
+    assert db.left("months") == sorted(f"{tenant} {YOUNG[:7]}" for tenant in rows)
+    (delete,) = (statement for statement in sent if statement.startswith("DELETE") and "month" in statement)
+    assert delete.count(" AND ") == 2
+
+
 @pytest.mark.slow("300 partitions are created")
 def test_many_partitions_on_cratedb(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of partitions is dropped by one statement, and no empty partition is left behind."""

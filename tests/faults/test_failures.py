@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.runs.events import (
     Observer,
     RunEvent,
@@ -84,6 +85,27 @@ def test_read_only_table_does_not_stop_others(crate: CrateDatabase) -> None:
     assert "doesn't support or allow DELETE" in row["error"]
     assert crate.run().ok
     assert crate.left("a") == DAYS[2:]
+
+
+def test_nothing_is_removed_without_an_audit_log(db: Database) -> None:
+    """If the start of a run cannot be written, nothing is removed and its leases are free for the next run."""
+    create_by_month(db, "metrics")
+    db.policy("delete", "metrics", "30d")
+    prepared = db.tool.prepare()
+    db.sql(f"DROP TABLE {db.q('jobs_log', db.own_schema)}")
+    with pytest.raises(RetentionError):
+        db.tool.run(prepared)
+    assert db.left("metrics") == DAYS
+    assert [lease.holder for lease in db.tool.store.leases.read().by_policy.values()] == [None]
+    db.tool.setup()
+    assert db.run().ok
+    assert db.left("metrics") == DAYS[2:]
+    assert sorted(row["event"] for row in db.journal()) == [
+        "run-finished",
+        "run-started",
+        "step-finished",
+        "step-started",
+    ]
 
 
 def test_referenced_rows_do_not_stop_others(duck: DuckDatabase) -> None:

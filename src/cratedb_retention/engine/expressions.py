@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -152,6 +151,8 @@ class Expressions(Protocol):
     def column(self, column: Column) -> Element: ...
     # For comparison with a column; never None.
     def value(self, column: Column, value: Value) -> Any: ...
+    # Whether a column has one of several values, none of which is None.
+    def among(self, column: Column, values: Sequence[Value]) -> Condition: ...
     def epoch_ms(self, expression: Element) -> sa.ColumnElement[Any]: ...
     # A time column of any type, or an expression in its place, as an instant; without a zone it is UTC.
     def instant(self, column: Column, expression: Element | None = None) -> Element: ...
@@ -184,28 +185,38 @@ def equals(sql: Expressions, column: Column, value: Value) -> Condition:
 
 
 def one_of(sql: Expressions, column: Column, values: Iterable[Value]) -> Condition:
-    """``column IN (...)``, with NULL among the values."""
+    """Whether a column has one of these values, with NULL among them."""
     distinct = list(dict.fromkeys(values))
-    present = [sql.value(column, value) for value in distinct if value is not None]
+    present = [value for value in distinct if value is not None]
     if len(distinct) == 1:
         return equals(sql, column, distinct[0])
-    condition = sql.column(column).in_(present)
+    condition = sql.among(column, present)
     return condition if len(present) == len(distinct) else sa.or_(condition, sql.column(column).is_(None))
 
 
 def in_partitions(sql: Expressions, columns: Sequence[Column], partitions: Sequence[Sequence[Value]]) -> Condition:
-    """A condition that matches whole partitions only; the column with the most values goes into ``IN``."""
-    widest = max(range(len(columns)), key=lambda i: len({values[i] for values in partitions}))
-    groups: dict[tuple[Value, ...], list[Value]] = {}
-    for values in partitions:
-        groups.setdefault((*values[:widest], *values[widest + 1 :]), []).append(values[widest])
-    others = [column for i, column in enumerate(columns) if i != widest]
-    return sa.or_(
-        *(
-            sa.and_(*map(partial(equals, sql), others, rest), one_of(sql, columns[widest], wide))
-            for rest, wide in groups.items()
-        )
+    """
+    A condition that matches whole partitions only, with as few branches as possible, since a database evaluates each of
+    them for each partition: the days of all tenants that have the same days are listed once.
+    """
+    place, groups = min(((i, _shared(partitions, i)) for i in range(len(columns))), key=lambda found: len(found[1]))
+    others = [*columns[:place], *columns[place + 1 :]]
+    branches = (
+        sa.and_(one_of(sql, columns[place], values), *([in_partitions(sql, others, rests)] if others else []))
+        for values, rests in groups
     )
+    return sa.or_(*branches)
+
+
+def _shared(partitions: Sequence[Sequence[Value]], place: int) -> list[tuple[list[Value], list[Sequence[Value]]]]:
+    """Lists of values of one column, each with the combinations of other columns' values that have exactly these."""
+    by_rest: dict[tuple[Value, ...], list[Value]] = {}
+    for values in partitions:
+        by_rest.setdefault((*values[:place], *values[place + 1 :]), []).append(values[place])
+    found: dict[frozenset[Value], tuple[list[Value], list[Sequence[Value]]]] = {}
+    for rest, shared in by_rest.items():
+        found.setdefault(frozenset(shared), (shared, []))[1].append(rest)
+    return list(found.values())
 
 
 def between(sql: Expressions, time: Column, since: int | None, until: int | None) -> list[Condition]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
@@ -55,6 +57,22 @@ class Moment(Instant):
         return None if found is None else to_ms(found)
 
 
+class _Upsert(sa.Insert):
+    """``INSERT`` that replaces the values of rows that exist."""
+
+    inherit_cache = True
+
+
+@compiles(_Upsert)
+def _compile_upsert(element: _Upsert, compiler: SQLCompiler, **kw: Any) -> str:
+    columns: dict[bool, list[str]] = {True: [], False: []}
+    for column in cast("sa.Table", element.table).c:
+        columns[column.primary_key].append(compiler.preparer.quote(column.name))
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns[False])
+    insert = compiler.visit_insert(element, **kw)  # type: ignore[no-untyped-call]
+    return f"{insert} ON CONFLICT ({', '.join(columns[True])}) DO UPDATE SET {changes}"
+
+
 class Records:
     """One of the toolkit's own tables; ``write`` adds entries to the audit log."""
 
@@ -92,6 +110,10 @@ class Records:
         if len(rows) == 1:
             return self._database.execute(statement.values(**rows[0]))
         return self._database.execute(statement, list(rows))
+
+    def _upsert(self, *rows: Mapping[str, Any]) -> int:
+        """Add rows, in place of those with the same keys, in one statement."""
+        return self._database.execute(_Upsert(self._table), list(rows))
 
     def _change(self, *where: sa.ColumnElement[bool], **values: Any) -> int:
         return self._database.execute(sa.update(self._table).where(*where).values(**values))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -178,12 +177,8 @@ class ResultStore(Records):
 
     def keep(self, results: Collection[RunOfPolicy]) -> None:
         """Replace the last runs of policies."""
-        c, rows = self._table.c, [same(result, self._table.c.keys()) for result in results]
-        if rows:
-            self._visible()  # Unlike `=`, `IN` sees only refreshed rows on CrateDB.
-            self._remove(c.policy_id.in_([row["policy_id"] for row in rows]))
-            with suppress(Conflict):  # Another run of the policy ended at the same time.
-                self._add(*rows)
+        if results:
+            self._upsert(*(same(result, self._table.c.keys()) for result in results))
 
 
 class JobStore(Records):

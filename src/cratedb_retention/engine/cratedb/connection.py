@@ -31,6 +31,8 @@ Row = Mapping[str, Any]
 CONNECT_SECONDS, BRIEF_SECONDS = 3.0, 90.0
 # A dead host is detected within 60 + 4 * 15 seconds, also while a statement takes hours.
 KEEPALIVE = {"socket_keepalive": True, "socket_tcp_keepidle": 60, "socket_tcp_keepintvl": 15, "socket_tcp_keepcnt": 4}
+# As many as read the catalog at the same time: another one would be opened and closed for each statement.
+CONNECTIONS = 10
 _FAILED = -2  # The row count of a failed row among many rows of parameters.
 
 # CrateDB's error classes, by the toolkit's class and the remedy.
@@ -107,7 +109,8 @@ class CrateConnection(Database):
         try:
             # Parameters as $1: the driver's own %(name)s fails with percent signs in names, and CrateDB numbers the ?
             # of PARTITION and WITH in RESTORE SNAPSHOT in another order than that of the text.
-            super().__init__(sa.create_engine(address.dburi, paramstyle="numeric_dollar", connect_args=args))
+            ours = {"paramstyle": "numeric_dollar", "pool_size": CONNECTIONS, "connect_args": args}
+            super().__init__(sa.create_engine(address.dburi, **ours))
         except SQLAlchemyError as error:
             raise errors.InvalidInput(f"database address {address.safe}", str(error)) from None
         self._thing, self._clock = f"database {address.safe}", clock

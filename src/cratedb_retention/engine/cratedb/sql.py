@@ -77,6 +77,12 @@ class CrateExpressions:
             return counted
         return sa.literal(value, sa.BigInteger() if isinstance(value, int) and not isinstance(value, bool) else None)
 
+    def among(self, column: Column, values: Sequence[Value]) -> Condition:
+        """One array, which is bound at once; CrateDB evaluates the items of ``IN`` again for each partition."""
+        found = [self.value(column, value).value for value in values]
+        kind = sa.literal(next((value for value in found if isinstance(value, float)), found[0])).type
+        return self.column(column) == sa.any_(sa.literal(found, sa.ARRAY(kind)))
+
     def epoch_ms(self, expression: Element) -> Element:
         return sa.cast(expression, sa.BigInteger())
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine import expressions as ex
 from cratedb_retention.engine.database import Statement, listed
-from cratedb_retention.engine.expressions import Element, Field, Sql, ref, table_ref
+from cratedb_retention.engine.expressions import Condition, Element, Field, Sql, ref, table_ref
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TableName, Value
 from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.rollups.cascade import Interval
@@ -42,6 +42,9 @@ class DuckExpressions:
             return sa.literal(value)
         moment, aware = from_ms(value), ex.is_aware(column)
         return sa.literal(moment if aware else moment.replace(tzinfo=None), sa.DateTime(timezone=aware))
+
+    def among(self, column: Column, values: Sequence[Value]) -> Condition:
+        return self.column(column).in_([self.value(column, value) for value in values])
 
     def epoch_ms(self, expression: Element) -> Element:
         """NULL for infinite times."""

@@ -49,10 +49,26 @@ class Recorder:
         self._journal, self._retry, self._prepared, self._taken = store.journal, retry, prepared, taken
         self._run = Entry(event=Event.RUN_STARTED, cutoff=from_ms(prepared.plan.cutoff), run_id=run_id)
         self._results = Results(store.results, clock, run_id)
+        self._start: tuple[Entry, ...] = ()  # The start of the run, until it is written.
+        self._failure: BaseException | None = None  # Why the audit log could not be written last.
 
     def _write(self, *entries: Entry, later: bool = False) -> None:
         self._results.count(*entries)
-        self._retry(lambda: self._journal.write(*entries, later=later))
+        try:
+            self._retry(lambda: self._journal.write(*self._start, *entries, later=later))
+        except BaseException as error:
+            self._failure = error
+            raise
+        self._start = ()
+
+    def is_cause(self, error: BaseException) -> bool:
+        """Whether an error is that the audit log could not be written."""
+        return error is self._failure
+
+    @property
+    def lacks_start(self) -> bool:
+        """Whether the start of the run is not in the audit log yet, so that the run has changed nothing."""
+        return bool(self._start)
 
     def _note(self, entry: Entry) -> None:
         """Write an entry together with the next one."""
@@ -61,8 +77,9 @@ class Recorder:
 
     def run_started(self, left_out: Iterable[LeftOut]) -> None:
         """
-        Write the start of the run, with the reasons of blocked and deferred actions. It is written before the first
-        step: if the audit log cannot be written, the run fails, unless the only reason is a full disk.
+        The start of the run, with the reasons of blocked and deferred actions. It is written together with the start of
+        the first step, or with the end of a run without steps, in one statement. If the audit log cannot be written,
+        the run fails before it changes anything, unless the only reason is a full disk.
         """
         plan, selection = self._prepared.plan, self._prepared.selection
         tags, ids = selection.tags & selection.limit, selection.policy_ids
@@ -72,7 +89,8 @@ class Recorder:
         message = f"{plural(len(plan.tasks), 'task')}, {len(plan.blocked):,} blocked"
         first = replace(self._run, message=message + (f" ({', '.join(said)})" if said else ""))
         left = (entry for each in left_out for entry in self._left_out(each))
-        self._write(*left, first, *self._leases(), *map(self._blocked, plan.blocked), later=True)
+        self._start = (*left, first, *self._leases(), *map(self._blocked, plan.blocked))
+        self._results.count(*self._start)
 
     def _left_out(self, left: LeftOut) -> Iterator[Entry]:
         own = left.at in (None, left.policy_id)

@@ -237,7 +237,7 @@ class Runner:
             self._recorder.slots_finished(given, outcomes)
             self._leases.check_released()
         except BaseException as error:
-            if begun:
+            if begun and not (self._recorder.is_cause(error) and self._recorder.lacks_start):
                 self._end_early(error)
             else:
                 _attempt("leases were not released", lambda: self._leases.release({}))
@@ -305,7 +305,7 @@ class Runner:
             raise  # Another run may have taken over frozen partitions, which are recorded.
         except BaseException as error:
             self._undo(frozen)
-            if isinstance(error, RunEnded) or not isinstance(error, RetentionError):
+            if isinstance(error, RunEnded) or not isinstance(error, RetentionError) or self._recorder.is_cause(error):
                 raise
             self._fail(task, step, number, error)
 
