@@ -118,8 +118,14 @@ class Database(abc.ABC):
         return self.transact(lambda c: [c.execute(statement, dict(row)).rowcount for row in rows], statement)
 
     def query(self, statement: sa.Executable) -> list[Mapping[str, Any]]:
-        """The rows of a query as mappings."""
-        return self.transact(lambda c: [dict(row) for row in c.execute(statement).mappings()], statement)
+        """The rows of a query as mappings; far quicker than SQLAlchemy's own, which look up each column."""
+
+        def work(connection: sa.Connection) -> list[Mapping[str, Any]]:
+            result = connection.execute(statement)
+            names = tuple(result.keys())
+            return [dict(zip(names, row, strict=True)) for row in result]
+
+        return self.transact(work, statement)
 
     def rows(self, statement: sa.Executable) -> list[Sequence[Any]]:
         """The rows of a query as tuples, which is faster for many."""

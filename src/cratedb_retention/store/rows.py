@@ -52,9 +52,17 @@ class Moment(Instant):
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
         return None if value is None else from_ms(value)
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        found = super().process_result_value(value, dialect)
-        return None if found is None else to_ms(found)
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], Any]:
+        """In one call, since plans and ledgers have very many."""
+        of_driver: Callable[[Any], Any] | None = self.impl_instance.result_processor(dialect, coltype)
+
+        def read(value: Any) -> Any:
+            if not value:  # NULL, or see :class:`Instant`.
+                return value
+            found = of_driver(value) if of_driver else value
+            return to_ms(found if found.tzinfo else found.replace(tzinfo=UTC))
+
+        return read
 
 
 class _Upsert(sa.Insert):
