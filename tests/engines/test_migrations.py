@@ -101,9 +101,14 @@ def create_release(db: Database) -> None:
             columns += f", month {TIME} GENERATED ALWAYS AS date_trunc('month', \"time\")"
             options = " PARTITIONED BY (month)"
         db.sql(f"CREATE TABLE {db.q(table, db.own_schema)} ({columns}){options}")
-        names = ", ".join(f'"{name}"' for name in row)
-        places = ", ".join("?" * len(row))
-        db.sql(f"INSERT INTO {db.q(table, db.own_schema)} ({names}) VALUES ({places})", list(row.values()))
+        insert(db, table, row)
+
+
+def insert(db: Database, table: str, row: Mapping[str, Any]) -> None:
+    """A row of one of the toolkit's tables."""
+    names = ", ".join(f'"{name}"' for name in row)
+    places = ", ".join("?" * len(row))
+    db.sql(f"INSERT INTO {db.q(table, db.own_schema)} ({names}) VALUES ({places})", list(row.values()))
 
 
 def drop_all(db: Database) -> None:
@@ -349,14 +354,12 @@ def once_at(number: int, act: Callable[[], object]) -> Callable[[str], None]:
 
 def test_verified_snapshots(released: Database) -> None:
     """When a snapshot was last read back, and what was wrong, was only in the audit log, and is with the snapshot."""
+    insert(released, "retention_snapshot", {**ROWS["retention_snapshot"], "repository": "warm"})
     for time, error in (("2024-05-03T00:00:00+00:00", "rows are missing"), ("2024-05-02T00:00:00+00:00", None)):
         entry = {"time": time, "event": "verified", "message": "day=1 from cold.snap", "error": error}
-        columns = ", ".join(f'"{name}"' for name in entry)
-        released.sql(
-            f"INSERT INTO {released.q('jobs_log', released.own_schema)} ({columns}) VALUES (?, ?, ?, ?)",
-            list(entry.values()),
-        )
+        insert(released, "jobs_log", entry)
     tool = released.retention()
     tool.setup()
-    (record,) = tool.store.snapshots.all()
-    assert (str(record.verified_at), record.damage) == ("2024-05-03 00:00:00+00:00", "rows are missing")
+    cold, warm = tool.store.snapshots.all()
+    assert (str(cold.verified_at), cold.damage) == ("2024-05-03 00:00:00+00:00", "rows are missing")
+    assert (warm.archived.repository, warm.verified_at, warm.damage) == ("warm", None, None)
