@@ -10,7 +10,7 @@ import datetime as dt
 import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import sqlalchemy as sa
 
@@ -18,6 +18,7 @@ from benchmarks.line import Goal, Line
 from benchmarks.surroundings import Missing, Surroundings
 from benchmarks.timing import by_turns, peak_megabytes, seconds
 from cratedb_retention import Retention
+from cratedb_retention.engine.database import Database
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Table, TableName
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.policies.policy import Policy
@@ -55,10 +56,7 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
 def _measure(surroundings: Surroundings, product: str, uris: Sequence[str]) -> Iterator[Line]:
     histories = [History(years) for years in (1, 10)]
     stores = [_fill(uri, history) for uri, history in zip(uris, histories, strict=True)]
-    short, long = (
-        (lambda store=store, history=history: history.plan(store))  # type: ignore[misc]
-        for store, history in zip(stores, histories, strict=True)
-    )
+    short, long = (partial(history.plan, store) for store, history in zip(stores, histories, strict=True))
     assert not long().tasks and not long().blocked
     taken = by_turns(surroundings.repeat(3), {"1": lambda: seconds(short), "10": lambda: seconds(long)})
     what = f"plan with nothing due: {TABLES:,} tables, 3 levels"
@@ -81,8 +79,7 @@ class History:
 
     def plan(self, store: RollupStore) -> Plan:
         """All of planning."""
-        known = store.all()
-        planning = Planning(policies=self.policies, catalog=self.catalog, cutoff=NOW, ledger=store.ledger(known))
+        planning = _planning(store, self)
         planning.probes()
         return replace(planning).plan()
 
@@ -125,14 +122,14 @@ class History:
             below = own
 
     def _tables(self, source: TableName) -> Iterator[Table]:
-        yield table([TS, VALUE, DAILY], ["day"], [_partition(source, day) for day in _days(KEPT)], source)
+        yield table([TS, VALUE, DAILY], ["day"], [_partition(day) for day in _days(KEPT)], source)
         for rollup, level in zip(self._rollups(source), self.levels, strict=True):
             columns = [column(name, Kind.NUMBER) for name in rollup.columns if name != rollup.time_name]
             unit = rollup.partition or DAY
             part = column(PARTITION, expression=f"date_trunc('{unit.unit}', ts)")
-            count = level.retention_period.approximate_seconds() // 86_400 if unit == DAY else 365 * self.years
+            count = int(level.retention_period.approximate_seconds()) // 86_400 if unit == DAY else 365 * self.years
             starts = sorted({unit.floor(day) for day in _days(count)})
-            partitions = [_partition(rollup.table, start) for start in starts]
+            partitions = [_partition(start) for start in starts]
             yield table([TS, *columns, part], [PARTITION], partitions, rollup.table)
 
     def windows(self, rollup: Rollup, kept: int) -> Iterator[list[LedgerRow]]:
@@ -140,7 +137,7 @@ class History:
         sealed = [_window(rollup, day, "0" * 12, sealed=True) for day in _days(365 * self.years)[:-kept]]
         yield from (sealed[start : start + RANGE] for start in range(0, len(sealed), RANGE))
         for day in _days(kept):
-            token = digest(Piece(partition=_partition(rollup.below, day), start=None, end=None))
+            token = digest(Piece(partition=_partition(day), start=None, end=None))
             yield [_window(rollup, day, token, sealed=False)]
 
 
@@ -148,8 +145,8 @@ def _days(count: int) -> list[int]:
     return [TODAY - number * DAY_MS for number in range(count, 0, -1)]
 
 
-def _partition(name: TableName, start: int) -> Partition:
-    return Partition(values=(start,), ident=f"{name}{start}", rows=1000, size=10_000, token=str(start))
+def _partition(start: int) -> Partition:
+    return Partition(values=(start,), ident=str(start), rows=1000, size=10_000, token=str(start))
 
 
 def _window(rollup: Rollup, day: int, token: str, sealed: bool) -> LedgerRow:
@@ -159,26 +156,50 @@ def _window(rollup: Rollup, day: int, token: str, sealed: bool) -> LedgerRow:
 
 
 def _fill(uri: str, history: History) -> RollupStore:
-    """A store with all rollups and their windows, as runs would have left them."""
+    """A store with all rollups and their windows, as runs would have left them: those of one table, and copies."""
     retention = Retention(uri, f"history_{history.years}", create=True)
     retention.setup(journal_policy=False)
-    database, ledger, store = retention.engine.database, retention.store.tables.ledger, retention.store.rollups
-    kept = dict(zip((level.interval for level in history.levels), (KEPT, 26, 27), strict=True))
+    database, own, store = retention.engine.database, retention.store.tables, retention.store.rollups
     rows = list[dict[str, object]]()
-    for rollup in history.rollups:
+    for rollup, kept in zip(history.rollups, (KEPT, 26, 27), strict=False):
         store.register(rollup, "forever", history.policies[0].id)
-        for windows in history.windows(rollup, kept[rollup.interval]):
-            sealed = {"sealed_at": NOW if windows[0].sealed else None, "computed_at": NOW, "whole": True}
+        for windows in history.windows(rollup, kept):
+            about = {"sealed_at": NOW if windows[0].sealed else None, "computed_at": NOW, "whole": True}
             names = {**name_values(rollup.table), **name_values(rollup.below, "beneath")}
-            rows.append({**names, **sealed, "start": windows[0].start, **range_values(windows)})
-    for start in range(0, len(rows), 5000):
-        database.execute(sa.insert(ledger), rows[start : start + 5000])
+            rows.append({**names, **about, "start": windows[0].start, **range_values(windows)})
+    database.execute(sa.insert(own.ledger), rows)
     retention.store.refresh()
-    planning = Planning(
-        policies=history.policies, catalog=history.catalog, cutoff=NOW, ledger=store.ledger(store.all())
-    )
-    for task in planning.plan().tasks:
-        for step in task.steps:
-            assert isinstance(step, ReplaceView), step
-            store.set_view(step.rollup, step.parts)
+    _copy(database, own.rollup)
+    _copy(database, own.ledger)
+    retention.store.refresh()
+    views = _planning(store, history).plan()
+    for step in (step for task in views.tasks for step in task.steps):
+        assert isinstance(step, ReplaceView), step
+        store.set_view(step.rollup, step.parts)
+    database.refresh(own.rollup)
+    planning = _planning(store, history)
+    assert not planning.plan().tasks
+    store.rest(planning.rests)  # As a run would.
+    database.refresh(own.rollup)
     return store
+
+
+def _copy(database: Database, own: sa.Table) -> None:
+    """Copy the rows of the first table for all others."""
+    texts = {"table_name", "source_name", "beneath_name", "definition", "definition_long"}
+    columns = [database.quote(column.name) for column in own.c]
+    values = [
+        f"replace({database.quote(column.name)}, 'raw_0000', 'raw_' || lpad(CAST(n AS TEXT), 4, '0'))"
+        if column.name in texts
+        else database.quote(column.name)
+        for column in own.c
+    ]
+    numbers = f"(SELECT generate_series AS n FROM generate_series(1, {TABLES - 1})) AS numbers"
+    name = f"{database.quote(str(own.schema))}.{database.quote(own.name)}"
+    copied = f"SELECT {', '.join(values)} FROM {name}, {numbers}"
+    database.execute_text(f"INSERT INTO {name} ({', '.join(columns)}) {copied}")
+
+
+def _planning(store: RollupStore, history: History) -> Planning:
+    ledger = store.ledger(store.all())
+    return Planning(policies=history.policies, catalog=history.catalog, cutoff=NOW, ledger=ledger)

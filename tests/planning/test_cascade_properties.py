@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.rollups.ledger import Ledger, LedgerRow, Sized, Windows, choose_ranges, make_range
 from cratedb_retention.model.time import to_ms
+from cratedb_retention.planning.plan.planner import Planning
 from support.catalogs import policy
 from support.planning import make_plan
 from support.simulation import HOUR, SimulatedDatabase
@@ -216,6 +217,68 @@ def test_ranges_make_no_difference(
         database.policies = [policy("downsample", raw, levels=levels)]
         for turn in turns:
             now = take(turn, database, now)
+
+
+@dataclass(kw_only=True)
+class RestingDatabase(SimulatedDatabase):
+    """A database that records cascades at rest, and makes each plan without these records as well."""
+
+    rested: int = 0
+
+    def plan(self, cutoff: dt.datetime) -> Plan:
+        """The plan, which is the same in both cases."""
+        facts = {"catalog": self.catalog, "cutoff": cutoff, "measurements": self.measure(cutoff)}
+        judged = {table: replace(one, rest=None) for table, one in self.known.items()}
+        planning, full = (
+            Planning(policies=self.policies, ledger=replace(self.ledger, rollups=known), **facts)  # type: ignore[arg-type]
+            for known in (self.known, judged)
+        )
+        plan, other = planning.plan(), full.plan()
+        assert replace(plan, up_to_date=()) == replace(other, up_to_date=())
+        assert sorted(map(str, plan.up_to_date)) == sorted(map(str, other.up_to_date))
+        self.rested += len(planning.at_rest or ())
+        noted = {table: replace(self.known[table], rest=rest) for table, rest in planning.rests.items()}
+        self.known = {**self.known, **noted}
+        return plan
+
+
+@settings(max_examples=examples(40, long=400))
+@given(CHANGED, st.sampled_from(["hour", "day", "month"]), st.booleans(), TURNS, TURNS, st.integers(0, 100))
+def test_rest_makes_no_difference(
+    cascade: tuple[str, str, str], unit: str, tenants: bool, before: list[Turn], after: list[Turn], idle: int
+) -> None:
+    """Whatever is written when, and however time goes by: plans are the same if cascades at rest are not judged."""
+    raw, *cascades = cascade
+    database, now = RestingDatabase(policies=[], unit=unit, tenants=tenants), START
+    for levels, turns in zip(cascades, (before, after), strict=True):
+        database.policies = [policy("downsample", raw, levels=levels)]
+        for turn in turns:
+            now = take(turn, database, now)
+            database.plan(now + dt.timedelta(hours=idle))
+
+
+def test_rest_until_something_is_due() -> None:
+    """A cascade is judged when it changes, when a bucket is complete or a partition expires, and once a day."""
+    database = RestingDatabase(policies=[policy("downsample", "4d", levels="1h:30d,1d:forever")])
+    database.write(to_ms(START) - 26 * HOUR)
+
+    def rests(**later: float) -> bool:
+        before = database.rested
+        database.plan(START + dt.timedelta(**later))
+        return database.rested > before
+
+    for _ in range(2):
+        database.run(START)
+    assert rests(hours=0) and rests(hours=23)
+    assert not rests(days=1)
+    assert not rests(hours=23), "it was judged later"
+    assert rests(hours=30)
+    database.write(to_ms(START) - 26 * HOUR)
+    assert not rests(hours=30)
+    database.run(START + dt.timedelta(hours=30))
+    database.plan(START + dt.timedelta(hours=30))
+    assert rests(hours=30)
+    assert database.plan(START + dt.timedelta(days=4)).tasks
 
 
 def test_ranges_are_long() -> None:

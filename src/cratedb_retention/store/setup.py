@@ -448,4 +448,5 @@ STEPS = (
         work=_pack_windows,
     ),
     Step(version=10, name="last runs", tables=("last_run",)),
+    Step(version=11, name="cascades at rest", columns={"rollup": ("at_rest",)}),
 )

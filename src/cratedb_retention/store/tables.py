@@ -191,6 +191,7 @@ ROLLUP = _own(
     sa.Column("changed_at", Instant, doc="When this row last changed."),
     _long("definition"),
     sa.Column("source_identity", sa.Text, doc="Distinguishes the source from later tables of its name; NULL: unknown."),
+    sa.Column("at_rest", sa.Text, doc="Until when nothing is due if no table changes, as JSON; at the finest level."),
 )
 
 LEDGER = _own(

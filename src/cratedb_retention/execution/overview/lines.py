@@ -123,6 +123,7 @@ def table_lines(
     measured = measure(list(dict.fromkeys(probe for probe in map(_probe, targets) if probe)))
     last = {run.policy_id: run for run in runs}
     spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in targets}
+    prepared.facts.ledger.read(prepared.facts.ledger.by_source)
     for name in prepared.facts.ledger.rollups:  # Computed windows of a level that have rows.
         rows = [row for row in prepared.facts.ledger.of(name).stored if row.groups and not row.expired]
         spans[name] = min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)

@@ -22,7 +22,7 @@ from cratedb_retention.model.policies.patterns import find_tables, folded, is_pa
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import TagFilter
-from cratedb_retention.model.rollups.ledger import Ledger
+from cratedb_retention.model.rollups.ledger import Ledger, Rest
 from cratedb_retention.model.rollups.rollup import Balance, RollUp, Rollup, Window, sketch_table, view_name
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.facts import Facts, PartitionKey
@@ -102,6 +102,7 @@ class Prepared:
     selection: Selection
     versions: Mapping[str, int] = field(default_factory=dict)  # Of the policies, by identifier.
     formerly_frozen: frozenset[PartitionKey] = frozenset()  # Partitions frozen in earlier tables of these names.
+    rests: Mapping[TableName, Rest] = field(default_factory=dict)  # Cascades at rest, by the finest level.
     leases: Leases | None = None  # The lease holders when the facts were read: a later holder may have changed them.
 
     @cached_property
@@ -205,6 +206,7 @@ class Look:
             selection=selection,
             versions={identifier: item.version for identifier, item in stored.items()},
             formerly_frozen=former,
+            rests=planning.rests,
             leases=self._leases,
         )
 

@@ -229,6 +229,7 @@ class Runner:
             for position, task in enumerate(plan.tasks):
                 self._run_task(position, task)
             _attempt("ranges of sealed windows were not made", self._roller.pack)
+            _attempt("cascades at rest were not recorded", lambda: self._store.rollups.rest(self._prepared.rests))
             outcomes = dict.fromkeys(self._taken.run, Outcome.DONE)
             for each in (each for each in plan.needs_attention if each.policy_id in outcomes):
                 outcomes[each.policy_id or ""] = Outcome.NEEDS_ATTENTION

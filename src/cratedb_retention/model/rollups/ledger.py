@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from cratedb_retention.model.catalog import TableName
@@ -161,6 +162,16 @@ class Windows(Mapping[int, LedgerRow]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """That nothing of a cascade is due while its tables stay as they are, see :mod:`planning.rollups.resting`."""
+
+    token: str  # of all that this follows from
+    since: int
+    until: int
+    tables: tuple[tuple[TableName, int, int | None], ...]  # with the number of partitions, and when the next expires
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRollup:
     """A rollup that exists, or is about to be created."""
 
@@ -171,20 +182,46 @@ class KnownRollup:
     view_mark: str | None = None
     gone: int | None = None  # rows of its table before this instant expired; None: no rows, or it is not recorded
     identity: str = ""  # distinguishes the table with the raw rows from later ones of its name; empty: unknown
+    changed: int | None = None  # when this was changed, except for `rest`
+    rest: Rest | None = None  # of the cascade; only with the finest level
+
+
+ReadWindows = Callable[[Sequence[TableName]], Mapping[TableName, Windows]]
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The record of what each window of each level was computed from, and of the existing rollups."""
+    """
+    The record of what each window of each level was computed from, and of the existing rollups. Windows that are not
+    given are read when a level of their cascade is asked for.
+    """
 
     rollups: Mapping[TableName, KnownRollup] = field(default_factory=dict)  # by the level's table
-    windows: Mapping[TableName, Windows] = field(default_factory=dict)  # likewise
+    windows: dict[TableName, Windows] = field(default_factory=dict)  # likewise
+    reader: ReadWindows | None = None
 
     def of(self, table: TableName) -> Windows:
+        if table not in self.windows and table in self.rollups:
+            self.read([self.rollups[table].rollup.source])
         return self.windows.get(table, _NONE)
 
-    def of_source(self, source: TableName) -> list[KnownRollup]:
-        return [known for known in self.rollups.values() if known.rollup.source == source]
+    def read(self, sources: Iterable[TableName]) -> None:
+        """Read the windows of several cascades at once, unless that was done."""
+        tables = [known.rollup.table for source in sources for known in self.of_source(source)]
+        missing = [table for table in tables if table not in self.windows]
+        if missing and self.reader is not None:
+            self.windows.update({**dict.fromkeys(missing, _NONE), **self.reader(missing)})
+
+    def of_source(self, source: TableName) -> Sequence[KnownRollup]:
+        return self.by_source.get(source, ())
+
+    @cached_property
+    def by_source(self) -> Mapping[TableName, Sequence[KnownRollup]]:
+        """The rollups by the table with the raw rows."""
+        found: dict[TableName, list[KnownRollup]] = {}
+        for known in self.rollups.values():
+            found.setdefault(known.rollup.source, []).append(known)
+        return found
 
     def identity(self, source: TableName) -> str:
         """Identifies the table with the raw rows that the rollups were made from; empty: unknown."""
@@ -215,9 +252,12 @@ class Ledger:
 
     def sealed_by_others(self, table: TableName) -> int | None:
         """The end of windows that another level of the same source sealed while this one was not in the cascade."""
+        own = self.rollups[table].rollup
+        same = (known.rollup for known in self.of_source(own.source) if known.rollup.below == own.below)
+        others = [rollup.table for rollup in same if rollup.table != table]
+        if not others:
+            return None
         still_open = TimeRanges(row.time for row in self.of(table).stored if not row.sealed)
-        below = self.rollups[table].rollup.below
-        others = (name for name, known in self.rollups.items() if name != table and known.rollup.below == below)
         ends = (
             window.end
             for windows in map(self.of, others)

@@ -11,7 +11,8 @@ read in. It would expire immediately, or never, so it is blocked until a user ch
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,6 +22,7 @@ from cratedb_retention.model.plan.plan import Blocked, Plan, Task, ThawPartition
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.values import Undated
+from cratedb_retention.model.rollups.ledger import Rest
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import DAY_MS, UTC, to_ms
 from cratedb_retention.model.words import show_partition
@@ -30,6 +32,7 @@ from cratedb_retention.planning.plan.strategies import PLANS, Context, blocked, 
 from cratedb_retention.planning.rollups.cascades import find_cascades, level_targets, require_smaller, variety_probe
 from cratedb_retention.planning.rollups.coverage import Coverage
 from cratedb_retention.planning.rollups.downsample import CascadePlan, find_window_probes
+from cratedb_retention.planning.rollups.resting import Resting, up_to_date
 from cratedb_retention.planning.targets import Target, Undecided, find_targets, isolated
 
 # Present seconds, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
@@ -43,18 +46,28 @@ class Planning(Context):
     """Makes one plan. A failure for one target blocks that target, see :func:`isolated`."""
 
     found: tuple[Sequence[Target], Sequence[Blocked]] | None = None  # See `find_targets`; None: not called yet.
+    at_rest: Mapping[TableName, tuple[Target, Rest]] | None = None  # Cascades by source, likewise.
 
     def __post_init__(self) -> None:
         super().__post_init__()
         enabled = (policy for policy in self.policies if policy.enabled)
         self.enabled = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
         self.found = self.found or find_targets(self.enabled, self.catalog)
-        self.targets, self.undecided = list(self.found[0]), list(self.found[1])
+        self.undecided = list(self.found[1])
+        self._resting = Resting(self, *self.found)
+        if self.at_rest is None:
+            self.at_rest = {target.table.name: (target, rest) for target, rest in self._resting.find()}
+        self.targets = [target for target in self.found[0] if not self._is_at_rest(target)]
         self.looked_at = list(self.targets)
+        self.rests: dict[TableName, Rest] = {}  # What this plan finds at rest in addition, by the finest level.
+        self.ledger.read(t.table.name for t in self.targets if t.policy.strategy.traits.rolls_up)
         self._tasks: list[Task] = []
         self._blocked: list[Blocked] = []
         self._up_to_date: list[UpToDate] = []
         self._reserved: set[PartitionKey] = set()
+
+    def _is_at_rest(self, target: Target) -> bool:
+        return target.policy.strategy.traits.rolls_up and target.table.name in (self.at_rest or ())
 
     def probes(self) -> list[Probe]:
         """What has to be read from rows: the engine measures it, and the result is given as `measurements`."""
@@ -101,10 +114,11 @@ class Planning(Context):
         for plan in (plan for plan, _ in planned if plan.active):
             with isolated(plan.cascade.policy.id, plan.cascade.source, self.undecided):
                 self._take(plan.view(self._tasks))
+        self._note_rests(plan for plan, verdicts in planned if plan.active and not verdicts)
+        self._up_to_date += up_to_date(self.at_rest or {}, ids)
         looked_at = [target for target in self.looked_at if target.policy.id in ids]
-        holds = {
-            hold.hold.id: hold.hold for target in looked_at for hold in self.table_holds.get(target.table.name, ())
-        }
+        tables = {*(target.table.name for target in looked_at), *(each.table for each in self._up_to_date)}
+        holds = {hold.hold.id: hold.hold for table in tables for hold in self.table_holds.get(table, ())}
         return Plan(
             cutoff=to_ms(self.cutoff),
             tasks=(*self._tasks, *self._thaw()),
@@ -140,6 +154,19 @@ class Planning(Context):
                 self.targets += [target, *level_targets(cascade_of)]
                 self.looked_at += level_targets(cascade_of)
         return planned
+
+    def _note_rests(self, idle: Iterable[CascadePlan]) -> None:
+        """Note the cascades of which nothing is due, blocked or worth a warning."""
+        tasks, blocked = self._tasks, (*self._blocked, *self.undecided)
+        busy = {*(task.table for task in tasks), *(each.table for each in blocked)}
+        of_table: dict[TableName, list[UpToDate]] = defaultdict(list)
+        for each in self._up_to_date:
+            of_table[each.table].append(each)
+        for plan in idle:
+            targets = [plan.cascade.raw, *level_targets(plan.cascade)]
+            tables = [target.table.name for target in targets]
+            if busy.isdisjoint(tables) and not any(self._warnings(targets)):
+                self.rests.update(self._resting.note(plan, [each for table in tables for each in of_table[table]]))
 
     def _require_answers(self, probes: Iterable[Probe]) -> None:
         """Raise Undecided if a probe failed; its answer is not guessed."""

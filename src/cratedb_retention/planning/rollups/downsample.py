@@ -84,6 +84,12 @@ class LevelPlan:
     def changing(self) -> Iterator[TimeRange]:
         return (TimeRange(window.since, window.until) for due in self.planned.values() for window in due.windows)
 
+    def complete_next(self) -> int | None:
+        """When further buckets of its present source are complete; None if all are."""
+        complete, zone = self.rollup.interval.floor(self.plan.cutoff, self.rollup.tzinfo), self.rollup.tzinfo
+        lasts = any(source.end > complete for source in self.sources.values())
+        return self.rollup.interval.end(complete, zone) if lasts else None
+
     def _decide(self) -> None:
         below = self.below
         complete = self.rollup.interval.floor(self.plan.cutoff, self.rollup.tzinfo)

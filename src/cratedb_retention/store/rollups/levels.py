@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,9 +14,9 @@ from cratedb_retention.errors import Conflict
 from cratedb_retention.model.catalog import Column, Kind, TableName, TimeUnit
 from cratedb_retention.model.rollups.aggregates import Aggregate
 from cratedb_retention.model.rollups.cascade import Interval
-from cratedb_retention.model.rollups.ledger import KnownRollup, Ledger
+from cratedb_retention.model.rollups.ledger import KnownRollup, Ledger, Rest, Windows
 from cratedb_retention.model.rollups.rollup import Metric, Rollup, Series, ViewPart
-from cratedb_retention.model.time import from_ms
+from cratedb_retention.model.time import from_ms, to_ms
 from cratedb_retention.store.rollups.windows import WindowStore, read_windows
 from cratedb_retention.store.rows import is_named, name_values, read_text, same, text_values
 
@@ -56,11 +56,15 @@ class RollupStore(WindowStore):
         ]
 
     def ledger(self, rollups: Mapping[TableName, KnownRollup], refresh: bool = True) -> Ledger:
-        if not rollups:
-            return Ledger()
-        if refresh:
+        """The rollups, and their windows as they are asked for."""
+        if rollups and refresh:
             self._visible()
-        return Ledger(rollups, dict(read_windows(self._database, self._table)))
+
+        def read(tables: Sequence[TableName]) -> Mapping[TableName, Windows]:
+            some = None if len(tables) == len(rollups) else tables
+            return dict(read_windows(self._database, self._table, some))
+
+        return Ledger(rollups, {}, read)
 
     def register(self, rollup: Rollup, retention_period: str, policy_id: str | None, identity: str = "") -> None:
         """Record a rollup that is about to be created or changed, with the identity of the table with the raw rows."""
@@ -94,6 +98,17 @@ class RollupStore(WindowStore):
         for own in (self._table, self._rollup):
             self._database.execute(sa.delete(own).where(is_named(own, table)))
 
+    def rest(self, rests: Mapping[TableName, Rest]) -> None:
+        """Record cascades at rest, at their finest levels."""
+        own = self._rollup
+        mine = (own.c.table_schema == sa.bindparam("schema"), own.c.table_name == sa.bindparam("name"))
+        resting = sa.update(own).where(*mine).values(at_rest=sa.bindparam("rest"))
+        rows = [
+            {"schema": table.schema, "name": table.name, "rest": json.dumps(asdict(rest), separators=(",", ":"))}
+            for table, rest in rests.items()
+        ]
+        self._database.execute_each(resting, rows)
+
     def _put(self, table: TableName, **values: Any) -> None:
         values["changed_at"] = self._clock.now()
         changing = sa.update(self._rollup).where(is_named(self._rollup, table)).values(**values)
@@ -116,7 +131,17 @@ def _known(row: Mapping[str, Any]) -> KnownRollup:
         view_mark=mark,
         gone=row["gone_until"],
         identity=row["source_identity"] or "",
+        changed=None if row["changed_at"] is None else to_ms(row["changed_at"]),
+        rest=_rest(row["at_rest"]),
     )
+
+
+def _rest(text: str | None) -> Rest | None:
+    if not text:
+        return None
+    found = json.loads(text)
+    tables = tuple((TableName(*name), partitions, due) for name, partitions, due in found.pop("tables"))
+    return Rest(**found, tables=tables)
 
 
 def _rollup_to_text(rollup: Rollup) -> str:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,13 @@ from cratedb_retention.store.rows import Records, is_named, name_values, read_te
 
 # Beside the change token, what is stored of a window in a range, approximately: its end and its numbers.
 _NUMBERS = 30
+# What plans read of a window.
+_BRIEF = (
+    *("table_schema", "table_name", "start", "end", "until", "whole", "beneath_schema", "beneath_name", "token"),
+    *("token_long", "parts", "parts_long", "rows", "groups", "sealed_at", "expired_at", "windows"),
+)
+# Levels in one statement.
+_AT_ONCE = 1000
 Row = Mapping[str, Any]
 
 
@@ -165,15 +173,22 @@ def pack(database: Database, own: sa.Table, table: TableName) -> None:
 
 
 def read_windows(
-    database: Database, own: sa.Table, *where: sa.ColumnElement[bool]
+    database: Database, own: sa.Table, tables: Sequence[TableName] | None
 ) -> Iterator[tuple[TableName, Windows]]:
-    """The windows of each level; those of ranges are read when they are asked for."""
-    brief = [column for column in own.c if column.name not in ("members", "computed_at", "run_id")]
+    """The windows of levels (None: of all); those of ranges are read when they are asked for."""
     by_level: dict[TableName, list[LedgerRow]] = {}
-    for row in database.query(sa.select(*brief).where(*where)):
-        by_level.setdefault(TableName(row["table_schema"], row["table_name"]), []).append(_row(row))
+    for some in [sa.true()] if tables is None else _are_named(own, tables):
+        for row in database.query(sa.select(*(own.c[name] for name in _BRIEF)).where(some)):
+            by_level.setdefault(TableName(row["table_schema"], row["table_name"]), []).append(_row(row))
     for table, rows in by_level.items():
         yield table, Windows(rows, partial(_read_range, database, own, table))
+
+
+def _are_named(own: sa.Table, tables: Iterable[TableName]) -> Iterator[sa.ColumnElement[bool]]:
+    for schema, same_schema in groupby(sorted(tables), lambda table: table.schema):
+        names = [table.name for table in same_schema]
+        for start in range(0, len(names), _AT_ONCE):
+            yield sa.and_(own.c.table_schema == schema, own.c.table_name.in_(names[start : start + _AT_ONCE]))
 
 
 def _read_range(database: Database, own: sa.Table, table: TableName, row: LedgerRow) -> Iterable[LedgerRow]:
