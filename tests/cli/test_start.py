@@ -65,3 +65,27 @@ def test_tables_of_arrow_need_no_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.stdout.splitlines()[-1], done.stderr) == ("[1, None] False", "")
+
+
+def test_duckdb_looks_for_pandas_once(duckdb_uri: str) -> None:
+    """Where there is no pandas, DuckDB does not look for it again for each value of a statement."""
+    program = f"""
+import sys
+from cratedb_retention import Retention
+looked = []
+
+class NotThere:
+    def find_spec(self, name, path, target=None):
+        if name == "pandas":
+            looked.append(name)
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NotThere())
+with Retention({duckdb_uri!r}, create=True) as retention:
+    before = len(looked)
+    retention.setup()
+    retention.policies.create(strategy="delete", table_name="metrics", retention_period="1y", id="p")
+    print(len(looked) - before, "pandas" in sys.modules, retention.policies.get("p").policy.table_name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("0 False metrics\n", "")
