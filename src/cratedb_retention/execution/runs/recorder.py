@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.errors import Cancelled, ClusterUnhealthy, ConnectionLost, DiskFull, RunEnded
+from cratedb_retention.errors import Cancelled, ClusterUnhealthy, ConnectionLost, DiskFull, RetentionError, RunEnded
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.runs.events import (
     LeftOut,
@@ -50,14 +50,15 @@ class Recorder:
         self._run = Entry(event=Event.RUN_STARTED, cutoff=from_ms(prepared.plan.cutoff), run_id=run_id)
         self._results = Results(store.results, clock, run_id)
         self._start: tuple[Entry, ...] = ()  # The start of the run, until it is written.
-        self._failure: BaseException | None = None  # Why the audit log could not be written last.
+        self._failure: RetentionError | None = None  # Why the audit log could not be written last.
 
     def _write(self, *entries: Entry, later: bool = False) -> None:
         self._results.count(*entries)
         try:
             self._retry(lambda: self._journal.write(*self._start, *entries, later=later))
-        except BaseException as error:
-            self._failure = error
+        except RetentionError as error:
+            if not isinstance(error, RunEnded):
+                self._failure = error
             raise
         self._start = ()
 
