@@ -64,6 +64,7 @@ def test_a_reader_can_look(reader: Command, crate: Command, crate_schema: str) -
         assert PASSWORD not in reader.ok(*args)
 
 
+@pytest.mark.slow("each command that writes is refused on CrateDB")
 def test_a_reader_can_change_nothing(reader: Command, crate: Command, crate_schema: str, cratedb: CrateDB) -> None:
     """What needs a privilege that is missing says which one, and leaves policies and data as they were."""
     _delete(crate, crate_schema, "--id=p")

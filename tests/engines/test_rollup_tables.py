@@ -202,6 +202,7 @@ def test_closed_partitions_hide_their_rows(crate: CrateDatabase) -> None:
     check_level(rollups, rollup, hours(100), START, START + 16 * HOUR)
 
 
+@pytest.mark.slow("CrateDB parses hundreds of statements")
 def test_cratedb_parses_each_statement(crate: CrateDatabase) -> None:
     """CrateDB's own grammar knows each statement of a cascade."""
     rollups = RollupTables(db=crate, engine=crate.tool.engine, metrics={"x": EVERYTHING})
