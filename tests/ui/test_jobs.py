@@ -5,10 +5,12 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 import pytest
+from nicegui import ui
 from nicegui.element import Element
 from playwright.sync_api import expect
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.ui import audit
 from cratedb_retention.ui.audit import read_query
 from cratedb_retention.ui.links import Query
@@ -59,6 +61,25 @@ def test_pages_of_rows(elements: PageElements) -> None:
     for query, whole in (("", True), ("&limit=200", True), ("&outcome=done", False), (after, False)):
         elements.open(audit.show, f"run_id={run_id}{query}")
         assert (f"Run {run_id[:8]}" in elements.texts) is whole, query
+
+
+def test_what_a_run_took(elements: PageElements) -> None:
+    """A run is told with its steps, rows and partitions."""
+    run_id = elements.db.tool.run(selection=Selection(policy_id="visits")).run_id
+    elements.open(audit.show, f"run_id={run_id}")
+    [summary] = [text for text in elements.texts if text.startswith("1 step: 1 done")]
+    assert summary.startswith("1 step: 1 done · 1 row · 1 partition")
+
+
+def test_reasons_in_detail(elements: PageElements) -> None:
+    """A reason is an error where you must act, and a warning elsewhere."""
+    elements.db.tool.run()
+    for outcome, tone in (("needs-attention", "error"), ("blocked", "warning")):
+        elements.open(audit.show, f"outcome={outcome}")
+        elements.details("Audit log", 0)
+        reason = elements.db.journal(outcome=outcome)[0]["error"]
+        box = elements.find(ui.label, reason).parent_slot.parent
+        assert tone in box.classes
 
 
 def test_a_change_in_detail(elements: PageElements) -> None:
