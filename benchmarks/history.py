@@ -73,7 +73,7 @@ def _measure(surroundings: Surroundings, product: str, uris: Sequence[str]) -> I
 
 @dataclass(frozen=True)
 class History:
-    """Cascades with so many years of windows."""
+    """Cascades with a number of years of windows."""
 
     years: int
 
@@ -133,7 +133,7 @@ class History:
             yield table([TS, *columns, part], [PARTITION], partitions, rollup.table)
 
     def windows(self, rollup: Rollup, kept: int) -> Iterator[list[LedgerRow]]:
-        """The windows of a level as they are stored: ranges, then those whose source of so many days is there."""
+        """The windows of a level as they are stored: ranges, then those whose source is there, a number of days."""
         sealed = [_window(rollup, day, "0" * 12, sealed=True) for day in _days(365 * self.years)[:-kept]]
         yield from (sealed[start : start + RANGE] for start in range(0, len(sealed), RANGE))
         for day in _days(kept):

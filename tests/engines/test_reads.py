@@ -312,7 +312,7 @@ def test_holds_that_a_plan_knows_are_not_read_for_each_task(db: Database, monkey
 
 
 def test_tokens_matter_to_those_with_a_scope(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever sees everything needs no tokens of others; a scope still hides what others did."""
+    """Callers without a scope need no tokens of others; a scope still hides what others did."""
     for number in range(20):
         db.tool.create_token(f"t{number}", Role.VIEWER, parse_tag_filter(["acme"]) if number % 2 else None)
     db.tool.journal()
@@ -345,7 +345,7 @@ def test_pages_of_the_audit_log(db: Database, limit: int, monkeypatch: pytest.Mo
 
 
 def test_a_filter_by_time_ends_the_search(db: Database) -> None:
-    """Nobody looks before the time that is asked for, nor twice where one look is enough."""
+    """Nothing before the time that is asked for is read, and nothing is read twice where one look is enough."""
     remember(db, 3)
     now = db.time.moment
     for since, many in ((now - dt.timedelta(hours=5), 1), (now - dt.timedelta(days=5), 2), (None, 3)):
