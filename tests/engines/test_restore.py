@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from cratedb_retention import RestoreRequest
 from cratedb_retention.errors import NotFound
+from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.store.archive import SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}

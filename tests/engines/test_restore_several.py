@@ -12,10 +12,10 @@ import pytest
 from cratedb_retention import RestoreRequest
 from cratedb_retention.errors import ConnectionLost
 from cratedb_retention.execution.runs.events import RunEvent, StepFinished
+from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.plan import SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.store.archive import SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase, before_statements
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}

@@ -11,8 +11,8 @@ import pytest
 
 from cratedb_retention import RestoreRequest
 from cratedb_retention.errors import NotFound
+from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.store.archive import SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 COLUMNS = {"ts": TIME, "n": "TEXT", "tenant": "TEXT", "month": MONTH}

@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.execution.runs.events import RunEvent, StepFinished
+from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.plan.plan import SnapshotPartition
-from cratedb_retention.store.archive import SnapshotStage
 from support.databases import MONTH, TIME, CrateDatabase, Database
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}

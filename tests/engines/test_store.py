@@ -15,13 +15,14 @@ import sqlalchemy as sa
 
 from cratedb_retention import Retention, Strategy, make_policy, parse_tag_filter
 from cratedb_retention.clock import Actor
-from cratedb_retention.engine.archive import Archived, SnapshotState
+from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.engine.step import Report, StepResult
 from cratedb_retention.errors import ClusterUnhealthy, Conflict, DiskFull, InvalidInput, NotFound, Unsupported
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.execution.plan.preview import ArchiveLine
 from cratedb_retention.execution.policies import Action
 from cratedb_retention.model.access import Access, Role, Visibility, shown_row
+from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Column, Kind, Selector, TableName
 from cratedb_retention.model.holds import LegalHold
@@ -31,7 +32,6 @@ from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.aggregates import GAUGE
 from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import Count, Rollup, Window, level_table, make_metric
-from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry, JournalFilter
 from cratedb_retention.store.notifications import Notice, NoticeState
 from cratedb_retention.store.policies import identity

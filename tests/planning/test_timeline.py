@@ -9,10 +9,10 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES as CRATEDB
 from cratedb_retention.execution.overview.timeline import Seen, concerning, timeline
 from cratedb_retention.execution.plan.preparing import Prepared, Selection
+from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import Catalog, Table, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import Lane, Span, State, Timeline, join, make_lane
@@ -20,7 +20,6 @@ from cratedb_retention.model.plan.measurements import Measurements
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.time import TimeRange
 from cratedb_retention.planning.facts import Facts
-from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from support.catalogs import (
     DAILY,
     DAY,

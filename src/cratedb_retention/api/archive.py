@@ -16,11 +16,11 @@ from cratedb_retention.execution.plan.preview import ArchiveLine, Restorable, pr
 from cratedb_retention.execution.query import fetch, suggest_values
 from cratedb_retention.execution.rollups import levels as rollups
 from cratedb_retention.execution.rollups.levels import Difference
+from cratedb_retention.model.archive import SnapshotRecord
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.rollups.rollup import sketch_table
 from cratedb_retention.planning.rollups.cascades import Cascade as PlannedCascade
-from cratedb_retention.store.archive import SnapshotRecord
 from cratedb_retention.store.rollups.levels import LevelState
 from cratedb_retention.store.rows import PAGE
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from cratedb_retention.engine.step import StepResult
 from cratedb_retention.errors import DatabaseError
-from cratedb_retention.model.catalog import Column, TableName, Value
+from cratedb_retention.model.archive import Archived
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
-from cratedb_retention.model.words import show_partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +21,12 @@ class SnapshotState:
     detail: str  # The state in the database's terms, and failures.
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Archived:
-    """A partition in a snapshot, as recorded in the store."""
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in a repository, by name."""
 
-    repository: str
-    name: str
-    table: TableName
-    columns: tuple[Column, ...] = ()  # The table's partition columns at that time.
-    values: tuple[Value, ...] = ()  # Of the partition.
-    rows: int | None = None  # Their number when it was archived.
-    start: int | None = None  # The time range of the partition (ms, UTC), if known.
-    end: int | None = None
-    size: int | None = None  # Bytes, if known.
-
-    @property
-    def partition(self) -> str:
-        """The partition as text: ``month=2024-01-01``."""
-        return show_partition(self.columns, self.values)
+    snapshots: frozenset[str]  # Those that this toolkit or cratedb-toolkit made, complete or not.
+    leftovers: frozenset[str]  # Left there by interrupted runs and commands.
 
 
 Archives = Sequence[Archived]
@@ -75,6 +63,19 @@ class Archive(abc.ABC):
     @abc.abstractmethod
     def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
         """All snapshots in a repository, recorded or not; for each, whether another one there has all of its rows."""
+
+    @abc.abstractmethod
+    def contents(self, repository: str) -> Contents:
+        """What is in a repository, without reading it. NotFound: it does not exist."""
+
+    @abc.abstractmethod
+    def delete(self, snapshot: Archived) -> bool:
+        """
+        Delete a snapshot for good; False: it is gone already. Can be repeated, after an interruption at any instant.
+
+        :raises NotFound: if the repository does not exist, so that it is unknown whether it has the snapshot.
+        :raises Conflict: if the snapshot is something else than what was recorded, which stays.
+        """
 
     def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:  # noqa: B027
         """Drop copies left by interrupted commands; or, given snapshots ``in_use``, by other interrupted runs."""

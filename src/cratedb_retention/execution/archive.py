@@ -16,10 +16,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 
 from cratedb_retention.clock import Actor, Clock
-from cratedb_retention.engine.archive import Archived, Arrived
+from cratedb_retention.engine.archive import Arrived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
 from cratedb_retention.execution.accepting import find_table, note
+from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import Catalog, Kind, Selector, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
@@ -29,7 +30,7 @@ from cratedb_retention.model.policies.patterns import matcher
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import begins, plural
-from cratedb_retention.store.archive import SnapshotFilter, SnapshotRecord, SnapshotStage
+from cratedb_retention.store.archive import SnapshotFilter
 from cratedb_retention.store.rows import same
 from cratedb_retention.store.store import Store
 

@@ -1,18 +1,80 @@
-"""Names of snapshots, and names of repositories that are directories."""
+"""Snapshots as they are recorded, their names, and names of repositories that are directories."""
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cratedb_retention.model.catalog import Column, TableName, Value
-from cratedb_retention.model.words import show_value
+from cratedb_retention.model.words import Choice, show_partition, show_value
 
 # A partition with the change token that it had when it was restored.
 RestoredPartition = tuple[TableName, tuple[Value, ...], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archived:
+    """A partition in a snapshot."""
+
+    repository: str
+    name: str
+    table: TableName
+    columns: tuple[Column, ...] = ()  # The table's partition columns at that time.
+    values: tuple[Value, ...] = ()  # Of the partition.
+    rows: int | None = None  # Their number when it was archived.
+    start: int | None = None  # The time range of the partition (ms, UTC), if known.
+    end: int | None = None
+    size: int | None = None  # Bytes, if known.
+
+    @property
+    def partition(self) -> str:
+        """The partition as text: ``month=2024-01-01``."""
+        return show_partition(self.columns, self.values)
+
+
+class SnapshotStage(Choice):
+    """The state of an archived partition, with its meaning."""
+
+    CREATED = "created", "Created; its partition is still in the table"
+    DROPPING = "dropping", "Verified; its partition is being dropped from the table"
+    ARCHIVED = "archived", "Verified; its partition was dropped from the table"
+    RESTORING = "restoring", "Its partition is being restored, or the restore was interrupted"
+    RESTORED = "restored", "Its partition was restored into the table"
+    SUPERSEDED = "superseded", "A later snapshot of the partition contains its rows as well"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotRecord:
+    """A snapshot as the toolkit recorded it."""
+
+    archived: Archived
+    stage: SnapshotStage
+    changed_at: dt.datetime
+    policy_id: str | None = None
+    tags: tuple[str, ...] = ()
+    token: str | None = None  # The change token of the partition when it was archived, or after the restore
+    identity: str = ""  # Distinguishes its table from later ones of the same name; empty: unknown
+    verified_at: dt.datetime | None = None  # When it was last verified on its own (aware); None: never
+    damage: str | None = None  # The damage found then; None: it was intact
+
+    @property
+    def words(self) -> str:
+        """How the audit log names it: ``month=2024-01-01 from repository.name``."""
+        return f"{self.archived.partition} from {self.archived.repository}.{self.archived.name}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.archived.repository, self.archived.name
+
+    @property
+    def partition(self) -> tuple[TableName, tuple[Value, ...]]:
+        """The archived partition; other snapshots may be of the same one."""
+        return self.archived.table, self.archived.values
 
 
 def snapshot_name(
@@ -35,6 +97,12 @@ def is_name_of(name: str, table: TableName, columns: Sequence[Column], values: S
         return True
     slug = f"{_slug(table, columns, values)}-".lstrip("-")
     return name.startswith(slug) and re.fullmatch("[0-9a-f]{12}", name.removeprefix(slug)) is not None
+
+
+def is_made_here(name: str, table: TableName) -> bool:
+    """Whether a snapshot of any partition of a table may have this name, like :func:`is_name_of`."""
+    begins = (f"{_slug(table, (), ())}-".lstrip("-"), f"{table.schema}.{table.name}-")
+    return name.startswith(begins[1]) or re.fullmatch(rf"{re.escape(begins[0])}(.*-)?[0-9a-f]{{12}}", name) is not None
 
 
 def _slug(table: TableName, columns: Sequence[Column], values: Sequence[Value]) -> str:

@@ -28,6 +28,7 @@ from cratedb_retention.execution.plan.preview import ArchiveLine, Preview, Resto
 from cratedb_retention.execution.policies import Change, find_changes
 from cratedb_retention.execution.query import readable
 from cratedb_retention.model.access import Access, Area, Role, Visibility, make_area, may_see_error, sees_row, shown_row
+from cratedb_retention.model.archive import SnapshotRecord
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.holds import LegalHold
@@ -43,7 +44,6 @@ from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
 from cratedb_retention.store.access import AccessToken, TokenStore
-from cratedb_retention.store.archive import SnapshotRecord
 from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.runs import RunOfPolicy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
 import re
@@ -13,58 +12,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.archive import Archived
 from cratedb_retention.errors import Conflict
-from cratedb_retention.model.archive import RestoredPartition
+from cratedb_retention.model.archive import Archived, RestoredPartition, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.plan.plan import FreezePartitions
 from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.tags import TagFilter
-from cratedb_retention.model.words import Choice
 from cratedb_retention.store.rows import LISTED, PAGE, Records, cut, is_named, name_values, same
 
 _SAME = ("policy_id", "changed_at", "token")
 _ARCHIVED = ("repository", "name", "rows", "start", "end")
-
-
-class SnapshotStage(Choice):
-    """The state of an archived partition, with its meaning."""
-
-    CREATED = "created", "Created; its partition is still in the table"
-    DROPPING = "dropping", "Verified; its partition is being dropped from the table"
-    ARCHIVED = "archived", "Verified; its partition was dropped from the table"
-    RESTORING = "restoring", "Its partition is being restored, or the restore was interrupted"
-    RESTORED = "restored", "Its partition was restored into the table"
-    SUPERSEDED = "superseded", "A later snapshot of the partition contains its rows as well"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SnapshotRecord:
-    """A snapshot as the toolkit recorded it."""
-
-    archived: Archived
-    stage: SnapshotStage
-    changed_at: dt.datetime
-    policy_id: str | None = None
-    tags: tuple[str, ...] = ()
-    token: str | None = None  # The change token of the partition when it was archived, or after the restore
-    identity: str = ""  # Distinguishes its table from later ones of the same name; empty: unknown
-    verified_at: dt.datetime | None = None  # When it was last verified on its own (aware); None: never
-    damage: str | None = None  # The damage found then; None: it was intact
-
-    @property
-    def words(self) -> str:
-        """How the audit log names it: ``month=2024-01-01 from repository.name``."""
-        return f"{self.archived.partition} from {self.archived.repository}.{self.archived.name}"
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.archived.repository, self.archived.name
-
-    @property
-    def partition(self) -> tuple[TableName, tuple[Value, ...]]:
-        """The archived partition; other snapshots may be of the same one."""
-        return self.archived.table, self.archived.values
 
 
 @dataclass(frozen=True, kw_only=True)

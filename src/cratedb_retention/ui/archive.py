@@ -17,11 +17,11 @@ from cratedb_retention.execution.archive import Restored, RestoreRequest, Verifi
 from cratedb_retention.execution.plan.preview import WORST_FIRST, ArchiveLine, Restorable
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.patterns import parse_table
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.words import plural, short, show_size
-from cratedb_retention.store.archive import SnapshotStage
 from cratedb_retention.ui.access import Guest
 from cratedb_retention.ui.links import PREFIX, TAGS, Field, Query, address, filter_form, read_tags
 from cratedb_retention.ui.parts import bar, button, heading, note, show_error

@@ -14,7 +14,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, Snapshot, SnapshotState
+from cratedb_retention.engine.archive import Archive, Archives, Arrived, Contents, Snapshot, SnapshotState
 from cratedb_retention.engine.base import changed, label
 from cratedb_retention.engine.cratedb import shards, sql
 from cratedb_retention.engine.cratedb.catalog import Reader
@@ -39,7 +39,7 @@ from cratedb_retention.errors import (
     PartitionChanged,
     RetentionError,
 )
-from cratedb_retention.model.archive import is_name_of
+from cratedb_retention.model.archive import Archived, is_made_here, is_name_of
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
@@ -49,6 +49,7 @@ from cratedb_retention.model.words import plural
 POLL_SECONDS = 0.5
 FROZEN = "blocks.write"
 COPY, MERGED = "retention_verify_", "retention_restore_"
+_COMBINED = "retention-restore-"  # Snapshots of several that are restored as one.
 OF_RUN = f"{COPY}run_"  # Runs and commands that verify at the same time must not drop each other's copies.
 _ONE_BY_ONE = "restore them separately, with --name, each into another table, with --into"
 _STAYS = "cannot be restored, so its partition stays: "
@@ -198,9 +199,7 @@ class CrateArchive(Archive):
 
     def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
         """Snapshots of one partition with the name that this toolkit or cratedb-toolkit gives it."""
-        r = sql.system("sys.repositories")
-        if not self._database.rows(sa.select(r.name).where(r.name == repository)):
-            raise NotFound(f"repository {repository}", "does not exist", "create it with CREATE REPOSITORY")
+        self._require_repository(repository)
         layouts: dict[TableName, tuple[dict[str, Column], tuple[str, ...]]] = {}
         found = []
         for row in sorted(self._database.query(states_of(repository)), key=lambda row: str(row["name"])):
@@ -218,6 +217,38 @@ class CrateArchive(Archive):
                 start, end = _span(columns, values, known)
                 found.append((replace(bare, columns=columns, values=values, start=start, end=end), False))
         return found
+
+    def _require_repository(self, name: str) -> None:
+        r = sql.system("sys.repositories")
+        if not self._database.rows(sa.select(r.name).where(r.name == name)):
+            raise NotFound(f"repository {name}", "does not exist", "create it with CREATE REPOSITORY")
+
+    def contents(self, repository: str) -> Contents:
+        """Of a snapshot, the names of its tables and its own."""
+        self._require_repository(repository)
+        own, left = set[str](), set[str]()
+        for row in self._database.query(states_of(repository)):
+            name, held = row["name"], row["table_partitions"] or []
+            if name.startswith(_COMBINED):
+                left.add(name)
+            elif any(is_made_here(name, TableName(p["table_schema"], p["table_name"])) for p in held):
+                own.add(name)
+        return Contents(frozenset(own), frozenset(left))
+
+    def delete(self, snapshot: Archived) -> bool:
+        """Only a snapshot of this one partition, or one that was not completed."""
+        thing, state = self._thing(snapshot), self._state(snapshot)
+        if state is None:
+            self._require_repository(snapshot.repository)
+            return False
+        if state["state"] == "IN_PROGRESS":
+            raise Conflict(thing, "is being created", "wait until it is complete")
+        held = [(p["table_schema"], p["table_name"], len(p["values"])) for p in state["table_partitions"] or []]
+        if held not in ([], [(*snapshot.table, len(snapshot.values))]):
+            raise Conflict(thing, f"holds more than partition {snapshot.partition}", "delete it with DROP SNAPSHOT")
+        with suppress(NotFound):  # It was deleted in the meantime.
+            self._database.execute(sql.snapshot("DROP", snapshot))
+        return True
 
     def _layout(self, snapshot: Archived, schema: str) -> tuple[dict[str, Column], tuple[str, ...]]:
         known = self._known(snapshot.table)
@@ -329,7 +360,7 @@ class CrateArchive(Archive):
         """A snapshot of the rows of several, and the number from each: 0 if another one has its rows as well."""
         key = hashlib.sha256(json.dumps([(each.repository, each.name) for each in snapshots]).encode()).hexdigest()[:12]
         copies = [TableName(schema, f"{MERGED}{key}_{number}") for number in range(len(snapshots))]
-        merged = replace(snapshots[-1], name=f"retention-restore-{key}")
+        merged = replace(snapshots[-1], name=f"{_COMBINED}{key}")
         state = states_of(merged.repository, [merged.name])
 
         def tidy() -> None:

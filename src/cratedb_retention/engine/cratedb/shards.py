@@ -17,12 +17,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import changed, label, require_old
 from cratedb_retention.engine.cratedb.sql import SQL, refresh_partitions, system, words
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions
 from cratedb_retention.errors import ClusterUnhealthy, DatabaseError, PartitionChanged, Recovering
+from cratedb_retention.model.archive import Archived
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, DropPartitions, PartitionsStep
 

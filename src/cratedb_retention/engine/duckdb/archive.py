@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.archive import Archive, Archived, Archives, Arrived, SnapshotState
+from cratedb_retention.engine.archive import Archive, Archives, Arrived, Contents, Snapshot, SnapshotState
 from cratedb_retention.engine.base import changed, require_old
 from cratedb_retention.engine.database import Database, Statement
 from cratedb_retention.engine.duckdb import files
@@ -26,11 +26,12 @@ from cratedb_retention.engine.duckdb.sql import SQL, comment_on, copy_to, finger
 from cratedb_retention.engine.expressions import Words, in_partitions, ref, table_ref
 from cratedb_retention.engine.step import StepResult
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound
-from cratedb_retention.model.archive import why_no_directory
+from cratedb_retention.model.archive import Archived, why_no_directory
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 from cratedb_retention.model.words import plural
 
+_BY_HAND = "check it, and delete the directory by hand"
 _BESIDE = "restore it into another table, with --into"
 
 
@@ -136,6 +137,23 @@ class DuckArchive(Archive):
                 found[key] = SnapshotState(wrong is None, wrong or "SUCCESS")
         return found
 
+    def contents(self, repository: str) -> Contents:
+        """By the names of directories."""
+        path = self._path(repository)
+        names = (each.name for each in files.find_snapshots(path))
+        return Contents(frozenset(names), frozenset(files.find_leftovers(path)))
+
+    def delete(self, snapshot: Archived) -> bool:
+        """Only a directory with the files of this snapshot, and nothing else."""
+        path = self._path(snapshot.repository, snapshot.name)
+        if path.parent != self._path(snapshot.repository) or path.name != snapshot.name or path.name[0] == ".":
+            raise Conflict(self._thing(snapshot), "is not the name of a snapshot", _BY_HAND)
+        with suppress(NotFound, DatabaseError):  # There is none, or it is damaged.
+            manifest = files.read_manifest(path)
+            if (manifest.table, manifest.partition) != (list(snapshot.table), _label(snapshot)):
+                raise Conflict(self._thing(snapshot), "its manifest names another partition", _BY_HAND)
+        return files.remove(path)
+
     def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
         """From their manifests."""
         manifests = dict(files.readable(files.find_snapshots(self._path(repository))))
@@ -182,7 +200,7 @@ class DuckArchive(Archive):
         return Restore(self._database, snapshots[0], into, own, besides)
 
 
-def _label(step: ArchivingStep) -> list[list[object]]:
+def _label(step: Snapshot) -> list[list[object]]:
     return [[c.name, v] for c, v in zip(step.columns, step.values, strict=True)]
 
 

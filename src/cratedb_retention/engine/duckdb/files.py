@@ -23,10 +23,11 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.duckdb.sql import make_column
 from cratedb_retention.engine.expressions import as_type, ref
-from cratedb_retention.errors import DatabaseError, NotFound, RetentionError
+from cratedb_retention.errors import Conflict, DatabaseError, NotFound, RetentionError
 from cratedb_retention.model.catalog import Column
 
 DATA, MANIFEST = "data.parquet", "manifest.json"
+_PARTIAL, _DELETED = _LEFT = (".partial", ".deleted")  # Endings of directories that are not complete, or going.
 _MAGIC = b"PAR1"
 # Parquet's own types, and those that it stores as text or numbers, which DuckDB casts back exactly.
 _NATIVE = frozenset(
@@ -76,7 +77,7 @@ def checksum(path: Path) -> str:
 
 def scratch(snapshot: Path) -> Path:
     """Create an empty directory to prepare a snapshot in, without leftovers of an interrupted run."""
-    path = snapshot.with_name(f".{snapshot.name}.partial")
+    path = snapshot.with_name(f".{snapshot.name}{_PARTIAL}")
     shutil.rmtree(path, ignore_errors=True)
     try:
         path.mkdir(parents=True)
@@ -98,6 +99,40 @@ def publish(directory: Path, snapshot: Path, manifest: Manifest) -> None:
         _sync(snapshot.parent)
     except OSError as error:
         raise DatabaseError(f"snapshot {snapshot.name}", str(error), f"check repository {snapshot.parent}") from None
+
+
+def remove(snapshot: Path) -> bool:
+    """
+    Delete a snapshot, or what an interrupted deletion left of it. Its directory first loses its name, so that no half
+    of a snapshot ever has it. Returns whether it existed; Conflict: it contains something else, and stays.
+    """
+    repository, thing = snapshot.parent, f"snapshot {snapshot.name}"
+    _require_directory(repository)
+    going = snapshot.with_name(f".{snapshot.name}{_DELETED}")
+    try:
+        there = snapshot.is_dir()
+        if there:
+            if others := sorted({path.name for path in snapshot.iterdir()} - {DATA, MANIFEST}):
+                raise Conflict(thing, f"its directory contains {others[0]!r}, which is not the toolkit's", "move it")
+            shutil.rmtree(going, ignore_errors=True)
+            snapshot.rename(going)
+            _sync(repository)
+        if going.is_dir():
+            shutil.rmtree(going)
+            _sync(repository)
+    except OSError as error:
+        raise DatabaseError(thing, str(error), f"check repository {repository}") from None
+    return there
+
+
+def _require_directory(repository: Path) -> None:
+    if not repository.is_dir():
+        raise NotFound(f"repository {repository}", "is not a directory", "choose another one")
+
+
+def find_leftovers(repository: Path) -> Iterator[str]:
+    """Directories that interrupted runs and commands left in a repository."""
+    return (path.name for path in repository.iterdir() if path.name[0] == "." and path.name.endswith(_LEFT))
 
 
 def _sync(path: Path) -> None:
@@ -148,8 +183,7 @@ def _is_whole(path: Path) -> bool:
 
 def find_snapshots(repository: Path) -> list[Path]:
     """The snapshots in a repository, by name."""
-    if not repository.is_dir():
-        raise NotFound(f"repository {repository}", "is not a directory", "choose another one")
+    _require_directory(repository)
     return sorted(path for path in repository.iterdir() if (path / MANIFEST).is_file() and path.name[0] != ".")
 
 

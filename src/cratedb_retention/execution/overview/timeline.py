@@ -13,6 +13,7 @@ from functools import cached_property
 
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.rollups.levels import planned_cascades
+from cratedb_retention.model.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import Capabilities, Catalog, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import Cutoff, Lane, Span, State, Timeline, make_lane
@@ -30,7 +31,6 @@ from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.plan.strategies import is_there, next_due
 from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel, level_targets
 from cratedb_retention.planning.targets import Target, find_targets
-from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 
 
 @dataclass(frozen=True, kw_only=True)

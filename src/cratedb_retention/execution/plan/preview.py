@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from cratedb_retention.engine.archive import Archived, SnapshotState
+from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.archive import by_partition, is_own, read_tables, refusal
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
+from cratedb_retention.model.archive import Archived, SnapshotRecord
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.effect import Loss, losses, summarize
 from cratedb_retention.model.plan.plan import Plan
@@ -21,7 +22,6 @@ from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.words import short
 from cratedb_retention.planning.policies import find_contradictions
-from cratedb_retention.store.archive import SnapshotRecord
 from cratedb_retention.store.policies import identity
 from cratedb_retention.store.store import Store
 

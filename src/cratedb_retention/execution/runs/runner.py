@@ -19,7 +19,6 @@ from functools import partial
 from typing import TypeVar
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.archive import Archived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.step import Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, LeaseLost, NotFound, PartitionChanged, RetentionError, RunEnded
@@ -30,6 +29,7 @@ from cratedb_retention.execution.runs import events
 from cratedb_retention.execution.runs.leasing import Heartbeat, Session
 from cratedb_retention.execution.runs.recorder import Recorder, Results, outcome_of, outcomes_after
 from cratedb_retention.execution.runs.retrying import retry
+from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan.effect import total
@@ -53,7 +53,6 @@ from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.planning.plan.strategies import keep_within
 from cratedb_retention.planning.targets import Target
-from cratedb_retention.store.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
 
