@@ -78,6 +78,10 @@ class Recovering(ConnectionLost):
     """The cluster was just started: it responds, but not all tables and shards are available yet."""
 
 
+class PartitionGone(ConnectionLost):
+    """A partition was dropped while a statement used its table; the same statement succeeds without it."""
+
+
 class ClusterUnhealthy(DatabaseError, http_status=503):
     """A table or partition has missing shards (law 6)."""
 

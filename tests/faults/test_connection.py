@@ -5,11 +5,16 @@ database did what it was told. Who loses the connection is a proxy in front of a
 
 from __future__ import annotations
 
+import itertools
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
@@ -20,6 +25,7 @@ from cratedb_retention.errors import (
     NoAnswer,
     NotFound,
     PartitionChanged,
+    PartitionGone,
     Recovering,
     RetentionError,
 )
@@ -284,3 +290,55 @@ def test_shards_that_come_back(crate: CrateDatabase, line: Line) -> None:
     report = line.retention.run(prepared)
     assert (report.ok, report.done, len(line.pauses)) == (True, 1, 2)
     assert database.see(line.retention).rows == DELETE.kept
+
+
+NO_INDEX = "IndexNotFoundException[no such index [t..partitioned.readings.0400/QJ49-BWtSmWdTdU-HDEO1w]]"
+NO_RELATION = NO_TABLE.format("Relation not found for indexUUID=OaWTS8eyRBK0AZYOvqEoBw")
+
+
+@pytest.mark.parametrize("error", [NO_INDEX, NO_RELATION])
+def test_a_partition_is_dropped_meanwhile(crate: CrateDatabase, line: Line, error: str) -> None:
+    """By another client: a query is repeated at once, a change by the step that makes it, and neither forever."""
+    database, seen = CrateScenarioDatabase(DELETE, crate), Counter[str]()
+    database.reset()
+
+    def decide(body: str) -> Fate | Answer:
+        statement = statement_of(body)
+        word = statement.partition(" ")[0]
+        if not (word == "DELETE" and "readings" in body) and "information_schema.table_partitions" not in statement:
+            return Fate.PASS
+        seen[word] += 1
+        return refused(error) if seen[word] <= most[word] else Fate.PASS
+
+    most, line.proxy.decide = {"SELECT": 2, "DELETE": 2}, decide
+    report = line.retention.run()
+    assert (report.ok, report.done, line.pauses) == (True, 1, [0.5, 1])
+    assert database.see(line.retention).rows == DELETE.kept
+    most["SELECT"] = 1000
+    with pytest.raises(PartitionGone, match=r"a partition was dropped while a statement used its table\. Try again"):
+        line.retention.plan()
+
+
+def test_queries_while_partitions_go(crate: CrateDatabase) -> None:
+    """What CrateDB says of a partition that goes between planning and reading never comes out."""
+    crate.create("busy", {"n": "INTEGER", "x": "INTEGER"}, by=["n"])
+    crate.insert("busy", [{"n": n, "x": 1} for n in (-1, -2)])
+    column: sa.ColumnClause[int] = sa.column("x")
+    over = threading.Event()
+    query = sa.select(sa.func.sum(column)).select_from(sa.table("busy", column, schema=crate.schema))
+
+    def drop_partitions() -> None:
+        for number in itertools.cycle(range(5)):
+            if over.is_set():
+                return
+            crate.insert("busy", [{"n": number, "x": 1}])
+            crate.sql(f"DELETE FROM {crate.q('busy')} WHERE n = {number}")
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(drop_partitions)
+        try:
+            for _ in range(300):
+                assert crate.tool.engine.database.rows(query)[0][0] >= 2
+        finally:
+            over.set()
+        other.result()

@@ -6,7 +6,8 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 import urllib3
@@ -23,6 +24,7 @@ from cratedb_retention.model.catalog import TableName
 
 logger = logging.getLogger(__name__)
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 # The driver waits forever by default: a host that is gone, or a query that CrateDB does not answer while a node joins
 # or leaves, would silently block a run. So small statements have a timeout, and others may take hours, as long as the
@@ -58,6 +60,10 @@ _CLASSES: dict[tuple[type[RetentionError], str], str] = {
     (errors.ConnectionLost, "reduce the load of CrateDB"): "EsRejectedExecutionException",
 }
 _KNOWN = {name: known for known, names in _CLASSES.items() for name in names.split()}
+# Its class is that of a table that does not exist.
+_GONE = "Relation not found for indexUUID"
+# Partitions go one after the other while a table is read; pauses would only let the next one go.
+_READINGS = 5
 # If a node's disk is filled beyond the flood stage, until it is below the high watermark again.
 _FULL = "read-only / allow delete"
 # Tables and repositories in a statement, by the word before them; repositories have no schema.
@@ -116,6 +122,13 @@ class CrateConnection(Database):
         self._thing, self._clock = f"database {address.safe}", clock
         if "timeout" not in address.parameters:
             sa.event.listen(self.engine, "before_cursor_execute", _set_timeout)
+
+    def _transact(self, work: Callable[[sa.Connection], T], statement: sa.Executable | None) -> T:
+        """A query is repeated if a partition was dropped while it was read, by another run or client."""
+        for _ in range(_READINGS - 1 if isinstance(statement, sa.Select | sa.CompoundSelect) else 0):
+            with suppress(errors.PartitionGone):
+                return super()._transact(work, statement)
+        return super()._transact(work, statement)
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
         """Many rows of parameters are sent in one request."""
@@ -203,6 +216,9 @@ class CrateConnection(Database):
             return errors.AccessDenied(self._thing, "the user cannot see the system tables", "GRANT DQL ON SCHEMA sys")
         if _FULL in text:
             return disk_is_full("CrateDB", f": {text}")
+        if name == "IndexNotFoundException" or _GONE in text:
+            reason = "a partition was dropped while a statement used its table"
+            return errors.PartitionGone(self._thing, reason, "try again")
         if name == "MissingPrivilegeException":
             text += _on(statement or str(getattr(error, "statement", None) or ""))
         if name not in _KNOWN:
