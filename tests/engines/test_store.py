@@ -459,6 +459,7 @@ def test_damaged_policy(db: Database) -> None:
 
 def test_damaged_policy_is_mended(db: Database) -> None:
     """A row that is no policy is listed with the reason, can't be edited, can be deleted, and stays in the journal."""
+    new = {"strategy": "delete", "retention_period": "1d"}
     kept = db.policy("delete", "metrics", "30d")
     db.sql(
         f"INSERT INTO {db.q('retention_policy', db.own_schema)} (strategy, table_name, retention_period, id, version)"
@@ -467,10 +468,15 @@ def test_damaged_policy_is_mended(db: Database) -> None:
     db.refresh("retention_policy", db.own_schema)
     (damaged,) = db.tool.damaged_policies()
     assert (damaged.id, damaged.row["retention_period"]) == ("damaged-1", "soon")
+    assert damaged.target == TableName("", "metrics")
     with pytest.raises(
         InvalidInput, match="policy damaged-1: the stored policy is invalid: attribute retention_period"
     ):
         db.tool.edit_policy("damaged-1", {"retention_period": "3d"})
+    with pytest.raises(Conflict, match="policy damaged-1: the identifier is taken"):
+        db.tool.store.policies.create_all(
+            [make_policy(**new, table_name="a"), make_policy(**new, table_name="b", id="damaged-1")]
+        )
     assert db.tool.delete_policy("damaged-1") == damaged
     assert db.tool.damaged_policies() == []
     assert [stored.policy for stored in db.tool.policies()] == [kept]

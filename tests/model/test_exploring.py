@@ -19,6 +19,7 @@ from cratedb_retention.model.query.exploring import (
     read_query,
     read_span,
     wanted_texts,
+    whole_span,
 )
 from cratedb_retention.model.query.reading import (
     Cascade,
@@ -95,6 +96,9 @@ def test_null_is_a_value() -> None:
     [
         ({"range": "day"}, "2024-07-01T12:00", "2024-07-02T12:00"),
         ({"range": "week"}, "2024-06-25T12:00", "2024-07-02T12:00"),
+        ({"range": "hour"}, "2024-07-02T11:00", "2024-07-02T12:00"),
+        ({"range": "month"}, "2024-06-02T12:00", "2024-07-02T12:00"),
+        ({"range": "year"}, "2023-07-03T12:00", "2024-07-02T12:00"),
         ({"from": "2024-06-01"}, "2024-06-01", "2024-07-02T12:00"),
         ({"from": "-1d", "until": "2024-06-30"}, "2024-06-29", "2024-06-30"),
         ({"until": "2024-06-30"}, "1970-01-01", "2024-06-30"),
@@ -104,6 +108,20 @@ def test_null_is_a_value() -> None:
 def test_stretch_of_time(query: dict[str, str], start: str, end: str) -> None:
     """Words and instants become a stretch of time."""
     assert read_span(read_query(query), WHOLE, NOW) == (ms(start), ms(end))
+
+
+def test_everything() -> None:
+    """Everything begins with the first bucket of a level, whatever raw rows there are; without any, it is a year."""
+    known = cascade(metric(Aggregate.AVG))
+    [day, week] = (
+        replace(stretch(level, "2024-06-01", "2024-07-01", level).holding, start=ms(start))
+        for level, start in (("1d", "2024-06-20"), ("1w", "2024-06-03"))
+    )
+    raw = Holding(rollup=None, table=SOURCE, start=ms("2024-05-01"), end=None)
+    assert whole_span(replace(known, holdings=(raw, day, week)), NOW) == (ms("2024-06-03"), to_ms(NOW))
+    recent = replace(day, start=to_ms(NOW) - 1)
+    assert whole_span(replace(known, holdings=(raw, recent)), NOW) == (to_ms(NOW) - 10_000, to_ms(NOW))
+    assert whole_span(replace(known, holdings=(raw,)), NOW) == (ms("2023-07-03T12:00"), to_ms(NOW))
 
 
 @pytest.mark.parametrize(

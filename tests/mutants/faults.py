@@ -14,6 +14,7 @@ from mutants.promises import PROMISES
 
 DIRECTORY = Path(__file__).parent / "faults"
 PACKAGE = Path("src", "cratedb_retention")
+_PYTHON = ".py"
 # What a fault may need to be noticed: a CrateDB, or a cluster of three nodes.
 NEEDS = ("", "cratedb", "cluster")
 
@@ -52,8 +53,9 @@ class Fault:
 
     @property
     def module(self) -> str:
-        """The name of the module that is changed."""
-        parts = ("cratedb_retention", *Path(self.file).with_suffix("").parts)
+        """The name of the module that is changed; of the package, if the file is a script of pages."""
+        path = Path(self.file)
+        parts = ("cratedb_retention", *(path.with_suffix("").parts if path.suffix == _PYTHON else ()))
         return ".".join(parts).removesuffix(".__init__")
 
     def apply(self, text: str) -> str:
@@ -69,7 +71,8 @@ class Fault:
         if changed == text:
             raise Misplaced("nothing is replaced")
         try:
-            compile(changed, self.file, "exec")
+            if self.path.suffix == _PYTHON:
+                compile(changed, self.file, "exec")
         except SyntaxError as error:
             raise Misplaced(f"{self.file} is no Python any more: {error}") from None
         return changed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -233,5 +234,16 @@ def test_what_is_fetched_is_what_was_asked(tenants: TwoTenants) -> None:
         answer = tenants.ask("viewer", "GET", f"{API}/fetch", params=params)
         assert (answer.status_code, answer.text) == (200, text)
         assert answer.headers["Content-Type"].startswith(kind)
+    few: dict[str, Any] = {"start": start, "end": end, "points": 3}
+    request = FetchRequest.of_texts(
+        tenants.db.time.clock.now(), start, end, None, 3, table_schema=schema, table_name="events",
+        metrics=("value:max",), by=("tenant",), fill=Fill.PREVIOUS,
+    )  # fmt: skip
+    answer = tenants.ask("viewer", "GET", f"{API}/fetch", params={**few, **asked})
+    found = tenants.db.tool.fetch(request)
+    assert (answer.text, 0 < len(found.rows) <= 3 * 2) == (found.to_json(), True)
+    hours = {**asked, "start": "2024-03-01", "end": "2024-04-01", "step": "1h"}
+    noted = tenants.ask("viewer", "GET", f"{API}/fetch", params=hours)
+    assert "only 1d is left, so buckets are longer than 1h" in unquote(noted.headers["Notes"])
     both = tenants.ask("viewer", "GET", f"{API}/fetch", params={**period, **asked, "points": 10})
     assert (both.status_code, "cannot be combined" in both.text) == (422, True)

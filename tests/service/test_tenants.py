@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.errors import Forbidden
+from cratedb_retention.errors import Forbidden, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
@@ -455,6 +455,9 @@ def test_the_end_of_a_hold_is_about_ones_own(tenants: TwoTenants) -> None:
     tenants.db.time.set("2024-10-02T00:00:00+00:00")
     release = scoped(tenants, "acme").find_release(tenants.ids["acme-hold"])
     assert release == (1, 1)
+    for other in (tenants.ids["globex-hold"], NOBODY):
+        with pytest.raises(NotFound, match="is not in force"):
+            scoped(tenants, "acme").find_release(other)
 
 
 def test_what_exists_already_is_not_told(tenants: TwoTenants) -> None:
@@ -497,7 +500,7 @@ def test_holds_of_several_partitions(tenants: TwoTenants) -> None:
 
 
 def test_what_a_request_names_is_heeded(tenants: TwoTenants) -> None:
-    """A hold has the time and the reason that were given, a run the strategy, a token the limit."""
+    """A hold has the time and the reason that were given, a run the strategy and the tags, a token the limit."""
     data = {"table_schema": tenants.db.schema, "table_name": "acme_metrics"}
     period = {"start": "2024-01-01T00:00:00+00:00", "end": "2024-02-01T00:00:00+00:00"}
     held = tenants.ask("acme-operator", "POST", f"{API}/holds", json={**data, **period, "reason": "case 7"}).json()
@@ -509,6 +512,9 @@ def test_what_a_request_names_is_heeded(tenants: TwoTenants) -> None:
     tenants.db.time.set("2024-10-02T00:00:00+00:00")
     assert tenants.run("acme-operator", strategy="delete")["steps_done"] == 0
     assert tenants.run("acme-operator", policy="acme-tables")["steps_done"] == 0
+    tagged = tenants.run("admin", tags=["globex"])
+    steps = tenants.db.journal(event="step-finished", run_id=tagged["run_id"])
+    assert {row["policy_id"] for row in steps} == {"globex-archive"}
     new = {"name": "acme-new", "role": "viewer", "tags": ["acme"]}
     tenants.tokens["acme-new"] = tenants.ask("admin", "POST", f"{API}/tokens", json=new).json()["token"]
     assert tenants.get("acme-new", f"{API}/tags") == ["acme"]

@@ -196,6 +196,51 @@ def test_zooming_changes_the_level(pages: PagesInBrowser) -> None:
     said(page, f"1 point per hour, from {pages.db.schema}.weather_1h.")
 
 
+def lines(elements: PageElements) -> dict[str, list[Any]]:
+    """The lines that the chart would draw, by name: the instants of their values."""
+    options = elements.find(ui.echart, "").options
+    found = (one for one in options["series"] if str(one["id"]).startswith("line"))
+    return {one["name"]: [point["value"][0] for point in one["data"] if point["value"][1]] for one in found}
+
+
+def test_each_choice_is_heeded(elements: PageElements, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is chosen on the page is what is drawn; what one choice makes senseless goes with it."""
+
+    async def width(*args: object, **more: object) -> int:
+        return 600
+
+    monkeypatch.setattr(ui, "run_javascript", width)
+    asked = {"table": "lab.weather", "metric": "temperature", "aggregate": "max", **OLD}
+    elements.open(explore.show, urlencode(asked))
+    assert list(lines(elements)) == ["temperature_max"]
+    elements.fill("Metric", "row_count")
+    assert (list(lines(elements)), elements.find(ui.select, "Aggregate")) == (["row_count"], None)
+    elements.fill("Metric", "temperature")
+    assert (list(lines(elements)), elements.find(ui.select, "Aggregate").value) == (["temperature_avg"], "avg")
+    elements.fill("Aggregate", "min")
+    elements.fill("A line for each", ["place"])
+    found = lines(elements)
+    assert (set(found), {len(times) for times in found.values()}) == (set(PLACES), {24})
+    elements.fill("Only where place is", "oslo")
+    assert set(lines(elements)) == {"oslo"}
+
+    start, end = (elements.find(ui.input, label) for label in ("From (UTC)", "Until (UTC)"))
+    assert (start.value, end.value) == (OLD["from"], OLD["until"])
+    elements.fill("", "week", ui.toggle)
+    [times] = lines(elements).values()
+    assert (start.value, end.value, times[-1] - times[0] > 86_400_000) == ("", "", True)
+    elements.fill("From (UTC)", "2024-06-05")
+    elements.fill("Until (UTC)", "2024-06-05T12:00")
+    elements.press("Show")
+    [times] = lines(elements).values()
+    hours = [ms(dt.datetime(2024, 6, 5, hour, tzinfo=dt.UTC)) for hour in range(12)]
+    assert (times, elements.find(ui.toggle, "").value) == (hours, None)
+    for label in ("From (UTC)", "Until (UTC)"):
+        elements.fill(label, "")
+    elements.press("Show")
+    assert elements.find(ui.toggle, "").value == "everything"
+
+
 def test_numbers_and_groups(elements: PageElements, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each number is in the table and sorts as one; what is more than a page can show is said."""
 
