@@ -5,6 +5,7 @@ changes, and wherever a run is killed.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -15,8 +16,9 @@ import pytest
 from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.rollups.aggregates import GAUGE
 from cratedb_retention.model.rollups.cascade import Interval, parse_interval
-from cratedb_retention.model.rollups.ledger import LARGEST_RANGE, LedgerRow
+from cratedb_retention.model.rollups.ledger import LARGEST_RANGE, Expired, LedgerRow
 from cratedb_retention.model.rollups.rollup import Count, Rollup, Window, level_table, make_metric
+from cratedb_retention.model.time import EVER, TimeRanges
 from cratedb_retention.store.rollups.levels import RollupStore
 from cratedb_retention.store.setup import STEPS
 from support.databases import NUMBER, TIME, CrateDatabase, Database, before_statements
@@ -133,7 +135,7 @@ def test_divided_where_a_window_changes(db: Database, which: list[int]) -> None:
     assert {**expected, **computed} == known(store)
 
 
-@pytest.mark.parametrize("work", ["pack", "expire"])
+@pytest.mark.parametrize("work", ["pack", "expire", "forget"])
 def test_killed_anywhere(db: Database, work: str) -> None:
     """Killed before any of its statements, a change of ranges loses nothing, and is completed by the next one."""
     killed, number = True, 0
@@ -146,6 +148,11 @@ def test_killed_anywhere(db: Database, work: str) -> None:
             store.pack([HOURS.table])
             after = {start: replace(row, expired=start in days(3, 11)) for start, row in before.items()}
             act = partial(store.expire, HOURS.table, days(3, 11))
+        if work == "forget":
+            store.pack([HOURS.table], expired(6))
+            before = known(store)
+            after = {start: forgotten(row) for start, row in before.items()}
+            act = partial(store.pack, [HOURS.table], expired(20))
         killed = not done(db, act, number)
         assert known(store) in (before, after), number
         act()
@@ -155,7 +162,82 @@ def test_killed_anywhere(db: Database, work: str) -> None:
         assert rows(db) == len(store.ledger(store.all()).of(HOURS.table).stored) < 10, number
         store.forget(HOURS.table)
         number += 1
-    assert number > 5
+    assert number > 4
+
+
+def expired(until: int, *left: int) -> dict[TableName, Expired]:
+    """Rows of the level before a day expired, and some days of its source are left."""
+    ranges = TimeRanges((day * DAY, (day + 1) * DAY) for day in left)
+    length = Interval(unit="day")
+    return {HOURS.table: Expired(until=until * DAY, below=SOURCE, left=ranges, interval=length, zone="UTC")}
+
+
+def forgotten(row: LedgerRow) -> LedgerRow:
+    """A window of which nothing but its time and that it is sealed is known."""
+    return replace(row, token="", rows=0, groups=0)
+
+
+def test_what_is_expired_leaves(db: Database) -> None:
+    """Of windows whose own rows are gone, with all of their source, a range keeps its time and its sums alone."""
+    store = fill(db, 200, 190)
+    store.pack([HOURS.table])
+    before = known(store)
+    first = store.ledger(store.all()).of(HOURS.table).stored[0]
+    store.pack([HOURS.table], expired(150))
+    after = store.ledger(store.all()).of(HOURS.table)
+    assert [window.time for window in after.values()] == [window.time for window in before.values()]
+    assert after.stored[0] == first and first.windows < 150
+    assert known(store) == {start: forgotten(row) if start < first.end else row for start, row in before.items()}
+    assert all(row.sealed for row in list(known(store).values())[:190])
+    texts = dict(
+        map(tuple, db.rows(f"SELECT windows, members FROM {db.q('rollup_ledger', db.own_schema)} WHERE windows > 1"))
+    )
+    assert len(texts.pop(first.windows)) < 60 < min(map(len, texts.values()))
+    # Later ones are added to it, however many there are.
+    store.pack([HOURS.table], expired(190))
+    assert [row.windows for row in store.ledger(store.all()).of(HOURS.table).stored[:2]] == [190, 1]
+    assert store.windows(HOURS.table, days(7, 189))[days(189)[0]].sealed
+
+
+def test_runs_forget_what_has_expired(db: Database) -> None:
+    """A range of days whose rows and hours have expired keeps its time alone; a row that comes to it is late."""
+    day = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
+    db.create("metrics", {"ts": TIME, "x": NUMBER, "day": day}, by=["day"])
+    first = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    db.insert("metrics", [{"ts": (first + dt.timedelta(days=n)).isoformat(), "x": 1.0} for n in range(50)])
+    db.policy("downsample", "metrics", "7d", levels="1h:14d,1d:forever")
+    members = f"SELECT members FROM {db.q('rollup_ledger', db.own_schema)} WHERE table_name = 'metrics_1h'"
+    for days, begins in ((50, "[["), (70, "{")):
+        db.time.set((first + dt.timedelta(days=days)).isoformat())
+        assert db.run().ok
+        db.refresh("rollup_ledger", db.own_schema)
+        assert {text[: len(begins)] for (text,) in db.rows(f"{members} AND windows > 30")} == {begins}
+    db.insert("metrics", [{"ts": (first + dt.timedelta(days=3, hours=2)).isoformat(), "x": 1.0}])
+    assert db.run().ok
+    assert [str(each.why.code) for each in db.tool.plan().blocked] == ["late-kept"]
+    assert db.count("metrics_1d") == 50
+
+
+def test_what_is_left_of_the_source_is_told_apart(db: Database) -> None:
+    """A window is known as it was while there is something that it can be compared with."""
+    store = fill(db, 100, 100)
+    store.pack([HOURS.table])
+    before = known(store)
+    middle = store.ledger(store.all()).of(HOURS.table).stored[0]
+    store.pack([HOURS.table], expired(100, 3))
+    assert {start: row for start, row in known(store).items() if start < middle.end} == {
+        start: row for start, row in before.items() if start < middle.end
+    }
+    assert known(store)[days(99)[0]] == forgotten(before[days(99)[0]])
+    other = {HOURS.table: replace(expired(100)[HOURS.table], below=TableName("doc", "other"))}
+    store.pack([HOURS.table], other)
+    assert known(store)[0] == before[0], "it was computed from another table"
+    store.expire(HOURS.table, days(*range(100)))
+    store.pack([HOURS.table], {HOURS.table: replace(expired(100)[HOURS.table], left=TimeRanges([EVER]))})
+    assert known(store)[0] == replace(forgotten(before[0]), expired=True), "its rows were deleted one by one"
+    stored = store.ledger(store.all()).of(HOURS.table).stored
+    store.expire(HOURS.table, days(5))
+    assert store.ledger(store.all()).of(HOURS.table).stored == stored, "that is known already"
 
 
 def done(db: Database, work: Callable[[], None], last: int) -> bool:

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.plan import Plan
-from cratedb_retention.model.rollups.ledger import Ledger, LedgerRow, Sized, Windows, choose_ranges, make_range
+from cratedb_retention.model.rollups.cascade import parse_interval
+from cratedb_retention.model.rollups.ledger import (
+    Ledger,
+    LedgerRow,
+    Sized,
+    Windows,
+    choose_ranges,
+    choose_stretches,
+    make_range,
+)
+from cratedb_retention.model.rollups.rollup import level_table
 from cratedb_retention.model.time import to_ms
+from cratedb_retention.planning.facts import Facts
 from cratedb_retention.planning.plan.planner import Planning
-from support.catalogs import policy
+from cratedb_retention.planning.rollups.coverage import find_expired
+from support.catalogs import METRICS, policy
 from support.planning import make_plan
-from support.simulation import HOUR, SimulatedDatabase
+from support.simulation import DAY, HOUR, SimulatedDatabase
 from support.tiers import examples
 
 START = dt.datetime(2023, 11, 20, tzinfo=dt.UTC)
@@ -168,29 +183,45 @@ def test_a_level_comes_or_goes(cascades: list[str], before: list[Turn], after: l
             assert database.seen() >= database.written
 
 
-def packed(windows: Mapping[int, LedgerRow]) -> Windows:
-    """The same windows as ranges."""
+def packed(windows: Mapping[int, LedgerRow], forgotten: Collection[int] = ()) -> Windows:
+    """The same windows as ranges, some of which have forgotten what their windows were computed from."""
+    ranges: dict[int, list[LedgerRow]] = {}
+    stored: list[LedgerRow] = []
     rows = [windows[start] for start in sorted(windows)]
-    ranges = {group[0].start: group for group in choose_ranges(Sized(row, 10) for row in rows)}
-    within = {row.start for group in ranges.values() for row in group[1:]}
-    stored = [make_range(ranges.get(row.start, [row])) for row in rows if row.start not in within]
+    for bare, some in groupby(rows, lambda row: row.start in forgotten):
+        known = list(some)
+        groups = choose_stretches(known) if bare else choose_ranges(Sized(row, 10) for row in known)
+        found = {group[0].start: group for group in groups}
+        within = {row.start for group in found.values() for row in group[1:]}
+        stored += [make_range(found.get(row.start, [row])) for row in known if row.start not in within]
+        ranges |= {s: [replace(row, token="", rows=0, groups=0) for row in g] if bare else g for s, g in found.items()}
     return Windows(stored, lambda row: ranges[row.start])
 
 
+@dataclass(kw_only=True)
 class PackedDatabase(SimulatedDatabase):
-    """A database that makes each plan with ranges as well as with single windows."""
+    """A database that makes each plan with ranges as well as with single windows, and forgets what has expired."""
 
-    ranges = 0
+    ranges: int = 0
+    forgotten: dict[TableName, set[int]] = field(default_factory=dict)
 
     def plan(self, cutoff: dt.datetime) -> Plan:
         """The plan, which is the same in both cases."""
         plan, ledger = super().plan(cutoff), self.ledger
-        known = {table: packed(windows) for table, windows in ledger.windows.items()}
+        known = {table: packed(windows, self.forgotten.get(table, ())) for table, windows in ledger.windows.items()}
         self.ranges = max(self.ranges, *(row.windows for windows in known.values() for row in windows.stored), 0)
-        measured = self.measure(cutoff)
-        there = Ledger(ledger.rollups, known)
-        assert make_plan(self.policies, self.catalog, cutoff, measurements=measured, ledger=there) == plan
+        facts = self.facts(cutoff)
+        assert make_plan(self.policies, ledger=Ledger(ledger.rollups, known), **facts) == plan
+        self._forget(Facts(policies=self.policies, **facts))
         return plan
+
+    def _forget(self, facts: Facts) -> None:
+        for table, level in self.known.items():
+            expired = find_expired(facts, level)
+            gone = [row for row in self.ledger.of(table).values() if row.sealed and expired and expired.has(row)]
+            for group in choose_stretches(gone):
+                if len(group) > 1:
+                    self.forgotten.setdefault(table, set()).update(row.start for row in group)
 
 
 # Raw rows, levels, and the levels from some time on.
@@ -201,6 +232,8 @@ CHANGED = st.sampled_from(
         ("4d", "1d:forever", "1h:20d,1d:forever"),
         ("2d", "1h:10d,1d:forever", "1h:10d,6h:30d,1d:forever"),
         ("2d", "6h:20d,1w:forever", "1h:4d,6h:20d,1w:forever"),
+        ("2d", "1h:4d,6h:8d,1d:20d", "1h:4d,1d:20d"),
+        ("2d", "6h:4d,1d:20d", "1h:4d,6h:8d,1d:20d"),
     ]
 )
 
@@ -210,7 +243,10 @@ CHANGED = st.sampled_from(
 def test_ranges_make_no_difference(
     cascade: tuple[str, str, str], unit: str, tenants: bool, before: list[Turn], after: list[Turn]
 ) -> None:
-    """Whatever is written when, and whatever levels come or go: plans are the same if sealed windows are ranges."""
+    """
+    Whatever is written when, and whatever levels come or go: plans are the same if sealed windows are ranges, and if
+    what has expired of them is forgotten.
+    """
     raw, *cascades = cascade
     database, now = PackedDatabase(policies=[], unit=unit, tenants=tenants and bool(unit)), START
     for levels, turns in zip(cascades, (before, after), strict=True):
@@ -227,10 +263,10 @@ class RestingDatabase(SimulatedDatabase):
 
     def plan(self, cutoff: dt.datetime) -> Plan:
         """The plan, which is the same in both cases."""
-        facts = {"catalog": self.catalog, "cutoff": cutoff, "measurements": self.measure(cutoff)}
+        facts = self.facts(cutoff)
         judged = {table: replace(one, rest=None) for table, one in self.known.items()}
         planning, full = (
-            Planning(policies=self.policies, ledger=replace(self.ledger, rollups=known), **facts)  # type: ignore[arg-type]
+            Planning(policies=self.policies, ledger=replace(self.ledger, rollups=known), **facts)
             for known in (self.known, judged)
         )
         plan, other = planning.plan(), full.plan()
@@ -289,3 +325,33 @@ def test_ranges_are_long() -> None:
     database.run(START + dt.timedelta(days=370))
     plan = database.plan(START + dt.timedelta(days=370))
     assert plan.tasks == () and database.ranges >= 180
+
+
+def test_what_is_expired_is_one_range() -> None:
+    """Of hours that are kept for two weeks, all days before are one range, in which late rows are late."""
+    database = PackedDatabase(policies=[policy("downsample", "7d", levels="1h:14d,1d:forever")])
+    for day in range(200):
+        database.write(to_ms(START + dt.timedelta(days=day)))
+    for day in (200, 201, 202):
+        database.run(START + dt.timedelta(days=day))
+    hours = level_table(METRICS, parse_interval("1h"))
+    assert len(database.forgotten[hours]) >= 180
+    database.write(to_ms(START) + 50 * DAY)
+    assert [each.why.code for each in database.plan(START + dt.timedelta(days=202)).blocked] == ["late-kept"]
+
+
+def test_held_rows_stay_known() -> None:
+    """Rows of one tenant that a legal hold kept go when it is released, though their level has expired long since."""
+    database = PackedDatabase(policies=[policy("downsample", "7d", levels="1h:14d,1d:60d")], tenants=True)
+    for day in range(40):
+        for tenant in "ab":
+            database.write(to_ms(START + dt.timedelta(days=day)), 1, tenant)
+    held = LegalHold(id="h", table_schema=METRICS.schema, table_name=METRICS.name, where={"tenant": "a"})
+    database.holds = [held]
+    for day in range(40, 50):
+        database.run(START + dt.timedelta(days=day))
+    assert sum(tenant == "a" for tenant, _ in database.raw) == 40 == len(database.raw)
+    database.holds = []
+    for day in range(50, 55):
+        database.run(START + dt.timedelta(days=day))
+    assert not database.raw

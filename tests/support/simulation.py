@@ -8,11 +8,13 @@ from __future__ import annotations
 import datetime as dt
 import math
 import zoneinfo
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Table, TableName
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.measurements import Measurements, WindowRows
 from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Plan, Task
 from cratedb_retention.model.policies.policy import Policy
@@ -55,9 +57,11 @@ class SimulatedDatabase:
 
     :param raw: How many rows each tenant has in each hour (ms, UTC).
     :param unit: How the raw table is partitioned: ``hour``, ``day``, ``month``; empty: not at all.
+    :param holds: Those in force.
     """
 
     policies: list[Policy]
+    holds: Sequence[LegalHold] = ()
     unit: str = "day"
     tenants: bool = False
     raw: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -76,7 +80,16 @@ class SimulatedDatabase:
 
     def plan(self, cutoff: dt.datetime) -> Plan:
         """What a run would do."""
-        return make_plan(self.policies, self.catalog, cutoff, measurements=self.measure(cutoff), ledger=self.ledger)
+        return make_plan(self.policies, **self.facts(cutoff), ledger=self.ledger)
+
+    def facts(self, cutoff: dt.datetime) -> dict[str, Any]:
+        """What a plan rests on beside policies and ledger."""
+        return {
+            "catalog": self.catalog,
+            "cutoff": cutoff,
+            "holds": self.holds,
+            "measurements": self.measure(cutoff),
+        }
 
     def run(
         self, cutoff: dt.datetime, kill_at: int | None = None, meanwhile: Callable[[int], None] = lambda number: None
@@ -116,7 +129,7 @@ class SimulatedDatabase:
 
     def measure(self, cutoff: dt.datetime) -> Measurements:
         """Answer what the planner asks of the rows."""
-        probes = find_probes(self.policies, self.catalog, cutoff, (), self.ledger)
+        probes = find_probes(self.policies, self.catalog, cutoff, self.holds, self.ledger)
         return Measurements(windows={p: self._window_rows(p) for p in probes if isinstance(p, WindowRows)})
 
     def shown(self) -> int:

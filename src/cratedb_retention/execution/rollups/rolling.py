@@ -21,9 +21,10 @@ from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups import rollup as steps
 from cratedb_retention.model.rollups.ledger import MOST_SINGLE, LedgerRow
 from cratedb_retention.model.rollups.rollup import Rollup, Window, find_view
-from cratedb_retention.model.time import TimeRange, from_ms, show, to_ms
+from cratedb_retention.model.time import EVER, TimeRange, from_ms, show, to_ms
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.rollups.cascades import below_as_target, name_taken
+from cratedb_retention.planning.rollups.coverage import find_expired
 from cratedb_retention.planning.rollups.windows import OpenWindow, Source, WindowGrid, digest, sources_of_windows
 from cratedb_retention.planning.targets import Undecided
 from cratedb_retention.store.store import Store
@@ -40,6 +41,7 @@ class Roller:
         self._identities: dict[TableName, str] = {}
         self._sources: dict[TableName, FindSources] = {}
         self._sealed = Counter[TableName]()  # the number of windows of each level that this run sealed
+        self._expiring: dict[TableName, int] = {}  # until when rows of each level expire in this run
 
     def before(self, task: Task, step: Step) -> None:
         """Record and check before a step; PartitionChanged if a source changed, or a user's table has the name."""
@@ -47,8 +49,9 @@ class Roller:
             if step.expires and step.expires[0] in self._registered:
                 # The instant from which a level is complete, so that readers use all remaining rows.
                 table, until = step.expires
-                gone = self._known[table].gone if table in self._known else None
-                self._ledger.set_gone(table, until if gone is None else max(until, gone))
+                gone = self._expiring.get(table, self._gone(table))
+                self._expiring[table] = until if gone is None else max(until, gone)
+                self._ledger.set_gone(table, self._expiring[table])
             return
         match step:
             case steps.CreateRollup(rollup=rollup) | steps.AlterRollup(rollup=rollup):
@@ -134,13 +137,24 @@ class Roller:
                 self._ledger.expire(seal.rollup.table, [window.start for window in seal.windows])
 
     def pack(self) -> None:
-        """Make ranges of sealed windows, where this run has sealed some, and many are single."""
+        """Make ranges of sealed windows where many are single, and shorten those whose own rows have expired."""
         known = self._prepared.facts.ledger
         single = {
             table: count + sum(row.sealed and row.windows == 1 for row in known.of(table).stored)
             for table, count in self._sealed.items()
         }
-        self._ledger.pack(sorted(table for table, count in single.items() if count > MOST_SINGLE))
+        tables = {table for table, count in single.items() if count > MOST_SINGLE}
+        for table, until in self._expiring.items():
+            before = self._gone(table) or EVER.start
+            tables |= {table for row in known.of(table).stored if row.windows > 1 and before < row.end <= until}
+        now = {
+            t: replace(self._known[t], gone=self._expiring.get(t, self._gone(t))) for t in tables if t in self._known
+        }
+        expired = {table: found for table, one in now.items() if (found := find_expired(self._prepared.facts, one))}
+        self._ledger.pack(sorted(tables), expired)
+
+    def _gone(self, table: TableName) -> int | None:
+        return self._known[table].gone if table in self._known else None
 
     def _register(self, task: Task, rollup: Rollup) -> None:
         known = self._known.get(rollup.table)

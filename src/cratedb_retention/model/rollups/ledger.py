@@ -3,7 +3,7 @@ The ledger: the existing rollups, and what each of their windows was computed fr
 
 A sealed window is never computed again. Consecutive ones are therefore stored as a range, so that a level has a few
 ranges and its open windows, however long its history is. What single windows of a range were computed from is read
-only when one of them is asked for.
+only when one of them is asked for. Once their own rows have expired as well, it is forgotten.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.rollups.rollup import Rollup, ViewPart
 from cratedb_retention.model.time import TimeRange, TimeRanges
 
@@ -55,11 +56,41 @@ class LedgerRow:
         return self.sealed and self.whole and self.until == self.end and not self.parts
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """
+    What has expired of a level, of which no source is left either. All that arrives in the time of such windows is
+    late, so it need not be known what each of them was computed from.
+    """
+
+    until: int  # its own rows before this instant expired
+    below: TableName  # its source, and the time ranges of what is left of it
+    left: TimeRanges
+    interval: Interval  # the length of its windows, and their time zone
+    zone: str
+
+    def has(self, row: LedgerRow) -> bool:
+        gone = row.below == self.below and row.end <= self.until
+        return gone and (row.expired or not self.left.overlapping(row.time))
+
+
 class Sized(NamedTuple):
     """A row as it is stored, and its size in characters."""
 
     row: LedgerRow
     size: int
+
+
+def choose_stretches(stored: Iterable[LedgerRow]) -> Iterator[list[LedgerRow]]:
+    """Rows that become one range each, if the windows of a range need not be told apart."""
+    group: list[LedgerRow] = []
+    for row in stored:
+        if group and not row.continues(group[-1]):
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
 
 
 def choose_ranges(stored: Iterable[Sized]) -> Iterator[list[LedgerRow]]:
@@ -86,7 +117,8 @@ def make_range(windows: Sequence[LedgerRow]) -> LedgerRow:
     if first is last:
         return first
     rows, groups = sum(window.rows for window in windows), sum(window.groups for window in windows)
-    return replace(first, end=last.end, until=last.end, token="", rows=rows, groups=groups, windows=len(windows))
+    count = sum(window.windows for window in windows)
+    return replace(first, end=last.end, until=last.end, token="", rows=rows, groups=groups, windows=count)
 
 
 ReadRange = Callable[[LedgerRow], Iterable[LedgerRow]]

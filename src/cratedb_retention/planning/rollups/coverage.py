@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.values import Late
+from cratedb_retention.model.rollups.ledger import Expired, KnownRollup
 from cratedb_retention.model.rollups.rollup import SealWindows, Window
 from cratedb_retention.model.step import Piece
-from cratedb_retention.model.time import TimeRange
+from cratedb_retention.model.time import EVER, TimeRange, TimeRanges
+from cratedb_retention.planning.facts import Facts
 from cratedb_retention.planning.holds import TableHold
+from cratedb_retention.planning.rollups.cascades import below_as_target
 from cratedb_retention.planning.rollups.downsample import CascadePlan, LevelPlan
 from cratedb_retention.planning.rollups.windows import digest
+from cratedb_retention.planning.targets import Undecided
 
 
 @dataclass(kw_only=True)
@@ -149,6 +153,22 @@ class Above:
         if start in state.planned:
             return self.state.plan.active and state.planned[start].windows[0].whole
         return row is not None and row.whole and row.token == state.sources[start].token
+
+
+def find_expired(facts: Facts, known: KnownRollup) -> Expired | None:
+    """What has expired of a level; None if nothing has, or if it is unknown what is left of its source."""
+    rollup, below = known.rollup, facts.catalog.tables.get(known.rollup.below)
+    policy = next((policy for policy in facts.policies if policy.id == known.policy_id), None)
+    if known.gone is None or below is None or policy is None or rollup.window is None:
+        return None
+    try:
+        target = below_as_target(policy, rollup, below)
+    except Undecided:
+        return None
+    pieces = facts.pieces.of(target).known if target.grids else ()
+    # Without partitions of time, the ledger alone tells what is gone.
+    left = TimeRanges(filter(None, (piece.time for piece in pieces)) if target.grids else [EVER])
+    return Expired(until=known.gone, below=rollup.below, left=left, interval=rollup.window, zone=rollup.window_zone)
 
 
 class Coverage:

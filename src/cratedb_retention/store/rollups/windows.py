@@ -1,6 +1,6 @@
 """
 The ledger of windows. Consecutive sealed windows are one row, a range; the column ``members`` has what each of them was
-computed from.
+computed from, or only how long they are if their own rows have expired as well.
 
 The row of a range is that of its first window. To make a range, that row is extended, and then the others are removed;
 to divide one, the others are added, and then that row is shortened. Whatever is killed in between leaves windows within
@@ -20,12 +20,24 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.rollups.ledger import LedgerRow, Sized, Windows, choose_ranges, make_range
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.rollups.ledger import (
+    Expired,
+    LedgerRow,
+    Sized,
+    Windows,
+    choose_ranges,
+    choose_stretches,
+    make_range,
+)
 from cratedb_retention.model.rollups.rollup import Count, Rollup, Window
+from cratedb_retention.model.time import find_zone
 from cratedb_retention.store.rows import Records, is_named, name_values, read_text, same, text_values
 
 # Beside the change token, what is stored of a window in a range, approximately: its end and its numbers.
 _NUMBERS = 30
+# How ``members`` begins if it has only the length of windows.
+_BARE = "{"
 # What plans read of a window.
 _BRIEF = (
     *("table_schema", "table_name", "start", "end", "until", "whole", "beneath_schema", "beneath_name", "token"),
@@ -99,9 +111,9 @@ class WindowStore(Records):
     def _mark(self, table: TableName, starts: Iterable[int], column: str) -> None:
         if starts := list(starts):
             self._visible()
-            if column != "sealed_at":  # All windows of a range are sealed.
-                self._single_out(table, starts)
             unmarked = self._table.c[column].is_(None)
+            if column != "sealed_at":  # All windows of a range are sealed.
+                self._single_out(table, starts, unmarked)
             self._change(*self._within(table, starts), unmarked, **{column: self._clock.now()})
 
     def doubt(self, table: TableName, starts: Iterable[int]) -> None:
@@ -117,20 +129,20 @@ class WindowStore(Records):
         self._change(*mine, c.start < before, sealed_at=self._clock.now())
         self._change(*mine, c.start >= before, **doubtful, **name_values(rollup.below, "beneath"))
 
-    def pack(self, tables: Sequence[TableName]) -> None:
-        """Make ranges of the sealed windows of levels."""
+    def pack(self, tables: Sequence[TableName], expired: Mapping[TableName, Expired] | None = None) -> None:
+        """Make ranges of the sealed windows of levels, and forget what expired windows were computed from."""
         if tables:
             self._visible()
         for table in tables:
-            pack(self._database, self._table, table)
+            pack(self._database, self._table, table, (expired or {}).get(table))
 
     def _within(self, table: TableName, starts: Iterable[int]) -> list[sa.ColumnElement[bool]]:
         return [is_named(self._table, table), self._table.c.start.in_(list(starts))]
 
-    def _single_out(self, table: TableName, starts: Iterable[int]) -> None:
+    def _single_out(self, table: TableName, starts: Iterable[int], *where: sa.ColumnElement[bool]) -> None:
         """Divide ranges, so that each of some windows, which are about to change, has a row of its own."""
         wanted, c, mine = set(starts), self._table.c, is_named(self._table, table)
-        near = (c.windows.is_not(None), c.start <= max(wanted), c.end > min(wanted))
+        near = (c.windows.is_not(None), c.start <= max(wanted), c.end > min(wanted), *where)
         found = _stored(self._database, self._table, table, *near)
         for row in found.stored:
             parts: list[list[LedgerRow]] = []
@@ -147,19 +159,19 @@ class WindowStore(Records):
                 self._visible()
 
 
-def pack(database: Database, own: sa.Table, table: TableName) -> None:
+def pack(database: Database, own: sa.Table, table: TableName, expired: Expired | None = None) -> None:
     """Make ranges of the sealed windows of a level. Written rows must be visible; also used to migrate the ledger."""
     c = own.c
+    bare = c.members.like(f"{_BARE}%").label("bare")
     size = sa.func.length(sa.func.coalesce(c.members, c.token_long, c.token)) + _NUMBERS
     brief = [column for column in c if column is not c.members]
     mine = (is_named(own, table), c.sealed_at.is_not(None))
-    rows = database.query(sa.select(*brief, size.label("size")).where(*mine).order_by(c.start))
-    sizes = {row["start"]: row["size"] for row in rows}
-    stored = Windows(map(_row, rows)).stored
-    left = sizes.keys() - {row.start for row in stored}
+    rows = {r["start"]: r for r in database.query(sa.select(*brief, size.label("size"), bare).where(*mine))}
+    stored = Windows(map(_row, rows.values())).stored
+    left = rows.keys() - {row.start for row in stored}
     if left:  # Windows within a range, of a killed run.
         database.execute(sa.delete(own).where(is_named(own, table), c.start.in_(sorted(left))))
-    for group in choose_ranges(Sized(row, sizes[row.start]) for row in stored):
+    for group, forgotten in _choose(stored, rows, expired):
         first, last = group[0], group[-1]
         # Another run may have changed the ranges if this one lost its lease.
         unchanged = (is_named(own, table), c.start == first.start, c.end == first.end, c.sealed_at.is_not(None))
@@ -167,9 +179,22 @@ def pack(database: Database, own: sa.Table, table: TableName) -> None:
         windows = _stored(database, own, table, between, c.sealed_at.is_not(None))
         if [row.time for row in windows.stored] != [row.time for row in group]:
             continue
-        values = range_values(list(windows.values()))
+        values = range_values(list(windows.values())) if forgotten is None else _bare_values(group, forgotten)
         if database.execute(sa.update(own).where(*unchanged).values(**values)) != 0:
             database.execute(sa.delete(own).where(is_named(own, table), c.start > first.start, c.start < last.end))
+
+
+def _choose(
+    stored: Iterable[LedgerRow], rows: Mapping[int, Row], expired: Expired | None
+) -> Iterator[tuple[list[LedgerRow], Expired | None]]:
+    """Rows that become one range each, and whether their windows are forgotten."""
+    for goes, some in groupby(stored, lambda row: bool(rows[row.start]["bare"] or (expired and expired.has(row)))):
+        if goes and expired:
+            for group in choose_stretches(some):
+                if len(group) > 1 or (group[0].windows > 1 and not rows[group[0].start]["bare"]):
+                    yield group, expired
+        elif not goes:
+            yield from ((group, None) for group in choose_ranges(Sized(row, rows[row.start]["size"]) for row in some))
 
 
 def read_windows(
@@ -216,15 +241,31 @@ def range_values(windows: Sequence[LedgerRow]) -> dict[str, Any]:
     }
 
 
+def _bare_values(rows: Sequence[LedgerRow], expired: Expired) -> dict[str, Any]:
+    """Likewise, if what the windows were computed from is forgotten."""
+    row, length = make_range(rows), expired.interval
+    members = {"seconds": length.seconds, "unit": length.unit, "zone": expired.zone}
+    about = same(row, ("end", "until", "rows", "groups", "windows"))
+    return {**about, **text_values("token", ""), "members": json.dumps(members, separators=(",", ":"))}
+
+
 def _members(row: Row) -> Iterator[LedgerRow]:
     found = _row(row)
     if row["members"] is None:
         yield found
         return
-    start = found.start
-    for end, token, rows, groups in json.loads(row["members"]):
+    start, known = found.start, json.loads(row["members"])
+    for end, token, rows, groups in _each(found, **known) if isinstance(known, dict) else known:
         yield replace(found, start=start, end=end, until=end, token=token, rows=rows, groups=groups, windows=1)
         start = end
+
+
+def _each(row: LedgerRow, seconds: int, unit: str, zone: str) -> Iterator[tuple[int, str, int, int]]:
+    """The windows of a range of which nothing but their length is known."""
+    end, length, tzinfo = row.start, Interval(seconds, unit), find_zone(zone)
+    while end < row.end:
+        end = length.end(end, tzinfo)
+        yield end, "", 0, 0
 
 
 def _row(row: Row) -> LedgerRow:
