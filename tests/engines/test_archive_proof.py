@@ -252,10 +252,10 @@ def test_closed(crate: CrateDatabase) -> None:
     assert_stays(crate, ALL)
 
 
-@pytest.mark.parametrize("n", [APRIL, "another", None])
-def test_other_rows(crate: CrateDatabase, n: str | None) -> None:
+@pytest.mark.parametrize(("n", "m"), [(APRIL, None), ("another", None), (None, None), (None, APRIL)])
+def test_other_rows(crate: CrateDatabase, n: str | None, m: str | None) -> None:
     """A complete snapshot of the right name and partition with as many rows, under the same keys, but other ones."""
-    columns = {"ts": TIME, "n": "TEXT", "v": NUMBER, "month": MONTH}
+    columns = {"ts": TIME, "n": "TEXT", "m": "TEXT", "v": NUMBER, "month": MONTH}
     crate.create("metrics", columns, by=["month"], key="PRIMARY KEY (ts, month)")
     crate.fill("metrics", [APRIL, JUNE], v=1.5)
     crate.policy("snapshot", "metrics", "30d")
@@ -266,7 +266,7 @@ def test_other_rows(crate: CrateDatabase, n: str | None) -> None:
         crate.drop_snapshot(name)
         crate.sql(f"ALTER TABLE {table} RENAME TO {away}")
         crate.create("metrics", columns, by=["month"], key="PRIMARY KEY (ts, month)")
-        crate.insert("metrics", [{"ts": APRIL, "n": n, "v": 1.5 if n != APRIL else None}])
+        crate.insert("metrics", [{"ts": APRIL, "n": n, "m": m, "v": 1.5 if n != APRIL else None}])
         where = f"TABLE {table} PARTITION (month = '2024-04-01') WITH (wait_for_completion = true)"
         crate.sql(f"CREATE SNAPSHOT {quoted(crate.repository, name)} {where}")
         crate.sql(f"DROP TABLE {table}")

@@ -282,6 +282,7 @@ def test_broken_snapshot_is_replaced(crate: CrateDatabase) -> None:
     away.rename(shard)
     query = "SELECT state FROM sys.snapshots WHERE name = ?"
     assert crate.rows(query, [step.name])[0][0] in ("PARTIAL", "FAILED")
+    assert crate.tool.adopt_snapshots(crate.repository) == [], "neither what is not complete nor what others made"
     with pytest.raises(DatabaseError, match="is not complete"):
         crate.tool.engine.perform(step, lambda progress: None)
     assert crate.run().ok
@@ -328,3 +329,15 @@ def test_young_row_in_an_archived_text_partition(db: Database) -> None:
     report = db.tool.run(prepared)
     assert (report.deferred, report.partitions) == (1, 0)
     assert db.left("metrics") == [MAY, JUNE]
+
+
+def test_young_row_that_was_not_visible_yet(crate: CrateDatabase) -> None:
+    """The same with a row that was there when the plan was made, and that no query had seen."""
+    crate.create("metrics", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
+    crate.fill("metrics", [MAY], part="a")
+    crate.policy("snapshot", "metrics", "30d", partition_column="part")
+    crate.sql(f"ALTER TABLE {crate.q('metrics')} SET (refresh_interval = 0)")
+    crate.sql(f"INSERT INTO {crate.q('metrics')} (ts, n, part) VALUES (?, 'young', 'a')", [JUNE])
+    report = crate.run()
+    assert (report.deferred, report.failed, report.partitions) == (1, 0, 0)
+    assert crate.left("metrics") == [MAY, "young"]

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from cratedb_retention import RestoreRequest
-from cratedb_retention.errors import ConnectionLost
+from cratedb_retention.errors import ConnectionLost, DatabaseError, RetentionError
 from cratedb_retention.execution.runs.events import RunEvent, StepFinished
 from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName
@@ -353,6 +353,28 @@ def test_killed_around_the_drop(db: Database, dropped: bool) -> None:
     assert db.left("metrics") == [JUNE]
     restore(db)
     assert db.left("metrics") == [MAY, MAY, LATE, JUNE]
+
+
+@pytest.mark.parametrize(
+    ("error", "stage"), [(ConnectionLost, "dropping"), (DatabaseError, "created")], ids=["lost", "refused"]
+)
+def test_a_drop_that_fails(db: Database, error: type[RetentionError], stage: str) -> None:
+    """A partition that was not dropped is in its table; without an answer that is unknown, until the next run looks."""
+    db.create("metrics", BY_MONTH, by=["month"])
+    db.fill("metrics", [MAY, MAY, JUNE])
+    db.policy("snapshot", "metrics", "30d")
+
+    def fail(statement: str) -> None:
+        if statement.startswith("DELETE FROM") and "metrics" in statement:
+            raise error("database", "no answer")
+
+    with before_statements(db.tool.engine.database.engine, fail):
+        assert db.run().failed == 1
+    assert (stages(db), db.left("metrics")) == ([stage], [MAY, MAY, JUNE])
+    assert db.run().partitions == 1
+    assert (stages(db), db.left("metrics")) == (["archived"], [JUNE])
+    restore(db)
+    assert db.left("metrics") == [MAY, MAY, JUNE]
 
 
 def test_a_drop_without_an_answer_is_settled(db: Database, metrics: str) -> None:

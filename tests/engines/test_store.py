@@ -32,6 +32,7 @@ from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.aggregates import GAUGE
 from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import Count, Rollup, Window, level_table, make_metric
+from cratedb_retention.store.archive import SnapshotFilter
 from cratedb_retention.store.audit import Entry, JournalFilter
 from cratedb_retention.store.notifications import Notice, NoticeState
 from cratedb_retention.store.policies import identity
@@ -707,6 +708,43 @@ def test_snapshots_of_tables_of_the_same_name(db: Database) -> None:
         snapshots.add(SnapshotRecord(archived=archived, stage=SnapshotStage.CREATED, changed_at=db.time.moment))
     for table in tables:
         assert [record.archived.table for record in snapshots.of(table, SnapshotStage.CREATED)] == [table]
+
+
+def test_which_snapshots_are_found(db: Database) -> None:
+    """The database selects by each attribute alone; one whose time is unknown is of any time."""
+    snapshots = db.tool.store.snapshots
+    for name, table, repository, policy, tags, start, end in (
+        ("a", TableName("doc", "metrics"), "one", "p", ("x",), 10, 20),
+        ("ab", TableName("doc", "metrics_old"), "one", "q", ("x", "y"), 20, 30),
+        ("c", TableName("lab", "Metrics"), "other", None, (), None, None),
+        ("d", TableName("lab", "metrics1old"), "other", "p", ("z",), 30, 40),
+    ):
+        archived = Archived(repository=repository, name=name, table=table, start=start, end=end)
+        record = SnapshotRecord(archived=archived, stage=SnapshotStage.ARCHIVED, changed_at=db.time.moment)
+        snapshots.add(replace(record, policy_id=policy, tags=tags))
+    for wanted, names in (
+        (SnapshotFilter(), "a ab c d"),
+        (SnapshotFilter(start=19), "a ab c d"),
+        (SnapshotFilter(start=20), "ab c d"),
+        (SnapshotFilter(end=21), "a ab c"),
+        (SnapshotFilter(end=20), "a c"),
+        (SnapshotFilter(table_name="metrics"), "a"),
+        (SnapshotFilter(table_name="metrics", folds_case=True), "a c"),
+        (SnapshotFilter(table_name="METRICS*", folds_case=True), "a ab c d"),
+        (SnapshotFilter(table_name="metrics_*"), "ab"),
+        (SnapshotFilter(table_name="?etrics"), "a c"),
+        (SnapshotFilter(table_name="metrics%"), ""),
+        (SnapshotFilter(table_schema="l?b"), "c d"),
+        (SnapshotFilter(name="a"), "a ab"),
+        (SnapshotFilter(name="_"), ""),
+        (SnapshotFilter(names={"a", "c"}), "a c"),
+        (SnapshotFilter(repository="one"), "a ab"),
+        (SnapshotFilter(policies={"p"}), "a d"),
+        (SnapshotFilter(tags=parse_tag_filter(["x,y", "z"])), "ab d"),
+        (SnapshotFilter(tags=parse_tag_filter(["x", "not:z"])), "a ab c d"),  # Tags are compared again.
+    ):
+        found = sorted(record.archived.name for record in snapshots.stream(wanted))
+        assert found == names.split(), wanted
 
 
 def test_the_first_instant_of_1970(db: Database) -> None:
