@@ -45,6 +45,19 @@ def test_young_row_arrives(crate: CrateDatabase) -> None:
     assert YOUNG[:10] in row["error"]
 
 
+def test_young_row_in_one_of_two(crate: CrateDatabase) -> None:
+    """Of two partitions that are dropped together one got a young row: both wait, and the next run drops the other."""
+    create_texts(crate)
+    crate.fill("texts", [OLD], part="b")
+    prepared = crate.tool.prepare()
+    crate.fill("texts", [YOUNG], part="a")
+    report = crate.tool.run(prepared)
+    assert (report.deferred, report.partitions, report.failed) == (1, 0, 0)
+    assert (crate.left("texts"), crate.frozen("texts")) == ([OLD, OLD, YOUNG], 0)
+    assert crate.run().partitions == 1
+    assert crate.left("texts") == [OLD, YOUNG]
+
+
 @pytest.mark.parametrize(("newest", "goes"), [(None, True), (999, True), (1000, False)])
 def test_newest_row_to_the_instant(newest: int | None, goes: bool) -> None:
     """A row of exactly the expiry limit is not expired: a partition that holds it stays."""

@@ -16,9 +16,11 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.execution.runs.events import RunEvent, StepFinished, StepProgressed, StepStarted
 from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Step
+from cratedb_retention.model.query.reading import FetchRequest
+from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import RollUp, SealWindows
 from cratedb_retention.model.runs import Report, RunOptions
-from cratedb_retention.model.time import parse_instant, to_ms
+from cratedb_retention.model.time import parse_instant, show, to_ms
 from cratedb_retention.planning.plan import strategies
 from support.databases import MONTH, TIME, CrateDatabase, Database
 
@@ -90,6 +92,28 @@ def test_rolls_up_and_expires(readings: Database) -> None:
     assert total(readings, "readings_all", "sum(row_count)") == 6
     assert steps(readings) == []
     assert readings.run().done == 0
+
+
+def test_what_was_held_expires_later(readings: Database) -> None:
+    """A level that loses its oldest rows last, since they were held, is not taken for complete from then on."""
+    days: dict[str, Any] = {
+        "start": parse_instant("2024-05-01"),
+        "end": parse_instant("2024-07-02"),
+        "step": parse_interval("1d"),
+    }
+    request = FetchRequest(table_name="readings", table_schema=readings.schema, metrics=("row_count",), **days)
+    fill(readings, ["2024-05-20T10:00"], first=6)
+    readings.policy("downsample", "readings", "7d", levels="1h:30d")
+    run(readings)
+    hold = readings.tool.hold("readings_1h", readings.schema, end=parse_instant("2024-05-13"))
+    run(readings)
+    assert total(readings, "readings_1h") == 127 - 64
+    gaps = readings.tool.fetch(request).gaps
+    assert [show(end) for _, end in gaps] == ["2024-05-27"]
+    readings.tool.release(hold.id)
+    run(readings)
+    assert total(readings, "readings_1h") == 127 - 64 - 3
+    assert readings.tool.fetch(request).gaps == gaps
 
 
 def test_what_goes_is_frozen_before_it_is_compared(crate: CrateDatabase) -> None:

@@ -11,7 +11,7 @@ from cratedb_retention.engine.step import Report, StepResult
 from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.plan.plan import FreezePartitions, Step
-from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
+from support.databases import MONTH, NOW, TIME, CrateDatabase, Database, DuckDatabase
 
 DAYS = [f"2024-05-{day:02}" for day in range(1, 15)]
 
@@ -56,6 +56,24 @@ def test_rows_of_another_table_stay(db: Database, partitioned: bool) -> None:
     assert hold.needs_attention
     assert "is not the table that its rollups were made from" in hold.reason
     assert "accept-table" in hold.reason
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_replaced_since_the_plan(db: Database, partitioned: bool) -> None:
+    """Rows of a table that was created after the plan stay, even if they look like those that were rolled up."""
+    create(db, partitioned)
+    write(db, DAYS)
+    db.policy("downsample", "readings", "30d", levels="1h:forever")
+    db.time.set("2024-06-01T00:00:00+00:00")
+    assert db.run().ok
+    db.time.set(NOW)
+    prepared = db.tool.prepare()
+    assert prepared.plan.tasks
+    again(db, partitioned)
+    write(db, DAYS)
+    report = db.tool.run(prepared)
+    assert (report.rows, report.failed, report.deferred > 0) == (0, 0, True)
+    assert db.count("readings") == 336
 
 
 @pytest.mark.parametrize("partitioned", [False, True])

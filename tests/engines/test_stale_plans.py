@@ -90,3 +90,21 @@ def test_rows_stay_while_their_rollup_is_made(readings: Database) -> None:
     after = tool.store.leases.read().of(cascade.id or "")
     assert after.holder is None
     assert (after.outcome, after.finished_at) == (before.outcome, before.finished_at)
+
+
+def test_what_was_created_since_the_plan_stays(readings: Database) -> None:
+    """A table or view that a user creates under the name of a level or view is not written to by an older plan."""
+    readings.policy("downsample", "readings", "7d", levels="1h:forever")
+    prepared = readings.tool.prepare()
+    readings.create("readings_1h", {"ts": TIME, "n": "TEXT"})
+    readings.fill("readings_1h", ["2024-06-01"])
+    report = readings.tool.run(prepared)
+    assert (report.done, report.failed, report.deferred > 0) == (0, 0, True)
+    assert (readings.count("readings"), readings.left("readings_1h")) == (4, ["2024-06-01"])
+
+    readings.sql(f"DROP TABLE {readings.q('readings_1h')}")
+    prepared = readings.tool.prepare()
+    readings.sql(f"CREATE VIEW {readings.q('readings_all')} AS SELECT 'mine' AS n")
+    report = readings.tool.run(prepared)
+    assert (report.done > 0, report.failed, report.deferred) == (True, 0, 1)
+    assert [row[0] for row in readings.rows(f"SELECT n FROM {readings.q('readings_all')}")] == ["mine"]

@@ -44,6 +44,7 @@ def test_only_who_knows_the_present_state_changes_it(tenants: TwoTenants, path: 
     assert change('"1"', retention_period="1d") == (412, None)
     assert change('"9"', retention_period="1d") == (412, None)
     assert change("2", retention_period="1d") == (412, None)
+    assert change('"2"0', retention_period="1d") == (412, None)
     assert change('W/"2"', description="x") == (200, '"3"')
     assert change("*", description=None) == (200, '"4"')
     assert change('"4"', retention_period="soon") == (422, None)

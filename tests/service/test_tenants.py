@@ -542,6 +542,9 @@ def test_what_a_request_names_is_heeded(tenants: TwoTenants) -> None:
         "2024-02-01T00:00:00+00:00",
         "case 7",
     ]
+    for end in ("start", "end"):
+        naive = tenants.ask("acme-operator", "POST", f"{API}/holds", json={**data, end: "2024-01-01T00:00:00"})
+        assert (naive.status_code, naive.json()["thing"]) == (422, f"attribute {end}"), naive.text
     tenants.db.time.set("2024-10-02T00:00:00+00:00")
     assert tenants.run("acme-operator", strategy="delete")["steps_done"] == 0
     assert tenants.run("acme-operator", policy="acme-tables")["steps_done"] == 0

@@ -38,6 +38,7 @@ class Roller:
         self._engine, self._store, self._prepared, self._run_id = engine, store, prepared, run_id
         self._ledger, self._known = store.rollups, prepared.facts.ledger.rollups
         self._registered = {table: known.rollup for table, known in self._known.items()}
+        self._taken: set[TableName] = set()  # levels whose names other tables have by now
         self._identities: dict[TableName, str] = {}
         self._sources: dict[TableName, FindSources] = {}
         self._sealed = Counter[TableName]()  # the number of windows of each level that this run sealed
@@ -59,11 +60,14 @@ class Roller:
                 catalog = self._engine.read_named([rollup.table, rollup.sketch])
                 there = name_taken(rollup, self._registered.get(rollup.table), catalog)
                 if there is not None:
+                    self._taken.add(rollup.table)
                     raise _changed(f"table {there}", "was created since the plan was made")
                 self._register(task, rollup)
             case steps.RollUp(rollup=rollup):
+                self._require_own(rollup.table)
                 self._register(task, rollup)
             case steps.ReplaceView():
+                self._require_own(*(part.table for part in step.parts))
                 catalog = self._engine.read_named([step.view])
                 there, own = find_view(catalog, step.rollup, [part.table for part in step.parts], step.marks)
                 if there and not own:
@@ -76,6 +80,11 @@ class Roller:
                 self._check(task, rollup, windows, set(idents))
                 self._ledger.seal(rollup.table, [window.start for window in windows])
                 self._sealed[rollup.table] += len(windows)
+
+    def _require_own(self, *tables: TableName) -> None:
+        """PartitionChanged if a level was not created by this run, since another table has its name by now."""
+        for table in self._taken.intersection(tables):
+            raise _changed(f"table {table}", "was created since the plan was made")
 
     def roll_up(self, task: Task, step: steps.RollUp, perform: Perform) -> StepResult:
         """
