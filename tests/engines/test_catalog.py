@@ -7,6 +7,8 @@ from __future__ import annotations
 import pytest
 
 from cratedb_retention.engine.cratedb import catalog
+from cratedb_retention.engine.cratedb.connection import BLOCK
+from cratedb_retention.errors import Recovering
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Selector, Table
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
 
@@ -129,6 +131,24 @@ def test_closed_and_frozen(crate: CrateDatabase) -> None:
         (True, False, None),
         (False, True, 1),
     ]
+
+
+def test_blocked_by_a_full_disk(crate: CrateDatabase) -> None:
+    """A partition that a full disk made read-only is read-only, and so is its table for what concerns all rows."""
+    crate.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    crate.fill("metrics", [JAN, FEB])
+    assert not table(crate, "metrics").read_only
+    block = f"""ALTER TABLE {crate.q("metrics")} PARTITION (month = '2024-01-01') SET ("{BLOCK}" = """
+    crate.sql(f"{block}true)")
+    found = table(crate, "metrics")
+    assert (found.read_only, [by_values(found)[v,].read_only for v in (JAN_MS, FEB_MS)]) == (True, [True, False])
+    crate.sql(f"{block}false)")
+
+
+def test_tables_that_are_not_known_yet(crate: CrateDatabase) -> None:
+    """Where not even the toolkit's own tables are known, the cluster was just started: no table is gone then."""
+    with pytest.raises(Recovering, match="does not know its tables yet"):
+        crate.tool.engine.read_catalog([Selector(schema=crate.schema, name="metrics")], "not_yet_known")
 
 
 def test_object_columns(crate: CrateDatabase) -> None:

@@ -51,6 +51,20 @@ def test_missing_shards_are_held(crate: CrateDatabase, strategy: str) -> None:
     assert crate.left("t") == DAYS[3:]
 
 
+def test_rows_of_a_table_that_lacks_shards_are_held(crate: CrateDatabase) -> None:
+    """Rows are not deleted one by one where one of the partitions lacks shards, and the plan says so."""
+    crate.create("t", {"ts": TIME, "n": "TEXT", "part": "TEXT"}, by=["part"])
+    for part, days in (("a", DAYS[:2]), ("b", DAYS[2:])):
+        crate.fill("t", days, part=part)
+    crate.policy("delete", "t", "30d", partition_column="part", freeze="never")
+    with lost(crate, "t", partition="part = 'a'"):
+        plan = crate.tool.plan()
+        assert plan.tasks == ()
+        assert [problem.reason for problem in plan.needs_attention] == ["1 missing shard; bring the lost nodes back"]
+    assert crate.run().rows == 3
+    assert crate.left("t") == DAYS[3:]
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_lost_after_planning(crate: CrateDatabase, strategy: str) -> None:
     """Shards that are lost between plan and run: the task on them fails, and nothing of them is gone or rolled up."""

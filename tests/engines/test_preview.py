@@ -8,6 +8,7 @@ import pytest
 
 from cratedb_retention.errors import Unsupported
 from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.policies.policy import make_policy
 from cratedb_retention.model.time import parse_instant
@@ -169,3 +170,21 @@ def test_a_level_is_archived_in_time(db: Database, period: str, found: int) -> N
     db.policy("snapshot", "visits_1d", period, id="archive")
     said = [finding.message for finding in db.tool.check() if set(finding.policies) == {"cascade", "archive"}]
     assert [f"would delete the data before snapshot after {period}" in message for message in said] == [True] * found
+
+
+def test_a_preview_is_not_carried_out(db: Database) -> None:
+    """What would be done with another policy, or without a hold, is not done before that is so."""
+    fill(db)
+    policy = db.policy("delete", "visits", "10y")
+    shorter = policy.model_copy(update={"retention_period": parse_duration("60d")})
+    hold = db.tool.hold("visits", db.schema, reason="case 7", end=parse_instant("2024-03-01"))
+    without_hold = db.tool.preview(shorter).after
+    for prepared in (without_hold, db.tool.preview(shorter.model_copy(update={"id": None})).after):
+        assert prepared.plan.tasks
+        report = db.tool.run(prepared)
+        assert (report.done, report.failed, report.deferred > 0) == (0, 0, True)
+    db.tool.edit_policy(policy.id or "", {"retention_period": "60d"})
+    report = db.tool.run(db.tool.preview_release([hold.id])[1])
+    assert (report.done, report.failed, report.deferred > 0) == (0, 0, True)
+    assert db.count("visits") == 7
+    assert db.run().partitions == 2

@@ -437,16 +437,17 @@ def test_delete_by_tags(db: Database) -> None:
 
 
 def test_damaged_policy(db: Database) -> None:
-    """A row that is no policy is a problem that runs report; the other policies are obeyed."""
+    """A row that is no policy is a problem that runs report, unless disabled; the other policies are obeyed."""
     db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     db.fill("metrics", ["2024-05-01T00:00:00Z", "2024-06-15T00:00:00Z"])
     db.policy("delete", "metrics", "30d")
     table = db.q("retention_policy", db.own_schema)
     damages = {"period": ("soon", None), "json": ("1d", "{"), "list": ("1d", "[1]"), "number": ("1d", "3")}
     for key, (period, where) in damages.items():
-        columns = 'strategy, table_schema, table_name, retention_period, "where", id, version'
-        values = ["delete", db.schema, "metrics", period, where, key, 1]
-        db.sql(f"INSERT INTO {table} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        columns = 'strategy, table_schema, table_name, retention_period, "where", id, version, enabled'
+        for name, enabled in ((key, None), (f"{key}-disabled", False)):
+            values = ["delete", db.schema, "metrics", period, where, name, 1, enabled]
+            db.sql(f"INSERT INTO {table} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
     db.refresh("retention_policy", db.own_schema)
     report = db.run()
     assert (report.needs_attention, report.partitions, report.ok) == (4, 1, False)
