@@ -101,6 +101,69 @@ def test_late_rows_come_back_as_well(archived: Command, contents: Contents, tmp_
     assert len(archived.data("plan", CUTOFF)["tasks"]) == 2
 
 
+def test_when_archives_end(archived: Command) -> None:
+    """By the policy as it is now; a run deletes what has ended, and its plan says so."""
+    assert [snapshot["ends"] for snapshot in archived.data("list-snapshots")] == [None, None]
+    [policy] = [each for each in archived.data("list-policies") if each["strategy"] == "snapshot"]
+    archived.ok("edit-policy", f"--id={policy['id']}", "--archive-period=120d")
+    ends = [snapshot["ends"] for snapshot in archived.data("list-snapshots")]
+    assert ends == ["2024-05-31T00:00:00+00:00", "2024-06-29T00:00:00+00:00"]
+    assert "2024-05-31" in archived.ok("list-snapshots")
+    shown = archived.ok("plan", "--cutoff-day=2024-06-01")
+    assert "This run would delete 1 archive of 1 table for good." in shown
+    assert "data ends 2024-02-01, archived until 2024-05-31" in shown
+    archived.ok("run", "--cutoff-day=2024-06-01")
+    assert [snapshot["ends"] for snapshot in archived.data("list-snapshots")] == ends[1:]
+    complained = archived.refused(2, "edit-policy", f"--id={policy['id']}", "--archive-period=99d")
+    assert "archives are kept for 99d, shorter than the data itself (100d)" in complained
+
+
+def test_deleting(archived: Command) -> None:
+    """What is chosen is shown, and deleted only if that is stated; what is under a hold stays, and is an error."""
+    held = archived.data("hold", "--table-name=metrics", "--from=2024-02-01", "--reason=case 4711")["id"]
+    shown = archived.ok("delete-snapshots", "--all", "--dry-run")
+    assert "would delete main-metrics-2024-01" in shown and "1 snapshot with 31 rows" in shown
+    assert "would not delete main-metrics-2024-02" in shown and "case 4711" in shown
+    assert "add --yes" in archived.refused(2, "delete-snapshots", "--all").lower()
+    assert "nothing is selected" in archived.refused(2, "delete-snapshots", "--yes")
+    assert "none matches" in archived.refused(1, "delete-snapshots", "--table-name=other", "--yes")
+    assert len(archived.data("list-snapshots")) == 2
+    assert "1 of 2 snapshots not deleted" in archived.refused(1, "delete-snapshots", "--all", "--yes")
+    [left] = archived.data("list-snapshots")
+    assert "2024-02" in left["name"]
+    archived.ok("release", held)
+    assert f"deleted: {left['name']}" in archived.ok("delete-snapshots", "--to=2024-03-01", "--yes")
+    assert archived.data("list-snapshots") == []
+
+
+def test_check_finds_what_is_not_as_recorded(archived: Command, tmp_path: Path) -> None:
+    """A snapshot that is gone, and one that is unknown, are findings."""
+    first, second = (snapshot["name"] for snapshot in archived.data("list-snapshots"))
+    (tmp_path / "archive" / first).rename(tmp_path / "archive" / "unknown")
+    outcome = archived("check-policies", "--format=json")
+    assert outcome.code == 3
+    found = json.loads(outcome.out)
+    assert [(each["table"], each["code"]) for each in found] == [
+        ("main.metrics", "snapshots-gone"),
+        ("main.metrics", "snapshots-unknown"),
+    ]
+    assert first in found[0]["message"] and second not in found[0]["message"]
+
+
+def test_damage_is_listed(archived: Command, tmp_path: Path) -> None:
+    """What reading back found stays in the list until it is read back again."""
+    first, second = (snapshot["name"] for snapshot in archived.data("list-snapshots"))
+    data = tmp_path / "archive" / first / "data.parquet"
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    data.write_bytes(bytes(content))
+    archived.refused(1, "verify-snapshots")
+    damaged, whole = archived.data("list-snapshots")
+    assert (damaged["condition"], whole["condition"]) == ("damaged", "complete")
+    assert "differs from its checksum" in damaged["repository_state"]
+    assert damaged["verified_at"] and whole["name"] == second
+
+
 def test_adopting(archived: Command, contents: Contents, tmp_path: Path) -> None:
     """What the toolkit's table lost is shown, noted once, and can be restored; also without that."""
     known = archived.data("list-snapshots")

@@ -83,6 +83,7 @@ METHODS = {
     "check-policies": "check",
     "create-policy": "policies.create",
     "create-token": "access.create",
+    "delete-snapshots": "archive.delete",
     "delete-policy": "policies.delete",
     "edit-policy": "policies.edit",
     "fetch": "rollups.fetch",

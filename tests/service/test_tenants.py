@@ -144,6 +144,12 @@ def probes(tenants: TwoTenants) -> Mapping[tuple[str, str], list[Probe]]:
             {"json": {"chosen": archived}},
             {"json": {"table_name": "acme*", "into_schema": tenants.db.schema, "into_name": "globex_metrics"}},
         ],
+        ("GET", "/snapshots/deletable"): [{}, {"params": {"table_name": "globex*"}}],
+        ("POST", "/snapshots/delete"): [
+            {"json": {"table_name": "globex*"}},
+            {"json": {"tags": ["globex"]}},
+            {"json": {"chosen": archived}},
+        ],
         ("POST", "/snapshots/verify"): [
             {"json": {"table_name": "globex*"}},
             {"json": {"chosen": archived}},

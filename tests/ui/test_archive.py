@@ -191,6 +191,29 @@ def test_a_restore_that_is_refused_says_so(elements: PageElements) -> None:
     assert "unknown, expired or revoked" in elements.told[-1]
 
 
+def test_deleting(elements: PageElements) -> None:
+    """What would be deleted, and what stays, is shown and has to be confirmed; then exactly that is deleted."""
+    db = elements.db
+    before = [record.archived.name for record in db.tool.snapshots()]
+    db.tool.hold("orders", "lab", where={"month": "2023-08-01"}, reason="case 4711")
+    elements.open(archive.show, "to=2023-09-02")
+    assert [row[8] for row in elements.rows(SHOWN)] == ["never"] * 3
+    elements.press("Delete …")
+    shown = [row[0] for row in elements.rows("What would be deleted")]
+    assert [text == "ready" for text in shown] == [True, False, True]
+    assert "case 4711" in shown[1]
+    assert any(text.startswith("2 snapshots with 6 rows") and "1 would stay" in text for text in elements.texts)
+    elements.press("Delete 2 snapshots")
+    assert elements.question == "Delete 2 snapshots?"
+    assert [record.archived.name for record in db.tool.snapshots()] == before
+    assert not elements.find(ui.button, "Delete").enabled
+    elements.fill("Write delete to go on", "delete")
+    elements.press("Delete")
+    assert [row[0] for row in elements.rows("What was deleted")] == ["deleted"] * 2
+    assert "2 snapshots deleted." in elements.texts
+    assert [record.archived.name for record in db.tool.snapshots()] == [before[1], *before[3:]]
+
+
 def test_the_worst_is_first(elements: PageElements) -> None:
     """Snapshots that can't be relied on come first and say why; the others may be restored."""
     db = elements.db

@@ -10,7 +10,7 @@ from cratedb_retention.engine.archive import SnapshotState
 from cratedb_retention.errors import NotFound
 from cratedb_retention.execution import accepting, archive
 from cratedb_retention.execution.accepting import Earlier
-from cratedb_retention.execution.archive import Adoptable, Restored, RestoreRequest, Verified
+from cratedb_retention.execution.archive import Adoptable, Deletable, Deleted, Restored, RestoreRequest, Verified
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import ArchiveLine, Restorable, preview_restore
 from cratedb_retention.execution.query import fetch, suggest_values
@@ -18,8 +18,10 @@ from cratedb_retention.execution.rollups import levels as rollups
 from cratedb_retention.execution.rollups.levels import Difference
 from cratedb_retention.model.archive import SnapshotRecord
 from cratedb_retention.model.catalog import Selector, TableName, Value
+from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.rollups.rollup import sketch_table
+from cratedb_retention.planning.policies import Finding
 from cratedb_retention.planning.rollups.cascades import Cascade as PlannedCascade
 from cratedb_retention.store.rollups.levels import LevelState
 from cratedb_retention.store.rows import PAGE
@@ -42,10 +44,11 @@ class Archive(Part):
 
     def lines(self, records: Iterable[SnapshotRecord]) -> Iterator[ArchiveLine]:
         """Snapshots with their states in their repositories, which are read for many at a time."""
-        left = iter(records)
+        left, ends = iter(records), archive.find_ends(self._engine, self._store)
         while some := list(islice(left, PAGE)):
             states = self.states(some)
-            yield from (ArchiveLine(record=record, state=states.get(record.key)) for record in some)
+            for record in some:
+                yield ArchiveLine(record=record, state=states.get(record.key), ends=ends.due(record))
 
     def verify(
         self, request: RestoreRequest | None = None, told: Callable[[Verified], None] | None = None
@@ -84,6 +87,31 @@ class Archive(Part):
             engine=self._engine, store=self._store, clock=self._clock, actor=self._connection.actor, request=request
         )
         return restoring.run(told)
+
+    def deletable(self, request: RestoreRequest) -> list[Deletable]:
+        """What :meth:`delete` would delete, and what it would refuse. Writes nothing."""
+        return archive.preview_delete(self._engine, self._store, request)
+
+    def delete(self, request: RestoreRequest, told: Callable[[Deleted], None] | None = None) -> list[Deleted]:
+        """
+        Delete snapshots for good: all of the matching partitions unless some are chosen by name, whether or not a
+        policy would still keep them. Those under a legal hold, or in use, stay.
+
+        :param told: Called with each result at once.
+        :return: One result for each snapshot; ``error`` is the reason if it was not deleted.
+        :raises NotFound: if no snapshot matches the request.
+        """
+        return archive.delete_snapshots(self._engine, self._store, request, told)
+
+    def check(self, selection: Selection | None = None) -> list[Finding]:
+        """
+        Compare the repositories of policies with the toolkit's own table: snapshots that only one of them knows, and
+        what interrupted runs and commands left behind. Reads no data.
+        """
+        return archive.find_strays(self._engine, self._store, self._chosen(selection or Selection()))
+
+    def _chosen(self, selection: Selection) -> Iterator[Policy]:
+        return (stored.policy for stored in self._store.policies.all()[0] if selection.fits(stored.policy))
 
     def adopt(
         self, repository: str, request: RestoreRequest | None = None, *, dry_run: bool = False

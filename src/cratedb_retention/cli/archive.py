@@ -1,9 +1,11 @@
-"""``list-snapshots``, ``verify-snapshots``, ``adopt-snapshots``, ``restore``: archived partitions."""
+"""``list-``, ``verify-``, ``adopt-`` and ``delete-snapshots``, ``restore``: archived partitions."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +14,12 @@ from cratedb_retention.cli import options
 from cratedb_retention.cli.options import TEXT
 from cratedb_retention.cli.output import Cells, say, write_data, write_list, write_things
 from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.archive import Adoptable, RestoreRequest
+    from cratedb_retention.execution.archive import Adoptable, Deletable, RestoreRequest
     from cratedb_retention.execution.plan.preview import ArchiveLine
 
 _CELLS: Cells[ArchiveLine | Adoptable] = {
@@ -55,7 +58,8 @@ _snapshots = options.gathered(
 @options.output_format
 def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> None:
     """
-    List archived partitions, each with the state of its snapshot in the repository.
+    List archived partitions, each with the state of its snapshot in the repository, and when a run deletes it for good
+    by the `archive_period` of its policy.
 
     \b
     Examples:
@@ -71,7 +75,8 @@ def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> 
         raise none_fits()
     cells: Cells[ArchiveLine] = {
         **_CELLS,
-        "in the repository": lambda line: line.state.detail if line.state else "missing",
+        "in the repository": lambda line: line.found,
+        "ends": lambda line: "never" if line.ends is None else show(line.ends),
         "repository": lambda line: line.record.archived.repository,
         "name": lambda line: line.record.archived.name,
     }
@@ -134,6 +139,69 @@ def adopt_snapshots(retention: Retention, repository: str, request: RestoreReque
         write_things({**_CELLS, "name": lambda item: item.record.archived.name}, new)
     done = "would be adopted" if dry_run else "adopted"
     say(f"{plural(len(new), 'snapshot')} {done}; {len(found) - len(new):,} already known")
+
+
+@click.command("delete-snapshots")
+@options.database
+@_snapshots
+@click.option("--all", "everything", is_flag=True, help="Delete every snapshot.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def delete_snapshots(
+    database: options.Database, request: RestoreRequest, everything: bool, dry_run: bool, yes: bool
+) -> None:
+    """
+    Delete archived partitions for good: those of a table and a time range, each with all of its snapshots, or a
+    snapshot by name. Snapshots under a legal hold, or in use, stay. Runs delete archives by themselves once the
+    `archive_period` of their policy is over.
+
+    \b
+    Examples:
+      cratedb-retention delete-snapshots --table-name=metrics --to=2019-01-01 --dry-run crate://localhost:4200/
+      cratedb-retention delete-snapshots --name=doc-metrics-2024-01-01-5d41402abc4b
+    """
+    from cratedb_retention.execution.archive import RestoreRequest
+
+    if not everything and request == RestoreRequest():
+        raise InvalidInput(
+            "delete-snapshots", "nothing is selected", "give --name, --table-name, --from, --to, or --all"
+        )
+    with database.open() as retention:
+        found = retention.archive.deletable(request)
+        going = [item.record for item in found if item.why_not is None]
+        if dry_run or not yes:
+            _show_deletable(found)
+        if dry_run:
+            return
+        if going and not yes:
+            _confirm(f"Delete {plural(len(going), 'snapshot')} for good?")
+        chosen = frozenset(item.record.key for item in found)
+        deleted = retention.archive.delete(dataclasses.replace(request, chosen=chosen))
+    for done in deleted:
+        name = done.record.archived.name
+        say(
+            f"not deleted: {name}: {done.error}" if done.error else f"deleted: {name}", "red" if done.error else "green"
+        )
+    left = sum(done.error is not None for done in deleted)
+    if left:
+        raise RetentionError("delete-snapshots", f"{left:,} of {plural(len(deleted), 'snapshot')} not deleted")
+
+
+def _show_deletable(found: Sequence[Deletable]) -> None:
+    going = [item.record.archived for item in found if item.why_not is None]
+    for item in found:
+        archived, why = item.record.archived, f": {item.refusal}" if item.refusal else ""
+        would = "would not delete" if why else "would delete"
+        say(f"{would} {archived.name}, {archived.table}, {archived.partition}{why}", "red" if why else "")
+    rows, size = sum(each.rows or 0 for each in going), sum(each.size or 0 for each in going)
+    say(f"{plural(len(going), 'snapshot')} with {plural(rows, 'row')}, {show_size(size)}")
+
+
+def _confirm(question: str) -> None:
+    """Ask a user at a terminal; a script has to state it."""
+    if not sys.stdin.isatty():
+        raise InvalidInput("delete-snapshots", "this cannot be undone, and there is no terminal to ask", "add --yes")
+    click.confirm(question, abort=True, err=True)
 
 
 @click.command("restore")

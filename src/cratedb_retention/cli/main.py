@@ -67,6 +67,7 @@ COMMANDS: Mapping[str, Entry] = {
     "accept-table": Entry("rollups", _RUNNING, "Accept a table as the earlier one of its name."),
     "list-snapshots": Entry("archive", _ARCHIVE, "List archived partitions."),
     "verify-snapshots": Entry("archive", _ARCHIVE, "Read snapshots back and compare them."),
+    "delete-snapshots": Entry("archive", _ARCHIVE, "Delete archived partitions for good."),
     "adopt-snapshots": Entry("archive", _ARCHIVE, "Record the snapshots of a repository."),
     "restore": Entry("archive", _ARCHIVE, "Restore archived partitions."),
     "hold": Entry("holds", _ARCHIVE, "Place a legal hold: protect data from all policies."),

@@ -97,6 +97,9 @@ class Engine(abc.ABC):
                 return self.archive.prove(step)
             case plan.DropArchived():
                 return self.archive.drop(step)
+            case plan.DeleteSnapshot(archived=archived):
+                self.archive.delete(archived)
+                return StepResult(rows=archived.rows, partitions=1, size=archived.size)
             case RollUp():
                 return self._roll_up(step, report)
             case LevelStep():

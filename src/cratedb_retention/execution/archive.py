@@ -1,6 +1,6 @@
 """
 Restores archived partitions: into their table, where a hold protects them from the next run, or into another one.
-Verifies snapshots, and adopts those of a repository that are not in the toolkit's own table.
+Verifies snapshots, deletes them, and adopts those of a repository that are not in the toolkit's own table.
 
 Rows that arrive after their partition was archived are in another snapshot; all of its snapshots together make up the
 partition.
@@ -25,17 +25,21 @@ from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import Catalog, Kind, Selector, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.plan.plan import DropArchived
-from cratedb_retention.model.plan.reasons import Reason, failure
+from cratedb_retention.model.plan.reasons import Reason, Why, failure
 from cratedb_retention.model.policies.patterns import matcher
+from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import begins, plural
+from cratedb_retention.planning.archive import Ends, find_earlier, hold_on, in_order
+from cratedb_retention.planning.policies import Finding
 from cratedb_retention.store.archive import SnapshotFilter
 from cratedb_retention.store.rows import same
 from cratedb_retention.store.store import Store
 
 # Stages of a snapshot whose partition was, or is, in its table.
 _STAYED = (SnapshotStage.CREATED, SnapshotStage.RESTORED)
+_NAMED = 3  # Snapshots that a finding names.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +140,90 @@ def verify_snapshots(
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deletable:
+    """What deleting would do with a snapshot."""
+
+    record: SnapshotRecord
+    why_not: Reason | None = None  # Why it would stay; None: it would be deleted.
+
+    @property
+    def refusal(self) -> str | None:
+        return str(self.why_not) if self.why_not else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deleted:
+    """The result of deleting a snapshot."""
+
+    record: SnapshotRecord
+    why_not: Reason | None = None  # Why it still exists; None: it is gone.
+
+    @property
+    def error(self) -> str | None:
+        return str(self.why_not) if self.why_not else None
+
+
+_IN_USE = {SnapshotStage.DROPPING: Why.BEING_DROPPED(), SnapshotStage.RESTORING: Why.BEING_RESTORED()}
+
+
+def preview_delete(engine: Engine, store: Store, request: RestoreRequest) -> list[Deletable]:
+    """All snapshots of each matching partition, in the order of deletion, and why some stay; NotFound: none matches."""
+    known = list(_narrow(store, replace(request, start=None, end=None)))
+    records = request.choose(known, store.folds_case)
+    if not records:
+        raise none_fits()
+    holds, own = store.holds.active(), engine.capabilities
+    staying = {r.key: why for r in records if (why := _IN_USE.get(r.stage) or hold_on(r.archived, holds, own))}
+    tables = sorted({record.archived.table for record in records})
+    earlier = (record for table in tables for record in store.snapshots.of(table, SnapshotStage.SUPERSEDED))
+    for key, other in find_earlier([r for r in records if r.key not in staying], earlier).items():
+        staying[key] = staying.get(other.key) or Why.EARLIER_STAYS(earlier=other.archived.name)
+    return [Deletable(record=record, why_not=staying.get(record.key)) for record in in_order(records)]
+
+
+def delete_snapshots(
+    engine: Engine, store: Store, request: RestoreRequest, told: Callable[[Deleted], None] | None = None
+) -> list[Deleted]:
+    """
+    Delete snapshots for good, except those that :func:`preview_delete` refuses; each result is reported at once. After
+    a failure, the other snapshots of its partition stay.
+    """
+    found, failed = list[Deleted](), set[object]()
+    for item in preview_delete(engine, store, request):
+        record, error = item.record, item.why_not
+        if error is None and record.partition in failed:
+            error = Why.SKIPPED(cause="an earlier snapshot of its partition was not deleted")
+        if error is None:  # A hold may have been placed in the meantime.
+            error = hold_on(record.archived, store.holds.active(), engine.capabilities)
+        if error is None:
+            error = _delete(engine, store, record)
+            _note(store, Event.SNAPSHOT_DELETED, record, record.archived.table, record.archived.rows, error)
+        failed.update([record.partition] if error else [])
+        found.append(Deleted(record=record, why_not=error))
+        if told is not None:
+            told(found[-1])
+    return found
+
+
+def _delete(engine: Engine, store: Store, record: SnapshotRecord) -> Reason | None:
+    """Delete a snapshot and its record; returns why that failed. If this is killed, it can be repeated."""
+    snapshots, key = store.snapshots, record.key
+    try:
+        if not snapshots.claim(*key, SnapshotStage.DELETING, {record.stage}):
+            raise Conflict(f"snapshot {record.archived.name}", "was changed in the meantime", "check it again")
+        try:
+            engine.archive.delete(record.archived)
+        except RetentionError as error:
+            if not isinstance(error, ConnectionLost):  # Without a response, it is unknown whether it still exists.
+                snapshots.mark(*key, record.stage)
+            raise
+        snapshots.remove(*key)
+    except RetentionError as error:
+        return failure(error)
+    return None
+
+
 def is_own(engine: Engine, record: SnapshotRecord, into: TableName | None) -> bool:
     """Whether a snapshot would be restored into its own table, even if that is named explicitly."""
     table = record.archived.table
@@ -154,6 +242,11 @@ def find_restorable(engine: Engine, store: Store, clock: Clock, request: Restore
     if not records:
         raise none_fits()
     return records
+
+
+def find_ends(engine: Engine, store: Store) -> Ends:
+    """When archives end by the policies as they are now."""
+    return Ends((stored.policy for stored in store.policies.all()[0]), engine.capabilities)
 
 
 def none_fits() -> NotFound:
@@ -390,6 +483,47 @@ def settle(store: Store, catalog: Catalog) -> None:
         table = catalog.tables.get(record.archived.table)
         if table is not None and all(p.values != record.archived.values for p in table.partitions):
             store.snapshots.mark(*record.key, SnapshotStage.ARCHIVED)
+
+
+def find_strays(engine: Engine, store: Store, policies: Iterable[Policy]) -> list[Finding]:
+    """
+    What differs between the repositories of policies and the toolkit's own table: snapshots that only one of them
+    knows, and what interrupted runs and commands left behind.
+    """
+    users: dict[str, list[Policy]] = {}
+    for policy in policies:
+        if policy.target_repository_name:
+            users.setdefault(policy.target_repository_name, []).append(policy)
+    found = []
+    for repository, of in sorted(users.items()):
+        ids = tuple(policy.id or "" for policy in of)
+        named = TableName(of[0].table_schema or engine.capabilities.default_schema, of[0].table_name)
+        found += [Finding(table or named, ids, why) for table, why in _strays(engine, store, repository)]
+    return found
+
+
+def _strays(engine: Engine, store: Store, repository: str) -> Iterator[tuple[TableName | None, Reason]]:
+    records = store.snapshots.stream(SnapshotFilter(repository=repository))
+    known = {record.archived.name: record.archived.table for record in records}
+    try:
+        contents = engine.archive.contents(repository)
+    except NotFound:  # On DuckDB, the first run creates a directory.
+        if known:
+            yield None, Why.REPOSITORY_GONE(repository=repository, count=len(known))
+        return
+    gone = known.keys() - contents.snapshots
+    for table in sorted({known[name] for name in gone}):
+        names = [name for name in gone if known[name] == table]
+        yield table, Why.SNAPSHOTS_GONE(repository=repository, count=len(names), names=_some(names))
+    if unknown := contents.snapshots - known.keys():
+        yield None, Why.SNAPSHOTS_UNKNOWN(repository=repository, count=len(unknown), names=_some(unknown))
+    if contents.leftovers:
+        left = contents.leftovers
+        yield None, Why.LEFTOVERS(repository=repository, count=len(left), names=_some(left))
+
+
+def _some(names: Collection[str]) -> tuple[str, ...]:
+    return (*sorted(names)[:_NAMED], *(["..."] if len(names) > _NAMED else []))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ Partition = Annotated[
     BeforeValidator(lambda archived: dict(zip((c.name for c in archived.columns), archived.values, strict=True))),
 ]
 Attributes = Annotated[dict[str, Any], BeforeValidator(lambda it: it.to_dict() if isinstance(it, Policy) else it)]
-Condition = Annotated[str, BeforeValidator(lambda state: state.detail if state else "missing")]
 Reason = Annotated[str, BeforeValidator(lambda hold: getattr(hold, "reason", hold))]
 Code = Annotated[str, BeforeValidator(lambda reason: getattr(reason, "code", reason))]
 
@@ -256,7 +255,10 @@ class Snapshot(_Counted):
     """A snapshot, and its state in the repository."""
 
     state: Name = Field(validation_alias=AliasPath("record", "stage"))
-    repository_state: Condition = Field(validation_alias="state")
+    repository_state: str = Field(validation_alias="found", description="Its state there, or its damage.")
+    condition: str = Field(description="`complete`, `damaged`, `incomplete` or `missing`.")
+    verified_at: Instant | None = Field(validation_alias=AliasPath("record", "verified_at"))
+    ends: Instant | None = Field(description="When a run deletes it for good; null: never.")
     policy_id: str | None = Field(validation_alias=AliasPath("record", "policy_id"))
     tags: list[str] = Field(validation_alias=AliasPath("record", "tags"))
 
@@ -276,6 +278,12 @@ class Restorable(_Counted):
     refusal: str | None = Field(description="Why it would not be restored; null: it would.")
 
 
+class Deletable(_Counted):
+    """What deleting would do with a snapshot."""
+
+    refusal: str | None = Field(description="Why it would stay; null: it would be deleted.")
+
+
 class OperationResult(_OfSnapshot):
     """The result for a snapshot."""
 
@@ -283,14 +291,14 @@ class OperationResult(_OfSnapshot):
     rows: int | None = Field(None, description="Number of restored rows.")
     hold_id: str | None = Field(None, description="The hold on the restored partition.")
     found: str | None = Field(None, description="The result of reading it back.")
-    error: str | None = Field(None, description="Why it was not restored, or its damage.")
+    error: str | None = Field(None, description="Why it was not restored or deleted, or its damage.")
 
 
 class Operation(_Result):
-    """A restore or a verification, and its progress."""
+    """A restore, a verification or a deletion, and its progress."""
 
     operation_id: str
-    kind: str = Field(description="`restore` or `verify`.")
+    kind: str = Field(description="`restore`, `verify` or `delete`.")
     state: str = Field(description="`running`, `done`, `failed` or `cancelled`.")
     actor: str
     started_at: Instant

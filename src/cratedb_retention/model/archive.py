@@ -46,6 +46,7 @@ class SnapshotStage(Choice):
     RESTORING = "restoring", "Its partition is being restored, or the restore was interrupted"
     RESTORED = "restored", "Its partition was restored into the table"
     SUPERSEDED = "superseded", "A later snapshot of the partition contains its rows as well"
+    DELETING = "deleting", "It is being deleted, or deleting it was interrupted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +102,9 @@ def is_name_of(name: str, table: TableName, columns: Sequence[Column], values: S
 
 def is_made_here(name: str, table: TableName) -> bool:
     """Whether a snapshot of any partition of a table may have this name, like :func:`is_name_of`."""
-    begins = (f"{_slug(table, (), ())}-".lstrip("-"), f"{table.schema}.{table.name}-")
-    return name.startswith(begins[1]) or re.fullmatch(rf"{re.escape(begins[0])}(.*-)?[0-9a-f]{{12}}", name) is not None
+    if name.startswith(f"{table.schema}.{table.name}-"):
+        return True
+    return name.startswith(_slug(table, (), ())) and re.search("(^|-)[0-9a-f]{12}$", name) is not None
 
 
 def _slug(table: TableName, columns: Sequence[Column], values: Sequence[Value]) -> str:

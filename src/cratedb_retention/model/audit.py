@@ -26,6 +26,7 @@ class Event(_Recorded):
     HOLD_RELEASED = "hold-released", "A hold was released."
     VERIFIED = "verified", "A snapshot was read back and compared."
     RESTORED = "restored", "A partition was restored, or restoring it failed."
+    SNAPSHOT_DELETED = "snapshot-deleted", "A snapshot was deleted by a user for good, or deleting it failed."
     ADOPTED = "adopted", "A snapshot in a repository was recorded in the toolkit's tables."
     ROLLUPS_DROPPED = "rollups-dropped", "All rollups of a table were dropped."
     TABLE_ACCEPTED = "table-accepted", "A table was accepted as the earlier one of its name."

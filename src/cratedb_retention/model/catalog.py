@@ -161,6 +161,10 @@ class Catalog:
     views: Mapping[TableName, View] | None = None
     others: frozenset[TableName] = frozenset()  # Names of further tables, whose spelling may differ only in case.
 
+    def has_repository(self, name: str) -> bool:
+        """Whether a repository may exist; directories are looked at only when they are used."""
+        return self.capabilities.repositories_are_directories or name in self.repositories
+
     def taken(self, name: TableName) -> TableName | None:
         """The existing relation with this name, in its own spelling; None: the name is free."""
         known = (self.tables, self.views or {}, self.others)

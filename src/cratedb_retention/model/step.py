@@ -21,6 +21,7 @@ class Kind(StrEnum):
     ARCHIVE = "archive"
     MOVE = "move"
     ROLL_UP = "roll up"
+    END_ARCHIVE = "delete archives"
     OTHER = "other"
 
 

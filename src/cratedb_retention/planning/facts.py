@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from cratedb_retention.model.archive import RestoredPartition
+from cratedb_retention.model.archive import RestoredPartition, SnapshotRecord
 from cratedb_retention.model.catalog import Catalog, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.measurements import Measurements
@@ -32,6 +32,10 @@ class Facts:
     # a partition was restored from.
     archived: Collection[tuple[str, str]] = ()
     restored: Mapping[RestoredPartition, tuple[str, str]] = field(default_factory=dict)
+    # Archives that may have ended, and superseded ones of the same tables; and, for limits by share, the rows of all
+    # archives by policy and table.
+    archives: Sequence[SnapshotRecord] = ()
+    archived_rows: Mapping[tuple[str, TableName], int] = field(default_factory=dict)
     own_schema: str = ""  # Of the toolkit's own tables.
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.accepting import Earlier
-from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
+from cratedb_retention.execution.archive import Deletable, Deleted, Restored, RestoreRequest, Verified
 from cratedb_retention.execution.overview.lines import Line, Listing, TableLine, overview
 from cratedb_retention.execution.overview.timeline import Seen, concerning, sources_of, timeline
 from cratedb_retention.execution.plan.preparing import Prepared, Selection, require_tags
@@ -35,7 +35,7 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import Timeline
 from cratedb_retention.model.plan.effect import amount
 from cratedb_retention.model.plan.plan import Plan, Step, Task
-from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.attributes import Suggestions
 from cratedb_retention.model.policies.patterns import find_tables
 from cratedb_retention.model.policies.policy import Policy, change_policy, mentions
@@ -417,6 +417,36 @@ class Scope:
         request = self._chosen(request)
         self._require_targets(self._retention.archive.restorable(request), request.into)
         return self._retention.archive.restore(request, told)
+
+    def deletable(self, request: RestoreRequest) -> list[Deletable]:
+        """Preview :meth:`delete_snapshots`: what it would delete, and what stays."""
+        found = self._retention.archive.deletable(self._chosen(request))
+        self._require_targets([item.record for item in found], None)
+        return [replace(item, why_not=self._said(item.why_not)) for item in found]
+
+    def delete_snapshots(self, request: RestoreRequest, told: Callable[[Deleted], None] | None = None) -> list[Deleted]:
+        """Delete snapshots for good; ``told`` receives each result."""
+        self.access.require(Role.EDITOR)
+        self.deletable(request)
+
+        def shown(item: Deleted) -> Deleted:
+            return replace(item, why_not=self._said(item.why_not))
+
+        found = self._retention.archive.delete(self._chosen(request), told and (lambda item: told(shown(item))))
+        return list(map(shown, found))
+
+    def start_delete(self, operations: Operations, request: RestoreRequest) -> OperationState:
+        """Delete in the background exactly what :meth:`deletable` shows at this moment (law 10)."""
+        self.access.require(Role.EDITOR)
+        found = self.deletable(request)
+        going = [item.record for item in found if item.why_not is None]
+        if not going:
+            raise Conflict("delete", f"nothing can be deleted: {found[0].refusal}", "see the preview")
+        exactly = replace(request, chosen=frozenset(record.key for record in going))
+        return operations.start(self._retention, "delete", len(going), partial(self.delete_snapshots, exactly))
+
+    def _said(self, why: Reason | None) -> Reason | None:
+        return why and self.visibility.redacted(why, self._ids_of_holds())
 
     def start_restore(self, operations: Operations, request: RestoreRequest) -> OperationState:
         """Restore in the background exactly what :meth:`restorable` shows at this moment (law 10)."""

@@ -1,6 +1,6 @@
 """
-Background jobs of this process: runs, and restores and verifications of snapshots. They can be watched and cancelled,
-are remembered for a while, and end with the process. The audit log records them permanently.
+Background jobs of this process: runs, and restores, verifications and deletions of snapshots. They can be watched and
+cancelled, are remembered for a while, and end with the process. The audit log records them permanently.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, NotFound, RetentionError, RunEnded
-from cratedb_retention.execution.archive import Restored, Verified
+from cratedb_retention.execution.archive import Deleted, Restored, Verified
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.runs.events import RunStarted
 from cratedb_retention.model.plan.reasons import failure
@@ -25,7 +25,7 @@ from cratedb_retention.model.runs import RunOptions, RunState
 logger = logging.getLogger(__name__)
 # Finished jobs that are remembered.
 REMEMBERED = 100
-Result = Restored | Verified
+Result = Restored | Verified | Deleted
 # Does the work, and reports the result of each snapshot.
 Work = Callable[[Callable[[Result], None]], object]
 
@@ -33,7 +33,7 @@ Work = Callable[[Callable[[Result], None]], object]
 @dataclass(frozen=True, kw_only=True)
 class OperationState:
     operation_id: str
-    kind: str  # ``restore`` or ``verify``
+    kind: str  # ``restore``, ``verify`` or ``delete``
     state: str  # ``running``, ``done``, ``failed`` or ``cancelled``
     actor: str  # the user who started it, as in the audit log
     started_at: dt.datetime

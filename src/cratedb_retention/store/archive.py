@@ -102,6 +102,21 @@ class SnapshotStore(Records):
         more = {"token": token} if token else {}
         self._change(*self._key(repository, name), state=str(stage), changed_at=self._clock.now(), **more)
 
+    def claim(self, repository: str, name: str, stage: SnapshotStage, among: Collection[SnapshotStage]) -> bool:
+        """Set the state of a snapshot in one of some states; False: it is not. Of several writers, one succeeds."""
+        c, key = self._table.c, self._key(repository, name)
+        rows = self._read(*key, refresh=False, stamps=True)
+        if not rows or rows[0]["state"] not in among:
+            return False
+        same_row = (
+            self._unchanged(self._stamp(rows[0])) if self._database.row_version else [c.state == rows[0]["state"]]
+        )
+        return self._change(*key, *same_row, state=str(stage), changed_at=self._clock.now()) == 1
+
+    def remove(self, repository: str, name: str) -> None:
+        """Forget a snapshot that was deleted."""
+        self._remove(*self._key(repository, name))
+
     def verified(self, record: SnapshotRecord, damage: str | None) -> None:
         """Record that a snapshot was verified on its own, and the damage found; None: it is intact."""
         self._change(*self._key(*record.key), verified_at=self._clock.now(), damage=damage and cut(damage))
@@ -137,6 +152,27 @@ class SnapshotStore(Records):
         mine = () if table is None else (is_named(self._table, table),)
         return self._find(self._table.c.state.in_(list(map(str, stages))), *mine)
 
+    def ended(self, policies: Collection[str], before: int) -> list[SnapshotRecord]:
+        """
+        The snapshots of policies whose data ends at an instant (ms, UTC) or before, and superseded ones of the same
+        tables.
+        """
+        c, ids = self._table.c, sorted(policies)
+        parts = (ids[first : first + LISTED] for first in range(0, len(ids), LISTED))
+        found = [each for some in parts for each in self._find(c.policy_id.in_(some), c.end <= before, refresh=False)]
+        known, tables = {record.key for record in found}, sorted({record.archived.table for record in found})
+        earlier = (self.of(table, SnapshotStage.SUPERSEDED) for table in tables)
+        return found + [record for records in earlier for record in records if record.key not in known]
+
+    def rows(self, policies: Collection[str]) -> dict[tuple[str, TableName], int]:
+        """The number of archived rows, by policy and table; without those whose snapshots do not know it."""
+        c = self._table.c
+        place = (c.policy_id, c.table_schema, c.table_name)
+        found = self._database.rows(
+            sa.select(*place, sa.func.sum(c.rows)).where(c.policy_id.in_(sorted(policies))).group_by(*place)
+        )
+        return {(policy, TableName(schema, name)): int(rows or 0) for policy, schema, name, rows in found}
+
     def taken(self, keys: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
         """Of some repositories and names, those that snapshots have whose partition was dropped."""
         c, found, names = self._table.c, set[tuple[str, str]](), sorted({name for _, name in keys})
@@ -145,13 +181,19 @@ class SnapshotStore(Records):
             found.update((row["repository"], row["name"]) for row in rows)
         return found.intersection(keys)
 
-    def restored(self, refresh: bool = True) -> dict[RestoredPartition, tuple[str, str]]:
-        """Restored partitions, each with the one snapshot that it came from, as repository and name."""
+    def restored(self, refresh: bool = True) -> tuple[dict[RestoredPartition, tuple[str, str]], set[tuple[str, str]]]:
+        """
+        Restored partitions, each with the one snapshot that it came from, as repository and name; and the snapshots
+        that are being deleted.
+        """
         found: dict[RestoredPartition, list[tuple[str, str]]] = {}
-        for record in self._find(self._table.c.state == str(SnapshotStage.RESTORED), refresh=refresh):
-            if record.token:
+        states = [str(SnapshotStage.RESTORED), str(SnapshotStage.DELETING)]
+        records = self._find(self._table.c.state.in_(states), refresh=refresh)
+        for record in records:
+            if record.token and record.stage is SnapshotStage.RESTORED:
                 found.setdefault((*record.partition, record.token), []).append(record.key)
-        return {partition: keys[0] for partition, keys in found.items() if len(keys) == 1}
+        restored = {partition: keys[0] for partition, keys in found.items() if len(keys) == 1}
+        return restored, {record.key for record in records if record.stage is SnapshotStage.DELETING}
 
     def _find(self, *where: sa.ColumnElement[bool], refresh: bool = True) -> list[SnapshotRecord]:
         c = self._table.c

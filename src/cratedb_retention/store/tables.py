@@ -31,8 +31,8 @@ _SMALL = ("step", "steps")  # Integers of 32 bits.
 _STEP = "The version of the schema after the step, from 1."
 _VALUES = "Only data with these values, as a JSON object or an array of alternatives; NULL: all."
 _STAGES = (
-    "`created`: the partition still exists; `archived`: dropped; `restored`: restored; `dropping`, `restoring`: in "
-    "between; `superseded`: a later snapshot contains its rows as well."
+    "`created`: the partition still exists; `archived`: dropped; `restored`: restored; `dropping`, `restoring`, "
+    "`deleting`: in between; `superseded`: a later snapshot contains its rows as well."
 )
 _IDENTITY = "Distinguishes the table from later ones of the same name; NULL: unknown."
 

@@ -1,6 +1,6 @@
 """
 The archive: the snapshots that the toolkit made, how well they are, and what can be done with them: reading them back,
-and restoring them, which shows first what it would do.
+restoring and deleting them, which both show first what they would do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 from nicegui import ui
 
 from cratedb_retention.errors import RetentionError
-from cratedb_retention.execution.archive import Restored, RestoreRequest, Verified
+from cratedb_retention.execution.archive import Deletable, Deleted, Restored, RestoreRequest, Verified
 from cratedb_retention.execution.plan.preview import WORST_FIRST, ArchiveLine, Restorable
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
@@ -24,7 +24,7 @@ from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui.access import Guest
 from cratedb_retention.ui.links import PREFIX, TAGS, Field, Query, address, filter_form, read_tags
-from cratedb_retention.ui.parts import bar, button, heading, note, show_error
+from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
 from cratedb_retention.ui.tables import Bit, Cell, Column, counted, sized, state, table
 
 PATH = "/archive"
@@ -38,7 +38,7 @@ _FIELDS = (
 # More rows than this are too many for a browser, and for people.
 MOST = 1_000
 _OWN, _BESIDE = "Into its own table", "Into another table"
-Item = TypeVar("Item", bound=Verified | Restorable | Restored)
+Item = TypeVar("Item", bound=Verified | Restorable | Restored | Deletable | Deleted)
 
 
 async def show(guest: Guest, query: Query) -> None:
@@ -99,6 +99,8 @@ class Archive:
         with bar():
             button("Verify", self._verify)
             button("Restore …", self._restore)
+            if self._guest.may(Role.EDITOR):
+                button("Delete …", self._delete, tone="negative")
         self._box = ui.element("div").classes("content").props("aria-live=polite")
 
     def _chosen(self) -> RestoreRequest:
@@ -164,6 +166,59 @@ class Archive:
             with bar():
                 button("Show what would be restored", preview)
             shown = ui.element("div").classes("content")
+
+    async def _delete(self) -> None:
+        request = self._chosen()
+        with self._box.clear(), _waiting(lambda: "Looking …"):
+            found = await self._guest.ask(lambda scoped: scoped.deletable(request))
+        going = [item for item in found if item.why_not is None]
+        exactly = RestoreRequest(chosen=frozenset(item.record.key for item in going))
+        rows = plural(sum(item.record.archived.rows or 0 for item in going), "row")
+        size, many = show_size(sum(item.record.archived.size or 0 for item in going)), plural(len(going), "snapshot")
+        with self._box:
+            heading(f"Delete {plural(len(found), 'snapshot')}")
+            _results(
+                found,
+                "What would be deleted",
+                lambda item: [state("refused"), Bit(text=item.refusal)] if item.refusal else state("ready"),
+                counted("Rows", lambda item: item.record.archived.rows),
+                sized(lambda item: item.record.archived.size),
+                Column("Snapshot", lambda item: _mono(item.record.archived.name)),
+            )
+            said = f"{many} with {rows} ({size}) would be deleted for good."
+            if len(going) < len(found):
+                said += f" {len(found) - len(going):,} would stay; the list says why."
+            note(said, "plain")
+            shown = ui.element("div").classes("content")
+
+        async def delete() -> None:
+            if await agreed(f"Delete {many}?", f"{said} This cannot be undone.", "Delete", "delete"):
+                await self._delete_now(shown, exactly)
+
+        def forget() -> None:
+            self._box.clear()
+
+        with shown:
+            if going:
+                with bar():
+                    button(f"Delete {many}", delete, tone="negative")
+                    button("Cancel", forget, tone="grey-8")
+
+    async def _delete_now(self, place: ui.element, request: RestoreRequest) -> None:
+        with place.clear(), _waiting(lambda: "Deleting; this page may be left meanwhile …"):
+            found = await self._guest.ask(lambda scoped: scoped.delete_snapshots(request))
+        bad = sum(item.error is not None for item in found)
+        await self.load()
+        with place:
+            heading("What was deleted")
+            rest = f"; {bad:,} still exist." if bad else "."
+            note(f"{plural(len(found) - bad, 'snapshot')} deleted{rest}")
+            _results(
+                found,
+                "What was deleted",
+                lambda item: [state("failed"), Bit(text=item.error)] if item.error else state("deleted"),
+                Column("Snapshot", lambda item: _mono(item.record.archived.name)),
+            )
 
     async def _bring_back(self, place: ui.element, request: RestoreRequest) -> None:
         with place.clear(), _waiting(lambda: "Restoring; this page may be left meanwhile …"):
@@ -258,6 +313,12 @@ def _verified(line: ArchiveLine) -> Cell:
     return Bit(text="when archived", tone="muted", hint=hint)
 
 
+def _ends(line: ArchiveLine) -> Bit:
+    if line.ends is None:
+        return Bit(text="never", tone="muted", hint="No run deletes it: see archive_period of its policy")
+    return Bit(text=words.moment(line.ends)[:10], hint=words.moment(line.ends))
+
+
 def _table_bit(line: ArchiveLine) -> Bit:
     name = str(line.record.archived.table)
     return Bit(text=name, href=address(PATH, {"table": name}))
@@ -276,6 +337,7 @@ _COLUMNS: Sequence[Column[ArchiveLine]] = (
     Column("Stage", lambda line: Bit(text=line.record.stage, hint=line.record.stage.label)),
     Column("Since", lambda line: words.moment(line.record.changed_at)),
     Column("Verified", _verified),
+    Column("Ends", _ends),
     Column("Snapshot", lambda line: _mono(line.record.archived.name)),
     Column("Repository", lambda line: _mono(line.record.archived.repository)),
 )

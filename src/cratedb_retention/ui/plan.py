@@ -70,7 +70,8 @@ def _offer_run(guest: Guest, prepared: Prepared, progress: Progress) -> None:
     plan, gone = prepared.plan, removing(prepared.plan)
     tables = {table for effect in gone for table in effect.tables}
     archived = "Archived, and then dropped from the table: partitions of"
-    said = {Kind.DELETE: "Deleted for good: data of", Kind.ARCHIVE: archived}
+    ended = "Archives deleted for good, of data of"
+    said = {Kind.DELETE: "Deleted for good: data of", Kind.ARCHIVE: archived, Kind.END_ARCHIVE: ended}
     effect = "\n".join([summary(plan), *(f"{said[each.first.kind]} {names(each.tables)}." for each in gone)])
     word = next(iter(tables)).name if len(tables) == 1 else "run"
 

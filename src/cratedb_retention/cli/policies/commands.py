@@ -74,8 +74,9 @@ def _row(item: StoredPolicy | Damaged) -> Sequence[object]:
 @options.output_format
 def check_policies(database: options.Database, chosen: options.Chosen, form: str) -> None:
     """
-    Check for policies that cannot work (no such table, column, repository or node; missing shards), and for policies
-    that contradict each other. The exit code is 3 if there are findings.
+    Check for policies that cannot work (no such table, column, repository or node; missing shards), for policies that
+    contradict each other, and for archives that are not as recorded: missing, unknown, or left half by an interrupted
+    run. The exit code is 3 if there are findings.
 
     \b
     Examples:
@@ -83,7 +84,7 @@ def check_policies(database: options.Database, chosen: options.Chosen, form: str
     """
     with database.open(read_only=True) as retention:
         wanted = chosen.read(retention)
-        findings = retention.check(wanted)
+        findings = [*retention.check(wanted), *retention.archive.check(wanted)]
         count = len(retention.policies(wanted))
         cascades = retention.rollups.planned(wanted) if form == "table" else []
     if form != "table":

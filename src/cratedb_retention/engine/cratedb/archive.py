@@ -14,7 +14,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -224,11 +224,13 @@ class CrateArchive(Archive):
             raise NotFound(f"repository {name}", "does not exist", "create it with CREATE REPOSITORY")
 
     def contents(self, repository: str) -> Contents:
-        """Of a snapshot, the names of its tables and its own."""
+        """By the names of snapshots and of their tables, without those that are being created."""
         self._require_repository(repository)
         own, left = set[str](), set[str]()
         for row in self._database.query(states_of(repository)):
             name, held = row["name"], row["table_partitions"] or []
+            if row["state"] == "IN_PROGRESS":
+                continue
             if name.startswith(_COMBINED):
                 left.add(name)
             elif any(is_made_here(name, TableName(p["table_schema"], p["table_name"])) for p in held):
@@ -236,18 +238,21 @@ class CrateArchive(Archive):
         return Contents(frozenset(own), frozenset(left))
 
     def delete(self, snapshot: Archived) -> bool:
-        """Only a snapshot of this one partition, or one that was not completed."""
-        thing, state = self._thing(snapshot), self._state(snapshot)
-        if state is None:
-            self._require_repository(snapshot.repository)
-            return False
+        """
+        Only a snapshot of this one partition, or one that was not completed. If none is listed, the repository may be
+        unreadable, which only the statement tells.
+        """
+        thing, state = self._thing(snapshot), self._state(snapshot) or {"state": None, "table_partitions": None}
         if state["state"] == "IN_PROGRESS":
             raise Conflict(thing, "is being created", "wait until it is complete")
         held = [(p["table_schema"], p["table_name"], len(p["values"])) for p in state["table_partitions"] or []]
         if held not in ([], [(*snapshot.table, len(snapshot.values))]):
             raise Conflict(thing, f"holds more than partition {snapshot.partition}", "delete it with DROP SNAPSHOT")
-        with suppress(NotFound):  # It was deleted in the meantime.
+        try:
             self._database.execute(sql.snapshot("DROP", snapshot))
+        except NotFound:
+            self._require_repository(snapshot.repository)
+            return False
         return True
 
     def _layout(self, snapshot: Archived, schema: str) -> tuple[dict[str, Column], tuple[str, ...]]:

@@ -116,6 +116,8 @@ class CrateDBEngine(Engine):
                 return [snapshot("CREATE", step)]
             case plan.VerifySnapshot():
                 return verify_statements(step)
+            case plan.DeleteSnapshot():
+                return [snapshot("DROP", step.archived)]
             case LevelStep():
                 return self._rollup_statements(step)
             case _:

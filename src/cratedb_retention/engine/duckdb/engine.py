@@ -89,7 +89,7 @@ class DuckDBEngine(Engine):
                 return [self.archive.copy_statement(step)]
             case LevelStep():
                 return self._rollup_statements(step)
-            case plan.VerifySnapshot() | plan.PartitionsStep():
+            case plan.VerifySnapshot() | plan.DeleteSnapshot() | plan.PartitionsStep():
                 return []
             case _:
                 assert_never(step)

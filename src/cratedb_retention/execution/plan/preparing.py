@@ -10,6 +10,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import ClusterUnhealthy, ConnectionLost, NotFound, PartitionChanged, RetentionError
@@ -180,15 +181,17 @@ class Look:
             holds=holds,
             ledger=self._ledger if any(each.rolls_up for each in traits) else Ledger(),
             frozen=frozenset(self._frozen.keys() - former),
-            restored=self._restored if archives else {},
+            restored=self._restored[0] if archives else {},
             own_schema=self._store.schema,
+            **self._read_ended(policies, cutoff),
         )
         probes = planning.probes()
         seen.measurements |= self._engine.measure([probe for probe in probes if probe not in seen.asked])
         seen.asked.update(probes)
         plan: Plan | None = None
+        deleting = self._restored[1] if archives else set()
         while plan is None or self._compare(seen, plan) | self._collides(plan):
-            planning = replace(planning, measurements=seen.measurements, archived=frozenset(self._taken))
+            planning = replace(planning, measurements=seen.measurements, archived=frozenset(self._taken | deleting))
             plan = planning.plan(selection.fits)
         damaged = (
             Blocked(policy_id=it.id, table=it.target, why=Why.INVALID_POLICY(mistake=it.reason), needs_attention=True)
@@ -242,9 +245,24 @@ class Look:
         return self._store.rollups.ledger(self._rollups, refresh=False)
 
     @cached_property
-    def _restored(self) -> Mapping[RestoredPartition, tuple[str, str]]:
-        """Restored partitions, which need not be archived again unless they are written to."""
+    def _restored(self) -> tuple[Mapping[RestoredPartition, ArchiveKey], set[ArchiveKey]]:
+        """
+        Restored partitions, which need not be archived again unless they are written to; and the snapshots that are
+        being deleted, whose names new ones must not have.
+        """
         return self._store.snapshots.restored(refresh=False)
+
+    def _read_ended(self, policies: Iterable[Policy], cutoff: dt.datetime) -> dict[str, Any]:
+        """The archives that may have ended by enabled policies; none are read if no policy ends any."""
+        acting = {p.id or "": p for p in policies if p.enabled and p.archive_limit(cutoff) is not None}
+        if not acting:
+            return {}
+        latest = max(limit for policy in acting.values() if (limit := policy.archive_limit(cutoff)) is not None)
+        shared = [name for name, policy in acting.items() if policy.expected_max and policy.expected_max.percent]
+        return {
+            "archives": self._store.snapshots.ended(acting, latest),
+            "archived_rows": self._store.snapshots.rows(shared) if shared else {},
+        }
 
     def _collides(self, plan: Plan) -> bool:
         """Whether a new snapshot would have the name of one whose partition was dropped, which another plan avoids."""

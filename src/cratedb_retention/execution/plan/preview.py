@@ -122,6 +122,7 @@ class ArchiveLine:
 
     record: SnapshotRecord
     state: SnapshotState | None  # Its state in the repository; None: missing.
+    ends: int | None = None  # When a run deletes it for good (ms, UTC), by the present policies; None: never.
 
     @property
     def condition(self) -> str:
@@ -131,6 +132,13 @@ class ArchiveLine:
         if not self.state.complete:
             return "incomplete"
         return "damaged" if self.record.damage else "complete"
+
+    @property
+    def found(self) -> str:
+        """What is in the repository, with the fault of a snapshot that is not right."""
+        if self.condition == "damaged":
+            return f"damaged: {self.record.damage}"
+        return self.state.detail if self.state else "missing"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from cratedb_retention.clock import Clock
+from cratedb_retention.engine.archive import Snapshot
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.step import Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, LeaseLost, NotFound, PartitionChanged, RetentionError, RunEnded
@@ -36,6 +37,7 @@ from cratedb_retention.model.plan.effect import total
 from cratedb_retention.model.plan.plan import (
     Blocked,
     DeleteRows,
+    DeleteSnapshot,
     DropArchived,
     DropPartitions,
     FreezePartitions,
@@ -212,6 +214,7 @@ class Runner:
         self._roller = Roller(engine, store, prepared, self._leases.run_id)
         self._tasks, self._renewed = list(prepared.plan.tasks), Counter[int]()
         self._total, self._number = sum(len(task.steps) for task in prepared.plan.tasks), 0
+        self._ended = {record.key: record.stage for record in prepared.facts.archives}
         self._broken: set[tuple[str | None, TableName]] = set()
 
     def run(self, left_out: Sequence[events.LeftOut] = ()) -> Report:
@@ -338,8 +341,19 @@ class Runner:
         if isinstance(step, FreezePartitions):
             self._store.freezes.add(step, self._leases.run_id, self._roller.identity(step.table))
         elif isinstance(step, DropArchived):
+            self._claim(step, SnapshotStage.DROPPING, set(SnapshotStage) - {SnapshotStage.DELETING})
             supersede(self._engine, self._store, step)
-            self._store.snapshots.mark(step.repository, step.name, SnapshotStage.DROPPING)
+        elif isinstance(step, DeleteSnapshot):
+            planned = self._ended[step.archived.repository, step.archived.name]
+            self._claim(
+                step.archived, SnapshotStage.DELETING, {planned, SnapshotStage.ARCHIVED, SnapshotStage.DELETING}
+            )
+
+    def _claim(self, of: Snapshot, stage: SnapshotStage, among: Collection[SnapshotStage]) -> None:
+        """Record what is about to be done to a snapshot, so that at the same time nothing else is."""
+        if not self._store.snapshots.claim(of.repository, of.name, stage, among):
+            reason = "was restored, deleted or archived again since the plan was made"
+            raise PartitionChanged(f"snapshot {of.repository}.{of.name}", reason, "plan again")
 
     def _remember(self, task: Task, step: Step, result: StepResult) -> None:
         self._roller.after(task, step)
@@ -378,6 +392,8 @@ class Runner:
                 noted.update(*(_values(s.pieces) for s in task.steps if isinstance(s, FreezePartitions)))
                 if gone := noted.intersection(_values(step.pieces)):
                     freezes.remove(step.table, gone)
+            case DeleteSnapshot(archived=archived):
+                snapshots.remove(archived.repository, archived.name)
             case ThawPartitions():
                 freezes.remove(step.table, _values(step.pieces))
             case FreezePartitions() | VerifySnapshot() | DeleteRows() | MovePartitions():
@@ -388,6 +404,10 @@ class Runner:
         if isinstance(step, DropArchived) and not isinstance(error, ConnectionLost):
             created = partial(self._store.snapshots.mark, step.repository, step.name, SnapshotStage.CREATED)
             _attempt("it was not recorded that the partition still exists", created)
+        if isinstance(step, DeleteSnapshot) and not isinstance(error, ConnectionLost | PartitionChanged):
+            key = (step.archived.repository, step.archived.name)
+            back = partial(self._store.snapshots.mark, *key, self._ended[key])
+            _attempt("it was not recorded that the archive still exists", back)
         failed = events.StepFailed(task=task, step=step, number=number, cause=error)
         self._record(failed)
         if not failed.deferred:

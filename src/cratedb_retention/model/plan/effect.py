@@ -106,9 +106,12 @@ def _effects(plan: Plan) -> list[TaskGroup]:
     return [groups[kind] for kind in Kind if kind in groups]
 
 
+_REMOVING = (Kind.DELETE, Kind.ARCHIVE, Kind.END_ARCHIVE)
+
+
 def removing(plan: Plan) -> list[TaskGroup]:
-    """The tasks that remove data from its table, by deleting it, or by archiving and dropping it."""
-    return [effect for effect in _effects(plan) if effect.first.kind in (Kind.DELETE, Kind.ARCHIVE)]
+    """The tasks that remove data: that delete it, archive and drop it, or delete archives of it."""
+    return [effect for effect in _effects(plan) if effect.first.kind in _REMOVING]
 
 
 def summary(plan: Plan) -> str:
@@ -122,6 +125,7 @@ def summary(plan: Plan) -> str:
             Kind.DELETE: f"delete {rows}{f' in {partitions}' if of.partitions else ''} of {tables}",
             Kind.ARCHIVE: f"archive {partitions} of {tables}",
             Kind.MOVE: f"move {partitions} of {tables}",
+            Kind.END_ARCHIVE: f"delete {plural(of.partitions, 'archive')} of {tables} for good",
             Kind.ROLL_UP: f"roll up {plural(of.windows, 'window')} of {tables}",
             Kind.OTHER: f"do {plural(of.tasks, 'smaller task')} for {tables}",
         }
@@ -131,28 +135,31 @@ def summary(plan: Plan) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """Data that is removed from a table."""
+    """Data that is removed from a table, or from its archives."""
 
     table: str  # The table with the filter of its rows.
     archived: str  # The repository that contains the data; empty: none.
     rolled_up: bool
     amount: Amount
+    of_archive: bool = False  # Whether it is an archive that is deleted.
 
 
 def losses(tasks: Iterable[Task]) -> list[Loss]:
 
-    def way(task: Task) -> tuple[str, str, bool]:
+    def way(task: Task) -> tuple[str, str, bool, bool]:
+        if task.kind is Kind.END_ARCHIVE:
+            return str(task.table), "", False, True
         step = next(step for step in task.steps if step.expires)
         rows = step if isinstance(step, DeleteRows) else None
         table = f"{task.table} with {show_where(rows.where)}" if rows and rows.where else str(task.table)
         in_none = rows and rows.late and rows.late == rows.rows  # Late rows are in no rollup.
         rolled_up = any(isinstance(each, SealWindows) for each in task.steps) and not in_none
-        return table, step.repository if isinstance(step, DropArchived) else "", rolled_up
+        return table, step.repository if isinstance(step, DropArchived) else "", rolled_up, False
 
-    removing = (task for task in tasks if any(step.expires for step in task.steps))
+    removing = (task for task in tasks if task.kind is Kind.END_ARCHIVE or any(step.expires for step in task.steps))
     return [
-        Loss(table=table, archived=archived, rolled_up=rolled_up, amount=group.amount)
-        for (table, archived, rolled_up), group in _grouped(removing, way).items()
+        Loss(table=table, archived=archived, rolled_up=rolled_up, amount=group.amount, of_archive=of_archive)
+        for (table, archived, rolled_up, of_archive), group in _grouped(removing, way).items()
     ]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
+from cratedb_retention.model.archive import Archived
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.former import Former
 from cratedb_retention.model.holds import LegalHold
@@ -196,6 +197,35 @@ class DropArchived(ArchivingStep):
         return self._dropped(self.before)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteSnapshot(BaseStep):
+    """Delete an archived partition for good."""
+
+    does: ClassVar = Kind.END_ARCHIVE
+    archives: tuple[Archived, ...]  # One, or several that are described together; sorted by end.
+
+    @property
+    def archived(self) -> Archived:
+        return self.archives[0]
+
+    def describe(self) -> str:
+        first, last = self.archives[0], self.archives[-1]
+        if len(self.archives) == 1:
+            return f"delete archive {first.name} of partition {first.partition} in {first.repository}"
+        return f"delete {len(self.archives):,} archives in {first.repository}, {first.partition} to {last.partition}"
+
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        return [(archived.start, archived.end) for archived in self.archives]
+
+    @property
+    def alike(self) -> object:
+        return self.archived.repository
+
+    def merged(self, others: Sequence[DeleteSnapshot]) -> Self:
+        return replace(self, archives=tuple(archived for step in others for archived in step.archives))
+
+
 # The steps whose rows and bytes are counted in reports; the others only prepare these, or compute rollups.
 REMOVES_OR_MOVES = (DropPartitions, DeleteRows, MovePartitions, DropArchived)
 Step = (
@@ -207,6 +237,7 @@ Step = (
     | SnapshotPartition
     | VerifySnapshot
     | DropArchived
+    | DeleteSnapshot
     | RollupStep
 )
 

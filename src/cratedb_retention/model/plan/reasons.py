@@ -102,6 +102,7 @@ class Why(Enum):
     OLDER_TOO_LATE = OLDER + "; late rows, dropped as the policy states (late: drop)"
     OLDER_SOME_TOO_LATE = OLDER_ROLLED_UP + ", except {late:n late row}, dropped as the policy states (late: drop)"
     ROWS_GONE = "their source rows are gone; this is recorded so that late rows can be recognized"
+    ARCHIVE_ENDS = "data ends {end:time}, archived until {due:time}"
     LEFT_FROZEN = "frozen by an interrupted run, and no task archives it"
     RENEWED = "{first:reason}; written to since the plan was made, and planned again"
     LEVEL_NEW = "it does not exist yet"
@@ -150,6 +151,18 @@ class Why(Enum):
         "repository {repository:quoted} does not exist; create it with CREATE REPOSITORY, or correct the policy"
     )
     VIEW_TAKEN = "{view:table} already exists and is not the toolkit's view; rename or drop it"
+
+    # Blocked: an archive whose period is over.
+    ARCHIVE_STAYS = "archive not deleted: {why:reason}"
+    IN_TABLE = "its partition is in the table, and needs it until it is archived again or deleted"
+    BEING_DROPPED = "its partition is being dropped from the table"
+    BEING_RESTORED = "its partition is being restored; if that was interrupted, restore it again"
+    ARCHIVED_LONGER = "{archiver:policy} keeps archives of this data for {period:duration}"
+    ARCHIVE_NOT_ROLLED_UP = (
+        "not rolled up into {level:table}; restore it, or delete it with `cratedb-retention delete-snapshots`",
+        _CASCADE,
+    )
+    EARLIER_STAYS = "snapshot {earlier} of the same partition, whose rows it contains as well, is not deleted"
 
     # Blocked: not rolled up, or not yet. The policy that rolls up is the subject of all of these.
     LATE_KEPT = "{rows:n late row}; kept, as the policy states (late: keep)", _CASCADE
@@ -285,6 +298,22 @@ class Why(Enum):
         "{level:table} has {groups:n} rows for {rows:n} of {source:table}; exclude dimensions whose values rarely "
         "recur ({dimensions:names}), choose a longer first level, or list all dimensions in dimensions if this is "
         "intended"
+    )
+
+    # Archives that are not as recorded.
+    REPOSITORY_GONE = "repository {repository:quoted} does not exist, but {count:n snapshot} should be in it"
+    SNAPSHOTS_GONE = (
+        "{count:n snapshot} {count:is|are} not in repository {repository:quoted} any more, unless it cannot be read: "
+        "{names:names}; "
+        "`cratedb-retention delete-snapshots` removes {count:it|them} from the list"
+    )
+    SNAPSHOTS_UNKNOWN = (
+        "{count:n snapshot} in repository {repository:quoted} {count:is|are} not in the toolkit's table: "
+        "{names:names}; `cratedb-retention adopt-snapshots` records {count:it|them}"
+    )
+    LEFTOVERS = (
+        "{count:n leftover} of interrupted runs or commands in repository {repository:quoted}: {names:names}; if none "
+        "is active, delete {count:it|them} there"
     )
 
     # Replaces a reason with a subject that the reader may not see.

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import Grouping, Kind
-from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.duration import FOREVER, Duration
 from cratedb_retention.model.policies import values
 from cratedb_retention.model.policies.attributes import (
     Attribute,
@@ -267,6 +267,18 @@ class Policy(_Model):
             offer=lambda found, given: found.repositories,
         ),
     ] = None
+    archive_period: Annotated[
+        values.DurationField,
+        _snapshot(
+            text=(
+                "How long archived data is kept, counted like the retention period, and at least as long: `7y`, "
+                "`forever`. Runs delete older archives for good."
+            ),
+            group=Group.PERIOD,
+            label="Archives are kept for",
+            examples=("forever", "1y", "7y", "10y"),
+        ),
+    ] = FOREVER
     verify: Annotated[
         values.Verify,
         _snapshot(
@@ -409,6 +421,11 @@ class Policy(_Model):
         if not all(getattr(self, name) for name in traits.needs):
             example = f", as {traits.example}" if traits.example else ""
             raise _contradiction(f"{self.strategy} needs {' and '.join(traits.needs)}{example}", *traits.needs)
+        if self.archive_period.approximate_seconds() < kept.approximate_seconds():
+            reason = (
+                f"archives are kept for {self.archive_period}, shorter than the data itself ({kept}); keep them longer"
+            )
+            raise _contradiction(reason, "archive_period")
         if traits.rolls_up:
             if self.where:
                 raise _contradiction("downsample applies to whole tables; remove where", "where")
@@ -456,8 +473,15 @@ class Policy(_Model):
         The expiry limit (ms, UTC) at an aware cutoff; None if nothing ever expires. Fractions of a millisecond are
         dropped, so that in doubt a row stays.
         """
+        return self._limit(self.retention_period, cutoff)
+
+    def archive_limit(self, cutoff: dt.datetime) -> int | None:
+        """Archived data that ends at this instant (ms, UTC) or before is deleted for good; None: nothing is."""
+        return self._limit(self.archive_period, cutoff)
+
+    def _limit(self, period: Duration, cutoff: dt.datetime) -> int | None:
         now = start_of_day(cutoff, self.zone) if self.cutoff_by is CutoffBy.DAY else cutoff
-        limit = self.retention_period.before(now, self.zone)
+        limit = period.before(now, self.zone)
         return None if limit is None else to_ms(limit)
 
     def acts(self, cutoff: dt.datetime) -> bool:
@@ -466,7 +490,14 @@ class Policy(_Model):
 
     def due(self, end: dt.datetime) -> dt.datetime | None:
         """The first cutoff at which data that ends at an aware instant is expired; None if it never expires."""
-        moment = self.retention_period.after(end, self.zone)
+        return self._due(self.retention_period, end)
+
+    def archive_due(self, end: dt.datetime) -> dt.datetime | None:
+        """The first cutoff at which archived data that ends at an aware instant is deleted; None: never."""
+        return self._due(self.archive_period, end)
+
+    def _due(self, period: Duration, end: dt.datetime) -> dt.datetime | None:
+        moment = period.after(end, self.zone)
         if moment is None or self.cutoff_by is CutoffBy.INSTANT or moment == start_of_day(moment, self.zone):
             return moment
         try:

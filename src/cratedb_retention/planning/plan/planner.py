@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from functools import partial
 
-from cratedb_retention.model.catalog import Column, Partition, TableName, TimeUnit
+from cratedb_retention.model.catalog import Column, Partition, Table, TableName, TimeUnit
 from cratedb_retention.model.plan.measurements import ExpiredRows, Probe, TableBounds
 from cratedb_retention.model.plan.plan import Blocked, Plan, Task, ThawPartitions, UpToDate
 from cratedb_retention.model.plan.reasons import Reason, Why
@@ -26,9 +26,10 @@ from cratedb_retention.model.rollups.ledger import Rest
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import DAY_MS, UTC, to_ms
 from cratedb_retention.model.words import show_partition
+from cratedb_retention.planning.archive import find_ended, plan_ends
 from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.plan import strategies
-from cratedb_retention.planning.plan.strategies import PLANS, Context, blocked, keep_within, next_due
+from cratedb_retention.planning.plan.strategies import PLANS, Context, blocked, find_excess, keep_within, next_due
 from cratedb_retention.planning.rollups.cascades import find_cascades, level_targets, require_smaller, variety_probe
 from cratedb_retention.planning.rollups.coverage import Coverage
 from cratedb_retention.planning.rollups.downsample import CascadePlan, find_window_probes
@@ -116,6 +117,7 @@ class Planning(Context):
                 self._take(plan.view(self._tasks))
         self._note_rests(plan for plan, verdicts in planned if plan.active and not verdicts)
         self._up_to_date += up_to_date(self.at_rest or {}, ids)
+        self._end_archives(ids)
         looked_at = [target for target in self.looked_at if target.policy.id in ids]
         tables = {*(target.table.name for target in looked_at), *(each.table for each in self._up_to_date)}
         holds = {hold.hold.id: hold.hold for table in tables for hold in self.table_holds.get(table, ())}
@@ -290,6 +292,21 @@ class Planning(Context):
             return None
         later, sooner = archiver.policy.retention_period, target.policy.retention_period
         return Why.ARCHIVED_LATER(archiver=archiver.policy.id or "", later=later, sooner=sooner), True
+
+    def _end_archives(self, ids: Collection[str | None]) -> None:
+        """Delete archives whose period is over, within limits of their own."""
+        policies = {policy.id: policy for policy in self.enabled}
+        for (policy_id, name), ended in find_ended(self, ids).items():
+            with isolated(policy_id, name, self.undecided):
+                verdicts = list(plan_ends(self, name, ended))
+                tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
+                table = Table(name=name, columns={}, rows=self.archived_rows.get((policy_id, name)))
+                target = Target(policy=policies[policy_id], table=table)
+                if excess := find_excess(target, tasks):
+                    count, why = sum(task.partitions for task in tasks), Why.ARCHIVE_STAYS(why=excess)
+                    verdicts = [verdict for verdict in verdicts if isinstance(verdict, Blocked)]
+                    verdicts.append(replace(blocked(target, why), count=count))
+                self._take(verdicts)
 
     def _thaw(self) -> Iterator[Task]:
         """

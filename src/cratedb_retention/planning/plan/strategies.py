@@ -206,7 +206,7 @@ def archive(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterat
     files = context.catalog.capabilities.repositories_are_directories
     repository, limit = target.policy.target_repository_name or "", target.policy.limit(context.cutoff) or 0
     context.claim(target.table.name, pieces)
-    if not files and repository not in context.catalog.repositories:
+    if not context.catalog.has_repository(repository):
         yield blocked(target, Why.NO_REPOSITORY(repository=repository), pieces)
         return
     # Files are always read back.
@@ -311,13 +311,14 @@ def blocked(target: Target, why: Reason, pieces: Sequence[Piece] = (), needs_att
 def keep_within(target: Target, verdicts: Sequence[Task | Blocked]) -> Iterator[Task | Blocked]:
     """Pass verdicts on; if the tasks exceed a limit (``expected_max``), one blocked action replaces all of them."""
     tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
-    excess = _excess(target, tasks)
+    excess = find_excess(target, tasks)
     yield from (verdict for verdict in verdicts if excess is None or isinstance(verdict, Blocked))
     if excess is not None:
         yield blocked(target, excess, [piece for task in tasks for piece in task.steps[-1].about])
 
 
-def _excess(target: Target, tasks: Sequence[Task]) -> Reason | None:
+def find_excess(target: Target, tasks: Sequence[Task]) -> Reason | None:
+    """The limit (``expected_max``) that tasks exceed; None if they exceed none."""
     limits = target.policy.expected_max
     if limits is None or not tasks:
         return None

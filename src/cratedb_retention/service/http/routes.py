@@ -354,6 +354,10 @@ class SnapshotsPreviewed(_Into, _Snapshots[Moment]):
     """A selection of snapshots to restore, and the target."""
 
 
+class SnapshotsDeletable(_Snapshots[Moment]):
+    """A selection of snapshots to delete."""
+
+
 class SnapshotKey(_Body):
     """Identifies a snapshot."""
 
@@ -400,6 +404,18 @@ def restore_snapshots(request: Request, who: Operator, wanted: RestoreWanted, re
 def verify_snapshots(request: Request, who: Operator, wanted: SnapshotsWanted, response: Response) -> results.Operation:
     """Start a verification in the background: read snapshots back, and compare them with what was archived."""
     return _started(who.start_verify(context_of(request).operations, wanted.read()), response)
+
+
+@snapshots.get("/snapshots/deletable", responses=problems(404))
+def preview_delete(who: Viewer, asked: Annotated[SnapshotsDeletable, Query()]) -> list[results.Deletable]:
+    """Preview a deletion: the snapshots, and the reason if one stays."""
+    return list(map(results.Deletable.of, who.deletable(asked.read())))
+
+
+@snapshots.post("/snapshots/delete", **_accepted("operation"))
+def delete_snapshots(request: Request, who: Editor, wanted: SnapshotsWanted, response: Response) -> results.Operation:
+    """Start a deletion in the background: what the preview shows at this moment. It cannot be undone."""
+    return _started(who.start_delete(context_of(request).operations, wanted.read()), response)
 
 
 def _started(state: OperationState, response: Response) -> results.Operation:

@@ -348,7 +348,7 @@ def sentences(found: Preview) -> list[str]:
 
 def sentence(loss: Loss) -> str:
     of = loss.amount
-    counts = ((of.partitions or None, "partition"), (of.rows, "row"))
+    counts = ((of.partitions or None, "archived partition" if loss.of_archive else "partition"), (of.rows, "row"))
     what = " with ".join(plural(count, noun) for count, noun in counts if count is not None) or "rows"
     verb = "is" if what.startswith("1 ") else "are"
     end = f"{verb} archived in {loss.archived}, and then deleted" if loss.archived else f"{verb} deleted for good"
