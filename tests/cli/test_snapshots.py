@@ -110,7 +110,7 @@ def test_when_archives_end(archived: Command) -> None:
     assert ends == ["2024-05-31T00:00:00+00:00", "2024-06-29T00:00:00+00:00"]
     assert "2024-05-31" in archived.ok("list-snapshots")
     shown = archived.ok("plan", "--cutoff-day=2024-06-01")
-    assert "This run would delete 1 archive of 1 table for good." in shown
+    assert "delete archive main-metrics-2024-01-01" in shown
     assert "data ends 2024-02-01, archived until 2024-05-31" in shown
     archived.ok("run", "--cutoff-day=2024-06-01")
     assert [snapshot["ends"] for snapshot in archived.data("list-snapshots")] == ends[1:]

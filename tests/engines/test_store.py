@@ -52,6 +52,7 @@ EVERYTHING: dict[str, Any] = {
     "time_unit": "s",
     "where": {"tenant": "ac'me", "site": 7, "share": 0.5, "live": True, "none": None, "text": "7"},
     "tags": ["ünï", "b", "a b"],
+    "archive_period": "7y",
     "target_repository_name": "repo",
     "verify": "metadata",
     "schedule": "0 3 * * *",
@@ -76,7 +77,8 @@ CASCADE: dict[str, Any] = {
 }
 DOWNSAMPLE = {**EVERYTHING, **CASCADE, "strategy": "downsample"}
 DELETE = {"strategy": "delete", "table_name": "metrics", "retention_period": "1d", "freeze": "never", "id": "d"}
-del DOWNSAMPLE["where"], DOWNSAMPLE["cutoff_by"], DOWNSAMPLE["target_repository_name"], DOWNSAMPLE["verify"]
+for _name in ("where", "cutoff_by", "target_repository_name", "archive_period", "verify"):
+    del DOWNSAMPLE[_name]
 
 
 def test_setup_is_needed(new_db: Database) -> None:
@@ -691,14 +693,19 @@ def test_the_last_verification_counts(db: Database) -> None:
 
 
 def test_snapshots_of_restored_partitions(db: Database) -> None:
-    """Only a partition with a known state that was restored from one snapshot is dropped with that snapshot again."""
+    """
+    Only a partition with a known state that was restored from one snapshot is dropped with that snapshot again. The
+    names of snapshots that are being deleted are taken.
+    """
     snapshots, table = db.tool.store.snapshots, TableName("doc", "metrics")
     month = Column(name="month", type=TIME, kind=Kind.TIME)
     for name, start, token in (("a", 1, "t"), ("b", 2, "t"), ("c", 2, "t"), ("d", 3, None)):
         archived = Archived(repository="archive", name=name, table=table, columns=(month,), values=(start,))
         stage, now = SnapshotStage.RESTORED, db.time.moment
         snapshots.add(SnapshotRecord(archived=archived, stage=stage, changed_at=now, token=token))
-    assert snapshots.restored() == {(table, (1,), "t"): ("archive", "a")}
+    assert snapshots.restored() == ({(table, (1,), "t"): ("archive", "a")}, set())
+    snapshots.mark("archive", "d", SnapshotStage.DELETING)
+    assert snapshots.restored() == ({(table, (1,), "t"): ("archive", "a")}, {("archive", "d")})
 
 
 def test_snapshots_of_tables_of_the_same_name(db: Database) -> None:

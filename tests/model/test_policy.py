@@ -66,7 +66,9 @@ def delete(**attributes: Any) -> Policy:
 def test_every_attribute() -> None:
     """Each attribute arrives with its own type."""
     policy = make_policy(**FULL)
-    assert set(FULL) | set(CASCADE) | {"target_repository_name", "verify", "freeze"} == set(Policy.model_fields)
+    assert set(FULL) | set(CASCADE) | {"target_repository_name", "archive_period", "verify", "freeze"} == set(
+        Policy.model_fields
+    )
     assert policy.strategy is Strategy.REALLOCATE
     assert policy.retention_period == Duration(months=3)
     assert policy.zone.key == "Europe/Vienna"
