@@ -13,7 +13,7 @@ from support.command import Command
 
 NOWHERE = Command(None)
 # What a command like --help must not load: it would take most of a second.
-SLOW = ("sqlalchemy", "pydantic", "crate", "duckdb", "sqlalchemy_cratedb", "duckdb_sqlalchemy", "yaml", "rich")
+SLOW = ("sqlalchemy", "pydantic", "crate", "duckdb", "sqlalchemy_cratedb", "yaml", "rich")
 LOADED = """
 import sys
 from cratedb_retention.cli.main import main
@@ -99,7 +99,7 @@ def test_help_and_version_load_nothing_slow(argument: str) -> None:
 def test_help_of_a_command_loads_no_driver() -> None:
     """Even the options that are made from the attributes of a policy need no database driver."""
     program = LOADED.replace("{argument!r}]", "'create-policy', '--help']").format(
-        slow=("sqlalchemy", "crate", "duckdb", "sqlalchemy_cratedb", "duckdb_sqlalchemy")
+        slow=("sqlalchemy", "crate", "duckdb", "sqlalchemy_cratedb")
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "loaded:"

@@ -12,8 +12,8 @@ from support.command import Command
 SMALL = (["list-policies"], ["plan"], ["run", "--due"])
 # Of each engine the driver of the other one, and libraries that take more time than everything else.
 FOREIGN = {
-    "duckdb": ("crate", "sqlalchemy_cratedb", "sqlalchemy.orm", "urllib3"),
-    "crate": ("duckdb", "duckdb_sqlalchemy"),
+    "duckdb": ("crate", "sqlalchemy_cratedb", "sqlalchemy.dialects.postgresql", "sqlalchemy.orm", "urllib3"),
+    "crate": ("duckdb",),
 }
 UNUSED = ("pandas", "numpy", "pyarrow", "yaml", "apscheduler", "fastapi", "nicegui")
 LOADED = """

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.util import LRUCache
@@ -331,17 +332,21 @@ class DuckDatabase(Database):
 
     def __init__(self, uri: str, directory: Path) -> None:
         super().__init__(uri, "lab", "ext", str(directory), directory)
-        self._engine = sa.create_engine(uri)
-        self.sql("SET TimeZone = 'UTC'")
+        self._own: duckdb.DuckDBPyConnection | None = None
         self.sql("CREATE SCHEMA IF NOT EXISTS lab")
 
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own for each thread; after :meth:`close`, the file is opened again."""
+        if self._own is None:
+            self._own = duckdb.connect(str(sa.make_url(self.uri).database))
+            self._own.execute("SET GLOBAL TimeZone = 'UTC'")
+        return self._own.cursor()
+
     def sql(self, statement: str, args: Sequence[Any] = ()) -> None:
-        with self._engine.begin() as connection:
-            connection.exec_driver_sql(statement, tuple(args))
+        self._connect().execute(statement, args)
 
     def rows(self, query: str, args: Sequence[Any] = ()) -> list[Sequence[Any]]:
-        with self._engine.begin() as connection:
-            return list(connection.exec_driver_sql(query, tuple(args)).all())
+        return list(self._connect().execute(query, args).fetchall())
 
     def refresh(self, name: str, schema: str | None = None) -> None:
         pass
@@ -363,7 +368,9 @@ class DuckDatabase(Database):
 
     def close(self) -> None:
         super().close()
-        self._engine.dispose()
+        if self._own is not None:
+            self._own.close()
+            self._own = None
 
     def _create(self, table: TableName, columns: str, by: Sequence[str]) -> None:
         self.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.schema)}")
@@ -374,11 +381,9 @@ class DuckDatabase(Database):
 
     def _insert(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         head, _, places = statement.rpartition(" VALUES ")
-        with self._engine.begin() as connection:
-            for start in range(0, len(rows), ROWS_AT_ONCE):
-                some = rows[start : start + ROWS_AT_ONCE]
-                values = tuple(value for row in some for value in row)
-                connection.exec_driver_sql(f"{head} VALUES {', '.join([places] * len(some))}", values)
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[start : start + ROWS_AT_ONCE]
+            self.sql(f"{head} VALUES {', '.join([places] * len(some))}", [value for row in some for value in row])
 
 
 def use_one_thread() -> None:
@@ -386,8 +391,8 @@ def use_one_thread() -> None:
 
     @sa.event.listens_for(sa.Engine, "connect")
     def connect(connection: Any, _: object) -> None:
-        if type(connection).__module__.startswith("duckdb"):
-            connection.execute("SET threads = 1")
+        if "duckdb" in type(connection).__module__:
+            connection.cursor().execute("SET threads = 1")
 
 
 def compile_once() -> None:

@@ -42,7 +42,7 @@ from support import forkclient
 
 TESTS = Path(__file__).parent.parent
 # They are not ours: engines import them when they connect, if they are there.
-DRIVERS = ("sqlalchemy_cratedb", "duckdb_sqlalchemy", "numpy", "pandas", "pyarrow")
+DRIVERS = ("sqlalchemy_cratedb", "duckdb", "numpy", "pandas", "pyarrow")
 # Libraries that the toolkit or its tests import, and that take long.
 LIBRARIES = (
     *("apprise", "apscheduler.schedulers.background", "asyncio", "click.shell_completion", "cronsim"),
@@ -274,9 +274,6 @@ def import_libraries(names: Iterable[str]) -> None:
     import sqlalchemy
 
     sqlalchemy.create_engine("crate://")  # It looks for the driver, and connects to nothing.
-    duckdb = sqlalchemy.create_engine("duckdb://")
-    duckdb.connect().close()  # The first connection asks DuckDB for its settings, and remembers them.
-    duckdb.dispose()
 
 
 def _main(path: str, *toolkit: str) -> None:

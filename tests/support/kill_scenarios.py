@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
+import duckdb
 
 from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
@@ -240,13 +240,10 @@ class DuckScenarioDatabase(ScenarioDatabase):
         shutil.copytree(left, self.files)
 
     def look(self, query: str) -> list[Sequence[Any]]:
-        engine = sa.create_engine(self.uri)
-        try:
-            with engine.begin() as connection:
-                names = {"table": f"lab.{TABLE}", "freeze": "ext.retention_freeze"}
-                return list(connection.exec_driver_sql(query.format(**names)).all())
-        finally:
-            engine.dispose()
+        names = {"table": f"lab.{TABLE}", "freeze": "ext.retention_freeze"}
+        with duckdb.connect(str(self._file)) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            return list(connection.execute(query.format(**names)).fetchall())
 
     def repository(self) -> Counter[str]:
         return Counter(str(path.relative_to(self._archive)) for path in self._archive.rglob("*"))

@@ -34,7 +34,8 @@ def console() -> Console:
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    return Quiet(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=False)
+    width = None if sys.stdout.isatty() else 200
+    return Quiet(width=width, highlight=False, soft_wrap=False, emoji=False)
 
 
 def write_data(data: Any, form: str) -> None:

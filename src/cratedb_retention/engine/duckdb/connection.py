@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from cratedb_retention import errors
 from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.duckdb.dialect import make_engine
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.address import DatabaseAddress
 
@@ -40,10 +41,8 @@ class DuckConnection(Database):
     def __init__(self, address: DatabaseAddress, path: Path, read_only: bool) -> None:
         self._path, self._thing = path, f"database {address.safe}"
         try:
-            options = {"read_only": True} if read_only else {}
-            # Transactions are ended where they begin; another rollback would cost a fifth of a small statement.
-            super().__init__(sa.create_engine(address.dburi, connect_args=options, pool_reset_on_return=None))
-        except (ImportError, sa.exc.NoSuchModuleError) as error:
+            super().__init__(make_engine(address.dburi, read_only=read_only))
+        except ImportError as error:
             raise errors.not_installed(self._thing, "the driver is not installed", "duckdb", error) from None
         # Generated columns and texts must not depend on the machine's time zone.
         sa.event.listen(self.engine, "connect", lambda opened, _: opened.cursor().execute("SET TimeZone = 'UTC'"))
