@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.command import Command
-from support.cratedb import CrateDB
+from support.cratedb import TRUSTED, CrateDB
 
 CUTOFF = "--cutoff-day=2024-07-01"
 PASSWORD = "s3cr3t"
@@ -17,7 +17,8 @@ PASSWORD = "s3cr3t"
 @pytest.fixture
 def reader(crate: Command, cratedb: CrateDB) -> Iterator[Command]:
     """The command as a user who may read everything, and change nothing."""
-    name = f"reader_{uuid.uuid4().hex[:8]}"
+    name = TRUSTED["user"]
+    cratedb.sql(f"DROP USER IF EXISTS {name}")
     cratedb.sql(f"CREATE USER {name} WITH (password = '{PASSWORD}')")
     cratedb.sql(f"GRANT DQL TO {name}")
     yield Command(cratedb.uri.replace("crate://", f"crate://{name}:{PASSWORD}@"), crate.schema)
@@ -38,11 +39,15 @@ def test_a_user_who_does_not_exist(cratedb: CrateDB, name: str) -> None:
     assert message.endswith(": wrong user or password. Check user and password in the address")
 
 
-def test_a_wrong_password(reader: Command) -> None:
-    """A wrong password is refused, and not shown."""
-    assert reader.uri is not None
-    wrong = Command(reader.uri.replace(PASSWORD, "wr0ng"), reader.schema)
-    message = wrong.refused(1, "list")
+def test_a_password(crate: Command, cratedb: CrateDB) -> None:
+    """The right password is taken; a wrong one is refused, and not shown."""
+    name = f"user_{uuid.uuid4().hex[:8]}"
+    cratedb.sql(f"CREATE USER {name} WITH (password = '{PASSWORD}')")
+    cratedb.sql(f"GRANT DQL TO {name}")
+    right, wrong = (cratedb.uri.replace("crate://", f"crate://{name}:{password}@") for password in (PASSWORD, "wr0ng"))
+    Command(right, crate.schema).ok("list")
+    message = Command(wrong, crate.schema).refused(1, "list")
+    cratedb.sql(f"DROP USER {name}")
     assert "wrong user or password" in message
     assert "wr0ng" not in message
 

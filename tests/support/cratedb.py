@@ -29,6 +29,8 @@ HOST = "127.0.0.1"
 # The servers of tests live for minutes: code that is compiled quickly beats code that runs fast.
 SHORT_LIVED = "-XX:TieredStopAtLevel=1"
 STOP_SECONDS = 20
+# A user whose password is not checked, which takes a server that lives for minutes a tenth of a second each time.
+TRUSTED = {"user": "trusted_reader", "address": "_local_", "method": "trust"}
 LOG_LINES = 30
 # The nodes of the cluster, with their attribute `storage`.
 STORAGE = {"n1": "hot", "n2": "hot", "n3": "cold"}
@@ -292,6 +294,7 @@ def one_node(short_lived: bool = True) -> Iterator[CrateDB | None]:
         yield db
     elif home:
         own = {"discovery.type": "single-node", "http.port": str(free_ports(1)[0]), "transport.tcp.port": "0"}
+        own |= {f"auth.host_based.config.1.{key}": value for key, value in TRUSTED.items()}
         with _new_cluster(home, {"n1": own}, "1g", short_lived) as cluster:
             yield cluster.db
     else:
