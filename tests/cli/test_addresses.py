@@ -74,6 +74,7 @@ def test_a_file_that_another_process_has_open(command: Command, path: Path) -> N
     command.ok("list")
 
 
+@pytest.mark.slow("the first command that is a process imports what all of them need")
 def test_nobody_answers() -> None:
     """A closed port is one line too: no warnings of each attempt, no traceback."""
     (port,) = free_ports(1)

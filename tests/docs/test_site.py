@@ -56,6 +56,7 @@ class Page(HTMLParser):
             self.loaded.append(str(found["href"]))
 
 
+@pytest.mark.slow("the site is built for all of these tests")
 def test_site_has_all_pages(site: Path) -> None:
     """Each page of the documentation is in the site, and can be reached from its first page."""
     index = Page((site / "index.html").read_text(encoding="utf-8"))

@@ -22,6 +22,7 @@ PLAIN = pytest.param(
     None, id="plain", marks=pytest.mark.long("make test has months there, and both on DuckDB", on="cratedb")
 )
 PARTITIONS = pytest.mark.parametrize("part", [PLAIN, OF_DAYS, pytest.param(MONTH, id="month")])
+PLAIN_OR_MONTH = pytest.mark.parametrize("part", [PLAIN, pytest.param(MONTH, id="month")])
 
 
 def create(db: Database, part: str | None = None, levels: str = "1h:60d,1d:forever", **policy: Any) -> None:
@@ -108,7 +109,7 @@ def test_one_late_row(db: Database, part: str | None) -> None:
     assert db.tool.verify_rollups("readings", db.schema) == []
 
 
-@pytest.mark.parametrize("part", [None, MONTH], ids=["plain", "month"])
+@PLAIN_OR_MONTH
 def test_a_long_window_that_is_over(db: Database, part: str | None) -> None:
     """Where windows are long, those that are over keep what they have as well, and get what was not computed yet."""
     create(db, part, levels="1d:forever")
@@ -124,7 +125,7 @@ def test_a_long_window_that_is_over(db: Database, part: str | None) -> None:
     assert days(db) == [48, 24, 1, 1]
 
 
-@pytest.mark.parametrize("part", [None, MONTH], ids=["plain", "month"])
+@PLAIN_OR_MONTH
 def test_an_open_window(db: Database, part: str | None) -> None:
     """Of an open window only those buckets stay as they are; others are computed again, and new ones come."""
     create(db, part)
@@ -155,7 +156,7 @@ def test_as_many_others(db: Database) -> None:
     assert days(db) == [48, 48, 48]
 
 
-@pytest.mark.parametrize("part", [None, MONTH], ids=["plain", "month"])
+@PLAIN_OR_MONTH
 def test_a_part_that_was_empty(db: Database, part: str | None) -> None:
     """What others deleted from an open window stays known until a row comes late, however many runs are in between."""
     create(db, part, levels="1d:forever")

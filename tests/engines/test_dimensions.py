@@ -15,6 +15,7 @@ from cratedb_retention.model.rollups.aggregates import Aggregate
 from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import parse_instant
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
+from support.tiers import others_on_duckdb
 
 LEVELS = "1h:30d,1d:forever"
 DAYS = ("2024-05-10T10:10:00Z", "2024-05-10T10:20:00Z", "2024-05-10T10:30:00Z", "2024-05-10T10:40:00Z")
@@ -255,7 +256,7 @@ def test_names_of_the_toolkit(db: Database) -> None:
     assert (fetched.columns[1], fetched.columns[-1]) == ("level", "rollup_level")
 
 
-@pytest.mark.parametrize("name", ["row_count", "rollup_version", "x_sum", "x_m2", "metric", "count"])
+@pytest.mark.parametrize("name", ["row_count", *others_on_duckdb("rollup_version", "x_sum", "x_m2", "metric", "count")])
 def test_names_that_are_taken_are_refused(db: Database, name: str) -> None:
     """No column of a user is ever overwritten by one of the toolkit's."""
     make(db, **{name: "TEXT"})

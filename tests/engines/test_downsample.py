@@ -23,12 +23,16 @@ from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.model.time import parse_instant, show, to_ms
 from cratedb_retention.planning.plan import strategies
 from support.databases import MONTH, TIME, CrateDatabase, Database
+from support.tiers import others_on_duckdb
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
 COLUMNS = {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "day": DAY}
 LEVELS = "1h:30d,1d:forever"
 # The clock says 2 July 2024, 00:00.
 TODAY = "2024-07-02T00:00:00+00:00"
+DECIDED = pytest.mark.long(
+    "what CrateDB does for it, make test has in others of these tests; this on DuckDB", on="cratedb"
+)
 
 
 def fill(db: Database, times: list[str], name: str = "readings", first: int = 0) -> None:
@@ -241,6 +245,7 @@ def test_delete_waits_for_the_rollup(readings: Database) -> None:
     assert total(readings, "readings_1d") == 63
 
 
+@DECIDED
 def test_a_lease_that_is_held_aside_is_no_run(readings: Database) -> None:
     """Whose rollups another policy's run seals was not run: when it ended last, and how, stays as it was."""
     down = readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever").id or ""
@@ -381,6 +386,7 @@ def test_windows_of_a_plain_table_are_days_of_the_time_zone(db: Database) -> Non
     assert [total(db, name) for name in ("plain_1m", "plain_all")] == [15, 15]
 
 
+@DECIDED
 def test_windows_of_a_plain_table_end_where_clocks_change(db: Database) -> None:
     """The day on which summer time begins has 23 hours, and its rows go when these are expired."""
     db.create("plain", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION"})
@@ -393,6 +399,7 @@ def test_windows_of_a_plain_table_end_where_clocks_change(db: Database) -> None:
     assert [total(db, name) for name in ("plain_1m", "plain_all")] == [3, 3]
 
 
+@DECIDED
 def test_the_last_expired_window_of_a_plain_table_west_of_utc(db: Database) -> None:
     """The day that the expiry limit lies in stays whole, also where that day began before it did in UTC."""
     db.create("plain", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION"})
@@ -488,7 +495,9 @@ def test_row_while_earlier_ones_are_deleted(plain: Database, monkeypatch: pytest
     assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)
 
 
-@pytest.mark.parametrize(("where", "day", "x"), [({"n": "a"}, "2024-05-10", 1), ({}, "2024-05-11", 2)])
+@pytest.mark.parametrize(
+    ("where", "day", "x"), [({"n": "a"}, "2024-05-10", 1), *others_on_duckdb(({}, "2024-05-11", 2))]
+)
 def test_hold_on_a_plain_table(plain: Database, where: dict[str, Any], day: str, x: int) -> None:
     """Windows that a hold reaches into stay as a whole, and go when it is released; those around them go before."""
     start = parse_instant(day)
@@ -502,6 +511,7 @@ def test_hold_on_a_plain_table(plain: Database, where: dict[str, Any], day: str,
     assert (plain.count("plain"), total(plain, "plain_1h"), holds(plain), steps(plain)) == (2, 31, [], [])
 
 
+@DECIDED
 def test_late_rows_between_windows(plain: Database) -> None:
     """Rows that are kept since they are late keep nothing else: neither what is before them nor what is after."""
     run(plain, 2)
@@ -526,6 +536,7 @@ def test_delete_of_rows_waits_for_the_rollup(db: Database) -> None:
     assert (db.count("plain"), total(db, "plain_1h")) == (1, 31)
 
 
+@DECIDED
 def test_what_is_held_is_said_beyond_the_limit(plain: Database) -> None:
     """Where the rest is beyond a limit, what is held for another reason is said as well."""
     (stored,) = plain.tool.policies()
@@ -551,7 +562,7 @@ def test_killed_before_it_is_noted(plain: Database) -> None:
     assert "late row; kept" in holds(plain)[0]
 
 
-@pytest.mark.parametrize("late", ["2024-06-29T12:00", "2024-06-30T12:00"])
+@pytest.mark.parametrize("late", ["2024-06-30T12:00", *others_on_duckdb("2024-06-29T12:00")])
 def test_a_window_expires_as_a_whole(db: Database, late: str) -> None:
     """Days of a week that is summarized as such go together: what comes in time for one of them gets into the week."""
     db.create("readings", COLUMNS, by=["day"])
@@ -684,6 +695,7 @@ def test_added_and_removed_levels(readings: Database) -> None:
     assert steps(readings) == []
 
 
+@DECIDED
 def test_pattern_leaves_rollups_alone(readings: Database) -> None:
     """A pattern means tables of raw rows, never the rollups of them, be it to downsample or to delete."""
     readings.policy("downsample", "*", "7d", levels=LEVELS)

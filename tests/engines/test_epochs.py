@@ -18,12 +18,14 @@ from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import RollUp
 from cratedb_retention.model.words import moment
 from support.databases import TIME, Database
+from support.tiers import others_on_duckdb
 
 TICKS = {"s": 1, "ms": 1000}
 # With 30 days at 2 July, the limit is 2 June.
 LIMIT = 1_717_286_400
 DAY = 86_400
 UNITS = pytest.mark.parametrize("unit", ["s", "ms"])
+SECONDS_DO = pytest.mark.parametrize("unit", ["s", *others_on_duckdb("ms")])
 
 
 def fill(db: Database, name: str, seconds: list[int], ticks: int, **more: object) -> None:
@@ -82,7 +84,7 @@ def test_partitions_tell_the_unit(db: Database, unit: str) -> None:
     assert db.left("events") == [str(LIMIT), str(LIMIT + 1)]
 
 
-@UNITS
+@SECONDS_DO
 def test_rows_in_partitions(db: Database, unit: str) -> None:
     """A filter on another column deletes rows, also where a partition column is computed from the number."""
     db.create("events", {"ts": "BIGINT", "n": "TEXT", "kind": "TEXT", "day": db.epoch_day(unit)}, by=["day"])
@@ -93,7 +95,7 @@ def test_rows_in_partitions(db: Database, unit: str) -> None:
     assert db.left("events") == [str(LIMIT - 2), str(LIMIT)]
 
 
-@UNITS
+@SECONDS_DO
 def test_partitions_by_their_rows(db: Database, unit: str) -> None:
     """Of a partition column that says nothing, the rows do; one young row keeps the partition."""
     db.create("events", {"ts": "BIGINT", "n": "TEXT", "part": "INTEGER"}, by=["part"])
@@ -116,7 +118,7 @@ def test_partition_column_is_the_time(db: Database, unit: str) -> None:
     assert db.left("events") == [str(LIMIT)]
 
 
-@UNITS
+@SECONDS_DO
 def test_archive_and_restore(db: Database, unit: str) -> None:
     """Partitions are archived, dropped and restored by a range of time."""
     db.create("events", {"ts": "BIGINT", "n": "TEXT", "day": db.epoch_day(unit)}, by=["day"])
@@ -128,7 +130,7 @@ def test_archive_and_restore(db: Database, unit: str) -> None:
     assert db.left("events") == [str(LIMIT - DAY), str(LIMIT)]
 
 
-@UNITS
+@SECONDS_DO
 @pytest.mark.parametrize("partitioned", [True, False])
 def test_hold(db: Database, unit: str, partitioned: bool) -> None:
     """A legal hold on a range of time keeps what lies in it."""
@@ -141,7 +143,7 @@ def test_hold(db: Database, unit: str, partitioned: bool) -> None:
     assert db.left("events") == [str(LIMIT - 2 * DAY)]
 
 
-@UNITS
+@SECONDS_DO
 def test_late_rows_between_two_levels(db: Database, unit: str) -> None:
     """A level's own time is no count: which days changed is known after a run that ended between two levels, too."""
     db.create("load", {"ts": "BIGINT", "v": "DOUBLE PRECISION"})
@@ -165,7 +167,7 @@ def test_late_rows_between_two_levels(db: Database, unit: str) -> None:
 
 
 @UNITS
-@pytest.mark.parametrize("partitioned", [True, False])
+@pytest.mark.parametrize("partitioned", [True, *others_on_duckdb(False)])
 def test_downsample(db: Database, unit: str, partitioned: bool) -> None:
     """Levels are the same as of timestamps, `fetch` and the view read all of them, and raw rows expire."""
     columns = {"ts": "BIGINT", "host": "TEXT", "v": "DOUBLE PRECISION"}
@@ -240,10 +242,12 @@ def test_some_seconds_among_milliseconds(db: Database) -> None:
     ("ticks", "unit", "said"),
     [
         (1, "ms", "set time_unit to s"),
-        (1000, "s", "set time_unit to ms"),
-        (1_000_000, "ms", "microseconds or nanoseconds"),
-        (1_000_000_000, "ms", "microseconds or nanoseconds"),
-        (1_000_000_000, "s", "set time_unit to ms"),
+        *others_on_duckdb(
+            (1000, "s", "set time_unit to ms"),
+            (1_000_000, "ms", "microseconds or nanoseconds"),
+            (1_000_000_000, "ms", "microseconds or nanoseconds"),
+            (1_000_000_000, "s", "set time_unit to ms"),
+        ),
     ],
 )
 @pytest.mark.parametrize("strategy", ["delete", "downsample"])
@@ -291,11 +295,13 @@ def test_one_plausible_row_is_enough(db: Database) -> None:
 @pytest.mark.parametrize(
     ("kind", "attributes", "said"),
     [
-        ("BIGINT", {"time_column": "ts"}, "set time_unit"),
-        ("BIGINT", {"time_unit": "s"}, "set time_column"),
-        ("DOUBLE PRECISION", {"time_column": "ts", "time_unit": "s"}, "not a whole number"),
         ("TEXT", {"time_column": "ts", "time_unit": "s"}, "not a whole number"),
-        (TIME, {"time_column": "ts", "time_unit": "s"}, "remove it"),
+        *others_on_duckdb(
+            ("BIGINT", {"time_column": "ts"}, "set time_unit"),
+            ("BIGINT", {"time_unit": "s"}, "set time_column"),
+            ("DOUBLE PRECISION", {"time_column": "ts", "time_unit": "s"}, "not a whole number"),
+            (TIME, {"time_column": "ts", "time_unit": "s"}, "remove it"),
+        ),
     ],
 )
 def test_refused(db: Database, kind: str, attributes: dict[str, str], said: str) -> None:

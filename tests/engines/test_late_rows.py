@@ -14,6 +14,7 @@ from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import RollUp
 from cratedb_retention.model.time import show
 from support.databases import MONTH, TIME, Database
+from support.tiers import others_on_duckdb
 
 
 def create(db: Database, partitioned: bool, **policy: Any) -> None:
@@ -52,7 +53,7 @@ def counts(db: Database, name: str) -> list[tuple[str, int]]:
     return [(str(ts), int(count)) for ts, count in rows]
 
 
-@pytest.mark.parametrize("partitioned", [False, True])
+@pytest.mark.parametrize("partitioned", [False, *others_on_duckdb(True)])
 def test_late_rows(db: Database, partitioned: bool) -> None:
     """The buckets that late rows belong to are computed again, and no other ones."""
     create(db, partitioned)
@@ -67,7 +68,7 @@ def test_late_rows(db: Database, partitioned: bool) -> None:
     assert [count for _, count in counts(db, "readings_1d")] == [9, 6]
 
 
-@pytest.mark.parametrize("partitioned", [False, True])
+@pytest.mark.parametrize("partitioned", [False, *others_on_duckdb(True)])
 def test_late_and_new_rows(db: Database, partitioned: bool) -> None:
     """Late rows and the growth of the window are one run; what comes for the present bucket waits."""
     create(db, partitioned)
@@ -81,7 +82,7 @@ def test_late_and_new_rows(db: Database, partitioned: bool) -> None:
     assert [count for _, count in counts(db, "readings_1d")] == [6, 7]
 
 
-@pytest.mark.parametrize("partitioned", [False, True])
+@pytest.mark.parametrize("partitioned", [True, *others_on_duckdb(False)])
 def test_changed_rows(db: Database, partitioned: bool) -> None:
     """Rows that were changed, or replaced by as many others, are found as well."""
     create(db, partitioned)
@@ -98,7 +99,7 @@ def test_changed_rows(db: Database, partitioned: bool) -> None:
     assert rows[0][0] == 5
 
 
-@pytest.mark.parametrize("partitioned", [False, True])
+@pytest.mark.parametrize("partitioned", [True, *others_on_duckdb(False)])
 def test_until_the_next_run(db: Database, partitioned: bool) -> None:
     """Before the next run, `fetch` reads raw rows where a level lacks some, and `verify-rollups` says what is stale."""
     create(db, partitioned)

@@ -12,6 +12,7 @@ from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.plan.plan import FreezePartitions, Step
 from support.databases import MONTH, NOW, TIME, CrateDatabase, Database, DuckDatabase
+from support.tiers import others_on_duckdb
 
 DAYS = [f"2024-05-{day:02}" for day in range(1, 15)]
 
@@ -76,7 +77,7 @@ def test_replaced_since_the_plan(db: Database, partitioned: bool) -> None:
     assert db.count("readings") == 336
 
 
-@pytest.mark.parametrize("partitioned", [False, True])
+@pytest.mark.parametrize("partitioned", [True, *others_on_duckdb(False)])
 def test_accepted(db: Database, partitioned: bool) -> None:
     """A table that belongs to the rollups, though it was created again, goes on once the user says so."""
     rolled_up(db, partitioned)
@@ -99,7 +100,7 @@ def test_others_wait(db: Database) -> None:
     assert db.count("readings") == 336
 
 
-@pytest.mark.parametrize("partitioned", [False, True])
+@pytest.mark.parametrize("partitioned", [True, *others_on_duckdb(False)])
 def test_altered_table(db: Database, partitioned: bool) -> None:
     """Whatever a table is altered to, emptied, renamed and named back, it stays the same, and so does a database."""
     rolled_up(db, partitioned)
@@ -204,7 +205,7 @@ def test_hold_on_another_table(db: Database) -> None:
     assert db.count("readings") == 24
 
 
-@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("dropped", [True, *others_on_duckdb(False)])
 def test_hold_of_a_restore(db: Database, dropped: bool) -> None:
     """
     A hold on restored rows keeps those of another table as well, and says that they are not what was restored; whether

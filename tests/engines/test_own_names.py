@@ -12,6 +12,7 @@ import pytest
 from cratedb_retention.demo import create_table
 from cratedb_retention.errors import DatabaseError, InvalidInput
 from support.databases import MONTH, TIME, Database, DuckDatabase
+from support.tiers import others_on_duckdb
 
 LEVELS = "1h:30d,1d:forever"
 COLUMNS = {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "day": MONTH.replace("month", "day")}
@@ -85,7 +86,7 @@ def test_a_table_of_the_name_stays(readings: Database) -> None:
     assert rows(readings, "readings_all") == [["mine"]]
 
 
-@pytest.mark.parametrize("how", ["replaced", "dropped", "edited"])
+@pytest.mark.parametrize("how", ["edited", *others_on_duckdb("replaced", "dropped")])
 def test_a_view_that_took_the_name_later_stays(readings: Database, how: str) -> None:
     """What is there now was made by a user, also if it is an edited copy of the toolkit's view."""
     assert readings.run().ok
@@ -124,7 +125,8 @@ def test_a_view_that_changed_since_the_plan_stays(readings: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("readings_1d", "table"), ("readings_1h", "view"), ("readings_1h_sketch", "table")]
+    ("name", "kind"),
+    [("readings_1h", "view"), *others_on_duckdb(("readings_1d", "table"), ("readings_1h_sketch", "table"))],
 )
 def test_what_has_the_name_of_a_level_stays(db: Database, name: str, kind: str) -> None:
     """Neither a level nor its distributions are written to what a user made, before or after the first run."""
@@ -152,7 +154,7 @@ def test_what_has_the_name_of_a_level_stays(db: Database, name: str, kind: str) 
         db.tool.delete_policy(taken)
 
 
-@pytest.mark.parametrize("name", ["readings_1h", "readings_1h_sketch"])
+@pytest.mark.parametrize("name", ["readings_1h_sketch", *others_on_duckdb("readings_1h")])
 def test_a_table_that_was_created_since_the_plan_stays(db: Database, name: str) -> None:
     """A run looks again right before it creates a level."""
     db.create("readings", COLUMNS, by=["day"])

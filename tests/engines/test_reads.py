@@ -33,6 +33,7 @@ from cratedb_retention.store import audit, rows
 from cratedb_retention.store.archive import partition_to_text
 from cratedb_retention.store.audit import Entry, JournalFilter, place_after
 from support.databases import MONTH, TIME, Database
+from support.tiers import others_on_duckdb
 
 OPTIONS = RunOptions(threads=False)
 YEARS_AGO = "2021-01-01T00:00:00+00:00"
@@ -124,7 +125,10 @@ READS: dict[str, Callable[[Database], object]] = {
 }
 
 
-@pytest.mark.parametrize("what", READS)
+READ_OFTEN = ("the last run", "metrics")
+
+
+@pytest.mark.parametrize("what", [*READ_OFTEN, *others_on_duckdb(*(what for what in READS if what not in READ_OFTEN))])
 def test_the_audit_log_is_not_read_as_a_whole(db: Database, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows are the same, however much happened; and all statements on the audit log say from which time on."""
     remember(db, 3)
@@ -229,7 +233,12 @@ OF_ARCHIVE: dict[str, Callable[[Database], object]] = {
 }
 
 
-@pytest.mark.parametrize("what", OF_ARCHIVE)
+AT_THE_DATABASE = ("a run", "snapshots of a table", "snapshots to adopt", "copies of other runs")
+
+
+@pytest.mark.parametrize(
+    "what", [*AT_THE_DATABASE, *others_on_duckdb(*(what for what in OF_ARCHIVE if what not in AT_THE_DATABASE))]
+)
 def test_the_archive_is_not_read_as_a_whole(db: Database, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done about one table reads no snapshot of another one, nor of another repository or policy."""
     monkeypatch.setattr(archives, "PAGE", 4)
@@ -323,7 +332,7 @@ def test_tokens_matter_to_those_with_a_scope(db: Database, monkeypatch: pytest.M
     assert scope.visibility.foreign_tags == {"acme"}
 
 
-@pytest.mark.parametrize("limit", [1, 3, 4, 100])
+@pytest.mark.parametrize("limit", [3, *others_on_duckdb(1, 4, 100)])
 def test_pages_of_the_audit_log(db: Database, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Page after page, each row comes once, also where several have the same time; so does all that is streamed."""
     monkeypatch.setattr(audit, "PAGE", 2)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from support.databases import TIME, Database, before_statements
+from support.tiers import others_on_duckdb
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
 
@@ -81,7 +82,10 @@ CHANGES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("what", CHANGES)
+OF_DATA = ("late row", "deleted", "level", "column")
+
+
+@pytest.mark.parametrize("what", [*OF_DATA, *others_on_duckdb(*(what for what in CHANGES if what not in OF_DATA))])
 def test_change(resting: Database, what: str) -> None:
     """Whatever changes, it is judged again."""
     CHANGES[what](resting)

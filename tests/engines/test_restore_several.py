@@ -21,6 +21,9 @@ from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 MAY, LATE, LATER, JUNE = (f"2024-{day}T00:00:00Z" for day in ("05-10", "05-20", "05-30", "06-10"))
 ALL = RestoreRequest(table_name="metrics")
+ALIKE = pytest.mark.long(
+    "make test has others there that archive and restore as often, and all on DuckDB", on="cratedb"
+)
 
 
 @pytest.fixture
@@ -110,6 +113,7 @@ def test_beside(db: Database, metrics: str) -> None:
     assert db.tool.holds() == []
 
 
+@ALIKE
 def test_one_by_its_name(db: Database, metrics: str) -> None:
     """One of them can be chosen; archived again with what came since, the other one is still needed."""
     first = db.tool.snapshots()[0].archived.name
@@ -145,6 +149,7 @@ def test_restored_and_archived_unchanged(db: Database, metrics: str) -> None:
     assert db.left(metrics) == [MAY, MAY, LATE, JUNE]
 
 
+@ALIKE
 def test_restored_and_dropped_by_hand(db: Database, metrics: str) -> None:
     """Dropped by hand after a restore, it comes back; so it does together with what was archived since."""
     restore(db)
@@ -170,6 +175,7 @@ def test_restored_and_changed(db: Database, metrics: str) -> None:
     assert db.left(metrics) == [MAY, MAY, LATER, JUNE, "changed"]
 
 
+@ALIKE
 def test_superseded_by_name(db: Database, metrics: str) -> None:
     """A snapshot whose rows are in a later one comes back beside the table only, where it can't come twice."""
     first = RestoreRequest(name=db.tool.snapshots()[0].archived.name)
@@ -397,6 +403,7 @@ def test_a_drop_without_an_answer_stays_open(db: Database, metrics: str) -> None
     assert stages(db) == ["dropping"]
 
 
+@ALIKE
 def test_an_older_store(db: Database, metrics: str) -> None:
     """
     An earlier version did not note that a restored partition was archived again: of that, the latest snapshot counts.

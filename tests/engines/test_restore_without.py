@@ -14,10 +14,12 @@ from cratedb_retention.errors import NotFound
 from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
+from support.tiers import others_on_duckdb
 
 COLUMNS = {"ts": TIME, "n": "TEXT", "tenant": "TEXT", "month": MONTH}
 APRIL, MAY, LATE, JUNE = (f"2024-{day}T00:00:00Z" for day in ("04-10", "05-10", "05-20", "06-10"))
 ALL = RestoreRequest(table_name="metrics")
+ALIKE = pytest.mark.long("make test has others there that restore what was adopted, and all on DuckDB", on="cratedb")
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def test_schema_is_gone(duck: DuckDatabase) -> None:
     assert duck.left("metrics", schema="other") == [MAY]
 
 
-@pytest.mark.parametrize("change", ["RENAME COLUMN n TO m", "DROP COLUMN n"])
+@pytest.mark.parametrize("change", ["RENAME COLUMN n TO m", *others_on_duckdb("DROP COLUMN n")])
 def test_column_is_gone(db: Database, archived: str, change: str) -> None:
     """Into its table, it would lose values: refused in one line, and nothing is left; beside it, all is there."""
     db.sql(f"ALTER TABLE {db.q(archived)} {change}")
@@ -150,7 +152,7 @@ def lose(db: Database) -> None:
     db.set_up()
 
 
-@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("gone", [True, *others_on_duckdb(False)])
 def test_adopted(db: Database, archived: str, gone: bool) -> None:
     """Snapshots are adopted from the repository alone, shown before; the table may be gone as well."""
     before = {r.key: (r.archived.columns, r.partition, r.archived.start, r.archived.end) for r in db.tool.snapshots()}
@@ -234,6 +236,7 @@ def test_restored_from_the_repository(db: Database, archived: str) -> None:
     assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.RESTORED}
 
 
+@ALIKE
 def test_one_restored_from_the_repository(db: Database, archived: str) -> None:
     """What was not asked for is not adopted on the way."""
     name = db.tool.snapshots()[0].archived.name
@@ -267,6 +270,7 @@ def test_into_its_own_table(db: Database, archived: str) -> None:
     assert db.run().partitions == 2
 
 
+@ALIKE
 def test_one_hold_for_what_came_back(db: Database, archived: str) -> None:
     """One hold covers the partitions that came back, and neither those that did not nor others."""
     db.fill(archived, [APRIL], tenant="it's")

@@ -14,6 +14,7 @@ from cratedb_retention.model.time import parse_instant, to_ms
 from support.cascades import Source, create, expected, make_rows
 from support.catalogs import ms
 from support.databases import Database
+from support.tiers import others_on_duckdb
 
 NOW = parse_instant("2024-05-01")
 START, END = "2024-03-29T22:00", "2024-04-01T03:00"
@@ -90,7 +91,7 @@ def check(fetched: Fetched, wanted: dict[Any, dict[str, Any]]) -> None:
             assert answer["temperature_p50"] == pytest.approx(middle, rel=0.0101, abs=1e-9)
 
 
-@pytest.mark.parametrize("by", [(), ("station",), ("station", "outside")])
+@pytest.mark.parametrize("by", [("station", "outside"), *others_on_duckdb(((),), (("station",),))])
 def test_rest_of_a_day(db: Database, by: tuple[str, ...]) -> None:
     """The first hours of a day are one bucket, and each of the others is there; what belongs to no row is not."""
     found = source()
@@ -151,7 +152,7 @@ def test_nested(db: Database) -> None:
     assert rest["row_count"] == sum(ms("2024-03-31T15:00") <= row["ts"] < ms("2024-03-31T15:20") for row in rows)
 
 
-@pytest.mark.parametrize("aggregate", ["min", "max", "first", "last", "stddev"])
+@pytest.mark.parametrize("aggregate", ["stddev", *others_on_duckdb("min", "max", "first", "last")])
 def test_what_no_rest_tells(db: Database, aggregate: str) -> None:
     """The least value of the rest is not known, so the day stays whole; a note says how to see its hours."""
     found = source()

@@ -16,6 +16,7 @@ from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import parse_instant
 from support.databases import TIME, CrateDatabase, Database
 from support.sql import quoted
+from support.tiers import others_on_duckdb
 
 LEVELS = "1h:30d,1d:forever"
 BEGIN = "2024-06-24T03:00:00+00:00"  # Within the last 30 days of tests.
@@ -121,7 +122,7 @@ def answer(db: Database, **more: Any) -> Any:
     return [row[1:-1] for row in db.tool.fetch(asked).rows if row[-1] is not None]
 
 
-@pytest.mark.parametrize("key", [True, False])
+@pytest.mark.parametrize("key", [True, *others_on_duckdb(False)])
 def test_telegraf(db: Database, key: bool) -> None:
     """Fields are metrics or left out, tags and the hash of them are dimensions: levels are smaller."""
     telegraf(db, key)
@@ -136,7 +137,7 @@ def test_telegraf(db: Database, key: bool) -> None:
     assert [tuple(row) for row in names] == [(f"h{i}", i % 2, 250) for i in range(4)]
 
 
-@pytest.mark.parametrize("key", [True, False])
+@pytest.mark.parametrize("key", [True, *others_on_duckdb(False)])
 def test_prometheus(db: Database, key: bool) -> None:
     """Labels and their hash are dimensions; what repeats the value is left out, unless the policy names it."""
     prometheus(db, key)
@@ -313,7 +314,7 @@ def test_a_rollup_that_does_not_shrink_its_rows(db: Database) -> None:
     assert db.count("metrics_1h") == 5
 
 
-@pytest.mark.parametrize("more", [{"dimensions": ["host", "message"]}, {}])
+@pytest.mark.parametrize("more", [{}, *others_on_duckdb({"dimensions": ["host", "message"]})])
 def test_rollups_that_do_not_need_to_be_asked_about(db: Database, more: dict[str, Any]) -> None:
     """What the user names is the user's word; and a text that recurs is a dimension like others."""
     messages(db, 300 if more else 3)

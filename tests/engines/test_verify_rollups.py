@@ -14,6 +14,7 @@ from cratedb_retention.model.rollups.rollup import level_table
 from support.cascades import Source, chained, create, make_rows
 from support.catalogs import ms
 from support.databases import Database
+from support.tiers import others_on_duckdb
 
 HOLDINGS = {
     "raw": ("2024-03-31T01:20", None),
@@ -39,7 +40,7 @@ def find(found: list[Difference], level: str) -> list[tuple[str, int, int]]:
     return [(d.what, d.start, d.end) for d in found if d.level == level]
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Vienna"])
+@pytest.mark.parametrize("zone", ["Europe/Vienna", *others_on_duckdb("UTC")])
 def test_all_is_well(db: Database, zone: str) -> None:
     """Right levels are right, in few statements: two for each level, and what makes rows visible or finds the years."""
     cascade = chained(create(db, Source(rows=make_rows(36), zone=zone), HOLDINGS))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
+
 from cratedb_retention.model.query.reading import FetchRequest
 from cratedb_retention.model.rollups.cascade import parse_interval
 from support.databases import MONTH, TIME, Database
@@ -79,6 +81,7 @@ def test_days_of_a_month(db: Database) -> None:
     assert view(db, "ts < '2024-06-01'") == [("1mo", 31)]
 
 
+@pytest.mark.long("make test reads the days of a month there, and this on DuckDB", on="cratedb")
 def test_hours_of_a_window(db: Database) -> None:
     """Where buckets are whole on both sides, nothing is hidden, neither by the view nor by `fetch`."""
     prepare(db, "1h:30d,1d:forever")

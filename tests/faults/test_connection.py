@@ -87,8 +87,11 @@ def test_only_what_is_lost_is_tried_again(error: RetentionError, pauses: list[fl
     assert (waited, len(tried)) == (pauses, len(pauses) + 1)
 
 
+FEWER = pytest.mark.long("make test loses as many as are borne; the test above counts tries without a database")
+
+
 @pytest.mark.parametrize("fate", [Fate.LOSE_REQUEST, Fate.LOSE_ANSWER])
-@pytest.mark.parametrize("times", [1, 3, ATTEMPTS - 1])
+@pytest.mark.parametrize("times", [*(pytest.param(times, marks=FEWER) for times in (1, 3)), ATTEMPTS - 1])
 def test_pauses_grow(crate: CrateDatabase, line: Line, fate: Fate, times: int) -> None:
     """A connection that is lost up to five times costs nothing but pauses: half a second, and twice that each time."""
     database = CrateScenarioDatabase(DELETE, crate)

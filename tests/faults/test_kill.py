@@ -53,7 +53,7 @@ def test_killed_on_duckdb(scenario: Scenario, tmp_path: Path) -> None:
 @EVERY_SCENARIO
 def test_cratedb_converges(scenario: Scenario, crate: CrateDatabase) -> None:
     """Killed while CrateDB carries out any kind of change, a run on CrateDB is made good."""
-    assert_converges(CrateScenarioDatabase(scenario, crate), examples(0, long=1))
+    assert_converges(CrateScenarioDatabase(scenario, crate), examples(0, long=1), bookkeeping=scenario is SCENARIOS[0])
 
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
@@ -62,7 +62,7 @@ def test_nothing_stays_frozen(scenario: Scenario, crate: CrateDatabase) -> None:
     """Killed at any instant, and then the policy is switched off: the next run thaws, and touches nothing else."""
     database = CrateScenarioDatabase(scenario, crate)
     was_frozen = 0
-    for killed in kill_runs(database.request, database.reset, examples(0, long=1)):
+    for killed in kill_runs(database.request, database.reset, examples(0, long=1), bookkeeping=False):
         was_frozen += database.frozen()
         before = database.look("SELECT n FROM {table} ORDER BY n")
         with switched_off(crate):
@@ -90,14 +90,14 @@ def run_undisturbed(database: ScenarioDatabase) -> State:
     return undisturbed
 
 
-def assert_converges(database: ScenarioDatabase, stride: int) -> None:
+def assert_converges(database: ScenarioDatabase, stride: int, bookkeeping: bool = True) -> None:
     """Kill runs, and let the next one finish each of them."""
     undisturbed = run_undisturbed(database)
     instants = 0
-    for killed in kill_runs(database.request, database.reset, stride):
+    for killed in kill_runs(database.request, database.reset, stride, bookkeeping):
         assert database.finish() == undisturbed, f"killed {killed}"
         instants += 1
-    assert instants > 2, "there must have been more to kill"
+    assert instants > 1, "there must have been more to kill"
 
 
 def assert_right(state: State, scenario: Scenario) -> None:

@@ -110,7 +110,7 @@ def test_cratedb_converges(crate: CrateDatabase) -> None:
     undisturbed = finish(crate.uri, crate)
     assert_right(undisturbed)
     request, instants = RunRequest(uri=crate.uri, schema=crate.own_schema, cutoff=NOW), 0
-    for killed in kill_runs(request, lambda: reset_crate(crate), examples(0, long=STRIDE)):
+    for killed in kill_runs(request, lambda: reset_crate(crate), examples(0, long=STRIDE), False):
         assert finish(crate.uri, crate) == undisturbed, f"killed {killed}"
         instants += 1
     assert instants > 10, "there must have been more to kill"

@@ -18,6 +18,7 @@ from support.databases import MONTH, TIME, DuckDatabase
 from support.two_tenants import TwoTenants
 
 API = "/api/v1"
+RESTORED = pytest.mark.long("make test restores there through the service once, and has this on DuckDB", on="cratedb")
 
 
 def start(tenants: TwoTenants, token: str, what: str, **wanted: Any) -> Any:
@@ -51,6 +52,7 @@ def test_a_restore_does_what_its_preview_shows(each_tenants: TwoTenants) -> None
     assert (refused.status_code, "already exists" in refused.text) == (409, True)
 
 
+@RESTORED
 def test_one_snapshot_beside_its_table(each_tenants: TwoTenants) -> None:
     """Exactly the named snapshot goes into the named table, without a hold; the table itself stays as it is."""
     tenants, db = each_tenants, each_tenants.db
@@ -65,6 +67,7 @@ def test_one_snapshot_beside_its_table(each_tenants: TwoTenants) -> None:
     assert db.count("acme_metrics") == before
 
 
+@RESTORED
 def test_verifying(each_tenants: TwoTenants) -> None:
     """Each snapshot is read back; one that is gone is an error of its own, and is in the audit log."""
     tenants = each_tenants

@@ -15,7 +15,12 @@ from cratedb_retention.model.policies.policy import make_policy
 from cratedb_retention.service.access import Scope
 from support.two_tenants import TwoTenants, scoped
 
+SEEN = pytest.mark.long(
+    "what is shown to whom is decided without the database; make test has this on DuckDB", on="cratedb"
+)
 
+
+@SEEN
 def test_preview_of_a_tenant(each_tenants: TwoTenants) -> None:
     """It is within the tenant's tags and tables, and tells nothing of others."""
     schema = each_tenants.db.schema
@@ -47,6 +52,7 @@ def test_preview_of_a_tenant(each_tenants: TwoTenants) -> None:
         viewer.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"]))
 
 
+@SEEN
 def test_suggestions_of_a_tenant(each_tenants: TwoTenants) -> None:
     """Tables that its policies are about, its tags, its repositories; of no others even the columns."""
     schema = each_tenants.db.schema
@@ -63,6 +69,7 @@ def test_suggestions_of_a_tenant(each_tenants: TwoTenants) -> None:
     assert everything.columns
 
 
+@SEEN
 def test_both_plans_are_of_one_look(each_tenants: TwoTenants) -> None:
     """What a change would do costs as many statements as a plan, and is of the same; a hold may hide one table more."""
     tool, database = each_tenants.db.tool, each_tenants.db.tool.engine.database

@@ -2,15 +2,16 @@
 The two tiers of tests: `make test`, and `make test-long`, which runs everything.
 
 ``@pytest.mark.long("reason")`` leaves a test to the long tier; the reason says what `make test` proves instead. With
-``on="cratedb"`` it leaves out only those on CrateDB of a test that runs on each engine.
-``@pytest.mark.slow("reason")`` says why a test takes more than `SLOW` seconds. Everything about tiers and their budget
-is here and in these two markers.
+``on="cratedb"`` it leaves out only those on CrateDB of a test that runs on each engine; `others_on_duckdb` does so for
+some of its cases. ``@pytest.mark.slow("reason")`` says why a test takes more than `SLOW` seconds. Everything about the
+tiers and their budget is here and in these two markers.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,12 @@ def choose(config: pytest.Config) -> None:
 def examples(quick: int, long: int) -> int:
     """How many examples a property gets in this tier."""
     return long if _chosen[LEFT_OUT] else quick
+
+
+def others_on_duckdb(*cases: Any) -> list[Any]:
+    """Cases of a test of each engine that differ in what the toolkit decides, and not in what CrateDB does for it."""
+    marks = pytest.mark.long("make test has these cases on DuckDB, and others on CrateDB", on="cratedb")
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=marks) for case in cases]
 
 
 def leave_out(item: pytest.Item) -> None:
