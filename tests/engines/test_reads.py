@@ -32,7 +32,7 @@ from cratedb_retention.store import archive as archives
 from cratedb_retention.store import audit, rows
 from cratedb_retention.store.archive import partition_to_text
 from cratedb_retention.store.audit import Entry, JournalFilter, place_after
-from support.databases import MONTH, TIME, Database
+from support.databases import MONTH, TIME, Database, before_statements
 from support.tiers import others_on_duckdb
 
 OPTIONS = RunOptions(threads=False)
@@ -75,14 +75,19 @@ def remember(db: Database, runs: int) -> None:
     db.time.moment = now
 
 
-def run_today(db: Database) -> None:
-    """Policies that are due, one of which is held; and their run."""
+def prepare_today(db: Database) -> None:
+    """Policies that are due, one of which is held."""
     for name in ("plain", "held"):
         db.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
         db.fill(name, ("2024-03-10", "2024-04-10"))
         db.policy("delete", name, "30d", id=name, schedule="@daily")
     db.tool.hold("held", db.schema)
     db.time.set("2024-07-03T00:00:10+00:00")
+
+
+def run_today(db: Database) -> None:
+    """Policies that are due, one of which is held; and their run."""
+    prepare_today(db)
     db.tool.run_due(options=OPTIONS)
 
 
@@ -175,6 +180,53 @@ def test_a_run_that_could_not_plan_is_kept(db: Database, monkeypatch: pytest.Mon
     found = db.tool.runs.of_policies(db.time.moment)
     assert {run.policy_id for run in found} == {"plain", "held"}
     assert all("division by zero" in (run.error or "") for run in found)
+
+
+class Killed(BaseException):
+    """The process is dead."""
+
+
+@contextmanager
+def killed_at(db: Database, *words: str) -> Iterator[None]:
+    """No statement of a run reaches the database from the first one with these words on."""
+    dead = False
+
+    def act(statement: str) -> None:
+        nonlocal dead
+        dead = dead or all(word in statement for word in words)
+        if dead:
+            raise Killed
+
+    with before_statements(db.tool.engine.database.engine, act), pytest.raises(Killed):
+        yield
+
+
+def test_a_run_that_was_killed(db: Database) -> None:
+    """What it left in the audit log is the last run, once its leases have expired; then that of the run after it."""
+    prepare_today(db)
+    with killed_at(db, "INSERT", "last_run"):
+        db.tool.run_due(options=OPTIONS)
+    began = db.time.moment
+    assert db.tool.runs.of_policies(began) == []
+    db.time.set("2024-07-03T01:00:00+00:00")
+    (run,) = db.tool.runs.of_policies(began)
+    assert (run.policy_id, run.blocked, run.reason, run.ended_at) == ("held", 1, "legal-hold", began)
+    assert db.tool.runs.of_policies(db.time.moment) == []
+    report = db.tool.run_due(options=OPTIONS)
+    assert report is not None and db.count("last_run", schema=db.own_schema) == 2
+    assert {run.run_id for run in db.tool.runs.of_policies(began)} == {report.run_id}
+
+
+def test_a_run_without_steps_is_recorded_before_its_leases_are_released(db: Database) -> None:
+    """Its start, and its result for each policy: a run that is killed while it releases them leaves both."""
+    db.create("fresh", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("fresh", ["2024-07-01"])
+    db.policy("delete", "fresh", "30d", id="idle", schedule="@daily")
+    db.time.set("2024-07-03T00:00:10+00:00")
+    with killed_at(db, "UPDATE", "lease"):
+        db.tool.run_due(options=OPTIONS)
+    assert (len(db.journal(event="slot-started", policy_id="idle")), len(db.journal(event="run-started"))) == (1, 1)
+    assert [run.policy_id for run in db.tool.runs.of_policies(db.time.moment)] == ["idle"]
 
 
 def test_totals_of_a_day(db: Database) -> None:

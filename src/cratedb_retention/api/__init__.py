@@ -181,7 +181,7 @@ class Retention(Connection):
 
         :param heard: Removes from a run what the user may not see.
         """
-        runs = map(heard, self.runs.of_policies(self.clock.now() - _RECENT))
+        runs = map(heard, self.runs.of_policies(self.clock.now() - _RECENT, prepared.leases))
         times = self.schedule.next_runs(prepared.policies, prepared.leases)
         return table_lines(prepared, self.engine.measure, runs, times)
 

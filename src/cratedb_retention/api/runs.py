@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.execution.runs.leasing import Session, new_session
+from cratedb_retention.execution.runs.recorder import find_killed
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.model.schedule import Done, Scheduled
@@ -87,9 +88,20 @@ class Runs(Part):
         """Present runs that last longer than a second, oldest first, including those of dead processes."""
         return self._store.jobs.live()
 
-    def of_policies(self, since: dt.datetime) -> list[RunOfPolicy]:
-        """The last run of each policy, if it ended at or after an aware instant; the latest comes last."""
-        return self._store.results.since(since)
+    def of_policies(self, since: dt.datetime, leases: Leases | None = None) -> list[RunOfPolicy]:
+        """
+        The last run of each policy, if it ended at or after an aware instant; the latest comes last. Of a run that was
+        killed, it is what the audit log has.
+
+        :param leases: The present leases, if they were read already.
+        """
+        store = self._store
+        found = {run.policy_id: run for run in store.results.since(since)}
+        for run in find_killed(store, leases or store.leases.read(), since):
+            known = found.get(run.policy_id)
+            if known is None or known.ended_at < run.ended_at:
+                found[run.policy_id] = run
+        return sorted(found.values(), key=lambda run: (run.ended_at, run.policy_id))
 
     def forget_old(self) -> None:
         """Delete the state of old runs; the audit log keeps them."""

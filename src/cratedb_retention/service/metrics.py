@@ -67,7 +67,7 @@ def read_facts(retention: Retention) -> Facts:
         policies=sorted((item.policy for item in stored), key=lambda policy: policy.id or ""),
         damaged=len(damaged),
         leases=leases,
-        last={run.policy_id: run for run in retention.runs.of_policies(now - WINDOW)},
+        last={run.policy_id: run for run in retention.runs.of_policies(now - WINDOW, leases)},
         totals={each.policy_id: each for each in retention.audit.totals(now - WINDOW)},
         levels=retention.rollups.levels(),
         running=len(retention.runs.live()),

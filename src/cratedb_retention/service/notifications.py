@@ -263,11 +263,11 @@ class Notifications:
 
     def _conditions(self, now: dt.datetime) -> Iterator[_Condition]:
         stored, _ = self._retention.policies.read()
-        leases = self._retention.schedule.leases().by_policy
-        last = {run.policy_id: run for run in self._retention.runs.of_policies(now - WINDOW)}
+        known = self._retention.schedule.leases()
+        last = {run.policy_id: run for run in self._retention.runs.of_policies(now - WINDOW, known)}
         for policy in (item.policy for item in stored if item.policy.enabled):
             key = policy.id or ""
-            lease, run = leases.get(key), last.get(key)
+            lease, run = known.by_policy.get(key), last.get(key)
             reason = run.error if run else None
             noted = Notice(policy_id=key, kind=FAILED, state=NoticeState.WAITING, since=now, reason=reason)
             if lease is not None:

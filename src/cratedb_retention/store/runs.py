@@ -21,7 +21,6 @@ from cratedb_retention.model.audit import OUTCOMES, Event, Outcome
 from cratedb_retention.model.former import present
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.schedule import Done
-from cratedb_retention.store.audit import Entry, reason_values
 from cratedb_retention.store.rows import LISTED, Instant, Records, cut, same
 
 _NOW = sa.type_coerce(sa.func.current_timestamp(), Instant)
@@ -151,18 +150,22 @@ class RunOfPolicy:
     reason: Annotated[str | None, "The code of `error`."] = None
     subjects: Annotated[str | None, "Policies, holds and lease holders that `error` mentions, as JSON."] = None
 
-    def plus(self, entry: Entry) -> RunOfPolicy:
-        """With one more entry about the policy in the audit log; a failure is a better error than a blocked action."""
-        blocked = entry.outcome if entry.event is Event.BLOCKED else None
-        failed = entry.event is Event.STEP_FINISHED and entry.outcome is Outcome.FAILED
-        is_better = entry.why is not None and (self.error is None or (failed and not self.failed))
-        why: dict[str, Any] = reason_values(entry.why) if is_better else {}
+    def plus(self, event: str, outcome: str | None, why: Mapping[str, str | None]) -> RunOfPolicy:
+        """
+        With one more entry about the policy in the audit log; a failure is a better error than a blocked action.
+
+        :param why: Its columns ``error``, ``reason`` and ``subjects``.
+        """
+        blocked = outcome if event == Event.BLOCKED else None
+        failed = event == Event.STEP_FINISHED and outcome == Outcome.FAILED
+        is_better = why["error"] is not None and (self.error is None or (failed and not self.failed))
+        changed: Any = why if is_better else {}
         return replace(
             self,
-            blocked=self.blocked + (blocked is Outcome.BLOCKED),
-            needs_attention=self.needs_attention + (blocked is Outcome.NEEDS_ATTENTION),
+            blocked=self.blocked + (blocked == Outcome.BLOCKED),
+            needs_attention=self.needs_attention + (blocked == Outcome.NEEDS_ATTENTION),
             failed=self.failed + failed,
-            **why,
+            **changed,
         )
 
 

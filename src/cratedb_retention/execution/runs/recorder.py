@@ -30,13 +30,15 @@ from cratedb_retention.model.plan.reasons import Why, failure
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import plural
-from cratedb_retention.store.audit import Entry
-from cratedb_retention.store.runs import ResultStore, RunOfPolicy
+from cratedb_retention.store.audit import Entry, JournalFilter, reason_values
+from cratedb_retention.store.runs import Leases, ResultStore, RunOfPolicy
 from cratedb_retention.store.store import Store
 
 Retry = Callable[[Callable[[], None]], None]
 # The events that tell how a run ended for a policy.
 _RESULTS = (Event.STEP_FINISHED, Event.BLOCKED, Event.SLOT_FINISHED)
+# Of a killed run: how many entries are read, and how far the clocks of machines may differ.
+_MOST, _APART = 100_000, dt.timedelta(hours=1)
 
 
 class Recorder:
@@ -109,6 +111,11 @@ class Recorder:
             if lease.slot is not None:
                 yield self._slot(policy, lease.slot, event=Event.SLOT_STARTED)
 
+    def begin(self) -> None:
+        """Write the start of a run that has leases and no steps, so that it is there before others can take these."""
+        if self._start and self._taken.won:
+            self._write(later=True)
+
     def _slot(self, policy_id: str, slot: dt.datetime, **values: Any) -> Entry:
         entry = self._about(policy_id, message=f"slot {show(to_ms(slot))}", slot=slot, **values)
         policy = self._prepared.policies.get(policy_id)
@@ -116,10 +123,18 @@ class Recorder:
 
     def slots_finished(self, given: Iterable[str], outcomes: Mapping[str, Outcome]) -> None:
         """Record that slots of released leases are done; one without an outcome stays due for another run."""
-        for policy in given:
+        self._journal.note(*self._slots(given, outcomes))
+
+    def _slots(self, policies: Iterable[str], outcomes: Mapping[str, Outcome]) -> Iterator[Entry]:
+        for policy in policies:
             slot, outcome = self._taken.won[policy].slot, outcomes.get(policy)
             if slot is not None and outcome is not None:
-                self._note(self._slot(policy, slot, event=Event.SLOT_FINISHED, outcome=outcome))
+                yield self._slot(policy, slot, event=Event.SLOT_FINISHED, outcome=outcome)
+
+    def keep_results(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Store the result of the run for each policy, before its lease is released."""
+        self._results.count(*self._slots(outcomes, outcomes))
+        self._retry(self._results.keep)
 
     def run_finished(self, report: Report, error: BaseException | None = None) -> None:
         # If nothing failed but something needs attention, this is the outcome.
@@ -142,7 +157,6 @@ class Recorder:
                 bytes=report.bytes,
             )
         )
-        self._retry(self._results.keep)
 
     def record(self, event: StepEvent) -> None:
         match event:
@@ -198,12 +212,36 @@ class Results:
         for entry in entries:
             if entry.policy_id is not None and entry.event in _RESULTS:
                 new = RunOfPolicy(policy_id=entry.policy_id, run_id=self._run_id, ended_at=self._clock.now())
-                self._found[entry.policy_id] = self._found.get(entry.policy_id, new).plus(entry)
+                found, why = self._found.get(entry.policy_id, new), reason_values(entry.why)
+                self._found[entry.policy_id] = found.plus(entry.event, entry.outcome, why)
 
     def keep(self) -> None:
         """Store the results when the run has ended."""
         now = self._clock.now()
         self._store.keep([replace(result, ended_at=now) for result in self._found.values()])
+
+
+def find_killed(store: Store, leases: Leases, since: dt.datetime) -> Iterator[RunOfPolicy]:
+    """
+    The results of runs that were killed, as far as the audit log has them: those that hold leases which have expired.
+    Another run that takes such a lease over has a result of its own.
+    """
+    expired = [lease for lease in leases.by_policy.values() if lease.holder is not None and lease.is_free(leases.now)]
+    times = {
+        lease.run_id: (lease.taken_at, lease.expires_at)
+        for lease in expired
+        if lease.taken_at is not None and lease.expires_at is not None and lease.expires_at >= since
+    }
+    for run_id, (began, ended) in times.items():
+        wanted = JournalFilter(run_id=run_id, since=began - _APART, until=ended + _APART, limit=_MOST)
+        found: dict[str, RunOfPolicy] = {}
+        for row in reversed(store.journal.read(wanted)):
+            policy, at = row["policy_id"], row["time"]
+            if policy is not None and row["event"] in _RESULTS:
+                known = found.get(policy) or RunOfPolicy(policy_id=policy, run_id=row["run_id"], ended_at=at)
+                why = {name: row[name] for name in ("error", "reason", "subjects")}
+                found[policy] = replace(known.plus(row["event"], row["outcome"], why), ended_at=at)
+        yield from found.values()
 
 
 def outcome_of(error: BaseException) -> Outcome:

@@ -236,6 +236,8 @@ class Runner:
             for each in (each for each in plan.needs_attention if each.policy_id in outcomes):
                 outcomes[each.policy_id or ""] = Outcome.NEEDS_ATTENTION
             outcomes |= dict.fromkeys(outcomes.keys() & set(self._tracker.report.failed_policies), Outcome.FAILED)
+            self._recorder.begin()
+            self._recorder.keep_results(outcomes)
             given = self._retry(lambda: self._leases.release(outcomes))
             self._recorder.slots_finished(given, outcomes)
             self._leases.check_released()
@@ -275,6 +277,7 @@ class Runner:
         # If another run will repeat the slots, the end of this one is recorded first.
         note: Callable[[], None] = partial(self._recorder.run_finished, report, error)
         steps = [("the end of the run was not written", note), ("leases were not released", release)]
+        _attempt("the results of the run were not stored", partial(self._recorder.keep_results, outcomes))
         for what, work in reversed(steps) if outcomes else steps:
             _attempt(what, work)
         if isinstance(error, RunEnded):
