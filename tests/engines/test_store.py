@@ -33,7 +33,7 @@ from cratedb_retention.model.rollups.aggregates import GAUGE
 from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import Count, Rollup, Window, level_table, make_metric
 from cratedb_retention.store.archive import SnapshotFilter
-from cratedb_retention.store.audit import Entry, JournalFilter
+from cratedb_retention.store.audit import Entry, JournalFilter, reason_values
 from cratedb_retention.store.notifications import Notice, NoticeState
 from cratedb_retention.store.policies import identity
 from cratedb_retention.store.rows import LONGEST, cut, fits
@@ -921,17 +921,16 @@ def test_reasons_in_the_audit_log(db: Database) -> None:
 def test_the_reason_of_a_run_comes_with_what_it_tells_of(db: Database) -> None:
     """Of several errors of a run one is told, with its own code and subjects."""
     hold, now = LegalHold(id="h1", table_schema=db.schema, table_name="metrics"), db.time.clock.now()
-    about = Entry(event=Event.BLOCKED, outcome=Outcome.BLOCKED, run_id="r", policy_id="p")
     held = RunOfPolicy(policy_id="p", run_id="r", ended_at=now)
     for why in (Why.LEGAL_HOLD(hold=hold), Why.DISK_FULL(), Why.EMPTY()):
-        held = held.plus(replace(about, why=why))
+        held = held.plus(Event.BLOCKED, Outcome.BLOCKED, reason_values(why))
     results = db.tool.store.results
     results.keep([held])
     [run] = results.since(now)
     assert (run.error, run.reason, run.blocked) == (str(Why.LEGAL_HOLD(hold=hold)), "legal-hold", 3)
     assert read_subjects(run.subjects) == Why.LEGAL_HOLD(hold=hold).subjects
-    failed = replace(about, event=Event.STEP_FINISHED, outcome=Outcome.FAILED, why=Why.DISK_FULL())
-    results.keep([held.plus(failed).plus(replace(failed, why=Why.EMPTY()))])
+    failed = Event.STEP_FINISHED, Outcome.FAILED
+    results.keep([held.plus(*failed, reason_values(Why.DISK_FULL())).plus(*failed, reason_values(Why.EMPTY()))])
     [run] = results.since(now)
     assert (run.reason, run.failed, run.blocked) == ("disk-full", 2, 3), "a failure comes before what is blocked"
     assert results.since(now + dt.timedelta(seconds=1)) == []
