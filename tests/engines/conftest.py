@@ -24,4 +24,4 @@ def crate_own(cratedb: CrateDB, crate_repository: str) -> Iterator[CrateDatabase
 @pytest.fixture(autouse=True)
 def make_ranges_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs make ranges of sealed windows however few there are, so that whatever is tested holds for ranges, too."""
-    monkeypatch.setattr("cratedb_retention.execution.rollups.rolling.MOST_SINGLE", 0)
+    monkeypatch.setattr("cratedb_retention.execution.rollups.rolling.MOST_SMALL", 0)

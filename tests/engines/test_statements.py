@@ -4,11 +4,13 @@ How many statements are sent, and that CrateDB's own parser understands each.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from cratedb_sqlparse import ParsingException, sqlparse  # type: ignore[import-untyped]
 
 from cratedb_retention import RestoreRequest
-from cratedb_retention.planning.plan import strategies
+from cratedb_retention.engine.cratedb import catalog
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 
 OLD, YOUNG = "2024-05-15T00:00:00Z", "2024-06-15T00:00:00Z"
@@ -20,7 +22,7 @@ def deletes(sent: list[str]) -> int:
 
 
 def test_many_partitions_on_duckdb(duck: DuckDatabase) -> None:
-    """1,200 partitions go in two statements."""
+    """1,200 partitions go in one statement."""
     duck.create("hours", {"ts": TIME, "n": "TEXT", "hour": duck.bin("1 hour")}, by=["hour"])
     duck.sql(
         f"INSERT INTO {duck.q('hours')} (ts, n)"
@@ -30,7 +32,7 @@ def test_many_partitions_on_duckdb(duck: DuckDatabase) -> None:
     with duck.statements() as sent:
         report = duck.run()
     assert (report.partitions, report.rows, duck.count("hours")) == (1200, 1200, 0)
-    assert deletes(sent) == 2
+    assert deletes(sent) == 1
 
 
 def test_one_table_in_few_statements(crate: CrateDatabase) -> None:
@@ -72,7 +74,7 @@ def test_tenants_with_the_same_months(db: Database) -> None:
 @pytest.mark.slow("300 partitions are created")
 def test_many_partitions_on_cratedb(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of partitions is dropped by one statement, and no empty partition is left behind."""
-    monkeypatch.setattr(strategies, "BATCH", 50)
+    monkeypatch.setattr(catalog, "CAPABILITIES", replace(catalog.CAPABILITIES, dropped_at_once=50))
     crate.create("hours", {"ts": TIME, "n": "TEXT", "hour": crate.bin("1 hour")}, by=["hour"])
     crate.sql(
         f"INSERT INTO {crate.q('hours')} (ts, n)"

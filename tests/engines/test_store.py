@@ -764,6 +764,10 @@ def test_the_first_instant_of_1970(db: Database) -> None:
     ]
     found = {hold.id: (hold.start, hold.end) for hold in db.tool.holds()}
     assert found == {placed[0].id: (0, None), placed[1].id: (None, 0)}
+    policy = db.policy("delete", "metrics", "30d").id or ""
+    leases = db.tool.store.leases
+    leases.change([(leases.read([policy]).of(policy), {"slot": epoch})])
+    assert leases.read([policy]).of(policy).slot == epoch
 
 
 def test_levels_of_the_same_name(db: Database) -> None:
@@ -779,7 +783,7 @@ def test_levels_of_the_same_name(db: Database) -> None:
 
     tokens = [f"token of {level.table}" for level in levels]
     assert known() == [[(tokens[0], False)], [(tokens[1], False)]]
-    rollups.seal(levels[0].table, [0])
+    rollups.seal(levels[0].table, rollups.windows(levels[0].table, [0]).values())
     assert known() == [[(tokens[0], True)], [(tokens[1], False)]]
     rollups.doubt(levels[0].table, [0])
     assert known() == [[("", True)], [(tokens[1], False)]]
@@ -820,7 +824,7 @@ def test_a_level_that_begins_anew(db: Database) -> None:
     windows = [Window(start=start, end=start + 10, since=start, until=start + 10) for start in (0, 10, 20, 30)]
     counts = {window: Count(rows=5, groups=1) for window in windows}
     rollups.record(level, counts, {window.start: "token" for window in windows}, {}, "run")
-    rollups.seal(level.table, [30])
+    rollups.seal(level.table, rollups.windows(level.table, [30]).values())
     rollups.rebase(level, 20)
     found = rollups.windows(level.table, [0, 10, 20, 30])
     assert {start: (row.token, row.sealed) for start, row in found.items()} == {

@@ -8,4 +8,4 @@ import pytest
 @pytest.fixture(autouse=True)
 def make_ranges_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs make ranges of sealed windows however few there are."""
-    monkeypatch.setattr("cratedb_retention.execution.rollups.rolling.MOST_SINGLE", 0)
+    monkeypatch.setattr("cratedb_retention.execution.rollups.rolling.MOST_SMALL", 0)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from cratedb_retention.model.rollups.ledger import LARGEST_RANGE
 from exactness.histories import History, NewRow, Number, Shape, Turn, histories
 from exactness.history_player import play
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
@@ -47,9 +48,9 @@ def play_both(db: Database, history: History) -> None:
     """Play a history with single windows, and with ranges."""
     calm = replace(history, turns=tuple(replace(turn, crash=None) for turn in history.turns))
     states = []
-    for single in (10**6, 0):
+    for largest in (0, LARGEST_RANGE):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("cratedb_retention.execution.rollups.rolling.MOST_SINGLE", single)
+            patch.setattr("cratedb_retention.model.rollups.ledger.LARGEST_RANGE", largest)
             states.append(play(db, calm))
     assert states[0] == states[1]
 

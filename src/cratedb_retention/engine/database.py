@@ -123,7 +123,7 @@ class Database(abc.ABC):
         def work(connection: sa.Connection) -> list[Mapping[str, Any]]:
             result = connection.execute(statement)
             names = tuple(result.keys())
-            return [dict(zip(names, row, strict=True)) for row in result]
+            return [dict(zip(names, row, strict=True)) for row in result.all()]
 
         return self.transact(work, statement)
 

@@ -142,6 +142,7 @@ class Capabilities:
     reallocates: bool = False  # Whether it can move partitions between nodes.
     repositories_are_directories: bool = False  # Whether a repository is a path, rather than registered by name.
     partitions: bool = False  # Whether it has partitions of its own.
+    dropped_at_once: int = 1000  # Partitions that one statement drops: few enough for a parser's stack.
     folds_case: bool = False  # Whether names that differ only in case are the same name.
     tokens_recur: bool = False  # Whether a dropped partition that is created again unchanged has the same token.
     most_columns: int | None = None  # The maximum number of columns of a new table; None: no limit.

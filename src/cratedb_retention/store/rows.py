@@ -18,7 +18,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.database import Database
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.time import EPOCH, UTC, from_ms, to_ms
+from cratedb_retention.model.time import EPOCH, UTC, from_ms
 
 LONGEST = 32_766
 PAGE = 1_000  # Rows of one statement where there may be many.
@@ -44,6 +44,23 @@ class Instant(sa.types.TypeDecorator[Any]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class _Milliseconds(sa.sql.functions.FunctionElement[int]):
+    """An instant in milliseconds, as CrateDB returns it anyway; from a datetime, it takes Python far longer."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+@compiles(_Milliseconds)
+def _compile_milliseconds(element: _Milliseconds, compiler: SQLCompiler, **kw: Any) -> str:
+    return str(compiler.process(next(iter(element.clauses)), **kw))
+
+
+@compiles(_Milliseconds, "duckdb")
+def _compile_epoch_ms(element: _Milliseconds, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"epoch_ms({_compile_milliseconds(element, compiler, **kw)})"
+
+
 class Moment(Instant):
     """An instant: in Python, as in planning, whole milliseconds since 1970 in UTC."""
 
@@ -52,17 +69,12 @@ class Moment(Instant):
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
         return None if value is None else from_ms(value)
 
-    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], Any]:
-        """In one call, since plans and ledgers have very many."""
-        of_driver: Callable[[Any], Any] | None = self.impl_instance.result_processor(dialect, coltype)
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return _Milliseconds(column)
 
-        def read(value: Any) -> Any:
-            if not value:  # NULL, or see :class:`Instant`.
-                return value
-            found = of_driver(value) if of_driver else value
-            return to_ms(found if found.tzinfo else found.replace(tzinfo=UTC))
-
-        return read
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        """None is needed."""
+        return None
 
 
 class _Upsert(sa.Insert):

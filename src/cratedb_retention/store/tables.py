@@ -222,8 +222,8 @@ LEDGER = _own(
     sa.Column(
         "members",
         sa.Text,
-        doc="The end, change token, `rows` and `groups` of each window of a range, as JSON; only the length of windows if "
-        "their own rows have expired.",
+        doc="The end, change token, `rows` and `groups` of each window of a range, as JSON; only the length of windows "
+        "if their own rows have expired.",
         info={LONG: True},
     ),
 )

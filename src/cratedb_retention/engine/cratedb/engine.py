@@ -220,7 +220,7 @@ class CrateDBEngine(Engine):
             for statement in rollups.run_statements(SQL, step, run, version, self.portions):
                 database.execute(statement)
             database.refresh(*map(table_ref, rollup.tables))
-            return self.counts(rollup).stored(run.windows, version)
+            return self.counts(rollup).stored(run, version)
 
         below = count(step.windows)
         for run in rollups.runs_of(step, self.portions):

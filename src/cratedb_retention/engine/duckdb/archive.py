@@ -87,7 +87,7 @@ class DuckArchive(Archive):
         return _copy(step, stored(self._describe(step.table)[0]), self._path(step.repository, step.name))
 
     def _describe(self, table: TableName) -> tuple[Mapping[str, Column], str | None]:
-        columns, comment = Reader(self._database).describe(table)
+        columns, comment = Reader(self._database, [table]).describe(table)
         if not columns:
             raise NotFound(f"table {table}", "does not exist")
         return columns, comment
@@ -246,9 +246,9 @@ class Restore:
     ) -> None:
         self._database, self._partition, self._into = database, partition, into
         self._snapshots = [(path, files.read_manifest(path)) for path in snapshots]
-        self._source = Reader(database).describe(partition.table)[0]
+        self._source = Reader(database, [partition.table]).describe(partition.table)[0]
         self.create: list[sa.Executable] = []
-        self._columns, comment = Reader(database).describe(into)
+        self._columns, comment = Reader(database, [into]).describe(into)
         if not self._columns:
             self._columns = self._new_columns(others)
         elif comment is None:

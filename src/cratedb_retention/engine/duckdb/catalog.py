@@ -40,7 +40,12 @@ from cratedb_retention.model.policies.patterns import find_tables, wanted_by
 from cratedb_retention.model.words import show_partition
 
 CAPABILITIES = Capabilities(
-    product="DuckDB", default_schema="main", repositories_are_directories=True, folds_case=True, tokens_recur=True
+    product="DuckDB",
+    default_schema="main",
+    repositories_are_directories=True,
+    dropped_at_once=5000,
+    folds_case=True,
+    tokens_recur=True,
 )
 _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^")])*)\)', re.IGNORECASE)
 _OWN = ("internal", "temporary")  # Flags of tables that are not the user's.
@@ -57,10 +62,15 @@ def _identity(comment: str) -> str:
 
 
 class Reader:
-    """Reads the catalog; names and comments of tables are read when it is created."""
+    """
+    Reads the catalog; names and comments of tables are read when it is created.
 
-    def __init__(self, database: Database) -> None:
+    :param names: Only tables and views with these names, whatever their case; None: all. A file may have thousands.
+    """
+
+    def __init__(self, database: Database, names: Iterable[TableName] | None = None) -> None:
         self._database = database
+        self._names = None if names is None else sorted({text for n in names for text in (n.name, n.name.lower())})
         # The number of rows is not read here, since it includes deleted ones.
         rows = self._ask("duckdb_tables", ("schema_name", "table_name", "comment", "sql"), _OWN)
         self._comments: dict[TableName, str] = {TableName(*row[:2]): row[2] or "" for row in rows}
@@ -71,7 +81,10 @@ class Reader:
     ) -> list[Sequence[Any]]:
         """The rows of a table function for this database, without those that have certain flags."""
         f = getattr(sa.func, function)().table_valued(*columns, *flags, "database_name").c
-        mine = (f.database_name == sa.func.current_database(), *(sa.not_(f[flag]) for flag in flags))
+        mine = [f.database_name == sa.func.current_database(), *(sa.not_(f[flag]) for flag in flags)]
+        if self._names is not None:
+            name = f.view_name if "view_name" in columns else f.table_name
+            mine.append(sa.or_(name.in_(self._names), sa.func.lower(name).in_(self._names)))
         return self._database.rows(sa.select(*(f[name] for name in columns), *more).where(*mine))
 
     def catalog(self, selectors: Iterable[Selector]) -> Catalog:

@@ -20,8 +20,11 @@ from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsu
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.plan import plan
+from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.rollups.rollup import Count, LevelStep, RollUp, Window
 
+# Tables that are looked up by their names.
+FEW = 100
 # The position of the format identifier in a DuckDB file.
 _MAGIC = slice(8, 12)
 
@@ -63,16 +66,20 @@ class DuckDBEngine(Engine):
         self.archive = DuckArchive(self.database, self.path.absolute().parent)
 
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
-        return Reader(self.database).catalog(selectors)
+        selectors = list(selectors)
+        few = len(selectors) <= FEW and not any(is_pattern(selector.name) for selector in selectors)
+        names = [TableName(selector.schema or "", selector.name) for selector in selectors] if few else None
+        return Reader(self.database, names).catalog(selectors)
 
     def read_named(self, names: Iterable[TableName]) -> Catalog:
-        return Reader(self.database).named(names)
+        names = list(names)
+        return Reader(self.database, names).named(names)
 
     def read_outline(self, selector: Selector) -> Catalog:
         return Reader(self.database).outline(selector)
 
     def _identify(self, name: TableName) -> str:
-        return Reader(self.database).identify(name)
+        return Reader(self.database, [name]).identify(name)
 
     def statements(self, step: plan.Step) -> list[sa.Executable]:
         """If the age of partitions is known only from their rows, younger rows and those without a time stay."""
@@ -115,7 +122,7 @@ class DuckDBEngine(Engine):
                 counts.require_rows(step, run)
                 for statement in rollups.run_statements(SQL, step, run, version, self.portions):
                     connection.execute(statement)
-                below, found = counts.below(run.windows), counts.stored(run.windows, version)
+                below, found = counts.below(run), counts.stored(run, version)
                 for window in run.windows:
                     if not found[window].stands_for(below[window]):
                         thing = f"table {step.rollup.table}, {rollups.show_window(window)}"

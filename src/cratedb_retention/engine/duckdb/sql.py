@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from cratedb_retention.engine import expressions as ex
 from cratedb_retention.engine.database import Statement, listed
@@ -22,9 +24,36 @@ from cratedb_retention.model.time import from_ms
 
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 _KINDS = {"VARCHAR": Kind.TEXT, "BOOLEAN": Kind.BOOLEAN, **dict.fromkeys(_NUMBERS, Kind.NUMBER)}
+MANY = 100  # Values of a condition that are sent as an array: SQLAlchemy takes long for each of many parameters.
 _SECOND, _DAY, _WEEK = 1_000_000, 86_400, 604_800
 _MONDAY = 4 * _DAY  # 1970 began on a Thursday.
 _YEARS = (1900, 2100)
+
+
+class _Instants(sa.ColumnElement[Any]):
+    """Many instants (ms, UTC) behind ``IN``, sent as one array of numbers; for display, each of them."""
+
+    inherit_cache = False
+    type = sa.types.NullType()
+
+    def __init__(self, column: Column, values: Sequence[int]) -> None:
+        self.column, self.values = column, values
+
+    def __iter__(self) -> Iterator[Any]:
+        return (SQL.value(self.column, value) for value in self.values)
+
+    @property
+    def sent(self) -> Element:
+        each = sa.func.unnest(sa.literal(self.values, sa.ARRAY(sa.BigInteger())), type_=sa.BigInteger())
+        instant: Element = sa.func.make_timestamptz(each.op("*")(ex.number(1000)))
+        return instant if ex.is_aware(self.column) else sa.func.timezone("UTC", instant)
+
+
+@compiles(_Instants)
+def _compile_instants(element: _Instants, compiler: SQLCompiler, **kw: Any) -> str:
+    if kw.get("literal_binds"):
+        return f"({', '.join(compiler.process(each, **kw) for each in element)})"
+    return f"(SELECT {compiler.process(element.sent, **kw)})"
 
 
 class DuckExpressions:
@@ -44,7 +73,10 @@ class DuckExpressions:
         return sa.literal(moment if aware else moment.replace(tzinfo=None), sa.DateTime(timezone=aware))
 
     def among(self, column: Column, values: Sequence[Value]) -> Condition:
-        return self.column(column).in_([self.value(column, value) for value in values])
+        if len(values) < MANY or column.kind is not Kind.TIME or column.unit is not None:
+            return self.column(column).in_([self.value(column, value) for value in values])
+        instants = _Instants(column, [value for value in values if isinstance(value, int)])
+        return self.column(column).op("IN", is_comparison=True)(instants)
 
     def epoch_ms(self, expression: Element) -> Element:
         """NULL for infinite times."""

@@ -205,8 +205,8 @@ class Counts:
     rollup: Rollup
     gaps: bool = False  # whether there may be gaps between them, whose rows are counted in vain
 
-    def below(self, windows: Sequence[Window]) -> dict[Window, Count]:
-        """Count the source of windows."""
+    def below(self, windows: Sequence[Window] | Run) -> dict[Window, Count]:
+        """Count the source of windows, or of a run of them."""
         if self.rollup.from_raw:
             values = [sa.func.count().filter(states.countable(self.sql, metric)) for metric in self.rollup.sketched]
             total = reduce(lambda total, value: total.op("+")(value), values, number(0))
@@ -215,14 +215,14 @@ class Counts:
             found = self._ask_level(self.rollup.below, windows, lambda name: [_sum(ref(name))])
         return {window: Count(rows=rows, values=values) for window, (rows, values) in found.items()}
 
-    def stored(self, windows: Sequence[Window], version: int) -> dict[Window, Count]:
-        """Count what the level stores for windows."""
+    def stored(self, run: Run, version: int) -> dict[Window, Count]:
+        """Count what the level stores for the windows of a run."""
         fresh: Condition = ref(VERSION) == version
 
         def columns(name: str) -> list[Element]:
             return [_sum(ref(name), fresh), sa.func.count().filter(fresh), sa.func.count()]
 
-        found = self._ask_level(self.rollup.table, windows, columns).items()
+        found = self._ask_level(self.rollup.table, run, columns).items()
         return {
             window: Count(rows=rows, groups=groups, values=values, alien=all_rows - groups + all_bins - bins)
             for window, (rows, groups, all_rows, values, bins, all_bins) in found
@@ -276,7 +276,7 @@ class Counts:
                     "the next plan explains what to do",
                 )
 
-    def _ask(self, windows: Sequence[Window], select: Callable[[Run], sa.Select[Any]]) -> dict[Window, list[int]]:
+    def _ask(self, windows: Sequence[Window] | Run, select: Callable[[Run], sa.Select[Any]]) -> dict[Window, list[int]]:
         """The counts of windows; ``select`` gives the start of each window of a run, and its counts."""
         found: dict[Window, list[int]] = {}
         for chunk in chunks(list(self._runs(windows))):
@@ -290,8 +290,13 @@ class Counts:
             found.update((window, list(map(int, counts))) for window, counts in rows if window is not None)
         return found
 
-    def _runs(self, windows: Sequence[Window]) -> Iterator[Run]:
+    def _runs(self, windows: Sequence[Window] | Run) -> Iterator[Run]:
         """Windows that one query can count: those of the level, rather than of any other time ranges."""
+        if isinstance(windows, Run):
+            if self.rollup.window is not None:
+                yield windows
+                return
+            windows = windows.windows
         current, before = list[Window](), False
         for window in sorted(windows, key=attrgetter("since")):
             own = self._is_own(window)
@@ -304,17 +309,15 @@ class Counts:
             yield Run(tuple(current))
 
     def _is_own(self, window: Window) -> bool:
-        interval, zone = self.rollup.window, find_zone(self.rollup.window_zone)
-        if interval is None or interval.floor(window.start, zone) != window.start:
-            return False
-        return interval.end(window.start, zone) == window.end
+        interval, time = self.rollup.window, TimeRange(window.start, window.end)
+        return interval is not None and tuple(interval.covering(time, find_zone(self.rollup.window_zone))) == (time,)
 
     def _start(self, run: Run, time: Column) -> Element:
         """The start of the window that contains a row."""
         return states.window_start(self.sql, self.rollup, time) if run.several else number(run.windows[0].start)
 
     def _ask_level(
-        self, table: TableName, windows: Sequence[Window], columns: Callable[[str], list[Element]]
+        self, table: TableName, windows: Sequence[Window] | Run, columns: Callable[[str], list[Element]]
     ) -> dict[Window, list[int]]:
         """Counts in a level's table, then in its distributions: zeros if it has none."""
         rows, bins = columns(ROW_COUNT), columns(SKETCH_COUNT)
@@ -323,10 +326,10 @@ class Counts:
             return {window: [*counts, *[0] * len(bins)] for window, counts in found.items()}
         sketch, of = sketch_table(table), states.of_metrics(self.rollup.sketched)
         values = self._ask_table(sketch, windows, *bins, where=of)
-        return {window: [*found[window], *values[window]] for window in windows}
+        return {window: [*counts, *values[window]] for window, counts in found.items()}
 
     def _ask_table(
-        self, table: TableName, windows: Sequence[Window], *columns: Element, where: Condition | None = None
+        self, table: TableName, windows: Sequence[Window] | Run, *columns: Element, where: Condition | None = None
     ) -> dict[Window, list[int]]:
         time = self.rollup.time if table == self.rollup.source else self.rollup.own_time
         also = () if where is None else (where,)

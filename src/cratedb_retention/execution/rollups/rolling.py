@@ -19,7 +19,7 @@ from cratedb_retention.model.plan.plan import DeleteRows, Step, Task
 from cratedb_retention.model.plan.reasons import Reason
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups import rollup as steps
-from cratedb_retention.model.rollups.ledger import MOST_SINGLE, LedgerRow
+from cratedb_retention.model.rollups.ledger import MOST_SMALL, LedgerRow
 from cratedb_retention.model.rollups.rollup import Rollup, Window, find_view
 from cratedb_retention.model.time import EVER, TimeRange, from_ms, show, to_ms
 from cratedb_retention.planning.pieces import make_pieces
@@ -41,7 +41,7 @@ class Roller:
         self._taken: set[TableName] = set()  # levels whose names other tables have by now
         self._identities: dict[TableName, str] = {}
         self._sources: dict[TableName, FindSources] = {}
-        self._sealed = Counter[TableName]()  # the number of windows of each level that this run sealed
+        self._sealed = Counter[TableName]()  # the number of rows that windows sealed by this run have, by level
         self._expiring: dict[TableName, int] = {}  # until when rows of each level expire in this run
 
     def before(self, task: Task, step: Step) -> None:
@@ -77,9 +77,8 @@ class Roller:
                 self._ledger.rebase(rollup, before)
                 self._register(task, rollup)
             case steps.SealWindows(rollup=rollup, windows=windows, idents=idents):
-                self._check(task, rollup, windows, set(idents))
-                self._ledger.seal(rollup.table, [window.start for window in windows])
-                self._sealed[rollup.table] += len(windows)
+                known = self._check(task, rollup, windows, set(idents))
+                self._sealed[rollup.table] += self._ledger.seal(rollup.table, known)
 
     def _require_own(self, *tables: TableName) -> None:
         """PartitionChanged if a level was not created by this run, since another table has its name by now."""
@@ -146,13 +145,14 @@ class Roller:
                 self._ledger.expire(seal.rollup.table, [window.start for window in seal.windows])
 
     def pack(self) -> None:
-        """Make ranges of sealed windows where many are single, and shorten those whose own rows have expired."""
+        """Join ranges of sealed windows where many are small, and shorten those whose own rows have expired."""
         known = self._prepared.facts.ledger
-        single = {
-            table: count + sum(row.sealed and row.windows == 1 for row in known.of(table).stored)
+        small = {
+            table: count + sum(row.sealed and row.windows <= MOST_SMALL for row in known.of(table).stored)
             for table, count in self._sealed.items()
+            if count
         }
-        tables = {table for table, count in single.items() if count > MOST_SINGLE}
+        tables = {table for table, count in small.items() if count > MOST_SMALL}
         for table, until in self._expiring.items():
             before = self._gone(table) or EVER.start
             tables |= {table for row in known.of(table).stored if row.windows > 1 and before < row.end <= until}
@@ -184,8 +184,12 @@ class Roller:
     def _policy(self, task: Task) -> Policy:
         return self._prepared.policies[task.policy_id or ""]
 
-    def _check(self, task: Task, rollup: Rollup, windows: Sequence[Window], going: set[str]) -> None:
-        """Law 3: rows to be removed were rolled up as they are, and the level still has them."""
+    def _check(self, task: Task, rollup: Rollup, windows: Sequence[Window], going: set[str]) -> Sequence[LedgerRow]:
+        """
+        Law 3: rows to be removed were rolled up as they are, and the level still has them.
+
+        :return: The windows as the ledger has them.
+        """
         rows = self._ledger.windows(rollup.table, [window.start for window in windows])
         sources = self._find_sources(task, rollup, TimeRange(windows[0].start, windows[-1].end))(windows)
         between = min(set(sources) - {window.start for window in windows}, default=None)
@@ -193,16 +197,19 @@ class Roller:
             raise _changed(f"table {rollup.below}, from {show(between)}", "was written to since the plan was made")
         for window in windows:
             row, source = rows.get(window.start), sources.get(window.start)
-            thing = f"table {rollup.below}, from {show(window.start)}"
             if row is None or not (row.whole or row.sealed):
-                raise PartitionChanged(thing, f"is not rolled up into {rollup.table}", "the next run does it first")
+                thing, remedy = f"table {rollup.below}, from {show(window.start)}", "the next run does it first"
+                raise PartitionChanged(thing, f"is not rolled up into {rollup.table}", remedy)
             if source is None or (row.sealed and not going):
                 continue
-            known = set(row.token.split())
-            present = {digest(piece) for piece in source.pieces if piece.partition.ident in going}
-            if not (present if going else source.digests) <= known:
+            present = source.digests
+            if going and any(piece.partition.ident not in going for piece in source.pieces):
+                present = {digest(piece) for piece in source.pieces if piece.partition.ident in going}
+            if not present.issubset(row.token.split()):
+                thing = f"table {rollup.below}, from {show(window.start)}"
                 raise _changed(thing, f"was written to since it was rolled up into {rollup.table}")
         self._check_level(task, rollup, [w for w in windows if not rows[w.start].sealed], rows)
+        return list(rows.values())
 
     def _check_level(
         self, task: Task, rollup: Rollup, windows: Sequence[Window], rows: Mapping[int, LedgerRow]

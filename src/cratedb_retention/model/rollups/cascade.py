@@ -10,13 +10,13 @@ import datetime as dt
 import functools
 import re
 import zoneinfo
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.time import DAY_MS, MONTH_MS, from_ms, later, to_ms
+from cratedb_retention.model.time import DAY_MS, MONTH_MS, TimeRange, from_ms, later, to_ms
 
 DAY_SECONDS = 86_400
 _REMEDY = "write it like 1m:7d,1h:90d,1d:forever, finest first"
@@ -96,6 +96,19 @@ class Interval:
         day = later(local.date() + dt.timedelta(days), months)
         begins = _midnight(local.date(), zone) == start
         return _midnight(day, zone) if begins else to_ms(dt.datetime.combine(day, local.time(), zone))
+
+    def covering(self, time: TimeRange, zone: dt.tzinfo = dt.UTC) -> Sequence[TimeRange]:
+        """The intervals that overlap a time range (ms, UTC)."""
+        days = self.unit == "day" and zone is dt.UTC and time.start > -_IN_CALENDAR and time.end < _IN_CALENDAR
+        if length := DAY_MS if days else self.seconds * 1000:
+            over = time.start % length
+            if not over and time.end - time.start == length:
+                return (time,)
+            return [TimeRange(start, start + length) for start in range(time.start - over, time.end, length)]
+        found, at = list[TimeRange](), self.floor(time.start, zone)
+        while at < time.end:
+            found.append(TimeRange(at, at := self.end(at, zone)))
+        return found
 
     def ceiling(self, instant: int, zone: dt.tzinfo = dt.UTC) -> int:
         """The first start (ms, UTC) of an interval at or after an instant (ms, UTC)."""

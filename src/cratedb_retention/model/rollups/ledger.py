@@ -12,15 +12,16 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.rollups.rollup import Rollup, ViewPart
 from cratedb_retention.model.time import TimeRange, TimeRanges
 
-# Sealed windows of a level that a run leaves single.
-MOST_SINGLE = 32
+# Small ranges of a level, and single sealed windows, that a run leaves as they are; a range is small up to this number
+# of windows as well.
+MOST_SMALL = 32
 # Size of a range, in characters of what is stored of its windows: more than a thousand windows of one partition each.
 LARGEST_RANGE = 65_536
 
@@ -48,12 +49,14 @@ class LedgerRow:
 
     def continues(self, before: LedgerRow) -> bool:
         """Whether both may be in one range: only windows of which nothing but token and numbers differs."""
-        alike = (self.below, self.expired, self.groups > 0) == (before.below, before.expired, before.groups > 0)
-        return alike and before.end == self.start and self._is_final and before._is_final
+        if before.end != self.start or self.sealed != before.sealed or self.expired != before.expired:
+            return False
+        alike = self.below == before.below and (self.groups > 0) == (before.groups > 0)
+        return alike and self._is_complete and before._is_complete
 
     @property
-    def _is_final(self) -> bool:
-        return self.sealed and self.whole and self.until == self.end and not self.parts
+    def _is_complete(self) -> bool:
+        return self.whole and self.until == self.end and not self.parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +84,18 @@ class Sized(NamedTuple):
     size: int
 
 
-def choose_stretches(stored: Iterable[LedgerRow]) -> Iterator[list[LedgerRow]]:
-    """Rows that become one range each, if the windows of a range need not be told apart."""
+def choose_stretches(
+    stored: Iterable[LedgerRow], size: Callable[[LedgerRow], int] = lambda row: 0
+) -> Iterator[list[LedgerRow]]:
+    """Rows, in order of time, that become one range each, as long as possible: up to the size of a range."""
     group: list[LedgerRow] = []
+    total = 0
     for row in stored:
-        if group and not row.continues(group[-1]):
+        if group and not (row.continues(group[-1]) and total + size(row) <= LARGEST_RANGE):
             yield group
-            group = []
+            group, total = [], 0
         group.append(row)
+        total += size(row)
     if group:
         yield group
 
@@ -101,7 +108,7 @@ def choose_ranges(stored: Iterable[Sized]) -> Iterator[list[LedgerRow]]:
     groups: list[tuple[list[LedgerRow], int]] = []
     for row, size in stored:
         group = [row], size
-        while groups and group[0][0].continues(groups[-1][0][-1]):
+        while row.sealed and groups and group[0][0].continues(groups[-1][0][-1]):
             rows, before = groups[-1]
             if before > 2 * group[1] or before + group[1] > LARGEST_RANGE:
                 break
@@ -149,11 +156,21 @@ class Windows(Mapping[int, LedgerRow]):
         self._read, self._members = read, dict[int, dict[int, LedgerRow]]()
 
     def __getitem__(self, start: int) -> LedgerRow:
+        row: LedgerRow | None = self.get(start)
+        if row is None:
+            raise KeyError(start)
+        return row
+
+    def get(self, start: int, default: Any = None) -> Any:
+        """Without an error in between: most windows of a first run are unknown."""
         position = bisect_right(self._starts, start) - 1
         row = self.stored[position] if position >= 0 else None
         if row is None or (row.start != start if row.windows == 1 else start >= row.end):
-            raise KeyError(start)
-        return row if row.windows == 1 else self._by_start(row)[start]
+            return default
+        return row if row.windows == 1 else self._by_start(row).get(start, default)
+
+    def __contains__(self, start: object) -> bool:
+        return isinstance(start, int) and self.get(start) is not None
 
     def __iter__(self) -> Iterator[int]:
         return (window.start for row in self.stored for window in self.members(row))

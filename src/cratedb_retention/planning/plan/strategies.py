@@ -37,8 +37,6 @@ from cratedb_retention.planning.rollups.coverage import Above, Coverage, Expirab
 from cratedb_retention.planning.rollups.windows import batches
 from cratedb_retention.planning.targets import FilterIndex, Target, overlap, try_bind_where
 
-# Partitions in one statement: enough to make its fixed cost negligible, few enough for a parser's stack.
-BATCH = 1000
 # Freezing takes a statement for each partition, and writes are rejected meanwhile: for a few seconds at a time.
 FROZEN_AT_ONCE = 20
 # Windows and rows that are compared with their rollup and then deleted in one task: a write meanwhile defers all.
@@ -104,7 +102,8 @@ def drop(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[
         return
     context.claim(name, pieces)
     frozen = any(not piece.exact and context.needs_freeze(name, piece) for piece in pieces)
-    for batch in _batches(pieces, FROZEN_AT_ONCE if frozen and not protected else BATCH):
+    most = FROZEN_AT_ONCE if frozen and not protected else context.catalog.capabilities.dropped_at_once
+    for batch in _batches(pieces, most):
         inexact = [piece for piece in batch if not piece.exact]
         guarded = batch if protected else inexact
         freezing = tuple(piece for piece in guarded if context.needs_freeze(name, piece))

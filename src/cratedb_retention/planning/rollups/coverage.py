@@ -54,20 +54,24 @@ class Above:
         """Whether the ledger has change tokens of the table's partitions; it has none of distributions."""
         return self.state.rollup.below == self.table
 
-    def windows(self, piece: Piece) -> Iterable[TimeRange]:
-        return () if piece.time is None else self.state.grid.windows(piece.time)
+    def windows(self, piece: Piece) -> Sequence[TimeRange]:
+        time = piece.time
+        return () if time is None else self.state.grid.windows(time)
 
     def open_windows(self, piece: Piece) -> Iterator[TimeRange]:
         """Windows that are not sealed yet, and would be if the piece were dropped."""
         return (window for window in self.windows(piece) if not self.is_sealed(window.start))
 
     def is_sealed(self, start: int) -> bool:
-        return start in self.state.rows and self.state.rows[start].sealed
+        row = self.state.rows.get(start)
+        return row is not None and row.sealed
 
     def is_late(self, piece: Piece, start: int) -> bool:
         """Whether a piece arrived after a window of its time was sealed."""
-        known = self.tracked and self.is_sealed(start) and piece.partition.rows
-        return bool(known) and digest(piece) not in self.state.rows[start].token.split()
+        row = self.state.rows.get(start) if self.tracked else None
+        if row is None or not row.sealed or not piece.partition.rows:
+            return False
+        return digest(piece) not in row.token.split()
 
     def _is_clean(self, piece: Piece, start: int) -> bool:
         row, state = self.state.rows.get(start), self.state
@@ -199,7 +203,7 @@ class Coverage:
         elif above is not None:
             # Raw rows of a window that has not expired entirely: others may still arrive on time.
             level, cascade = above.state.rollup.table, above.cascade
-            ends = (end for _, end in above.open_windows(piece) if end > limit)
+            ends = (end for start, end in above.windows(piece) if end > limit and not above.is_sealed(start))
             yield from (Why.WHOLE_WINDOW(level=level, end=end, cascade=cascade) for end in ends)
 
     def _why_waiting(self, own: Above, time: TimeRange) -> Reason | None:

@@ -53,6 +53,7 @@ class LevelPlan:
         # Whether the finer table has no partitions of time.
         self.grid, self.by_rows = _level_grid(cascade, level.rollup, below.rollup if below else None)
         self.rollup: Rollup = replace(level.rollup, window=self.grid.interval, window_zone=self.grid.zone_name)
+        self._changing = TimeRanges(below.changing() if below else ())
         self.sources = self._find_sources(level.below, plan.pieces)
         self.rebased = rebased = _rebased(level, below, plan.ledger)
         # The ledger's rows of all its windows, including those computed from another table.
@@ -76,7 +77,7 @@ class LevelPlan:
         else:
             known = pieces.of(below).known if below is not None and below.grids else ()
             sources = sources_of(known, self.grid.windows)
-        for changing in self.below.changing() if self.below else ():
+        for changing in self._changing.joined():
             for start, end in self.grid.windows(changing):
                 sources.setdefault(start, Source(end=end))
         return sources
@@ -93,7 +94,7 @@ class LevelPlan:
     def _decide(self) -> None:
         below = self.below
         complete = self.rollup.interval.floor(self.plan.cutoff, self.rollup.tzinfo)
-        dirty = TimeRanges(below.changing() if below else ())
+        dirty = self._changing
         waiting = TimeRanges((start, below.sources[start].end) for start in below.blocked) if below else TimeRanges()
         sealed = TimeRanges(row.time for row in self.rows.stored if row.sealed)
         for start in sorted(self.sources):

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 from cratedb_retention.model.plan.measurements import Measurements, WindowRows
@@ -51,7 +52,7 @@ class Source:
         return any(piece.partition.rows is None or piece.partition.missing_shards for piece in self.pieces)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WindowGrid:
     """Divides a level into windows."""
 
@@ -80,19 +81,15 @@ class WindowGrid:
         chosen = next((unit for unit in fitting if unit.approximate_seconds >= 0.9 * length), fitting[-1])
         return cls(rollup, chosen, name)
 
-    @property
+    @cached_property
     def zone(self) -> dt.tzinfo:
         return find_zone(self.zone_name)
 
     def window(self, start: int) -> TimeRange:
         return TimeRange(start, self.interval.end(start, self.zone))
 
-    def windows(self, time: TimeRange) -> Iterator[TimeRange]:
-        at = self.interval.floor(time.start, self.zone)
-        while at < time.end:
-            found = self.window(at)
-            yield found
-            at = found.end
+    def windows(self, time: TimeRange) -> Sequence[TimeRange]:
+        return self.interval.covering(time, self.zone)
 
     def probe(self, within: TimeRange | None = None) -> WindowRows:
         table, time = self.rollup.below, self.rollup.below_time

@@ -3,8 +3,9 @@ The ledger of windows. Consecutive sealed windows are one row, a range; the colu
 computed from, or only how long they are if their own rows have expired as well.
 
 The row of a range is that of its first window. To make a range, that row is extended, and then the others are removed;
-to divide one, the others are added, and then that row is shortened. Whatever is killed in between leaves windows within
-a range, which say the same as the range and are ignored.
+to divide one, the others are added, and then that row is shortened. Windows that are sealed together become a range in
+the same way. Whatever is killed in between leaves windows within a range, which are ignored: the range says the same of
+them, or that they are sealed as well.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from cratedb_retention.model.rollups.ledger import (
 )
 from cratedb_retention.model.rollups.rollup import Count, Rollup, Window
 from cratedb_retention.model.time import find_zone
-from cratedb_retention.store.rows import Records, is_named, name_values, read_text, same, text_values
+from cratedb_retention.store.rows import LISTED, Records, is_named, name_values, read_text, same, text_values
 
 # Beside the change token, what is stored of a window in a range, approximately: its end and its numbers.
 _NUMBERS = 30
 # How ``members`` begins if it has only the length of windows.
 _BARE = "{"
-# What plans read of a window.
+# What plans read of a window, beside whether it is sealed, and whether its rows are gone.
 _BRIEF = (
     *("table_schema", "table_name", "start", "end", "until", "whole", "beneath_schema", "beneath_name", "token"),
-    *("token_long", "parts", "parts_long", "rows", "groups", "sealed_at", "expired_at", "windows"),
+    *("token_long", "parts", "parts_long", "rows", "groups", "windows"),
 )
 # Levels in one statement.
 _AT_ONCE = 1000
@@ -58,8 +59,10 @@ class WindowStore(Records):
             return {}
         self._visible()
         c = self._table.c
-        ranges = sa.and_(c.windows.is_not(None), c.start <= max(wanted), c.end > min(wanted))
-        found = _stored(self._database, self._table, table, sa.or_(c.start.in_(sorted(wanted)), ranges))
+        near = sa.and_(c.start <= max(wanted), c.end > min(wanted))
+        if len(wanted) <= LISTED:
+            near = sa.or_(c.start.in_(sorted(wanted)), sa.and_(c.windows.is_not(None), near))
+        found = _stored(self._database, self._table, table, near)
         return {start: row for start in sorted(wanted) if (row := found.get(start)) is not None}
 
     def record(
@@ -79,16 +82,23 @@ class WindowStore(Records):
         :param parts: Likewise, of the parts of open windows.
         """
         before = self.windows(rollup.table, [window.start for window in results])
+        alike = {
+            **name_values(rollup.table),
+            **name_values(rollup.below, "beneath"),
+            "computed_at": self._clock.now(),
+            "run_id": run_id,
+        }
         rows = [
             {
-                **name_values(rollup.table),
-                **name_values(rollup.below, "beneath"),
-                **same(window, ("start", "end", "until", "whole")),
+                **alike,
+                "start": window.start,
+                "end": window.end,
+                "until": window.until,
+                "whole": window.whole,
                 **text_values("token", tokens.get(window.start, "")),
                 **text_values("parts", parts.get(window.start) or None),
-                **same(count, ("rows", "groups")),
-                "computed_at": self._clock.now(),
-                "run_id": run_id,
+                "rows": count.rows,
+                "groups": count.groups,
             }
             for window, count in results.items()
             if window.start in tokens or window.start in before or count.rows
@@ -100,21 +110,33 @@ class WindowStore(Records):
         if rows:
             self._database.execute(sa.insert(self._table), rows)
 
-    def seal(self, table: TableName, starts: Iterable[int]) -> None:
-        """Record that the source of windows is about to be removed (law 4)."""
-        self._mark(table, starts, "sealed_at")
+    def seal(self, table: TableName, windows: Iterable[LedgerRow]) -> int:
+        """
+        Record that the source of windows, as they were just read, is about to be removed (law 4). Consecutive ones
+        become ranges. Returns the number of rows that they have now, unless they were sealed before.
+        """
+        still_open = [row for row in windows if not row.sealed]
+        if not still_open:
+            return 0
+        self._visible()
+        now, c, mine = self._clock.now(), self._table.c, is_named(self._table, table)
+        groups = list(choose_stretches(still_open, lambda row: len(row.token) + _NUMBERS))
+        for first, *others in groups:
+            if others:
+                unchanged = (mine, c.start == first.start, c.end == first.end, c.sealed_at.is_(None))
+                if self._change(*unchanged, sealed_at=now, **range_values([first, *others])) != 0:
+                    self._remove(mine, c.start > first.start, c.start < others[-1].end)
+        if single := [first.start for first, *others in groups if not others]:
+            self._change(*self._within(table, single), c.sealed_at.is_(None), sealed_at=now)
+        return len(groups)
 
     def expire(self, table: TableName, starts: Iterable[int]) -> None:
         """Record that the source rows of windows were deleted."""
-        self._mark(table, starts, "expired_at")
-
-    def _mark(self, table: TableName, starts: Iterable[int], column: str) -> None:
         if starts := list(starts):
             self._visible()
-            unmarked = self._table.c[column].is_(None)
-            if column != "sealed_at":  # All windows of a range are sealed.
-                self._single_out(table, starts, unmarked)
-            self._change(*self._within(table, starts), unmarked, **{column: self._clock.now()})
+            unmarked = self._table.c.expired_at.is_(None)
+            self._single_out(table, starts, unmarked)
+            self._change(*self._within(table, starts), unmarked, expired_at=self._clock.now())
 
     def doubt(self, table: TableName, starts: Iterable[int]) -> None:
         """Record that windows are not as they were computed, so that the next run computes them again."""
@@ -164,24 +186,24 @@ def pack(database: Database, own: sa.Table, table: TableName, expired: Expired |
     c = own.c
     bare = c.members.like(f"{_BARE}%").label("bare")
     size = sa.func.length(sa.func.coalesce(c.members, c.token_long, c.token)) + _NUMBERS
-    brief = [column for column in c if column is not c.members]
-    mine = (is_named(own, table), c.sealed_at.is_not(None))
-    rows = {r["start"]: r for r in database.query(sa.select(*brief, size.label("size"), bare).where(*mine))}
+    mine = is_named(own, table)
+    query = sa.select(*_columns(own), size.label("size"), bare).where(mine)
+    rows = {row["start"]: row for row in database.query(query)}
     stored = Windows(map(_row, rows.values())).stored
     left = rows.keys() - {row.start for row in stored}
     if left:  # Windows within a range, of a killed run.
-        database.execute(sa.delete(own).where(is_named(own, table), c.start.in_(sorted(left))))
-    for group, forgotten in _choose(stored, rows, expired):
+        database.execute(sa.delete(own).where(mine, c.start.in_(sorted(left))))
+    for group, forgotten in _choose((row for row in stored if row.sealed), rows, expired):
         first, last = group[0], group[-1]
         # Another run may have changed the ranges if this one lost its lease.
-        unchanged = (is_named(own, table), c.start == first.start, c.end == first.end, c.sealed_at.is_not(None))
+        unchanged = (mine, c.start == first.start, c.end == first.end, c.sealed_at.is_not(None))
         between = sa.and_(c.start >= first.start, c.start < last.end)
         windows = _stored(database, own, table, between, c.sealed_at.is_not(None))
         if [row.time for row in windows.stored] != [row.time for row in group]:
             continue
         values = range_values(list(windows.values())) if forgotten is None else _bare_values(group, forgotten)
         if database.execute(sa.update(own).where(*unchanged).values(**values)) != 0:
-            database.execute(sa.delete(own).where(is_named(own, table), c.start > first.start, c.start < last.end))
+            database.execute(sa.delete(own).where(mine, c.start > first.start, c.start < last.end))
 
 
 def _choose(
@@ -203,7 +225,7 @@ def read_windows(
     """The windows of levels (None: of all); those of ranges are read when they are asked for."""
     by_level: dict[TableName, list[LedgerRow]] = {}
     for some in [sa.true()] if tables is None else _are_named(own, tables):
-        for row in database.query(sa.select(*(own.c[name] for name in _BRIEF)).where(some)):
+        for row in database.query(sa.select(*_columns(own)).where(some)):
             by_level.setdefault(TableName(row["table_schema"], row["table_name"]), []).append(_row(row))
     for table, rows in by_level.items():
         yield table, Windows(rows, partial(_read_range, database, own, table))
@@ -225,8 +247,15 @@ def _read_range(database: Database, own: sa.Table, table: TableName, row: Ledger
 
 def _stored(database: Database, own: sa.Table, table: TableName, *where: sa.ColumnElement[bool]) -> Windows:
     """Windows of a level, with those of ranges."""
-    rows = {row["start"]: row for row in database.query(sa.select(own).where(is_named(own, table), *where))}
+    query = sa.select(*_columns(own), own.c.members).where(is_named(own, table), *where)
+    rows = {row["start"]: row for row in database.query(query)}
     return Windows(map(_row, rows.values()), lambda row: _members(rows[row.start]))
+
+
+def _columns(own: sa.Table) -> Iterator[sa.ColumnElement[Any]]:
+    yield from (own.c[name] for name in _BRIEF)
+    yield own.c.sealed_at.is_not(None).label("sealed")
+    yield own.c.expired_at.is_not(None).label("expired")
 
 
 def range_values(windows: Sequence[LedgerRow]) -> dict[str, Any]:
@@ -276,8 +305,8 @@ def _row(row: Row) -> LedgerRow:
         token=read_text(row, "token"),
         rows=row["rows"] or 0,
         groups=row["groups"] or 0,
-        sealed=row["sealed_at"] is not None,
-        expired=row["expired_at"] is not None,
+        sealed=row["sealed"],
+        expired=row["expired"],
         parts=read_text(row, "parts") or "",
         windows=row["windows"] or 1,
     )
