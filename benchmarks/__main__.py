@@ -15,6 +15,7 @@ from rich.table import Table
 from benchmarks import (
     archiving,
     backfill,
+    bulk,
     expiring,
     history,
     packages,
@@ -42,6 +43,7 @@ MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "archive": archiving.measure,
     "rollups": rollups.measure,
     "backfill": backfill.measure,
+    "bulk": bulk.measure,
     "reads": reads.measure,
     "pages": pages.measure,
     "packages": packages.measure,
@@ -55,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure how long things take.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(MEASUREMENTS)}")
     parser.add_argument("--repeat", type=int, metavar="N", help="how often, instead of what each one proposes")
+    parser.add_argument("--rows", type=int, metavar="N", help="how many rows `bulk` has, instead of what it proposes")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in MEASUREMENTS]
     if unknown or (options.repeat is not None and options.repeat < 1):
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console, lines = Console(width=None if sys.stdout.isatty() else WIDTH), list[Line]()
     started = time.monotonic()
     collect_seldom()  # As the command does.
-    with Surroundings(options.repeat) as surroundings:
+    with Surroundings(options.repeat, options.rows) as surroundings:
         missing = [name for name in options.names or MEASUREMENTS if not _measure(name, surroundings, lines, console)]
     console.print(_table(lines))
     console.print(f"Medians, taken by turns, in {time.monotonic() - started:.0f} seconds.")

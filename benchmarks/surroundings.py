@@ -28,10 +28,11 @@ class Surroundings:
     Where measurements run.
 
     :param repeat: How often each is repeated; None: as often as it proposes.
+    :param rows: How many rows those have that can have any number; None: as many as they propose.
     """
 
-    def __init__(self, repeat: int | None) -> None:
-        self._repeat, self._stack = repeat, ExitStack()
+    def __init__(self, repeat: int | None, rows: int | None = None) -> None:
+        self.rows, self._repeat, self._stack = rows, repeat, ExitStack()
 
     def __enter__(self) -> Surroundings:
         _prefer_memory()

@@ -5,6 +5,8 @@ Taking the time: by turns, so that whatever else the machine does meets all that
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping
@@ -15,6 +17,32 @@ def seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+# The memory of a process counts as that of its children until they run their program, so there is one in between.
+_CHILD = """
+import resource, subprocess, sys
+subprocess.run([sys.executable, "-c", *sys.argv[1:]], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+"""
+_WORK = """
+import sys, time
+with prepared(*sys.argv[1:]) as work:
+    started = time.process_time()
+    work()
+    print(time.process_time() - started)
+"""
+
+
+def usage(script: str, *arguments: object) -> tuple[float, float]:
+    """
+    The processor seconds of some work, and the most megabytes of the process that does it.
+
+    :param script: Defines ``prepared``, a context manager that gives the work.
+    """
+    command = [sys.executable, "-c", _CHILD, script + _WORK, *map(str, arguments)]
+    *_, spent, memory = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return float(spent), float(memory)
 
 
 def by_turns(repeat: int, ways: Mapping[str, Callable[[], float]]) -> dict[str, float]:
