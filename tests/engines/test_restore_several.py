@@ -187,7 +187,7 @@ def test_superseded_by_name(db: Database, metrics: str) -> None:
     previewed = db.tool.preview_restore(first)
     assert [item.refusal is None for item in previewed] == [False]
     assert db.tool.archive.statements(previewed) == []
-    assert db.tool.holds() == []
+    assert (db.tool.holds(), len(db.journal(event="hold-placed"))) == ([], 1)
     assert restore(db, replace(first, into=TableName(db.schema, "copy"))) == [2]
     assert db.left("copy") == [MAY, MAY]
 
@@ -229,6 +229,22 @@ def test_restored_and_archived_elsewhere(duck: DuckDatabase) -> None:
     assert stages(duck) == ["archived", "superseded"]
     restore(duck)
     assert duck.left("metrics") == [MAY, MAY, JUNE]
+
+
+def test_all_are_superseded(duck: DuckDatabase) -> None:
+    """Where a later snapshot is not asked for, the latest of those that are brings all that it holds."""
+    create(duck)
+    (policy,) = duck.tool.policies()
+    for hour, day, repository in ((1, LATE, duck.directory), (2, LATER, duck.directory.with_name("other"))):
+        restore(duck)
+        release(duck)
+        duck.tool.edit_policy(policy.policy.id or "", {"target_repository_name": str(repository)})
+        duck.time.set(f"2024-07-02T{hour:02}:00:00+00:00")
+        archive(duck, day)
+    assert stages(duck) == ["archived", "superseded", "superseded"]
+    request = RestoreRequest(repository=str(duck.directory), into=TableName(duck.schema, "copy"))
+    assert restore(duck, request) == [3]
+    assert duck.left("copy") == [MAY, MAY, LATE]
 
 
 def test_one_is_damaged(db: Database, metrics: str) -> None:

@@ -13,6 +13,7 @@ from cratedb_retention import RestoreRequest
 from cratedb_retention.errors import NotFound
 from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.tiers import others_on_duckdb
 
@@ -60,6 +61,17 @@ def test_table_is_gone(db: Database, archived: str) -> None:
     db.tool.release(hold.id)
     assert db.run().partitions == 2
     assert db.left(archived) == [JUNE]
+
+
+def test_table_is_gone_and_its_partition_again(db: Database, archived: str) -> None:
+    """A table that a restore created is the archived one: more can be restored into it, and goes on hold."""
+    db.sql(f"DROP TABLE {db.q(archived)}")
+    restore(db)
+    db.sql(f"DELETE FROM {db.q(archived)} WHERE month = '2024-04-01'")
+    db.refresh(archived)
+    restore(db, replace(ALL, end=parse_instant("2024-05-01")))
+    assert db.left(archived) == [APRIL, MAY, LATE]
+    assert db.run().partitions == 0
 
 
 def test_schema_is_gone(duck: DuckDatabase) -> None:

@@ -99,7 +99,7 @@ def test_what_was_created_since_the_plan_stays(readings: Database) -> None:
     readings.create("readings_1h", {"ts": TIME, "n": "TEXT"})
     readings.fill("readings_1h", ["2024-06-01"])
     report = readings.tool.run(prepared)
-    assert (report.done, report.failed, report.deferred > 0) == (0, 0, True)
+    assert (report.rows, report.failed, report.deferred > 0) == (0, 0, True)
     assert (readings.count("readings"), readings.left("readings_1h")) == (4, ["2024-06-01"])
 
     readings.sql(f"DROP TABLE {readings.q('readings_1h')}")

@@ -594,6 +594,22 @@ def test_the_audit_log_of_a_period(db: Database) -> None:
         assert [row["table_name"] for row in db.tool.journal(wanted)] == [found]
 
 
+def test_the_mark_of_the_audit_log(db: Database) -> None:
+    """It changes with each entry, and each hour, so that what pages keep is never older than the last entry."""
+    journal, marks = db.tool.store.journal, list[str]()
+    for minute in (0, 0, 59):
+        db.time.set(f"2024-07-02T00:{minute:02}:00+00:00")
+        marks.append(journal.mark())
+        assert journal.mark() == marks[-1]
+        journal.write(Entry(event=Event.BLOCKED))
+    marks.append(journal.mark())
+    db.time.set("2024-07-02T01:00:00+00:00")
+    marks.append(journal.mark())
+    journal.write(Entry(event=Event.BLOCKED))
+    marks.append(journal.mark())
+    assert len(set(marks)) == len(marks), marks
+
+
 def test_the_audit_log_of_a_scope(db: Database) -> None:
     """With a scope, a user sees entries about its policies, and own ones about no policy; not own ones about others."""
     about = {"a": ("acme",), "b": ("globex",), "c": ("acme", "globex"), "d": (), "e": None}
