@@ -26,7 +26,8 @@ def archived(db: Database) -> str:
     """A table of which April and May are archived and gone."""
     db.create("metrics", BY_MONTH, by=["month"])
     db.fill("metrics", [APRIL, MAY, MAY, JUNE])
-    db.policy("snapshot", "metrics", "30d", tags=["a"])
+    # What it takes to prove an archive before the drop is in test_archive_proof.py.
+    db.policy("snapshot", "metrics", "30d", tags=["a"], verify="metadata")
     assert db.run().partitions == 2
     assert db.left("metrics") == [JUNE]
     return "metrics"

@@ -36,7 +36,8 @@ def create(db: Database) -> str:
     """The table of these tests."""
     db.create("metrics", BY_MONTH, by=["month"])
     db.fill("metrics", [MAY, MAY, JUNE])
-    db.policy("snapshot", "metrics", "30d")
+    # What it takes to prove an archive before the drop is in test_archive_proof.py.
+    db.policy("snapshot", "metrics", "30d", verify="metadata")
     assert db.run().partitions == 1
     return "metrics"
 
