@@ -45,12 +45,13 @@ def test_young_row_arrives(crate: CrateDatabase) -> None:
     assert YOUNG[:10] in row["error"]
 
 
-def test_young_row_in_one_of_two(crate: CrateDatabase) -> None:
+@pytest.mark.parametrize("part", ["a", "b"])
+def test_young_row_in_one_of_two(crate: CrateDatabase, part: str) -> None:
     """Of two partitions that are dropped together one got a young row: both wait, and the next run drops the other."""
     create_texts(crate)
     crate.fill("texts", [OLD], part="b")
     prepared = crate.tool.prepare()
-    crate.fill("texts", [YOUNG], part="a")
+    crate.fill("texts", [YOUNG], part=part)
     report = crate.tool.run(prepared)
     assert (report.deferred, report.partitions, report.failed) == (1, 0, 0)
     assert (crate.left("texts"), crate.frozen("texts")) == ([OLD, OLD, YOUNG], 0)

@@ -39,6 +39,7 @@ def test_back_into_the_table(db: Database, archived: str) -> None:
     assert [(r.rows, r.error) for r in restored] == [(1, None), (2, None)]
     assert db.left(archived) == [APRIL, MAY, MAY, JUNE]
     assert {record.stage for record in db.tool.snapshots()} == {SnapshotStage.RESTORED}
+    assert not db.tool.store.freezes.all(), "nothing is left to unfreeze"
     db.fill(archived, [MAY])
     assert db.count(archived, f"month = '2024-05-01' AND ts = '{MAY}'") == 3
     (policy,) = db.tool.policies()
