@@ -114,6 +114,18 @@ def test_changed_windows(more: dict[str, Any], days: list[str]) -> None:
     assert computed(plan_on(db)) == [("1h", day) for day in days]
 
 
+def test_raw_rows_wait_for_the_rest_of_their_window() -> None:
+    """Of a window that was computed at noon, later rows are in no rollup yet: without disk space they stay."""
+    db = database("1d", levels="1h:forever")
+    db.write(START + 13 * HOUR)
+    db.run(at(0.5))
+    assert [row.whole for row in db.ledger.of(HOURS).stored] == [False]
+    full = plan_on(db, lambda raw: raw, replace(db.catalog.tables[HOURS], read_only=True))
+    assert (steps_of(full, RollUp), steps_of(full, DropPartitions)) == ([], [])
+    assert Why.DISK_FULL() in [each.why for each in full.blocked]
+    assert [len(step.pieces) for step in steps_of(plan_on(db), DropPartitions)] == [1]
+
+
 def test_distributions_have_a_table() -> None:
     """A level whose table of distributions is missing is created again."""
     db = database(aggregates={"*": ["median"]})
