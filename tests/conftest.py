@@ -19,7 +19,15 @@ from hypothesis import HealthCheck, Phase, settings
 
 from support import tiers
 from support.cratedb import CrateDB, CrateDBCluster, cratedb_home, memory_directory, three_nodes
-from support.databases import CrateDatabase, Database, DuckDatabase, DuckTemplate, compile_once, use_one_thread
+from support.databases import (
+    CrateDatabase,
+    Database,
+    DuckDatabase,
+    DuckTemplate,
+    ParquetDatabase,
+    compile_once,
+    use_one_thread,
+)
 from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, summary
 from support.tools import find_chromium
 from support.workspace import SharedServer, Workspace, create_repository, drop_repository, shared_node, unique
@@ -112,6 +120,14 @@ def duckdb_uri(tmp_path: Path) -> str:
 def crate(cratedb: CrateDB, workspace: Workspace) -> Iterator[CrateDatabase]:
     """A schema of a real CrateDB, with a repository, and the toolkit on it."""
     bench = CrateDatabase(cratedb, workspace.schema, workspace.repository)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def crate_files(cratedb: CrateDB, workspace: Workspace, tmp_path: Path) -> Iterator[ParquetDatabase]:
+    """Like `crate`, but archives are Parquet files in a directory."""
+    bench = ParquetDatabase(cratedb, workspace.schema, tmp_path / "archive")
     yield bench
     bench.close()
 

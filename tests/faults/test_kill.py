@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.databases import CrateDatabase
+from support.databases import CrateDatabase, ParquetDatabase
 from support.kill_harness import kill_runs, left_by_kills
 from support.kill_scenarios import (
     SCENARIOS,
@@ -54,6 +54,13 @@ def test_killed_on_duckdb(scenario: Scenario, tmp_path: Path) -> None:
 def test_cratedb_converges(scenario: Scenario, crate: CrateDatabase) -> None:
     """Killed while CrateDB carries out any kind of change, a run on CrateDB is made good."""
     assert_converges(CrateScenarioDatabase(scenario, crate), examples(0, long=1), bookkeeping=scenario is SCENARIOS[0])
+
+
+@pytest.mark.slow("a run is killed some dozens of times, and finished each time")
+def test_files_converge(crate_files: ParquetDatabase) -> None:
+    """The same for archives that are files, also killed while one of them is half there."""
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == "snapshot")
+    assert_converges(CrateScenarioDatabase(scenario, crate_files), examples(0, long=1))
 
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")

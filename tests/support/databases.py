@@ -283,9 +283,13 @@ class CrateDatabase(Database):
     def epoch_day(self, unit: str) -> str:
         return f"{TIME} GENERATED ALWAYS AS date_trunc('day', {'ts * 1000' if unit == 's' else 'ts'})"
 
+    def snapshot_states(self) -> dict[str, str]:
+        """What the repository holds, each by its name with its state."""
+        query = "SELECT name, state FROM sys.snapshots WHERE repository = ? ORDER BY name"
+        return {str(name): str(state) for name, state in self.rows(query, [self.repository])}
+
     def snapshot_names(self) -> list[str]:
-        query = "SELECT name FROM sys.snapshots WHERE repository = ? ORDER BY name"
-        return [row[0] for row in self.rows(query, [self.repository])]
+        return list(self.snapshot_states())
 
     def snapshot_files(self) -> list[Path]:
         return [path for path in self.directory.glob("indices/**/__*") if path.is_file()]
@@ -317,6 +321,29 @@ class CrateDatabase(Database):
     def _insert(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         counts = self.server.bulk(statement, rows)
         assert counts == [1] * len(rows)
+
+
+class ParquetDatabase(CrateDatabase):
+    """A schema of a CrateDB whose archives are Parquet files in a directory."""
+
+    def __init__(self, server: CrateDB, schema: str, directory: Path) -> None:
+        super().__init__(server, schema, "")
+        directory.mkdir()
+        self.repository, self.directory = f"file://{directory}", directory
+
+    def snapshot_states(self) -> dict[str, str]:
+        manifests = {path.stem: "complete" for path in self.directory.glob("_manifests/*.json")}
+        others = {path.name: "left" for path in self.directory.rglob("*.partial")}
+        return others | {path.stem: "without a manifest" for path in self.snapshot_files()} | manifests
+
+    def snapshot_files(self) -> list[Path]:
+        return sorted(self.directory.glob("*/**/*.parquet"))
+
+    def drop_snapshot(self, name: str) -> None:
+        for path in self.directory.rglob(f"{name}.*"):
+            path.unlink()
+        for path in self.directory.rglob("*.partial"):
+            path.unlink()
 
 
 def _column(name: str) -> str:

@@ -178,6 +178,8 @@ def _run(request: RunRequest) -> None:
         if not request.cutoff:
             retention.setup(journal_policy=False)
         elif request.uri.startswith("crate:"):
+            if request.watched:
+                _watch_syncs(request.watched, instants)
             retention.run(cutoff=dt.datetime.fromisoformat(request.cutoff))
         else:
             if request.watched:
@@ -238,6 +240,18 @@ def _watch_files(directory: str, instants: _Instants) -> None:
     def heard(event: str, arguments: tuple[Any, ...]) -> None:
         if event in FILE_OPERATIONS and str(arguments[0]).startswith(directory):
             instants.reach(f"before {event} {arguments[:2]}")
+
+    sys.addaudithook(heard)
+
+
+def _watch_syncs(directory: str, instants: _Instants) -> None:
+    """Before a file in a directory, or the directory itself, is made durable: rows and manifests, before and after."""
+
+    def heard(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and str(arguments[0]).startswith(directory):
+            path = Path(str(arguments[0]))
+            what = "a file" if path.suffix == ".partial" else "a directory"
+            instants.reach(f"while {what} of {'manifests' if '_manifests' in path.parts else 'rows'} is synced")
 
     sys.addaudithook(heard)
 

@@ -18,7 +18,7 @@ import duckdb
 
 from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
-from support.databases import MONTH, NOW, TIME, CrateDatabase, DuckDatabase
+from support.databases import MONTH, NOW, TIME, CrateDatabase, DuckDatabase, ParquetDatabase
 from support.kill_harness import RunRequest
 
 CUTOFF = dt.datetime.fromisoformat(NOW)
@@ -180,6 +180,7 @@ class CrateScenarioDatabase(ScenarioDatabase):
     def __init__(self, scenario: Scenario, bench: CrateDatabase) -> None:
         super().__init__(scenario)
         self.bench, self.uri, self.own_schema = bench, bench.uri, bench.own_schema
+        self.watched = str(bench.directory) if isinstance(bench, ParquetDatabase) else ""
         bench.create(TABLE, scenario.columns, scenario.by)
         bench.policy(scenario.strategy, TABLE, "30d", **scenario.policy)
 
@@ -192,7 +193,7 @@ class CrateScenarioDatabase(ScenarioDatabase):
             self.bench.refresh(own, self.own_schema)  # What is not visible is not deleted.
             self.bench.sql(f"DELETE FROM {self.bench.q(own, self.own_schema)}")
             self.bench.refresh(own, self.own_schema)
-        for name in self._snapshots():
+        for name in self.bench.snapshot_states():
             self.bench.drop_snapshot(name)
 
     def look(self, query: str) -> list[Sequence[Any]]:
@@ -202,14 +203,10 @@ class CrateScenarioDatabase(ScenarioDatabase):
         return self.bench.rows(query.format(**{key: self.bench.q(*table) for key, table in names.items()}))
 
     def repository(self) -> Counter[str]:
-        return Counter(self._snapshots().values())
+        return Counter(self.bench.snapshot_states().values())
 
     def frozen(self) -> int:
         return self.bench.frozen(TABLE)
-
-    def _snapshots(self) -> dict[str, str]:
-        query = "SELECT name, state FROM sys.snapshots WHERE repository = ?"
-        return {str(name): str(state) for name, state in self.bench.rows(query, [self.bench.repository])}
 
 
 class DuckScenarioDatabase(ScenarioDatabase):

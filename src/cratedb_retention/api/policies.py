@@ -13,7 +13,7 @@ from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.overview.lines import Listing
 from cratedb_retention.execution.plan.preparing import Selection, require_tags
 from cratedb_retention.execution.policies import Action, Change, find_changes
-from cratedb_retention.model.archive import why_no_directory
+from cratedb_retention.model.archive import why_no_repository
 from cratedb_retention.model.catalog import Selector
 from cratedb_retention.model.policies.attributes import Suggestions
 from cratedb_retention.model.policies.patterns import find_tables
@@ -151,12 +151,12 @@ class Policies(Part):
     def check_supported(self, policy: Policy) -> None:
         """
         Raises ``Unsupported`` if the database does not support a policy's strategy, ``InvalidInput`` if its repository
-        must be a directory and is not, or an attribute is too long.
+        cannot be one, or an attribute is too long.
         """
         database, traits = self._engine.capabilities, policy.strategy.traits
-        if traits.archives and database.repositories_are_directories:
-            why_not = why_no_directory(policy.target_repository_name or "")
-            if why_not:
+        if traits.archives:
+            name, directories = policy.target_repository_name or "", database.repositories_are_directories
+            if why_not := why_no_repository(name, directories):
                 raise InvalidInput("attribute target_repository_name", why_not)
         for name, value in policy_to_row(policy, 0, self._clock.now(), "").items():
             if isinstance(value, str) and not fits(value):

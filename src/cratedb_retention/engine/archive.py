@@ -95,7 +95,7 @@ class Archive(abc.ABC):
         """The number of rows of a snapshot, and what was verified."""
 
     @abc.abstractmethod
-    def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
+    def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:
         """
         Whether a partition that was just archived continues an earlier snapshot, so that rows are in both: by its
         ``token`` if known, else by rows: all rows of the earlier snapshot (``whole``), or any of them.

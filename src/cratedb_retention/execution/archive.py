@@ -20,11 +20,12 @@ from cratedb_retention.engine.archive import Arrived
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
 from cratedb_retention.execution.accepting import find_table, note
+from cratedb_retention.model.address import is_address
 from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import Catalog, Kind, Selector, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.plan.plan import DropArchived
+from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived
 from cratedb_retention.model.plan.reasons import Reason, Why, failure
 from cratedb_retention.model.policies.patterns import matcher
 from cratedb_retention.model.policies.policy import Policy
@@ -443,18 +444,19 @@ def _note(
 def supersede(engine: Engine, store: Store, step: DropArchived) -> None:
     """
     Before a partition is dropped, mark earlier snapshots whose rows are in the new one, so that a restore returns each
-    row once. Snapshots that cannot be read stay unchanged.
+    row once. Snapshots that cannot be read stay unchanged. Conflict: only a part of a snapshot was restored.
     """
     mine = (step.repository, step.name)
     # Snapshots that were restored together: the new one contains all of them, or none.
-    together: dict[str | None, list[SnapshotRecord]] = {}
+    together: dict[object, list[SnapshotRecord]] = {}
     for record in store.snapshots.of(step.table, *_STAYED, SnapshotStage.DROPPING, SnapshotStage.RESTORING):
         if record.archived.values == step.values and record.key != mine:
-            # It is unknown whether an interrupted restore was complete.
-            token = None if record.stage is SnapshotStage.RESTORING else record.token
-            together.setdefault(token, []).append(record)
-    for token, group in together.items():
-        with contextlib.suppress(RetentionError):
+            # Of several that are files, a part may have been restored.
+            alone = _token_of(record) is None and is_address(record.archived.repository)
+            together.setdefault(record.key if alone else _token_of(record), []).append(record)
+    for group in together.values():
+        with _ignoring_damage():
+            token = _token_of(group[0])
             goes_on = any(
                 engine.archive.continues(each.archived, step, token, each.stage is SnapshotStage.DROPPING, store.schema)
                 for each in group
@@ -462,6 +464,30 @@ def supersede(engine: Engine, store: Store, step: DropArchived) -> None:
             for record in group:
                 stage = SnapshotStage.SUPERSEDED if goes_on else SnapshotStage.ARCHIVED
                 store.snapshots.mark(*record.key, stage)
+
+
+def require_whole_restores(engine: Engine, store: Store, step: ArchivingStep) -> None:
+    """Before a partition is archived: Conflict if an interrupted restore from files left a part of their rows in it."""
+    for record in store.snapshots.of(step.table, SnapshotStage.RESTORING) if is_address(step.repository) else ():
+        if record.archived.values == step.values and is_address(record.archived.repository):
+            with _ignoring_damage():
+                engine.archive.continues(record.archived, step, None, False, store.schema)
+
+
+def _token_of(record: SnapshotRecord) -> str | None:
+    """The token of a snapshot's partition; None: an interrupted restore may have been complete, or not."""
+    return None if record.stage is SnapshotStage.RESTORING else record.token
+
+
+@contextlib.contextmanager
+def _ignoring_damage() -> Iterator[None]:
+    """Continue if a snapshot cannot be read, but not if it is unknown which of its rows are in a table."""
+    try:
+        yield
+    except Conflict:
+        raise
+    except RetentionError:
+        pass
 
 
 def tidy_copies(engine: Engine, store: Store, ours: Collection[str] = ()) -> None:

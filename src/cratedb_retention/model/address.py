@@ -22,6 +22,11 @@ _HEADER = re.compile(r"(bearer\s+)(?!crt_)[^\s'\",]+", re.IGNORECASE)
 _PARAMETER = re.compile(r"([?&]\w*(?:password|token|secret)\w*=)[^\s&'\"]+", re.IGNORECASE)
 
 
+def is_address(repository: str) -> bool:
+    """Whether the name of a repository is the address of a store, of whatever kind: ``s3://bucket/archive``."""
+    return re.match(r"[A-Za-z][A-Za-z\d+.-]*://", repository) is not None
+
+
 @dataclass(frozen=True)
 class DatabaseAddress:
     """

@@ -1,4 +1,4 @@
-"""Snapshots as they are recorded, their names, and names of repositories that are directories."""
+"""Snapshots as they are recorded, their names, and repositories that are directories or addresses."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.address import is_address
 from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.words import Choice, show_partition, show_value
 
@@ -113,6 +116,11 @@ def _slug(table: TableName, columns: Sequence[Column], values: Sequence[Value]) 
 
 
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]*:")
+_STORE = re.compile(r"(?P<kind>[A-Za-z][A-Za-z\d+.-]*)://(?P<place>.*)", re.DOTALL)
+_ROOT = re.compile(r"/[^/]|[A-Za-z]:/")
+_BUCKET = re.compile(r"[A-Za-z\d][A-Za-z\d._-]*")
+_EXAMPLES = {"file": "file:///srv/archive", "s3": "s3://bucket/archive", "gs": "gs://bucket/archive"}
+_EXAMPLES["az"] = "az://container/archive"
 _EXPANDED = ("~", "$", "%")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _WINDOWS = sys.platform == "win32"
@@ -126,4 +134,50 @@ def why_no_directory(name: str) -> str | None:
         return f"repository {name!r} begins with {name[0]!r}, which is not expanded; write the directory's full path"
     if not name.strip() or not name.isprintable():
         return f"repository {name!r} is not the name of a directory; name a directory"
+    return None
+
+
+class StoreAddress(NamedTuple):
+    """Where archives are stored as files."""
+
+    kind: str  # `file`, `s3`, `gs` or `az`.
+    place: str  # The absolute path of a directory, or a bucket with a prefix.
+
+
+def read_address(repository: str) -> StoreAddress:
+    """Read the address of a store; InvalidInput if it is not one that is supported."""
+    match, thing = _STORE.fullmatch(repository), "repository"
+    kind, place = (match["kind"], match["place"].rstrip("/")) if match else ("", "")
+    # It is not shown, since it may contain a password.
+    if "@" in place or "?" in place or (":" in place and kind != "file"):
+        raise InvalidInput(thing, "its address contains a user or password", "set credentials in the environment")
+    thing = f"repository {repository!r}"
+    if kind not in _EXAMPLES:
+        raise InvalidInput(thing, "its address is of a kind that is not supported", _one_of(_EXAMPLES.values()))
+    if not repository.isprintable() or any(c in "#%*\\" for c in place) or {"", ".", ".."} & set(place.split("/")[1:]):
+        raise InvalidInput(thing, "its address is not plain text", f"write it like {_EXAMPLES[kind]}")
+    if kind == "file":
+        local = place.removeprefix("/") if _DRIVE.match(place.removeprefix("/")) else place
+        if not _ROOT.match(local):
+            raise InvalidInput(thing, "is not the full path of a directory", f"write it like {_EXAMPLES[kind]}")
+        return StoreAddress(kind, local)
+    if not _BUCKET.fullmatch(place.partition("/")[0]):
+        raise InvalidInput(thing, "does not begin with the name of a bucket", f"write it like {_EXAMPLES[kind]}")
+    return StoreAddress(kind, place)
+
+
+def _one_of(examples: Iterable[str]) -> str:
+    *first, last = examples
+    return f"use {', '.join(first)} or {last}"
+
+
+def why_no_repository(name: str, directories: bool) -> str | None:
+    """Why a repository's name cannot be used; None if it can. Repositories of CrateDB may have any other name."""
+    if directories:
+        return why_no_directory(name)
+    try:
+        if is_address(name):
+            read_address(name)
+    except InvalidInput as error:
+        return str(error)
     return None

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from cratedb_retention.model.address import is_address
+
 Value = str | int | float | bool | None
 
 
@@ -163,8 +165,8 @@ class Catalog:
     others: frozenset[TableName] = frozenset()  # Names of further tables, whose spelling may differ only in case.
 
     def has_repository(self, name: str) -> bool:
-        """Whether a repository may exist; directories are looked at only when they are used."""
-        return self.capabilities.repositories_are_directories or name in self.repositories
+        """Whether a repository may exist; directories and addresses are looked at only when they are used."""
+        return self.capabilities.repositories_are_directories or is_address(name) or name in self.repositories
 
     def taken(self, name: TableName) -> TableName | None:
         """The existing relation with this name, in its own spelling; None: the name is free."""

@@ -16,7 +16,8 @@ from operator import itemgetter
 from typing import Generic, TypeVar
 
 from cratedb_retention.errors import InvalidInput, RetentionError
-from cratedb_retention.model.archive import why_no_directory
+from cratedb_retention.model.address import is_address
+from cratedb_retention.model.archive import why_no_repository
 from cratedb_retention.model.catalog import Catalog, Column, Grouping, Kind, Table, TableName, TimeUnit, Value
 from cratedb_retention.model.intervals import Grid, find_time_column, read_grid
 from cratedb_retention.model.plan.measurements import PartitionBounds
@@ -104,10 +105,13 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
         for name in names:
             with isolated(policy.id, name, undecided):
                 archives, table = policy.strategy.traits.archives, catalog.tables[name]
-                why_not = why_no_directory(policy.target_repository_name or "") if archives else None
-                if why_not and catalog.capabilities.repositories_are_directories:
+                repository, files = (
+                    policy.target_repository_name or "",
+                    catalog.capabilities.repositories_are_directories,
+                )
+                if archives and (why_not := why_no_repository(repository, files)):
                     raise Undecided(Why.NO_DIRECTORY(mistake=why_not))
-                for column in table.unarchivable if archives else ():
+                for column in table.unarchivable if archives and (files or is_address(repository)) else ():
                     raise Undecided(Why.UNARCHIVABLE(column=column))
                 targets.append(make_target(policy, table))
     return targets, undecided

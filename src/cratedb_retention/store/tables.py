@@ -144,7 +144,7 @@ SNAPSHOT = _own(
     "retention_snapshot",
     "Snapshots: archived partitions and their states.",
     sa.Column("name", sa.Text, primary_key=True, doc="The snapshot's name in its repository."),
-    sa.Column("repository", sa.Text, primary_key=True, doc="The repository; a directory on DuckDB."),
+    sa.Column("repository", sa.Text, primary_key=True, doc="The repository: a name, directory or address."),
     sa.Column("table_schema", sa.Text, nullable=False, doc="The schema of the table that was archived."),
     sa.Column("table_name", sa.Text, nullable=False, doc="The table that was archived."),
     sa.Column("partition", sa.Text, nullable=False, doc="The partition's columns, types and values, as JSON."),

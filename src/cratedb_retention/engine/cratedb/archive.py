@@ -66,14 +66,7 @@ class CrateArchive(Archive):
 
     def create(self, step: SnapshotPartition) -> StepResult:
         """Waits for a snapshot in progress, perhaps of a run that was killed."""
-        shards.check_health(self._database, step)
-        try:
-            there = shards.check_token(self._database, step)
-        except PartitionChanged:  # The next look at a frozen partition has to see all of its rows.
-            sql.refresh_partitions(self._database, step.table, step.columns, [step.values])
-            raise
-        if not there:
-            raise changed(step, step.piece, "is gone since the plan was made")
+        self._require_frozen(step)
         while (state := self._state(step)) and state["state"] == "IN_PROGRESS":
             self._clock.sleep(POLL_SECONDS)
         if state is not None and state["state"] != "SUCCESS":
@@ -82,6 +75,17 @@ class CrateArchive(Archive):
         if state is None:
             self._database.execute(sql.snapshot("CREATE", step))
         return _result(step, self._count(step))
+
+    def _require_frozen(self, step: SnapshotPartition) -> None:
+        """Require that the partition is as planned, and stays so."""
+        shards.check_health(self._database, step)
+        try:
+            there = shards.check_token(self._database, step)
+        except PartitionChanged:  # The next look at a frozen partition has to see all of its rows.
+            sql.refresh_partitions(self._database, step.table, step.columns, [step.values])
+            raise
+        if not there:
+            raise changed(step, step.piece, "is gone since the plan was made")
 
     def _state(self, of: Snapshot) -> Mapping[str, Any] | None:
         return next(iter(self._database.query(states_of(of.repository, [of.name]))), None)
@@ -288,7 +292,7 @@ class CrateArchive(Archive):
     def _thing(self, of: Snapshot) -> str:
         return f"snapshot {of.repository}.{of.name}"
 
-    def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
+    def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:
         """By the incarnation of the partition; if that is unknown, by rows that are in both."""
         if token is not None:
             return bool(shards.incarnations(token) & shards.incarnations(step.piece.partition.token))

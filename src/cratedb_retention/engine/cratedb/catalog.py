@@ -15,6 +15,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.engine.cratedb.connection import IS_BLOCKED
 from cratedb_retention.engine.cratedb.shards import IS_FROZEN, MAX_SEQ_NO, format_token, settled
 from cratedb_retention.engine.cratedb.sql import system, words
+from cratedb_retention.engine.cratedb.values import inexact
 from cratedb_retention.engine.database import Database, Statement
 from cratedb_retention.engine.expressions import Condition, Element, table_ref
 from cratedb_retention.errors import Recovering
@@ -122,6 +123,7 @@ class Reader:
                     columns=columns[name],
                     primary_key=keys.get(name, ()),
                     identity=identities.get(name, ""),
+                    unarchivable=inexact(columns[name].values()) if archives else (),
                 )
                 for name, table in tables.items()
             },
@@ -262,11 +264,11 @@ class Reader:
     def _read_details(self, columns: dict[TableName, dict[str, Column]], tables: Iterable[TableName]) -> None:
         """Read what only a table's definition has: digits of decimals, and objects with fields that are not listed."""
         asked = [t for t in tables if any(c.type in ("numeric", "object") for c in columns[t].values())]
-        works = [partial(self._read_types, table) for table in asked]
+        works = [partial(self.declared, table) for table in asked]
         for table, types in zip(asked, self._database.together(*works), strict=True):
             columns[table] = {name: _declared(column, types.get(name, "")) for name, column in columns[table].items()}
 
-    def _read_types(self, table: TableName) -> dict[str, str]:
+    def declared(self, table: TableName) -> dict[str, str]:
         """The types of a table's columns as they were declared, such as ``NUMERIC(10, 2)``; the catalog lacks that."""
         ((text,),) = self._database.rows(Statement("SHOW CREATE TABLE ", table_ref(table)))
         found: dict[str, str] = {}

@@ -21,13 +21,14 @@ from cratedb_retention.engine.cratedb import shards
 from cratedb_retention.engine.cratedb.archive import FROZEN, CrateArchive, verify_statements
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, Reader
 from cratedb_retention.engine.cratedb.connection import CrateConnection, disk_is_full
-from cratedb_retention.engine.cratedb.sql import SQL, alter, partition_of, snapshot, system, words
+from cratedb_retention.engine.cratedb.parquet import EitherArchive, ParquetArchive
+from cratedb_retention.engine.cratedb.sql import SQL, alter, is_of, partition_of, snapshot, system, words
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.engine.rollups import rollup as rollups
 from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import DatabaseError, MoveStuck, NotFound, PartitionChanged, RetentionError
-from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.address import DatabaseAddress, is_address
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
 from cratedb_retention.model.plan import plan
 from cratedb_retention.model.rollups.rollup import AlterRollup, Count, LevelStep, RollUp, Rollup, Window
@@ -54,7 +55,7 @@ class CrateDBEngine(Engine):
 
     def __init__(self, address: DatabaseAddress, clock: Clock) -> None:
         self.clock, self.database = clock, CrateConnection(address, clock)
-        self.archive = CrateArchive(self.database, clock)
+        self.archive = EitherArchive(CrateArchive(self.database, clock), ParquetArchive(self.database, clock))
         self.database.rows(sa.select(sa.literal(1)))
 
     def own(self, tables: Sequence[TableName]) -> Database:
@@ -112,6 +113,11 @@ class CrateDBEngine(Engine):
                 return _alter(step, f"routing.allocation.require.{step.attribute}", step.value)
             case plan.FreezePartitions() | plan.ThawPartitions():
                 return _alter(step, FROZEN, isinstance(step, plan.FreezePartitions))
+            case plan.SnapshotPartition() | plan.VerifySnapshot() if is_address(step.repository):
+                rows: sa.Executable = (
+                    sa.select(sa.literal_column("*")).select_from(table_ref(step.table)).where(is_of(step))
+                )
+                return [rows] if isinstance(step, plan.SnapshotPartition) else []
             case plan.SnapshotPartition():
                 return [snapshot("CREATE", step)]
             case plan.VerifySnapshot():

@@ -173,7 +173,7 @@ class DuckArchive(Archive):
         rows = self._verify_file(snapshot.repository, snapshot.name).rows
         return rows, f"checksum and {rows:,} rows are as archived"
 
-    def continues(self, earlier: Archived, step: DropArchived, token: str | None, whole: bool, schema: str) -> bool:
+    def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:
         """By their rows, since files do not distinguish incarnations."""
         path = self._path(earlier.repository, earlier.name)
         common = self._common(path, self._path(step.repository, step.name))

@@ -23,7 +23,7 @@ from cratedb_retention.engine.archive import Snapshot
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.step import Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, LeaseLost, NotFound, PartitionChanged, RetentionError, RunEnded
-from cratedb_retention.execution.archive import settle, supersede, tidy_copies
+from cratedb_retention.execution.archive import require_whole_restores, settle, supersede, tidy_copies
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection, check_preconditions, is_frozen
 from cratedb_retention.execution.rollups.rolling import Roller
 from cratedb_retention.execution.runs import events
@@ -343,6 +343,8 @@ class Runner:
         self._roller.before(task, step)
         if isinstance(step, FreezePartitions):
             self._store.freezes.add(step, self._leases.run_id, self._roller.identity(step.table))
+        elif isinstance(step, SnapshotPartition):
+            require_whole_restores(self._engine, self._store, step)
         elif isinstance(step, DropArchived):
             self._claim(step, SnapshotStage.DROPPING, set(SnapshotStage) - {SnapshotStage.DELETING})
             supersede(self._engine, self._store, step)

@@ -261,7 +261,10 @@ class Policy(_Model):
     target_repository_name: Annotated[
         Name | None,
         _snapshot(
-            text="The repository of the archive: a snapshot repository on CrateDB, a directory on DuckDB.",
+            text=(
+                "The repository of the archive: on CrateDB a snapshot repository, or the address of Parquet files, "
+                "such as `s3://bucket/archive` or `file:///srv/archive`; on DuckDB a directory."
+            ),
             label="Repository",
             metavar="REPOSITORY",
             offer=lambda found, given: found.repositories,
@@ -284,8 +287,8 @@ class Policy(_Model):
         _snapshot(
             text=(
                 "How a snapshot is verified on CrateDB before its partition is dropped. `restore`: it is restored "
-                "into a copy, and compared with the partition; `metadata`: CrateDB reports it as complete. On DuckDB, "
-                "every archive is read back."
+                "into a copy, and compared with the partition; `metadata`: CrateDB reports it as complete. Files are "
+                "always read back."
             ),
             label="Verification",
         ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from cratedb_retention.model.address import is_address
 from cratedb_retention.model.archive import snapshot_name
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan.effect import amount, total
@@ -202,12 +203,17 @@ def rows_probe(target: Target, limit: int, holds: Iterable[TableHold]) -> Expire
 
 def archive(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Blocked]:
     """Freeze, archive, verify and drop each piece by itself; on failure, it is unfrozen and kept (law 2)."""
-    files = context.catalog.capabilities.repositories_are_directories
     repository, limit = target.policy.target_repository_name or "", target.policy.limit(context.cutoff) or 0
+    files = context.catalog.capabilities.repositories_are_directories or is_address(repository)
     context.claim(target.table.name, pieces)
     if not context.catalog.has_repository(repository):
         yield blocked(target, Why.NO_REPOSITORY(repository=repository), pieces)
         return
+    if files:  # The rows of a closed partition cannot be read.
+        closed = [piece for piece in pieces if piece.partition.closed]
+        pieces = [piece for piece in pieces if not piece.partition.closed]
+        if closed:
+            yield blocked(target, Why.PARTITION_CLOSED(), closed)
     # Files are always read back.
     verify = Verify.RESTORE if files else target.policy.verify
     for piece in pieces:

@@ -1,0 +1,653 @@
+"""
+Archives of CrateDB's partitions as Parquet files, see :mod:`cratedb_retention.engine.parquet`.
+
+A frozen partition is read in pages of a limited size, each a range of a column's values, so that each row is in one of
+them. A restore writes a copy in the toolkit's own schema, compares it with the archive, and then copies it into the
+table by one statement. If that is interrupted, the rows that are there are part of the archive, and are replaced by the
+next restore.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import sqlalchemy as sa
+
+from cratedb_retention.engine.archive import Archive, Archives, Arrived, Contents, Snapshot, SnapshotState
+from cratedb_retention.engine.base import changed, label
+from cratedb_retention.engine.cratedb import shards, sql
+from cratedb_retention.engine.cratedb.archive import FROZEN, MERGED, CrateArchive
+from cratedb_retention.engine.cratedb.catalog import Reader
+from cratedb_retention.engine.cratedb.connection import CrateConnection
+from cratedb_retention.engine.cratedb.values import Stored, describe_columns, inexact
+from cratedb_retention.engine.database import Statement
+from cratedb_retention.engine.expressions import Condition, ref, table_ref
+from cratedb_retention.engine.parquet import Digest, Manifest, Store, data_path, row_hashes, version
+from cratedb_retention.engine.step import StepResult
+from cratedb_retention.errors import Conflict, DatabaseError, NotFound, RetentionError
+from cratedb_retention.model.address import is_address
+from cratedb_retention.model.archive import Archived
+from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
+
+# Of a page: its rows, and its bytes as JSON, estimated by a sample. Pages that are read ahead are in memory as well.
+PAGE_ROWS, PAGE_BYTES, SAMPLE, AHEAD = 50_000, 3 * 2**20, 200, 2
+_BUCKETS = 256  # In which a column's range is divided, until no bucket has more rows than a page.
+_WHOLE = ("bigint", "integer", "smallint", "byte")
+_LARGEST = 2**62
+INSERT_ROWS, INSERT_BYTES = 5_000, 2 * 2**20
+HASHES = 500_000  # Of rows that are compared at once.
+_NAME = r'"(?:[^"]|"")+"'
+_CREATES = re.compile(rf"CREATE TABLE IF NOT EXISTS {_NAME}\.{_NAME}")
+# Fields of objects that never had a value are listed, but cannot be created; and what is left without them.
+_UNDEFINED = (
+    (re.compile(rf"\n\s+{_NAME} (?:ARRAY\()*UNDEFINED\)*,?(?=\n)"), ""),
+    (re.compile(r",(?=\n\s*\))"), ""),
+    (re.compile(r" AS \(\n\s*\)"), ""),
+)
+_BESIDE = "restore it into another table, with --into"
+_THERE = "restore it into another table, or delete it first"
+Columns = Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A table's definition, and its columns as they are archived."""
+
+    definition: str
+    stored: Sequence[Stored]
+    known: Sequence[Column]  # All columns, and those within objects.
+    partitioned_by: tuple[str, ...]
+
+    @property
+    def generated(self) -> list[str]:
+        return [column.name for column in self.known if column.expression]
+
+
+class ParquetArchive(CrateArchive):
+    """Archives below addresses."""
+
+    def create(self, step: SnapshotPartition) -> StepResult:
+        """Writes the file, and the manifest last. A complete archive of the same content is used."""
+        self._require_frozen(step)
+        if step.piece.partition.closed:
+            raise DatabaseError(f"table {step.table}", f"partition {label(step, step.piece)} is closed", "open it")
+        store = Store(step.repository)
+        store.require()
+        manifest = self._find_complete(store, step) or self._write(store, step)
+        return StepResult(rows=manifest.rows, partitions=1, size=manifest.size)
+
+    def _find_complete(self, store: Store, step: SnapshotPartition) -> Manifest | None:
+        try:
+            manifest = store.manifest(step.name)
+            _require_same(manifest, step)
+            _verify(store, step.name, manifest)
+        except (NotFound, DatabaseError):  # There is none, or it is damaged.
+            return None
+        return manifest
+
+    def _write(self, store: Store, step: SnapshotPartition) -> Manifest:
+        import pyarrow as pa
+
+        layout = self._layout_of(step.table)
+        for column in inexact(layout.known):
+            raise DatabaseError(f"table {step.table}", f"column {column} cannot be archived exactly", "change its type")
+        path, digest = data_path(step.table, step.columns, step.values, step.name), Digest()
+        kinds = [(column.name, column.arrow_type()) for column in layout.stored]
+        schema = pa.schema(kinds)
+        expected = self._count_rows(step.table, step)
+        with store.writing_rows(path, schema) as write:
+            for columns, rows in self._read(step.table, layout.stored, sql.is_of(step)):
+                digest.add(_comparable(layout.stored, columns), rows)
+                arrays = [c.to_arrow(values) for c, values in zip(layout.stored, columns, strict=True)]
+                write(pa.record_batch(arrays, schema=schema))
+            if digest.rows != expected:
+                reason = f"{digest.rows:,} rows were read, but it has {expected:,}"
+                raise DatabaseError(f"table {step.table}, partition {label(step, step.piece)}", reason, "run again")
+        manifest = Manifest(
+            table=list(step.table),
+            definition=layout.definition,
+            columns=[[column.name, column.type] for column in layout.stored],
+            exact=[column.name for column in layout.stored if column.exact],
+            generated=layout.generated,
+            partition=[[c.name, c.type, str(c.kind), v] for c, v in zip(step.columns, step.values, strict=True)],
+            rows=digest.rows,
+            digest=digest.text,
+            token=step.piece.partition.token,
+            file=path,
+            size=store.size(path) or 0,
+            span=[step.piece.start, step.piece.end],
+            toolkit=version(),
+        )
+        store.publish(step.name, manifest)
+        return manifest
+
+    def prove(self, step: VerifySnapshot) -> StepResult:
+        """Reads the file back, and compares its rows with those that were read from the partition."""
+        store = Store(step.repository)
+        manifest = self._manifest(store, step)
+        _require_same(manifest, step)
+        _verify(store, step.name, manifest)
+        if self._count_rows(step.table, step) != manifest.rows:
+            if not shards.check_token(self._database, step):
+                raise changed(step, step.piece, "is gone since the plan was made")
+            raise DatabaseError(self._thing(step), "has another number of rows than its partition", "run again")
+        return StepResult(rows=manifest.rows, partitions=1, size=manifest.size)
+
+    def _require_complete(self, step: VerifySnapshot | DropArchived) -> None:
+        store = Store(step.repository)
+        manifest = self._manifest(store, step)
+        _require_same(manifest, step)
+        if fault := store.fault(manifest):
+            raise DatabaseError(self._thing(step), fault, "run again")
+
+    def _manifest(self, store: Store, of: Snapshot) -> Manifest:
+        store.require()
+        return store.manifest(of.name)
+
+    def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
+        """From manifests and the sizes of files; if a store cannot be reached, that is the state of its snapshots."""
+        names: dict[str, list[str]] = defaultdict(list)
+        for repository, name in snapshots:
+            names[repository].append(name)
+        found: dict[tuple[str, str], SnapshotState] = {}
+        for repository, wanted in names.items():
+            try:
+                store = Store(repository)
+                every = store.names()
+                there = [name for name in wanted if name in every]
+                with ThreadPoolExecutor(8, thread_name_prefix="manifests") as pool:
+                    states = zip(there, pool.map(lambda name, store=store: _state(store, name), there), strict=True)
+                    found.update({(repository, name): state for name, state in states if state})
+            except RetentionError as error:
+                found.update({(repository, name): SnapshotState(False, str(error)) for name in wanted})
+        return found
+
+    def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
+        """From manifests. Several of a partition are compared by their rows."""
+        store = Store(repository)
+        manifests: dict[str, Manifest] = {}
+        for name in store.names():
+            try:
+                manifests[name] = store.manifest(name)
+            except DatabaseError:
+                continue
+        of: dict[str, list[str]] = defaultdict(list)
+        for name, manifest in manifests.items():
+            of[json.dumps([manifest.table, manifest.partition])].append(name)
+        superseded = {
+            one
+            for names in of.values()
+            for one, other in permutations(names, 2)
+            if manifests[one].rows < manifests[other].rows
+            and self._shared(_hashes(store, manifests[one]), _hashes(store, manifests[other]), manifests[one].rows)
+            == manifests[one].rows
+        }
+        return [(_archived(repository, name, each), name in superseded) for name, each in manifests.items()]
+
+    def contents(self, repository: str) -> Contents:
+        store = Store(repository)
+        names = frozenset(store.names())
+        files = (path.rpartition("/")[2].removesuffix(".parquet") for path, _ in store.list("") if path.endswith("t"))
+        return Contents(names, frozenset(files) - names)
+
+    def delete(self, snapshot: Archived) -> bool:
+        """The rows first: as long as there is a manifest, a command that was interrupted is continued."""
+        store = Store(snapshot.repository)
+        store.require()
+        path, there = data_path(snapshot.table, snapshot.columns, snapshot.values, snapshot.name), True
+        try:
+            manifest = store.manifest(snapshot.name)
+            if (TableName(*manifest.table), manifest.values) != (snapshot.table, snapshot.values):
+                raise Conflict(self._thing(snapshot), "is another partition than the one that was archived")
+            path = manifest.file
+        except NotFound:
+            there = store.size(path) is not None
+        except DatabaseError:  # A damaged manifest has the name of this snapshot alone.
+            pass
+        store.delete(path)
+        store.delete_manifest(snapshot.name)
+        return there
+
+    def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
+        store = Store(snapshot.repository)
+        manifest = self._manifest(store, snapshot)
+        _verify(store, snapshot.name, manifest)
+        return manifest.rows, f"digest and {manifest.rows:,} rows are as archived"
+
+    def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:
+        """By the incarnation of the partition; after an interrupted restore by rows, all of which must be there."""
+        if token is not None:
+            return super().continues(earlier, step, token, whole, schema)
+        store = Store(earlier.repository)
+        manifest = store.manifest(earlier.name)
+        stored, where = _stored(manifest), sql.is_of(step)
+        shared = self._shared(_hashes(store, manifest), self._hashes_of(step.table, stored, where), manifest.rows)
+        if whole or shared in (0, manifest.rows):
+            return shared == manifest.rows
+        thing = f"table {step.table}, partition {earlier.partition}"
+        reason = f"restoring snapshot {earlier.name} was interrupted: it has {shared:,} of {manifest.rows:,} rows"
+        raise Conflict(thing, reason, "restore it again, then release it")
+
+    # Restoring
+
+    def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
+        found = [(store := Store(each.repository), self._manifest(store, each)) for each in snapshots]
+        for (store, manifest), each in zip(found, snapshots, strict=True):
+            if fault := store.fault(manifest):
+                raise DatabaseError(self._thing(each), fault)
+        one, manifests = snapshots[0], [manifest for _, manifest in found]
+        definition = self._definition_for(into, manifests, others)
+        present = self._require_fit(into, manifests)
+        key = hashlib.sha256(json.dumps([(each.repository, each.name) for each in snapshots]).encode()).hexdigest()[:12]
+        copy = TableName(schema, f"{MERGED}{key}_rows")
+        self._drop_copy(copy)
+        try:
+            self._create(definition, copy)
+            self._database.execute(sql.alter([table_ref(copy)], "number_of_replicas", 0))
+            for store, manifest in found:
+                self._insert(store, manifest, copy)
+            stored = _stored(manifests[-1])
+            self._require_same_rows(copy, stored, manifests, [each.name for each in snapshots])
+            if present:
+                self._remove_partial(into, one, found)
+            else:
+                self._create(definition, into)
+            self._move_in(copy, into, one, found)
+        finally:
+            self._drop_copy(copy)
+        return Arrived(tuple(each.rows for each in manifests), shards.find_token(self._database, into, one))
+
+    def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
+        manifests = [self._manifest(Store(each.repository), each) for each in snapshots]
+        definition = self._definition_for(into, manifests, others)
+        created = [] if self._require_fit(into, manifests) else [self._renamed(definition, into)]
+        return [*created, self._database.insertion(into, _insertable(manifests[-1]))]
+
+    def _definition_for(self, into: TableName, manifests: Sequence[Manifest], others: Archives) -> str:
+        """That of the table to restore into; if it does not exist, of the archived one that has the most columns."""
+        if self._known(into)[0]:
+            return self._definition(into)
+        known = {(each.repository, each.name): each for each in others if is_address(each.repository)}
+        every = [*manifests]
+        for each in known.values():
+            if each.table == TableName(*manifests[0].table):
+                every.append(self._manifest(Store(each.repository), each))
+        return max(every, key=lambda manifest: manifest.definition.count("\n")).definition
+
+    def _require_fit(self, into: TableName, manifests: Sequence[Manifest]) -> bool:
+        """Whether the table exists; fails if its columns are not those that were archived."""
+        known = self._known(into)[0]
+        if not known:
+            return False
+        layout, thing = self._layout_of(into), f"table {into}"
+        there = {column.name: column.type for column in layout.stored}
+        for manifest in manifests:
+            names = tuple(name for name, *_ in manifest.partition)
+            if layout.partitioned_by != names:
+                raise DatabaseError(thing, f"is not partitioned by {', '.join(names)}, as it was archived", _BESIDE)
+            for name, data_type in manifest.columns:
+                if name not in there:
+                    raise DatabaseError(thing, f"has no column {name!r}, which was archived", _BESIDE)
+                if there[name] != data_type:
+                    raise DatabaseError(thing, f"column {name!r} was {data_type} and is {there[name]}", _BESIDE)
+        return True
+
+    def _layout_of(self, table: TableName) -> Layout:
+        known, by = self._known(table)
+        if not known:
+            raise NotFound(f"table {table}", "does not exist")
+        declared = Reader(self._database.brief(), []).declared(table)
+        return Layout(
+            definition=self._definition(table),
+            stored=describe_columns(known, declared, by),
+            known=tuple(known.values()),
+            partitioned_by=by,
+        )
+
+    def _definition(self, table: TableName) -> str:
+        found = str(self._database.rows(Statement("SHOW CREATE TABLE ", table_ref(table)))[0][0])
+        for pattern, instead in _UNDEFINED if "UNDEFINED" in found else ():
+            found = pattern.sub(instead, found)
+        return found
+
+    def _renamed(self, definition: str, table: TableName) -> str:
+        name = ".".join(map(self._database.quote, table))
+        return _CREATES.sub(lambda match: f"CREATE TABLE IF NOT EXISTS {name}", definition, count=1)
+
+    def _create(self, definition: str, table: TableName) -> None:
+        self._database.execute(Statement(self._renamed(definition, table)))
+
+    def _insert(self, store: Store, manifest: Manifest, copy: TableName) -> None:
+        """Insert the rows of a file, whose values in the partition columns are those of the partition."""
+        stored, names = _stored(manifest), _insertable(manifest)
+        constant = {name: value for name, _, _, value in manifest.partition}
+        for batch in store.read_rows(manifest.file):
+            size = max(batch.nbytes, 1)
+            step = max(1, min(INSERT_ROWS, batch.num_rows * INSERT_BYTES // size))
+            for start in range(0, batch.num_rows, step):
+                some = batch.slice(start, step)
+                values = {c.name: c.parameters(c.from_arrow(some.column(c.name))) for c in stored if c.name in names}
+                rows = some.num_rows
+                columns = [values[name] if name in values else [constant[name]] * rows for name in names]
+                self._database.insert(copy, names, list(zip(*columns, strict=True)))
+
+    def _require_same_rows(
+        self, copy: TableName, stored: Sequence[Stored], manifests: Sequence[Manifest], names: Sequence[str]
+    ) -> None:
+        """Compare the rows of a copy with the archives: digests of several add up."""
+        self._database.refresh(table_ref(copy))
+        digest = Digest()
+        for columns, rows in self._read(copy, stored, sa.true()):
+            digest.add(_comparable(stored, columns), rows)
+        expected = sum(int(manifest.digest, 16) for manifest in manifests) % 2**128
+        if (digest.rows, digest.text) != (sum(manifest.rows for manifest in manifests), f"{expected:032x}"):
+            thing = f"snapshot {', '.join(names)}"
+            raise DatabaseError(thing, "is damaged, or its rows changed when they were written to a copy", _BESIDE)
+
+    def _move_in(
+        self, copy: TableName, into: TableName, one: Archived, found: Sequence[tuple[Store, Manifest]]
+    ) -> None:
+        """Copy the rows into the table; the partition appears with the first, and is removed if one is missing."""
+        names = _insertable(found[-1][1])
+        # Columns without a table: one with a table would add that to each query that uses it.
+        rows = sa.select(*map(ref, names)).select_from(table_ref(copy))
+        expected = sum(manifest.rows for _, manifest in found)
+        try:
+            self._database.execute(sa.insert(table_ref(into, *map(ref, names))).from_select(names, rows))
+            arrived = self._count_rows(into, one)
+            if arrived != expected:
+                raise DatabaseError(f"table {into}", f"only {arrived:,} of {expected:,} rows arrived")
+        except DatabaseError:
+            self._remove_partial(into, one, found)
+            raise
+
+    def _remove_partial(self, into: TableName, one: Archived, found: Sequence[tuple[Store, Manifest]]) -> None:
+        """
+        Remove a partition that an interrupted restore left: only if each of its rows is archived, and some of the
+        archived ones are missing. Meanwhile it is frozen.
+        """
+        thing, total = f"table {into}", sum(manifest.rows for _, manifest in found)
+        before = shards.find_token(self._database, into, one)
+        if before is None:
+            return
+        rows = self._count_rows(into, one)
+        where, stored = sql.is_of(one), _stored(found[-1][1])
+        if rows and rows < total:
+            archived = (_hashes(store, manifest) for store, manifest in found)
+            if self._shared(self._hashes_of(into, stored, where), _chain(archived), rows) != rows:
+                rows = total
+        if rows >= total and total:
+            raise Conflict(thing, "the partition already exists", _THERE)
+        partition = sql.partition_of(into, one.columns, one.values)
+        self._database.execute(sql.alter(partition, FROZEN, True))
+        if shards.find_token(self._database, into, one) != before:
+            self._database.execute(sql.alter(partition, FROZEN, False))
+            raise Conflict(thing, "the partition already exists, and is being written to", _THERE)
+        self._database.execute(sa.delete(table_ref(into)).where(where))
+
+    # Reading
+
+    def _read(
+        self, table: TableName, stored: Sequence[Stored], where: Condition
+    ) -> Iterator[tuple[list[Sequence[Any]], int]]:
+        """The plain values of rows by column, in pages; the next pages are read meanwhile."""
+        selected = [column.select() for column in stored] or [sa.literal_column("1")]
+        query = sa.select(*selected).select_from(table_ref(table))
+        sample = self._database.raw_rows(query.where(where).limit(SAMPLE))
+        if not sample:
+            return
+        width = sum(len(str(row)) for row in sample) // len(sample) + 1
+        most = max(1, min(PAGE_ROWS, PAGE_BYTES // width))
+        pages = _Pages(self._database, table, self._keys(table), most)
+        with ThreadPoolExecutor(AHEAD, thread_name_prefix="pages") as pool:
+            waiting: deque[Future[list[Any]]] = deque()
+            for condition in pages.of(where):
+                waiting.append(pool.submit(self._database.raw_rows, query.where(condition)))
+                if len(waiting) > AHEAD:
+                    yield _by_column(stored, waiting.popleft().result())
+            while waiting:
+                yield _by_column(stored, waiting.popleft().result())
+
+    def _keys(self, table: TableName) -> list[Column]:
+        """Columns whose ranges divide the rows: times, then whole numbers."""
+        known, by = self._known(table)
+        plain = [c for c in known.values() if "['" not in c.name and c.name not in by]
+        times = [c for c in plain if c.kind is Kind.TIME and c.expression is None]
+        return [*times, *(c for c in plain if c.type in _WHOLE)][:4]
+
+    def _hashes_of(self, table: TableName, stored: Sequence[Stored], where: Condition) -> Callable[[], Iterator[int]]:
+        """The hashes of rows of a table, which can be read several times."""
+
+        def read() -> Iterator[int]:
+            for columns, rows in self._read(table, stored, where):
+                yield from row_hashes(_comparable(stored, columns), rows)
+
+        return read
+
+    def _shared(self, one: Callable[[], Iterator[int]], other: Callable[[], Iterator[int]], rows: int) -> int:
+        """How many of the rows of one are in the other as well, each as often as it is in both."""
+        passes, shared = rows // HASHES + 1, 0
+        for number in range(passes):
+            left = Counter(value for value in one() if value % passes == number)
+            for value in other():
+                if value % passes == number and left[value] > 0:
+                    left[value] -= 1
+                    shared += 1
+        return shared
+
+
+class _Pages:
+    """Divides rows into pages of a limited number: each row is in exactly one."""
+
+    def __init__(self, database: CrateConnection, table: TableName, keys: Sequence[Column], most: int) -> None:
+        self._database, self._table, self._keys, self._most = database, table_ref(table), keys, most
+
+    def of(self, where: Condition) -> Iterator[Condition]:
+        yield from self._split(where, self._count(where), self._keys)
+
+    def _count(self, where: Condition) -> int:
+        return self._database.count(self._table, where)
+
+    def _split(self, where: Condition, rows: int, keys: Sequence[Column]) -> Iterator[Condition]:
+        if rows <= self._most:
+            if rows:
+                yield where
+            return
+        if not keys:
+            yield from self._by_hash(where, rows)
+            return
+        key, number = ref(keys[0].name), sa.cast(ref(keys[0].name), sa.BigInteger())
+        summary = sa.select(sa.func.min(number), sa.func.max(number), sa.func.count(key)).select_from(self._table)
+        ((low, high, known),) = self._database.rows(summary.where(where))
+        if known < rows:
+            yield from self._split(sa.and_(where, key.is_(None)), rows - known, keys[1:])
+        if not known:
+            return
+        if low == high or high - low > _LARGEST or max(abs(low), abs(high)) > _LARGEST:
+            yield from self._split(sa.and_(where, key.is_not(None)), known, keys[1:])
+            return
+        width = -(-(high - low + 1) // _BUCKETS)
+        bucket = (number - low) // sa.literal_column(str(width), sa.BigInteger())
+        counts = sa.select(bucket.label("b"), sa.func.count()).select_from(self._table)
+        found = self._database.rows(counts.where(where, key.is_not(None)).group_by(sa.literal_column("1")))
+        yield from self._ranges(where, keys, low, width, sorted(map(tuple, found)))
+
+    def _ranges(
+        self, where: Condition, keys: Sequence[Column], low: int, width: int, counts: Sequence[tuple[int, int]]
+    ) -> Iterator[Condition]:
+        """Neighbouring buckets together, as many as fit into a page; a larger one is divided again."""
+        key = ref(keys[0].name)
+
+        def between(first: int, last: int) -> Condition:
+            start, end = (sa.literal(low + bucket * width, sa.BigInteger()) for bucket in (first, last + 1))
+            return sa.and_(where, key >= start, key < end)
+
+        first, last, together = None, 0, 0
+        for bucket, rows in counts:
+            if first is not None and together + rows > self._most:
+                yield from self._split(between(first, last), together, keys if width > 1 else keys[1:])
+                first, together = None, 0
+            first = bucket if first is None else first
+            last, together = bucket, together + rows
+        if first is not None:
+            yield from self._split(between(first, last), together, keys if width > 1 else keys[1:])
+
+    def _by_hash(self, where: Condition, rows: int) -> Iterator[Condition]:
+        """By identifiers, for which CrateDB has to look at all of these rows for each page."""
+        digits = 1
+        while 16**digits * self._most < 2 * rows:
+            digits += 1
+        begin = sa.func.substr(sa.func.md5(sql.words("_id")), 1, digits)
+        for number in range(16**digits):
+            yield sa.and_(where, begin == f"{number:0{digits}x}")
+
+
+def _by_column(stored: Sequence[Stored], page: Sequence[Sequence[Any]]) -> tuple[list[Sequence[Any]], int]:
+    columns = list(zip(*page, strict=True)) if page and stored else [() for _ in stored]
+    return [column.plain(values) for column, values in zip(stored, columns, strict=True)], len(page)
+
+
+def _comparable(stored: Sequence[Stored], columns: Columns) -> list[Sequence[Any]]:
+    return [column.comparable(values) for column, values in zip(stored, columns, strict=True)]
+
+
+def _stored(manifest: Manifest) -> list[Stored]:
+    return [Stored(name, data_type, name in manifest.exact) for name, data_type in manifest.columns]
+
+
+def _insertable(manifest: Manifest) -> list[str]:
+    """The columns to write: those that are not computed from others, also of the partition, unless within an object."""
+    names = [*(name for name, _ in manifest.columns), *(name for name, *_ in manifest.partition if "['" not in name)]
+    return [name for name in names if name not in manifest.generated]
+
+
+def _file_rows(store: Store, manifest: Manifest) -> Iterator[tuple[list[Sequence[Any]], int]]:
+    """The plain values of a file by column, some rows at a time."""
+    stored = _stored(manifest)
+    for batch in store.read_rows(manifest.file):
+        yield [column.from_arrow(batch.column(column.name)) for column in stored], batch.num_rows
+
+
+def _hashes(store: Store, manifest: Manifest) -> Callable[[], Iterator[int]]:
+    def read() -> Iterator[int]:
+        stored = _stored(manifest)
+        for columns, rows in _file_rows(store, manifest):
+            yield from row_hashes(_comparable(stored, columns), rows)
+
+    return read
+
+
+def _chain(readers: Iterable[Callable[[], Iterator[int]]]) -> Callable[[], Iterator[int]]:
+    every = list(readers)
+
+    def read() -> Iterator[int]:
+        for reader in every:
+            yield from reader()
+
+    return read
+
+
+def _verify(store: Store, name: str, manifest: Manifest) -> None:
+    """Read a file back, and compare its rows with those that were archived."""
+    thing, digest, stored = f"snapshot {name}", Digest(), _stored(manifest)
+    if fault := store.fault(manifest):
+        raise DatabaseError(thing, fault)
+    for columns, rows in _file_rows(store, manifest):
+        digest.add(_comparable(stored, columns), rows)
+    if (digest.rows, digest.text) != (manifest.rows, manifest.digest):
+        raise DatabaseError(thing, f"holds {digest.rows:,} rows that differ from the {manifest.rows:,} archived")
+
+
+def _require_same(manifest: Manifest, step: ArchivingStep) -> None:
+    """Require that a manifest is that of the partition, in its present state."""
+    thing = f"snapshot {step.name}"
+    if (TableName(*manifest.table), manifest.values) != (step.table, step.values):
+        raise DatabaseError(thing, "its manifest names another partition", "run again")
+    if manifest.token != step.piece.partition.token:
+        raise DatabaseError(thing, "holds another state of the partition", "run again")
+
+
+def _state(store: Store, name: str) -> SnapshotState | None:
+    try:
+        wrong = store.fault(store.manifest(name))
+    except NotFound:
+        return None
+    except DatabaseError as error:
+        return SnapshotState(False, error.reason)
+    return SnapshotState(wrong is None, wrong or "SUCCESS")
+
+
+def _archived(repository: str, name: str, manifest: Manifest) -> Archived:
+    start, end = manifest.span
+    table, columns = TableName(*manifest.table), manifest.partition_columns
+    more: dict[str, Any] = {"rows": manifest.rows, "start": start, "end": end, "size": manifest.size}
+    return Archived(repository=repository, name=name, table=table, columns=columns, values=manifest.values, **more)
+
+
+class EitherArchive(Archive):
+    """Repositories of CrateDB by their names, and files by their addresses."""
+
+    def __init__(self, snapshots: CrateArchive, files: ParquetArchive) -> None:
+        self._snapshots, self._files = snapshots, files
+
+    def _of(self, repository: str) -> Archive:
+        return self._files if is_address(repository) else self._snapshots
+
+    def create(self, step: SnapshotPartition) -> StepResult:
+        return self._of(step.repository).create(step)
+
+    def prove(self, step: VerifySnapshot) -> StepResult:
+        return self._of(step.repository).prove(step)
+
+    def drop(self, step: DropArchived) -> StepResult:
+        return self._of(step.repository).drop(step)
+
+    def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
+        every = list(snapshots)
+        files = [key for key in every if is_address(key[0])]
+        others = [key for key in every if not is_address(key[0])]
+        return self._snapshots.states(others) | self._files.states(files)
+
+    def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
+        return self._of(repository).find(repository, schema)
+
+    def contents(self, repository: str) -> Contents:
+        return self._of(repository).contents(repository)
+
+    def delete(self, snapshot: Archived) -> bool:
+        return self._of(snapshot.repository).delete(snapshot)
+
+    def tidy(self, schema: str, in_use: Callable[[], Collection[str]] | None = None) -> None:
+        self._snapshots.tidy(schema, in_use)
+
+    def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
+        return self._of(snapshot.repository)._read_back(snapshot, schema)
+
+    def _thing(self, of: Snapshot) -> str:
+        return self._of(of.repository)._thing(of)
+
+    def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:
+        return self._of(earlier.repository).continues(earlier, step, token, whole, schema)
+
+    def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
+        return self._all_of(snapshots).restore(snapshots, into, schema, others)
+
+    def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
+        return self._all_of(snapshots).render_restore(snapshots, into, others)
+
+    def _all_of(self, snapshots: Archives) -> Archive:
+        found = {self._of(each.repository) for each in snapshots}
+        if len(found) > 1:
+            reason = "some of its snapshots are files, and others in a repository of CrateDB"
+            remedy = "restore them separately, with --name, each into another table, with --into"
+            raise Conflict(f"partition {snapshots[0].partition}", reason, remedy)
+        return found.pop()

@@ -1,0 +1,483 @@
+"""
+Archives of CrateDB as Parquet files: each value survives the way there and back, whatever is damaged is found while the
+partition is still there, and other programs read the files.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset
+import pyarrow.parquet
+import pytest
+import sqlalchemy as sa
+
+from cratedb_retention import RestoreRequest
+from cratedb_retention.engine.cratedb import parquet
+from cratedb_retention.engine.cratedb.connection import CrateConnection
+from cratedb_retention.engine.cratedb.parquet import _Pages
+from cratedb_retention.engine.parquet import Store
+from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.execution.runs.events import Observer, RunEvent, StepFinished
+from cratedb_retention.model.archive import SnapshotStage
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.plan.plan import SnapshotPartition, Step
+from support.databases import MONTH, TIME, CrateDatabase, ParquetDatabase
+from support.sql import quoted
+
+APRIL, MAY, LATE_MAY, JUNE = (f"2024-{day}T00:00:00Z" for day in ("04-10", "05-10", "05-20", "06-10"))
+ALL = [APRIL, MAY, LATE_MAY, JUNE]
+# Types with values as CrateDB takes them; each also has a row with NULL.
+TYPES: dict[str, list[Any]] = {
+    "TIMESTAMP WITHOUT TIME ZONE": ["1969-12-31T23:59:59.999", 0, "2024-05-01T12:00:00.123"],
+    "BOOLEAN": [True, False],
+    "BYTE": [-128, 127],
+    "SMALLINT": [-32768],
+    "INTEGER": [-(2**31)],
+    "BIGINT": [-(2**63) + 1, 2**63 - 2, 0],
+    "REAL": [0.1, "NaN", "Infinity", "-Infinity", -0.0, 3.4e38],
+    "DOUBLE PRECISION": [0.1, "NaN", "Infinity", "-Infinity", -0.0, 5e-324, 1.7976931348623157e308],
+    "NUMERIC(38, 10)": ["1234567890123456789012345678.0123456789", "0", "-0.0000000001"],
+    "TEXT": ["", "a\0b\u2028\n'\"\\", "\U0001f600", "NULL", "NaN"],
+    "VARCHAR(10)": ["x"],
+    "CHARACTER(5)": ["x"],
+    "IP": ["10.0.0.1", "::1"],
+    "BIT(8)": ["10101010", "00000000"],
+    "GEO_POINT": [[1.5, -2.25], [179.123456789, -89.987654321]],
+    "GEO_SHAPE": [{"type": "Point", "coordinates": [1.0, 2.5]}],
+    "FLOAT_VECTOR(3)": [[0.1, -0.2, 3.0]],
+    "OBJECT(DYNAMIC) AS (a INTEGER, n NUMERIC(20, 5), f REAL, s OBJECT(STRICT) AS (x DOUBLE PRECISION))": [
+        {"a": 1, "n": "123456789012345.12345", "f": 0.1, "s": {"x": 1e300}},
+        {"s": {"x": "NaN"}, "new": 2**62, "nul": None, "empty": {}, "none": [], "many": [1, 2], "text": "1"},
+        {},
+    ],
+    "OBJECT(STRICT) AS (q TEXT, t TIMESTAMP WITH TIME ZONE)": [{"q": "x", "t": 1714521600000}, {"q": None}],
+    "OBJECT(IGNORED)": [{"a": 1.0, "b": 1, "c": [1, "x", None, {"y": -0.0}], "d": 2**63 - 1, "e": 1e22, "f": "NaN"}],
+    "ARRAY(OBJECT(DYNAMIC) AS (k TEXT, n NUMERIC(20, 3)))": [
+        [{"k": "a", "n": "99999999999999999.999"}, {"k": None, "z": 3}, None, {}],
+        [],
+    ],
+    "ARRAY(TEXT)": [["a", None, "", "NULL"], []],
+    "ARRAY(BIGINT)": [[2**63 - 2, None], []],
+    "ARRAY(DOUBLE PRECISION)": [[0.1, "NaN", "-Infinity", -0.0], [None]],
+    "ARRAY(REAL)": [[0.1, "NaN"]],
+    "ARRAY(TIMESTAMP WITH TIME ZONE)": [[0, None, -1]],
+    "ARRAY(NUMERIC(20, 3))": [["1.123", None, "99999999999999999.999"]],
+    "ARRAY(ARRAY(INTEGER))": [[[1, None], None, []]],
+    "ARRAY(IP)": [["::1", None]],
+    "ARRAY(BOOLEAN)": [[True, None]],
+    "ARRAY(GEO_POINT)": [[[1.5, 2.5], None]],
+}
+INEXACT = {
+    "an object with bits": ("OBJECT AS (b BIT(8))", {"b": "10101010"}, "v['b'] (bit(8) in an object)"),
+    "a time of writing": ("TIMESTAMP GENERATED ALWAYS AS current_timestamp", None, "v (generated as "),
+}
+
+
+def create_metrics(db: CrateDatabase, **more: Any) -> str:
+    """A table by month, of which two are expired, and its policy."""
+    db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("metrics", ALL)
+    db.policy("snapshot", "metrics", "30d", **more)
+    return "metrics"
+
+
+def texts(db: CrateDatabase, table: str, columns: list[str]) -> list[str]:
+    """All values of May as text, row by row, as CrateDB has them; of points, all digits."""
+    db.refresh(table)
+    wrapped = (f"{{v = \"_doc\"['{name}']}}" for name in ["ts", *columns])
+    query = f"SELECT {', '.join(f'CAST({one} AS TEXT)' for one in wrapped)} FROM {db.q(table)} WHERE ts < '2024-06-01'"
+    return sorted(
+        json.dumps([json.loads(text, parse_float=str) for text in row], sort_keys=True) for row in db.rows(query)
+    )
+
+
+def errors(db: CrateDatabase) -> str:
+    """What failed, as the audit log has it."""
+    return "".join(str(row["error"] or "") for row in db.journal())
+
+
+@pytest.mark.slow("a table with all types is restored three times")
+def test_each_type(crate_files: ParquetDatabase) -> None:
+    """Archived, verified and restored: into its table, beside it, and after the table was dropped: the same."""
+    db, columns = crate_files, [f"v{number}" for number in range(len(TYPES))]
+    db.create("t", {"ts": TIME, "month": MONTH, **dict(zip(columns, TYPES, strict=True))}, by=["month"])
+    for row in range(max(map(len, TYPES.values())) + 1):
+        for day in (MAY, JUNE):
+            given = [values[row] if row < len(values) else None for values in TYPES.values()]
+            db.insert("t", [{"ts": day, **dict(zip(columns, given, strict=True))}])
+    before = texts(db, "t", columns)
+    db.policy("snapshot", "t", "30d")
+    assert db.tool.check() == []
+    report = db.run()
+    assert (report.ok, report.partitions, report.rows) == (True, 1, len(before))
+    assert texts(db, "t", columns) == []
+    assert [found.error for found in db.tool.verify_snapshots()] == [None]
+    for into in (None, db.table("beside")):
+        (restored,) = db.tool.restore(RestoreRequest(table_name="t", into=into))
+        assert (restored.error, restored.rows) == (None, len(before))
+    assert texts(db, "t", columns) == texts(db, "beside", columns) == before
+    db.sql(f"DROP TABLE {db.q('t')}")
+    (restored,) = db.tool.restore(RestoreRequest(table_name="t"))
+    assert restored.error is None
+    assert texts(db, "t", columns) == before
+    assert (
+        db.rows("SELECT count(*) FROM information_schema.tables WHERE table_name LIKE 'retention_restore_%'")[0][0] == 0
+    )
+
+
+@pytest.mark.parametrize("case", INEXACT)
+def test_inexact_types(crate_files: ParquetDatabase, case: str) -> None:
+    """A column that cannot be restored exactly is found by `check`, and nothing is archived or dropped."""
+    db, (kind, value, words) = crate_files, INEXACT[case]
+    db.create("t", {"ts": TIME, "month": MONTH, "v": kind}, by=["month"])
+    db.insert("t", [{"ts": day, **({"v": value} if value else {})} for day in (MAY, JUNE)])
+    db.policy("snapshot", "t", "30d")
+    assert any(words in finding.message for finding in db.tool.check())
+    report = db.run()
+    assert (report.ok, report.partitions) == (False, 0)
+    assert (db.count("t"), db.snapshot_names()) == (2, [])
+
+
+def test_a_number_beyond_64_bits(crate_files: ParquetDatabase) -> None:
+    """CrateDB stores it in an object whose fields are ignored, and cannot take it back: its partition stays."""
+    db = crate_files
+    db.create("t", {"ts": TIME, "month": MONTH, "v": "OBJECT(IGNORED)"}, by=["month"])
+    db.sql(f"INSERT INTO {db.q('t')} (ts, v) VALUES ('{MAY}', {{a = 1180591620717411303424}})")
+    db.refresh("t")
+    db.policy("snapshot", "t", "30d")
+    assert not db.run().ok
+    assert "the number 1180591620717411303424 in an object" in errors(db)
+    assert (db.count("t"), db.snapshot_names()) == (1, [])
+
+
+def test_other_programs_read_it(crate_files: ParquetDatabase) -> None:
+    """DuckDB and pyarrow read all partitions with one line, with the partition as a column."""
+    import duckdb
+
+    db = crate_files
+    create_metrics(db)
+    assert db.run().partitions == 2
+    table = f"{db.directory}/{db.schema}.metrics"
+    query = f"SELECT month, n FROM read_parquet('{table}/**/*.parquet', hive_partitioning = true) ORDER BY n"
+    assert [(str(month)[:10], n) for month, n in duckdb.sql(query).fetchall()] == [
+        ("2024-04-01", APRIL),
+        ("2024-05-01", MAY),
+        ("2024-05-01", LATE_MAY),
+    ]
+    found = pyarrow.dataset.dataset(table, partitioning="hive").to_table(filter=pyarrow.dataset.field("n") == MAY)
+    assert found.column("month").to_pylist() == ["2024-05-01"]
+    assert [path.name for path in db.directory.iterdir() if path.name.startswith("_")] == ["_manifests"]
+
+
+def test_special_values(crate_files: ParquetDatabase) -> None:
+    """Partitions by text, by a field of an object, with NULL and with characters that paths do not have."""
+    db, batches = crate_files, ["a/b", "..", "x=y%", "", None, "größe 1"]
+    columns = {"ts": TIME, "n": "TEXT", "batch": "TEXT", "meta": "OBJECT AS (kind TEXT)"}
+    db.create("t", columns, by=["batch", "meta['kind']"])
+    rows = [{"ts": MAY, "n": str(n), "batch": batch, "meta": {"kind": batch}} for n, batch in enumerate(batches)]
+    for row in rows:
+        db.insert("t", [row])
+    before = db.rows(f"SELECT n, batch, meta FROM {db.q('t')} ORDER BY n")
+    db.policy("snapshot", "t", "30d", partition_column="batch")
+    report = db.run()
+    assert (report.ok, report.partitions) == (True, len(batches)), errors(db)
+    assert db.count("t") == 0
+    assert all(found.error is None for found in db.tool.verify_snapshots())
+    assert all(restored.error is None for restored in db.tool.restore(RestoreRequest(table_name="t")))
+    db.refresh("t")
+    assert db.rows(f"SELECT n, batch, meta FROM {db.q('t')} ORDER BY n") == before
+
+
+def after(kind: type[Step], do: Callable[[], None]) -> Observer:
+    """An observer that does something right after the first step of a kind."""
+    seen: list[RunEvent] = []
+
+    def observe(event: RunEvent) -> None:
+        if isinstance(event, StepFinished) and isinstance(event.step, kind):
+            seen.append(event)
+            if len(seen) == 1:
+                do()
+
+    return observe
+
+
+def truncate(path: Path) -> None:
+    """As a full disk does it."""
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def flip(path: Path) -> None:
+    """One bit, as a failing disk does it."""
+    content = path.read_bytes()
+    middle = len(content) // 3
+    path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+
+
+def replace_rows(path: Path) -> None:
+    """A valid file of the same size whose values differ: only a digest of values tells."""
+    table = pyarrow.parquet.read_table(path)
+    size = path.stat().st_size
+    changed = table.set_column(1, "n", pyarrow.array(["2024-04-11T00:00:00Z"] * table.num_rows))
+    pyarrow.parquet.write_table(changed, path, compression="zstd", write_page_checksum=True)
+    manifest = next(path.parents[2].glob(f"_manifests/{path.stem}.json"))
+    found = json.loads(manifest.read_text())
+    found.pop("checksum")
+    assert found["size"] == size
+    found["size"] = path.stat().st_size
+    from cratedb_retention.engine.parquet import _checksum
+
+    manifest.write_text(json.dumps({**found, "checksum": _checksum(found)}))
+
+
+@pytest.mark.parametrize("of", ["rows", "manifest"])
+@pytest.mark.parametrize("damage", [Path.unlink, truncate, flip, lambda path: path.write_bytes(b""), replace_rows])
+def test_damage(crate_files: ParquetDatabase, damage: Callable[[Path], None], of: str) -> None:
+    """A file that is gone or damaged: the partition stays, accepts writes, and the next run archives it again."""
+    db = crate_files
+    create_metrics(db)
+    if of == "manifest" and damage is replace_rows:
+        return
+
+    def act() -> None:
+        (path,) = db.directory.glob("_manifests/*.json") if of == "manifest" else db.snapshot_files()
+        damage(path)
+
+    report = db.tool.run(observers=[after(SnapshotPartition, act)])
+    assert (report.failed, report.skipped, report.partitions) == (1, 1, 0)
+    assert db.left("metrics") == ALL
+    assert db.frozen("metrics") == 0
+    (row,) = db.journal(event="step-finished", operation="verify_snapshot", outcome="failed")
+    assert "\n" not in str(row["error"])
+    if damage is replace_rows:  # Its manifest was forged, too, so that it is taken for the archive of these rows.
+        assert "differ from the 1 archived" in str(row["error"])
+        return
+    assert db.run().partitions == 2
+    assert [found.error for found in db.tool.verify_snapshots()] == [None, None]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, truncate, flip])
+def test_later_damage(crate_files: ParquetDatabase, damage: Callable[[Path], None]) -> None:
+    """After the drop, it is found by `verify-snapshots`, and mostly by a list; a restore restores nothing of it."""
+    db = crate_files
+    create_metrics(db)
+    db.run()
+    april, may = db.tool.snapshots()
+    damage(db.snapshot_files()[0])
+    states = db.tool.snapshot_states([april, may])
+    assert [states[record.key].complete for record in (april, may)] == [damage is flip, True]
+    assert [found.error is None for found in db.tool.verify_snapshots()] == [False, True]
+    restored = db.tool.restore(RestoreRequest(table_name="metrics"))
+    assert [item.error is None for item in restored] == [False, True]
+    assert db.left("metrics") == [MAY, LATE_MAY, JUNE]
+
+
+def test_full_disk(crate_files: ParquetDatabase) -> None:
+    """A file that cannot be written whole: in one line, nothing is dropped, and nothing of it is left."""
+    db = crate_files
+    create_metrics(db)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        report = db.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (report.ok, report.partitions) == (False, 0)
+    assert (db.left("metrics"), db.frozen("metrics"), db.snapshot_states()) == (ALL, 0, {})
+    (row,) = db.journal(event="step-finished", operation="snapshot_partition", outcome="failed")
+    assert "File too large" in str(row["error"])
+    assert db.run().partitions == 2
+
+
+def test_missing_directory(crate_files: ParquetDatabase) -> None:
+    """A directory that does not exist may be a mount that is gone: it is not created."""
+    db = crate_files
+    db.directory.rmdir()
+    create_metrics(db)
+    report = db.run()
+    assert (report.ok, report.partitions, db.left("metrics")) == (False, 0, ALL)
+    assert not db.directory.exists()
+    assert f"directory {db.directory} does not exist" in errors(db)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["http://host/x", "s3://key:secret@bucket/x", "s3://bucket/x?secret=1", "file://srv/x", "hdfs://x/y", "s3:///x"],
+)
+def test_refused_addresses(crate_files: ParquetDatabase, name: str) -> None:
+    """When a policy is made, and when it was stored before; without a word of what may be a password."""
+    db = crate_files
+    with pytest.raises(InvalidInput) as error:
+        create_metrics(db, target_repository_name=name)
+    assert "secret" not in str(error.value)
+    db.policy("snapshot", "metrics", "30d")
+    table = db.tool.store.tables.policy
+    db.tool.engine.database.execute(sa.update(table).values(target_repository_name=name))
+    db.refresh("retention_policy", db.own_schema)
+    assert [finding.why.code for finding in db.tool.check()] == ["no-directory"]
+    report = db.run()
+    assert (report.ok, report.partitions, db.left("metrics")) == (False, 0, ALL)
+    assert "secret" not in str(db.journal())
+
+
+def test_closed_partition(crate_files: ParquetDatabase) -> None:
+    """The rows of a closed partition cannot be read: it is blocked, and the others are archived."""
+    db = crate_files
+    create_metrics(db)
+    db.sql(f"ALTER TABLE {db.q('metrics')} PARTITION (month = '2024-04-01') CLOSE")
+    (blocked,) = db.tool.plan().needs_attention
+    assert blocked.code == "partition-closed"
+    assert db.run().partitions == 1
+    db.sql(f"ALTER TABLE {db.q('metrics')} PARTITION (month = '2024-04-01') OPEN")
+    assert db.left("metrics") == [APRIL, JUNE]
+
+
+def test_late_rows(crate_files: ParquetDatabase) -> None:
+    """Rows that arrive after their partition was dropped are in another archive; a restore has all of them once."""
+    db = crate_files
+    create_metrics(db)
+    db.run()
+    db.fill("metrics", ["2024-05-11T00:00:00Z"])
+    assert db.run().partitions == 1
+    assert len(db.snapshot_names()) == 3
+    restored = db.tool.restore(RestoreRequest(table_name="metrics"))
+    assert [item.error for item in restored] == [None] * 3
+    assert db.left("metrics") == sorted([*ALL, "2024-05-11T00:00:00Z"])
+    assert db.frozen("metrics") == 0
+    for hold in db.tool.holds():
+        db.tool.release(hold.id)
+    assert db.run().partitions == 2
+    stages = [str(record.stage) for record in db.tool.snapshots()]
+    assert sorted(stages) == ["archived", "archived", "superseded", "superseded"]
+    assert [item.rows for item in db.tool.restore(RestoreRequest(table_name="metrics"))] == [1, 3]
+
+
+def interrupt_restore(db: CrateDatabase) -> None:
+    """As a restore that was killed while its last statement was carried out leaves it."""
+    db.run()
+    db.fill("metrics", [MAY])
+    for record in db.tool.snapshots():
+        if record.archived.rows == 2:
+            db.tool.store.snapshots.mark(*record.key, SnapshotStage.RESTORING)
+
+
+def test_interrupted_restore(crate_files: ParquetDatabase) -> None:
+    """The rows that are there are part of the archive: they are replaced by all of them."""
+    db = crate_files
+    create_metrics(db)
+    interrupt_restore(db)
+    assert [item.error for item in db.tool.restore(RestoreRequest(table_name="metrics"))] == [None, None]
+    assert (db.left("metrics"), db.frozen("metrics")) == (ALL, 0)
+    restored = db.tool.restore(RestoreRequest(table_name="metrics"))
+    assert all("already exists" in str(item.error) for item in restored)
+    assert (db.left("metrics"), db.frozen("metrics")) == (ALL, 0)
+
+
+def test_interrupted_restore_and_other_rows(crate_files: ParquetDatabase) -> None:
+    """A row that is not archived must not be lost: the partition stays as it is."""
+    db = crate_files
+    create_metrics(db)
+    interrupt_restore(db)
+    db.insert("metrics", [{"ts": MAY, "n": "other"}])
+    april, may = db.tool.restore(RestoreRequest(table_name="metrics"))
+    assert (april.error, "already exists" in str(may.error)) == (None, True)
+    assert (db.left("metrics"), db.frozen("metrics")) == ([APRIL, MAY, JUNE, "other"], 0)
+
+
+def test_interrupted_restore_is_not_archived(crate_files: ParquetDatabase) -> None:
+    """It would be unknown which rows are in both archives: nothing is dropped until the restore is repeated."""
+    db = crate_files
+    create_metrics(db)
+    interrupt_restore(db)
+    report = db.run()
+    assert (report.ok, report.partitions) == (False, 0)
+    assert "was interrupted: it has 1 of 2 rows" in errors(db)
+    assert (db.left("metrics"), db.frozen("metrics")) == ([MAY, JUNE], 0)
+    assert all(item.error is None for item in db.tool.restore(RestoreRequest(table_name="metrics")))
+    assert db.left("metrics") == ALL
+
+
+def test_changed_table(crate_files: ParquetDatabase) -> None:
+    """A table that lacks a column, or has it in another type, gets nothing; another table gets everything."""
+    db = crate_files
+    create_metrics(db)
+    db.run()
+    for columns in ({"ts": TIME, "month": MONTH}, {"ts": TIME, "n": "BIGINT", "month": MONTH}):
+        db.sql(f"DROP TABLE IF EXISTS {db.q('other')}")
+        db.create("other", columns, by=["month"])
+        restored = db.tool.restore(RestoreRequest(table_name="metrics", into=db.table("other")))
+        assert all("'n'" in str(item.error) for item in restored)
+        assert db.count("other") == 0
+
+
+def test_adopt_and_delete(crate_files: ParquetDatabase) -> None:
+    """Archives are found without the toolkit's own tables, and deleted whole; what else is there stays."""
+    db = crate_files
+    create_metrics(db)
+    db.run()
+    db.sql(f"DELETE FROM {db.q('retention_snapshot', db.own_schema)}")
+    db.refresh("retention_snapshot", db.own_schema)
+    assert len(db.tool.adopt_snapshots(db.repository)) == 2
+    april, may = (record.archived for record in db.tool.snapshots())
+    assert (april.rows, may.rows, may.start is not None) == (1, 2, True)
+    engine = db.tool.engine.archive
+    assert engine.contents(db.repository).snapshots == {april.name, may.name}
+    assert engine.delete(april)
+    assert not engine.delete(april)
+    assert [path.stem for path in db.snapshot_files()] == db.snapshot_names() == [may.name]
+    (db.directory / "_manifests" / f"{may.name}.json").unlink()
+    found = engine.contents(db.repository)
+    assert (set(found.snapshots), set(found.leftovers)) == (set(), {may.name})
+    with pytest.raises(NotFound):
+        engine.contents(f"{db.repository}/nothing")
+    assert Store(db.repository).size("nothing") is None
+
+
+def test_mixed_repositories(crate_files: ParquetDatabase, crate_repository: str) -> None:
+    """A partition whose archives are files and snapshots is not restored in part."""
+    db = crate_files
+    create_metrics(db)
+    db.run()
+    (policy,) = db.tool.policies()
+    db.tool.edit_policy(policy.policy.id or "", {"target_repository_name": crate_repository})
+    db.fill("metrics", ["2024-05-11T00:00:00Z"])
+    assert db.run().partitions == 1
+    april, *may = db.tool.restore(RestoreRequest(table_name="metrics"))
+    assert april.error is None
+    assert all("some of its snapshots are files" in str(item.error) for item in may)
+    assert db.left("metrics") == [APRIL, JUNE]
+
+
+@pytest.mark.parametrize("columns", [{"k": "TIMESTAMP", "i": "INTEGER"}, {"i": "INTEGER"}, {"t": "TEXT"}])
+def test_pages(crate: CrateDatabase, columns: dict[str, str]) -> None:
+    """Each row is in one page, and pages are as small as they should be, whatever the values are."""
+    db = crate
+    db.create("t", {"n": "INTEGER", **columns})
+    times = [None, 0, 0, 0, 5, 10**12, 10**12 + 1, *[7] * 30, *range(100, 140)]
+    rows = [{"n": n, **{c: time if c != "i" else n // 3 for c in columns}} for n, time in enumerate(times)]
+    db.insert("t", [{**row, **({"t": str(row["t"])} if "t" in row else {})} for row in rows])
+    table, database = TableName(db.schema, "t"), db.tool.engine.database
+    assert isinstance(database, CrateConnection)
+    keys = [c for c in parquet.ParquetArchive(database, db.time.clock)._keys(table) if c.name in columns]
+    found: list[int] = []
+    for where in _Pages(database, table, keys, 10).of(sa.true()):
+        read: sa.Select[Any] = sa.select(sa.column("n")).select_from(sa.table("t", schema=db.schema)).where(where)
+        page = [row[0] for row in database.raw_rows(read)]
+        assert len(page) <= (10 if keys else 40)
+        found += page
+    assert sorted(found) == list(range(len(times)))
+
+
+def test_statements_are_shown(crate_files: ParquetDatabase) -> None:
+    """A plan shows what is read, and a preview of a restore what is written."""
+    db = crate_files
+    create_metrics(db)
+    shown = [db.tool.engine.render(step) for task in db.tool.plan().tasks for step in task.steps]
+    assert any(f"FROM {quoted(db.schema, 'metrics')}" in text for texts in shown for text in texts)
+    db.run()
+    found = db.tool.preview_restore(RestoreRequest(table_name="metrics", name=db.tool.snapshots()[0].archived.name))
+    assert any("INSERT INTO" in text for text in db.tool.archive.statements(found))
