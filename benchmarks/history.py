@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,6 +20,7 @@ from benchmarks.surroundings import Missing, Surroundings
 from benchmarks.timing import by_turns, peak_megabytes, seconds
 from cratedb_retention import Retention
 from cratedb_retention.engine.database import Database
+from cratedb_retention.execution.plan.preparing import without_collector
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Table, TableName
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.policies.policy import Policy
@@ -56,19 +58,20 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
 def _measure(surroundings: Surroundings, product: str, uris: Sequence[str]) -> Iterator[Line]:
     histories = [History(years) for years in (1, 10)]
     stores = [_fill(uri, history) for uri, history in zip(uris, histories, strict=True)]
-    short, long = (partial(history.plan, store) for store, history in zip(stores, histories, strict=True))
-    assert not long().tasks and not long().blocked
-    taken = by_turns(surroundings.repeat(3), {"1": lambda: seconds(short), "10": lambda: seconds(long)})
-    what = f"plan with nothing due: {TABLES:,} tables, 3 levels"
-    yield Line(what=f"{what}, 1 year, {product}", ours=taken["1"])
-    gc.collect()
-    yield Line(
-        what=f"{what}, 10 years (by hand: 1 year), {product}",
-        ours=taken["10"],
-        best=taken["1"],
-        megabytes=peak_megabytes(long),
-        goal=replace(GOAL, ratio=1.2),
-    )
+    for judged, about in ((False, "nothing due"), (True, "nothing due, each window judged")):
+        short, long = (partial(history.plan, store, judged) for store, history in zip(stores, histories, strict=True))
+        assert not long().tasks and not long().blocked
+        taken = by_turns(surroundings.repeat(3), {"1": lambda: seconds(short), "10": lambda: seconds(long)})  # noqa: B023
+        what = f"plan with {about}: {TABLES:,} tables, 3 levels"
+        yield Line(what=f"{what}, 1 year, {product}", ours=taken["1"])
+        gc.collect()
+        yield Line(
+            what=f"{what}, 10 years (by hand: 1 year), {product}",
+            ours=taken["10"],
+            best=taken["1"],
+            megabytes=peak_megabytes(long),
+            goal=replace(GOAL, ratio=1.2),
+        )
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,10 @@ class History:
 
     years: int
 
-    def plan(self, store: RollupStore) -> Plan:
-        """All of planning."""
-        planning = _planning(store, self)
+    @without_collector()
+    def plan(self, store: RollupStore, judged: bool = False) -> Plan:
+        """All of planning, as a run does it; on request also of what is known to be at rest."""
+        planning = _planning(store, self, {} if judged else None)
         planning.probes()
         return replace(planning).plan()
 
@@ -200,6 +204,6 @@ def _copy(database: Database, own: sa.Table) -> None:
     database.execute_text(f"INSERT INTO {name} ({', '.join(columns)}) {copied}")
 
 
-def _planning(store: RollupStore, history: History) -> Planning:
-    ledger = store.ledger(store.all())
-    return Planning(policies=history.policies, catalog=history.catalog, cutoff=NOW, ledger=ledger)
+def _planning(store: RollupStore, history: History, at_rest: Mapping[TableName, Any] | None = None) -> Planning:
+    about = {"policies": history.policies, "catalog": history.catalog, "cutoff": NOW, "at_rest": at_rest}
+    return Planning(**about, ledger=store.ledger(store.all()))  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from benchmarks.line import Goal, Line
 from benchmarks.surroundings import Surroundings
 from benchmarks.timing import by_turns, peak_megabytes, seconds
+from cratedb_retention.execution.plan.preparing import without_collector
 from cratedb_retention.model.catalog import Catalog, Partition, Table, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.plan import Plan
@@ -39,6 +40,7 @@ class Case:
     def partitions(self) -> int:
         return sum(len(table.partitions) for table in self.catalog.tables.values())
 
+    @without_collector()
     def plan(self) -> Plan:
         """All of planning, as a run does it."""
         planning = Planning(policies=self.policies, catalog=self.catalog, cutoff=CUTOFF, holds=self.holds)

@@ -15,7 +15,7 @@ from cratedb_retention.model.rollups.rollup import Rollup, Window, level_table
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import TimeRange
 from cratedb_retention.planning.rollups.cascades import choose_partition
-from cratedb_retention.planning.rollups.windows import OpenWindow, Source, WindowGrid, batches, digest, part_length
+from cratedb_retention.planning.rollups.windows import OpenWindow, WindowGrid, batches, digest, part_length, sources_of
 from support.catalogs import DAY, METRICS, TS, part
 
 MINUTE, HOUR = 60_000, 3_600_000
@@ -99,10 +99,19 @@ def test_sources() -> None:
     others = (replace(one, token="t2"), replace(one, ident="b"), one)
     digests = [digest(Piece(partition=each, start=0, end=DAY)) for each in (one, *others)]
     assert len(set(digests)) == 3
-    for facts, hidden in (({}, False), ({"rows": 0}, False), ({"rows": None}, True), ({"missing_shards": 1}, True)):
-        known: dict[str, Any] = facts
-        piece = Piece(partition=part(0, **known), start=0, end=DAY)
-        assert Source(end=DAY, pieces=[piece]).hidden is hidden, facts
+    cases: list[tuple[dict[str, Any], bool, bool]] = [
+        ({}, False, True),
+        ({"rows": 0}, False, True),
+        ({"rows": None}, True, True),
+        ({"missing_shards": 1}, True, False),
+        ({"closed": True}, False, False),
+    ]
+    sound = Piece(partition=part(0), start=0, end=DAY)
+    for facts, hidden, readable in cases:
+        for pieces in ([Piece(partition=part(0, **facts), start=0, end=DAY)], [sound]):
+            pieces.append(Piece(partition=part(0, **facts), start=0, end=DAY))
+            source = sources_of(pieces, lambda time: [time])[0]
+            assert (source.hidden, source.readable, source.pieces) == (hidden, readable, pieces), facts
 
 
 def opened(measured: dict[tuple[int, int], list[tuple[int, int, str]]], **facts: Any) -> OpenWindow:

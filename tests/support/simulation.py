@@ -239,7 +239,7 @@ class SimulatedDatabase:
                 self.levels.setdefault(rollup.table, {})
             case RebaseRollup(rollup=rollup, before=before):
                 rows = self.windows.get(rollup.table, {})
-                kept = {s: replace(r, sealed=True) for s, r in rows.items() if s < before or r.sealed}
+                kept = {s: r._replace(sealed=True) for s, r in rows.items() if s < before or r.sealed}
                 self.windows[rollup.table] = kept
                 self._register(task, rollup)
             case RollUp(rollup=rollup, windows=windows):
@@ -352,7 +352,7 @@ class SimulatedDatabase:
                 looked_at = piece.partition.ident in idents if idents else not row.sealed
                 if looked_at and digest(piece) not in row.token.split():
                     raise Deferred
-            rows[window.start] = replace(row, sealed=True)
+            rows[window.start] = row._replace(sealed=True)
 
     def _drop(self, step: DropPartitions) -> None:
         rows = self._rows(step.table)
@@ -378,7 +378,7 @@ class SimulatedDatabase:
         for seal in (s for s in task.steps if isinstance(s, SealWindows)):
             rows = self.windows[seal.rollup.table]
             for window in seal.windows:
-                rows[window.start] = replace(rows[window.start], expired=True)
+                rows[window.start] = rows[window.start]._replace(expired=True)
 
 
 def _is_within(part: ViewPart, hour: int) -> bool:

@@ -56,9 +56,16 @@ class PieceIndex:
         self._pieces: dict[_Key, list[Piece]] = {}
         self._groups: dict[tuple[_Key, tuple[int, ...]], dict[tuple[Value, ...], Pieces]] = {}
         self._times: dict[Grids, _Times] = {}
+        self._found: dict[int, tuple[Target, Pieces]] = {}  # By the identity of targets, whose keys are large.
 
     def of(self, target: Target) -> Pieces:
         """The pieces of a target: those that match the filter of its policy."""
+        known = self._found.get(id(target))
+        if known is None or known[0] is not target:
+            known = self._found[id(target)] = target, self._find(target)
+        return known[1]
+
+    def _find(self, target: Target) -> Pieces:
         # The position of the partition column that the policy names, if it is a time and has no grid.
         known, name = enumerate(() if target.grids else target.columns), target.policy.partition_column
         named = next((place for place, column in known if column.name == name and column.kind is Kind.TIME), None)

@@ -6,8 +6,10 @@ the plan, for ``plan`` and ``run`` alike (law 10).
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -122,6 +124,18 @@ class _Seen:
     measurements: Measurements = field(default_factory=Measurements)
 
 
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Pause Python's garbage collector: it would examine all of a plan again and again while that grows."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 class Look:
     """One reading of the database, for one plan or for two that are compared."""
 
@@ -140,6 +154,7 @@ class Look:
         # Of the names of planned snapshots: those that were looked for, and those that are taken.
         self._asked, self._taken = set[ArchiveKey](), set[ArchiveKey]()
 
+    @without_collector()
     def prepare(
         self,
         cutoff: dt.datetime,

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from cratedb_retention.model.catalog import TableName
@@ -24,11 +25,14 @@ from cratedb_retention.model.time import TimeRange, TimeRanges
 MOST_SMALL = 32
 # Size of a range, in characters of what is stored of its windows: more than a thousand windows of one partition each.
 LARGEST_RANGE = 65_536
+_START = attrgetter("start")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerRow:
-    """The last computation of a window; or a range of consecutive windows that are sealed."""
+class LedgerRow(NamedTuple):
+    """
+    The last computation of a window; or a range of consecutive windows that are sealed. Plans have very many, so it is
+    a tuple.
+    """
 
     start: int
     end: int
@@ -125,7 +129,7 @@ def make_range(windows: Sequence[LedgerRow]) -> LedgerRow:
         return first
     rows, groups = sum(window.rows for window in windows), sum(window.groups for window in windows)
     count = sum(window.windows for window in windows)
-    return replace(first, end=last.end, until=last.end, token="", rows=rows, groups=groups, windows=count)
+    return first._replace(end=last.end, until=last.end, token="", rows=rows, groups=groups, windows=count)
 
 
 ReadRange = Callable[[LedgerRow], Iterable[LedgerRow]]
@@ -144,15 +148,15 @@ class Windows(Mapping[int, LedgerRow]):
     :param read: Reads the windows of a range.
     """
 
-    __slots__ = ("_members", "_read", "_starts", "stored")
-
     def __init__(self, stored: Iterable[LedgerRow] = (), read: ReadRange = _unreadable) -> None:
         found: list[LedgerRow] = []
-        for row in sorted(stored, key=lambda row: row.start):
+        for row in sorted(stored):
             if not found or found[-1].windows == 1 or row.start >= found[-1].end:
                 found.append(row)
         self.stored: Sequence[LedgerRow] = tuple(found)
-        self._starts = [row.start for row in found]
+        self._single = {row.start: row for row in found if row.windows == 1}
+        self._ranges = [row for row in found if row.windows > 1]
+        self.sealed: Sequence[LedgerRow] = [row for row in found if row.sealed]
         self._read, self._members = read, dict[int, dict[int, LedgerRow]]()
 
     def __getitem__(self, start: int) -> LedgerRow:
@@ -163,14 +167,22 @@ class Windows(Mapping[int, LedgerRow]):
 
     def get(self, start: int, default: Any = None) -> Any:
         """Without an error in between: most windows of a first run are unknown."""
-        position = bisect_right(self._starts, start) - 1
-        row = self.stored[position] if position >= 0 else None
-        if row is None or (row.start != start if row.windows == 1 else start >= row.end):
-            return default
-        return row if row.windows == 1 else self._by_start(row).get(start, default)
+        if (row := self._single.get(start)) is not None:
+            return row
+        return default if (row := self._range(start)) is None else self._by_start(row).get(start, default)
 
     def __contains__(self, start: object) -> bool:
         return isinstance(start, int) and self.get(start) is not None
+
+    def is_sealed(self, start: int) -> bool:
+        """Whether a window is known and sealed, as all windows of a range are."""
+        row = self._single.get(start) or self._range(start)
+        return row is not None and row.sealed
+
+    def _range(self, start: int) -> LedgerRow | None:
+        position = bisect_right(self._ranges, start, key=_START) - 1
+        row = self._ranges[position] if position >= 0 else None
+        return row if row is not None and start < row.end else None
 
     def __iter__(self) -> Iterator[int]:
         return (window.start for row in self.stored for window in self.members(row))
@@ -181,7 +193,7 @@ class Windows(Mapping[int, LedgerRow]):
     @property
     def first(self) -> int | None:
         """The start of the first window; None if there is none."""
-        return self._starts[0] if self._starts else None
+        return self.stored[0].start if self.stored else None
 
     @property
     def until(self) -> int | None:
@@ -197,17 +209,17 @@ class Windows(Mapping[int, LedgerRow]):
             self._members[row.start] = {window.start: window for window in self._read(row)}
         return self._members[row.start]
 
-    def divided(self, *instants: int | None) -> Iterator[LedgerRow]:
-        """Windows, and ranges; but the windows of a range that one of the instants divides."""
-        known = sorted(instant for instant in instants if instant is not None)
-        for row in self.stored:
+    def divided(self, *instants: int | None, sealed: bool = False) -> Iterator[LedgerRow]:
+        """Windows, all or sealed ones, and ranges; but the windows of a range that one of the instants divides."""
+        known = [instant for instant in instants if instant is not None]
+        for row in self.sealed if sealed else self.stored:
             within = row.windows > 1 and any(row.start < instant < row.end for instant in known)
             yield from self.members(row) if within else (row,)
 
     def sealed_before(self, instant: int) -> Windows:
         """The windows that are sealed, and those that start before an instant as if they were."""
         kept = (row for row in self.stored if row.sealed or row.start < instant)
-        return Windows((replace(row, sealed=True) for row in kept), self.members)
+        return Windows((row._replace(sealed=True) for row in kept), self.members)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,10 +304,10 @@ class Ledger:
         ends = [] if gone is None else [gone]
         for known in self.of_source(source):
             coarser = known.rollup.interval.approximate_seconds > length
-            for row in self.of(known.rollup.table).divided(begins, gone) if coarser else ():
+            for row in self.of(known.rollup.table).divided(begins, gone, sealed=True) if coarser else ():
                 never_had = table != source and (begins is None or row.end <= begins)
                 partly = gone is not None and row.start < gone
-                if row.sealed and (never_had or (row.below == table and not partly)):
+                if never_had or (row.below == table and not partly):
                     ends.append(row.end)
         return max(ends, default=None)
 
@@ -310,8 +322,8 @@ class Ledger:
         ends = (
             window.end
             for windows in map(self.of, others)
-            for row in windows.stored
-            if row.sealed and still_open.overlapping(row.time)
+            for row in windows.sealed
+            if still_open.overlapping(row.time)
             for window in windows.members(row)
             if still_open.overlapping(window.time)
         )

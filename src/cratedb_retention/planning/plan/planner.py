@@ -30,7 +30,13 @@ from cratedb_retention.planning.archive import find_ended, plan_ends
 from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.plan import strategies
 from cratedb_retention.planning.plan.strategies import PLANS, Context, blocked, find_excess, keep_within, next_due
-from cratedb_retention.planning.rollups.cascades import find_cascades, level_targets, require_smaller, variety_probe
+from cratedb_retention.planning.rollups.cascades import (
+    Cascade,
+    find_cascades,
+    level_targets,
+    require_smaller,
+    variety_probe,
+)
 from cratedb_retention.planning.rollups.coverage import Coverage
 from cratedb_retention.planning.rollups.downsample import CascadePlan, find_window_probes
 from cratedb_retention.planning.rollups.resting import Resting, up_to_date
@@ -48,6 +54,7 @@ class Planning(Context):
 
     found: tuple[Sequence[Target], Sequence[Blocked]] | None = None  # See `find_targets`; None: not called yet.
     at_rest: Mapping[TableName, tuple[Target, Rest]] | None = None  # Cascades by source, likewise.
+    cascades: tuple[Sequence[Cascade], Sequence[Blocked]] | None = None  # Of all targets, likewise.
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,7 +80,8 @@ class Planning(Context):
     def probes(self) -> list[Probe]:
         """What has to be read from rows: the engine measures it, and the result is given as `measurements`."""
         found, now = list[Probe](), to_ms(self.cutoff)
-        cascades, _ = find_cascades(self.targets, self.catalog, self.ledger)
+        self.cascades = find_cascades(self.targets, self.catalog, self.ledger)
+        cascades, _ = self.cascades
         downsampled = {cascade.source: cascade for cascade in cascades}
         for target in self.targets:
             asked = self._probes_of(target)
@@ -138,11 +146,13 @@ class Planning(Context):
                 self._require_answers(self._probes_of(target))
                 self._require_plausible(target)
                 usable.append(target)
-        possible, impossible = find_cascades(usable, self.catalog, self.ledger)
+        known = self.cascades if len(usable) == len(self.targets) else None
+        possible, impossible = known or find_cascades(usable, self.catalog, self.ledger)
         self.undecided += impossible
         for cascade in possible:
             with isolated(cascade.policy.id, cascade.source, self.undecided):
-                self._require_answers(find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
+                if self.measurements.failed:
+                    self._require_answers(find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
                 require_smaller(cascade, self.measurements, self.cutoff)
                 plan = CascadePlan(self, cascade, active=cascade.policy.id in ids)
                 planned.append((plan, list(plan.verdicts())))

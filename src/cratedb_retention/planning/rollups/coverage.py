@@ -63,8 +63,7 @@ class Above:
         return (window for window in self.windows(piece) if not self.is_sealed(window.start))
 
     def is_sealed(self, start: int) -> bool:
-        row = self.state.rows.get(start)
-        return row is not None and row.sealed
+        return self.state.rows.is_sealed(start)
 
     def is_late(self, piece: Piece, start: int) -> bool:
         """Whether a piece arrived after a window of its time was sealed."""

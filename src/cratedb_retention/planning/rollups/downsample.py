@@ -52,7 +52,7 @@ class LevelPlan:
         self.plan, self.below, self.table, self.measurements = plan, below, level.table, plan.measurements
         # Whether the finer table has no partitions of time.
         self.grid, self.by_rows = _level_grid(cascade, level.rollup, below.rollup if below else None)
-        self.rollup: Rollup = replace(level.rollup, window=self.grid.interval, window_zone=self.grid.zone_name)
+        self.rollup: Rollup = self.grid.rollup
         self._changing = TimeRanges(below.changing() if below else ())
         self.sources = self._find_sources(level.below, plan.pieces)
         self.rebased = rebased = _rebased(level, below, plan.ledger)
@@ -60,7 +60,7 @@ class LevelPlan:
         self.former = rows = plan.ledger.of(self.rollup.table)
         self.rows = rows if rebased is None else rows.sealed_before(rebased)
         # The window that lasts beyond the cutoff.
-        self.open = replace(self.grid, rollup=self.rollup).open(self.rows, plan.cutoff, plan.measurements)
+        self.open = self.grid.open(self.rows, plan.cutoff, plan.measurements)
         # Whether computing a window again must not lose rows (law 4); not if the level's table is gone.
         self.guarded = cascade.policy.deletions is Deletions.BLOCK and level.table is not None
         # Whether a full disk prevents writes to the level.
@@ -96,20 +96,24 @@ class LevelPlan:
         complete = self.rollup.interval.floor(self.plan.cutoff, self.rollup.tzinfo)
         dirty = self._changing
         waiting = TimeRanges((start, below.sources[start].end) for start in below.blocked) if below else TimeRanges()
-        sealed = TimeRanges(row.time for row in self.rows.stored if row.sealed)
+        sealed = TimeRanges(row.time for row in self.rows.sealed)
+        counters, changes = self.rollup.has_counters, bool(dirty or waiting)
         for start in sorted(self.sources):
-            source, row = self.sources[start], self.rows.get(start)
-            span = TimeRange(start, source.end)
-            if (row is not None and row.sealed) or (row is None and sealed.overlapping(span)):
+            if self.rows.is_sealed(start):
                 continue
+            source, row = self.sources[start], self.rows.get(start)
+            changes |= counters and bool(self.planned)
+            if not changes and source.readable and row is not None and row.whole and row.token == source.token:
+                continue
+            span = TimeRange(start, source.end)
             stale = dirty.overlapping(span)
-            if not stale and not source.rows and not source.hidden:
+            if (row is None and sealed.overlapping(span)) or not (stale or source.rows or source.hidden):
                 continue
             reason = _why_blocked(source, bool(waiting.overlapping(span)))
             if reason:
                 self.blocked[start] = reason
                 continue
-            if self.rollup.has_counters and self.planned:
+            if counters and self.planned:
                 # A counter's first increase in a window starts at the last value before it.
                 stale = [span]
             due = self._due(start, source, row, stale, min(source.end, complete))

@@ -89,13 +89,17 @@ def _finest(target: Target) -> TableName:
 
 
 def _describe(table: Table) -> str:
-    about = (table.name, table.identity, table.columns, table.partitioned_by, table.primary_key, table.most_columns)
+    about = (table.name, table.identity, table.partitioned_by, table.primary_key, table.most_columns)
     state = (table.missing_shards, table.closed, table.read_only, table.flaw)
+    columns = [
+        f"{c.name}\0{c.type}\0{c.kind}\0{c.expression}\0{c.grouping}\0{c.unit}\0{c.path}"
+        for c in table.columns.values()
+    ]
     partitions = [
         f"{p.values} {p.ident} {p.token} {p.rows} {p.missing_shards} {p.closed} {p.frozen} {p.read_only}"
         for p in table.partitions
     ]
-    return "\0".join((repr(about), repr(state), *partitions))
+    return "\0".join((repr(about), repr(state), *columns, *partitions))
 
 
 def up_to_date(at_rest: Mapping[TableName, tuple[Target, Rest]], policies: Iterable[str | None]) -> Iterator[UpToDate]:

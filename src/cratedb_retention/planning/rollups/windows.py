@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -40,16 +40,13 @@ class Source:
     digests: set[str] = field(default_factory=set)  # the change token, in parts
     rows: int = 0  # their number, if known; all rows of partitions that extend beyond the window
     pieces: list[Piece] = field(default_factory=list)  # its partitions; empty without partitions of time
+    hidden: bool = False  # whether the number of rows of a partition is unknown, or shards are missing
+    readable: bool = True  # whether no partition is closed, or has missing shards
 
     @property
     def token(self) -> str:
         """The change token as stored in the ledger."""
-        return " ".join(sorted(self.digests))
-
-    @property
-    def hidden(self) -> bool:
-        """Whether queries may miss rows: a partition is closed, or has missing shards."""
-        return any(piece.partition.rows is None or piece.partition.missing_shards for piece in self.pieces)
+        return " ".join(sorted(self.digests) if len(self.digests) > 1 else self.digests)
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class WindowGrid:
             return cls(rollup, rollup.window, rollup.window_zone)
         if partition_zone not in (None, rollup.zone) and rollup.interval.unit:
             # Days of another zone than the partitions' cross their boundaries: the fewer in a window, the better.
-            return cls(rollup, rollup.interval, rollup.zone)
+            return cls._chosen(rollup, rollup.interval, rollup.zone)
         name = partition_zone if partition_zone is not None and rollup.interval.seconds else rollup.zone
         # A day for intervals below one hour, else a month: neither too many windows nor too large ones.
         default = UNITS[0] if rollup.interval.approximate_seconds < _HOUR else UNITS[2]
@@ -79,7 +76,11 @@ class WindowGrid:
         fitting = [unit for unit in _LENGTHS if rollup.interval.fits_into(unit, find_zone(name))]
         # Months and years differ in length: the shortest month is nine tenths of the mean.
         chosen = next((unit for unit in fitting if unit.approximate_seconds >= 0.9 * length), fitting[-1])
-        return cls(rollup, chosen, name)
+        return cls._chosen(rollup, chosen, name)
+
+    @classmethod
+    def _chosen(cls, rollup: Rollup, interval: Interval, zone: str) -> WindowGrid:
+        return cls(replace(rollup, window=interval, window_zone=zone), interval, zone)
 
     @cached_property
     def zone(self) -> dt.tzinfo:
@@ -139,12 +140,21 @@ def sources_of(pieces: Iterable[Piece], touched: Callable[[TimeRange], Iterable[
     """The sources of the windows that pieces touch."""
     found: dict[int, Source] = {}
     for piece in pieces:
-        own = digest(piece)
-        for start, end in touched(piece.time) if piece.time else ():
-            source = found.setdefault(start, Source(end=end))
+        partition, time = piece.partition, piece.time
+        own, rows, missing = digest(piece), partition.rows or 0, partition.missing_shards > 0
+        hidden, readable = partition.rows is None or missing, not (partition.closed or missing)
+        for start, end in touched(time) if time else ():
+            source = found.get(start)
+            if source is None:
+                found[start] = Source(
+                    end=end, digests={own}, rows=rows, pieces=[piece], hidden=hidden, readable=readable
+                )
+                continue
             source.digests.add(own)
-            source.rows += piece.partition.rows or 0
+            source.rows += rows
             source.pieces.append(piece)
+            source.hidden |= hidden
+            source.readable &= readable
     return found
 
 

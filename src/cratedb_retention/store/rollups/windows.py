@@ -11,8 +11,8 @@ them, or that they are sealed as well.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -33,17 +33,12 @@ from cratedb_retention.model.rollups.ledger import (
 )
 from cratedb_retention.model.rollups.rollup import Count, Rollup, Window
 from cratedb_retention.model.time import find_zone
-from cratedb_retention.store.rows import LISTED, Records, is_named, name_values, read_text, same, text_values
+from cratedb_retention.store.rows import LISTED, Records, is_named, name_values, same, text_values
 
 # Beside the change token, what is stored of a window in a range, approximately: its end and its numbers.
 _NUMBERS = 30
 # How ``members`` begins if it has only the length of windows.
 _BARE = "{"
-# What plans read of a window, beside whether it is sealed, and whether its rows are gone.
-_BRIEF = (
-    *("table_schema", "table_name", "start", "end", "until", "whole", "beneath_schema", "beneath_name", "token"),
-    *("token_long", "parts", "parts_long", "rows", "groups", "windows"),
-)
 # Levels in one statement.
 _AT_ONCE = 1000
 Row = Mapping[str, Any]
@@ -223,12 +218,23 @@ def read_windows(
     database: Database, own: sa.Table, tables: Sequence[TableName] | None
 ) -> Iterator[tuple[TableName, Windows]]:
     """The windows of levels (None: of all); those of ranges are read when they are asked for."""
-    by_level: dict[TableName, list[LedgerRow]] = {}
+    by_level: dict[tuple[str, str], list[LedgerRow]] = defaultdict(list)
+    names = _Names()
     for some in [sa.true()] if tables is None else _are_named(own, tables):
-        for row in database.query(sa.select(*_columns(own)).where(some)):
-            by_level.setdefault(TableName(row["table_schema"], row["table_name"]), []).append(_row(row))
-    for table, rows in by_level.items():
-        yield table, Windows(rows, partial(_read_range, database, own, table))
+        for schema, name, start, end, until, whole, of, below, *others in database.rows(
+            sa.select(own.c.table_schema, own.c.table_name, *_columns(own)).where(some)
+        ):
+            by_level[schema, name].append(LedgerRow(start, end, until, whole, names[of, below], *others))
+    for key, rows in by_level.items():
+        yield names[key], Windows(rows, partial(_read_range, database, own, names[key]))
+
+
+class _Names(dict[tuple[str, str], TableName]):
+    """Names of tables, each made once."""
+
+    def __missing__(self, key: tuple[str, str]) -> TableName:
+        found = self[key] = TableName(*key)
+        return found
 
 
 def _are_named(own: sa.Table, tables: Iterable[TableName]) -> Iterator[sa.ColumnElement[bool]]:
@@ -253,9 +259,16 @@ def _stored(database: Database, own: sa.Table, table: TableName, *where: sa.Colu
 
 
 def _columns(own: sa.Table) -> Iterator[sa.ColumnElement[Any]]:
-    yield from (own.c[name] for name in _BRIEF)
-    yield own.c.sealed_at.is_not(None).label("sealed")
-    yield own.c.expired_at.is_not(None).label("expired")
+    """What plans need of a window, in the order of a :class:`LedgerRow`."""
+    c = own.c
+    yield from (c.start, c.end, c.until, c.whole, c.beneath_schema, c.beneath_name)
+    yield sa.func.coalesce(c.token_long, c.token).label("token")
+    yield sa.func.coalesce(c.rows, 0).label("rows")
+    yield sa.func.coalesce(c.groups, 0).label("groups")
+    yield c.sealed_at.is_not(None).label("sealed")
+    yield c.expired_at.is_not(None).label("expired")
+    yield sa.func.coalesce(c.parts_long, c.parts, "").label("parts")
+    yield sa.func.coalesce(c.windows, 1).label("windows")
 
 
 def range_values(windows: Sequence[LedgerRow]) -> dict[str, Any]:
@@ -285,7 +298,7 @@ def _members(row: Row) -> Iterator[LedgerRow]:
         return
     start, known = found.start, json.loads(row["members"])
     for end, token, rows, groups in _each(found, **known) if isinstance(known, dict) else known:
-        yield replace(found, start=start, end=end, until=end, token=token, rows=rows, groups=groups, windows=1)
+        yield found._replace(start=start, end=end, until=end, token=token, rows=rows, groups=groups, windows=1)
         start = end
 
 
@@ -298,15 +311,5 @@ def _each(row: LedgerRow, seconds: int, unit: str, zone: str) -> Iterator[tuple[
 
 
 def _row(row: Row) -> LedgerRow:
-    return LedgerRow(
-        **{name: row[name] for name in ("start", "end", "until")},
-        whole=bool(row["whole"]),
-        below=TableName(row["beneath_schema"], row["beneath_name"]),
-        token=read_text(row, "token"),
-        rows=row["rows"] or 0,
-        groups=row["groups"] or 0,
-        sealed=row["sealed"],
-        expired=row["expired"],
-        parts=read_text(row, "parts") or "",
-        windows=row["windows"] or 1,
-    )
+    own = {name: row[name] for name in LedgerRow._fields if name != "below"}
+    return LedgerRow(**own, below=TableName(row["beneath_schema"], row["beneath_name"]))
