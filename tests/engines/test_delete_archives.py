@@ -45,9 +45,9 @@ def test_the_snapshot_alone(db: Database) -> None:
 def test_of_another_partition(db: Database) -> None:
     """What has the name of a snapshot, but is something else, stays."""
     april, may = archive(db)
-    other = replace(april, name=may.name, table=TableName(db.schema, "other"))
-    with pytest.raises(Conflict):
-        db.tool.engine.archive.delete(other)
+    for other in (replace(april, name=may.name), replace(may, table=TableName(db.schema, "other"))):
+        with pytest.raises(Conflict):
+            db.tool.engine.archive.delete(other)
     assert db.snapshot_names() == [april.name, may.name]
 
 
@@ -81,7 +81,7 @@ def test_more_partitions_in_one(crate: CrateDatabase) -> None:
     crate.fill("metrics", [APRIL, MAY])
     table = crate.q("metrics")
     crate.sql(f'CREATE SNAPSHOT {crate.repository}."{april.name}" TABLE {table} WITH (wait_for_completion = true)')
-    with pytest.raises(Conflict, match="more than partition"):
+    with pytest.raises(Conflict, match="something else than partition"):
         crate.tool.engine.archive.delete(april)
     assert crate.snapshot_names() == [april.name, may.name]
 

@@ -266,6 +266,19 @@ def test_users_delete(db: Database) -> None:
         db.tool.archive.delete(request)
 
 
+def test_hold_during_a_deletion(duck: DuckDatabase) -> None:
+    """A hold that is placed while snapshots are deleted protects the rest."""
+    april, may = archive(duck)
+
+    def told(item: Any) -> None:
+        if item.record.archived.name == april:
+            duck.tool.hold("metrics", "lab", reason="case 4711")
+
+    first, second = duck.tool.archive.delete(RestoreRequest(table_name="metrics"), told)
+    assert (first.error, "case 4711" in (second.error or "")) == (None, True)
+    assert duck.snapshot_names() == [may]
+
+
 def test_users_and_superseded_snapshots(duck: DuckDatabase) -> None:
     """A snapshot stays as long as one that counts as superseded by it: together, they go, that one first."""
     april, may = archive(duck)

@@ -87,6 +87,31 @@ def test_verifying(each_tenants: TwoTenants) -> None:
     assert over.status_code == 409
 
 
+def test_deleting(each_tenants: TwoTenants) -> None:
+    """What the preview shows is deleted for good; what a hold protects stays, without a word of holds of others."""
+    tenants, db = each_tenants, each_tenants.db
+    chosen, preview = {"table_name": "acme_metrics"}, f"{API}/snapshots/deletable"
+    before = {item["name"] for item in tenants.get("acme-viewer", f"{API}/snapshots")}
+    held = db.tool.hold("*_metrics", db.schema, reason="secret of globex")
+    shown = tenants.get("acme-viewer", preview, params=chosen)
+    assert {item["name"] for item in shown if item["refusal"]} == before
+    assert "secret" not in str(shown) and "secret" in str(tenants.get("admin", preview, params=chosen))
+    refused = tenants.ask("acme-editor", "POST", f"{API}/snapshots/delete", json=chosen)
+    assert (refused.status_code, "nothing can be deleted" in refused.text, "secret" in refused.text) == (
+        409,
+        True,
+        False,
+    )
+    db.tool.release(held.id)
+    assert tenants.ask("acme-operator", "POST", f"{API}/snapshots/delete", json=chosen).status_code == 403
+    done = start(tenants, "acme-editor", "delete", **chosen)
+    assert (done["kind"], done["state"], done["total"]) == ("delete", "done", len(before))
+    assert {(item["name"], item["error"]) for item in done["results"]} == {(name, None) for name in before}
+    assert tenants.get("acme-viewer", f"{API}/snapshots") == []
+    [*_, entry] = tenants.get("acme-viewer", f"{API}/journal", params={"event": "snapshot-deleted"})
+    assert entry["actor"].startswith("acme-editor ")
+
+
 @pytest.mark.parametrize(
     "more",
     [

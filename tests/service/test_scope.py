@@ -93,7 +93,6 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "create": [(policy,) for policy in theirs],
         "delete": [(identifier, None) for identifier in policies],
         "deletable": [*restores, *everything],
-        "delete_snapshots": restores,
         "fetch": asked,
         "find_earlier": [(globex,), (shared,)],
         "find_job": [(operations, ids["globex-operation"]), (runs, ids["globex-run"])],
@@ -117,7 +116,6 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "restore": restores,
         "run_end": [(ids["globex-run"],)],
         "snapshots": [(*each, 100) for each in (*restores, *everything)],
-        "start_delete": [(operations, request) for request in requests],
         "start_restore": [(operations, request) for request in requests],
         "start_run": [],  # It does what a plan of `prepare` says.
         "start_verify": [(operations, request) for request in requests[:2]],
@@ -130,6 +128,9 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "timeline": [(globex,), (shared,)],
         "tokens": [()],
         "verify_snapshots": [*restores, *everything],
+        # What is acme's is gone then.
+        "start_delete": [(operations, request) for request in requests[:2]],
+        "delete_snapshots": [*restores, *everything],
     }
 
 

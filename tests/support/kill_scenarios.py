@@ -34,6 +34,7 @@ class Scenario:
     :param by: Partition columns; empty: rows are deleted.
     :param policy: What the policy says beyond that.
     :param old: Times of rows that expire, in one or more partitions.
+    :param ended: Times of rows that an earlier run archived, and whose archives the run deletes.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Scenario:
     policy: Mapping[str, str] = field(default_factory=dict)
     old: tuple[str, ...] = ("2024-04-10", "2024-04-11", "2024-05-01", "2024-05-20", "2024-05-31")
 
+    ended: tuple[str, ...] = ()
+
     # 2 June is the limit: older rows expire, but not those in a partition that reaches beyond it.
     border = ("2024-06-01",)
     young = ("2024-06-02", "2024-07-01")
@@ -50,7 +53,7 @@ class Scenario:
     @property
     def rows(self) -> list[dict[str, str]]:
         """The rows of the table."""
-        days = (*self.old, *self.border, *self.young)
+        days = (*self.ended, *self.old, *self.border, *self.young)
         rows = [{"ts": day, "n": day} for day in days]
         return [{**row, "batch": f"b{row['n'][5:7]}"} for row in rows] if "batch" in self.columns else rows
 
@@ -81,7 +84,17 @@ SCENARIOS = (
         by=("month",),
         old=("2024-05-01", "2024-05-20", "2024-05-31"),
     ),
+    Scenario(
+        name="archives",
+        strategy="snapshot",
+        columns=_BY_MONTH,
+        by=("month",),
+        policy={"archive_period": "60d"},
+        old=(),
+        ended=("2024-04-01", "2024-04-30"),
+    ),
 )
+EARLIER = dt.datetime(2024, 6, 1, tzinfo=dt.UTC)  # April is expired.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +157,13 @@ class ScenarioDatabase(abc.ABC):
         """The run, as the kill harness takes it."""
         return RunRequest(uri=self.uri, schema=self.own_schema, cutoff=NOW, batch=BATCH, watched=self.watched)
 
+    def archive(self) -> None:
+        """Archive what has ended when the run comes."""
+        if self.scenario.ended:
+            with self.open() as retention:
+                report = retention.run(cutoff=EARLIER)
+                assert (report.ok, report.rows) == (True, len(self.scenario.ended))
+
     def finish(self) -> State:
         """Run to the end, and look at what there is then."""
         with self.open() as retention:
@@ -195,6 +215,7 @@ class CrateScenarioDatabase(ScenarioDatabase):
             self.bench.refresh(own, self.own_schema)
         for name in self.bench.snapshot_states():
             self.bench.drop_snapshot(name)
+        self.archive()
 
     def look(self, query: str) -> list[Sequence[Any]]:
         names = {"table": (TABLE, None), "freeze": ("retention_freeze", self.own_schema)}
@@ -218,18 +239,20 @@ class DuckScenarioDatabase(ScenarioDatabase):
         super().__init__(scenario)
         self.files = directory / "files"
         self._template, self._file = directory / "template.duckdb", self.files / "test.duckdb"
-        self._archive = self.files / "archive"
+        self._archive, self._filled = self.files / "archive", directory / "filled"
         self.uri, self.watched = f"duckdb:///{self._file}", str(self._archive)
         bench = DuckDatabase(f"duckdb:///{self._template}", self._archive)
         bench.create(TABLE, scenario.columns, scenario.by)
         bench.insert(TABLE, scenario.rows)
         bench.policy(scenario.strategy, TABLE, "30d", **scenario.policy)
         bench.close()
-
-    def reset(self) -> None:
-        shutil.rmtree(self.files, ignore_errors=True)
         self.files.mkdir()
         shutil.copy(self._template, self._file)
+        self.archive()
+        self.files.rename(self._filled)
+
+    def reset(self) -> None:
+        self.restore(self._filled)
 
     def restore(self, left: Path) -> None:
         """Put back what a run left."""

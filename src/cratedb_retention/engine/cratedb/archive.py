@@ -125,9 +125,7 @@ class CrateArchive(Archive):
         if not is_complete(state):
             why = f"is not complete ({state['state']}) {'; '.join(state['failures'] or [])}"
             raise DatabaseError(thing, why, "check the repository, and run again")
-        listed = state["table_partitions"] or []
-        held = [(p["table_schema"], p["table_name"], _values(step.columns, p["values"])) for p in listed]
-        if (*step.table, step.values) not in held:
+        if (*step.table, step.values) not in _held(state, step.columns):
             reason = f"does not hold partition {label(step, step.piece)}"
             raise DatabaseError(thing, reason, "delete the snapshot and run again")
 
@@ -249,9 +247,9 @@ class CrateArchive(Archive):
         thing, state = self._thing(snapshot), self._state(snapshot) or {"state": None, "table_partitions": None}
         if state["state"] == "IN_PROGRESS":
             raise Conflict(thing, "is being created", "wait until it is complete")
-        held = [(p["table_schema"], p["table_name"], len(p["values"])) for p in state["table_partitions"] or []]
-        if held not in ([], [(*snapshot.table, len(snapshot.values))]):
-            raise Conflict(thing, f"holds more than partition {snapshot.partition}", "delete it with DROP SNAPSHOT")
+        if _held(state, snapshot.columns) not in ([], [(*snapshot.table, snapshot.values)]):
+            reason = f"holds something else than partition {snapshot.partition}"
+            raise Conflict(thing, reason, "delete it with DROP SNAPSHOT")
         try:
             self._database.execute(sql.snapshot("DROP", snapshot))
         except NotFound:
@@ -438,6 +436,12 @@ def verify_statements(step: VerifySnapshot) -> list[sa.Executable]:
 
 def _result(step: ArchivingStep, rows: int | None) -> StepResult:
     return StepResult(rows=rows, partitions=1, size=step.piece.partition.size)
+
+
+def _held(state: Mapping[str, Any], columns: Sequence[Column]) -> list[tuple[str, str, tuple[Value, ...] | None]]:
+    """The partitions in a snapshot, with the names of their tables."""
+    listed = state["table_partitions"] or []
+    return [(p["table_schema"], p["table_name"], _values(columns, p["values"])) for p in listed]
 
 
 def _values(columns: Sequence[Column], texts: Sequence[str | None]) -> tuple[Value, ...] | None:
