@@ -42,3 +42,19 @@ def test_statements_do_not_grow(duck: DuckDatabase, every: int) -> None:
         ledger = duck.tool.store.rollups.windows(duck.table(f"{name}_1h"), [START + day * DAY for day in days])
         assert [row.rows for row in ledger.values()] == [2] * count
     assert sent[0] == sent[1]
+
+
+def test_late_rows_far_apart(duck: DuckDatabase) -> None:
+    """Late rows cost the windows that they fall into, and not what lies between them: that is read by no statement."""
+    fill(duck, "m", list(range(100)))
+    duck.policy("downsample", "m", "1y", levels="1h:2y,1d:forever", metrics=["x"])
+    duck.time.set(from_ms(START + 100 * DAY).isoformat())
+    assert duck.run().ok
+    fill_late = f"INSERT INTO {duck.q('m')} (ts, host, x) SELECT make_timestamptz(({START} + d * {DAY}) * 1000), 'b', 1"
+    for days in ([10, 30], [5, 60]):
+        duck.sql(f"{fill_late} FROM (SELECT unnest(?::BIGINT[]) d)", [days])
+        with duck.statements() as statements:
+            assert duck.run().ok
+        computed = [one for one in statements if one.startswith("INSERT INTO") and "m_1h" in one.split("SELECT")[0]]
+        assert len(computed) == (1 if days[1] - days[0] < 31 else 2)
+        assert duck.tool.rollups.verify("m", duck.schema) == []

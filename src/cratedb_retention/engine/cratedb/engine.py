@@ -50,7 +50,7 @@ class CrateDBEngine(Engine):
     # A window function holds all rows of a run in one node's memory. All groups of an INSERT are passed to the shards
     # at once, and if there are too many, CrateDB waits, longer each time: 864,000 groups took 20 to 37 s in one
     # statement, 10 to 15 s in thirty.
-    portions = rollups.Portions(run=20_000_000, counters=1_000_000, insert=100_000, windows=100)
+    portions = rollups.Portions(run=20_000_000, counters=1_000_000, insert=100_000, windows=1000, gaps=3)
     database: CrateConnection
 
     def __init__(self, address: DatabaseAddress, clock: Clock) -> None:

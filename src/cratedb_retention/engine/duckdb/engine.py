@@ -41,7 +41,7 @@ class DuckDBEngine(Engine):
 
     capabilities, sql = CAPABILITIES, SQL
     archive: DuckArchive
-    portions = rollups.Portions(gaps=True)
+    portions = rollups.Portions(gaps=30)
     batch = 10_000_000  # With a primary key, DuckDB needs about 60 bytes for each until the transaction ends.
 
     def __init__(self, address: DatabaseAddress, create: bool = False, read_only: bool = False) -> None:

@@ -91,15 +91,15 @@ class Run:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portions:
     """
-    Maximum number of raw rows that are processed at once, by the plan's estimate, and of windows; 0: any number. Only
-    if there may be gaps between windows, they need not be contiguous.
+    Maximum number of raw rows that are processed at once, by the plan's estimate, and of windows; 0: any number. There
+    may be gaps between windows, whose rows are read as well: late rows years apart are processed apart.
     """
 
     run: int = 0  # between two counts
     counters: int = 0  # the same if a window function holds all of them in memory
     insert: int = 0  # in one INSERT of the finest level
     windows: int = 0  # between two counts
-    gaps: bool = False
+    gaps: int = 0  # the maximum length of a gap, in lengths of the window after it
 
 
 ANY = Portions()
@@ -109,7 +109,7 @@ def runs_of(step: RollUp, portions: Portions = ANY, whole: Run | None = None) ->
     """Divide a step into runs, or a whole run into INSERTs. A large window is alone."""
     limit = portions.insert if whole else portions.counters if step.rollup.has_counters else portions.run
     # The value of a counter before a window is read before the run, so it must not lie in a gap.
-    gaps = portions.gaps and step.rollup.window is not None and not step.rollup.has_counters
+    gaps = 0 if step.rollup.window is None or step.rollup.has_counters else portions.gaps
     rows: Mapping[Window, int] = dict(zip(step.windows, step.rows, strict=False))
     current, total = list[Window](), 0
     for window in (whole or step).windows:
@@ -124,11 +124,12 @@ def runs_of(step: RollUp, portions: Portions = ANY, whole: Run | None = None) ->
         yield Run(tuple(current))
 
 
-def _together(one: Window, other: Window, gaps: bool) -> bool:
+def _together(one: Window, other: Window, gaps: int) -> bool:
     """Whether two windows, or ranges of their buckets, can be in one run, where each has one range of buckets."""
-    if gaps and (one.until, other.since) == (one.end, other.start):
-        return True
-    return one.until == other.since and one.start != other.start
+    if one.until == other.since:
+        return one.start != other.start
+    whole = (one.until, other.since) == (one.end, other.start)
+    return whole and other.start - one.end <= gaps * (other.end - other.start)
 
 
 def run_statements(
@@ -203,7 +204,7 @@ class Counts:
     query: Query
     sql: Expressions
     rollup: Rollup
-    gaps: bool = False  # whether there may be gaps between them, whose rows are counted in vain
+    gaps: int = 0  # see :class:`Portions`
 
     def below(self, windows: Sequence[Window] | Run) -> dict[Window, Count]:
         """Count the source of windows, or of a run of them."""
