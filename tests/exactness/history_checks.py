@@ -18,7 +18,7 @@ from typing import Any
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.rollups.cascade import parse_interval
-from cratedb_retention.model.rollups.ledger import Ledger, LedgerRow
+from cratedb_retention.model.rollups.ledger import Ledger, LedgerRow, Windows
 from cratedb_retention.model.rollups.rollup import Rollup, level_table
 from exactness.histories import DAY, Number, Shape
 from support.databases import Database
@@ -31,7 +31,6 @@ Increases = Mapping[tuple[str, int], frozenset[Fraction]]
 _ULP = Fraction(1, 2**52)
 # The maximum number of possible sums of an increase; beyond that it is not compared.
 _MOST_SUMS = 4096
-Windows = Mapping[int, LedgerRow]
 
 
 def window_at(windows: Windows, ts: int) -> LedgerRow | None:
@@ -136,7 +135,7 @@ class HistoryChecker:
         assert set(counts.values()) <= {1}
         for number in self.expected.reached[0].keys() - counts.keys():
             row = self.expected.reached[0][number]
-            assert self._is_expired(row["ts"], 0, now), ("a young row is lost", row)
+            assert self.is_expired(row["ts"], 0, now), ("a young row is lost", row)
             if self.shape.late == "keep":
                 assert number not in self.expected.late, ("a late row is lost", row)
 
@@ -144,13 +143,15 @@ class HistoryChecker:
         """Whenever one looks, a sealed window was complete and expired, and was made of the rows that it should."""
         ledger = self.ledger()
         for level, windows in zip(self._levels, self.windows(ledger), strict=True):
-            rows = {window.start: self.expected.within(level, window) for window in windows.values() if window.sealed}
-            for start, mine in rows.items():
-                window = windows[start]
+            sealed = [window for window in windows.values() if window.sealed]
+            for window in sealed:
                 assert window.whole
-                assert self._is_expired(start, level - 1, now), ("sealed too early", level, window)
-                assert window.rows == len(mine), (level, window, mine)
-            buckets = {bucket for mine in rows.values() for bucket in self._buckets(level, mine)}
+                assert self.is_expired(window.start, level - 1, now), ("sealed too early", level, window)
+            for row in self._counted(windows):
+                assert not row.sealed or row.rows == len(self.expected.within(level, row)), (level, row)
+            buckets = {
+                bucket for window in sealed for bucket in self._buckets(level, self.expected.within(level, window))
+            }
             wrong = list(self._wrong(level, ledger, now, buckets)) if buckets else []
             assert not wrong, (self.shape.levels[level - 1], wrong)
 
@@ -161,9 +162,15 @@ class HistoryChecker:
             wrong = list(self._wrong(level, ledger, now))
             assert not wrong, (self.shape.levels[level - 1], wrong)
             waiting = set(self.expected.waiting(level, self.windows(ledger)))
-            for window in windows.values():
-                if window.whole and not any(window.start <= ts < window.end for ts in waiting):
-                    assert window.rows == len(self.expected.within(level, window)), (level, window)
+            for row in self._counted(windows):
+                if row.whole and not any(row.start <= ts < row.end for ts in waiting):
+                    assert row.rows == len(self.expected.within(level, row)), (level, row)
+
+    def _counted(self, windows: Windows) -> Iterator[LedgerRow]:
+        """Windows with the number of their rows; of those whose own numbers are forgotten, the range."""
+        for row in windows.stored:
+            members = list(windows.members(row))
+            yield from members if any(window.rows for window in members) else [row]
 
     def check_view(self) -> None:
         """The view shows each row once; of those that came too late for a level it need not show all."""
@@ -180,7 +187,8 @@ class HistoryChecker:
     def _sum(self, name: str) -> int:
         return int(self.db.rows(f"SELECT coalesce(sum(row_count), 0) FROM {self.db.q(name)}")[0][0])
 
-    def _is_expired(self, ts: int, table: int, now: int) -> bool:
+    def is_expired(self, ts: int, table: int, now: int) -> bool:
+        """Whether an instant is so old that a table, the raw one first, no longer keeps it."""
         days = self.shape.days_kept[table]
         return days is not None and ts < now - days * DAY
 
@@ -245,7 +253,7 @@ class HistoryChecker:
         if rollup.partition is None:
             return False
         _, end = Buckets(str(rollup.partition), rollup.zone)(key[0])
-        return self._is_expired(end - 1, level, now)
+        return self.is_expired(end - 1, level, now)
 
 
 # What may differ

@@ -142,8 +142,13 @@ class HistoryPlayer:
         """What is there, what is due, and what verification finds, whatever the table is called."""
         plan = [(task.why.code, task.rows, [type(step) for step in task.steps]) for task in self.db.tool.plan().tasks]
         windows = [
-            [(row.start, row.end, row.whole, row.rows, row.groups, row.sealed, row.expired) for row in level.values()]
-            for level in self.checker.windows(self.checker.ledger())
+            [
+                # What expired windows were computed from is forgotten as soon as they are in a range.
+                (row.start, row.end, row.whole, row.sealed, row.expired)
+                + (() if self.checker.is_expired(row.start, level, self.now) else (row.rows, row.groups))
+                for row in found.values()
+            ]
+            for level, found in enumerate(self.checker.windows(self.checker.ledger()), 1)
         ]
         levels = self.checker.levels()
         found = self.db.tool.rollups.verify(self.name, self.db.schema) if any(windows) else []
