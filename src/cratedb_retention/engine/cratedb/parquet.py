@@ -15,6 +15,7 @@ import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -101,13 +102,14 @@ class ParquetArchive(CrateArchive):
         for column in inexact(layout.known):
             raise DatabaseError(f"table {step.table}", f"column {column} cannot be archived exactly", "change its type")
         path, digest = data_path(step.table, step.columns, step.values, step.name), Digest()
-        kinds = [(column.name, column.arrow_type()) for column in layout.stored]
-        schema = pa.schema(kinds)
+        with _exactly(step):
+            schema = pa.schema([(column.name, column.arrow_type()) for column in layout.stored])
         expected = self._count_rows(step.table, step)
         with store.writing_rows(path, schema) as write:
             for columns, rows in self._read(step.table, layout.stored, sql.is_of(step)):
                 digest.add(_comparable(layout.stored, columns), rows)
-                arrays = [c.to_arrow(values) for c, values in zip(layout.stored, columns, strict=True)]
+                with _exactly(step):
+                    arrays = [c.to_arrow(values) for c, values in zip(layout.stored, columns, strict=True)]
                 write(pa.record_batch(arrays, schema=schema))
             if digest.rows != expected:
                 reason = f"{digest.rows:,} rows were read, but it has {expected:,}"
@@ -509,6 +511,16 @@ class _Pages:
         begin = sa.func.substr(sa.func.md5(sql.words("_id")), 1, digits)
         for number in range(16**digits):
             yield sa.and_(where, begin == f"{number:0{digits}x}")
+
+
+@contextmanager
+def _exactly(step: ArchivingStep) -> Iterator[None]:
+    """Turn errors of a value that does not fit its type in a file into one of this toolkit."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # Those of pyarrow are among them.
+        thing = f"table {step.table}, partition {label(step, step.piece)}"
+        raise DatabaseError(thing, f"a value cannot be archived exactly: {error}", "change the column's type") from None
 
 
 def _by_column(stored: Sequence[Stored], page: Sequence[Sequence[Any]]) -> tuple[list[Sequence[Any]], int]:
