@@ -32,6 +32,7 @@ CASCADE: dict[str, Any] = {
     "late": "drop",
     "deletions": "follow",
 }
+COMPACT = {"compress": True, "merge": True, "read_only": True, "number_of_replicas": "0-1"}
 FULL: dict[str, Any] = {
     "strategy": "reallocate",
     "table_schema": "iot",
@@ -66,9 +67,8 @@ def delete(**attributes: Any) -> Policy:
 def test_every_attribute() -> None:
     """Each attribute arrives with its own type."""
     policy = make_policy(**FULL)
-    assert set(FULL) | set(CASCADE) | {"target_repository_name", "archive_period", "verify", "freeze"} == set(
-        Policy.model_fields
-    )
+    others = {"target_repository_name", "archive_period", "verify", "freeze", *COMPACT}
+    assert set(FULL) | set(CASCADE) | others == set(Policy.model_fields)
     assert policy.strategy is Strategy.REALLOCATE
     assert policy.retention_period == Duration(months=3)
     assert policy.zone.key == "Europe/Vienna"
@@ -145,6 +145,10 @@ def test_frozen() -> None:
         ({"strategy": "reallocate"}, "policy: reallocate needs reallocation_attribute_name and"),
         ({"strategy": "reallocate", "reallocation_attribute_name": "storage"}, "policy: reallocate needs"),
         ({"strategy": "reallocate", "reallocation_attribute_value": "cold"}, "policy: reallocate needs"),
+        ({"strategy": "compact", "merge": False}, "policy: compact needs one of compress, merge, read_only and number"),
+        ({"strategy": "compact", "compress": True, "merge": False}, "policy: compress needs merge: only merged segments"),
+        ({"strategy": "compact", "number_of_replicas": "few"}, "attribute number_of_replicas: has invalid characters"),
+        ({"compress": True}, "attribute compress: does not apply to delete; remove it, or use compact"),
         ({"strategy": "snapshot"}, "policy: snapshot needs target_repository_name"),
         ({"levels": "1h:1d"}, "attribute levels: does not apply to delete; remove it, or use downsample"),
         ({"dimensions": "a"}, "attribute dimensions: does not apply to delete"),
@@ -311,7 +315,7 @@ def test_json_schema() -> None:
     assert set(properties) == set(Policy.model_fields)
     assert sorted(schema["required"]) == ["retention_period", "strategy", "table_name"]
     assert schema["additionalProperties"] is False
-    assert properties["strategy"]["enum"] == ["delete", "reallocate", "snapshot", "downsample"]
+    assert properties["strategy"]["enum"] == ["delete", "reallocate", "snapshot", "downsample", "compact"]
     assert properties["retention_period"]["type"] == ["string", "integer"]
     assert properties["time_zone"]["default"] == "UTC"
     assert schema["$defs"]["ExpectedMax"]["additionalProperties"] is False

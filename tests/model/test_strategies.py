@@ -12,6 +12,7 @@ MORE: dict[str, dict[str, str]] = {
     "reallocate": {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"},
     "snapshot": {"target_repository_name": "vault"},
     "downsample": {"levels": "1h:90d,1d:forever"},
+    "compact": {},
 }
 
 

@@ -119,7 +119,7 @@ def test_several_times() -> None:
     assert plan.blocked[0].partitions == ("month=NULL, day=2024-01-01",)
 
 
-@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate", "compact"])
 def test_null_is_held(strategy: str) -> None:
     """Rows without a time are never expired, moved or archived; somebody is told."""
     found = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", None), part("a", "2024-06-01")]))
@@ -130,7 +130,7 @@ def test_null_is_held(strategy: str) -> None:
     assert "its time range is unknown" in hold.reason
 
 
-@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate", "compact"])
 def test_null_is_held_quietly(strategy: str) -> None:
     """The policy may say that somebody knows; what is closed needs attention still, and what is empty never does."""
     partitions = [part(None), part(None, rows=0), part("2024-06-01")]

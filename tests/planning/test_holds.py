@@ -88,7 +88,7 @@ def names(values: list[tuple[Value, ...]]) -> str:
         (LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2024-06-01")), ALL),
     ],
 )
-@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate", "compact"])
 def test_covered_stays(strategy: str, hold: LegalHold, free: str) -> None:
     """A hold by table, values, time or all of these keeps whole partitions in which any row may be under it."""
     plan = make_plan([policy(strategy)], FOUND, CUTOFF, holds=[hold])
@@ -146,7 +146,7 @@ def test_order_of_holds_does_not_matter() -> None:
     assert repr(plans[0]) == repr(plans[1])
 
 
-@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate", "compact"])
 def test_missing_shards_are_held(strategy: str) -> None:
     """A partition of which something is missing is neither dropped nor archived nor moved; others are."""
     sick = [part("a", "2024-04-01", missing_shards=1), part("b", "2024-04-01")]
@@ -158,7 +158,7 @@ def test_missing_shards_are_held(strategy: str) -> None:
 
 
 @pytest.mark.parametrize("retention", ["30d", "10y", "forever"])
-@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate", "compact"])
 def test_holds_in_force_are_in_the_plan(strategy: str, retention: str) -> None:
     """A plan names the holds on its tables, be anything under them due or not; those of other tables it leaves out."""
     holds = [

@@ -32,7 +32,7 @@ FOUND = catalog(monthly("2024-04", "2024-05", "2024-06", "2024-07"))
         ({"partitions": 5, "rows": 100, "percent": 10}, "50.0 %"),
     ],
 )
-@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate", "compact"])
 def test_limit(strategy: str, limits: dict[str, Any], words: str | None) -> None:
     """Up to the limit the run goes on; beyond it the whole table is held, for every strategy."""
     plan = make_plan([policy(strategy, expected_max=limits)], FOUND, CUTOFF)

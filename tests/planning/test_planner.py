@@ -115,7 +115,7 @@ def test_tenants() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate"])
+@pytest.mark.parametrize("strategy", ["delete", "snapshot", "reallocate", "compact"])
 def test_disabled(strategy: str) -> None:
     """A disabled policy does nothing, asks nothing and says nothing, even if it could not be applied."""
     rules = [policy(strategy, enabled=False), policy(strategy, id="wrong", enabled=False, table_name="nowhere")]

@@ -125,7 +125,7 @@ def test_undecided(columns: list[Column], by: list[str], attributes: dict[str, A
     assert reason in problem(columns, by, **attributes)
 
 
-@pytest.mark.parametrize("strategy", ["snapshot", "reallocate"])
+@pytest.mark.parametrize("strategy", ["snapshot", "reallocate", "compact"])
 def test_only_delete_works_on_rows(strategy: str) -> None:
     """What works on whole partitions says so where there are none, or where a filter cuts through them."""
     assert f"{strategy} works on whole partitions, but the table is not" in problem([TS, VALUE], [], strategy)

@@ -11,6 +11,7 @@ from typing import Any
 
 from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Kind, Partition, Table, TableName, Value
 from cratedb_retention.model.plan.plan import (
+    CompactPartitions,
     DropArchived,
     DropPartitions,
     FreezePartitions,
@@ -25,7 +26,12 @@ from cratedb_retention.model.policies.policy import Policy, read_policy
 from cratedb_retention.model.step import Piece
 
 CRATEDB = Capabilities(
-    product="CrateDB", default_schema="doc", freezes=True, reallocates=True, repositories_are_directories=False
+    product="CrateDB",
+    default_schema="doc",
+    freezes=True,
+    reallocates=True,
+    compacts=True,
+    repositories_are_directories=False,
 )
 DUCKDB = Capabilities(
     product="DuckDB", default_schema="main", freezes=False, reallocates=False, repositories_are_directories=True
@@ -124,7 +130,7 @@ def pieces_of(step: Step) -> tuple[Piece, ...]:
     match step:
         case SnapshotPartition() | VerifySnapshot() | DropArchived():
             return (step.piece,)
-        case DropPartitions() | FreezePartitions() | ThawPartitions() | MovePartitions():
+        case DropPartitions() | FreezePartitions() | ThawPartitions() | MovePartitions() | CompactPartitions():
             return step.pieces
         case _:
             return ()

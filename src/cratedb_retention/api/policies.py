@@ -164,6 +164,9 @@ class Policies(Part):
         if traits.moves and not database.reallocates:
             reason = f"{database.product} has no nodes to move data between"
             raise Unsupported(f"strategy {policy.strategy}", reason, "use CrateDB")
+        if traits.compacts and not database.compacts:
+            reason = f"{database.product} has no partitions of its own to compact"
+            raise Unsupported(f"strategy {policy.strategy}", reason, "use CrateDB")
 
     def suggestions(self, policies: Iterable[Policy], limited: bool, chosen: Selector) -> Suggestions:
         """

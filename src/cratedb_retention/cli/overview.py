@@ -56,6 +56,7 @@ def status(database: options.Database, asked: options.Asked, watch: bool, form: 
         return
     write_table(_LINES, map(_line, lines))
     ended = f"{last['time']:%Y-%m-%d %H:%M:%S} UTC, {last['outcome']}, {last['message']}" if last else ""
+    ended += f", {show_size(last['bytes'])} freed or moved" if last and last["bytes"] else ""
     say(f"last run: {ended}" if last else "no run yet")
     if jobs:
         write_table(_RUNS, [_run(job, now) for job in jobs], right=())

@@ -89,6 +89,8 @@ class Engine(abc.ABC):
                 return self._delete_rows(step, report)
             case plan.MovePartitions():
                 return self._move(step, report)
+            case plan.CompactPartitions():
+                return self._compact(step, report)
             case plan.FreezePartitions() | plan.ThawPartitions():
                 return self._block(step, report)
             case plan.SnapshotPartition():
@@ -121,8 +123,12 @@ class Engine(abc.ABC):
         """Move partitions, and wait until all their shards have arrived."""
 
     @abc.abstractmethod
+    def _compact(self, step: plan.CompactPartitions, report: Report) -> StepResult:
+        """Store partitions in less space, and wait until all their rows can be read; the size is what it saved."""
+
+    @abc.abstractmethod
     def _block(self, step: plan.FreezePartitions | plan.ThawPartitions, report: Report) -> StepResult:
-        """Block or allow writes. Unfreezing a partition that is gone has no effect."""
+        """Block or allow writes. Unfreezing opens a closed partition, and has no effect on one that is gone."""
 
     @abc.abstractmethod
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:

@@ -91,6 +91,11 @@ class Partition:
     nodes: frozenset[str] = frozenset()  # Names of the nodes that hold its shards now.
     settled: bool = True  # Whether no shard is moving or unassigned.
     read_only: bool = False  # Whether it can only be read and dropped, for example since a disk is full.
+    # If a selector requested it: CrateDB's ``number_of_replicas``, whether new segments are compressed by its best
+    # codec, and whether each shard is at most one segment.
+    replicas: str = ""
+    compressed: bool = False
+    merged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +147,7 @@ class Capabilities:
     default_schema: str  # The schema that an empty ``table_schema`` means.
     freezes: bool = False  # Whether it can block writes to a partition.
     reallocates: bool = False  # Whether it can move partitions between nodes.
+    compacts: bool = False  # Whether it can store partitions in less space.
     repositories_are_directories: bool = False  # Whether a repository is a path, rather than registered by name.
     partitions: bool = False  # Whether it has partitions of its own.
     dropped_at_once: int = 1000  # Partitions that one statement drops: few enough for a parser's stack.
@@ -189,3 +195,4 @@ class Selector:
     tokens: bool = False  # Whether repositories are needed, and change tokens that are expensive to compute.
     keys: bool = False  # Whether primary keys are needed.
     moves: bool = False  # Whether nodes are needed, and the allocation of partitions to them.
+    compacts: bool = False  # Whether it is needed how partitions are stored.

@@ -26,6 +26,7 @@ class State(StrEnum):
     ARCHIVE = "archive", "will be archived, then dropped", "archive, drop"
     DROP = "drop", "will be dropped"
     MOVE = "move", "will be moved"
+    COMPACT = "compact", "will be compacted"
     ROLL = "roll", "will be rolled up", "roll up"
     NEEDS_ATTENTION = "needs-attention", "due, but blocked until a person acts", "needs attention"
     BLOCKED = "blocked", "due, but blocked"
@@ -48,7 +49,7 @@ class State(StrEnum):
 
 
 # The states that the next run changes.
-CHANGING = (State.ARCHIVE, State.DROP, State.MOVE, State.ROLL)
+CHANGING = (State.ARCHIVE, State.DROP, State.MOVE, State.COMPACT, State.ROLL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

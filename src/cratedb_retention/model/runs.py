@@ -50,8 +50,8 @@ class Report:
     :param skipped: Tasks that were skipped after a failure.
     :param deferred: Tasks that were deferred to the next run, since the data or the policy changed.
     :param blocked: Due actions that must not happen now; ``needs_attention``: those of them that need a person to act.
-    :param partitions: Partitions that were dropped or moved.
-    :param rows: Rows that were removed or moved, if the database reports their number.
+    :param partitions: Partitions that were dropped, moved or compacted.
+    :param rows: Rows that were removed, moved or compacted, if the database reports their number.
     :param failed_policies: The policies of steps that failed.
     """
 
@@ -147,7 +147,7 @@ class RunState:
 
     @property
     def removed(self) -> tuple[int, int]:
-        """The known numbers of rows and bytes that were removed or moved so far."""
+        """The known numbers of rows that were removed, moved or compacted so far, and of bytes, or those saved."""
         report = self.report
         return (self.rows_done, self.bytes_done) if report is None else (report.rows, report.bytes)
 

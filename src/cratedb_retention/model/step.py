@@ -20,6 +20,7 @@ class Kind(StrEnum):
     DELETE = "delete"
     ARCHIVE = "archive"
     MOVE = "move"
+    COMPACT = "compact"
     ROLL_UP = "roll up"
     END_ARCHIVE = "delete archives"
     OTHER = "other"

@@ -12,6 +12,7 @@ from typing import TypeVar
 from cratedb_retention.model.catalog import Catalog, Column, TableName
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.policies.values import Freeze
 from cratedb_retention.model.rollups.ledger import Ledger
 from cratedb_retention.planning.rollups.cascades import find_cascades, level_targets, why_large
 from cratedb_retention.planning.targets import FilterIndex, Target, Where, find_targets
@@ -73,6 +74,9 @@ def _contradiction(targets: tuple[Target, Target]) -> Reason | None:
     before, after = first.strategy.traits, second.strategy.traits
     if first.retention_period.forever or second.retention_period.forever:
         return None
+    deletes_rows = after.removes and (later.by_rows or second.freeze is Freeze.NEVER)
+    if first.read_only and deletes_rows and not after.rolls_up:
+        return Why.READ_ONLY_ROWS(one=first, other=second)
     if before.rolls_up or after.rolls_up:
         cascade, other = (first, second) if before.rolls_up else (second, first)
         traits = other.strategy.traits

@@ -113,6 +113,8 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
                     raise Undecided(Why.NO_DIRECTORY(mistake=why_not))
                 for column in table.unarchivable if archives and (files or is_address(repository)) else ():
                     raise Undecided(Why.UNARCHIVABLE(column=column))
+                if policy.read_only and name in catalog.rollups:
+                    raise Undecided(Why.READ_ONLY_LEVEL())
                 targets.append(make_target(policy, table))
     return targets, undecided
 

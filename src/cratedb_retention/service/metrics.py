@@ -39,8 +39,8 @@ _PER_POLICY = {
     "blocked": "Number of tables and reasons that its last run within 24 hours blocked as intended.",
     "needs_attention": "Number of tables and reasons of its last run within 24 hours that need attention.",
     "failures_1d": "Steps that failed in the last 24 hours.",
-    "retired_rows_1d": "Rows removed or moved in the last 24 hours, if the database reports their number.",
-    "retired_bytes_1d": "Bytes removed or moved in the last 24 hours, if the database reports their number.",
+    "retired_rows_1d": "Rows removed, moved or compacted in the last 24 hours, if the database reports their number.",
+    "retired_bytes_1d": "Bytes removed, moved or saved in the last 24 hours, if the database reports their number.",
 }
 
 

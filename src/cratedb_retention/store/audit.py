@@ -18,7 +18,7 @@ from cratedb_retention.errors import DiskFull, RetentionError
 from cratedb_retention.model.audit import ABOUT_TOKENS, OUTCOMES, Event, Outcome
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.former import present, spellings
-from cratedb_retention.model.plan.plan import REMOVES_OR_MOVES
+from cratedb_retention.model.plan.plan import COUNTED
 from cratedb_retention.model.plan.reasons import Reason, write_subjects
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.time import EPOCH
@@ -26,7 +26,7 @@ from cratedb_retention.store.rows import PAGE, Records, cut, fits
 
 logger = logging.getLogger(__name__)
 # The operations whose rows and bytes are counted; the others archive, freeze or compute.
-_REMOVING = [kind.operation() for kind in REMOVES_OR_MOVES]
+_REMOVING = [kind.operation() for kind in COUNTED]
 # How far back the newest rows are looked for, one after the other; then everywhere.
 _AGES = (dt.timedelta(days=1), dt.timedelta(days=32))
 _MARKED = dt.timedelta(hours=1)

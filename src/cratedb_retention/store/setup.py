@@ -450,4 +450,9 @@ STEPS = (
     Step(version=10, name="last runs", tables=("last_run",)),
     Step(version=11, name="cascades at rest", columns={"rollup": ("at_rest",)}),
     Step(version=12, name="ends of archives", columns={POLICY: ("archive_period",)}),
+    Step(
+        version=13,
+        name="compacting",
+        columns={POLICY: ("compress", "merge", "read_only", "number_of_replicas")},
+    ),
 )

@@ -64,6 +64,8 @@ def _row(item: StoredPolicy | Damaged) -> Sequence[object]:
     nodes = f"{policy.reallocation_attribute_name}={policy.reallocation_attribute_value}"
     levels = ", ".join(map(str, policy.levels)) or None
     destination = nodes if policy.reallocation_attribute_name else policy.target_repository_name or levels
+    if policy.strategy.traits.compacts:
+        destination = policy.compaction
     what = (short(policy.id), policy.strategy, policy.target, policy.retention_period, destination)
     return (*what, schedule, ", ".join(policy.tags), policy.enabled, item.version)
 

@@ -77,6 +77,7 @@ def create_policy(database: options.Database, dry_run: bool, **values: Any) -> N
         --target-repository-name=export_cold --tags=acme,metrics
       cratedb-retention create-policy --strategy=reallocate --table-name=raw_metrics --retention-period=30d \\
         --reallocation-attribute-name=storage --reallocation-attribute-value=cold
+      cratedb-retention create-policy --strategy=compact --table-name=raw_metrics --retention-period=7d --compress
       cratedb-retention create-policy --strategy=delete --table-name=events --where tenant=acme --retention-period=1y
       cratedb-retention create-policy --strategy=downsample --table-name='sensor_*' --retention-period=7d \\
         --levels=1m:30d,1h:1y,1d:forever

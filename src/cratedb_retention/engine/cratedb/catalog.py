@@ -1,4 +1,7 @@
-"""Reads CrateDB's catalog: at most eight statements, ten for downsampling, for any number of tables."""
+"""
+Reads CrateDB's catalog: at most eight statements for any number of tables; two more for downsampling, one for
+compacting.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.cratedb.connection import IS_BLOCKED
-from cratedb_retention.engine.cratedb.shards import IS_FROZEN, MAX_SEQ_NO, format_token, settled
+from cratedb_retention.engine.cratedb.shards import CODEC, COMPRESSED, IS_FROZEN, MAX_SEQ_NO, format_token, settled
 from cratedb_retention.engine.cratedb.sql import system, words
 from cratedb_retention.engine.cratedb.values import inexact
 from cratedb_retention.engine.database import Database, Statement
@@ -35,7 +38,13 @@ from cratedb_retention.model.catalog import (
 from cratedb_retention.model.policies.patterns import is_pattern, wanted_by
 
 CAPABILITIES = Capabilities(
-    product="CrateDB", default_schema="doc", partitions=True, freezes=True, reallocates=True, most_columns=1000
+    product="CrateDB",
+    default_schema="doc",
+    partitions=True,
+    freezes=True,
+    reallocates=True,
+    compacts=True,
+    most_columns=1000,
 )
 _SYSTEM = ("sys", "information_schema", "pg_catalog", "blob")
 _BLOBS = "a BLOB table has no rows to expire; disable the policy, and delete its files over HTTP"
@@ -64,6 +73,7 @@ class _Shards:  # Of a partition, or of a table without partitions.
     nodes: set[str] = field(default_factory=set)
     settled: bool = True
     missing: int = 0
+    merged: bool = True
 
 
 _NO_SHARDS = _Shards(settled=False)
@@ -96,18 +106,24 @@ class Reader:
 
     def catalog(self, clock: Clock) -> Catalog:
         """Tables, partitions, shards, health, nodes and repositories; of the toolkit's own schema, the health."""
+        compacting = [selector for selector in self._selectors if selector.compacts]
         moves, archives, keyed = (any(getattr(s, n) for s in self._selectors) for n in ("moves", "tokens", "keys"))
-        tables, columns, shards, found, keys, definitions, identities, nodes, repositories = self._database.together(
-            self._tables,
-            self._columns,
-            lambda: self._shards(moves),
-            self._partitions,
-            self._keys if keyed else dict,
-            lambda: self._views() if keyed else None,
-            self.identities,
-            self._nodes if moves else dict,
-            self._repositories if archives else frozenset,
+        tables, columns, shards, found, keys, definitions, identities, nodes, repositories, several = (
+            self._database.together(
+                self._tables,
+                self._columns,
+                lambda: self._shards(moves),
+                lambda: self._partitions(any(compacting)),
+                self._keys if keyed else dict,
+                lambda: self._views() if keyed else None,
+                self.identities,
+                self._nodes if moves else dict,
+                self._repositories if archives else frozenset,
+                Reader(self._database, compacting)._unmerged if compacting else frozenset,
+            )
         )
+        for partition in several:
+            shards[partition].merged = False
         if keyed:
             detailed = wanted_by([s for s in self._selectors if s.keys], CAPABILITIES)
             self._read_details(columns, filter(detailed, tables))
@@ -226,11 +242,20 @@ class Reader:
             to[schema, table, ident or ""].missing = missing
         return frozenset(TableName(schema, table) for schema, table, *_ in rows)
 
-    def _partitions(self) -> list[Sequence[Any]]:
+    def _partitions(self, compacting: bool) -> list[Sequence[Any]]:
         p = system("information_schema.table_partitions")
         # Settings are large: with 100,000 partitions, only what is needed may be transferred.
         settings = map(words, (IS_FROZEN, "settings['routing']['allocation']['require']", IS_BLOCKED))
-        return self._database.rows(self._select(p, p.partition_ident, p["values"], p.closed, *settings))
+        stored = (p.number_of_replicas, words(CODEC)) if compacting else ()
+        return self._database.rows(self._select(p, p.partition_ident, p["values"], p.closed, *settings, *stored))
+
+    def _unmerged(self) -> frozenset[_PartitionId]:
+        """Partitions with a primary shard of several segments; those of a closed one are not known."""
+        s = system("sys.segments")
+        shard = (*s.place, s.partition_ident, s.shard_id)
+        read = sa.select(*shard[:3]).where(self._within(*s.place), s.primary, s.search).group_by(*shard)
+        rows = self._database.rows(read.having(sa.func.count() > 1))
+        return frozenset((schema, table, ident or "") for schema, table, ident in rows)
 
     def _keys(self) -> dict[TableName, tuple[str, ...]]:
         k = system("information_schema.key_column_usage")
@@ -336,8 +361,11 @@ def _with_partitions(table: Table, described: Iterable[Sequence[Any]], shards: M
             nodes=frozenset(of.nodes),
             settled=of.settled,
             read_only=bool(read_only),
+            replicas=stored[0] if stored else "",
+            compressed=bool(stored) and stored[1] == COMPRESSED,
+            merged=of.merged and not closed,
         )
-        for ident, by_column, closed, frozen, required, read_only in described
+        for ident, by_column, closed, frozen, required, read_only, *stored in described
         for of in [shards.get((*table.name, ident), _NO_SHARDS)]
     )
     return replace(

@@ -22,16 +22,27 @@ from cratedb_retention.engine.cratedb.archive import FROZEN, CrateArchive, verif
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, Reader
 from cratedb_retention.engine.cratedb.connection import CrateConnection, disk_is_full
 from cratedb_retention.engine.cratedb.parquet import EitherArchive, ParquetArchive
-from cratedb_retention.engine.cratedb.sql import SQL, alter, is_of, partition_of, snapshot, system, words
-from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.cratedb.sql import (
+    SQL,
+    alter,
+    is_of,
+    optimize,
+    partition_of,
+    refresh_partitions,
+    snapshot,
+    system,
+    words,
+)
+from cratedb_retention.engine.database import Database, Statement
 from cratedb_retention.engine.expressions import in_partitions, table_ref
 from cratedb_retention.engine.rollups import rollup as rollups
 from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import DatabaseError, MoveStuck, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.address import DatabaseAddress, is_address
-from cratedb_retention.model.catalog import Catalog, Selector, TableName
+from cratedb_retention.model.catalog import Catalog, Selector, TableName, Value
 from cratedb_retention.model.plan import plan
 from cratedb_retention.model.rollups.rollup import AlterRollup, Count, LevelStep, RollUp, Rollup, Window
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.words import plural
 
 POLL_SECONDS = 0.5
@@ -111,8 +122,13 @@ class CrateDBEngine(Engine):
                 return self._batches(step)
             case plan.MovePartitions():
                 return _alter(step, f"routing.allocation.require.{step.attribute}", step.value)
-            case plan.FreezePartitions() | plan.ThawPartitions():
-                return _alter(step, FROZEN, isinstance(step, plan.FreezePartitions))
+            case plan.CompactPartitions():
+                return [statement for values in step.partitions for statement in _compacting(step, values)]
+            case plan.FreezePartitions():
+                return _alter(step, FROZEN, True)
+            case plan.ThawPartitions():
+                closed = [piece.partition.values for piece in step.pieces if piece.partition.closed]
+                return [*(_open(step, values) for values in closed), *_alter(step, FROZEN, False)]
             case plan.SnapshotPartition() | plan.VerifySnapshot() if is_address(step.repository):
                 rows: sa.Executable = (
                     sa.select(sa.literal_column("*")).select_from(table_ref(step.table)).where(is_of(step))
@@ -142,6 +158,9 @@ class CrateDBEngine(Engine):
     def _block(self, step: plan.FreezePartitions | plan.ThawPartitions, report: Report) -> StepResult:
         """Frozen partitions reject writes with an error; reading, archiving and dropping still work."""
         database = self.database.brief()
+        if isinstance(step, plan.ThawPartitions):
+            self._open_closed(step)
+            step = replace(step, pieces=_opened(step.pieces))
         for number, statement in enumerate(self.statements(step), 1):
             try:
                 database.execute(statement)
@@ -150,6 +169,49 @@ class CrateDBEngine(Engine):
                     raise PartitionChanged(f"table {step.table}", f"a partition is gone: {error.reason}") from None
             report(Progress(number, len(step.pieces), "partition"))
         return StepResult(partitions=len(step.pieces))
+
+    def _open_closed(self, step: plan.PartitionsStep) -> None:
+        """Open those that were closed to compact them, and wait until their rows can be read."""
+        closed = shards.find_closed(self.database, step)
+        pieces = tuple(piece for piece in step.pieces if piece.partition.ident in closed)
+        for piece in pieces:
+            self.database.execute(_open(step, piece.partition.values))
+        if pieces:
+            shards.await_opened(self.database, replace(step, pieces=pieces), self.clock)
+
+    def _compact(self, step: plan.CompactPartitions, report: Report) -> StepResult:
+        """
+        If the codec changes, partitions are frozen and closed for a moment. A killed run leaves them closed, and
+        recorded as frozen, so that the next one opens them.
+        """
+        if step.compress:
+            shards.check_quiet(self.database, step)
+            self._open_closed(step)
+        shards.check_health(self.database, step)
+        if step.merge:
+            shards.check_room(self.database, step)
+        before, _ = shards.count_segments(self.database, step)
+        for number, piece in enumerate(step.pieces, 1):
+            self._compact_one(replace(step, pieces=(piece,)))
+            report(Progress(number, len(step.pieces), "partition"))
+        after, _ = shards.count_segments(self.database, step)
+        return replace(_moved(step), size=max(before - after, 0))
+
+    def _compact_one(self, step: plan.CompactPartitions) -> None:
+        database, values = self.database, step.partitions[0]
+        try:
+            for statement in _storing(step, values):
+                database.execute(statement)
+            if step.compress:
+                shards.await_opened(database, step, self.clock)
+            # A shard on its way to another node is not merged, and rows may arrive meanwhile: the next run goes on.
+            for _ in range(ATTEMPTS if step.merge else 0):
+                database.execute(optimize(partition_of(step.table, step.columns, values)))
+                refresh_partitions(database, step.table, step.columns, [values])
+                if shards.count_segments(database, step)[1] <= 1:
+                    break
+        except NotFound as error:
+            raise PartitionChanged(f"table {step.table}", f"a partition is gone: {error.reason}") from None
 
     def _move(self, step: plan.MovePartitions, report: Report) -> StepResult:
         """Set an allocation rule, which stays, and wait until the cluster has moved the shards."""
@@ -251,6 +313,29 @@ class CrateDBEngine(Engine):
 def _alter(step: plan.PartitionsStep, setting: str, to: int | str) -> list[sa.Executable]:
     """One ALTER TABLE for each partition; CrateDB has none for several."""
     return [alter(partition_of(step.table, step.columns, values), setting, to) for values in step.partitions]
+
+
+def _compacting(step: plan.CompactPartitions, values: Sequence[Value]) -> list[Statement]:
+    merging = [optimize(partition_of(step.table, step.columns, values))] if step.merge else []
+    return [*_storing(step, values), *merging]
+
+
+def _storing(step: plan.CompactPartitions, values: Sequence[Value]) -> list[Statement]:
+    """Fewer replicas first, since each copy is opened and merged later."""
+    relation = partition_of(step.table, step.columns, values)
+    found = [] if step.replicas is None else [alter(relation, "number_of_replicas", step.replicas)]
+    if step.compress:
+        close = Statement("ALTER TABLE ", *relation, " CLOSE")
+        found += [close, alter(relation, "codec", shards.COMPRESSED), _open(step, values)]
+    return found
+
+
+def _open(step: plan.PartitionsStep, values: Sequence[Value]) -> Statement:
+    return Statement("ALTER TABLE ", *partition_of(step.table, step.columns, values), " OPEN")
+
+
+def _opened(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
+    return tuple(piece._replace(partition=replace(piece.partition, closed=False)) for piece in pieces)
 
 
 def _moved(step: plan.PartitionsStep) -> StepResult:

@@ -21,15 +21,27 @@ from cratedb_retention.engine.base import changed, label, require_old
 from cratedb_retention.engine.cratedb.sql import SQL, refresh_partitions, system, words
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import in_partitions
-from cratedb_retention.errors import ClusterUnhealthy, DatabaseError, PartitionChanged, Recovering
+from cratedb_retention.errors import ClusterUnhealthy, DatabaseError, DiskFull, PartitionChanged, Recovering
 from cratedb_retention.model.archive import Archived
 from cratedb_retention.model.catalog import Column, Kind, TableName
-from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, DropPartitions, PartitionsStep
+from cratedb_retention.model.plan.plan import (
+    ArchivingStep,
+    CompactPartitions,
+    DropArchived,
+    DropPartitions,
+    PartitionsStep,
+)
+from cratedb_retention.model.words import show_size
 
 # Number of retries for missing shards, and the pause before each: a new shard only seems to be missing.
 HEALTH_RETRIES, HEALTH_SECONDS = 3, 0.3
 IS_FROZEN = "settings['blocks']['write']"
 MAX_SEQ_NO = "seq_no_stats['max_seq_no']"
+CODEC, COMPRESSED = "settings['codec']", "best_compression"
+# A partition that was opened counts as stuck if none of its shards starts for this time.
+OPENING_SECONDS, POLL_SECONDS = 120.0, 0.2
+# The space to merge a partition, in times of its size.
+ROOM_TO_MERGE = 1.0
 
 
 def settled(look: Callable[[], list[Sequence[Any]]], clock: Clock) -> list[Sequence[Any]]:
@@ -124,6 +136,73 @@ def read_tokens(database: Database, table: TableName, idents: Sequence[str]) -> 
     for ident, uuid, count in database.brief().rows(statement):
         found[ident][uuid] = count or 0
     return {ident: format_token(counts) for ident, counts in found.items()}
+
+
+def find_closed(database: Database, step: PartitionsStep) -> set[str]:
+    """Of the partitions of a step, the idents of those that are closed now."""
+    p = system("information_schema.table_partitions")
+    idents = [piece.partition.ident for piece in step.pieces]
+    mine = sa.select(p.partition_ident).where(p.of(step.table), p.partition_ident.in_(idents), words("closed"))
+    return {ident for (ident,) in database.brief().rows(mine)}
+
+
+def await_opened(database: Database, step: PartitionsStep, clock: Clock) -> None:
+    """Wait until the primary shards of opened partitions are started, since their rows cannot be read before."""
+    idents, last, since = {piece.partition.ident for piece in step.pieces}, None, clock.now()
+    while missing := len(_find_incomplete(database, step.table) & idents):
+        if missing != last:
+            last, since = missing, clock.now()
+        elif (clock.now() - since).total_seconds() > OPENING_SECONDS:
+            reason = f"shards of {step.what} are missing since it was opened"
+            raise ClusterUnhealthy(f"table {step.table}", reason, "bring the lost nodes back; the next run continues")
+        clock.sleep(POLL_SECONDS)
+
+
+def check_quiet(database: Database, step: CompactPartitions) -> None:
+    """
+    Require that nothing was written to partitions since the plan. Rows that are written to a closed one are lost, so
+    one that still receives rows is not closed. One that is closed or compressed already was checked before.
+    """
+    p = system("information_schema.table_partitions")
+    idents = [piece.partition.ident for piece in step.pieces]
+    mine = sa.select(p.partition_ident, p.closed, words(CODEC)).where(p.of(step.table), p.partition_ident.in_(idents))
+    known = {ident: closed or codec == COMPRESSED for ident, closed, codec in database.brief().rows(mine)}
+    tokens = read_tokens(database, step.table, idents)
+    for piece in step.pieces:
+        ident = piece.partition.ident
+        if ident not in known:
+            raise changed(step, piece, "is gone since the plan was made")
+        if not known[ident] and tokens.get(ident) != piece.partition.token:
+            raise changed(step, piece, "was written to since the plan was made", "it is compacted once that ends")
+
+
+def check_room(database: Database, step: CompactPartitions) -> None:
+    """Merging writes a shard once more before the former segments are removed: require that nodes have the space."""
+    s, n = system("sys.shards"), system("sys.nodes")
+    idents, node = [piece.partition.ident for piece in step.pieces], words("node['name']")
+    # Partitions are merged one after the other, so the largest one matters.
+    needed: dict[str, int] = defaultdict(int)
+    read = sa.select(node, s.partition_ident, sa.func.sum(s.size)).where(
+        s.of(step.table), s.partition_ident.in_(idents)
+    )
+    for name, _, size in database.brief().rows(read.group_by(node, s.partition_ident)):
+        needed[name] = max(needed[name], size or 0)
+    for name, left in database.brief().rows(sa.select(n.name, words("fs['total']['available']"))):
+        if left is not None and left < needed.get(name, 0) * ROOM_TO_MERGE:
+            reason = (
+                f"merging {step.what} needs {show_size(needed[name])} on node {name}, which has {show_size(left)} left"
+            )
+            raise DiskFull(f"table {step.table}", reason, "free some space; the next run continues")
+
+
+def count_segments(database: Database, step: PartitionsStep) -> tuple[int, int]:
+    """The bytes of all segments of partitions, and the number of segments of the primary shard that has most."""
+    s = system("sys.segments")
+    visible = sa.func.sum(sa.case((sa.and_(s.primary, s.search), 1), else_=0))
+    mine = s.of(step.table), s.partition_ident.in_([piece.partition.ident for piece in step.pieces])
+    read = sa.select(sa.func.sum(s.size), visible).where(*mine).group_by(s.partition_ident, s.shard_id)
+    rows = database.brief().rows(read)
+    return sum(size or 0 for size, _ in rows), max((int(number or 0) for _, number in rows), default=0)
 
 
 def find_token(database: Database, table: TableName, of: Archived) -> str | None:

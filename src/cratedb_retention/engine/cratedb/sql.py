@@ -167,6 +167,11 @@ def alter(relation: Sequence[Sql], setting: str, to: int | str) -> Statement:
     return Statement("ALTER TABLE ", *relation, " SET (", ref(setting), " = ", sa.literal(to), ")")
 
 
+def optimize(relation: Sequence[Sql]) -> Statement:
+    """Merge the segments of each shard into one, and wait. A shard that is not started is skipped without an error."""
+    return Statement("OPTIMIZE TABLE ", *relation, " WITH (max_num_segments = 1)")
+
+
 def snapshot(verb: str, of: Snapshot, into: TableName | None = None) -> Statement:
     """``CREATE``, ``RESTORE`` or ``DROP SNAPSHOT``; the first two wait for completion."""
     parts: list[Sql] = [f"{verb} SNAPSHOT ", ref(of.repository), ".", ref(of.name)]

@@ -107,7 +107,7 @@ class DuckDBEngine(Engine):
     def _move(self, step: plan.PartitionsStep, report: Report) -> NoReturn:
         raise Unsupported("DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze")
 
-    _block = _move
+    _compact = _block = _move
 
     def _roll_up(self, step: RollUp, report: Report) -> StepResult:
         def work(connection: sa.Connection) -> dict[Window, Count]:

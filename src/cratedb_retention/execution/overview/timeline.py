@@ -69,7 +69,12 @@ def _tables_of(levels: Iterable[CascadeLevel]) -> set[TableName]:
 Verdict = tuple[State, tuple[str, ...]]
 _UP_TO_DATE: Verdict = (State.UP_TO_DATE, ())
 # The states after a step; other steps do not change the state of partitions.
-_STATES = {Kind.DELETE: State.DROP, Kind.ARCHIVE: State.ARCHIVE, Kind.MOVE: State.MOVE}
+_STATES = {
+    Kind.DELETE: State.DROP,
+    Kind.ARCHIVE: State.ARCHIVE,
+    Kind.MOVE: State.MOVE,
+    Kind.COMPACT: State.COMPACT,
+}
 
 
 class _Look:
@@ -139,7 +144,8 @@ class _Look:
             self.said[key] = min(before, state, key=list(State).index), (*reasons, why)
 
         for task in self.plan.tasks:
-            why, step = _why(task.reason, task.policy_id), task.steps[-1]
+            why = _why(task.reason, task.policy_id)
+            step = next((step for step in reversed(task.steps) if step.does), task.steps[-1])
             if isinstance(step, RollUp):
                 found = {w.start: (w.until, (State.ROLL, (why,))) for w in step.windows}
                 self.windows.setdefault(step.rollup.table, {}).update(found)

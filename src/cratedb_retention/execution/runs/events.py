@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.step import Progress, StepResult
 from cratedb_retention.errors import PartitionChanged, RetentionError
-from cratedb_retention.model.plan.plan import REMOVES_OR_MOVES, Blocked, Plan, Step, Task
+from cratedb_retention.model.plan.plan import COUNTED, Blocked, CompactPartitions, Plan, Step, Task
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import Report, RunState
 from cratedb_retention.model.time import show
@@ -145,7 +145,7 @@ def _sum(values: Iterable[int | None]) -> int | None:
 def _finished(state: RunState, report: Report, event: StepFinished) -> RunState:
     task, result = event.task, event.result
     report = replace(report, done=report.done + 1)
-    if isinstance(event.step, REMOVES_OR_MOVES):
+    if isinstance(event.step, COUNTED):
         partitions, rows = report.partitions + result.partitions, report.rows + (result.rows or 0)
         report = replace(report, partitions=partitions, rows=rows, bytes=report.bytes + (result.size or 0))
     state = replace(state, steps_done=state.steps_done + 1, report=report)
@@ -190,7 +190,8 @@ def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
         case TakenOver(policy_id=policy, holder=holder):
             yield f"taken over: policy {short(policy)} from {holder}", Tone.NOTICE
         case StepFinished(task=task, step=step, result=result, seconds=seconds):
-            size = f", {show_size(result.size)}" if result.size else ""
+            saved = " saved" if isinstance(step, CompactPartitions) else ""
+            size = f", {show_size(result.size)}{saved}" if result.size else ""
             rows = f", {plural(result.rows, 'row')}" if result.rows is not None else ""
             yield f"done: {task.table}: {step.describe()}{rows}{size}, {seconds:.1f} s", Tone.GOOD
         case StepFailed(task=task, step=step, cause=cause, deferred=deferred):

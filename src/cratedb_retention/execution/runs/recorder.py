@@ -25,7 +25,7 @@ from cratedb_retention.execution.runs.events import (
 from cratedb_retention.execution.runs.leasing import Taken
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.plan.plan import Blocked, Step, Task
+from cratedb_retention.model.plan.plan import Blocked, CompactPartitions, Step, Task
 from cratedb_retention.model.plan.reasons import Why, failure
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.time import from_ms, show, to_ms
@@ -97,7 +97,12 @@ class Recorder:
 
     def _left_out(self, left: LeftOut) -> Iterator[Entry]:
         own = left.at in (None, left.policy_id)
-        why = Why.LOCKED(holder=left.holder) if own else Why.LEVELS_LOCKED(holder=left.holder, cascade=left.at)
+        if own:
+            why = Why.LOCKED(holder=left.holder)
+        elif any(isinstance(step, CompactPartitions) for task in left.tasks for step in task.steps):
+            why = Why.TABLE_LOCKED(holder=left.holder, other=left.at)
+        else:
+            why = Why.LEVELS_LOCKED(holder=left.holder, cascade=left.at)
         told: dict[str, Any] = {"event": Event.BLOCKED, "outcome": Outcome.DEFERRED, "why": why}
         for table, tasks in groupby(left.tasks, key=lambda task: task.table):
             yield self._about(left.policy_id, table, message=plural(len(list(tasks)), "task"), **told)

@@ -36,6 +36,7 @@ from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan.effect import total
 from cratedb_retention.model.plan.plan import (
     Blocked,
+    CompactPartitions,
     DeleteRows,
     DeleteSnapshot,
     DropArchived,
@@ -49,6 +50,7 @@ from cratedb_retention.model.plan.plan import (
     VerifySnapshot,
 )
 from cratedb_retention.model.plan.reasons import Why, failure
+from cratedb_retention.model.policies.patterns import find_tables
 from cratedb_retention.model.rollups.rollup import RollUp, RollupStep, SealWindows
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.step import Piece
@@ -159,7 +161,24 @@ def _needed(task: Task, prepared: Prepared) -> set[str]:
     known = prepared.facts.ledger.rollups
     seals = (step.rollup.table for step in task.steps if isinstance(step, SealWindows))
     policies = {task.policy_id, *(known[table].policy_id for table in seals if table in known)}
+    if _hides(task):
+        policies.update(_policies_on(task.table, prepared))
     return {policy for policy in policies if policy is not None and policy in prepared.policies}
+
+
+def _hides(task: Task) -> bool:
+    """Whether a task closes partitions for a moment: others that read or freeze them must not run meanwhile."""
+    return any(isinstance(step, CompactPartitions) and step.compress for step in task.steps)
+
+
+def _policies_on(table: TableName, prepared: Prepared) -> Iterator[str | None]:
+    """The enabled policies on a table, and the one that it is a rollup of."""
+    own, known = prepared.facts.catalog.capabilities, prepared.facts.ledger.rollups
+    for policy in prepared.policies.values():
+        if policy.enabled and find_tables(policy.table_schema, policy.table_name, [table], own):
+            yield policy.id
+    if table in known:
+        yield known[table].policy_id
 
 
 def _left_out(store: Store, prepared: Prepared, session: Session) -> Iterator[events.LeftOut]:
@@ -401,6 +420,9 @@ class Runner:
                 snapshots.remove(archived.repository, archived.name)
             case ThawPartitions():
                 freezes.remove(step.table, _values(step.pieces))
+            case CompactPartitions():
+                if step.read_only:  # Otherwise they are unfrozen next.
+                    freezes.remove(step.table, _values(step.pieces))
             case FreezePartitions() | VerifySnapshot() | DeleteRows() | MovePartitions():
                 pass
 

@@ -126,6 +126,7 @@ def summary(plan: Plan) -> str:
             Kind.ARCHIVE: f"archive {partitions} of {tables}",
             Kind.MOVE: f"move {partitions} of {tables}",
             Kind.END_ARCHIVE: f"delete {plural(of.partitions, 'archive')} of {tables} for good",
+            Kind.COMPACT: f"compact {partitions} of {tables}",
             Kind.ROLL_UP: f"roll up {plural(of.windows, 'window')} of {tables}",
             Kind.OTHER: f"do {plural(of.tasks, 'smaller task')} for {tables}",
         }

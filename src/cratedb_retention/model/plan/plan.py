@@ -16,7 +16,7 @@ from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.former import Former
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.reasons import Reason
-from cratedb_retention.model.policies.values import Verify
+from cratedb_retention.model.policies.values import Verify, describe_compaction
 from cratedb_retention.model.rollups.rollup import RollupStep
 from cratedb_retention.model.step import BaseStep, Kind, Piece, Stretch
 from cratedb_retention.model.time import show
@@ -128,6 +128,24 @@ class MovePartitions(PartitionsStep):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompactPartitions(PartitionsStep):
+    """Store partitions in less space, without changing what can be read from them."""
+
+    does: ClassVar = Kind.COMPACT
+    replicas: str | None = None  # Their number; None: unchanged.
+    compress: bool = False  # Whether the codec is changed, for which they are closed for a moment.
+    merge: bool = False  # Whether each shard is merged into one segment.
+    read_only: bool = False  # Whether the freeze before this step stays.
+
+    def describe(self) -> str:
+        return f"compact {self.what} ({describe_compaction(*self.alike)})"
+
+    @property
+    def alike(self) -> tuple[bool, bool, bool, str | None]:
+        return self.compress, self.merge, self.read_only, self.replicas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FreezePartitions(PartitionsStep):
     """Block writes to partitions, so that exactly the checked or archived data is dropped."""
 
@@ -136,7 +154,7 @@ class FreezePartitions(PartitionsStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThawPartitions(PartitionsStep):
-    """Allow writes again to partitions that an earlier run left frozen."""
+    """Allow writes again to frozen partitions. One that was closed while it was compacted is opened."""
 
     verb: ClassVar = "unfreeze"
 
@@ -227,11 +245,12 @@ class DeleteSnapshot(BaseStep):
 
 
 # The steps whose rows and bytes are counted in reports; the others only prepare these, or compute rollups.
-REMOVES_OR_MOVES = (DropPartitions, DeleteRows, MovePartitions, DropArchived)
+COUNTED = (DropPartitions, DeleteRows, MovePartitions, CompactPartitions, DropArchived)
 Step = (
     DropPartitions
     | DeleteRows
     | MovePartitions
+    | CompactPartitions
     | FreezePartitions
     | ThawPartitions
     | SnapshotPartition

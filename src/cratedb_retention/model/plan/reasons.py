@@ -124,6 +124,7 @@ class Why(Enum):
     DISK_FULL = "a disk is full, so CrateDB rejects writes (blocks.read_only_allow_delete); free disk space"
     NO_ROWS_GO = "a disk is full, so CrateDB can drop whole partitions but not delete rows; free disk space"
     CLOSED = "partition is closed; open it so that its age can be determined"
+    LEFT_CLOSED = "closed by an interrupted run; this run opens it again, and the next one decides"
     EMPTY = "empty, so its time range is unknown; if it is no longer written to, drop it by SQL"
     UNDATED = "its time range is unknown (NULL, no rows, or invalid times)"
     BEFORE_1980 = "before 1980, if {time:column} counts {unit} as its partition column implies; set time_unit (s or ms)"
@@ -145,6 +146,7 @@ class Why(Enum):
     TOO_MUCH = "{due:percent} of the table is due, but expected_max.percent is {most:g}" + _RAISE
     UNKNOWN_SHARE = "an unknown share of the table is due, but expected_max.percent is {most:g}" + _RAISE
     NO_NODES = "{product} has no nodes to move partitions between; use another strategy"
+    NOT_COMPACTED = "{product} cannot compact partitions; use another strategy"
     NO_NODE_WITH = _NO_NODE + " (they have {known:names})" + _ON_A_NODE
     NO_NODE_ATTRIBUTES = _NO_NODE + " (no node has any attribute)" + _ON_A_NODE
     NO_REPOSITORY = (
@@ -187,6 +189,7 @@ class Why(Enum):
     FLAWED_TABLE = "{flaw}"
     UNREADABLE = "cannot read the rows of {table:table}: {error}"
     NOT_PLANNED = "cannot be planned: {error:mistake}; this is a bug in the program, please report it"
+    READ_ONLY_LEVEL = "a rollup must stay writable; set read_only to false"
     NO_DIRECTORY = "target_repository_name: {mistake}"
     UNARCHIVABLE = "column {column} cannot be archived exactly; change its type, or disable the policy"
     NOT_COMPARABLE = "where: {column:column} is {column:type}, which cannot be compared with a value"
@@ -262,6 +265,7 @@ class Why(Enum):
     # Deferred, or failed.
     LOCKED = "locked by {holder:holder}"
     LEVELS_LOCKED = "{cascade:policy}, which rolls up the table, is locked by {holder:holder}"
+    TABLE_LOCKED = "{other:policy}, which is for the same table, is locked by {holder:holder}"
     HOLD_PLACED = "a hold was placed since the plan was made", "hold:hold"
     LEASE_LOST = "taken over by {holder:holder}"
     SKIPPED = "skipped: {cause}"
@@ -289,6 +293,9 @@ class Why(Enum):
     # Contradictions of policies.
     KEEPS_NOTHING = "{one:rule} keeps nothing: its retention period is {period:duration}"
     SAME_DELETED = "{one:rule} and {other:rule} delete the same data; one of them is enough"
+    READ_ONLY_ROWS = (
+        "{one:rule} makes partitions read-only, so {other:rule} cannot delete rows in them; set read_only to false"
+    )
     SAME_MOVED = "{one:rule} and {other:rule} move the same data to different nodes at the same time"
     TAKEN_BEFORE = "{one:rule} removes the data before {other:rule} gets to it"
     DELETED_BEFORE = "{one:rule} would delete the data before {other:rule} archives it, and is blocked"

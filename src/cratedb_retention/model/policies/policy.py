@@ -63,6 +63,7 @@ _what, _tables, _period, _schedule = (
 _move = partial(_what, strategies=(Strategy.REALLOCATE,))
 _snapshot = partial(_what, strategies=(Strategy.SNAPSHOT,))
 _rollup = partial(Attribute, strategies=(Strategy.DOWNSAMPLE,))
+_compact = partial(_what, strategies=(Strategy.COMPACT,))
 _NUMBERS, _TIMES = columns(lambda column: column.kind is Kind.NUMBER), columns(lambda column: column.kind is Kind.TIME)
 _EXACT = columns(lambda column: column.grouping is not Grouping.NEVER)
 _DIMENSIONS = columns(lambda column: column.kind is not Kind.TIME and column.grouping is not Grouping.NEVER)
@@ -293,6 +294,43 @@ class Policy(_Model):
             label="Verification",
         ),
     ] = values.Verify.RESTORE
+    compress: Annotated[
+        bool,
+        _compact(
+            text=(
+                "Compress stored values better (`best_compression`), by merging. CrateDB must close a partition to "
+                "change its codec: for a second, or until its shards are open again, queries do not see its rows, and "
+                "a row that is inserted is lost without an error."
+            ),
+            label="Compress better",
+        ),
+    ] = False
+    merge: Annotated[
+        bool,
+        _compact(text="Merge the segments of each shard into one, which also removes deleted rows.", label="Merge"),
+    ] = True
+    read_only: Annotated[
+        bool,
+        _compact(
+            text=(
+                "Reject writes from then on. Otherwise rows can still arrive, and the next run merges them. CrateDB "
+                "rejects single rows with an error, and skips those of a bulk operation or an `INSERT` from a `SELECT`."
+            ),
+            label="Make read-only",
+        ),
+    ] = False
+    number_of_replicas: Annotated[
+        values.ReplicasField | None,
+        _compact(
+            text=(
+                "The number of replicas, such as `0`, `1` or `0-1`. Empty: unchanged. Of several policies, the one "
+                "with the longest retention period decides. Without a replica, a lost node loses data."
+            ),
+            label="Replicas",
+            metavar="N",
+            examples=("0", "1", "0-1"),
+        ),
+    ] = None
     levels: Annotated[
         values.LevelsField,
         _rollup(
@@ -429,6 +467,12 @@ class Policy(_Model):
                 f"archives are kept for {self.archive_period}, shorter than the data itself ({kept}); keep them longer"
             )
             raise _contradiction(reason, "archive_period")
+        if traits.compacts:
+            if self.compress and not self.merge:
+                raise _contradiction("compress needs merge: only merged segments are compressed", "compress", "merge")
+            if not self.compaction:
+                reason = "compact needs one of compress, merge, read_only and number_of_replicas"
+                raise _contradiction(reason, "merge")
         if traits.rolls_up:
             if self.where:
                 raise _contradiction("downsample applies to whole tables; remove where", "where")
@@ -455,6 +499,11 @@ class Policy(_Model):
     def target(self) -> str:
         """The same with the filter: ``doc.metrics_* where tenant=acme``."""
         return f"{self.table} where {write_pairs(self.where)}" if self.where else self.table
+
+    @property
+    def compaction(self) -> str:
+        """How it compacts: ``compress, merge``."""
+        return values.describe_compaction(self.compress, self.merge, self.read_only, self.number_of_replicas)
 
     def mentions(self, text: str) -> bool:
         """Whether all words of a text occur in its table, filter, tags, description, periods or identifier."""

@@ -31,7 +31,7 @@ class Traits:
     does: str  # Its effect on data, in the infinitive; ``{0}`` is the policy.
     ends: str  # Consequences of deleting or disabling such a policy; ``{0}`` is the policy's target.
     # Its place in a plan: archiving comes before deleting, so that data due for both is archived, and data that is
-    # dropped is not moved before.
+    # dropped is neither moved nor compacted before.
     order: int
     needs: tuple[str, ...] = ()  # Attributes that a policy of it must have.
     example: str = ""  # An example of their values.
@@ -39,6 +39,7 @@ class Traits:
     archives: bool = False  # Whether data is archived first.
     rolls_up: bool = False  # Whether rollups are computed, which happens before anything expires.
     moves: bool = False  # Whether data moves to other nodes.
+    compacts: bool = False  # Whether data stays where it is, in less space.
     by_rows: bool = False  # Whether it works on rows if the table is not partitioned by time.
 
 
@@ -103,6 +104,18 @@ class Strategy(enum.StrEnum):
             example="1m:7d,1h:90d,1d:forever",
             rolls_up=True,
             by_rows=True,
+        ),
+    )
+    COMPACT = (
+        "compact",
+        Traits(
+            label="Compact: keep it in less space",
+            verb="compact",
+            does="compact ({0.compaction})",
+            ends="It no longer compacts data of {0}. Data that was compacted stays as it is.",
+            order=5,
+            removes=False,
+            compacts=True,
         ),
     )
 

@@ -54,6 +54,13 @@ class Freeze(Choice):
     NEVER = "never", "Never: delete row by row"
 
 
+def describe_compaction(compress: bool, merge: bool, read_only: bool, replicas: str | None) -> str:
+    """What is done to compact partitions: ``compress, merge, read-only, 0 replicas``."""
+    wanted = {"compress": compress, "merge": merge, "read-only": read_only}
+    number = [] if replicas is None else [f"{replicas} {'replica' if replicas == '1' else 'replicas'}"]
+    return ", ".join([*(word for word, is_wanted in wanted.items() if is_wanted), *number])
+
+
 class CutoffBy(Choice):
     """The instant from which a retention period counts back: the cutoff itself, or the start of its day."""
 
@@ -144,6 +151,12 @@ AggregatesField = Annotated[
 ]
 ValueField = Annotated[
     str | None, BeforeValidator(_as_written), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})
+]
+# As CrateDB writes it: a number, or a range that it chooses from.
+ReplicasField = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    Field(pattern=r"^[0-9]{1,3}(-([0-9]{1,3}|all))?$"),
 ]
 TagsField = Annotated[tuple[str, ...], BeforeValidator(_tags)]
 ZoneField = Annotated[str, _read_by(lambda value: parse_time_zone(str(value)).key)]

@@ -18,7 +18,7 @@ from functools import partial
 
 from cratedb_retention.model.catalog import Column, Partition, Table, TableName, TimeUnit
 from cratedb_retention.model.plan.measurements import ExpiredRows, Probe, TableBounds
-from cratedb_retention.model.plan.plan import Blocked, Plan, Task, ThawPartitions, UpToDate
+from cratedb_retention.model.plan.plan import Blocked, FreezePartitions, Plan, Task, ThawPartitions, UpToDate
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.values import Undated
@@ -208,6 +208,8 @@ class Planning(Context):
         for target in self.targets:
             if target.policy.strategy.traits.archives and target.policy.acts(self.cutoff):
                 self.archivers[target.table.name].append(target)
+            if target.policy.number_of_replicas is not None:
+                self.compactors[target.table.name].append(target)
         should = {
             p.id: p
             for p in self.enabled
@@ -257,7 +259,10 @@ class Planning(Context):
         for piece in unknown:
             undated = (Why.UNDATED(), target.policy.undated is Undated.BLOCK)
             why_not = (Why.EMPTY(), False) if piece.partition.rows == 0 else undated
-            waiting.setdefault((Why.CLOSED(), True) if piece.partition.closed else why_not, []).append(piece)
+            if piece.partition.closed:
+                left = self.is_left(target.table.name, piece)
+                why_not = (Why.LEFT_CLOSED(), False) if left else (Why.CLOSED(), True)
+            waiting.setdefault(why_not, []).append(piece)
         for why, needs_attention in sorted(waiting, key=lambda reason: (str(reason[0]), reason[1])):
             pieces = waiting[why, needs_attention]
             names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
@@ -274,7 +279,7 @@ class Planning(Context):
         if table in self.table_holds:
             yield partial(self._legal_hold, target)
         yield _missing_shards
-        if traits.archives:
+        if traits.archives or traits.compacts:
             yield _full_disk
         # No policy states the unit of its times.
         if time is not None and time.unit is not None and target.policy.time_unit is None:
@@ -320,13 +325,14 @@ class Planning(Context):
 
     def _thaw(self) -> Iterator[Task]:
         """
-        Unfreeze partitions that an interrupted run left frozen and this plan does not remove. If one is gone, or
-        writable already, the step has no effect but that the store forgets it.
+        Unfreeze partitions that an interrupted run left frozen and this plan neither removes nor freezes. If one is
+        gone, or writable already, the step has no effect but that the store forgets it.
         """
         if not self.frozen:
             return
-        removing = ((task.table, step) for task in self._tasks for step in task.steps if step.expires)
-        finishing = {(table, piece.partition.values) for table, step in removing for piece in step.about}
+        steps = ((task.table, step) for task in self._tasks for step in task.steps)
+        own = ((table, step) for table, step in steps if step.expires or isinstance(step, FreezePartitions))
+        finishing = {(table, piece.partition.values) for table, step in own for piece in step.about}
         for name, values in sorted(set(self.frozen) - finishing - self._reserved, key=str):
             table = self.catalog.tables.get(name)
             if table is None:

@@ -15,6 +15,7 @@ from cratedb_retention.model.plan.effect import amount, total
 from cratedb_retention.model.plan.measurements import ExpiredRows
 from cratedb_retention.model.plan.plan import (
     Blocked,
+    CompactPartitions,
     DeleteRows,
     DropArchived,
     DropPartitions,
@@ -23,6 +24,7 @@ from cratedb_retention.model.plan.plan import (
     SnapshotPartition,
     Step,
     Task,
+    ThawPartitions,
     VerifySnapshot,
 )
 from cratedb_retention.model.plan.reasons import Reason, Why
@@ -44,6 +46,9 @@ FROZEN_AT_ONCE = 20
 WINDOWS_AT_ONCE, ROWS_AT_ONCE = 1000, 1_000_000
 # Partitions that move at the same time, within the limits of the cluster.
 MOVED_AT_ONCE = 50
+# Partitions that are compacted one after the other in one task. Those that are closed meanwhile are in tasks of their
+# own, so that each is frozen for a short time only.
+COMPACTED_AT_ONCE = 20
 
 
 @dataclass(kw_only=True)
@@ -55,6 +60,7 @@ class Context(Facts):
         self.coverage = Coverage()  # The level of each table.
         self.table_holds = holds_by_table(self.holds, self.catalog)
         self.archivers: dict[TableName, list[Target]] = defaultdict(list)  # Targets of the strategy `snapshot`.
+        self.compactors: dict[TableName, list[Target]] = defaultdict(list)  # Those that set the number of replicas.
         self.stalled: dict[TableName, list[Policy]] = defaultdict(list)  # They should archive or roll up, and cannot.
         self.claimed: dict[TableName, set[tuple[Value, ...]]] = defaultdict(set)
         self._holds: dict[TableName, FilterIndex[TableHold]] = {}
@@ -66,9 +72,15 @@ class Context(Facts):
 
     def needs_freeze(self, table: TableName, piece: Piece) -> bool:
         """Whether a piece must be frozen first: a closed one accepts no writes, one that a user froze stays frozen."""
-        if not self.catalog.capabilities.freezes or piece.partition.closed:
+        if not self.catalog.capabilities.freezes:
             return False
-        return not piece.partition.frozen or (table, piece.partition.values) in self.frozen
+        if self.is_left(table, piece):
+            return True
+        return not piece.partition.frozen and not piece.partition.closed
+
+    def is_left(self, table: TableName, piece: Piece) -> bool:
+        """Whether an interrupted run left a piece frozen, and perhaps closed."""
+        return (table, piece.partition.values) in self.frozen
 
     def hold_on(self, target: Target, piece: Piece) -> TableHold | None:
         name = target.table.name
@@ -92,6 +104,17 @@ class Context(Facts):
         if name not in self._archivers:
             self._archivers[name] = FilterIndex(target.columns, [(t, t.where) for t in self.archivers.get(name, ())])
         return next(iter(self._archivers[name].fitting(piece.partition.values)), None)
+
+    def sets_replicas(self, target: Target, piece: Piece) -> bool:
+        """Whether of the policies that set a piece's replicas now, this has the longest retention period."""
+        values, names = piece.partition.values, [column.name for column in target.columns]
+        limits = [
+            (-limit, other.policy.id or "")
+            for other in self.compactors[target.table.name]
+            if (limit := other.policy.limit(self.cutoff)) is not None and limit >= (piece.end or 0)
+            if all(values[names.index(column.name)] == value for column, value in other.where)
+        ]
+        return max(limits, default=None) == (-(target.policy.limit(self.cutoff) or 0), target.policy.id or "")
 
 
 def drop(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Blocked]:
@@ -269,6 +292,57 @@ def is_there(piece: Piece, attribute: str, value: str, nodes: set[str]) -> bool:
     return (attribute, value) in partition.requires and partition.settled and partition.nodes <= nodes
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Compaction:
+    """What a partition lacks to be compact."""
+
+    compress: bool
+    merge: bool
+    read_only: bool
+    replicas: str | None
+
+    def __bool__(self) -> bool:
+        return self.compress or self.merge or self.read_only or self.replicas is not None
+
+
+def compact(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Blocked]:
+    """Store pieces that are not compact yet in less space; frozen meanwhile if they are closed, or stay read-only."""
+    policy, name, capabilities = target.policy, target.table.name, context.catalog.capabilities
+    if not capabilities.compacts:
+        yield blocked(target, Why.NOT_COMPACTED(product=capabilities.product), pieces)
+        return
+    closed = [piece for piece in pieces if piece.partition.closed and not context.is_left(name, piece)]
+    if closed:
+        yield blocked(target, Why.PARTITION_CLOSED(), closed, needs_attention=False)
+    groups: dict[_Compaction, list[Piece]] = defaultdict(list)
+    for piece in pieces:
+        if piece not in closed and (lacks := _lacks(context, target, piece)):
+            groups[lacks].append(piece)
+    context.claim(name, [piece for group in groups.values() for piece in group])
+    for lacks, group in groups.items():
+        for batch in _batches(group, 1 if lacks.compress else COMPACTED_AT_ONCE):
+            about: dict[str, Any] = {"table": name, "columns": target.columns}
+            freezes = lacks.compress or lacks.read_only
+            frozen = tuple(piece for piece in batch if freezes and context.needs_freeze(name, piece))
+            step = CompactPartitions(**about, pieces=batch, **vars(lacks))
+            before = [FreezePartitions(**about, pieces=frozen)] if frozen else []
+            after = [ThawPartitions(**about, pieces=frozen)] if frozen and not policy.read_only else []
+            yield task_on(target, batch, [*before, step, *after])
+
+
+def _lacks(context: Context, target: Target, piece: Piece) -> _Compaction:
+    policy, partition, name = target.policy, piece.partition, target.table.name
+    left = context.is_left(name, piece)
+    compress = policy.compress and (not partition.compressed or partition.closed)
+    replicas = policy.number_of_replicas if context.sets_replicas(target, piece) else None
+    return _Compaction(
+        compress=compress,
+        merge=policy.merge and (compress or not partition.merged),
+        read_only=policy.read_only and (left or not partition.frozen),
+        replicas=None if replicas == partition.replicas else replicas,
+    )
+
+
 def next_due(piece: Piece, policy: Policy) -> int | None:
     """When a piece expires (ms, UTC); None if never or unknown."""
     if piece.end is None:
@@ -346,4 +420,5 @@ PLANS: Mapping[Strategy, Callable[[Context, Target, Sequence[Piece]], Iterator[T
     Strategy.DOWNSAMPLE: drop,
     Strategy.DELETE: drop,
     Strategy.REALLOCATE: move,
+    Strategy.COMPACT: compact,
 }

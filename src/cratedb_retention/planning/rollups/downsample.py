@@ -65,6 +65,10 @@ class LevelPlan:
         self.guarded = cascade.policy.deletions is Deletions.BLOCK and level.table is not None
         # Whether a full disk prevents writes to the level.
         self.full = any(table.read_only for table in [t.table for t in level.targets] or [cascade.raw.table])
+        # Partitions of its source that an interrupted run left closed, which hides their rows.
+        source, frozen = plan.catalog.tables.get(self.rollup.below), plan.frozen
+        closed = (partition.values for partition in (source.partitions if source else ()) if partition.closed)
+        self.left_closed = {values for values in closed if (self.rollup.below, values) in frozen}
         self.planned: dict[int, Due] = {}  # the windows that are due, by start
         self.blocked: dict[int, tuple[Reason, bool]] = {}  # those that must wait; whether that needs attention
         # Windows that would lose rows, and are not changed: how many were rolled up, and how many are left.
@@ -81,6 +85,18 @@ class LevelPlan:
             for start, end in self.grid.windows(changing):
                 sources.setdefault(start, Source(end=end))
         return sources
+
+    def _why_blocked(self, source: Source, waiting: bool) -> tuple[Reason, bool] | None:
+        missing = sum(piece.partition.missing_shards for piece in source.pieces)
+        if missing:
+            return Why.MISSING_SHARDS(count=missing), True
+        closed = {piece.partition.values for piece in source.pieces if piece.partition.closed}
+        left = self.left_closed if self.by_rows else self.left_closed & closed
+        if left and closed <= left:
+            return Why.LEFT_CLOSED(), False
+        if closed:
+            return Why.PARTITION_CLOSED(), True
+        return (Why.SOURCE_BLOCKED(), False) if waiting else None
 
     def changing(self) -> Iterator[TimeRange]:
         return (TimeRange(window.since, window.until) for due in self.planned.values() for window in due.windows)
@@ -109,7 +125,7 @@ class LevelPlan:
             stale = dirty.overlapping(span)
             if (row is None and sealed.overlapping(span)) or not (stale or source.rows or source.hidden):
                 continue
-            reason = _why_blocked(source, bool(waiting.overlapping(span)))
+            reason = self._why_blocked(source, bool(waiting.overlapping(span)))
             if reason:
                 self.blocked[start] = reason
                 continue
@@ -223,15 +239,6 @@ def _rebased(level: CascadeLevel, below: LevelPlan | None, ledger: Ledger) -> in
     return max(gone, min(begins, default=max(row.end for row in ledger.of(rollup.table).stored)))
 
 
-def _why_blocked(source: Source, waiting: bool) -> tuple[Reason, bool] | None:
-    missing = sum(piece.partition.missing_shards for piece in source.pieces)
-    if missing:
-        return Why.MISSING_SHARDS(count=missing), True
-    if any(piece.partition.closed for piece in source.pieces):
-        return Why.PARTITION_CLOSED(), True
-    return (Why.SOURCE_BLOCKED(), False) if waiting else None
-
-
 class CascadePlan:
     """The plan that brings a cascade up to date at a cutoff (ms, UTC)."""
 
@@ -239,6 +246,7 @@ class CascadePlan:
         self.cascade, self.active = cascade, active  # whether this run rolls up what is due
         self.catalog, self.ledger, self.pieces = facts.catalog, facts.ledger, facts.pieces
         self.measurements, self.cutoff = facts.measurements, to_ms(facts.cutoff)
+        self.frozen = facts.frozen  # Partitions that an earlier run left frozen.
         self.limit = cascade.policy.limit(facts.cutoff)  # before which raw rows are expired; None: kept forever
         self.levels: list[LevelPlan] = []
         for level in cascade.levels:

@@ -36,7 +36,7 @@ _MOST_MARKS, _MOST_SLOTS = 8, 5
 _HATCHED = {
     "rising": (State.DROP, State.ARCHIVE, State.ARCHIVED),
     "falling": (State.ARCHIVE, State.NEEDS_ATTENTION, State.BLOCKED),
-    "upright": (State.MOVE, State.ROLL, State.MOVING, State.COPY),
+    "upright": (State.MOVE, State.COMPACT, State.ROLL, State.MOVING, State.COPY),
 }
 _LOOKS = [
     {"name": each, "word": each.short, **{name: each in states for name, states in _HATCHED.items()}} for each in State
