@@ -55,6 +55,15 @@ def test_small_commands_on_cratedb(crate: Command, crate_schema: str) -> None:
     assert loaded(crate, *FOREIGN["crate"], *UNUSED) == ""
 
 
+def test_policies_are_read_once(command: Command, caplog: pytest.LogCaptureFixture) -> None:
+    """`list-policies` reads the policies with one statement, also those that are not valid."""
+    _create(command)
+    caplog.clear()
+    command("--verbose", "list-policies")
+    sent = [record.getMessage() for record in caplog.records if record.name == "cratedb_retention.sql"]
+    assert len([text for text in sent if "retention_policy" in text]) == 1, sent
+
+
 def test_tables_of_arrow_need_no_pandas() -> None:
     """What `fetch` writes does not depend on pandas, which is there and is not loaded."""
     pytest.importorskip("pyarrow")

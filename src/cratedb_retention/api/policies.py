@@ -28,15 +28,20 @@ class Policies(Part):
 
     def __call__(self, selection: Selection | None = None) -> list[StoredPolicy]:
         """The chosen policies, by table; raises ``NotFound`` if a policy does not exist, or none has these tags."""
-        stored, damaged = self.read()
-        chosen = selection or Selection()
-        chosen.require((item.policy for item in stored), damaged)
-        return [item for item in stored if chosen.fits(item.policy)]
+        return self.read(selection, required=True)[0]
 
-    def read(self, selection: Selection | None = None) -> tuple[list[StoredPolicy], list[Damaged]]:
-        """The chosen policies, possibly none, and the chosen rows that are not valid policies."""
+    def read(
+        self, selection: Selection | None = None, required: bool = False
+    ) -> tuple[list[StoredPolicy], list[Damaged]]:
+        """
+        The chosen policies, and the chosen rows that are not valid policies.
+
+        :param required: Raise ``NotFound`` if a policy does not exist, or none has these tags.
+        """
         stored, damaged = self._store.policies.all()
         chosen = selection or Selection()
+        if required:
+            chosen.require((item.policy for item in stored), damaged)
         return [item for item in stored if chosen.fits(item.policy)], [row for row in damaged if chosen.fits_row(row)]
 
     def damaged(self, selection: Selection | None = None) -> list[Damaged]:

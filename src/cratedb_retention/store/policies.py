@@ -34,6 +34,7 @@ _OWN = ("version", "changed_at", "changed_by", "scheduled_at")
 _DESTINATION = ("reallocation_attribute_name", "reallocation_attribute_value", "target_repository_name")
 # A scheduler reads the same texts again and again.
 _parse_schedule = functools.lru_cache(4096)(parse_schedule)
+_parse_grace, _parse_jitter = functools.lru_cache(4096)(parse_duration), functools.lru_cache(4096)(parse_jitter)
 _parse_zone = functools.lru_cache(4096)(lambda name: parse_time_zone(name).key)
 
 
@@ -99,8 +100,8 @@ class PolicyStore(Records):
                     time_zone=_parse_zone(row["time_zone"] or "UTC"),
                     since=row["scheduled_at"] or row["changed_at"],
                     misfire=Misfire(row["misfire"] or Misfire.CATCH_UP),
-                    grace=Duration(seconds=3600) if grace is None else parse_duration(grace),
-                    jitter=None if jitter is None else parse_jitter(jitter),
+                    grace=Duration(seconds=3600) if grace is None else _parse_grace(grace),
+                    jitter=None if jitter is None else _parse_jitter(jitter),
                 )
                 found.append(one)
         return found

@@ -36,8 +36,7 @@ def list_policies(retention: Retention, chosen: options.Chosen, form: str) -> No
       cratedb-retention list-policies crate://localhost:4200/
       cratedb-retention list-policies --tags=acme --format=json
     """
-    selection = chosen.read(retention)
-    found, damaged = retention.policies(selection), retention.policies.damaged(selection)
+    found, damaged = retention.policies.read(chosen.read(retention), required=True)
     if form != "table":
         from cratedb_retention.execution.results import policy_result
 
