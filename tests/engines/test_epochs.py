@@ -269,7 +269,7 @@ def test_microseconds_in_partitions(db: Database) -> None:
     db.policy("delete", "events", "30d")
     assert "microseconds or nanoseconds" in blocked(db)
     prepared = db.tool.prepare()
-    lines = table_lines(prepared, lambda probes: prepared.facts.measurements, [], {})
+    lines = table_lines(prepared, lambda probes: prepared.facts.measurements, [], {}, {})
     assert [moment(line.oldest)[-3:] for line in lines] == [" ms"]
     assert db.count("events") == 2
 

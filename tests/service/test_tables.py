@@ -23,7 +23,9 @@ NOW = dt.datetime(2024, 7, 2, tzinfo=dt.UTC)
 def lines(db: Database, *runs: RunOfPolicy) -> dict[str, TableLine]:
     """The tables by name, in their order."""
     prepared = db.tool.prepare(selection=Selection())
-    found = table_lines(prepared, db.tool.engine.measure, runs, db.tool.schedule.next_runs(prepared.policies))
+    times = db.tool.schedule.next_runs(prepared.policies)
+    levels = db.tool.store.rollups.spans(prepared.facts.ledger.rollups)
+    found = table_lines(prepared, db.tool.engine.measure, runs, times, levels)
     return {line.title.partition(".")[2]: line for line in found}
 
 
@@ -84,6 +86,22 @@ def test_time(db: Database, partitioned: bool) -> None:
     assert found["t"].first.rows == 2
     span = ("2024-03-01", "2024-07-01") if partitioned else ("2024-03-05", "2024-06-05T01:02:03.001Z")
     assert (show(found["t"].oldest), show(found["t"].newest)) == span
+
+
+@pytest.mark.parametrize("partitioned", [True, False])
+def test_time_of_levels(db: Database, partitioned: bool) -> None:
+    """A level has rows from where its own expired, whatever is left of the raw ones."""
+    columns = {"ts": TIME, "x": "DOUBLE PRECISION", **({"month": MONTH} if partitioned else {})}
+    db.create("t", columns, by=["month"] if partitioned else [])
+    db.insert("t", [{"ts": f"2024-{month:02}-05", "x": 1.0} for month in range(1, 7)])
+    db.policy("downsample", "t", "10d", levels="1d:60d,1mo:forever")
+    for _ in range(2):
+        assert db.run().ok
+    found = lines(db)
+    assert [(show(found[name].oldest), show(found[name].newest)) for name in ("t_1d", "t_1mo")] == [
+        ("2024-04-08", "2024-07-01"),  # The end of the last week that expired.
+        ("2024-01-01", "2024-07-01"),
+    ]
 
 
 @pytest.mark.parametrize("schedule", ["0 3 * * *", "*/10 * * * *"])

@@ -183,7 +183,8 @@ class Retention(Connection):
         """
         runs = map(heard, self.runs.of_policies(self.clock.now() - _RECENT, prepared.leases))
         times = self.schedule.next_runs(prepared.policies, prepared.leases)
-        return table_lines(prepared, self.engine.measure, runs, times)
+        levels = self.store.rollups.spans(prepared.facts.ledger.rollups)
+        return table_lines(prepared, self.engine.measure, runs, times, levels)
 
     def preview_release(
         self, released: Collection[str], selection: Selection | None = None

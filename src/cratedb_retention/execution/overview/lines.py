@@ -110,23 +110,25 @@ class TableLine:
 
 
 def table_lines(
-    prepared: Prepared, measure: Measure, runs: Iterable[RunOfPolicy], times: Mapping[str, dt.datetime]
+    prepared: Prepared,
+    measure: Measure,
+    runs: Iterable[RunOfPolicy],
+    times: Mapping[str, dt.datetime],
+    levels: Mapping[TableName, Span],
 ) -> list[TableLine]:
     """
     Tables, those that need attention first.
 
     :param measure: Reads rows of tables whose partitions do not determine their time range.
     :param runs: The last run of each policy.
+    :param levels: The time range of the rows of each level.
     """
     chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
     targets = find_targets(chosen, prepared.facts.catalog)[0]
     measured = measure(list(dict.fromkeys(probe for probe in map(_probe, targets) if probe)))
     last = {run.policy_id: run for run in runs}
     spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in targets}
-    prepared.facts.ledger.read(prepared.facts.ledger.by_source)
-    for name in prepared.facts.ledger.rollups:  # Computed windows of a level that have rows.
-        rows = [row for row in prepared.facts.ledger.of(name).stored if row.groups and not row.expired]
-        spans[name] = min((row.start for row in rows), default=None), max((row.until for row in rows), default=None)
+    spans |= {name: levels.get(name, (None, None)) for name in prepared.facts.ledger.rollups}
     grouped: dict[str, list[Line]] = defaultdict(list)
     for line in overview(prepared):
         grouped[line.title].append(line)

@@ -55,6 +55,19 @@ class RollupStore(WindowStore):
             for interval, policy, *name in self._database.rows(levels.order_by(r.table_schema, r.table_name))
         ]
 
+    def spans(self, rollups: Mapping[TableName, KnownRollup]) -> dict[TableName, tuple[int, int]]:
+        """The time range of each level's rows (ms, UTC), which the database finds in the ledger; visible rows only."""
+        w, found = self._table.c, dict[TableName, tuple[int, int]]()
+        ends = (sa.func.min(w.start), sa.func.max(w.until))
+        held = sa.select(w.table_schema, w.table_name, *ends).where(w.groups > 0)
+        query = held.group_by(w.table_schema, w.table_name)
+        for schema, name, start, end in self._database.rows(query) if rollups else ():
+            known = rollups.get(TableName(schema, name))
+            since = max(start, (known.gone if known else None) or start)
+            if since < end:
+                found[TableName(schema, name)] = since, end
+        return found
+
     def ledger(self, rollups: Mapping[TableName, KnownRollup], refresh: bool = True) -> Ledger:
         """The rollups, and their windows as they are asked for."""
         if rollups and refresh:
