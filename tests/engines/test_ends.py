@@ -69,6 +69,19 @@ def test_statements_are_shown(db: Database) -> None:
     assert [april in statement for statement in shown] == ([True] if db.product == "CrateDB" else [])
 
 
+def test_archives_that_are_files(crate_files: Database) -> None:
+    """Archives of CrateDB's partitions as files end like snapshots."""
+    april, may = archive(crate_files)
+    crate_files.time.set(AFTER_APRIL)
+    [task] = crate_files.tool.plan().tasks
+    assert [crate_files.tool.statements(step) for step in task.steps] == [[]]
+    assert crate_files.run().ok
+    assert (recorded(crate_files), codes(crate_files)) == ([may], [])
+    assert [item.error for item in crate_files.tool.archive.delete(RestoreRequest(name=may))] == [None]
+    assert [path for path in crate_files.directory.rglob("*") if path.is_file()] == []
+    assert april != may
+
+
 def test_legal_hold(db: Database) -> None:
     """An archive under a hold is the last copy: neither a run nor a user deletes it; released, it goes."""
     april, _may = archive(db)

@@ -139,7 +139,7 @@ class CrateDBEngine(Engine):
             case plan.VerifySnapshot():
                 return verify_statements(step)
             case plan.DeleteSnapshot():
-                return [snapshot("DROP", step.archived)]
+                return [] if is_address(step.archived.repository) else [snapshot("DROP", step.archived)]
             case LevelStep():
                 return self._rollup_statements(step)
             case _:
