@@ -93,7 +93,7 @@ def row() -> str:
     d.line(110, 250, 790, 250, color=PALE)
     for left, lines, color in (
         (20, ["delete", "the row is gone"], RED),
-        (250, ["reallocate", "on other nodes (cold)"], GREEN),
+        (250, ["reallocate, compact", "on other nodes,", "or in less space"], GREEN),
         (480, ["snapshot", "archived and verified,", "then dropped"], GREEN),
         (700, ["downsample", "in all rollups,", "then gone"], GREEN),
     ):

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention import RestoreRequest
 from cratedb_retention.engine.cratedb import shards
 from cratedb_retention.errors import DatabaseError, Unsupported
-from cratedb_retention import RestoreRequest
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.plan.plan import CompactPartitions
 from cratedb_retention.model.runs import RunOptions

@@ -32,7 +32,7 @@ from cratedb_retention.errors import (
 from cratedb_retention.execution.runs.retrying import ATTEMPTS, ATTEMPTS_WHILE_RECOVERING, retry
 from support.databases import CrateDatabase
 from support.kill_harness import READS
-from support.kill_scenarios import CUTOFF, SCENARIOS, CrateScenarioDatabase, Scenario
+from support.kill_scenarios import COMPACTING, CUTOFF, SCENARIOS, CrateScenarioDatabase, Scenario
 from support.proxy import Answer, Decide, Fate, Proxy, lose, lose_each_answer_once, proxy_to, refused, statement_of
 
 PAUSES = [0.5, 1, 2, 4, 8]
@@ -167,7 +167,7 @@ def test_gone_in_the_middle(crate: CrateDatabase, line: Line) -> None:
     assert state.repository == (("SUCCESS", 1),)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", SCENARIOS + COMPACTING[:1], ids=lambda scenario: scenario.name)
 def test_each_change_happens_twice(crate: CrateDatabase, line: Line, scenario: Scenario) -> None:
     """Where the answer to each change is lost once, so that all are done twice, the end is the same."""
     database = CrateScenarioDatabase(scenario, crate)

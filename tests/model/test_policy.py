@@ -146,7 +146,10 @@ def test_frozen() -> None:
         ({"strategy": "reallocate", "reallocation_attribute_name": "storage"}, "policy: reallocate needs"),
         ({"strategy": "reallocate", "reallocation_attribute_value": "cold"}, "policy: reallocate needs"),
         ({"strategy": "compact", "merge": False}, "policy: compact needs one of compress, merge, read_only and number"),
-        ({"strategy": "compact", "compress": True, "merge": False}, "policy: compress needs merge: only merged segments"),
+        (
+            {"strategy": "compact", "compress": True, "merge": False},
+            "policy: compress needs merge: only merged segments",
+        ),
         ({"strategy": "compact", "number_of_replicas": "few"}, "attribute number_of_replicas: has invalid characters"),
         ({"compress": True}, "attribute compress: does not apply to delete; remove it, or use compact"),
         ({"strategy": "snapshot"}, "policy: snapshot needs target_repository_name"),

@@ -65,6 +65,8 @@ class Scenario:
     @property
     def kept(self) -> tuple[str, ...]:
         """The rows that stay."""
+        if self.strategy == "compact":
+            return self.old + self.border + self.young
         return self.border + self.young if self.by else self.young
 
 
@@ -95,6 +97,17 @@ SCENARIOS = (
     ),
 )
 EARLIER = dt.datetime(2024, 6, 1, tzinfo=dt.UTC)  # April is expired.
+# Only CrateDB compacts. Each partition is written in two parts, so that there is something to merge.
+COMPACTING = tuple(
+    Scenario(
+        name=name,
+        strategy="compact",
+        columns=_BY_MONTH,
+        by=("month",),
+        policy={"compress": "true", "read_only": read_only, "number_of_replicas": "0-1"},
+    )
+    for name, read_only in (("compact", "false"), ("compact-read-only", "true"))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +118,7 @@ class State:
     :param snapshots: Those that the toolkit knows: partition, stage, whether it is complete, rows read back from it.
     :param repository: What is in the repository, by state or name.
     :param frozen: Partitions that refuse writes.
+    :param stored: How each partition is stored: codec, replicas, whether it is closed, and segments.
     :param noted: Partitions that are noted as frozen.
     :param due: Tasks that the next run would do.
     """
@@ -112,6 +126,7 @@ class State:
     rows: tuple[str, ...]
     snapshots: tuple[tuple[Any, ...], ...]
     repository: tuple[tuple[str, int], ...]
+    stored: tuple[tuple[Any, ...], ...]
     frozen: int
     noted: int
     due: int
@@ -147,6 +162,10 @@ class ScenarioDatabase(abc.ABC):
     def frozen(self) -> int:
         """How many partitions refuse writes."""
         return 0
+
+    def stored(self) -> tuple[tuple[Any, ...], ...]:
+        """How each partition is stored, if a scenario changes that."""
+        return ()
 
     def open(self) -> Retention:
         """Open the toolkit when the leases of killed runs have expired."""
@@ -188,6 +207,7 @@ class ScenarioDatabase(abc.ABC):
                 for a in [v.record.archived]
             ),
             repository=tuple(sorted(self.repository().items())),
+            stored=self.stored(),
             frozen=self.frozen(),
             noted=int(self.look("SELECT count(*) FROM {freeze}")[0][0]),
             due=due,
@@ -205,6 +225,11 @@ class CrateScenarioDatabase(ScenarioDatabase):
         bench.policy(scenario.strategy, TABLE, "30d", **scenario.policy)
 
     def reset(self) -> None:
+        if self.scenario.strategy == "compact":  # Nothing else makes partitions as they were.
+            self.bench.sql(f"DROP TABLE {self.bench.q(TABLE)}")
+            self.bench.create(TABLE, self.scenario.columns, self.scenario.by)
+            for part in (0, 1):
+                self.bench.insert(TABLE, self.scenario.rows[part::2])
         present = {row[0] for row in self.look("SELECT n FROM {table}")}
         missing = [row for row in self.scenario.rows if row["n"] not in present]
         if missing:
@@ -228,6 +253,18 @@ class CrateScenarioDatabase(ScenarioDatabase):
 
     def frozen(self) -> int:
         return self.bench.frozen(TABLE)
+
+    def stored(self) -> tuple[tuple[Any, ...], ...]:
+        if self.scenario.strategy != "compact":
+            return ()
+        query = "SELECT partition_ident, count(*) FROM sys.segments WHERE table_schema = ? AND search GROUP BY 1"
+        segments = {ident: count for ident, count in self.bench.rows(query, [self.bench.schema])}
+        query = (
+            "SELECT settings['codec'], number_of_replicas, closed, partition_ident FROM"
+            " information_schema.table_partitions WHERE table_schema = ? ORDER BY partition_ident"
+        )
+        rows = self.bench.rows(query, [self.bench.schema])
+        return tuple((*state, segments.get(ident)) for *state, ident in rows)
 
 
 class DuckScenarioDatabase(ScenarioDatabase):
