@@ -254,6 +254,15 @@ def test_several_shards(crate: CrateDatabase) -> None:
     assert (crate.count("metrics"), crate.run().done) == (90, 0)
 
 
+def test_stored(crate: CrateDatabase) -> None:
+    """Each attribute of a policy comes back as it went in."""
+    wanted: dict[str, Any] = {"compress": False, "merge": False, "read_only": True, "number_of_replicas": "0-all"}
+    for given in (wanted, {**wanted, "compress": True, "merge": True, "number_of_replicas": "0"}):
+        policy = crate.policy("compact", "metrics", "30d", **given)
+        stored = crate.tool.policies.get(policy.id or "").policy
+        assert (stored, {name: getattr(stored, name) for name in given}) == (policy, given)
+
+
 def test_refused_on_duckdb(duck: DuckDatabase) -> None:
     """A file has no partitions of its own to compact."""
     given: dict[str, Any] = {"strategy": "compact", "table_name": "metrics", "retention_period": "30d"}

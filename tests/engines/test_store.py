@@ -134,7 +134,8 @@ def test_every_attribute(db: Database, attributes: dict[str, Any]) -> None:
     where = {"tenant": "ac'me", "site": "7", "share": "0.5", "live": "true", "none": None, "text": "7"}
     assert stored.policy.where == (where if "where" in attributes else {})
     unset = {name for name in type(policy).model_fields if name not in {**EVERYTHING, **CASCADE, **DELETE}}
-    assert unset == {"reallocation_attribute_name", "reallocation_attribute_value"}
+    compact = {"compress", "merge", "read_only", "number_of_replicas"}
+    assert unset == {"reallocation_attribute_name", "reallocation_attribute_value", *compact}
 
 
 def test_stored_by_an_earlier_version(db: Database) -> None:

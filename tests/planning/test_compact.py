@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -188,6 +189,14 @@ def test_another_database() -> None:
     plan = make_plan([rule], catalog(monthly("2024-05"), capabilities=DUCKDB), CUTOFF)
     assert plan.tasks == ()
     assert "DuckDB cannot compact partitions" in plan.needs_attention[0].reason
+
+
+def test_level() -> None:
+    """The windows of a rollup may be computed again, so it has to stay writable."""
+    found = replace(catalog(monthly("2024-05")), rollups=frozenset([METRICS]))
+    plan = make_plan([policy("compact", read_only=True)], found, CUTOFF)
+    assert (plan.tasks, [each.code for each in plan.needs_attention]) == ((), ["read-only-level"])
+    assert len(make_plan([policy("compact")], found, CUTOFF).tasks) == 1
 
 
 def test_by_rows() -> None:

@@ -31,7 +31,14 @@ from cratedb_retention.store.rows import LISTED, Records, same
 BATCH = 200  # Policies in one INSERT.
 _JSON = [each.name for each in ATTRIBUTES.values() if each.form in (Form.PAIRS, Form.PARTS)]
 _OWN = ("version", "changed_at", "changed_by", "scheduled_at")
-_DESTINATION = ("reallocation_attribute_name", "reallocation_attribute_value", "target_repository_name")
+# What several policies of one strategy on the same data may differ in.
+_DESTINATION = (
+    "reallocation_attribute_name",
+    "reallocation_attribute_value",
+    "target_repository_name",
+    "number_of_replicas",
+    "read_only",
+)
 # A scheduler reads the same texts again and again.
 _parse_schedule = functools.lru_cache(4096)(parse_schedule)
 _parse_grace, _parse_jitter = functools.lru_cache(4096)(parse_duration), functools.lru_cache(4096)(parse_jitter)
