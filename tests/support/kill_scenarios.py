@@ -258,7 +258,7 @@ class CrateScenarioDatabase(ScenarioDatabase):
         if self.scenario.strategy != "compact":
             return ()
         query = "SELECT partition_ident, count(*) FROM sys.segments WHERE table_schema = ? AND search GROUP BY 1"
-        segments = dict(self.bench.rows(query, [self.bench.schema]))
+        segments = {row[0]: row[1] for row in self.bench.rows(query, [self.bench.schema])}
         query = (
             "SELECT settings['codec'], number_of_replicas, closed, partition_ident FROM"
             " information_schema.table_partitions WHERE table_schema = ? ORDER BY partition_ident"
