@@ -21,4 +21,5 @@ def _default(attribute: Attribute) -> str:
         return "required"
     if attribute.default in (None, (), {}):
         return ""
-    return "yes" if attribute.default is True else f"`{attribute.default}`"
+    flags = {True: "yes", False: "no"}
+    return flags[attribute.default] if isinstance(attribute.default, bool) else f"`{attribute.default}`"
