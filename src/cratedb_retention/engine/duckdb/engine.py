@@ -41,7 +41,8 @@ class DuckDBEngine(Engine):
 
     capabilities, sql = CAPABILITIES, SQL
     archive: DuckArchive
-    portions = rollups.Portions(gaps=30)
+    # The groups of an INSERT are in memory; those that do not fit into it are written to disk and read again.
+    portions = rollups.Portions(run=8_000_000, gaps=30)
     batch = 10_000_000  # With a primary key, DuckDB needs about 60 bytes for each until the transaction ends.
 
     def __init__(self, address: DatabaseAddress, create: bool = False, read_only: bool = False) -> None:
