@@ -228,8 +228,8 @@ class Results:
 
 def find_killed(store: Store, leases: Leases, since: dt.datetime) -> Iterator[RunOfPolicy]:
     """
-    The results of runs that were killed, as far as the audit log has them: those that hold leases which have expired.
-    Another run that takes such a lease over has a result of its own.
+    The results of runs that were killed and are in the audit log: those that hold leases which have expired. Another
+    run that takes such a lease over has a result of its own.
     """
     expired = [lease for lease in leases.by_policy.values() if lease.holder is not None and lease.is_free(leases.now)]
     times = {
