@@ -178,6 +178,7 @@ def test_left_closed_of_unknown_age(crate: CrateDatabase) -> None:
     """If only its rows tell its age, a run opens it, and the next one compacts it."""
     fill(crate, by="batch")
     crate.sql(f"DELETE FROM {crate.q('metrics')} WHERE ts >= '2024-06-01'")
+    crate.refresh("metrics")
     crate.policy("compact", "metrics", "30d", compress=True, partition_column="batch", time_column="ts")
     leave_closed(crate, "batch=a")
     report = crate.run()
