@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.policies.strategies import Strategy
 from support.command import Command, Contents
 
 POLICIES = """\
@@ -162,7 +163,7 @@ def test_the_schema_of_policy_files() -> None:
     assert set(policy["properties"]) == set(Policy.model_fields)
     assert set(policy["required"]) == {"strategy", "table_name", "retention_period"}
     assert policy["additionalProperties"] is False
-    assert policy["properties"]["strategy"]["enum"] == ["delete", "reallocate", "snapshot", "downsample"]
+    assert policy["properties"]["strategy"]["enum"] == [str(strategy) for strategy in Strategy]
     assert schema["required"] == ["policies"]
 
 

@@ -79,8 +79,8 @@ def interrupted(command: Command, *args: str, code: str) -> str:
 
 
 IN_A_PLAN = (
-    "from cratedb_retention.api import Retention, Rollups\n"
-    "Retention.prepare = Rollups.fetch = Retention.policies = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)"
+    "from cratedb_retention.api import Policies, Retention, Rollups\n"
+    "Retention.prepare = Rollups.fetch = Policies.read = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)"
 )
 
 

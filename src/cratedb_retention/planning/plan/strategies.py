@@ -232,7 +232,7 @@ def archive(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterat
     if not context.catalog.has_repository(repository):
         yield blocked(target, Why.NO_REPOSITORY(repository=repository), pieces)
         return
-    if files:  # The rows of a closed partition cannot be read.
+    if is_address(repository):  # The rows of a closed partition cannot be read.
         closed = [piece for piece in pieces if piece.partition.closed]
         pieces = [piece for piece in pieces if not piece.partition.closed]
         if closed:
