@@ -185,7 +185,7 @@ class CrateDBEngine(Engine):
         recorded as frozen, so that the next one opens them.
         """
         if step.compress:
-            shards.check_quiet(self.database, step)
+            shards.check_quiet(self.database, step, self.clock)
             self._open_closed(step)
         shards.check_health(self.database, step)
         if step.merge:

@@ -40,6 +40,7 @@ MAX_SEQ_NO = "seq_no_stats['max_seq_no']"
 CODEC, COMPRESSED = "settings['codec']", "best_compression"
 # A partition that was opened counts as stuck if none of its shards starts for this time.
 OPENING_SECONDS, POLL_SECONDS = 120.0, 0.2
+_LOOKS = 5  # For shards that are not listed for a moment.
 # The space to merge a partition, in times of its size.
 ROOM_TO_MERGE = 1.0
 
@@ -158,16 +159,22 @@ def await_opened(database: Database, step: PartitionsStep, clock: Clock) -> None
         clock.sleep(POLL_SECONDS)
 
 
-def check_quiet(database: Database, step: CompactPartitions) -> None:
+def check_quiet(database: Database, step: CompactPartitions, clock: Clock) -> None:
     """
     Require that nothing was written to partitions since the plan. Rows that are written to a closed one are lost, so
-    one that still receives rows is not closed. One that is closed or compressed already was checked before.
+    one that still receives rows is not closed. One that is closed or compressed already was checked before. While
+    settings change, CrateDB may not list a shard for a moment.
     """
     p = system("information_schema.table_partitions")
     idents = [piece.partition.ident for piece in step.pieces]
     mine = sa.select(p.partition_ident, p.closed, words(CODEC)).where(p.of(step.table), p.partition_ident.in_(idents))
     known = {ident: closed or codec == COMPRESSED for ident, closed, codec in database.brief().rows(mine)}
     tokens = read_tokens(database, step.table, idents)
+    for _ in range(_LOOKS):
+        if all(ident in tokens or closed for ident, closed in known.items()):
+            break
+        clock.sleep(POLL_SECONDS)
+        tokens = read_tokens(database, step.table, idents)
     for piece in step.pieces:
         ident = piece.partition.ident
         if ident not in known:
