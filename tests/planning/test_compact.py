@@ -140,7 +140,7 @@ def test_interrupted_and_of_unknown_age() -> None:
 
 
 def test_closed_by_a_user() -> None:
-    """A partition that a user closed stays closed; nobody has to act."""
+    """A partition that a user closed stays closed, and needs no attention."""
     plan = plan_of(part("2024-05-01", closed=True, rows=None), policy("compact", **ALL))
     assert plan.tasks == ()
     assert [(each.code, each.needs_attention) for each in plan.blocked] == [("partition-closed", False)]

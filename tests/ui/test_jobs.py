@@ -64,7 +64,7 @@ def test_pages_of_rows(elements: PageElements) -> None:
 
 
 def test_what_a_run_took(elements: PageElements) -> None:
-    """A run is told with its steps, rows and partitions."""
+    """A run is shown with its steps, rows and partitions."""
     run_id = elements.db.tool.run(selection=Selection(policy_id="visits")).run_id
     elements.open(audit.show, f"run_id={run_id}")
     [summary] = [text for text in elements.texts if text.startswith("1 step: 1 done")]
