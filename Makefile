@@ -51,7 +51,7 @@ check: $(STAMP)  ## Check form, types, layers and the generated documentation
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync check-types check-rest
 
 check-types: $(STAMP)
-	@$(BIN)/mypy $(CODE)
+	@$(BIN)/mypy --num-workers=2 $(CODE)
 
 check-rest: $(STAMP)
 	@$(BIN)/lint-imports --no-logo --no-cache

@@ -56,7 +56,11 @@ EXPECTED = {
 }
 PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem not in ("sample", "airflow_dag"))
 REPEATED = "archive_and_restore"
-each_example = pytest.mark.parametrize("name", [path.stem for path in PROGRAMS])
+NAMES = [path.stem for path in PROGRAMS]
+each_example = pytest.mark.parametrize("name", NAMES)
+# What the others do is tested on CrateDB elsewhere; that they are right, on DuckDB.
+ON_CRATEDB = {REPEATED, "policies_as_code"}
+OTHERS = pytest.mark.long("make test has two examples there, and all on DuckDB")
 
 
 def run_example(name: str, *arguments: str) -> str:
@@ -87,7 +91,7 @@ def crate_uri(cratedb: CrateDB) -> Iterator[str]:
 
 
 @pytest.mark.slow("examples archive and restore on CrateDB")
-@each_example
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in ON_CRATEDB else OTHERS) for name in NAMES])
 def test_example_on_cratedb(name: str, crate_uri: str) -> None:
     """The same example does the same on CrateDB, also when it is repeated (by `make test`: one of them)."""
     for _ in range(2 if name == REPEATED else examples(1, long=2)):

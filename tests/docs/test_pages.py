@@ -22,6 +22,9 @@ from support.sql import SqlError, quoted
 
 PACKAGE = ROOT / "src" / "cratedb_retention"
 SERVER = "crate://localhost:4200/"
+# What the others do on CrateDB beside this is what it does, or is tested elsewhere.
+ON_CRATEDB = {"docs/tutorial.md", "docs/how-to/telegraf.md"}
+OTHERS = pytest.mark.long("make test follows two pages on CrateDB")
 NAMES = {str(page.relative_to(ROOT)): [block for block in blocks(page.read_text()) if block.tested] for page in PAGES}
 
 
@@ -141,7 +144,14 @@ def test_blocks_for_one_database() -> None:
 
 
 @pytest.mark.slow("a page has up to thirty commands, each of which waits for CrateDB")
-@pytest.mark.parametrize("page", [name for name, found in NAMES.items() if any(b.only == "cratedb" for b in found)])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(name, marks=() if name in ON_CRATEDB else OTHERS)
+        for name, found in NAMES.items()
+        if any(b.only == "cratedb" for b in found)
+    ],
+)
 def test_commands_work_on_cratedb(page: str, cratedb: CrateDB, tmp_path: Path) -> None:
     """On CrateDB, too, a reader who follows the page meets no error."""
     text, schema = script(read(page), "cratedb"), f"{Path(page).stem.replace('-', '_')}_ext"

@@ -128,8 +128,8 @@ LONG = pytest.mark.long("make test has one much like it")
 
 
 # What DuckDB and CrateDB say of it is the same.
-TWICE = {"time in another unit", "source dropped", "level's time renamed"}
-LONG_ON_CRATEDB = pytest.mark.long("make test has it on DuckDB, and three others on CrateDB", on="cratedb")
+TWICE = {"source dropped", "level's time renamed"}
+LONG_ON_CRATEDB = pytest.mark.long("make test has it on DuckDB, and two others on CrateDB", on="cratedb")
 
 
 def _tier(name: str) -> tuple[pytest.MarkDecorator, ...]:

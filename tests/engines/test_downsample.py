@@ -98,6 +98,7 @@ def test_rolls_up_and_expires(readings: Database) -> None:
     assert readings.run().done == 0
 
 
+@DECIDED
 def test_what_was_held_expires_later(readings: Database) -> None:
     """A level that loses its oldest rows last, since they were held, is not taken for complete from then on."""
     days: dict[str, Any] = {
@@ -144,6 +145,7 @@ def test_late_rows_before_expiry(readings: Database) -> None:
     assert steps(readings) == []
 
 
+@DECIDED
 def test_late_rows_after_expiry_stay(readings: Database) -> None:
     """What comes after its day was rolled up and expired changes no rollup; it stays in the table, and is reported."""
     readings.policy("downsample", "readings", "7d", levels=LEVELS)
@@ -281,6 +283,7 @@ def test_delete_waits_for_what_was_written_since(readings: Database) -> None:
     assert "is not part of this run" in reason
 
 
+@DECIDED
 def test_delete_leaves_the_rest_of_a_changed_window(db: Database) -> None:
     """Where one day of a month was written to, no day of it goes before the month is computed again from all."""
     fill_a_changed_month(db)
@@ -449,6 +452,7 @@ def test_row_between_windows_that_are_deleted(plain: Database) -> None:
     assert holds(plain) == []
 
 
+@DECIDED
 def test_row_between_batches(plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where the row is written when a part of the others is deleted already."""
     for engine in (CrateDBEngine, DuckDBEngine):
@@ -459,6 +463,7 @@ def test_row_between_batches(plain: Database, monkeypatch: pytest.MonkeyPatch) -
     assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)
 
 
+@DECIDED
 def test_row_between_windows_that_are_sealed(plain: Database) -> None:
     """The same a moment earlier: then no window is sealed either."""
     report = late_at(plain, SealWindows, "2024-06-20T10:00")
@@ -495,6 +500,7 @@ def test_row_while_earlier_ones_are_deleted(plain: Database, monkeypatch: pytest
     assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)
 
 
+@DECIDED
 @pytest.mark.parametrize(
     ("where", "day", "x"), [({"n": "a"}, "2024-05-10", 1), *others_on_duckdb(({}, "2024-05-11", 2))]
 )
@@ -521,6 +527,7 @@ def test_late_rows_between_windows(plain: Database) -> None:
     assert total(plain, "plain_1h") == 31 + 1024 + 4096
 
 
+@DECIDED
 def test_delete_of_rows_waits_for_the_rollup(db: Database) -> None:
     """Another policy's expiry of rows ends at the first window that was written to since it was rolled up (law 3)."""
     db.create("plain", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION"})
@@ -580,6 +587,7 @@ def test_a_window_expires_as_a_whole(db: Database, late: str) -> None:
     assert (total(db, "readings_1w"), total(db, "readings_all")) == (15, 15)
 
 
+@DECIDED
 @pytest.mark.parametrize(
     ("days", "why"),
     [
@@ -605,6 +613,7 @@ def test_a_level_waits_for_the_rest_of_a_window(db: Database, days: list[str], w
     assert (total(db, "readings_1w"), total(db, "readings_all")) == (7, 7)
 
 
+@DECIDED
 def test_distributions_expire_with_their_level(db: Database) -> None:
     """What percentiles are computed from waits for the level above, and goes when the level beside it goes."""
     db.create("readings", COLUMNS, by=["day"])
@@ -762,7 +771,7 @@ def test_verify_and_fetch(readings: Database) -> None:
     assert {d.what for d in differences} >= {"row_count", "x_sum"}
 
 
-@pytest.mark.parametrize("change", ["DELETE FROM {}", "UPDATE {} SET row_count = 7"])
+@pytest.mark.parametrize("change", ["DELETE FROM {}", *others_on_duckdb("UPDATE {} SET row_count = 7")])
 def test_raw_rows_stay_for_a_level_that_was_changed(readings: Database, change: str) -> None:
     """Rows of a level that were deleted or changed are computed again before the raw rows below it go (law 3)."""
     readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever", deletions="follow")

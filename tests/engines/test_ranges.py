@@ -169,7 +169,7 @@ def test_divided_where_a_window_changes(db: Database, which: list[int]) -> None:
     assert {**expected, **computed} == known(store)
 
 
-@pytest.mark.parametrize("work", ["pack", "expire", "forget", "seal"])
+@pytest.mark.parametrize("work", ["pack", "expire", *others_on_duckdb("forget", "seal")])
 def test_killed_anywhere(db: Database, work: str) -> None:
     """Killed before any of its statements, a change of ranges loses nothing, and is completed by the next one."""
     killed, number = True, 0

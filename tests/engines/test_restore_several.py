@@ -93,6 +93,7 @@ def test_late_rows(db: Database, metrics: str) -> None:
     assert db.count(metrics) == 7
 
 
+@ALIKE
 def test_the_same_rows_again(db: Database, metrics: str) -> None:
     """Rows that look like those that were archived before are rows of their own."""
     archive(db, MAY, MAY)

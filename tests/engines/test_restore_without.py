@@ -64,6 +64,7 @@ def test_table_is_gone(db: Database, archived: str) -> None:
     assert db.left(archived) == [JUNE]
 
 
+@ALIKE
 def test_table_is_gone_and_its_partition_again(db: Database, archived: str) -> None:
     """A table that a restore created is the archived one: more can be restored into it, and goes on hold."""
     db.sql(f"DROP TABLE {db.q(archived)}")
@@ -207,6 +208,7 @@ def test_adopted_after_a_restore(db: Database, archived: str) -> None:
     assert db.left(archived) == [APRIL, MAY, LATE, "2024-05-25T00:00:00Z", JUNE]
 
 
+@ALIKE
 def test_adopted_alike(db: Database) -> None:
     """Rows that look like those of an earlier snapshot are rows of their own, also after the snapshots are adopted."""
     db.create("metrics", COLUMNS, by=["tenant", "month"])
@@ -224,6 +226,7 @@ def test_adopted_alike(db: Database) -> None:
     assert db.left("metrics") == [MAY, MAY]
 
 
+@ALIKE
 def test_adopted_beside_its_partition(db: Database, archived: str) -> None:
     """Snapshots whose partition is in its table count as restored: archived again, each row comes back once."""
     restore(db)

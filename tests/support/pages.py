@@ -43,8 +43,8 @@ PATIENCE = 90_000
 expect.set_options(timeout=PATIENCE)
 
 
-# Beside what `make test` does on CrateDB: a plan is shown and run, an archive is restored.
-long_on_cratedb = pytest.mark.long("pages are the same; make test has those of plan and archive there", on="cratedb")
+# Beside what `make test` does on CrateDB: a plan is shown and run.
+long_on_cratedb = pytest.mark.long("pages are the same; make test has those of a plan there", on="cratedb")
 
 
 # Size, dark or not, with scripts or without.

@@ -49,6 +49,7 @@ def names(pages: PagesInBrowser) -> list[str]:
 SHOWN = "Snapshots that the toolkit made"
 
 
+@long_on_cratedb
 @pytest.mark.slow("restores in a browser")
 def test_main_path(each_pages: PagesInBrowser) -> None:
     """Snapshots are shown, verified, and restored into their table, where the next run leaves them alone."""
