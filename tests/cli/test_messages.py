@@ -70,7 +70,9 @@ def test_examples_hold_no_password() -> None:
 
 def interrupted(command: Command, *args: str, code: str) -> str:
     """What a command says that gets Ctrl-C; ``code`` makes the process interrupt itself."""
-    program = f"import os, signal, sys\n{code}\nsys.argv = {['cratedb-retention', *args]!r}\n"
+    # It is ignored if the tests run in the background.
+    program = "import os, signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += f"{code}\nsys.argv = {['cratedb-retention', *args]!r}\n"
     program += "from cratedb_retention.cli.main import main\nmain()\n"
     done = subprocess.run(
         [sys.executable, "-c", program], env=command.environment, capture_output=True, text=True, check=False
