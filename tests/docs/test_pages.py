@@ -22,9 +22,9 @@ from support.sql import SqlError, quoted
 
 PACKAGE = ROOT / "src" / "cratedb_retention"
 SERVER = "crate://localhost:4200/"
-# What the others do on CrateDB beside this is what it does, or is tested elsewhere.
-ON_CRATEDB = {"docs/tutorial.md", "docs/how-to/telegraf.md"}
-OTHERS = pytest.mark.long("make test follows two pages on CrateDB")
+# What the others do on CrateDB is what it does itself, or is tested elsewhere.
+ON_CRATEDB = {"docs/tutorial.md"}
+OTHERS = pytest.mark.long("make test follows the tutorial on CrateDB")
 NAMES = {str(page.relative_to(ROOT)): [block for block in blocks(page.read_text()) if block.tested] for page in PAGES}
 
 

@@ -215,7 +215,7 @@ def test_killed_anywhere_on_duckdb(new_duck: DuckDatabase) -> None:
 @pytest.mark.slow("an upgrade is killed some dozens of times, and done again each time")
 def test_killed_anywhere_on_cratedb(new_crate: CrateDatabase) -> None:
     """The same on CrateDB, where each statement is final."""
-    assert kill_at_each(new_crate, examples(8, long=2)) > len(STEPS) + 30
+    assert kill_at_each(new_crate, examples(16, long=2)) > len(STEPS) + 30
 
 
 def test_process_really_killed(new_db: Database) -> None:

@@ -28,7 +28,7 @@ PLANNED = pytest.mark.long(
 
 @pytest.mark.slow("whole histories are played")
 @pytest.mark.timeout(900)
-@settings(SHARED, max_examples=examples(8, long=150))
+@settings(SHARED, max_examples=examples(6, long=150))
 @given(histories(most_turns=3, most_rows=6, last_statement=120))
 def test_levels_are_exact_on_duckdb(duck: DuckDatabase, history: History) -> None:
     """Each level on DuckDB is right after each run, and holds every row in the end."""
@@ -37,7 +37,7 @@ def test_levels_are_exact_on_duckdb(duck: DuckDatabase, history: History) -> Non
 
 @pytest.mark.slow("whole histories are played")
 @pytest.mark.timeout(900)
-@settings(SHARED, max_examples=examples(3, long=30))
+@settings(SHARED, max_examples=examples(2, long=30))
 @given(histories(most_turns=2, most_rows=6, last_statement=150))
 def test_levels_are_exact_on_cratedb(crate: CrateDatabase, history: History) -> None:
     """The same on CrateDB."""

@@ -27,8 +27,21 @@ from support.kill_scenarios import (
 from support.tiers import examples
 
 EVERY_SCENARIO = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-ON_CRATEDB = pytest.mark.parametrize("scenario", SCENARIOS + COMPACTING, ids=lambda scenario: scenario.name)
-FREEZING = [scenario for scenario in SCENARIOS + COMPACTING if scenario.name in ("delete-text", "snapshot", "compact")]
+READ_ONLY = pytest.mark.long("make test kills one that compacts; what is beside it in this one is one statement")
+COMPACTED = pytest.mark.long("make test kills one that archives, and freezes alike")
+ON_CRATEDB = pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(scenario, marks=READ_ONLY if scenario.name == "compact-read-only" else ())
+        for scenario in SCENARIOS + COMPACTING
+    ],
+    ids=lambda scenario: scenario.name,
+)
+FREEZING = [
+    pytest.param(scenario, marks=COMPACTED if scenario.name == "compact" else ())
+    for scenario in SCENARIOS + COMPACTING
+    if scenario.name in ("delete-text", "snapshot", "compact")
+]
 
 
 @EVERY_SCENARIO

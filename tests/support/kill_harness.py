@@ -81,7 +81,9 @@ def kind_of(instant: str) -> str:
     return re.sub(r"\"[^\"]*\"|'[^']*'|[\w-]*\d[\w-]*|\?", "", instant)[:80]
 
 
-def kill_runs(request: RunRequest, reset: Callable[[], None], stride: int, bookkeeping: bool = True) -> Iterator[str]:
+def kill_runs(
+    request: RunRequest, reset: Callable[[], None], stride: int, bookkeeping: bool = True, kinds: int = 1
+) -> Iterator[str]:
     """
     Kill one run after the other, and give the instant of each, so that what it left can be looked at.
 
@@ -90,6 +92,7 @@ def kill_runs(request: RunRequest, reset: Callable[[], None], stride: int, bookk
         as it is when CrateDB was killed over the next change.
     :param bookkeeping: Whether also while CrateDB stores that the run goes on, which is alike whatever it does; with a
         stride always.
+    :param kinds: Each how many-th kind of instant, without a stride.
     """
     if stride:
         for number in itertools.count(1, stride):
@@ -105,7 +108,7 @@ def kill_runs(request: RunRequest, reset: Callable[[], None], stride: int, bookk
         for instant in instants
         if stride or (instant.startswith("while") and (bookkeeping or not BOOKKEEPING.search(instant)))
     ]
-    for kind in sorted(set(map(kind_of, wanted))):
+    for kind in sorted(set(map(kind_of, wanted)))[::kinds]:
         reset()
         killed = run_until_killed(replace(request, kill_kind=kind))
         assert killed or "job_state" in kind, kind  # A heartbeat comes when it likes.
