@@ -160,6 +160,7 @@ def standstill(readings: CrateDatabase) -> Iterator[CrateDatabase]:
     readings.sql("RESET GLOBAL cluster.routing.allocation.enable")
 
 
+@pytest.mark.long("make test kills runs that move no shards, and moves some without a kill")
 def test_killed_while_shards_are_on_their_way(standstill: CrateDatabase) -> None:
     """A run that is killed while shards are bound for the cold node leaves a task, and the next run waits for them."""
     cold_policy(standstill)

@@ -15,7 +15,7 @@ from cratedb_retention.model.rollups.aggregates import Aggregate
 from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import parse_instant
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 LEVELS = "1h:30d,1d:forever"
 DAYS = ("2024-05-10T10:10:00Z", "2024-05-10T10:20:00Z", "2024-05-10T10:30:00Z", "2024-05-10T10:40:00Z")
@@ -199,6 +199,7 @@ def test_decimals_are_exact(db: Database) -> None:
     assert db.rows(total)[0][0] == expected[0]
 
 
+@DECIDED
 def test_decimals_have_every_aggregate(db: Database) -> None:
     """Deviation, increase and percentiles of decimals are kept and read as those of other numbers."""
     make(db, d="DECIMAL(10, 2)" if isinstance(db, DuckDatabase) else "NUMERIC(10, 2)")
@@ -278,6 +279,7 @@ def test_names_that_differ_in_case(duck: DuckDatabase) -> None:
     assert duck.rows(f"SELECT count(rollup_level) FROM {duck.q('readings_all')}")[0][0] == 0
 
 
+@DECIDED
 def test_late_rows_are_not_called_rolled_up(db: Database) -> None:
     """What came too late for a rollup is in none, and the reason for which it goes says so."""
     make(db)

@@ -23,16 +23,13 @@ from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.model.time import parse_instant, show, to_ms
 from cratedb_retention.planning.plan import strategies
 from support.databases import MONTH, TIME, CrateDatabase, Database
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
 COLUMNS = {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "day": DAY}
 LEVELS = "1h:30d,1d:forever"
 # The clock says 2 July 2024, 00:00.
 TODAY = "2024-07-02T00:00:00+00:00"
-DECIDED = pytest.mark.long(
-    "what CrateDB does for it, make test has in others of these tests; this on DuckDB", on="cratedb"
-)
 
 
 def fill(db: Database, times: list[str], name: str = "readings", first: int = 0) -> None:

@@ -14,6 +14,7 @@ from cratedb_retention.errors import NotFound
 from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
+from support.tiers import DECIDED
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
@@ -82,6 +83,7 @@ def test_archives_that_are_files(crate_files: Database) -> None:
     assert april != may
 
 
+@DECIDED
 def test_legal_hold(db: Database) -> None:
     """An archive under a hold is the last copy: neither a run nor a user deletes it; released, it goes."""
     april, _may = archive(db)
@@ -99,6 +101,7 @@ def test_legal_hold(db: Database) -> None:
     assert (db.run().done, db.snapshot_names(), recorded(db)) == (1, [], [])
 
 
+@DECIDED
 def test_hold_after_the_plan(db: Database) -> None:
     """A hold that is placed after the plan was made defers the end."""
     april, may = archive(db)
@@ -110,6 +113,7 @@ def test_hold_after_the_plan(db: Database) -> None:
     assert db.snapshot_names() == [april, may]
 
 
+@DECIDED
 def test_policy_changed_after_the_plan(db: Database) -> None:
     """A policy that was changed since defers the end."""
     april, may = archive(db)
@@ -120,6 +124,7 @@ def test_policy_changed_after_the_plan(db: Database) -> None:
     assert (report.ok, report.deferred, db.snapshot_names()) == (True, 1, [april, may])
 
 
+@DECIDED
 def test_restored_after_the_plan(db: Database) -> None:
     """An archive that was restored since the plan stays, as do its rows."""
     april, may = archive(db)
@@ -169,6 +174,7 @@ def test_gone_already(db: Database) -> None:
     assert (db.snapshot_names(), recorded(db)) == ([may], [may])
 
 
+@DECIDED
 def test_dropped_table(db: Database) -> None:
     """The archives of a table that was dropped end as well, if a pattern still matches it."""
     archive(db)
@@ -202,6 +208,7 @@ def test_killed(db: Database, monkeypatch: pytest.MonkeyPatch, place: str) -> No
     assert (db.snapshot_names(), recorded(db)) == ([may], [may])
 
 
+@DECIDED
 def test_interrupted_and_no_longer_due(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the policy keeps it longer by then, an archive that a killed run had not deleted yet can be restored."""
     april, may = archive(db)

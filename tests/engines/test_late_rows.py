@@ -14,7 +14,7 @@ from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import RollUp
 from cratedb_retention.model.time import show
 from support.databases import MONTH, TIME, Database
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 
 def create(db: Database, partitioned: bool, **policy: Any) -> None:
@@ -82,6 +82,7 @@ def test_late_and_new_rows(db: Database, partitioned: bool) -> None:
     assert [count for _, count in counts(db, "readings_1d")] == [6, 7]
 
 
+@DECIDED
 @pytest.mark.parametrize("partitioned", [True, *others_on_duckdb(False)])
 def test_changed_rows(db: Database, partitioned: bool) -> None:
     """Rows that were changed, or replaced by as many others, are found as well."""

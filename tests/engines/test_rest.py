@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.databases import TIME, Database, before_statements
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
 
@@ -42,6 +42,7 @@ def is_at_rest(db: Database, cutoff: str | None = None) -> bool:
     return not read
 
 
+@DECIDED
 def test_plan_is_the_same(resting: Database) -> None:
     """What is up to date is said, and legal holds of levels are."""
     before = resting.tool.plan()
@@ -93,6 +94,7 @@ def test_change(resting: Database, what: str) -> None:
     assert not is_at_rest(resting)
 
 
+@DECIDED
 def test_what_is_blocked_is_said_again(resting: Database) -> None:
     """A late row that is kept is reported by each plan."""
     insert(resting, "2024-06-20T10:20")

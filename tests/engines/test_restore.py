@@ -127,6 +127,7 @@ def test_on_hold_until_released(db: Database, archived: str) -> None:
     assert [v.error for v in db.tool.verify_snapshots()] == [None] * len(db.tool.snapshots())
 
 
+@CHOSEN
 def test_hold_covers_only_what_came_back(db: Database, archived: str) -> None:
     """Other partitions of the table expire as before."""
     db.tool.restore(RestoreRequest(table_name=archived, start=parse_instant("2024-05-01")))
@@ -223,6 +224,7 @@ def test_beside_twice(db: Database, archived: str) -> None:
     assert db.left("copy") == [APRIL, MAY, MAY]
 
 
+@CHOSEN
 def test_two_partitions_into_one(db: Database, archived: str) -> None:
     """Two tables whose partitions have the same values do not go into one: the second of them is refused before."""
     db.create("others", BY_MONTH, by=["month"])
@@ -289,6 +291,7 @@ def test_pattern(db: Database, archived: str) -> None:
         db.tool.restore(RestoreRequest(table_schema="elsewhere", table_name="*"))
 
 
+@CHOSEN
 def test_all_of_several(db: Database, archived: str) -> None:
     """The earlier one can be had by its name, beside the table, so that no archived row is out of reach."""
     _, may = db.tool.snapshots()

@@ -16,7 +16,7 @@ from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import parse_instant
 from support.databases import TIME, CrateDatabase, Database
 from support.sql import quoted
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 LEVELS = "1h:30d,1d:forever"
 BEGIN = "2024-06-24T03:00:00+00:00"  # Within the last 30 days of tests.
@@ -185,6 +185,7 @@ def test_new_columns_of_objects(db: Database) -> None:
     assert db.run().ok
 
 
+@DECIDED
 def test_levels_that_exist_stay(db: Database) -> None:
     """What is a dimension of a level, by the user's word once, stays one: no series are merged from now on."""
     telegraf(db)
@@ -298,6 +299,7 @@ def messages(db: Database, different: int) -> None:
     db.insert("metrics", rows)
 
 
+@DECIDED
 def test_a_rollup_that_does_not_shrink_its_rows(db: Database) -> None:
     """Nothing is created until the policy says what a column is that makes each row a series; it is named."""
     messages(db, 300)
@@ -323,6 +325,7 @@ def test_rollups_that_do_not_need_to_be_asked_about(db: Database, more: dict[str
     assert db.count("metrics_1h") == (300 if more else 15)
 
 
+@DECIDED
 def test_a_level_that_does_not_shrink_is_told(db: Database) -> None:
     """Of a level that exists, ``check`` says that it is about as large as its source, unless the user means it."""
     messages(db, 300)

@@ -16,14 +16,11 @@ from cratedb_retention.model.rollups.ledger import LARGEST_RANGE
 from exactness.histories import History, NewRow, Number, Shape, Turn, histories
 from exactness.history_player import play
 from support.databases import TIME, CrateDatabase, Database, DuckDatabase
-from support.tiers import examples, others_on_duckdb
+from support.tiers import DECIDED, examples, others_on_duckdb
 
 # One database serves all examples; each has a table of its own. The histories are the same in each run of the tests;
 # who sets HUNT looks for others.
 SHARED = settings(suppress_health_check=list(HealthCheck), derandomize="HUNT" not in os.environ)
-PLANNED = pytest.mark.long(
-    "the plans are the same there; make test has histories there, and this one on DuckDB", on="cratedb"
-)
 
 
 @pytest.mark.slow("whole histories are played")
@@ -111,7 +108,7 @@ def test_view_shows_a_week_across_months_once(db: Database) -> None:
     play(db, History(shape, "2023-11-24T23:00", (Turn(hours=576, rows=rows), Turn(hours=1, rows=()))))
 
 
-@PLANNED
+@DECIDED
 def test_late_for_one_window_and_not_for_the_next(db: Database) -> None:
     """
     Days of New York lie across partitions of UTC: a partition whose rows are too late for one day, and are dropped, has
@@ -133,7 +130,7 @@ def test_late_for_one_window_and_not_for_the_next(db: Database) -> None:
     play(db, History(shape, "2024-03-10T18:00", (first, Turn(hours=1, rows=()), Turn(hours=1, rows=()))))
 
 
-@PLANNED
+@DECIDED
 def test_late_before_everything_that_a_level_has(db: Database) -> None:
     """A counter's value that comes for a time of which only coarser levels have anything later adds no bucket there."""
     counter = Number("c", "BIGINT", counter=True)

@@ -26,8 +26,9 @@ from typing import Any
 from support.sql import SqlClient, SqlError, Unreachable, quoted
 
 HOST = "127.0.0.1"
-# The servers of tests live for minutes: code that is compiled quickly beats code that runs fast.
-SHORT_LIVED = "-XX:TieredStopAtLevel=1"
+# The servers of tests live for minutes: code that is compiled quickly beats code that runs fast. Two cores, which tests
+# use as well, collect the garbage of a small heap with the least work one after the other.
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:-UseG1GC -XX:+UseSerialGC"
 STOP_SECONDS = 20
 # A user whose password is not checked, which takes a server that lives for minutes a tenth of a second each time.
 TRUSTED = {"user": "trusted_reader", "address": "_local_", "method": "trust"}

@@ -18,6 +18,8 @@ import pytest
 # Seconds. What takes longer needs a reason.
 SLOW = 10.0
 OPTION = "--long"
+# For tests of each engine that differ in what the toolkit decides, and not in what CrateDB does for it.
+DECIDED = pytest.mark.long("make test has this on DuckDB, and on CrateDB others that do the same there", on="cratedb")
 LEFT_OUT = "long tier"
 _chosen = {LEFT_OUT: False}
 
@@ -33,9 +35,8 @@ def examples(quick: int, long: int) -> int:
 
 
 def others_on_duckdb(*cases: Any) -> list[Any]:
-    """Cases of a test of each engine that differ in what the toolkit decides, and not in what CrateDB does for it."""
-    marks = pytest.mark.long("make test has these cases on DuckDB, and others on CrateDB", on="cratedb")
-    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=marks) for case in cases]
+    """Such cases of a test."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=DECIDED) for case in cases]
 
 
 def leave_out(item: pytest.Item) -> None:
