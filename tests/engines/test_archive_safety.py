@@ -174,7 +174,7 @@ def test_snapshot_vanishes(db: Database, metrics: str) -> None:
     assert_untouched(db, [MAY, JUNE])
 
 
-@pytest.mark.parametrize("damage", ["data.parquet", "manifest.json"])
+@pytest.mark.parametrize("damage", ["*/**/*.parquet", "_manifests/*.json"])
 @pytest.mark.parametrize("after", [SnapshotPartition, VerifySnapshot])
 @pytest.mark.parametrize("how", ["changed", "garbled", "emptied", "removed"])
 def test_damaged_file(duck: DuckDatabase, damage: str, after: type[Step], how: str) -> None:
@@ -182,7 +182,7 @@ def test_damaged_file(duck: DuckDatabase, damage: str, after: type[Step], how: s
     create_metrics(duck)
 
     def hurt() -> None:
-        (path,) = duck.directory.glob(f"*/{damage}")
+        (path,) = duck.directory.glob(damage)
         content = path.read_bytes()
         match how:
             case "changed":
@@ -204,26 +204,38 @@ def test_other_rows_with_the_right_checksum(duck: DuckDatabase) -> None:
     create_metrics(duck)
 
     def replace_rows() -> None:
-        (path,) = duck.directory.glob("*/data.parquet")
-        other, manifest = path.with_name("other.parquet"), path.with_name("manifest.json")
+        (path,) = duck.snapshot_files()
+        other = path.with_name("other.parquet")
         duck.sql(f"COPY (SELECT * REPLACE ('x' AS n) FROM '{path}') TO '{other}' (FORMAT parquet)")
         other.replace(path)
         said = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size": path.stat().st_size}
-        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **said}))
+        duck.forge(path.stem, **said)
 
     report = run_with(duck, SnapshotPartition, replace_rows)
     assert (report.failed, report.partitions) == (1, 0)
     assert_untouched(duck, [MAY, JUNE])
 
 
-@pytest.mark.parametrize("damage", ["data.parquet", "manifest.json"])
-def test_damaged_snapshot_is_replaced(duck: DuckDatabase, damage: str) -> None:
+def cut(content: bytes) -> bytes:
+    """As a full disk does it."""
+    return content[:-8]
+
+
+def flip(content: bytes) -> bytes:
+    """One bit, as a failing disk does it; the size stays."""
+    middle = len(content) // 3
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", ["*/**/*.parquet", "_manifests/*.json"])
+@pytest.mark.parametrize("how", [cut, flip])
+def test_damaged_snapshot_is_replaced(duck: DuckDatabase, damage: str, how: Callable[[bytes], bytes]) -> None:
     """Where a file was damaged before the drop, the next run archives the partition anew, and drops it."""
     create_metrics(duck)
 
     def hurt() -> None:
-        (path,) = duck.directory.glob(f"*/{damage}")
-        path.write_bytes(path.read_bytes()[:-8])
+        (path,) = duck.directory.glob(damage)
+        path.write_bytes(how(path.read_bytes()))
 
     assert run_with(duck, SnapshotPartition, hurt).failed == 1
     assert duck.run().ok
@@ -232,12 +244,10 @@ def test_damaged_snapshot_is_replaced(duck: DuckDatabase, damage: str) -> None:
 
 
 def test_something_in_the_snapshots_place(duck: DuckDatabase) -> None:
-    """A file that has the snapshot's name: a failure of this table alone, and nothing is dropped."""
+    """A file where the directory of the table's archives would be: a failure of this table alone."""
     create_metrics(duck)
-    (task,) = duck.tool.plan().tasks
-    (name,) = [step.name for step in task.steps if isinstance(step, SnapshotPartition)]
     duck.directory.mkdir()
-    (duck.directory / name).write_text("something else")
+    (duck.directory / "lab.metrics").write_text("something else")
     report = duck.run()
     assert (report.failed, report.partitions) == (1, 0)
     assert_untouched(duck, [MAY, JUNE])
@@ -248,10 +258,12 @@ def test_half_a_snapshot_is_replaced(duck: DuckDatabase) -> None:
     create_metrics(duck)
     (task,) = duck.tool.plan().tasks
     (name,) = [step.name for step in task.steps if isinstance(step, SnapshotPartition)]
-    for directory in (duck.directory / name, duck.directory / f".{name}.partial"):
-        directory.mkdir(parents=True)
-        (directory / "data.parquet").write_text("half")
+    for path in (f"{name}.parquet", f".{name}.parquet.partial"):
+        found = duck.directory / "lab.metrics" / "month=2024-05-01" / path
+        found.parent.mkdir(parents=True, exist_ok=True)
+        found.write_text("half")
     assert duck.run().ok
+    assert [path.name for path in duck.directory.rglob("*.partial")] == []
     assert duck.left("metrics") == [JUNE]
     assert [v.error for v in duck.tool.verify_snapshots()] == [None]
 
@@ -304,14 +316,14 @@ def test_snapshot_of_another_partition(crate: CrateDatabase) -> None:
 
 
 def test_manifest_of_another_partition(duck: DuckDatabase) -> None:
-    """A directory of the right name whose manifest names another partition is no archive: nothing is dropped."""
+    """A manifest of the right name that names another partition is no archive: nothing is dropped."""
     create_metrics(duck)
 
     def rename() -> None:
-        (path,) = duck.directory.glob("*/manifest.json")
-        manifest = json.loads(path.read_text())
-        assert manifest["partition"] == [["month", MAY_MS]]
-        path.write_text(json.dumps({**manifest, "partition": [["month", JUNE_MS]]}))
+        (name,) = duck.snapshot_names()
+        ((column, kind, of, value),) = json.loads(duck.manifest(name).read_text())["partition"]
+        assert (column, value) == ("month", MAY_MS)
+        duck.forge(name, partition=[[column, kind, of, JUNE_MS]])
 
     report = run_with(duck, SnapshotPartition, rename)
     assert (report.failed, report.partitions) == (1, 0)

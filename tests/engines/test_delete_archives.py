@@ -4,12 +4,12 @@ Deleting archives, on both engines: only what is a snapshot of the partition, wh
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cratedb_retention.engine.parquet import Store
 from cratedb_retention.errors import Conflict, DatabaseError, NotFound
 from cratedb_retention.model.archive import Archived
 from cratedb_retention.model.catalog import TableName
@@ -99,14 +99,13 @@ def test_foreign_snapshots(crate: CrateDatabase) -> None:
 
 
 def test_with_other_files(duck: DuckDatabase) -> None:
-    """A directory with files that the toolkit did not write stays as it is."""
+    """Files that the toolkit did not write stay; a directory without any is not left."""
     april, may = archive(duck)
-    note = duck.directory / april.name / "note.txt"
+    note = duck.directory / "lab.metrics" / "month=2024-04-01" / "note.txt"
     note.write_text("mine")
-    with pytest.raises(Conflict, match=r"note\.txt"):
-        duck.tool.engine.archive.delete(april)
+    assert duck.tool.engine.archive.delete(april) and duck.tool.engine.archive.delete(may)
     assert note.read_text() == "mine"
-    assert duck.snapshot_names() == [april.name, may.name]
+    assert [path for path in duck.directory.rglob("*") if path.is_file()] == [note]
 
 
 @pytest.mark.parametrize("name", ["..", ".", "", "../other", "a/b"])
@@ -121,44 +120,45 @@ def test_names_of_no_snapshot(duck: DuckDatabase, name: str) -> None:
     assert (duck.directory.parent / "other").is_dir() and (duck.directory / "a" / "b").is_dir()
 
 
-def test_damaged(duck: DuckDatabase) -> None:
-    """A damaged archive can be deleted."""
-    april, may = archive(duck)
-    (duck.directory / april.name / "manifest.json").write_text("{")
-    (duck.directory / may.name / "data.parquet").unlink()
-    assert duck.tool.engine.archive.delete(april) and duck.tool.engine.archive.delete(may)
+@pytest.mark.parametrize("half", ["manifest", "rows"])
+def test_damaged(duck: DuckDatabase, half: str) -> None:
+    """A damaged archive can be deleted, whole."""
+    for archived in archive(duck):
+        if half == "manifest":
+            duck.manifest(archived.name).write_text("{")
+        else:
+            next(path for path in duck.snapshot_files() if path.stem == archived.name).unlink()
+        assert duck.tool.engine.archive.delete(archived)
     assert list(duck.directory.iterdir()) == []
 
 
-def test_killed_between_rename_and_removal(duck: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No half of a snapshot ever has its name; the next deletion removes what is left."""
+def test_killed_in_between(duck: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows go first, so that half of a snapshot is known by its manifest; the next deletion removes the rest."""
     april, may = archive(duck)
-    rmtree = shutil.rmtree
 
-    def die(path: Path, ignore_errors: bool = False) -> None:
-        if not ignore_errors:
-            (Path(path) / "data.parquet").unlink()
-            raise KeyboardInterrupt
+    def die(store: Store, name: str) -> None:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr("shutil.rmtree", die)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Store, "delete_manifest", die)
         duck.tool.engine.archive.delete(april)
-    monkeypatch.setattr("shutil.rmtree", rmtree)
-    found = duck.tool.engine.archive.contents(duck.repository)
-    assert found.snapshots == {may.name}
-    assert found.leftovers == {f".{april.name}.deleted"}
-    assert not duck.tool.engine.archive.delete(april)
-    assert [path.name for path in duck.directory.iterdir()] == [may.name]
+    found = duck.tool.engine.archive
+    assert found.contents(duck.repository).snapshots == {april.name, may.name}
+    key = (duck.repository, april.name)
+    assert not found.states([key])[key].complete
+    assert found.delete(april)
+    assert not found.delete(april)
+    assert duck.snapshot_names() == [path.stem for path in duck.snapshot_files()] == [may.name]
 
 
 def test_files_that_cannot_be_removed(duck: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error of the file system is in the message."""
     april, _ = archive(duck)
 
-    def refuse(path: Path, target: Path) -> None:
-        raise PermissionError("not permitted")
+    def refuse(path: Path) -> None:
+        raise PermissionError(1, "not permitted")
 
-    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(DatabaseError, match="not permitted"):
         duck.tool.engine.archive.delete(april)
     assert april.name in duck.snapshot_names()

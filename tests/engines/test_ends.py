@@ -325,9 +325,9 @@ def test_failure_keeps_the_later_one(duck: DuckDatabase) -> None:
     duck.tool.release(restored.hold_id or "")
     duck.run()
     before = {record.archived.name: record.stage for record in duck.tool.snapshots()}
-    (duck.directory / april / "note.txt").write_text("mine")
+    duck.forge(april, table=["lab", "other"])
     first, second = duck.tool.archive.delete(RestoreRequest(table_name="metrics", end=parse_instant("2024-05-01")))
-    assert "note.txt" in (first.error or "") and "skipped" in (second.error or "")
+    assert "another partition" in (first.error or "") and "skipped" in (second.error or "")
     assert {record.archived.name: record.stage for record in duck.tool.snapshots()} == before
     assert [row["outcome"] for row in duck.journal(event="snapshot-deleted")] == ["failed"]
 
@@ -392,14 +392,18 @@ def test_check_finds_orphans(db: Database) -> None:
 
 
 def test_check_finds_leftovers(duck: DuckDatabase) -> None:
-    """Directories that killed runs left; and a repository that is not there any more."""
+    """Files that killed runs left, also of earlier versions; and a repository that is not there any more."""
     _april, _may = archive(duck)
     for ending in ("partial", "deleted"):
         (duck.directory / f".x.{ending}").mkdir()
-    (duck.directory / ".git").mkdir()
+    for name in (".git", "user"):
+        (duck.directory / name).mkdir()
+        (duck.directory / name / "rows.parquet").write_text("mine")
+    for name in (".x.parquet.partial", "lab-metrics-2024-03-01-0123456789ab.parquet"):
+        (duck.directory / "lab.metrics" / name).write_text("half")
     [(code, message)] = codes(duck)
     assert code == "leftovers"
-    assert message.startswith("2 leftovers") and ".x.deleted, .x.partial" in message
+    assert message.startswith("4 leftovers") and ".x.deleted, .x.parquet.partial, .x.partial" in message
     duck.directory.rename(duck.directory.with_name("elsewhere"))
     [(code, message)] = codes(duck)
     assert (code, "2 snapshots should be in it" in message) == ("repository-gone", True)

@@ -1,18 +1,14 @@
 """
-Archives of CrateDB as Parquet files: each value survives the way there and back, whatever is damaged is found while the
-partition is still there, and other programs read the files.
+Archives of CrateDB as Parquet files: each value survives the way there and back, also if a restore is interrupted, and
+other programs read the files. Damage is in test_archives.py.
 """
 
 from __future__ import annotations
 
 import json
-import resource
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset
-import pyarrow.parquet
 import pytest
 import sqlalchemy as sa
 
@@ -20,12 +16,9 @@ from cratedb_retention import RestoreRequest
 from cratedb_retention.engine.cratedb import parquet
 from cratedb_retention.engine.cratedb.connection import CrateConnection
 from cratedb_retention.engine.cratedb.parquet import _Pages
-from cratedb_retention.engine.parquet import Store
-from cratedb_retention.errors import InvalidInput, NotFound
-from cratedb_retention.execution.runs.events import Observer, RunEvent, StepFinished
+from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.plan.plan import SnapshotPartition, Step
 from support.databases import MONTH, TIME, CrateDatabase, ParquetDatabase
 from support.sql import quoted
 
@@ -193,106 +186,6 @@ def test_special_values(crate_files: ParquetDatabase) -> None:
     assert db.rows(f"SELECT n, batch, meta FROM {db.q('t')} ORDER BY n") == before
 
 
-def after(kind: type[Step], do: Callable[[], None]) -> Observer:
-    """An observer that does something right after the first step of a kind."""
-    seen: list[RunEvent] = []
-
-    def observe(event: RunEvent) -> None:
-        if isinstance(event, StepFinished) and isinstance(event.step, kind):
-            seen.append(event)
-            if len(seen) == 1:
-                do()
-
-    return observe
-
-
-def truncate(path: Path) -> None:
-    """As a full disk does it."""
-    path.write_bytes(path.read_bytes()[:-50])
-
-
-def flip(path: Path) -> None:
-    """One bit, as a failing disk does it."""
-    content = path.read_bytes()
-    middle = len(content) // 3
-    path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
-
-
-def replace_rows(path: Path) -> None:
-    """A valid file of the same size whose values differ: only a digest of values tells."""
-    table = pyarrow.parquet.read_table(path)
-    size = path.stat().st_size
-    changed = table.set_column(1, "n", pyarrow.array(["2024-04-11T00:00:00Z"] * table.num_rows))
-    pyarrow.parquet.write_table(changed, path, compression="zstd", write_page_checksum=True)
-    manifest = next(path.parents[2].glob(f"_manifests/{path.stem}.json"))
-    found = json.loads(manifest.read_text())
-    found.pop("checksum")
-    assert found["size"] == size
-    found["size"] = path.stat().st_size
-    from cratedb_retention.engine.parquet import _checksum
-
-    manifest.write_text(json.dumps({**found, "checksum": _checksum(found)}))
-
-
-@pytest.mark.parametrize("of", ["rows", "manifest"])
-@pytest.mark.parametrize("damage", [Path.unlink, truncate, flip, lambda path: path.write_bytes(b""), replace_rows])
-def test_damage(crate_files: ParquetDatabase, damage: Callable[[Path], None], of: str) -> None:
-    """A file that is gone or damaged: the partition stays, accepts writes, and the next run archives it again."""
-    db = crate_files
-    create_metrics(db)
-    if of == "manifest" and damage is replace_rows:
-        return
-
-    def act() -> None:
-        (path,) = db.directory.glob("_manifests/*.json") if of == "manifest" else db.snapshot_files()
-        damage(path)
-
-    report = db.tool.run(observers=[after(SnapshotPartition, act)])
-    assert (report.failed, report.skipped, report.partitions) == (1, 1, 0)
-    assert db.left("metrics") == ALL
-    assert db.frozen("metrics") == 0
-    (row,) = db.journal(event="step-finished", operation="verify_snapshot", outcome="failed")
-    assert "\n" not in str(row["error"])
-    if damage is replace_rows:  # Its manifest was forged, too, so that it is taken for the archive of these rows.
-        assert "differ from the 1 archived" in str(row["error"])
-        return
-    assert db.run().partitions == 2
-    assert [found.error for found in db.tool.verify_snapshots()] == [None, None]
-
-
-@pytest.mark.parametrize("damage", [Path.unlink, truncate, flip])
-def test_later_damage(crate_files: ParquetDatabase, damage: Callable[[Path], None]) -> None:
-    """After the drop, it is found by `verify-snapshots`, and mostly by a list; a restore restores nothing of it."""
-    db = crate_files
-    create_metrics(db)
-    db.run()
-    april, may = db.tool.snapshots()
-    damage(db.snapshot_files()[0])
-    states = db.tool.snapshot_states([april, may])
-    assert [states[record.key].complete for record in (april, may)] == [damage is flip, True]
-    assert [found.error is None for found in db.tool.verify_snapshots()] == [False, True]
-    restored = db.tool.restore(RestoreRequest(table_name="metrics"))
-    assert [item.error is None for item in restored] == [False, True]
-    assert db.left("metrics") == [MAY, LATE_MAY, JUNE]
-
-
-def test_full_disk(crate_files: ParquetDatabase) -> None:
-    """A file that cannot be written whole: in one line, nothing is dropped, and nothing of it is left."""
-    db = crate_files
-    create_metrics(db)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        report = db.run()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (report.ok, report.partitions) == (False, 0)
-    assert (db.left("metrics"), db.frozen("metrics"), db.snapshot_states()) == (ALL, 0, {})
-    (row,) = db.journal(event="step-finished", operation="snapshot_partition", outcome="failed")
-    assert "File too large" in str(row["error"])
-    assert db.run().partitions == 2
-
-
 def test_missing_directory(crate_files: ParquetDatabase) -> None:
     """A directory that does not exist may be a mount that is gone: it is not created."""
     db = crate_files
@@ -336,26 +229,6 @@ def test_closed_partition(crate_files: ParquetDatabase) -> None:
     assert db.left("metrics") == [APRIL, JUNE]
 
 
-def test_late_rows(crate_files: ParquetDatabase) -> None:
-    """Rows that arrive after their partition was dropped are in another archive; a restore has all of them once."""
-    db = crate_files
-    create_metrics(db)
-    db.run()
-    db.fill("metrics", ["2024-05-11T00:00:00Z"])
-    assert db.run().partitions == 1
-    assert len(db.snapshot_names()) == 3
-    restored = db.tool.restore(RestoreRequest(table_name="metrics"))
-    assert [item.error for item in restored] == [None] * 3
-    assert db.left("metrics") == sorted([*ALL, "2024-05-11T00:00:00Z"])
-    assert db.frozen("metrics") == 0
-    for hold in db.tool.holds():
-        db.tool.release(hold.id)
-    assert db.run().partitions == 2
-    stages = [str(record.stage) for record in db.tool.snapshots()]
-    assert sorted(stages) == ["archived", "archived", "superseded", "superseded"]
-    assert [item.rows for item in db.tool.restore(RestoreRequest(table_name="metrics"))] == [1, 3]
-
-
 def interrupt_restore(db: CrateDatabase) -> None:
     """As a restore that was killed while its last statement was carried out leaves it."""
     db.run()
@@ -370,8 +243,12 @@ def test_interrupted_restore(crate_files: ParquetDatabase) -> None:
     db = crate_files
     create_metrics(db)
     interrupt_restore(db)
+    found = db.tool.preview_restore(RestoreRequest(table_name="metrics"))
+    assert [item.refusal for item in found] == [None, None]
     assert [item.error for item in db.tool.restore(RestoreRequest(table_name="metrics"))] == [None, None]
     assert (db.left("metrics"), db.frozen("metrics")) == (ALL, 0)
+    found = db.tool.preview_restore(RestoreRequest(table_name="metrics"))
+    assert all("already exists" in str(item.refusal) for item in found)
     restored = db.tool.restore(RestoreRequest(table_name="metrics"))
     assert all("already exists" in str(item.error) for item in restored)
     assert (db.left("metrics"), db.frozen("metrics")) == (ALL, 0)
@@ -383,6 +260,8 @@ def test_interrupted_restore_and_other_rows(crate_files: ParquetDatabase) -> Non
     create_metrics(db)
     interrupt_restore(db)
     db.insert("metrics", [{"ts": MAY, "n": "other"}])
+    april, may = db.tool.preview_restore(RestoreRequest(table_name="metrics"))
+    assert (april.refusal, "already exists" in str(may.refusal)) == (None, True)
     april, may = db.tool.restore(RestoreRequest(table_name="metrics"))
     assert (april.error, "already exists" in str(may.error)) == (None, True)
     assert (db.left("metrics"), db.frozen("metrics")) == ([APRIL, MAY, JUNE, "other"], 0)
@@ -412,29 +291,6 @@ def test_changed_table(crate_files: ParquetDatabase) -> None:
         restored = db.tool.restore(RestoreRequest(table_name="metrics", into=db.table("other")))
         assert all("'n'" in str(item.error) for item in restored)
         assert db.count("other") == 0
-
-
-def test_adopt_and_delete(crate_files: ParquetDatabase) -> None:
-    """Archives are found without the toolkit's own tables, and deleted whole; what else is there stays."""
-    db = crate_files
-    create_metrics(db)
-    db.run()
-    db.sql(f"DELETE FROM {db.q('retention_snapshot', db.own_schema)}")
-    db.refresh("retention_snapshot", db.own_schema)
-    assert len(db.tool.adopt_snapshots(db.repository)) == 2
-    april, may = (record.archived for record in db.tool.snapshots())
-    assert (april.rows, may.rows, may.start is not None) == (1, 2, True)
-    engine = db.tool.engine.archive
-    assert engine.contents(db.repository).snapshots == {april.name, may.name}
-    assert engine.delete(april)
-    assert not engine.delete(april)
-    assert [path.stem for path in db.snapshot_files()] == db.snapshot_names() == [may.name]
-    (db.directory / "_manifests" / f"{may.name}.json").unlink()
-    found = engine.contents(db.repository)
-    assert (set(found.snapshots), set(found.leftovers)) == (set(), {may.name})
-    with pytest.raises(NotFound):
-        engine.contents(f"{db.repository}/nothing")
-    assert Store(db.repository).size("nothing") is None
 
 
 def test_mixed_repositories(crate_files: ParquetDatabase, crate_repository: str) -> None:

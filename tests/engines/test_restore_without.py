@@ -218,7 +218,9 @@ def test_adopted_alike(db: Database) -> None:
         assert db.run().partitions == 1
     if isinstance(db, DuckDatabase):  # What a run that was killed left of another one.
         name = db.tool.snapshots()[0].archived.name
-        shutil.copytree(db.directory / name, db.directory / f".{name}.partial")
+        path = db.manifest(name)
+        shutil.copy(path, path.with_name(f".{path.name}.partial"))
+        shutil.copy(path, path.with_name(f".{path.name}"))
     lose(db)
     db.tool.adopt_snapshots(db.repository)
     assert [record.stage for record in db.tool.snapshots()] == [SnapshotStage.ARCHIVED] * 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import datetime as dt
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from sqlalchemy.util import LRUCache
 
 from cratedb_retention import Report, Retention
 from cratedb_retention.clock import Actor, Clock
+from cratedb_retention.engine.parquet import _checksum
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.policy import Policy
 from support.cratedb import CrateDB
@@ -257,6 +259,31 @@ class Database(abc.ABC):
     def _insert(self, statement: str, rows: Sequence[Sequence[Any]]) -> None: ...
 
 
+class FilesDatabase(Database):
+    """A database whose archives are Parquet files in a directory."""
+
+    def snapshot_names(self) -> list[str]:
+        return sorted(path.stem for path in self.directory.glob("_manifests/*.json"))
+
+    def snapshot_files(self) -> list[Path]:
+        return sorted(self.directory.glob("*/**/*.parquet"))
+
+    def drop_snapshot(self, name: str) -> None:
+        for path in [*self.directory.rglob(f"{name}.*"), *self.directory.rglob("*.partial")]:
+            path.unlink()
+
+    def manifest(self, name: str) -> Path:
+        """The file that describes a snapshot."""
+        return self.directory / "_manifests" / f"{name}.json"
+
+    def forge(self, name: str, **more: Any) -> None:
+        """Change what a manifest says, so that it seems right."""
+        path = self.manifest(name)
+        described = {**json.loads(path.read_text()), **more}
+        described.pop("checksum")
+        path.write_text(json.dumps({**described, "checksum": _checksum(described)}))
+
+
 class CrateDatabase(Database):
     """A schema of a CrateDB."""
 
@@ -323,7 +350,7 @@ class CrateDatabase(Database):
         assert counts == [1] * len(rows)
 
 
-class ParquetDatabase(CrateDatabase):
+class ParquetDatabase(FilesDatabase, CrateDatabase):
     """A schema of a CrateDB whose archives are Parquet files in a directory."""
 
     def __init__(self, server: CrateDB, schema: str, directory: Path) -> None:
@@ -336,21 +363,12 @@ class ParquetDatabase(CrateDatabase):
         others = {path.name: "left" for path in self.directory.rglob("*.partial")}
         return others | {path.stem: "without a manifest" for path in self.snapshot_files()} | manifests
 
-    def snapshot_files(self) -> list[Path]:
-        return sorted(self.directory.glob("*/**/*.parquet"))
-
-    def drop_snapshot(self, name: str) -> None:
-        for path in self.directory.rglob(f"{name}.*"):
-            path.unlink()
-        for path in self.directory.rglob("*.partial"):
-            path.unlink()
-
 
 def _column(name: str) -> str:
     return name if name.endswith("']") else quoted(name)
 
 
-class DuckDatabase(Database):
+class DuckDatabase(FilesDatabase):
     """A DuckDB file."""
 
     product = "DuckDB"
@@ -383,15 +401,6 @@ class DuckDatabase(Database):
 
     def epoch_day(self, unit: str) -> str:
         return f"TIMESTAMP GENERATED ALWAYS AS (date_trunc('day', epoch_ms({'ts * 1000' if unit == 's' else 'ts'})))"
-
-    def snapshot_names(self) -> list[str]:
-        return sorted(path.parent.name for path in self.directory.glob("*/manifest.json"))
-
-    def snapshot_files(self) -> list[Path]:
-        return list(self.directory.glob("*/data.parquet"))
-
-    def drop_snapshot(self, name: str) -> None:
-        shutil.rmtree(self.directory / name)
 
     def close(self) -> None:
         super().close()

@@ -110,6 +110,10 @@ class Archive(abc.ABC):
         :raises Conflict: if the partition already exists.
         """
 
+    def interrupted(self, snapshots: Archives, into: TableName) -> bool:
+        """Whether a partition that already exists is what an interrupted restore left, which the next one replaces."""
+        return False
+
     @abc.abstractmethod
     def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
         """The statements of a restore as text, for display; fails if they obviously would."""

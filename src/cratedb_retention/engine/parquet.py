@@ -1,5 +1,5 @@
 """
-Archives as Parquet files below an address: a directory, or a bucket of S3, Google Cloud or Azure.
+Archives as Parquet files in a directory, or in a bucket of S3, Google Cloud or Azure.
 
 ``schema.table/column=value/NAME.parquet`` has the rows of a partition, in the layout of Hive, which DuckDB, Spark,
 Trino, pandas and Polars read. ``_manifests/NAME.json`` describes it, and is written last: without it there is no
@@ -13,14 +13,19 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from cratedb_retention.errors import AccessDenied, DatabaseError, NotFound, not_installed
+from cratedb_retention.errors import AccessDenied, Conflict, DatabaseError, NotFound, not_installed
 from cratedb_retention.model.archive import StoreAddress, read_address
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.words import show_value
@@ -28,34 +33,43 @@ from cratedb_retention.model.words import show_value
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MANIFESTS, SUFFIX = "_manifests", ".json"
-_PARTIAL = ".partial"
+T = TypeVar("T")
+MANIFESTS, SUFFIX, ROWS = "_manifests", ".json", ".parquet"
+PARTIAL = ".partial"
 # A path has these characters percent-encoded, as Hive does; the last four are not allowed on Windows.
 _SPECIAL = re.compile(r"""[\x00-\x1f\x7f"#%'*/:=?\\{}\[\]^<>|]""")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_LONGEST = 200  # Bytes of a part of a path; directories allow 255.
+# How the names of snapshots end, see :func:`cratedb_retention.model.archive.snapshot_name`.
+_NAMED = re.compile(r"(^|-)[0-9a-f]{12}$")
+_MAGIC = b"PAR1"
 # What is read, digested or written at once.
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 100_000, 16 * 2**20
 BATCH_ROWS = 10_000
+_COPIED = 4 * 2**20
 _SECONDS = {"connect_timeout": 10.0, "request_timeout": 60.0}
-_ATTEMPTS = 4
+_ATTEMPTS, _AT_ONCE = 4, 8
 _TWO_TO_128 = 2**128
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The description of an archived partition."""
+    """The description of an archived partition. Types, expressions and digest are those of the database."""
 
     table: list[str]  # Schema and name.
-    definition: str  # The statement that creates the table.
-    columns: list[list[str]]  # Names and types of the columns in the file, as the database writes them.
-    exact: list[str]  # Of these, JSON with decimals.
-    generated: list[str]  # Of these, those that are computed from others.
+    columns: list[list[str]]  # Names and types of the columns in the file.
     partition: list[list[Any]]  # Partition columns with their types, kinds and values; times in milliseconds, UTC.
     rows: int
-    digest: str  # Of all rows, see :class:`Digest`.
+    digest: str  # Of the values of all rows.
     token: str  # The change token of what was archived.
     file: str  # The path of the rows, from the address.
-    size: int  # Of the file, in bytes.
+    size: int | None  # Of the file, in bytes; None: unknown.
+    database: str = "CrateDB"  # The database that it is from.
+    sha256: str = ""  # Of the file, if the digest depends on the release of the database; else empty.
+    definition: str = ""  # CrateDB: the statement that creates the table.
+    exact: list[str] = field(default_factory=list)  # CrateDB: of the columns, JSON with decimals.
+    generated: list[Any] = field(default_factory=list)  # Computed columns: position, name, type and expression.
+    comment: str | None = None  # DuckDB: that of the table, which may name the partition columns.
     span: list[int | None] = field(default_factory=lambda: [None, None])  # The time range (ms, UTC), if known.
     toolkit: str = ""  # The version that wrote it.
     version: int = 1  # Of this description.
@@ -67,6 +81,21 @@ class Manifest:
     @property
     def values(self) -> tuple[Value, ...]:
         return tuple(value for *_, value in self.partition)
+
+    @property
+    def of(self) -> tuple[TableName, tuple[Value, ...]]:
+        """The partition."""
+        return TableName(*self.table), self.values
+
+    @property
+    def computed(self) -> set[str]:
+        """The names of computed columns; earlier manifests have nothing else of them."""
+        return {each if isinstance(each, str) else each[1] for each in self.generated}
+
+
+def describe_partition(columns: Sequence[Column], values: Sequence[Value]) -> list[list[Any]]:
+    """A partition as manifests have it."""
+    return [[c.name, c.type, str(c.kind), value] for c, value in zip(columns, values, strict=True)]
 
 
 class Digest:
@@ -81,6 +110,11 @@ class Digest:
     def add(self, columns: Sequence[Sequence[Any]], rows: int) -> None:
         """Add rows, given by column."""
         self._sum += sum(row_hashes(columns, rows))
+        self.rows += rows
+
+    def add_all(self, rows: int, digest: str) -> None:
+        """Add rows of which the digest is known."""
+        self._sum += int(digest, 16)
         self.rows += rows
 
     @property
@@ -104,7 +138,7 @@ def escape(text: str) -> str:
 def data_path(table: TableName, columns: Sequence[Column], values: Sequence[Value], name: str) -> str:
     """The path of a partition's rows: ``doc.metrics/month=2024-05-01/NAME.parquet``."""
     parts = [f"{_plain(column.name)}={_show(column, value)}" for column, value in zip(columns, values, strict=True)]
-    return "/".join([f"{escape(table.schema)}.{escape(table.name)}", *parts, f"{name}.parquet"])
+    return "/".join([*map(_shorten, [f"{escape(table.schema)}.{escape(table.name)}", *parts]), f"{name}{ROWS}"])
 
 
 def _plain(name: str) -> str:
@@ -115,21 +149,234 @@ def _show(column: Column, value: Value) -> str:
     return _NO_VALUE if value is None else escape(show_value(column, value)) or "%20"
 
 
-class Store:
-    """The files below an address. Errors of a store are one line, with the address."""
+def _shorten(part: str) -> str:
+    """A part of a path that a directory allows; a long one ends in a hash of all of it."""
+    text = part.encode()
+    if len(text) <= _LONGEST:
+        return part
+    return f"{text[: _LONGEST - 20].decode(errors='ignore')}~{hashlib.sha256(text).hexdigest()[:16]}"
 
-    def __init__(self, repository: str) -> None:
-        self.repository, self._address = repository, read_address(repository)
-        self._thing = f"repository {repository}"
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Files(Protocol):
+    """What is below an address, by paths from it."""
+
+    what: str  # A directory, or a bucket.
+    place: str  # Its name.
+    is_remote: bool
+
+    def create(self) -> None:
+        """Create it, if that is allowed."""
+
+    def exists(self) -> bool: ...
+
+    def size(self, path: str) -> int | None:
+        """None: there is no such file."""
+
+    def list(self, path: str) -> Iterable[tuple[str, int]]:
+        """The files below a path, with their sizes."""
+
+    def show(self, path: str) -> str:
+        """How a statement names a file."""
+
+    def open(self, path: str) -> Any:
+        """A file to read from."""
+
+    def stream(self, path: str) -> AbstractContextManager[Any]:
+        """A stream to write a file, which gets its name when it is complete; an error leaves none."""
+
+    def write_to(self, path: str) -> AbstractContextManager[Path]:
+        """The same as the path of a local file."""
+
+    def local(self, path: str) -> AbstractContextManager[Path]:
+        """A local file to read."""
+
+    def delete(self, path: str) -> None: ...
+
+
+class _Directory:
+    """
+    Files in a directory.
+
+    :param create: Whether it may be created. That of an address is not, since it may be a mount.
+    """
+
+    what, is_remote = "directory", False
+
+    def __init__(self, root: Path, create: bool = False) -> None:
+        self.root, self.place, self._creates = root, str(root), create
+
+    def create(self) -> None:
+        if self._creates:
+            self.root.mkdir(parents=True, exist_ok=True)
+
+    def exists(self) -> bool:
+        return self.root.is_dir()
+
+    def size(self, path: str) -> int | None:
+        try:
+            found = (self.root / path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def list(self, path: str) -> Iterator[tuple[str, int]]:
+        top = self.root / path
+        if not top.is_dir():
+            return
+        for directory, _, names in os.walk(top, onerror=_raise):
+            for name in names:
+                found = Path(directory, name).relative_to(self.root).as_posix()
+                yield found, self.size(found) or 0
+
+    def show(self, path: str) -> str:
+        return str(self.root / path)
+
+    def open(self, path: str) -> Any:
+        return (self.root / path).open("rb")
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[Any]:
+        with self.write_to(path) as local, local.open("wb") as stream:
+            yield stream
+
+    @contextmanager
+    def write_to(self, path: str) -> Iterator[Path]:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        local = target.with_name(f".{target.name}{PARTIAL}")
+        try:
+            yield local
+            _sync(local)
+            local.replace(target)
+            self._sync_above(target)
+        except BaseException:
+            with suppress(OSError):
+                local.unlink()
+            raise
+
+    def _sync_above(self, path: Path) -> None:
+        """Make the name of a file durable, and those of the directories that were created for it."""
+        for parent in path.parents:
+            _sync(parent)
+            if parent == self.root:
+                return
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        yield self.root / path
+
+    def delete(self, path: str) -> None:
+        """Without the directories that were created for it, if they are empty now."""
+        found = self.root / path
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found.unlink()
+            _sync(found.parent)
+        for parent in found.parents:
+            if parent == self.root:
+                return
+            try:
+                parent.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:  # It is not empty.
+                return
+
+
+class _Bucket:
+    """Files in an object store."""
+
+    what, is_remote = "bucket", True
+
+    def __init__(self, address: StoreAddress, repository: str) -> None:
+        self._files, self._root, self._repository = _file_system(address), address.place, repository
+        self.place = address.place.partition("/")[0]
+
+    def create(self) -> None:
+        """Never: its options are up to users."""
+
+    def exists(self) -> bool:
+        from pyarrow.fs import FileType
+
+        return bool(self._files.get_file_info(self.place).type is FileType.Directory)
+
+    def size(self, path: str) -> int | None:
+        from pyarrow.fs import FileType
+
+        found = self._files.get_file_info(self._path(path))
+        return found.size if found.type is FileType.File else None
+
+    def list(self, path: str) -> Iterator[tuple[str, int]]:
+        from pyarrow.fs import FileSelector, FileType
+
+        top = self._path(path) if path else self._root
+        found = self._files.get_file_info(FileSelector(top, recursive=True, allow_not_found=True))
+        return ((each.path[len(self._root) + 1 :], each.size) for each in found if each.type is FileType.File)
+
+    def show(self, path: str) -> str:
+        return f"{self._repository}/{path}"
+
+    def open(self, path: str) -> Any:
+        return self._files.open_input_file(self._path(path))
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[Any]:
+        target = self._path(path)
+        stream = self._files.open_output_stream(target)
+        try:
+            yield stream
+            stream.close()
+        except BaseException:
+            with suppress(Exception):  # Closing a stream publishes what was written so far.
+                stream.close()
+                self._files.delete_file(target)
+            raise
+
+    @contextmanager
+    def write_to(self, path: str) -> Iterator[Path]:
+        with _scratch() as local:
+            yield local
+            with local.open("rb") as written, self.stream(path) as stream:
+                shutil.copyfileobj(written, stream, _COPIED)
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        with _scratch() as local:
+            with self.open(path) as stored, local.open("wb") as copy:
+                shutil.copyfileobj(stored, copy, _COPIED)
+            yield local
+
+    def delete(self, path: str) -> None:
+        if self.size(path) is not None:
+            with suppress(FileNotFoundError):
+                self._files.delete_file(self._path(path))
+
+    def _path(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+
+class Store:
+    """
+    The files of a repository. Errors are one line, with its name.
+
+    :param directory: Where they are, if the repository is not an address.
+    """
+
+    def __init__(self, repository: str, directory: Path | None = None) -> None:
+        self.repository, self._thing = repository, f"repository {repository}"
         with self.reporting():
-            self._files = _open(self._address)
-            self._root = self._address.place
+            self._files: _Files = _open(repository) if directory is None else _Directory(directory, create=True)
 
     @contextmanager
     def reporting(self, path: str = "") -> Iterator[None]:
         """Turn errors of a store, and of damaged files, into those of this toolkit."""
-        import pyarrow as pa
-
+        arrow: Any = sys.modules.get("pyarrow")
+        failures: tuple[type[Exception], ...] = (OSError, arrow.ArrowException) if arrow else (OSError,)
         thing = f"{self._thing}, {path}" if path else self._thing
         try:
             yield
@@ -137,89 +384,75 @@ class Store:
             raise NotFound(thing, "does not exist") from None
         except PermissionError as error:
             raise AccessDenied(thing, _line(error), "grant access to it") from None
-        except (OSError, pa.ArrowException) as error:
+        except failures as error:
             text = _line(error)
             if "ACCESS_DENIED" in text or "HTTP status 403" in text or "HTTP status 401" in text:
                 raise AccessDenied(thing, text, "check the credentials in the environment, and their rights") from None
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise DatabaseError(thing, text, "free some space" if full else "check the repository") from None
 
-    def _path(self, path: str) -> str:
-        return f"{self._root}/{path}" if path else self._root
-
-    @property
-    def _is_local(self) -> bool:
-        return self._address.kind == "file"
+    def prepare(self) -> None:
+        """Create the repository, if it is not an address; NotFound if it does not exist then."""
+        with self.reporting():
+            self._files.create()
+        self.require()
 
     def require(self) -> None:
-        """NotFound if the directory or bucket does not exist; a directory is never created, since it may be a mount."""
-        from pyarrow.fs import FileType
-
-        place = self._root if self._is_local else self._root.partition("/")[0]
+        """NotFound if the directory or bucket does not exist."""
         with self.reporting():
-            found = self._files.get_file_info(place).type
-        if found is not FileType.Directory:
-            what = "directory" if self._is_local else "bucket"
-            raise NotFound(self._thing, f"{what} {place} does not exist", f"create the {what}")
+            there = self._files.exists()
+        if not there:
+            what = self._files.what
+            raise NotFound(self._thing, f"{what} {self._files.place} does not exist", f"create the {what}")
 
     def size(self, path: str) -> int | None:
         """The size of a file; None if it does not exist."""
-        from pyarrow.fs import FileType
-
         with self.reporting(path):
-            found = self._files.get_file_info(self._path(path))
-        return found.size if found.type is FileType.File else None
+            return self._files.size(path)
 
     def list(self, path: str) -> list[tuple[str, int]]:
         """The files below a path, as paths from the address, with their sizes."""
-        from pyarrow.fs import FileSelector, FileType
-
         with self.reporting(path):
-            found = self._files.get_file_info(FileSelector(self._path(path), recursive=True, allow_not_found=True))
-        root = len(self._root) + 1
-        return sorted((each.path[root:], each.size) for each in found if each.type is FileType.File)
+            return sorted(self._files.list(path))
+
+    def show(self, path: str) -> str:
+        """How a statement names a file, for display."""
+        return self._files.show(path)
+
+    def each(self, look: Callable[[str], T], names: Iterable[str]) -> Sequence[T]:
+        """Do something for each name, several at a time if it takes long."""
+        if not self._files.is_remote:
+            return list(map(look, names))
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="store") as pool:
+            return list(pool.map(look, names))
 
     @contextmanager
     def writing(self, path: str) -> Iterator[Any]:
         """A stream to write a file, which gets its name when it is complete; an error leaves none."""
-        target = self._path(path)
-        path_of = PurePosixPath(target)
-        place = str(path_of.with_name(f".{path_of.name}{_PARTIAL}")) if self._is_local else target
-        with self.reporting(path):
-            if self._is_local:
-                self._files.create_dir(str(PurePosixPath(target).parent))
-            stream = self._files.open_output_stream(place)
-        try:
+        with self.reporting(path), self._files.stream(path) as stream:
             yield stream
-            with self.reporting(path):
-                stream.close()
-                if self._is_local:
-                    _sync(place)
-                    self._files.move(place, target)
-                    self._sync_directories(target)
-        except BaseException:
-            with suppress(Exception):  # Closing a stream publishes what was written so far.
-                stream.close()
-                self._files.delete_file(place)
-            raise
 
-    def _sync_directories(self, path: str) -> None:
-        """Make the name of a file durable, and those of the directories that were created for it."""
-        parent = PurePosixPath(path).parent
-        while len(str(parent)) >= len(self._root):
-            _sync(str(parent))
-            parent = parent.parent
+    @contextmanager
+    def writing_to(self, path: str) -> Iterator[Path]:
+        """The same as the path of a local file, for a program that writes it itself."""
+        with self.reporting(path), self._files.write_to(path) as local:
+            yield local
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        """A local file with the content of a file, for a program that reads it itself."""
+        with self.reporting(path), self._files.local(path) as local:
+            yield local
 
     def reading(self, path: str) -> Any:
         """A file to read from."""
         with self.reporting(path):
-            return self._files.open_input_file(self._path(path))
+            return self._files.open(path)
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
-        if self.size(path) is not None:
-            with self.reporting(path), suppress(FileNotFoundError):
-                self._files.delete_file(self._path(path))
+        with self.reporting(path):
+            self._files.delete(path)
 
     # Manifests
 
@@ -227,42 +460,65 @@ class Store:
         """Write a manifest, with a checksum of itself."""
         described = asdict(manifest)
         text = json.dumps({**described, "checksum": _checksum(described)}, indent=2, ensure_ascii=False)
-        with self.writing(_manifest(name)) as stream, self.reporting(_manifest(name)):
+        with self.writing(manifest_path(name)) as stream:
             stream.write(f"{text}\n".encode())
 
     def manifest(self, name: str) -> Manifest:
         """Read a manifest; `NotFound` if there is none."""
-        path, thing = _manifest(name), f"snapshot {name}"
-        with self.reporting(path):
-            if self.size(path) is None:
-                raise NotFound(thing, f"is not in repository {self.repository}")
-            with self.reading(path) as file:
-                content = file.read()
+        thing = f"snapshot {name}"
+        content = self._content(manifest_path(name))
+        if content is None:
+            raise NotFound(thing, f"is not in repository {self.repository}")
         try:
             found = json.loads(content.decode())
-            checksum = found.pop("checksum")
-            if checksum == _checksum(found):
+            given = found.pop("checksum")
+            if given == _checksum(found):
                 return Manifest(**found)
         except (ValueError, TypeError, KeyError, AttributeError):
             pass
         raise DatabaseError(thing, "its manifest is damaged", "delete it and run again") from None
 
+    def _content(self, path: str) -> bytes | None:
+        """What is in a small file; None: it does not exist."""
+        with self.reporting(path):
+            try:
+                with self._files.open(path) as file:
+                    return bytes(file.read())
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
     def delete_manifest(self, name: str) -> None:
-        self.delete(_manifest(name))
+        self.delete(manifest_path(name))
 
     def names(self) -> dict[str, int]:
-        """The names of all manifests."""
+        """The names of all manifests, with their sizes."""
         self.require()
         found = ((PurePosixPath(path).name, size) for path, size in self.list(MANIFESTS))
         return {name.removesuffix(SUFFIX): size for name, size in found if name.endswith(SUFFIX) and name[0] != "."}
+
+    def leftovers(self, names: Collection[str]) -> Iterator[str]:
+        """Files that have no manifest, as interrupted runs leave them, given the names that have one."""
+        for path, _ in self.list(""):
+            name = path.rpartition("/")[2]
+            bare = name.removesuffix(ROWS)
+            if name.endswith(PARTIAL):
+                yield name
+            elif bare != name and _NAMED.search(bare) and bare not in names:
+                yield bare
 
     def fault(self, manifest: Manifest) -> str | None:
         """The fault of an archive's file that can be seen without reading it; None if there is none."""
         size = self.size(manifest.file)
         if size is None:
             return f"{manifest.file} is missing"
+        if manifest.size is None:
+            return None if self._is_whole(manifest.file) else f"{manifest.file} has {size:,} bytes and is truncated"
         same = size == manifest.size
         return None if same else f"{manifest.file} has {size:,} bytes, not the {manifest.size:,} that were archived"
+
+    def _is_whole(self, path: str) -> bool:
+        content = self._content(path) or b""
+        return content.startswith(_MAGIC) and content.endswith(_MAGIC)
 
     # Rows
 
@@ -273,15 +529,13 @@ class Store:
         import pyarrow.parquet as pq
 
         with self.writing(path) as stream:
-            with self.reporting(path):
-                options = {"compression": "zstd", "write_page_checksum": True}
-                writer = pq.ParquetWriter(stream, schema, **options)
+            options = {"compression": "zstd", "write_page_checksum": True}
+            writer = pq.ParquetWriter(stream, schema, **options)
             waiting: list[pa.RecordBatch] = []
 
             def flush() -> None:
                 if waiting:
-                    with self.reporting(path):
-                        writer.write_table(pa.Table.from_batches(waiting), row_group_size=ROW_GROUP_ROWS)
+                    writer.write_table(pa.Table.from_batches(waiting), row_group_size=ROW_GROUP_ROWS)
                     waiting.clear()
 
             def write(batch: pa.RecordBatch) -> None:
@@ -293,8 +547,7 @@ class Store:
             try:
                 yield write
                 flush()
-                with self.reporting(path):
-                    writer.close()
+                writer.close()
             except BaseException:
                 with suppress(Exception):
                     writer.close()
@@ -305,7 +558,7 @@ class Store:
         import pyarrow.parquet as pq
 
         with self.reporting(path), self.reading(path) as file:
-            rows = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=not self._is_local)
+            rows = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=self._files.is_remote)
             for group in range(rows.num_row_groups):
                 yield from rows.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False)
 
@@ -316,7 +569,10 @@ def version() -> str:
     return ""
 
 
-def _manifest(name: str) -> str:
+def manifest_path(name: str) -> str:
+    """Where the manifest of a snapshot is; Conflict: it is not the name of one, and may lead anywhere."""
+    if not name or name[0] == "." or "/" in name or "\\" in name:
+        raise Conflict(f"snapshot {name}", "is not the name of a snapshot", "check it, and delete it by hand")
     return f"{MANIFESTS}/{name}{SUFFIX}"
 
 
@@ -329,7 +585,11 @@ def _line(error: BaseException) -> str:
     return " ".join(text.split()).rstrip(".")
 
 
-def _sync(path: str) -> None:
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -337,14 +597,24 @@ def _sync(path: str) -> None:
         os.close(descriptor)
 
 
-def _open(address: StoreAddress) -> Any:
-    """The file system of an address. Credentials are those of the environment, or of the machine."""
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A local file that does not exist yet, and is deleted at the end."""
+    with tempfile.TemporaryDirectory(prefix="cratedb-retention-") as directory:
+        yield Path(directory, f"rows{ROWS}")
+
+
+def _open(repository: str) -> _Files:
+    address = read_address(repository)
+    return _Directory(Path(address.place)) if address.kind == "file" else _Bucket(address, repository)
+
+
+def _file_system(address: StoreAddress) -> Any:
+    """The file system of a bucket. Credentials are those of the environment, or of the machine."""
     try:
         from pyarrow import fs
     except ImportError as error:
         raise not_installed(f"repository {address.kind}://", "pyarrow is not installed", "arrow", error) from None
-    if address.kind == "file":
-        return fs.LocalFileSystem()
     if address.kind == "s3":
         return fs.S3FileSystem(**_s3_options(), **_SECONDS, retry_strategy=fs.AwsStandardS3RetryStrategy(_ATTEMPTS))
     if address.kind == "gs":

@@ -129,7 +129,7 @@ _WINDOWS = sys.platform == "win32"
 def why_no_directory(name: str) -> str | None:
     """Why a repository's name is not a plain directory: an address, or text for a shell; None if it is one."""
     if _ADDRESS.match(name) and not (_WINDOWS and _DRIVE.match(name)):
-        return f"repository {name!r} is an address, and only directories are supported; name a directory"
+        return f"repository {name!r} looks like an address; name a directory, or write s3://bucket/archive"
     if name.startswith(_EXPANDED if _WINDOWS else (*_EXPANDED, "\\")):
         return f"repository {name!r} begins with {name[0]!r}, which is not expanded; write the directory's full path"
     if not name.strip() or not name.isprintable():
@@ -173,11 +173,10 @@ def _one_of(examples: Iterable[str]) -> str:
 
 def why_no_repository(name: str, directories: bool) -> str | None:
     """Why a repository's name cannot be used; None if it can. Repositories of CrateDB may have any other name."""
-    if directories:
-        return why_no_directory(name)
+    if not is_address(name):
+        return why_no_directory(name) if directories else None
     try:
-        if is_address(name):
-            read_address(name)
+        read_address(name)
     except InvalidInput as error:
         return str(error)
     return None

@@ -1,5 +1,5 @@
 """
-Archives of CrateDB's partitions as Parquet files, see :mod:`cratedb_retention.engine.parquet`.
+Archives of CrateDB's partitions as Parquet files, see :mod:`cratedb_retention.engine.files`.
 
 A frozen partition is read in pages of a limited size, each a range of a column's values, so that each row is in one of
 them. A restore writes a copy in the toolkit's own schema, compares it with the archive, and then copies it into the
@@ -12,12 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,9 +30,10 @@ from cratedb_retention.engine.cratedb.connection import CrateConnection
 from cratedb_retention.engine.cratedb.values import Stored, describe_columns, inexact
 from cratedb_retention.engine.database import Statement
 from cratedb_retention.engine.expressions import Condition, ref, table_ref
-from cratedb_retention.engine.parquet import Digest, Manifest, Store, data_path, row_hashes, version
+from cratedb_retention.engine.files import File, FileArchive, require_same
+from cratedb_retention.engine.parquet import Digest, Manifest, Store, describe_partition, row_hashes, version
 from cratedb_retention.engine.step import StepResult
-from cratedb_retention.errors import Conflict, DatabaseError, NotFound, RetentionError
+from cratedb_retention.errors import Conflict, DatabaseError, NotFound
 from cratedb_retention.model.address import is_address
 from cratedb_retention.model.archive import Archived
 from cratedb_retention.model.catalog import Column, Kind, TableName
@@ -69,44 +69,36 @@ class Layout:
     partitioned_by: tuple[str, ...]
 
     @property
-    def generated(self) -> list[str]:
-        return [column.name for column in self.known if column.expression]
+    def generated(self) -> list[list[Any]]:
+        return [[i, c.name, c.type, c.expression] for i, c in enumerate(self.known) if c.expression]
 
 
-class ParquetArchive(CrateArchive):
+class ParquetArchive(FileArchive, CrateArchive):
     """Archives below addresses."""
 
+    database_name = "CrateDB"
+
+    def _store(self, repository: str) -> Store:
+        return Store(repository)
+
     def create(self, step: SnapshotPartition) -> StepResult:
-        """Writes the file, and the manifest last. A complete archive of the same content is used."""
+        """The partition must be frozen, and its rows readable."""
         self._require_frozen(step)
         if step.piece.partition.closed:
             raise DatabaseError(f"table {step.table}", f"partition {label(step, step.piece)} is closed", "open it")
-        store = Store(step.repository)
-        store.require()
-        manifest = self._find_complete(store, step) or self._write(store, step)
-        return StepResult(rows=manifest.rows, partitions=1, size=manifest.size)
+        return super().create(step)
 
-    def _find_complete(self, store: Store, step: SnapshotPartition) -> Manifest | None:
-        try:
-            manifest = store.manifest(step.name)
-            _require_same(manifest, step)
-            _verify(store, step.name, manifest)
-        except (NotFound, DatabaseError):  # There is none, or it is damaged.
-            return None
-        return manifest
-
-    def _write(self, store: Store, step: SnapshotPartition) -> Manifest:
+    def _write(self, store: Store, step: SnapshotPartition, path: str) -> Manifest:
         import pyarrow as pa
 
-        layout = self._layout_of(step.table)
+        layout, digest = self._layout_of(step.table), Digest()
         for column in inexact(layout.known):
             raise DatabaseError(f"table {step.table}", f"column {column} cannot be archived exactly", "change its type")
-        path, digest = data_path(step.table, step.columns, step.values, step.name), Digest()
         with _exactly(step):
             schema = pa.schema([(column.name, column.arrow_type()) for column in layout.stored])
         expected = self._count_rows(step.table, step)
         with store.writing_rows(path, schema) as write:
-            for columns, rows in self._read(step.table, layout.stored, sql.is_of(step)):
+            for columns, rows in self._read_rows(step.table, layout.stored, sql.is_of(step)):
                 digest.add(_comparable(layout.stored, columns), rows)
                 with _exactly(step):
                     arrays = [c.to_arrow(values) for c, values in zip(layout.stored, columns, strict=True)]
@@ -114,139 +106,64 @@ class ParquetArchive(CrateArchive):
             if digest.rows != expected:
                 reason = f"{digest.rows:,} rows were read, but it has {expected:,}"
                 raise DatabaseError(f"table {step.table}, partition {label(step, step.piece)}", reason, "run again")
-        manifest = Manifest(
+        return Manifest(
             table=list(step.table),
-            definition=layout.definition,
             columns=[[column.name, column.type] for column in layout.stored],
-            exact=[column.name for column in layout.stored if column.exact],
-            generated=layout.generated,
-            partition=[[c.name, c.type, str(c.kind), v] for c, v in zip(step.columns, step.values, strict=True)],
+            partition=describe_partition(step.columns, step.values),
             rows=digest.rows,
             digest=digest.text,
             token=step.piece.partition.token,
             file=path,
-            size=store.size(path) or 0,
+            size=store.size(path),
+            database=self.database_name,
+            definition=layout.definition,
+            exact=[column.name for column in layout.stored if column.exact],
+            generated=layout.generated,
             span=[step.piece.start, step.piece.end],
             toolkit=version(),
         )
-        store.publish(step.name, manifest)
-        return manifest
 
-    def prove(self, step: VerifySnapshot) -> StepResult:
-        """Reads the file back, and compares its rows with those that were read from the partition."""
-        store = Store(step.repository)
-        manifest = self._manifest(store, step)
-        _require_same(manifest, step)
-        _verify(store, step.name, manifest)
-        if self._count_rows(step.table, step) != manifest.rows:
+    def prove(self, step: VerifySnapshot | DropArchived) -> StepResult:
+        """The partition must still have as many rows."""
+        result = super().prove(step)
+        if self._count_rows(step.table, step) != result.rows:
             if not shards.check_token(self._database, step):
                 raise changed(step, step.piece, "is gone since the plan was made")
             raise DatabaseError(self._thing(step), "has another number of rows than its partition", "run again")
-        return StepResult(rows=manifest.rows, partitions=1, size=manifest.size)
+        return result
 
     def _require_complete(self, step: VerifySnapshot | DropArchived) -> None:
-        store = Store(step.repository)
-        manifest = self._manifest(store, step)
-        _require_same(manifest, step)
-        if fault := store.fault(manifest):
-            raise DatabaseError(self._thing(step), fault, "run again")
+        found = self._find(step)
+        require_same(found, step)
+        self._require_there(found)
 
-    def _manifest(self, store: Store, of: Snapshot) -> Manifest:
-        store.require()
-        return store.manifest(of.name)
+    def _read(self, file: File) -> tuple[int, str]:
+        digest, stored = Digest(), _stored(file.manifest)
+        for columns, rows in _file_rows(file):
+            digest.add(_comparable(stored, columns), rows)
+        return digest.rows, digest.text
 
-    def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
-        """From manifests and the sizes of files; if a store cannot be reached, that is the state of its snapshots."""
-        names: dict[str, list[str]] = defaultdict(list)
-        for repository, name in snapshots:
-            names[repository].append(name)
-        found: dict[tuple[str, str], SnapshotState] = {}
-        for repository, wanted in names.items():
-            try:
-                store = Store(repository)
-                every = store.names()
-                there = [name for name in wanted if name in every]
-                with ThreadPoolExecutor(8, thread_name_prefix="manifests") as pool:
-                    states = zip(there, pool.map(lambda name, store=store: _state(store, name), there), strict=True)
-                    found.update({(repository, name): state for name, state in states if state})
-            except RetentionError as error:
-                found.update({(repository, name): SnapshotState(False, str(error)) for name in wanted})
-        return found
-
-    def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
-        """From manifests. Several of a partition are compared by their rows."""
-        store = Store(repository)
-        manifests: dict[str, Manifest] = {}
-        for name in store.names():
-            try:
-                manifests[name] = store.manifest(name)
-            except DatabaseError:
-                continue
-        of: dict[str, list[str]] = defaultdict(list)
-        for name, manifest in manifests.items():
-            of[json.dumps([manifest.table, manifest.partition])].append(name)
-        superseded = {
-            one
-            for names in of.values()
-            for one, other in permutations(names, 2)
-            if manifests[one].rows < manifests[other].rows
-            and self._shared(_hashes(store, manifests[one]), _hashes(store, manifests[other]), manifests[one].rows)
-            == manifests[one].rows
-        }
-        return [(_archived(repository, name, each), name in superseded) for name, each in manifests.items()]
-
-    def contents(self, repository: str) -> Contents:
-        store = Store(repository)
-        names = frozenset(store.names())
-        files = (path.rpartition("/")[2].removesuffix(".parquet") for path, _ in store.list("") if path.endswith("t"))
-        return Contents(names, frozenset(files) - names)
-
-    def delete(self, snapshot: Archived) -> bool:
-        """The rows first: as long as there is a manifest, a command that was interrupted is continued."""
-        store = Store(snapshot.repository)
-        store.require()
-        path, there = data_path(snapshot.table, snapshot.columns, snapshot.values, snapshot.name), True
-        try:
-            manifest = store.manifest(snapshot.name)
-            if (TableName(*manifest.table), manifest.values) != (snapshot.table, snapshot.values):
-                raise Conflict(self._thing(snapshot), "is another partition than the one that was archived")
-            path = manifest.file
-        except NotFound:
-            there = store.size(path) is not None
-        except DatabaseError:  # A damaged manifest has the name of this snapshot alone.
-            pass
-        store.delete(path)
-        store.delete_manifest(snapshot.name)
-        return there
-
-    def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
-        store = Store(snapshot.repository)
-        manifest = self._manifest(store, snapshot)
-        _verify(store, snapshot.name, manifest)
-        return manifest.rows, f"digest and {manifest.rows:,} rows are as archived"
+    def _shared(self, one: File, other: File) -> int:
+        return _count_shared(_hashes(one), _hashes(other), one.manifest.rows)
 
     def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:
         """By the incarnation of the partition; after an interrupted restore by rows, all of which must be there."""
         if token is not None:
-            return super().continues(earlier, step, token, whole, schema)
-        store = Store(earlier.repository)
-        manifest = store.manifest(earlier.name)
-        stored, where = _stored(manifest), sql.is_of(step)
-        shared = self._shared(_hashes(store, manifest), self._hashes_of(step.table, stored, where), manifest.rows)
-        if whole or shared in (0, manifest.rows):
-            return shared == manifest.rows
+            return CrateArchive.continues(self, earlier, step, token, whole, schema)
+        found, where = self._find(earlier), sql.is_of(step)
+        rows, present = found.manifest.rows, self._hashes_of(step.table, _stored(found.manifest), where)
+        shared = _count_shared(_hashes(found), present, rows)
+        if whole or shared in (0, rows):
+            return shared == rows
         thing = f"table {step.table}, partition {earlier.partition}"
-        reason = f"restoring snapshot {earlier.name} was interrupted: it has {shared:,} of {manifest.rows:,} rows"
+        reason = f"restoring snapshot {earlier.name} was interrupted: it has {shared:,} of {rows:,} rows"
         raise Conflict(thing, reason, "restore it again, then release it")
 
     # Restoring
 
     def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
-        found = [(store := Store(each.repository), self._manifest(store, each)) for each in snapshots]
-        for (store, manifest), each in zip(found, snapshots, strict=True):
-            if fault := store.fault(manifest):
-                raise DatabaseError(self._thing(each), fault)
-        one, manifests = snapshots[0], [manifest for _, manifest in found]
+        found = self._find_all(snapshots)
+        one, manifests = snapshots[0], [file.manifest for file in found]
         definition = self._definition_for(into, manifests, others)
         present = self._require_fit(into, manifests)
         key = hashlib.sha256(json.dumps([(each.repository, each.name) for each in snapshots]).encode()).hexdigest()[:12]
@@ -255,10 +172,9 @@ class ParquetArchive(CrateArchive):
         try:
             self._create(definition, copy)
             self._database.execute(sql.alter([table_ref(copy)], "number_of_replicas", 0))
-            for store, manifest in found:
-                self._insert(store, manifest, copy)
-            stored = _stored(manifests[-1])
-            self._require_same_rows(copy, stored, manifests, [each.name for each in snapshots])
+            for file in found:
+                self._insert(file, copy)
+            self._require_same_rows(copy, found)
             if present:
                 self._remove_partial(into, one, found)
             else:
@@ -269,7 +185,7 @@ class ParquetArchive(CrateArchive):
         return Arrived(tuple(each.rows for each in manifests), shards.find_token(self._database, into, one))
 
     def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
-        manifests = [self._manifest(Store(each.repository), each) for each in snapshots]
+        manifests = [self._find(each).manifest for each in snapshots]
         definition = self._definition_for(into, manifests, others)
         created = [] if self._require_fit(into, manifests) else [self._renamed(definition, into)]
         return [*created, self._database.insertion(into, _insertable(manifests[-1]))]
@@ -279,10 +195,8 @@ class ParquetArchive(CrateArchive):
         if self._known(into)[0]:
             return self._definition(into)
         known = {(each.repository, each.name): each for each in others if is_address(each.repository)}
-        every = [*manifests]
-        for each in known.values():
-            if each.table == TableName(*manifests[0].table):
-                every.append(self._manifest(Store(each.repository), each))
+        alike = [each for each in known.values() if each.table == TableName(*manifests[0].table)]
+        every = [*manifests, *(self._find(each).manifest for each in alike)]
         return max(every, key=lambda manifest: manifest.definition.count("\n")).definition
 
     def _require_fit(self, into: TableName, manifests: Sequence[Manifest]) -> bool:
@@ -328,11 +242,12 @@ class ParquetArchive(CrateArchive):
     def _create(self, definition: str, table: TableName) -> None:
         self._database.execute(Statement(self._renamed(definition, table)))
 
-    def _insert(self, store: Store, manifest: Manifest, copy: TableName) -> None:
+    def _insert(self, file: File, copy: TableName) -> None:
         """Insert the rows of a file, whose values in the partition columns are those of the partition."""
+        manifest = file.manifest
         stored, names = _stored(manifest), _insertable(manifest)
         constant = {name: value for name, _, _, value in manifest.partition}
-        for batch in store.read_rows(manifest.file):
+        for batch in file.store.read_rows(manifest.file):
             size = max(batch.nbytes, 1)
             step = max(1, min(INSERT_ROWS, batch.num_rows * INSERT_BYTES // size))
             for start in range(0, batch.num_rows, step):
@@ -342,27 +257,25 @@ class ParquetArchive(CrateArchive):
                 columns = [values[name] if name in values else [constant[name]] * rows for name in names]
                 self._database.insert(copy, names, list(zip(*columns, strict=True)))
 
-    def _require_same_rows(
-        self, copy: TableName, stored: Sequence[Stored], manifests: Sequence[Manifest], names: Sequence[str]
-    ) -> None:
+    def _require_same_rows(self, copy: TableName, found: Sequence[File]) -> None:
         """Compare the rows of a copy with the archives: digests of several add up."""
         self._database.refresh(table_ref(copy))
-        digest = Digest()
-        for columns, rows in self._read(copy, stored, sa.true()):
+        digest, stored = Digest(), _stored(found[-1].manifest)
+        for columns, rows in self._read_rows(copy, stored, sa.true()):
             digest.add(_comparable(stored, columns), rows)
-        expected = sum(int(manifest.digest, 16) for manifest in manifests) % 2**128
-        if (digest.rows, digest.text) != (sum(manifest.rows for manifest in manifests), f"{expected:032x}"):
-            thing = f"snapshot {', '.join(names)}"
+        expected = Digest()
+        for file in found:
+            expected.add_all(file.manifest.rows, file.manifest.digest)
+        if (digest.rows, digest.text) != (expected.rows, expected.text):
+            thing = f"snapshot {', '.join(file.name for file in found)}"
             raise DatabaseError(thing, "is damaged, or its rows changed when they were written to a copy", _BESIDE)
 
-    def _move_in(
-        self, copy: TableName, into: TableName, one: Archived, found: Sequence[tuple[Store, Manifest]]
-    ) -> None:
+    def _move_in(self, copy: TableName, into: TableName, one: Archived, found: Sequence[File]) -> None:
         """Copy the rows into the table; the partition appears with the first, and is removed if one is missing."""
-        names = _insertable(found[-1][1])
+        names = _insertable(found[-1].manifest)
         # Columns without a table: one with a table would add that to each query that uses it.
         rows = sa.select(*map(ref, names)).select_from(table_ref(copy))
-        expected = sum(manifest.rows for _, manifest in found)
+        expected = sum(file.manifest.rows for file in found)
         try:
             self._database.execute(sa.insert(table_ref(into, *map(ref, names))).from_select(names, rows))
             arrived = self._count_rows(into, one)
@@ -372,33 +285,35 @@ class ParquetArchive(CrateArchive):
             self._remove_partial(into, one, found)
             raise
 
-    def _remove_partial(self, into: TableName, one: Archived, found: Sequence[tuple[Store, Manifest]]) -> None:
-        """
-        Remove a partition that an interrupted restore left: only if each of its rows is archived, and some of the
-        archived ones are missing. Meanwhile it is frozen.
-        """
-        thing, total = f"table {into}", sum(manifest.rows for _, manifest in found)
-        before = shards.find_token(self._database, into, one)
+    def interrupted(self, snapshots: Archives, into: TableName) -> bool:
+        return self._is_partial(into, snapshots[0], self._find_all(snapshots))
+
+    def _is_partial(self, into: TableName, one: Archived, found: Sequence[File]) -> bool:
+        """Whether each row of a partition is archived, and some of the archived ones are missing; or it is empty."""
+        total = sum(file.manifest.rows for file in found)
+        rows = self._count_rows(into, one)
+        if not rows or rows >= total:
+            return not rows
+        present = self._hashes_of(into, _stored(found[-1].manifest), sql.is_of(one))
+        return _count_shared(present, _chain(map(_hashes, found)), rows) == rows
+
+    def _remove_partial(self, into: TableName, one: Archived, found: Sequence[File]) -> None:
+        """Remove a partition that an interrupted restore left, if there is one. Meanwhile it is frozen."""
+        thing, before = f"table {into}", shards.find_token(self._database, into, one)
         if before is None:
             return
-        rows = self._count_rows(into, one)
-        where, stored = sql.is_of(one), _stored(found[-1][1])
-        if rows and rows < total:
-            archived = (_hashes(store, manifest) for store, manifest in found)
-            if self._shared(self._hashes_of(into, stored, where), _chain(archived), rows) != rows:
-                rows = total
-        if rows >= total and total:
+        if not self._is_partial(into, one, found):
             raise Conflict(thing, "the partition already exists", _THERE)
         partition = sql.partition_of(into, one.columns, one.values)
         self._database.execute(sql.alter(partition, FROZEN, True))
         if shards.find_token(self._database, into, one) != before:
             self._database.execute(sql.alter(partition, FROZEN, False))
             raise Conflict(thing, "the partition already exists, and is being written to", _THERE)
-        self._database.execute(sa.delete(table_ref(into)).where(where))
+        self._database.execute(sa.delete(table_ref(into)).where(sql.is_of(one)))
 
     # Reading
 
-    def _read(
+    def _read_rows(
         self, table: TableName, stored: Sequence[Stored], where: Condition
     ) -> Iterator[tuple[list[Sequence[Any]], int]]:
         """The plain values of rows by column, in pages; the next pages are read meanwhile."""
@@ -430,21 +345,10 @@ class ParquetArchive(CrateArchive):
         """The hashes of rows of a table, which can be read several times."""
 
         def read() -> Iterator[int]:
-            for columns, rows in self._read(table, stored, where):
+            for columns, rows in self._read_rows(table, stored, where):
                 yield from row_hashes(_comparable(stored, columns), rows)
 
         return read
-
-    def _shared(self, one: Callable[[], Iterator[int]], other: Callable[[], Iterator[int]], rows: int) -> int:
-        """How many of the rows of one are in the other as well, each as often as it is in both."""
-        passes, shared = rows // HASHES + 1, 0
-        for number in range(passes):
-            left = Counter(value for value in one() if value % passes == number)
-            for value in other():
-                if value % passes == number and left[value] > 0:
-                    left[value] -= 1
-                    shared += 1
-        return shared
 
 
 class _Pages:
@@ -513,6 +417,18 @@ class _Pages:
             yield sa.and_(where, begin == f"{number:0{digits}x}")
 
 
+def _count_shared(one: Callable[[], Iterator[int]], other: Callable[[], Iterator[int]], rows: int) -> int:
+    """How many of the rows of one are in the other as well, each as often as it is in both."""
+    passes, shared = rows // HASHES + 1, 0
+    for number in range(passes):
+        left = Counter(value for value in one() if value % passes == number)
+        for value in other():
+            if value % passes == number and left[value] > 0:
+                left[value] -= 1
+                shared += 1
+    return shared
+
+
 @contextmanager
 def _exactly(step: ArchivingStep) -> Iterator[None]:
     """Turn errors of a value that does not fit its type in a file into one of this toolkit."""
@@ -539,20 +455,22 @@ def _stored(manifest: Manifest) -> list[Stored]:
 def _insertable(manifest: Manifest) -> list[str]:
     """The columns to write: those that are not computed from others, also of the partition, unless within an object."""
     names = [*(name for name, _ in manifest.columns), *(name for name, *_ in manifest.partition if "['" not in name)]
-    return [name for name in names if name not in manifest.generated]
+    return [name for name in names if name not in manifest.computed]
 
 
-def _file_rows(store: Store, manifest: Manifest) -> Iterator[tuple[list[Sequence[Any]], int]]:
+def _file_rows(file: File) -> Iterator[tuple[list[Sequence[Any]], int]]:
     """The plain values of a file by column, some rows at a time."""
-    stored = _stored(manifest)
-    for batch in store.read_rows(manifest.file):
+    stored = _stored(file.manifest)
+    for batch in file.store.read_rows(file.manifest.file):
         yield [column.from_arrow(batch.column(column.name)) for column in stored], batch.num_rows
 
 
-def _hashes(store: Store, manifest: Manifest) -> Callable[[], Iterator[int]]:
+def _hashes(file: File) -> Callable[[], Iterator[int]]:
+    """The hashes of the rows of a file, which can be read several times."""
+
     def read() -> Iterator[int]:
-        stored = _stored(manifest)
-        for columns, rows in _file_rows(store, manifest):
+        stored = _stored(file.manifest)
+        for columns, rows in _file_rows(file):
             yield from row_hashes(_comparable(stored, columns), rows)
 
     return read
@@ -566,43 +484,6 @@ def _chain(readers: Iterable[Callable[[], Iterator[int]]]) -> Callable[[], Itera
             yield from reader()
 
     return read
-
-
-def _verify(store: Store, name: str, manifest: Manifest) -> None:
-    """Read a file back, and compare its rows with those that were archived."""
-    thing, digest, stored = f"snapshot {name}", Digest(), _stored(manifest)
-    if fault := store.fault(manifest):
-        raise DatabaseError(thing, fault)
-    for columns, rows in _file_rows(store, manifest):
-        digest.add(_comparable(stored, columns), rows)
-    if (digest.rows, digest.text) != (manifest.rows, manifest.digest):
-        raise DatabaseError(thing, f"holds {digest.rows:,} rows that differ from the {manifest.rows:,} archived")
-
-
-def _require_same(manifest: Manifest, step: ArchivingStep) -> None:
-    """Require that a manifest is that of the partition, in its present state."""
-    thing = f"snapshot {step.name}"
-    if (TableName(*manifest.table), manifest.values) != (step.table, step.values):
-        raise DatabaseError(thing, "its manifest names another partition", "run again")
-    if manifest.token != step.piece.partition.token:
-        raise DatabaseError(thing, "holds another state of the partition", "run again")
-
-
-def _state(store: Store, name: str) -> SnapshotState | None:
-    try:
-        wrong = store.fault(store.manifest(name))
-    except NotFound:
-        return None
-    except DatabaseError as error:
-        return SnapshotState(False, error.reason)
-    return SnapshotState(wrong is None, wrong or "SUCCESS")
-
-
-def _archived(repository: str, name: str, manifest: Manifest) -> Archived:
-    start, end = manifest.span
-    table, columns = TableName(*manifest.table), manifest.partition_columns
-    more: dict[str, Any] = {"rows": manifest.rows, "start": start, "end": end, "size": manifest.size}
-    return Archived(repository=repository, name=name, table=table, columns=columns, values=manifest.values, **more)
 
 
 class EitherArchive(Archive):
@@ -649,6 +530,9 @@ class EitherArchive(Archive):
 
     def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:
         return self._of(earlier.repository).continues(earlier, step, token, whole, schema)
+
+    def interrupted(self, snapshots: Archives, into: TableName) -> bool:
+        return self._all_of(snapshots).interrupted(snapshots, into)
 
     def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
         return self._all_of(snapshots).restore(snapshots, into, schema, others)

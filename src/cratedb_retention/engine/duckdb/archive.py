@@ -1,90 +1,99 @@
 """
-Archiving on DuckDB: a Parquet file for each partition, read back and compared before the partition is dropped (law 2).
+Archiving on DuckDB: a Parquet file for each partition, see :mod:`cratedb_retention.engine.files`.
 
 Partitions are not frozen, since the drop compares the partition with its archive in its own transaction. All snapshots
 of a partition are restored in one transaction, into its own table or beside it; a table that does not exist is created
 from the columns in the manifests.
+
+DuckDB reads and writes local files. Those in an object store are copied from and to a temporary file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.archive import Archive, Archives, Arrived, Contents, Snapshot, SnapshotState
+from cratedb_retention.engine.archive import Archives, Arrived
 from cratedb_retention.engine.base import changed, require_old
 from cratedb_retention.engine.database import Database, Statement
-from cratedb_retention.engine.duckdb import files
 from cratedb_retention.engine.duckdb.catalog import Reader, stored
-from cratedb_retention.engine.duckdb.sql import SQL, comment_on, copy_to, fingerprint, new_table, row_hash
+from cratedb_retention.engine.duckdb.files import archived_rows, inexact, to_file
+from cratedb_retention.engine.duckdb.former import FormerStore
+from cratedb_retention.engine.duckdb.sql import SQL, comment_on, copy_to, fingerprint, make_column, new_table, row_hash
 from cratedb_retention.engine.expressions import Words, in_partitions, ref, table_ref
+from cratedb_retention.engine.files import File, FileArchive
+from cratedb_retention.engine.parquet import Manifest, Store, checksum, data_path, describe_partition, version
 from cratedb_retention.engine.step import StepResult
-from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound
+from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, RetentionError
+from cratedb_retention.model.address import is_address
 from cratedb_retention.model.archive import Archived, why_no_directory
-from cratedb_retention.model.catalog import Column, Kind, TableName
-from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
+from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition
 from cratedb_retention.model.words import plural
 
-_BY_HAND = "check it, and delete the directory by hand"
 _BESIDE = "restore it into another table, with --into"
 
 
-class DuckArchive(Archive):
-    """Snapshots in directories; relative paths start at the directory of the database's file."""
+class DuckArchive(FileArchive):
+    """Snapshots in directories and object stores; relative paths start at the directory of the database's file."""
+
+    database_name = "DuckDB"
 
     def __init__(self, database: Database, beside: Path) -> None:
         self._database, self._beside = database, beside
 
-    def _path(self, repository: str, name: str = "") -> Path:
-        return (self._beside / repository).resolve() / name
+    def _store(self, repository: str) -> Store:
+        if is_address(repository):
+            return Store(repository)
+        return FormerStore(repository, (self._beside / repository).resolve())
 
     def create(self, step: SnapshotPartition) -> StepResult:
-        """Writes a directory of files, which gets its name when it is complete."""
-        if why_not := why_no_directory(step.repository):
+        """Writes the file, and the manifest last; a directory is created."""
+        if not is_address(step.repository) and (why_not := why_no_directory(step.repository)):
             raise InvalidInput(f"table {step.table}", why_not)
-        path, manifest = self._path(step.repository, step.name), None
-        with suppress(NotFound, DatabaseError):  # There is none, or it is damaged.
-            manifest = files.check_file(path)
-        manifest = manifest or self._write(step, path)
-        return StepResult(rows=manifest.rows, partitions=1, size=(path / files.DATA).stat().st_size)
+        return super().create(step)
 
-    def _write(self, step: SnapshotPartition, path: Path) -> files.Manifest:
+    def _write(self, store: Store, step: SnapshotPartition, path: str) -> Manifest:
         every, comment = self._describe(step.table)
         columns = stored(every)
-        for column in files.inexact(columns):
+        for column in inexact(columns):
             raise DatabaseError(f"table {step.table}", f"column {column} cannot be archived exactly", "change its type")
-        directory = files.scratch(path)
+        with store.writing_to(path) as file:
 
-        def work(connection: sa.Connection) -> int:
-            # One transaction sees one state of the table, so the file holds what the token stands for.
-            _check_token(connection, step, columns)
-            connection.execute(_copy(step, columns, directory))
-            return int(connection.execute(_of_partition(step, sa.func.count())).scalar_one())
+            def work(connection: sa.Connection) -> int:
+                # One transaction sees one state of the table, so the file holds what the token stands for.
+                _check_token(connection, step, columns)
+                connection.execute(_copy(step, columns, str(file)))
+                return int(connection.execute(_of_partition(step, sa.func.count())).scalar_one())
 
-        rows = self._database.transact(work)
-        manifest = files.Manifest(
+            rows = self._database.transact(work)
+            sha256, size = checksum(file), file.stat().st_size
+        return Manifest(
             table=list(step.table),
             columns=[[column.name, column.type] for column in columns],
-            partition=_label(step),
+            partition=describe_partition(step.columns, step.values),
             rows=rows,
+            digest=step.piece.partition.token,
             token=step.piece.partition.token,
-            sha256=files.checksum(directory / files.DATA),
-            size=(directory / files.DATA).stat().st_size,
-            generated=[(i, c.name, c.type, c.expression) for i, c in enumerate(every.values()) if c.expression],
+            file=path,
+            size=size,
+            database=self.database_name,
+            sha256=sha256,
+            generated=[[i, c.name, c.type, c.expression] for i, c in enumerate(every.values()) if c.expression],
             comment=comment or None,
-            span=(step.piece.start, step.piece.end),
+            span=[step.piece.start, step.piece.end],
+            toolkit=version(),
         )
-        files.publish(directory, path, manifest)
-        return manifest
 
     def copy_statement(self, step: SnapshotPartition) -> Statement:
-        return _copy(step, stored(self._describe(step.table)[0]), self._path(step.repository, step.name))
+        """The statement that writes a file, for display."""
+        path = data_path(step.table, step.columns, step.values, step.name)
+        return _copy(step, stored(self._describe(step.table)[0]), self._store(step.repository).show(path))
 
     def _describe(self, table: TableName) -> tuple[Mapping[str, Column], str | None]:
         columns, comment = Reader(self._database, [table]).describe(table)
@@ -92,26 +101,12 @@ class DuckArchive(Archive):
             raise NotFound(f"table {table}", "does not exist")
         return columns, comment
 
-    def prove(self, step: VerifySnapshot | DropArchived) -> StepResult:
-        """Reads the file back, and compares its rows with what was archived."""
-        manifest = self._verify_file(step.repository, step.name)
-        if (manifest.table, manifest.partition) != (list(step.table), _label(step)):
-            raise DatabaseError(f"snapshot {step.name}", "its manifest names another partition", "run again")
-        if manifest.token != step.piece.partition.token:
-            raise DatabaseError(f"snapshot {step.name}", "holds another state of the partition", "run again")
-        return StepResult(rows=manifest.rows, partitions=1)
-
-    def _verify_file(self, repository: str, name: str) -> files.Manifest:
-        """Compare a snapshot's checksum, its number of rows, and the rows themselves with its manifest."""
-        path = self._path(repository, name)
-        manifest = files.check_file(path)
-        file = files.archived_rows(path, manifest.stored)
-        statement = sa.select(sa.func.count(), fingerprint(row_hash(manifest.stored))).select_from(file)
-        rows, token = self._database.rows(statement)[0]
-        if rows != manifest.rows or token != manifest.token:
-            said = f"holds {rows:,} rows that differ from the {manifest.rows:,} archived"
-            raise DatabaseError(f"snapshot {name}", said)
-        return manifest
+    def _read(self, file: File) -> tuple[int, str]:
+        columns = _stored(file.manifest)
+        with _intact(file) as path:
+            summary = sa.select(sa.func.count(), fingerprint(row_hash(columns)))
+            rows, digest = self._database.rows(summary.select_from(archived_rows(str(path), columns)))[0]
+        return rows, digest
 
     def drop(self, step: DropArchived) -> StepResult:
         """Compares and deletes in one transaction."""
@@ -128,85 +123,70 @@ class DuckArchive(Archive):
 
         return StepResult(rows=max(self._database.transact(work), 0), partitions=1)
 
-    def states(self, snapshots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SnapshotState]:
-        """Whether manifests can be read, and the size of files."""
-        found = {}
-        for key in snapshots:
-            with suppress(NotFound):
-                wrong = files.glance(self._path(*key))
-                found[key] = SnapshotState(wrong is None, wrong or "SUCCESS")
-        return found
-
-    def contents(self, repository: str) -> Contents:
-        """By the names of directories."""
-        path = self._path(repository)
-        names = (each.name for each in files.find_snapshots(path))
-        return Contents(frozenset(names), frozenset(files.find_leftovers(path)))
-
-    def delete(self, snapshot: Archived) -> bool:
-        """Only a directory with the files of this snapshot, and nothing else."""
-        path = self._path(snapshot.repository, snapshot.name)
-        if path.parent != self._path(snapshot.repository) or path.name != snapshot.name or path.name[0] == ".":
-            raise Conflict(self._thing(snapshot), "is not the name of a snapshot", _BY_HAND)
-        with suppress(NotFound, DatabaseError):  # There is none, or it is damaged.
-            manifest = files.read_manifest(path)
-            if (manifest.table, manifest.partition) != (list(snapshot.table), _label(snapshot)):
-                raise Conflict(self._thing(snapshot), "its manifest names another partition", _BY_HAND)
-        return files.remove(path)
-
-    def find(self, repository: str, schema: str) -> list[tuple[Archived, bool]]:
-        """From their manifests."""
-        manifests = dict(files.readable(files.find_snapshots(self._path(repository))))
-        # All of their rows are in a larger snapshot of the same partition, which was restored and archived again.
-        of: dict[str, list[Path]] = {}
-        for path, manifest in manifests.items():
-            of.setdefault(str((manifest.table, manifest.partition)), []).append(path)
-        superseded = {
-            one
-            for paths in of.values()
-            for one, other in permutations(paths, 2)
-            if manifests[one].rows < manifests[other].rows and self._common(one, other) == manifests[one].rows
-        }
-        return [(_archived(repository, path.name, manifests[path]), path in superseded) for path in manifests]
-
-    def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
-        rows = self._verify_file(snapshot.repository, snapshot.name).rows
-        return rows, f"checksum and {rows:,} rows are as archived"
+    def _shared(self, one: File, other: File) -> int:
+        columns = [column for column in _stored(one.manifest) if column in _stored(other.manifest)]
+        if not columns:
+            return 0
+        with one.store.local(one.manifest.file) as mine, other.store.local(other.manifest.file) as its:
+            rows = (archived_rows(str(path), columns) for path in (mine, its))
+            hashes = (sa.select(row_hash(columns)).select_from(each) for each in rows)
+            return self._database.count(sa.intersect_all(*hashes).subquery("shared"))
 
     def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:
         """By their rows, since files do not distinguish incarnations."""
-        path = self._path(earlier.repository, earlier.name)
-        common = self._common(path, self._path(step.repository, step.name))
-        return common == files.read_manifest(path).rows if whole else common > 0
-
-    def _common(self, *snapshots: Path) -> int:
-        first, second = (files.read_manifest(snapshot).stored for snapshot in snapshots)
-        columns = [column for column in first if column in second]
-        if not columns:
-            return 0
-        rows = (files.archived_rows(snapshot, columns) for snapshot in snapshots)
-        shared = sa.intersect_all(*(sa.select(row_hash(columns)).select_from(each) for each in rows)).subquery("shared")
-        return self._database.count(shared)
+        found = self._find(earlier)
+        shared = self._shared(found, self._find(step))
+        return shared == found.manifest.rows if whole else shared > 0
 
     def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
-        return self._restore(snapshots, into, others).perform()
+        found = self._find_all(snapshots)
+        with ExitStack() as open_files:
+            parts = [Part(str(open_files.enter_context(_intact(file))), file.manifest) for file in found]
+            return self._restore(snapshots[0], into, parts, others).perform()
 
     def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
-        planned = self._restore(snapshots, into, others)
+        parts = [Part(file.store.show(file.manifest.file), file.manifest) for file in map(self._find, snapshots)]
+        planned = self._restore(snapshots[0], into, parts, others)
         return list(map(self._database.render, [*planned.create, *planned.inserts]))
 
-    def _restore(self, snapshots: Archives, into: TableName, others: Archives) -> Restore:
-        own, besides = ([self._path(each.repository, each.name) for each in them] for them in (snapshots, others))
-        return Restore(self._database, snapshots[0], into, own, besides)
+    def _restore(self, one: Archived, into: TableName, parts: list[Part], others: Archives) -> Restore:
+        def besides() -> Iterator[Manifest]:
+            for each in others:
+                with suppress(RetentionError):
+                    yield self._find(each).manifest
+
+        return Restore(self._database, one, into, parts, besides())
+
+    def _columns_of(self, manifest: Manifest) -> tuple[Column, ...]:
+        known = {column.name: column for column in _all_columns(manifest)}
+        return tuple(known.get(name) or make_column(name, data_type) for name, data_type, *_ in manifest.partition)
 
 
-def _label(step: Snapshot) -> list[list[object]]:
-    return [[c.name, v] for c, v in zip(step.columns, step.values, strict=True)]
+@contextmanager
+def _intact(file: File) -> Iterator[Path]:
+    """A local file with the very bytes that were archived."""
+    with file.store.local(file.manifest.file) as path:
+        if checksum(path) != file.manifest.sha256:
+            reason = f"{file.manifest.file} differs from its checksum: it was damaged or changed"
+            raise DatabaseError(f"snapshot {file.name}", reason)
+        yield path
 
 
-def _copy(step: SnapshotPartition, columns: Iterable[Column], directory: Path) -> Statement:
-    selected = list(map(files.to_file, columns)) or [sa.literal_column("*")]
-    return copy_to(_of_partition(step, *selected), directory / files.DATA)
+def _stored(manifest: Manifest) -> list[Column]:
+    return [make_column(name, data_type) for name, data_type in manifest.columns]
+
+
+def _all_columns(manifest: Manifest) -> list[Column]:
+    """The columns of the table, in their order, without partition columns of an unknown type."""
+    found = _stored(manifest)
+    for position, name, data_type, expression in sorted(manifest.generated):
+        found.insert(position, make_column(name, data_type, expression))
+    return found
+
+
+def _copy(step: SnapshotPartition, columns: Iterable[Column], file: str) -> Statement:
+    selected = list(map(to_file, columns)) or [sa.literal_column("*")]
+    return copy_to(_of_partition(step, *selected), file)
 
 
 def _of_partition(step: ArchivingStep, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
@@ -219,33 +199,20 @@ def _check_token(connection: sa.Connection, step: ArchivingStep, columns: Iterab
         raise changed(step, step.piece, "was written to since the plan was made", "the next run archives it")
 
 
-def _archived(repository: str, name: str, manifest: files.Manifest) -> Archived:
-    known = {column.name: column for column in manifest.all_columns}
-    for column, value in manifest.partition:
-        # Archives of earlier versions lack the type of a generated column, which mostly is a time.
-        data_type, kind = ("TIMESTAMP", Kind.TIME) if isinstance(value, int) else ("VARCHAR", Kind.TEXT)
-        known.setdefault(column, Column(name=column, type=data_type, kind=kind))
-    return Archived(
-        repository=repository,
-        name=name,
-        table=TableName(*manifest.table),
-        columns=tuple(known[column] for column, _ in manifest.partition),
-        values=tuple(value for _, value in manifest.partition),
-        rows=manifest.rows,
-        start=manifest.span[0],
-        end=manifest.span[1],
-        size=manifest.size,
-    )
+class Part(NamedTuple):
+    """A file to restore from."""
+
+    file: str
+    manifest: Manifest
 
 
 class Restore:
     """Restores a partition from all of its snapshots, oldest first, into a table that has or gets their columns."""
 
     def __init__(
-        self, database: Database, partition: Archived, into: TableName, snapshots: list[Path], others: list[Path]
+        self, database: Database, partition: Archived, into: TableName, parts: list[Part], others: Iterable[Manifest]
     ) -> None:
-        self._database, self._partition, self._into = database, partition, into
-        self._snapshots = [(path, files.read_manifest(path)) for path in snapshots]
+        self._database, self._partition, self._into, self._parts = database, partition, into, parts
         self._source = Reader(database, [partition.table]).describe(partition.table)[0]
         self.create: list[sa.Executable] = []
         self._columns, comment = Reader(database, [into]).describe(into)
@@ -253,23 +220,23 @@ class Restore:
             self._columns = self._new_columns(others)
         elif comment is None:
             raise Conflict(f"table {into}", "is a view", "name another table")
-        for _, manifest in self._snapshots:
-            for name, _ in (*manifest.columns, *manifest.partition):
+        for _, manifest in parts:
+            for name, *_ in (*manifest.columns, *manifest.partition):
                 if name not in self._columns:
                     raise DatabaseError(f"table {into}", f"has no column {name!r}, which was archived", _BESIDE)
-        self.inserts = [self._insert(path, manifest) for path, manifest in self._snapshots]
+        self.inserts = [self._insert(part) for part in parts]
 
-    def _new_columns(self, others: list[Path]) -> dict[str, Column]:
+    def _new_columns(self, others: Iterable[Manifest]) -> dict[str, Column]:
         """The columns of a table to create: from the partition's own table, and from all snapshots that go into it."""
         found = dict(self._source)
-        for _, manifest in (*files.readable(others), *self._snapshots):
-            found.update({column.name: column for column in manifest.all_columns if column.name not in self._source})
+        for manifest in (*others, *(part.manifest for part in self._parts)):
+            found.update({column.name: column for column in _all_columns(manifest) if column.name not in self._source})
         for column in self._partition.columns:
             found.setdefault(column.name, column)
-        last, comment = self._snapshots[-1][1], None
+        last, comment = self._parts[-1].manifest, None
         if self._into == self._partition.table:
-            comment, known = last.comment, {column.name for column in last.all_columns}
-            for name in [name for name, _ in last.partition if name not in known]:
+            comment, known = last.comment, {column.name for column in _all_columns(last)}
+            for name in [name for name, *_ in last.partition if name not in known]:
                 reason = f"does not exist, and it is unknown how {name} is computed"
                 raise DatabaseError(f"table {self._into}", reason, _BESIDE)
         else:
@@ -280,8 +247,8 @@ class Restore:
         return found
 
     def perform(self) -> Arrived:
-        """Restore the partition; fails if a file is damaged, or a value no longer fits the table."""
-        thing, manifests = f"table {self._into}", [manifest for _, manifest in self._snapshots]
+        """Restore the partition; fails if a value no longer fits the table."""
+        thing, manifests = f"table {self._into}", [part.manifest for part in self._parts]
         columns = [self._columns[column.name] for column in self._partition.columns]
         condition = in_partitions(SQL, columns, [self._partition.values])
         present = sa.select(sa.func.count()).select_from(table_ref(self._into)).where(condition)
@@ -298,9 +265,8 @@ class Restore:
             if restored != archived:
                 raise DatabaseError(thing, f"only {restored:,} of {archived:,} rows arrived; nothing was restored")
 
-        for path, manifest in self._snapshots:
-            files.check_file(path)
-            self._require_fit(path, manifest)
+        for part in self._parts:
+            self._require_fit(part)
         try:
             self._database.transact(work)
         except Conflict as error:
@@ -311,9 +277,10 @@ class Restore:
             raise Conflict(thing, reason, one_by_one if len(manifests) > 1 else _BESIDE) from None
         return Arrived(tuple(each.rows for each in manifests), "+".join(each.token for each in manifests))
 
-    def _insert(self, path: Path, manifest: files.Manifest) -> sa.Insert:
-        values: dict[str, sa.ColumnElement[Any]] = {c.name: ref(c.name) for c in manifest.stored}
-        generated = [column for column in manifest.all_columns if column.expression] or self._source.values()
+    def _insert(self, part: Part) -> sa.Insert:
+        own = _stored(part.manifest)
+        values: dict[str, sa.ColumnElement[Any]] = {column.name: ref(column.name) for column in own}
+        generated = [c for c in _all_columns(part.manifest) if c.expression] or self._source.values()
         for column in generated:
             if column.expression and column.name in self._columns:
                 values[column.name] = sa.literal_column(f"({column.expression})")
@@ -321,17 +288,17 @@ class Restore:
             values.setdefault(column.name, sa.null() if value is None else SQL.value(column, value))
         names = [name for name in values if not self._columns[name].expression]
         # Columns without a table: one with a table would add that to each query that uses it.
-        rows = sa.select(*(values[name] for name in names)).select_from(files.archived_rows(path, manifest.stored))
+        rows = sa.select(*(values[name] for name in names)).select_from(archived_rows(part.file, own))
         return sa.insert(table_ref(self._into, *map(ref, names))).from_select(names, rows)
 
-    def _require_fit(self, path: Path, manifest: files.Manifest) -> None:
+    def _require_fit(self, part: Part) -> None:
         """Fail if a value would change, since a column's type may have changed."""
-        for column in manifest.stored:
+        for column in _stored(part.manifest):
             present, reference = self._columns[column.name], ref(column.name)
             if present.type == column.type or present.expression:
                 continue
             back = sa.try_cast(sa.try_cast(reference, Words(present.type)), Words(column.type))
-            if count := self._database.count(files.archived_rows(path, [column]), back.is_distinct_from(reference)):
+            if count := self._database.count(archived_rows(part.file, [column]), back.is_distinct_from(reference)):
                 what = f"column {column.name!r} was {column.type} and is {present.type}"
                 reason = f"{what}; {plural(count, 'row')} would change"
                 raise DatabaseError(f"table {self._into}", reason, _BESIDE)

@@ -6,7 +6,6 @@ import datetime as dt
 import zoneinfo
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -165,8 +164,8 @@ def fingerprint(hashed: Element) -> Element:
     return texts[0].concat(":").concat(texts[1])
 
 
-def copy_to(select: sa.Select[Any], path: Path) -> Statement:
-    return Statement("COPY (", select, ") TO ", _text(str(path)), " (FORMAT parquet, COMPRESSION zstd)")
+def copy_to(select: sa.Select[Any], file: str) -> Statement:
+    return Statement("COPY (", select, ") TO ", _text(file), " (FORMAT parquet, COMPRESSION zstd)")
 
 
 def new_table(table: TableName, columns: Collection[Column]) -> Statement:

@@ -174,13 +174,20 @@ def preview_restore(engine: Engine, records: Sequence[SnapshotRecord], into: Tab
         why_not = (
             next(filter(None, (_damage(states.get(record.key)) for record in group)), None)
             or refusal(group, own, table)
-            or (THERE if alike and place[1] in there[target] else None)
+            or (_is_there(engine, parts, target) if alike and place[1] in there[target] else None)
             or (TWICE if place in coming else None)
             or _would_fail(engine, parts, target, every)
         )
         coming.update([place] if why_not is None else [])
         checked += [Restorable(record=record, into=target, held=own, refusal=why_not) for record in group]
     return checked
+
+
+def _is_there(engine: Engine, archived: Sequence[Archived], into: TableName) -> str | None:
+    try:
+        return None if engine.archive.interrupted(archived, into) else THERE
+    except RetentionError as error:
+        return str(error)
 
 
 def _would_fail(engine: Engine, archived: Sequence[Archived], into: TableName, every: Sequence[Archived]) -> str | None:

@@ -1,0 +1,572 @@
+"""
+Archives in each kind of repository: a directory, a bucket of a real S3 server, and CrateDB's own; on both engines.
+Whatever happens to their files, no row is lost, and the next run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from cratedb_retention import RestoreRequest
+from cratedb_retention.execution.runs.events import Observer, RunEvent, StepFinished
+from cratedb_retention.model.archive import Archived, SnapshotStage
+from cratedb_retention.model.plan.plan import SnapshotPartition, Step
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
+from support.object_store import BUCKET, HALF, SECRET, ObjectStore, refusing, serving
+from support.tiers import others_on_duckdb
+
+APRIL, MAY, LATE_MAY, JUNE = (f"2024-{day}T00:00:00Z" for day in ("04-10", "05-10", "05-20", "06-10"))
+ALL = [APRIL, MAY, LATE_MAY, JUNE]
+METRICS = RestoreRequest(table_name="metrics")
+
+
+class Place(ABC):
+    """A database, and where its archives are."""
+
+    own = False  # Whether that is a repository of CrateDB.
+
+    def __init__(self, db: Database, repository: str) -> None:
+        self.db, self.repository = db, repository
+
+    @abstractmethod
+    def files(self) -> list[str]:
+        """All files."""
+
+    @abstractmethod
+    def read(self, file: str) -> bytes:
+        """What is in a file."""
+
+    @abstractmethod
+    def write(self, file: str, content: bytes) -> None:
+        """Replace a file."""
+
+    @abstractmethod
+    def delete(self, file: str) -> None:
+        """Remove a file."""
+
+    def rows(self) -> list[str]:
+        """The files with the rows, by partition."""
+        return [file for file in self.files() if file.endswith(".parquet")]
+
+    def manifests(self) -> list[str]:
+        """The files that describe them."""
+        return [file for file in self.files() if file.endswith(".json")]
+
+
+class Directory(Place):
+    """Files in a directory."""
+
+    def __init__(self, db: Database, repository: str, directory: Path) -> None:
+        super().__init__(db, repository)
+        self.directory = directory
+
+    def files(self) -> list[str]:
+        return sorted(str(path) for path in self.directory.rglob("*") if path.is_file())
+
+    def read(self, file: str) -> bytes:
+        return Path(file).read_bytes()
+
+    def write(self, file: str, content: bytes) -> None:
+        Path(file).write_bytes(content)
+
+    def delete(self, file: str) -> None:
+        Path(file).unlink()
+
+
+class Bucket(Place):
+    """Objects in a bucket."""
+
+    def __init__(self, db: Database, store: ObjectStore) -> None:
+        super().__init__(db, f"s3://{BUCKET}/cold")
+        self.store = store
+
+    def files(self) -> list[str]:
+        return self.store.files()
+
+    def read(self, file: str) -> bytes:
+        return self.store.read(file)
+
+    def write(self, file: str, content: bytes) -> None:
+        self.store.write(file, content)
+
+    def delete(self, file: str) -> None:
+        self.store.delete(file)
+
+
+class Own(Directory):
+    """A repository of CrateDB."""
+
+    own = True
+
+    def rows(self) -> list[str]:
+        return [file for file in self.files() if "/indices/" in file and "/__" in file]
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """An S3 server for all of these tests."""
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """An empty bucket."""
+    store = ObjectStore(s3_server)
+    store.use(monkeypatch)
+    return store
+
+
+ON_CRATEDB = (pytest.mark.cratedb,)
+LONG = pytest.mark.long("make test has these cases on DuckDB, and others on CrateDB", on="cratedb")
+FILES = [
+    "duck-directory",
+    pytest.param("duck-s3", marks=pytest.mark.slow("the first one starts an S3 server")),
+    pytest.param("crate-directory", marks=ON_CRATEDB),
+    pytest.param("crate-s3", marks=[*ON_CRATEDB, pytest.mark.slow("the first one starts an S3 server")]),
+]
+EVERY = [*FILES, pytest.param("crate-own", marks=ON_CRATEDB)]
+
+
+def find_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """The place of a kind."""
+    engine, _, kind = request.param.partition("-")
+    db: Database = request.getfixturevalue(engine)
+    if kind == "s3":
+        return Bucket(db, request.getfixturevalue("s3"))
+    if kind == "own":
+        return Own(db, db.repository, db.directory)
+    directory = tmp_path / "archive"
+    directory.mkdir()
+    return Directory(db, f"file://{directory}", directory)
+
+
+@pytest.fixture(params=EVERY)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Each kind of repository in turn, with a table of which April and May are expired, and its policy."""
+    return fill(find_place(request, tmp_path))
+
+
+@pytest.fixture(params=FILES)
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Those that are Parquet files."""
+    return fill(find_place(request, tmp_path))
+
+
+def fill(found: Place) -> Place:
+    """A table of which two months are expired, and its policy."""
+    found.db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    found.db.fill("metrics", ALL)
+    found.db.policy("snapshot", "metrics", "30d", target_repository_name=found.repository)
+    return found
+
+
+def after(kind: type[Step], do: Callable[[], None]) -> Observer:
+    """An observer that does something right after the first step of a kind."""
+    seen: list[RunEvent] = []
+
+    def observe(event: RunEvent) -> None:
+        if isinstance(event, StepFinished) and isinstance(event.step, kind):
+            seen.append(event)
+            if len(seen) == 1:
+                do()
+
+    return observe
+
+
+def errors(db: Database) -> list[str]:
+    """What failed, as the audit log has it."""
+    return [str(row["error"]) for row in db.journal() if row["error"]]
+
+
+def assert_stays(db: Database) -> None:
+    """All rows are there, the table can be written to, and each error is one line without a secret."""
+    assert db.left("metrics") == ALL
+    assert not isinstance(db, CrateDatabase) or db.frozen("metrics") == 0
+    assert errors(db)
+    assert all("\n" not in error and SECRET not in error for error in errors(db))
+
+
+def assert_archived(db: Database) -> None:
+    """A run archives both months, and both archives are right."""
+    report = db.run()
+    assert (report.ok, report.partitions, db.left("metrics")) == (True, 2, [JUNE]), errors(db)
+    assert [found.error for found in db.tool.verify_snapshots()] == [None, None]
+
+
+def test_there_and_back(place: Place) -> None:
+    """Archived, listed, verified, restored, adopted and deleted; nothing is left then."""
+    db = place.db
+    assert_archived(db)
+    april, may = db.tool.snapshots()
+    assert (april.archived.rows, may.archived.rows, april.archived.repository) == (1, 2, place.repository)
+    states = db.tool.snapshot_states([april, may])
+    assert all(states[record.key].complete for record in (april, may))
+    if not place.own:
+        assert [file.rpartition("/")[2] for file in place.rows()] == [
+            f"{each.archived.name}.parquet" for each in (april, may)
+        ]
+        assert all(f"{db.schema}.metrics/month=2024-0" in file for file in place.rows())
+    db.sql(f"DELETE FROM {db.q('retention_snapshot', db.own_schema)}")
+    db.refresh("retention_snapshot", db.own_schema)
+    assert len(db.tool.adopt_snapshots(place.repository)) == 2
+    adopted = [record.archived for record in db.tool.snapshots()]
+    assert [(one.name, one.values, one.start) for one in adopted] == [
+        (each.archived.name, each.archived.values, each.archived.start) for each in (april, may)
+    ]
+    assert {item.refusal for item in db.tool.preview_restore(METRICS)} == {None}
+    assert [item.error for item in db.tool.restore(METRICS)] == [None, None]
+    assert db.left("metrics") == ALL
+    assert {"already exists" in str(item.refusal) for item in db.tool.preview_restore(METRICS)} == {True}
+    engine = db.tool.engine.archive
+    assert engine.delete(adopted[0])
+    assert not engine.delete(adopted[0])
+    assert engine.contents(place.repository).snapshots == {adopted[1].name}
+    assert engine.delete(adopted[1])
+    assert place.own or place.files() == []
+
+
+def test_late_rows(place: Place) -> None:
+    """Rows that arrive after their partition was dropped are in another archive; a restore has all of them once."""
+    db = place.db
+    assert_archived(db)
+    db.fill("metrics", ["2024-05-11T00:00:00Z"])
+    assert db.run().partitions == 1
+    assert [item.error for item in db.tool.restore(METRICS)] == [None] * 3
+    assert db.left("metrics") == sorted([*ALL, "2024-05-11T00:00:00Z"])
+    for hold in db.tool.holds():
+        db.tool.release(hold.id)
+    assert db.run().partitions == 2
+    stages = [record.stage for record in db.tool.snapshots()]
+    assert sorted(stages) == [SnapshotStage.ARCHIVED] * 2 + [SnapshotStage.SUPERSEDED] * 2
+    assert [item.rows for item in db.tool.restore(METRICS)] == [1, 3]
+
+
+def truncate(place: Place, file: str) -> None:
+    """As a full disk does it."""
+    place.write(file, place.read(file)[:-50])
+
+
+def flip(place: Place, file: str) -> None:
+    """One bit, as a failing disk does it; the size stays."""
+    content = place.read(file)
+    middle = len(content) // 3
+    place.write(file, content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+
+
+def empty(place: Place, file: str) -> None:
+    """As a file system does it that lost power."""
+    place.write(file, b"")
+
+
+def remove(place: Place, file: str) -> None:
+    """As somebody does it who tidies up."""
+    place.delete(file)
+
+
+DAMAGE = [flip, *others_on_duckdb(truncate, empty, remove)]
+
+
+@pytest.mark.parametrize("of", ["rows", *others_on_duckdb("manifest")])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_before_the_drop(files: Place, damage: Callable[[Place, str], None], of: str) -> None:
+    """The partition stays, and the next run writes what is damaged again, also if its size is the same."""
+    db = files.db
+
+    def act() -> None:
+        (file,) = files.rows() if of == "rows" else files.manifests()
+        damage(files, file)
+
+    report = db.tool.run(observers=[after(SnapshotPartition, act)])
+    assert (report.failed, report.skipped, report.partitions) == (1, 1, 0)
+    assert_stays(db)
+    assert_archived(db)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_after_a_kill(files: Place, damage: Callable[[Place, str], None]) -> None:
+    """A run was killed before it read an archive back: the next one does not take what is damaged for one."""
+    db = files.db
+
+    def stop() -> None:
+        damage(files, files.rows()[0])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        db.tool.run(observers=[after(SnapshotPartition, stop)])
+    assert db.left("metrics") == ALL
+    db.forget_leases()
+    assert_archived(db)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_after_the_drop(place: Place, damage: Callable[[Place, str], None]) -> None:
+    """It is found by reading back, and mostly by a list; a restore restores nothing of it, and the rest."""
+    db = place.db
+    assert_archived(db)
+    april, may = db.tool.snapshots()
+    if place.own:
+        for file in place.rows():
+            damage(place, file)
+    else:
+        damage(place, place.rows()[0])
+        states = db.tool.snapshot_states([april, may])
+        assert [states[record.key].complete for record in (april, may)] == [damage is flip, True]
+    right = not place.own
+    assert [found.error is None for found in db.tool.verify_snapshots()] == [False, right]
+    assert [item.error is None for item in db.tool.restore(METRICS)] == [False, right]
+    assert db.left("metrics") == ([MAY, LATE_MAY, JUNE] if right else [JUNE])
+
+
+def forge(place: Place, **more: object) -> None:
+    """Change the only manifest, so that it seems right."""
+    from cratedb_retention.engine.parquet import _checksum
+
+    (file,) = place.manifests()
+    described = {**json.loads(place.read(file)), **more}
+    described.pop("checksum")
+    place.write(file, json.dumps({**described, "checksum": _checksum(described)}).encode())
+
+
+def test_other_values(files: Place, tmp_path: Path) -> None:
+    """A whole file with as many rows, of which one value differs: only a digest over all values tells."""
+    db = files.db
+
+    def replace_rows() -> None:
+        import hashlib
+
+        import pyarrow
+        import pyarrow.parquet
+
+        (file,) = files.rows()
+        local = tmp_path / "rows.parquet"
+        local.write_bytes(files.read(file))
+        table = pyarrow.parquet.read_table(local)
+        other = pyarrow.array(["2024-04-11T00:00:00Z"] * table.num_rows, table.schema.field("n").type)
+        changed = table.set_column(table.schema.get_field_index("n"), "n", other)
+        pyarrow.parquet.write_table(changed, local, compression="zstd", write_page_checksum=True)
+        files.write(file, local.read_bytes())
+        forge(files, size=local.stat().st_size, sha256=hashlib.sha256(local.read_bytes()).hexdigest())
+
+    report = db.tool.run(observers=[after(SnapshotPartition, replace_rows)])
+    assert (report.failed, report.partitions) == (1, 0)
+    assert_stays(db)
+    assert any("differ from the 1 archived" in error for error in errors(db))
+    assert_archived(db)
+
+
+def test_full_disk(crate: CrateDatabase, tmp_path: Path) -> None:
+    """A file that cannot be written whole: in one line, nothing is dropped, and nothing of it is left."""
+    directory = tmp_path / "archive"
+    directory.mkdir()
+    found = fill(Directory(crate, f"file://{directory}", directory))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        report = crate.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (report.ok, report.partitions, found.files()) == (False, 0, [])
+    assert_stays(crate)
+    assert any("File too large" in error for error in errors(crate))
+    assert_archived(crate)
+
+
+REFUSALS = [
+    (503, "", ""),
+    (507, "PUT POST", ".parquet"),  # No space is left.
+    (HALF, "GET", ".parquet"),
+]
+OTHERS = [
+    (403, "", ""),
+    (404, "", ""),
+    (403, "PUT POST", ".json"),
+    (503, "GET", ".parquet"),
+    (403, "GET", ".parquet"),
+    (HALF, "GET", ".json"),
+]
+
+
+@pytest.fixture(params=["duck", pytest.param("crate", marks=ON_CRATEDB)])
+def bucket(request: pytest.FixtureRequest, s3: ObjectStore) -> Bucket:
+    """A bucket, and each engine in turn."""
+    found = Bucket(request.getfixturevalue(request.param), s3)
+    fill(found)
+    return found
+
+
+@pytest.mark.slow("starts an S3 server")
+@pytest.mark.parametrize("refused", [*REFUSALS, *(pytest.param(each, marks=LONG) for each in OTHERS)], ids=str)
+def test_refusals(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, str, str]) -> None:
+    """A store that refuses something, or answers half of it: nothing is dropped, and the next run goes on."""
+    db, store = bucket.db, bucket.store
+    with refusing(store.address, *refused) as address:
+        store.use(monkeypatch, address)
+        report = db.run()
+    assert (report.failed, report.skipped, report.partitions) == (1, 1, 0)
+    assert_stays(db)
+    assert refused[0] == HALF or all("s3://archives/cold" in error for error in errors(db))
+    store.use(monkeypatch)
+    assert_archived(db)
+
+
+@pytest.mark.slow("starts an S3 server")
+@pytest.mark.parametrize(
+    "refused", [(HALF, "GET", ".parquet"), *(pytest.param(each, marks=LONG) for each in OTHERS[3:5])], ids=str
+)
+def test_refusals_later(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, str, str]) -> None:
+    """The same after the drop: a restore restores nothing, and then everything."""
+    db, store = bucket.db, bucket.store
+    assert_archived(db)
+    april, may = db.tool.snapshots()
+    with refusing(store.address, *refused) as address:
+        store.use(monkeypatch, address)
+        states = db.tool.snapshot_states([april, may])
+        assert states[april.key].complete == (refused[1] == "GET")
+        assert all(found.error for found in db.tool.verify_snapshots())
+        assert all(item.error for item in db.tool.restore(METRICS))
+        assert db.left("metrics") == [JUNE]
+    store.use(monkeypatch)
+    assert [item.error for item in db.tool.restore(METRICS)] == [None, None]
+    assert db.left("metrics") == ALL
+
+
+def test_wide_rows(files: Place) -> None:
+    """Rows of two megabytes among narrow ones, and a partition whose value is longer than a name of a directory."""
+    db, wide = files.db, "wide " * 400_000
+    of_crate = isinstance(db, CrateDatabase)
+    long_text = "TEXT INDEX OFF STORAGE WITH (columnstore = false)" if of_crate else "TEXT"
+    db.create("t", {"ts": TIME, "n": "TEXT", "v": long_text, "kind": "TEXT"}, by=["kind"])
+    value = "größe/" * (4 if of_crate else 60)
+    db.insert("t", [{"ts": MAY, "n": str(n), "v": wide if n % 10 == 9 else "x", "kind": value} for n in range(40)])
+    before = db.rows(f"SELECT n, v FROM {db.q('t')} ORDER BY n")
+    db.policy("snapshot", "t", "30d", partition_column="kind", target_repository_name=files.repository)
+    assert db.run().ok, errors(db)
+    assert db.count("t") == 0
+    assert [item.error for item in db.tool.restore(RestoreRequest(table_name="t"))] == [None]
+    db.refresh("t")
+    assert db.rows(f"SELECT n, v FROM {db.q('t')} ORDER BY n") == before
+
+
+# Archives of earlier versions on DuckDB
+
+
+def as_before(duck: DuckDatabase, name: str, without: tuple[str, ...] = ()) -> Path:
+    """An archive as earlier versions wrote it: a directory with rows and a manifest."""
+    now = json.loads(duck.manifest(name).read_text())
+    (rows,) = (path for path in duck.snapshot_files() if path.stem == name)
+    directory = duck.directory / name
+    directory.mkdir()
+    rows.rename(directory / "data.parquet")
+    manifest = {
+        "table": now["table"],
+        "columns": now["columns"],
+        "partition": [[column, value] for column, _, _, value in now["partition"]],
+        "rows": now["rows"],
+        "token": now["token"],
+        "sha256": now["sha256"],
+        "version": 2,
+        "size": now["size"],
+        "generated": now["generated"],
+        "comment": now["comment"],
+        "span": now["span"],
+    }
+    found = {key: value for key, value in manifest.items() if key not in without}
+    (directory / "manifest.json").write_text(json.dumps(found, indent=2) + "\n")
+    duck.manifest(name).unlink()
+    return directory
+
+
+OLDEST = ("version", "size", "generated", "comment", "span")
+
+
+@pytest.mark.parametrize(
+    ("without", "dropped"), [((), False), ((), True), (OLDEST, False)], ids=["second", "dropped", "first"]
+)
+def test_archives_of_earlier_versions(duck: DuckDatabase, without: tuple[str, ...], dropped: bool) -> None:
+    """They are listed, verified, adopted, restored, superseded and deleted like others."""
+    fill(Directory(duck, duck.repository, duck.directory))
+    assert_archived(duck)
+    april, may = (as_before(duck, record.archived.name, without) for record in duck.tool.snapshots())
+    assert {state.detail for state in duck.tool.snapshot_states(duck.tool.snapshots()).values()} == {"SUCCESS"}
+    assert [found.error for found in duck.tool.verify_snapshots()] == [None, None]
+    known = [(record.archived.values, record.archived.rows) for record in duck.tool.snapshots()]
+    duck.sql("DELETE FROM ext.retention_snapshot")
+    assert duck.tool.engine.archive.contents(duck.repository).snapshots == {april.name, may.name}
+    assert len(duck.tool.adopt_snapshots(duck.repository)) == 2
+    assert [(record.archived.values, record.archived.rows) for record in duck.tool.snapshots()] == known
+    if dropped:
+        duck.sql("DROP TABLE lab.metrics")
+    assert [item.error for item in duck.tool.restore(METRICS)] == [None, None]
+    assert duck.left("metrics") == (ALL[:3] if dropped else ALL)
+    for hold in duck.tool.holds():
+        duck.tool.release(hold.id)
+    duck.fill("metrics", [LATE_MAY])
+    assert duck.run().partitions == 2
+    assert [record.stage for record in duck.tool.snapshots()].count(SnapshotStage.SUPERSEDED) >= 1
+    assert duck.tool.engine.archive.delete(adopted(duck, april.name))
+    assert not april.exists() and may.exists()
+
+
+def adopted(duck: DuckDatabase, name: str) -> Archived:
+    """A snapshot by its name."""
+    return next(record.archived for record in duck.tool.snapshots() if record.archived.name == name)
+
+
+@pytest.mark.parametrize("damage", ["data.parquet", "manifest.json"])
+@pytest.mark.parametrize("how", DAMAGE)
+def test_damaged_archives_of_earlier_versions(
+    duck: DuckDatabase, damage: str, how: Callable[[Place, str], None]
+) -> None:
+    """They are found, and restore nothing; deleting them leaves nothing."""
+    found = Directory(duck, duck.repository, duck.directory)
+    fill(found)
+    assert_archived(duck)
+    april, may = (as_before(duck, record.archived.name, OLDEST) for record in duck.tool.snapshots())
+    how(found, str(april / damage))
+    assert [verified.error is None for verified in duck.tool.verify_snapshots()] == [False, True]
+    assert [item.error is None for item in duck.tool.restore(METRICS)] == [False, True]
+    assert duck.left("metrics") == [MAY, LATE_MAY, JUNE]
+    duck.tool.engine.archive.delete(adopted(duck, april.name))
+    assert not april.exists() and may.exists()
+
+
+def test_files_of_duckdb_are_read_by_others(duck: DuckDatabase) -> None:
+    """The directory has the layout of Hive, which DuckDB reads with one line."""
+    fill(Directory(duck, duck.repository, duck.directory))
+    assert_archived(duck)
+    query = f"SELECT month, n FROM read_parquet('{duck.directory}/lab.metrics/**/*.parquet') ORDER BY n"
+    assert [(str(month)[:10], n) for month, n in duckdb.sql(query).fetchall()] == [
+        ("2024-04-01", APRIL),
+        ("2024-05-01", MAY),
+        ("2024-05-01", LATE_MAY),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["rows", "manifest"])
+def test_half_a_file(duck: DuckDatabase, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A run that is killed while a file is written leaves none of that name; the next one leaves no other."""
+    found = Directory(duck, duck.repository, duck.directory)
+    fill(found)
+
+    def die(path: Path) -> None:
+        if path.is_file() and (path.suffix == ".partial") and (("_manifests" in path.parts) == (kind == "manifest")):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("cratedb_retention.engine.parquet._sync", die)
+        patched.setattr(Path, "unlink", lambda path, missing_ok=False: None)  # Nobody tidies up after a kill.
+        duck.run()
+    assert found.manifests() == []
+    assert len(found.rows()) == (kind == "manifest")
+    assert len([file for file in found.files() if file.endswith(".partial")]) == 1
+    duck.forget_leases()
+    assert_archived(duck)
+    assert [file for file in found.files() if file.endswith(".partial")] == []
