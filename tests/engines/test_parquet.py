@@ -5,21 +5,24 @@ other programs read the files. Damage is in test_archives.py.
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow.dataset
 import pytest
 import sqlalchemy as sa
 
-from cratedb_retention import RestoreRequest
+from cratedb_retention import RestoreRequest, Retention
 from cratedb_retention.engine.cratedb import parquet
 from cratedb_retention.engine.cratedb.connection import CrateConnection
-from cratedb_retention.engine.cratedb.parquet import _Pages
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.engine.cratedb.values import Stored
+from cratedb_retention.errors import DatabaseError, InvalidInput
 from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName
 from support.databases import MONTH, TIME, CrateDatabase, ParquetDatabase
+from support.proxy import proxy_to
 from support.sql import quoted
 
 APRIL, MAY, LATE_MAY, JUNE = (f"2024-{day}T00:00:00Z" for day in ("04-10", "05-10", "05-20", "06-10"))
@@ -308,24 +311,80 @@ def test_mixed_repositories(crate_files: ParquetDatabase, crate_repository: str)
     assert db.left("metrics") == [APRIL, JUNE]
 
 
-@pytest.mark.parametrize("columns", [{"k": "TIMESTAMP", "i": "INTEGER"}, {"i": "INTEGER"}, {"t": "TEXT"}])
-def test_pages(crate: CrateDatabase, columns: dict[str, str]) -> None:
-    """Each row is in one page, and pages are as small as they should be, whatever the values are."""
-    db = crate
-    db.create("t", {"n": "INTEGER", **columns})
-    times = [None, 0, 0, 0, 5, 10**12, 10**12 + 1, *[7] * 30, *range(100, 140)]
-    rows = [{"n": n, **{c: time if c != "i" else n // 3 for c in columns}} for n, time in enumerate(times)]
-    db.insert("t", [{**row, **({"t": str(row["t"])} if "t" in row else {})} for row in rows])
-    table, database = TableName(db.schema, "t"), db.tool.engine.database
+def make_wide(db: CrateDatabase, rows: int) -> TableName:
+    """A table of several shards, whose rows have neither a time nor a number, and of which some are wide."""
+    long_text = "TEXT INDEX OFF STORAGE WITH (columnstore = false)"
+    db.sql(f"CREATE TABLE {db.q('t')} (n TEXT, v {long_text}) CLUSTERED INTO 4 SHARDS WITH (number_of_replicas = 0)")
+    db.insert("t", [{"n": f"{n:04}", "v": "wide" * 1000 if n % 50 == 49 else None} for n in range(rows)])
+    return db.table("t")
+
+
+def read(db: CrateDatabase, table: TableName) -> list[list[Any]]:
+    """The values of column `n`, page by page, as an archive gets them."""
+    database = db.tool.engine.database
     assert isinstance(database, CrateConnection)
-    keys = [c for c in parquet.ParquetArchive(database, db.time.clock)._keys(table) if c.name in columns]
-    found: list[int] = []
-    for where in _Pages(database, table, keys, 10).of(sa.true()):
-        read: sa.Select[Any] = sa.select(sa.column("n")).select_from(sa.table("t", schema=db.schema)).where(where)
-        page = [row[0] for row in database.raw_rows(read)]
-        assert len(page) <= (10 if keys else 40)
-        found += page
-    assert sorted(found) == list(range(len(times)))
+    found = parquet.ParquetArchive(database, db.time.clock)
+    stored = [Stored("n", "text"), Stored("v", "text")]
+    return [list(columns[0]) for columns, rows in found._read_rows(table, stored, sa.true())]
+
+
+def test_each_row_once(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its columns are, and pages are as small as they should be; nothing is left on the server."""
+    table = make_wide(crate, 500)
+    monkeypatch.setattr(parquet, "FIRST_ROWS", 3)
+    monkeypatch.setattr(parquet, "PAGE_ROWS", 70)
+    pages = read(crate, table)
+    assert sorted(n for page in pages for n in page) == [f"{n:04}" for n in range(500)]
+    assert len(pages[0]) == 3
+    assert all(len(page) <= 70 for page in pages)
+    assert len(pages) < 20
+    monkeypatch.setattr(parquet, "PAGE_BYTES", 500)
+    assert max(map(len, read(crate, table))) < 40
+    assert crate.rows("SELECT count(*) FROM pg_catalog.pg_cursors")[0][0] == 0
+
+
+def test_rows_stay_as_they_were(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written, changed and deleted while rows are read is not seen: each is read as it was."""
+    table = make_wide(crate, 100)
+    monkeypatch.setattr(parquet, "FIRST_ROWS", 10)
+    monkeypatch.setattr(parquet, "PAGE_ROWS", 10)
+    database = crate.tool.engine.database
+    assert isinstance(database, CrateConnection)
+    found = parquet.ParquetArchive(database, crate.time.clock)
+    pages = found._read_rows(table, [Stored("n", "text")], sa.true())
+    seen = list(next(pages)[0][0])
+    crate.sql(f"DELETE FROM {crate.q('t')} WHERE n < '0050'")
+    crate.insert("t", [{"n": "new", "v": None}])
+    crate.sql(f"OPTIMIZE TABLE {crate.q('t')} WITH (max_num_segments = 1)")
+    seen += [n for columns, _ in pages for n in columns[0]]
+    assert sorted(seen) == [f"{n:04}" for n in range(100)]
+
+
+def test_connection_that_changes(crate: CrateDatabase) -> None:
+    """A proxy with a connection for each request loses the cursor: an error that says so, and nothing is archived."""
+    table = make_wide(crate, 10)
+    with proxy_to(crate.uri) as proxy, Retention(proxy.uri, crate.own_schema, clock=crate.time.clock) as tool:
+        database = tool.engine.database
+        assert isinstance(database, CrateConnection)
+        query = sa.select(sa.column("n")).select_from(sa.table(table.name, schema=table.schema))
+        with pytest.raises(DatabaseError, match="the connection was lost or changed"), database.reading(query) as fetch:
+            fetch(1)
+
+
+def test_rows_that_were_not_read(crate_files: ParquetDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer rows than the partition has: nothing is archived or dropped."""
+    db = crate_files
+    create_metrics(db)
+    read_rows = parquet.ParquetArchive._read_rows
+
+    def lose(*arguments: Any) -> Iterator[Any]:
+        return itertools.islice(read_rows(*arguments), 0)
+
+    monkeypatch.setattr(parquet.ParquetArchive, "_read_rows", lose)
+    report = db.run()
+    assert (report.ok, report.partitions, db.snapshot_states()) == (False, 0, {})
+    assert (db.left("metrics"), db.frozen("metrics")) == (ALL, 0)
+    assert "0 rows were read, but it has 1" in errors(db)
 
 
 def test_statements_are_shown(crate_files: ParquetDatabase) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
@@ -64,6 +64,8 @@ _KNOWN = {name: known for known, names in _CLASSES.items() for name in names.spl
 _GONE = "Relation not found for indexUUID"
 # Partitions go one after the other while a table is read; pauses would only let the next one go.
 _READINGS = 5
+# The cursor that a session of its own has.
+_CURSOR, _NO_CURSOR = "partition_rows", "No cursor named"
 # If a node's disk is filled beyond the flood stage, until it is below the high watermark again.
 _FULL = "read-only / allow delete"
 # Tables and repositories in a statement, by the word before them; repositories have no schema.
@@ -119,7 +121,7 @@ class CrateConnection(Database):
             super().__init__(sa.create_engine(address.dburi, **ours))
         except SQLAlchemyError as error:
             raise errors.InvalidInput(f"database address {address.safe}", str(error)) from None
-        self._thing, self._clock = f"database {address.safe}", clock
+        self._thing, self._clock, self._address, self._arguments = f"database {address.safe}", clock, address, args
         if "timeout" not in address.parameters:
             sa.event.listen(self.engine, "before_cursor_execute", _set_timeout)
 
@@ -139,9 +141,52 @@ class CrateConnection(Database):
             raise error
         return sum(counts)
 
-    def raw_rows(self, statement: sa.Select[Any]) -> list[Sequence[Any]]:
-        """The rows of a query as CrateDB returned them, which is the quickest for many."""
-        return self.transact(lambda connection: list(connection.execute(statement).cursor.fetchall()), statement)
+    @contextmanager
+    def reading(self, query: sa.Select[Any]) -> Iterator[Callable[[int], list[Sequence[Any]]]]:
+        """
+        A function that returns the next rows of a query, so many and as CrateDB returned them, until there are none.
+        Each row is read once, as it was at the beginning, by a cursor. CrateDB keeps cursors for a connection to its
+        HTTP endpoint, so this has a connection of its own, to one node.
+        """
+        connection = self._connect_alone()
+
+        def run(statement: Statement) -> Any:
+            try:
+                return connection.execute(statement)
+            except SQLAlchemyError as error:
+                found = self.translate(error, self.render(query))
+                if _NO_CURSOR not in found.reason:
+                    raise found from error
+                reason = "the connection was lost or changed while rows were read"
+                remedy = "run again; do not connect through a proxy that sends each request to another node"
+                raise errors.DatabaseError(self._thing, reason, remedy) from error
+
+        def fetch(rows: int) -> list[Sequence[Any]]:
+            return list(run(Statement(f"FETCH {rows} FROM {_CURSOR}")).cursor.rows)
+
+        try:
+            run(Statement(f"DECLARE {_CURSOR} NO SCROLL CURSOR WITH HOLD FOR ", query))
+            yield fetch
+        finally:
+            connection.close()  # Which ends the session, and the cursor.
+            connection.engine.dispose()
+
+    def _connect_alone(self) -> sa.Connection:
+        """A connection to one of the nodes in the address, which is closed for good at its end."""
+        servers = sa.make_url(self._address.dburi).query.get("servers")
+        choices = [{"servers": each} for each in ([servers] if isinstance(servers, str) else servers or ())] or [{}]
+        timeout = {} if "timeout" in self._address.parameters else {"timeout": _timeout(None)}
+        for number, choice in enumerate(choices, 1):
+            args = {**self._arguments, **timeout, **choice}
+            options: dict[str, Any] = {"paramstyle": "numeric_dollar", "poolclass": sa.NullPool, "connect_args": args}
+            alone = sa.create_engine(self._address.dburi, **options)
+            sa.event.listen(alone, "before_cursor_execute", self._count)
+            try:
+                return alone.connect()
+            except SQLAlchemyError as error:
+                if number == len(choices):
+                    raise self.translate(error, "") from error
+        raise AssertionError(choices)
 
     def insertion(self, table: TableName, columns: Sequence[str]) -> str:
         """The statement that inserts rows, of which all values are parameters."""

@@ -1,10 +1,9 @@
 """
 Archives of CrateDB's partitions as Parquet files, see :mod:`cratedb_retention.engine.files`.
 
-A frozen partition is read in pages of a limited size, each a range of a column's values, so that each row is in one of
-them. A restore writes a copy in the toolkit's own schema, compares it with the archive, and then copies it into the
-table by one statement. If that is interrupted, the rows that are there are part of the archive, and are replaced by the
-next restore.
+A frozen partition is read by a cursor, in pages of a limited size. A restore writes a copy in the toolkit's own schema,
+compares it with the archive, and then copies it into the table by one statement. If that is interrupted, the rows that
+are there are part of the archive, and are replaced by the next restore.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,6 @@ from cratedb_retention.engine.base import changed, label
 from cratedb_retention.engine.cratedb import shards, sql
 from cratedb_retention.engine.cratedb.archive import FROZEN, MERGED, CrateArchive
 from cratedb_retention.engine.cratedb.catalog import Reader
-from cratedb_retention.engine.cratedb.connection import CrateConnection
 from cratedb_retention.engine.cratedb.values import Stored, describe_columns, inexact
 from cratedb_retention.engine.database import Statement
 from cratedb_retention.engine.expressions import Condition, ref, table_ref
@@ -36,14 +34,13 @@ from cratedb_retention.engine.step import StepResult
 from cratedb_retention.errors import Conflict, DatabaseError, NotFound
 from cratedb_retention.model.address import is_address
 from cratedb_retention.model.archive import Archived
-from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 
-# Of a page: its rows, and its bytes as JSON, estimated by a sample. Pages that are read ahead are in memory as well.
-PAGE_ROWS, PAGE_BYTES, SAMPLE, AHEAD = 50_000, 3 * 2**20, 200, 2
-_BUCKETS = 256  # In which a column's range is divided, until no bucket has more rows than a page.
-_WHOLE = ("bigint", "integer", "smallint", "byte")
-_LARGEST = 2**62
+# Of a page: its rows, and its bytes as JSON, estimated by a sample of the page before. CrateDB collects a page in a
+# thread of its HTTP endpoint, where other connections wait for it, so a page is not large.
+PAGE_ROWS, PAGE_BYTES, SAMPLE = 10_000, 2 * 2**20, 50
+FIRST_ROWS, GROWTH = 100, 20
 INSERT_ROWS, INSERT_BYTES = 5_000, 2 * 2**20
 HASHES = 500_000  # Of rows that are compared at once.
 _NAME = r'"(?:[^"]|"")+"'
@@ -316,30 +313,14 @@ class ParquetArchive(FileArchive, CrateArchive):
     def _read_rows(
         self, table: TableName, stored: Sequence[Stored], where: Condition
     ) -> Iterator[tuple[list[Sequence[Any]], int]]:
-        """The plain values of rows by column, in pages; the next pages are read meanwhile."""
+        """The plain values of rows by column, in pages; the next page is read meanwhile."""
         selected = [column.select() for column in stored] or [sa.literal_column("1")]
-        query = sa.select(*selected).select_from(table_ref(table))
-        sample = self._database.raw_rows(query.where(where).limit(SAMPLE))
-        if not sample:
-            return
-        width = sum(len(str(row)) for row in sample) // len(sample) + 1
-        most = max(1, min(PAGE_ROWS, PAGE_BYTES // width))
-        pages = _Pages(self._database, table, self._keys(table), most)
-        with ThreadPoolExecutor(AHEAD, thread_name_prefix="pages") as pool:
-            waiting: deque[Future[list[Any]]] = deque()
-            for condition in pages.of(where):
-                waiting.append(pool.submit(self._database.raw_rows, query.where(condition)))
-                if len(waiting) > AHEAD:
-                    yield _by_column(stored, waiting.popleft().result())
-            while waiting:
-                yield _by_column(stored, waiting.popleft().result())
-
-    def _keys(self, table: TableName) -> list[Column]:
-        """Columns whose ranges divide the rows: times, then whole numbers."""
-        known, by = self._known(table)
-        plain = [c for c in known.values() if "['" not in c.name and c.name not in by]
-        times = [c for c in plain if c.kind is Kind.TIME and c.expression is None]
-        return [*times, *(c for c in plain if c.type in _WHOLE)][:4]
+        query = sa.select(*selected).select_from(table_ref(table)).where(where)
+        with self._database.reading(query) as fetch, ThreadPoolExecutor(1, thread_name_prefix="rows") as reader:
+            coming = reader.submit(fetch, FIRST_ROWS)
+            while rows := coming.result():
+                coming = reader.submit(fetch, _next_page(rows))
+                yield _by_column(stored, rows)
 
     def _hashes_of(self, table: TableName, stored: Sequence[Stored], where: Condition) -> Callable[[], Iterator[int]]:
         """The hashes of rows of a table, which can be read several times."""
@@ -351,70 +332,18 @@ class ParquetArchive(FileArchive, CrateArchive):
         return read
 
 
-class _Pages:
-    """Divides rows into pages of a limited number: each row is in exactly one."""
+def _next_page(rows: Sequence[Sequence[Any]]) -> int:
+    """How many rows to read next: about as many bytes as a page has, and not much more than the rows before."""
+    sample = rows[:: len(rows) // SAMPLE + 1]
+    width = sum(map(_width, sample)) // len(sample) + 1
+    return max(1, min(PAGE_ROWS, PAGE_BYTES // width, len(rows) * GROWTH))
 
-    def __init__(self, database: CrateConnection, table: TableName, keys: Sequence[Column], most: int) -> None:
-        self._database, self._table, self._keys, self._most = database, table_ref(table), keys, most
 
-    def of(self, where: Condition) -> Iterator[Condition]:
-        yield from self._split(where, self._count(where), self._keys)
-
-    def _count(self, where: Condition) -> int:
-        return self._database.count(self._table, where)
-
-    def _split(self, where: Condition, rows: int, keys: Sequence[Column]) -> Iterator[Condition]:
-        if rows <= self._most:
-            if rows:
-                yield where
-            return
-        if not keys:
-            yield from self._by_hash(where, rows)
-            return
-        key, number = ref(keys[0].name), sa.cast(ref(keys[0].name), sa.BigInteger())
-        summary = sa.select(sa.func.min(number), sa.func.max(number), sa.func.count(key)).select_from(self._table)
-        ((low, high, known),) = self._database.rows(summary.where(where))
-        if known < rows:
-            yield from self._split(sa.and_(where, key.is_(None)), rows - known, keys[1:])
-        if not known:
-            return
-        if low == high or high - low > _LARGEST or max(abs(low), abs(high)) > _LARGEST:
-            yield from self._split(sa.and_(where, key.is_not(None)), known, keys[1:])
-            return
-        width = -(-(high - low + 1) // _BUCKETS)
-        bucket = (number - low) // sa.literal_column(str(width), sa.BigInteger())
-        counts = sa.select(bucket.label("b"), sa.func.count()).select_from(self._table)
-        found = self._database.rows(counts.where(where, key.is_not(None)).group_by(sa.literal_column("1")))
-        yield from self._ranges(where, keys, low, width, sorted(map(tuple, found)))
-
-    def _ranges(
-        self, where: Condition, keys: Sequence[Column], low: int, width: int, counts: Sequence[tuple[int, int]]
-    ) -> Iterator[Condition]:
-        """Neighbouring buckets together, as many as fit into a page; a larger one is divided again."""
-        key = ref(keys[0].name)
-
-        def between(first: int, last: int) -> Condition:
-            start, end = (sa.literal(low + bucket * width, sa.BigInteger()) for bucket in (first, last + 1))
-            return sa.and_(where, key >= start, key < end)
-
-        first, last, together = None, 0, 0
-        for bucket, rows in counts:
-            if first is not None and together + rows > self._most:
-                yield from self._split(between(first, last), together, keys if width > 1 else keys[1:])
-                first, together = None, 0
-            first = bucket if first is None else first
-            last, together = bucket, together + rows
-        if first is not None:
-            yield from self._split(between(first, last), together, keys if width > 1 else keys[1:])
-
-    def _by_hash(self, where: Condition, rows: int) -> Iterator[Condition]:
-        """By identifiers, for which CrateDB has to look at all of these rows for each page."""
-        digits = 1
-        while 16**digits * self._most < 2 * rows:
-            digits += 1
-        begin = sa.func.substr(sa.func.md5(sql.words("_id")), 1, digits)
-        for number in range(16**digits):
-            yield sa.and_(where, begin == f"{number:0{digits}x}")
+def _width(value: Any) -> int:
+    """About how many bytes a value has as JSON."""
+    if isinstance(value, str):
+        return len(value)
+    return sum(map(_width, value)) if isinstance(value, list | tuple) else 12
 
 
 def _count_shared(one: Callable[[], Iterator[int]], other: Callable[[], Iterator[int]], rows: int) -> int:

@@ -263,8 +263,8 @@ class Policy(_Model):
         Name | None,
         _snapshot(
             text=(
-                "The repository of the archive: on CrateDB a snapshot repository, on DuckDB a directory; or the address "
-                "of Parquet files, such as `s3://bucket/archive` or `file:///srv/archive`."
+                "The repository of the archive: on CrateDB a snapshot repository, on DuckDB a directory; or an address "
+                "for Parquet files, such as `s3://bucket/archive` or `file:///srv/archive`."
             ),
             label="Repository",
             metavar="REPOSITORY",
