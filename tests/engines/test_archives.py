@@ -267,7 +267,7 @@ def empty(place: Place, file: str) -> None:
 
 
 def remove(place: Place, file: str) -> None:
-    """As somebody does it who tidies up."""
+    """As a clean-up by hand does it."""
     place.delete(file)
 
 
@@ -562,7 +562,7 @@ def test_half_a_file(duck: DuckDatabase, monkeypatch: pytest.MonkeyPatch, kind: 
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr("cratedb_retention.engine.parquet._sync", die)
-        patched.setattr(Path, "unlink", lambda path, missing_ok=False: None)  # Nobody tidies up after a kill.
+        patched.setattr(Path, "unlink", lambda path, missing_ok=False: None)  # A kill leaves it.
         duck.run()
     assert found.manifests() == []
     assert len(found.rows()) == (kind == "manifest")

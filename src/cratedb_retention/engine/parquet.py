@@ -226,10 +226,11 @@ class _Directory:
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def list(self, path: str) -> Iterator[tuple[str, int]]:
+        """Of all files, without directories that are not the toolkit's and cannot be read, such as ``lost+found``."""
         top = self.root / path
         if not top.is_dir():
             return
-        for directory, _, names in os.walk(top, onerror=_raise):
+        for directory, _, names in os.walk(top, onerror=_raise if path else None):
             for name in names:
                 found = Path(directory, name).relative_to(self.root).as_posix()
                 yield found, self.size(found) or 0

@@ -144,8 +144,8 @@ class CrateConnection(Database):
     @contextmanager
     def reading(self, query: sa.Select[Any]) -> Iterator[Callable[[int], list[Sequence[Any]]]]:
         """
-        A function that returns the next rows of a query, so many and as CrateDB returned them, until there are none.
-        Each row is read once, as it was at the beginning, by a cursor. CrateDB keeps cursors for a connection to its
+        A function that returns the next rows of a query, given their number, as CrateDB returned them; none at the
+        end. A cursor reads each row once, as it was at the beginning. CrateDB keeps cursors for a connection to its
         HTTP endpoint, so this has a connection of its own, to one node.
         """
         connection = self._connect_alone()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-import struct
+from array import array as packed
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -55,6 +55,8 @@ _NAMES = {
 _NUMERIC, _REAL, _BIT, _POINT, _VECTOR, _SHAPE = "numeric", "real", "bit", "geo_point", "float_vector", "geo_shape"
 _JSON = ("object", _SHAPE)
 _FLOATING = (_REAL, "double precision", _VECTOR)
+# Arrow's names of numbers, and those of Python's arrays.
+_PACKED = {"int8": "b", "int16": "h", "int32": "i", "int64": "q", "float": "f", "double": "d"}
 # Expressions whose value differs when a row is stored again.
 _VOLATILE = re.compile(r"\b(current_\w+|now|curdate|curtime|localtime\w*|random|gen_random_text_uuid)\b", re.IGNORECASE)
 
@@ -145,7 +147,7 @@ class Stored:
             return [_each(_show_bits, value, self.depth) for value in values]
         if self.base in (_REAL, _VECTOR):
             depth = self.depth + (self.base == _VECTOR)
-            return [_each(_single, value, depth) for value in values]
+            return [_singles(value, depth) for value in values] if depth else _singles(values, 1)
         return values
 
     def _json(self, text: str) -> str | None:
@@ -190,10 +192,10 @@ class Stored:
         """Plain values, from those in a file."""
         if _NAMES.get(self.base) == "timestamp":
             array = array.cast(self._whole_numbers())
-        values: list[Any] = array.to_pylist()
+        values = _numbers(array)
         if self.base == _NUMERIC:
             return [_each(_show_decimal, value, self.depth) for value in values]
-        if self.base in _FLOATING:
+        if self.base in _FLOATING and not _are_finite(values):
             depth = self.depth + (self.base == _VECTOR)
             return [_each(_show_float, value, depth) for value in values]
         return values
@@ -235,9 +237,32 @@ def _show_float(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _single(value: float | str) -> float | str:
-    """A number of single precision in all of its digits."""
-    return value if isinstance(value, str) else struct.unpack("f", struct.pack("f", value))[0]
+def _singles(values: Any, depth: int) -> Any:
+    """Numbers of single precision in all of their digits; NaN and infinity are text."""
+    if values is None or depth > 1:
+        return values and [_singles(each, depth - 1) for each in values]
+    try:
+        return packed("f", values).tolist()
+    except TypeError:  # Some are NULL or text.
+        return [value if value is None or isinstance(value, str) else packed("f", [value])[0] for value in values]
+
+
+def _numbers(array: pa.Array) -> list[Any]:
+    """The values of an array; of numbers without NULL all at once, which is far quicker."""
+    code = _PACKED.get(str(array.type))
+    if code is None or array.null_count or not len(array):
+        found: list[Any] = array.to_pylist()
+        return found
+    size, start = packed(code).itemsize, array.offset
+    return memoryview(array.buffers()[1])[start * size : (start + len(array)) * size].cast(code).tolist()
+
+
+def _are_finite(values: Sequence[Any]) -> bool:
+    """Whether numbers can be seen at once to be neither NULL, lists, NaN nor infinite."""
+    try:
+        return math.isfinite(sum(values))
+    except (TypeError, OverflowError):
+        return False
 
 
 def _parse_decimals(text: str) -> Any:
