@@ -40,7 +40,7 @@ from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, Snaps
 # Of a page: its rows, and its bytes as JSON, estimated by a sample of the page before. CrateDB collects a page in a
 # thread of its HTTP endpoint, where other connections wait for it, so a page is not large.
 PAGE_ROWS, PAGE_BYTES, SAMPLE = 10_000, 2 * 2**20, 50
-FIRST_ROWS, GROWTH = 100, 20
+FIRST_ROWS, GROWTH = 10, 20
 INSERT_ROWS, INSERT_BYTES = 5_000, 2 * 2**20
 HASHES = 500_000  # Of rows that are compared at once.
 _NAME = r'"(?:[^"]|"")+"'
