@@ -379,6 +379,19 @@ def test_full_disk(crate: CrateDatabase, tmp_path: Path) -> None:
     assert_archived(crate)
 
 
+@pytest.mark.parametrize("engine", ["duck", pytest.param("crate", marks=ON_CRATEDB)])
+def test_missing_directory(request: pytest.FixtureRequest, tmp_path: Path, engine: str) -> None:
+    """A directory of an address that does not exist may be a mount that is gone: it is not created."""
+    directory = tmp_path / "archive"
+    found = fill(Directory(request.getfixturevalue(engine), f"file://{directory}", directory))
+    report = found.db.run()
+    assert (report.ok, report.partitions, directory.exists()) == (False, 0, False)
+    assert_stays(found.db)
+    assert any(f"directory {directory} does not exist" in error for error in errors(found.db))
+    directory.mkdir()
+    assert_archived(found.db)
+
+
 REFUSALS = [
     (503, "", ""),
     (507, "PUT POST", ".parquet"),  # No space is left.

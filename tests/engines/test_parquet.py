@@ -189,17 +189,6 @@ def test_special_values(crate_files: ParquetDatabase) -> None:
     assert db.rows(f"SELECT n, batch, meta FROM {db.q('t')} ORDER BY n") == before
 
 
-def test_missing_directory(crate_files: ParquetDatabase) -> None:
-    """A directory that does not exist may be a mount that is gone: it is not created."""
-    db = crate_files
-    db.directory.rmdir()
-    create_metrics(db)
-    report = db.run()
-    assert (report.ok, report.partitions, db.left("metrics")) == (False, 0, ALL)
-    assert not db.directory.exists()
-    assert f"directory {db.directory} does not exist" in errors(db)
-
-
 @pytest.mark.parametrize(
     "name",
     ["http://host/x", "s3://key:secret@bucket/x", "s3://bucket/x?secret=1", "file://srv/x", "hdfs://x/y", "s3:///x"],
