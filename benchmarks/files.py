@@ -76,7 +76,7 @@ class Bench:
 
     def _read(self) -> None:
         with self.retention.engine.database.engine.connect() as connection:
-            rows = connection.exec_driver_sql(f"SELECT {COLUMNS} FROM {TABLE}").cursor.fetchall()  # type: ignore[union-attr]
+            rows = connection.exec_driver_sql(f"SELECT {COLUMNS} FROM {TABLE}").cursor.fetchall()
         if len(rows) != ROWS:
             raise RuntimeError(f"{len(rows)} rows were read")
 
@@ -93,8 +93,15 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
         megabytes = bench.memory()
     what = f"archive a partition of {ROWS:,} rows as a Parquet file, beside a bare SELECT, CrateDB"
     note = f"{ROWS / taken['archive']:,.0f} rows/s"
-    more = {"statements": bench.sent, "megabytes": megabytes, "goal": GOAL, "note": note}
-    yield Line(what=what, ours=taken["archive"], best=taken["select"], **more)
+    yield Line(
+        what=what,
+        ours=taken["archive"],
+        best=taken["select"],
+        statements=bench.sent,
+        megabytes=megabytes,
+        goal=GOAL,
+        note=note,
+    )
 
 
 @contextmanager

@@ -142,6 +142,7 @@ def test_check_finds_what_is_not_as_recorded(archived: Command, tmp_path: Path) 
     first, second = (snapshot["name"] for snapshot in archived.data("list-snapshots"))
     manifest = tmp_path / "archive" / "_manifests" / f"{first}.json"
     manifest.rename(manifest.with_name("unknown.json"))
+    rows_of(first, tmp_path).rename(tmp_path / "archive" / "unknown.parquet")
     outcome = archived("check-policies", "--format=json")
     assert outcome.code == 3
     found = json.loads(outcome.out)
@@ -243,7 +244,7 @@ def test_a_partition_that_is_there_already(archived: Command, contents: Contents
 def test_a_restore_can_be_tried_again_and_again(archived: Command, tmp_path: Path) -> None:
     """A restore that failed leaves nothing in the way of the next ones."""
     name = archived.data("list-snapshots")[0]["name"]
-    home, away = tmp_path / "archive" / name, tmp_path / "away"
+    home, away = rows_of(name, tmp_path), tmp_path / "away"
     home.rename(away)
     for _ in range(3):
         assert f"failed: {name}: " in archived("restore", f"--name={name}").out

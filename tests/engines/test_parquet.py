@@ -252,8 +252,8 @@ def test_interrupted_restore_and_other_rows(crate_files: ParquetDatabase, presen
     db = crate_files
     create_metrics(db)
     interrupt_restore(db, present)
-    april, may = db.tool.preview_restore(RestoreRequest(table_name="metrics"))
-    assert (april.refusal, "already exists" in str(may.refusal)) == (None, True)
+    first, second = db.tool.preview_restore(RestoreRequest(table_name="metrics"))
+    assert (first.refusal, "already exists" in str(second.refusal)) == (None, True)
     april, may = db.tool.restore(RestoreRequest(table_name="metrics"))
     assert (april.error, "already exists" in str(may.error)) == (None, True)
     assert (db.left("metrics"), db.frozen("metrics")) == (sorted([APRIL, *present, JUNE]), 0)
@@ -355,7 +355,7 @@ def test_connection_that_changes(crate: CrateDatabase) -> None:
     with proxy_to(crate.uri) as proxy, Retention(proxy.uri, crate.own_schema, clock=crate.time.clock) as tool:
         database = tool.engine.database
         assert isinstance(database, CrateConnection)
-        query = sa.select(sa.column("n")).select_from(sa.table(table.name, schema=table.schema))
+        query: sa.Select[Any] = sa.select(sa.column("n")).select_from(sa.table(table.name, schema=table.schema))
         with pytest.raises(DatabaseError, match="the connection was lost or changed"), database.reading(query) as fetch:
             fetch(1)
 

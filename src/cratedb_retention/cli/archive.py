@@ -116,7 +116,9 @@ def verify_snapshots(retention: Retention, request: RestoreRequest, form: str) -
 
 @click.command("adopt-snapshots")
 @options.connected()
-@click.option("--repository", required=True, type=TEXT, help="Snapshot repository or address; on DuckDB a directory or address.")
+@click.option(
+    "--repository", required=True, type=TEXT, help="Snapshot repository or address; on DuckDB a directory or address."
+)
 @_snapshots
 @click.option("--dry-run", is_flag=True, help="Only show what would be adopted.")
 @options.output_format

@@ -168,7 +168,9 @@ class CrateConnection(Database):
             run(Statement(f"DECLARE {_CURSOR} NO SCROLL CURSOR WITH HOLD FOR ", query))
             yield fetch
         finally:
-            connection.close()  # Which ends the session, and the cursor.
+            with suppress(SQLAlchemyError):  # Otherwise it is closed with the session, a moment later.
+                connection.exec_driver_sql(f"CLOSE {_CURSOR}")
+            connection.close()
             connection.engine.dispose()
 
     def _connect_alone(self) -> sa.Connection:

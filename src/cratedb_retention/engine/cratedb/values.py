@@ -251,10 +251,11 @@ def _numbers(array: pa.Array) -> list[Any]:
     """The values of an array; of numbers without NULL all at once, which is far quicker."""
     code = _PACKED.get(str(array.type))
     if code is None or array.null_count or not len(array):
-        found: list[Any] = array.to_pylist()
-        return found
-    size, start = packed(code).itemsize, array.offset
-    return memoryview(array.buffers()[1])[start * size : (start + len(array)) * size].cast(code).tolist()
+        return list(array.to_pylist())
+    found, start = packed(code), array.offset
+    size = found.itemsize
+    found.frombytes(memoryview(array.buffers()[1])[start * size : (start + len(array)) * size])
+    return found.tolist()
 
 
 def _are_finite(values: Sequence[Any]) -> bool:
