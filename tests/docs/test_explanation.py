@@ -1,4 +1,4 @@
-"""What the explanations say of time is what the program does."""
+"""What the pages say of time, and of data as it ages, is what the program does."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import re
 import pytest
 
 from cratedb_retention import make_policy
+from cratedb_retention.model.policies.file import parse_policies
+from cratedb_retention.model.policies.lifecycle import find_lifecycles
 from cratedb_retention.model.time import from_ms
-from support.markdown import ROOT
+from support.markdown import ROOT, blocks
 
 PAGE = (ROOT / "docs" / "explanation" / "time-and-cutoff.md").read_text(encoding="utf-8")
 INSTANT = r"(\d{4}-\d\d-\d\d \d\d:\d\d)"
@@ -37,3 +39,15 @@ def test_the_shorter_month() -> None:
         found = policy.limit(dt.datetime(year, 5, 31, 12, tzinfo=dt.UTC))
         assert found is not None
         assert from_ms(found).date() == dt.date(year, 2, day)
+
+
+def test_lifecycles() -> None:
+    """The lines on the page about policies are those of its examples, with and without an end of the archive."""
+    found = blocks((ROOT / "docs" / "reference" / "policies.md").read_text(encoding="utf-8"))
+    examples = [block.text for block in found if block.language == "yaml" and "raw_metrics" in block.text]
+    cascade = next(text for text in examples if "downsample" in text)
+    tiers = next(text for text in examples if "reallocate" in text)
+    ending = tiers.replace("  target_repository_name", "  archive_period: 7y\n  target_repository_name")
+    first, second, third = (find_lifecycles(parse_policies(text, "x"))[0].line for text in (tiers, cascade, ending))
+    assert f"{first}\n{second}\n" in [block.text for block in found]
+    assert third == first.removesuffix("forever") + "until 7y -> gone"

@@ -92,6 +92,7 @@ METHODS = {
     "fetch": "rollups.fetch",
     "hold": "holds.place",
     "jobs": "audit.read",
+    "lifecycle": "policies.lifecycles",
     "list-holds": "holds.__call__",
     "list-policies": "policies.__call__",
     "list-snapshots": "archive.snapshots",

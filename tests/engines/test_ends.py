@@ -11,8 +11,10 @@ import pytest
 
 from cratedb_retention import RestoreRequest
 from cratedb_retention.errors import NotFound
+from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.archive import SnapshotStage
-from cratedb_retention.model.time import parse_instant
+from cratedb_retention.model.time import parse_instant, to_ms
+from cratedb_retention.service.access import Scope
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.tiers import DECIDED
 
@@ -43,14 +45,19 @@ def test_a_run_deletes_what_ended(db: Database) -> None:
     """In the repository and in the toolkit's table, with an entry in the audit log; the rest can still be restored."""
     april, may = archive(db)
     lines = {line.record.archived.name: line.ends for line in db.tool.archive.lines(db.tool.snapshots())}
-    assert lines == {
-        name: round(parse_instant(end).timestamp() * 1000) for name, end in ((april, AFTER_APRIL), (may, AFTER_MAY))
-    }
+    first, second = (to_ms(parse_instant(end)) for end in (AFTER_APRIL, AFTER_MAY))
+    assert lines == {april: first, may: second}
     db.time.set("2025-04-30T23:59:59+00:00")
+    assert db.tool.plan().next_due == first
     assert (db.run().done, recorded(db)) == (0, [april, may])
     db.time.set(AFTER_APRIL)
-    [task] = db.tool.plan().tasks
-    assert task.reason == "data ends 2024-05-01, archived until 2025-05-01"
+    [task] = (plan := db.tool.plan()).tasks
+    assert (task.reason, plan.next_due) == ("data ends 2024-05-01, archived until 2025-05-01", second)
+    shown = Scope(db.tool, Access(role=Role.ADMIN, actor="x")).timeline(db.table("metrics"))
+    [archived] = [lane.spans for lane in shown.lanes if lane.title == "Archived"]
+    assert [(str(span.state), span.due) for span in archived] == [("end", None), ("archived", second)]
+    line = f"hot until 30d -> cold ({db.repository}) until 1y -> gone"
+    assert [each.line for each in (*shown.lifecycles, *db.tool.policies.lifecycles())] == [line, line]
     report = db.run()
     assert (report.ok, report.done, report.rows) == (True, 1, 0)
     assert (db.snapshot_names(), recorded(db)) == ([may], [may])

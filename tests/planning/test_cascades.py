@@ -198,5 +198,9 @@ def test_policies_and_holds_on_a_level() -> None:
         later = policy("snapshot", period, table_name=HOURS.name)
         findings = find_contradictions([down, later], found, made())
         assert [finding.table for finding in findings] == [HOURS] * contradicts
+    for period, first in (("7d", "delete after 7d"), ("91d", "downsample after 90d")):
+        [finding] = find_contradictions([down, policy("delete", period, table_name=HOURS.name)], found, made())
+        assert (finding.table, finding.why.code) == (HOURS, "taken-before")
+        assert finding.message.startswith(first)
     hold = LegalHold(id="h", table_schema=HOURS.schema, table_name=HOURS.name)
     assert make_plan([down], found, CUTOFF, ledger=made(), holds=[hold]).legal_holds == (hold,)

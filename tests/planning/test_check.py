@@ -10,6 +10,7 @@ from cratedb_retention.planning.policies import find_contradictions
 from support.catalogs import MONTH, TENANT, TS, catalog, monthly, part, policy, table
 
 FOUND = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024-01-01")]))
+WARM_NODES = policy("reallocate", "30d", id="warm", reallocation_attribute_value="warm")
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,25 @@ FOUND = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024
         (policy("delete", "30d"), policy("snapshot", "90d"), "would delete the data before snapshot after 90d"),
         (policy("delete", "30d"), policy("reallocate", "90d"), "reallocate after 90d (realloca) comes too late"),
         (policy("delete", "30d"), policy("reallocate", "30d"), "reallocate after 30d (realloca) comes too late"),
-        (policy("reallocate", "30d"), policy("reallocate", "30d", id="r2"), "move the same data to different nodes"),
+        (policy("reallocate", "30d"), WARM_NODES, "move the same data to different nodes at the same time"),
+        (policy("reallocate", "30d"), policy("reallocate", "30d", id="r2"), "has no effect"),
+        (policy("reallocate", "30d"), policy("reallocate", "90d"), "reallocate after 90d (realloca) has no effect"),
+        (policy("reallocate", "90d"), WARM_NODES, None),
+        (policy("reallocate", "30d"), policy("reallocate", "90d", reallocation_attribute_name="rack"), None),
+        (policy("reallocate", "30d", where={"tenant": "a"}), policy("reallocate", "90d"), None),
+        (policy("reallocate", "30d"), policy("reallocate", "90d", where={"tenant": "a"}), "has no effect"),
+        (policy("compact", "30d"), policy("compact", "90d"), "compact after 90d (compact-) has no effect"),
+        (policy("compact", "30d", compress=True), policy("compact", "90d"), "has no effect"),
+        (policy("compact", "30d", number_of_replicas="0"), policy("compact", "90d"), "has no effect"),
+        (policy("compact", "30d"), policy("compact", "90d", compress=True), None),
+        (policy("compact", "30d"), policy("compact", "90d", read_only=True), None),
+        (policy("compact", "30d"), policy("compact", "90d", number_of_replicas="0"), None),
+        (policy("compact", "30d", merge=False, read_only=True), policy("compact", "90d"), None),
+        (policy("compact", "30d", where={"tenant": "a"}), policy("compact", "90d"), None),
+        (policy("compact", "30d"), policy("reallocate", "90d"), None),
+        (policy("snapshot", "30d"), policy("compact", "90d"), "compact after 90d (compact-) comes too late"),
+        (policy("snapshot", "30d"), policy("reallocate", "90d"), "reallocate after 90d (realloca) comes too late"),
+        (policy("compact", "30d"), policy("snapshot", "90d"), None),
         (policy("reallocate", "30d"), policy("delete", "90d"), None),
         (policy("delete", "30d"), policy("compact", "90d"), "compact after 90d (compact-) comes too late"),
         (policy("compact", "7d", read_only=True), policy("delete", "90d"), None),
@@ -38,7 +57,6 @@ FOUND = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024
         (policy("delete", "30d"), policy("snapshot", "forever"), None),
         (policy("delete", "30d"), policy("delete", "forever"), None),
         (policy("reallocate", "30d"), policy("snapshot", "90d"), None),
-        (policy("reallocate", "30d"), policy("reallocate", "90d"), None),
         (policy("delete", "30d"), policy("delete", "90d", enabled=False), None),
         (policy("delete", "30d"), policy("delete", "90d", table_name="other"), None),
         (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", where={"tenant": "b"}), None),
@@ -47,6 +65,8 @@ FOUND = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024
         (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d"), None),
         (policy("delete", "90d", where={"tenant": "a"}), policy("delete", "30d"), "removes the data"),
         (policy("delete", "30d", where={"tenant": "a"}), policy("snapshot", "90d"), "would delete the data before"),
+        (policy("snapshot", "30d", where={"tenant": "a"}), policy("delete", "90d"), None),
+        (policy("snapshot", "30d", where={"tenant": "a"}), policy("snapshot", "90d"), None),
     ],
 )
 def test_pair(one: Policy, other: Policy, words: str | None) -> None:
@@ -62,6 +82,48 @@ def test_keeps_nothing() -> None:
     """A retention period of nothing is worth a look."""
     [finding] = find_contradictions([policy("delete", "0d")], FOUND)
     assert "keeps nothing" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("kept", "archived", "words"),
+    [
+        ("90d", "90d", ["snapshot after 90d (snapshot) keeps archives for 90d: they end as soon as they are made"]),
+        ("12mo", "1y", ["snapshot after 1y (snapshot) keeps archives for 1y: they end as soon as they are made"]),
+        ("90d", "91d", []),
+        ("90d", "forever", []),
+        ("forever", "forever", []),
+    ],
+)
+def test_archives_that_end_at_once(kept: str, archived: str, words: list[str]) -> None:
+    """An archive has to be kept longer than the data is in its table."""
+    found = find_contradictions([policy("snapshot", kept, archive_period=archived)], FOUND)
+    assert [finding.message.partition(";")[0] for finding in found] == words
+
+
+TENANT_YEAR = policy("snapshot", "30d", archive_period="1y", id="tenant", where={"tenant": "a"})
+
+
+@pytest.mark.parametrize(
+    ("other", "longer"),
+    [
+        (policy("snapshot", "90d", id="all"), True),
+        (policy("snapshot", "forever", id="all"), True),
+        (policy("snapshot", "90d", id="all", archive_period="7y"), True),
+        (policy("snapshot", "90d", id="all", archive_period="1y"), False),
+        (policy("snapshot", "90d", id="all", where={"tenant": "b"}), False),
+        (policy("snapshot", "90d", id="all", enabled=False), False),
+        (policy("delete", "90d", id="all"), False),
+    ],
+)
+def test_archives_that_end_later(other: Policy, longer: bool) -> None:
+    """Of several policies that archive the same data, the longest period counts, which one of them does not state."""
+    for rules in ([TENANT_YEAR, other], [other, TENANT_YEAR]):
+        found = find_contradictions(rules, FOUND)
+        assert [finding.why.code for finding in found] == ["archives-longer"] * longer
+        for finding in found:
+            period = other.archive_period
+            assert f"(all) keeps archives of the same data for {period}, longer than snapshot" in finding.message
+            assert "(tenant); set the same archive_period" in finding.message
 
 
 def test_by_table() -> None:

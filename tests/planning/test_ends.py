@@ -353,6 +353,37 @@ def test_period(kept_for: str, fits: bool) -> None:
         make_policy(**given, archive_period=kept_for)
 
 
+@pytest.mark.parametrize(
+    ("end", "partitions", "due"),
+    [
+        ("2023-08-01", ["2024-06"], "2024-07-31"),
+        ("2023-07-15", ["2024-06"], "2024-07-15"),
+        ("2023-08-01", [], "2024-08-01"),
+    ],
+)
+def test_next_end(end: str, partitions: list[str], due: str) -> None:
+    """More is due when the next archive ends, unless a partition expires before."""
+    plan = make(catalog=catalog(monthly(*partitions)), archive_ends={("year", METRICS): ms(end)})
+    [kept] = plan.up_to_date
+    assert (kept.policy_id, kept.table, kept.partitions) == ("year", METRICS, len(partitions))
+    assert (kept.next_due, plan.next_due) == (ms(due), ms(due))
+
+
+def test_next_end_of_a_table_that_is_gone() -> None:
+    """An archive has an end without its table, if its policy is chosen and still covers the table's name."""
+    ends = {("year", METRICS): ms("2023-08-01")}
+    pattern = policy("snapshot", "30d", archive_period="1y", id="year", table_name="metric*")
+    plan = make(policies=(pattern,), catalog=catalog(), archive_ends=ends)
+    assert [(each.partitions, each.next_due) for each in plan.up_to_date] == [(0, ms("2024-08-01"))]
+    for nothing in (
+        make(policies=(pattern,), catalog=catalog(), archive_ends=ends, chosen=lambda each: False),
+        make(policies=(policy("snapshot", archive_period="1y", id="year", table_name="x"),), archive_ends=ends),
+        make(policies=(policy("snapshot", archive_period="1y", id="year", enabled=False),), archive_ends=ends),
+        make(policies=(policy("snapshot", id="year", table_name="metric*"),), catalog=catalog(), archive_ends=ends),
+    ):
+        assert nothing.next_due is None
+
+
 def test_end_of_each() -> None:
     """When an archive ends is computed from the policies: the last end counts."""
     ends = Ends([YEAR], CRATEDB)

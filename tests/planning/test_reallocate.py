@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.plan.plan import MovePartitions
+from cratedb_retention.model.policies.policy import Policy
 from support.catalogs import (
     DAILY,
     DUCKDB,
     METRICS,
     MONTH,
+    NODES,
     TS,
     at,
     catalog,
@@ -60,6 +63,38 @@ def test_already_there(facts: dict[str, Any], moves: bool) -> None:
     plan = make_plan([policy("reallocate")], found, CUTOFF)
     assert bool(touched(plan, MovePartitions)) is moves
     assert plan.blocked == ()
+
+
+@pytest.mark.parametrize("ids", [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize(("facts", "february"), [(THERE, None), ({}, "cold")])
+def test_nodes_by_age(ids: tuple[str, str], facts: dict[str, Any], february: str | None) -> None:
+    """Of several policies that move data, the one with the longest period decides: nothing is moved back and forth."""
+    warm = policy("reallocate", "30d", id=ids[0], reallocation_attribute_value="warm")
+    cold = policy("reallocate", "90d", id=ids[1])
+    months = table([TS, MONTH], ["month"], [part("2024-02-01", **facts), part("2024-05-01")])
+    found = catalog(months, nodes={**NODES, "warm-1": {"storage": "warm"}})
+
+    def moved(*chosen: Policy) -> dict[Value, str]:
+        plan = make_plan([warm, cold], found, CUTOFF, chosen=chosen.__contains__)
+        assert plan.blocked == ()
+        steps = [step for task in plan.tasks for step in task.steps if isinstance(step, MovePartitions)]
+        return {piece.partition.values[0]: step.value for step in steps for piece in step.pieces}
+
+    before = {ms("2024-02-01"): february} if february else {}
+    assert moved(warm, cold) == {**before, ms("2024-05-01"): "warm"}
+    assert moved(warm) == {ms("2024-05-01"): "warm"}
+    assert moved(cold) == before
+
+
+def test_another_attribute() -> None:
+    """A partition can be bound to values of several attributes: those policies do not decide about each other."""
+    rack = policy("reallocate", "30d", id="rack", reallocation_attribute_name="rack", reallocation_attribute_value="1")
+    months = table([TS, MONTH], ["month"], [part("2024-02-01", **THERE)])
+    found = catalog(months, nodes={**NODES, "cold-3": {"storage": "cold", "rack": "1"}})
+    plan = make_plan([rack, policy("reallocate", "90d")], found, CUTOFF)
+    assert [step.attribute for task in plan.tasks for step in task.steps if isinstance(step, MovePartitions)] == [
+        "rack"
+    ]
 
 
 @pytest.mark.parametrize(

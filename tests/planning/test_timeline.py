@@ -158,6 +158,47 @@ def test_archive() -> None:
     assert [change.what[:20] for change in found.changes] == ["archive 2 partitions"]
 
 
+def test_archives_end() -> None:
+    """Which archives the next run deletes, and when the others end; the limit of archives is beside that of data."""
+    year = policy("snapshot", "30d", archive_period="1y", id="p")
+    records = [
+        record(*ends, SnapshotStage.ARCHIVED) for ends in (("2023-01-01", "2023-02-01"), ("2024-02-01", "2024-03-01"))
+    ]
+    there = catalog(monthly("2024-06"))
+    prepared = Prepared(
+        plan=make_plan([year], there, NOW, archives=records[:1]),
+        facts=Facts(policies=[year], catalog=there, cutoff=NOW),
+        selection=Selection(),
+    )
+    found = timeline(prepared, METRICS, Seen(policies=[year], records=records))
+    [ending, kept] = lane(found, "Archived").stretches
+    assert (ending.state, ending.due, kept.state, kept.due) == (State.END, None, State.ARCHIVED, ms("2025-03-01"))
+    assert ending.reasons == (
+        "in repository archive",
+        "data ends 2023-02-01, archived until 2024-02-01 (policy p)",
+    )
+    assert [change.what[:16] for change in found.changes] == ["delete archive s"]
+    assert [(cutoff.words, cutoff.limit) for cutoff in found.cutoffs] == [
+        ("archive and drop after 30d", ms("2024-06-02")),
+        ("delete archives after 1y", ms("2023-07-02")),
+    ]
+
+
+def test_lifecycles() -> None:
+    """One line for all policies on the table that the user may see, and one for each of their filters."""
+    policies = [
+        policy("delete", "90d"),
+        policy("compact", "30d", table_name="met*"),
+        policy("delete", "7d", table_name="other"),
+        policy("delete", "60d", where={"month": 0}),
+    ]
+    found = look(monthly("2024-05"), *policies)
+    assert [each.line for each in found.lifecycles] == [
+        "hot until 30d -> warm (merge) until 90d -> gone",
+        "hot until 30d -> warm (merge) until 60d -> gone",
+    ]
+
+
 def test_moved() -> None:
     """Partitions on the nodes, on their way, and about to be moved."""
     cold = (("storage", "cold"),)
@@ -230,7 +271,9 @@ def test_cascade() -> None:
         "drop 1h after 30d",
         "keep 1d forever",
     ]
+    assert [each.line for each in found.lifecycles] == ["hot until 10d -> gone; rollups: 1h until 30d, 1d forever"]
     above = timeline(prepared, TableName("doc", "metrics_1h"), Seen(policies=database.policies))
+    assert [each.line for each in above.lifecycles] == ["hot until 30d -> gone"]
     assert above.source == METRICS
     assert [lane.title for lane in above.lanes] == ["Data in the table", "Rollup 1d"]
     hidden = timeline(prepared, METRICS, Seen(policies=[], whole=False))

@@ -31,6 +31,28 @@ def path(tenants: TwoTenants) -> str:
     return f"{API}/policies/new%2F%C3%A9%201"
 
 
+def test_lifecycles(tenants: TwoTenants) -> None:
+    """Each sees the stages by the policies that they see: of all tables, or of one."""
+
+    def lines(token: str, **params: str) -> dict[str, str]:
+        return {each["table"]: each["line"] for each in tenants.get(token, f"{API}/lifecycles", params=params)}
+
+    new = {**NEW, "strategy": "snapshot", "target_repository_name": "r", "archive_period": "1y", "tags": ["globex"]}
+    assert tenants.ask("admin", "POST", f"{API}/policies", json=new).status_code == 201
+    table = f"{tenants.db.tool.default_schema}.x"
+    line = "hot until 90d -> cold (r) until 1y -> gone"
+    assert lines("admin")[table] == line
+    assert lines("admin", table_name="x") == lines("globex-viewer", table_name="x") == {table: line}
+    assert lines("acme-viewer")
+    assert table not in lines("acme-viewer") and lines("acme-viewer", table_name="x") == {}
+    [found] = tenants.get("admin", f"{API}/lifecycles", params={"table_name": "x"})
+    assert found["where"] == {} and found["rollups"] == []
+    assert found["stages"][1:] == [
+        {"temperature": "cold", "since": "90d", "until": "1y", "how": "r", "policy_ids": [NEW["id"]]},
+        {"temperature": "gone", "since": "1y", "until": "forever", "how": None, "policy_ids": [NEW["id"]]},
+    ]
+
+
 def test_only_who_knows_the_present_state_changes_it(tenants: TwoTenants, path: str) -> None:
     """A change names the version that it is based on; one that is outdated changes nothing, nor one that names none."""
 

@@ -28,6 +28,7 @@ NEEDED = {
     ("GET", "/api/v1/policies/{policy_id}"): Role.VIEWER,
     ("PATCH", "/api/v1/policies/{policy_id}"): Role.EDITOR,
     ("DELETE", "/api/v1/policies/{policy_id}"): Role.EDITOR,
+    ("GET", "/api/v1/lifecycles"): Role.VIEWER,
     ("GET", "/api/v1/tags"): Role.VIEWER,
     ("GET", "/api/v1/policy-file"): Role.VIEWER,
     ("POST", "/api/v1/policy-file"): Role.EDITOR,

@@ -100,6 +100,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "held_tables": [(tenants.db.tool.holds(),)],
         "holds": [()],
         "jobs": [(operations,), (runs,)],
+        "lifecycles": [(), (globex,), (shared,)],
         "journal": [(wanted,) for wanted in logs],
         "listing": selections,
         "mark": [()],

@@ -94,6 +94,10 @@ def probes(tenants: TwoTenants) -> Mapping[tuple[str, str], list[Probe]]:
             {"policy_id": "globex-tables", "headers": {"If-Match": "*"}},
             {"policy_id": "shared", "headers": {"If-Match": "*"}},
         ],
+        ("GET", "/lifecycles"): [
+            {},
+            *({"params": {"table_name": t, "table_schema": schema}} for t in ("globex_metrics", "events")),
+        ],
         ("GET", "/tags"): [{}],
         ("GET", "/policy-file"): [{"params": p} for p in selections],
         ("POST", "/policy-file"): [

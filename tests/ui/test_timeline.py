@@ -68,6 +68,8 @@ def test_limits_in_the_picture(elements: PageElements) -> None:
         assert [text for _, _, text, _ in marks] == limits
         [policy] = elements.rows("Policies on this table")
         assert (policy[3] == "disabled") is (name == "logs")
+        ages = [["all", "hot until 90d -> gone"]] if name == "visits" else []
+        assert elements.rows("As data ages") == ages
 
 
 def test_spans_in_words() -> None:

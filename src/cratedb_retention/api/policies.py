@@ -14,8 +14,9 @@ from cratedb_retention.execution.overview.lines import Listing
 from cratedb_retention.execution.plan.preparing import Selection, require_tags
 from cratedb_retention.execution.policies import Action, Change, find_changes
 from cratedb_retention.model.archive import why_no_repository
-from cratedb_retention.model.catalog import Selector
+from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.policies.attributes import Suggestions
+from cratedb_retention.model.policies.lifecycle import Lifecycle, find_lifecycles
 from cratedb_retention.model.policies.patterns import find_tables
 from cratedb_retention.model.policies.policy import Policy, change_policy, make_policy
 from cratedb_retention.model.policies.tags import TagFilter
@@ -56,6 +57,15 @@ class Policies(Part):
         """Stored policies with the time of the next run of each."""
         times = Schedule(self._connection).next_runs(item.policy.id for item in stored)
         return Listing(policies=stored, damaged=damaged, times=times, now=self._clock.now())
+
+    def lifecycles(self, table: TableName | None = None) -> list[Lifecycle]:
+        """
+        The stages that data passes through as it ages, by the enabled policies: one for each table or pattern that they
+        name, and each of its filters.
+
+        :param table: Only this table, also if policies name it by a pattern; an empty schema is the default one.
+        """
+        return find_lifecycles((item.policy for item in self()), self._engine.capabilities, table)
 
     def create(self, **attributes: Any) -> Policy:
         """

@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, Entry] = {
     "delete-policy": Entry("policies.commands", _POLICIES, "Delete policies.", ("del", "rm")),
     "list-tags": Entry("policies.commands", _POLICIES, "List all tags."),
     "check-policies": Entry("policies.commands", _POLICIES, "Find mistakes and contradictions.", ("check",)),
+    "lifecycle": Entry("policies.commands", _POLICIES, "Show how data ages: hot, warm, cold, gone."),
     "apply": Entry("policies.commands", _POLICIES, "Update the stored policies to match a file."),
     "export": Entry("policies.commands", _POLICIES, "Write the policies as a file for `apply`."),
     "translate": Entry("policies.translate", _POLICIES, "Convert rules of Graphite or RRDtool."),

@@ -213,7 +213,7 @@ def _write_next(prepared: Prepared) -> None:
     """Show the number of partitions that remain after the run, and when more is due."""
     from cratedb_retention.model.time import show
 
-    tables = {each.table for each in prepared.plan.up_to_date}
+    tables = prepared.facts.catalog.tables.keys() & {each.table for each in prepared.plan.up_to_date}
     stay = sum(len(prepared.facts.catalog.tables[name].partitions) for name in tables)
     for task in prepared.plan.tasks:
         policy = prepared.policies.get(task.policy_id or "")
@@ -221,5 +221,5 @@ def _write_next(prepared: Prepared) -> None:
             stay -= task.partitions
     if stay:
         due = prepared.plan.next_due
-        when = f"; more are due at {show(due)}" if due is not None else ""
+        when = f"; more is due at {show(due)}" if due is not None else ""
         say(f"{plural(stay, 'partition')} {'remains' if stay == 1 else 'remain'}{when}")

@@ -81,6 +81,33 @@ class Policies(_Result):
     total: int
 
 
+class Stage(_Result):
+    """One stage of a lifecycle. Ages count from the end of the data: `30d`, `1y`, `forever`."""
+
+    temperature: Name = Field(description="`hot`, `warm`, `cold` or `gone`.")
+    since: Name = Field(description="The age of the data at which it begins.")
+    until: Name = Field(description="The age at which the next one begins; `forever`: there is none.")
+    how: str | None = Field(description="How the data is kept: compaction, nodes, or the repository.")
+    policy_ids: list[str] = Field(description="The policies that begin it.")
+
+
+class KeptRollup(_Result):
+    """A rollup that outlives the raw rows."""
+
+    interval: Name
+    until: Name = Field(validation_alias="retention_period", description="The age until which it is kept.")
+
+
+class Lifecycle(_Result):
+    """The stages that the data of a table passes through as it ages, by the enabled policies."""
+
+    table: Name = Field(description="The table, or the pattern of a policy.")
+    where: dict[str, Any] = Field(description="Only data with these values; empty: all.")
+    line: str = Field(description="The same as text.")
+    stages: list[Stage]
+    rollups: list[KeptRollup]
+
+
 class Changed(_Result):
     """The change of one policy by a file, made or planned."""
 

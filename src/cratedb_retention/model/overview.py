@@ -17,6 +17,7 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.effect import TaskGroup
 from cratedb_retention.model.plan.plan import Blocked
+from cratedb_retention.model.policies.lifecycle import Lifecycle
 from cratedb_retention.model.time import TimeRange
 
 
@@ -25,6 +26,7 @@ class State(StrEnum):
 
     ARCHIVE = "archive", "will be archived, then dropped", "archive, drop"
     DROP = "drop", "will be dropped"
+    END = "end", "archive will be deleted for good"
     MOVE = "move", "will be moved"
     COMPACT = "compact", "will be compacted"
     ROLL = "roll", "will be rolled up", "roll up"
@@ -49,7 +51,7 @@ class State(StrEnum):
 
 
 # The states that the next run changes.
-CHANGING = (State.ARCHIVE, State.DROP, State.MOVE, State.COMPACT, State.ROLL)
+CHANGING = (State.ARCHIVE, State.DROP, State.END, State.MOVE, State.COMPACT, State.ROLL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ class Span:
     size: int | None = None  # the known bytes; None if none are known
     reasons: tuple[str, ...] = ()  # the first few reasons
     more: int = 0  # the number of further reasons
-    due: int | None = None  # when the first item will be due under a policy, if ever
+    due: int | None = None  # when the first item will be due under a policy, if ever; of an archive, when it ends
     gaps: bool = False  # whether parts of it are empty or have another state
 
 
@@ -103,6 +105,7 @@ class Timeline:
     changes: tuple[TaskGroup, ...]  # the tasks of the next run
     blocked: tuple[Blocked, ...]  # due actions that are blocked
     holds: tuple[LegalHold, ...]  # legal holds on the table
+    lifecycles: tuple[Lifecycle, ...] = ()  # by the policies on the table, one for each of their filters
     notes: tuple[str, ...] = ()  # further notes, in sentences
     source: TableName | None = None  # the table with the raw rows, if this one is a rollup
 

@@ -8,12 +8,13 @@ doubt, as after a change of the table's partition columns, it belongs to no poli
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import Capabilities, Catalog, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.effect import total
-from cratedb_retention.model.plan.plan import Blocked, DeleteSnapshot, Task
+from cratedb_retention.model.plan.plan import Blocked, DeleteSnapshot, Task, UpToDate
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.patterns import find_tables
 from cratedb_retention.model.policies.policy import Policy
@@ -131,6 +132,23 @@ def find_ended(facts: Facts, ids: Collection[str | None]) -> dict[tuple[str, Tab
         if limit is not None and end is not None and end <= limit:
             found.setdefault((record.policy_id or "", record.archived.table), []).append(record)
     return found
+
+
+def with_next_ends(up_to_date: Iterable[UpToDate], facts: Facts, ids: Collection[str | None]) -> Iterator[UpToDate]:
+    """What is not due, and until when, with archives: also those of tables that do not exist any more."""
+    own, ends = facts.catalog.capabilities, dict[tuple[str, TableName], int]()
+    policies = {policy.id or "": policy for policy in facts.policies if policy.id in ids}
+    for (policy_id, table), end in facts.archive_ends.items():
+        policy = policies.get(policy_id)
+        named = policy and find_tables(policy.table_schema, policy.table_name, [table], own)
+        if policy and named and (due := _due(policy, end)) is not None:
+            ends[policy_id, table] = due
+    for each in up_to_date:
+        instants = (each.next_due, ends.pop((each.policy_id, each.table), None))
+        next_due = min((instant for instant in instants if instant is not None), default=None)
+        yield replace(each, next_due=next_due)
+    for (policy_id, table), due in sorted(ends.items()):
+        yield UpToDate(policy_id=policy_id, table=table, partitions=0, next_due=due)
 
 
 def plan_ends(facts: Facts, table: TableName, ended: Sequence[SnapshotRecord]) -> Iterator[Task | Blocked]:

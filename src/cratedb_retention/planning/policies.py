@@ -1,6 +1,7 @@
 """
-Contradictions between policies: two delete the same data at different times, one acts too late to have any effect, or
-one deletes what another is to archive. Each finding names both policies. Also found: rollups as large as their source.
+Contradictions between policies: two delete the same data at different times, one acts too late to have any effect, one
+deletes what another is to archive, or archives end later than one of them states. Each finding names both policies.
+Also found: rollups as large as their source.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cratedb_retention.model.catalog import Catalog, Column, TableName
+from cratedb_retention.model.duration import FOREVER
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.values import Freeze
@@ -39,6 +41,7 @@ def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Le
     known = ledger or Ledger()
     cascades, _ = find_cascades(targets, catalog, known)
     targets += [level for cascade in cascades for level in level_targets(cascade)]
+    levels = {level.table.name for cascade in cascades for level in level_targets(cascade)}
     by_table: dict[TableName, list[Target]] = {}
     for target in targets:
         by_table.setdefault(target.table.name, []).append(target)
@@ -48,10 +51,13 @@ def find_contradictions(policies: Iterable[Policy], catalog: Catalog, ledger: Le
             if policy.retention_period.approximate_seconds() == 0:
                 nothing = Why.KEEPS_NOTHING(one=policy, period=policy.retention_period)
                 found.append(Finding(table, (policy.id or "",), nothing))
+            if policy.archive_period == policy.retention_period != FOREVER and policy.strategy.traits.archives:
+                at_once = Why.ENDS_AT_ONCE(one=policy, period=policy.archive_period)
+                found.append(Finding(table, (policy.id or "",), at_once))
         for one, other in meeting(group, lambda target: target.where):
-            contradiction = _contradiction((one, other))
-            if contradiction:
-                found.append(Finding(table, (one.policy.id or "", other.policy.id or ""), contradiction))
+            policies_of = (one.policy.id or "", other.policy.id or "")
+            reasons = (_contradiction((one, other), table in levels), _kept_longer(one.policy, other.policy))
+            found += [Finding(table, policies_of, why) for why in reasons if why]
     return found + [Finding(c.source, (c.policy.id or "",), why) for c in cascades if (why := why_large(c, known))]
 
 
@@ -68,7 +74,7 @@ def meeting(items: Sequence[T], where: Callable[[T], Where]) -> Iterator[tuple[T
         yield from ((items[number], items[other]) for other in others if other > number)
 
 
-def _contradiction(targets: tuple[Target, Target]) -> Reason | None:
+def _contradiction(targets: tuple[Target, Target], of_level: bool) -> Reason | None:
     sooner, later = sorted(targets, key=lambda target: _rank(target.policy))
     first, second = sooner.policy, later.policy
     before, after = first.strategy.traits, second.strategy.traits
@@ -77,10 +83,11 @@ def _contradiction(targets: tuple[Target, Target]) -> Reason | None:
     deletes_rows = after.removes and (later.by_rows or second.freeze is Freeze.NEVER)
     if first.read_only and deletes_rows and not after.rolls_up:
         return Why.READ_ONLY_ROWS(one=first, other=second)
-    if before.rolls_up or after.rolls_up:
+    both_delete = all(traits.removes and not traits.archives for traits in (before, after))
+    if (before.rolls_up or after.rolls_up) and not (of_level and both_delete):
         cascade, other = (first, second) if before.rolls_up else (second, first)
         traits = other.strategy.traits
-        # Deletion waits until the rows are rolled up; archiving and moving have to come before.
+        # Deletion of raw rows waits until they are rolled up; archiving and moving have to come before.
         if (traits.removes and not traits.archives) or _rank(other) < _rank(cascade):
             return None
         late = Why.TOO_LATE(late=other, early=cascade)
@@ -92,13 +99,40 @@ def _contradiction(targets: tuple[Target, Target]) -> Reason | None:
     if before.removes and after.removes:
         if after.archives and not before.archives:
             return Why.DELETED_BEFORE(one=first, other=second)
-        if not before.archives and set(later.where) < set(sooner.where):
-            return None  # An exception to a rule: data of one tenant is kept for a shorter time.
+        if set(later.where) < set(sooner.where):
+            return None  # An exception to a rule: data of one tenant is kept for a shorter time, or archived.
         return Why.TAKEN_BEFORE(one=first, other=second)
     if before.removes or (same and after.removes):
         remover, mover = (first, second) if before.removes else (second, first)
         return Why.TOO_LATE(late=mover, early=remover)
-    return Why.SAME_MOVED(one=first, other=second) if twins and before.moves else None
+    return _done_before(sooner, later)
+
+
+def _done_before(sooner: Target, later: Target) -> Reason | None:
+    """Of two policies that move or compact data: whether they differ at the same time, or one has done all before."""
+    first, second = sooner.policy, later.policy
+    if first.strategy is not second.strategy:
+        return None
+    if first.strategy.traits.moves:
+        attribute = first.reallocation_attribute_name == second.reallocation_attribute_name
+        repeats = attribute and first.destination == second.destination
+        if attribute and not repeats and first.retention_period == second.retention_period:
+            return Why.SAME_MOVED(one=first, other=second)
+    else:
+        more = ("compress", "merge", "read_only", "number_of_replicas")
+        repeats = all(getattr(second, name) in (getattr(first, name), None, False) for name in more)
+    # All rows of the later one have to be rows of the sooner one as well.
+    return Why.NO_EFFECT(late=second, early=first) if repeats and set(sooner.where) <= set(later.where) else None
+
+
+def _kept_longer(one: Policy, other: Policy) -> Reason | None:
+    """Whether archives of one of two policies end later than it states, since the other one archives the same data."""
+    if not (one.strategy.traits.archives and other.strategy.traits.archives):
+        return None
+    shorter, longer = sorted((one, other), key=lambda policy: policy.archive_period.approximate_seconds())
+    if shorter.archive_period == longer.archive_period:
+        return None
+    return Why.ARCHIVES_LONGER(longer=longer, period=longer.archive_period, shorter=shorter)
 
 
 def _rank(policy: Policy) -> tuple[float, bool]:

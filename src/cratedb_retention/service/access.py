@@ -37,6 +37,7 @@ from cratedb_retention.model.plan.effect import amount
 from cratedb_retention.model.plan.plan import Plan, Step, Task
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.attributes import Suggestions
+from cratedb_retention.model.policies.lifecycle import Lifecycle, find_lifecycles
 from cratedb_retention.model.policies.patterns import find_tables
 from cratedb_retention.model.policies.policy import Policy, change_policy, mentions
 from cratedb_retention.model.policies.tags import TagFilter
@@ -125,6 +126,10 @@ class Scope:
 
     def tags(self) -> list[str]:
         return sorted({tag for item in self._stored[0] for tag in item.policy.tags})
+
+    def lifecycles(self, table: TableName | None = None) -> list[Lifecycle]:
+        """The lifecycles of tables, or of one table, by the policies that the caller may see."""
+        return find_lifecycles(self.visibility.policies, self._retention.capabilities, table)
 
     def create(self, policy: Policy) -> Policy:
         self.access.require(Role.EDITOR)

@@ -166,6 +166,19 @@ class SnapshotStore(Records):
         earlier = (self.of(table, SnapshotStage.SUPERSEDED) for table in tables)
         return found + [record for records in earlier for record in records if record.key not in known]
 
+    def next_ends(self, limits: Mapping[str, int]) -> dict[tuple[str, TableName], int]:
+        """The first end of archived data after an instant (ms, UTC) for each policy, by policy and table."""
+        c, found = self._table.c, dict[tuple[str, TableName], int]()
+        place = (c.policy_id, c.table_schema, c.table_name)
+        for limit in sorted(set(limits.values())):
+            ids = sorted(name for name, own in limits.items() if own == limit)
+            for first in range(0, len(ids), LISTED):
+                later = (c.policy_id.in_(ids[first : first + LISTED]), c.end > limit)
+                query = sa.select(*place, sa.func.min(c.end)).where(*later).group_by(*place)
+                for policy, schema, name, end in self._database.rows(query):
+                    found[policy, TableName(schema, name)] = int(end)
+        return found
+
     def rows(self, policies: Collection[str]) -> dict[tuple[str, TableName], int]:
         """The number of archived rows, by policy and table; without those whose snapshots do not know it."""
         c = self._table.c

@@ -1,4 +1,7 @@
-"""``list-policies``, ``check-policies``, ``list-tags``, ``delete-policy``; ``apply``, ``export``: policies as code."""
+"""
+``list-policies``, ``check-policies``, ``lifecycle``, ``list-tags``, ``delete-policy``; ``apply``, ``export``: policies
+as code.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from cratedb_retention.model.words import plural, short
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
+    from cratedb_retention.model.policies.policy import Policy
     from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel
     from cratedb_retention.store.policies import Damaged, StoredPolicy
 
@@ -60,12 +64,7 @@ def _row(item: StoredPolicy | Damaged) -> Sequence[object]:
         return (short(item.id), *said, "damaged", item.version)
     policy = item.policy
     schedule = f"{policy.schedule} {policy.time_zone}" if policy.schedule else None
-    nodes = f"{policy.reallocation_attribute_name}={policy.reallocation_attribute_value}"
-    levels = ", ".join(map(str, policy.levels)) or None
-    destination = nodes if policy.reallocation_attribute_name else policy.target_repository_name or levels
-    if policy.strategy.traits.compacts:
-        destination = policy.compaction
-    what = (short(policy.id), policy.strategy, policy.target, policy.retention_period, destination)
+    what = (short(policy.id), policy.strategy, policy.target, policy.retention_period, policy.destination)
     return (*what, schedule, ", ".join(policy.tags), policy.enabled, item.version)
 
 
@@ -122,6 +121,54 @@ def _level(level: CascadeLevel) -> str:
     partitioned = f"partitioned by {parts.unit}" if parts else "not partitioned"
     state = "" if level.table is not None else ", to be created"
     return f"{level.rollup.table.name}: {'forever' if kept.forever else f'for {kept}'}, {partitioned}{state}"
+
+
+@click.command("lifecycle")
+@options.database
+@click.option(
+    "-f",
+    "--file",
+    type=click.File(encoding="utf-8"),
+    help="Policy file, in place of the stored policies; - for stdin. Requires no database.",
+)
+@click.option("--table-name", type=options.TEXT, help="Only this table, also if policies name it by a pattern.")
+@click.option("--table-schema", type=options.TEXT, help="Schema of the table. [default: the database's]")
+@options.output_format
+def lifecycle(
+    database: options.Database, file: TextIO | None, table_name: str | None, table_schema: str | None, form: str
+) -> None:
+    """
+    Show the lifecycle of each table by the enabled policies: hot as it is written, warm when it is compacted or moved,
+    cold in an archive, gone; and its rollups. Each stage lasts until the data has this age. There is a line for each
+    table or pattern that policies name, and for each of their filters.
+
+    \b
+    Examples:
+      cratedb-retention lifecycle crate://localhost:4200/
+      cratedb-retention lifecycle --table-name=raw_metrics --format=json
+      cratedb-retention lifecycle -f policies.yaml
+    """
+    from cratedb_retention.execution.results import Lifecycle
+    from cratedb_retention.model.catalog import TableName
+    from cratedb_retention.model.policies.lifecycle import find_lifecycles
+    from cratedb_retention.model.words import write_pairs
+
+    if table_schema and not table_name:
+        raise InvalidInput("--table-schema", "requires --table-name")
+    table = TableName(table_schema or "", table_name) if table_name else None
+    if file is not None:
+        found = find_lifecycles(_read_file(file), table=table)
+    else:
+        with database.open(read_only=True) as retention:
+            found = retention.policies.lifecycles(table)
+    if form != "table":
+        write_data([Lifecycle.of(each) for each in found], form)
+    elif found:
+        filtered = any(each.where for each in found)
+        rows = [(str(each.table), *([write_pairs(each.where)] if filtered else []), each.line) for each in found]
+        write_table(("table", *(["where"] if filtered else []), "lifecycle"), rows)
+    else:
+        say("no enabled policy" + (f" applies to {table}" if table else ""))
 
 
 @click.command("list-tags")
@@ -193,14 +240,9 @@ def apply(
       cratedb-retention apply -f policies.yaml --prune --tags=acme
     """
     from cratedb_retention.execution.results import Changed
-    from cratedb_retention.model.policies.file import parse_policies
     from cratedb_retention.model.policies.tags import parse_tag_filter
 
-    try:
-        text = file.read()
-    except UnicodeDecodeError as error:
-        raise InvalidInput(file.name, f"not UTF-8 text ({error.reason})") from None
-    wanted = parse_policies(text, file.name)
+    wanted = _read_file(file)
     with database.open(read_only=dry_run) as retention:
         changes = retention.policies.apply(wanted, prune=prune, tags=parse_tag_filter(tags), dry_run=dry_run)
     if form != "table":
@@ -214,6 +256,16 @@ def apply(
                 say(f"  {each.attribute}: {' -> '.join(each.words)}")
     if not changes:
         say("the file contains no policies; nothing to do")
+
+
+def _read_file(file: TextIO) -> list[Policy]:
+    from cratedb_retention.model.policies.file import parse_policies
+
+    try:
+        text = file.read()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(file.name, f"not UTF-8 text ({error.reason})") from None
+    return parse_policies(text, file.name)
 
 
 @click.command("export")

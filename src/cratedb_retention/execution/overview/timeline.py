@@ -18,7 +18,8 @@ from cratedb_retention.model.catalog import Capabilities, Catalog, TableName
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import Cutoff, Lane, Span, State, Timeline, make_lane
 from cratedb_retention.model.plan.effect import group_tasks
-from cratedb_retention.model.plan.plan import Plan, Task
+from cratedb_retention.model.plan.plan import DeleteSnapshot, Plan, Task
+from cratedb_retention.model.policies.lifecycle import find_lifecycles
 from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.ledger import LedgerRow
@@ -26,6 +27,7 @@ from cratedb_retention.model.rollups.rollup import RollUp, level_table, sketch_t
 from cratedb_retention.model.step import Kind, Piece
 from cratedb_retention.model.time import EVER, TimeRange, from_ms, show
 from cratedb_retention.model.words import plural, short, show_partition
+from cratedb_retention.planning.archive import Ends
 from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.holds import holds_by_table
 from cratedb_retention.planning.plan.strategies import is_there, next_due
@@ -94,6 +96,7 @@ class _Look:
         # Verdicts of the plan on each partition, and on windows by level and start, with their end.
         self.said: dict[PartitionKey, Verdict] = {}
         self.windows: dict[TableName, dict[int, tuple[int, Verdict]]] = {}
+        self.ending: dict[tuple[str, str], str] = {}  # Why archives are deleted, by repository and name.
         self._hear()
 
     def timeline(self) -> Timeline:
@@ -112,6 +115,7 @@ class _Look:
             changes=tuple(group_tasks(filter(changing, self.plan.tasks))),
             blocked=tuple(each for each in self.plan.blocked if each.table in tables),
             holds=tuple(found.hold for found in holds_by_table(self.seen.holds, self.catalog).get(self.name, ())),
+            lifecycles=tuple(find_lifecycles(self.seen.policies, self.catalog.capabilities, self.name)),
             notes=tuple(self._notes()),
             source=source if source != self.name else None,
         )
@@ -145,6 +149,8 @@ class _Look:
 
         for task in self.plan.tasks:
             why = _why(task.reason, task.policy_id)
+            for ended in (step for step in task.steps if isinstance(step, DeleteSnapshot)):
+                self.ending.update(((archived.repository, archived.name), why) for archived in ended.archives)
             step = next((step for step in reversed(task.steps) if step.does), task.steps[-1])
             if isinstance(step, RollUp):
                 found = {w.start: (w.until, (State.ROLL, (why,))) for w in step.windows}
@@ -230,16 +236,19 @@ class _Look:
     def _archived_lane(self) -> list[Lane]:
         columns, partitions = (self.table.partitioned_by, self.table.partitions) if self.table else ((), ())
         there = {(columns, partition.values) for partition in partitions}
-        items = []
+        items, ends = [], Ends(self.prepared.facts.policies, self.catalog.capabilities)
         for record in self.seen.records:
-            archived, state = record.archived, State.ARCHIVED
-            if record.stage is SnapshotStage.RESTORED:
+            archived, state, due = record.archived, State.ARCHIVED, ends.due(record)
+            where: tuple[str, ...] = (f"in repository {archived.repository}",)
+            if record.key in self.ending:
+                state, due, where = State.END, None, (*where, self.ending[record.key])
+            elif record.stage is SnapshotStage.RESTORED:
                 state = State.RESTORED
             elif (tuple(column.name for column in archived.columns), tuple(archived.values)) in there:
                 state = State.COPY
             time, name = TimeRange.of(archived.start, archived.end), show_partition(archived.columns, archived.values)
-            where, rows = (f"in repository {archived.repository}",), archived.rows
-            items.append(Span(time=time, state=state, first=name, rows=rows, size=archived.size, reasons=where))
+            rows, size = archived.rows, archived.size
+            items.append(Span(time=time, state=state, first=name, rows=rows, size=size, reasons=where, due=due))
         return [make_lane("Archived", items, f"{plural(len(items), 'snapshot')}.")] if items else []
 
     def _cutoffs(self) -> Iterator[Cutoff]:
@@ -250,6 +259,9 @@ class _Look:
             if fits and not (pattern and self.name in self.catalog.rollups):
                 words = f"{policy.strategy.traits.does.format(policy)} after {policy.retention_period}"
                 yield self._cutoff(policy, self.name, words)
+                if policy.strategy.traits.archives and not policy.archive_period.forever:
+                    ends = policy.model_copy(update={"retention_period": policy.archive_period})
+                    yield self._cutoff(ends, self.name, f"delete archives after {policy.archive_period}")
 
     def _level_cutoffs(self) -> Iterator[Cutoff]:
         """The expiry limits of levels: of the table itself, if it is one, and of coarser levels."""

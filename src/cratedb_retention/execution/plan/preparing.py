@@ -268,14 +268,18 @@ class Look:
         return self._store.snapshots.restored(refresh=False)
 
     def _read_ended(self, policies: Iterable[Policy], cutoff: dt.datetime) -> dict[str, Any]:
-        """The archives that may have ended by enabled policies; none are read if no policy ends any."""
-        acting = {p.id or "": p for p in policies if p.enabled and p.archive_limit(cutoff) is not None}
-        if not acting:
+        """
+        The archives that may have ended by enabled policies, and when the next ones end; nothing is read if no policy
+        ends any.
+        """
+        acting = {p.id or "": p for p in policies if p.enabled}
+        limits = {name: limit for name, p in acting.items() if (limit := p.archive_limit(cutoff)) is not None}
+        if not limits:
             return {}
-        latest = max(limit for policy in acting.values() if (limit := policy.archive_limit(cutoff)) is not None)
-        shared = [name for name, policy in acting.items() if policy.expected_max and policy.expected_max.percent]
+        shared = [name for name in limits if (most := acting[name].expected_max) and most.percent]
         return {
-            "archives": self._store.snapshots.ended(acting, latest),
+            "archives": self._store.snapshots.ended(limits, max(limits.values())),
+            "archive_ends": self._store.snapshots.next_ends(limits),
             "archived_rows": self._store.snapshots.rows(shared) if shared else {},
         }
 

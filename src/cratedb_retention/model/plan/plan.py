@@ -321,7 +321,7 @@ class UpToDate:
     policy_id: str
     table: TableName
     partitions: int
-    next_due: int | None  # When the next of them expires, if known.
+    next_due: int | None  # When the next of them expires, or the next archive ends, if known.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,5 +348,5 @@ class Plan:
 
     @property
     def next_due(self) -> int | None:
-        """When more data expires (ms, UTC), if known."""
+        """When more data expires or an archive ends (ms, UTC), if known."""
         return min((each.next_due for each in self.up_to_date if each.next_due is not None), default=None)

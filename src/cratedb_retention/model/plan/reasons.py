@@ -291,15 +291,31 @@ class Why(Enum):
     )
 
     # Contradictions of policies.
-    KEEPS_NOTHING = "{one:rule} keeps nothing: its retention period is {period:duration}"
+    KEEPS_NOTHING = "{one:rule} keeps nothing: its retention period is {period:duration}; set a longer one"
+    ENDS_AT_ONCE = (
+        "{one:rule} keeps archives for {period:duration}: they end as soon as they are made; set a longer "
+        "archive_period"
+    )
+    ARCHIVES_LONGER = (
+        "{longer:rule} keeps archives of the same data for {period:duration}, longer than {shorter:rule}; set the same "
+        "archive_period, or narrow one of them with where"
+    )
+    NO_EFFECT = "{late:rule} has no effect: {early:rule} has done the same by then; one of them is enough"
     SAME_DELETED = "{one:rule} and {other:rule} delete the same data; one of them is enough"
     READ_ONLY_ROWS = (
         "{one:rule} makes partitions read-only, so {other:rule} cannot delete rows in them; set read_only to false"
     )
-    SAME_MOVED = "{one:rule} and {other:rule} move the same data to different nodes at the same time"
-    TAKEN_BEFORE = "{one:rule} removes the data before {other:rule} gets to it"
-    DELETED_BEFORE = "{one:rule} would delete the data before {other:rule} archives it, and is blocked"
-    TOO_LATE = "{late:rule} comes too late: {early:rule} has removed the data by then"
+    SAME_MOVED = (
+        "{one:rule} and {other:rule} move the same data to different nodes at the same time; remove one of them"
+    )
+    TAKEN_BEFORE = (
+        "{one:rule} removes the data before {other:rule} gets to it; remove one of them, or narrow one with where"
+    )
+    DELETED_BEFORE = (
+        "{one:rule} would delete the data before {other:rule} archives it, and is blocked; swap the order of their "
+        "retention periods"
+    )
+    TOO_LATE = "{late:rule} comes too late: {early:rule} has removed the data by then; set a shorter retention period"
     DONE_ALREADY = "{other:policy} already has the strategy {strategy} there, after {period:duration}"
     LARGE_ROLLUP = (
         "{level:table} has {groups:n} rows for {rows:n} of {source:table}; exclude dimensions whose values rarely "

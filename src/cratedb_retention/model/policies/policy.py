@@ -505,6 +505,15 @@ class Policy(_Model):
         """How it compacts: ``compress, merge``."""
         return values.describe_compaction(self.compress, self.merge, self.read_only, self.number_of_replicas)
 
+    @property
+    def destination(self) -> str | None:
+        """Where expired data goes, or what becomes of it: nodes, levels, how it is compacted, a repository."""
+        traits = self.strategy.traits
+        if traits.moves:
+            return f"{self.reallocation_attribute_name}={self.reallocation_attribute_value}"
+        levels = ", ".join(map(str, self.levels))
+        return self.compaction if traits.compacts else levels or self.target_repository_name
+
     def mentions(self, text: str) -> bool:
         """Whether all words of a text occur in its table, filter, tags, description, periods or identifier."""
         texts = (self.target, self.strategy, str(self.retention_period), ",".join(map(str, self.levels)), self.schedule)

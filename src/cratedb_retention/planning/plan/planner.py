@@ -26,7 +26,7 @@ from cratedb_retention.model.rollups.ledger import Rest
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import DAY_MS, UTC, to_ms
 from cratedb_retention.model.words import show_partition
-from cratedb_retention.planning.archive import find_ended, plan_ends
+from cratedb_retention.planning.archive import find_ended, plan_ends, with_next_ends
 from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.plan import strategies
 from cratedb_retention.planning.plan.strategies import PLANS, Context, blocked, find_excess, keep_within, next_due
@@ -126,6 +126,7 @@ class Planning(Context):
         self._note_rests(plan for plan, verdicts in planned if plan.active and not verdicts)
         self._up_to_date += up_to_date(self.at_rest or {}, ids)
         self._end_archives(ids)
+        self._up_to_date = list(with_next_ends(self._up_to_date, self, ids))
         looked_at = [target for target in self.looked_at if target.policy.id in ids]
         tables = {*(target.table.name for target in looked_at), *(each.table for each in self._up_to_date)}
         holds = {hold.hold.id: hold.hold for table in tables for hold in self.table_holds.get(table, ())}
@@ -210,6 +211,8 @@ class Planning(Context):
                 self.archivers[target.table.name].append(target)
             if target.policy.number_of_replicas is not None:
                 self.compactors[target.table.name].append(target)
+            if target.policy.strategy.traits.moves:
+                self.movers[target.table.name, target.policy.reallocation_attribute_name].append(target)
         should = {
             p.id: p
             for p in self.enabled

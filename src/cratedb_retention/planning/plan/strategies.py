@@ -61,6 +61,8 @@ class Context(Facts):
         self.table_holds = holds_by_table(self.holds, self.catalog)
         self.archivers: dict[TableName, list[Target]] = defaultdict(list)  # Targets of the strategy `snapshot`.
         self.compactors: dict[TableName, list[Target]] = defaultdict(list)  # Those that set the number of replicas.
+        # Those that move data, by the attribute of nodes, too: a partition is bound to one value of it.
+        self.movers: dict[tuple[TableName, str | None], list[Target]] = defaultdict(list)
         self.stalled: dict[TableName, list[Policy]] = defaultdict(list)  # They should archive or roll up, and cannot.
         self.claimed: dict[TableName, set[tuple[Value, ...]]] = defaultdict(set)
         self._holds: dict[TableName, FilterIndex[TableHold]] = {}
@@ -105,12 +107,12 @@ class Context(Facts):
             self._archivers[name] = FilterIndex(target.columns, [(t, t.where) for t in self.archivers.get(name, ())])
         return next(iter(self._archivers[name].fitting(piece.partition.values)), None)
 
-    def sets_replicas(self, target: Target, piece: Piece) -> bool:
-        """Whether of the policies that set a piece's replicas now, this has the longest retention period."""
+    def decides(self, target: Target, piece: Piece, others: Iterable[Target]) -> bool:
+        """Whether of the policies that concern an expired piece now, this has the longest retention period."""
         values, names = piece.partition.values, [column.name for column in target.columns]
         limits = [
             (-limit, other.policy.id or "")
-            for other in self.compactors[target.table.name]
+            for other in others
             if (limit := other.policy.limit(self.cutoff)) is not None and limit >= (piece.end or 0)
             if all(values[names.index(column.name)] == value for column, value in other.where)
         ]
@@ -265,10 +267,17 @@ def _snapshot_name(context: Context, target: Target, piece: Piece, repository: s
 
 
 def move(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Blocked]:
-    """Move pieces that are not there yet to nodes with an attribute, such as ``storage=cold``."""
+    """
+    Move pieces that are not there yet to nodes with an attribute, such as ``storage=cold``. Of several policies, the
+    one with the longest retention period decides: otherwise they would move them back and forth.
+    """
     policy, name = target.policy, target.table.name
     attribute, value = policy.reallocation_attribute_name or "", policy.reallocation_attribute_value or ""
     known, capabilities = context.catalog.nodes, context.catalog.capabilities
+    movers = context.movers[name, policy.reallocation_attribute_name]
+    pieces = [piece for piece in pieces if context.decides(target, piece, movers)]
+    if not pieces:
+        return
     nodes = {node for node, attributes in known.items() if attributes.get(attribute) == value}
     if not capabilities.reallocates:
         yield blocked(target, Why.NO_NODES(product=capabilities.product), pieces)
@@ -334,7 +343,7 @@ def _lacks(context: Context, target: Target, piece: Piece) -> _Compaction:
     policy, partition, name = target.policy, piece.partition, target.table.name
     left = context.is_left(name, piece)
     compress = policy.compress and (not partition.compressed or partition.closed)
-    replicas = policy.number_of_replicas if context.sets_replicas(target, piece) else None
+    replicas = policy.number_of_replicas if context.decides(target, piece, context.compactors[name]) else None
     return _Compaction(
         compress=compress,
         merge=policy.merge and (compress or not partition.merged),

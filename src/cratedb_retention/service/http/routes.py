@@ -172,6 +172,17 @@ def _answer(stored: StoredPolicy, response: Response) -> results.StoredPolicy:
     return results.policy_result(stored)
 
 
+@policies.get("/lifecycles")
+def list_lifecycles(
+    who: Viewer,
+    table_name: Annotated[ShortText | None, Query(description="Only this table; omitted: all.")] = None,
+    table_schema: Annotated[ShortText | None, Query(description="Its schema; omitted: the database's default.")] = None,
+) -> list[results.Lifecycle]:
+    """Show the lifecycle of each table, by the enabled policies: hot, warm, cold, gone; and its rollups."""
+    table = TableName(table_schema or "", table_name) if table_name else None
+    return list(map(results.Lifecycle.of, who.lifecycles(table)))
+
+
 @policies.get("/tags")
 def list_tags(who: Viewer) -> list[str]:
     """List the tags of all policies."""

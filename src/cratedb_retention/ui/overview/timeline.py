@@ -16,6 +16,7 @@ from cratedb_retention.model import words
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold, hold_values
 from cratedb_retention.model.overview import CHANGING, Cutoff, Lane, Span, State, Timeline
+from cratedb_retention.model.policies.lifecycle import Lifecycle
 from cratedb_retention.model.time import EVER, TimeRange
 from cratedb_retention.model.words import capitalized, plural, short, show_size
 from cratedb_retention.ui import links
@@ -34,7 +35,7 @@ _LANE, _MARK, _AXIS = 64, 17, 76
 _MOST_MARKS, _MOST_SLOTS = 8, 5
 # How bars are hatched: by which lines.
 _HATCHED = {
-    "rising": (State.DROP, State.ARCHIVE, State.ARCHIVED),
+    "rising": (State.DROP, State.ARCHIVE, State.END, State.ARCHIVED),
     "falling": (State.ARCHIVE, State.NEEDS_ATTENTION, State.BLOCKED),
     "upright": (State.MOVE, State.COMPACT, State.ROLL, State.MOVING, State.COPY),
 }
@@ -54,6 +55,7 @@ async def show(guest: Guest, query: Query) -> None:
             link(str(found.source), links.timeline(*found.source)).classes("mono")
     for text in found.notes:
         note(text)
+    section("As data ages", found.lifecycles, _LIFECYCLES, "timeline-rows")
     if found.extent:
         _picture(found, _padded(found.extent))
     else:
@@ -237,6 +239,10 @@ _SPANS: Sequence[Column[tuple[Lane, Span]]] = (
     Number("Size", lambda item: _whole(show_size(item[1].size)), lambda item: item[1].size or 0),
     Column("Due", lambda item: _whole(words.moment(item[1].due)), lambda item: item[1].due or 0),
     Column("Why", lambda item: _reasons(item[1])),
+)
+_LIFECYCLES: Sequence[Column[Lifecycle]] = (
+    Column("Data", lambda each: words.write_pairs(each.where) or "all"),
+    Column("Stages, each until an age", lambda each: each.line),
 )
 _POLICIES: Sequence[Column[Cutoff]] = (
     Column("Policy", lambda cutoff: policy_bit(cutoff.policy_id, {})),
