@@ -247,7 +247,7 @@ def prepare_archive(db: Database) -> None:
     """A table of which some partitions were archived, and one is due."""
     db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     db.fill("metrics", ("2024-03-10", "2024-04-10", "2024-06-10"))
-    db.policy("snapshot", "metrics", "30d", id="cold")
+    db.policy("snapshot", "metrics", "30d", id="cold", archive_period="100y")
     db.tool.run(options=OPTIONS)
     db.fill("metrics", ["2024-05-10"])
     archive(db, "metrics", 10)
