@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    archived,
     archiving,
     backfill,
     bulk,
@@ -43,6 +44,7 @@ MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "expire": expiring.measure,
     "archive": archiving.measure,
     "files": files.measure,
+    "archived": archived.measure,
     "rollups": rollups.measure,
     "backfill": backfill.measure,
     "bulk": bulk.measure,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cratedb_retention.model.policies.strategies import Strategy as Strategy
     from cratedb_retention.model.policies.tags import TagFilter as TagFilter
     from cratedb_retention.model.policies.tags import parse_tag_filter as parse_tag_filter
+    from cratedb_retention.model.query.answer import Answer as Answer
     from cratedb_retention.model.query.reading import FetchRequest as FetchRequest
     from cratedb_retention.model.rollups.cascade import Interval as Interval
     from cratedb_retention.model.rollups.cascade import parse_interval as parse_interval
@@ -48,6 +49,7 @@ _NAMES = {
     "model.plan.plan": ("Plan",),
     "model.policies.policy": ("Policy", "make_policy"),
     "model.policies.file": ("dump_policies", "parse_policies"),
+    "model.query.answer": ("Answer",),
     "model.query.reading": ("FetchRequest",),
     "model.runs": ("Report", "RunOptions"),
     "model.policies.strategies": ("Strategy",),

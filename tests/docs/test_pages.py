@@ -99,6 +99,7 @@ METHODS = {
     "list-tags": "policies.tags",
     "list-tokens": "access.tokens",
     "plan": "plan",
+    "query": "archive.query",
     "release": "holds.release",
     "restore": "archive.restore",
     "revoke-token": "access.revoke",

@@ -14,10 +14,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cratedb_retention import RestoreRequest
+from cratedb_retention import FetchRequest, RestoreRequest, parse_interval
 from cratedb_retention.execution.runs.events import Observer, RunEvent, StepFinished
 from cratedb_retention.model.archive import Archived, SnapshotStage
 from cratedb_retention.model.plan.plan import SnapshotPartition, Step
+from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.object_store import BUCKET, HALF, SECRET, ObjectStore, refusing, serving
 from support.tiers import others_on_duckdb
@@ -233,6 +234,34 @@ def test_there_and_back(place: Place) -> None:
     assert engine.contents(place.repository).snapshots == {adopted[1].name}
     assert engine.delete(adopted[1])
     assert place.own or place.files() == []
+
+
+@SLOW
+def test_read_without_a_restore(place: Place) -> None:
+    """SQL and `fetch` read archived rows where they are. What cannot be read is named: damage, and CrateDB's own."""
+    db = place.db
+    assert_archived(db)
+    asked = FetchRequest(
+        table_name="metrics",
+        table_schema=db.schema,
+        start=parse_instant("2024-04-01"),
+        end=parse_instant("2024-07-01"),
+        step=parse_interval("1mo"),
+        metrics=("row_count",),
+    )
+    found = db.tool.fetch(asked)
+    if place.own:
+        assert [row[1:] for row in found.rows] == [(1, "raw")]
+        assert "only CrateDB can read it" in found.notes[0]
+        return
+    assert [row[1:] for row in found.rows] == [(1, "archive"), (2, "archive"), (1, "raw")]
+    with db.tool.archive.query(f"SELECT n FROM {db.q('metrics')} WHERE ts > '2024-05-15'") as answer:
+        assert list(answer) == [(LATE_MAY,)]
+    april, _ = place.rows()
+    place.write(april, place.read(april)[:-10])
+    found = db.tool.fetch(asked)
+    assert [row[1:] for row in found.rows] == [(2, "archive"), (1, "raw")]
+    assert [note[:54] for note in found.notes] == ["2024-04-01 to 2024-05-01: archived rows were not read:"]
 
 
 @SLOW

@@ -33,6 +33,7 @@ GUARDS: Mapping[str, str] = {
     "guard: quoting": "SQL is built, never pasted together: any name and value means itself.",
     "guard: input": "An expression, duration or policy that could mean something else is refused.",
     "guard: exit code": "0 done, 1 failed or problem, 2 wrong input, 3 check-policies found something.",
+    "guard: reading": "Each row is read once, from its table or an archive, and a query reads nothing else.",
     "guard: secrets": "Whatever is printed, logged or answered has passwords and tokens removed.",
 }
 ACCESS: Mapping[str, str] = {

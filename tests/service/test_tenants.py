@@ -389,7 +389,8 @@ def test_reading_without_routes(tenants: TwoTenants) -> None:
     assert mine == TableName(schema, "events")
     assert {table.name for table, _ in others} == {"acme_metrics"}
     plain = replace(whole, table_name="acme_metrics", by=(), metrics=("row_count",), step=parse_interval("1y"))
-    assert [row[-1] for row in acme.fetch(plain).rows] == ["raw"]
+    # Only CrateDB reads its own repositories.
+    assert [row[-1] for row in acme.fetch(plain).rows] in (["raw+archive"], ["raw"])
     assert where == {"tenant": "acme"}
     assert acme.cascade(mine, where).source == mine
     with pytest.raises(Forbidden):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
@@ -13,7 +15,7 @@ from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Adoptable, Deletable, Deleted, Restored, RestoreRequest, Verified
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import ArchiveLine, Restorable, preview_restore
-from cratedb_retention.execution.query import fetch, suggest_values
+from cratedb_retention.execution.query import fetch, find_archives, query_archives, suggest_values
 from cratedb_retention.execution.rollups import levels as rollups
 from cratedb_retention.execution.rollups.levels import Difference
 from cratedb_retention.model.archive import SnapshotRecord
@@ -25,6 +27,9 @@ from cratedb_retention.planning.policies import Finding
 from cratedb_retention.planning.rollups.cascades import Cascade as PlannedCascade
 from cratedb_retention.store.rollups.levels import LevelState
 from cratedb_retention.store.rows import PAGE
+
+if TYPE_CHECKING:
+    from cratedb_retention.model.query.answer import Answer
 
 
 class Archive(Part):
@@ -103,6 +108,17 @@ class Archive(Part):
         """
         return archive.delete_snapshots(self._engine, self._store, request, told)
 
+    def query(self, query: str) -> Answer:
+        """
+        Run a query over the archived rows of all tables, which have their own names there, in DuckDB's SQL. Rows that
+        are in the tables as well, such as restored ones, are not read. Close the answer after reading it.
+
+        :param query: One SELECT. It can read these rows, and nothing else.
+        :raises InvalidInput: if it is something else or invalid, or DuckDB is not installed.
+        :raises NotFound: if a table has no archived rows.
+        """
+        return query_archives(self._engine, self._store, query)
+
     def check(self, selection: Selection | None = None) -> list[Finding]:
         """
         Compare the repositories of policies with the toolkit's own table: snapshots that only one of them knows, and
@@ -143,13 +159,14 @@ class Rollups(Part):
 
     def fetch(self, request: FetchRequest) -> Fetched:
         """
-        Read a table together with its rollups: each time range from the level that fits the step, or from one that
-        still has it. Without rollups, the raw rows are read.
+        Read a table together with its rollups and archives: each time range from the level that fits the step, or from
+        one that still has it. Without a level, raw rows are read: those in the table, and archived ones.
 
         :raises NotFound: if the table does not exist; `InvalidInput` if the request is invalid.
         """
         cascade = self.cascade(request.table_name, request.table_schema)
-        return fetch(self._engine, cascade, request, self._clock.now())
+        find = partial(find_archives, self._engine, self._store, cascade.source)
+        return fetch(self._engine, cascade, request, self._clock.now(), find)
 
     def values(self, request: FetchRequest, limit: int = 50) -> list[Value]:
         """Some values of the dimension in ``by``."""

@@ -1,13 +1,15 @@
-"""``fetch``: read a table together with its rollups."""
+"""``fetch``: read a table together with its rollups and archives. ``query``: SQL over archives."""
 
 from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
@@ -18,10 +20,21 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.rollups.aggregates import ANSWERS, PERCENTILES
 
 if TYPE_CHECKING:
+    from cratedb_retention.model.query.answer import Answer
     from cratedb_retention.model.query.reading import Fetched
 
 _FORMATS = ("table", "csv", "json", "yaml", "arrow", "parquet")
 _BINARY = ("arrow", "parquet")
+_SHOWN = 1000  # Rows of a query that are shown as a table.
+
+
+def _output(*formats: str) -> Callable[[options.F], options.F]:
+    return options.combine(
+        click.option(
+            "--format", "form", type=click.Choice(formats), help="Format. [default: by the name of --output, or table]"
+        ),
+        click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write to."),
+    )
 
 
 @click.command("fetch")
@@ -55,17 +68,15 @@ _BINARY = ("arrow", "parquet")
     show_default=True,
     help="Value for empty buckets; none omits them.",
 )
-@click.option(
-    "--format", "form", type=click.Choice(_FORMATS), help="Format. [default: by the name of --output, or table]"
-)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write to.")
+@_output(*_FORMATS)
 @click.option("--plot", "plotted", is_flag=True, help="Draw a chart in the terminal.")
 def fetch(
     database: options.Database, form: str | None, output: Path | None, plotted: bool, fill: str, **asked: Any
 ) -> None:
     """
-    Query a table together with its rollups. Each time range is read from the level that fits the step, or from one that
-    still contains it; the last column names the level of each row. Without rollups, the table itself is read.
+    Query a table together with its rollups and archives. Each time range is read from the level that fits the step, or
+    from one that still contains it; the last column names the level of each row. Without rollups, raw rows are read:
+    from the table, and archived ones from Parquet files.
 
     \b
     Examples:
@@ -92,15 +103,40 @@ def fetch(
         draw(fetched, asked["table_name"])
     else:
         _write(fetched, form, output)
-    for note in fetched.notes:
+    _write_notes(fetched.notes)
+
+
+def _write_notes(notes: Iterable[str]) -> None:
+    for note in notes:
         click.echo(f"Note: {visible(note)}", err=True)
 
 
+def _choose(form: str | None, output: Path | None) -> str:
+    """The given format, or the one by the extension of the file."""
+    if form is not None:
+        return "csv" if output and form == "table" else form
+    ending = output.suffix.lstrip(".").lower() if output else "table"
+    return {"yml": "yaml", "feather": "arrow"}.get(ending, ending if ending in _FORMATS else "csv")
+
+
+@contextmanager
+def _opened(form: str, output: Path | None) -> Iterator[BinaryIO]:
+    """The file to write to, or standard output."""
+    if output is None:
+        if form in _BINARY and sys.stdout.isatty():
+            raise InvalidInput("--format", "cannot write binary data to a terminal", "name a file with --output")
+        yield sys.stdout.buffer
+        return
+    try:
+        with output.open("wb") as stream:
+            yield cast(BinaryIO, stream)
+    except OSError as error:
+        raise InvalidInput(f"file {output}", error.strerror or str(error), "choose another file") from None
+
+
 def _write(fetched: Fetched, form: str | None, output: Path | None) -> None:
-    if form is None:  # By the extension of the file.
-        ending = output.suffix.lstrip(".").lower() if output else "table"
-        form = {"yml": "yaml", "feather": "arrow"}.get(ending, ending if ending in _FORMATS else "csv")
-    if form == "table" and not output:
+    form = _choose(form, output)
+    if form == "table":
         _show(fetched)
         return
     if form in _BINARY:
@@ -109,17 +145,51 @@ def _write(fetched: Fetched, form: str | None, output: Path | None) -> None:
         data = f"{fetched.to_json()}\n".encode()
     else:
         data = (yaml_text(list(fetched.plain_rows())) if form == "yaml" else fetched.to_csv()).encode()
-    if output:
-        try:
-            output.write_bytes(data)
-        except OSError as error:
-            raise InvalidInput(f"file {output}", error.strerror or str(error), "choose another file") from None
-    elif form not in _BINARY:
-        click.echo(data.decode(), nl=False)
-    elif sys.stdout.isatty():
-        raise InvalidInput("--format", "cannot write binary data to a terminal", "name a file with --output")
-    else:
-        sys.stdout.buffer.write(data)
+    with _opened(form, output) as stream:
+        stream.write(data)
+
+
+@click.command("query")
+@click.argument("query", metavar="SELECT")
+@options.database
+@_output("table", "csv", "json", "arrow", "parquet")
+def query(database: options.Database, query: str, form: str | None, output: Path | None) -> None:
+    """
+    Query archived rows by SQL: a SELECT of DuckDB over the Parquet archives of all tables, which have their own names.
+    Rows that are in a table as well, such as restored ones, are not read; query the table itself for these.
+
+    \b
+    Examples:
+      cratedb-retention query "SELECT count(*) FROM doc.metrics WHERE month < '2023-01-01'" crate://localhost:4200/
+      cratedb-retention query "FROM metrics LIMIT 10" duckdb:///metrics.duckdb
+      cratedb-retention query "SELECT * FROM doc.metrics" --output=metrics.parquet
+    """
+    form = _choose(form, output)
+    if form == "yaml":  # By the name of the file.
+        raise InvalidInput("--output", "YAML is not a format of this command", "use another extension, or --format")
+    with database.open(read_only=True) as retention, retention.archive.query(query) as answer:
+        if form == "table":
+            _show_answer(answer)
+        else:
+            with _opened(form, output) as stream:
+                answer.write(form, stream)
+        _write_notes(answer.notes)
+
+
+def _show_answer(answer: Answer) -> None:
+    rows = list(islice(answer, _SHOWN + 1))
+    if not rows:
+        say("no rows")
+        return
+    numbers = [name for name, value in zip(answer.columns, rows[0], strict=True) if _is_number(value)]
+    cells = [["NULL" if value is None else _number(value) for value in row] for row in rows[:_SHOWN]]
+    write_table(tuple(map(visible, answer.columns)), cells, right=numbers)
+    if len(rows) > _SHOWN:
+        click.echo(f"Note: the first {_SHOWN:,} rows; the other formats write all", err=True)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 def _show(fetched: Fetched) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import sqlalchemy as sa
+
+from cratedb_retention.engine.expressions import Element
 from cratedb_retention.engine.step import StepResult
-from cratedb_retention.errors import DatabaseError
+from cratedb_retention.errors import DatabaseError, RetentionError
 from cratedb_retention.model.archive import Archived
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 
 
@@ -39,6 +43,29 @@ class Arrived:
 
     rows: tuple[int | None, ...]  # Of each snapshot, if known.
     token: str | None = None  # The change token of the partition, or another value that identifies the restored state.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedRows:
+    """Rows of snapshots of one table, as DuckDB reads them."""
+
+    table: TableName
+    rows: sa.Select[Any]  # With the names of the table's columns.
+    files: tuple[str, ...] = ()  # The local files that this reads.
+    name: str = ""  # That of the dataset that this selects from, if any.
+    dataset: Any = None  # Of pyarrow, which reads files in any store.
+
+
+Unread = Sequence[tuple[Archived, RetentionError]]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedColumn:
+    """A column of a table in its archived rows: the column there, a value from it, and DuckDB's type."""
+
+    name: str
+    value: Element
+    type: str
 
 
 class Archive(abc.ABC):
@@ -93,6 +120,14 @@ class Archive(abc.ABC):
     @abc.abstractmethod
     def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
         """The number of rows of a snapshot, and what was verified."""
+
+    @abc.abstractmethod
+    def open_rows(self, snapshots: Archives) -> tuple[list[ArchivedRows], Unread]:
+        """How DuckDB reads the rows of snapshots; and those that it cannot read, with the reason."""
+
+    @abc.abstractmethod
+    def archived_column(self, column: Column) -> ArchivedColumn:
+        """How a column of a table is read from its archived rows."""
 
     @abc.abstractmethod
     def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:

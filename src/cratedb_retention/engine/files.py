@@ -8,12 +8,20 @@ from __future__ import annotations
 import abc
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import permutations
 from typing import Any, ClassVar, NamedTuple
 
-from cratedb_retention.engine.archive import Archive, Archives, Contents, Snapshot, SnapshotState
+from cratedb_retention.engine.archive import (
+    Archive,
+    ArchivedRows,
+    Archives,
+    Contents,
+    Snapshot,
+    SnapshotState,
+    Unread,
+)
 from cratedb_retention.engine.parquet import Manifest, Store, data_path
 from cratedb_retention.engine.step import StepResult
 from cratedb_retention.errors import Conflict, DatabaseError, NotFound, RetentionError
@@ -81,10 +89,13 @@ class FileArchive(Archive):
     def _find(self, of: Snapshot) -> File:
         store = self._store(of.repository)
         store.require()
-        found = File(store, of.name, store.manifest(of.name))
+        return self._file(store, of.name)
+
+    def _file(self, store: Store, name: str) -> File:
+        found = File(store, name, store.manifest(name))
         if found.manifest.database != self.database_name:
             reason = f"was archived from {found.manifest.database}"
-            raise DatabaseError(f"snapshot {of.name}", reason, "connect to that database")
+            raise DatabaseError(f"snapshot {name}", reason, "connect to that database")
         return found
 
     def _verify(self, file: File) -> None:
@@ -161,6 +172,45 @@ class FileArchive(Archive):
         found = self._find(snapshot)
         self._verify(found)
         return found.manifest.rows, f"digest and {found.manifest.rows:,} rows are as archived"
+
+    @abc.abstractmethod
+    def _rows(self, table: TableName, files: Sequence[File]) -> list[ArchivedRows]:
+        """How DuckDB reads files of one repository that have the same columns."""
+
+    @abc.abstractmethod
+    def _require_readable(self, file: File) -> None:
+        """Unsupported: DuckDB cannot read a file, although it is intact."""
+
+    def open_rows(self, snapshots: Archives) -> tuple[list[ArchivedRows], Unread]:
+        """By their manifests, and the sizes of files."""
+        unread = list[tuple[Archived, RetentionError]]()
+        alike: dict[str, tuple[TableName, list[File]]] = {}
+        for repository in sorted({each.repository for each in snapshots}):
+            some = {each.name: each for each in snapshots if each.repository == repository}
+            try:
+                store = self._store(repository)
+                store.require()
+            except RetentionError as error:
+                unread += [(each, error) for each in some.values()]
+                continue
+            for each, found in zip(some.values(), store.each(partial(self._openable, store), some), strict=True):
+                if isinstance(found, RetentionError):
+                    unread.append((each, found))
+                    continue
+                manifest, by = found.manifest, [column[:3] for column in found.manifest.partition]
+                key = json.dumps([repository, each.table, manifest.columns, manifest.generated, by])
+                alike.setdefault(key, (each.table, []))[1].append(found)
+        return [rows for table, files in alike.values() for rows in self._rows(table, files)], unread
+
+    def _openable(self, store: Store, name: str) -> File | RetentionError:
+        """A file that is there and can be read, or the reason why not."""
+        try:
+            found = self._file(store, name)
+            self._require_there(found)
+            self._require_readable(found)
+        except RetentionError as error:
+            return error
+        return found
 
     def _find_all(self, snapshots: Archives) -> list[File]:
         """The files to restore, all of which are there."""

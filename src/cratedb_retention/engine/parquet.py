@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -198,6 +199,9 @@ class _Files(Protocol):
 
     def delete(self, path: str) -> None: ...
 
+    def arrow(self) -> tuple[Any, str]:
+        """The file system of pyarrow that has them, and the path that theirs begin with."""
+
 
 class _Directory:
     """
@@ -288,6 +292,11 @@ class _Directory:
             except OSError:  # It is not empty.
                 return
 
+    def arrow(self) -> tuple[Any, str]:
+        from pyarrow.fs import LocalFileSystem
+
+        return LocalFileSystem(), str(self.root)
+
 
 class _Bucket:
     """Files in an object store."""
@@ -357,6 +366,9 @@ class _Bucket:
             with suppress(FileNotFoundError):
                 self._files.delete_file(self._path(path))
 
+    def arrow(self) -> tuple[Any, str]:
+        return self._files, self._root
+
     def _path(self, path: str) -> str:
         return f"{self._root}/{path}"
 
@@ -416,8 +428,12 @@ class Store:
         with self.reporting(path):
             return sorted(self._files.list(path))
 
+    @property
+    def is_remote(self) -> bool:
+        return self._files.is_remote
+
     def show(self, path: str) -> str:
-        """How a statement names a file, for display."""
+        """How a statement names a file: the path of a local one, or for display."""
         return self._files.show(path)
 
     def each(self, look: Callable[[str], T], names: Iterable[str]) -> Sequence[T]:
@@ -562,6 +578,40 @@ class Store:
             rows = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=self._files.is_remote)
             for group in range(rows.num_row_groups):
                 yield from rows.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False)
+
+    def dataset(self, schema: pa.Schema, parts: Iterable[tuple[str, Any]]) -> Any:
+        """
+        A dataset of files, of which DuckDB reads the row groups and columns that it needs.
+
+        :param parts: The path of each file, and an expression that holds for all of its rows.
+        """
+        import pyarrow.dataset as ds
+
+        # Each column of a row group is one request, and no more of it than that is in memory.
+        reading = ds.ParquetFragmentScanOptions(pre_buffer=False, page_checksum_verification=True)
+        form, (files, root) = ds.ParquetFileFormat(default_fragment_scan_options=reading), self._files.arrow()
+        fragments = [form.make_fragment(f"{root}/{path}", files, holds) for path, holds in parts]
+        return _dataset_class()(fragments, schema, form, files)
+
+    def schema(self, path: str) -> pa.Schema:
+        """The columns of a file, with their types."""
+        import pyarrow.parquet as pq
+
+        with self.reporting(path), self.reading(path) as file:
+            return pq.read_schema(file)
+
+
+@cache
+def _dataset_class() -> Any:
+    from pyarrow.dataset import FileSystemDataset
+
+    class Frugal(FileSystemDataset):  # type: ignore[misc]
+        """Reads one row group ahead, instead of sixteen in each of four files."""
+
+        def scanner(self, **asked: Any) -> Any:
+            return super().scanner(batch_size=ROW_GROUP_ROWS, batch_readahead=1, fragment_readahead=1, **asked)
+
+    return Frugal
 
 
 def version() -> str:

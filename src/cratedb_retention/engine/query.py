@@ -17,6 +17,7 @@ from cratedb_retention.model.catalog import Value
 from cratedb_retention.model.query.reading import Group, Reading, Stretch, Wanted
 from cratedb_retention.model.rollups.aggregates import Kind, Number, Part, Reader, State, merged, rest_of
 from cratedb_retention.model.rollups.rollup import Metric, label
+from cratedb_retention.model.time import TimeRange
 
 # How far back values of counters before a stretch are looked up first: a day (ms), or a number of buckets of a level.
 _LOOK_BACK, _BUCKETS = 86_400_000, 2000
@@ -57,15 +58,19 @@ class Partial:
         return Reader(self.seconds).read(want.formula, self.states.get(want.metric, {}))
 
 
-def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch: Stretch) -> Iterator[Partial]:
-    """The states of a stretch, by one statement; distributions need another one."""
-    plain: dict[Metric, Sequence[Part]] = {
-        metric: [part for part in parts if part is not Part.BINS] for metric, parts in reading.parts.items()
-    }
+def read_stretch(
+    database: Database, sql: Expressions, reading: Reading, stretch: Stretch, given: Sequence[Sequence[Any]] = ()
+) -> Iterator[Partial]:
+    """
+    The states of a stretch, by one statement; distributions need another one.
+
+    :param given: The last values of counters before the stretch that are in another place, see :func:`read_last`.
+    """
+    plain = _plain_parts(reading)
     width, parts = len(reading.by), [(metric, part) for metric, found in plain.items() for part in found]
     what: dict[str, Any] = {"sql": sql, "of": reading.cascade, "interval": stretch.interval, "groups": reading.by}
     what |= {"time": stretch.time, "where": reading.where}
-    for start, *row in database.rows(_stretch_query(reading, stretch, what | {"metrics": plain})):
+    for start, *row in database.rows(_stretch_query(reading, stretch, what | {"metrics": plain}, given)):
         states: dict[Metric, dict[Part, Any]] = {metric: {} for metric in plain}
         for (metric, part), value in zip(parts, row[width + 1 :], strict=True):
             # Integers stay integers; others become floats, also those that JSON writes as text (NaN, Infinity).
@@ -85,6 +90,23 @@ def read_stretch(database: Database, sql: Expressions, reading: Reading, stretch
             yield Partial(key=key, states={sketched[name]: {Part.BINS: counter}})
 
 
+def _plain_parts(reading: Reading) -> dict[Metric, Sequence[Part]]:
+    return {metric: [part for part in parts if part is not Part.BINS] for metric, parts in reading.parts.items()}
+
+
+def read_last(database: Database, sql: Expressions, reading: Reading, end: int) -> list[Sequence[Any]]:
+    """The last value of each counter and series before an instant, in raw rows: the time (ms), dimensions, values."""
+    what: dict[str, Any] = {"sql": sql, "of": reading.cascade, "interval": reading.step, "groups": ()}
+    what |= {"time": TimeRange(end, end), "where": reading.where, "metrics": _plain_parts(reading)}
+    samples, every = Samples(**what), list[Sequence[Any]]()
+    for place in samples.counters:
+        last = samples.last_of_source(Before(level=None, start=None, end=end), place).subquery("l")
+        dimensions = [last.c[f"d{i}"] for i in range(len(reading.cascade.dimensions))]
+        values = (last.c[f"m{i}"] for i in samples.counters)
+        every += database.rows(sa.select(sql.epoch_ms(last.c.ts), *dimensions, *values))
+    return every
+
+
 def read_values(database: Database, sql: Expressions, reading: Reading, stretch: Stretch, limit: int) -> list[Value]:
     """Values of the first dimension of a reading that occur in a stretch, by one statement."""
     rollup, dimension = stretch.holding.rollup, reading.by[0]
@@ -99,12 +121,15 @@ def _is_exact(metric: Metric, part: Part) -> bool:
     return part.kind in (Kind.VALUE, Kind.SUM) and decimal_sum(metric.column.type) is not None
 
 
-def _stretch_query(reading: Reading, stretch: Stretch, what: dict[str, Any]) -> sa.Select[Any]:
+def _stretch_query(
+    reading: Reading, stretch: Stretch, what: dict[str, Any], given: Sequence[Sequence[Any]]
+) -> sa.Select[Any]:
     """Bucket (ms), groups, number of raw rows, parts of states; exact ones as text, which drivers do not round."""
     rows: Selection = LevelRows(**what, table=stretch.holding.table)
     if stretch.holding.rollup is None:
         counters = {metric.name for metric, parts in rows.metrics.items() if Part.INCREASE in parts}
-        rows = Samples(**what, before=_before(reading, stretch, counters) if counters else ())
+        before = _before(reading, stretch, counters) if counters else ()
+        rows = Samples(**what, before=before, given=given if counters else ())
     found = rows.grouped()
     named = ((f"m{i}_{part}", m, part) for i, (m, parts) in enumerate(rows.metrics.items()) for part in parts)
     values = (sa.cast(found.c[n], sa.Text()) if _is_exact(m, part) else found.c[n] for n, m, part in named)

@@ -239,7 +239,7 @@ def find_restorable(engine: Engine, store: Store, clock: Clock, request: Restore
         known = list(_narrow(store, replace(request, start=None, end=None)))
     else:
         known = [each.record for each in find_adoptable(engine, store, clock, request.from_repository)]
-    records = [record for group in by_partition(request.choose(known, store.folds_case)) for record in _current(group)]
+    records = [record for group in by_partition(request.choose(known, store.folds_case)) for record in current(group)]
     if not records:
         raise none_fits()
     return records
@@ -262,7 +262,7 @@ def by_partition(records: Iterable[SnapshotRecord]) -> list[list[SnapshotRecord]
     return [sorted(group, key=lambda record: record.changed_at) for group in groups.values()]
 
 
-def _current(group: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
+def current(group: Sequence[SnapshotRecord]) -> list[SnapshotRecord]:
     """
     The snapshots of a partition that contain different rows; if all are superseded, the latest.
 

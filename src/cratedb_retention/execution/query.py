@@ -1,29 +1,45 @@
 """
 Reads a cascade: chooses a table for each time range, lets the database aggregate, merges the parts, and fills empty
-buckets. Also: the tables that a user may read, and values of dimensions.
+buckets. Also: SQL over archives, the tables that a user may read, and values of dimensions.
+
+A row is read from an archive only if it is not in its table: where a partition is in both, the table answers.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from decimal import localcontext
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cratedb_retention.engine.archive import ArchivedRows, Unread
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.query import Key, Partial, read_stretch, read_values
-from cratedb_retention.errors import InvalidInput
+from cratedb_retention.errors import Conflict, InvalidInput, NotFound, RetentionError
+from cratedb_retention.execution.accepting import find_table
+from cratedb_retention.execution.archive import by_partition, current
 from cratedb_retention.model.access import Area, Visibility, area_of, make_area
-from cratedb_retention.model.catalog import TableName, Value
+from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
+from cratedb_retention.model.catalog import Kind, Selector, TableName, Value
+from cratedb_retention.model.policies.patterns import folded
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest, Fill, Reading, Stretch, join_stretches
 from cratedb_retention.model.rollups.aggregates import Number, Part, divided
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.rollups.rollup import ROW_COUNT, Rollup, Window, label, level_column
-from cratedb_retention.model.time import TimeRange, TimeRanges, from_ms, to_ms
+from cratedb_retention.model.time import DAY_MS, EVER, TimeRange, TimeRanges, from_ms, to_ms
+from cratedb_retention.model.words import plural
+from cratedb_retention.planning.archive import may_be_in_table
 from cratedb_retention.planning.query import make_reading
 from cratedb_retention.planning.rollups.windows import part_length
+from cratedb_retention.store.archive import SnapshotFilter
+from cratedb_retention.store.store import Store
+
+if TYPE_CHECKING:
+    from cratedb_retention.engine.duckdb.query import ArchivedTable
+    from cratedb_retention.model.query.answer import Answer
 
 # More digits than sums of decimals have in the databases, so that none is rounded.
 _DIGITS = 80
@@ -37,27 +53,205 @@ Buckets = dict[Key, Partial]
 Values = tuple[Number, ...]
 
 
-def fetch(engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime) -> Fetched:
+@dataclass(frozen=True, kw_only=True)
+class Archives:
+    """The archives of a table."""
+
+    archived: tuple[Archived, ...] = ()  # with rows that are not in the table
+    rows: tuple[ArchivedRows, ...] = ()  # those of these that can be read
+    unread: Unread = ()  # the others
+    live: int = 0  # the number of snapshots whose partitions are in the table
+
+
+FindArchives = Callable[[TimeRange], Archives]
+
+
+def fetch(
+    engine: Engine, cascade: Cascade, request: FetchRequest, now: dt.datetime, find: FindArchives | None = None
+) -> Fetched:
     """
     Answer a request from the tables of a cascade: one statement for each stretch, another one for percentiles, and two
     to count rows where a level and raw rows overlap. InvalidInput if the request is invalid.
+
+    :param find: Finds the archives of a time range, which are read where no level answers it as finely.
     """
-    with localcontext(prec=_DIGITS):
-        reading = make_reading(cascade, request, now)
-        rests = _read_rests(engine, reading, to_ms(now))
+    with localcontext(prec=_DIGITS), ExitStack() as opened:
+        tables, reading = _Tables(engine), make_reading(cascade, request, now)
+        lacking, unread = _lacking(reading), tuple[tuple[TimeRange, str], ...]()
+        if find is not None and lacking:
+            # The increase of a counter depends on its last value before.
+            since = lacking[0].start - (DAY_MS if _has_counters(reading) else 0)
+            found = find(TimeRange(since, lacking[-1].end))
+            with_archives = _with_archives(cascade, found)
+            archived, found = _open(engine, with_archives, found, opened)
+            if archived is not None:
+                cascade, tables = with_archives, _Tables(engine, archived)
+                reading = make_reading(cascade, request, now)
+            unread = _by_reason(found.unread, lacking)
+        rests = _read_rests(tables, reading, to_ms(now))
         if rests is None:
             reading, rests = make_reading(cascade, request, now, _NOT_ADDING_UP), {}
         reading = _follow_late_rows(engine, reading)
         plain = [stretch for stretch in reading.stretches if not stretch.less]
-        return _answer(reading, rests | _read(engine, reading, plain, to_ms(now)))
+        return replace(_answer(reading, rests | _read(tables, reading, plain, to_ms(now))), unread=unread)
 
 
-def _read_rests(engine: Engine, reading: Reading, now: int) -> Buckets | None:
+def _lacking(reading: Reading) -> TimeRanges:
+    """The parts of a range that no level answers in buckets as short as those requested."""
+    stretches = (stretch for stretch in reading.stretches if stretch.holding.rollup and not stretch.coarser)
+    return TimeRanges([reading.time]) - (stretch.time for stretch in stretches)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """What stretches are read from."""
+
+    engine: Engine
+    archived: ArchivedTable | None = None
+
+    def read(self, reading: Reading, stretch: Stretch) -> Iterator[tuple[str, Partial]]:
+        """The states of a stretch, with the name of the table; besides archived rows, those that are in the table."""
+        given: Sequence[Sequence[Any]] = ()
+        if stretch.holding.archived and self.archived is not None:
+            yield from ((stretch.holding.name, found) for found in self.archived.read(reading, stretch))
+            stretch = replace(stretch, holding=reading.cascade.holdings[0])
+        elif stretch.holding.rollup is None and self.archived is not None and _has_counters(reading):
+            given = self.archived.read_last(reading, stretch.time.start)
+        for found in read_stretch(self.engine.database, self.engine.sql, reading, stretch, given):
+            yield stretch.holding.name, found
+
+
+def _open(
+    engine: Engine, cascade: Cascade, found: Archives, opened: ExitStack
+) -> tuple[ArchivedTable | None, Archives]:
+    """Open the archives of a cascade. If that fails, as without DuckDB, the answer is what its tables have."""
+    from cratedb_retention.engine.duckdb.query import ArchiveDatabase, ArchivedTable
+
+    if not found.rows:
+        return None, found
+    try:
+        database = ArchiveDatabase(engine.capabilities.default_schema, found.rows)
+        opened.callback(database.close)
+        return ArchivedTable(database, cascade, engine.archive.archived_column), found
+    except RetentionError as error:
+        unread = {(each.repository, each.name): why for each, why in found.unread}
+        why_not = [(each, unread.get((each.repository, each.name), error)) for each in found.archived]
+        return None, replace(found, rows=(), unread=why_not)
+
+
+def _with_archives(cascade: Cascade, found: Archives) -> Cascade:
+    """
+    A cascade with the time ranges of archives. A partition by time has all rows of its range. Others have not, so that
+    they count only where raw rows count, or where no level has anything.
+    """
+    raw, *levels = cascade.holdings
+    unread = {(each.repository, each.name) for each, _ in found.unread}
+    whole, part = list[TimeRange](), list[TimeRange]()
+    for each in found.archived:
+        if (each.repository, each.name) not in unread:
+            by_time = all(column.kind is Kind.TIME for column in each.columns)
+            (whole if by_time else part).append(TimeRange.of(each.start, each.end))
+    held = TimeRanges(part) - (TimeRange.of(level.start, level.end) for level in levels)
+    ranges = TimeRanges(whole) | held | (TimeRanges(part) & [TimeRange.of(raw.start, raw.end)])
+    ends = (time.ends for time in ranges.joined())
+    archived = (replace(raw, start=start, end=end, archived=True) for start, end in ends)
+    return replace(cascade, holdings=(raw, *archived, *levels))
+
+
+def _by_reason(unread: Unread, within: TimeRanges) -> tuple[tuple[TimeRange, str], ...]:
+    """Time ranges of archives that were not read, those with the same reason together."""
+    found: dict[str, list[TimeRange]] = {}
+    for archived, error in unread:
+        found.setdefault(str(error), []).append(TimeRange.of(archived.start, archived.end))
+    return tuple(sorted((time, why) for why, times in found.items() for time in (within & times).joined()))
+
+
+def find_archives(engine: Engine, store: Store, table: TableName, time: TimeRange = EVER) -> Archives:
+    """
+    The archives of a table that overlap a time range. Those whose partitions are in the table are left to it: restored
+    ones, and those that are not dropped yet. Rows that arrived after their partition was archived are other rows.
+    """
+    records = _current_records(store, table, time)
+    if not records:
+        return Archives()
+    live = _find_live(engine, table, records)
+    left = [each for each in records if each.key not in live]
+    known = {each.identity for each in left if each.identity}
+    present = find_table(engine, table) if known else None
+    foreign = known - {present.identity} if present else set[str]()
+    mine = [each.archived for each in left if each.identity not in foreign]
+    rows, unread = engine.archive.open_rows(mine)
+    remedy = "if it is the same, confirm that with `cratedb-retention accept-table`"
+    another: RetentionError = Conflict(f"table {table}", "is another one than the archived table of its name", remedy)
+    theirs = [(each.archived, another) for each in left if each.identity in foreign]
+    return Archives(archived=tuple(mine), rows=tuple(rows), unread=[*unread, *theirs], live=len(live))
+
+
+def _current_records(store: Store, table: TableName, time: TimeRange) -> list[SnapshotRecord]:
+    """The snapshots of a table that overlap a time range, without those whose rows are in others, or are deleted."""
+    start, end = time.ends
+    wanted = SnapshotFilter(
+        table_schema=table.schema, table_name=table.name, folds_case=store.folds_case, start=start, end=end
+    )
+
+    def is_same(name: TableName) -> bool:
+        return name == table or (store.folds_case and folded(name) == folded(table))
+
+    groups = by_partition(record for record in store.snapshots.stream(wanted) if is_same(record.archived.table))
+    return [each for group in groups for each in current(group) if each.stage is not SnapshotStage.DELETING]
+
+
+def _find_live(engine: Engine, table: TableName, records: Iterable[SnapshotRecord]) -> set[tuple[str, str]]:
+    """Of some snapshots, those whose partitions may be in their table: only dropped ones are surely not."""
+    doubtful = [each.archived for each in records if each.stage is not SnapshotStage.ARCHIVED]
+    if not doubtful:
+        return set()
+    by = doubtful[0].columns[0].name if len(doubtful[0].columns) == 1 else None
+    catalog = engine.read_catalog([Selector(schema=table.schema, name=table.name, partition_column=by)])
+    return {(each.repository, each.name) for each in doubtful if may_be_in_table(each, catalog)}
+
+
+def query_archives(engine: Engine, store: Store, query: str) -> Answer:
+    """
+    The answer of DuckDB to a SELECT over the archives of all tables, which have their own names there. NotFound: a
+    table has none; InvalidInput: the query is invalid.
+    """
+    from cratedb_retention.engine.duckdb.query import ArchiveDatabase
+
+    default = engine.capabilities.default_schema
+    with closing(ArchiveDatabase(default)) as empty:
+        named = {folded(TableName(name.schema or default, name.name)) for name in empty.tables_of(query)}
+    rows, notes = list[ArchivedRows](), list[str]()
+    for table in sorted(name for name in store.snapshots.tables() if folded(name) in named):
+        found = find_archives(engine, store, table)
+        rows += found.rows
+        if not found.rows:
+            raise (
+                found.unread[0][1]
+                if found.unread
+                else NotFound(
+                    f"table {table}", "has no archived rows that are not in the table", "query the table itself"
+                )
+            )
+        reasons = [str(error) for _, error in found.unread]
+        for why in sorted(set(reasons)):
+            notes.append(f"{table}: {plural(reasons.count(why), 'snapshot')} not read: {why}")
+        if found.live:
+            left = plural(found.live, "snapshot")
+            notes.append(f"{table}: the partitions of {left} are in the table, and their rows are not in this answer")
+    return ArchiveDatabase(default, rows).ask(query, notes)
+
+
+def _has_counters(reading: Reading) -> bool:
+    return any(Part.INCREASE in parts for parts in reading.parts.values())
+
+
+def _read_rests(tables: _Tables, reading: Reading, now: int) -> Buckets | None:
     """Longer buckets without the rows that finer levels have of them; None if they do not add up."""
     rests: Buckets = {}
     for stretch in (stretch for stretch in reading.stretches if stretch.less):
-        whole = _read(engine, reading, [stretch.whole], now)
-        part = _read(engine, reading, stretch.less, now)
+        whole = _read(tables, reading, [stretch.whole], now)
+        part = _read(tables, reading, stretch.less, now)
         if not part.keys() <= whole.keys():
             return None
         for key, found in whole.items():
@@ -68,11 +262,11 @@ def _read_rests(engine: Engine, reading: Reading, now: int) -> Buckets | None:
     return rests
 
 
-def _read(engine: Engine, reading: Reading, stretches: Iterable[Stretch], now: int) -> Buckets:
+def _read(tables: _Tables, reading: Reading, stretches: Iterable[Stretch], now: int) -> Buckets:
     known: Buckets = {}
     zone = reading.cascade.tzinfo
     for stretch in stretches:
-        for found in read_stretch(engine.database, engine.sql, reading, stretch):
+        for name, found in tables.read(reading, stretch):
             # Databases differ in when a day begins if clocks skip midnight; the toolkit's rule applies.
             bucket, group = found.key
             start = stretch.interval.floor(bucket, zone)
@@ -80,7 +274,7 @@ def _read(engine: Engine, reading: Reading, stretches: Iterable[Stretch], now: i
             if key not in known:
                 end = min(stretch.interval.end(start, zone), max(now, start))
                 known[key] = Partial(key=key, seconds=(end - start) / 1000)
-            known[key].add(found, stretch.holding.name)
+            known[key].add(found, name)
     return known
 
 
@@ -104,10 +298,13 @@ def _follow_late_rows(engine: Engine, reading: Reading) -> Reading:
         return [*fresh, *(replace(stretch, holding=raw, time=part) for part in stale)]
 
     stretches = [part for stretch in reading.stretches for part in parts(stretch)]
-    if any(Part.INCREASE in parts for parts in reading.parts.values()):
+    if _has_counters(reading):
         # The increase of a counter up to its next value depends on the late row.
         late = min((s.time.start for s in stretches if s.holding is raw and s not in reading.stretches), default=None)
-        stretches = [replace(s, holding=raw) if late is not None and s.time.start >= late else s for s in stretches]
+        stretches = [
+            replace(s, holding=raw) if late is not None and s.time.start >= late and s.holding.rollup else s
+            for s in stretches
+        ]
     return replace(reading, stretches=tuple(join_stretches(stretches)))
 
 

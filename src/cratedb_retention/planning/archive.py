@@ -191,7 +191,7 @@ def _why_needed(record: SnapshotRecord, ends: Ends, facts: Facts) -> Reason | No
     archived, end, catalog = record.archived, record.archived.end or 0, facts.catalog
     if record.stage is SnapshotStage.RESTORING:
         return Why.BEING_RESTORED()
-    if record.stage in _STAYED and _may_be_in_table(archived, catalog):
+    if record.stage in _STAYED and may_be_in_table(archived, catalog):
         return Why.IN_TABLE()
     if hold := hold_on(archived, facts.holds, catalog.capabilities):
         return hold
@@ -206,7 +206,8 @@ def _why_needed(record: SnapshotRecord, ends: Ends, facts: Facts) -> Reason | No
     return None
 
 
-def _may_be_in_table(archived: Archived, catalog: Catalog) -> bool:
+def may_be_in_table(archived: Archived, catalog: Catalog) -> bool:
+    """Whether an archived partition is in its table by the catalog; in doubt, it is."""
     name = catalog.taken(archived.table)
     table = catalog.tables.get(name) if name else None
     if table is None:

@@ -365,7 +365,9 @@ class Scope:
 
     def fetch(self, request: FetchRequest) -> Fetched:
         self._require_readable(request.table_schema, request.table_name, request.where)
-        return self._retention.rollups.fetch(request)
+        fetched = self._retention.rollups.fetch(request)
+        # The reasons name repositories and snapshots, which may be those of other callers.
+        return replace(fetched, unread=()) if self.access.limited else fetched
 
     def suggest_values(self, request: FetchRequest) -> list[Value]:
         self._require_readable(request.table_schema, request.table_name, request.where)

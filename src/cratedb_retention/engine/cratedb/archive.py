@@ -22,11 +22,22 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.engine.archive import Archive, Archives, Arrived, Contents, Snapshot, SnapshotState
+from cratedb_retention.engine.archive import (
+    Archive,
+    ArchivedColumn,
+    ArchivedRows,
+    Archives,
+    Arrived,
+    Contents,
+    Snapshot,
+    SnapshotState,
+    Unread,
+)
 from cratedb_retention.engine.base import changed, label
 from cratedb_retention.engine.cratedb import shards, sql
 from cratedb_retention.engine.cratedb.catalog import Reader
 from cratedb_retention.engine.cratedb.connection import CrateConnection
+from cratedb_retention.engine.cratedb.query import archived_column
 from cratedb_retention.engine.expressions import Condition, Element, ref, table_ref
 from cratedb_retention.engine.plan import from_text
 from cratedb_retention.engine.step import StepResult
@@ -38,6 +49,7 @@ from cratedb_retention.errors import (
     NotFound,
     PartitionChanged,
     RetentionError,
+    Unsupported,
 )
 from cratedb_retention.model.archive import Archived, is_made_here, is_name_of
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
@@ -256,6 +268,17 @@ class CrateArchive(Archive):
             self._require_repository(snapshot.repository)
             return False
         return True
+
+    def open_rows(self, snapshots: Archives) -> tuple[list[ArchivedRows], Unread]:
+        """None: only CrateDB reads its repositories."""
+        remedy = "bring the rows back with `cratedb-retention restore`"
+        return [], [
+            (each, Unsupported(f"repository {each.repository}", "only CrateDB can read it", remedy))
+            for each in snapshots
+        ]
+
+    def archived_column(self, column: Column) -> ArchivedColumn:
+        return archived_column(column)
 
     def _layout(self, snapshot: Archived, schema: str) -> tuple[dict[str, Column], tuple[str, ...]]:
         known = self._known(snapshot.table)

@@ -20,11 +20,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.archive import Archive, Archives, Arrived, Contents, Snapshot, SnapshotState
+from cratedb_retention.engine.archive import (
+    Archive,
+    ArchivedColumn,
+    ArchivedRows,
+    Archives,
+    Arrived,
+    Contents,
+    Snapshot,
+    SnapshotState,
+    Unread,
+)
 from cratedb_retention.engine.base import changed, label
 from cratedb_retention.engine.cratedb import shards, sql
 from cratedb_retention.engine.cratedb.archive import FROZEN, MERGED, CrateArchive
 from cratedb_retention.engine.cratedb.catalog import Reader
+from cratedb_retention.engine.cratedb.query import dataset_rows, require_readable
 from cratedb_retention.engine.cratedb.values import Stored, describe_columns, inexact
 from cratedb_retention.engine.database import Statement
 from cratedb_retention.engine.expressions import Condition, ref, table_ref
@@ -142,6 +153,12 @@ class ParquetArchive(FileArchive, CrateArchive):
 
     def _shared(self, one: File, other: File) -> int:
         return _count_shared(_hashes(one), _hashes(other), one.manifest.rows)
+
+    def _require_readable(self, file: File) -> None:
+        require_readable(file.manifest)
+
+    def _rows(self, table: TableName, files: Sequence[File]) -> list[ArchivedRows]:
+        return [dataset_rows(table, files[0].store, [file.manifest for file in files])]
 
     def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:
         """By the incarnation of the partition; after an interrupted restore by rows, all of which must be there."""
@@ -456,6 +473,15 @@ class EitherArchive(Archive):
 
     def _thing(self, of: Snapshot) -> str:
         return self._of(of.repository)._thing(of)
+
+    def open_rows(self, snapshots: Archives) -> tuple[list[ArchivedRows], Unread]:
+        files = [each for each in snapshots if is_address(each.repository)]
+        rows, unread = self._files.open_rows(files)
+        others = [each for each in snapshots if not is_address(each.repository)]
+        return rows, [*unread, *self._snapshots.open_rows(others)[1]]
+
+    def archived_column(self, column: Column) -> ArchivedColumn:
+        return self._files.archived_column(column)
 
     def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:
         return self._of(earlier.repository).continues(earlier, step, token, whole, schema)

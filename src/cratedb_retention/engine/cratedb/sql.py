@@ -116,6 +116,12 @@ class CrateExpressions:
     def partition(self, rollup: Rollup) -> Element | None:
         return self.bucket(rollup.partition, rollup.zone, self.column(rollup.own_time)) if rollup.partition else None
 
+    def rows(self, columns: Sequence[tuple[str, str, Sequence[Any]]]) -> sa.Select[Any]:
+        """At least two columns, since CrateDB names a single one differently."""
+        arrays = (ex.as_type(sa.literal(values, sa.ARRAY(sa.Text())), f"ARRAY({kind})") for _, kind, values in columns)
+        found = sa.func.unnest(*arrays).table_valued(*(f"col{place}" for place, _ in enumerate(columns, 1)))
+        return sa.select(*(found.c[f"col{place}"].label(name) for place, (name, *_) in enumerate(columns, 1)))
+
     def create_table(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> Statement:
         """Without a primary key, which is slow and rejects NULL; a refresh by the toolkit makes rows visible."""
         parts: list[Sql] = ["CREATE TABLE IF NOT EXISTS ", table_ref(table), " (", *listed(map(_define, fields)), ")"]

@@ -10,6 +10,7 @@ DuckDB reads and writes local files. Those in an object store are copied from an
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -18,22 +19,24 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.archive import Archives, Arrived
+from cratedb_retention.engine.archive import ArchivedColumn, ArchivedRows, Archives, Arrived
 from cratedb_retention.engine.base import changed, require_old
 from cratedb_retention.engine.database import Database, Statement
 from cratedb_retention.engine.duckdb.catalog import Reader, stored
-from cratedb_retention.engine.duckdb.files import archived_rows, inexact, to_file
+from cratedb_retention.engine.duckdb.files import archived_rows, inexact, to_file, typed_rows, why_unreadable
 from cratedb_retention.engine.duckdb.former import FormerStore
 from cratedb_retention.engine.duckdb.sql import SQL, comment_on, copy_to, fingerprint, make_column, new_table, row_hash
-from cratedb_retention.engine.expressions import Words, in_partitions, ref, table_ref
+from cratedb_retention.engine.expressions import Element, Words, as_type, in_partitions, is_aware, ref, table_ref
 from cratedb_retention.engine.files import File, FileArchive
 from cratedb_retention.engine.parquet import Manifest, Store, checksum, data_path, describe_partition, version
 from cratedb_retention.engine.step import StepResult
-from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, RetentionError
+from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, RetentionError, Unsupported
 from cratedb_retention.model.address import is_address
 from cratedb_retention.model.archive import Archived, why_no_directory
-from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.catalog import Column, Kind, TableName, Value
+from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition
+from cratedb_retention.model.time import from_ms
 from cratedb_retention.model.words import plural
 
 _BESIDE = "restore it into another table, with --into"
@@ -132,6 +135,29 @@ class DuckArchive(FileArchive):
             hashes = (sa.select(row_hash(columns)).select_from(each) for each in rows)
             return self._database.count(sa.intersect_all(*hashes).subquery("shared"))
 
+    def _require_readable(self, file: File) -> None:
+        why = why_unreadable(_stored(file.manifest)) if file.store.is_remote else None
+        if why:
+            raise Unsupported(f"table {TableName(*file.manifest.table)}", why, "restore it")
+
+    def _rows(self, table: TableName, files: Sequence[File]) -> list[ArchivedRows]:
+        return [self._rows_of(table, file) for file in files]
+
+    def _rows_of(self, table: TableName, file: File) -> ArchivedRows:
+        """DuckDB reads local files itself, and others by way of Arrow."""
+        store, manifest, own = file.store, file.manifest, _stored(file.manifest)
+        path = store.show(manifest.file)
+        if not store.is_remote:
+            return ArchivedRows(table=table, rows=_table_rows(manifest, archived_rows(path, own)), files=(path,))
+        name = f"archived_{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+        dataset = store.dataset(store.schema(manifest.file), [(manifest.file, None)])
+        rows = _table_rows(manifest, typed_rows(sa.table(name), own))
+        return ArchivedRows(table=table, rows=rows, name=name, dataset=dataset)
+
+    def archived_column(self, column: Column) -> ArchivedColumn:
+        """As in its table."""
+        return ArchivedColumn(next(iter(column.path), column.name), SQL.column(column), column.type)
+
     def continues(self, earlier: Archived, step: ArchivingStep, token: str | None, whole: bool, schema: str) -> bool:
         """By their rows, since files do not distinguish incarnations."""
         found = self._find(earlier)
@@ -182,6 +208,31 @@ def _all_columns(manifest: Manifest) -> list[Column]:
     for position, name, data_type, expression in sorted(manifest.generated):
         found.insert(position, make_column(name, data_type, expression))
     return found
+
+
+def _table_rows(manifest: Manifest, rows: sa.Subquery) -> sa.Select[Any]:
+    """Rows with all columns of their table. Values of their partition are constant, so that others are not read."""
+    every = {column.name: column for column in _all_columns(manifest)}
+    values: dict[str, Element] = {column.name: ref(column.name) for column in _stored(manifest)}
+    for name, data_type, _, value in manifest.partition:
+        column = every.setdefault(name, make_column(name, data_type))
+        # The value of another time may have lost its microseconds.
+        is_whole = column.kind is not Kind.TIME or not column.expression or read_grid(column.expression, every)
+        if name not in values and is_whole:
+            values[name] = _constant(column, value)
+    for column in every.values():
+        if column.name not in values:
+            values[column.name] = as_type(sa.literal_column(f"({column.expression})"), column.type)
+    return sa.select(*(values[name].label(ref(name).name) for name in every)).select_from(rows)
+
+
+def _constant(column: Column, value: Value) -> Element:
+    if column.kind is not Kind.TIME or not isinstance(value, int):
+        return as_type(sa.null() if value is None else sa.literal(value), column.type)
+    moment = from_ms(value)
+    if is_aware(column):
+        return as_type(sa.literal(moment.isoformat()), column.type)
+    return as_type(as_type(sa.literal(moment.replace(tzinfo=None).isoformat()), "TIMESTAMP"), column.type)
 
 
 def _copy(step: SnapshotPartition, columns: Iterable[Column], file: str) -> Statement:

@@ -84,13 +84,15 @@ class _Cursor:
 
 
 class _Connection:
+    """A connection of the driver, ``raw``."""
+
     def __init__(self, connection: Any) -> None:
-        self._connection = connection
+        self.raw = connection
         self.begin, self.commit, self.rollback = connection.begin, connection.commit, connection.rollback
         self.interrupt, self.close = connection.interrupt, connection.close
 
     def cursor(self) -> _Cursor:
-        return _Cursor(self._connection)
+        return _Cursor(self.raw)
 
 
 class _Context(DefaultExecutionContext):

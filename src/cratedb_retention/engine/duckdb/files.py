@@ -22,6 +22,8 @@ _NATIVE = frozenset(
 )
 # Parquet would round them, or reject some of their values.
 _AS_TEXT = frozenset({"HUGEINT", "UHUGEINT", "INTERVAL", "TIME WITH TIME ZONE", "TIMESTAMP_S"})
+# Arrow has no such types, and Parquet's are read as bytes.
+_NOT_IN_ARROW = frozenset({"UUID", "UNION", "BIT", "BIGNUM", "VARINT", "ENUM"})
 _QUOTED = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'""")
 _SCALAR_UNION = re.compile(r"UNION\([^\[\]]*\)(\[\d*\])*")
 
@@ -60,9 +62,24 @@ def to_file(column: Column) -> sa.ColumnElement[Any]:
     return sa.cast(found, sa.Text()).label(found.name) if _words(column.type) & _AS_TEXT else found
 
 
+def literal_path(path: str) -> str:
+    """A path in which wildcards are literal."""
+    return re.sub(r"[*?\[]", lambda match: f"[{match[0]}]", path)
+
+
 def archived_rows(file: str, columns: Iterable[Column]) -> sa.Subquery:
     """The rows of a file, with the types of their table. Wildcards and ``year=2024`` in its path are literal."""
-    literal = re.sub(r"[*?\[]", lambda match: f"[{match[0]}]", file)
-    read = sa.func.read_parquet(literal, sa.literal_column("hive_partitioning = false"))
+    read = sa.func.read_parquet(literal_path(file), sa.literal_column("hive_partitioning = false"))
+    return typed_rows(read.table_valued("file_row_number"), columns)
+
+
+def typed_rows(rows: sa.FromClause, columns: Iterable[Column]) -> sa.Subquery:
+    """Rows with the types of their table."""
     values = [as_type(found := ref(column.name), column.type).label(found.name) for column in columns]
-    return sa.select(*values).select_from(read.table_valued("file_row_number")).subquery("archived")
+    return sa.select(*values).select_from(rows).subquery("archived")
+
+
+def why_unreadable(columns: Iterable[Column]) -> str | None:
+    """Why DuckDB cannot read a file in an object store, by way of Arrow; None if it can."""
+    found = next((column for column in columns if _words(column.type) & _NOT_IN_ARROW), None)
+    return None if found is None else f"column {found.name} ({found.type}) cannot be read from an object store"

@@ -127,6 +127,12 @@ class DuckExpressions:
         small, count = sa.case((sa.func.abs(value) <= ex.number(ex.LARGEST), value)), sa.func.count(value)
         return sa.case((count == sa.func.count(small), sa.func.var_pop(small).op("*")(count)))
 
+    def rows(self, columns: Sequence[tuple[str, str, Sequence[Any]]]) -> sa.Select[Any]:
+        arrays = (
+            (name, ex.as_type(sa.literal(values, sa.ARRAY(sa.Text())), f"{kind}[]")) for name, kind, values in columns
+        )
+        return sa.select(*(sa.func.unnest(array).label(name) for name, array in arrays))
+
     def create_table(self, table: TableName, fields: Sequence[Field], replicas: str | None) -> Statement:
         columns = listed(field.parts for field in fields)
         return Statement("CREATE TABLE IF NOT EXISTS ", table_ref(table), " (", *columns, ")", literal=True)

@@ -40,7 +40,8 @@ from cratedb_retention.engine.expressions import (
     ref,
     table_ref,
 )
-from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.catalog import Column, TableName, TimeUnit
+from cratedb_retention.model.catalog import Kind as ColumnKind
 from cratedb_retention.model.query.reading import Cascade
 from cratedb_retention.model.rollups.aggregates import GAMMA, Aggregate, Kind, Merge, Part
 from cratedb_retention.model.rollups.cascade import Interval
@@ -61,8 +62,9 @@ from cratedb_retention.model.rollups.rollup import (
 from cratedb_retention.model.time import TimeRange
 
 Columns = sa.sql.base.ReadOnlyColumnCollection[str, Any]
-# The type of times within a query.
+# The type of times within a query, and of those that are given to it.
 INSTANT = instant_column("ts")
+_GIVEN = Column(name="ts", type=BIGINT, kind=ColumnKind.TIME, unit=TimeUnit.MILLISECONDS)
 # Parts that have columns beside the value of a raw row, since they do not follow from it alone.
 _BESIDE = (Part.NONFINITE, Part.INCREASE)
 
@@ -283,6 +285,8 @@ class Samples(Selection):
     # Where to look up the values of counters before the range. All places but the first are read only if a series has
     # no value there; the statement itself checks that, so that it is always the same.
     before: Sequence[Before] = ()
+    # Such values from elsewhere: the time (ms), the dimensions, and the values of the counters.
+    given: Sequence[Sequence[Any]] = ()
 
     @cached_property
     def counters(self) -> dict[int, Metric]:
@@ -325,7 +329,7 @@ class Samples(Selection):
         """The samples of the range, and the last one of each series before it."""
         near, *others = self.before
         since = self.time.start if near.level is None else min(self.time.start, near.end)
-        found = [self._raw(since, self.time.end), *self._last(near)]
+        found = [self._raw(since, self.time.end), *self._last(near), *self._given()]
         lonely = self._lonely(sa.union_all(*found).subquery("f"))
         far = [self._if_needed(query, before, lonely) for before in others for query in self._last(before)]
         return sa.union_all(*found, *far).subquery("f")
@@ -346,10 +350,21 @@ class Samples(Selection):
         there = there.where(*between(self.sql, before.unless.own_time, None, before.end)).limit(1)
         return query.where(sa.not_(sa.exists(there)))
 
+    def _given(self) -> Iterator[sa.Select[Any]]:
+        if not self.given:
+            return
+        dimensions = [self.sql.stored_type(column) for column in self.of.dimensions]
+        types = [BIGINT, *dimensions, *(self.sql.stored_type(metric.column) for metric in self.counters.values())]
+        names = ["ts", *(f"d{i}" for i in range(len(dimensions))), *(f"m{i}" for i in self.counters)]
+        columns = zip(names, types, zip(*self.given, strict=True), strict=True)
+        rows = self.sql.rows([(name, kind, list(values)) for name, kind, values in columns]).subquery("k")
+        values = self._values({i: rows.c[f"m{i}"] for i in self.counters})
+        yield sa.select(self.sql.instant(_GIVEN, rows.c.ts).label("ts"), *self._dimensions(rows), *values)
+
     def _last(self, before: Before) -> list[sa.Select[Any]]:
         if before.level is not None:
             return [self._last_of_level(before, before.level)]
-        return [self._last_of_source(before, place) for place in self.counters]
+        return [self.last_of_source(before, place) for place in self.counters]
 
     def _last_of_level(self, before: Before, level: Rollup) -> sa.Select[Any]:
         time, dimensions = ref(level.time_name), [ref(label(column.name)) for column in self.of.dimensions]
@@ -365,7 +380,7 @@ class Samples(Selection):
         found = sa.select(sa.func.max(time).label("ts"), *keys, *values).select_from(table_ref(level.table))
         return found.where(*within, *fits(self.sql, self.where, in_level=True)).group_by(*dimensions)
 
-    def _last_of_source(self, before: Before, place: int) -> sa.Select[Any]:
+    def last_of_source(self, before: Before, place: int) -> sa.Select[Any]:
         """The last value of one counter of each series in the raw rows."""
         known = self._raw(before.start, before.end).subquery("b")
         series = [*self._dimensions(known), known.c[f"m{place}"].is_(None)]

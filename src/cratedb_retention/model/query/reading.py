@@ -22,7 +22,7 @@ from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.rollups.aggregates import Aggregate, Formula, Merge, Part, find_formula
 from cratedb_retention.model.rollups.cascade import Interval, parse_interval
 from cratedb_retention.model.rollups.rollup import Metric, Rollup
-from cratedb_retention.model.time import TimeRange, find_zone, show
+from cratedb_retention.model.time import TimeRange, TimeRanges, find_zone, show
 
 if TYPE_CHECKING:
     import pyarrow
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # The maximum number of points of an answer.
 MOST_POINTS = 100_000
 DEFAULT_POINTS = 100
-RAW = "raw"
+RAW, ARCHIVE = "raw", "archive"
 
 
 class Fill(StrEnum):
@@ -50,11 +50,12 @@ class Holding:
     table: TableName
     start: int | None  # None: complete from the beginning
     end: int | None  # None: complete until now
+    archived: bool = False  # whether raw rows of this time are in archives; others may still be in the table
 
     @property
     def name(self) -> str:
-        """Its name in answers: the interval of the level, or ``raw``."""
-        return str(self.rollup.interval) if self.rollup else RAW
+        """Its name in answers: the interval of the level, ``raw`` or ``archive``."""
+        return str(self.rollup.interval) if self.rollup else ARCHIVE if self.archived else RAW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class Cascade:
     dimensions: tuple[Column, ...]
     metrics: tuple[Metric, ...]  # all metrics of the cascade, with their aggregates
     zone: str  # the time zone of calendar units
-    holdings: tuple[Holding, ...]  # the content of each table, finest first, raw rows before all levels
+    holdings: tuple[Holding, ...]  # the content of each table, finest first: raw rows, their archives, levels
 
     @property
     def tzinfo(self) -> dt.tzinfo:
@@ -204,6 +205,7 @@ Group = tuple[Value, ...]  # the values of ``by``
 Cell = dt.datetime | str | int | float | bool | Decimal | None
 Row = tuple[Cell, ...]
 _UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
+_ROWS = {False: "the raw rows", True: "archived rows"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,8 +213,8 @@ class Fetched:
     """The answer: one row for each bucket and group, in order of time."""
 
     # The time (start of the bucket, an aware datetime in the cascade's time zone), the dimensions of groups, the values
-    # (exact for decimal columns), and ``level``: the table that the row is from, as ``1h``, ``raw``, or both, joined by
-    # ``+``; None in a bucket that was filled.
+    # (exact for decimal columns), and ``level``: the table that the row is from, as ``1h``, ``raw`` or ``archive``, or
+    # several, joined by ``+``; None in a bucket that was filled.
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     keys: int  # the number of dimensions among the columns
@@ -221,12 +223,15 @@ class Fetched:
     end: int
     stretches: tuple[Stretch, ...]
     gaps: tuple[tuple[int, int], ...] = ()  # parts [start, end) of the range without data in any table
+    unread: tuple[tuple[TimeRange, str], ...] = ()  # parts with archives that were not read, and why
 
     @property
     def notes(self) -> list[str]:
-        """Notes on time ranges with longer buckets, and on those without data."""
+        """Notes on time ranges with longer buckets, on archives that were not read, and on ranges without data."""
         coarser = [_longer(stretch, self.step) for stretch in self.stretches if stretch.coarser]
-        return coarser + [f"{show(start)} to {show(end)}: no table has this data any more" for start, end in self.gaps]
+        gone = TimeRanges(self.gaps) - (time for time, _ in self.unread)
+        without = [f"{show(start)} to {show(end)}: no table has this data any more" for start, end in gone]
+        return coarser + [_not_read(*each) for each in self.unread] + without
 
     @property
     def levels(self) -> list[str]:
@@ -303,15 +308,16 @@ def interval_words(interval: Interval) -> str:
 
 def describe(fetched: Fetched) -> str:
     """Describe an answer: ``1 point per hour, from lab.weather_1h; since 2024-06-20 from the raw rows``, in UTC."""
-    parts = join_stretches(fetched.stretches, with_rests=True)
+    parts, unread = join_stretches(fetched.stretches, with_rests=True), [_not_read(*each) for each in fetched.unread]
     if not parts:
-        return "No table has data for this time range."
-    tables = [str(part.holding.table) if part.holding.rollup else "the raw rows" for part in parts]
+        return "; ".join(["No table has data for this time range", *unread]) + "."
+    tables = [str(part.holding.table) if part.holding.rollup else _ROWS[part.holding.archived] for part in parts]
     words = [f"1 point per {interval_words(parts[0].interval)}, from {tables[0]}"]
     for before, part, table in zip(parts, parts[1:], tables[1:], strict=False):
         finer = f": 1 point per {interval_words(part.interval)}," if part.interval != before.interval else ""
         words.append(f"since {show(part.time.start)}{finer} from {table}")
-    return "; ".join([*words, *(f"no data from {show(a)} to {show(b)}" for a, b in fetched.gaps)]) + "."
+    without = [f"no data from {show(a)} to {show(b)}" for a, b in fetched.gaps]
+    return "; ".join([*words, *without, *unread]) + "."
 
 
 def as_float(cell: object) -> float | None:
@@ -328,6 +334,10 @@ def _longer(stretch: Stretch, step: Interval) -> str:
         return f"{start} to {end}: {only} is left, {longer}"
     shorter = f"shorter ones exist from {show(stretch.finer_from)} on ({stretch.undivided})"
     return f"{start} to {end}: {only} covers all of it, {longer}; {shorter}"
+
+
+def _not_read(time: TimeRange, why: str) -> str:
+    return f"{show(time.start)} to {show(time.end)}: archived rows were not read: {why}"
 
 
 def _arrow_type(pa: Any, column: Sequence[Cell]) -> Any:

@@ -485,8 +485,8 @@ def fetch(  # noqa: PLR0913 - one for each parameter of the query
     form: Annotated[Form, Query(alias="format")] = Form.JSON,
 ) -> Response:
     """
-    Query a table together with its rollups. Each time range is read from the level that fits the step. Without rollups,
-    the table itself is read.
+    Query a table together with its rollups and archives. Each time range is read from the level that fits the step.
+    Without rollups, raw rows are read: from the table, and archived ones from Parquet files.
     """
     if step and points is not None:
         raise InvalidInput("step and points", "cannot be combined", "omit one of them")

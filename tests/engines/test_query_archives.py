@@ -1,0 +1,633 @@
+"""
+Archived rows are read by `fetch` and by SQL: each answer is the same before and after archiving, no row is lost or
+counted twice, whatever became of its partition, and a query reads nothing but archives.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cratedb_retention import FetchRequest, RestoreRequest, parse_interval
+from cratedb_retention.engine.archive import ArchivedRows
+from cratedb_retention.engine.cratedb.query import dataset_rows
+from cratedb_retention.engine.duckdb.query import ArchiveDatabase
+from cratedb_retention.engine.parquet import Manifest, Store
+from cratedb_retention.errors import Conflict, InvalidInput, NotFound, RetentionError, Unsupported
+from cratedb_retention.execution.runs.events import RunEvent, StepFinished
+from cratedb_retention.model.archive import SnapshotStage
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.plan.plan import VerifySnapshot
+from cratedb_retention.model.query.reading import Fetched, Fill, describe
+from cratedb_retention.model.time import parse_instant
+from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase, ParquetDatabase
+
+COLUMNS = {"ts": TIME, "host": "TEXT", "n": "INTEGER", "value": NUMBER, "note": "TEXT", "month": MONTH}
+HOSTS = ("a", "it's", None)
+END = "2024-07-01"
+COUNTED: dict[str, Any] = {"metrics": ("row_count",)}
+VALUES = tuple(f"value:{one}" for one in ("avg", "min", "max", "sum", "count", "first", "last", "stddev", "p50", "p95"))
+# What is asked by `fetch`: a step, a range, and the rest of a request.
+ASKED: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("1mo", "2024-01-01", END, {"metrics": (*VALUES, "row_count")}),
+    ("1mo", "2024-01-01", END, {"metrics": ("n:sum", "n:max", "row_count"), "by": ("host",)}),
+    ("1d", "2024-02-10", "2024-02-11", {"metrics": VALUES}),
+    ("1d", "2024-02-10", "2024-02-11", {"metrics": VALUES, "by": ("host",)}),
+    ("1w", "2024-04-22", "2024-05-20", {"metrics": (*VALUES, "row_count")}),
+    ("1w", "2024-04-22", "2024-05-20", {"metrics": ("value:avg", "row_count"), "by": ("host",)}),
+    ("1h", "2024-04-30", "2024-05-02", {"metrics": ("value:last", "n:first")}),
+    ("12h", "2024-04-29", "2024-05-03", {"metrics": ("n:last",), "fill": Fill.PREVIOUS}),
+    ("1mo", "2022-07-01", END, {"metrics": ("row_count", "n:sum")}),
+    ("1w", "2022-07-04", "2022-09-05", {"metrics": ("value:max",), "by": ("host",)}),
+    ("1d", "2024-02-28", "2024-03-02", {"metrics": ("value:p99.9", "n:p5")}),
+    ("1y", "2022-01-01", END, {"metrics": ("row_count",), "by": ("host",)}),
+    ("1mo", "2024-01-01", END, {"where": {"host": "a"}, "metrics": ("value:stddev", "n:count")}),
+    ("1d", "2024-03-01", "2024-04-01", {"where": {"host": "it's"}}),
+    ("1d", "2024-03-01", "2024-04-01", {"where": {"host": None}, "by": ("host",)}),
+    ("1d", "2024-03-01", "2024-04-01", {"where": {"host": "nowhere"}}),
+    ("6h", "2024-04-28", "2024-05-03", {"metrics": ("value:avg",), "fill": Fill.LINEAR}),
+    ("6h", "2024-04-28", "2024-05-03", {"metrics": ("value:avg", "n:sum"), "fill": Fill.NULL, "by": ("host",)}),
+    ("1y", "2024-01-01", END, {}),
+    ("1d", "2023-12-01", "2023-12-15", COUNTED),
+    ("30m", "2024-01-01T06:00", "2024-01-01T09:00", {"metrics": ("value:sum", "n:sum", "row_count")}),
+]
+# What is asked in SQL that both databases understand, about the months that are archived.
+SELECTS = [
+    "SELECT count(*), count(value), count(note), count(host), sum(n), min(n), max(n) FROM {t}",
+    "SELECT host, count(*), sum(n), min(value), max(value) FROM {t} GROUP BY host ORDER BY 2, 3",
+    "SELECT n, note FROM {t} WHERE ts >= '2024-02-10' AND ts < '2024-02-11' ORDER BY n",
+    "SELECT n, value FROM {t} WHERE host = 'it''s' AND n < 60 ORDER BY n",
+    "SELECT count(*) FROM {t} WHERE month = '2024-03-01'",
+    "SELECT count(*) FROM {t} WHERE month = '2024-03-01' AND ts >= '2024-03-31'",
+    "SELECT count(*) FROM {t} WHERE host IS NULL AND ts < '2024-02-01'",
+    "SELECT CAST(extract(month FROM month) AS INTEGER), count(*), sum(n) FROM {t} GROUP BY 1 ORDER BY 1",
+    "SELECT count(*) FROM {t} a JOIN {t} b ON a.n = b.n WHERE a.host = 'a'",
+    "WITH x AS (SELECT n FROM {t} WHERE value > 0.5) SELECT count(*), max(n) FROM x",
+    "SELECT n FROM {t} WHERE value = (SELECT max(value) FROM {t})",
+    "SELECT DISTINCT host FROM {t} WHERE host IS NOT NULL ORDER BY 1",
+    "SELECT avg(value), avg(n) FROM {t} WHERE ts < '2024-03-15'",
+    "SELECT n FROM {t} WHERE note LIKE '%7' ORDER BY n DESC LIMIT 5",
+    "SELECT count(DISTINCT n), count(DISTINCT host) FROM {t}",
+    "SELECT min(n), count(*) FROM {t} WHERE ts > '2024-04-29T12:00:00Z'",
+    "SELECT count(*) FROM {t} WHERE month IN ('2024-01-01', '2024-03-01')",
+    "SELECT count(*) FROM {t} WHERE ts BETWEEN '2024-01-31' AND '2024-02-01'",
+    "SELECT host, max(n) FROM {t} WHERE note IS NULL GROUP BY host HAVING count(*) > 1 ORDER BY 2",
+    "SELECT n, value FROM {t} ORDER BY n LIMIT 3 OFFSET 10",
+]
+
+
+@pytest.fixture(params=["duck", pytest.param("crate_files", marks=pytest.mark.cratedb)])
+def files(request: pytest.FixtureRequest) -> Database:
+    """Each database with archives that are Parquet files."""
+    bench: Database = request.getfixturevalue(request.param)
+    return bench
+
+
+def rows_of(days: int = 182, start: str = "2024-01-01") -> Iterator[dict[str, Any]]:
+    """Rows of some days: two a day for each host, at times that differ."""
+    first = parse_instant(start)
+    for number in range(days * 6):
+        host = HOSTS[number % 3]
+        yield {
+            "ts": (first + dt.timedelta(hours=number * 4, seconds=number % 3)).isoformat(),
+            "host": host,
+            "n": number,
+            "value": None if number % 11 == 0 else math.sin(number),
+            "note": None if number % 4 == 0 else f"note {number}",
+        }
+
+
+def create(db: Database, period: str = "30d", days: int = 182, start: str = "2024-01-01", **more: Any) -> str:
+    """A table, of six months of which five are expired, and its policy."""
+    db.create("metrics", COLUMNS, by=["month"])
+    db.insert("metrics", rows_of(days, start))
+    db.policy("snapshot", "metrics", period, **more)
+    return "metrics"
+
+
+def ask(db: Database, step: str, start: str, end: str, more: dict[str, Any]) -> Fetched:
+    """Fetch from the table."""
+    request = FetchRequest(
+        table_name="metrics",
+        table_schema=db.schema,
+        start=parse_instant(start),
+        end=parse_instant(end),
+        step=parse_interval(step),
+        **more,
+    )
+    return db.tool.fetch(request)
+
+
+def select(db: Database, text: str) -> list[tuple[Any, ...]]:
+    """All rows of a query of archives."""
+    with db.tool.archive.query(text) as answer:
+        return list(answer)
+
+
+def count(db: Database, fetched: bool = True) -> int:
+    """How many rows there are: by `fetch`, or in the table and in archives together."""
+    if fetched:
+        return sum(int(str(row[1])) for row in ask(db, "1mo", "2023-01-01", END, COUNTED).rows)
+    try:
+        archived = select(db, f"SELECT count(*) FROM {db.q('metrics')}")[0][0]
+    except NotFound:
+        archived = 0
+    return db.count("metrics") + int(archived)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same, up to the rounding of sums."""
+    if isinstance(one, float) and isinstance(other, float | int):
+        return other == pytest.approx(one, rel=1e-9, abs=1e-9)
+    return bool(one == other)
+
+
+def require_same(found: Sequence[Sequence[Any]], expected: Sequence[Sequence[Any]], what: object) -> None:
+    """Each value is what it was."""
+    assert len(found) == len(expected), what
+    for row, right in zip(found, expected, strict=True):
+        assert len(row) == len(right)
+        assert all(map(same, right, row)), (what, row, right)
+
+
+def without_level(fetched: Fetched) -> list[tuple[Any, ...]]:
+    return [row[:-1] for row in fetched.rows]
+
+
+@pytest.mark.slow("forty questions, before and after")
+def test_the_same_answers(files: Database) -> None:
+    """By `fetch` and by SQL, each question has the same answer as before, and `fetch` says where it is from."""
+    db, months = files, 4 if isinstance(files, CrateDatabase) else 22
+    table = db.q(create(db, "60d", *((182, "2024-01-01") if months == 4 else (731, "2022-07-01"))))
+    before = [ask(db, *each) for each in ASKED]
+    expired = f"(SELECT * FROM {table} WHERE ts < '2024-05-01')"
+    right = [db.rows(text.format(t=f"{expired} {'q' if ' a JOIN' not in text else ''}")) for text in SELECTS]
+    assert {name for each in before for name in each.levels} == {"raw"}
+    assert db.run().partitions == months
+    assert db.count("metrics") == 61 * 6
+    for asked, expected in zip(ASKED, before, strict=True):
+        found = ask(db, *asked)
+        require_same(without_level(found), without_level(expected), asked)
+        assert not found.unread
+    for text, answer in zip(SELECTS, right, strict=True):
+        require_same(select(db, text.format(t=table)), answer, text)
+    across = ask(db, *ASKED[4])
+    assert across.levels == ["archive", "raw"]
+    assert [row[-1] for row in across.rows] == ["archive", "archive+raw", "raw", "raw"]
+    assert "from archived rows; since 2024-05-01 from the raw rows" in describe(across)
+
+
+def release(db: Database) -> None:
+    for hold in db.tool.holds():
+        db.tool.release(hold.id)
+
+
+def totals(db: Database) -> tuple[int, int]:
+    return count(db), count(db, fetched=False)
+
+
+@pytest.mark.slow("archived three times and restored twice, counted after each step")
+def test_no_row_twice(files: Database) -> None:
+    """Before the drop, after it, with late rows, restored, archived again, and dropped by hand: each row once."""
+    db, whole = files, 182 * 6
+    create(db, verify="metadata")
+    stopped = []
+
+    def stop(event: RunEvent) -> None:
+        if isinstance(event, StepFinished) and isinstance(event.step, VerifySnapshot):
+            stopped.append((totals(db), len(db.tool.snapshots())))
+
+    assert db.tool.run(observers=[stop]).partitions == 5
+    assert stopped == [((whole, whole), number) for number in range(1, 6)]
+    assert totals(db) == (whole, whole)
+    late = {"host": "a", "n": -1, "value": 1.0, "note": "late"}
+    db.insert("metrics", [{"ts": "2024-02-10T00:00:00Z", **late}])
+    assert totals(db) == (whole + 1, whole + 1)
+    february = ask(db, "1d", "2024-02-10", "2024-02-11", COUNTED)
+    assert [row[1:] for row in february.rows] == [(7, "archive+raw")]
+    assert db.run().partitions == 1
+    assert totals(db) == (whole + 1, whole + 1)
+    restored = RestoreRequest(table_name="metrics", start=parse_instant("2024-02-01"), end=parse_instant("2024-03-01"))
+    assert [found.error for found in db.tool.restore(restored)] == [None, None]
+    assert totals(db) == (whole + 1, whole + 1)
+    with db.tool.archive.query(f"SELECT count(*) FROM {db.q('metrics')} WHERE month = '2024-02-01'") as answer:
+        assert next(answer.rows) == (0,)
+        (note,) = answer.notes
+        assert note.endswith("the partitions of 2 snapshots are in the table, and their rows are not in this answer")
+    db.insert("metrics", [{"ts": "2024-02-20T00:00:00Z", **late}])
+    assert totals(db) == (whole + 2, whole + 2)
+    release(db)
+    assert db.run().partitions == 1
+    stages = [record.stage for record in db.tool.snapshots() if "2024-02" in record.archived.name]
+    assert sorted(stages) == ["archived", "superseded", "superseded"]
+    assert totals(db) == (whole + 2, whole + 2)
+    assert [found.error for found in db.tool.restore(restored)] == [None]
+    db.sql(f"DELETE FROM {db.q('metrics')} WHERE month = '2024-02-01'")
+    db.refresh("metrics")
+    assert totals(db) == (whole + 2, whole + 2)
+
+
+def test_strays_and_damage(files: Database) -> None:
+    """A file beside an archive is not read. A damaged archive is named, and the others are read."""
+    db = files
+    create(db)
+    db.run()
+    table, whole = db.q("metrics"), select(db, f"SELECT count(*) FROM {db.q('metrics')}")[0][0]
+    one, *_ = sorted(db.snapshot_files())
+    shutil.copy(one, one.with_name("stray.parquet"))
+    shutil.copy(one, one.parent.parent / "stray.parquet")
+    assert select(db, f"SELECT count(*) FROM {table}") == [(whole,)]
+    content = one.read_bytes()
+    one.write_bytes(content[: len(content) // 2])
+    month = 31 * 6  # January's.
+    with db.tool.archive.query(f"SELECT count(*) FROM {table}") as answer:
+        assert next(answer.rows) == (whole - month,)
+        (note,) = answer.notes
+        assert "1 snapshot not read: snapshot " in note and " bytes, not the " in note
+    found = ask(db, "1mo", "2024-01-01", END, COUNTED)
+    assert [row[1] for row in found.rows] == [29 * 6, 31 * 6, 30 * 6, 31 * 6, 30 * 6]
+    assert [note[:60] for note in found.notes] == ["2024-01-01 to 2024-02-01: archived rows were not read: snaps"]
+    one.unlink()
+    assert "is missing" in ask(db, "1mo", "2024-01-01", END, COUNTED).notes[0]
+
+
+def test_flipped_bits(crate_files: ParquetDatabase) -> None:
+    """A page that differs from its checksum is an error, not an answer."""
+    db = crate_files
+    create(db)
+    db.run()
+    one, *_ = db.snapshot_files()
+    content = bytearray(one.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    one.write_bytes(content)
+    with pytest.raises(RetentionError, match=r"(?i)crc|checksum|corrupt"):
+        select(db, f"SELECT * FROM {db.q('metrics')}")
+
+
+def test_a_repository_of_cratedb(crate: CrateDatabase) -> None:
+    """What only CrateDB can read is named, with the remedy; the rows of the table are there."""
+    db = crate
+    create(db)
+    db.run()
+    found = ask(db, "1mo", "2024-01-01", END, COUNTED)
+    assert [row[1:] for row in found.rows] == [(180, "raw")]
+    why = f"repository {db.repository}: only CrateDB can read it. Bring the rows back with `cratedb-retention restore`"
+    assert found.notes == [f"2024-01-01 to 2024-06-01: archived rows were not read: {why}"]
+    with pytest.raises(Unsupported, match="only CrateDB can read it"):
+        select(db, f"SELECT * FROM {db.q('metrics')}")
+
+
+def test_levels_answer_first(files: Database) -> None:
+    """A level that fits the step answers; archived rows answer a shorter step, which it had answered so far."""
+    db = files
+    db.create("metrics", {name: kind for name, kind in COLUMNS.items() if name != "note"}, by=["month"])
+    db.insert("metrics", [{k: v for k, v in row.items() if k != "note"} for row in rows_of()])
+    db.policy("downsample", "metrics", "1y", levels="1d:forever", dimensions=["host"])
+    db.policy("snapshot", "metrics", "30d")
+    assert db.run().ok
+    assert db.count("metrics", "month < '2024-06-01'") == 0
+    by_day = ask(db, "1d", "2024-02-01", "2024-02-03", COUNTED)
+    assert [row[1:] for row in by_day.rows] == [(6, "1d"), (6, "1d")]
+    by_hour = ask(db, "4h", "2024-02-01", "2024-02-02", {"metrics": ("row_count", "value:max")})
+    assert [(row[1], row[-1]) for row in by_hour.rows] == [(1, "archive")] * 6
+    assert by_hour.notes == []
+
+
+def test_counters(files: Database) -> None:
+    """The increase of a counter goes on from its last archived value, also where the range begins with the table."""
+    db = files
+    db.create("metrics", {name: COLUMNS[name] for name in ("ts", "host", "n", "month")}, by=["month"])
+    db.insert("metrics", [{"ts": row["ts"], "host": row["host"], "n": row["n"] % 70} for row in rows_of()])
+    db.policy("snapshot", "metrics", "30d")
+    counted: dict[str, Any] = {"metrics": ("n:increase",), "by": ("host",)}
+    asked = [
+        ("1mo", "2024-01-01", END, counted),
+        ("1d", "2024-05-30", "2024-06-03", counted),
+        ("1d", "2024-06-01", "2024-06-03", counted),
+        ("4h", "2024-03-01", "2024-03-03", {**counted, "where": {"host": "it's"}}),
+        ("1d", "2024-05-31", "2024-06-02", {"metrics": ("n:increase", "n:rate")}),
+    ]
+    before = [ask(db, *each) for each in asked]
+    assert all(row[2] for row in before[2].rows)
+    assert db.run().partitions == 5
+    for each, expected in zip(asked, before, strict=True):
+        require_same(without_level(ask(db, *each)), without_level(expected), each)
+
+
+def test_partitions_of_tenants(files: Database) -> None:
+    """The rows of one tenant are archived, those of another are in the table: both are in the answer."""
+    db = files
+    db.create("metrics", {**COLUMNS, "tenant": "TEXT"}, by=["tenant", "month"])
+    db.insert("metrics", [{**row, "tenant": ("acme", "globex")[row["n"] % 2]} for row in rows_of(90)])
+    db.policy("snapshot", "metrics", "30d", where={"tenant": "acme"}, time_column="ts")
+    before = ask(db, "1mo", "2024-01-01", END, {"metrics": ("row_count", "n:sum"), "by": ("tenant",)})
+    assert db.run().partitions == 3
+    after = ask(db, "1mo", "2024-01-01", END, {"metrics": ("row_count", "n:sum"), "by": ("tenant",)})
+    require_same(without_level(after), without_level(before), "both")
+    assert {(row[1], row[-1]) for row in after.rows} == {("acme", "archive"), ("globex", "raw")}
+    assert select(db, f"SELECT DISTINCT tenant FROM {db.q('metrics')}") == [("acme",)]
+
+
+def test_columns_that_came_later(files: Database) -> None:
+    """Archives with fewer columns have NULL there; what was archived of a dropped column is there as well."""
+    db = files
+    create(db)
+    assert db.run().partitions == 5
+    db.sql(f"ALTER TABLE {db.q('metrics')} ADD COLUMN extra INTEGER")
+    db.insert("metrics", [{"ts": "2024-05-10T00:00:00Z", "host": "a", "n": 1, "extra": 7}])
+    assert db.run().partitions == 1
+    found = select(db, f"SELECT count(*), count(extra), sum(extra), count(note) > 0 FROM {db.q('metrics')}")
+    assert found == [(152 * 6 + 1, 1, 7, True)]
+    assert [row[1] for row in ask(db, "1mo", "2024-05-01", "2024-06-01", {"metrics": ("extra:sum",)}).rows] == [7]
+
+
+def test_another_table_of_the_name(files: Database) -> None:
+    """Rows of an earlier table of the same name are not mixed with those of the present one."""
+    db = files
+    create(db)
+    db.run()
+    db.sql(f"DROP TABLE {db.q('metrics')}")
+    assert len(select(db, f"SELECT * FROM {db.q('metrics')} WHERE n < 10")) == 10
+    db.create("metrics", COLUMNS, by=["month"])
+    db.insert("metrics", list(rows_of(1, "2024-06-20")))
+    found = ask(db, "1mo", "2024-01-01", END, COUNTED)
+    assert [row[1:] for row in found.rows] == [(6, "raw")]
+    assert "is another one than the archived table of its name" in found.notes[0]
+    with pytest.raises(Conflict, match="accept-table"):
+        select(db, f"SELECT * FROM {db.q('metrics')}")
+    db.tool.accept_tables("metrics", db.schema)
+    assert count(db) == 152 * 6 + 6
+
+
+def test_objects(crate_files: ParquetDatabase) -> None:
+    """Fields of objects are dimensions and metrics, also in archives, and JSON in SQL."""
+    db = crate_files
+    fields = 'OBJECT(STRICT) AS (host TEXT, "a/b~c" TEXT, load DOUBLE PRECISION, seen TIMESTAMP WITH TIME ZONE)'
+    db.create("metrics", {"ts": TIME, "o": fields, "tags": "ARRAY(TEXT)", "month": MONTH}, by=["month"])
+    for day in range(1, 9):
+        value = {"host": f"h{day % 2}", "a/b~c": "x", "load": day * 1.5, "seen": 1714521600000 + day}
+        db.insert("metrics", [{"ts": f"2024-05-0{day}T00:00:00Z", "o": value, "tags": ["x", None]}])
+    db.insert("metrics", [{"ts": "2024-06-10T00:00:00Z", "o": None, "tags": None}])
+    more: dict[str, Any] = {"metrics": ("o['load']:sum", "row_count"), "by": ("o['host']", "o['a/b~c']")}
+    asked = ("1mo", "2024-05-01", END, more)
+    before = ask(db, *asked)
+    db.policy("snapshot", "metrics", "30d")
+    assert db.run().partitions == 1
+    require_same(without_level(ask(db, *asked)), without_level(before), asked)
+    table = db.q("metrics")
+    assert select(db, f"SELECT sum((o->>'load')::DOUBLE), max(tags[1]) FROM {table}") == [(54.0, "x")]
+    with db.tool.archive.query(f"SELECT o FROM {table} ORDER BY ts LIMIT 1") as answer:
+        assert answer.types == ("JSON",)
+        assert json.loads(next(answer.rows)[0])["load"] == 1.5
+
+
+REFUSED = {
+    "a file": "SELECT * FROM read_csv('/etc/passwd')",
+    "a file by its name": "SELECT * FROM '/etc/passwd'",
+    "text": "SELECT * FROM read_text('/etc/passwd')",
+    "a listing": "SELECT * FROM glob('/etc/*')",
+    "the web": "SELECT * FROM read_parquet('https://example.org/x.parquet')",
+    "two statements": "SELECT 1; SELECT 2",
+    "a change of settings": "SET enable_external_access = true",
+    "a reset": "RESET lock_configuration",
+    "a copy": "COPY (SELECT 1) TO '/tmp/stolen.csv'",
+    "an attachment": "ATTACH '/tmp/other.duckdb'",
+    "an extension": "INSTALL httpfs",
+    "a load": "LOAD httpfs",
+    "a table": "CREATE TABLE t AS SELECT 1",
+    "a deletion": "DELETE FROM {t}",
+    "a pragma": "PRAGMA database_list",
+    "a call": "CALL pragma_version()",
+    "an export": "EXPORT DATABASE '/tmp/stolen'",
+    "a variable of this program": "SELECT * FROM SECRET",
+    "nothing": "",
+    "no SQL": "SELEKT 1",
+    "an unknown column": "SELECT nonsense FROM {t}",
+    "an unknown table": "SELECT * FROM nowhere.at_all",
+    "metadata": "SELECT * FROM parquet_metadata('/etc/passwd')",
+}
+SECRET = [("not to be seen",)]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckDatabase]:
+    """A DuckDB file with one small archive."""
+    directory = tmp_path_factory.mktemp("small")
+    db = DuckDatabase(f"duckdb:///{directory / 'test.duckdb'}", directory / "reposi[to]ry")
+    db.set_up()
+    db.create("metrics", COLUMNS, by=["month"])
+    db.insert("metrics", rows_of(10, "2024-05-25"))
+    db.policy("snapshot", "metrics", "30d")
+    db.run()
+    yield db
+    db.close()
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_nothing_else_is_read(small: DuckDatabase, case: str) -> None:
+    """A query is one SELECT, and reads archives: no other file, no variable, no settings."""
+    with pytest.raises(InvalidInput) as refused:
+        select(small, REFUSED[case].format(t=small.q("metrics")))
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
+    assert not Path("/tmp/stolen.csv").exists()
+
+
+def test_other_files_of_the_repository(small: DuckDatabase) -> None:
+    """Not even a Parquet file in the same directory is read, unless it is a recorded archive."""
+    (one,) = small.snapshot_files()
+    shutil.copy(one, one.with_name("other.parquet"))
+    with pytest.raises(InvalidInput, match=r"(?i)permission"):
+        select(small, f"SELECT * FROM read_parquet('{one.with_name('other.parquet')}'), {small.q('metrics')}")
+    one.with_name("other.parquet").unlink()
+
+
+def test_names_of_tables(small: DuckDatabase) -> None:
+    """A table is found in any case, quoted or not; common table expressions and aliases are not taken for tables."""
+    for text in ("LAB.Metrics", 'lab."metrics"', '"LAB"."METRICS"'):
+        assert select(small, f"SELECT count(*) FROM {text}") == [(42,)]
+    assert select(small, "WITH metrics AS (SELECT 1 AS x) SELECT x FROM metrics") == [(1,)]
+    assert select(small, "FROM lab.metrics SELECT max(n)") == [(41,)]
+
+
+def test_the_memory_is_bounded(small: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sort that does not fit into memory is written to disk, and its directory is gone afterwards."""
+    monkeypatch.setattr("cratedb_retention.engine.duckdb.query.MEMORY", "200MB")
+    rows = "SELECT repeat('x', 1000) || i AS x FROM range(300000) r(i)"
+    text = f"SELECT sum(length(x)), max(place) FROM (SELECT x, row_number() OVER (ORDER BY x) AS place FROM ({rows}))"
+    with small.tool.archive.query(text) as answer:
+        assert next(answer.rows)[1] == 300_000
+
+
+FORMS = "SELECT 1 AS a, NULL AS b, 'x,\"y\"' AS c, 0.10::DECIMAL(5, 2) AS d, 'nan'::DOUBLE AS e, [1, NULL] AS f, "
+FORMS += "{'k': 1.50::DECIMAL(5, 2)} AS g, TIMESTAMPTZ '2024-05-01 00:00:00+00' AS h, '{\"j\": 1.0}'::JSON AS i, "
+FORMS += "'\\x01'::BLOB AS k, true AS l FROM range(2)"
+
+
+def test_formats(small: DuckDatabase, tmp_path: Path) -> None:
+    """As CSV, JSON, Arrow and Parquet: values have all digits, and times are ISO 8601."""
+    pa = pytest.importorskip("pyarrow")
+    written = {}
+    for form in ("csv", "json", "arrow", "parquet"):
+        path = tmp_path / form
+        with path.open("wb") as stream, small.tool.archive.query(FORMS) as answer:
+            answer.write(form, stream)
+        written[form] = path.read_bytes()
+    row = '1,,"x,""y""",0.10,,"[1, null]","{""k"": 1.50}",2024-05-01T00:00:00+00:00,"{""j"": 1.0}",01,True'
+    assert written["csv"].decode().splitlines() == ["a,b,c,d,e,f,g,h,i,k,l", row, row]
+    (one, other) = json.loads(written["json"], parse_float=str)
+    assert one == other
+    assert (one["d"], one["g"], one["i"], one["e"], one["f"]) == ("0.10", {"k": "1.50"}, {"j": "1.0"}, None, [1, None])
+    assert one["h"] == "2024-05-01T00:00:00+00:00"
+    with pa.ipc.open_stream(written["arrow"]) as reader:
+        streamed = reader.read_all()
+    import pyarrow.parquet as pq
+
+    assert streamed.num_rows == pq.read_table(tmp_path / "parquet").num_rows == 2
+    assert streamed.column("d").to_pylist() == [Decimal("0.10")] * 2
+    with small.tool.archive.query("SELECT n FROM lab.metrics WHERE n < 0") as answer:
+        assert answer.to_arrow().num_rows == 0
+
+
+def bytes_read(work: Callable[[], Any]) -> int:
+    """How many bytes this process reads for some work, once everything is imported."""
+
+    def read_so_far() -> int:
+        text = Path("/proc/self/io").read_text()
+        return int(next(line for line in text.splitlines() if line.startswith("rchar")).split()[1])
+
+    work()
+    before = read_so_far()
+    work()
+    return read_so_far() - before
+
+
+def sizes_of(path: Path, column: str, low: Any, high: Any) -> tuple[int, int]:
+    """The bytes of the row groups that have values of a range, and those of all."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    groups = [pq.ParquetFile(path).metadata.row_group(i) for i in range(pq.ParquetFile(path).num_row_groups)]
+    sizes = []
+    for group in groups:
+        columns = [group.column(i) for i in range(group.num_columns)]
+        (own,) = [one.statistics for one in columns if one.path_in_schema == column]
+        sizes.append((own.max >= low and own.min < high, sum(one.total_compressed_size for one in columns)))
+    return sum(size for within, size in sizes if within), sum(size for _, size in sizes)
+
+
+def test_a_day_of_a_month_on_duckdb(duck: DuckDatabase) -> None:
+    """`fetch` and SQL about one day read no more than the row groups of that day."""
+    db = duck
+    columns = {"ts": TIME, **{f"c{i}": NUMBER for i in range(4)}, "month": MONTH}
+    db.create("metrics", columns, by=["month"])
+    values = ", ".join(["random()"] * 4)
+    db.sql(
+        f"INSERT INTO {db.q('metrics')} SELECT TIMESTAMPTZ '2024-05-01 00:00:00+00' + i * INTERVAL 4 SECOND, {values} "
+        "FROM range(669600) r(i)"
+    )
+    db.policy("snapshot", "metrics", "30d")
+    assert db.run().partitions == 1
+    (path,) = db.snapshot_files()
+    low, high = (dt.datetime.fromisoformat(f"2024-05-{day}T00:00:00+00:00") for day in ("02", "03"))
+    own, every = sizes_of(path, "ts", low, high)
+    assert own < every / 3
+    day = "ts >= '2024-05-02' AND ts < '2024-05-03'"
+    assert bytes_read(lambda: select(db, f"SELECT * FROM {db.q('metrics')} WHERE {day}")) < own * 1.1
+    assert bytes_read(lambda: select(db, f"SELECT sum(c1) FROM {db.q('metrics')} WHERE {day}")) < own * 0.6
+    asked = ("1h", "2024-05-02", "2024-05-03", {"metrics": ("c1:avg",)})
+    assert bytes_read(lambda: ask(db, *asked)) < own * 0.6
+    assert sum(select(db, f"SELECT count(*) FROM {db.q('metrics')} WHERE {day}")[0]) == 21600
+
+
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, months: int = 2, rows: int = 500_000) -> ArchivedRows:
+    """Archives as those of CrateDB, made without one."""
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.compute as pc
+
+    monkeypatch.setattr("cratedb_retention.engine.parquet.ROW_GROUP_ROWS", 50_000)
+    store, manifests = Store(f"file://{tmp_path}"), []
+    schema = pa.schema([("ts", pa.timestamp("ms", "UTC")), *((f"c{i}", pa.float64()) for i in range(4))])
+    for number in range(1, months + 1):
+        start = int(parse_instant(f"2024-{number:02}-01").timestamp() * 1000)
+        path = f"doc.metrics/month=2024-{number:02}-01/x.parquet"
+        with store.writing_rows(path, schema) as write:
+            for first in range(0, rows, 50_000):
+                times = pa.array(range(start + first * 4000, start + (first + 50_000) * 4000, 4000), pa.int64())
+                columns = [times.cast(schema.field("ts").type), *(pc.random(50_000) for _ in range(4))]
+                write(pa.record_batch(columns, schema=schema))
+        manifests.append(
+            Manifest(
+                table=["doc", "metrics"],
+                definition="",
+                columns=[["ts", "timestamp with time zone"], *([f"c{i}", "double precision"] for i in range(4))],
+                exact=[],
+                generated=[[5, "month", "timestamp with time zone", "date_trunc('month', \"ts\")"]],
+                partition=[["month", "timestamp with time zone", "time", start]],
+                rows=rows,
+                digest="",
+                token="",
+                file=path,
+                size=store.size(path) or 0,
+            )
+        )
+    return dataset_rows(TableName("doc", "metrics"), store, manifests)
+
+
+def test_a_day_of_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns, times and values of partitions are pushed down into the files of CrateDB's archives."""
+    rows = dataset(tmp_path, monkeypatch)
+    low, high = (dt.datetime.fromisoformat(f"2024-02-{day}T00:00:00+00:00") for day in ("05", "06"))
+    own, every = sizes_of(tmp_path / "doc.metrics/month=2024-02-01/x.parquet", "ts", low, high)
+    assert own < every / 3
+
+    def read(text: str) -> list[tuple[Any, ...]]:
+        with ArchiveDatabase("doc", [rows]).ask(text) as answer:
+            return list(answer)
+
+    day = "ts >= '2024-02-05' AND ts < '2024-02-06'"
+    assert bytes_read(lambda: read(f"SELECT * FROM metrics WHERE {day}")) < own * 1.1
+    assert bytes_read(lambda: read(f"SELECT sum(c1) FROM metrics WHERE {day}")) < own * 0.6
+    (tmp_path / "doc.metrics/month=2024-01-01/x.parquet").unlink()  # It is not even opened.
+    assert read(f"SELECT count(*) FROM metrics WHERE {day}") == [(21_600,)]
+    assert read("SELECT count(*) FROM metrics WHERE month >= '2024-02-01'") == [(500_000,)]
+    assert read(f"SELECT count(*), min(month) = '2024-02-01' FROM metrics WHERE {day}") == [(21_600, True)]
+
+
+def test_one_name_in_two_cases(tmp_path: Path) -> None:
+    """Columns that DuckDB cannot distinguish are refused, rather than mixed up."""
+    from cratedb_retention.engine.cratedb.query import require_readable
+
+    given: dict[str, Any] = {"table": ["doc", "t"], "definition": "", "exact": [], "generated": [], "partition": []}
+    given |= {"rows": 0, "digest": "", "token": "", "file": "", "size": 0}
+    require_readable(Manifest(**given, columns=[["a", "text"], ["b", "text"]]))
+    with pytest.raises(Unsupported, match="differ only in case, such as 'a'"):
+        require_readable(Manifest(**given, columns=[["a", "text"], ["A", "text"]]))
+
+
+def test_without_duckdb(crate_files: ParquetDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the driver, `fetch` answers from the table and says what is missing; SQL is refused with the remedy."""
+    db = crate_files
+    create(db)
+    db.run()
+    monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
+    found = ask(db, "1mo", "2024-01-01", END, COUNTED)
+    assert [row[1:] for row in found.rows] == [(180, "raw")]
+    assert "Install the extra [duckdb]" in found.notes[0]
+    with pytest.raises(InvalidInput, match=r"Install the extra \[duckdb\]"):
+        select(db, f"SELECT * FROM {db.q('metrics')}")
+
+
+def test_a_snapshot_that_is_going(files: Database) -> None:
+    """A snapshot that is being deleted is not read any more."""
+    db = files
+    create(db)
+    db.run()
+    first = db.tool.snapshots()[0]
+    db.tool.store.snapshots.mark(*first.key, SnapshotStage.DELETING)
+    assert count(db) == (182 - 31) * 6
