@@ -34,7 +34,7 @@ def _walk(command: Command, schema: str, repository: str) -> None:
     (policy,) = command.data("list")
     assert policy["tags"] == ["acme", "metrics"]
     assert policy["partition_column"] == "month"
-    assert command.ok("check") == "1 policy checked, no findings\n"
+    assert command.ok("check").startswith("1 policy checked, no findings\n")
     planned = command.data("plan", CUTOFF)
     assert [task["rows"] for task in planned["tasks"]] == [31, 29]
     dry = command.ok("run", "--dry-run", CUTOFF)

@@ -145,7 +145,7 @@ def test_check_finds_what_is_not_as_recorded(archived: Command, tmp_path: Path) 
     rows_of(first, tmp_path).rename(tmp_path / "archive" / "unknown.parquet")
     outcome = archived("check-policies", "--format=json")
     assert outcome.code == 3
-    found = json.loads(outcome.out)
+    found = json.loads(outcome.out)["findings"]
     assert [(each["table"], each["code"]) for each in found] == [
         ("main.metrics", "snapshots-gone"),
         ("main.metrics", "snapshots-unknown"),

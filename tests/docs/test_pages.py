@@ -105,6 +105,7 @@ METHODS = {
     "revoke-token": "access.revoke",
     "run": "run",
     "setup": "setup",
+    "suggest": "suggest",
     "verify-rollups": "rollups.verify",
     "verify-snapshots": "archive.verify",
 }

@@ -32,6 +32,8 @@ NEEDED = {
     ("GET", "/api/v1/tags"): Role.VIEWER,
     ("GET", "/api/v1/policy-file"): Role.VIEWER,
     ("POST", "/api/v1/policy-file"): Role.EDITOR,
+    ("GET", "/api/v1/check"): Role.VIEWER,
+    ("GET", "/api/v1/suggested-policies"): Role.VIEWER,
     ("GET", "/api/v1/plan"): Role.VIEWER,
     ("GET", "/api/v1/status"): Role.VIEWER,
     ("POST", "/api/v1/runs"): Role.OPERATOR,

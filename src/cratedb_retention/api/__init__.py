@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cratedb_retention.api.archive import Archive, Rollups
 from cratedb_retention.api.connection import Connection, Has, open_database, tokens_of
@@ -21,22 +21,29 @@ from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput, Recovering
 from cratedb_retention.execution.overview.lines import TableLine, table_lines
+from cratedb_retention.execution.overview.survey import survey
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import Preview, preview
+from cratedb_retention.execution.policies import find_mistakes
 from cratedb_retention.execution.runs.events import Observer
 from cratedb_retention.execution.runs.leasing import Session
 from cratedb_retention.execution.runs.retrying import retry
 from cratedb_retention.execution.runs.runner import carry_out
 from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.plan.plan import Plan, Step
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import Report, RunOptions
-from cratedb_retention.planning.policies import Finding, find_contradictions
+from cratedb_retention.planning.overview.survey import Survey
+from cratedb_retention.planning.policies import Finding
 from cratedb_retention.planning.schedule import Timetable
 from cratedb_retention.store.access import TokenStore
 from cratedb_retention.store.runs import RunOfPolicy
 from cratedb_retention.store.store import Store
 from cratedb_retention.store.tables import DEFAULT_SCHEMA
+
+if TYPE_CHECKING:
+    from cratedb_retention.model.translation import Translation
 
 # A cutoff may be a little in the future: in other time zones it is tomorrow already.
 _TOLERANCE = dt.timedelta(days=1)
@@ -207,11 +214,27 @@ class Retention(Connection):
 
     def check(self, selection: Selection | None = None) -> list[Finding]:
         """Find policies that cannot be carried out, and policies that contradict each other."""
-        prepared = self.prepare(selection=selection)
-        blocked = prepared.plan.needs_attention
-        found = [Finding(each.table, (each.policy_id,) if each.policy_id else (), each.why) for each in blocked]
-        chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
-        return found + find_contradictions(chosen, prepared.facts.catalog, prepared.facts.ledger)
+        return find_mistakes(self.prepare(selection=selection))
+
+    def survey(self, prepared: Prepared, older_than: Duration | None = None) -> Survey:
+        """
+        All tables beside the policies of a plan: tables that no policy governs, with their size and growth; policies
+        that match no data; and empty partitions.
+
+        :param older_than: Also find tables with data that is older, and a policy that would fit; reads rows.
+        """
+        return survey(self.engine, prepared, older_than)
+
+    def suggest(self, retention_period: Duration | None = None, *, enabled: bool = False) -> Translation:
+        """
+        Suggest a policy for each table without one, with its reasons as comments. Writes nothing.
+
+        :param retention_period: Of all suggestions; None: for each table one that keeps all of its present data.
+        :param enabled: Whether the suggested policies are enabled.
+        """
+        from cratedb_retention.execution.overview.suggest import suggest
+
+        return suggest(self.engine, self.prepare(), retention_period, enabled)
 
     def run(
         self,

@@ -1,4 +1,4 @@
-"""Policies as code: the changes that make the stored policies those of a file."""
+"""Policies as code: the changes that make the stored policies those of a file; and mistakes in stored policies."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.model.policies.policy import Difference, Policy, differences
 from cratedb_retention.model.policies.tags import TagFilter
+from cratedb_retention.planning.policies import Finding, find_contradictions
 from cratedb_retention.store.policies import StoredPolicy, identity
 
 
@@ -79,3 +81,11 @@ def find_changes(
         gone = [item for key, item in by_id.items() if key not in taken and scope.fits(item.policy.tags)]
         changes += [Change(Action.DELETE, item.policy, item) for item in gone]
     return changes
+
+
+def find_mistakes(prepared: Prepared) -> list[Finding]:
+    """Policies of a plan that cannot be carried out, and policies that contradict each other."""
+    blocked = prepared.plan.needs_attention
+    found = [Finding(each.table, (each.policy_id,) if each.policy_id else (), each.why) for each in blocked]
+    chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
+    return found + find_contradictions(chosen, prepared.facts.catalog, prepared.facts.ledger)

@@ -198,6 +198,39 @@ class PlanAnswer(_Result):
     kept: list[UpToDate] = _former("up_to_date")
 
 
+class Finding(_Result):
+    """Something about policies or tables."""
+
+    table: Name = Field(description="The table, or the pattern of the policy.")
+    policies: list[str] = Field(description="Identifiers of the policies that it is about.")
+    message: str
+    code: Code = Field(validation_alias="why", description="Code of the reason: `no-such-table`.")
+
+
+class Ungoverned(_Result):
+    """A table, or some of its partitions, that no enabled policy governs."""
+
+    table: Name
+    partitions: int = Field(description="Number of partitions without a policy; 0: the table has none.")
+    partly: bool = Field(description="Whether policies govern its other partitions.")
+    rows: int | None
+    bytes: int | None = Field(validation_alias="size")
+    rows_per_day: int | None = Field(validation_alias=AliasPath("growth", 0), description="Mean growth; null: unknown.")
+    bytes_per_day: int | None = Field(validation_alias=AliasPath("growth", 1))
+    oldest: Instant | None = Field(description="Start of the oldest partition with rows.")
+    disabled: list[str] = Field(description="Identifiers of disabled policies on it.")
+    reason: str | None = Field(description="Why a policy cannot determine the age of its data; null: it can.")
+    code: str | None = Field(description="Code of the reason: `no-time-column`.")
+
+
+class Check(_Result):
+    """The result of a check, as from `cratedb-retention check-policies --format=json`."""
+
+    findings: list[Finding] = Field(description="Mistakes and contradictions; data that is older than expected.")
+    notes: list[Finding] = Field(description="What may be intended: policies that match no data, empty partitions.")
+    ungoverned: list[Ungoverned] = Field(description="Tables that no enabled policy governs, the largest first.")
+
+
 class Line(_Result):
     """One policy on one table."""
 

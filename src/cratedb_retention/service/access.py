@@ -25,12 +25,13 @@ from cratedb_retention.execution.overview.lines import Line, Listing, TableLine,
 from cratedb_retention.execution.overview.timeline import Seen, concerning, sources_of, timeline
 from cratedb_retention.execution.plan.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.plan.preview import ArchiveLine, Preview, Restorable
-from cratedb_retention.execution.policies import Change, find_changes
+from cratedb_retention.execution.policies import Change, find_changes, find_mistakes
 from cratedb_retention.execution.query import readable
 from cratedb_retention.model.access import Access, Area, Role, Visibility, make_area, may_see_error, sees_row, shown_row
 from cratedb_retention.model.archive import SnapshotRecord
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
+from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import Timeline
 from cratedb_retention.model.plan.effect import amount
@@ -43,6 +44,9 @@ from cratedb_retention.model.policies.policy import Policy, change_policy, menti
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.runs import RunState
+from cratedb_retention.model.translation import write_policies
+from cratedb_retention.planning.overview.suggest import TITLE
+from cratedb_retention.planning.overview.survey import Survey
 from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
 from cratedb_retention.store.access import AccessToken, TokenStore
 from cratedb_retention.store.audit import JournalFilter
@@ -321,6 +325,24 @@ class Scope:
         last = next(iter(self.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
         return (_narrow_lines(lines) if self.access.limited else lines), last
 
+    def check(self, selection: Selection, older_than: Duration | None = None) -> Survey:
+        """Mistakes in policies, and tables beside them; with a scope, without archives, which tenants may share."""
+        prepared = self.prepare(selection)
+        mistakes, found = find_mistakes(prepared), self._survey(prepared, older_than)
+        if not self.access.limited:
+            mistakes += self._retention.archive.check(selection)
+        return replace(found, findings=(*mistakes, *found.findings))
+
+    def _survey(self, prepared: Prepared, older_than: Duration | None = None) -> Survey:
+        found = self._retention.survey(prepared, older_than)
+        return narrow_survey(found, self.visibility) if self.access.limited else found
+
+    def suggest(self, retention_period: Duration | None, enabled: bool) -> str:
+        """A policy file for tables without a policy. Raises Forbidden with a scope, which contains no such table."""
+        if self.access.limited:
+            raise Forbidden("suggestions", "are for tables without a policy", "use a token without a scope")
+        return write_policies(self._retention.suggest(retention_period, enabled=enabled), TITLE)
+
     def tables(self, selection: Selection) -> list[TableLine]:
         """The state of each table; those with failures or blocked actions first."""
         prepared = self.prepare(selection)
@@ -522,6 +544,26 @@ def narrow_plan(prepared: Prepared, visibility: Visibility, holds: Collection[st
         legal_holds=tuple(hold for hold in plan.legal_holds if visibility.covers_hold(hold)),
     )
     return replace(prepared, plan=narrowed)
+
+
+def narrow_survey(found: Survey, visibility: Visibility) -> Survey:
+    """The part of a survey about a caller's policies, and about tables that lie within the scope as a whole."""
+    mine = {policy.id for policy in visibility.policies}
+
+    def covers(table: TableName) -> bool:
+        return visibility.covers(make_area(table.schema, table.name, {}, visibility.default_schema))
+
+    return Survey(
+        findings=tuple(each for each in found.findings if mine.issuperset(each.policies) and covers(each.table)),
+        notes=tuple(
+            each for each in found.notes if mine.issuperset(each.policies) and (each.policies or covers(each.table))
+        ),
+        ungoverned=tuple(
+            replace(each, disabled=tuple(identifier for identifier in each.disabled if identifier in mine))
+            for each in found.ungoverned
+            if covers(each.table)
+        ),
+    )
 
 
 def _narrow_lines(lines: Sequence[Line]) -> list[Line]:

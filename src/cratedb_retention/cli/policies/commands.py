@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -14,15 +15,19 @@ import click
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data, write_table
 from cratedb_retention.errors import EXIT_FINDINGS, InvalidInput
-from cratedb_retention.model.words import plural, short
+from cratedb_retention.model.words import moment, plural, short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.model.policies.policy import Policy
+    from cratedb_retention.planning.overview.survey import Ungoverned
+    from cratedb_retention.planning.policies import Finding
     from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel
     from cratedb_retention.store.policies import Damaged, StoredPolicy
 
 _COLUMNS = ("id", "strategy", "table", "retention", "destination", "schedule", "tags", "enabled", "version")
+_UNGOVERNED = ("table", "partitions", "rows", "size", "growth a day", "oldest", "note")
+_LISTED = 50  # Maximum number of tables without a policy that are listed.
 _DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": "unchanged"}
 
 
@@ -71,36 +76,80 @@ def _row(item: StoredPolicy | Damaged) -> Sequence[object]:
 @click.command("check-policies")
 @options.database
 @options.selection
+@click.option(
+    "--older-than",
+    type=options.TEXT,
+    metavar="DURATION",
+    help="Also find tables with data that is older, such as 90d, and a policy that would fit.",
+)
 @options.output_format
-def check_policies(database: options.Database, chosen: options.Chosen, form: str) -> None:
+def check_policies(database: options.Database, chosen: options.Chosen, older_than: str | None, form: str) -> None:
     """
     Check for policies that cannot work (no such table, column, repository or node; missing shards), for policies that
     contradict each other, and for archives that are not as recorded: missing, unknown, or left half by an interrupted
     run. The exit code is 3 if there are findings.
 
+    Also list tables that no policy governs, with their size and growth, policies that match no data, and empty
+    partitions. These do not change the exit code; data older than --older-than does. With --strategy, --tags or
+    --policy, only tables of these policies are listed.
+
     \b
     Examples:
       cratedb-retention check-policies crate://localhost:4200/
+      cratedb-retention check-policies --older-than=90d
     """
+    from cratedb_retention.execution.policies import find_mistakes
+    from cratedb_retention.execution.results import Check
+    from cratedb_retention.model.duration import parse_duration
+
+    limit = parse_duration(older_than) if older_than else None
     with database.open(read_only=True) as retention:
         wanted = chosen.read(retention)
-        findings = [*retention.check(wanted), *retention.archive.check(wanted)]
+        prepared = retention.prepare(selection=wanted)
+        mistakes = [*find_mistakes(prepared), *retention.archive.check(wanted)]
+        survey = retention.survey(prepared, limit)
+        survey = replace(survey, findings=(*mistakes, *survey.findings))
         count = len(retention.policies(wanted))
         cascades = retention.rollups.planned(wanted) if form == "table" else []
     if form != "table":
-        found = [
-            {"table": str(f.table), "policies": f.policies, "message": str(f.why), "code": f.why.code} for f in findings
-        ]
-        write_data(found, form)
+        write_data(Check.of(survey), form)
     else:
         _write_cascades(cascades)
-        if findings:
-            rows = [(str(f.table), ", ".join(short(p) for p in f.policies), str(f.why)) for f in findings]
-            write_table(("table", "policies", "finding"), rows)
-        else:
+        _write_findings("finding", survey.findings)
+        if not survey.findings:
             say(f"{plural(count, 'policy', 'policies')} checked, no findings")
-    if findings:
+        _write_findings("note", survey.notes)
+        _write_ungoverned(survey.ungoverned)
+    if survey.findings:
         sys.exit(EXIT_FINDINGS)
+
+
+def _write_findings(kind: str, found: Sequence[Finding]) -> None:
+    if found:
+        rows = [(str(each.table), ", ".join(map(short, each.policies)), each.message) for each in found]
+        write_table(("table", "policies", kind), rows)
+
+
+def _write_ungoverned(found: Sequence[Ungoverned]) -> None:
+    """The largest tables; without columns of which nothing is known."""
+    if not found:
+        return
+    rows = [_ungoverned(each) for each in found[:_LISTED]]
+    shown = [i for i, name in enumerate(_UNGOVERNED) if any(row[i] not in (None, "") for row in rows)]
+    names, cells = [_UNGOVERNED[i] for i in shown], [[row[i] for i in shown] for row in rows]
+    write_table(names, cells, "Tables without a policy", right=("partitions", "rows", "size"))
+    if len(found) > _LISTED:
+        say(f"and {len(found) - _LISTED:,} smaller ones; --format=json lists all")
+    if not all(each.partly or each.disabled or each.why_not for each in found):
+        say("`cratedb-retention suggest` writes policies for tables without any")
+
+
+def _ungoverned(found: Ungoverned) -> Sequence[object]:
+    disabled = f"disabled: {', '.join(map(short, found.disabled))}" if found.disabled else ""
+    partly = "its other partitions have policies" if found.partly else ""
+    notes = "; ".join(filter(None, (partly, disabled, found.reason)))
+    partitions, size = found.partitions or None, show_size(found.size)
+    return str(found.table), partitions, found.rows, size, str(found.growth), moment(found.oldest), notes
 
 
 def _write_cascades(cascades: Sequence[Cascade]) -> None:

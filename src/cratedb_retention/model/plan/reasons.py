@@ -323,6 +323,21 @@ class Why(Enum):
         "intended"
     )
 
+    # Tables beside the policies on them.
+    NO_DATA_MATCHES = "no data has {where}; correct where, or delete the policy if no such data is expected"
+    OLDER_UNGOVERNED = (
+        "{amount} older than {period:duration}; no policy removes all of it: a policy that deletes after "
+        "{period:duration} would fit"
+    )
+    OLDER_KEPT = (
+        "{amount} older than {period:duration}; {remover:rule} keeps it longer: a retention period of "
+        "{period:duration} would fit"
+    )
+    OLDER_DUE = (
+        "{amount} older than {period:duration}; {remover:rule} removes it in its next run, unless it is blocked: see "
+        "`cratedb-retention plan`"
+    )
+
     # Archives that are not as recorded.
     REPOSITORY_GONE = "repository {repository:quoted} does not exist, but {count:n snapshot} should be in it"
     SNAPSHOTS_GONE = (

@@ -194,7 +194,8 @@ _Dumper.add_representer(
 
 def write_policies(translation: Translation, title: str) -> str:
     """Write a policy file, with a title as its first comment."""
-    lines = [*_comments((title, *translation.notes), translation.warnings), "policies:"]
+    head = "policies:" if translation.policies else "policies: []"
+    lines = [*_comments((title, *translation.notes), translation.warnings), head]
     for one in translation.policies:
         text = write_yaml(dict(one.policy), _Dumper, width=10_000)
         lines += ["", *_comments(one.notes, one.warnings), "- " + text.rstrip().replace("\n", "\n  ")]

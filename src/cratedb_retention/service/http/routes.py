@@ -24,6 +24,7 @@ from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.duration import Duration, parse_duration
 from cratedb_retention.model.former import DEPRECATED_SINCE, VALUES
 from cratedb_retention.model.policies.file import dump_policies, parse_policies
 from cratedb_retention.model.policies.policy import Policy
@@ -214,6 +215,45 @@ def apply_policies(
     except UnicodeDecodeError:
         raise InvalidInput("the file", "not UTF-8 text", "save it as UTF-8") from None
     return list(map(results.Changed.of, who.apply(parse_policies(text, "the file"), prune, tags, dry_run)))
+
+
+def _read_period(text: str | None) -> Duration | None:
+    return None if text is None else parse_duration(text)
+
+
+@policies.get("/check", responses=problems(404))
+def check_policies(
+    who: Viewer,
+    chosen: Chosen,
+    older_than: Annotated[
+        ShortText | None, Query(description="Also find tables with data that is older: `90d`, `P1Y`.")
+    ] = None,
+) -> results.Check:
+    """
+    Check policies for mistakes and contradictions, and list tables that no policy governs, policies that match no data,
+    and empty partitions. With a scope, archives are not checked.
+    """
+    return results.Check.of(who.check(chosen, _read_period(older_than)))
+
+
+@policies.get(
+    "/suggested-policies",
+    response_class=Response,
+    responses={200: {"description": "A policy file.", "content": _FILE}},
+)
+def suggest_policies(
+    who: Viewer,
+    retention_period: Annotated[
+        ShortText | None,
+        Query(description="Of all suggestions: `90d`; omitted: one that keeps all present data of the table."),
+    ] = None,
+    enabled: Annotated[bool, Query(description="Whether the suggested policies are enabled.")] = False,
+) -> Response:
+    """
+    Suggest a policy for each table without one, as a file with comments that `POST /policy-file` accepts. Not for
+    tokens with a scope.
+    """
+    return Response(who.suggest(_read_period(retention_period), enabled), media_type=YAML)
 
 
 @runs.get("/plan", responses=problems(404))

@@ -1,0 +1,1 @@
+"""All tables beside the policies on them."""
