@@ -110,7 +110,12 @@ def test_levels_are_governed(db: Database) -> None:
     db.create("readings", {"ts": TIME, "n": "TEXT", "x": NUMBER, "day": DAY}, by=["day"])
     db.fill("readings", ["2024-05-01T00:00:00Z", "2024-06-30T00:00:00Z"], x=1.0)
     db.policy(
-        "downsample", "readings", "7d", levels="1h:30d,1d:forever", aggregates={"*": ["avg", "p95"]}, dimensions=["n"]
+        "downsample",
+        "readings",
+        "7d",
+        levels="1h:30d,1d:forever",
+        aggregates={"*": ["avg", "percentiles"]},
+        dimensions=["n"],
     )
     assert db.run().ok
     assert db.exists("readings_1h")

@@ -29,6 +29,7 @@ GUARDS: Mapping[str, str] = {
     "guard: freeze": "What is frozen is noted before, and thawed after a failure or by the next run.",
     "guard: clock": "Data of the future, a table expired as a whole, and clocks that were set are noticed.",
     "guard: contradictions": "check-policies finds policies that contradict each other.",
+    "guard: coverage": "Tables without a policy and older data are found; suggestions delete nothing unasked.",
     "guard: missing": "A table, column, repository or node that does not exist is a problem.",
     "guard: quoting": "SQL is built, never pasted together: any name and value means itself.",
     "guard: input": "An expression, duration or policy that could mean something else is refused.",
