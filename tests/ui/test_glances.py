@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.overview.lines import TableLine
-from cratedb_retention.ui.access import FRESH, Glances
+from cratedb_retention.ui.access import FRESH, Glances, Tables
 from support.databases import FixedClock
 
 
@@ -22,10 +22,10 @@ class Looks:
     def __init__(self) -> None:
         self.begun, self.go_on = 0, asyncio.Event()
 
-    async def take(self) -> Sequence[TableLine]:
+    async def take(self) -> Tables:
         self.begun += 1
         await self.go_on.wait()
-        return [TableLine(title=f"look {self.begun}", lines=(), state="up-to-date")]
+        return [TableLine(title=f"look {self.begun}", lines=(), state="up-to-date")], ()
 
 
 def _run(play: Coroutine[Any, Any, None]) -> None:
@@ -113,7 +113,7 @@ def test_a_failure_is_of_who_began() -> None:
     async def play() -> None:
         looks, glances = Looks(), Glances(FixedClock().clock)
 
-        async def fail() -> Sequence[TableLine]:
+        async def fail() -> Tables:
             await looks.go_on.wait()
             raise RetentionError("token", "is worth nothing any more")
 

@@ -44,8 +44,10 @@ def test_what_each_sees(elements: PageElements) -> None:
     assert len(rows) == 9
     states = [row["c0"] for row in elements.find(ui.table, "Tables").rows]
     assert states == sorted(states)
+    assert [row[0] for row in elements.rows("Without a policy")] == ["lab.logs disabled policy"]
     elements.open(overview.show, "", token)
     assert [row[1] for row in elements.rows("Tables")] == ["lab.orders"]
+    assert elements.rows("Without a policy") == []
 
 
 @pytest.mark.long("convenience of a list")

@@ -46,7 +46,7 @@ from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.translation import write_policies
 from cratedb_retention.planning.overview.suggest import TITLE
-from cratedb_retention.planning.overview.survey import Survey
+from cratedb_retention.planning.overview.survey import Survey, Ungoverned
 from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
 from cratedb_retention.store.access import AccessToken, TokenStore
 from cratedb_retention.store.audit import JournalFilter
@@ -343,9 +343,16 @@ class Scope:
             raise Forbidden("suggestions", "are for tables without a policy", "use a token without a scope")
         return write_policies(self._retention.suggest(retention_period, enabled=enabled), TITLE)
 
+    def overview(self) -> tuple[Sequence[TableLine], Sequence[Ungoverned]]:
+        """The state of each table with a policy, and the tables that no policy governs."""
+        prepared = self.prepare(Selection())
+        return self._tables(prepared), self._survey(prepared).ungoverned
+
     def tables(self, selection: Selection) -> list[TableLine]:
         """The state of each table; those with failures or blocked actions first."""
-        prepared = self.prepare(selection)
+        return self._tables(self.prepare(selection))
+
+    def _tables(self, prepared: Prepared) -> list[TableLine]:
         if not self.access.limited:
             return self._retention.tables(prepared)
         holds = self._ids_of_holds()

@@ -31,12 +31,14 @@ from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.overview.lines import TableLine
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.words import capitalized
+from cratedb_retention.planning.overview.survey import Ungoverned
 from cratedb_retention.service import access as toolkit
 from cratedb_retention.service.http.access import Context, admit, host_of
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.ui.links import PREFIX
 
 T = TypeVar("T")
+Tables = tuple[Sequence[TableLine], Sequence[Ungoverned]]
 # Where the scope of a request has whose it is.
 GUEST = "cratedb_retention.guest"
 # Maximum age of a cached overview, in seconds. Changes without an entry in the audit log, such as new data, show later.
@@ -63,6 +65,7 @@ _PAGE = (Path(__file__).parent / "login.html").read_text(encoding="utf-8")
 @dataclass(frozen=True, kw_only=True)
 class Glance:
     lines: Sequence[TableLine] = ()
+    ungoverned: Sequence[Ungoverned] = ()
     taken: dt.datetime  # When it began (aware).
     begun: float  # The same in seconds of a clock that is never set back.
     number: int  # Looks are numbered as they begin.
@@ -93,12 +96,13 @@ class Glances:
             return found
         return None
 
-    async def look(self, limit: str, mark: str, take: Callable[[], Awaitable[Sequence[TableLine]]]) -> Glance:
+    async def look(self, limit: str, mark: str, take: Callable[[], Awaitable[Tables]]) -> Glance:
         """What is now; ``mark`` is the state of the audit log. If there must be a new look, ``take`` takes it."""
 
         async def begin(begun: Glance) -> None:
             try:
-                self._found[limit] = replace(begun, lines=await take())
+                lines, ungoverned = await take()
+                self._found[limit] = replace(begun, lines=lines, ungoverned=ungoverned)
             finally:
                 del self._running[limit]
 

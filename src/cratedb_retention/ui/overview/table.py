@@ -15,10 +15,11 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.words import plural, write_value
-from cratedb_retention.ui.access import Guest
+from cratedb_retention.planning.overview.survey import Ungoverned
+from cratedb_retention.ui.access import Glance, Guest
 from cratedb_retention.ui.links import Query, link, new_policy, policy, timeline
 from cratedb_retention.ui.parts import note
-from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, sized, state, table
+from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, section, sized, state, table
 
 # What each state means, for newcomers.
 MEANINGS = {
@@ -29,6 +30,7 @@ MEANINGS = {
     "up-to-date": "nothing is due",
     "disabled": "no policy is enabled",
 }
+_SUGGEST = "No enabled policy governs these tables, so they grow. `cratedb-retention suggest` writes policies for them."
 # Number of policies that are shown before their state is known.
 _AT_FIRST = 50
 
@@ -44,16 +46,16 @@ async def show(guest: Guest, query: Query) -> None:
             await _meanwhile(guest, limit)
         # A look keeps a processor busy, which the browser needs until it shows what it has.
         await ui.context.client.connected()
-        glance = await guest.glances.look(limit, mark, lambda: guest.ask(lambda s: s.tables(Selection())))
+        glance = await guest.glances.look(limit, mark, lambda: guest.ask(lambda s: s.overview()))
     with area.clear():
-        _show(guest, glance.lines)
+        _show(guest, glance)
 
 
 async def _meanwhile(guest: Guest, limit: str) -> None:
     known = guest.glances.find(limit)
     if known is not None:
         note(f"As of {words.exact(known.taken)} (UTC); a new look is being taken.")
-        _show(guest, known.lines)
+        _show(guest, known)
         return
     stored, _ = await guest.ask(lambda scoped: scoped.policies(Selection()))
     if stored:
@@ -65,12 +67,25 @@ async def _meanwhile(guest: Guest, limit: str) -> None:
         table(columns, [item.policy for item in stored[:_AT_FIRST]], "Policies", per_page=_AT_FIRST)
 
 
-def _show(guest: Guest, lines: Sequence[TableLine]) -> None:
-    if not lines:
+def _show(guest: Guest, glance: Glance) -> None:
+    if glance.lines:
+        _show_tables(guest, glance.lines)
+    else:
         note("There are no policies yet. Until there is one, everything is kept.")
         if guest.may(Role.EDITOR):
             link("Create the first policy", new_policy())
-        return
+    columns: Sequence[Column[Ungoverned]] = (
+        Column("Table", _ungoverned),
+        counted("Partitions", lambda each: each.partitions or None),
+        counted("Rows", lambda each: each.rows),
+        sized(lambda each: each.size),
+        Number("Growth per day", lambda each: str(each.growth), lambda each: each.growth.size or each.growth.rows),
+        Column("Oldest data", lambda each: words.moment(each.oldest)),
+    )
+    section("Without a policy", glance.ungoverned, columns, said=_SUGGEST)
+
+
+def _show_tables(guest: Guest, lines: Sequence[TableLine]) -> None:
     counts = Counter(line.state for line in lines)
     with ui.element("ul").classes("summary").props('aria-label="States"'):
         for name in STATES:
@@ -104,6 +119,13 @@ def _table(line: TableLine) -> Cell:
     bits = [Bit(text=line.title, href=href), *(Bit(text=reason, tone="reason") for reason in line.why[:1])]
     more = line.why[1:]
     return [*bits, *([Bit(text=f"and {len(more):,} more", tone="muted", hint="\n".join(more))] if more else [])]
+
+
+def _ungoverned(found: Ungoverned) -> Cell:
+    partly = [Bit(text="its other partitions have policies", tone="muted")] if found.partly else []
+    disabled = [Bit(text="disabled policy", href=policy(identifier), tone="muted") for identifier in found.disabled]
+    reason = [Bit(text=found.reason, tone="reason")] if found.reason else []
+    return [Bit(text=str(found.table)), *partly, *disabled, *reason]
 
 
 def _next(time: dt.datetime | None, now: dt.datetime) -> Cell:
