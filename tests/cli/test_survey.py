@@ -101,7 +101,7 @@ def test_suggestions_keep_all_present_data(command: Command, tmp_path: Path) -> 
     assert command.data("plan")["tasks"] == []
     command.ok("delete-policy", f"--id={command.data('list')[0]['id']}")
     text = command.ok("suggest", "--retention-period=30d", "--enabled")
-    assert "The first run would delete " in text
+    assert "A run now would delete " in text
     file.write_text(text)
     command.ok("apply", "-f", str(file))
     assert command.data("plan")["tasks"]

@@ -58,11 +58,12 @@ def suggest(
             if isinstance(probe, PartitionBounds)
         },
     )
-    planning = suggesting.plan(ages)
+    drafts = suggesting.draft(ages)
+    planning = drafts.plan()
     due = {probe: 7 for probe in planning.probes() if isinstance(probe, ExpiredRows)}
     limits = {probe.table: probe.before for probe in due}
     rows = {probe: 7 if limits[probe.table] > span[0] else 0 for probe in due}
-    return suggesting.write(replace(planning, measurements=ages | Measurements(rows=rows)).plan())
+    return drafts.write(replace(planning, measurements=ages | Measurements(rows=rows)).plan())
 
 
 def read(found: Translation) -> list[Policy]:
@@ -85,7 +86,7 @@ def test_a_table_of_months() -> None:
     assert one.notes == (
         "doc.metrics: 7 partitions, 70 rows, 700 B; grows by 0 rows, 4 B a day",
         "Whole partitions expire, by ts. The oldest data is of 2024-01-01.",
-        "All present data is kept: the first run would delete nothing.",
+        "All present data is kept: a run now would delete nothing.",
         "expected_max is twice the number of partitions that expire in a month; a run beyond it does nothing.",
     )
     assert "All of them are disabled" in found.notes[0]
@@ -107,9 +108,9 @@ def test_a_period_of_the_user() -> None:
     """With a period of the user, the reasons say what the first run would delete; there is no limit against it."""
     (one,) = suggest(MONTHS, period=parse_duration("30d")).policies
     assert (one.policy["retention_period"], "expected_max" in one.policy) == ("30d", False)
-    assert "The first run would delete 5 partitions, 50 rows, 500 B." in one.notes
+    assert "A run now would delete 5 partitions, 50 rows, 500 B." in one.notes
     (one,) = suggest(ROWS, period=parse_duration("30d")).policies
-    assert "The first run would delete 7 rows." in one.notes
+    assert "A run now would delete 7 rows." in one.notes
     (one,) = suggest(MONTHS, period=parse_duration("forever")).policies
     assert one.policy["retention_period"] == "forever"
     with pytest.raises(InvalidInput, match="keeps nothing"):
@@ -136,7 +137,7 @@ def test_rows() -> None:
     }
     assert one.notes[1:] == (
         "Rows expire, by ts. The oldest data is of 2024-06-27.",
-        "All present data is kept: the first run would delete nothing.",
+        "All present data is kept: a run now would delete nothing.",
     )
 
 

@@ -63,7 +63,7 @@ def test_suggestions(salaries: TwoTenants) -> None:
     assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "application/yaml")
     (policy,) = [each for each in parse_policies(answer.text, "answer") if each.table_schema == salaries.db.schema]
     assert (policy.table_name, str(policy.retention_period), policy.enabled) == ("salaries", "5d", False)
-    assert "The first run would delete 1 row." in answer.text
+    assert "A run now would delete 1 row." in answer.text
     applied = salaries.ask(
         "admin", "POST", f"{API}/policy-file", content=answer.text, headers={"Content-Type": "application/yaml"}
     )

@@ -19,5 +19,5 @@ def suggest(engine: Engine, prepared: Prepared, retention_period: Duration | Non
         enabled=enabled,
     )
     asked = suggesting.probes()
-    planning = suggesting.plan(engine.measure(asked))
-    return suggesting.write(measured(engine, planning, frozenset(asked)))
+    drafts = suggesting.draft(engine.measure(asked))
+    return drafts.write(measured(engine, drafts.plan(), frozenset(asked)))

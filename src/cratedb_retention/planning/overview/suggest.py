@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from cratedb_retention.errors import InvalidInput
@@ -62,9 +63,9 @@ class Draft:
         return self.target.policy
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Suggesting:
-    """Makes suggestions: it asks for the age of data, then plans the drafts, and then writes them with their effect."""
+    """What suggestions are made from, but for the age of data."""
 
     facts: Facts
     tables: Iterable[UserTable]  # All tables of users.
@@ -74,37 +75,31 @@ class Suggesting:
     def __post_init__(self) -> None:
         if self.period is not None:  # Reject an invalid one, rather than each policy with it.
             make_policy(strategy="delete", table_name="any", retention_period=str(self.period))
+
+    @cached_property
+    def _without_policy(self) -> list[UserTable]:
         now = to_ms(self.facts.cutoff)
-        self._tables = [_with_numbers(each, now) for each in self.tables if not each.policies]
-        self._drafts: list[Draft] = []
-        self._notes: list[str] = []
+        return [_with_numbers(each, now) for each in self.tables if not each.policies]
 
     def probes(self) -> list[Probe]:
         """The questions about rows that the ages of data depend on."""
-        found = (_age_probe(each.target) for each in self._tables if each.target)
-        return list(dict.fromkeys(probe for probe in found if probe is not None))
+        targets = [each.target for each in self._without_policy]
+        probes = [_age_probe(target) for target in targets if target is not None]
+        return list(dict.fromkeys(probe for probe in probes if probe is not None))
 
-    def plan(self, ages: Measurements) -> Planning:
-        """What the first run of the drafts would do."""
-        for each in self._tables:
-            found = self._draft(each, ages)
+    def draft(self, ages: Measurements) -> Drafts:
+        """Draft the policies, given the answers."""
+        drafts, notes = list[Draft](), list[str]()
+        for each in self._without_policy:
+            found = self._draft(each, ages, str(len(drafts)))
             if isinstance(found, Draft):
-                self._drafts.append(found)
+                drafts.append(found)
             else:
-                self._notes.append(f"{each.table.name}: no suggestion: {found}")
-        targets = [draft.target for draft in self._drafts]
-        catalog = replace(self.facts.catalog, tables={target.table.name: target.table for target in targets})
-        policies = [target.policy.model_copy(update={"enabled": True}) for target in targets]
-        return Planning(
-            policies=policies,
-            catalog=catalog,
-            cutoff=self.facts.cutoff,
-            holds=self.facts.holds,
-            measurements=ages,
-            found=(targets, ()),
-        )
+                notes.append(_no_suggestion(each.table.name, found))
+        general = [] if self.enabled else [_DISABLED]
+        return Drafts(facts=self.facts, ages=ages, drafts=drafts, general=general, notes=notes)
 
-    def _draft(self, of: UserTable, ages: Measurements) -> Draft | Reason | InvalidInput | str:
+    def _draft(self, of: UserTable, ages: Measurements, number: str) -> Draft | Reason | InvalidInput | str:
         """A draft for a table; or the reason why there is none."""
         target, name = of.found, of.table.name
         if not isinstance(target, Target):
@@ -118,7 +113,7 @@ class Suggesting:
         if oldest is None:
             return "it has no rows with a time, so their age is unknown"
         try:
-            policy = make_policy(id=str(len(self._drafts)), **self._attributes(of, target, oldest))
+            policy = make_policy(id=number, **self._attributes(of, target, oldest))
         except InvalidInput as error:
             return error
         return Draft(of=of, target=replace(target, policy=policy), oldest=oldest)
@@ -138,45 +133,71 @@ class Suggesting:
         }
         return {key: value for key, value in attributes.items() if value is not None}
 
-    def write(self, plan: Plan) -> Translation:
-        """The drafts as plain values, with their reasons; a draft that could not be carried out is only a note."""
-        tasks: dict[TableName, list[Task]] = {}
-        for task in plan.tasks:
-            tasks.setdefault(task.table, []).append(task)
-        blocked: dict[TableName, list[Blocked]] = {}
-        for each in plan.needs_attention:
-            blocked.setdefault(each.table, []).append(each)
-        policies, notes = list[Translated](), list(self._notes)
-        for draft in self._drafts:
-            name = draft.target.table.name
-            obstacles = blocked.get(name, ())
-            whole = next((each for each in obstacles if not each.count), None)
-            if whole is not None:
-                notes.append(f"{name}: no suggestion: {whole.reason}")
-                continue
-            attributes = draft.policy.to_dict()
-            del attributes["id"]
-            warnings = tuple(f"{plural(each.count, 'partition')} needs attention: {each.reason}" for each in obstacles)
-            reasons = tuple(self._reasons(draft, tasks.get(name, ())))
-            policies.append(Translated(attributes, reasons, warnings))
-        general = [_DISABLED] if policies and not self.enabled else []
-        return Translation(tuple(policies), (*general, *notes))
 
-    def _reasons(self, draft: Draft, tasks: Sequence[Task]) -> Iterable[str]:
-        table, target = draft.of.table, draft.target
-        pieces = draft.of.pieces(table.partitions)
-        growth = str(find_growth(pieces, to_ms(self.facts.cutoff)))
+@dataclass(frozen=True, kw_only=True)
+class Drafts:
+    """Suggested policies, of which the effect is not known yet."""
+
+    facts: Facts
+    ages: Measurements
+    drafts: Sequence[Draft]
+    general: Sequence[str]  # Comments on all suggestions.
+    notes: Sequence[str]  # Why tables have no suggestion.
+
+    def plan(self) -> Planning:
+        """What the first run would do if they were enabled."""
+        targets = [draft.target for draft in self.drafts]
+        return Planning(
+            policies=[target.policy.model_copy(update={"enabled": True}) for target in targets],
+            catalog=replace(self.facts.catalog, tables={target.table.name: target.table for target in targets}),
+            cutoff=self.facts.cutoff,
+            holds=self.facts.holds,
+            measurements=self.ages,
+            found=(targets, ()),
+        )
+
+    def write(self, plan: Plan) -> Translation:
+        """The policies as plain values, with their reasons. One that could not be carried out is only a note."""
+        tasks: dict[TableName, list[Task]] = defaultdict(list)
+        blocked: dict[TableName, list[Blocked]] = defaultdict(list)
+        for task in plan.tasks:
+            tasks[task.table].append(task)
+        for each in plan.needs_attention:
+            blocked[each.table].append(each)
+        policies, notes = list[Translated](), list(self.notes)
+        for draft in self.drafts:
+            name = draft.of.table.name
+            whole = next((each for each in blocked[name] if not each.count), None)
+            if whole is None:
+                policies.append(self._translate(draft, tasks[name], blocked[name]))
+            else:
+                notes.append(_no_suggestion(name, whole.reason))
+        return Translation(tuple(policies), (*(self.general if policies else ()), *notes))
+
+    def _translate(self, draft: Draft, tasks: Sequence[Task], blocked: Sequence[Blocked]) -> Translated:
+        attributes = draft.policy.to_dict()
+        del attributes["id"]
+        warnings = tuple(f"{plural(each.count, 'partition')} needs attention: {each.reason}" for each in blocked)
+        return Translated(attributes, tuple(self._reasons(draft, tasks)), warnings)
+
+    def _reasons(self, draft: Draft, tasks: Sequence[Task]) -> Iterator[str]:
+        table = draft.of.table
+        growth = str(find_growth(draft.of.pieces(table.partitions), to_ms(self.facts.cutoff)))
         there = describe(partitions=len(table.partitions), rows=table.rows, size=table.size)
         yield f"{table.name}: {there}" + (f"; grows by {growth} a day" if growth else "")
-        yield f"{_time(target)} The oldest data is of {moment(draft.oldest)}."
+        yield f"{_expiring(draft.target)} The oldest data is of {moment(draft.oldest)}."
         first = amount(tasks)
         if first.tasks:
             due = describe(partitions=first.partitions, rows=first.rows, size=first.size) or "rows"
-            yield f"The first run would delete {due}."
+            yield f"A run now would delete {due}."
         else:
-            yield "All present data is kept: the first run would delete nothing."
+            yield "All present data is kept: a run now would delete nothing."
         if draft.policy.expected_max:
             yield "expected_max is twice the number of partitions that expire in a month; a run beyond it does nothing."
+
+
+def _no_suggestion(table: TableName, why: object) -> str:
+    return f"{table}: no suggestion: {why}"
 
 
 def _with_numbers(of: UserTable, now: int) -> UserTable:
@@ -231,7 +252,7 @@ def _expected_partitions(pieces: Iterable[Piece]) -> int | None:
     return 2 * max(times.values()) * math.ceil(_MONTH / longest)
 
 
-def _time(target: Target) -> str:
-    """How data expires: ``Whole partitions expire, by ts.``"""
+def _expiring(target: Target) -> str:
+    """``Whole partitions expire, by ts.``"""
     time = target.time_column.name if target.time_column else ", ".join(column.name for column in target.columns)
     return f"{'Rows' if target.by_rows else 'Whole partitions'} expire, by {time}."
