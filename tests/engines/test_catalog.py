@@ -4,10 +4,12 @@ What the engines read of tables and partitions: enough to plan by, and nothing t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from cratedb_retention.engine.cratedb import catalog
-from cratedb_retention.engine.cratedb.connection import BLOCK
+from cratedb_retention.engine.cratedb.connection import BLOCK, CrateConnection
 from cratedb_retention.errors import Recovering
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Selector, Table
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
@@ -149,6 +151,26 @@ def test_tables_that_are_not_known_yet(crate: CrateDatabase) -> None:
     """Where not even the toolkit's own tables are known, the cluster was just started: no table is gone then."""
     with pytest.raises(Recovering, match="does not know its tables yet"):
         crate.tool.engine.read_catalog([Selector(schema=crate.schema, name="metrics")], "not_yet_known")
+
+
+def test_a_table_that_is_created_meanwhile(crate: CrateDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that appears between two statements of one reading is not there yet; the others are read."""
+    crate.create("metrics", {"ts": TIME, "n": "TEXT"})
+    of_columns = catalog.Reader._columns
+
+    def columns(self: catalog.Reader) -> object:
+        found = of_columns(self)
+        crate.create("later", {"ts": TIME, "n": "TEXT"})
+        return found
+
+    def last_first(self: CrateConnection, *works: Callable[[], object]) -> list[object]:
+        return [work() for work in reversed(works)][::-1]
+
+    monkeypatch.setattr(CrateConnection, "together", last_first)
+    monkeypatch.setattr(catalog.Reader, "_columns", columns)
+    assert list(read(crate).tables) == [crate.table("metrics")]
+    monkeypatch.undo()
+    assert set(read(crate).tables) == {crate.table("later"), crate.table("metrics")}
 
 
 def test_object_columns(crate: CrateDatabase) -> None:

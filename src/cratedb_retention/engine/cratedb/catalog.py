@@ -122,6 +122,8 @@ class Reader:
                 Reader(self._database, compacting)._unmerged if compacting else frozenset,
             )
         )
+        # The statements are sent at the same time: a table that was created meanwhile is not there yet.
+        tables = {name: table for name, table in tables.items() if name in columns}
         for partition in several:
             shards[partition].merged = False
         if keyed:
