@@ -82,6 +82,7 @@ def test_messages_that_nobody_says_are_found() -> None:
 MODULES = (
     "planning/plan/planner",
     "planning/policies",
+    "planning/overview/survey",
     "planning/plan/strategies",
     "planning/rollups/coverage",
 )

@@ -74,6 +74,8 @@ class Ungoverned:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
+    """What a look at all tables found."""
+
     findings: tuple[Finding, ...] = ()  # What needs attention: data that is older than expected.
     notes: tuple[Finding, ...] = ()  # What may be intended: policies that match no data, and empty partitions.
     ungoverned: tuple[Ungoverned, ...] = ()  # The largest first.
