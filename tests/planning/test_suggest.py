@@ -121,8 +121,46 @@ def test_a_period_of_the_user() -> None:
 def test_tables_with_a_policy(strategy: str) -> None:
     """A table with a policy, also a disabled one, or one on a part of it, gets no suggestion."""
     for rule in (policy(strategy), policy(strategy, enabled=False), policy(strategy, where={"month": "2024-05-01"})):
-        assert suggest(MONTHS, policies=(rule,)) == Translation((), ())
-    assert read(Translation((), ())) == []
+        assert suggest(MONTHS, policies=(rule,)).policies == ()
+    assert read(suggest(MONTHS, policies=(policy(strategy),))) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "limit"),
+    [
+        (policy(retention="90d"), 2),
+        (policy("snapshot", "90d"), 2),
+        (policy(retention="90d", where={"month": "2024-05-01"}), 2),
+        (policy(retention="90d", table_name="m*"), 62),
+        # More is due now.
+        (policy(retention="1d"), None),
+        (policy(retention="90d", enabled=False), None),
+        (policy(retention="90d", expected_max={"rows": 1}), None),
+        (policy(retention="forever"), None),
+        (policy("compact", "90d"), None),
+        (policy("downsample", "90d"), None),
+        (policy(retention="90d", table_name="rows"), None),
+    ],
+)
+def test_limits_of_existing_policies(rule: Policy, limit: int | None) -> None:
+    """A policy without a limit gets a comment with one that fits, if all of its tables have partitions of time."""
+    tenants = table([TS, DAILY], ["day"], [part("2024-07-01")], name=TableName("doc", "m"))
+    tables = [
+        monthly("2024-04", "2024-05", "2024-06", "2024-07"),
+        replace(ROWS, name=TableName("doc", "rows")),
+        tenants,
+    ]
+    found = [note for note in suggest(*tables, policies=(rule,)).notes if "has no limit" in note]
+    option = f"`cratedb-retention edit-policy --id={rule.id} --expected-max=partitions={limit}`"
+    assert found == ([f"{rule.rule} has no limit; one that fits: {option}"] if limit else [])
+
+
+def test_limits_of_many_policies() -> None:
+    """Of thousands of policies without a limit, some get a comment, and the number of the others is given."""
+    rules = tuple(policy(retention="1y", id=f"p{number}") for number in range(60))
+    notes = suggest(MONTHS, policies=rules).notes
+    assert len(notes) == 51
+    assert notes[-1] == "10 more policies have no limit."
 
 
 def test_rows() -> None:

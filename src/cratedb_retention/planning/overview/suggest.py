@@ -32,7 +32,7 @@ from cratedb_retention.planning.facts import Facts
 from cratedb_retention.planning.overview.survey import UserTable, apply_delete, describe, find_growth, find_oldest
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.plan.planner import Planning
-from cratedb_retention.planning.targets import Target
+from cratedb_retention.planning.targets import Target, find_targets
 
 TITLE = "Suggested by cratedb-retention: a policy for each table without one."
 _DISABLED = (
@@ -48,6 +48,7 @@ PERIODS = (
 # Whole numbers are taken for a time if the greatest one lies between 1980 and this time after now.
 _FIRST, _AHEAD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC)), 366 * DAY_MS
 _MONTH = 31 * DAY_MS
+_LISTED = 50  # Maximum number of policies for which limits are suggested.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,7 @@ class Suggesting:
             else:
                 notes.append(_no_suggestion(each.table.name, found))
         general = [] if self.enabled else [_DISABLED]
+        notes += _suggest_limits(self.facts)
         return Drafts(facts=self.facts, ages=ages, drafts=drafts, general=general, notes=notes)
 
     def _draft(self, of: UserTable, ages: Measurements, number: str) -> Draft | Reason | InvalidInput | str:
@@ -142,7 +144,7 @@ class Drafts:
     ages: Measurements
     drafts: Sequence[Draft]
     general: Sequence[str]  # Comments on all suggestions.
-    notes: Sequence[str]  # Why tables have no suggestion.
+    notes: Sequence[str]  # Why tables have no suggestion, and limits of existing policies.
 
     def plan(self) -> Planning:
         """What the first run would do if they were enabled."""
@@ -241,6 +243,36 @@ def choose_period(oldest: int, cutoff: dt.datetime) -> Duration:
     """The first of the common periods that keeps data of an instant (ms, UTC)."""
     limits = ((period, period.before(cutoff)) for period in PERIODS)
     return next(period for period, limit in limits if limit is None or to_ms(limit) <= oldest)
+
+
+def _suggest_limits(facts: Facts) -> list[str]:
+    """Limits that would fit existing policies without one, by the partitions of time of all of their tables."""
+    targets: dict[str, list[Target]] = defaultdict(list)
+    wanted = [policy for policy in facts.policies if policy.enabled and _lacks_limit(policy)]
+    for target in find_targets(wanted, facts.catalog)[0]:
+        targets[target.policy.id or ""].append(target)
+    found = []
+    for identifier, of_policy in targets.items():
+        limits = [_fitting_limit(target, facts) for target in of_policy]
+        if 0 not in limits:
+            command = f"`cratedb-retention edit-policy --id={identifier} --expected-max=partitions={max(limits)}`"
+            found.append(f"{of_policy[0].policy.rule} has no limit; one that fits: {command}")
+    more = len(found) - _LISTED
+    return found if more <= 0 else [*found[:_LISTED], f"{more:,} more policies have no limit."]
+
+
+def _fitting_limit(target: Target, facts: Facts) -> int:
+    """The limit that fits a policy on one table; 0 if that is unknown, or more is due at present."""
+    pieces, limit = facts.pieces.of(target), target.policy.limit(facts.cutoff)
+    most = (_expected_partitions(pieces.known) or 0) if target.grids else 0
+    return 0 if limit is None or len(pieces.expired(limit)) > most else most
+
+
+def _lacks_limit(policy: Policy) -> bool:
+    traits = policy.strategy.traits
+    return (
+        policy.expected_max is None and traits.removes and not traits.rolls_up and not policy.retention_period.forever
+    )
 
 
 def _expected_partitions(pieces: Iterable[Piece]) -> int | None:
