@@ -227,7 +227,7 @@ def test_partitions_of_whole_numbers(values: tuple[int | None, ...], more: dict[
         (ROWS, {"first": "2044-01-01", "last": "2044-02-01"}, "appears to be more than 10 years ahead"),
     ],
 )
-def test_tables_without_a_suggestion(of: Table, more: dict[str, str], reason: str) -> None:
+def test_tables_without_a_suggestion(of: Table, more: dict[str, Any], reason: str) -> None:
     """A table whose data has no known age is named with the reason, not with a policy that could not work."""
     found = suggest(of, **more)
     assert found.policies == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -270,7 +271,8 @@ def test_policies_that_match_nothing() -> None:
     assert "no data has tenant=nobody, month=2024-05-01; correct where" in found.message
     for tenant in ("a", None):
         assert unmatched(known, policy(where={"tenant": tenant})) == []
-    for more in ({"table_name": "other"}, {"enabled": False}, {"id": "other"}, {"where": {}}):
+    others: list[dict[str, Any]] = [{"table_name": "other"}, {"enabled": False}, {"id": "other"}, {"where": {}}]
+    for more in others:
         assert unmatched(known, policy(**{"where": {"tenant": "nobody"}, **more})) == []
     full = replace(SHARED, name=OTHER, partitions=(part("nobody", "2024-05-01"),))
     both = policy(table_name="*", where={"tenant": "nobody"})

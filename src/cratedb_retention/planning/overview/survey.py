@@ -145,11 +145,10 @@ def _find_target(table: Table, policies: Iterable[Policy]) -> Target | Reason:
 
 def apply_delete(table: Table, **attributes: object) -> Target | Reason:
     """Apply a policy that deletes, with some attributes, to a table; or the reason why that is impossible."""
-    policy = _DELETE.model_copy(update=attributes)
-    undecided: list[Blocked] = []
+    policy, found, undecided = _DELETE.model_copy(update=attributes), list[Target](), list[Blocked]()
     with isolated(policy.id, table.name, undecided):
-        return make_target(policy, table)
-    return undecided[0].why
+        found.append(make_target(policy, table))
+    return found[0] if found else undecided[0].why
 
 
 def find_ungoverned(tables: Iterable[UserTable], now: int) -> list[Ungoverned]:
