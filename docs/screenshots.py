@@ -40,7 +40,7 @@ class Shot:
 
 SHOTS = (
     Shot(name="overview", path="/ui/"),
-    Shot(name="timeline", path="/ui/tables/{schema}/weather"),
+    Shot(name="timeline", path="/ui/tables/{schema}.weather"),
     Shot(name="policies", path="/ui/policies"),
     Shot(name="editor", path="/ui/policies/visits"),
     Shot(name="plan", path="/ui/plan"),

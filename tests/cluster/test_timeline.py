@@ -18,7 +18,7 @@ DAYS = ["2024-04-10", "2024-05-01", "2024-05-20", "2024-06-20", "2024-07-01"]
 def lane(bench: CrateDatabase, title: str) -> Lane:
     """A lane of the timeline as it is now."""
     who = Scope(bench.tool, Access(role=Role.VIEWER, actor="viewer"))
-    found = who.timeline(TableName(bench.schema, "readings"))
+    found = who.table(TableName(bench.schema, "readings")).timeline
     return next(each for each in found.lanes if each.title == title)
 
 
@@ -42,6 +42,6 @@ def test_what_was_moved_is_in_the_timeline(bench: CrateDatabase, chromium: str) 
     assert min(span.due for span in spans if span.due) == to_ms(parse_instant("2024-07-31"))
     with open_browser(chromium) as browser, open_pages(bench, browser, authenticate=False) as pages:
         page = pages.window()
-        pages.go(page, f"/ui/tables/{bench.schema}/readings")
+        pages.go(page, f"/ui/tables/{bench.schema}.readings")
         expect(page.get_by_text("Moved to other nodes").first).to_be_visible()
         expect(page.get_by_text("storage=cold").first).to_be_attached()

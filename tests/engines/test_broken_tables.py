@@ -113,7 +113,7 @@ def see_all(db: Database) -> None:
     db.tool.planned_cascades()
     for name in ("readings", *OTHERS):
         if db.exists(name):
-            assert who.timeline(TableName(db.schema, name)).table.name == name
+            assert who.table(TableName(db.schema, name)).timeline.table.name == name
     assert b"retention" in RetentionCollector(db.tool).text()
 
 

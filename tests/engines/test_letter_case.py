@@ -104,7 +104,7 @@ def test_what_a_tenant_may_do(duck: DuckDatabase) -> None:
     limit = parse_tag_filter(["acme"])
     who = Scope(duck.tool, Access(role=Role.EDITOR, actor="acme", limit=limit))
     assert [str(task.table) for task in who.prepare(Selection()).plan.tasks] == ["lab.metrics"]
-    assert who.timeline(TableName("lab", "metrics")).lanes
+    assert who.table(TableName("lab", "metrics")).timeline.lanes
     who.place("METRICS", "LAB", {}, None, None, "")
     assert len(who.holds()) == 1
     with pytest.raises(Exception, match="no policy with the tags"):

@@ -278,7 +278,7 @@ OF_ARCHIVE: dict[str, Callable[[Database], object]] = {
     "a page of the archive": lambda db: admin(db).snapshots(RestoreRequest(), 2, 1),
     "snapshots of a table": lambda db: db.tool.snapshots(OF_METRICS),
     "what could be restored": lambda db: db.tool.restorable(OF_METRICS),
-    "the timeline of a table": lambda db: admin(db).timeline(db.table("metrics")),
+    "the page of a table": lambda db: admin(db).table(db.table("metrics")),
     "what is of an earlier table": lambda db: db.tool.rollups.find_earlier(db.table("metrics")),
     "snapshots to adopt": lambda db: db.tool.adopt_snapshots(db.repository),
     "copies of other runs": others_copies,

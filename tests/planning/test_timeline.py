@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -15,7 +14,7 @@ from cratedb_retention.execution.plan.preparing import Prepared, Selection
 from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import Catalog, Table, TableName
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.overview import Lane, Span, State, Timeline, join, make_lane
+from cratedb_retention.model.overview import Lane, Span, State, Timeline, join, make_lane, with_rows
 from cratedb_retention.model.plan.measurements import Measurements
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.time import TimeRange
@@ -214,15 +213,16 @@ def test_moved() -> None:
 
 
 def test_several_policies() -> None:
-    """The same month of two tenants is in two states; each tenant sees only their own."""
+    """Each tenant has a lane, since the same month may be in two states; each tenant sees only their own."""
     parts = [part(tenant, f"2024-0{m}-01") for m in (3, 4, 6) for tenant in ("acme", "globex")]
     shared = table([TS, VALUE, TENANT, MONTH], ["tenant", "month"], parts)
     acme = policy("delete", "30d", id="acme", where={"tenant": "acme"})
     globex = policy("delete", "forever", id="globex", where={"tenant": "globex"})
     both = look(shared, acme, globex)
-    assert Counter(str(span.state) for span in both.lanes[0].stretches) == {"drop": 1, "up-to-date": 2}
-    assert sum(span.count for span in both.lanes[0].spans) == 6
-    assert sum(span.count for span in look(shared, acme).lanes[0].spans) == 6
+    assert [lane.title for lane in both.lanes] == ["Data of tenant=acme", "Data of tenant=globex"]
+    assert states(both.lanes[0]) == [("drop", 2), ("up-to-date", 1)]
+    assert states(both.lanes[1]) == [("up-to-date", 2), ("up-to-date", 1)]
+    assert sum(span.count for lane in look(shared, acme).lanes for span in lane.spans) == 6
     prepared = prepare(catalog(shared), [acme, globex])
     theirs = timeline(prepared, METRICS, Seen(policies=[globex], whole=False))
     assert states(theirs.lanes[0]) == [("up-to-date", 2), ("up-to-date", 1)]  # There is no May.
@@ -236,7 +236,7 @@ def test_nothing_tells_the_time() -> None:
     assert [item.first for item in found.lanes[0].unplaced] == ["month=NULL"]
     assert states(found.lanes[0]) == [("up-to-date", 1)]
     bare = look(table([TS, VALUE], rows=7), policy("delete", "30d"))
-    assert bare.extent is None
+    assert bare.lanes[0].spans == ()
     assert bare.lanes[0].note == (
         "The table has no partitions by time, so expired data is deleted row by row. It has 7 rows."
     )
@@ -244,6 +244,26 @@ def test_nothing_tells_the_time() -> None:
         prepare(catalog(table([TS, VALUE], rows=7)), [policy()]), METRICS, Seen(policies=[policy()], whole=False)
     )
     assert "7" not in theirs.lanes[0].note
+
+
+def test_rows_without_partitions() -> None:
+    """Rows of a table without partitions by time are drawn as well: those that the next run deletes, and the others."""
+    rows = TimeRange(ms("2024-01-01"), ms("2024-07-01"))
+    found = look(table([TS, VALUE], rows=7), policy("delete", "30d"))
+    [data] = with_rows(found, rows, 7).lanes
+    assert [(str(span.state), span.time) for span in data.spans] == [
+        ("drop", (rows.start, ms("2024-06-02"))),
+        ("up-to-date", (ms("2024-06-02"), rows.end)),
+    ]
+    assert "delete rows with ts before 2024-06-02" in data.spans[0].reasons[0]
+    kept = with_rows(look(table([TS, VALUE], rows=7), policy("delete", "forever")), rows, 7).lanes[0].spans
+    assert [(str(span.state), span.time, span.rows) for span in kept] == [("up-to-date", rows, 7)]
+    sick = (
+        with_rows(look(table([TS, VALUE], rows=7, missing_shards=1), policy("delete", "30d")), rows, 7).lanes[0].spans
+    )
+    assert [str(span.state) for span in sick] == ["needs-attention", "up-to-date"]
+    parted = look(monthly("2024-05"), policy("delete", "30d"))
+    assert with_rows(parted, rows, 7) is parted
 
 
 def test_cascade() -> None:

@@ -124,9 +124,9 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "status": selections,
         "suggest_values": asked,
         "suggestions": [(), (schema, "globex_metrics")],
+        "table": [(globex,), (shared,)],
         "tables": selections,
         "tags": [()],
-        "timeline": [(globex,), (shared,)],
         "tokens": [()],
         "verify_snapshots": [*restores, *everything],
         # What is acme's is gone then.

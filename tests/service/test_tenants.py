@@ -426,16 +426,16 @@ def test_the_audit_log_in_parts(tenants: TwoTenants) -> None:
 def test_timelines_of_others(tenants: TwoTenants) -> None:
     """What a table holds when is for those whose policies are about it; own tables are nobody's."""
     acme, schema = scoped(tenants, "acme"), tenants.db.schema
-    assert acme.timeline(TableName(schema, "acme_metrics")).lanes
+    assert acme.table(TableName(schema, "acme_metrics")).timeline.lanes
     for table in (TableName(schema, "globex_metrics"), TableName(tenants.db.own_schema, "jobs_log")):
         with pytest.raises(Forbidden, match="no policy with the tags of this token covers it"):
-            acme.timeline(table)
+            acme.table(table)
 
 
 def test_what_the_pages_tell_of_a_shared_table(tenants: TwoTenants) -> None:
     """Neither the holds of the other tenant, nor how much there is of both, nor what failed for the other."""
     acme, schema = scoped(tenants, "acme"), tenants.db.schema
-    assert "globex" not in repr(acme.timeline(TableName(schema, "events")))
+    assert "globex" not in repr(acme.table(TableName(schema, "events")))
     shown = {line.title.partition(".")[2]: line for line in acme.tables(Selection())}
     assert {"events", "acme_metrics"} <= set(shown)
     assert not [name for name in shown if "globex" in name]
@@ -595,7 +595,7 @@ def test_timeline_of_a_shared_table(tenants: TwoTenants) -> None:
     assert db.tool.run(selection=only).partitions == 3
     table = TableName(db.schema, "logs")
     for tenant, archived in (("acme", 1), ("globex", 2)):
-        lanes = scoped(tenants, tenant).timeline(table).lanes
+        lanes = scoped(tenants, tenant).table(table).timeline.lanes
         spans = [span for lane in lanes for span in lane.spans if span.state is State.ARCHIVED]
         assert sum(span.count for span in spans) == archived
 

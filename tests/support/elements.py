@@ -45,7 +45,8 @@ class PageElements:
     def open(self, body: Body, query: str = "", token: str = "") -> None:
         """Load a page with the query of its address."""
         context = Context(retention=self.db.tool, authenticate=bool(token), runs=self.runs)
-        guest = Guest(context=context, session="", token=token, host="", glances=self._glances)
+        identifier = token.split("_")[1] if token else ""
+        guest = Guest(context=context, session="", token=identifier, host="", glances=self._glances)
         self._run(self._open(guest, body, Query(query)))
 
     async def _open(self, guest: Guest, body: Body, query: Query) -> None:

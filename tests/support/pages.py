@@ -33,8 +33,8 @@ from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import HttpServer, make_app
 from cratedb_retention.service.runs import Runs
 from cratedb_retention.service.settings import HttpSettings
-from cratedb_retention.ui.access import LOGIN
 from cratedb_retention.ui.frame import mount
+from cratedb_retention.ui.links import LOGIN
 from support.databases import Database
 
 WIDE, NARROW = (1280, 850), (390, 844)

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from cratedb_retention.ui.access import COOKIE, LOGIN
+from cratedb_retention.ui.access import COOKIE
 from cratedb_retention.ui.frame import PAGES
-from cratedb_retention.ui.links import PREFIX
+from cratedb_retention.ui.links import LOGIN, PREFIX
 from support.databases import DuckDatabase
 from support.pages import Chromium, PagesInBrowser, open_pages
 from support.sample_data import fill
@@ -103,6 +103,16 @@ def test_pages_of_others_can_not_connect(pages: PagesInBrowser) -> None:
     assert b" 101 " in _handshake(pages, f"{session}Origin: {pages.address}\r\n")
     assert b" 101 " not in _handshake(pages, f"{session}Origin: http://example.org\r\n")
     assert b" 101 " not in _handshake(pages, f"{session}Origin: null\r\n")
+
+
+def test_a_page_that_is_none(pages: PagesInBrowser) -> None:
+    """An address that nothing is at says so in our words, with the menu and a way back."""
+    page = pages.log_in("viewer")
+    answer = page.request.get(f"{pages.address}/ui/nonsense")
+    assert answer.status == 404
+    for text in ("This page", "Does not exist.", 'href="/ui/policies"', "Log out"):
+        assert text in answer.text()
+    assert page.request.get(f"{pages.address}/ui/_nicegui/nothing.js").status == 404
 
 
 def test_what_a_browser_is_told(pages: PagesInBrowser) -> None:

@@ -5,7 +5,7 @@ with the pages themselves.
 
 from __future__ import annotations
 
-import itertools
+import datetime as dt
 
 import pytest
 from fastapi import FastAPI, Request
@@ -16,8 +16,10 @@ from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.access import Role
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.problems import Failed
+from cratedb_retention.store.access import IDLE
 from cratedb_retention.ui import access
-from cratedb_retention.ui.access import COOKIE, GUEST, LOGIN, LOGOUT, Entrance, Sessions, make_router
+from cratedb_retention.ui.access import COOKIE, GUEST, Entrance, make_router
+from cratedb_retention.ui.links import LOGIN, LOGOUT
 from support.databases import Database
 
 PAGE = "/ui/page"
@@ -32,10 +34,13 @@ def token(duck: Database) -> str:
 @pytest.fixture
 def browser(duck: Database) -> TestClient:
     """What stands before the pages, with a page of one word."""
-    context, numbers = Context(retention=duck.tool), itertools.count(1)
-    sessions = Sessions(duck.time.clock, lambda count: next(numbers).to_bytes(count))
+    return open_browser(Context(retention=duck.tool))
+
+
+def open_browser(context: Context) -> TestClient:
+    """A browser of its own, at a service of its own."""
     app = FastAPI()
-    app.include_router(make_router(context, sessions))
+    app.include_router(make_router(context))
 
     @app.get(PAGE)
     @app.post(PAGE)
@@ -50,7 +55,7 @@ def browser(duck: Database) -> TestClient:
         await websocket.accept()
         await websocket.close()
 
-    app.add_middleware(Entrance, context=context, sessions=sessions)
+    app.add_middleware(Entrance, context=context)
     return TestClient(app, base_url="https://localhost", follow_redirects=False)
 
 
@@ -92,7 +97,7 @@ def test_log_in_and_out(browser: TestClient, token: str) -> None:
         pass
     cookie = browser.cookies[COOKIE]
     assert browser.post(LOGOUT).status_code == 303
-    browser.cookies.set(COOKIE, cookie, domain="localhost.local", path="/ui")
+    move(cookie, browser)
     assert not is_in(browser)
 
 
@@ -162,15 +167,58 @@ def test_sessions_end(
     assert is_in(browser) is stays
 
 
-def test_many_sessions(duck: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there are too many sessions, the one that was used least recently ends."""
-    monkeypatch.setattr(access, "MOST_SESSIONS", 2)
-    numbers = itertools.count(1)
-    sessions = Sessions(duck.time.clock, lambda count: next(numbers).to_bytes(count))
-    first, second = sessions.begin("a"), sessions.begin("b")
-    assert sessions.find(first) == "a"
-    third = sessions.begin("c")
-    assert [sessions.find(each) for each in (first, second, third)] == ["a", "", "c"]
+def move(cookie: str, browser: TestClient) -> None:
+    """Let a browser have the cookie of another one."""
+    browser.cookies.set(COOKIE, cookie, domain="localhost.local", path="/ui")
+
+
+def test_sessions_are_those_of_the_database(db: Database) -> None:
+    """A log-in at one service is good at another one and after a restart; a log-out ends it everywhere."""
+    token = db.tool.create_token("x", Role.VIEWER)[1]
+    first, second = (open_browser(Context(retention=db.retention())) for _ in range(2))
+    log_in(first, token)
+    move(first.cookies[COOKIE], second)
+    assert (is_in(first), is_in(second)) == (True, True)
+    third = open_browser(Context(retention=db.retention()))
+    move(first.cookies[COOKIE], third)
+    assert third.post(LOGOUT).status_code == 303
+    assert (is_in(first), is_in(second)) == (False, False)
+    found = str(db.rows(f"SELECT * FROM {db.q('page_session', db.own_schema)}"))
+    assert token not in found
+
+
+def test_sessions_that_are_over_are_removed(duck: Database, browser: TestClient, token: str) -> None:
+    """Each log-in removes sessions that are over, and no others; the table has none of their names."""
+    count = f"SELECT count(*) FROM {duck.q('page_session', duck.own_schema)}"
+    names = [log_in(browser, token) and browser.cookies[COOKIE] for _ in range(3)]
+    duck.time.set((duck.time.moment + IDLE / 2).isoformat())
+    move(names[0], browser)
+    assert is_in(browser)
+    duck.time.set((duck.time.moment + IDLE / 2 + dt.timedelta(seconds=1)).isoformat())
+    log_in(browser, token)
+    assert duck.rows(count) == [(2,)]
+    rows = str(duck.rows(f"SELECT * FROM {duck.q('page_session', duck.own_schema)}"))
+    assert not any(name in rows for name in names)
+    move(names[0], browser)
+    assert is_in(browser)
+
+
+def test_sessions_without_a_database(browser: TestClient, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing tells who has a session, pages say so, and do not lead to the log-in: the session goes on later."""
+    log_in(browser, token)
+
+    def fail(*args: object) -> str:
+        raise RetentionError("the database", "is away: secret words")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(access, "find_session", fail)
+        answer = browser.get(PAGE)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+        assert "Does not answer." in answer.text
+        assert "secret words" not in answer.text
+        with pytest.raises(WebSocketDisconnect), browser.websocket_connect(f"wss://localhost{PAGE}"):
+            pass
+    assert is_in(browser)
 
 
 def test_without_a_database(browser: TestClient, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +227,7 @@ def test_without_a_database(browser: TestClient, token: str, monkeypatch: pytest
     def fail(*args: object) -> None:
         raise RetentionError("the database", "is away")
 
-    monkeypatch.setattr(access, "admit", fail)
+    monkeypatch.setattr(access, "begin_session", fail)
     answer = browser.post(LOGIN, data={"token": token, "to": PAGE})
     assert (answer.status_code, COOKIE in answer.cookies) == (503, False)
     answer = browser.get("/ui/static/nothing.css")
@@ -198,8 +246,8 @@ def test_without_tokens(duck: Database) -> None:
     """Where no tokens are asked for, nobody has to log in."""
     context = Context(retention=duck.tool, authenticate=False)
     app = FastAPI()
-    app.include_router(make_router(context, Sessions(duck.time.clock, bytes)))
-    app.add_middleware(Entrance, context=context, sessions=Sessions(duck.time.clock, bytes))
+    app.include_router(make_router(context))
+    app.add_middleware(Entrance, context=context)
     app.add_api_route(PAGE, lambda: "shown")
     browser = TestClient(app, base_url="http://localhost", follow_redirects=False)
     assert browser.get(PAGE).json() == "shown"

@@ -9,13 +9,14 @@ import pytest
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.store.audit import JournalFilter, Place
 from cratedb_retention.ui.archive import read_request
 from cratedb_retention.ui.audit import read_query as read_jobs
-from cratedb_retention.ui.links import TAGS, Query, address, policy, read_selection
+from cratedb_retention.ui.links import TAGS, Query, address, policy, read_selection, read_table, table
 from cratedb_retention.ui.plan import read_query as read_plan
 from support.databases import FixedClock
 
@@ -54,6 +55,7 @@ def test_each_filter_is_heeded() -> None:
     now, first, last = FixedClock().moment, parse_instant("2024-01-01"), parse_instant("2024-02-01")
     assert read_selection(Query("strategy=delete&policy=p")) == Selection(strategy=Strategy.DELETE, policy_id="p")
     assert read_selection(Query("strategy=&policy=&tags=")) == Selection()
+    assert read_selection(Query("policy=p&policy=q")) == Selection(policy_ids=frozenset({"p", "q"}))
     assert read_request(Query("table=a.b&repository=r&from=2024-01-01&to=2024-02-01")) == RestoreRequest(
         table_schema="a", table_name="b", repository="r", start=first, end=last
     )
@@ -82,3 +84,14 @@ def test_addresses_keep_all() -> None:
     assert address("/plan", SEVERAL) == "/ui/plan?tags=a%2Cb&tags=not%3Ac"
     assert address("/plan", Query("tags=&strategy=delete")) == "/ui/plan?strategy=delete"
     assert policy("a/../b?c") == "/ui/policies/a%2F..%2Fb%3Fc"
+
+
+@pytest.mark.parametrize("name", [("doc", "metrics"), ("a.b", "c.d"), ("x", "a/b?c#d e"), ("ü", "%2E%"), ("a", "..")])
+def test_the_address_of_a_table(name: tuple[str, str]) -> None:
+    """Whatever is in a name, its address is of this table and of no other; what is no such address is none."""
+    expected = TableName(*name)
+    href = table(expected, tab="data", empty="")
+    assert href.endswith("?tab=data")
+    assert read_table(href.partition("?")[0]) == expected
+    for other in ("/ui/tables/doc", "/ui/tables/.x", "/ui/tables/doc/metrics", "/ui/tables/doc.a/b"):
+        assert read_table(other) is None

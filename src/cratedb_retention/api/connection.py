@@ -21,7 +21,8 @@ class Connection:
 
     def __init__(self, address: DatabaseAddress, engine: Engine, store: Store, clock: Clock, actor: Actor) -> None:
         self.address, self.engine, self.store, self.clock, self.actor = address, engine, store, clock, actor
-        self.capabilities, self.own_schema, self.notices = engine.capabilities, store.schema, store.notices
+        self.capabilities, self.own_schema = engine.capabilities, store.schema
+        self.notices, self.sessions = store.notices, store.sessions
         self.default_schema = self.capabilities.default_schema  # of tables without a schema in their name
         self.exists = engine.exists  # whether the database exists; a DuckDB file may have to be created first
         self.require, self.probe = store.require, store.probe

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import accumulate
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.plan.effect import TaskGroup
+from cratedb_retention.model.plan.effect import TaskGroup, total
 from cratedb_retention.model.plan.plan import Blocked
 from cratedb_retention.model.policies.lifecycle import Lifecycle
-from cratedb_retention.model.time import TimeRange
+from cratedb_retention.model.step import Kind
+from cratedb_retention.model.time import EVER, TimeRange, TimeRanges
 
 
 class State(StrEnum):
@@ -110,10 +111,46 @@ class Timeline:
     source: TableName | None = None  # the table with the raw rows, if this one is a rollup
 
     @property
-    def extent(self) -> TimeRange | None:
-        """The time range of all spans and of now; None if there are no spans."""
-        instants = [instant for lane in self.lanes for span in lane.spans for instant in span.time]
-        return TimeRange(min(self.now, *instants), max(self.now, *instants)) if instants else None
+    def gone(self) -> TimeRanges:
+        """
+        The time before an expiry limit of the table of which no lane has anything; none if the time of some data is
+        unknown.
+        """
+        enabled = (each for each in self.cutoffs if each.enabled and each.table == self.table)
+        limits = [each.limit for each in enabled if each.limit is not None]
+        if not limits or not self.lanes or not self.lanes[0].spans or any(lane.unplaced for lane in self.lanes):
+            return TimeRanges()
+        kept = (span.time for lane in self.lanes for span in lane.spans)
+        return TimeRanges([(EVER.start, max(limits))]) - kept
+
+
+def with_rows(found: Timeline, rows: TimeRange, count: int | None) -> Timeline:
+    """
+    A timeline with the rows of a table that has no partitions by time, whose lane is empty otherwise: those that the
+    next run deletes, or that are blocked, and the others.
+
+    :param count: The number of rows; None: unknown.
+    """
+    lane, *others = found.lanes
+    if lane.spans or lane.unplaced or rows.empty:
+        return found
+    limits = [each.limit for each in found.cutoffs if each.enabled and each.table == found.table]
+    deleted = [each for each in found.changes if each.first.kind is Kind.DELETE and each.first.table == found.table]
+    ends, why, state = [each.amount.end for each in deleted], tuple(each.what for each in deleted), State.DROP
+    blocked = [each for each in found.blocked if each.table == found.table]
+    if blocked and not deleted:
+        ends, why = [*limits], tuple(each.reason for each in blocked)
+        state = State.NEEDS_ATTENTION if any(each.needs_attention for each in blocked) else State.BLOCKED
+    latest = max((end for end in ends if end is not None), default=rows.start)
+    until = min(max(latest, rows.start), rows.end)
+    going = total(each.amount.rows for each in deleted) if deleted else None
+    left = None if count is None or going is None else count - going
+    spans = [
+        Span(time=TimeRange(rows.start, until), state=state, first="rows", rows=going, reasons=why[:_REASONS]),
+        Span(time=TimeRange(until, rows.end), state=State.UP_TO_DATE, first="rows", rows=count if not ends else left),
+    ]
+    placed = tuple(span for span in spans if not span.time.empty)
+    return replace(found, lanes=(replace(lane, spans=placed, stretches=placed), *others))
 
 
 _DRAWN = 150  # the maximum number of time ranges that are drawn one by one; more are grouped

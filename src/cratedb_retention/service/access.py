@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -33,7 +33,7 @@ from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.overview import Timeline
+from cratedb_retention.model.overview import Timeline, with_rows
 from cratedb_retention.model.plan.effect import amount
 from cratedb_retention.model.plan.plan import Plan, Step, Task
 from cratedb_retention.model.plan.reasons import Reason, Why
@@ -44,6 +44,7 @@ from cratedb_retention.model.policies.policy import Policy, change_policy, menti
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.runs import RunState
+from cratedb_retention.model.time import TimeRange
 from cratedb_retention.model.translation import write_policies
 from cratedb_retention.planning.overview.suggest import TITLE
 from cratedb_retention.planning.overview.survey import Survey, Ungoverned
@@ -56,6 +57,13 @@ from cratedb_retention.store.runs import RunOfPolicy
 Row = dict[str, Any]
 _TAKEN = "a policy exists that does the same on this data, or has this identifier"
 _BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.NEEDS_ATTENTION)))
+
+
+class TableView(NamedTuple):
+    """A table over time, and its state; None: no policy applies to the table itself."""
+
+    timeline: Timeline
+    line: TableLine | None
 
 
 class Scope:
@@ -368,7 +376,7 @@ class Scope:
             for line in self._retention.tables(prepared, heard)
         ]
 
-    def timeline(self, table: TableName) -> Timeline:
+    def table(self, table: TableName) -> TableView:
         policies = self.visibility.policies
         prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
         # Whether the caller sees the whole table, rather than the rows that their policies select.
@@ -380,7 +388,10 @@ class Scope:
         found = timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
         if not found.lanes and not found.cutoffs:
             raise NotFound(f"table {table}", "does not exist, or has no policy", "see the overview")
-        return found
+        line = next((line for line in self._tables(prepared) if line.first.table == table), None)
+        if line and line.oldest is not None and line.newest is not None and found.lanes:
+            found = with_rows(found, TimeRange(line.oldest, line.newest), line.first.rows)
+        return TableView(found, line)
 
     def accept_tables(self, table_name: str, table_schema: str | None) -> list[TableName]:
         self.access.require(Role.EDITOR)

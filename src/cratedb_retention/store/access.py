@@ -1,8 +1,8 @@
 """
-Access tokens of the HTTP API in the database. Of a token's secret, only a digest is stored.
+Access tokens of the HTTP API, and sessions of the pages, in the database. Of a token's secret and of a session's name,
+only a digest is stored.
 
-SHA-256 without salt is enough: the secret is 256 random bits, so it can be neither guessed nor found in a list of
-digests.
+SHA-256 without salt is enough: both are 256 random bits, so they can be neither guessed nor found in a list of digests.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from cratedb_retention.errors import InvalidInput
+import sqlalchemy as sa
+
+from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model.access import Role, check_limit
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
@@ -29,6 +32,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _TEXT = re.compile(r"crt_([0-9a-f]{16})_[A-Za-z0-9_-]{43}", re.ASCII)
 Random = Callable[[int], bytes]
 _COLUMNS = ("id", "name", "created_at", "created_by", "expires_at", "revoked_at", "revoked_by")
+# A session ends this long after its last use, and this long after the log-in at the latest.
+IDLE, LONGEST = dt.timedelta(hours=8), dt.timedelta(days=7)
+# Uses of a session within this time are one write.
+_NOTED = dt.timedelta(minutes=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +104,19 @@ class TokenStore(Records):
     def check(self, text: str) -> AccessToken | None:
         """The token with a text; None if it is unknown, expired or revoked."""
         found = _TEXT.fullmatch(text)
-        rows = self._read(self._table.c.id == found[1], refresh=False) if found else ()
-        if not rows or not hmac.compare_digest(rows[0]["hash"], _digest(text)):
-            return None
-        token = _token(rows[0])
+        row = self._row(found[1]) if found else None
+        return self._valid(row) if row and hmac.compare_digest(row["hash"], _digest(text)) else None
+
+    def find(self, identifier: str) -> AccessToken | None:
+        """The token with an identifier; None if it is unknown, expired or revoked."""
+        row = self._row(identifier)
+        return self._valid(row) if row else None
+
+    def _row(self, identifier: str) -> Mapping[str, Any] | None:
+        return next(iter(self._read(self._table.c.id == identifier, refresh=False)), None)
+
+    def _valid(self, row: Mapping[str, Any]) -> AccessToken | None:
+        token = _token(row)
         return token if token.is_valid(self._clock.now()) else None
 
     def revoke(self, identifier: str) -> AccessToken:
@@ -124,6 +140,36 @@ class TokenStore(Records):
     def _note(self, event: Event, token: AccessToken) -> None:
         limit = f", limited to {token.limit}" if token.limit else ""
         self._write(Entry(event=event, message=f"{token.actor}, {token.role}{limit}"))
+
+
+class SessionStore(Records):
+    """
+    Sessions of the pages, which begin with an access token. They are the same for all services on the database, and
+    survive their restarts.
+    """
+
+    def begin(self, token_id: str, random: Random = secrets.token_bytes) -> str:
+        """Begin a session with a valid token; returns its name, for a cookie. Sessions that are over are removed."""
+        c, now = self._table.c, self._clock.now()
+        name = base64.urlsafe_b64encode(random(32)).decode().rstrip("=")
+        with suppress(RetentionError):  # At the same time as another log-in.
+            self._remove(sa.or_(c.used_at < now - IDLE, c.begun_at < now - LONGEST))
+        self._add({"id": _digest(name), "token_id": token_id, "begun_at": now, "used_at": now})
+        return name
+
+    def find(self, name: str) -> str:
+        """The identifier of the token of a session, which this uses; empty if it is over or never was."""
+        own, now = self._table.c.id == _digest(name), self._clock.now()
+        row = next(iter(self._read(own, refresh=False)), None)
+        if row is None or now - row["used_at"] > IDLE or now - row["begun_at"] > LONGEST:
+            return ""
+        if now - row["used_at"] > _NOTED:
+            with suppress(RetentionError):  # While a disk is full, pages can still be read.
+                self._change(own, used_at=now)
+        return str(row["token_id"])
+
+    def end(self, name: str) -> None:
+        self._remove(self._table.c.id == _digest(name))
 
 
 def _digest(text: str) -> str:

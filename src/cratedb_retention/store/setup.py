@@ -455,4 +455,5 @@ STEPS = (
         name="compacting",
         columns={POLICY: ("compress", "merge", "read_only", "number_of_replicas")},
     ),
+    Step(version=14, name="sessions of the pages", tables=("page_session",)),
 )

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.store.access import TokenStore
+from cratedb_retention.store.access import SessionStore, TokenStore
 from cratedb_retention.store.archive import FreezeStore, SnapshotStore
 from cratedb_retention.store.audit import Journal
 from cratedb_retention.store.holds import HoldStore
@@ -41,6 +41,7 @@ class Store:
         self.rollups = RollupStore(tables.rollup, database, tables.ledger, *noting)
         self.notices = NoticeStore(database, tables.notice, *noting)
         self.tokens = TokenStore(database, tables.token, *noting)
+        self.sessions = SessionStore(database, tables.session, *noting)
         self.leases = LeaseStore(database, tables.lease, *noting)
         self.results = ResultStore(database, tables.result, *noting)
         self.jobs = JobStore(database, tables.job, *noting)

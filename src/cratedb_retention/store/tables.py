@@ -45,8 +45,8 @@ class Tables:
         self.policy, self.hold, self.snapshot, self.freeze, self.rollup, self.ledger = (
             copy_table(table, metadata) for table in (POLICY, HOLD, SNAPSHOT, FREEZE, ROLLUP, LEDGER)
         )
-        self.lease, self.result, self.job, self.token, self.notice, self.version, self.journal = (
-            copy_table(table, metadata) for table in (LEASE, RESULT, JOB, TOKEN, NOTICE, VERSION, JOURNAL)
+        self.lease, self.result, self.job, self.token, self.session, self.notice, self.version, self.journal = (
+            copy_table(table, metadata) for table in (LEASE, RESULT, JOB, TOKEN, SESSION, NOTICE, VERSION, JOURNAL)
         )
         if partitions:
             self._add_options()
@@ -245,6 +245,15 @@ TOKEN = _own(
     sa.Column("expires_at", Instant, doc="It is invalid from this instant on; NULL: it does not expire."),
     sa.Column("revoked_at", Instant, doc="When it was revoked; NULL: it was not."),
     sa.Column("revoked_by", sa.Text, doc="The user who revoked it."),
+)
+
+SESSION = _own(
+    "page_session",
+    "Sessions of the pages: who is logged in.",
+    sa.Column("id", sa.Text, primary_key=True, doc="SHA-256 of the session's name, which only its cookie has."),
+    sa.Column("token_id", sa.Text, nullable=False, doc="The access token that it began with."),
+    sa.Column("begun_at", Instant, nullable=False, doc="When it began."),
+    sa.Column("used_at", Instant, nullable=False, doc="When it was last used, to within five minutes."),
 )
 
 LEASE = _own(

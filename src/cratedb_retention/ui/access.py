@@ -1,42 +1,48 @@
 """
-Sessions of the pages, which begin with an access token in a form; the checks of each request for a page; the only way
-by which a page reaches the toolkit; and a shared cache of overviews, which take seconds to compute.
+The log-in to the pages by an access token; the checks of each request for a page; the only way by which a page reaches
+the toolkit; how server-rendered pages respond; and a shared cache of overviews, which take seconds to compute.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import datetime as dt
-import html
-import threading
-from collections import OrderedDict
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from cratedb_retention import __version__
 from cratedb_retention.clock import Clock
-from cratedb_retention.errors import RetentionError
+from cratedb_retention.errors import NotFound, RetentionError
 from cratedb_retention.execution.overview.lines import TableLine
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.words import capitalized
 from cratedb_retention.planning.overview.survey import Ungoverned
 from cratedb_retention.service import access as toolkit
-from cratedb_retention.service.http.access import Context, admit, host_of
-from cratedb_retention.service.http.problems import Failed
-from cratedb_retention.ui.links import PREFIX
+from cratedb_retention.service.http.access import (
+    Context,
+    admit_session,
+    begin_session,
+    end_session,
+    find_session,
+    host_of,
+)
+from cratedb_retention.service.http.problems import Failed, public
+from cratedb_retention.ui.links import LOGIN, LOGOUT, PREFIX
+from cratedb_retention.ui.web import layout
+from cratedb_retention.ui.web.html import Child, el
+from cratedb_retention.ui.web.layout import STRICT, Who
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Tables = tuple[Sequence[TableLine], Sequence[Ungoverned]]
 # Where the scope of a request has whose it is.
@@ -45,11 +51,8 @@ GUEST = "cratedb_retention.guest"
 FRESH = 10.0
 # An older overview may be misleading, or no longer visible to the user.
 _RECENT = dt.timedelta(hours=1)
-# A session ends this long after its last use, and this long after the log-in at the latest.
-IDLE, LONGEST = dt.timedelta(hours=8), dt.timedelta(days=7)
-MOST_SESSIONS = 10_000
-LOGIN, LOGOUT = f"{PREFIX}/login", f"{PREFIX}/logout"
 COOKIE = "cratedb_retention_session"
+_AWAY = ("the database", "does not answer")
 # Static files: the same for all users, without secrets.
 _UNCHANGING = (f"{PREFIX}/static/", f"{PREFIX}/_nicegui/")
 _OPEN = (LOGIN, *_UNCHANGING)
@@ -59,7 +62,6 @@ _POLICY = (
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-_PAGE = (Path(__file__).parent / "login.html").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,7 @@ class Glances:
 class Guest:
     context: Context
     session: str  # What their cookie says; empty where no tokens are asked for.
-    token: str  # The text of their access token, likewise.
+    token: str  # The identifier of the access token that their session began with, likewise.
     host: str  # The address that they come from.
     glances: Glances
     # What they might do when the page was loaded: for what it offers. What is done is checked by itself.
@@ -133,57 +135,33 @@ class Guest:
         return self.access.role.includes(role)
 
     def scoped(self) -> toolkit.Scope:
-        """The toolkit for them, by what their token may at this moment; raises Failed, see :func:`admit`."""
-        return admit(self.context, self.token, self.host)
+        """The toolkit for them, by what their token may at this moment; raises Failed, see :func:`admit_session`."""
+        return admit_session(self.context, self.token, self.host)
 
     async def ask(self, work: Callable[[toolkit.Scope], T]) -> T:
         """Do something with the toolkit, in a thread of its own, so that other pages go on meanwhile."""
         return await asyncio.to_thread(lambda: work(self.scoped()))
 
-
-class Sessions:
-    """
-    The sessions of one service, in memory: a random identifier in a cookie stands for an access token. The rights of
-    the token are read for each request, so a revoked token is invalid immediately.
-
-    :param random: Returns a number of random bytes that are fit for secrets.
-    """
-
-    def __init__(self, clock: Clock, random: Callable[[int], bytes]) -> None:
-        self._clock, self._random = clock, random
-        self._lock = threading.Lock()
-        # The token; when the session began, and when it was used last (aware).
-        self._found: OrderedDict[str, tuple[str, dt.datetime, dt.datetime]] = OrderedDict()
-
-    def begin(self, token: str) -> str:
-        now = self._clock.now()
-        identifier = base64.urlsafe_b64encode(self._random(32)).decode().rstrip("=")
-        with self._lock:
-            self._found[identifier] = token, now, now
-            if len(self._found) > MOST_SESSIONS:
-                self._found.popitem(last=False)
-        return identifier
-
-    def find(self, identifier: str) -> str:
-        """The token of the session that a cookie names, which is used by that; empty if it is over or never was."""
-        now = self._clock.now()
-        with self._lock:
-            token, begun, used = self._found.pop(identifier, ("", now, now))
-            if not token or now - used > IDLE or now - begun > LONGEST:
-                return ""
-            self._found[identifier] = token, begun, now
-            return token
-
-    def end(self, identifier: str) -> None:
-        with self._lock:
-            self._found.pop(identifier, None)
+    @property
+    def who(self) -> Who:
+        """What the head of a page says of them."""
+        address, access = self.context.retention.address.safe, self.access
+        limit = f" of {access.limit}" if access.limited else ""
+        name = access.actor.partition(" (token")[0]
+        return Who(
+            database=address.rstrip("/").rpartition("/")[2],
+            address=address,
+            name=name if name == access.role else f"{name} ({access.role}{limit})",
+            actor=access.actor,
+            leaves=bool(self.session),
+        )
 
 
 class Entrance:
     """Lets through requests of who has logged in, and sends others to the log-in."""
 
-    def __init__(self, app: ASGIApp, context: Context, sessions: Sessions) -> None:
-        self._app, self._context, self._sessions = app, context, sessions
+    def __init__(self, app: ASGIApp, context: Context) -> None:
+        self._app, self._context = app, context
         self._glances = Glances(context.retention.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -195,16 +173,20 @@ class Entrance:
             """With what answers say to browsers, which is stronger than what the HTTP API says."""
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = _POLICY
+                if headers.get("Content-Security-Policy") != STRICT:
+                    headers["Content-Security-Policy"] = _POLICY
                 headers["Referrer-Policy"] = "same-origin"  # Without one, forms would not say where they come from.
                 if path.startswith(_UNCHANGING) and message["status"] == HTTPStatus.OK:
                     headers["Cache-Control"] = "private, max-age=31536000, immutable"
             await send(message)
 
         app, context, connection, cookie, token = self._app, self._context, HTTPConnection(scope), "", ""
-        if context.authenticate:
+        if context.authenticate and not path.startswith(_OPEN):
             cookie = connection.cookies.get(COOKIE, "")
-            token = self._sessions.find(cookie)
+            try:
+                token = await asyncio.to_thread(find_session, context, cookie) if cookie else ""
+            except RetentionError:
+                return await _unavailable(scope)(scope, receive, secured)
         if token or not context.authenticate:
             host, glances = host_of(connection), self._glances
             scope[GUEST] = Guest(context=context, session=cookie, token=token, host=host, glances=glances)
@@ -216,39 +198,103 @@ class Entrance:
 def _refusal(scope: Scope) -> ASGIApp:
     if scope["type"] == "websocket":
         return WebSocketClose(1008)
-    if scope["method"] != "GET":
-        return Response(status_code=HTTPStatus.UNAUTHORIZED)
+    if scope["method"] == "GET":
+        return RedirectResponse(_login_for(scope), HTTPStatus.SEE_OTHER)
+    # Scripts keep what was written in a form until it is accepted.
+    over = Failed(HTTPStatus.UNAUTHORIZED, "your session", "is over", "log in to go on with what you wrote")
+    return _trouble(Request(scope), over, back=("Log in", _login_for(scope)))
+
+
+def raw_path(scope: Scope) -> str:
+    """The path as it was sent: once it is decoded, a slash in a name is one between names."""
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    return raw.decode("latin-1")
+
+
+def _login_for(scope: Scope) -> str:
+    """The address of the log-in, which leads back to this page."""
     query = scope["query_string"].decode("latin-1")
-    wanted = scope["path"] + (f"?{query}" if query else "")
-    return RedirectResponse(f"{LOGIN}?to={quote(wanted)}", HTTPStatus.SEE_OTHER)
+    wanted = raw_path(scope) + (f"?{query}" if query else "")
+    return f"{LOGIN}?to={quote(wanted)}"
 
 
-def make_router(context: Context, sessions: Sessions) -> APIRouter:
+def _unavailable(scope: Scope) -> ASGIApp:
+    """Without the database, nothing tells who has a session."""
+    if scope["type"] == "websocket":
+        return WebSocketClose(1013)
+    return _trouble(Request(scope), Failed(HTTPStatus.SERVICE_UNAVAILABLE, *_AWAY, headers={"Retry-After": "10"}))
+
+
+def respond(request: Request, show: Callable[[Guest, toolkit.Scope], Response]) -> Response:
+    """The response of a server-rendered page. An error is a page as well; without a session, it leads to the log-in."""
+    guest: Guest = request.scope[GUEST]
+    who: Who | None = None
+    try:
+        scoped = guest.scoped()
+        guest.access = scoped.access
+        who = guest.who
+        return show(guest, scoped)
+    except RetentionError as error:
+        if error.http_status == HTTPStatus.UNAUTHORIZED and request.method == "GET":
+            return RedirectResponse(_login_for(request.scope), HTTPStatus.SEE_OTHER)
+        told = public(error, bool(who) and guest.may(Role.ADMIN))
+        if told.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.warning("%s %s: %s", request.method, request.url.path, error)
+        return _trouble(request, told, who)
+
+
+def no_page(guest: Guest, scoped: toolkit.Scope) -> Response:
+    raise NotFound("this page", "does not exist", "start from the overview")
+
+
+async def missing(request: Request, error: Exception) -> Response:
+    """The response to an address that nothing is at."""
+    if GUEST not in request.scope:  # A file.
+        return Response(status_code=HTTPStatus.NOT_FOUND)
+    return await asyncio.to_thread(respond, request, no_page)
+
+
+def _trouble(
+    request: Request,
+    error: RetentionError,
+    who: Who | None = None,
+    back: tuple[str, str] = ("Overview", f"{PREFIX}/"),
+) -> Response:
+    """A page about an error, with a way on."""
+    remedy = el("p", f"{capitalized(error.remedy)}.") if error.remedy else None
+    said = el("p", f"{capitalized(error.reason)}.", class_="lead")
+    link = el("p", el("a", back[0], href=back[1]))
+    content = el("div", el("h1", capitalized(error.thing)), said, remedy, link, class_="card trouble", role="alert")
+    headers = getattr(error, "headers", None)
+    return layout.page(request, "Error", content, who=who, status=error.http_status, headers=headers)
+
+
+def make_router(context: Context) -> APIRouter:
     """The routes of log-in and log-out; they are not part of the HTTP API, and so not of its description."""
     router = APIRouter(include_in_schema=False)
 
     @router.get(LOGIN)
-    def show(to: str = PREFIX) -> Response:
-        return _page(to) if context.authenticate else RedirectResponse(f"{PREFIX}/", HTTPStatus.SEE_OTHER)
+    def show(request: Request, to: str = PREFIX) -> Response:
+        return _login(request, to) if context.authenticate else RedirectResponse(f"{PREFIX}/", HTTPStatus.SEE_OTHER)
 
     @router.post(LOGIN)
     def log_in(
         request: Request, token: Annotated[str, Form(max_length=200)] = "", to: Annotated[str, Form()] = ""
     ) -> Response:
         try:
-            admit(context, token.strip(), host_of(request))
+            name = begin_session(context, token.strip(), host_of(request))
         except Failed as failed:
-            return _page(to, failed)
+            return _login(request, to, failed)
         except RetentionError:
-            return _page(to, Failed(HTTPStatus.SERVICE_UNAVAILABLE, "the database", "does not answer"))
+            return _login(request, to, Failed(HTTPStatus.SERVICE_UNAVAILABLE, *_AWAY))
         response = RedirectResponse(_local(to), HTTPStatus.SEE_OTHER)
-        secure, identifier = request.url.scheme == "https", sessions.begin(token.strip())
-        response.set_cookie(COOKIE, identifier, httponly=True, samesite="strict", secure=secure, path=PREFIX)
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, name, httponly=True, samesite="strict", secure=secure, path=PREFIX)
         return response
 
     @router.post(LOGOUT)
     def log_out(request: Request) -> Response:
-        sessions.end(request.cookies.get(COOKIE, ""))
+        end_session(context, request.cookies.get(COOKIE, ""))
         response = RedirectResponse(LOGIN, HTTPStatus.SEE_OTHER)
         response.delete_cookie(COOKIE, path=PREFIX)
         return response
@@ -256,17 +302,37 @@ def make_router(context: Context, sessions: Sessions) -> APIRouter:
     return router
 
 
-def _page(to: str, error: Failed | None = None) -> Response:
-    words = html.escape(f"{capitalized(error.thing)} {error.reason}.") if error else ""
-    text = _PAGE.format(
-        prefix=PREFIX,
-        version=__version__,
-        login=LOGIN,
-        message=f'<p id="error" role="alert">{words}</p>' if error else "",
-        described='aria-describedby="error" aria-invalid="true"' if error else "",
-        to=html.escape(_local(to)),
+def _login(request: Request, to: str, error: Failed | None = None) -> Response:
+    error_id = "error" if error else None
+    field = el(
+        "input",
+        id="token",
+        name="token",
+        type="password",
+        autocomplete="current-password",
+        placeholder="crt_…",
+        required=True,
+        autofocus=True,
+        spellcheck="false",
+        aria_describedby=error_id,
+        aria_invalid="true" if error else None,
     )
-    return HTMLResponse(text, error.http_status if error else HTTPStatus.OK)
+    form: list[Child] = [
+        el("p", f"{capitalized(error.thing)} {error.reason}.", id=error_id, role="alert") if error else None,
+        el("label", "Access token", for_="token"),
+        field,
+        el("input", type="hidden", name="to", value=_local(to)),
+        el("button", "Log in", type="submit", class_="primary"),
+    ]
+    about = el("p", "Ask your administrator for a token (", el("code", "cratedb-retention create-token"), ").")
+    content = el(
+        "div",
+        el("h1", layout.mark(), "cratedb-retention"),
+        el("form", *form, method="post", action=LOGIN),
+        about,
+        class_="card login",
+    )
+    return layout.page(request, "Log in", content, status=error.http_status if error else HTTPStatus.OK)
 
 
 def _local(to: str) -> str:

@@ -23,9 +23,10 @@ from cratedb_retention.model.policies.patterns import parse_table
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui.access import Guest
+from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state
 from cratedb_retention.ui.links import PREFIX, TAGS, Field, Query, address, filter_form, read_tags
 from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
-from cratedb_retention.ui.tables import Bit, Cell, Column, counted, sized, state, table
+from cratedb_retention.ui.tables import table
 
 PATH = "/archive"
 _FIELDS = (
@@ -38,7 +39,7 @@ _FIELDS = (
 # More rows than this are too many for a browser, and for people.
 MOST = 1_000
 _OWN, _BESIDE = "Into its own table", "Into another table"
-Item = TypeVar("Item", bound=Verified | Restorable | Restored | Deletable | Deleted)
+Item = TypeVar("Item", bound=Verified | Restored | Deletable | Deleted)
 
 
 async def show(guest: Guest, query: Query) -> None:
@@ -91,7 +92,7 @@ class Archive:
             if len(found) > MOST:
                 note(f"These are the first {MOST:,}, by table and time; narrow it down to see others.")
             choose: Literal["multiple"] | None = "multiple" if self.acts else None
-            self._table = table(_COLUMNS, self.lines, "Snapshots that the toolkit made", named=_name, choose=choose)
+            self._table = table(COLUMNS, self.lines, "Snapshots that the toolkit made", named=_name, choose=choose)
             self._table.classes("archive")
 
     def offer(self) -> None:
@@ -136,20 +137,12 @@ class Archive:
             coming = [item for item in found if item.refusal is None]
             exactly = RestoreRequest(chosen=frozenset(item.record.key for item in coming), into=into)
             with shown:
-                _results(
-                    found,
-                    "What would be restored",
-                    lambda item: [state("refused"), Bit(text=item.refusal)] if item.refusal else state("ready"),
-                    counted("Rows", lambda item: item.record.archived.rows),
-                    sized(lambda item: item.record.archived.size),
-                    Column("Into", lambda item: str(item.into)),
-                    Column("From snapshot", lambda item: _mono(item.record.archived.name)),
-                )
-                for sentence in _preview_words(found, coming, count):
+                table(RESTORABLE, found, "What would be restored").classes("archive")
+                for sentence in preview_words(found, coming, count):
                     note(sentence, "plain")
                 if coming:
                     with bar():
-                        button(f"Restore {_partitions(coming)}", lambda: self._bring_back(shown, exactly))
+                        button(f"Restore {partitions(coming)}", lambda: self._bring_back(shown, exactly))
                         button("Cancel", forget, tone="grey-8")
 
         def forget() -> None:
@@ -229,7 +222,7 @@ class Archive:
         with place:
             heading("What was restored")
             rest = f"; {len({item.record.partition for item in bad}):,} did not." if bad else "."
-            note(f"{_partitions(good)} with {rows} came back{rest}")
+            note(f"{partitions(good)} with {rows} came back{rest}")
             _results(
                 found,
                 "What was restored",
@@ -257,7 +250,7 @@ def _name(line: ArchiveLine) -> str:
     return f"{line.record.archived.table} {line.record.archived.partition}"
 
 
-def _partitions(items: Iterable[Restorable | Restored]) -> str:
+def partitions(items: Iterable[Restorable | Restored]) -> str:
     return plural(len({item.record.partition for item in items}), "partition")
 
 
@@ -271,17 +264,17 @@ def _summary(lines: Sequence[ArchiveLine]) -> str:
     return f"{text}; {sick:,} with a problem, shown first." if sick else f"{text}; all are complete."
 
 
-def _preview_words(found: Sequence[Restorable], coming: Sequence[Restorable], asked: int) -> list[str]:
+def preview_words(found: Sequence[Restorable], coming: Sequence[Restorable], asked: int) -> list[str]:
     rows = plural(sum(item.record.archived.rows or 0 for item in coming), "row")
     size = show_size(sum(item.record.archived.size or 0 for item in coming))
     refused = [item for item in found if item.refusal is not None]
-    said = [f"{_partitions(coming)} with {rows} ({size}) would come back."]
+    said = [f"{partitions(coming)} with {rows} ({size}) would come back."]
     if len({item.record.partition for item in coming}) < len(coming):
         said.append(f"Partitions with several snapshots come back from all of them: {len(coming):,} in all.")
     if len(found) < asked:
         said.append("Snapshots whose rows are in a later one are omitted.")
     if refused:
-        said.append(f"{_partitions(refused)} would not; the list says why.")
+        said.append(f"{partitions(refused)} would not; the list says why.")
     if any(item.held for item in coming):
         said.append(
             "Partitions that return to their original table get a legal hold, or the next run would expire them again. "
@@ -328,7 +321,7 @@ def _mono(text: str) -> Bit:
     return Bit(text=text, tone="mono")
 
 
-_COLUMNS: Sequence[Column[ArchiveLine]] = (
+COLUMNS: Sequence[Column[ArchiveLine]] = (
     Column("State", _condition),
     Column("Table", _table_bit),
     Column("Partition", lambda line: line.record.archived.partition),
@@ -340,6 +333,17 @@ _COLUMNS: Sequence[Column[ArchiveLine]] = (
     Column("Ends", _ends),
     Column("Snapshot", lambda line: _mono(line.record.archived.name)),
     Column("Repository", lambda line: _mono(line.record.archived.repository)),
+)
+
+
+RESTORABLE: Sequence[Column[Restorable]] = (
+    Column("Result", lambda item: [state("refused"), Bit(text=item.refusal)] if item.refusal else state("ready")),
+    Column("Table", lambda item: str(item.record.archived.table)),
+    Column("Partition", lambda item: item.record.archived.partition),
+    counted("Rows", lambda item: item.record.archived.rows),
+    sized(lambda item: item.record.archived.size),
+    Column("Into", lambda item: str(item.into)),
+    Column("From snapshot", lambda item: _mono(item.record.archived.name)),
 )
 
 

@@ -16,7 +16,9 @@ from nicegui.events import GenericEventArguments
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model import words
 from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import read_moment
+from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.policy import differences
 from cratedb_retention.model.policies.strategies import find_member
 from cratedb_retention.model.time import parse_instant
@@ -24,9 +26,10 @@ from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.store.audit import JournalFilter, Place, place_after
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest
-from cratedb_retention.ui.links import TAGS, Field, Query, address, filter_form, link, read_tags
+from cratedb_retention.ui.columns import Bit, Cell, Column, Number, counted, sized, state
+from cratedb_retention.ui.links import TAGS, Field, Query, address, filter_form, link, read_tags, table_bit
 from cratedb_retention.ui.parts import bar, facts, heading, note, tag
-from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, sized, state, table
+from cratedb_retention.ui.tables import table
 
 PATH = "/jobs"
 LIMIT, MOST = 50, 1_000
@@ -59,7 +62,7 @@ _EVENTS: dict[str, str] = {
 _STEPS = (Event.STEP_STARTED, Event.STEP_FINISHED)
 
 
-def _event_words(event: str) -> str:
+def event_words(event: str) -> str:
     return _EVENTS.get(event, event.replace("-", " ").capitalize())
 
 
@@ -67,7 +70,7 @@ _FIELDS = (
     Field(name="table", label="Table", hint="orders or doc.orders"),
     Field(name="policy", label="Policy", hint="its beginning"),
     TAGS,
-    Field(name="event", label="Event", choices={str(event): _event_words(event) for event in Event}),
+    Field(name="event", label="Event", choices={str(event): event_words(event) for event in Event}),
     Field(name="outcome", label="Outcome", choices={str(outcome): str(outcome) for outcome in Outcome}),
     Field(name="actor", label="Who", hint="name, in full"),
     Field(name="run_id", label="Run", hint="its beginning"),
@@ -191,13 +194,13 @@ def _show_rows(rows: Sequence[Row], caption: str, of_a_run: bool = False) -> Non
 
     columns: Sequence[Column[Row]] = (
         Column("Time (UTC)", lambda row: words.exact(row["time"])),
-        Column("Event", lambda row: _event_words(row["event"])),
+        Column("Event", lambda row: event_words(row["event"])),
         Column("Outcome", lambda row: state(row["outcome"], row["error"] or "") if row["outcome"] else ""),
-        Column("Table", lambda row: ".".join(filter(None, (row["table_schema"], row["table_name"])))),
-        Column("Policy", _policy),
+        Column("Table", _table),
+        Column("Policy", policy_of),
         counted("Rows", lambda row: row["rows"]),
         sized(lambda row: row["bytes"] or None),
-        Number("Took", lambda row: _took(row["duration_ms"]), lambda row: row["duration_ms"]),
+        Number("Took", lambda row: took(row["duration_ms"]), lambda row: row["duration_ms"]),
         Column("What", lambda row: row["message"] or "") if of_a_run else Column("Who and where", _who),
         Column("More", lambda row: "Details"),
     )
@@ -206,10 +209,17 @@ def _show_rows(rows: Sequence[Row], caption: str, of_a_run: bool = False) -> Non
 
 
 def _named(row: Row) -> str:
-    return f"{_event_words(row['event'])}, {words.exact(row['time'])}"
+    return f"{event_words(row['event'])}, {words.exact(row['time'])}"
 
 
-def _policy(row: Row) -> Cell:
+def _table(row: Row) -> Cell:
+    """The table, which leads to its page unless it is a pattern."""
+    schema, name = row["table_schema"], row["table_name"]
+    text = ".".join(filter(None, (schema, name)))
+    return table_bit(TableName(schema, name)) if schema and name and not is_pattern(text) else text
+
+
+def policy_of(row: Row) -> Cell:
     policy_id = row["policy_id"]
     return Bit(text=short(policy_id), href=links.policy(policy_id), hint=policy_id) if policy_id else ""
 
@@ -222,7 +232,7 @@ def _who(row: Row) -> Cell:
     return [bit for bit in (who, where) if bit]
 
 
-def _took(milliseconds: int | None) -> str:
+def took(milliseconds: int | None) -> str:
     if milliseconds is None:
         return ""
     seconds = milliseconds / 1000
@@ -231,13 +241,13 @@ def _took(milliseconds: int | None) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
 
 
-_SHOWN: dict[str, Callable[[Any], str]] = {"duration_ms": _took, "bytes": show_size, "event": _event_words}
+_SHOWN: dict[str, Callable[[Any], str]] = {"duration_ms": took, "bytes": show_size, "event": event_words}
 
 
 def _show_details(row: Row) -> None:
     with ui.dialog().props('aria-label="Details"') as dialog, ui.card().classes("question details"):
         with bar():
-            heading(_event_words(row["event"]))
+            heading(event_words(row["event"]))
             if row["outcome"]:
                 ui.label(state(row["outcome"]).text).classes(state(row["outcome"]).tone)
         if row["error"]:

@@ -5,25 +5,27 @@ look. They are added to the application of the HTTP API; NiceGUI has one set of 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import nicegui
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from nicegui import background_tasks, ui
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
 
 from cratedb_retention import __version__
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.ui import archive, holds, plan, query
 from cratedb_retention.ui import audit as jobs
-from cratedb_retention.ui.access import GUEST, LOGIN, LOGOUT, Entrance, Guest, Sessions, make_router
-from cratedb_retention.ui.links import PREFIX, Query, go, link
+from cratedb_retention.ui.access import GUEST, Entrance, Guest, make_router, missing
+from cratedb_retention.ui.links import LOGIN, LOGOUT, MENU, PREFIX, Query, go, link
+from cratedb_retention.ui.overview import hub
 from cratedb_retention.ui.overview import table as overview
-from cratedb_retention.ui.overview import timeline
 from cratedb_retention.ui.parts import show_error
 from cratedb_retention.ui.policies import editor
 from cratedb_retention.ui.policies import table as policies
@@ -42,7 +44,6 @@ class Page:
     path: str  # Below /ui; parts in braces are handed to the body together with the query.
     title: str  # Its heading.
     body: Callable[[Guest, Query], Awaitable[None]]  # Fills it; may take its time.
-    menu: str = ""  # Its name in the menu; empty: it is reached from other pages.
 
     async def build(self, request: Request) -> None:
         guest: Guest = request.scope[GUEST]
@@ -53,9 +54,9 @@ class Page:
             with ui.element("header").classes("head").props("role=banner") as head:
                 link("cratedb-retention", f"{PREFIX}/").classes("brand")
                 with ui.element("nav").props('aria-label="Pages"'):
-                    for page in filter(lambda page: page.menu, PAGES):
-                        found = link(page.menu, f"{PREFIX}{page.path}")
-                        if page.path.split("/")[1] == self.path.split("/")[1]:
+                    for name, path in MENU:
+                        found = link(name, f"{PREFIX}{path}")
+                        if path.split("/")[1] == self.path.split("/")[1]:
                             found.props('aria-current="page"')
                 who = ui.element("div").classes("who")
             head.move(target_index=0)
@@ -92,41 +93,44 @@ class Page:
 
 
 def _who(guest: Guest) -> None:
-    address, access = guest.context.retention.address.safe, guest.access
-    ui.label(address.rstrip("/").rpartition("/")[2]).classes("database").tooltip(address)
-    limit = f" of {access.limit}" if access.limited else ""
-    name = access.actor.partition(" (token")[0]
-    ui.label(name if name == access.role else f"{name} ({access.role}{limit})").tooltip(access.actor)
+    who = guest.who
+    ui.label(who.database).classes("database").tooltip(who.address)
+    ui.label(who.name).tooltip(who.actor)
     dark = ui.button(icon="contrast", on_click=lambda: ui.run_javascript(_SWITCH))
     dark.props('flat round dense aria-label="Dark or light"')
-    if guest.session:
+    if who.leaves:
         ui.html(f'<form method="post" action="{LOGOUT}"><button type="submit">Log out</button></form>', sanitize=False)
 
 
-# In the order of the menu.
+# Those that NiceGUI makes; the page of a table is in `ui/overview/hub.py`.
 PAGES: tuple[Page, ...] = (
-    Page(path="/", title="Overview", body=overview.show, menu="Overview"),
-    Page(path=timeline.PATH, title="Timeline", body=timeline.show),
-    Page(path="/policies", title="Policies", body=policies.show, menu="Policies"),
+    Page(path="/", title="Overview", body=overview.show),
+    Page(path="/policies", title="Policies", body=policies.show),
     Page(path="/policies/new", title="New policy", body=editor.create),
     Page(path="/policies/{id:path}", title="Policy", body=editor.edit),
-    Page(path="/plan", title="Plan", body=plan.show, menu="Plan"),
-    Page(path="/jobs", title="Jobs: the audit log", body=jobs.show, menu="Jobs"),
-    Page(path="/archive", title="Archive", body=archive.show, menu="Archive"),
-    Page(path="/holds", title="Holds", body=holds.show, menu="Holds"),
-    Page(path="/explore", title="Explore", body=query.show, menu="Explore"),
+    Page(path="/plan", title="Plan", body=plan.show),
+    Page(path="/jobs", title="Jobs: the audit log", body=jobs.show),
+    Page(path="/archive", title="Archive", body=archive.show),
+    Page(path="/holds", title="Holds", body=holds.show),
+    Page(path="/explore", title="Explore", body=query.show),
 )
+
+
+def add_served(app: FastAPI, context: Context) -> None:
+    """Add what needs no NiceGUI: log-in, static files and server-rendered pages."""
+    app.include_router(make_router(context))
+    app.include_router(hub.ROUTER)
+    app.mount(f"{PREFIX}/static", GZipMiddleware(StaticFiles(directory=STATIC)))
+    app.add_middleware(Entrance, context=context)
 
 
 def mount(app: FastAPI, context: Context) -> None:
     """Add the pages under ``/ui``."""
-    sessions = Sessions(context.retention.clock, secrets.token_bytes)
-    app.include_router(make_router(context, sessions))
+    add_served(app, context)
     app.add_api_route("/", lambda: RedirectResponse(f"{PREFIX}/"), include_in_schema=False)
-    app.add_middleware(Entrance, context=context, sessions=sessions)
     # Pages say themselves that something is on its way; this bar would have no name.
     nicegui.app.config.quasar_config["loadingBar"]["skipHijack"] = True
-    nicegui.app.add_static_files("/static", STATIC)
+    nicegui.app.add_exception_handler(HTTPStatus.NOT_FOUND, missing)
     for page in PAGES:
         ui.page(page.path, title=f"{page.title} · cratedb-retention", response_timeout=_BUILDING)(page.build)
     ui.run_with(

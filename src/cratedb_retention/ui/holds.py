@@ -52,6 +52,25 @@ def read_wish(given: Mapping[str, str]) -> LegalHold:
     return replace(wish, reason=text["reason"])
 
 
+def place(scoped: Scope, wish: LegalHold) -> tuple[LegalHold, list[TableName]]:
+    """Place a hold; returns it, with the tables that it covers at present."""
+    start, end = (None if at is None else from_ms(at) for at in (wish.start, wish.end))
+    placed = scoped.place(wish.table_name, wish.table_schema or None, wish.where, start, end, wish.reason)
+    return placed, scoped.held_tables([placed]).get(placed.id, [])
+
+
+def release_effect(scoped: Scope, hold: LegalHold) -> str:
+    """What happens once a hold is released, in sentences."""
+    partitions, rows = scoped.find_release(hold.id)
+    counts = ((partitions, "partition"), (rows, "row"))
+    more = " with ".join(plural(count, noun) for count, noun in counts if count)
+    taken = f"{more} more. This can't be undone." if more else "nothing more than it does anyway."
+    return (
+        f"The hold on {hold_scope(hold)} ends. From the next run on, policies may expire this data again.\n"
+        f"As things are now, the next run would take {taken}"
+    )
+
+
 class Holds:
     """The holds in force; and for operators, a form that says in words what one would mean, and places it."""
 
@@ -92,15 +111,8 @@ class Holds:
             )
 
     async def _release(self, hold: LegalHold) -> None:
-        partitions, rows = await self._guest.ask(lambda scoped: scoped.find_release(hold.id))
+        effect = await self._guest.ask(lambda scoped: release_effect(scoped, hold))
         with self._box:
-            counts = ((partitions, "partition"), (rows, "row"))
-            more = " with ".join(plural(count, noun) for count, noun in counts if count)
-            taken = f"{more} more. This can't be undone." if more else "nothing more than it does anyway."
-            effect = (
-                f"The hold on {hold_scope(hold)} ends. From the next run on, policies may expire this data again.\n"
-                f"As things are now, the next run would take {taken}"
-            )
             sure = await agreed("Release this hold?", effect, "Release the hold", hold.target)
         if sure:
             await self._guest.ask(lambda scoped: scoped.release(hold.id))
@@ -147,13 +159,7 @@ class Holds:
 
     async def _place(self) -> None:
         wish = self._read()
-        start, end = (None if at is None else from_ms(at) for at in (wish.start, wish.end))
-
-        def place(scoped: Scope) -> tuple[LegalHold, list[TableName]]:
-            placed = scoped.place(wish.table_name, wish.table_schema or None, wish.where, start, end, wish.reason)
-            return placed, scoped.held_tables([placed]).get(placed.id, [])
-
-        hold, tables = await self._guest.ask(place)
+        hold, tables = await self._guest.ask(lambda scoped: place(scoped, wish))
         for field in self._fields.values():
             field.set_value("")
         await self.load()

@@ -7,17 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from nicegui import ui
 from starlette.datastructures import QueryParams
 
 from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.strategies import Strategy, parse_strategy
 from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
+from cratedb_retention.ui.columns import Bit
 from cratedb_retention.ui.parts import tag, telling
 
 PREFIX = "/ui"
+LOGIN, LOGOUT = f"{PREFIX}/login", f"{PREFIX}/logout"
+# The menu: names of pages, and where they are below the prefix.
+MENU = (
+    ("Overview", "/"),
+    ("Policies", "/policies"),
+    ("Plan", "/plan"),
+    ("Jobs", "/jobs"),
+    ("Archive", "/archive"),
+    ("Holds", "/holds"),
+    ("Explore", "/explore"),
+)
 # What stands behind the question mark; a name may be there several times.
 Query = QueryParams
 # Between the values of a field that can have several, which the address has one by one.
@@ -35,12 +48,29 @@ def policy(identifier: str | None) -> str:
     return f"{PREFIX}/policies/{quote(identifier or '', safe='')}"
 
 
-def new_policy(copied: str = "") -> str:
-    return address("/policies/new", {"copy": copied})
+def new_policy(copied: str = "", table: TableName | None = None) -> str:
+    """The page of a new policy: empty, a copy of one, or for a table."""
+    return address("/policies/new", {"copy": copied, "table": str(table) if table else ""})
 
 
-def timeline(schema: str, name: str) -> str:
-    return f"{PREFIX}/tables/{quote(schema, safe='')}/{quote(name, safe='')}"
+def table(name: TableName, /, **query: str) -> str:
+    """
+    The page of a table, ``/tables/schema.name``, with choices. The first dot ends the schema, so another one within it
+    is written in a way that browsers leave as it is.
+    """
+    schema = quote(name.schema, safe="").replace(".", "%2E")
+    return address(f"/tables/{schema}.{quote(name.name, safe='')}", query)
+
+
+def table_bit(name: TableName) -> Bit:
+    """A table in a table: its name, which leads to its page."""
+    return Bit(text=str(name), href=table(name))
+
+
+def read_table(path: str) -> TableName | None:
+    """The table of such an address, whose path is not decoded; None if it is none."""
+    schema, _, name = path.removeprefix(f"{PREFIX}/tables/").partition(".")
+    return TableName(unquote(schema), unquote(name)) if schema and name and "/" not in schema + name else None
 
 
 def link(text: str, href: str) -> ui.element:
@@ -92,7 +122,10 @@ def read_tags(query: Query) -> TagFilter:
 def read_selection(query: Query) -> Selection:
     """Which policies are meant; raises InvalidInput if there is no such strategy, or the tags are no filter."""
     strategy = parse_strategy(query["strategy"]) if query.get("strategy") else None
-    return Selection(strategy=strategy, tags=read_tags(query), policy_id=query.get("policy") or None)
+    named = [identifier for identifier in query.getlist("policy") if identifier]
+    several = frozenset(named) if len(named) > 1 else None
+    one = named[0] if len(named) == 1 else None
+    return Selection(strategy=strategy, tags=read_tags(query), policy_id=one, policy_ids=several)
 
 
 def filter_form(

@@ -23,16 +23,27 @@ from cratedb_retention.model.time import show as show_time
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest
-from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, address, filter_form, link, read_selection
+from cratedb_retention.ui.columns import Bit, Column, counted, sized, state
+from cratedb_retention.ui.links import (
+    STRATEGY,
+    TAGS,
+    Field,
+    Query,
+    address,
+    filter_form,
+    link,
+    read_selection,
+    table_bit,
+)
 from cratedb_retention.ui.parts import agreed, bar, button, heading, hidden_note, note, show_error
-from cratedb_retention.ui.tables import Bit, Column, counted, section, sized, state
+from cratedb_retention.ui.tables import section
 
 PATH = "/plan"
 _STATEMENTS = 500  # That are shown of a plan.
 _FIELDS = (
     TAGS,
     STRATEGY,
-    Field(name="policy", label="Policy", hint="its identifier"),
+    Field(name="policy", label="Policy", hint="its identifier", several=True),
     Field(name="cutoff", label="Cutoff (UTC)", hint="now"),
 )
 BUSY, IDLE = 1.0, 15.0  # Seconds between looks at runs: while something runs, and while nothing does.
@@ -127,7 +138,7 @@ def _show_plan(prepared: Prepared, groups: Sequence[TaskGroup]) -> None:
     section("Legal holds in force", plan.legal_holds, covers)
     later = sorted(plan.up_to_date, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
     columns: Sequence[Column[UpToDate]] = (
-        Column("Table", lambda each: str(each.table)),
+        Column("Table", lambda each: table_bit(each.table)),
         Column("Policy", lambda each: policy_bit(each.policy_id, policies)),
         counted("Partitions that stay", lambda each: each.partitions),
         Column(
@@ -160,7 +171,7 @@ def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
         return f"before {show_time(end)}" if start is None else f"{show_time(start)} to {show_time(end)}"
 
     return (
-        Column("Table", lambda group: str(group.first.table)),
+        Column("Table", lambda group: table_bit(group.first.table)),
         Column("Policy", lambda group: policy_bit(group.first.policy_id, policies)),
         Column("What", lambda group: Bit(text=what(group), tone="many")),
         Column("Why", lambda group: group.why),
@@ -173,7 +184,7 @@ def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
 
 BLOCKED: Sequence[Column[Blocked]] = (
     Column("State", lambda each: state("needs-attention" if each.needs_attention else "blocked")),
-    Column("Table", lambda each: str(each.table)),
+    Column("Table", lambda each: table_bit(each.table)),
     Column("Policy", lambda each: policy_bit(each.policy_id, {}) if each.policy_id else ""),
     Column("Why", lambda each: each.reason),
     Column("What", lambda each: Bit(text=each.concerned, tone="many")),

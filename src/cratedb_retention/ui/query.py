@@ -27,9 +27,10 @@ from cratedb_retention.model.time import TimeRange, from_ms
 from cratedb_retention.model.words import write_value
 from cratedb_retention.ui.access import Guest
 from cratedb_retention.ui.charts import MOST_LINES, explore_options, lines_of
+from cratedb_retention.ui.columns import Column, Number
 from cratedb_retention.ui.links import Query, address, go
 from cratedb_retention.ui.parts import bar, button, hidden_note, note, show_error, telling
-from cratedb_retention.ui.tables import Column, Number, table
+from cratedb_retention.ui.tables import table
 
 PATH = "/explore"
 # While a user turns the wheel, nothing is asked; only when they stopped for so long (in seconds).

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from nicegui import ui
 
-from cratedb_retention.model import words
+from cratedb_retention.ui.columns import Column, bits_of
 from cratedb_retention.ui.parts import heading, note
 
 T = TypeVar("T")
@@ -52,41 +51,6 @@ _CHOOSE_ALL = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bit:
-    """A piece of text in a table."""
-
-    text: str
-    href: str = ""  # where it leads; made of our own paths only
-    tone: str = ""  # how it looks: badge is-due, muted, many (keeps line ends), ... see style.css
-    hint: str = ""  # more, on pointing at it
-
-
-Cell = str | Bit | Sequence[Bit]
-
-
-@dataclass(frozen=True)
-class Column(Generic[T]):
-    """A column of a table: what stands in it about a thing, and what that is sorted by if not by its text."""
-
-    label: str
-    cell: Callable[[T], Cell]
-    order: Callable[[T], float | str | None] | None = None
-    align: ClassVar = "left"
-
-
-class Number(Column[T]):
-    align = "right"
-
-
-def counted(label: str, get: Callable[[T], int | None]) -> Column[T]:
-    return Number(label, lambda item: words.count(get(item)), get)
-
-
-def sized(get: Callable[[T], int | None]) -> Column[T]:
-    return Number("Size", lambda item: words.show_size(get(item)), get)
-
-
 def table(
     columns: Sequence[Column[T]],
     items: Iterable[T],
@@ -106,8 +70,7 @@ def table(
     for number, item in enumerate(items):
         row: dict[str, Any] = {"_": number, "named": named(item) if named else ""}
         for place, column in enumerate(columns):
-            cell = column.cell(item)
-            bits = [Bit(text=cell)] if isinstance(cell, str) else [cell] if isinstance(cell, Bit) else cell
+            bits = bits_of(column.cell(item))
             row[f"c{place}_"] = [vars(bit) for bit in bits]
             row[f"c{place}"] = column.order(item) if column.order else " ".join(bit.text for bit in bits)
         rows.append(row)
@@ -137,8 +100,3 @@ def section(
         table(columns, items[:MOST], title).classes(tone)
     if len(items) > MOST:
         note(f"And {len(items) - MOST:,} more, which are not shown here.")
-
-
-def state(word: str, hint: str = "") -> Bit:
-    """A state, with a colour."""
-    return Bit(text=word.replace("-", " "), tone=f"badge is-{word}", hint=hint)

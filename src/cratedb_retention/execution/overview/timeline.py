@@ -68,6 +68,7 @@ def _tables_of(levels: Iterable[CascadeLevel]) -> set[TableName]:
     return {table for level in levels for table in (level.rollup.table, level.rollup.sketch)}
 
 
+_MOST_TENANTS = 12
 Verdict = tuple[State, tuple[str, ...]]
 _UP_TO_DATE: Verdict = (State.UP_TO_DATE, ())
 # The states after a step; other steps do not change the state of partitions.
@@ -100,13 +101,14 @@ class _Look:
         self._hear()
 
     def timeline(self) -> Timeline:
-        lanes = [self._own_lane(), *self._moved_lane()] if self.table else []
-        lanes[1:1] = map(self._level_lane, self.levels)
+        own, moved = (self._own_lanes(), self._moved_lane()) if self.table else ([], [])
+        lanes = [*own, *map(self._level_lane, self.levels), *moved]
         tables, source = {self.name, *_tables_of(self.levels)}, self.cascade.source if self.cascade else self.name
 
         def changing(task: Task) -> bool:
             return not tables.isdisjoint((task.table, *(step.changes for step in task.steps if step.changes)))
 
+        holds = holds_by_table(self.seen.holds, self.catalog).get(self.name, ())
         return Timeline(
             table=self.name,
             now=self.plan.cutoff,
@@ -114,7 +116,7 @@ class _Look:
             cutoffs=(*self._cutoffs(), *self._level_cutoffs()),
             changes=tuple(group_tasks(filter(changing, self.plan.tasks))),
             blocked=tuple(each for each in self.plan.blocked if each.table in tables),
-            holds=tuple(found.hold for found in holds_by_table(self.seen.holds, self.catalog).get(self.name, ())),
+            holds=tuple({found.hold.id: found.hold for found in holds}.values()),  # One may have several filters.
             lifecycles=tuple(find_lifecycles(self.seen.policies, self.catalog.capabilities, self.name)),
             notes=tuple(self._notes()),
             source=source if source != self.name else None,
@@ -167,13 +169,25 @@ class _Look:
             for piece in each.pieces if each.table in self.catalog.tables else ():
                 note(each.table, piece, state, why)
 
-    def _own_lane(self) -> Lane:
-        due, items = self._due(), []
+    def _own_lanes(self) -> list[Lane]:
+        """The data in the table; where policies share it by partitions, a lane for each of a few of their values."""
+        due, items, tenants = self._due(), list[Span](), dict[str, list[Span]]()
         for piece in self.pieces:
             state, reasons = self.said.get((self.name, piece.partition.values), _UP_TO_DATE)
             wanted = due.get(piece.partition.values) if state is State.UP_TO_DATE else None
             items.append(self._partition(piece, state, reasons, wanted))
-        return make_lane("Data in the table", items, self._about())
+            tenants.setdefault(self._tenant(piece), []).append(items[-1])
+        if not 1 < len(tenants) <= _MOST_TENANTS:
+            return [make_lane("Data in the table", items, self._about())]
+        found = sorted(tenants.items())
+        return [make_lane(f"Data of {name}", own, f"{plural(len(own), 'partition')}.") for name, own in found]
+
+    def _tenant(self, piece: Piece) -> str:
+        """The values of a partition by which policies share the table: ``tenant=acme``."""
+        shared = {column for target in self.targets for column in target.policy.where}
+        known = zip(self.table.partition_columns if self.table else (), piece.partition.values, strict=False)
+        pairs = [(column, value) for column, value in known if column.name in shared]
+        return show_partition([column for column, _ in pairs], [value for _, value in pairs])
 
     def _about(self) -> str:
         table, whole = self.table, self.seen.whole

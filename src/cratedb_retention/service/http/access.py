@@ -26,6 +26,7 @@ from cratedb_retention.service.access import Scope
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.runs import Operations, Runs
 from cratedb_retention.service.settings import HttpSettings
+from cratedb_retention.store.access import AccessToken, TokenStore
 
 # Callers whose buckets are remembered: more than call in a minute, since a forgotten bucket is full again.
 REMEMBERED = 10_000
@@ -102,20 +103,47 @@ def admit(context: Context, text: str, host: str) -> Scope:
     The toolkit for a caller with an access token. Raises Failed if the token is invalid, or the caller sends too many
     requests. Failed attempts count against their address, which prevents guessing.
     """
+    return _admit(context, host, text, lambda tokens: tokens.check(text))[0]
+
+
+def admit_session(context: Context, token_id: str, host: str) -> Scope:
+    """The same for a session of the pages, by the identifier of the token that it began with."""
+    return _admit(context, host, token_id, lambda tokens: tokens.find(token_id))[0]
+
+
+def begin_session(context: Context, text: str, host: str) -> str:
+    """Begin a session of the pages with an access token; returns its name. Raises Failed, see :func:`admit`."""
+    token = _admit(context, host, text, lambda tokens: tokens.check(text))[1]
+    return context.retention.sessions.begin(token.id) if token else ""
+
+
+def find_session(context: Context, name: str) -> str:
+    """The identifier of the token of a session; empty if the session is over or never was."""
+    return context.retention.sessions.find(name)
+
+
+def end_session(context: Context, name: str) -> None:
+    context.retention.sessions.end(name)
+
+
+def _admit(
+    context: Context, host: str, given: str, find: Callable[[TokenStore], AccessToken | None]
+) -> tuple[Scope, AccessToken | None]:
     address, access = f"address {host}", Access(role=Role.ADMIN, actor=context.retention.actor.name)
+    token: AccessToken | None = None
     if not context.authenticate:
         context.buckets.take(address)
     else:
         context.buckets.take(address, 0)
-        token = context.retention.access.check(text) if text else None
+        token = find(context.retention.access) if given else None
         if token is None:
             context.buckets.take(address)
-            reason = "invalid: unknown, expired or revoked" if text else "missing"
+            reason = "invalid: unknown, expired or revoked" if given else "missing"
             remedy, headers = "send `Authorization: Bearer crt_...`", {"WWW-Authenticate": "Bearer"}
             raise Failed(HTTPStatus.UNAUTHORIZED, "access token", reason, remedy, headers)
         context.buckets.take(token.actor)
         access = Access(role=token.role, actor=token.actor, limit=token.limit)
-    return Scope(context.retention.acting_as(Actor(access.actor, host)), access)
+    return Scope(context.retention.acting_as(Actor(access.actor, host)), access), token
 
 
 Viewer = Annotated[Scope, Depends(allowed(Role.VIEWER))]

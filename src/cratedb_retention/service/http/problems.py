@@ -95,6 +95,19 @@ def problem(error: RetentionError) -> Response:
     return Response(json.dumps(body), status, getattr(error, "headers", None), MEDIA_TYPE)
 
 
+def public(error: RetentionError, tells_all: bool) -> RetentionError:
+    """An error as a caller may read it: messages of the database, which quote statements and tables, only by admins."""
+    status = error.http_status
+    if isinstance(error.__cause__, SQLAlchemyError):
+        status = max(status, HTTPStatus.BAD_GATEWAY)
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return error
+    told = (error.thing, error.reason, error.remedy)
+    if not tells_all:
+        told = ("the database", "cannot respond at present", "see the log of the service")
+    return Failed(status, *told, {"Retry-After": "10"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None)
+
+
 def handle(app: FastAPI) -> None:
     for kind in (RetentionError, RequestValidationError, HTTPException, UnicodeError, Exception):
         app.add_exception_handler(kind, _answer)
@@ -103,17 +116,10 @@ def handle(app: FastAPI) -> None:
 def _answer(request: Request, error: Exception) -> Response:
     match error:
         case RetentionError():
-            status = error.http_status
-            if isinstance(error.__cause__, SQLAlchemyError):  # The driver quotes statements and tables.
-                status = max(status, HTTPStatus.BAD_GATEWAY)
-            if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                return problem(error)
-            logger.warning("%s %s: %s", request.method, request.url.path, error)
-            told = (error.thing, error.reason, error.remedy)
-            if not getattr(request.state, "tells_all", False):
-                told = ("the database", "cannot respond at present", "see the log of the service")
-            headers = {"Retry-After": "10"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-            return problem(Failed(status, *told, headers))
+            told = public(error, getattr(request.state, "tells_all", False))
+            if told.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                logger.warning("%s %s: %s", request.method, request.url.path, error)
+            return problem(told)
         case RequestValidationError():
             return problem(_invalid(error))
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):

@@ -1,1 +1,1 @@
-"""The overview of all tables, and the timeline of one."""
+"""The overview of all tables, and the page of one."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from cratedb_retention.execution.overview.lines import STATES, Line, TableLine
+from cratedb_retention.execution.overview.lines import STATES, TableLine
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
@@ -16,10 +16,13 @@ from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.words import plural, write_value
 from cratedb_retention.planning.overview.survey import Ungoverned
+from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Glance, Guest
-from cratedb_retention.ui.links import Query, link, new_policy, policy, timeline
+from cratedb_retention.ui.columns import Bit, Cell, Column, Number, counted, sized, state
+from cratedb_retention.ui.links import Query, link, new_policy, policy
+from cratedb_retention.ui.overview.spans import due_words, next_words
 from cratedb_retention.ui.parts import note
-from cratedb_retention.ui.tables import Bit, Cell, Column, Number, counted, section, sized, state, table
+from cratedb_retention.ui.tables import section, table
 
 # What each state means, for newcomers.
 MEANINGS = {
@@ -102,7 +105,9 @@ def _show_tables(guest: Guest, lines: Sequence[TableLine]) -> None:
         Column("Newest data", lambda line: words.moment(line.newest)),
         counted("Rows", lambda line: line.first.rows),
         sized(lambda line: line.first.size),
-        Number("Due now", lambda line: _due(line.lines), lambda line: sum(each.due_partitions for each in line.lines)),
+        Number(
+            "Due now", lambda line: due_words(line.lines), lambda line: sum(each.due_partitions for each in line.lines)
+        ),
         Column(
             "Next run",
             lambda line: _next(line.next_run, now),
@@ -115,7 +120,7 @@ def _show_tables(guest: Guest, lines: Sequence[TableLine]) -> None:
 
 def _table(line: TableLine) -> Cell:
     first = line.first
-    href = timeline(*first.table) if first.table and first.rows is not None else ""
+    href = links.table(first.table) if first.table else ""
     bits = [Bit(text=line.title, href=href), *(Bit(text=reason, tone="reason") for reason in line.why[:1])]
     more = line.why[1:]
     return [*bits, *([Bit(text=f"and {len(more):,} more", tone="muted", hint="\n".join(more))] if more else [])]
@@ -131,7 +136,7 @@ def _ungoverned(found: Ungoverned) -> Cell:
 def _next(time: dt.datetime | None, now: dt.datetime) -> Cell:
     if time is None:
         return ""
-    return Bit(text="due now" if time <= now else words.ago(time, now), hint=words.exact(time))
+    return Bit(text=next_words(time, now), hint=words.exact(time))
 
 
 def _kept_by(which: Policy, period: Duration, tone: str = "") -> Bit:
@@ -141,9 +146,3 @@ def _kept_by(which: Policy, period: Duration, tone: str = "") -> Bit:
     kept = "kept forever" if period.forever else f"kept for {period}" if downsampled else ""
     what = f"downsample, {kept}" if downsampled else kept or f"{which.strategy} after {period}"
     return Bit(text=f"{what}{where}{'' if which.enabled else ' (disabled)'}", href=policy(which.id), tone=tone)
-
-
-def _due(lines: Sequence[Line]) -> str:
-    partitions = sum(line.due_partitions for line in lines)
-    rows = sum(line.due_rows or 0 for line in lines)
-    return plural(partitions, "partition") if partitions else plural(rows, "row") if rows else ""

@@ -20,15 +20,17 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.plan.effect import Amount, Loss, amount, summarize
 from cratedb_retention.model.policies import form as policyform
 from cratedb_retention.model.policies.attributes import Attribute, Form, Group, Suggestions
+from cratedb_retention.model.policies.patterns import parse_table
 from cratedb_retention.model.policies.policy import ATTRIBUTES, Difference, Policy, changes_of, differences, make_policy
 from cratedb_retention.model.time import DAY_MS, from_ms
 from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest
+from cratedb_retention.ui.columns import Column
 from cratedb_retention.ui.links import Query, go, link
 from cratedb_retention.ui.parts import agreed, bar, button, facts, heading, hidden_note, note, show_error, tag
-from cratedb_retention.ui.tables import Column, table
+from cratedb_retention.ui.tables import table
 
 # Seconds after the last change until the effect is looked at.
 PAUSE = 0.6
@@ -48,7 +50,11 @@ async def create(guest: Guest, query: Query) -> None:
         link("All policies", LIST)
         if copied:
             note(f"A copy of policy {copied.id}")
-    await Editor(guest, copied.model_copy(update={"id": None}) if copied else None, None).look()
+    editor = Editor(guest, copied.model_copy(update={"id": None}) if copied else None, None)
+    if query.get("table"):
+        name = parse_table(query["table"], default_schema="")
+        editor.form.put(table_schema=name.schema, table_name=name.name)
+    await editor.look()
 
 
 async def edit(guest: Guest, query: Query) -> None:
@@ -256,6 +262,11 @@ class PolicyForm:
             field.control.set_value(self.values[name])
         self._filling = False
         self.refresh()
+
+    def put(self, **values: str) -> None:
+        """Write into some fields."""
+        for name, value in values.items():
+            self._fields[name].control.set_value(value)
 
     def refresh(self, everywhere: bool = False) -> None:
         """Show the fields that mean something, and what is wrong in those that were written into, or all."""

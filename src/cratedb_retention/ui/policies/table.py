@@ -23,10 +23,11 @@ from cratedb_retention.service.access import Scope
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest
+from cratedb_retention.ui.columns import Bit, Cell, Column, state
 from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, filter_form, go, new_policy, read_selection
 from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
 from cratedb_retention.ui.policies.editor import sentences, show_effect
-from cratedb_retention.ui.tables import Bit, Cell, Column, state, table
+from cratedb_retention.ui.tables import table
 
 PATH = "/policies"
 Item = Damaged | StoredPolicy
@@ -154,7 +155,7 @@ def _columns(listing: Listing) -> Sequence[Column[Item]]:
         column("Where", lambda p: Bit(text=write_pairs(p.where, "\n"), tone="many")),
         column("Kept for", _kept, lambda d: str(d.row["retention_period"] or ""), kept),
         column("Schedule", lambda p: _schedule(p, listing), order=due),
-        column("Tags", lambda p: [_tag(each) for each in p.tags]),
+        column("Tags", lambda p: [tag_bit(each) for each in p.tags]),
         column(
             "Description",
             lambda p: Bit(text=p.description or "", tone="many"),
@@ -163,7 +164,7 @@ def _columns(listing: Listing) -> Sequence[Column[Item]]:
     ]
 
 
-def _tag(text: str) -> Bit:
+def tag_bit(text: str) -> Bit:
     href = links.address(PATH, {"tags": text})
     return Bit(text=text, href=href, tone="tag", hint=f"All policies with the tag {text}")
 

@@ -1,0 +1,136 @@
+"""What is said of the time ranges of a table, its policies and its holds: in words, and as columns of tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+
+from cratedb_retention.execution.overview.lines import Line
+from cratedb_retention.model import words
+from cratedb_retention.model.holds import LegalHold, hold_values
+from cratedb_retention.model.overview import Cutoff, Lane, Span
+from cratedb_retention.model.policies.lifecycle import Lifecycle
+from cratedb_retention.model.time import EVER, TimeRange
+from cratedb_retention.model.words import plural, short, show_size
+from cratedb_retention.ui.columns import Bit, Cell, Column, Number
+
+# How many partitions are named where nothing tells their time.
+_NAMED = 10
+
+
+def what(span: Span) -> str:
+    if span.count == 1:
+        return span.first
+    return f"{span.count:,}: {span.first} to {span.last}" + (", with gaps" if span.gaps else "")
+
+
+def rows(span: Span) -> str:
+    more = f" and unknown in {span.unknown:,}" if span.unknown else ""
+    return "unknown" if span.rows is None else f"{words.count(span.rows)}{more}"
+
+
+def reasons(span: Span) -> str:
+    more = (f"and {plural(span.more, 'more reason')}",) if span.more else ()
+    return "; ".join((*span.reasons, *more))
+
+
+def ends(time: TimeRange) -> list[str]:
+    """Both ends, if any."""
+    start, end = (words.moment(end) or "?" for end in time.ends)
+    return [] if time == EVER else [start, f"to {end}"]
+
+
+def about(lane: Lane, span: Span) -> str:
+    """What is shown on pointing at a span, a line each."""
+    found = {
+        "Time (UTC)": " ".join(ends(span.time)),
+        "State": span.state.words,
+        "Partitions": what(span),
+        "Rows": rows(span),
+        "Size": show_size(span.size),
+        "Due": words.moment(span.due),
+        "Why": reasons(span),
+    }
+    return "\n".join([lane.title, *(f"{label}: {text}" for label, text in found.items() if text)])
+
+
+def summary(lane: Lane) -> str:
+    """A lane in one sentence, for those who do not see it."""
+    found: dict[str, int] = {}
+    for span in lane.stretches:
+        found[span.state.words] = found.get(span.state.words, 0) + span.count
+    if not lane.stretches:
+        return f"{lane.title}: {lane.note or 'nothing'}"
+    whole = TimeRange(lane.stretches[0].time.start, max(span.time.end for span in lane.stretches))
+    return f"{lane.title}, {' '.join(ends(whole))}: {', '.join(f'{n:,} {words}' for words, n in found.items())}"
+
+
+def unplaced(items: Sequence[Span]) -> str:
+    """The partitions whose time is unknown; empty if there are none."""
+    if not items:
+        return ""
+    rest = f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else ""
+    names = ", ".join(item.first or "the whole table" for item in items[:_NAMED])
+    why = list(dict.fromkeys(reason for item in items for reason in item.reasons))[:3]
+    because = f" {'; '.join(why)}." if why else ""
+    of = plural(len(items), "partition")
+    return f"The time of {of} is unknown, so the picture lacks them: {names}{rest}.{because}"
+
+
+def notes(lane: Lane) -> Iterator[str]:
+    yield from filter(None, (lane.note, unplaced(lane.unplaced)))
+
+
+def _time(time: TimeRange) -> Cell:
+    return list(map(_whole, ends(time))) or ""
+
+
+def _whole(text: str) -> Bit:
+    return Bit(text=text, tone="date")
+
+
+SPANS: Sequence[Column[tuple[Lane, Span]]] = (
+    Column("Where", lambda item: item[0].title),
+    Column("Time (UTC)", lambda item: _time(item[1].time), lambda item: item[1].time.start),
+    Column("State", lambda item: Bit(text=item[1].state.words, tone=f"badge is-{item[1].state}")),
+    Column("Partitions", lambda item: what(item[1])),
+    Number("Rows", lambda item: _whole(rows(item[1])), lambda item: item[1].rows or 0),
+    Number("Size", lambda item: _whole(show_size(item[1].size)), lambda item: item[1].size or 0),
+    Column("Due", lambda item: _whole(words.moment(item[1].due)), lambda item: item[1].due or 0),
+    Column("Why", lambda item: reasons(item[1])),
+)
+
+
+def next_words(time: dt.datetime, now: dt.datetime) -> str:
+    return "due now" if time <= now else words.ago(time, now)
+
+
+def due_words(lines: Sequence[Line]) -> str:
+    """How much the next run takes under some policies on a table."""
+    partitions = sum(line.due_partitions for line in lines)
+    many = sum(line.due_rows or 0 for line in lines)
+    return plural(partitions, "partition") if partitions else plural(many, "row") if many else ""
+
+
+def expires(cutoff: Cutoff) -> str:
+    """What a policy expires, by the time of data."""
+    if not cutoff.enabled:
+        return "disabled"
+    return f"before {words.moment(cutoff.limit)}" if cutoff.limit is not None else "never"
+
+
+LIFECYCLES: Sequence[Column[Lifecycle]] = (
+    Column("Data", lambda each: words.write_pairs(each.where) or "all"),
+    Column("Stages, each until an age", lambda each: each.line),
+)
+HOLDS: Sequence[Column[LegalHold]] = (
+    Column("Hold", lambda hold: f"{hold.kind} hold {short(hold.id)}"),
+    Column(
+        "Reason", lambda hold: Bit(text=hold.reason or "no reason was given", tone="many" if hold.reason else "muted")
+    ),
+    Column("Time (UTC)", lambda hold: _time(TimeRange.of(hold.start, hold.end)) or "all"),
+    Column("Only where", lambda hold: hold_values(hold, ", ")),
+    Column(
+        "Placed", lambda hold: [_whole(words.moment(hold.placed_at)), Bit(text=f"by {hold.placed_by}", tone="muted")]
+    ),
+)

@@ -1,0 +1,242 @@
+"""The views of the page of a table, one of which it shows: data, policies, runs, archive, holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model import words
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.overview import Cutoff
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.words import capitalized, short, write_pairs
+from cratedb_retention.service.runs import OperationState
+from cratedb_retention.store.audit import place_after
+from cratedb_retention.ui import archive, audit, links
+from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state
+from cratedb_retention.ui.links import Query, address
+from cratedb_retention.ui.overview.forms import offer_accepting, place_form, release_form, restore_form
+from cratedb_retention.ui.overview.spans import HOLDS, LIFECYCLES, SPANS, expires, next_words, unplaced
+from cratedb_retention.ui.overview.table import MEANINGS
+from cratedb_retention.ui.overview.visit import ROWS, Visit
+from cratedb_retention.ui.plan import BLOCKED, task_columns
+from cratedb_retention.ui.policies.table import tag_bit
+from cratedb_retention.ui.web import parts
+from cratedb_retention.ui.web.html import Child, Markup, el
+
+
+def _data(visit: Visit) -> Iterator[Child]:
+    """What the next run does, what is blocked, and what is where."""
+    found = visit.timeline
+    of_others = any(change.first.table != visit.name for change in found.changes)
+    columns = [each for each in task_columns(_policies_by_id(visit)) if each.label != "Table" or of_others]
+    none = parts.note("Nothing: nothing of this table is due, or what is due is blocked.")
+    yield parts.section("Next run", parts.table(columns, found.changes, "Next run") if found.changes else none)
+    if found.blocked:
+        caption = "Blocked: due, but must not happen now"
+        yield parts.section("Blocked", parts.table(BLOCKED, found.blocked, caption))
+    lane, wanted = visit.get("lane"), visit.get("state")
+    every = [(each, span) for each in found.lanes for span in each.stretches]
+    matching = [
+        (each, span)
+        for each, span in every
+        if lane in ("", each.title)
+        and wanted in ("", str(span.state))
+        and (visit.chosen is None or span.time.overlaps(visit.chosen))
+    ]
+    places = {"": "everywhere", **{each.title: each.title for each in found.lanes}}
+    states = {"": "any", **{str(span.state): span.state.words for _, span in every}}
+    form = visit.filters(
+        "data", parts.select("lane", "Where", places, lane), parts.select("state", "State", states, wanted)
+    )
+    shown, pager = visit.part(matching)
+    rows = parts.table(SPANS, shown, "Data by time") if shown else parts.note("No data matches.")
+    said = [parts.note(f"{each.title}: {unplaced(each.unplaced)}") for each in found.lanes if each.unplaced]
+    yield parts.section("Data by time", form if every else None, rows if every else None, pager, said)
+    yield from offer_accepting(visit)
+
+
+def _policies_by_id(visit: Visit) -> Mapping[str, Policy]:
+    wanted = Selection(policy_ids=frozenset(each.policy_id for each in visit.timeline.cutoffs))
+    return {item.id: item.policy for item in visit.scoped.policies(wanted)[0]}
+
+
+def _policies(visit: Visit) -> Iterator[Child]:
+    """The policies on the table, and on the levels of its cascade."""
+    policies = _policies_by_id(visit)
+    listing = visit.scoped.listing(Selection(policy_ids=frozenset(policies)))
+    states = {line.policy.id: line.state for line in (visit.line.lines if visit.line else ())}
+    run = "Run now …" if visit.may(Role.OPERATOR) else "Preview"
+    versions = {item.id: item.version for item in listing.policies} if visit.may(Role.EDITOR) else {}
+
+    def of_policy(show: Callable[[Policy], Cell]) -> Callable[[Cutoff], Cell]:
+        return lambda cutoff: show(policies[cutoff.policy_id]) if cutoff.policy_id in policies else ""
+
+    def shown_state(cutoff: Cutoff) -> Cell:
+        known = states.get(cutoff.policy_id, "") if cutoff.enabled else "disabled"
+        return state(known, MEANINGS[known]) if known else ""
+
+    def next_run(policy: Policy) -> Cell:
+        time = listing.times.get(policy.id or "")
+        return Bit(text=next_words(time, listing.now), hint=f"{words.exact(time)} UTC") if time else ""
+
+    def schedule(policy: Policy) -> Cell:
+        return Bit(text=policy.schedule, tone="mono") if policy.schedule else Bit(text="by hand", tone="muted")
+
+    def name(cutoff: Cutoff) -> Cell:
+        hint = f"Policy {cutoff.policy_id}"
+        return Bit(text=capitalized(cutoff.words), href=links.policy(cutoff.policy_id), hint=hint)
+
+    # Levels of a cascade have rows of their own.
+    first = {each.policy_id: each for each in reversed(visit.timeline.cutoffs)}
+
+    def actions(cutoff: Cutoff) -> Child:
+        identifier = cutoff.policy_id
+        if first[identifier] is not cutoff:
+            return None
+        if not cutoff.enabled:  # What the next run would do is shown there.
+            return el("a", "Enable …", href=links.policy(identifier)) if identifier in versions else None
+        version = versions.get(identifier)
+        given = {"do": "disable", "policy": identifier, "version": str(version)}
+        button = el("form", parts.hidden(given), el("button", "Disable", type="submit", class_="link"), method="post")
+        return el("a", run, href=address("/plan", {"policy": identifier})), button if version else None
+
+    columns: Sequence[Column[Cutoff]] = (
+        Column("State", shown_state),
+        Column("Policy", name),
+        Column("Only where", of_policy(lambda policy: Bit(text=write_pairs(policy.where, "\n"), tone="many"))),
+        Column("Table", lambda cutoff: "" if cutoff.table == visit.name else cutoff.table.name),
+        Column("Expired data (UTC)", expires),
+        Column("Schedule", of_policy(schedule)),
+        Column("Next run", of_policy(next_run)),
+        Column("Tags", of_policy(lambda policy: [tag_bit(each) for each in policy.tags])),
+        Column("Description", of_policy(lambda policy: policy.description or "")),
+    )
+    if visit.timeline.lifecycles:
+        yield parts.section("As data ages", parts.table(LIFECYCLES, visit.timeline.lifecycles, "As data ages"))
+    shown, pager = visit.part(visit.timeline.cutoffs)
+    none = parts.note("No policy applies to this table.")
+    new = parts.action("New policy", links.new_policy(table=visit.name)) if visit.may(Role.EDITOR) else None
+    yield parts.section(
+        "Policies", parts.table(columns, shown, "Policies on this table", actions) if shown else none, pager, new
+    )
+
+
+def _run(row: audit.Row) -> Cell:
+    run_id = row["run_id"]
+    return Bit(text=short(run_id), href=address("/jobs", {"run_id": run_id}), hint=run_id) if run_id else ""
+
+
+_ENTRIES: Sequence[Column[audit.Row]] = (
+    Column("Time (UTC)", lambda row: Bit(text=words.exact(row["time"]), tone="date")),
+    Column("Event", lambda row: audit.event_words(row["event"])),
+    Column("Outcome", lambda row: state(row["outcome"]) if row["outcome"] else ""),
+    Column("What", lambda row: [Bit(text=row["message"] or ""), Bit(text=row["error"] or "", tone="block bad many")]),
+    Column("Policy", audit.policy_of),
+    counted("Rows", lambda row: row["rows"]),
+    sized(lambda row: row["bytes"] or None),
+    Column("Duration", lambda row: Bit(text=audit.took(row["duration_ms"]), tone="date")),
+    Column("By", lambda row: (row["actor"] or "").partition(" (token")[0]),
+    Column("Run", _run),
+)
+
+
+def _runs(visit: Visit) -> Iterator[Child]:
+    """What runs and users did with the table, by the audit log."""
+    outcomes = {"": "any", **{str(each): str(each) for each in Outcome}}
+    form = visit.filters(
+        "runs",
+        parts.select("outcome", "Outcome", outcomes, visit.get("outcome")),
+        parts.field("since", "Since (UTC)", visit.get("since"), "-7d"),
+        parts.field("before", "Before (UTC)", visit.get("before"), "2024-07-02"),
+    )
+    # What the audit log calls the choices of this view; from and until are about the time of the data.
+    asked = {"outcome": "outcome", "since": "since", "until": "before", "after": "after"}
+    given = {"table": str(visit.name), "limit": str(ROWS), **{name: visit.get(own) for name, own in asked.items()}}
+    try:
+        wanted = audit.read_query(Query({name: value for name, value in given.items() if value}), visit.now)
+    except InvalidInput as error:
+        yield parts.section("Runs", form, parts.problem(error))
+        return
+    rows = visit.scoped.journal(wanted)
+    # Each step has an entry at its start as well, which tells nothing more once it has ended.
+    shown = [row for row in rows if row["event"] != Event.STEP_STARTED]
+    newest, older = visit.again(after="") if wanted.after else "", ""
+    if len(rows) == wanted.limit:
+        place = place_after(rows, wanted.after)
+        older = visit.again(after=f"{place.time.isoformat()},{place.seen}")
+    caption, none = "Runs and changes of this table, newest first", parts.note("No matching entries in the audit log.")
+    pager = parts.pager((("Newest", newest), ("Older", older)))
+    yield parts.section("Runs", form, parts.table(_ENTRIES, shown, caption) if shown else none, pager)
+
+
+def _archive(visit: Visit) -> Iterator[Child]:
+    """The snapshots of the table, in the time range; and what restoring them would do."""
+    found = visit.scoped.snapshots(visit.of_archive, ROWS + 1, visit.first)
+    shown = [line for line in found[:ROWS] if line.record.archived.table == visit.name]
+    if not shown:
+        yield parts.section("Archive", parts.note("No snapshots match." if visit.chosen else "No snapshots."))
+        return
+    operator = visit.may(Role.OPERATOR)
+    there = address("/archive", {"table": str(visit.name), **visit.ends("to")})
+    what = "Restore this time range …" if visit.chosen else "Restore all …"
+    actions = (
+        parts.action(what, f"{visit.to('archive', restore='preview')}#restore") if operator else None,
+        parts.action("Verify or delete …" if operator else "Show in the archive", there),
+    )
+    columns = [column for column in archive.COLUMNS if column.label != "Table"]
+    rows = parts.table(columns, shown, "Snapshots of this table")
+    pager = visit.pager(len(shown), len(found) > ROWS)
+    yield parts.section("Archive", el("div", actions, class_="actions"), rows, pager, _operations(visit))
+    if operator and visit.get("restore"):
+        yield restore_form(visit)
+
+
+def _operations(visit: Visit) -> Markup | None:
+    """Restores and the like of this service, which it remembers for a while."""
+    found = visit.scoped.jobs(visit.guest.context.operations)[:_RECENT]
+    return parts.table(_OPERATIONS, found, "Recent operations of this service") if found else None
+
+
+def _failures(operation: OperationState) -> str:
+    errors = [operation.error, *(result.error for result in operation.results)]
+    return next(filter(None, errors), "")
+
+
+_RECENT = 5
+_OPERATIONS: Sequence[Column[OperationState]] = (
+    Column("Started (UTC)", lambda each: Bit(text=words.exact(each.started_at), tone="date")),
+    Column("Operation", lambda each: each.kind.capitalize()),
+    Column("State", lambda each: state(each.state)),
+    Column("Snapshots", lambda each: f"{len(each.results):,} of {each.total:,}"),
+    Column("Error", lambda each: Bit(text=_failures(each), tone="bad many")),
+)
+
+
+def _holds(visit: Visit) -> Iterator[Child]:
+    """The holds on the table, and forms to place and release them."""
+    operator = visit.may(Role.OPERATOR)
+
+    def release(hold: LegalHold) -> Child:
+        return el("a", "Release …", href=f"{visit.to('holds', hold=hold.id)}#release")
+
+    shown, pager = visit.part(visit.timeline.holds)
+    rows = parts.table(HOLDS, shown, "Holds on this table", release if operator else None)
+    yield parts.section("Holds", rows if shown else parts.note("No holds."), pager)
+    asked = next((hold for hold in visit.timeline.holds if hold.id == visit.get("hold")), None)
+    if operator and asked:
+        yield release_form(visit, asked)
+    if operator:
+        yield place_form(visit)
+
+
+VIEWS: Mapping[str, tuple[str, Callable[[Visit], Iterator[Child]]]] = {
+    "data": ("Data", _data),
+    "policies": ("Policies", _policies),
+    "runs": ("Runs", _runs),
+    "archive": ("Archive", _archive),
+    "holds": ("Holds", _holds),
+}

@@ -1,0 +1,148 @@
+/*
+ * What pages can do beyond links and forms, which do everything without it: parts of a page are exchanged instead of the
+ * whole page, lanes say what they show, and a time range is chosen by dragging. Content of the database is text.
+ */
+'use strict';
+
+// Links and forms whose page only differs below its top: fetch it, and put its parts in the place of those that are here.
+const PARTS = ['.picture', '.tabs', '#panel'];
+const follow = async (href, push, focus) => {
+  const main = document.getElementById('main'), active = document.activeElement;
+  // What has the focus is found again in what takes its place.
+  const same = active.form && active.name ? `.${active.form.classList[0]} [name="${active.name}"]` : '';
+  focus ||= same && active.matches('button') ? `${same}[value="${active.value}"]` : same;
+  main.setAttribute('aria-busy', 'true');
+  try {
+    const answer = await fetch(href, {headers: {Accept: 'text/html'}});
+    if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
+    const found = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    for (const part of PARTS) {
+      const here = document.querySelector(part), there = found.querySelector(part);
+      if (!here || !there) throw new Error(part);
+      here.replaceWith(there);
+    }
+    document.title = found.title;
+    tip.hidden = true;
+    restore();
+    if (push) history.pushState(null, '', href);
+    shown = location.pathname + location.search;
+    const next = focus && document.querySelector(focus);
+    if (next) next.focus();
+  } catch {
+    location.assign(href);
+  } finally {
+    main.removeAttribute('aria-busy');
+  }
+};
+
+// Going to a part of the same page is one as well.
+let shown = location.pathname + location.search;
+addEventListener('popstate', () => {
+  if (document.querySelector('#panel') && shown !== location.pathname + location.search) follow(location.href, false);
+});
+
+document.addEventListener('click', event => {
+  if (event.target.closest('[data-theme-switch]')) return switchTheme();
+  const link = event.target.closest('.tabs a, a[data-swap]');
+  if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  follow(link.href, true, link.closest('.tabs') ? '.tabs [aria-current]' : '');
+});
+
+document.addEventListener('submit', event => {
+  const form = event.target;
+  if (form.method !== 'get' || event.defaultPrevented) return;
+  event.preventDefault();
+  const query = new URLSearchParams(), last = new Map(new FormData(form, event.submitter));
+  for (const [name, value] of last) if (value) query.set(name, value);
+  follow(`${form.getAttribute('action')}?${query}`, true);
+});
+
+// A choice is a filter at once.
+document.addEventListener('change', event => {
+  if (event.target.matches('.filters select')) event.target.form.requestSubmit();
+});
+
+// What was written into a form is kept until the service has accepted it: a session may be over, a connection lost.
+document.addEventListener('submit', event => {
+  if (!event.target.elements.do) return;  // The log-in, whose token is kept nowhere.
+  const fields = Object.fromEntries(new FormData(event.target));
+  sessionStorage.setItem('draft', JSON.stringify({path: location.pathname, fields}));
+});
+const restore = () => {
+  const draft = JSON.parse(sessionStorage.getItem('draft') || 'null');
+  if (!draft || draft.path !== location.pathname) return;
+  if (document.querySelector('.done')) return sessionStorage.removeItem('draft');
+  const form = document.querySelector(`input[name="do"][value="${CSS.escape(draft.fields.do || '')}"]`)?.form;
+  for (const [name, value] of Object.entries(form && form.method === 'post' ? draft.fields : {})) {
+    const field = form.elements[name];
+    if (name !== 'confirm' && field && 'value' in field && !field.value) field.value = value;
+  }
+};
+restore();
+
+const switchTheme = () => {
+  const root = document.documentElement;
+  const dark = getComputedStyle(root).colorScheme.includes('dark') &&
+    (root.dataset.theme === 'dark' || matchMedia('(prefers-color-scheme: dark)').matches);
+  root.dataset.theme = dark ? 'light' : 'dark';
+  document.cookie = `dark=${dark ? 0 : 1};path=/ui;max-age=31536000;samesite=strict`;
+};
+
+// Lanes: what a bar shows, beside the pointer.
+const tip = document.createElement('div');
+tip.className = 'tip';
+tip.hidden = true;
+document.body.append(tip);
+document.addEventListener('pointermove', event => {
+  const bar = event.target.closest?.('[data-tip]');
+  tip.hidden = !bar || Boolean(drag);
+  if (tip.hidden) return;
+  tip.textContent = bar.dataset.tip;
+  const {width, height} = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(8, Math.min(event.clientX + 14, innerWidth - width - 8))}px`;
+  tip.style.top = `${event.clientY + 18 + height > innerHeight ? event.clientY - height - 12 : event.clientY + 18}px`;
+});
+
+// Dragging over the lanes chooses a time range for the form below them.
+let drag = null;
+const instant = (track, x) => {
+  const {left, width} = track.getBoundingClientRect(), {start, end} = track.closest('.lanes').dataset;
+  return Number(start) + (Number(end) - Number(start)) * Math.min(Math.max((x - left) / width, 0), 1);
+};
+const written = (time, whole) => {
+  const text = new Date(time).toISOString();
+  return whole > 30 * 86400000 ? text.slice(0, 10) : `${text.slice(0, 16)}Z`;
+};
+document.addEventListener('pointerdown', event => {
+  const track = event.pointerType === 'mouse' && !event.button && event.target.closest?.('.track');
+  if (!track) return;
+  event.preventDefault();
+  const band = document.createElement('div');
+  band.className = 'dragged';
+  drag = {track, band, from: event.clientX};
+});
+document.addEventListener('pointermove', event => {
+  if (!drag || Math.abs(event.clientX - drag.from) < 4) return;
+  const lanes = drag.track.closest('.lanes'), box = lanes.getBoundingClientRect(), track = drag.track.getBoundingClientRect();
+  const ends = [drag.from, event.clientX].map(x => Math.min(Math.max(x, track.left), track.right)).sort((a, b) => a - b);
+  if (!drag.band.isConnected) lanes.append(drag.band);
+  drag.band.style.left = `${ends[0] - box.left}px`;
+  drag.band.style.width = `${ends[1] - ends[0]}px`;
+});
+document.addEventListener('pointerup', event => {
+  if (!drag) return;
+  const {track, band, from} = drag;
+  drag = null;
+  if (!band.isConnected) return;
+  band.remove();
+  const form = track.closest('.picture').querySelector('.stretch'), {start, end} = track.closest('.lanes').dataset;
+  const times = [instant(track, from), instant(track, event.clientX)].sort((a, b) => a - b);
+  [form.elements.from.value, form.elements.until.value] = times.map(time => written(time, end - start));
+  form.requestSubmit();
+});
+
+// The current entry of a menu that scrolls.
+for (const each of document.querySelectorAll('.menu [aria-current], .tabs [aria-current]')) {
+  each.parentElement.scrollLeft = each.offsetLeft - each.parentElement.offsetLeft - 24;
+}

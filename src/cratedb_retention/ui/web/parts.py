@@ -1,0 +1,123 @@
+"""The parts of server-rendered pages: facts, notices, tables, tabs, fields, links that act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cratedb_retention.errors import RetentionError
+from cratedb_retention.model.words import capitalized
+from cratedb_retention.ui.columns import Bit, Column, bits_of
+from cratedb_retention.ui.web.html import Child, Markup, el
+
+T = TypeVar("T")
+
+
+def note(text: str, tone: str = "note") -> Markup:
+    return el("p", text, class_=tone)
+
+
+def facts(pairs: Iterable[tuple[str, Child]]) -> Markup | None:
+    """Terms with their values; empty ones are omitted, and so is the list without any."""
+    shown = [el("div", el("dt", term), el("dd", value)) for term, value in pairs if value]
+    return el("dl", shown, class_="facts") if shown else None
+
+
+def problem(error: RetentionError) -> Markup:
+    """An error within a page."""
+    remedy = el("p", f"{capitalized(error.remedy)}.") if error.remedy else None
+    said = el("p", f"{capitalized(error.thing)}: {error.reason}", class_="what")
+    return el("div", said, remedy, class_="error", role="alert")
+
+
+def action(text: str, href: str, tone: str = "") -> Markup:
+    """A link that looks like a button, since it leads to where something is done."""
+    return el("a", text, href=href, class_=f"button {tone}".strip())
+
+
+def bit(item: Bit) -> Markup | None:
+    if not item.text:
+        return None
+    hint = item.hint or (item.text if item.tone == "mono" else None)  # Long names are cut.
+    return el("a" if item.href else "span", item.text, href=item.href or None, class_=item.tone or None, title=hint)
+
+
+def table(
+    columns: Sequence[Column[T]], items: Sequence[T], caption: str, actions: Callable[[T], Child] | None = None
+) -> Markup:
+    """
+    A table without the columns in which nothing stands; on a narrow screen each row is a card.
+
+    :param actions: What can be done about an item; None: nothing.
+    """
+    cells = [[bits_of(column.cell(item)) for column in columns] for item in items]
+    shown = [at for at in range(len(columns)) if any(bit.text for row in cells for bit in row[at])]
+
+    def cell(column: Column[T], bits: Sequence[Bit]) -> Markup:
+        if not any(each.text for each in bits):
+            return el("td", class_="empty")
+        content = el("div", ((bit(each), " ") for each in bits), class_="bits")
+        return el("td", content, class_=column.align, data_label=column.label)
+
+    heads = (el("th", columns[at].label, scope="col", class_=columns[at].align) for at in shown)
+
+    def last(item: T) -> Markup | None:
+        made = actions(item) if actions else None
+        return el("td", el("div", made, class_="bits"), data_label="Actions", class_=None if made else "empty")
+
+    rows = (
+        el("tr", (cell(columns[at], row[at]) for at in shown), last(item) if actions else None)
+        for item, row in zip(items, cells, strict=True)
+    )
+    head = el("tr", heads, el("th", "Actions", scope="col") if actions else None)
+    made = el("table", el("caption", caption, class_="spoken"), el("thead", head), el("tbody", rows))
+    return el("div", made, class_="rows", role="region", aria_label=caption, tabindex="0")
+
+
+def section(title: str, *content: Child, identifier: str = "") -> Markup:
+    return el("section", el("h2", title), *content, id=identifier or None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tab:
+    """A view of a page, with its own address."""
+
+    name: str
+    title: str
+    href: str
+    count: int = 0
+
+
+def tabs(items: Sequence[Tab], chosen: str, label: str) -> Markup:
+    def shown(item: Tab) -> Markup:
+        count = (" ", el("span", f"{item.count:,}", class_="count")) if item.count else None
+        return el("a", item.title, count, href=item.href, aria_current="page" if item.name == chosen else None)
+
+    return el("nav", map(shown, items), class_="tabs", aria_label=label)
+
+
+def field(name: str, label: str, value: str = "", hint: str = "", tone: str = "") -> Markup:
+    made = el("input", name=name, value=value, placeholder=hint or None, autocomplete="off", spellcheck="false")
+    return el("label", el("span", label), made, class_=f"field {tone}".strip())
+
+
+def area(name: str, label: str, value: str = "", hint: str = "") -> Markup:
+    made = el("textarea", value, name=name, placeholder=hint or None, rows=2, maxlength=1000)
+    return el("label", el("span", label), made, class_="field wide")
+
+
+def select(name: str, label: str, choices: Mapping[str, str], value: str) -> Markup:
+    options = (el("option", text, value=key, selected=key == value) for key, text in choices.items())
+    return el("label", el("span", label), el("select", options, name=name), class_="field")
+
+
+def hidden(values: Mapping[str, str]) -> list[Markup]:
+    return [el("input", type="hidden", name=name, value=value) for name, value in values.items() if value]
+
+
+def pager(ways: Iterable[tuple[str, str]], said: str = "") -> Markup | None:
+    """Links to other parts of a list, with their labels; None without any."""
+    found = [el("a", label, href=href, data_swap=True) for label, href in ways if href]
+    place = el("span", said) if said else None
+    return el("nav", place, found, class_="pager", aria_label="Parts of the list") if found else None

@@ -1,0 +1,135 @@
+"""Server-rendered pages by HTTP alone: what stands on them, their links and forms; quickly, without a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from starlette.testclient import TestClient
+
+from cratedb_retention import Retention
+from cratedb_retention.service.http.access import Context
+from cratedb_retention.service.http.app import make_app
+from cratedb_retention.service.runs import Runs
+from cratedb_retention.service.settings import HttpSettings
+from cratedb_retention.ui.frame import add_served
+from cratedb_retention.ui.links import LOGIN
+
+Element = ElementTree.Element
+
+
+def parse(markup: str) -> Element:
+    """Markup as a tree, of which it has to be well-formed."""
+    return ElementTree.fromstring(markup.removeprefix("<!doctype html>"))
+
+
+def text_of(element: Element) -> str:
+    return " ".join("".join(element.itertext()).split())
+
+
+@dataclass(frozen=True)
+class Served:
+    """A page."""
+
+    status: int
+    headers: dict[str, str]
+    markup: str
+
+    @property
+    def root(self) -> Element:
+        return parse(self.markup)
+
+    def all(self, path: str) -> list[Element]:
+        return self.root.findall(f".//{path}")
+
+    @property
+    def text(self) -> str:
+        main = self.root.find(".//main")
+        assert main is not None
+        return text_of(main)
+
+    @property
+    def title(self) -> str:
+        return text_of(self.all("h1")[0])
+
+    def texts(self, path: str) -> list[str]:
+        return [text_of(each) for each in self.all(path)]
+
+    def rows(self, caption: str) -> list[dict[str, str]]:
+        """The rows of a table by its name, each by the labels of its columns; empty without such a table."""
+        found = [table for table in self.all("table") if text_of(table[0]) == caption]
+        heads = [text_of(head) for table in found for head in table.findall("thead/tr/th")]
+        bodies = [row for table in found for row in table.findall("tbody/tr")]
+        return [
+            dict(zip(heads, (" ".join(map(text_of, cell.iter("div"))) for cell in row), strict=True)) for row in bodies
+        ]
+
+    def href(self, label: str) -> str:
+        """Where the first link of the page itself with a text leads."""
+        return next(link.get("href", "") for link in self.all("main//a") if text_of(link) == label)
+
+    @property
+    def links(self) -> dict[str, str]:
+        """All of the page itself, without the menu."""
+        return {text_of(link): link.get("href", "") for link in self.all("main//a")}
+
+    def fields(self, do: str) -> dict[str, str]:
+        """What stands in the form that does something; empty without such a form."""
+        for form in self.all("form"):
+            found = {each.get("name", ""): each.get("value", "") for each in form.iter("input")}
+            found |= {each.get("name", ""): each.text or "" for each in form.iter("textarea")}
+            if found.get("do") == do:
+                return found
+        return {}
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A user at a service."""
+
+    client: TestClient
+
+    def get(self, path: str) -> Served:
+        return self._served(self.client.get(path))
+
+    def post(self, path: str, *, origin: str = "http://localhost", **form: str) -> Served:
+        """Send a form, from a page of the service unless another one is named."""
+        given = {name.rstrip("_"): value for name, value in form.items()}
+        return self._served(self.client.post(path, data=given, headers={"Origin": origin}))
+
+    @staticmethod
+    def _served(answer: object) -> Served:
+        return Served(answer.status_code, dict(answer.headers), answer.text)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service with pages."""
+
+    context: Context
+    client: TestClient
+
+    def visit(self, token: str = "", cookie: tuple[str, str] | None = None) -> Visitor:
+        """A user who logs in with the text of a token, or has a cookie from elsewhere."""
+        client = TestClient(self.client.app, base_url="http://localhost", follow_redirects=False)
+        if cookie:
+            client.cookies.set(*cookie)
+        if token:
+            answer = client.post(LOGIN, data={"token": token})
+            assert answer.status_code == 303, answer.text
+        return Visitor(client)
+
+
+@contextmanager
+def open_service(retention: Retention, authenticate: bool = True) -> Iterator[Service]:
+    """A service without NiceGUI, which only what it draws needs."""
+    runs = Runs()
+    limits = HttpSettings(rate=1000, burst=100_000)
+    context = Context(retention=retention, authenticate=authenticate, limits=limits, runs=runs)
+    app = make_app(context)
+    add_served(app, context)
+    yield Service(context, TestClient(app, base_url="http://localhost", follow_redirects=False))
+    runs.close()
+    context.operations.close()
