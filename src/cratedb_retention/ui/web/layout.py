@@ -1,6 +1,6 @@
 """
 The frame of a server-rendered page: its head with the menu and the user, the colours that the user chose, and what
-browsers are told about it. Each response is complete in itself; the process remembers nothing about a page.
+browsers may do with it. Each response is complete in itself; the process remembers nothing about a page.
 """
 
 from __future__ import annotations
