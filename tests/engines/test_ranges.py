@@ -1,13 +1,14 @@
 """
-Consecutive sealed windows are stored as ranges, of which each window stays known exactly: when it is asked for, when it
-changes, and wherever a run is killed.
+Consecutive windows that were computed or sealed together are stored as ranges, of which each window stays known
+exactly: when it is asked for, when it changes, and wherever a run is killed.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -47,27 +48,35 @@ def days(*numbers: int) -> list[int]:
     return [number * DAY for number in numbers]
 
 
-def fill(db: Database, count: int, sealed: int, length: int = 12) -> RollupStore:
+def fill(db: Database, count: int, sealed: int, length: int = 12, *, single: bool = True) -> RollupStore:
     """A level with windows of a day, the first of which are sealed."""
     store = db.tool.store.rollups
     store.register(HOURS, "forever", None)
-    add(store, range(count), length)
+    add(store, range(count), length, single=single)
     seal(store, range(sealed))
     return store
 
 
-def seal(store: RollupStore, numbers: Iterable[int], *, single: bool = True) -> int:
-    """Seal days, so that each has a row of its own, or so that they become ranges at once."""
+@contextmanager
+def ranges_unless(single: bool) -> Iterator[None]:
+    """Days that are computed or sealed together become ranges at once, unless each shall have a row of its own."""
     with pytest.MonkeyPatch.context() as patch:
         if single:
             patch.setattr("cratedb_retention.model.rollups.ledger.LARGEST_RANGE", 0)
+        yield
+
+
+def seal(store: RollupStore, numbers: Iterable[int], *, single: bool = True) -> int:
+    """Seal days."""
+    with ranges_unless(single):
         return store.seal(HOURS.table, store.windows(HOURS.table, days(*numbers)).values())
 
 
-def add(store: RollupStore, numbers: Iterable[int], length: int = 12) -> None:
+def add(store: RollupStore, numbers: Iterable[int], length: int = 12, *, single: bool = True) -> None:
     """Record that days were computed."""
     windows = {Window.of(day * DAY, (day + 1) * DAY): Count(rows=100 + day, groups=24) for day in numbers}
-    store.record(HOURS, windows, {w.start: f"{w.start // DAY:0{length}x}" for w in windows}, {}, "run")
+    with ranges_unless(single):
+        store.record(HOURS, windows, {w.start: f"{w.start // DAY:0{length}x}" for w in windows}, {}, "run")
 
 
 def known(store: RollupStore) -> dict[int, LedgerRow]:
@@ -92,6 +101,93 @@ def test_windows_of_a_range(db: Database) -> None:
     assert sum(row.rows for row in packed.stored) == sum(row.rows for row in before.values())
     assert store.windows(HOURS.table, days(0, 200, 369, 400)) == {start: before[start] for start in days(0, 200, 369)}
     assert DAY // 2 not in packed and -DAY not in packed
+
+
+def test_computed_together(db: Database) -> None:
+    """Windows that are computed together have one row, and are known as if each had one of its own."""
+    before = known(fill(db, 40, 0))
+    db.tool.store.rollups.forget(HOURS.table)
+    store = fill(db, 40, 0, single=False)
+    with db.statements() as sent:
+        ledger = store.ledger(store.all()).of(HOURS.table)
+    assert (rows(db), len(ledger.stored), dict(ledger.items())) == (1, 40, before)
+    assert sum("rollup_ledger" in one and one.startswith("SELECT") for one in sent) == 2
+    assert store.windows(HOURS.table, days(0, 20, 39, 40)) == {start: before[start] for start in days(0, 20, 39)}
+    add(store, [41, 42, 44], single=False)
+    assert rows(db) == 3
+    seal(store, range(40), single=False)
+    assert known(store) == {
+        **{start: row._replace(sealed=True) for start, row in before.items()},
+        **{start: row for start, row in known(store).items() if start in days(41, 42, 44)},
+    }
+    assert rows(db) == 3
+
+
+Change = Callable[[RollupStore, list[int]], object]
+CHANGES: dict[str, Change] = {
+    "record": lambda store, which: add(store, which, 20, single=False),
+    "seal": lambda store, which: seal(store, which, single=False),
+    "expire": lambda store, which: store.expire(HOURS.table, days(*which)),
+    "doubt": lambda store, which: store.doubt(HOURS.table, days(*which)),
+    "rebase": lambda store, which: store.rebase(replace(HOURS, below=TableName("doc", "finer")), which[0] * DAY),
+}
+
+
+@pytest.mark.parametrize(
+    "which", [[3, 4, 11], *others_on_duckdb([0], [7], [19], [0, 19], list(range(20)), list(range(9)))]
+)
+@pytest.mark.parametrize("change", CHANGES)
+def test_some_windows_of_a_range_change(db: Database, change: str, which: list[int]) -> None:
+    """Windows that were computed together change as those that have rows of their own do."""
+    found = []
+    for single in (True, False):
+        store = fill(db, 20, 0, single=single)
+        assert rows(db) == (20 if single else 1)
+        CHANGES[change](store, which)
+        found.append(known(store))
+        store.forget(HOURS.table)
+    assert found[0] == found[1]
+    assert len(found[0]) == 20
+
+
+@pytest.mark.parametrize("change", ["record", "seal", *others_on_duckdb("expire", "doubt", "rebase")])
+def test_killed_while_a_range_is_divided(db: Database, change: str) -> None:
+    """Killed before any of its statements, a change is completed by the next one, and no other window changes."""
+    act: Callable[[], object]
+    killed, number = True, 0
+    store = fill(db, 20, 0, single=False)
+    before = known(store)
+    CHANGES[change](store, [3, 4, 11])
+    after = known(store)
+    while killed:
+        store.forget(HOURS.table)
+        store = fill(db, 20, 0, single=False)
+        act = partial(CHANGES[change], store, [3, 4, 11])
+        killed = not done(db, act, number)
+        now = known(store)
+        assert all(row in (before[start], after[start]) for start, row in now.items()), number
+        gone = before.keys() - now.keys()
+        assert gone <= (set(days(3, 4, 11)) if change == "record" else set()), number
+        act()
+        assert known(store) == after, number
+        number += 1
+    assert number > 5
+
+
+def test_sealed_across_ranges(db: Database) -> None:
+    """Windows of several ranges, of different sizes, are sealed together."""
+    store = fill(db, 0, 0)
+    for some in (range(3), range(3, 20), [21], range(22, 30)):
+        add(store, some, single=False)
+    before = known(store)
+    assert rows(db) == 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cratedb_retention.model.rollups.ledger.LARGEST_RANGE", 7 * 42)
+        assert seal(store, range(1, 25), single=False) == 4
+    sealed = {start: row._replace(sealed=DAY <= start < 25 * DAY) for start, row in before.items()}
+    assert known(store) == sealed
+    assert [row.windows for row in store.ledger(store.all()).of(HOURS.table).sealed] == [7, 7, 5, 4]
+    assert rows(db) == 4 + 2
 
 
 def test_sealed_together(db: Database) -> None:

@@ -196,8 +196,8 @@ ROLLUP = _own(
 
 LEDGER = _own(
     "rollup_ledger",
-    "The windows of each level: what they were computed from, and whether they are sealed. Consecutive sealed windows "
-    "are one row: a range.",
+    "The windows of each level: what they were computed from, and whether they are sealed. Consecutive windows that "
+    "were computed or sealed together are one row: a range.",
     sa.Column("table_schema", sa.Text, primary_key=True, doc="The schema of the level's table."),
     sa.Column("table_name", sa.Text, primary_key=True, doc="The level's table."),
     sa.Column("start", Moment, primary_key=True, doc="The window or range: from here on ..."),

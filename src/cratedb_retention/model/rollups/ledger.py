@@ -4,6 +4,8 @@ The ledger: the existing rollups, and what each of their windows was computed fr
 A sealed window is never computed again. Consecutive ones are therefore stored as a range, so that a level has a few
 ranges and its open windows, however long its history is. What single windows of a range were computed from is read
 only when one of them is asked for. Once their own rows have expired as well, it is forgotten.
+
+Consecutive windows that were computed together are stored as a range, too; plans read each of them.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ _START = attrgetter("start")
 
 class LedgerRow(NamedTuple):
     """
-    The last computation of a window; or a range of consecutive windows that are sealed. Plans have very many, so it is
-    a tuple.
+    The last computation of a window; or a range of consecutive windows, of which all or none are sealed. Plans have
+    very many, so it is a tuple.
     """
 
     start: int
@@ -86,6 +88,15 @@ class Sized(NamedTuple):
 
     row: LedgerRow
     size: int
+
+
+def without_inner(stored: Iterable[LedgerRow]) -> list[LedgerRow]:
+    """Rows in order of time, without windows within a range, which a killed run left: the range says the same."""
+    found: list[LedgerRow] = []
+    for row in sorted(stored):
+        if not found or found[-1].windows == 1 or row.start >= found[-1].end:
+            found.append(row)
+    return found
 
 
 def choose_stretches(
@@ -149,10 +160,7 @@ class Windows(Mapping[int, LedgerRow]):
     """
 
     def __init__(self, stored: Iterable[LedgerRow] = (), read: ReadRange = _unreadable) -> None:
-        found: list[LedgerRow] = []
-        for row in sorted(stored):
-            if not found or found[-1].windows == 1 or row.start >= found[-1].end:
-                found.append(row)
+        found = without_inner(stored)
         self.stored: Sequence[LedgerRow] = tuple(found)
         self._single = {row.start: row for row in found if row.windows == 1}
         self._ranges = [row for row in found if row.windows > 1]
@@ -218,7 +226,8 @@ class Windows(Mapping[int, LedgerRow]):
 
     def sealed_before(self, instant: int) -> Windows:
         """The windows that are sealed, and those that start before an instant as if they were."""
-        kept = (row for row in self.stored if row.sealed or row.start < instant)
+        windows = (row for each in self.stored for row in ((each,) if each.sealed else self.members(each)))
+        kept = (row for row in windows if row.sealed or row.start < instant)
         return Windows((row._replace(sealed=True) for row in kept), self.members)
 
 

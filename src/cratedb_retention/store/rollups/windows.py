@@ -1,11 +1,11 @@
 """
-The ledger of windows. Consecutive sealed windows are one row, a range; the column ``members`` has what each of them was
-computed from, or only how long they are if their own rows have expired as well.
+The ledger of windows. Consecutive windows that were computed or sealed together are one row, a range; the column
+``members`` has what each of them was computed from, or only how long they are if their own rows have expired as well.
 
 The row of a range is that of its first window. To make a range, that row is extended, and then the others are removed;
 to divide one, the others are added, and then that row is shortened. Windows that are sealed together become a range in
 the same way. Whatever is killed in between leaves windows within a range, which are ignored: the range says the same of
-them, or that they are sealed as well.
+them, or that they are sealed as well. Before some windows of a range change, it is divided.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from cratedb_retention.model.rollups.ledger import (
     choose_ranges,
     choose_stretches,
     make_range,
+    without_inner,
 )
 from cratedb_retention.model.rollups.rollup import Count, Rollup, Window
 from cratedb_retention.model.time import find_zone
@@ -49,16 +50,20 @@ class WindowStore(Records):
 
     def windows(self, table: TableName, starts: Iterable[int]) -> dict[int, LedgerRow]:
         """Some windows of a level, by start."""
-        wanted = set(starts)
-        if not wanted:
-            return {}
+        wanted = sorted(set(starts))
+        found = self._near(table, wanted)
+        return {start: row for start in wanted if (row := found.get(start)) is not None}
+
+    def _near(self, table: TableName, starts: Sequence[int]) -> Windows:
+        """The windows of a level with these starts, and the ranges that may contain some of them."""
+        if not starts:
+            return Windows()
         self._visible()
         c = self._table.c
-        near = sa.and_(c.start <= max(wanted), c.end > min(wanted))
-        if len(wanted) <= LISTED:
-            near = sa.or_(c.start.in_(sorted(wanted)), sa.and_(c.windows.is_not(None), near))
-        found = _stored(self._database, self._table, table, near)
-        return {start: row for start in sorted(wanted) if (row := found.get(start)) is not None}
+        near = sa.and_(c.start <= max(starts), c.end > min(starts))
+        if len(starts) <= LISTED:
+            near = sa.or_(c.start.in_(starts), sa.and_(c.windows.is_not(None), near))
+        return _stored(self._database, self._table, table, near)
 
     def record(
         self,
@@ -69,14 +74,32 @@ class WindowStore(Records):
         run_id: str,
     ) -> None:
         """
-        Record that windows were computed, open ones up to their present end. If it is killed, windows that are not
-        recorded are computed again. A window without source rows is recorded only if it is known already.
+        Record that windows were computed, open ones up to their present end; consecutive ones become ranges. If it is
+        killed, windows that are not recorded are computed again. A window without source rows is recorded only if it is
+        known already.
 
         :param tokens: The change tokens that were read before, by the window's start. A window that was written to only
             afterwards has none, and gets a token that never matches.
         :param parts: Likewise, of the parts of open windows.
         """
-        before = self.windows(rollup.table, [window.start for window in results])
+        found = self._near(rollup.table, [window.start for window in results])
+        before = [window.start for window in results if window.start in found]
+        computed = sorted(
+            LedgerRow(
+                start=window.start,
+                end=window.end,
+                until=window.until,
+                whole=window.whole,
+                below=rollup.below,
+                token=tokens.get(window.start, ""),
+                rows=count.rows,
+                groups=count.groups,
+                sealed=False,
+                parts=parts.get(window.start, ""),
+            )
+            for window, count in results.items()
+            if window.start in tokens or window.start in found or count.rows
+        )
         alike = {
             **name_values(rollup.table),
             **name_values(rollup.below, "beneath"),
@@ -86,21 +109,15 @@ class WindowStore(Records):
         rows = [
             {
                 **alike,
-                "start": window.start,
-                "end": window.end,
-                "until": window.until,
-                "whole": window.whole,
-                **text_values("token", tokens.get(window.start, "")),
-                **text_values("parts", parts.get(window.start) or None),
-                "rows": count.rows,
-                "groups": count.groups,
+                **same(group[0], ("start", "whole")),
+                **text_values("parts", group[0].parts or None),
+                **range_values(group),
             }
-            for window, count in results.items()
-            if window.start in tokens or window.start in before or count.rows
+            for group in choose_stretches(computed, _size)
         ]
         if before:
-            if any(row.sealed for row in before.values()):
-                self._single_out(rollup.table, before)
+            if any(row.windows > 1 for row in found.stored):
+                self._divide(rollup.table, dict.fromkeys(before, 0))
             self._remove(*self._within(rollup.table, before))
         if rows:
             self._database.execute(sa.insert(self._table), rows)
@@ -115,12 +132,15 @@ class WindowStore(Records):
             return 0
         self._visible()
         now, c, mine = self._clock.now(), self._table.c, is_named(self._table, table)
-        groups = list(choose_stretches(still_open, lambda row: len(row.token) + _NUMBERS))
+        groups = list(choose_stretches(still_open, _size))
+        together = {row.start: number for number, group in enumerate(groups) for row in group}
+        self._divide(table, together, c.sealed_at.is_(None))
         for first, *others in groups:
             if others:
-                unchanged = (mine, c.start == first.start, c.end == first.end, c.sealed_at.is_(None))
+                end = others[-1].end
+                unchanged = (mine, c.start == first.start, c.end <= end, c.sealed_at.is_(None))
                 if self._change(*unchanged, sealed_at=now, **range_values([first, *others])) != 0:
-                    self._remove(mine, c.start > first.start, c.start < others[-1].end)
+                    self._remove(mine, c.start > first.start, c.start < end)
         if single := [first.start for first, *others in groups if not others]:
             self._change(*self._within(table, single), c.sealed_at.is_(None), sealed_at=now)
         return len(groups)
@@ -130,12 +150,14 @@ class WindowStore(Records):
         if starts := list(starts):
             self._visible()
             unmarked = self._table.c.expired_at.is_(None)
-            self._single_out(table, starts, unmarked)
+            self._divide(table, dict.fromkeys(starts, 0), unmarked)
             self._change(*self._within(table, starts), unmarked, expired_at=self._clock.now())
 
     def doubt(self, table: TableName, starts: Iterable[int]) -> None:
         """Record that windows are not as they were computed, so that the next run computes them again."""
+        starts = list(starts)
         self._visible()
+        self._divide(table, {start: start for start in starts})
         self._change(*self._within(table, starts), **text_values("token", ""))
 
     def rebase(self, rollup: Rollup, before: int) -> None:
@@ -143,6 +165,8 @@ class WindowStore(Records):
         c, doubtful = self._table.c, {**text_values("token", ""), **text_values("parts", None)}
         self._visible()
         mine = (is_named(self._table, rollup.table), c.sealed_at.is_(None))
+        again = _stored(self._database, self._table, rollup.table, *mine, c.windows.is_not(None), c.end > before)
+        self._divide(rollup.table, {start: start for start in again if start >= before}, c.sealed_at.is_(None))
         self._change(*mine, c.start < before, sealed_at=self._clock.now())
         self._change(*mine, c.start >= before, **doubtful, **name_values(rollup.below, "beneath"))
 
@@ -156,24 +180,32 @@ class WindowStore(Records):
     def _within(self, table: TableName, starts: Iterable[int]) -> list[sa.ColumnElement[bool]]:
         return [is_named(self._table, table), self._table.c.start.in_(list(starts))]
 
-    def _single_out(self, table: TableName, starts: Iterable[int], *where: sa.ColumnElement[bool]) -> None:
-        """Divide ranges, so that each of some windows, which are about to change, has a row of its own."""
-        wanted, c, mine = set(starts), self._table.c, is_named(self._table, table)
-        near = (c.windows.is_not(None), c.start <= max(wanted), c.end > min(wanted), *where)
+    def _divide(self, table: TableName, together: Mapping[int, int], *where: sa.ColumnElement[bool]) -> None:
+        """
+        Divide ranges, since some of their windows are about to change: each range then has only windows with the same
+        number, or only other ones.
+
+        :param together: A number for each window that changes, by its start.
+        """
+        if not together:
+            return
+        c, mine = self._table.c, is_named(self._table, table)
+        near = (c.windows.is_not(None), c.start <= max(together), c.end > min(together), *where)
         found = _stored(self._database, self._table, table, *near)
         for row in found.stored:
-            parts: list[list[LedgerRow]] = []
-            for window in found.members(row):
-                if parts and wanted.isdisjoint((window.start, parts[-1][-1].start)):
-                    parts[-1].append(window)
-                else:
-                    parts.append([window])
+            numbered = groupby(found.members(row), lambda window: together.get(window.start))
+            parts = [list(windows) for _, windows in numbered]
             if len(parts) > 1:
                 self._remove(mine, c.start > row.start, c.start < row.end)
                 (kept,) = self._read(mine, c.start == row.start, refresh=False)
                 self._add(*({**kept, "start": part[0].start, **range_values(part)} for part in parts[1:]))
                 self._change(mine, c.start == row.start, **range_values(parts[0]))
                 self._visible()
+
+
+def _size(row: LedgerRow) -> int:
+    """The size of what is stored of a window in a range."""
+    return len(row.token) + _NUMBERS
 
 
 def pack(database: Database, own: sa.Table, table: TableName, expired: Expired | None = None) -> None:
@@ -217,16 +249,38 @@ def _choose(
 def read_windows(
     database: Database, own: sa.Table, tables: Sequence[TableName] | None
 ) -> Iterator[tuple[TableName, Windows]]:
-    """The windows of levels (None: of all); those of ranges are read when they are asked for."""
-    by_level: dict[tuple[str, str], list[LedgerRow]] = defaultdict(list)
+    """The windows of levels (None: of all); those of sealed ranges are read when they are asked for."""
+    by_level: dict[TableName, list[LedgerRow]] = defaultdict(list)
+    opened: dict[tuple[TableName, int], list[LedgerRow]] = {}
     names = _Names()
     for some in [sa.true()] if tables is None else _are_named(own, tables):
+        ranges = False  # Whether some are not sealed.
         for schema, name, start, end, until, whole, of, below, *others in database.rows(
             sa.select(own.c.table_schema, own.c.table_name, *_columns(own)).where(some)
         ):
-            by_level[schema, name].append(LedgerRow(start, end, until, whole, names[of, below], *others))
-    for key, rows in by_level.items():
-        yield names[key], Windows(rows, partial(_read_range, database, own, names[key]))
+            row = LedgerRow(start, end, until, whole, names[of, below], *others)
+            by_level[names[schema, name]].append(row)
+            ranges |= row.windows > 1 and not row.sealed
+        opened.update(_read_open(database, own, some) if ranges else ())
+    for table, rows in by_level.items():
+        found = without_inner(rows) if opened else rows
+        windows = (window for row in found for window in _unfold(row, opened.get((table, row.start), ())))
+        yield table, Windows(windows, partial(_read_range, database, own, table))
+
+
+def _read_open(
+    database: Database, own: sa.Table, some: sa.ColumnElement[bool]
+) -> Iterator[tuple[tuple[TableName, int], list[LedgerRow]]]:
+    """The windows of ranges that are not sealed, by their level and start."""
+    c = own.c
+    query = sa.select(c.table_schema, c.table_name, *_columns(own), c.members)
+    for row in database.query(query.where(some, c.windows.is_not(None), c.sealed_at.is_(None))):
+        yield (TableName(row["table_schema"], row["table_name"]), row["start"]), list(_members(row))
+
+
+def _unfold(row: LedgerRow, windows: Sequence[LedgerRow]) -> Sequence[LedgerRow]:
+    """The windows of a row, unless these are not all of them, since it was changed meanwhile."""
+    return windows if windows and windows[-1].end == row.end else (row,)
 
 
 class _Names(dict[tuple[str, str], TableName]):
