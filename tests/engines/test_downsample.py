@@ -155,6 +155,33 @@ def test_late_rows_after_expiry_stay(readings: Database) -> None:
     assert reason == "1 late row; kept, as the policy states (late: keep)"
 
 
+def test_empty_partition_of_a_sealed_day(crate: CrateDatabase) -> None:
+    """
+    A late row that was deleted again leaves an empty partition, which is dropped with the others that are due. A late
+    row that is not visible yet is not dropped with it.
+    """
+    crate.create("readings", COLUMNS, by=["day"])
+    fill(crate, ["2024-06-10T11:00", "2024-06-24T10:00", "2024-07-01T09:00"])
+    crate.sql(f"ALTER TABLE {crate.q('readings')} SET (refresh_interval = 0)")
+    crate.policy("downsample", "readings", "7d", levels=LEVELS)
+    run(crate)
+    assert crate.count("readings") == 1
+    fill(crate, ["2024-06-10T12:00", "2024-06-23T11:00"], first=10)
+    crate.sql(f"DELETE FROM {crate.q('readings')} WHERE x = 1024")
+    crate.refresh("readings")
+    assert len(crate.partitions("readings")) == 3
+    prepared = crate.tool.prepare()
+    assert [report.deferred for report in (crate.tool.run(prepared), run(crate))] == [0, 0]
+    assert (crate.count("readings"), len(crate.partitions("readings"))) == (1, 1)
+    fill(crate, ["2024-06-10T12:00"], first=11)
+    crate.sql(f"DELETE FROM {crate.q('readings')} WHERE x = 2048")
+    crate.refresh("readings")
+    crate.sql(f"INSERT INTO {crate.q('readings')} (ts, n, x) VALUES ('2024-06-10T13:00', 'a', 4096)")
+    report = run(crate)
+    assert (report.deferred, crate.count("readings")) == (1, 2)
+    assert holds(crate) == ["1 late row; kept, as the policy states (late: keep)"]
+
+
 def test_late_rows_after_expiry_go(readings: Database) -> None:
     """Where the policy says so, they are dropped; the journal tells how many."""
     readings.policy("downsample", "readings", "7d", levels=LEVELS, late="drop")
