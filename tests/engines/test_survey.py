@@ -97,6 +97,7 @@ def test_times_that_are_seconds(db: Database) -> None:
     assert db.left("readings") == ["1719800000"]
 
 
+@pytest.mark.long("make test has it on DuckDB; what is chosen is decided by the toolkit", on="cratedb")
 def test_a_selection(tables: Database) -> None:
     """With a selection, only the tables of its policies are looked at."""
     prepared = tables.tool.prepare(selection=Selection(policy_id="kept"))
@@ -105,6 +106,7 @@ def test_a_selection(tables: Database) -> None:
     assert found.ungoverned == ()
 
 
+@pytest.mark.long("make test has it on DuckDB; what is chosen is decided by the toolkit", on="cratedb")
 def test_levels_are_governed(db: Database) -> None:
     """The levels of a cascade and their distributions belong to its policy, and get no suggestion."""
     db.create("readings", {"ts": TIME, "n": "TEXT", "x": NUMBER, "day": DAY}, by=["day"])
