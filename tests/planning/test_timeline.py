@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import Lane, Span, State, Timeline, join, make_lane, with_rows
 from cratedb_retention.model.plan.measurements import Measurements
 from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.rollups.ledger import Ledger, LedgerRow, Windows, choose_stretches, make_range
 from cratedb_retention.model.time import TimeRange
 from cratedb_retention.planning.facts import Facts
 from support.catalogs import (
@@ -266,13 +269,12 @@ def test_rows_without_partitions() -> None:
     assert with_rows(parted, rows, 7) is parted
 
 
-def test_cascade() -> None:
-    """Levels show how far they are, what is sealed, and what is computed next; a level shows those above it."""
+def cascade(cutoff: dt.datetime) -> Prepared:
+    """The plan of a cascade that was last run on 20 June."""
     database = SimulatedDatabase(policies=[policy("downsample", "10d", levels="1h:30d,1d:forever", id="p")])
     for day in range(40):
         database.write(ms("2024-05-20") + day * DAY)
     database.run(at("2024-06-20T00:00"))
-    cutoff = at("2024-06-25T12:00")
     facts = Facts(
         policies=database.policies,
         catalog=database.catalog,
@@ -280,8 +282,14 @@ def test_cascade() -> None:
         ledger=database.ledger,
         measurements=database.measure(cutoff),
     )
-    prepared = Prepared(plan=database.plan(cutoff), facts=facts, selection=Selection())
-    found = timeline(prepared, METRICS, Seen(policies=database.policies))
+    return Prepared(plan=database.plan(cutoff), facts=facts, selection=Selection())
+
+
+def test_cascade() -> None:
+    """Levels show how far they are, what is sealed, and what is computed next; a level shows those above it."""
+    prepared = cascade(at("2024-06-25T12:00"))
+    policies = list(prepared.policies.values())
+    found = timeline(prepared, METRICS, Seen(policies=policies))
     assert [lane.title for lane in found.lanes] == ["Data in the table", "Rollup 1h", "Rollup 1d"]
     hourly = lane(found, "Rollup 1h")
     assert hourly.note == "Computed up to 2024-06-20, sealed up to 2024-06-10."
@@ -292,12 +300,37 @@ def test_cascade() -> None:
         "keep 1d forever",
     ]
     assert [each.line for each in found.lifecycles] == ["hot until 10d -> gone; rollups: 1h until 30d, 1d forever"]
-    above = timeline(prepared, TableName("doc", "metrics_1h"), Seen(policies=database.policies))
+    above = timeline(prepared, TableName("doc", "metrics_1h"), Seen(policies=policies))
     assert [each.line for each in above.lifecycles] == ["hot until 30d -> gone"]
     assert above.source == METRICS
     assert [lane.title for lane in above.lanes] == ["Data in the table", "Rollup 1d"]
     hidden = timeline(prepared, METRICS, Seen(policies=[], whole=False))
     assert [lane.title for lane in hidden.lanes] == ["Data in the table"]
+
+
+@pytest.mark.parametrize(("cutoff", "read"), [("2024-06-25T12:00", 0), ("2024-07-02T12:00", 1)])
+def test_windows_of_a_range_are_not_read(cutoff: str, read: int) -> None:
+    """A range looks as its windows would. These are read only if some of them are about to be dropped."""
+    prepared, asked = cascade(at(cutoff)), list[LedgerRow]()
+    ledger, ranges = prepared.facts.ledger, dict[LedgerRow, list[LedgerRow]]()
+    packed = dict[TableName, Windows]()
+
+    def members(row: LedgerRow) -> list[LedgerRow]:
+        asked.append(row)
+        return ranges[row]
+
+    for name, windows in ledger.windows.items():
+        own = {make_range(group): group for group in choose_stretches(windows.sealed)}
+        ranges |= own
+        packed[name] = Windows([*own, *(row for row in windows.stored if not row.sealed)], members)
+    assert sum(row.windows > 10 for row in ranges) == 1
+    facts = replace(prepared.facts, ledger=Ledger(ledger.rollups, packed))
+    seen = Seen(policies=list(prepared.policies.values()))
+    plain, found = (timeline(each, METRICS, seen) for each in (prepared, replace(prepared, facts=facts)))
+    assert [each.stretches for each in found.lanes] == [each.stretches for each in plain.lanes]
+    assert [each.note for each in found.lanes] == [each.note for each in plain.lanes]
+    assert len(asked) == read
+    assert (State.DROP in {span.state for span in lane(found, "Rollup 1h").spans}) is bool(read)
 
 
 def test_concerning() -> None:

@@ -57,7 +57,7 @@ CHANGING = (State.ARCHIVE, State.DROP, State.END, State.MOVE, State.COMPACT, Sta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A partition, window or snapshot, or adjacent ones of the same state."""
+    """A partition, window or snapshot, a range of windows, or adjacent ones of the same state."""
 
     time: TimeRange  # without an end if unknown
     state: State
@@ -206,11 +206,11 @@ def _span(items: Sequence[Span]) -> Span:
     return Span(
         time=TimeRange(items[0].time.start, ends[-1]),
         state=items[0].state,
-        count=len(items),
+        count=sum(item.count for item in items),
         first=items[0].first,
-        last=items[-1].first,
+        last=items[-1].last or items[-1].first,
         rows=sum(rows) if rows else None,
-        unknown=len(items) - len(rows),
+        unknown=sum(item.unknown or (item.count if item.rows is None else 0) for item in items),
         size=sum(sizes) if sizes else None,
         reasons=tuple(reasons[:_REASONS]),
         more=max(0, len(reasons) - _REASONS),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.rollups.levels import planned_cascades
@@ -23,9 +23,9 @@ from cratedb_retention.model.policies.lifecycle import find_lifecycles
 from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.ledger import LedgerRow
-from cratedb_retention.model.rollups.rollup import RollUp, level_table, sketch_table
+from cratedb_retention.model.rollups.rollup import RollUp, Rollup, level_table, sketch_table
 from cratedb_retention.model.step import Kind, Piece
-from cratedb_retention.model.time import EVER, TimeRange, from_ms, show
+from cratedb_retention.model.time import EVER, TimeRange, find_zone, from_ms, show
 from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.archive import Ends
 from cratedb_retention.planning.facts import PartitionKey
@@ -225,8 +225,12 @@ class _Look:
         since = min((piece.start for piece in pieces if piece.start is not None), default=None)
         going = (p.end or 0 for p in pieces if self.said.get((name, p.partition.values), _UP_TO_DATE)[0] is State.DROP)
         dropped = max(going, default=None)
-        starts = sorted({*rows, *planned})
-        found = (_window(start, rows.get(start), planned.get(start), since, dropped) for start in starts)
+        instants = (instant for start, (end, _) in planned.items() for instant in (start, end))
+        # The windows of a range are looked at only if they differ.
+        known = {row.start: row for row in rows.divided(since, dropped, *instants)}
+        starts = sorted({*known, *planned})
+        about = partial(_window, level.rollup, since, dropped)
+        found = (about(start, known.get(start), planned.get(start)) for start in starts)
         note = "Not computed yet."
         if rows:
             sealed = max((row.end for row in rows.stored if row.sealed), default=None)
@@ -311,8 +315,14 @@ def _why(reason: str, policy_id: str | None) -> str:
 
 
 def _window(
-    start: int, row: LedgerRow | None, planned: tuple[int, Verdict] | None, since: int | None, dropped: int | None
+    rollup: Rollup,
+    since: int | None,
+    dropped: int | None,
+    start: int,
+    row: LedgerRow | None,
+    planned: tuple[int, Verdict] | None,
 ) -> Span | None:
+    """A window of a level, or a range of windows; None if no row of it is left."""
     begin = start
     if planned is not None:
         end, (state, reasons) = planned
@@ -324,5 +334,13 @@ def _window(
         end, until, state = row.end, row.until, State.SEALED if row.sealed else State.COMPUTED
         if dropped is not None and until <= dropped:
             state = State.DROP
-    name, rows = f"window {show(start)} to {show(end)}", row.groups if row else None
-    return Span(time=TimeRange(begin, until), state=state, first=name, rows=rows, reasons=reasons)
+    time, rows = TimeRange(begin, until), row.groups if row else None
+    if row is None or row.windows == 1 or rollup.window is None:
+        return Span(time=time, state=state, first=_name(start, end), rows=rows, reasons=reasons)
+    length, zone = rollup.window, find_zone(rollup.window_zone)
+    first, last = _name(start, length.end(start, zone)), _name(length.floor(end - 1, zone), end)
+    return Span(time=time, state=state, count=row.windows, first=first, last=last, rows=rows, reasons=reasons)
+
+
+def _name(start: int, end: int) -> str:
+    return f"window {show(start)} to {show(end)}"
