@@ -146,7 +146,7 @@ def _range(sql: Expressions, place: int, probe: TableBounds) -> sa.Select[Any]:
 
 
 def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None:
-    """With four or five statements, which are sent only until the table's rollups exist."""
+    """With some small statements, which are sent only until the table's rollups exist."""
     time, table = sql.column(probe.time_column), table_ref(probe.table)
     last = time_number(sql, probe.time_column, sa.func.max(time))
     past = time < sql.value(probe.time_column, probe.before)
@@ -156,10 +156,12 @@ def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None
     end = newest * probe.time_column.tick + 1
     length = probe.interval.approximate_seconds * 1000 * _BUCKETS
     starts = [max(end - length * 4**power, _LONG_AGO) for power in range(_LOOKS)]
-    counts = [sa.func.sum(sa.case((time >= sql.value(probe.time_column, start), 1), else_=0)) for start in starts]
-    within = between(sql, probe.time_column, starts[-1], end)
-    (numbers,) = database.rows(sa.select(*counts).select_from(table).where(*within))
-    start = next((s for s, count in zip(starts, numbers, strict=True) if (count or 0) >= _ENOUGH), starts[-1])
+
+    def is_enough(start: int) -> bool:
+        return database.count(table, *between(sql, probe.time_column, start, end)) >= _ENOUGH
+
+    # One after the other, since there may be very many rows in the longest of these times.
+    start = next(filter(is_enough, starts[:-1]), starts[-1])
     bucket = sql.bucket(probe.interval, probe.zone, sql.instant(probe.time_column))
     series = {f"d{i}": sql.column(column) for i, column in enumerate(probe.dimensions)}
     said = {f"s{i}": sql.column(column) for i, column in enumerate(probe.said)}

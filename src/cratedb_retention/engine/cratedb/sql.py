@@ -140,6 +140,9 @@ class CrateExpressions:
         """CrateDB's ``sum`` of doubles carries the rounding of one group into the next; its ``avg`` does not."""
         return sa.func.avg(value).op("*")(sa.func.count(value))
 
+    def of_values(self, found: sa.sql.functions.Function[Any], value: Element) -> Element:
+        return found.filter(value.is_not(None))
+
     def spread(self, value: Element) -> Element:
         """In exact decimal numbers, since CrateDB's own ``variance`` loses the digits of large values."""
         small = sa.case((sa.func.abs(value) <= ex.number(ex.LARGEST), value))

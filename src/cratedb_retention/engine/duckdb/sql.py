@@ -122,6 +122,10 @@ class DuckExpressions:
     def total(self, value: Element) -> Element:
         return sa.func.sum(value)
 
+    def of_values(self, found: sa.sql.functions.Function[Any], value: Element) -> Element:
+        """DuckDB ignores rows whose value is NULL, in less time than a filter takes."""
+        return found
+
     def spread(self, value: Element) -> Element:
         """DuckDB computes variances by Welford's algorithm, which keeps the digits of large values."""
         small, count = sa.case((sa.func.abs(value) <= ex.number(ex.LARGEST), value)), sa.func.count(value)

@@ -212,9 +212,9 @@ class Selection:
             case Merge.GREATEST:
                 return sa.func.max(value)
             case Merge.EARLIEST:
-                return sa.func.min_by(value, order).filter(value.is_not(None))
+                return sql.of_values(sa.func.min_by(value, order), value)
             case Merge.LATEST:
-                return sa.func.max_by(value, order).filter(value.is_not(None))
+                return sql.of_values(sa.func.max_by(value, order), value)
             case Merge.SPREAD if self.raw:
                 return sql.spread(as_type(value, DOUBLE))
             case Merge.SPREAD:
@@ -372,7 +372,7 @@ class Samples(Selection):
         def last(metric: Metric) -> Element:
             # Earlier versions stored NaN as a value.
             value = finite(metric.column, ref(metric.named(Part.LAST)))
-            return sa.func.max_by(value, time).filter(value.is_not(None))
+            return self.sql.of_values(sa.func.max_by(value, time), value)
 
         keys = (dimension.label(f"d{i}") for i, dimension in enumerate(dimensions))
         values = self._values({i: last(metric) for i, metric in self.counters.items()})
