@@ -105,10 +105,13 @@ class Reader:
         return sa.select(*t.place, *columns).where(self._within(*t.place))
 
     def catalog(self, clock: Clock) -> Catalog:
-        """Tables, partitions, shards, health, nodes and repositories; of the toolkit's own schema, the health."""
+        """
+        Tables, partitions, shards, health, nodes and repositories; of the toolkit's own schema, the health. All are
+        read at the same time: whatever a node that is lost meanwhile makes of it, each step checks the health again.
+        """
         compacting = [selector for selector in self._selectors if selector.compacts]
         moves, archives, keyed = (any(getattr(s, n) for s in self._selectors) for n in ("moves", "tokens", "keys"))
-        tables, columns, shards, found, keys, definitions, identities, nodes, repositories, several = (
+        tables, columns, shards, found, keys, definitions, identities, nodes, repositories, several, missing = (
             self._database.together(
                 self._tables,
                 self._columns,
@@ -120,16 +123,18 @@ class Reader:
                 self._nodes if moves else dict,
                 self._repositories if archives else frozenset,
                 Reader(self._database, compacting)._unmerged if compacting else frozenset,
+                lambda: self._missing(clock),
             )
         )
         # The statements are sent at the same time: a table that was created meanwhile is not there yet.
         tables = {name: table for name, table in tables.items() if name in columns}
+        for partition, count in missing.items():
+            shards[partition].missing = count
         for partition in several:
             shards[partition].merged = False
         if keyed:
             detailed = wanted_by([s for s in self._selectors if s.keys], CAPABILITIES)
             self._read_details(columns, filter(detailed, tables))
-        unhealthy = self._add_health(clock, shards)
         described: dict[tuple[str, str], list[Sequence[Any]]] = defaultdict(list)
         for schema, name, *partition in found:
             described[schema, name].append(partition)
@@ -147,7 +152,7 @@ class Reader:
             },
             nodes=nodes,
             repositories=repositories,
-            unhealthy=unhealthy,
+            unhealthy=frozenset(TableName(schema, table) for schema, table, _ in missing),
             views=None if definitions is None else _make_views(definitions, columns),
         )
 
@@ -234,15 +239,13 @@ class Reader:
             found[partition].token = format_token(by_uuid)
         return found
 
-    def _add_health(self, clock: Clock, to: dict[_PartitionId, _Shards]) -> frozenset[TableName]:
-        """Add missing shards. Those of a partition that was just created only seem to be missing."""
+    def _missing(self, clock: Clock) -> dict[_PartitionId, int]:
+        """The number of missing shards. Those of a partition that was just created only seem to be missing."""
         h = system("sys.health")
         mine = sa.or_(self._within(*h.place), h.table_schema == self._own_schema)
         statement = sa.select(*h.place, h.partition_ident, h.missing_shards).where(mine, h.missing_shards > 0)
         rows = settled(lambda: self._database.rows(statement), clock)
-        for schema, table, ident, missing in rows:
-            to[schema, table, ident or ""].missing = missing
-        return frozenset(TableName(schema, table) for schema, table, *_ in rows)
+        return {(schema, table, ident or ""): missing for schema, table, ident, missing in rows}
 
     def _partitions(self, compacting: bool) -> list[Sequence[Any]]:
         p = system("information_schema.table_partitions")

@@ -34,7 +34,7 @@ CONNECT_SECONDS, BRIEF_SECONDS = 3.0, 90.0
 # A dead host is detected within 60 + 4 * 15 seconds, also while a statement takes hours.
 KEEPALIVE = {"socket_keepalive": True, "socket_tcp_keepidle": 60, "socket_tcp_keepintvl": 15, "socket_tcp_keepcnt": 4}
 # As many as read the catalog at the same time: another one would be opened and closed for each statement.
-CONNECTIONS = 10
+CONNECTIONS = 11
 _FAILED = -2  # The row count of a failed row among many rows of parameters.
 
 # CrateDB's error classes, by the toolkit's class and the remedy.
