@@ -12,6 +12,7 @@ from cratedb_retention.engine.cratedb import catalog
 from cratedb_retention.engine.cratedb.connection import BLOCK, CrateConnection
 from cratedb_retention.errors import Recovering
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Selector, Table
+from cratedb_retention.model.time import TimeRange
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
 
 JAN, FEB = "2024-01-10T00:00:00Z", "2024-02-10T00:00:00Z"
@@ -208,6 +209,53 @@ def test_repositories_and_nodes(crate: CrateDatabase) -> None:
     found = read(crate, tokens=True, moves=True)
     assert crate.repository in found.repositories
     assert len(found.nodes) == 1
+
+
+VIENNA = "timezone('Europe/Vienna', date_trunc('{}', timezone('Europe/Vienna', ts)))"
+GRIDS = {
+    "hour": "date_trunc('hour', ts)",
+    "day": "date_trunc('day', ts)",
+    "7 days": "time_bucket(INTERVAL '7 days', ts)",
+    "month": "date_trunc('month', ts)",
+    "3 months": "time_bucket(INTERVAL '3 months', ts)",
+    "year": "date_trunc('year', ts)",
+    "a day of a zone": VIENNA.format("day"),
+    "a month of a zone": VIENNA.format("month"),
+}
+
+
+@pytest.mark.parametrize("of", GRIDS)
+@pytest.mark.parametrize("kind", [TIME, "TIMESTAMP"])
+def test_partitions_of_a_time_range(duck: DuckDatabase, kind: str, of: str) -> None:
+    """Those that overlap it are read as a whole; and what is far away is not read, if the column tells where it is."""
+    part = f"part {kind} GENERATED ALWAYS AS ({GRIDS[of]})"
+    duck.sql(f"CREATE TABLE {duck.q('metrics')} (ts {kind}, x INTEGER, {part})")
+    times = "SELECT TIMESTAMP '2019-12-20' + to_hours(i * 7), i FROM range(9000) r(i)"
+    duck.sql(f"INSERT INTO {duck.q('metrics')} (ts, x) {times}")
+    duck.sql(f"COMMENT ON TABLE {duck.q('metrics')} IS 'PARTITIONED BY (part)'")
+    whole = sorted(table(duck, "metrics", tokens=True).partitions, key=lambda partition: str(partition.values))
+    assert sum(partition.rows or 0 for partition in whole) == 9000
+    starts = [int(str(partition.values[0])) for partition in whole]
+    for place in range(1, len(whole) - 2, max(len(whole) // 7, 1)):
+        within = TimeRange(starts[place], starts[place + 1])
+        found = by_values(table(duck, "metrics", tokens=True, within=within))
+        assert [found[each.values] for each in whole[place : place + 1]] == whole[place : place + 1]
+        for inside in (TimeRange(within.end - 1, within.end), TimeRange(within.start, within.start + 1)):
+            assert by_values(table(duck, "metrics", tokens=True, within=inside))[whole[place].values] == whole[place]
+        few = sum(partition.rows or 0 for partition in found.values()) < 4500
+        assert few is (kind == TIME), of
+
+
+def test_rows_that_are_far_away_are_not_read(duck: DuckDatabase) -> None:
+    """Statements about some partitions of DuckDB say between which times their rows are."""
+    duck.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    duck.fill("metrics", [JAN, FEB, "2024-06-10T00:00:00Z"])
+    duck.policy("delete", "metrics", "30d")
+    with duck.statements() as sent:
+        assert duck.run().rows == 2
+    (delete,) = (statement for statement in sent if statement.startswith("DELETE"))
+    assert "ts AS TIMESTAMP WITH TIME ZONE) >= " in delete and "ts AS TIMESTAMP WITH TIME ZONE) < " in delete
+    assert duck.count("metrics") == 1
 
 
 def test_partition_columns_of_duckdb(duck: DuckDatabase) -> None:

@@ -153,6 +153,9 @@ class Expressions(Protocol):
     def value(self, column: Column, value: Value) -> Any: ...
     # Whether a column has one of several values, none of which is None.
     def among(self, column: Column, values: Sequence[Value]) -> Condition: ...
+    # Conditions that all rows of partitions with one of several values in a column fulfil, by which other rows are
+    # skipped without reading them.
+    def near(self, column: Column, values: Sequence[Value]) -> list[Condition]: ...
     def epoch_ms(self, expression: Element) -> sa.ColumnElement[Any]: ...
     # A time column of any type, or an expression in its place, as an instant; without a zone it is UTC.
     def instant(self, column: Column, expression: Element | None = None) -> Element: ...
@@ -203,10 +206,16 @@ def in_partitions(sql: Expressions, columns: Sequence[Column], partitions: Seque
     A condition that matches whole partitions only, with as few branches as possible, since a database evaluates each of
     them for each partition: the days of all tenants that have the same days are listed once.
     """
+    by_column = ((column, [values[place] for values in partitions]) for place, column in enumerate(columns))
+    near = [condition for column, values in by_column for condition in sql.near(column, values)]
+    return sa.and_(_in_partitions(sql, columns, partitions), *near)
+
+
+def _in_partitions(sql: Expressions, columns: Sequence[Column], partitions: Sequence[Sequence[Value]]) -> Condition:
     place, groups = min(((i, _shared(partitions, i)) for i in range(len(columns))), key=lambda found: len(found[1]))
     others = [*columns[:place], *columns[place + 1 :]]
     branches = (
-        sa.and_(one_of(sql, columns[place], values), *([in_partitions(sql, others, rests)] if others else []))
+        sa.and_(one_of(sql, columns[place], values), *([_in_partitions(sql, others, rests)] if others else []))
         for values, rests in groups
     )
     return sa.or_(*branches)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from cratedb_retention.model.address import is_address
+from cratedb_retention.model.time import TimeRange
 
 Value = str | int | float | bool | None
 
@@ -194,5 +195,6 @@ class Selector:
     partition_column: str | None = None  # Used by databases without partitions of their own.
     tokens: bool = False  # Whether repositories are needed, and change tokens that are expensive to compute.
     keys: bool = False  # Whether primary keys are needed.
+    within: TimeRange | None = None  # If set, only partitions that overlap this time range are needed.
     moves: bool = False  # Whether nodes are needed, and the allocation of partitions to them.
     compacts: bool = False  # Whether it is needed how partitions are stored.

@@ -81,6 +81,11 @@ def read_grid(expression: str, columns: Iterable[str]) -> Grid | None:
     return _read_grid(expression, frozenset(columns))
 
 
+def read_own_grid(expression: str) -> Grid | None:
+    """Like :func:`read_grid`, if the columns are not known: a single name in the place of the time is one."""
+    return read_grid(expression, (_unquote(text) for kind, text in _scan(expression) if kind == "name"))
+
+
 @lru_cache(maxsize=4096)
 def _read_grid(expression: str, columns: frozenset[str]) -> Grid | None:
     """Cached, since many tables have the same expression, and each policy reads it again."""

@@ -83,6 +83,10 @@ class CrateExpressions:
         kind = sa.literal(next((value for value in found if isinstance(value, float)), found[0])).type
         return self.column(column) == sa.any_(sa.literal(found, sa.ARRAY(kind)))
 
+    def near(self, column: Column, values: Sequence[Value]) -> list[Condition]:
+        """Other partitions are not read anyway."""
+        return []
+
     def epoch_ms(self, expression: Element) -> Element:
         return sa.cast(expression, sa.BigInteger())
 

@@ -37,6 +37,7 @@ from cratedb_retention.model.catalog import (
 )
 from cratedb_retention.model.intervals import read_grid
 from cratedb_retention.model.policies.patterns import find_tables, wanted_by
+from cratedb_retention.model.time import TimeRange
 from cratedb_retention.model.words import show_partition
 
 CAPABILITIES = Capabilities(
@@ -95,7 +96,8 @@ class Reader:
         meant = [(s, find_tables(s.schema, s.name, comments, CAPABILITIES)) for s in selectors]
         named = {table: s.partition_column for s, tables in reversed(meant) if s.partition_column for table in tables}
         bare = [_bare(name, columns[name], comment, named.get(name)) for name, comment in comments.items()]
-        groups, flaws = self._groups(bare, {table for s, tables in meant if s.tokens for table in tables})
+        within = {table: s.within for s, tables in meant if s.within for table in tables}
+        groups, flaws = self._groups(bare, {table for s, tables in meant if s.tokens for table in tables}, within)
         keys = self._keys() if keyed else {}
         tables = {
             table.name: replace(
@@ -178,14 +180,17 @@ class Reader:
         return {TableName(schema, name): tuple(keys) for schema, name, kind, keys in rows if kind == "PRIMARY KEY"}
 
     def _groups(
-        self, tables: Sequence[Table], tokens: set[TableName]
+        self, tables: Sequence[Table], tokens: set[TableName], within: Mapping[TableName, TimeRange]
     ) -> tuple[dict[TableName, list[Partition]], dict[TableName, RetentionError]]:
         """The partitions of tables, and errors of those that cannot be read: a generated column may fail on a value."""
         found: dict[TableName, list[Partition]] = defaultdict(list)
         failed: dict[TableName, RetentionError] = {}
         for chunk in chunks(tables):
             width = max(len(table.partitioned_by) for table in chunk)
-            branches = [_group(number, table, width, table.name in tokens) for number, table in enumerate(chunk)]
+            branches = [
+                _group(number, table, width, table.name in tokens, within.get(table.name))
+                for number, table in enumerate(chunk)
+            ]
             answers, errors = ask(self._database, branches)
             failed.update({chunk[position].name: error for position, error in errors.items()})
             for number, *texts, rows, token in answers:
@@ -263,13 +268,17 @@ def _bare(name: TableName, columns: Mapping[str, Column], comment: str, named: s
     return Table(name=name, columns=columns, partitioned_by=by, flaw=flaw)
 
 
-def _group(number: int, table: Table, width: int, with_token: bool) -> sa.Select[Any]:
-    """The partition columns are computed in a subquery, where a cheaper expression may replace one."""
+def _group(number: int, table: Table, width: int, with_token: bool, within: TimeRange | None) -> sa.Select[Any]:
+    """
+    The partition columns are computed in a subquery, where a cheaper expression may replace one. Of a time range, some
+    rows of partitions outside of it are read as well.
+    """
     columns = [table.columns[name] for name in table.partitioned_by]
     keys = [replace(column, name=f"k{i}") for i, column in enumerate(columns)]
     hashed = row_hash(stored(table.columns)) if with_token and columns else sa.null()
     computed = [partition_key(column, table.columns).label(key.name) for column, key in zip(columns, keys, strict=True)]
-    rows = sa.select(*computed, hashed.label("h")).select_from(table_ref(table.name)).subquery("r")
+    near = [condition for column in columns for condition in (SQL.near(column, within) if within else ())]
+    rows = sa.select(*computed, hashed.label("h")).select_from(table_ref(table.name)).where(*near).subquery("r")
     token = fingerprint(rows.c.h) if with_token and columns else sa.cast(sa.null(), sa.Text())
     return (
         sa.select(sa.literal_column(str(number)), *value_texts(SQL, keys, width), sa.func.count(), token)

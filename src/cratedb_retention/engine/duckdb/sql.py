@@ -16,10 +16,10 @@ from cratedb_retention.engine import expressions as ex
 from cratedb_retention.engine.database import Statement, listed
 from cratedb_retention.engine.expressions import Condition, Element, Field, Sql, ref, table_ref
 from cratedb_retention.model.catalog import Column, Grouping, Kind, TableName, Value
-from cratedb_retention.model.intervals import read_grid
+from cratedb_retention.model.intervals import read_grid, read_own_grid
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.rollups.rollup import Rollup
-from cratedb_retention.model.time import from_ms
+from cratedb_retention.model.time import DAY_MS, from_ms
 
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 _KINDS = {"VARCHAR": Kind.TEXT, "BOOLEAN": Kind.BOOLEAN, **dict.fromkeys(_NUMBERS, Kind.NUMBER)}
@@ -27,6 +27,8 @@ MANY = 100  # Values of a condition that are sent as an array: SQLAlchemy takes 
 _SECOND, _DAY, _WEEK = 1_000_000, 86_400, 604_800
 _MONDAY = 4 * _DAY  # 1970 began on a Thursday.
 _YEARS = (1900, 2100)
+_INSTANT = "TIMESTAMP WITH TIME ZONE"
+_FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999  # The years 1 to 9999, in milliseconds.
 
 
 class _Instants(sa.ColumnElement[Any]):
@@ -76,6 +78,23 @@ class DuckExpressions:
             return self.column(column).in_([self.value(column, value) for value in values])
         instants = _Instants(column, [value for value in values if isinstance(value, int)])
         return self.column(column).op("IN", is_comparison=True)(instants)
+
+    def near(self, column: Column, values: Sequence[Value]) -> list[Condition]:
+        """
+        DuckDB computes a generated column of each row that it reads, but skips rows by conditions on stored ones. With
+        a margin, since it matters only that no row of the partitions is excluded.
+        """
+        grid = read_own_grid(column.expression) if column.expression and ex.is_aware(column) else None
+        known = [value for value in values if isinstance(value, int)]
+        if grid is None or grid.unit is not None or "[" in grid.time_column or not known or len(known) < len(values):
+            return []
+        margin = grid.interval.approximate_seconds * 1100 + 2 * DAY_MS
+        since, until = min(known) - margin, max(known) + margin
+        if since < _FIRST or until > _LAST:
+            return []
+        instant = make_column(grid.time_column, _INSTANT)
+        time = ex.as_type(self.column(instant), _INSTANT)
+        return [time >= self.value(instant, since), time < self.value(instant, until)]
 
     def epoch_ms(self, expression: Element) -> Element:
         """NULL for infinite times."""

@@ -239,10 +239,11 @@ class Roller:
             raise PartitionChanged(thing, reason, "the next run computes it again")
 
     def _find_sources(self, task: Task, rollup: Rollup, within: TimeRange | None = None) -> FindSources:
-        """The present source of a level, for any of its windows; rows only within a time range."""
+        """The present source of a level, for any of its windows, or those within a time range."""
         policy = self._source_policy(task, rollup)
         name = rollup.below
-        selector = Selector(schema=name.schema, name=name.name, partition_column=policy.partition_column, tokens=True)
+        about = {"schema": name.schema, "name": name.name, "partition_column": policy.partition_column}
+        selector = Selector(**about, tokens=True, within=within)
         catalog = self._engine.read_catalog([selector], self._store.schema)
         if name not in catalog.tables:
             raise DatabaseError(f"table {name}", "does not exist any more", "make a new plan")
