@@ -13,8 +13,9 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import TypeVar
 
 from cratedb_retention.model.catalog import Column, Partition, Table, TableName, TimeUnit
 from cratedb_retention.model.plan.measurements import ExpiredRows, Probe, TableBounds
@@ -39,13 +40,37 @@ from cratedb_retention.planning.rollups.cascades import (
 )
 from cratedb_retention.planning.rollups.coverage import Coverage
 from cratedb_retention.planning.rollups.downsample import CascadePlan, find_window_probes
-from cratedb_retention.planning.rollups.resting import Resting, up_to_date
+from cratedb_retention.planning.rollups.resting import Resting, tables_of, up_to_date
 from cratedb_retention.planning.targets import Target, Undecided, find_targets, isolated
 
 # Present seconds, read as milliseconds, lie in January 1970; milliseconds, read as seconds, after the year 50,000.
 _OLD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC))
 _AHEAD = 10 * 366 * DAY_MS
+T = TypeVar("T")
+_Placed = Sequence[tuple[int, T]]  # In the order of the plan, with their places.
 _Obstacle = tuple[Reason, bool]  # Why a piece must stay, and whether that needs attention.
+# What is decided is in the plan in this order: what brings levels up to date, what expires, and views.
+_LEVELS, _EXPIRY, _VIEWS = range(3)
+
+
+@dataclass
+class _Decided:
+    tasks: list[Task] = field(default_factory=list)
+    blocked: list[Blocked] = field(default_factory=list)
+    up_to_date: list[UpToDate] = field(default_factory=list)
+
+    def take(self, verdicts: Iterable[Task | Blocked | UpToDate]) -> None:
+        for verdict in list(verdicts):  # All or none, should there be an error.
+            match verdict:
+                case Task():
+                    self.tasks.append(verdict)
+                case Blocked():
+                    self.blocked.append(verdict)
+                case UpToDate():
+                    self.up_to_date.append(verdict)
+
+    def __iter__(self) -> Iterator[Task | Blocked | UpToDate]:
+        yield from (*self.tasks, *self.blocked, *self.up_to_date)
 
 
 @dataclass(kw_only=True)
@@ -69,9 +94,7 @@ class Planning(Context):
         self.looked_at = list(self.targets)
         self.rests: dict[TableName, Rest] = {}  # What this plan finds at rest in addition, by the finest level.
         self.ledger.read(t.table.name for t in self.targets if t.policy.strategy.traits.rolls_up)
-        self._tasks: list[Task] = []
-        self._blocked: list[Blocked] = []
-        self._up_to_date: list[UpToDate] = []
+        self._decided = _Decided()  # What is being decided now.
         self._reserved: set[PartitionKey] = set()
 
     def _is_at_rest(self, target: Target) -> bool:
@@ -110,71 +133,101 @@ class Planning(Context):
         return TableBounds(target.table.name, target.time_column, target.where)
 
     def plan(self, chosen: Callable[[Policy], bool] = lambda policy: True) -> Plan:
-        """Make the plan of a run of the chosen policies."""
+        """
+        Make the plan of a run of the chosen policies: one cascade after the other, since what is known of its windows
+        takes much more memory than what is decided.
+        """
         ids = {policy.id for policy in self.enabled if chosen(policy)}
-        planned = self._plan_levels(ids)
-        self._find_protectors()
-        self.coverage = Coverage(plan for plan, _ in planned)
-        for plan, verdicts in planned:
-            self._take(verdicts if plan.active else ())
-        for target in self.targets:
-            with isolated(target.policy.id, target.table.name, self.undecided):
-                self._decide(target, target.policy.id in ids)
-        for plan in (plan for plan, _ in planned if plan.active):
-            with isolated(plan.cascade.policy.id, plan.cascade.source, self.undecided):
-                self._take(plan.view(self._tasks))
-        self._note_rests(plan for plan, verdicts in planned if plan.active and not verdicts)
-        self._up_to_date += up_to_date(self.at_rest or {}, ids)
+        usable = list(self._usable())
+        known = self.cascades if len(usable) == len(self.targets) else None
+        possible, impossible = known or find_cascades(usable, self.catalog, self.ledger)
+        self.undecided += impossible
+        self._find_stalled(self.undecided)
+        levels, found = dict[TableName, list[Target]](), dict[tuple[int, int, int], _Decided]()
+        for cascades, targets in _together(possible, usable):
+            of_levels, decided = self._plan_together(cascades, targets, ids)
+            levels |= of_levels
+            found |= decided
+        self.looked_at += (level for cascade in possible for level in levels.get(cascade.source, ()))
+        self._decided = _Decided()
+        for place in sorted(found):
+            self._decided.take(found[place])
+        self._decided.take(up_to_date(self.at_rest or {}, ids))
         self._end_archives(ids)
-        self._up_to_date = list(with_next_ends(self._up_to_date, self, ids))
+        self._decided.up_to_date = list(with_next_ends(self._decided.up_to_date, self, ids))
         looked_at = [target for target in self.looked_at if target.policy.id in ids]
-        tables = {*(target.table.name for target in looked_at), *(each.table for each in self._up_to_date)}
+        tables = {*(target.table.name for target in looked_at), *(each.table for each in self._decided.up_to_date)}
         holds = {hold.hold.id: hold.hold for table in tables for hold in self.table_holds.get(table, ())}
         return Plan(
             cutoff=to_ms(self.cutoff),
-            tasks=(*self._tasks, *self._thaw()),
-            blocked=(*(each for each in self.undecided if each.policy_id in ids), *self._blocked),
-            up_to_date=tuple(self._up_to_date),
+            tasks=(*self._decided.tasks, *self._thaw()),
+            blocked=(*(each for each in self.undecided if each.policy_id in ids), *self._decided.blocked),
+            up_to_date=tuple(self._decided.up_to_date),
             legal_holds=tuple(holds[identifier] for identifier in sorted(holds)),
             warnings=tuple(self._warnings(looked_at)),
         )
 
-    def _plan_levels(self, ids: Collection[str | None]) -> list[tuple[CascadePlan, list[Task | Blocked]]]:
-        """Plan what brings cascades up to date; afterwards ``targets`` holds the usable targets and the levels."""
-        usable, planned = [], []
+    def _usable(self) -> Iterator[Target]:
         for target in self.targets:
             with isolated(target.policy.id, target.table.name, self.undecided):
                 self._require_answers(self._probes_of(target))
                 self._require_plausible(target)
-                usable.append(target)
-        known = self.cascades if len(usable) == len(self.targets) else None
-        possible, impossible = known or find_cascades(usable, self.catalog, self.ledger)
-        self.undecided += impossible
-        for cascade in possible:
+                yield target
+
+    def _plan_together(
+        self, cascades: _Placed[Cascade], targets: _Placed[Target], ids: Collection[str | None]
+    ) -> tuple[dict[TableName, list[Target]], dict[tuple[int, int, int], _Decided]]:
+        """
+        Plan cascades, and the targets on all of their tables.
+
+        :return: The levels of each source as targets, and what is decided, by its place in the plan.
+        """
+        planned, failed = list[tuple[int, CascadePlan, list[Task | Blocked]]](), len(self.undecided)
+        for place, cascade in cascades:
             with isolated(cascade.policy.id, cascade.source, self.undecided):
                 if self.measurements.failed:
                     self._require_answers(find_window_probes(cascade, self.ledger, to_ms(self.cutoff)))
                 require_smaller(cascade, self.measurements, self.cutoff)
                 plan = CascadePlan(self, cascade, active=cascade.policy.id in ids)
-                planned.append((plan, list(plan.verdicts())))
-        self.targets = []
-        cascades = {plan.cascade.source: plan.cascade for plan, _ in planned}
-        for target in usable:
-            cascade_of = cascades.get(target.table.name)
+                planned.append((place, plan, list(plan.verdicts())))
+        self._find_stalled(self.undecided[failed:])
+        levels = {plan.cascade.source: list(level_targets(plan.cascade)) for _, plan, _ in planned}
+        raw = {id(plan.cascade.raw) for _, plan, _ in planned}
+        each: list[tuple[tuple[int, int], Target]] = []
+        for place, target in targets:
             if not target.policy.strategy.traits.rolls_up:
-                self.targets.append(target)
-            elif cascade_of is not None and cascade_of.raw is target:
-                self.targets += [target, *level_targets(cascade_of)]
-                self.looked_at += level_targets(cascade_of)
-        return planned
+                each.append(((place, 0), target))
+            elif id(target) in raw:
+                own = [target, *levels[target.table.name]]
+                each += [((place, number), one) for number, one in enumerate(own)]
+        self._find_protectors(target for _, target in each)
+        self.coverage = Coverage(plan for _, plan, _ in planned)
+        found: dict[tuple[int, int, int], _Decided] = {}
+        for place, plan, verdicts in planned:
+            self._decided = found[_LEVELS, place, 0] = _Decided()
+            self._decided.take(verdicts if plan.active else ())
+        for (place, number), target in each:
+            self._decided = found[_EXPIRY, place, number] = _Decided()
+            with isolated(target.policy.id, target.table.name, self.undecided):
+                self._decide(target, target.policy.id in ids)
+        tasks = [task for decided in found.values() for task in decided.tasks]
+        for place, plan, _ in planned:
+            self._decided = found[_VIEWS, place, 0] = _Decided()
+            with isolated(plan.cascade.policy.id, plan.cascade.source, self.undecided):
+                self._decided.take(plan.view(tasks) if plan.active else ())
+        self._note_rests((plan for _, plan, verdicts in planned if plan.active and not verdicts), found.values())
+        for _, plan, _ in planned:  # Python's collector is paused, and they refer to each other.
+            plan.levels.clear()
+        return levels, found
 
-    def _note_rests(self, idle: Iterable[CascadePlan]) -> None:
+    def _note_rests(self, idle: Iterable[CascadePlan], decided: Iterable[_Decided]) -> None:
         """Note the cascades of which nothing is due, blocked or worth a warning."""
-        tasks, blocked = self._tasks, (*self._blocked, *self.undecided)
-        busy = {*(task.table for task in tasks), *(each.table for each in blocked)}
+        busy = {each.table for each in self.undecided}
         of_table: dict[TableName, list[UpToDate]] = defaultdict(list)
-        for each in self._up_to_date:
-            of_table[each.table].append(each)
+        for some in decided:
+            busy.update(each.table for each in (*some.tasks, *some.blocked))
+            for each in some.up_to_date:
+                of_table[each.table].append(each)
         for plan in idle:
             targets = [plan.cascade.raw, *level_targets(plan.cascade)]
             tables = [target.table.name for target in targets]
@@ -205,34 +258,36 @@ class Planning(Context):
         if oldest is not None and oldest > now + _AHEAD:
             raise Undecided(Why.ALL_AHEAD(oldest=oldest, remedy=_remedy(time, TimeUnit.MILLISECONDS)))
 
-    def _find_protectors(self) -> None:
-        for target in self.targets:
+    def _find_protectors(self, targets: Iterable[Target]) -> None:
+        for target in targets:
             if target.policy.strategy.traits.archives and target.policy.acts(self.cutoff):
                 self.archivers[target.table.name].append(target)
             if target.policy.number_of_replicas is not None:
                 self.compactors[target.table.name].append(target)
             if target.policy.strategy.traits.moves:
                 self.movers[target.table.name, target.policy.reallocation_attribute_name].append(target)
-        should = {
+
+    def _find_stalled(self, undecided: Iterable[Blocked]) -> None:
+        for each in undecided:
+            policy = self._should.get(each.policy_id)
+            if policy is not None:
+                self.stalled[each.table].append(policy)
+
+    @cached_property
+    def _should(self) -> Mapping[str | None, Policy]:
+        """The policies that roll up or archive."""
+        return {
             p.id: p
             for p in self.enabled
             if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(self.cutoff)
         }
-        for each in self.undecided:
-            if each.policy_id in should:
-                self.stalled[each.table].append(should[each.policy_id])
-
-    def _take(self, verdicts: Iterable[Task | Blocked]) -> None:
-        found = list(verdicts)
-        self._tasks += (verdict for verdict in found if isinstance(verdict, Task))
-        self._blocked += (verdict for verdict in found if isinstance(verdict, Blocked))
 
     def _decide(self, target: Target, chosen: bool) -> None:
         """Decide about one target; a target that is not chosen only claims what it archives."""
         policy, table, limit = target.policy, target.table.name, target.policy.limit(self.cutoff)
         if target.by_rows:
             if chosen and limit is not None:
-                self._take(keep_within(target, list(strategies.delete_rows(self, target, limit))))
+                self._decided.take(keep_within(target, list(strategies.delete_rows(self, target, limit))))
             return
         pieces = self.pieces.of(target)
         due = () if limit is None else pieces.expired(limit)
@@ -242,11 +297,11 @@ class Planning(Context):
                 self._reserved.update((table, piece.partition.values) for piece in due)
             return
         if limit is not None:
-            self._take(self._judge(target, limit, due, pieces.unknown))
+            self._decided.take(self._judge(target, limit, due, pieces.unknown))
         # Partitions of unknown age are blocked above, unless everything is kept forever.
         later = len(pieces) if limit is None else len(pieces.known) - len(due)
         then = next_due(pieces.known[len(due)], policy) if len(due) < len(pieces.known) else None
-        self._up_to_date.append(UpToDate(policy_id=policy.id or "", table=table, partitions=later, next_due=then))
+        self._decided.take([UpToDate(policy_id=policy.id or "", table=table, partitions=later, next_due=then)])
 
     def _judge(
         self, target: Target, limit: int, due: Sequence[Piece], unknown: Sequence[Piece]
@@ -324,7 +379,7 @@ class Planning(Context):
                     count, why = sum(task.partitions for task in tasks), Why.ARCHIVE_STAYS(why=excess)
                     verdicts = [verdict for verdict in verdicts if isinstance(verdict, Blocked)]
                     verdicts.append(replace(blocked(target, why), count=count))
-                self._take(verdicts)
+                self._decided.take(verdicts)
 
     def _thaw(self) -> Iterator[Task]:
         """
@@ -333,7 +388,7 @@ class Planning(Context):
         """
         if not self.frozen:
             return
-        steps = ((task.table, step) for task in self._tasks for step in task.steps)
+        steps = ((task.table, step) for task in self._decided.tasks for step in task.steps)
         own = ((table, step) for table, step in steps if step.expires or isinstance(step, FreezePartitions))
         finishing = {(table, piece.partition.values) for table, step in own for piece in step.about}
         for name, values in sorted(set(self.frozen) - finishing - self._reserved, key=str):
@@ -363,6 +418,26 @@ class Planning(Context):
             if empty:
                 examples = "; ".join(show_partition(target.columns, values) for values in empty[:5])
                 yield Why.EMPTY_PARTITIONS(table=name, count=len(empty), partitions=examples)
+
+
+def _together(
+    cascades: Sequence[Cascade], targets: Sequence[Target]
+) -> Iterator[tuple[_Placed[Cascade], _Placed[Target]]]:
+    """
+    Cascades with their places, and the targets on their tables: each cascade by itself, unless it shares a table with
+    others; and at the end all targets that concern no cascade.
+    """
+    group_of: dict[TableName, int] = {}
+    groups: dict[int | None, list[int]] = {}
+    for place, cascade in enumerate(cascades):
+        others = {group_of[table] for table in tables_of(cascade.raw) if table in group_of}
+        groups[place] = sorted([place, *(each for other in others for each in groups.pop(other))])
+        group_of.update({table: place for each in groups[place] for table in tables_of(cascades[each].raw)})
+    on: dict[int | None, list[tuple[int, Target]]] = defaultdict(list)
+    for place, target in enumerate(targets):
+        on[group_of.get(target.table.name)].append((place, target))
+    for group in (*groups, None):
+        yield [(each, cascades[each]) for each in groups.get(group, ())], on[group]
 
 
 def _missing_shards(piece: Piece) -> _Obstacle | None:
