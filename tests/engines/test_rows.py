@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -128,6 +129,23 @@ def test_batches_are_shown(db: Database, events: str) -> None:
         sa.event.remove(database.engine, "before_execute", note)
     mine = [line for line in sent if f'"{events}"' in line]
     assert (len(mine), list(dict.fromkeys(mine))) == (3, shown)
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+def test_large_batches_on_duckdb(duck: DuckDatabase, monkeypatch: pytest.MonkeyPatch, skewed: bool) -> None:
+    """However rows are spread over time, batches are nearly full, and their end is found by a few counts."""
+    monkeypatch.setattr(DuckDBEngine, "batch", 1000)
+    duck.create("events", {"ts": TIME, "n": "TEXT"})
+    seconds = "CASE WHEN i < 5000 THEN i / 100.0 ELSE i * 500 END" if skewed else "i * 500"
+    moment = f"TIMESTAMPTZ '2024-01-01T00:00:00Z' + to_microseconds(CAST(1000000 * ({seconds}) AS BIGINT))"
+    duck.sql(f"INSERT INTO {duck.q('events')} SELECT {moment}, 'x' FROM range(10000) r(i)")
+    duck.policy("delete", "events", "30d")
+    told: list[RunEvent] = []
+    with duck.statements() as sent:
+        assert duck.tool.run(observers=[told.append]).rows == 10_000
+    done = [0, *(event.progress.done for event in told if isinstance(event, StepProgressed))]
+    assert all(900 <= after - before <= 1000 for before, after in pairwise(done)), done
+    assert sum("count" in statement and "events" in statement for statement in sent) < len(done) * (25 if skewed else 8)
 
 
 @pytest.mark.usefixtures("small_batches")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, assert_never
@@ -12,8 +13,8 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.duckdb.archive import DuckArchive
 from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, Reader
 from cratedb_retention.engine.duckdb.connection import DuckConnection, not_a_database
-from cratedb_retention.engine.duckdb.sql import SQL
-from cratedb_retention.engine.expressions import in_partitions, table_ref
+from cratedb_retention.engine.duckdb.sql import FIRST, SQL
+from cratedb_retention.engine.expressions import in_partitions, table_ref, time_number
 from cratedb_retention.engine.rollups import rollup as rollups
 from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsupported
@@ -25,6 +26,7 @@ from cratedb_retention.model.rollups.rollup import Count, LevelStep, RollUp, Win
 
 # Tables that are looked up by their names.
 FEW = 100
+_FILLED = 0.9  # The smallest batch of rows, as a share of the largest.
 # The position of the format identifier in a DuckDB file.
 _MAGIC = slice(8, 12)
 
@@ -104,6 +106,28 @@ class DuckDBEngine(Engine):
 
     def _drop(self, step: plan.DropPartitions) -> StepResult:
         return StepResult(rows=self._execute(step), partitions=len(step.pieces))
+
+    def _end_of_batch(self, step: plan.DeleteRows) -> int | None:
+        """By counting, since sorting takes far more time and memory. A batch may be a tenth smaller."""
+        time, of, expired = SQL.column(step.time_column), table_ref(step.table), self._expired(step)
+        ends = (time_number(SQL, step.time_column, end) for end in (sa.func.min(time), sa.func.max(time)))
+        ((oldest, newest, most),) = self.database.rows(sa.select(*ends, sa.func.count()).select_from(of).where(expired))
+        if most <= self.batch or oldest is None or newest is None:
+            return None
+        tick, below = step.time_column.tick, 0
+        low, high = max(int(oldest) * tick, FIRST) - 1, (int(newest) + 1) * tick
+        # There are `below` rows up to `low`, at most a batch, and `most` rows up to `high`, which are more.
+        for shares in itertools.cycle((True, False)):
+            if below >= _FILLED * self.batch or high - low <= tick:
+                break
+            share = ((1 + _FILLED) / 2 * self.batch - below) / (most - below) if shares else 0.5
+            at = min(max(low + int((high - low) * share), low + 1), high - 1)
+            rows = self.database.count(of, expired, time <= SQL.value(step.time_column, at))
+            if rows <= self.batch:
+                low, below = at, rows
+            else:
+                high, most = at, rows
+        return low if below else high
 
     def _move(self, step: plan.PartitionsStep, report: Report) -> NoReturn:
         raise Unsupported("DuckDB", "an embedded file has no nodes and no partitions of its own to move or freeze")

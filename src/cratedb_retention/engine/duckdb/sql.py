@@ -28,7 +28,7 @@ _SECOND, _DAY, _WEEK = 1_000_000, 86_400, 604_800
 _MONDAY = 4 * _DAY  # 1970 began on a Thursday.
 _YEARS = (1900, 2100)
 _INSTANT = "TIMESTAMP WITH TIME ZONE"
-_FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999  # The years 1 to 9999, in milliseconds.
+FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999  # The years 1 to 9999, in milliseconds.
 
 
 class _Instants(sa.ColumnElement[Any]):
@@ -90,7 +90,7 @@ class DuckExpressions:
             return []
         margin = grid.interval.approximate_seconds * 1100 + 2 * DAY_MS
         since, until = min(known) - margin, max(known) + margin
-        if since < _FIRST or until > _LAST:
+        if since < FIRST or until > LAST:
             return []
         instant = make_column(grid.time_column, _INSTANT)
         time = ex.as_type(self.column(instant), _INSTANT)
