@@ -242,8 +242,9 @@ class Roller:
         """The present source of a level, for any of its windows, or those within a time range."""
         policy = self._source_policy(task, rollup)
         name = rollup.below
-        about = {"schema": name.schema, "name": name.name, "partition_column": policy.partition_column}
-        selector = Selector(**about, tokens=True, within=within)
+        selector = Selector(
+            schema=name.schema, name=name.name, partition_column=policy.partition_column, tokens=True, within=within
+        )
         catalog = self._engine.read_catalog([selector], self._store.schema)
         if name not in catalog.tables:
             raise DatabaseError(f"table {name}", "does not exist any more", "make a new plan")
