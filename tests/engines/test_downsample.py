@@ -176,10 +176,27 @@ def test_empty_partition_of_a_sealed_day(crate: CrateDatabase) -> None:
     fill(crate, ["2024-06-10T12:00"], first=11)
     crate.sql(f"DELETE FROM {crate.q('readings')} WHERE x = 2048")
     crate.refresh("readings")
+    prepared = crate.tool.prepare()
     crate.sql(f"INSERT INTO {crate.q('readings')} (ts, n, x) VALUES ('2024-06-10T13:00', 'a', 4096)")
-    report = run(crate)
-    assert (report.deferred, crate.count("readings")) == (1, 2)
+    report = crate.tool.run(prepared)
+    assert (report.ok, report.deferred, crate.count("readings")) == (True, 1, 2)
     assert holds(crate) == ["1 late row; kept, as the policy states (late: keep)"]
+
+
+def test_rows_that_are_not_visible_yet(crate: CrateDatabase) -> None:
+    """A partition of which no row is visible yet is not empty: it is rolled up before it is dropped."""
+    crate.create("readings", COLUMNS, by=["day"])
+    fill(crate, ["2024-07-01T09:00"])
+    crate.sql(f"ALTER TABLE {crate.q('readings')} SET (refresh_interval = 0)")
+    crate.policy("downsample", "readings", "7d", levels=LEVELS)
+    run(crate)
+    crate.sql(f"INSERT INTO {crate.q('readings')} (ts, n, x) VALUES ('2024-06-10T13:00', 'a', 1024)")
+    assert (len(crate.partitions("readings")), crate.rows(f"SELECT count(*) FROM {crate.q('readings')}")[0][0]) == (
+        2,
+        1,
+    )
+    run(crate)
+    assert (len(crate.partitions("readings")), total(crate, "readings_1h")) == (1, 1 + 1024)
 
 
 def test_late_rows_after_expiry_go(readings: Database) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
@@ -16,7 +16,15 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.cratedb.connection import IS_BLOCKED
-from cratedb_retention.engine.cratedb.shards import CODEC, COMPRESSED, IS_FROZEN, MAX_SEQ_NO, format_token, settled
+from cratedb_retention.engine.cratedb.shards import (
+    CODEC,
+    COMPRESSED,
+    IS_FROZEN,
+    MAX_SEQ_NO,
+    format_token,
+    refresh_idents,
+    settled,
+)
 from cratedb_retention.engine.cratedb.sql import system, words
 from cratedb_retention.engine.cratedb.values import inexact
 from cratedb_retention.engine.database import Database, Statement
@@ -74,6 +82,11 @@ class _Shards:  # Of a partition, or of a table without partitions.
     settled: bool = True
     missing: int = 0
     merged: bool = True
+
+    @property
+    def seems_empty(self) -> bool:
+        """Whether it has no visible row, though something was written to it."""
+        return not (self.rows or self.missing) and any(not part.endswith(":0") for part in self.token.split("+"))
 
 
 _NO_SHARDS = _Shards(settled=False)
@@ -135,6 +148,7 @@ class Reader:
         if keyed:
             detailed = wanted_by([s for s in self._selectors if s.keys], CAPABILITIES)
             self._read_details(columns, filter(detailed, tables))
+            self._recount(set(filter(detailed, tables)), found, shards)
         described: dict[tuple[str, str], list[Sequence[Any]]] = defaultdict(list)
         for schema, name, *partition in found:
             described[schema, name].append(partition)
@@ -238,6 +252,26 @@ class Reader:
         for partition, by_uuid in writes_of.items():
             found[partition].token = format_token(by_uuid)
         return found
+
+    def _recount(
+        self, tables: Collection[TableName], partitions: Iterable[Sequence[Any]], to: Mapping[_PartitionId, _Shards]
+    ) -> None:
+        """
+        Count the rows of partitions that seem to be empty, once they are visible: what is not rolled up must not be
+        taken for nothing (law 3).
+        """
+        empty: dict[TableName, list[str]] = defaultdict(list)
+        for schema, name, ident, _, closed, *_ in partitions:
+            of, table = to.get((schema, name, ident)), TableName(schema, name)
+            if of and of.seems_empty and not closed and table in tables:
+                empty[table].append(ident)
+        s = system("sys.shards")
+        counted = sa.select(s.partition_ident, sa.func.sum(s.num_docs)).group_by(s.partition_ident)
+        for table, idents in empty.items():
+            refresh_idents(self._database, table, idents)
+            mine = (s.of(table), s.primary, s.partition_ident.in_(idents))
+            for ident, rows in self._database.rows(counted.where(*mine)):
+                to[*table, ident].rows = rows or 0
 
     def _missing(self, clock: Clock) -> dict[_PartitionId, int]:
         """The number of missing shards. Those of a partition that was just created only seem to be missing."""
