@@ -165,6 +165,14 @@ def test_sealed_by_another_level(days: list[LedgerRow], until: int | None) -> No
     assert replace(known, rollups=both).sealed_by_others(HOURS.table) == until
 
 
+def test_windows_of_an_open_range_before_an_instant() -> None:
+    """Windows of a range that is not sealed are sealed one by one; those of a sealed one are not even read."""
+    hours = [row(start, start + 10, METRICS, sealed=False) for start in range(20, 60, 10)]
+    sealed = make_range([row(0, 10, METRICS), row(10, 20, METRICS)])
+    found = Windows([sealed, make_range(hours)], lambda of: hours if of.start == 20 else [])
+    assert found.sealed_before(40).stored == (sealed, *(hour._replace(sealed=True) for hour in hours[:2]))
+
+
 def test_windows_of_a_range_are_read_if_an_instant_divides_it() -> None:
     """A range answers for its windows as long as all of them say the same."""
     asked = []
