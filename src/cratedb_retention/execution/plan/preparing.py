@@ -350,7 +350,11 @@ def _require_whole(engine: Engine, store: Store, unhealthy: frozenset[TableName]
 
 def _selectors(policy: Policy) -> Iterator[Selector]:
     schema, name, traits = policy.table_schema, policy.table_name, policy.strategy.traits
-    asked = {"tokens": traits.archives or traits.rolls_up, "moves": traits.moves, "keys": traits.rolls_up}
+    asked: dict[str, Any] = {
+        "tokens": traits.archives or traits.rolls_up,
+        "moves": traits.moves,
+        "keys": traits.rolls_up,
+    }
     asked["compacts"] = traits.compacts
     yield Selector(schema=schema, name=name, partition_column=policy.partition_column, **asked)
     for level in policy.levels:

@@ -70,7 +70,9 @@ class _Decided:
                     self.up_to_date.append(verdict)
 
     def __iter__(self) -> Iterator[Task | Blocked | UpToDate]:
-        yield from (*self.tasks, *self.blocked, *self.up_to_date)
+        yield from self.tasks
+        yield from self.blocked
+        yield from self.up_to_date
 
 
 @dataclass(kw_only=True)
