@@ -68,7 +68,8 @@ def test_tenants_with_the_same_months(db: Database) -> None:
     assert report.partitions == sum(map(len, rows.values())) == 14
     assert db.left("months") == sorted(f"{tenant} {YOUNG[:7]}" for tenant in rows)
     (delete,) = (statement for statement in sent if statement.startswith("DELETE") and "month" in statement)
-    assert delete.count(" AND ") == 2
+    near = 2 if db.product == "DuckDB" else 0  # Between which times the rows are.
+    assert delete.count(" AND ") == 2 + near
 
 
 @pytest.mark.slow("300 partitions are created")
