@@ -150,7 +150,7 @@ def test_some_windows_of_a_range_change(db: Database, change: str, which: list[i
     assert len(found[0]) == 20
 
 
-@pytest.mark.parametrize("change", ["record", "seal", *others_on_duckdb("expire", "doubt", "rebase")])
+@pytest.mark.parametrize("change", ["seal", *others_on_duckdb("record", "expire", "doubt", "rebase")])
 def test_killed_while_a_range_is_divided(db: Database, change: str) -> None:
     """Killed before any of its statements, a change is completed by the next one, and no other window changes."""
     act: Callable[[], object]
