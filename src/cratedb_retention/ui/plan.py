@@ -178,7 +178,7 @@ def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
         counted("Partitions", lambda group: group.amount.partitions or None),
         counted("Rows", lambda group: group.amount.rows),
         sized(lambda group: group.amount.size),
-        Column("Oldest to newest", lambda group: stretch(group.amount.start, group.amount.end)),
+        Column("Oldest to newest", lambda group: Bit(text=stretch(group.amount.start, group.amount.end), tone="date")),
     )
 
 

@@ -236,7 +236,7 @@ def _band(scale: Scale, chosen: TimeRange | None) -> Iterator[Markup]:
 def _flags(scale: Scale, shown: Sequence[Mark]) -> Markup:
     """The name of each mark beside it, on a line of its own where names would cover each other."""
     lines: list[list[tuple[float, float]]] = []
-    made = []
+    drawn, names = [], []  # Names stand before the lines of others.
     for mark in shown:
         at, wide = scale.at(mark.at), (len(mark.text) * _LETTER + 16) * 100 / _USUAL
         right = at > 50
@@ -247,9 +247,9 @@ def _flags(scale: Scale, shown: Sequence[Mark]) -> Markup:
             lines.append([])
         lines[line].append((low, high))
         y, dx, anchor = line * _FLAG + 13, -6 if right else 6, "end" if right else "start"
-        made.append(el("line", x1=f"{at}%", x2=f"{at}%", y1=y - 9, y2="100%", class_=mark.tone))
-        made.append(el("text", mark.text, x=f"{at}%", dx=dx, y=y, text_anchor=anchor, class_=f"flag {mark.tone}"))
-    return el("svg", made, width="100%", height=max(len(lines), 1) * _FLAG, aria_hidden="true")
+        drawn.append(el("line", x1=f"{at}%", x2=f"{at}%", y1=y - 9, y2="100%", class_=mark.tone))
+        names.append(el("text", mark.text, x=f"{at}%", dx=dx, y=y, text_anchor=anchor, class_=f"flag {mark.tone}"))
+    return el("svg", drawn, names, width="100%", height=max(len(lines), 1) * _FLAG, aria_hidden="true")
 
 
 def _axis(scale: Scale) -> Markup:
