@@ -221,6 +221,8 @@ def test_adopted_alike(db: Database) -> None:
         path = db.manifest(name)
         shutil.copy(path, path.with_name(f".{path.name}.partial"))
         shutil.copy(path, path.with_name(f".{path.name}"))
+        there = db.tool.engine.archive.contents(db.repository).snapshots
+        assert there == {record.archived.name for record in db.tool.snapshots()}
     lose(db)
     db.tool.adopt_snapshots(db.repository)
     assert [record.stage for record in db.tool.snapshots()] == [SnapshotStage.ARCHIVED] * 2
