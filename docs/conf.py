@@ -77,6 +77,7 @@ CONTENTS = {
         "how-to/telegraf",
         "how-to/prometheus",
         "how-to/restore",
+        "how-to/undo",
         "how-to/legal-hold",
         "how-to/pages",
         "how-to/multi-tenancy",

@@ -107,7 +107,7 @@ def test_a_list_item_by_item(form: str, count: int, capsys: pytest.CaptureFixtur
 def test_control_characters_move_no_cursor_and_forge_no_line(command: Command, text: str) -> None:
     """Newlines and escape sequences in names are shown as escapes; data keeps them as they are."""
     out = command.ok("create", "--strategy=delete", f"--table-name={text}", "--retention-period=1d", f"--tags={text}")
-    assert out.count("\n") == 1
+    assert out.count("\n") == 2, "the policy, and how to make it recoverable"
     escaped = repr(text)[1:-1]
     assert f"delete {escaped} after 1d" in out
     assert command.ok("list-tags") == f"{escaped}\n"

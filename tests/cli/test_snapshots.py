@@ -256,7 +256,7 @@ def test_a_restore_can_be_tried_again_and_again(archived: Command, tmp_path: Pat
 
 def test_nothing_archived(command: Command) -> None:
     """Without snapshots, the list and the check of them say so; restoring is a failure."""
-    nothing = "no snapshots; policies with the strategy `snapshot` create them\n"
+    nothing = "no snapshots; policies with the strategy `snapshot`, or with `recoverable`, create them\n"
     assert command.ok("list-snapshots") == nothing
     assert command.ok("verify-snapshots") == "no snapshot matches\n"
     assert "none matches" in command.refused(1, "restore", "--all")

@@ -107,6 +107,7 @@ METHODS = {
     "setup": "setup",
     "suggest": "suggest",
     "verify-rollups": "rollups.verify",
+    "undo": "undo",
     "verify-snapshots": "archive.verify",
 }
 

@@ -100,6 +100,20 @@ def test_exact(duck: DuckDatabase) -> None:
     assert texts(duck, "lab.t") == before
 
 
+def test_undone_beside_rows_of_all_types(duck: DuckDatabase) -> None:
+    """What was deleted comes back beside a row that was sent again, which is there once, whatever its types are."""
+    fill(duck, EXACT)
+    [stored] = duck.tool.policies()
+    duck.tool.policies.edit(stored.id, {"strategy": "delete", "recoverable": "7d"})
+    before = texts(duck, "lab.t")
+    assert duck.run().partitions == 1
+    again = f"* EXCLUDE (month) REPLACE (TIMESTAMP '{OLD}' AS ts)"
+    duck.sql(f"INSERT INTO lab.t BY NAME SELECT {again} FROM lab.t WHERE n = 1")
+    assert {len(column) for column in texts(duck, "lab.t")} == {1}
+    [undone] = duck.tool.undo(policy_id=stored.id)
+    assert (undone.error, texts(duck, "lab.t")) == (None, before)
+
+
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("due", [True, False])
 def test_refused(duck: DuckDatabase, kind: str, due: bool) -> None:

@@ -77,6 +77,7 @@ CASCADE: dict[str, Any] = {
 }
 DOWNSAMPLE = {**EVERYTHING, **CASCADE, "strategy": "downsample"}
 DELETE = {"strategy": "delete", "table_name": "metrics", "retention_period": "1d", "freeze": "never", "id": "d"}
+RECOVERABLE = {**DELETE, "freeze": "allow", "recoverable": "1mo7d", "target_repository_name": "repo"}
 for _name in ("where", "cutoff_by", "target_repository_name", "archive_period", "verify"):
     del DOWNSAMPLE[_name]
 
@@ -124,7 +125,11 @@ def test_setup_adds_what_is_missing(db: Database) -> None:
     tool.probe()
 
 
-@pytest.mark.parametrize("attributes", [EVERYTHING, DOWNSAMPLE, DELETE], ids=["snapshot", "downsample", "delete"])
+@pytest.mark.parametrize(
+    "attributes",
+    [EVERYTHING, DOWNSAMPLE, DELETE, RECOVERABLE],
+    ids=["snapshot", "downsample", "delete", "recoverable"],
+)
 def test_every_attribute(db: Database, attributes: dict[str, Any]) -> None:
     """Each attribute of a policy comes back as it went in."""
     policy = db.tool.create_policy(**attributes)
@@ -133,7 +138,7 @@ def test_every_attribute(db: Database, attributes: dict[str, Any]) -> None:
     assert stored.policy.to_dict() == policy.to_dict()
     where = {"tenant": "ac'me", "site": "7", "share": "0.5", "live": "true", "none": None, "text": "7"}
     assert stored.policy.where == (where if "where" in attributes else {})
-    unset = {name for name in type(policy).model_fields if name not in {**EVERYTHING, **CASCADE, **DELETE}}
+    unset = {name for name in type(policy).model_fields if name not in {**EVERYTHING, **CASCADE, **RECOVERABLE}}
     compact = {"compress", "merge", "read_only", "number_of_replicas"}
     assert unset == {"reallocation_attribute_name", "reallocation_attribute_value", *compact}
 

@@ -17,6 +17,7 @@ from support.databases import CrateDatabase, ParquetDatabase
 from support.kill_harness import kill_runs, left_by_kills
 from support.kill_scenarios import (
     COMPACTING,
+    RECOVERABLE,
     SCENARIOS,
     CrateScenarioDatabase,
     DuckScenarioDatabase,
@@ -26,7 +27,7 @@ from support.kill_scenarios import (
 )
 from support.tiers import examples
 
-EVERY_SCENARIO = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+EVERY_SCENARIO = pytest.mark.parametrize("scenario", (*SCENARIOS, RECOVERABLE), ids=lambda scenario: scenario.name)
 READ_ONLY = pytest.mark.long("make test kills one that compacts; what is beside it in this one is one statement")
 COMPACTED = pytest.mark.long("make test kills one that archives, and freezes alike")
 ON_CRATEDB = pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def assert_converges(database: ScenarioDatabase, stride: int, bookkeeping: bool 
 def assert_right(state: State, scenario: Scenario) -> None:
     """All that is expired is gone or archived, and nothing else."""
     assert state.rows == scenario.kept
-    archived = scenario.expired if scenario.strategy == "snapshot" else ()
+    archived = scenario.expired if scenario.archives else ()
     assert sum(rows for *_, rows in state.snapshots) == len(archived)  # None of archives that have ended.
     assert {(stage, complete) for _, stage, complete, _ in state.snapshots} == (
         {("archived", True)} if archived else set()

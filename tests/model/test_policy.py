@@ -67,7 +67,7 @@ def delete(**attributes: Any) -> Policy:
 def test_every_attribute() -> None:
     """Each attribute arrives with its own type."""
     policy = make_policy(**FULL)
-    others = {"target_repository_name", "archive_period", "verify", "freeze", *COMPACT}
+    others = {"recoverable", "target_repository_name", "archive_period", "verify", "freeze", *COMPACT}
     assert set(FULL) | set(CASCADE) | others == set(Policy.model_fields)
     assert policy.strategy is Strategy.REALLOCATE
     assert policy.retention_period == Duration(months=3)

@@ -111,7 +111,8 @@ def test_mistakes(more: Values, wrong: set[str]) -> None:
 def test_fields() -> None:
     """Each strategy has its own fields, and all have those that say what is kept how long; each has a hint."""
     own = {strategy: {name for name, field in FIELDS.items() if is_used(field, strategy)} for strategy in Strategy}
-    assert "target_repository_name" in own[Strategy.SNAPSHOT] - own[Strategy.DELETE] - own[Strategy.DOWNSAMPLE]
+    assert "archive_period" in own[Strategy.SNAPSHOT] - own[Strategy.DELETE] - own[Strategy.DOWNSAMPLE]
+    assert "recoverable" in own[Strategy.DELETE] & own[Strategy.DOWNSAMPLE] - own[Strategy.SNAPSHOT]
     assert own[Strategy.DOWNSAMPLE] - own[Strategy.DELETE] >= {"levels", "metrics", "late"}
     assert own[Strategy.DELETE] - own[Strategy.DOWNSAMPLE] == {"freeze", "where", "cutoff_by"}
     assert all("retention_period" in fields and "misfire" in fields for fields in own.values())

@@ -150,6 +150,16 @@ def probes(tenants: TwoTenants) -> Mapping[tuple[str, str], list[Probe]]:
             {"json": {"chosen": archived}},
             {"json": {"table_name": "acme*", "into_schema": tenants.db.schema, "into_name": "globex_metrics"}},
         ],
+        ("GET", "/snapshots/undoable"): [
+            {"params": {"table_schema": "*", "table_name": "globex*"}},
+            {"params": {"run_id": ids["globex-run"]}},
+            {"params": {"policy_id": "globex-tables"}},
+        ],
+        ("POST", "/snapshots/undo"): [
+            {"json": {"table_schema": "*", "table_name": "globex*"}},
+            {"json": {"run_id": ids["globex-run"]}},
+            {"json": {"policy_id": "globex-tables"}},
+        ],
         ("GET", "/snapshots/deletable"): [{}, {"params": {"table_name": "globex*"}}],
         ("POST", "/snapshots/delete"): [
             {"json": {"table_name": "globex*"}},

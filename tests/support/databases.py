@@ -117,7 +117,7 @@ class Database(abc.ABC):
     def policy(self, strategy: str, table: str, period: str | int, **more: Any) -> Policy:
         """Store a policy for a table of the test's schema."""
         given = {"table_schema": self.schema, "table_name": table, "retention_period": period, **more}
-        if strategy == "snapshot":
+        if strategy == "snapshot" or "recoverable" in more:
             given = {"target_repository_name": self.repository, **given}
         return self.tool.create_policy(strategy=strategy, **given)
 

@@ -44,6 +44,7 @@ class RunRequest:
     :param kill_kind: It kills itself at the first instant of this kind; empty: never.
     :param watched: File operations in this directory are instants as well.
     :param kept: Where files are copied to at each instant; empty: they are not.
+    :param undo: The table from which it brings back what was deleted, instead of a run; empty: it runs.
     """
 
     uri: str
@@ -54,6 +55,7 @@ class RunRequest:
     kill_kind: str = ""
     watched: str = ""
     kept: str = ""
+    undo: str = ""
 
 
 def run_until_killed(request: RunRequest) -> str | None:
@@ -178,7 +180,11 @@ def _run(request: RunRequest) -> None:
     with Retention(request.uri, request.schema) as retention:
         watch = _watch_crate if request.uri.startswith("crate:") else _watch_duck
         watch(retention.engine.database.engine, instants)
-        if not request.cutoff:
+        if request.undo:
+            if request.watched:
+                (_watch_syncs if request.uri.startswith("crate:") else _watch_files)(request.watched, instants)
+            retention.undo(table_schema="*", table_name=request.undo)
+        elif not request.cutoff:
             retention.setup(journal_policy=False)
         elif request.uri.startswith("crate:"):
             if request.watched:

@@ -58,6 +58,11 @@ class Scenario:
         return [{**row, "batch": f"b{row['n'][5:7]}"} for row in rows] if "batch" in self.columns else rows
 
     @property
+    def archives(self) -> bool:
+        """Whether what expires is archived first."""
+        return self.strategy == "snapshot" or "recoverable" in self.policy
+
+    @property
     def expired(self) -> tuple[str, ...]:
         """The rows that expire."""
         return self.old if self.by else self.old + self.border
@@ -95,6 +100,14 @@ SCENARIOS = (
         old=(),
         ended=("2024-04-01", "2024-04-30"),
     ),
+)
+RECOVERABLE = Scenario(
+    name="recoverable",
+    strategy="delete",
+    columns=_BY_MONTH,
+    by=("month",),
+    policy={"recoverable": "7d"},
+    old=("2024-04-10", "2024-04-10", "2024-05-01", "2024-05-31"),
 )
 EARLIER = dt.datetime(2024, 6, 1, tzinfo=dt.UTC)  # April is expired.
 # Only CrateDB compacts. Each partition is written in two parts, so that there is something to merge.
@@ -225,7 +238,8 @@ class CrateScenarioDatabase(ScenarioDatabase):
         bench.policy(scenario.strategy, TABLE, "30d", **scenario.policy)
 
     def reset(self) -> None:
-        if self.scenario.strategy == "compact":  # Nothing else makes partitions as they were.
+        # Nothing else makes partitions as they were, or takes away what an undo leaves.
+        if self.scenario.strategy == "compact" or "recoverable" in self.scenario.policy:
             self.bench.sql(f"DROP TABLE {self.bench.q(TABLE)}")
             self.bench.create(TABLE, self.scenario.columns, self.scenario.by)
             for part in (0, 1):
@@ -234,7 +248,7 @@ class CrateScenarioDatabase(ScenarioDatabase):
         missing = [row for row in self.scenario.rows if row["n"] not in present]
         if missing:
             self.bench.insert(TABLE, missing)
-        for own in ("retention_freeze", "retention_snapshot", "lease"):
+        for own in ("retention_freeze", "retention_hold", "retention_snapshot", "lease"):
             self.bench.refresh(own, self.own_schema)  # What is not visible is not deleted.
             self.bench.sql(f"DELETE FROM {self.bench.q(own, self.own_schema)}")
             self.bench.refresh(own, self.own_schema)

@@ -11,10 +11,11 @@ from playwright.sync_api import expect
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model.access import Role
 from cratedb_retention.ui import audit
 from cratedb_retention.ui.audit import read_query
 from cratedb_retention.ui.links import Query
-from support.databases import FixedClock
+from support.databases import MONTH, TIME, FixedClock
 from support.elements import PageElements
 from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
@@ -69,6 +70,31 @@ def test_what_a_run_took(elements: PageElements) -> None:
     elements.open(audit.show, f"run_id={run_id}")
     [summary] = [text for text in elements.texts if text.startswith("1 step: 1 done")]
     assert summary.startswith("1 step: 1 done · 1 row · 1 partition")
+
+
+def test_undo_of_a_run(elements: PageElements) -> None:
+    """Where a run deleted what is recoverable, its page brings it back: shown first, and for operators only."""
+    db = elements.db
+    db.create("sessions", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("sessions", ["2024-04-10T00:00:00Z", "2024-06-10T00:00:00Z"])
+    db.policy("delete", "sessions", "30d", recoverable="7d", id="week")
+    run_id = db.tool.run(selection=Selection(policy_id="week")).run_id
+    viewer = db.tool.create_token("looks", Role.VIEWER)[1]
+    elements.open(audit.show, f"run_id={run_id}", viewer)
+    assert elements.find(ui.button, "Undo …") is None
+    elements.open(audit.show, f"run_id={run_id}")
+    elements.press("Undo …")
+    assert len(elements.rows("What would be restored")) == 1
+    assert any("get a legal hold" in text for text in elements.texts)
+    elements.press("Cancel")
+    assert elements.rows("What would be restored") == []
+    elements.press("Undo …")
+    elements.press("Bring back 1 partition")
+    assert "1 partition with 1 row came back." in elements.texts
+    assert db.count("sessions") == 2
+    elements.open(audit.show, f"run_id={run_id}")
+    assert elements.find(ui.button, "Undo …") is None
+    assert [row[1] for row in elements.rows("Steps of this run, in order")][-1] == "Restored"
 
 
 def test_reasons_in_detail(elements: PageElements) -> None:

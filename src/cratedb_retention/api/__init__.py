@@ -20,6 +20,7 @@ from cratedb_retention.api.policies import Policies
 from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput, Recovering
+from cratedb_retention.execution.archive import Restored, RestoreRequest
 from cratedb_retention.execution.overview.lines import TableLine, table_lines
 from cratedb_retention.execution.overview.survey import survey
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
@@ -288,6 +289,29 @@ class Retention(Connection):
 
         session = retry(look, self.clock.sleep)
         return self.run(observers=observers, session=session) if session else None
+
+    def undo(
+        self,
+        run_id: str | None = None,
+        *,
+        policy_id: str | None = None,
+        table_name: str | None = None,
+        table_schema: str | None = None,
+        told: Callable[[Restored], None] | None = None,
+    ) -> list[Restored]:
+        """
+        Bring back what policies with `recoverable` deleted: in a run, by a policy, or from tables; also what a run that
+        was killed half-way deleted. Rows that arrived since stay. What comes back is on hold until a user releases it,
+        see :meth:`Archive.restore`. Can be repeated.
+
+        :param run_id: The run, or at least its first six characters; ``policy_id``: likewise.
+        :param table_name: A name or pattern; ``table_schema``: likewise.
+        :param told: Called with each result at once.
+        :return: One result for each archive; ``error`` is the reason if it was not brought back.
+        :raises InvalidInput: if nothing is selected.
+        :raises NotFound: if nothing can be brought back; :class:`Conflict` if one of the policies is being run.
+        """
+        return self.archive.restore(RestoreRequest.of_undo(run_id, policy_id, table_schema, table_name), told)
 
     # Names of version 0.1
 

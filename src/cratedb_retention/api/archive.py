@@ -18,18 +18,24 @@ from cratedb_retention.execution.plan.preview import ArchiveLine, Restorable, pr
 from cratedb_retention.execution.query import fetch, find_archives, query_archives, suggest_values
 from cratedb_retention.execution.rollups import levels as rollups
 from cratedb_retention.execution.rollups.levels import Difference
+from cratedb_retention.execution.runs.undo import undo
 from cratedb_retention.model.archive import SnapshotRecord
+from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
+from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.rollups.rollup import sketch_table
 from cratedb_retention.planning.policies import Finding
 from cratedb_retention.planning.rollups.cascades import Cascade as PlannedCascade
+from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.store.rollups.levels import LevelState
 from cratedb_retention.store.rows import PAGE
 
 if TYPE_CHECKING:
     from cratedb_retention.model.query.answer import Answer
+
+_FOR_GOOD, _MOST_STEPS = (DropPartitions.operation(), DeleteRows.operation()), 1_000_000
 
 
 class Archive(Part):
@@ -68,7 +74,7 @@ class Archive(Part):
 
     def preview(self, request: RestoreRequest) -> list[Restorable]:
         """What :meth:`restore` would restore, and what it would refuse. Writes nothing."""
-        return preview_restore(self._engine, self.restorable(request), request.into)
+        return preview_restore(self._engine, self.restorable(request), request.into, request.undo)
 
     def statements(self, found: Sequence[Restorable]) -> list[str]:
         """The statements that would restore one partition, given its snapshots from :meth:`preview`."""
@@ -82,16 +88,30 @@ class Archive(Part):
     def restore(self, request: RestoreRequest, told: Callable[[Restored], None] | None = None) -> list[Restored]:
         """
         Restore partitions, each from all of its snapshots unless some are chosen by name. Partitions that return to
-        their own table are on hold until a user releases it: one hold for each table.
+        their own table are on hold until a user releases it: one hold for each table. See also
+        :meth:`Retention.undo`.
 
         :param told: Called with each result at once.
         :return: One result for each snapshot; ``error`` is the reason if it was not restored.
         :raises NotFound: if no snapshot matches the request.
         """
+        at = self._connection
+        if request.undo:
+            return undo(self._engine, self._store, self._clock, at.actor, request, told)
         restoring = archive.Restoring(
-            engine=self._engine, store=self._store, clock=self._clock, actor=self._connection.actor, request=request
+            engine=self._engine, store=self._store, clock=self._clock, actor=at.actor, request=request
         )
         return restoring.run(told)
+
+    def deleted_for_good(self, run_id: str) -> dict[TableName, int]:
+        """The rows that a run deleted and :meth:`Retention.undo` does not bring back, by table."""
+        wanted = JournalFilter(run_id=run_id, event=Event.STEP_FINISHED, outcome=Outcome.DONE, limit=_MOST_STEPS)
+        found: dict[TableName, int] = {}
+        for row in self._store.journal.stream(wanted):
+            if row["operation"] in _FOR_GOOD:
+                table = TableName(row["table_schema"], row["table_name"])
+                found[table] = found.get(table, 0) + (row["rows"] or 0)
+        return found
 
     def deletable(self, request: RestoreRequest) -> list[Deletable]:
         """What :meth:`delete` would delete, and what it would refuse. Writes nothing."""

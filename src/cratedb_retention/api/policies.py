@@ -169,7 +169,7 @@ class Policies(Part):
         cannot be one, or an attribute is too long.
         """
         database, traits = self._engine.capabilities, policy.strategy.traits
-        if traits.archives:
+        if policy.archives:
             name, directories = policy.target_repository_name or "", database.repositories_are_directories
             if why_not := why_no_repository(name, directories):
                 raise InvalidInput("attribute target_repository_name", why_not)
@@ -182,6 +182,13 @@ class Policies(Part):
         if traits.compacts and not database.compacts:
             reason = f"{database.product} has no partitions of its own to compact"
             raise Unsupported(f"strategy {policy.strategy}", reason, "use CrateDB")
+
+    def could_undo(self, policy: Policy) -> bool:
+        """Whether a stored policy is the only one for its tables that deletes, and deletes beyond recovery."""
+        if policy.archives or not policy.strategy.traits.removes:
+            return False
+        same = [item.policy for item in self() if item.policy.table == policy.table and item.policy.id != policy.id]
+        return not any(other.strategy.traits.removes for other in same)
 
     def suggestions(self, policies: Iterable[Policy], limited: bool, chosen: Selector) -> Suggestions:
         """

@@ -1,4 +1,4 @@
-"""``list-``, ``verify-``, ``adopt-`` and ``delete-snapshots``, ``restore``: archived partitions."""
+"""``list-``, ``verify-``, ``adopt-`` and ``delete-snapshots``, ``restore``, ``undo``: archived partitions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cratedb_retention.model.words import plural, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.execution.archive import Adoptable, Deletable, RestoreRequest
+    from cratedb_retention.execution.archive import Adoptable, Deletable, Restored, RestoreRequest
     from cratedb_retention.execution.plan.preview import ArchiveLine
 
 _CELLS: Cells[ArchiveLine | Adoptable] = {
@@ -59,7 +59,7 @@ _snapshots = options.gathered(
 def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> None:
     """
     List archived partitions, each with the state of its snapshot in the repository, and when a run deletes it for good
-    by the `archive_period` of its policy.
+    by the `archive_period` of its policy, or since it is no longer `recoverable`.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def list_snapshots(retention: Retention, request: RestoreRequest, form: str) -> 
         "name": lambda line: line.record.archived.name,
     }
     lines = retention.archive.lines(itertools.chain(first, records))
-    nothing = "no snapshots; policies with the strategy `snapshot` create them"
+    nothing = "no snapshots; policies with the strategy `snapshot`, or with `recoverable`, create them"
     write_list(form, lines, Snapshot.of, cells, nothing)
 
 
@@ -246,7 +246,50 @@ def restore(
         if dry_run:
             _show(retention, request)
             return
-        restored = retention.archive.restore(request)
+        _write_restored("restore", retention.archive.restore(request))
+
+
+@click.command("undo")
+@click.argument("run_id", metavar="[RUN]", required=False)
+@options.database
+@click.option("--policy", "policy_id", type=TEXT, help="What this policy deleted; at least its first six characters.")
+@click.option("--table-schema", type=TEXT, help="Only tables of this schema; * and ? are wildcards.")
+@click.option("--table-name", type=TEXT, help="What was deleted from this table; * and ? are wildcards.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be brought back, with the statements.")
+def undo(
+    database: options.Database,
+    run_id: str | None,
+    policy_id: str | None,
+    table_schema: str | None,
+    table_name: str | None,
+    dry_run: bool,
+) -> None:
+    """
+    Bring back what policies with `recoverable` deleted: in a run, by a policy, or from a table; also what a run that
+    was killed deleted before. RUN is the run's identifier, or at least the first six characters, as `jobs` shows them.
+    Rows that arrived since stay. A legal hold protects what comes back; `release` ends it.
+
+    \b
+    Examples:
+      cratedb-retention undo 1c0ffee5 --dry-run
+      cratedb-retention undo 1c0ffee5
+      cratedb-retention undo --table-name=metrics crate://localhost:4200/
+    """
+    from cratedb_retention.execution.archive import RestoreRequest
+
+    if run_id and "://" in run_id:  # There is one argument, which is the address of the database.
+        run_id, database = None, dataclasses.replace(database, dburi=run_id)
+    request = RestoreRequest.of_undo(run_id, policy_id, table_schema, table_name)
+    with database.open() as retention:
+        if dry_run:
+            _show(retention, request)
+        else:
+            _write_restored("undo", retention.archive.restore(request))
+        for table, rows in retention.archive.deleted_for_good(run_id).items() if run_id else ():
+            say(f"not recoverable: {plural(rows, 'row')} of {table}", "yellow")
+
+
+def _write_restored(command: str, restored: Sequence[Restored]) -> None:
     for item in restored:
         if item.error:
             say(f"failed: {item.record.archived.name}: {item.error}", "red")
@@ -256,7 +299,7 @@ def restore(
         say(f"restored: {item.record.archived.name} into {item.into}, {rows}{hold}", "green")
     failed = sum(item.error is not None for item in restored)
     if failed:
-        raise RetentionError("restore", f"{failed:,} of {plural(len(restored), 'snapshot')} not restored")
+        raise RetentionError(command, f"{failed:,} of {plural(len(restored), 'snapshot')} not restored")
 
 
 def _show(retention: Retention, request: RestoreRequest) -> None:

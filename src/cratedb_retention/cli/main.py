@@ -72,6 +72,7 @@ COMMANDS: Mapping[str, Entry] = {
     "delete-snapshots": Entry("archive", _ARCHIVE, "Delete archived partitions for good."),
     "adopt-snapshots": Entry("archive", _ARCHIVE, "Record the snapshots of a repository."),
     "restore": Entry("archive", _ARCHIVE, "Restore archived partitions."),
+    "undo": Entry("archive", _ARCHIVE, "Bring back what recoverable policies deleted."),
     "query": Entry("query", _ARCHIVE, "Query archived rows by SQL."),
     "hold": Entry("holds", _ARCHIVE, "Place a legal hold: protect data from all policies."),
     "list-holds": Entry("holds", _ARCHIVE, "List the legal holds in force."),

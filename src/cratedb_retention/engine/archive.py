@@ -41,7 +41,7 @@ Snapshot = Archived | ArchivingStep
 class Arrived:
     """The result of restoring a partition."""
 
-    rows: tuple[int | None, ...]  # Of each snapshot, if known.
+    rows: tuple[int | None, ...]  # That came from each snapshot, if known.
     token: str | None = None  # The change token of the partition, or another value that identifies the restored state.
 
 
@@ -148,6 +148,15 @@ class Archive(abc.ABC):
     def interrupted(self, snapshots: Archives, into: TableName) -> bool:
         """Whether a partition that already exists is what an interrupted restore left, which the next one replaces."""
         return False
+
+    def merge(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
+        """
+        Like :meth:`restore`, but the partition may exist, and rows may be in several snapshots: those that it lacks are
+        added to it, each as often as it is in one of them. Can be repeated, after an interruption at any instant.
+
+        :raises Conflict: if a row with the same primary key is there by now, or rows cannot be compared exactly.
+        """
+        return self.restore(snapshots, into, schema, others)
 
     @abc.abstractmethod
     def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:

@@ -1,6 +1,7 @@
 """
 Restores archived partitions: into their table, where a hold protects them from the next run, or into another one.
-Verifies snapshots, deletes them, and adopts those of a repository that are not in the toolkit's own table.
+Brings back what recoverable policies deleted. Verifies snapshots, deletes them, and adopts those of a repository that
+are not in the toolkit's own table.
 
 Rows that arrive after their partition was archived are in another snapshot; all of its snapshots together make up the
 partition.
@@ -18,18 +19,19 @@ from dataclasses import dataclass, field, replace
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.archive import Arrived
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.errors import Conflict, ConnectionLost, NotFound, RetentionError
+from cratedb_retention.errors import Conflict, ConnectionLost, InvalidInput, NotFound, RetentionError
 from cratedb_retention.execution.accepting import find_table, note
 from cratedb_retention.model.address import is_address
 from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.audit import Event
-from cratedb_retention.model.catalog import Catalog, Kind, Selector, Table, TableName, Value
+from cratedb_retention.model.catalog import Catalog, Kind, Partition, Selector, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
-from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived
+from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, ThawPartitions
 from cratedb_retention.model.plan.reasons import Reason, Why, failure
 from cratedb_retention.model.policies.patterns import matcher
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.tags import TagFilter
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import from_ms, show, to_ms
 from cratedb_retention.model.words import begins, plural
 from cratedb_retention.planning.archive import Ends, find_earlier, hold_on, in_order
@@ -40,6 +42,8 @@ from cratedb_retention.store.store import Store
 
 # Stages of a snapshot whose partition was, or is, in its table.
 _STAYED = (SnapshotStage.CREATED, SnapshotStage.RESTORED)
+# Those that can be undone: the partition was dropped, or a run or an undo that was killed may have left it half.
+_UNDOABLE = (SnapshotStage.DROPPING, SnapshotStage.ARCHIVED, SnapshotStage.RESTORING)
 _NAMED = 3  # Snapshots that a finding names.
 
 
@@ -56,6 +60,10 @@ class RestoreRequest:
     repository: str | None = None  # The name of the repository.
     tags: TagFilter = field(default_factory=TagFilter)  # Only snapshots of policies that had these tags.
     chosen: frozenset[tuple[str, str]] | None = None  # Only these, by repository and whole name.
+    run_id: str | None = None  # Only what this run dropped or archived, or one whose first six characters these are.
+    policy_id: str | None = None  # Only snapshots of this policy, likewise.
+    # Only what recoverable policies deleted and was not brought back; rows that arrived since stay beside it.
+    undo: bool = False
     from_repository: str | None = None  # Read this repository instead of the toolkit's own table.
 
     def fits(self, record: SnapshotRecord, folds_case: bool = False) -> bool:
@@ -67,10 +75,26 @@ class RestoreRequest:
             and (self.table_name is None or matcher(self.table_name, folds_case)(archived.table.name))
             and (self.repository is None or archived.repository == self.repository)
             and (self.chosen is None or record.key in self.chosen)
+            and (self.run_id is None or begins(record.run_id or "", self.run_id))
+            and (self.policy_id is None or begins(record.policy_id or "", self.policy_id))
+            and (not self.undo or (record.recoverable_until is not None and record.stage in _UNDOABLE))
             and (self.start is None or archived.end is None or archived.end > to_ms(self.start))
             and (self.end is None or archived.start is None or archived.start < to_ms(self.end))
             and self.tags.fits(record.tags)
         )
+
+    @classmethod
+    def of_undo(
+        cls,
+        run_id: str | None = None,
+        policy_id: str | None = None,
+        table_schema: str | None = None,
+        table_name: str | None = None,
+    ) -> RestoreRequest:
+        """What to bring back: all that a run, a policy or both deleted, or of a table; InvalidInput without any."""
+        if run_id is None and policy_id is None and table_name is None:
+            raise InvalidInput("undo", "nothing is selected", "give a run, --policy or --table-name")
+        return cls(run_id=run_id, policy_id=policy_id, table_schema=table_schema, table_name=table_name, undo=True)
 
     def choose(self, records: Sequence[SnapshotRecord], folds_case: bool) -> list[SnapshotRecord]:
         """All snapshots of the matching partitions, even if their own times differ."""
@@ -108,6 +132,8 @@ def _narrow(store: Store, request: RestoreRequest) -> Iterator[SnapshotRecord]:
     """What the database finds by a request: all that match, and few others."""
     wanted = SnapshotFilter(
         **same(request, ("table_schema", "table_name", "name", "repository", "tags")),
+        policy=request.policy_id,
+        run=request.run_id,
         names={name for _, name in request.chosen or ()},
         start=None if request.start is None else to_ms(request.start),
         end=None if request.end is None else to_ms(request.end),
@@ -241,13 +267,18 @@ def find_restorable(engine: Engine, store: Store, clock: Clock, request: Restore
         known = [each.record for each in find_adoptable(engine, store, clock, request.from_repository)]
     records = [record for group in by_partition(request.choose(known, store.folds_case)) for record in current(group)]
     if not records:
-        raise none_fits()
+        raise nothing_to_undo() if request.undo else none_fits()
     return records
 
 
 def find_ends(engine: Engine, store: Store) -> Ends:
     """When archives end by the policies as they are now."""
     return Ends((stored.policy for stored in store.policies.all()[0]), engine.capabilities)
+
+
+def nothing_to_undo() -> NotFound:
+    why = "no recoverable policy deleted it, it was brought back already, or its archive has ended"
+    return NotFound("undo", f"nothing can be brought back: {why}", "`cratedb-retention list-snapshots` lists archives")
 
 
 def none_fits() -> NotFound:
@@ -372,12 +403,17 @@ class Restoring:
             arrived = self._bring_back(group, target, own)
         except RetentionError as error:
             for record in group:
-                _note(self.store, Event.RESTORED, record, target, None, failure(error))
+                self._note(record, target, None, failure(error))
             return [Restored(record=record, into=target, error=str(error)) for record in group]
         for record, rows in zip(group, arrived.rows, strict=True):
-            _note(self.store, Event.RESTORED, record, target, rows, None)
+            self._note(record, target, rows, None)
             found.append(Restored(record=record, into=target, rows=rows, hold_id=hold_id))
         return found
+
+    def _note(self, record: SnapshotRecord, table: TableName, rows: int | None, why: Reason | None) -> None:
+        """Record it in the audit log; if it is undone, as a part of the run that deleted it."""
+        run = {"run_id": record.run_id} if self.request.undo else {}
+        _note(self.store, Event.RESTORED, record, table, rows, why, **run)
 
     def _bring_back(self, group: Sequence[SnapshotRecord], target: TableName, own: bool) -> Arrived:
         """Restore, and record it before, so that the next restore or run knows of an interrupted one."""
@@ -388,7 +424,12 @@ class Restoring:
         try:
             # A partition is restored as frozen as it was archived. If this is killed, the next run unfreezes it.
             noted = self.engine.capabilities.freezes and freezes.note(target, archived[0].columns, values)
-            arrived = self.engine.archive.restore(archived, target, self.store.schema, self.every)
+            if self.request.undo:
+                if self.engine.capabilities.freezes and not noted:  # A run or an undo was killed while it was frozen.
+                    self.engine.perform(_thaw(archived[0]), lambda progress: None)
+                arrived = self.engine.archive.merge(archived, target, self.store.schema, self.every)
+            else:
+                arrived = self.engine.archive.restore(archived, target, self.store.schema, self.every)
             if self.engine.capabilities.freezes:
                 freezes.remove(target, [values])
         except RetentionError as error:
@@ -420,6 +461,11 @@ class Restoring:
                         holds.narrow(replace(hold, identity=self.engine.identify(created)))
 
 
+def _thaw(archived: Archived) -> ThawPartitions:
+    piece = Piece(partition=Partition(values=archived.values), start=None, end=None)
+    return ThawPartitions(table=archived.table, columns=archived.columns, pieces=(piece,))
+
+
 def _covering(hold: LegalHold, partitions: Iterable[Archived]) -> LegalHold:
     """The hold, limited to these partitions."""
     found: list[dict[str, Value]] = []
@@ -435,10 +481,16 @@ def _covering(hold: LegalHold, partitions: Iterable[Archived]) -> LegalHold:
 
 
 def _note(
-    store: Store, event: Event, record: SnapshotRecord, table: TableName, rows: int | None, why: Reason | None
+    store: Store,
+    event: Event,
+    record: SnapshotRecord,
+    table: TableName,
+    rows: int | None,
+    why: Reason | None,
+    **more: str | None,
 ) -> None:
     mine = {"policy_id": record.policy_id, "tags": record.tags}
-    note(store, event, table, why, message=record.words, rows=rows, partitions=1, **mine)
+    note(store, event, table, why, message=record.words, rows=rows, partitions=1, **mine, **more)
 
 
 def supersede(engine: Engine, store: Store, step: DropArchived) -> None:

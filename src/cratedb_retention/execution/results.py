@@ -319,6 +319,13 @@ class Snapshot(_Counted):
     condition: str = Field(description="`complete`, `damaged`, `incomplete` or `missing`.")
     verified_at: Instant | None = Field(validation_alias=AliasPath("record", "verified_at"))
     ends: Instant | None = Field(description="When a run deletes it for good; null: never.")
+    recoverable_until: Instant | None = Field(
+        validation_alias=AliasPath("record", "recoverable_until"),
+        description="Until when `undo` brings it back; null: an archive of `snapshot`.",
+    )
+    run_id: str | None = Field(
+        validation_alias=AliasPath("record", "run_id"), description="The run that archived or dropped it."
+    )
     policy_id: str | None = Field(validation_alias=AliasPath("record", "policy_id"))
     tags: list[str] = Field(validation_alias=AliasPath("record", "tags"))
 
@@ -358,7 +365,7 @@ class Operation(_Result):
     """A restore, a verification or a deletion, and its progress."""
 
     operation_id: str
-    kind: str = Field(description="`restore`, `verify` or `delete`.")
+    kind: str = Field(description="`restore`, `undo`, `verify` or `delete`.")
     state: str = Field(description="`running`, `done`, `failed` or `cancelled`.")
     actor: str
     started_at: Instant

@@ -65,6 +65,9 @@ class SnapshotRecord:
     identity: str = ""  # Distinguishes its table from later ones of the same name; empty: unknown
     verified_at: dt.datetime | None = None  # When it was last verified on its own (aware); None: never
     damage: str | None = None  # The damage found then; None: it was intact
+    # Until when what a policy deleted can be brought back (aware); None: an archive of the strategy `snapshot`
+    recoverable_until: dt.datetime | None = None
+    run_id: str | None = None  # The run that archived it, or dropped its partition last
 
     @property
     def words(self) -> str:

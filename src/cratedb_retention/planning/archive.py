@@ -2,7 +2,8 @@
 The end of archives: which ones a run deletes for good, and why others stay.
 
 An archive belongs to the policy that made it, as long as that policy is enabled and still covers its partition. In
-doubt, as after a change of the table's partition columns, it belongs to no policy and is under every hold.
+doubt, as after a change of the table's partition columns, it belongs to no policy and is under every hold. What a
+recoverable policy deleted is in an archive as well, which ends at a time of its own.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ class Ends:
     def __init__(self, policies: Iterable[Policy], own: Capabilities) -> None:
         enabled = sorted((policy for policy in policies if policy.enabled), key=lambda policy: policy.id or "")
         self._policies, self._own = [policy for policy in enabled if policy.strategy.traits.archives], own
+        self._recoverable = [policy for policy in enabled if policy.recoverable is not None]
 
     def owner(self, record: SnapshotRecord) -> Policy | None:
         """The policy that made an archive, if it still covers its partition for sure."""
-        made_by = next((policy for policy in self._policies if policy.id == record.policy_id), None)
+        makers = self._policies if record.recoverable_until is None else self._recoverable
+        made_by = next((policy for policy in makers if policy.id == record.policy_id), None)
         covers = made_by is not None and self._covers(made_by, record.archived)
         return made_by if covers else None
 
@@ -56,11 +59,12 @@ class Ends:
 
     def due(self, record: SnapshotRecord) -> int | None:
         """When a run deletes an archive (ms, UTC), unless it is blocked; None: never."""
-        end, ends = record.archived.end, list[int]()
-        if end is None or self.owner(record) is None:
+        end, until = record.archived.end, record.recoverable_until
+        ends = [] if until is None else [to_ms(until)]
+        if self.owner(record) is None or (end is None and until is None):
             return None
         for policy in self.keepers(record.archived):
-            due = _due(policy, end)
+            due = None if end is None else _due(policy, end)
             if due is None:
                 return None
             ends.append(due)
@@ -128,7 +132,11 @@ def find_ended(facts: Facts, ids: Collection[str | None]) -> dict[tuple[str, Tab
     found: dict[tuple[str, TableName], list[SnapshotRecord]] = {}
     for record in facts.archives:
         policy, end = ends.owner(record), record.archived.end
-        limit = policy.archive_limit(facts.cutoff) if policy and policy.id in ids else None
+        if policy is None or policy.id not in ids:
+            continue
+        limit = policy.archive_limit(facts.cutoff)
+        if record.recoverable_until is not None:
+            end, limit = to_ms(record.recoverable_until), to_ms(facts.cutoff)
         if limit is not None and end is not None and end <= limit:
             found.setdefault((record.policy_id or "", record.archived.table), []).append(record)
     return found
@@ -179,16 +187,24 @@ def plan_ends(facts: Facts, table: TableName, ended: Sequence[SnapshotRecord]) -
             policy_id=ended[0].policy_id,
             table=table,
             steps=tuple(DeleteSnapshot(archives=(archived,)) for archived in archives),
-            why=Why.ARCHIVE_ENDS(end=archives[-1].end, due=max(ends.due(record) or 0 for record in records)),
+            why=_why_ended(records, ends),
             rows=total(archived.rows for archived in archives),
             size=total(archived.size for archived in archives),
             partitions=len(archives),
         )
 
 
+def _why_ended(records: Sequence[SnapshotRecord], ends: Ends) -> Reason:
+    """Why the archives of a partition are deleted."""
+    due, last = max(ends.due(record) or 0 for record in records), in_order(records)[-1]
+    if last.recoverable_until is not None:
+        return Why.RECOVERABLE_ENDS(until=due)
+    return Why.ARCHIVE_ENDS(end=last.archived.end, due=due)
+
+
 def _why_needed(record: SnapshotRecord, ends: Ends, facts: Facts) -> Reason | None:
     """Why an archive whose period is over must stay; None if nothing needs it any more."""
-    archived, end, catalog = record.archived, record.archived.end or 0, facts.catalog
+    archived, end, catalog = record.archived, record.archived.end, facts.catalog
     if record.stage is SnapshotStage.RESTORING:
         return Why.BEING_RESTORED()
     if record.stage in _STAYED and may_be_in_table(archived, catalog):
@@ -197,7 +213,7 @@ def _why_needed(record: SnapshotRecord, ends: Ends, facts: Facts) -> Reason | No
         return hold
     for policy in ends.keepers(archived):
         limit = policy.archive_limit(facts.cutoff)
-        if limit is None or end > limit:
+        if limit is None or end is None or end > limit:
             return Why.ARCHIVED_LONGER(archiver=policy.id or "", period=policy.archive_period)
     if record.stage is not SnapshotStage.SUPERSEDED and (missing := _not_rolled_up(archived, facts)):
         return missing

@@ -104,7 +104,7 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
             undecided.append(Blocked(policy_id=policy.id, table=named, why=Why.NO_SUCH_TABLE(), needs_attention=True))
         for name in names:
             with isolated(policy.id, name, undecided):
-                archives, table = policy.strategy.traits.archives, catalog.tables[name]
+                archives, table = policy.archives, catalog.tables[name]
                 repository, files = (
                     policy.target_repository_name or "",
                     catalog.capabilities.repositories_are_directories,

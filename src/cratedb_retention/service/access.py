@@ -496,14 +496,14 @@ class Scope:
         return why and self.visibility.redacted(why, self._ids_of_holds())
 
     def start_restore(self, operations: Operations, request: RestoreRequest) -> OperationState:
-        """Restore in the background exactly what :meth:`restorable` shows at this moment (law 10)."""
+        """Restore, or undo, in the background exactly what :meth:`restorable` shows at this moment (law 10)."""
         self.access.require(Role.OPERATOR)
-        found = self.restorable(request)
+        found, kind = self.restorable(request), "undo" if request.undo else "restore"
         coming = [item.record for item in found if item.refusal is None]
         if not coming:
-            raise Conflict("restore", f"nothing can be restored: {found[0].refusal}", "see the preview")
+            raise Conflict(kind, f"nothing can be restored: {found[0].refusal}", "see the preview")
         exactly = replace(request, chosen=frozenset(record.key for record in coming))
-        return operations.start(self._retention, "restore", len(coming), lambda told: self.restore(exactly, told))
+        return operations.start(self._retention, kind, len(coming), lambda told: self.restore(exactly, told))
 
     def start_verify(self, operations: Operations, request: RestoreRequest) -> OperationState:
         """Verify in the background the snapshots that exist at this moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import re
@@ -20,7 +21,7 @@ from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.store.rows import LISTED, PAGE, Records, cut, is_named, name_values, same
 
-_SAME = ("policy_id", "changed_at", "token")
+_SAME = ("policy_id", "changed_at", "token", "recoverable_until")
 _ARCHIVED = ("repository", "name", "rows", "start", "end")
 
 
@@ -33,6 +34,7 @@ class SnapshotFilter:
     :param table_schema: A name or pattern; ``table_name``: likewise.
     :param name: The beginning of a snapshot's name; ``names``: any of these.
     :param policies: Any of these policies archived it.
+    :param policy: The beginning of the policy's identifier; ``run``: of that of the run that archived or dropped it.
     :param start: Only partitions that end after this instant (ms, UTC); ``end``: that begin before this one.
     """
 
@@ -43,6 +45,8 @@ class SnapshotFilter:
     names: Collection[str] = ()
     repository: str | None = None
     policies: Collection[str] = ()
+    policy: str | None = None
+    run: str | None = None
     tags: TagFilter = field(default_factory=TagFilter)
     start: int | None = None
     end: int | None = None
@@ -56,8 +60,9 @@ def _conditions(c: Any, wanted: SnapshotFilter) -> Iterator[sa.ColumnElement[boo
     for column, values in ((c.name, wanted.names), (c.policy_id, wanted.policies)):
         if 0 < len(values) <= PAGE:
             yield column.in_(sorted(values))
-    if wanted.name is not None:
-        yield c.name.startswith(wanted.name, autoescape=True, escape="\\")
+    for column, beginning in ((c.name, wanted.name), (c.policy_id, wanted.policy), (c.run_id, wanted.run)):
+        if beginning is not None:
+            yield column.startswith(beginning, autoescape=True, escape="\\")
     if wanted.repository is not None:
         yield c.repository == wanted.repository
     if wanted.start is not None:
@@ -78,8 +83,18 @@ def _matches(column: sa.ColumnElement[str], pattern: str, folds_case: bool) -> s
     return column.like(escaped.replace("*", "%").replace("?", "_"), escape="\\")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dropper:
+    """The run and the policy that drop an archived partition, and until when it is recoverable; None: not limited."""
+
+    run_id: str
+    policy_id: str | None
+    tags: tuple[str, ...]
+    recoverable_until: dt.datetime | None
+
+
 class SnapshotStore(Records):
-    def add(self, record: SnapshotRecord, run_id: str | None = None) -> None:
+    def add(self, record: SnapshotRecord) -> None:
         """Record a snapshot; a known one stays unchanged."""
         archived = record.archived
         values = {
@@ -90,7 +105,7 @@ class SnapshotStore(Records):
             "state": str(record.stage),
             "bytes": archived.size,
             "tags": list(record.tags),
-            "run_id": run_id,
+            "run_id": record.run_id,
             "table_identity": record.identity or None,
         }
         if not self._read(*self._key(*record.key), refresh=False):
@@ -102,18 +117,34 @@ class SnapshotStore(Records):
         more = {"token": token} if token else {}
         self._change(*self._key(repository, name), state=str(stage), changed_at=self._clock.now(), **more)
 
-    def claim(self, repository: str, name: str, stage: SnapshotStage, among: Collection[SnapshotStage]) -> bool:
-        """Set the state of a snapshot in one of some states; False: it is not. Of several writers, one succeeds."""
+    def claim(
+        self,
+        repository: str,
+        name: str,
+        stage: SnapshotStage,
+        among: Collection[SnapshotStage],
+        dropper: Dropper | None = None,
+    ) -> bool:
+        """
+        Set the state of a snapshot in one of some states; False: it is not. Of several writers, one succeeds.
+
+        :param dropper: What drops its partition now. An archive of a recoverable policy belongs to this one from now
+            on, another one to its own policy as before.
+        """
         c, key = self._table.c, self._key(repository, name)
         rows = self._read(*key, refresh=False, stamps=True)
         if not rows or rows[0]["state"] not in among:
             return False
-        if rows[0]["state"] == str(stage):  # The answer to an earlier attempt was lost.
-            return True
+        more: dict[str, Any] = {} if dropper is None else {"run_id": dropper.run_id}
+        if rows[0]["state"] == str(stage) and all(rows[0][name] == value for name, value in more.items()):
+            return True  # The answer to an earlier attempt was lost.
+        if dropper is not None and rows[0]["recoverable_until"] is not None:
+            until, tags = dropper.recoverable_until, list(dropper.tags)
+            more |= {"policy_id": dropper.policy_id, "tags": tags, "recoverable_until": until}
         same_row = (
             self._unchanged(self._stamp(rows[0])) if self._database.row_version else [c.state == rows[0]["state"]]
         )
-        return self._change(*key, *same_row, state=str(stage), changed_at=self._clock.now()) == 1
+        return self._change(*key, *same_row, state=str(stage), changed_at=self._clock.now(), **more) == 1
 
     def remove(self, repository: str, name: str) -> None:
         """Forget a snapshot that was deleted."""
@@ -154,14 +185,18 @@ class SnapshotStore(Records):
         mine = () if table is None else (is_named(self._table, table),)
         return self._find(self._table.c.state.in_(list(map(str, stages))), *mine)
 
-    def ended(self, policies: Collection[str], before: int) -> list[SnapshotRecord]:
+    def ended(
+        self, policies: Collection[str], before: int, recoverable: Collection[str], now: dt.datetime
+    ) -> list[SnapshotRecord]:
         """
-        The snapshots of policies whose data ends at an instant (ms, UTC) or before, and superseded ones of the same
-        tables.
+        The snapshots of policies whose data ends at an instant (ms, UTC) or before, those of recoverable policies that
+        need not be any more, and superseded ones of the same tables.
         """
-        c, ids = self._table.c, sorted(policies)
-        parts = (ids[first : first + LISTED] for first in range(0, len(ids), LISTED))
-        found = [each for some in parts for each in self._find(c.policy_id.in_(some), c.end <= before, refresh=False)]
+        c, found = self._table.c, list[SnapshotRecord]()
+        for policy_ids, over in ((policies, c.end <= before), (recoverable, c.recoverable_until <= now)):
+            ids = sorted(policy_ids)
+            for some in (ids[first : first + LISTED] for first in range(0, len(ids), LISTED)):
+                found += self._find(c.policy_id.in_(some), over, refresh=False)
         known, tables = {record.key for record in found}, sorted({record.archived.table for record in found})
         earlier = (self.of(table, SnapshotStage.SUPERSEDED) for table in tables)
         return found + [record for records in earlier for record in records if record.key not in known]
@@ -173,7 +208,7 @@ class SnapshotStore(Records):
         for limit in sorted(set(limits.values())):
             ids = sorted(name for name, own in limits.items() if own == limit)
             for first in range(0, len(ids), LISTED):
-                later = (c.policy_id.in_(ids[first : first + LISTED]), c.end > limit)
+                later = (c.policy_id.in_(ids[first : first + LISTED]), c.end > limit, c.recoverable_until.is_(None))
                 query = sa.select(*place, sa.func.min(c.end)).where(*later).group_by(*place)
                 for policy, schema, name, end in self._database.rows(query):
                     found[policy, TableName(schema, name)] = int(end)
@@ -225,6 +260,7 @@ def _record(row: Mapping[str, Any]) -> SnapshotRecord:
         stage=SnapshotStage(row["state"]),
         tags=tuple(row["tags"] or ()),
         identity=row["table_identity"] or "",
+        run_id=row["run_id"],
     )
 
 

@@ -268,8 +268,10 @@ def _entry(event: Event, policy: Policy, **states: Policy) -> Entry:
 
 def identity(policy: Policy) -> tuple[object, ...]:
     """Policies with the same identity are the same rule, whatever their periods: strategy, data and destination."""
-    where = json.dumps(policy.where, sort_keys=True)
-    return policy.strategy, policy.table_schema, policy.table_name, where, *same(policy, _DESTINATION).values()
+    where, destination = json.dumps(policy.where, sort_keys=True), same(policy, _DESTINATION)
+    if policy.recoverable is not None:  # Data that is deleted has no destination.
+        destination["target_repository_name"] = None
+    return policy.strategy, policy.table_schema, policy.table_name, where, *destination.values()
 
 
 def policy_to_row(

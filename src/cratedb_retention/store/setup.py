@@ -456,4 +456,9 @@ STEPS = (
         columns={POLICY: ("compress", "merge", "read_only", "number_of_replicas")},
     ),
     Step(version=14, name="sessions of the pages", tables=("page_session",)),
+    Step(
+        version=15,
+        name="undo",
+        columns={POLICY: ("recoverable",), "retention_snapshot": ("recoverable_until",)},
+    ),
 )

@@ -155,12 +155,19 @@ SNAPSHOT = _own(
     sa.Column("bytes", sa.BigInteger, doc="Bytes on disk, if known."),
     sa.Column("policy_id", sa.Text, doc="The policy that archived it."),
     sa.Column("tags", sa.ARRAY(sa.Text), doc="The tags of the policy."),
-    sa.Column("run_id", sa.Text, doc="The run that archived it."),
+    sa.Column(
+        "run_id", sa.Text, doc="The run that archived it; from then on, the one that dropped its partition last."
+    ),
     sa.Column("changed_at", Instant, doc="When `state` last changed."),
     sa.Column("token", sa.Text, doc="The change token of the partition when archived, or after the restore."),
     sa.Column("table_identity", sa.Text, doc=_IDENTITY),
     sa.Column("verified_at", Instant, doc="When `verify-snapshots` last read it back; NULL: never."),
     sa.Column("damage", sa.Text, doc="The damage found then; NULL: it was intact."),
+    sa.Column(
+        "recoverable_until",
+        Instant,
+        doc="Until when what a recoverable policy deleted can be brought back; NULL: an archive of `snapshot`.",
+    ),
 )
 
 FREEZE = _own(

@@ -137,9 +137,7 @@ class Archive:
             coming = [item for item in found if item.refusal is None]
             exactly = RestoreRequest(chosen=frozenset(item.record.key for item in coming), into=into)
             with shown:
-                table(RESTORABLE, found, "What would be restored").classes("archive")
-                for sentence in preview_words(found, coming, count):
-                    note(sentence, "plain")
+                _list_restorable(found, coming, count)
                 if coming:
                     with bar():
                         button(f"Restore {partitions(coming)}", lambda: self._bring_back(shown, exactly))
@@ -216,21 +214,63 @@ class Archive:
     async def _bring_back(self, place: ui.element, request: RestoreRequest) -> None:
         with place.clear(), _waiting(lambda: "Restoring; this page may be left meanwhile …"):
             found = await self._guest.ask(lambda scoped: scoped.restore(request))
-        good, bad = [item for item in found if item.error is None], [item for item in found if item.error is not None]
-        rows = plural(sum(item.rows or 0 for item in good), "row")
         await self.load()
         with place:
-            heading("What was restored")
-            rest = f"; {len({item.record.partition for item in bad}):,} did not." if bad else "."
-            note(f"{partitions(good)} with {rows} came back{rest}")
-            _results(
-                found,
-                "What was restored",
-                lambda item: [state("failed"), Bit(text=item.error)] if item.error else state("restored"),
-                counted("Rows", lambda item: item.rows),
-                Column("Into", lambda item: str(item.into)),
-                Column("On hold", _held),
-            )
+            _list_restored(found)
+
+
+async def offer_undo(guest: Guest, run_id: str) -> None:
+    """A button that brings back what a run deleted, if any of it is recoverable. It shows first what would come."""
+    request = RestoreRequest.of_undo(run_id)
+    if not await guest.ask(lambda scoped: scoped.snapshots(request, 1)):
+        return
+
+    async def preview() -> None:
+        with shown.clear(), _waiting(lambda: "Looking …"):
+            found = await guest.ask(lambda scoped: scoped.restorable(request))
+        ready = [item for item in found if item.refusal is None]
+        exactly = replace(request, chosen=frozenset(item.record.key for item in ready))
+        with shown:
+            _list_restorable(found, ready, len(found))
+            if ready:
+                with bar():
+                    button(f"Bring back {partitions(ready)}", lambda: bring_back(exactly))
+                    button("Cancel", forget, tone="grey-8")
+
+    def forget() -> None:
+        shown.clear()
+
+    async def bring_back(exactly: RestoreRequest) -> None:
+        with shown.clear(), _waiting(lambda: "Bringing back; this page may be left meanwhile …"):
+            found = await guest.ask(lambda scoped: scoped.restore(exactly))
+        with shown:
+            _list_restored(found)
+
+    with bar():
+        button("Undo …", preview, icon="undo")
+    shown = ui.element("div").classes("content").props("aria-live=polite")
+
+
+def _list_restorable(found: Sequence[Restorable], coming: Sequence[Restorable], asked: int) -> None:
+    table(RESTORABLE, found, "What would be restored").classes("archive")
+    for sentence in preview_words(found, coming, asked):
+        note(sentence, "plain")
+
+
+def _list_restored(found: Sequence[Restored]) -> None:
+    good, bad = [item for item in found if item.error is None], [item for item in found if item.error is not None]
+    rows = plural(sum(item.rows or 0 for item in good), "row")
+    heading("What was restored")
+    rest = f"; {len({item.record.partition for item in bad}):,} did not." if bad else "."
+    note(f"{partitions(good)} with {rows} came back{rest}")
+    _results(
+        found,
+        "What was restored",
+        lambda item: [state("failed"), Bit(text=item.error)] if item.error else state("restored"),
+        counted("Rows", lambda item: item.rows),
+        Column("Into", lambda item: str(item.into)),
+        Column("On hold", _held),
+    )
 
 
 @contextmanager
@@ -308,7 +348,8 @@ def _verified(line: ArchiveLine) -> Cell:
 
 def _ends(line: ArchiveLine) -> Bit:
     if line.ends is None:
-        return Bit(text="never", tone="muted", hint="No run deletes it: see archive_period of its policy")
+        hint = "No run deletes it: see archive_period, or recoverable, of its policy"
+        return Bit(text="never", tone="muted", hint=hint)
     return Bit(text=words.moment(line.ends)[:10], hint=words.moment(line.ends))
 
 

@@ -15,6 +15,7 @@ from nicegui.events import GenericEventArguments
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model import words
+from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import read_moment
@@ -26,6 +27,7 @@ from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.store.audit import JournalFilter, Place, place_after
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest
+from cratedb_retention.ui.archive import offer_undo
 from cratedb_retention.ui.columns import Bit, Cell, Column, Number, counted, sized, state
 from cratedb_retention.ui.links import TAGS, Field, Query, address, filter_form, link, read_tags, table_bit
 from cratedb_retention.ui.parts import bar, facts, heading, note, tag
@@ -90,6 +92,9 @@ async def show(guest: Guest, query: Query) -> None:
     run = summarize(rows) if query.get("run_id") and not narrowed else None
     if run is not None:
         _show_run(run, older)
+        if guest.may(Role.OPERATOR):
+            await offer_undo(guest, run.rows[0]["run_id"])
+        _show_rows(run.rows, "Steps of this run, in order", of_a_run=True)
     elif rows:
         note("Newest first.")
         _show_rows(rows, "Audit log")
@@ -164,12 +169,13 @@ def summarize(rows: Sequence[Row]) -> RunSummary | None:
 
 
 def _place(row: Row) -> tuple[int, int, Any]:
-    order = {Event.RUN_STARTED: 0, **dict.fromkeys(_STEPS, 2), Event.RUN_FINISHED: 4}
+    order = {Event.RUN_STARTED: 0, **dict.fromkeys(_STEPS, 2), Event.RUN_FINISHED: 4, Event.RESTORED: 5}
     before = 3 if row["event"] in (Event.SLOT_FINISHED, Event.CANCEL_REQUESTED) else 1
     return order.get(row["event"], before), row["step"] or 0, row["time"]
 
 
 def _show_run(run: RunSummary, cut: bool) -> None:
+    """What it was as a whole."""
     heading(f"Run {short(run.rows[0]['run_id'])}")
     outcome = run.end.get("outcome")
     with bar():
@@ -184,7 +190,6 @@ def _show_run(run: RunSummary, cut: bool) -> None:
     note(" · ".join(filter(None, [*said, show_size(run.end.get("bytes") or None)])), "summary")
     if cut:
         note("This run has more rows than are shown; its beginning is on older pages.")
-    _show_rows(run.rows, "Steps of this run, in order", of_a_run=True)
 
 
 def _show_rows(rows: Sequence[Row], caption: str, of_a_run: bool = False) -> None:

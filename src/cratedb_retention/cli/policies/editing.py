@@ -73,6 +73,8 @@ def create_policy(database: options.Database, dry_run: bool, **values: Any) -> N
     \b
     Examples:
       cratedb-retention create-policy --strategy=delete --table-name=raw_metrics --retention-period=90d
+      cratedb-retention create-policy --strategy=delete --table-name=raw_metrics --retention-period=90d \\
+        --recoverable=7d --target-repository-name=trash
       cratedb-retention create-policy --strategy=snapshot --table-name='metrics_*' --retention-period='6 months' \\
         --target-repository-name=export_cold --tags=acme,metrics
       cratedb-retention create-policy --strategy=reallocate --table-name=raw_metrics --retention-period=30d \\
@@ -95,6 +97,9 @@ def create_policy(database: options.Database, dry_run: bool, **values: Any) -> N
             return
         policy = retention.policies.create(**attributes)
         say(f"created policy {policy.id}: {policy.rule}")
+        if retention.policies.could_undo(policy):
+            edit = f"cratedb-retention edit-policy --id={policy.id} --recoverable=7d --target-repository-name=..."
+            say(f"to be able to `undo` for a week what it drops of partitioned tables: {edit}")
         if policy.strategy.traits.rolls_up:  # Findings depend on the columns of tables.
             with suppress(RetentionError):  # The policy is stored even if this fails.
                 for finding in retention.check(Selection(policy_id=policy.id)):

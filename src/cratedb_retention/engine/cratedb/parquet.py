@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,7 +34,7 @@ from cratedb_retention.engine.archive import (
 )
 from cratedb_retention.engine.base import changed, label
 from cratedb_retention.engine.cratedb import shards, sql
-from cratedb_retention.engine.cratedb.archive import FROZEN, MERGED, CrateArchive
+from cratedb_retention.engine.cratedb.archive import FROZEN, MERGED, POLL_SECONDS, CrateArchive
 from cratedb_retention.engine.cratedb.catalog import Reader
 from cratedb_retention.engine.cratedb.query import dataset_rows, require_readable
 from cratedb_retention.engine.cratedb.values import Stored, describe_columns, inexact
@@ -42,7 +43,7 @@ from cratedb_retention.engine.expressions import Condition, ref, table_ref
 from cratedb_retention.engine.files import File, FileArchive, require_same
 from cratedb_retention.engine.parquet import Digest, Manifest, Store, describe_partition, row_hashes, version
 from cratedb_retention.engine.step import StepResult
-from cratedb_retention.errors import Conflict, DatabaseError, NotFound
+from cratedb_retention.errors import Conflict, DatabaseError, NotFound, Recovering
 from cratedb_retention.model.address import is_address
 from cratedb_retention.model.archive import Archived
 from cratedb_retention.model.catalog import Column, TableName
@@ -54,6 +55,7 @@ PAGE_ROWS, PAGE_BYTES, SAMPLE = 10_000, 2 * 2**20, 50
 FIRST_ROWS, GROWTH = 10, 20
 INSERT_ROWS, INSERT_BYTES = 5_000, 2 * 2**20
 HASHES = 500_000  # Of rows that are compared at once.
+RECOVERING = 120  # Looks at shards that are being recovered.
 _NAME = r'"(?:[^"]|"")+"'
 _CREATES = re.compile(rf"CREATE TABLE IF NOT EXISTS {_NAME}\.{_NAME}")
 # Fields of objects that never had a value are listed, but cannot be created; and what is left without them.
@@ -325,6 +327,90 @@ class ParquetArchive(FileArchive, CrateArchive):
             raise Conflict(thing, "the partition already exists, and is being written to", _THERE)
         self._database.execute(sa.delete(table_ref(into)).where(sql.is_of(one)))
 
+    def merge_by(self, restore: Callable[[TableName], Arrived], into: TableName, of: Archived, schema: str) -> Arrived:
+        """
+        Restore a partition by a function that restores it into some table: its own, or if it is there already, into a
+        copy, from which the rows that it lacks are added. Its token is then one that no snapshot is found by, since
+        other rows may be in it as well.
+        """
+        if shards.find_token(self._database, into, of) is None:
+            try:
+                return restore(into)
+            except Conflict:
+                if shards.find_token(self._database, into, of) is None:
+                    raise  # Otherwise a row arrived in the partition in the meantime.
+        with self._copy_of(schema, of.name, MERGED) as copy:
+            restore(copy)
+            rows = self._complete(copy, into, of)
+        incarnations = sorted(shards.incarnations(shards.find_token(self._database, into, of) or ""))
+        return Arrived((rows,), "+".join(f"{each}:merged" for each in incarnations))
+
+    def _complete(self, copy: TableName, into: TableName, of: Archived) -> int:
+        """
+        Add to a partition the rows of a copy that it lacks, each as often as it is in the copy. Rows are compared by
+        all values of the copy's columns. If that is interrupted, the next time finds what is there.
+        """
+        layout, where = self._layout_of(copy), sql.is_of(of)
+        thing = f"table {into}, partition {of.partition}"
+        for column in inexact(layout.known):
+            raise Conflict(thing, f"has rows by now, and column {column} cannot be compared exactly", _BESIDE)
+        self._await_shards(into)
+        total = self._count_rows(copy)
+        archived = self._hashes_of(copy, layout.stored, sa.true())
+        present = self._hashes_of(into, layout.stored, where)
+        self._count_rows(into, of)  # Makes all rows of the partition visible.
+        shared = _count_shared(archived, present, total)
+        if self._shared_rows(copy, into, where) > shared:
+            reason = "has rows with the same primary key by now, or they were changed; nothing was brought back"
+            raise Conflict(thing, reason, _BESIDE)
+        names = [c.name for c in layout.known if "['" not in c.name and not c.expression]
+        if not shared:
+            # Columns without a table: one with a table would add that to each query that uses it.
+            rows = sa.select(*map(ref, names)).select_from(table_ref(copy))
+            self._database.execute(sa.insert(table_ref(into, *map(ref, names))).from_select(names, rows))
+        elif shared < total:
+            self._insert_missing(copy, into, of, layout, total)
+        self._count_rows(into, of)
+        arrived = _count_shared(archived, present, total)
+        if arrived != total:
+            raise DatabaseError(thing, f"only {arrived:,} of {total:,} rows arrived", "undo it again")
+        return total - shared
+
+    def _await_shards(self, table: TableName) -> None:
+        """Wait for shards that are being recovered: CrateDB may still be restoring for a command that was killed."""
+        for _ in range(RECOVERING):
+            try:
+                shards.check_shards(self._database, table)
+            except Recovering:
+                self._clock.sleep(POLL_SECONDS)
+            else:
+                return
+        shards.check_shards(self._database, table)
+
+    def _insert_missing(self, copy: TableName, into: TableName, of: Archived, layout: Layout, total: int) -> None:
+        computed = {column.name for column in layout.known if column.expression}
+        stored = [column for column in layout.stored if column.name not in computed]
+        constant = dict(zip((column.name for column in of.columns), of.values, strict=True))
+        own = [name for name in layout.partitioned_by if "['" not in name and name not in computed]
+        names, passes = [*(column.name for column in stored), *own], total // HASHES + 1
+        for number in range(passes):
+            hashes = self._hashes_of(into, layout.stored, sql.is_of(of))()
+            present = Counter(value for value in hashes if value % passes == number)
+            for columns, rows in self._read_rows(copy, layout.stored, sa.true()):
+                missing = []
+                for place, value in enumerate(row_hashes(_comparable(layout.stored, columns), rows)):
+                    if value % passes == number:
+                        if present[value] > 0:
+                            present[value] -= 1
+                        else:
+                            missing.append(place)
+                of_column = dict(zip((column.name for column in layout.stored), columns, strict=True))
+                for first in range(0, len(missing), INSERT_ROWS):
+                    some = missing[first : first + INSERT_ROWS]
+                    values = [c.parameters([of_column[c.name][place] for place in some]) for c in stored]
+                    values += [[constant[name]] * len(some) for name in own]
+                    self._database.insert(into, names, list(zip(*values, strict=True)))
+
     # Reading
 
     def _read_rows(
@@ -491,6 +577,15 @@ class EitherArchive(Archive):
 
     def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
         return self._all_of(snapshots).restore(snapshots, into, schema, others)
+
+    def merge(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
+        """One snapshot after the other."""
+        rows, token = list[int | None](), None
+        for snapshot in snapshots:
+            restore = partial(self._of(snapshot.repository).restore, [snapshot], schema=schema, others=others)
+            arrived = self._files.merge_by(restore, into, snapshot, schema)
+            rows, token = [*rows, *arrived.rows], arrived.token
+        return Arrived(tuple(rows), token)
 
     def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
         return self._all_of(snapshots).render_restore(snapshots, into, others)

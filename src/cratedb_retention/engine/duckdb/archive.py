@@ -26,7 +26,16 @@ from cratedb_retention.engine.duckdb.catalog import Reader, stored
 from cratedb_retention.engine.duckdb.files import archived_rows, inexact, to_file, typed_rows, why_unreadable
 from cratedb_retention.engine.duckdb.former import FormerStore
 from cratedb_retention.engine.duckdb.sql import SQL, comment_on, copy_to, fingerprint, make_column, new_table, row_hash
-from cratedb_retention.engine.expressions import Element, Words, as_type, in_partitions, is_aware, ref, table_ref
+from cratedb_retention.engine.expressions import (
+    Condition,
+    Element,
+    Words,
+    as_type,
+    in_partitions,
+    is_aware,
+    ref,
+    table_ref,
+)
 from cratedb_retention.engine.files import File, FileArchive
 from cratedb_retention.engine.parquet import Manifest, Store, checksum, data_path, describe_partition, version
 from cratedb_retention.engine.step import StepResult
@@ -165,10 +174,19 @@ class DuckArchive(FileArchive):
         return shared == found.manifest.rows if whole else shared > 0
 
     def restore(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
+        with self._planned(snapshots, into, others) as restore:
+            return restore.perform()
+
+    def merge(self, snapshots: Archives, into: TableName, schema: str, others: Archives) -> Arrived:
+        with self._planned(snapshots, into, others) as restore:
+            return restore.perform(merge=True)
+
+    @contextmanager
+    def _planned(self, snapshots: Archives, into: TableName, others: Archives) -> Iterator[Restore]:
         found = self._find_all(snapshots)
         with ExitStack() as open_files:
             parts = [Part(str(open_files.enter_context(_intact(file))), file.manifest) for file in found]
-            return self._restore(snapshots[0], into, parts, others).perform()
+            yield self._restore(snapshots[0], into, parts, others)
 
     def render_restore(self, snapshots: Archives, into: TableName, others: Archives) -> Sequence[str]:
         parts = [Part(file.store.show(file.manifest.file), file.manifest) for file in map(self._find, snapshots)]
@@ -297,16 +315,18 @@ class Restore:
         self.create += [comment_on(self._into, comment)] if comment else []
         return found
 
-    def perform(self) -> Arrived:
-        """Restore the partition; fails if a value no longer fits the table."""
+    def perform(self, merge: bool = False) -> Arrived:
+        """Restore the partition, or the rows that it lacks (``merge``); fails if a value no longer fits the table."""
         thing, manifests = f"table {self._into}", [part.manifest for part in self._parts]
         columns = [self._columns[column.name] for column in self._partition.columns]
         condition = in_partitions(SQL, columns, [self._partition.values])
         present = sa.select(sa.func.count()).select_from(table_ref(self._into)).where(condition)
 
-        def work(connection: sa.Connection) -> None:
+        def work(connection: sa.Connection) -> list[int]:
             for statement in self.create:
                 connection.execute(statement)
+            if merge:
+                return [self._add_missing(connection, part, condition) for part in self._parts]
             if connection.execute(present).scalar_one():
                 remedy = "restore it into another table, or delete it first"
                 raise Conflict(thing, "the partition already exists", remedy)
@@ -315,20 +335,60 @@ class Restore:
             restored, archived = connection.execute(present).scalar_one(), sum(each.rows for each in manifests)
             if restored != archived:
                 raise DatabaseError(thing, f"only {restored:,} of {archived:,} rows arrived; nothing was restored")
+            return [each.rows for each in manifests]
 
         for part in self._parts:
             self._require_fit(part)
         try:
-            self._database.transact(work)
+            rows = self._database.transact(work)
         except Conflict as error:
             if error.thing == thing:
                 raise
             one_by_one = "restore the snapshots separately, with --name, each into another table"
             reason = f"its constraints reject the rows: {error.reason}"
             raise Conflict(thing, reason, one_by_one if len(manifests) > 1 else _BESIDE) from None
-        return Arrived(tuple(each.rows for each in manifests), "+".join(each.token for each in manifests))
+        return Arrived(tuple(rows), "+".join(each.token for each in manifests))
+
+    def _add_missing(self, connection: sa.Connection, part: Part, condition: Condition) -> int:
+        """Insert the rows of a snapshot that the partition lacks, each as often as it is in the snapshot."""
+        names, archived = self._rows(part)
+        present = sa.select(*map(ref, names)).select_from(table_ref(self._into)).where(condition)
+        # Set operations, and partitions by values, may turn -0.0 into 0.0: fine to count rows, but not to insert them.
+        left_over = sa.except_all(archived, present)
+
+        def count(rows: sa.Select[Any] | sa.CompoundSelect[Any]) -> int:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(rows.subquery("r"))).scalar_one())
+
+        before = count(present)
+        insert = sa.insert(table_ref(self._into, *map(ref, names)))
+        connection.execute(insert.from_select(names, self._missing(names, archived, condition) if before else archived))
+        if left := count(left_over):
+            reason = f"{left:,} of {part.manifest.rows:,} rows did not arrive; nothing was restored"
+            raise DatabaseError(f"table {self._into}", reason, _BESIDE)
+        return count(present) - before
+
+    def _missing(self, names: Sequence[str], archived: sa.Select[Any], condition: Condition) -> sa.Select[Any]:
+        """The rows of an archive that the partition lacks, exactly as they are; found by their hashes."""
+        of_row, number, of_present, times = (each * (1 + max(map(len, names))) for each in "hnpt")  # No column's name.
+        hashed = sa.func.hash(*(as_type(ref(name), self._columns[name].type) for name in names))
+        nth = sa.func.row_number().over(partition_by=hashed)
+        rows = sa.select(*map(ref, names), hashed.label(of_row), nth.label(number))
+        there = sa.select(hashed.label(of_present), sa.func.count().label(times)).group_by(hashed)
+        both = (
+            rows.select_from(archived.subquery("a"))
+            .subquery("m")
+            .outerjoin(
+                there.select_from(table_ref(self._into)).where(condition).subquery("p"), ref(of_row) == ref(of_present)
+            )
+        )
+        return sa.select(*map(ref, names)).select_from(both).where(ref(number) > sa.func.coalesce(ref(times), 0))
 
     def _insert(self, part: Part) -> sa.Insert:
+        names, rows = self._rows(part)
+        return sa.insert(table_ref(self._into, *map(ref, names))).from_select(names, rows)
+
+    def _rows(self, part: Part) -> tuple[list[str], sa.Select[Any]]:
+        """The columns to insert into, and the rows of a file."""
         own = _stored(part.manifest)
         values: dict[str, sa.ColumnElement[Any]] = {column.name: ref(column.name) for column in own}
         generated = [c for c in _all_columns(part.manifest) if c.expression] or self._source.values()
@@ -339,8 +399,9 @@ class Restore:
             values.setdefault(column.name, sa.null() if value is None else SQL.value(column, value))
         names = [name for name in values if not self._columns[name].expression]
         # Columns without a table: one with a table would add that to each query that uses it.
-        rows = sa.select(*(values[name] for name in names)).select_from(archived_rows(part.file, own))
-        return sa.insert(table_ref(self._into, *map(ref, names))).from_select(names, rows)
+        return names, sa.select(*(values[name].label(name) for name in names)).select_from(
+            archived_rows(part.file, own)
+        )
 
     def _require_fit(self, part: Part) -> None:
         """Fail if a value would change, since a column's type may have changed."""

@@ -188,7 +188,7 @@ class Look:
             for (name, values), identity in self._frozen.items()
             if identity and name in catalog.tables and identity != catalog.tables[name].identity
         )
-        archives = any(each.archives for each in traits)
+        archives = any(policy.archives for policy in policies)
         planning = Planning(
             policies=policies,
             catalog=catalog,
@@ -272,13 +272,15 @@ class Look:
         The archives that may have ended by enabled policies, and when the next ones end; nothing is read if no policy
         ends any.
         """
-        acting = {p.id or "": p for p in policies if p.enabled}
-        limits = {name: limit for name, p in acting.items() if (limit := p.archive_limit(cutoff)) is not None}
-        if not limits:
+        enabled = {policy.id or "": policy for policy in policies if policy.enabled}
+        limits = {name: limit for name, p in enabled.items() if (limit := p.archive_limit(cutoff)) is not None}
+        recoverable = {name for name, policy in enabled.items() if policy.recoverable is not None}
+        if not limits and not recoverable:
             return {}
-        shared = [name for name in limits if (most := acting[name].expected_max) and most.percent]
+        acting = (enabled[name] for name in sorted(limits.keys() | recoverable))
+        shared = [policy.id or "" for policy in acting if policy.expected_max and policy.expected_max.percent]
         return {
-            "archives": self._store.snapshots.ended(limits, max(limits.values())),
+            "archives": self._store.snapshots.ended(limits, max(limits.values(), default=0), recoverable, cutoff),
             "archive_ends": self._store.snapshots.next_ends(limits),
             "archived_rows": self._store.snapshots.rows(shared) if shared else {},
         }
@@ -351,7 +353,7 @@ def _require_whole(engine: Engine, store: Store, unhealthy: frozenset[TableName]
 def _selectors(policy: Policy) -> Iterator[Selector]:
     schema, name, traits = policy.table_schema, policy.table_name, policy.strategy.traits
     asked: dict[str, Any] = {
-        "tokens": traits.archives or traits.rolls_up,
+        "tokens": policy.archives or traits.rolls_up,
         "moves": traits.moves,
         "keys": traits.rolls_up,
     }

@@ -151,12 +151,15 @@ class Restorable:
     refusal: str | None = None  # Why it would not be restored; None: it would.
 
 
-def preview_restore(engine: Engine, records: Sequence[SnapshotRecord], into: TableName | None) -> list[Restorable]:
+def preview_restore(
+    engine: Engine, records: Sequence[SnapshotRecord], into: TableName | None, merge: bool = False
+) -> list[Restorable]:
     """
     What restoring snapshots would do; nothing is written. Snapshots of a partition are restored together, or not at
     all.
 
     :param into: The table to restore into; None: their own.
+    :param merge: Whether rows that are in a partition already stay beside those that are restored.
     """
     states = engine.archive.states(record.key for record in records)
     groups = []
@@ -174,7 +177,7 @@ def preview_restore(engine: Engine, records: Sequence[SnapshotRecord], into: Tab
         why_not = (
             next(filter(None, (_damage(states.get(record.key)) for record in group)), None)
             or refusal(group, own, table)
-            or (_is_there(engine, parts, target) if alike and place[1] in there[target] else None)
+            or (_is_there(engine, parts, target) if alike and place[1] in there[target] and not merge else None)
             or (TWICE if place in coming else None)
             or _would_fail(engine, parts, target, every)
         )

@@ -57,6 +57,7 @@ from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.planning.plan.strategies import keep_within
 from cratedb_retention.planning.targets import Target
+from cratedb_retention.store.archive import Dropper
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
 
@@ -274,7 +275,7 @@ class Runner:
     def _forget(self) -> None:
         """Delete records of frozen partitions that no longer exist, also those that a killed run dropped."""
         prepared, tables, freezes = self._prepared, self._prepared.facts.catalog.tables, self._store.freezes
-        if any(policy.strategy.traits.archives for policy in prepared.policies.values()):
+        if any(policy.archives for policy in prepared.policies.values()):
             settle(self._store, prepared.facts.catalog)
             tidy_copies(self._engine, self._store, self._taken.won)
         for table, values in prepared.facts.frozen:
@@ -365,7 +366,9 @@ class Runner:
         elif isinstance(step, SnapshotPartition):
             require_whole_restores(self._engine, self._store, step)
         elif isinstance(step, DropArchived):
-            self._claim(step, SnapshotStage.DROPPING, set(SnapshotStage) - {SnapshotStage.DELETING})
+            self._claim(
+                step, SnapshotStage.DROPPING, set(SnapshotStage) - {SnapshotStage.DELETING}, self._dropper(task)
+            )
             supersede(self._engine, self._store, step)
         elif isinstance(step, DeleteSnapshot):
             planned = self._ended[step.archived.repository, step.archived.name]
@@ -373,9 +376,16 @@ class Runner:
                 step.archived, SnapshotStage.DELETING, {planned, SnapshotStage.ARCHIVED, SnapshotStage.DELETING}
             )
 
-    def _claim(self, of: Snapshot, stage: SnapshotStage, among: Collection[SnapshotStage]) -> None:
+    def _dropper(self, task: Task) -> Dropper:
+        policy, now = self._prepared.policies[task.policy_id or ""], self._clock.now()
+        until = None if policy.recoverable is None else policy.recoverable.after(now, policy.zone)
+        return Dropper(run_id=self._leases.run_id, policy_id=policy.id, tags=policy.tags, recoverable_until=until)
+
+    def _claim(
+        self, of: Snapshot, stage: SnapshotStage, among: Collection[SnapshotStage], dropper: Dropper | None = None
+    ) -> None:
         """Record what is about to be done to a snapshot, so that at the same time nothing else is."""
-        if not self._store.snapshots.claim(of.repository, of.name, stage, among):
+        if not self._store.snapshots.claim(of.repository, of.name, stage, among, dropper):
             reason = "was restored, deleted or archived again since the plan was made"
             raise PartitionChanged(f"snapshot {of.repository}.{of.name}", reason, "plan again")
 
@@ -386,7 +396,7 @@ class Runner:
         snapshots, freezes = self._store.snapshots, self._store.freezes
         match step:
             case SnapshotPartition(piece=piece):
-                policy = self._prepared.policies.get(task.policy_id or "")
+                dropper = self._dropper(task)
                 archived = Archived(
                     repository=step.repository,
                     name=step.name,
@@ -401,13 +411,12 @@ class Runner:
                 record = SnapshotRecord(
                     archived=archived,
                     stage=SnapshotStage.CREATED,
-                    policy_id=task.policy_id,
-                    tags=policy.tags if policy else (),
                     changed_at=self._clock.now(),
                     token=piece.partition.token,
                     identity=self._roller.identity(step.table),
+                    **vars(dropper),
                 )
-                snapshots.add(record, self._leases.run_id)
+                snapshots.add(record)
             case DropArchived():
                 snapshots.mark(step.repository, step.name, SnapshotStage.ARCHIVED)
                 freezes.remove(step.table, [step.piece.partition.values])

@@ -177,4 +177,5 @@ def summarize(task: Task) -> str:
     if archiving is None or len(task.steps) == 1:
         return ", then ".join(step.describe() for step in task.steps)
     metadata = any(isinstance(step, VerifySnapshot) and step.verify is Verify.METADATA for step in task.steps)
-    return f"archive {archiving.what} in {archiving.repository}, verify{' the metadata' if metadata else ''}, drop"
+    drop = f"drop{''.join(step.recovery for step in task.steps if isinstance(step, DropArchived))}"
+    return f"archive {archiving.what} in {archiving.repository}, verify{' the metadata' if metadata else ''}, {drop}"

@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 
 from cratedb_retention.model.archive import Archived
 from cratedb_retention.model.catalog import Column, TableName, Value
+from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.former import Former
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.reasons import Reason
@@ -209,6 +210,15 @@ class DropArchived(ArchivingStep):
     verb: ClassVar = "drop archived"
     before: int  # As in DropPartitions, like the next field.
     time_column: Column | None = None
+    recoverable: Duration | None = None  # How long it can be brought back; None: the archive is to be kept.
+
+    def describe(self) -> str:
+        return f"{self.verb} {self.what}{self.recovery}"
+
+    @property
+    def recovery(self) -> str:
+        """``, recoverable for 7d``; empty if the archive is to be kept."""
+        return "" if self.recoverable is None else f", recoverable for {self.recoverable}"
 
     @property
     def expires(self) -> tuple[TableName, int]:

@@ -103,6 +103,7 @@ class Why(Enum):
     OLDER_SOME_TOO_LATE = OLDER_ROLLED_UP + ", except {late:n late row}, dropped as the policy states (late: drop)"
     ROWS_GONE = "their source rows are gone; this is recorded so that late rows can be recognized"
     ARCHIVE_ENDS = "data ends {end:time}, archived until {due:time}"
+    RECOVERABLE_ENDS = "deleted, and recoverable until {until:time}"
     LEFT_FROZEN = "frozen by an interrupted run, and no task archives it"
     RENEWED = "{first:reason}; written to since the plan was made, and planned again"
     LEVEL_NEW = "it does not exist yet"
@@ -139,6 +140,10 @@ class Why(Enum):
     NEEDS_FREEZE = "partitions of a downsampled table must be frozen before they are dropped; set freeze=allow"
     NEEDS_WHOLE = (
         "the remaining rows of a window would be indistinguishable from late rows; delete whole partitions, or all rows"
+    )
+    NOT_RECOVERABLE = (
+        "recoverable: only whole partitions are archived, but here rows are deleted one by one; partition the table by "
+        "time, name only partition columns in where, or unset recoverable"
     )
     TOO_MANY_PARTITIONS = "{due:n} partitions are due, but expected_max.partitions is {most:n}" + _RAISE
     TOO_MANY_ROWS = "{due:n} rows are due, but expected_max.rows is {most:n}" + _RAISE

@@ -62,6 +62,11 @@ _what, _tables, _period, _schedule = (
 )
 _move = partial(_what, strategies=(Strategy.REALLOCATE,))
 _snapshot = partial(_what, strategies=(Strategy.SNAPSHOT,))
+_recoverable = partial(_what, strategies=(Strategy.DELETE, Strategy.DOWNSAMPLE))
+_archived = partial(_what, strategies=(Strategy.SNAPSHOT, Strategy.DELETE, Strategy.DOWNSAMPLE))
+# Without `recoverable`, a policy that deletes has no use for these.
+_OF_ARCHIVES = frozenset({"target_repository_name", "verify"})
+_LONGEST_RECOVERABLE = 100 * 365.25 * 86_400  # In seconds.
 _rollup = partial(Attribute, strategies=(Strategy.DOWNSAMPLE,))
 _compact = partial(_what, strategies=(Strategy.COMPACT,))
 _NUMBERS, _TIMES = columns(lambda column: column.kind is Kind.NUMBER), columns(lambda column: column.kind is Kind.TIME)
@@ -259,9 +264,22 @@ class Policy(_Model):
             offer=lambda found, given: found.attributes.get(given["reallocation_attribute_name"], ()),
         ),
     ] = None
+    recoverable: Annotated[
+        values.DurationField | None,
+        _recoverable(
+            text=(
+                "How long deleted partitions can be brought back with `undo`: `7d`. They are archived in "
+                "`target_repository_name` before they are dropped; runs delete these archives after that time. Of a "
+                "cascade, the raw rows. Empty: they cannot be brought back."
+            ),
+            group=Group.PERIOD,
+            label="Recoverable for",
+            examples=("7d", "30d"),
+        ),
+    ] = None
     target_repository_name: Annotated[
         Name | None,
-        _snapshot(
+        _archived(
             text=(
                 "The repository of the archive: on CrateDB a snapshot repository, on DuckDB a directory; or an address "
                 "for Parquet files, such as `s3://bucket/archive` or `file:///srv/archive`."
@@ -285,13 +303,14 @@ class Policy(_Model):
     ] = FOREVER
     verify: Annotated[
         values.Verify,
-        _snapshot(
+        _archived(
             text=(
                 "How a snapshot is verified on CrateDB before its partition is dropped. `restore`: it is restored "
                 "into a copy, and compared with the partition; `metadata`: CrateDB reports it as complete. Files are "
                 "always read back."
             ),
             label="Verification",
+            beside={"target_repository_name": ""},
         ),
     ] = values.Verify.RESTORE
     compress: Annotated[
@@ -441,13 +460,25 @@ class Policy(_Model):
     @classmethod
     def _has_a_use(cls, value: Any, info: ValidationInfo) -> Any:
         attribute, strategy = ATTRIBUTES[info.field_name or ""], info.data.get("strategy")
-        useful = strategy is None or strategy in attribute.strategies or value == attribute.default
+        archives = attribute.name not in _OF_ARCHIVES or info.data.get("recoverable") is not None
+        users = attribute.strategies if archives else (Strategy.SNAPSHOT,)
+        useful = strategy is None or strategy in users or value == attribute.default
         # Without its filter, a policy would apply to more data; it is reported as invalid instead.
         if useful or attribute.name == "where":
             return value
         if attribute.name in (info.context or ()):
             return cls.model_fields[attribute.name].get_default(call_default_factory=True)
-        raise ValueError(f"does not apply to {strategy}; remove it, or use {' or '.join(attribute.strategies)}")
+        more = ", or set recoverable" if strategy in attribute.strategies else ""
+        raise ValueError(f"does not apply to {strategy}; remove it, or use {' or '.join(users)}{more}")
+
+    @field_validator("recoverable")
+    @classmethod
+    def _ends(cls, value: Duration | None) -> Duration | None:
+        if value == Duration():
+            raise ValueError(f"{value} keeps nothing; the shortest is 1s")
+        if value is not None and value.approximate_seconds() > _LONGEST_RECOVERABLE:
+            raise ValueError("longer than 100 years; use the strategy snapshot, whose archives need not end")
+        return value
 
     @field_validator("retention_period")
     @classmethod
@@ -486,6 +517,17 @@ class Policy(_Model):
                 raise _contradiction(str(error), "levels", "time_zone") from None
         return self
 
+    @model_validator(mode="after")
+    def _can_archive(self) -> Policy:
+        if self.recoverable is not None:
+            if not self.target_repository_name:
+                reason = "recoverable needs target_repository_name: the repository for what is deleted"
+                raise _contradiction(reason, "target_repository_name")
+            if self.freeze is values.Freeze.NEVER:
+                reason = "recoverable needs freeze=allow: partitions are frozen while they are archived"
+                raise _contradiction(reason, "freeze", "recoverable")
+        return self
+
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
         return zoneinfo.ZoneInfo(self.time_zone)
@@ -499,6 +541,11 @@ class Policy(_Model):
     def target(self) -> str:
         """The same with the filter: ``doc.metrics_* where tenant=acme``."""
         return f"{self.table} where {write_pairs(self.where)}" if self.where else self.table
+
+    @property
+    def archives(self) -> bool:
+        """Whether partitions are archived before they are dropped."""
+        return self.strategy.traits.archives or self.recoverable is not None
 
     @property
     def compaction(self) -> str:
@@ -521,8 +568,9 @@ class Policy(_Model):
 
     @property
     def rule(self) -> str:
-        """A summary: ``delete doc.metrics_* after 90d``."""
-        return f"{self.strategy} {self.target} after {self.retention_period}"
+        """A summary: ``delete doc.metrics_* after 90d, recoverable for 7d``."""
+        more = "" if self.recoverable is None else f", recoverable for {self.recoverable}"
+        return f"{self.strategy} {self.target} after {self.retention_period}{more}"
 
     @property
     def ends(self) -> str:

@@ -86,7 +86,7 @@ class Planning(Context):
     def __post_init__(self) -> None:
         super().__post_init__()
         enabled = (policy for policy in self.policies if policy.enabled)
-        self.enabled = sorted(enabled, key=lambda p: (p.strategy.traits.order, p.id or "", p.target))
+        self.enabled = sorted(enabled, key=_place)
         self.found = self.found or find_targets(self.enabled, self.catalog)
         self.undecided = list(self.found[1])
         self._resting = Resting(self, *self.found)
@@ -339,7 +339,7 @@ class Planning(Context):
         if table in self.table_holds:
             yield partial(self._legal_hold, target)
         yield _missing_shards
-        if traits.archives or traits.compacts:
+        if target.policy.archives or traits.compacts:
             yield _full_disk
         # No policy states the unit of its times.
         if time is not None and time.unit is not None and target.policy.time_unit is None:
@@ -440,6 +440,11 @@ def _together(
         on[group_of.get(target.table.name)].append((place, target))
     for group in (*groups, None):
         yield [(each, cascades[each]) for each in groups.get(group, ())], on[group]
+
+
+def _place(policy: Policy) -> tuple[int, bool, str, str]:
+    """Its place in a plan: of policies that delete the same data, one that keeps it recoverable comes first."""
+    return policy.strategy.traits.order, policy.recoverable is None, policy.id or "", policy.target
 
 
 def _missing_shards(piece: Piece) -> _Obstacle | None:

@@ -120,7 +120,13 @@ class Context(Facts):
 
 
 def drop(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterator[Task | Blocked]:
-    """Drop pieces in batches. Those whose interval came from their rows are frozen and checked again first."""
+    """
+    Drop pieces in batches. Those whose interval came from their rows are frozen and checked again first. If they are
+    to be recoverable, each is archived and dropped by itself.
+    """
+    if target.policy.recoverable is not None:
+        yield from archive(context, target, pieces)
+        return
     name, columns = target.table.name, target.columns
     protected = context.coverage.protects(name)
     if target.policy.freeze is Freeze.NEVER and protected:
@@ -207,6 +213,8 @@ def _obstacle_to_rows(context: Context, target: Target) -> Reason | None:
     """Why no row of a table may be deleted; None if rows may."""
     if target.table.missing_shards:
         return Why.MISSING_SHARDS(count=target.table.missing_shards)
+    if target.policy.recoverable is not None:
+        return Why.NOT_RECOVERABLE()
     above = context.coverage.above.get(target.table.name)
     if above is not None and (target.where or not above.state.by_rows):
         return Why.NEEDS_WHOLE()
@@ -251,7 +259,7 @@ def archive(context: Context, target: Target, pieces: Sequence[Piece]) -> Iterat
             SnapshotPartition(**about),
             VerifySnapshot(**about, verify=verify, schema=context.own_schema),
             *context.coverage.seal(target.table.name, [piece]),
-            DropArchived(**about, before=limit, time_column=time_column),
+            DropArchived(**about, before=limit, time_column=time_column, recoverable=target.policy.recoverable),
         )
         yield task_on(target, [piece], steps)
 

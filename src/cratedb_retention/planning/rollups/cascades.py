@@ -385,7 +385,7 @@ def level_targets(cascade: Cascade) -> Iterator[Target]:
 
 def _as_target(policy: Policy, rollup: Rollup, table: Table, retention: Duration) -> Target:
     own = {"table_schema": table.name.schema, "table_name": table.name.name, "time_column": rollup.time_name}
-    changes = {**own, "retention_period": retention, "time_unit": None, "partition_column": None}
+    changes = {**own, "retention_period": retention, "time_unit": None, "partition_column": None, "recoverable": None}
     return make_target(policy.model_copy(update=changes), table)
 
 

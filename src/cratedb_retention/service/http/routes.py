@@ -451,6 +451,35 @@ def restore_snapshots(request: Request, who: Operator, wanted: RestoreWanted, re
     return _started(who.start_restore(context_of(request).operations, wanted.read()), response)
 
 
+class _Undoable(BaseModel):
+    """What to bring back of what policies with `recoverable` deleted. All given attributes match, at least one."""
+
+    run_id: Text | None = Field(None, description="What this run deleted; at least its first six characters.")
+    policy_id: Text | None = Field(None, description="What this policy deleted, likewise.")
+    table_schema: Text | None = Field(None, description="Schema of the table; `*` and `?` are wildcards.")
+    table_name: Text | None = Field(None, description="Name of the table; `*` and `?` are wildcards.")
+
+    def read(self) -> RestoreRequest:
+        """The request for the library. Raises InvalidInput without a run, a policy or a table."""
+        return RestoreRequest.of_undo(**dict(self))
+
+
+class UndoWanted(_Body, _Undoable):
+    """What to bring back."""
+
+
+@snapshots.get("/snapshots/undoable", responses=problems(404))
+def preview_undo(who: Viewer, asked: Annotated[_Undoable, Query()]) -> list[results.Restorable]:
+    """Preview an undo: what policies with `recoverable` deleted, and the reason if it cannot be brought back."""
+    return list(map(results.Restorable.of, who.restorable(asked.read())))
+
+
+@snapshots.post("/snapshots/undo", **_accepted("operation"))
+def undo(request: Request, who: Operator, wanted: UndoWanted, response: Response) -> results.Operation:
+    """Start an undo in the background: bring back what the preview shows at this moment."""
+    return _started(who.start_restore(context_of(request).operations, wanted.read()), response)
+
+
 @snapshots.post("/snapshots/verify", **_accepted("operation"))
 def verify_snapshots(request: Request, who: Operator, wanted: SnapshotsWanted, response: Response) -> results.Operation:
     """Start a verification in the background: read snapshots back, and compare them with what was archived."""
