@@ -16,6 +16,7 @@ _LAYERS = ("model", "planning", "store", "engine", "execution", "api", "service"
 _FEATURES = (
     "policies",
     "plan",
+    "forecast",
     "holds",
     "archive",
     "rollups",

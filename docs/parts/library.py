@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import inspect
 import re
 from collections import defaultdict
@@ -24,6 +25,7 @@ from parts.markdown import HEAD, from_docstring, one_line, table
 _FIELD = re.compile(r"^:(param|return|raises)\s*(\w*):\s*((?:.|\n(?=\s))*)", re.MULTILINE)
 _SECTION = re.compile(r"^    # ([A-Z][\w' ]+)$")
 _FIRST = "Connection"
+_PROPERTIES = (property, functools.cached_property)
 
 
 def library() -> str:
@@ -163,6 +165,6 @@ def _other(name: str, thing: Any) -> str:
 def _methods(kind: Any) -> Iterator[str]:
     """What the public methods and properties of a class are for, in a line each."""
     for name, value in vars(kind).items():
-        if name[0] != "_" and (isinstance(value, property | classmethod) or inspect.isfunction(value)):
+        if name[0] != "_" and (isinstance(value, (*_PROPERTIES, classmethod)) or inspect.isfunction(value)):
             text = (inspect.getdoc(getattr(kind, name)) or "").partition("\n\n")[0].partition("\n:")[0]
-            yield f"- `{name}{'' if isinstance(value, property) else '()'}`: {one_line(from_docstring(text))}"
+            yield f"- `{name}{'' if isinstance(value, _PROPERTIES) else '()'}`: {one_line(from_docstring(text))}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cratedb_retention.model.catalog import TableName as TableName
     from cratedb_retention.model.duration import Duration as Duration
     from cratedb_retention.model.duration import parse_duration as parse_duration
+    from cratedb_retention.model.forecast import Forecast as Forecast
     from cratedb_retention.model.plan.plan import Plan as Plan
     from cratedb_retention.model.policies.file import dump_policies as dump_policies
     from cratedb_retention.model.policies.file import parse_policies as parse_policies
@@ -46,6 +47,7 @@ _NAMES = {
     "model.rollups.cascade": ("Interval", "parse_interval"),
     "model.catalog": ("TableName",),
     "model.duration": ("Duration", "parse_duration"),
+    "model.forecast": ("Forecast",),
     "model.plan.plan": ("Plan",),
     "model.policies.policy": ("Policy", "make_policy"),
     "model.policies.file": ("dump_policies", "parse_policies"),

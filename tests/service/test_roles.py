@@ -35,6 +35,7 @@ NEEDED = {
     ("GET", "/api/v1/check"): Role.VIEWER,
     ("GET", "/api/v1/suggested-policies"): Role.VIEWER,
     ("GET", "/api/v1/plan"): Role.VIEWER,
+    ("GET", "/api/v1/forecast"): Role.VIEWER,
     ("GET", "/api/v1/status"): Role.VIEWER,
     ("POST", "/api/v1/runs"): Role.OPERATOR,
     ("GET", "/api/v1/runs"): Role.VIEWER,

@@ -5,6 +5,7 @@ That holds for the pages as well, which have no routes.
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
@@ -95,6 +96,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "deletable": [*restores, *everything],
         "fetch": asked,
         "find_earlier": [(globex,), (shared,)],
+        "forecast": selections,
         "find_job": [(operations, ids["globex-operation"]), (runs, ids["globex-run"])],
         "find_release": [(identifier,) for identifier in holds[:2]],
         "held_tables": [(tenants.db.tool.holds(),)],
@@ -150,7 +152,8 @@ def ask(who: Scope, name: str, arguments: Arguments) -> str:
     """What a call shows, be it an error, but for the thing in it, which is what was asked for."""
     try:
         found = getattr(who, name)
-        return shown(found(*arguments) if inspect.ismethod(found) else found)
+        asked = {"until": who.now + dt.timedelta(days=40)} if name == "forecast" else {}
+        return shown(found(*arguments, **asked) if inspect.ismethod(found) else found)
     except RetentionError as error:
         return f"{error.reason} {error.remedy}"
 

@@ -111,6 +111,7 @@ def probes(tenants: TwoTenants) -> Mapping[tuple[str, str], list[Probe]]:
         ("GET", "/check"): [{"params": {**p, "older_than": "1d"}} for p in selections],
         ("GET", "/suggested-policies"): [{}],
         ("GET", "/plan"): [{"params": {**p, "sql": True}} for p in selections],
+        ("GET", "/forecast"): [{"params": {**p, "until": "+40d"}} for p in selections],
         ("GET", "/status"): [{"params": p} for p in selections],
         ("POST", "/runs"): [{"json": {"tags": ["globex"]}}, {"json": {"policy": "globex-tables"}}, {"json": {}}],
         ("GET", "/runs"): [{}],

@@ -10,8 +10,8 @@ The toolkit as a library: one class, used by the command line, the service, scri
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cratedb_retention.api.archive import Archive, Rollups
 from cratedb_retention.api.connection import Connection, Has, open_database, tokens_of
@@ -21,6 +21,7 @@ from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput, Recovering
 from cratedb_retention.execution.archive import Restored, RestoreRequest
+from cratedb_retention.execution.forecast import ForecastRequest, make_forecast
 from cratedb_retention.execution.overview.lines import TableLine, table_lines
 from cratedb_retention.execution.overview.survey import survey
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
@@ -32,6 +33,7 @@ from cratedb_retention.execution.runs.retrying import retry
 from cratedb_retention.execution.runs.runner import carry_out
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.forecast import Forecast
 from cratedb_retention.model.plan.plan import Plan, Step
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import Report, RunOptions
@@ -212,6 +214,54 @@ class Retention(Connection):
         self.policies.check_supported(policy)
         self.require()
         return preview(self.engine, self.store, self.clock.now(), policy, selection)
+
+    def forecast(
+        self,
+        until: dt.datetime,
+        *,
+        policies: Sequence[Policy] | None = None,
+        selection: Selection | None = None,
+        capacity: int | None = None,
+        price: float | None = None,
+        archive_price: float | None = None,
+    ) -> Forecast:
+        """
+        How much data there will be, day by day, and what runs will remove when, for data that grows as it did in the
+        recent past. Writes nothing.
+
+        :param until: The end of the forecast (aware).
+        :param policies: Policies instead of the stored ones, such as those of a file; None: the stored ones.
+        :param selection: Only tables of these policies.
+        :param capacity: Bytes that fit on the disks; None: as the database reports them.
+        :param price: Of a gigabyte of tables in a month; None: no cost is computed.
+        :param archive_price: The same for archives.
+        :raises InvalidInput: if the end is not in the future.
+        :raises Unsupported: if the database does not support the strategy of a policy.
+        """
+        for policy in policies or ():
+            self.policies.check_supported(policy)
+        self.require()
+        request = ForecastRequest(
+            until=until,
+            policies=policies,
+            selection=selection or Selection(),
+            capacity=capacity,
+            price=price,
+            archive_price=archive_price,
+        )
+        return make_forecast(self.engine, self.store, self.clock.now(), request)
+
+    def compare(
+        self, until: dt.datetime, policies: Sequence[Policy], base: Sequence[Policy] | None = None, **more: Any
+    ) -> tuple[Forecast, Forecast]:
+        """
+        Two forecasts, with a set of policies before and after a change.
+
+        :param policies: The policies after the change.
+        :param base: Those before it; None: the stored ones.
+        :param more: Further arguments of :meth:`forecast`.
+        """
+        return self.forecast(until, policies=base, **more), self.forecast(until, policies=policies, **more)
 
     def check(self, selection: Selection | None = None) -> list[Finding]:
         """Find policies that cannot be carried out, and policies that contradict each other."""

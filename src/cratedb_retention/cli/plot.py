@@ -24,12 +24,25 @@ Points = list[tuple[float, float | None]]  # times in seconds, and values; None:
 
 def plot(fetched: Fetched, title: str, width: int, colours: bool) -> str:
     """Draw a result, ``width`` columns wide; without colours, lines differ by letters."""
-    every = list(_series(fetched))
+    zone = fetched.rows[0][0].tzinfo if fetched.rows and isinstance(fetched.rows[0][0], dt.datetime) else None
+    start, end = (dt.datetime.fromtimestamp(at / 1000, tz=zone or dt.UTC) for at in (fetched.start, fetched.end))
+    return plot_lines(list(_series(fetched)), (start, end), title, width, colours)
+
+
+def plot_lines(
+    every: Sequence[tuple[str, Points]],
+    time: tuple[dt.datetime, dt.datetime],
+    title: str,
+    width: int,
+    colours: bool,
+    from_zero: bool = False,
+) -> str:
+    """Draw lines, each with its label, over a time range, in its time zone."""
     lines = every[: len(_COLOURS)]
     values = [value for _, points in lines for _, value in points if value is not None]
     if not values:
         return "no values to plot"
-    ticks = nice_ticks(min(values), max(values))
+    ticks = nice_ticks(0 if from_zero else min(values), max(values))
     step = ticks[1] - ticks[0]
     places = max(0, -math.floor(math.log10(step)))
     places += int(round(step * 10.0**places, 6) % 1 != 0)
@@ -38,13 +51,13 @@ def plot(fetched: Fetched, title: str, width: int, colours: bool) -> str:
     inner = max(width, _NARROWEST) - margin - 3
     # A single line needs neither colour nor letter.
     marks: Sequence[int | str | None] = [None] if len(every) == 1 else _COLOURS if colours else _LETTERS
-    rows = _draw([points for _, points in lines], marks, fetched, ticks, inner)
+    rows = _draw([points for _, points in lines], marks, time, ticks, inner)
     at = {
         round((1 - (tick - ticks[0]) / (ticks[-1] - ticks[0])) * (_HEIGHT - 1)): text
         for tick, text in zip(ticks, labels, strict=True)
     }
     chart = [f"{at.get(i, ''):>{margin}} {'┤' if i in at else '│'}{row}" for i, row in enumerate(rows)]
-    axis, times = _time_axis(fetched, inner)
+    axis, times = _time_axis(*time, inner)
     legend = [f"{_sign(mark)}{label}" for (label, _), mark in zip(lines, marks, strict=False)]
     more = [f"and {len(every) - len(lines)} more series"] if len(every) > len(lines) else []
     return "\n".join([title, *chart, f"{'':>{margin}} └{axis}", f"{'':>{margin}}  {times}".rstrip(), *legend, *more])
@@ -65,22 +78,26 @@ def _series(fetched: Fetched) -> Iterator[tuple[str, Points]]:
 
 
 def _draw(
-    lines: Sequence[Points], marks: Sequence[int | str | None], fetched: Fetched, ticks: Sequence[float], width: int
+    lines: Sequence[Points],
+    marks: Sequence[int | str | None],
+    time: tuple[dt.datetime, dt.datetime],
+    ticks: Sequence[float],
+    width: int,
 ) -> list[str]:
     """Connect neighbouring points; an isolated value is drawn as a point."""
     from plotille import Canvas
 
-    start, end = fetched.start / 1000, fetched.end / 1000
+    start, end = (instant.timestamp() for instant in time)
     canvas = Canvas(width, _HEIGHT, start, ticks[0], end, ticks[-1], mode="byte")
     for points, mark in zip(lines, marks, strict=False):
         colour, letter = (None, mark) if isinstance(mark, str) else (mark, None)
-        inside = [(min(max(time, start), end), value) for time, value in points]
-        for (time, value), (next_time, next_value) in pairwise(inside):
+        inside = [(min(max(at, start), end), value) for at, value in points]
+        for (at, value), (next_at, next_value) in pairwise(inside):
             if value is not None and next_value is not None and letter is None:
-                canvas.line(time, value, next_time, next_value, color=colour)
-        for time, value in inside:
+                canvas.line(at, value, next_at, next_value, color=colour)
+        for at, value in inside:
             if value is not None:
-                canvas.point(time, value, color=colour, marker=letter)
+                canvas.point(at, value, color=colour, marker=letter)
     return [row.replace("\u2800", " ").rstrip() for row in str(canvas.plot()).splitlines()][-_HEIGHT:]
 
 
@@ -95,17 +112,16 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [number * step for number in range(first, max(last, first + 1) + 1)]
 
 
-def _time_axis(fetched: Fetched, width: int) -> tuple[str, str]:
-    """The axis below the chart, and its labels in the time zone of the result."""
-    zone = fetched.rows[0][0].tzinfo if isinstance(fetched.rows[0][0], dt.datetime) else dt.UTC
-    span = (fetched.end - fetched.start) / 1000
+def _time_axis(start: dt.datetime, end: dt.datetime, width: int) -> tuple[str, str]:
+    """The axis below the chart, and its labels in the time zone of the start."""
+    span, zone = (end - start).total_seconds(), start.tzinfo
     form = "%H:%M" if span <= 86_400 else "%m-%d %H:%M" if span <= 14 * 86_400 else "%Y-%m-%d"
     room = len(dt.datetime(2000, 1, 1, tzinfo=dt.UTC).strftime(form)) + 4
     count = max(1, width // max(room, 12))
     marks, text = ["─"] * width, [" "] * (width + room)
     for number in range(count):
         column = number * width // count
-        moment = dt.datetime.fromtimestamp(fetched.start / 1000 + span * column / width, tz=zone)
+        moment = dt.datetime.fromtimestamp(start.timestamp() + span * column / width, tz=zone)
         marks[column] = "┬"
         text[column : column + room - 4] = moment.strftime(form)
     return "".join(marks), "".join(text).rstrip()
@@ -113,7 +129,12 @@ def _time_axis(fetched: Fetched, width: int) -> tuple[str, str]:
 
 def draw(fetched: Fetched, table_name: str) -> None:
     """Write a chart as wide as the terminal, titled with its step and levels."""
-    colours = console().color_system is not None and sys.stdout.isatty()
-    width = console().width if sys.stdout.isatty() else 100
+    colours, width = canvas()
     title = f"{visible(table_name)}, step {fetched.step}, from {', '.join(fetched.levels) or 'nothing'}"
     click.echo(plot(fetched, title, width, colours), color=colours)
+
+
+def canvas() -> tuple[bool, int]:
+    """Whether charts have colours, and their width: that of the terminal."""
+    colours = console().color_system is not None and sys.stdout.isatty()
+    return colours, console().width if sys.stdout.isatty() else 100

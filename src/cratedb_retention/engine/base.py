@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, assert_never, cast
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from cratedb_retention.engine.rollups.states import level_fields
 from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import PartitionChanged
 from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, Table, TableName
+from cratedb_retention.model.forecast import Disks, Storage
 from cratedb_retention.model.plan import plan
 from cratedb_retention.model.plan.measurements import Measurements, Probe
 from cratedb_retention.model.rollups.rollup import (
@@ -71,6 +72,14 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def read_outline(self, selector: Selector) -> Catalog:
         """All tables by name, those of a selector with columns; nodes, repositories. At most four statements."""
+
+    def read_storage(self, tables: Collection[TableName]) -> Mapping[TableName, Storage]:
+        """How tables are stored, of those for which that is known."""
+        return {}
+
+    def read_disks(self) -> Disks | None:
+        """Its disks; None if they are unknown."""
+        return None
 
     def identify(self, table: Table) -> str:
         """What distinguishes a table from others of its name, even if altered; empty if unknown. May mark the table."""

@@ -254,6 +254,57 @@ class Status(_Result):
     last_run: dict[str, Any] | None
 
 
+class Growth(_Result):
+    """How fast a table grows."""
+
+    rows_per_day: float = Field(validation_alias="daily", description="Rows per day, now.")
+    trend: float = Field(description="By how many rows per day that changes each day.")
+    rhythm: list[float] = Field(description="The share of each day of the week, from today on; empty: unknown.")
+    known: bool = Field(description="Whether it could be measured; otherwise no growth is assumed.")
+    measured_from: str = Field(validation_alias="source", description="What it was measured from, or why not.")
+
+
+class ForecastSeries(_Result):
+    """A table, a level or an archive, with one value for each instant of the forecast."""
+
+    part: Name = Field(description="`table`, `level` or `archive`.")
+    table: Name
+    source: Name = Field(description="Of a level, the table with the raw rows.")
+    repository: str = Field(description="Of an archive.")
+    growth: Growth = Field(validation_alias="rate")
+    rows: list[int]
+    bytes: list[int] | None = Field(validation_alias="size", description="With replicas; null: unknown.")
+    partitions: list[int]
+    shards: list[int] | None = Field(description="With replicas; null: the database has none.")
+
+
+class ForecastEvent(_Result):
+    """What the run of one day does to one table under one policy."""
+
+    day: int = Field(description="Position in `times`.")
+    kind: Name
+    table: Name
+    policy_id: str
+    partitions: int
+    rows: int
+    bytes: int | None = Field(validation_alias="size")
+    end: Instant | None = Field(description="All of this data is older.")
+
+
+class Forecast(_Result):
+    """A forecast, as from `cratedb-retention forecast --format=json`."""
+
+    times: list[Instant] = Field(description="Now, and each day after the run of that day.")
+    series: list[ForecastSeries]
+    events: list[ForecastEvent]
+    blocked: list[Blocked] = Field(description="What is blocked now; the forecast assumes that it stays so.")
+    notes: list[str] = Field(description="What the forecast does not take into account.")
+    capacity: int | None = Field(description="Bytes that fit on the disks; null: unknown.")
+    other_bytes: int = Field(validation_alias="other", description="Bytes on the disks that are in no series.")
+    full_at: Instant | None = Field(description="When the disks are full; null: not until the end, or unknown.")
+    cost: float | None = Field(description="What the data costs until the end; null without prices or sizes.")
+
+
 class RunReport(_Answer):
     """The result of a run."""
 

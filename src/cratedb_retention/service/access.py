@@ -32,6 +32,7 @@ from cratedb_retention.model.archive import SnapshotRecord
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.forecast import Forecast
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import Timeline, with_rows
 from cratedb_retention.model.plan.effect import amount
@@ -249,10 +250,32 @@ class Scope:
         raise NotFound(f"hold {identifier}", "is not in force", "GET /api/v1/holds lists them")
 
     def prepare(self, selection: Selection, cutoff: dt.datetime | None = None) -> Prepared:
+        return self._narrowed(self._retention.prepare(cutoff, self._within(selection)))
+
+    def _within(self, selection: Selection) -> Selection:
+        """A selection within the scope; raises NotFound for a policy that is not."""
         if selection.policy_id is not None:
             self.policy(selection.policy_id)
-        selection = replace(selection, limit=self.access.limit)
-        return self._narrowed(self._retention.prepare(cutoff, selection))
+        return replace(selection, limit=self.access.limit)
+
+    def forecast(self, selection: Selection, **asked: Any) -> Forecast:
+        """How much data there will be. With a scope, only of tables that the caller sees as a whole."""
+        found = self._retention.forecast(selection=self._within(selection), **asked)
+        if not self.access.limited:
+            return found
+        visibility, mine = self.visibility, {policy.id for policy in self.visibility.policies}
+        series = tuple(each for each in found.series if visibility.covers(self._area(*each.source)))
+        tables, holds = {each.table for each in series}, self._ids_of_holds()
+        blocked = (it for it in found.blocked if it.policy_id in mine and it.table in tables)
+        return replace(
+            found,
+            series=series,
+            events=tuple(each for each in found.events if each.policy_id in mine and each.table in tables),
+            blocked=tuple(replace(it, why=visibility.redacted(it.why, holds)) for it in blocked),
+            capacity=asked.get("capacity"),
+            other=0,
+            notes=(),
+        )
 
     def _narrowed(self, prepared: Prepared) -> Prepared:
         return narrow_plan(prepared, self.visibility, self._ids_of_holds()) if self.access.limited else prepared

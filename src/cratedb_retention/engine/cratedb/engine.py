@@ -8,7 +8,7 @@ rows that it cannot store. Readers see all changes together, with the refresh be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import assert_never
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.engine.cratedb import shards
+from cratedb_retention.engine.cratedb import forecast, shards
 from cratedb_retention.engine.cratedb.archive import FROZEN, CrateArchive, verify_statements
 from cratedb_retention.engine.cratedb.catalog import CAPABILITIES, Reader
 from cratedb_retention.engine.cratedb.connection import CrateConnection, disk_is_full
@@ -40,6 +40,7 @@ from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import DatabaseError, MoveStuck, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.address import DatabaseAddress, is_address
 from cratedb_retention.model.catalog import Catalog, Selector, TableName, Value
+from cratedb_retention.model.forecast import Disks, Storage
 from cratedb_retention.model.plan import plan
 from cratedb_retention.model.rollups.rollup import AlterRollup, Count, LevelStep, RollUp, Rollup, Window
 from cratedb_retention.model.step import Piece
@@ -102,6 +103,12 @@ class CrateDBEngine(Engine):
 
     def read_outline(self, selector: Selector) -> Catalog:
         return Reader(self.database.brief(), [selector]).outline()
+
+    def read_storage(self, tables: Collection[TableName]) -> Mapping[TableName, Storage]:
+        return forecast.read_storage(self.database.brief(), tables)
+
+    def read_disks(self) -> Disks | None:
+        return forecast.read_disks(self.database.brief())
 
     def _identify(self, name: TableName) -> str:
         return Reader.of(self.database.brief(), [name]).identities().get(name, "")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, assert_never
 
 import sqlalchemy as sa
 
 from cratedb_retention.engine.base import Engine
+from cratedb_retention.engine.duckdb import forecast
 from cratedb_retention.engine.duckdb.archive import DuckArchive
 from cratedb_retention.engine.duckdb.catalog import CAPABILITIES, Reader
 from cratedb_retention.engine.duckdb.connection import DuckConnection, not_a_database
@@ -20,6 +21,7 @@ from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsupported
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.catalog import Catalog, Selector, TableName
+from cratedb_retention.model.forecast import Disks, Storage
 from cratedb_retention.model.plan import plan
 from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.rollups.rollup import Count, LevelStep, RollUp, Window
@@ -80,6 +82,12 @@ class DuckDBEngine(Engine):
 
     def read_outline(self, selector: Selector) -> Catalog:
         return Reader(self.database).outline(selector)
+
+    def read_storage(self, tables: Collection[TableName]) -> Mapping[TableName, Storage]:
+        return forecast.read_storage(self.database, tables) if self.exists else {}
+
+    def read_disks(self) -> Disks | None:
+        return forecast.read_disks(self.path)
 
     def _identify(self, name: TableName) -> str:
         return Reader(self.database, [name]).identify(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -162,6 +162,7 @@ class Look:
         *,
         released: Collection[str] = (),
         candidate: Policy | None = None,
+        instead: Sequence[Policy] | None = None,
         about: TableName | None = None,
     ) -> Prepared:
         """
@@ -169,12 +170,14 @@ class Look:
 
         :param released: Identifiers of holds that count as released.
         :param candidate: A policy treated as stored: instead of the one with its identifier, or in addition.
+        :param instead: Policies, with identifiers, that are treated as the stored ones.
         :param about: Plan only for this table.
         """
         selection = selection or Selection()
         selection.require((item.policy for item in self._stored), self._damaged)
         holds = [hold for hold in self._holds if hold.id not in released]
-        stored = {item.policy.id or "": item for item in self._stored}
+        others = None if instead is None else [StoredPolicy(policy, _NOT_STORED) for policy in instead]
+        stored = {item.policy.id or "": item for item in (self._stored if others is None else others)}
         if candidate is not None:  # It has no version, so that no run executes it.
             stored[candidate.id or ""] = StoredPolicy(candidate, _NOT_STORED)
         policies = [item.policy for item in stored.values()]
@@ -212,6 +215,7 @@ class Look:
             Blocked(policy_id=it.id, table=it.target, why=Why.INVALID_POLICY(mistake=it.reason), needs_attention=True)
             for it in self._damaged
             if it.enabled
+            if instead is None
         )
         left = (
             Why.FROZEN_BEFORE(table=name, partition=show_partition(catalog.tables[name].partition_columns, values))

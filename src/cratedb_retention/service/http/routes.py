@@ -25,6 +25,7 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import Duration, parse_duration
+from cratedb_retention.model.forecast import parse_size, read_until
 from cratedb_retention.model.former import DEPRECATED_SINCE, VALUES
 from cratedb_retention.model.policies.file import dump_policies, parse_policies
 from cratedb_retention.model.policies.policy import Policy
@@ -266,6 +267,21 @@ def show_plan(
     """Show the plan: what a run would do, what would be blocked, and why."""
     plan = who.prepare(chosen, cutoff).plan
     return results.PlanAnswer.of(plan, who.render if sql else None)
+
+
+@runs.get("/forecast", responses=problems(404))
+def show_forecast(
+    who: Viewer,
+    chosen: Chosen,
+    until: Annotated[ShortText, Query(description="End: a length such as `+90d`, or an instant.")] = "+1y",
+    capacity: Annotated[ShortText | None, Query(description="Size of the disks: `2TB`; omitted: as reported.")] = None,
+    price: Annotated[float | None, Query(ge=0, description="Price of a GB of tables in a month.")] = None,
+    archive_price: Annotated[float | None, Query(ge=0, description="Price of a GB of archives in a month.")] = None,
+) -> results.Forecast:
+    """Forecast tables, levels and archives by day, and what runs will remove when; with a scope, only whole tables."""
+    size = None if capacity is None else parse_size(capacity, "capacity")
+    asked = {"capacity": size, "price": price, "archive_price": archive_price}
+    return results.Forecast.of(who.forecast(chosen, until=read_until(until, who.now), **asked))
 
 
 @runs.get("/status", responses=problems(404))

@@ -1,0 +1,274 @@
+"""
+Runs the planner day by day on a simulated database.
+
+Plans are made only on days on which something can be due. Tables are simulated independently. If only one policy
+concerns a table, the verdict on a partition depends on nothing but its age, so one plan at the end of the forecast says
+what happens to all partitions, and the policy's limit of each day says when.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from cratedb_retention.model.archive import SnapshotRecord, SnapshotStage
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.forecast import Event, Part, Rate, Series
+from cratedb_retention.model.plan.plan import Plan
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.rollups.rollup import CreateRollup
+from cratedb_retention.model.step import Kind
+from cratedb_retention.model.time import to_ms
+from cratedb_retention.planning.forecast.alike import describe_tables, renamed
+from cratedb_retention.planning.forecast.growth import combined
+from cratedb_retention.planning.forecast.present import Present, Start
+from cratedb_retention.planning.forecast.tables import Account
+from cratedb_retention.planning.forecast.world import ArchiveKey, FindDay, Journal, World, always, archive_due
+from cratedb_retention.planning.schedule import Timetable
+
+# Tables in one plan.
+_TOGETHER = 100
+_NEVER, _ALWAYS = float("inf"), float("-inf")
+# Others belong to an interrupted run, which the next one completes.
+_STAGES = (SnapshotStage.ARCHIVED, SnapshotStage.SUPERSEDED, SnapshotStage.RESTORED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    times: Sequence[int]
+    series: tuple[Series, ...]
+    events: tuple[Event, ...]
+    notes: tuple[str, ...]  # What it does not take into account.
+
+
+def simulate(present: Present) -> Outcome:
+    """Simulate a run on each day from tomorrow on."""
+    return Simulation(present).run()
+
+
+class Calendar:
+    """The days of a forecast: when each policy runs, and what is expired then."""
+
+    def __init__(self, now: dt.datetime, days: int) -> None:
+        self.cutoffs = [now + dt.timedelta(days=day) for day in range(days + 1)]
+        self.times = [to_ms(cutoff) for cutoff in self.cutoffs]
+        self._timetable = Timetable()
+        self._runs: dict[tuple[str, str], list[int]] = {}
+        self._limits: dict[tuple[object, ...], tuple[list[int], list[int]]] = {}
+
+    @property
+    def last(self) -> int:
+        return len(self.times) - 1
+
+    def runs(self, policy: Policy) -> Sequence[int]:
+        """The days on which a policy runs: those with a slot of its schedule, else all but the first."""
+        if not policy.schedule:
+            return range(1, len(self.times))
+        key = policy.schedule, policy.time_zone
+        if key not in self._runs:
+            slots = [self._timetable.newest(*key, cutoff) for cutoff in self.cutoffs]
+            days = range(1, len(slots))
+            self._runs[key] = [day for day in days if (slot := slots[day]) is not None and slot > self.cutoffs[day - 1]]
+        return self._runs[key]
+
+    def days_of(self, policy: Policy, archive: bool) -> FindDay:
+        """Finds the first day on which a policy runs and finds data expired."""
+        period = policy.archive_period if archive else policy.retention_period
+        key = archive, period, policy.time_zone, policy.cutoff_by, policy.schedule
+        if key not in self._limits:
+            limit_of = policy.archive_limit if archive else policy.limit
+            known = [(day, limit) for day in self.runs(policy) if (limit := limit_of(self.cutoffs[day])) is not None]
+            self._limits[key] = [day for day, _ in known], [limit for _, limit in known]
+        days, limits = self._limits[key]
+
+        def find_day(end: int | None, after: int) -> int | None:
+            place = bisect_left(limits, end) if end is not None else 0
+            place = max(place, bisect_right(days, after)) if after else place
+            return days[place] if place < len(days) else None
+
+        return find_day
+
+
+class Simulation:
+    def __init__(self, present: Present) -> None:
+        self._present, days = present, present.days
+        self._calendar = Calendar(present.facts.cutoff, days)
+        self._start = Start(present, self._calendar.times)
+        self._journal = Journal(days)
+        self._archived: defaultdict[ArchiveKey, Account] = defaultdict(lambda: Account(days))
+        self._records: dict[TableName, list[SnapshotRecord]] = defaultdict(list)
+        for record in present.archives:
+            if record.stage in _STAGES:
+                archived = record.archived
+                self._records[archived.table].append(record)
+                account = self._archived[archived.table, archived.repository]
+                account.add(0, archived.rows or 0, archived.size or 0, 1)
+
+    def run(self) -> Outcome:
+        leaping: list[TableName] = []
+        policies, leaders = self._policies(), dict[Hashable, tuple[TableName, World]]()
+        for source, names in self._groups().items():
+            own = policies[source]
+            if not own:
+                for name in names:
+                    self._start.tables[name].grow_at_once()
+            elif self._leaps(names, own):
+                leaping.append(source)
+            else:
+                world, alike = self._world(names, own), self._describe(source, names, own)
+                if alike is not None and alike in leaders:
+                    self._follow(*leaders[alike], source, world)
+                else:
+                    self._walk(world, own)
+                    # Others may have partitions that this one does not have if it is not written to each day.
+                    if alike is not None and all(table.is_steady for table in world.tables.values()):
+                        leaders[alike] = source, world
+        for some in _chunks(leaping):
+            concerned = {policy.id: policy for name in some for policy in policies[name]}
+            self._leap(self._world(some, list(concerned.values())))
+        series = sorted(self._series(), key=lambda each: (each.table, each.part is Part.ARCHIVE, each.repository))
+        notes = tuple(self._start.gaps)
+        return Outcome(times=self._calendar.times, series=tuple(series), events=tuple(self._journal), notes=notes)
+
+    def _groups(self) -> dict[TableName, list[TableName]]:
+        """Tables that are simulated together, by the table with the raw rows: it and its levels."""
+        found: dict[TableName, list[TableName]] = {}
+        for name in self._start.tables:
+            rollup = self._start.levels.get(name)
+            source = rollup.source if rollup is not None and rollup.source in self._start.tables else name
+            found.setdefault(source, []).append(name)
+        return found
+
+    def _policies(self) -> dict[TableName, list[Policy]]:
+        """The policies that concern each group, by its source."""
+        by_id = {policy.id: policy for policy in self._start.planning.enabled}
+        found: dict[TableName, list[Policy]] = {}
+        for source, names in self._groups().items():
+            ids = [target.policy.id for name in names for target in self._start.targets[name]]
+            ids += [blocked.policy_id for name in names for blocked in self._start.undecided[name]]
+            found[source] = [by_id[each] for each in dict.fromkeys(ids) if each in by_id]
+        return found
+
+    def _leaps(self, names: Sequence[TableName], policies: Sequence[Policy]) -> bool:
+        """Whether the verdict on a partition depends on nothing but its age."""
+        name, policy, targets = names[0], policies[0], self._start.targets[names[0]]
+        alone = len(names) == 1 and len(policies) == 1 and len(targets) == 1 and not self._start.undecided[name]
+        traits = policy.strategy.traits
+        simple = traits.removes and not traits.rolls_up and policy.expected_max is None
+        return alone and simple and not targets[0].by_rows
+
+    def _world(self, names: Iterable[TableName], policies: Sequence[Policy]) -> World:
+        names = list(names)
+        return World(
+            facts=self._present.facts,
+            growing=[self._start.tables[name] for name in names],
+            policies=policies,
+            records=[record for name in names for record in self._records[name]],
+            archived=self._archived,
+            journal=self._journal,
+            varied=self._present.varied,
+            make_level=self._start.make_level,
+        )
+
+    def _leap(self, world: World) -> None:
+        """Plan once, at the end, until nothing is due any more: archives may end that this made."""
+        last, calendar = self._calendar.last, self._calendar
+        for table in world.tables.values():
+            table.grow_at_once()
+        removed = True
+        while removed:
+            removed = False
+            for task in world.plan(calendar.cutoffs[last]).tasks:
+                removed |= world.apply(task, last, calendar.days_of)
+
+    def _walk(self, world: World, policies: Sequence[Policy]) -> None:
+        """Plan on each day on which something can be due."""
+        times, runs = self._calendar.times, {policy.id: frozenset(self._calendar.runs(policy)) for policy in policies}
+        # The instant from which a run of each policy may find something due.
+        waiting: dict[str | None, float] = dict.fromkeys(runs, _ALWAYS)
+        for day in range(1, len(times)):
+            grown = [table.grow(day, day) for table in list(world.tables.values())]
+            running = frozenset(each for each, days in runs.items() if day in days)
+            # A partition that appears is never due before those that are known.
+            if not any(waiting[each] <= times[day] or (waiting[each] == _NEVER and any(grown)) for each in running):
+                continue
+            plan = world.plan(self._calendar.cutoffs[day], running)
+            for task in plan.tasks:
+                world.apply(task, day)
+            waiting |= {each: self._due_from(each, plan, world) for each in running}
+
+    def _due_from(self, policy_id: str | None, plan: Plan, world: World) -> float:
+        """The instant from which a policy may find something due, after a plan was carried out."""
+        policy = next(policy for policy in world.policies if policy.id == policy_id)
+        targets = [target for name in world.tables for target in self._start.targets[name]]
+        # What was not done at once may be done by the next run: windows that are whole then, and claims of others. Rows
+        # expire each day; levels are rolled up when partitions need it.
+        worked = any(task.kind not in (Kind.ROLL_UP, Kind.OTHER) for task in plan.tasks)
+        waits = policy.strategy.traits.rolls_up and any(each.pieces for each in plan.blocked)
+        if worked or waits or any(target.by_rows for target in targets):
+            return _ALWAYS
+        due = [each.next_due for each in plan.up_to_date if each.policy_id == policy_id]
+        if policy.strategy.traits.archives:
+            due += [archive_due(record, policy) for record in world.archives.values()]
+        return min((each for each in due if each is not None), default=_NEVER)
+
+    @cached_property
+    def _special(self) -> frozenset[TableName]:
+        """Tables of which more is known than partitions and levels: holds, archives, and what runs left."""
+        facts, start = self._present.facts, self._start
+        found = {name for name, known in (*self._records.items(), *start.undecided.items()) if known}
+        left = {*(name for name, _ in facts.frozen), *(name for name, _, _ in facts.restored)}
+        return frozenset({*found, *left, *start.planning.table_holds})
+
+    def _describe(self, source: TableName, names: Sequence[TableName], policies: Sequence[Policy]) -> Hashable | None:
+        """What tables that follow each other have in common; None: this one is simulated on its own."""
+        targets = [target for name in names for target in self._start.targets[name]]
+        inexact = any(target.by_rows or not target.grids for target in targets)
+        if inexact or not self._special.isdisjoint(names) or any(policy.expected_max for policy in policies):
+            return None
+        about = describe_tables(source, [self._start.tables[name] for name in names], self._present.facts.ledger)
+        ids = tuple(policy.id for policy in policies)
+        return None if about is None else (ids, source.schema, self._present.varied.get(source), about)
+
+    def _follow(self, leader: TableName, led: World, source: TableName, world: World) -> None:
+        """Let tables have the fate of others that are alike."""
+        begin = min((day for day, _, step in led.script if isinstance(step, CreateRollup)), default=0)
+        for table in list(world.tables.values()):
+            table.grow(1, begin)
+        ahead = False
+        for day, task, step in led.script:
+            if not ahead and (day > begin or not isinstance(step, CreateRollup)):
+                for table in world.tables.values():
+                    table.grow_at_once(begin + 1)
+                ahead = True
+            known = set(world.tables)
+            world.perform(task, renamed(step, leader, source), day, always(day))
+            for name in world.tables.keys() - known if ahead else ():
+                world.tables[name].grow_at_once(day + 1)
+        if not ahead:
+            for table in world.tables.values():
+                table.grow_at_once(begin + 1)
+
+    def _series(self) -> Iterator[Series]:
+        tables = self._start.tables
+        for table in tables.values():
+            yield table.series(combined(table.growths.values()).rate)
+        unsized = {
+            (one.archived.table, one.archived.repository) for one in self._present.archives if one.archived.size is None
+        }
+        for (name, repository), account in self._archived.items():
+            sized = (name, repository) not in unsized and (name not in tables or tables[name].per_row is not None)
+            about: dict[str, Any] = {"part": Part.ARCHIVE, "table": name, "source": name, "repository": repository}
+            yield account.series(sized=sized, sharded=False, rate=Rate(why="what runs archive"), **about)
+
+
+def _chunks(names: Sequence[TableName]) -> Iterator[list[TableName]]:
+    rest = iter(names)
+    while some := list(islice(rest, _TOGETHER)):
+        yield some

@@ -1,0 +1,130 @@
+"""``forecast``: what it writes, as text with a chart, and for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from support.command import Command, Contents, FilledBy
+
+# Thirty days until the last midnight, with 24 rows each; and a table of which there is only one day.
+TABLES = """
+    SET TimeZone = 'UTC';
+    CREATE TABLE readings (ts TIMESTAMP, day TIMESTAMP GENERATED ALWAYS AS (date_trunc('day', ts)));
+    INSERT INTO readings SELECT date_trunc('day', now()::TIMESTAMP) - INTERVAL (i) HOUR FROM range(1, 721) t(i);
+    CREATE TABLE young (ts TIMESTAMP, day TIMESTAMP GENERATED ALWAYS AS (date_trunc('day', ts)));
+    INSERT INTO young SELECT date_trunc('day', now()::TIMESTAMP) - INTERVAL (i) HOUR FROM range(1, 25) t(i);
+"""
+
+
+def fill(command: Command) -> None:
+    """The tables and their policies."""
+    with duckdb.connect(str(command.uri).removeprefix("duckdb:///")) as connection:
+        connection.execute(TABLES)
+    for name in ("readings", "young"):
+        command.ok("create-policy", "--strategy=delete", f"--table-name={name}", "--retention-period=20d")
+
+
+@pytest.fixture
+def filled(filled_by: FilledBy) -> Command:
+    """The command on these tables."""
+    return filled_by(fill)
+
+
+def test_as_text(filled: Command, contents: Contents) -> None:
+    """A chart, a line for each table, what goes when, and what could not be measured; nothing is written."""
+    before = contents()
+    out = filled.ok("forecast", "--until=+90d")
+    assert contents() == before
+    assert out.startswith("Rows of all tables until ")
+    (readings,) = [line for line in out.splitlines() if line.split()[:1] == ["main.readings"]]
+    assert readings.split()[:3] == ["main.readings", "table", "720"]
+    # Twenty days, and what there is of the present one.
+    assert 480 <= int(readings.split()[3]) <= 504
+    assert "28 days from " in readings
+    (gone,) = [line for line in out.splitlines() if " main.readings " in line and " delete " in line]
+    assert gone.split()[-2] == "100"
+    assert "Note: main.young: no growth is assumed: too little to measure: 1 complete day, and 2 are needed" in out
+    assert "Sizes are unknown, so it is unknown when the disks are full." in out
+
+
+def test_on_a_narrow_terminal(filled: Command) -> None:
+    """The chart is as wide as the terminal, and so are tables; sentences are wrapped by the terminal."""
+    lines = filled.terminal(80, "forecast").splitlines()
+    notes = next(i for i, line in enumerate(lines) if line.startswith("Note: "))
+    assert max(len(line) for line in lines[:notes] if not line.startswith("Sizes are")) <= 80
+    assert any("└" in line for line in lines)
+
+
+def test_for_programs(filled: Command) -> None:
+    """JSON and CSV have each day."""
+    data = filled.data("forecast", "--until=+10d", "--price=1")
+    assert len(data["times"]) == 11
+    (readings,) = [series for series in data["series"] if series["table"] == "main.readings"]
+    assert readings["partitions"] == [30, *[21] * 10]
+    assert readings["growth"]["rows_per_day"] == 24
+    assert (readings["bytes"], data["cost"], data["full_at"]) == (None, None, None)
+    assert next(event["partitions"] for event in data["events"] if event["table"] == "main.readings") == 11
+    rows = list(csv.DictReader(io.StringIO(filled.ok("forecast", "--until=+10d", "--format=csv"))))
+    own = [row for row in rows if row["table"] == "main.readings"]
+    assert [int(row["rows"]) for row in own] == readings["rows"]
+    assert [row["date"][:13] for row in own] == [time[:13] for time in data["times"]]
+
+
+def test_policies_of_a_file(filled: Command, tmp_path: Path, contents: Contents) -> None:
+    """They replace the stored ones in the forecast only."""
+    file, before = tmp_path / "policies.yaml", contents()
+    file.write_text("policies:\n- {strategy: delete, table_name: readings, retention_period: 5d}\n")
+    data = filled.data("forecast", "--until=+10d", "-f", str(file))
+    assert [series["partitions"][-1] for series in data["series"]] == [6]
+    assert contents() == before
+
+
+def test_difference_between_policies(filled: Command, tmp_path: Path, contents: Contents) -> None:
+    """How much data there will be under each, and how far it reaches back; what is the same is not shown."""
+    file, before = tmp_path / "new.yaml", contents()
+    policies = "policies:\n- {strategy: delete, table_name: readings, retention_period: PERIOD}\n"
+    policies += "- {strategy: delete, table_name: young, retention_period: 20d}\n"
+    file.write_text(policies.replace("PERIOD", "5d"))
+    out = filled.ok("diff", "-f", str(file), "--until=+40d")
+    (readings,) = [line for line in out.splitlines() if line.split()[:1] == ["main.readings"]]
+    assert "-360" in readings.split()
+    assert readings.split()[-4:] == ["21", "days", "6", "days"]
+    assert "A stored policies" in out
+    assert not [line for line in out.splitlines() if line.split()[:1] == ["main.young"]]
+    data = filled.data("diff", "-f", str(file), "--until=+3d")
+    assert next(series["partitions"][-1] for series in data["before"]["series"]) == 21
+    assert next(series["partitions"][-1] for series in data["after"]["series"]) == 6
+    assert "the same data until" in filled.ok("diff", "-f", str(file), "--base", str(file))
+    assert contents() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--until=2020-01-01"], "end 2020-01-01: is not in the future. Choose a later one, such as +1y"),
+        (["--until=+0d"], "is not in the future"),
+        (["--until=+99y"], "is more than 10 years away. Choose an earlier one"),
+        (["--until=then"], "instant 'then': not an ISO 8601 date and time"),
+        (["--until="], "'--until': must not be empty"),
+        (["--capacity=lots"], "--capacity 'lots': not a number of bytes. Write it like 2TB, 500GB or 1.5TiB"),
+        (["--capacity=0"], "--capacity '0': not a number of bytes"),
+        (["--capacity=-1TB"], "not a number of bytes"),
+        (["--price=-1"], "'--price': -1.0 is not in the range x>=0"),
+        (["--price=cheap"], "'cheap' is not a valid float"),
+        (["--format=xml"], "'xml' is not one of"),
+        (["-f", "/nowhere/policies.yaml"], "No such file"),
+    ],
+)
+def test_wrong_input(filled: Command, options: list[str], complaint: str) -> None:
+    """One line says what is wrong."""
+    assert complaint in filled.refused(2, "forecast", *options)
+
+
+def test_nothing_to_forecast(command: Command) -> None:
+    """Without policies it says so."""
+    assert "no tables to forecast" in command.ok("forecast")

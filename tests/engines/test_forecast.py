@@ -1,0 +1,320 @@
+"""
+Forecasts against truth: a program that the forecast does not know writes rows day by day, and the tool really runs. The
+forecast was made before.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from cratedb_retention.errors import InvalidInput, Unsupported
+from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model.forecast import Forecast, Part, Series
+from cratedb_retention.model.plan.plan import Plan
+from cratedb_retention.model.policies.file import parse_policies
+from cratedb_retention.model.time import parse_instant
+from cratedb_retention.planning.forecast.simulation import Simulation
+from cratedb_retention.planning.forecast.world import World
+from support.databases import TIME, CrateDatabase, Database, DuckDatabase, DuckTemplate
+from support.tiers import examples
+
+NOW = dt.datetime(2024, 7, 1, tzinfo=dt.UTC)
+PAST = 70
+DAY = dt.timedelta(days=1)
+# The rows of a day, by the number of days since now: hours have equally many of them.
+Rate = Callable[[int], int]
+UNITS = {unit: f"{TIME} GENERATED ALWAYS AS (date_trunc('{unit}', ts))" for unit in ("hour", "day", "week", "month")}
+
+
+def steady(day: int) -> int:
+    """As many rows each day."""
+    return 48
+
+
+def more(day: int) -> int:
+    """Twice as many."""
+    return 96
+
+
+def weekly(day: int) -> int:
+    """Fewer rows on weekends."""
+    return 24 if day % 7 in (5, 6) else 72
+
+
+def growing(day: int) -> int:
+    """More rows each day."""
+    return 24 * (100 + day)
+
+
+def noisy(day: int) -> int:
+    """Up to half more or fewer rows each day."""
+    return 24 * random.Random(day).randint(5, 15)
+
+
+# How each table is partitioned, and how it grows.
+TABLES: Mapping[str, tuple[str, Rate]] = {
+    "hourly": ("hour", steady),
+    "daily": ("day", weekly),
+    "more": ("day", growing),
+    "weekly": ("week", steady),
+    "monthly": ("month", steady),
+    "archived": ("day", steady),
+    "sensors": ("day", steady),
+    "sensors_b": ("day", more),
+    "plain": ("", weekly),
+    "noisy": ("day", noisy),
+}
+POLICIES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("delete", "hourly", "3d", {}),
+    ("delete", "daily", "30d", {}),
+    ("delete", "more", "60d", {"time_zone": "Europe/Vienna"}),
+    ("delete", "weekly", "20d", {}),
+    ("delete", "monthly", "2mo", {"schedule": "0 0 * * *"}),
+    ("snapshot", "archived", "7d", {"archive_period": "15d"}),
+    ("downsample", "sensors*", "10d", {"levels": "1h:20d,1d:forever"}),
+    ("delete", "plain", "40d", {}),
+    ("delete", "noisy", "30d", {}),
+)
+
+
+def write(db: Database, table: str, day: int, rows: int) -> None:
+    """Write the rows of a day, evenly over its hours."""
+    start = (NOW + day * DAY).replace(tzinfo=None).isoformat()
+    step = 86_400 // rows
+    db.sql(
+        f"INSERT INTO {db.q(table)} (ts, value)"
+        f" SELECT TIMESTAMP '{start}' + INTERVAL (i * {step}) SECOND, i FROM range({rows}) AS r(i)"
+    )
+
+
+def fill(db: Database) -> None:
+    """The tables, with some past, and their policies; a first run does what is due."""
+    for name, (unit, rate) in TABLES.items():
+        columns = {"ts": TIME, "value": "DOUBLE PRECISION"} | ({"part": UNITS[unit]} if unit else {})
+        db.create(name, columns, by=["part"] if unit else [])
+        for day in range(-PAST, 0):
+            write(db, name, day, rate(day))
+    for strategy, name, period, more in POLICIES:
+        db.policy(strategy, name, period, **more)
+    db.time.set(NOW.isoformat())
+    assert db.run().ok
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> DuckTemplate:
+    """A DuckDB file with the tables, filled once."""
+    return DuckTemplate(tmp_path_factory.mktemp("forecast"), fill)
+
+
+@pytest.fixture
+def lab(template: DuckTemplate) -> Iterator[DuckDatabase]:
+    """The tables as they are now."""
+    bench = template.open()
+    bench.time.set(NOW.isoformat())
+    yield bench
+    bench.close()
+
+
+def tables_of(db: Database) -> dict[str, tuple[int, int | None]]:
+    """The rows of each table, and its partitions, if it has any."""
+    found: dict[str, tuple[int, int | None]] = {}
+    levels = {name: "rollup_partition" for raw in ("sensors", "sensors_b") for name in (f"{raw}_1h", f"{raw}_1d")}
+    for name in (*TABLES, *levels):
+        part = {"plain": None, **levels}.get(name, "part")
+        counted = f"count(DISTINCT {part})" if part else "NULL"
+        ((rows, partitions),) = db.rows(f"SELECT count(*), {counted} FROM {db.q(name)}")
+        found[name] = rows, partitions
+    archives = db.q("retention_snapshot", db.own_schema)
+    ((rows, snapshots),) = db.rows(f'SELECT sum("rows"), count(*) FROM {archives}')
+    return {**found, "archive": (int(rows or 0), snapshots)}
+
+
+def by_name(found: Forecast) -> dict[str, Series]:
+    """The series by the name of their table; that of the archive by `archive`."""
+    return {"archive" if s.part is Part.ARCHIVE else s.table.name: s for s in found.series}
+
+
+def forecast(db: Database, days: int, now: dt.datetime = NOW, **more: Any) -> Forecast:
+    """A forecast of some days."""
+    return db.tool.forecast(now + days * DAY, **more)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.slow("the tool runs once for each simulated day, on ten tables")
+def test_regular_growth_is_foreseen_exactly(lab: DuckDatabase) -> None:
+    """On each day, each table, level and archive has the rows and partitions that were foreseen."""
+    ahead = examples(12, long=366)
+    series, truth = by_name(forecast(lab, ahead)), [tables_of(lab)]
+    for day in range(ahead):
+        for name, (_, rate) in TABLES.items():
+            write(lab, name, day, rate(day))
+        lab.time.set((NOW + (day + 1) * DAY).isoformat())
+        assert lab.run().ok
+        truth.append(tables_of(lab))
+    for name in truth[0]:
+        rows = [of[name][0] for of in truth]
+        assert list(series[name].rows) == (pytest.approx(rows, rel=0.15) if name == "noisy" else rows), name
+        partitions = [of[name][1] for of in truth]
+        if None not in partitions:
+            assert list(series[name].partitions) == partitions, name
+
+
+def test_alike_tables_are_planned_once(lab: DuckDatabase) -> None:
+    """Of two cascades by one policy, one has the fate of the other; the forecast is the same as for each by itself."""
+    planned: set[str] = set()
+    make_plan = World.plan
+
+    def plan(self: World, *arguments: Any) -> Plan:
+        planned.update(name.name for name in self.tables if name.name in ("sensors", "sensors_b"))
+        return make_plan(self, *arguments)
+
+    with patch.object(World, "plan", plan):
+        found = forecast(lab, 60)
+        assert len(planned) == 1
+        with patch.object(Simulation, "_describe", lambda *_: None):
+            assert forecast(lab, 60) == found
+        assert len(planned) == 2
+
+
+def test_what_it_was_measured_from(lab: DuckDatabase) -> None:
+    """It says which time range, and what it found."""
+    series = by_name(forecast(lab, 10))
+    assert series["daily"].rate.source == "28 days from 2024-06-03 to 2024-07-01"
+    assert series["daily"].rate.has_rhythm
+    assert series["monthly"].rate.source == "2 months from 2024-05-01 to 2024-07-01"
+    assert series["more"].rate.trend == pytest.approx(24)
+    assert series["plain"].rate.units == 35
+    assert series["plain"].rate.daily == pytest.approx(72 * 5 / 7 + 24 * 2 / 7)
+    assert series["sensors_1d"].rate.daily == 1
+
+
+def test_policies_of_a_file_are_not_stored(lab: DuckDatabase) -> None:
+    """A forecast with other policies: the table of one is kept longer, that of another is no longer governed."""
+    before = lab.tool.policies()
+    text = "policies:\n- {strategy: delete, table_schema: lab, table_name: daily, retention_period: 60d}\n"
+    found = by_name(forecast(lab, 100, policies=parse_policies(text, "policies.yaml")))
+    assert set(found) == {"daily", "archive"}
+    assert found["daily"].partitions[-1] == 60
+    assert lab.tool.policies() == before
+    text = text.replace("delete", "downsample").replace("60d", "30d, levels: '1d:forever'")
+    found = by_name(forecast(lab, 100, policies=parse_policies(text, "policies.yaml")))
+    assert found["daily"].partitions[-1] == 30
+    assert found["daily_1d"].rows[-1] - found["daily_1d"].rows[1] == 99
+    assert lab.tool.policies() == before
+    assert not lab.exists("daily_1d")
+
+
+def test_chosen_policies(lab: DuckDatabase) -> None:
+    """Only the tables of the chosen policies are shown, with their levels."""
+    found = forecast(lab, 5, selection=Selection(policy_id=lab.tool.policies()[0].id))
+    assert len({series.source for series in found.series}) == 1
+
+
+def test_nothing_is_written(lab: DuckDatabase) -> None:
+    """Neither the tables of the toolkit nor those of the user change."""
+    before, journal = tables_of(lab), lab.journal()
+    forecast(lab, 400)
+    assert tables_of(lab) == before
+    assert lab.journal() == journal
+
+
+def test_impossible_requests(lab: DuckDatabase) -> None:
+    """An end that is past, and a policy that DuckDB cannot have."""
+    with pytest.raises(InvalidInput, match="not in the future"):
+        lab.tool.forecast(parse_instant("2020-01-01"))
+    text = "policies:\n- {strategy: compact, table_name: daily, retention_period: 60d}\n"
+    with pytest.raises(Unsupported):
+        forecast(lab, 5, policies=parse_policies(text, "policies.yaml"))
+
+
+def test_bytes_on_duckdb(duck: DuckDatabase) -> None:
+    """Within 5 % of the blocks that the table has in the file, after ten days."""
+    duck.create("large", {"ts": TIME, "value": "DOUBLE PRECISION", "part": UNITS["day"]}, by=["part"])
+    duck.policy("delete", "large", "1y")
+
+    def write_days(first: int, last: int) -> int:
+        for day in range(first, last):
+            start = (NOW + day * DAY).replace(tzinfo=None).isoformat()
+            duck.sql(
+                f"INSERT INTO {duck.q('large')} (ts, value)"
+                f" SELECT TIMESTAMP '{start}' + INTERVAL (i * 2) SECOND, random() FROM range(40000) AS r(i)"
+            )
+        duck.sql("CHECKPOINT")
+        blocks = "SELECT count(DISTINCT block_id) FROM pragma_storage_info('lab.large') WHERE persistent"
+        ((count,),) = duck.rows(blocks)
+        return int(count) * 262_144
+
+    now = write_days(-20, 0)
+    duck.time.set(NOW.isoformat())
+    found = forecast(duck, 10)
+    (series,) = found.series
+    assert series.size is not None
+    assert series.size[0] == pytest.approx(now, rel=0.05)
+    assert series.size[-1] == pytest.approx(write_days(0, 10), rel=0.05)
+    assert series.shards is None
+    assert found.capacity is not None
+    assert found.full is None
+
+
+@pytest.fixture
+def metrics(crate: CrateDatabase) -> Iterator[CrateDatabase]:
+    """A table on CrateDB with forty daily partitions of two shards each."""
+    crate.sql(
+        f"CREATE TABLE {crate.q('metrics')} (ts {TIME}, value DOUBLE PRECISION, day {UNITS['day']})"
+        " CLUSTERED INTO 2 SHARDS PARTITIONED BY (day) WITH (number_of_replicas = 0)"
+    )
+    for day in range(-20, 0):
+        write_crate(crate, day)
+    merge(crate)
+    crate.time.set(NOW.isoformat())
+    yield crate
+
+
+def merge(crate: CrateDatabase) -> None:
+    """Leave to CrateDB nothing to do later that changes sizes."""
+    crate.refresh("metrics")
+    crate.sql(f"OPTIMIZE TABLE {crate.q('metrics')} WITH (max_num_segments = 1)")
+    crate.refresh("metrics")
+
+
+def write_crate(crate: CrateDatabase, day: int) -> None:
+    """Write the rows of a day."""
+    start = int((NOW + day * DAY).timestamp() * 1000)
+    crate.sql(
+        f"INSERT INTO {crate.q('metrics')} (ts, value)"
+        f" SELECT {start} + i * 60000, random() FROM generate_series(0, 1439) AS r(i)"
+    )
+
+
+def test_sizes_and_shards_on_cratedb(metrics: CrateDatabase) -> None:
+    """Rows, partitions and shards are exact, bytes within 5 %, after ten days of real runs."""
+    metrics.policy("delete", "metrics", "12d")
+    assert metrics.run().ok
+    found = forecast(metrics, 10, price=1.0)
+    series = by_name(found)["metrics"]
+    for day in range(10):
+        write_crate(metrics, day)
+        metrics.refresh("metrics")
+    metrics.time.set((NOW + 10 * DAY).isoformat())
+    assert metrics.run().ok
+    merge(metrics)
+    query = (
+        "SELECT count(*), sum(size), count(DISTINCT partition_ident) FROM sys.shards WHERE schema_name = ? AND primary"
+    )
+    ((shards, size, partitions),) = metrics.rows(query, [metrics.schema])
+    assert series.rows[-1] == metrics.count("metrics") == 12 * 1440
+    assert (series.partitions[-1], partitions) == (12, 12)
+    assert series.shards is not None
+    assert (series.shards[-1], shards) == (24, 24)
+    assert series.size is not None
+    assert series.size[-1] == pytest.approx(size, rel=0.05)
+    assert found.capacity is not None
+    assert 0 < found.other < found.capacity
+    assert found.cost is not None
+    assert found.cost > 0

@@ -1,0 +1,466 @@
+"""Forecasts: what is measured of the recent past, and what the planner does with data that grows like that."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from cratedb_retention.errors import InvalidInput
+from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
+from cratedb_retention.model.catalog import Partition, Table, TableName
+from cratedb_retention.model.forecast import Forecast, Part, Series, Storage, count_days, parse_size, read_until
+from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.rollups.cascade import Interval
+from cratedb_retention.model.step import Kind
+from cratedb_retention.model.time import DAY_MS, UTC, from_ms
+from cratedb_retention.planning.facts import Facts
+from cratedb_retention.planning.forecast.growth import Growth, measure_growth
+from cratedb_retention.planning.forecast.present import Present
+from cratedb_retention.planning.forecast.simulation import Outcome, Simulation, simulate
+from support.catalogs import (
+    DAILY,
+    METRICS,
+    MONTH,
+    TENANT,
+    TS,
+    VALUE,
+    WEEK,
+    at,
+    catalog,
+    column,
+    ms,
+    policy,
+    table,
+)
+
+NOW = "2024-07-01"
+DAY, WEEKS, MONTHS = Interval(unit="day"), Interval(unit="week"), Interval(unit="month")
+HOURLY = column("hour", expression="date_trunc('hour', ts)")
+COLUMNS = {"hour": HOURLY, "day": DAILY, "week": WEEK, "month": MONTH}
+LENGTHS = {"hour": Interval(3600), "day": DAY, "week": WEEKS, "month": MONTHS}
+Rate = Callable[[int], int]
+
+
+def steady(day: int) -> int:
+    """As many rows each day."""
+    return 100
+
+
+def days_before(count: int, rows: Rate, now: str = NOW) -> list[tuple[int, int, float]]:
+    """The rows of each of some days before an instant; the rate gets the day's distance to it, which is negative."""
+    return [(ms(now) + day * DAY_MS, ms(now) + (day + 1) * DAY_MS, rows(day)) for day in range(-count, 0)]
+
+
+def measured(count: int, rows: Rate, now: str = NOW) -> Growth:
+    """The growth of a table with a partition for each of some days."""
+    return measure_growth(days_before(count, rows), DAY, UTC, ms(now))
+
+
+def ahead(growth: Growth, days: int) -> list[int]:
+    """The rows of each of the next days."""
+    return [growth.between(ms(NOW) + day * DAY_MS, ms(NOW) + (day + 1) * DAY_MS) for day in range(days)]
+
+
+# Growth
+
+
+@pytest.mark.parametrize("count", [3, 7, 10, 14, 20, 56, 200])
+def test_constant_growth_goes_on(count: int) -> None:
+    """Equally many rows each day, however long the past is."""
+    growth = measured(count, lambda day: 1000)
+    assert ahead(growth, 400) == [1000] * 400
+    assert (growth.rate.known, growth.rate.trend, growth.rate.has_rhythm) == (True, 0.0, False)
+
+
+@pytest.mark.parametrize("count", [14, 15, 23, 56, 90])
+def test_rhythm_of_the_week(count: int) -> None:
+    """Fewer rows on weekends, from two weeks on; 2024-07-01 is a Monday."""
+
+    def rows(day: int) -> int:
+        return 40 if day % 7 in (5, 6) else 100
+
+    growth = measured(count, rows)
+    assert ahead(growth, 100) == [rows(day) for day in range(100)]
+    assert growth.rate.has_rhythm
+
+
+def test_week_without_rhythm_counts_as_a_whole() -> None:
+    """From one week, the mean is right though the days are not."""
+    growth = measured(7, lambda day: 40 if day % 7 in (5, 6) else 100)
+    assert sum(ahead(growth, 70)) == pytest.approx(10 * (5 * 100 + 2 * 40), abs=1)
+
+
+def test_trend_goes_on() -> None:
+    """Ten more rows each day, also with fewer rows on weekends."""
+    assert ahead(measured(70, lambda day: 2000 + 10 * day), 300) == [2000 + 10 * day for day in range(300)]
+
+    def rows(day: int) -> int:
+        return round((4000 + 10 * day) * (0.5 if day % 7 in (5, 6) else 1.2))
+
+    found, truth = ahead(measured(70, rows), 364), [rows(day) for day in range(364)]
+    assert sum(found) == pytest.approx(sum(truth), rel=0.01)
+
+
+def test_data_that_becomes_less_ends_at_nothing() -> None:
+    """A trend never makes rows negative."""
+    found = ahead(measured(70, lambda day: 1000 - 10 * day), 300)
+    assert found[0] == 1000
+    assert found[99:] == [10] + [0] * 200
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_is_no_trend(seed: int) -> None:
+    """Noise of 30 % changes the sum of a year by less than 15 %, with a weekly rhythm or without."""
+    for weekend in (1.0, 0.3):
+        noise = random.Random(seed)
+        rates = [round(noise.uniform(700, 1300) * (weekend if day % 7 in (5, 6) else 1)) for day in range(-56, 0)]
+        growth = measure_growth(
+            [(start, end, rates.pop(0)) for start, end, _ in days_before(56, steady)], DAY, UTC, ms(NOW)
+        )
+        assert sum(ahead(growth, 365)) == pytest.approx(365 * 1000 * (5 + 2 * weekend) / 7, rel=0.15)
+
+
+def test_outliers_count_as_usual_days() -> None:
+    """A day with an import, and one without data."""
+    odd = {-20: 90_000, -13: 0, -30: 50_000}
+    assert ahead(measured(56, lambda day: odd.get(day, 100)), 60) == [100] * 60
+    assert ahead(measured(10, lambda day: 9000 if day == -4 else 100), 60) == [100] * 60
+
+
+def test_first_day_that_is_incomplete_does_not_count() -> None:
+    """The table was created at noon."""
+    assert ahead(measured(10, lambda day: 50 if day == -10 else 100), 30) == [100] * 30
+    assert ahead(measured(3, lambda day: 50 if day == -3 else 100), 30) == [100] * 30
+
+
+def test_table_that_is_written_no_longer() -> None:
+    """Without rows for two weeks, none are expected; a table that always has such gaps goes on."""
+    growth = measured(56, lambda day: 0 if day >= -14 else 100)
+    assert ahead(growth, 30) == [0] * 30
+    assert "no rows since 2024-06-17" in growth.rate.source
+    assert sum(ahead(measured(56, lambda day: 1000 if day % 10 == 0 else 0), 100)) == pytest.approx(10_000, rel=0.2)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_little_to_forecast(count: int) -> None:
+    """It says so, and assumes no growth."""
+    growth = measured(count, lambda day: 100)
+    assert not growth.rate.known
+    assert ahead(growth, 10) == [0] * 10
+    assert growth.rate.source.startswith("too little to measure: 1 complete day" if count else "it has no rows")
+
+
+@pytest.mark.parametrize(("interval", "starts"), [(MONTHS, ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"])])
+def test_months_differ_in_length(interval: Interval, starts: Sequence[str]) -> None:
+    """A hundred rows a day, whatever month it is; the open month does not count."""
+    ends = [*(ms(f"{start}-01") for start in starts[1:]), ms("2024-06-01")]
+    rows: list[tuple[int, int, float]] = [
+        (ms(f"{start}-01"), end, 100 * (end - ms(f"{start}-01")) // DAY_MS)
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    growth = measure_growth([*rows, (ms("2024-06-01"), ms("2024-07-01"), 7)], interval, UTC, ms("2024-06-20"))
+    assert growth.between(ms("2024-07-01"), ms("2024-08-01")) == 3100
+    assert growth.rate.source == "5 months from 2024-01-01 to 2024-06-01"
+
+
+def test_hours_are_counted_by_day() -> None:
+    """Partitions shorter than a day have the rhythm of days."""
+    hours: list[tuple[int, int, float]] = [
+        (start, start + 3_600_000, 10) for start in range(ms("2024-06-01"), ms(NOW), 3_600_000)
+    ]
+    assert ahead(measure_growth(hours, Interval(3600), UTC, ms(NOW)), 3) == [240] * 3
+
+
+# Simulation
+
+
+def make_table(unit: str, past: int, rows: Rate, name: TableName = METRICS, **facts: Any) -> Table:
+    """A table whose partitions have this length, with the rows of some past days, of ten bytes each."""
+    found: dict[int, int] = {}
+    for start, _, count in days_before(past, rows):
+        times = [start + hour * 3_600_000 for hour in range(24)] if unit == "hour" else [start]
+        for time in times:
+            begin = LENGTHS[unit].floor(time)
+            found[begin] = found.get(begin, 0) + round(count / len(times))
+    parts = [Partition(values=(v,), ident=f"p{v}", rows=n, size=10 * n, token="t") for v, n in sorted(found.items())]
+    return table([TS, VALUE, COLUMNS[unit]], [COLUMNS[unit].name], parts, name, **facts)
+
+
+def present(tables: Sequence[Table], policies: Sequence[Policy], days: int, now: str = NOW, **more: Any) -> Present:
+    """What a forecast starts from."""
+    own = {key: more.pop(key) for key in ("archives", "storage", "measured") if key in more}
+    facts = Facts(policies=policies, catalog=catalog(*tables), cutoff=at(now), **more)
+    return Present(facts=facts, days=days, **own)
+
+
+def series_of(outcome: Outcome, of: Part = Part.TABLE, name: TableName = METRICS) -> Series:
+    """The only series about this."""
+    (found,) = [series for series in outcome.series if series.part is of and series.table == name]
+    return found
+
+
+@pytest.mark.parametrize("unit", ["hour", "day"])
+def test_rows_that_come_and_go(unit: str) -> None:
+    """Of 100 days, those of the retention period stay; from then on, each day one goes and one comes."""
+    outcome = simulate(present([make_table(unit, 100, lambda day: 2400)], [policy(retention="30d")], 60))
+    found = series_of(outcome)
+    per = 24 if unit == "hour" else 1
+    assert found.rows == [240_000] + [30 * 2400] * 60
+    assert found.size == [2_400_000] + [30 * 24_000] * 60
+    assert found.partitions == [100 * per] + [30 * per] * 60
+    assert [(event.day, event.partitions) for event in outcome.events] == [(1, 71 * per)] + [
+        (day, per) for day in range(2, 61)
+    ]
+    assert {event.kind for event in outcome.events} == {Kind.DELETE}
+
+
+def test_months_stay_until_their_end_is_old() -> None:
+    """A month goes as a whole, 30 days after its end; rows of the open month are added to it."""
+    tables = [make_table("month", 182, lambda day: 100)]
+    outcome = simulate(present(tables, [policy(retention="30d")], 120))
+    found = series_of(outcome)
+    gone = {from_ms(outcome.times[event.day]).date().isoformat(): event.partitions for event in outcome.events}
+    assert gone == {"2024-07-02": 5, "2024-07-31": 1, "2024-08-31": 1, "2024-10-01": 1}
+    assert found.rows[1] == 30 * 100 + 100
+    assert found.partitions[1:32] == [2] * 29 + [1] * 2
+
+
+def test_archives_grow_and_end() -> None:
+    """What leaves the table is in the archive until its own period is over, and then it is gone for good."""
+    rule = policy("snapshot", "10d", archive_period="20d")
+    made = simulate(present([make_table("day", 30, lambda day: 50)], [rule], 60))
+    found, kept = series_of(made), series_of(made, Part.ARCHIVE)
+    assert found.rows[1:] == [500] * 60
+    # On the first day 21 partitions are archived; of these, 12 have ended when the second run looks.
+    assert kept.rows[:3] == [0, 21 * 50, 10 * 50]
+    assert kept.rows[2:] == [500] * 59
+    assert kept.partitions[2:] == [10] * 59
+    assert kept.size == [10 * rows for rows in kept.rows]
+    ended = [event for event in made.events if event.kind is Kind.END_ARCHIVE]
+    assert sum(event.partitions for event in ended) == 21 + 59 - 10
+
+
+def test_archives_that_exist_count() -> None:
+    """They are there from the start, and end like the others."""
+    archived = Archived(
+        repository="archive",
+        name="a",
+        table=METRICS,
+        columns=(DAILY,),
+        values=(ms("2024-05-01"),),
+        rows=50,
+        size=500,
+        start=ms("2024-05-01"),
+        end=ms("2024-05-02"),
+    )
+    record = SnapshotRecord(
+        archived=archived, stage=SnapshotStage.ARCHIVED, changed_at=at(NOW), policy_id="snapshot-30d"
+    )
+    rule = policy("snapshot", "30d", archive_period="70d")
+    made = simulate(present([make_table("day", 20, lambda day: 50)], [rule], 40, archives=[record]))
+    kept = series_of(made, Part.ARCHIVE)
+    assert (kept.rows[0], kept.rows[9], kept.rows[10]) == (50, 50, 0)
+    assert kept.rows[40] == 50 * 30
+
+
+def test_replicas_and_shards() -> None:
+    """Sizes are those of all copies; each partition has its shards."""
+    storage = {METRICS: Storage(shards=4, copies=2.0)}
+    outcome = simulate(
+        present([make_table("day", 20, lambda day: 100)], [policy(retention="10d")], 20, storage=storage)
+    )
+    found = series_of(outcome)
+    assert found.size is not None
+    assert found.shards is not None
+    assert (found.size[0], found.size[-1]) == (20 * 1000 * 2, 10 * 1000 * 2)
+    assert (found.shards[0], found.shards[-1]) == (20 * 8, 10 * 8)
+
+
+def test_compacted_partitions_have_fewer_copies() -> None:
+    """With number_of_replicas, a copy is saved once the partition is compact, until it is deleted."""
+    rules = [policy("compact", "10d", number_of_replicas=0), policy(retention="20d")]
+    storage = {METRICS: Storage(shards=1, copies=2.0)}
+    tables = [make_table("day", 30, lambda day: 100, replicas="1")]
+    outcome = simulate(present(tables, rules, 30, storage=storage))
+    found = series_of(outcome)
+    assert found.size is not None
+    assert found.size[1:] == [10 * 2000 + 10 * 1000] * 30
+    assert found.shards is not None
+    assert found.shards[-1] == 10 * 2 + 10
+    assert {event.kind for event in outcome.events} == {Kind.COMPACT, Kind.DELETE}
+
+
+def test_moved_partitions_stay() -> None:
+    """They are moved once."""
+    rule = policy("reallocate", "10d")
+    tables = [make_table("day", 30, lambda day: 100)]
+    outcome = simulate(present(tables, [rule], 30))
+    moved = [event for event in outcome.events if event.kind is Kind.MOVE]
+    assert sum(event.partitions for event in moved) == 30 + 30 - 10
+    assert series_of(outcome).rows[-1] == 60 * 100
+
+
+def test_tenants_grow_on_their_own() -> None:
+    """Each tenant has its own growth, and its own retention period."""
+    parts = [
+        Partition(values=(name, start), ident=f"{name}{start}", rows=rows, size=rows, token="t")
+        for name, rows in (("a", 10), ("b", 1000))
+        for start, _, _ in days_before(40, lambda day: 0)
+    ]
+    both = table([TS, TENANT, DAILY], ["tenant", "day"], parts)
+    rules = [policy(retention="30d"), policy(retention="5d", id="short", where={"tenant": "b"})]
+    outcome = simulate(present([both], rules, 20))
+    assert series_of(outcome).rows[1:] == [30 * 10 + 5 * 1000] * 20
+
+
+def test_limits_and_holds_block() -> None:
+    """What the planner blocks stays: more than expected at once, and what is under a hold."""
+    tables = [make_table("day", 40, lambda day: 100)]
+    limited = policy(retention="10d", expected_max={"partitions": 5})
+    assert series_of(simulate(present(tables, [limited], 20))).rows[-1] == 60 * 100
+    hold = LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2024-06-10"), end=ms("2024-06-12"))
+    held = simulate(present(tables, [policy(retention="10d")], 40, holds=[hold]))
+    assert series_of(held).rows[-1] == (10 + 2) * 100
+
+
+def test_schedule_says_when_it_runs() -> None:
+    """A weekly policy removes seven days at once, on Sundays."""
+    rule = policy(retention="10d", schedule="0 0 * * 0")
+    outcome = simulate(present([make_table("day", 40, lambda day: 100)], [rule], 28))
+    assert [from_ms(outcome.times[event.day]).strftime("%a") for event in outcome.events] == ["Sun"] * 4
+    assert [event.partitions for event in outcome.events][1:] == [7] * 3
+
+
+def test_disabled_policies_and_growth_without_any() -> None:
+    """Nothing is removed, and the table grows."""
+    off = policy(retention="10d", enabled=False)
+    outcome = simulate(present([make_table("week", 70, lambda day: 100)], [off], 70))
+    assert series_of(outcome).rows[-1] == 140 * 100
+    assert not outcome.events
+
+
+RULES: list[dict[str, Any]] = [
+    {"strategy": "delete", "retention": "20d"},
+    {"strategy": "delete", "retention": "1mo", "time_zone": "America/New_York"},
+    {"strategy": "delete", "retention": "20d", "cutoff_by": "day", "time_zone": "Asia/Kathmandu"},
+    {"strategy": "delete", "retention": "9d", "schedule": "0 3 * * 2"},
+    {"strategy": "delete", "retention": "forever"},
+    {"strategy": "snapshot", "retention": "15d"},
+    {"strategy": "snapshot", "retention": "15d", "archive_period": "30d"},
+    {"strategy": "snapshot", "retention": "3d", "archive_period": "3d", "schedule": "30 1 * * 1,4"},
+]
+
+
+@pytest.mark.parametrize("unit", ["hour", "day", "week", "month"])
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: "-".join(map(str, rule.values())))
+def test_one_plan_for_all_days_says_what_daily_plans_say(unit: str, rule: dict[str, Any]) -> None:
+    """A table with one policy is planned once; this is the same as a plan for each day."""
+    hold = LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2024-06-10"), end=ms("2024-06-12"))
+    rules = [policy(**{"strategy": rule["strategy"], **rule})]
+    past, days = (15, 30) if unit == "hour" else (90, 75)
+    tables = [make_table(unit, past, lambda day: 24 * (40 if day % 7 in (5, 6) else 100))]
+    given = present(tables, rules, days, now="2024-07-01T05:30:00", holds=[hold])
+    once = simulate(given)
+    with patch.object(Simulation, "_leaps", lambda *_: False):
+        daily = simulate(given)
+    assert once == daily
+
+
+def cascade(table_unit: str = "day", past: int = 40, **more: Any) -> Present:
+    """A table that was not downsampled yet, with a policy that does."""
+    rule = policy("downsample", "10d", levels="1h:30d,1d:forever", **more)
+    return present([make_table(table_unit, past, lambda day: 2400)], [rule], 60)
+
+
+def test_new_cascade() -> None:
+    """Levels are created, and hold a row for each bucket, since there are no dimensions; raw rows go once rolled up."""
+    outcome = simulate(cascade())
+    assert series_of(outcome).rows[1:] == [10 * 2400] * 60
+    hours = series_of(outcome, Part.LEVEL, TableName("doc", "metrics_1h"))
+    days = series_of(outcome, Part.LEVEL, TableName("doc", "metrics_1d"))
+    assert hours.rows[0] == days.rows[0] == 0
+    assert days.rows[-1] - days.rows[1] == 59
+    assert hours.rows[-1] == pytest.approx(30 * 24, abs=7 * 24)
+    assert hours.source == METRICS
+
+
+CASCADES = ["1h:30d,1d:forever", "1h:10d,1d:10d,1mo:forever", "1d:forever", "1w:90d", "1mo:1y"]
+
+
+@pytest.mark.parametrize("unit", ["day", "week", "month"])
+@pytest.mark.parametrize("levels", CASCADES)
+def test_days_on_which_nothing_is_due_are_skipped(unit: str, levels: str) -> None:
+    """Plans only on days on which something can be due give the same as plans on each day."""
+    rule = policy("downsample", "10d", levels=levels)
+    others = [policy("snapshot", "20d", table_name="other", id="s"), policy(retention="40d", table_name="other")]
+    tables = [make_table(unit, 60, lambda day: 240), make_table(unit, 60, lambda day: 24, TableName("doc", "other"))]
+    given = present(tables, [rule, *others], 60)
+    skipping = simulate(given)
+    with patch.object(Simulation, "_due_from", lambda *_: float("-inf")):
+        assert simulate(given) == skipping
+
+
+# Conclusions
+
+
+def forecast(sizes: Sequence[int], **more: Any) -> Forecast:
+    """A forecast of one table, with these sizes."""
+    outcome = simulate(present([make_table("day", 20, lambda day: 1)], [policy()], len(sizes) - 1))
+    series = series_of(outcome)
+    changed = Series(**{**vars(series), "size": list(sizes)})
+    return Forecast(times=outcome.times, series=(changed,), events=(), **more)
+
+
+def test_when_the_disk_is_full() -> None:
+    """The first day on which the data does not fit, with all that is there otherwise."""
+    assert forecast([1, 5, 10, 4], capacity=9).full == 2
+    assert forecast([1, 5, 10, 4], capacity=10).full is None
+    assert forecast([1, 5, 10, 4], capacity=10, other=5).full == 2
+    assert forecast([1, 5, 10, 4], capacity=9, other=5).full == 1
+    assert forecast([1, 5, 10, 4]).full is None
+    assert forecast([1, 5, 10, 4]).peak == 2
+
+
+def test_cost() -> None:
+    """The price of a gigabyte in a month, for as many days as it is there."""
+    found = forecast([10**9] * 31, price=0.5)
+    assert found.cost == pytest.approx(0.5 * 30 / 30.44, rel=0.001)
+    assert found.monthly is not None
+    assert found.monthly[0] == 0.5
+    assert forecast([1, 2]).cost is None
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2TB", 2 * 10**12), ("500 GiB", 500 * 2**30), ("1.5kb", 1500), ("7", 7), ("3 b", 3)]
+)
+def test_sizes(text: str, size: int) -> None:
+    """Units of ten, and with an `i` units of two."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1GB", "2 XB", "much", "1e9", "TB", "inf", "nan"])
+def test_sizes_that_are_none(text: str) -> None:
+    """One line says what to write."""
+    with pytest.raises(InvalidInput, match="Write it like 2TB"):
+        parse_size(text)
+
+
+def test_end() -> None:
+    """A length or an instant; in the future, and not too far."""
+    now = dt.datetime(2024, 1, 31, 12, tzinfo=UTC)
+    assert read_until("+1mo", now) == dt.datetime(2024, 3, 1, tzinfo=UTC)
+    assert read_until("2024-02-02", now) == dt.datetime(2024, 2, 2, tzinfo=UTC)
+    assert count_days(now, read_until("2024-02-02", now)) == 2
+    assert count_days(now, read_until("+1d", now)) == 1
+    for text, why in (("+0d", "not in the future"), ("2024-01-01", "not in the future"), ("+11y", "10 years away")):
+        with pytest.raises(InvalidInput, match=why):
+            count_days(now, read_until(text, now))
+    for text in ("+forever", "soon", "+", "1y", "+-1d"):
+        with pytest.raises(InvalidInput):
+            read_until(text, now)
