@@ -631,3 +631,16 @@ def test_a_snapshot_that_is_going(files: Database) -> None:
     first = db.tool.snapshots()[0]
     db.tool.store.snapshots.mark(*first.key, SnapshotStage.DELETING)
     assert count(db) == (182 - 31) * 6
+
+
+def test_what_a_policy_deleted(duck: DuckDatabase) -> None:
+    """What a recoverable policy deleted is not read, although it could be brought back."""
+    db = duck
+    db.create("metrics", COLUMNS, by=["month"])
+    db.insert("metrics", rows_of(60, "2024-05-01"))
+    db.policy("delete", "metrics", "30d", recoverable="7d", target_repository_name=db.repository)
+    assert db.run().partitions == 1
+    assert len(db.tool.snapshots()) == 1
+    assert [row[1:] for row in ask(db, "1mo", "2024-05-01", END, COUNTED).rows] == [(29 * 6, "raw")]
+    with pytest.raises(NotFound):
+        select(db, f"SELECT * FROM {db.q('metrics')}")

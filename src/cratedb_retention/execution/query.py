@@ -197,7 +197,9 @@ def _current_records(store: Store, table: TableName, time: TimeRange) -> list[Sn
     def is_same(name: TableName) -> bool:
         return name == table or (store.folds_case and folded(name) == folded(table))
 
-    groups = by_partition(record for record in store.snapshots.stream(wanted) if is_same(record.archived.table))
+    # What a recoverable policy deleted is deleted, although it can be brought back for a while.
+    kept = (record for record in store.snapshots.stream(wanted) if record.recoverable_until is None)
+    groups = by_partition(record for record in kept if is_same(record.archived.table))
     return [each for group in groups for each in current(group) if each.stage is not SnapshotStage.DELETING]
 
 
