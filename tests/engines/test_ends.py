@@ -53,7 +53,7 @@ def test_a_run_deletes_what_ended(db: Database) -> None:
     db.time.set(AFTER_APRIL)
     [task] = (plan := db.tool.plan()).tasks
     assert (task.reason, plan.next_due) == ("data ends 2024-05-01, archived until 2025-05-01", second)
-    shown = Scope(db.tool, Access(role=Role.ADMIN, actor="x")).timeline(db.table("metrics"))
+    shown, _ = Scope(db.tool, Access(role=Role.ADMIN, actor="x")).table(db.table("metrics"))
     [archived] = [lane.spans for lane in shown.lanes if lane.title == "Archived"]
     assert [(str(span.state), span.due) for span in archived] == [("end", None), ("archived", second)]
     line = f"hot until 30d -> cold ({db.repository}) until 1y -> gone"
