@@ -1,5 +1,5 @@
 """
-The page of a table, ``/tables/schema.name``: what it is and what can be done about it, its data over time as lanes, and
+The page of a table, ``/tables/{table}``: what it is and what can be done about it, its data over time as lanes, and
 below them one of its views.
 
 It is made on the server, completely for each request. All choices stand in the address, so that a page can be kept and
