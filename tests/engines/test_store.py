@@ -104,7 +104,7 @@ def test_who_acts_for_somebody_else_closes_nothing(db: Database, monkeypatch: py
 def test_setup_twice(new_db: Database) -> None:
     """Setting up again changes nothing and loses nothing."""
     tool = new_db.retention()
-    assert sum(line.startswith("created ") for line in tool.setup(journal_policy=False)) == 13
+    assert sum(line.startswith("created ") for line in tool.setup(journal_policy=False)) == 14
     policy = new_db.policy("delete", "metrics", "30d")
     assert tool.setup() == []
     assert [stored.policy for stored in tool.policies()] == [policy]

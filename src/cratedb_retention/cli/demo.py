@@ -53,7 +53,7 @@ def _heading(text: str, *commands: str) -> None:
 
 
 def _load(retention: Retention) -> None:
-    """Load the tables, after removing policies, holds and rollups of an earlier demo."""
+    """Load the tables, after removing policies, holds, archives and rollups of an earlier demo."""
     _heading("1. Real data: flights from New York in 2013, and the weather")
     say(f"$ export CRATEDB_URI='{retention.address.safe}' CRATEDB_EXT_SCHEMA={OWN_SCHEMA}", "cyan")
     say("$ cratedb-retention setup", "cyan")
@@ -61,6 +61,8 @@ def _load(retention: Retention) -> None:
     retention.policies.delete_tagged(CHOSEN.tags)
     for hold in retention.holds():
         retention.holds.release(hold.id)
+    with suppress(NotFound):
+        retention.archive.delete(RestoreRequest(table_schema=SCHEMA))
     with suppress(NotFound):
         retention.rollups.drop("weather", SCHEMA)
     for table in TABLES:
