@@ -63,7 +63,7 @@ def test_tables_without_a_policy(tables: Database) -> None:
 
 
 def test_older_data(tables: Database) -> None:
-    """Rows and partitions that a policy with this period would delete are counted, whoever governs them."""
+    """Rows and partitions that a policy with this period would delete are counted, also those of other policies."""
     found = {each.table.name: each for each in survey(tables, "40d").findings}
     assert set(found) == {"orders", "kept"}
     # Before 23 May there are 22 midnights.

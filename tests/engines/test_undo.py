@@ -148,7 +148,7 @@ def test_only_rows_that_arrived_since(db: Database) -> None:
 
 
 def test_all_of_it_was_sent_again(db: Database) -> None:
-    """Nothing is added, and the partition is archived anew later, with what arrived since."""
+    """Nothing is added, and the partition is archived again later, with what arrived since."""
     deleted(db)
     db.fill("metrics", [APRIL, MAY, MAY, LATE])
     undo(db, policy_id="week")

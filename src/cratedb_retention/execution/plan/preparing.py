@@ -360,8 +360,8 @@ def _selectors(policy: Policy) -> Iterator[Selector]:
         "tokens": policy.archives or traits.rolls_up,
         "moves": traits.moves,
         "keys": traits.rolls_up,
+        "compacts": traits.compacts,
     }
-    asked["compacts"] = traits.compacts
     yield Selector(schema=schema, name=name, partition_column=policy.partition_column, **asked)
     for level in policy.levels:
         yield Selector(schema=schema, name=f"{name}_{level.interval}", tokens=True)
