@@ -13,12 +13,10 @@ import click
 from cratedb_retention.cli import options
 from cratedb_retention.cli.options import TEXT
 from cratedb_retention.cli.output import say, write_data, write_table
-from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.words import plural, short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.model.forecast import Event, Forecast, Rate, Series
-    from cratedb_retention.model.policies.policy import Policy
 
 _FORMATS = ("table", "csv", "json", "yaml")
 _CSV = ("date", "part", "table", "repository", "rows", "bytes", "partitions", "shards")
@@ -76,7 +74,7 @@ def forecast(  # noqa: PLR0913 - one for each option
     """
     from cratedb_retention.model.forecast import parse_size, read_until
 
-    policies = None if file is None else _read(file)
+    policies = None if file is None else options.read_policies(file)
     size = None if capacity is None else parse_size(capacity, "--capacity")
     with database.open(read_only=True) as retention:
         found = retention.forecast(
@@ -124,7 +122,7 @@ def diff(
     """
     from cratedb_retention.model.forecast import read_until
 
-    policies, others = _read(file), None if base is None else _read(base)
+    policies, others = options.read_policies(file), None if base is None else options.read_policies(base)
     with database.open(read_only=True) as retention:
         instant = read_until(until, retention.clock.now())
         before, after = retention.compare(instant, policies, others, price=price, archive_price=archive_price)
@@ -134,15 +132,6 @@ def diff(
         write_data({"before": Result.of(before), "after": Result.of(after)}, form)
         return
     _write_difference(before, after, (base.name if base else "stored policies", file.name))
-
-
-def _read(file: TextIO) -> list[Policy]:
-    from cratedb_retention.model.policies.file import parse_policies
-
-    try:
-        return parse_policies(file.read(), file.name)
-    except UnicodeDecodeError as error:
-        raise InvalidInput(file.name, f"not UTF-8 text ({error.reason})") from None
 
 
 def _to_csv(found: Forecast) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 import click
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.plan.preparing import Prepared, Selection
+    from cratedb_retention.model.policies.policy import Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -245,3 +246,14 @@ raw_table = combine(
     click.option("--table-name", type=TEXT, required=True, help="Table with the raw rows."),
     click.option("--table-schema", type=TEXT, help="Schema of the table. [default: the database's]"),
 )
+
+
+def read_policies(file: TextIO) -> list[Policy]:
+    """The policies of a file that is open; raises InvalidInput if it is not a policy file."""
+    from cratedb_retention.model.policies.file import parse_policies
+
+    try:
+        text = file.read()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(file.name, f"not UTF-8 text ({error.reason})") from None
+    return parse_policies(text, file.name)

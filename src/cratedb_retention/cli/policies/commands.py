@@ -19,7 +19,6 @@ from cratedb_retention.model.words import moment, plural, short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
-    from cratedb_retention.model.policies.policy import Policy
     from cratedb_retention.planning.overview.survey import Ungoverned
     from cratedb_retention.planning.policies import Finding
     from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel
@@ -206,7 +205,7 @@ def lifecycle(
         raise InvalidInput("--table-schema", "requires --table-name")
     table = TableName(table_schema or "", table_name) if table_name else None
     if file is not None:
-        found = find_lifecycles(_read_file(file), table=table)
+        found = find_lifecycles(options.read_policies(file), table=table)
     else:
         with database.open(read_only=True) as retention:
             found = retention.policies.lifecycles(table)
@@ -291,7 +290,7 @@ def apply(
     from cratedb_retention.execution.results import Changed
     from cratedb_retention.model.policies.tags import parse_tag_filter
 
-    wanted = _read_file(file)
+    wanted = options.read_policies(file)
     with database.open(read_only=dry_run) as retention:
         changes = retention.policies.apply(wanted, prune=prune, tags=parse_tag_filter(tags), dry_run=dry_run)
     if form != "table":
@@ -305,16 +304,6 @@ def apply(
                 say(f"  {each.attribute}: {' -> '.join(each.words)}")
     if not changes:
         say("the file contains no policies; nothing to do")
-
-
-def _read_file(file: TextIO) -> list[Policy]:
-    from cratedb_retention.model.policies.file import parse_policies
-
-    try:
-        text = file.read()
-    except UnicodeDecodeError as error:
-        raise InvalidInput(file.name, f"not UTF-8 text ({error.reason})") from None
-    return parse_policies(text, file.name)
 
 
 @click.command("export")
