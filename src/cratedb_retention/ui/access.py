@@ -25,6 +25,7 @@ from cratedb_retention.clock import Clock
 from cratedb_retention.errors import NotFound, RetentionError
 from cratedb_retention.execution.overview.lines import TableLine
 from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.words import capitalized
 from cratedb_retention.planning.overview.survey import Ungoverned
 from cratedb_retention.service import access as toolkit
@@ -130,6 +131,8 @@ class Guest:
     glances: Glances
     # What they might do when the page was loaded: for what it offers. What is done is checked by itself.
     access: Access = field(init=False)
+    # The runs that they may see, which go on or which this service remembers; of server-rendered pages.
+    jobs: Sequence[RunState] = ()
 
     def may(self, role: Role) -> bool:
         return self.access.role.includes(role)
@@ -143,6 +146,12 @@ class Guest:
         return await asyncio.to_thread(lambda: work(self.scoped()))
 
     @property
+    def running(self) -> list[RunState]:
+        """The runs that go on now."""
+        now = self.context.retention.clock.now()
+        return [run for run in self.jobs if run.finished_at is None and not run.is_silent(now)]
+
+    @property
     def who(self) -> Who:
         """What the head of a page says of them."""
         address, access = self.context.retention.address.safe, self.access
@@ -154,6 +163,7 @@ class Guest:
             name=name if name == access.role else f"{name} ({access.role}{limit})",
             actor=access.actor,
             leaves=bool(self.session),
+            running=self.running,
         )
 
 
@@ -233,6 +243,8 @@ def respond(request: Request, show: Callable[[Guest, toolkit.Scope], Response]) 
         scoped = guest.scoped()
         guest.access = scoped.access
         who = guest.who
+        guest.jobs = scoped.jobs(guest.context.runs)
+        who = guest.who
         return show(guest, scoped)
     except RetentionError as error:
         if error.http_status == HTTPStatus.UNAUTHORIZED and request.method == "GET":
@@ -270,7 +282,10 @@ def _trouble(
 
 
 def make_router(context: Context) -> APIRouter:
-    """The routes of log-in and log-out; they are not part of the HTTP API, and so not of its description."""
+    """
+    The routes of log-in and log-out, and of what runs now; they are not part of the HTTP API, and so not of its
+    description.
+    """
     router = APIRouter(include_in_schema=False)
 
     @router.get(LOGIN)
@@ -291,6 +306,10 @@ def make_router(context: Context) -> APIRouter:
         secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, name, httponly=True, samesite="strict", secure=secure, path=PREFIX)
         return response
+
+    @router.get(layout.RUNNING)
+    def running(request: Request) -> Response:
+        return respond(request, lambda guest, scoped: layout.answer(request, layout.running(guest.running)))
 
     @router.post(LOGOUT)
     def log_out(request: Request) -> Response:

@@ -16,6 +16,7 @@ from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.strategies import Strategy, parse_strategy
 from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.words import short
 from cratedb_retention.ui.columns import Bit
 from cratedb_retention.ui.parts import tag, telling
 
@@ -73,6 +74,21 @@ def read_table(path: str) -> TableName | None:
     return TableName(unquote(schema), unquote(name)) if schema and name and "/" not in schema + name else None
 
 
+def runs(**query: str) -> str:
+    """Where runs that go on are, with filters."""
+    return address("/plan", query)
+
+
+def run(identifier: str, /, **query: str) -> str:
+    """The page of a run, with choices."""
+    return address("/jobs", {"run_id": identifier, **query})
+
+
+def run_bit(identifier: str | None) -> Bit:
+    """A run in a table: the beginning of its identifier, which leads to its page."""
+    return Bit(text=short(identifier), href=run(identifier), hint=f"Run {identifier}") if identifier else Bit(text="")
+
+
 def link(text: str, href: str) -> ui.element:
     """A link to a page of ours; NiceGUI's own puts the prefix before an address that has it."""
     made = tag("a", text)
@@ -116,7 +132,7 @@ STRATEGY = Field(name="strategy", label="Strategy", choices={str(strategy): str(
 
 def read_tags(query: Query) -> TagFilter:
     """The filter by tags, as the HTTP API has it: ``a,b`` both, repeated either, ``not:c`` those without c."""
-    return parse_tag_filter(filter(None, map(str.strip, query.getlist("tags"))))
+    return parse_tag_filter(TAGS.values(TAGS.text(query)))
 
 
 def read_selection(query: Query) -> Selection:

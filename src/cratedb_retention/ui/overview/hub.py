@@ -157,9 +157,9 @@ def _trouble(visit: Visit) -> Iterator[Markup]:
     if line and line.why:
         runs = el("a", "Show the runs", href=visit.to("runs", outcome="failed")) if line.state == "failing" else None
         yield el("div", el("ul", (el("li", capitalized(why)) for why in line.why)), runs, class_=f"why is-{line.state}")
-    for run in visit.scoped.jobs(visit.guest.context.runs):
-        if run.finished_at is None and not run.is_silent(visit.now) and run.table_name == str(visit.name):
-            link = el("a", f"run {short(run.run_id)}", href=address("/plan", {}))
+    for run in visit.guest.running:
+        if run.table_name == str(visit.name):
+            link = el("a", f"run {short(run.run_id)}", href=links.run(run.run_id))
             yield el("p", f"Running now: {run.doing or 'about to start'}, ", link, class_="running", role="status")
 
 

@@ -12,7 +12,7 @@ from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import Cutoff
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.words import capitalized, short, write_pairs
+from cratedb_retention.model.words import capitalized, write_pairs
 from cratedb_retention.service.runs import OperationState
 from cratedb_retention.store.audit import place_after
 from cratedb_retention.ui import archive, audit, links
@@ -125,13 +125,8 @@ def _policies(visit: Visit) -> Iterator[Child]:
     )
 
 
-def _run(row: audit.Row) -> Cell:
-    run_id = row["run_id"]
-    return Bit(text=short(run_id), href=address("/jobs", {"run_id": run_id}), hint=run_id) if run_id else ""
-
-
 _ENTRIES: Sequence[Column[audit.Row]] = (
-    Column("Time (UTC)", lambda row: Bit(text=words.exact(row["time"]), tone="date")),
+    Column("Time", lambda row: parts.moment(row["time"])),
     Column("Event", lambda row: audit.event_words(row["event"])),
     Column("Outcome", lambda row: state(row["outcome"]) if row["outcome"] else ""),
     Column("What", lambda row: [Bit(text=row["message"] or ""), Bit(text=row["error"] or "", tone="block bad many")]),
@@ -140,7 +135,7 @@ _ENTRIES: Sequence[Column[audit.Row]] = (
     sized(lambda row: row["bytes"] or None),
     Column("Duration", lambda row: Bit(text=audit.took(row["duration_ms"]), tone="date")),
     Column("By", lambda row: (row["actor"] or "").partition(" (token")[0]),
-    Column("Run", _run),
+    Column("Run", lambda row: links.run_bit(row["run_id"])),
 )
 
 

@@ -1,8 +1,64 @@
 /*
  * What pages can do beyond links and forms, which do everything without it: parts of a page are exchanged instead of the
- * whole page, lanes say what they show, and a time range is chosen by dragging. Content of the database is text.
+ * whole page, and kept up to date; instants are shown in another way; lanes say what they show, and a time range is
+ * chosen by dragging. Content of the database is text.
  */
 'use strict';
+
+const load = async href => {
+  const answer = await fetch(href, {headers: {Accept: 'text/html'}});
+  if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
+  return new DOMParser().parseFromString(await answer.text(), 'text/html');
+};
+
+// Instants, which are sent in UTC, as the user chose: in UTC, in the time zone of the browser, or by their distance.
+const TIMES = {utc: 'UTC', local: 'Local', relative: 'Relative'};
+const UNITS = [['day', 86400], ['hour', 3600], ['minute', 60], ['second', 1]];
+const distance = time => {
+  const seconds = (time - Date.now()) / 1000, [unit, length] = UNITS.find(each => Math.abs(seconds) >= each[1]) || UNITS[3];
+  return new Intl.RelativeTimeFormat('en').format(Math.trunc(seconds / length), unit);
+};
+const showTimes = () => {
+  for (const each of document.querySelectorAll('time[datetime]')) {
+    const time = new Date(each.dateTime), utc = each.dataset.utc ||= each.textContent;
+    const local = new Date(time - time.getTimezoneOffset() * 60000).toISOString().replace('T', ' ').slice(0, utc.length);
+    const shown = {utc, local, relative: distance(time)};
+    each.textContent = shown[document.documentElement.dataset.times] || utc;
+    each.title = `${utc} UTC\n${local} local time\n${shown.relative}`;
+  }
+};
+const switchTimes = button => {
+  const names = Object.keys(TIMES), root = document.documentElement.dataset;
+  root.times = names[(names.indexOf(root.times) + 1) % names.length];
+  document.cookie = `times=${root.times};path=/ui;max-age=31536000;samesite=strict`;
+  button.textContent = `Times: ${TIMES[root.times]}`;
+  showTimes();
+};
+
+// Parts that are kept up to date: they are fetched again after so many seconds, from the same page or a smaller one.
+const awaited = new WeakSet();
+const wait = part => {
+  awaited.add(part);
+  setTimeout(() => document.hidden ? part.isConnected && wait(part) : refresh(part), 1000 * part.dataset.live);
+};
+const refresh = async part => {
+  try {
+    if (!part.isConnected) return;
+    const found = (await load(part.dataset.from || location.href)).getElementById(part.id);
+    const active = part.contains(document.activeElement) && document.activeElement;
+    if (!part.isConnected || !found) return;
+    part.replaceWith(found);
+    const href = active && active.getAttribute('href');
+    if (active) (active.id ? document.getElementById(active.id) : href && found.querySelector(`a[href="${CSS.escape(href)}"]`))?.focus();
+    showTimes();
+    keepUp();
+  } catch {
+    if (part.isConnected) wait(part);  // A lost connection, or a session that is over.
+  }
+};
+const keepUp = () => {
+  for (const part of document.querySelectorAll('[data-live]')) if (!awaited.has(part)) wait(part);
+};
 
 // Links and forms whose page only differs below its top: fetch it, and put its parts in the place of those that are here.
 const PARTS = ['.picture', '.tabs', '#panel'];
@@ -13,17 +69,17 @@ const follow = async (href, push, focus) => {
   focus ||= same && active.matches('button') ? `${same}[value="${active.value}"]` : same;
   main.setAttribute('aria-busy', 'true');
   try {
-    const answer = await fetch(href, {headers: {Accept: 'text/html'}});
-    if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
-    const found = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const found = await load(href);
     for (const part of PARTS) {
       const here = document.querySelector(part), there = found.querySelector(part);
-      if (!here || !there) throw new Error(part);
-      here.replaceWith(there);
+      if (!here !== !there) throw new Error(part);
+      if (here) here.replaceWith(there);
     }
     document.title = found.title;
     tip.hidden = true;
     restore();
+    showTimes();
+    keepUp();
     if (push) history.pushState(null, '', href);
     shown = location.pathname + location.search;
     const next = focus && document.querySelector(focus);
@@ -43,6 +99,8 @@ addEventListener('popstate', () => {
 
 document.addEventListener('click', event => {
   if (event.target.closest('[data-theme-switch]')) return switchTheme();
+  const times = event.target.closest('[data-times-switch]');
+  if (times) return switchTimes(times);
   const link = event.target.closest('.tabs a, a[data-swap]');
   if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
@@ -141,6 +199,9 @@ document.addEventListener('pointerup', event => {
   [form.elements.from.value, form.elements.until.value] = times.map(time => written(time, end - start));
   form.requestSubmit();
 });
+
+showTimes();
+keepUp();
 
 // The current entry of a menu that scrolls.
 for (const each of document.querySelectorAll('.menu [aria-current], .tabs [aria-current]')) {

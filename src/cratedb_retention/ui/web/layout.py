@@ -6,7 +6,7 @@ browsers may do with it. Each response is complete in itself; the process rememb
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -14,6 +14,8 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from cratedb_retention import __version__
+from cratedb_retention.model.runs import RunState
+from cratedb_retention.ui import links
 from cratedb_retention.ui.links import LOGOUT, MENU, PREFIX
 from cratedb_retention.ui.web.html import Child, Markup, document, el
 
@@ -25,8 +27,14 @@ STRICT = (
 # The cookie of the chosen colours, which scripts write; without it, they are those of the system.
 _DARK = "dark"
 _THEMES = {"1": "dark", "0": "light"}
+# The cookie of how instants are shown, likewise; without it, in UTC, as the server writes them.
+_TIMES = "times"
+_CLOCKS = {"utc": "UTC", "local": "Local", "relative": "Relative"}
 # Smaller answers do not get smaller.
 _WORTHWHILE = 1_000
+# Only the part of the head about what runs now; seconds between requests for it, while something runs or nothing does.
+RUNNING = f"{PREFIX}/running"
+_BUSY, _IDLE = 2, 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +46,7 @@ class Who:
     name: str
     actor: str  # Likewise.
     leaves: bool  # Whether there is a session that can be ended.
+    running: Sequence[RunState] = ()  # The runs that go on now.
 
 
 def page(
@@ -55,7 +64,8 @@ def page(
     :param who: None: no user, and so no menu.
     :param here: The path of the menu's entry that the page belongs to.
     """
-    theme = _THEMES.get(request.cookies.get(_DARK, ""))
+    theme, times = _THEMES.get(request.cookies.get(_DARK, "")), request.cookies.get(_TIMES, "")
+    clock = times if times in _CLOCKS else "utc"
     head = (
         el("meta", charset="utf-8"),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
@@ -66,21 +76,27 @@ def page(
     )
     body = (
         el("a", "Skip to the content", class_="skip", href="#main"),
-        _head(who, here) if who else None,
+        _head(who, here, clock) if who else None,
         el("main", *content, id="main", tabindex="-1", class_="page" if who else "page alone"),
     )
-    text = document(el("head", *head), el("body", *body), lang="en", data_theme=theme)
-    return _respond(request, text, status, headers or {})
+    text = document(el("head", *head), el("body", *body), lang="en", data_theme=theme, data_times=clock)
+    return answer(request, text, status, headers)
 
 
-def _respond(request: Request, text: str, status: int, headers: Mapping[str, str]) -> Response:
-    body, told = text.encode(), {"Content-Security-Policy": STRICT, "Vary": "Accept-Encoding, Cookie", **headers}
+def answer(
+    request: Request, text: str, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The response with a page, or with a part of one."""
+    body, told = (
+        text.encode(),
+        {"Content-Security-Policy": STRICT, "Vary": "Accept-Encoding, Cookie", **(headers or {})},
+    )
     if len(body) > _WORTHWHILE and "gzip" in request.headers.get("accept-encoding", ""):
         body, told["Content-Encoding"] = gzip.compress(body, 6, mtime=0), "gzip"
     return Response(body, status, told, "text/html; charset=utf-8")
 
 
-def _head(who: Who, here: str) -> Markup:
+def _head(who: Who, here: str, clock: str) -> Markup:
     links = (
         el("a", name, href=f"{PREFIX}{path}", aria_current="page" if path == here else None) for name, path in MENU
     )
@@ -91,14 +107,35 @@ def _head(who: Who, here: str) -> Markup:
         el("nav", *links, aria_label="Pages", class_="menu"),
         el(
             "div",
+            running(who.running),
             el("span", who.database, class_="mono", title=who.address),
             el("span", who.name, title=who.actor),
+            _clock(clock),
             el("button", _HALF, type="button", class_="icon", data_theme_switch=True, aria_label="Dark or light"),
             out,
             class_="who",
         ),
         class_="head",
     )
+
+
+def running(runs: Sequence[RunState]) -> Markup:
+    """What runs now, with a link to it. Scripts keep it up to date by the address that returns only this."""
+    content = None
+    if len(runs) == 1:
+        run = runs[0]
+        told = f"{run.steps_done:,} of {run.steps:,} steps" if run.steps else "about to start"
+        hint = f"{run.doing or 'About to start'}\nby {run.actor}"
+        content = el("a", f"Running: {told}", href=links.run(run.run_id), class_="badge is-running", title=hint)
+    elif runs:
+        content = el("a", f"{len(runs):,} runs", href=links.runs(), class_="badge is-running")
+    return el("div", content, id="running", data_live=_BUSY if runs else _IDLE, data_from=RUNNING)
+
+
+def _clock(clock: str) -> Markup:
+    """How instants are shown, which scripts change."""
+    said = f"Times: {_CLOCKS[clock]}"
+    return el("button", said, type="button", class_="clock", data_times_switch=True, title="UTC, local or relative")
 
 
 def mark() -> Markup:

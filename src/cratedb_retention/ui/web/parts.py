@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from cratedb_retention.errors import RetentionError
+from cratedb_retention.model import words
 from cratedb_retention.model.words import capitalized
 from cratedb_retention.ui.columns import Bit, Column, bits_of
 from cratedb_retention.ui.web.html import Child, Markup, el
@@ -36,7 +38,16 @@ def action(text: str, href: str, tone: str = "") -> Markup:
     return el("a", text, href=href, class_=f"button {tone}".strip())
 
 
+def moment(value: dt.datetime) -> Markup:
+    """An instant, in UTC as it is sent; scripts show it as the user chose in the head of the page."""
+    at = value.astimezone(dt.UTC)
+    return el("time", words.exact(at), datetime=f"{at:%Y-%m-%dT%H:%M:%SZ}", class_="date")
+
+
 def bit(item: Bit) -> Markup | None:
+    """A piece of text, or markup as it is; None if it is empty."""
+    if isinstance(item.text, Markup):
+        return item.text
     if not item.text:
         return None
     hint = item.hint or (item.text if item.tone == "mono" else None)  # Long names are cut.
