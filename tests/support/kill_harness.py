@@ -131,6 +131,11 @@ def left_by_kills(request: RunRequest, files: Path, kept: Path) -> list[tuple[st
     return [(instants[int(copy.name) - 1], copy) for copy in sorted(kept.iterdir())]
 
 
+def last_of_each_kind(left: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """Those at which most was done before."""
+    return list({kind_of(instant): (instant, files) for instant, files in left}.values())
+
+
 def _start(request: RunRequest) -> subprocess.CompletedProcess[str]:
     return fork_server().run("python", "-m", "support.kill_harness", json.dumps(asdict(request)), env=os.environ)
 
