@@ -28,6 +28,8 @@ from support.tiers import examples
 EVERY = tuple(sorted(row["n"] for row in RECOVERABLE.rows))
 # A row that arrives in a partition that was deleted, and one that is sent again.
 LATE, AGAIN = "2024-05-15", "2024-05-31"
+# While an archive is proved, and before, nothing is gone: one such kill, while it is made, stands for the others.
+BEFORE_IT = "retention_verify|RESTORE SNAPSHOT|INSERT INTO [^ ]*retention_freeze"
 
 
 def rows(database: ScenarioDatabase) -> tuple[str, ...]:
@@ -115,7 +117,9 @@ def test_cratedb_files(crate_files: ParquetDatabase) -> None:
 
 def assert_comes_back(database: CrateScenarioDatabase) -> None:
     instants, gone = 0, 0
-    for killed in kill_runs(database.request, database.reset, 0, bookkeeping=False):
+    for killed in kill_runs(
+        database.request, database.reset, 0, bookkeeping=False, but=examples(1, long=0) * BEFORE_IT
+    ):
         gone += len(EVERY) - len(rows(database))
         with database.open() as retention:
             undone = undo(retention)
