@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from cratedb_retention.engine.cratedb.query import dataset_rows
 from cratedb_retention.engine.duckdb.query import ArchiveDatabase
 from cratedb_retention.engine.parquet import Manifest, Store
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound, RetentionError, Unsupported
+from cratedb_retention.execution.query import Reader, find_queried
 from cratedb_retention.execution.runs.events import RunEvent, StepFinished
 from cratedb_retention.model.archive import SnapshotStage
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan.plan import VerifySnapshot
 from cratedb_retention.model.query.reading import Fetched, Fill, describe
 from cratedb_retention.model.time import parse_instant
@@ -413,6 +414,9 @@ REFUSED = {
     "an unknown column": "SELECT nonsense FROM {t}",
     "an unknown table": "SELECT * FROM nowhere.at_all",
     "metadata": "SELECT * FROM parquet_metadata('/etc/passwd')",
+    "a query in a query": "SELECT * FROM query('SELECT 1')",
+    "a log file": "SELECT * FROM enable_logging(storage = 'file', storage_path = '/tmp/stolen')",
+    "settings": "SELECT (SELECT count(*) FROM duckdb_settings())",
 }
 SECRET = [("not to be seen",)]
 
@@ -445,8 +449,50 @@ def test_other_files_of_the_repository(small: DuckDatabase) -> None:
     (one,) = small.snapshot_files()
     shutil.copy(one, one.with_name("other.parquet"))
     with pytest.raises(InvalidInput, match=r"(?i)permission"):
-        select(small, f"SELECT * FROM read_parquet('{one.with_name('other.parquet')}'), {small.q('metrics')}")
+        select(small, f"SELECT * FROM '{one.with_name('other.parquet')}', {small.q('metrics')}")
     one.with_name("other.parquet").unlink()
+
+
+def test_a_query_that_is_too_deep(small: DuckDatabase) -> None:
+    """What cannot be examined is refused, not run."""
+    with pytest.raises(InvalidInput, match="nested too deeply"):
+        select(small, f"SELECT 1{' + 1' * 950}")
+
+
+def test_what_a_reader_may_read(duck: DuckDatabase) -> None:
+    """Of a table that several share, a reader has the archives all of whose rows are theirs, and hears of no others."""
+    db = duck
+    db.create("events", {"ts": TIME, "n": "INTEGER", "tenant": "TEXT", "month": MONTH}, by=["month", "tenant"])
+    for tenant, months in (("acme", "34"), ("globex", "345")):
+        db.insert("events", [{"ts": f"2024-0{m}-10T00:00:00Z", "n": int(m), "tenant": tenant} for m in months])
+    db.policy("snapshot", "events", "30d")
+    assert db.run().partitions == 5
+    engine, store = db.tool.engine, db.tool.store
+
+    def ask_as(limited: bool, text: str = "SELECT tenant, count(*) FROM {t} GROUP BY ALL ORDER BY 1") -> Any:
+        def covers(table: TableName, where: Mapping[str, Value]) -> bool:
+            return not limited or where.get("tenant") == "acme"
+
+        reader = Reader(covers=covers, limited=limited)
+        rows, notes = find_queried(engine, store, text.format(t=db.q("events")), reader)
+        with ArchiveDatabase(db.schema, rows).ask(text.format(t=db.q("events")), notes) as answer:
+            return list(answer), answer.notes
+
+    assert ask_as(limited=False) == ([("acme", 2), ("globex", 3)], ())
+    partly = "lab.events: only archives of which this token may read all rows are in this answer"
+    assert ask_as(limited=True) == ([("acme", 2)], (partly,))
+    # A table expression of the same name hides nothing.
+    hiding = "WITH events AS (FROM {t}) SELECT tenant, count(*) FROM events GROUP BY ALL"
+    assert ask_as(limited=True, text=hiding)[0] == [("acme", 2)]
+    one, *others = (path for path in db.snapshot_files() if "tenant=acme" in str(path))
+    one.unlink()
+    hidden = "lab.events: 1 snapshot not read: ask a user without a scope"
+    assert ask_as(limited=True) == ([("acme", 1)], (hidden, partly))
+    (note,) = ask_as(limited=False)[1]
+    assert f"{one.name} is missing" in note
+    others[0].unlink()
+    with pytest.raises(NotFound, match="has no archive of which this token may read all rows"):
+        ask_as(limited=True)
 
 
 def test_names_of_tables(small: DuckDatabase) -> None:

@@ -57,6 +57,7 @@ NEEDED = {
     ("GET", "/api/v1/operations/{operation_id}"): Role.VIEWER,
     ("POST", "/api/v1/operations/{operation_id}/cancel"): Role.OPERATOR,
     ("GET", "/api/v1/fetch"): Role.VIEWER,
+    ("POST", "/api/v1/query"): Role.VIEWER,
     ("POST", "/api/v1/tables/accept"): Role.EDITOR,
     ("GET", "/api/v1/tokens"): Role.ADMIN,
     ("POST", "/api/v1/tokens"): Role.ADMIN,
@@ -68,6 +69,7 @@ NEEDED = {
 BODIES = {
     "/api/v1/policies": {"strategy": "delete", "table_name": "x", "retention_period": "1d"},
     "/api/v1/holds": {"table_name": "x"},
+    "/api/v1/query": {"query": "SELEKT 1"},
     "/api/v1/tokens": {"name": "x", "role": "viewer"},
     "/api/v1/runs": {"policy": "nothing"},
     "/api/v1/tables/accept": {"table_name": "nothing"},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.policy import make_policy
 from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
+from cratedb_retention.model.query.answer import QueryRequest
 from cratedb_retention.model.query.reading import FetchRequest
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.access import Scope
@@ -114,6 +116,10 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "policy": [(identifier,) for identifier in policies],
         "prepare": selections,
         "preview": [(policy,) for policy in theirs],
+        "query": [
+            (QueryRequest(text=f"FROM {schema}.{name}", form="csv", seconds=60, size=10_000),)
+            for name in ("globex_metrics", "events")
+        ],
         "readable_tables": [()],
         "render": [()],
         "release": [(identifier,) for identifier in holds],
@@ -153,12 +159,16 @@ def shown(result: Any) -> str:
 
 def ask(who: Scope, name: str, arguments: Arguments) -> str:
     """What a call shows, be it an error, but for the thing in it, which is what was asked for."""
-    try:
-        found = getattr(who, name)
-        asked = {"until": who.now + dt.timedelta(days=40)} if name == "forecast" else {}
-        return shown(found(*arguments, **asked) if inspect.ismethod(found) else found)
-    except RetentionError as error:
-        return f"{error.reason} {error.remedy}"
+    with tempfile.TemporaryFile() as file:
+        try:
+            found = getattr(who, name)
+            asked: dict[str, Any] = {"until": who.now + dt.timedelta(days=40)} if name == "forecast" else {}
+            asked |= {"stream": file} if name == "query" else {}
+            text = shown(found(*arguments, **asked) if inspect.ismethod(found) else found)
+        except RetentionError as error:
+            text = f"{error.reason} {error.remedy}"
+        file.seek(0)
+        return f"{text}{file.read().decode()}"
 
 
 def public(kind: type) -> set[str]:

@@ -179,6 +179,17 @@ def probes(tenants: TwoTenants) -> Mapping[tuple[str, str], list[Probe]]:
             {"params": {**period, **data, "table_name": "events", "by": "tenant"}},
             {"params": {**period, **data, "table_name": "events", "where": ["tenant=globex"], "format": "csv"}},
         ],
+        ("POST", "/query"): [
+            {"json": {"query": text.format(s=schema), "format": "csv"}}
+            for text in (
+                "FROM {s}.globex_metrics",
+                "FROM {s}.events",
+                "WITH x AS (SELECT n FROM {s}.acme_metrics WHERE n IN (SELECT n FROM {s}.globex_metrics)) FROM x",
+                "SELECT * FROM query('FROM {s}.globex_metrics')",
+                "FROM duckdb_views()",
+                "FROM information_schema.tables",
+            )
+        ],
         ("POST", "/tables/accept"): [
             *({"json": {key: area[key] for key in ("table_schema", "table_name")}} for area in theirs),
             {"json": {"table_name": "glob*"}},

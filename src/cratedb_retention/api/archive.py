@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
@@ -15,7 +15,7 @@ from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Adoptable, Deletable, Deleted, Restored, RestoreRequest, Verified
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import ArchiveLine, Restorable, preview_restore
-from cratedb_retention.execution.query import fetch, find_archives, query_archives, suggest_values
+from cratedb_retention.execution.query import Reader, fetch, find_archives, query_archives, suggest_values, write_answer
 from cratedb_retention.execution.rollups import levels as rollups
 from cratedb_retention.execution.rollups.levels import Difference
 from cratedb_retention.execution.runs.undo import undo
@@ -33,7 +33,7 @@ from cratedb_retention.store.rollups.levels import LevelState
 from cratedb_retention.store.rows import PAGE
 
 if TYPE_CHECKING:
-    from cratedb_retention.model.query.answer import Answer
+    from cratedb_retention.model.query.answer import Answer, QueryRequest
 
 _FOR_GOOD, _MOST_STEPS = (DropPartitions.operation(), DeleteRows.operation()), 1_000_000
 
@@ -138,6 +138,15 @@ class Archive(Part):
         :raises NotFound: if a table has no archived rows.
         """
         return query_archives(self._engine, self._store, query)
+
+    def write_answer(self, request: QueryRequest, reader: Reader, stream: BinaryIO) -> list[str]:
+        """
+        Like :meth:`query`, for a user who is not trusted with this process: within limits, by another process, which
+        writes the answer to a file.
+
+        :return: Notes on archives that were not read.
+        """
+        return write_answer(self._engine, self._store, request, reader, stream)
 
     def check(self, selection: Selection | None = None) -> list[Finding]:
         """

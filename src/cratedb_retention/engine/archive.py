@@ -53,7 +53,7 @@ class ArchivedRows:
     rows: sa.Select[Any]  # With the names of the table's columns.
     files: tuple[str, ...] = ()  # The local files that this reads.
     name: str = ""  # That of the dataset that this selects from, if any.
-    dataset: Any = None  # Of pyarrow, which reads files in any store.
+    dataset: Callable[[], Any] | None = None  # Opens it: one of pyarrow, which reads files in any store.
 
 
 Unread = Sequence[tuple[Archived, RetentionError]]

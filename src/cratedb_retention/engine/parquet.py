@@ -381,9 +381,13 @@ class Store:
     """
 
     def __init__(self, repository: str, directory: Path | None = None) -> None:
-        self.repository, self._thing = repository, f"repository {repository}"
+        self.repository, self._thing, self._directory = repository, f"repository {repository}", directory
         with self.reporting():
             self._files: _Files = _open(repository) if directory is None else _Directory(directory, create=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens it itself, with the credentials of its environment."""
+        return type(self), (self.repository, self._directory)
 
     @contextmanager
     def reporting(self, path: str = "") -> Iterator[None]:

@@ -8,12 +8,12 @@ A row is read from an archive only if it is not in its table: where a partition 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from decimal import localcontext
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cratedb_retention.engine.archive import ArchivedRows, Unread
 from cratedb_retention.engine.base import Engine
@@ -39,7 +39,7 @@ from cratedb_retention.store.store import Store
 
 if TYPE_CHECKING:
     from cratedb_retention.engine.duckdb.query import ArchivedTable
-    from cratedb_retention.model.query.answer import Answer
+    from cratedb_retention.model.query.answer import Answer, QueryRequest
 
 # More digits than sums of decimals have in the databases, so that none is rounded.
 _DIGITS = 80
@@ -51,6 +51,14 @@ _NOT_ADDING_UP = "request only the time from then on to see them; they do not ad
 
 Buckets = dict[Key, Partial]
 Values = tuple[Number, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """What a user may read of archives."""
+
+    covers: Callable[[TableName, Mapping[str, Value]], bool]  # rows of a table, those with these values
+    limited: bool  # whether other archives must not be noticed, nor the reasons why some cannot be read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,12 +174,17 @@ def _by_reason(unread: Unread, within: TimeRanges) -> tuple[tuple[TimeRange, str
     return tuple(sorted((time, why) for why, times in found.items() for time in (within & times).joined()))
 
 
-def find_archives(engine: Engine, store: Store, table: TableName, time: TimeRange = EVER) -> Archives:
+def find_archives(
+    engine: Engine, store: Store, table: TableName, time: TimeRange = EVER, reader: Reader | None = None
+) -> Archives:
     """
-    The archives of a table that overlap a time range. Those whose partitions are in the table are left to it: restored
-    ones, and those that are not dropped yet. Rows that arrived after their partition was archived are other rows.
+    The archives of a table that overlap a time range, all of whose rows a reader may read. Those whose partitions are
+    in the table are left to it: restored ones, and those that are not dropped yet. Rows that arrived after their
+    partition was archived are other rows.
     """
     records = _current_records(store, table, time)
+    if reader is not None:
+        records = [each for each in records if _may_read(reader, each.archived)]
     if not records:
         return Archives()
     live = _find_live(engine, table, records)
@@ -213,6 +226,11 @@ def _find_live(engine: Engine, table: TableName, records: Iterable[SnapshotRecor
     return {(each.repository, each.name) for each in doubtful if may_be_in_table(each, catalog)}
 
 
+def _may_read(reader: Reader, archived: Archived) -> bool:
+    values = zip(archived.columns, archived.values, strict=True)
+    return reader.covers(archived.table, {column.name: value for column, value in values})
+
+
 def query_archives(engine: Engine, store: Store, query: str) -> Answer:
     """
     The answer of DuckDB to a SELECT over the archives of all tables, which have their own names there. NotFound: a
@@ -220,28 +238,73 @@ def query_archives(engine: Engine, store: Store, query: str) -> Answer:
     """
     from cratedb_retention.engine.duckdb.query import ArchiveDatabase
 
+    rows, notes = find_queried(engine, store, query, None)
+    return ArchiveDatabase(engine.capabilities.default_schema, rows).ask(query, notes)
+
+
+def write_answer(engine: Engine, store: Store, request: QueryRequest, reader: Reader, stream: BinaryIO) -> list[str]:
+    """
+    Like :func:`query_archives`, for a user who is not trusted with this process: another one writes the answer to a
+    file.
+
+    :return: Notes on archives that were not read.
+    """
+    from cratedb_retention.engine.duckdb.apart import answer
+
+    rows, notes = find_queried(engine, store, request.text, reader)
+    answer(request, engine.capabilities.default_schema, rows, stream)
+    return notes
+
+
+def find_queried(
+    engine: Engine, store: Store, query: str, reader: Reader | None
+) -> tuple[list[ArchivedRows], list[str]]:
+    """What a query reads, and notes on what it does not."""
+    from cratedb_retention.engine.duckdb.query import ArchiveDatabase
+
     default = engine.capabilities.default_schema
     with closing(ArchiveDatabase(default)) as empty:
-        named = {folded(TableName(name.schema or default, name.name)) for name in empty.tables_of(query)}
-    rows, notes = list[ArchivedRows](), list[str]()
+        examined = empty.examine(query)
+    named = {folded(table): table for table in (TableName(n.schema or default, n.name) for n in examined.tables)}
+    local = {folded(TableName(default, name)) for name in examined.local}
+    rows, notes, whole = list[ArchivedRows](), list[str](), set[TableName]()
     for table in sorted(name for name in store.snapshots.tables() if folded(name) in named):
-        found = find_archives(engine, store, table)
+        found = find_archives(engine, store, table, reader=reader)
         rows += found.rows
-        if not found.rows:
-            raise (
-                found.unread[0][1]
-                if found.unread
-                else NotFound(
-                    f"table {table}", "has no archived rows that are not in the table", "query the table itself"
-                )
-            )
-        reasons = [str(error) for _, error in found.unread]
-        for why in sorted(set(reasons)):
-            notes.append(f"{table}: {plural(reasons.count(why), 'snapshot')} not read: {why}")
-        if found.live:
-            left = plural(found.live, "snapshot")
-            notes.append(f"{table}: the partitions of {left} are in the table, and their rows are not in this answer")
-    return ArchiveDatabase(default, rows).ask(query, notes)
+        if reader is None or reader.covers(table, {}):
+            whole.add(folded(table))
+            _require_rows(table, found, reader)
+        notes += _notes_of(table, found, reader)
+    if reader is not None:
+        readable = {folded(each.table) for each in rows} | whole
+        for key in sorted(named.keys() - local - readable):
+            # The same whether or not others have archives, or such a table exists.
+            reason = "has no archive of which this token may read all rows"
+            remedy = "GET /api/v1/fetch reads also a part of an archive, with `where`"
+            raise NotFound(f"table {named[key]}", reason, remedy)
+    return rows, notes
+
+
+def _require_rows(table: TableName, found: Archives, reader: Reader | None) -> None:
+    if found.rows:
+        return
+    if found.unread and (reader is None or not reader.limited):
+        raise found.unread[0][1]
+    if found.unread:
+        raise Conflict(f"table {table}", "has archives that cannot be read", "ask a user without a scope")
+    raise NotFound(f"table {table}", "has no archived rows that are not in the table", "query the table itself")
+
+
+def _notes_of(table: TableName, found: Archives, reader: Reader | None) -> Iterator[str]:
+    limited = reader is not None and reader.limited
+    reasons = ["ask a user without a scope" if limited else str(error) for _, error in found.unread]
+    for why in sorted(set(reasons)):
+        yield f"{table}: {plural(reasons.count(why), 'snapshot')} not read: {why}"
+    if found.live:
+        left = plural(found.live, "snapshot")
+        yield f"{table}: the partitions of {left} are in the table, and their rows are not in this answer"
+    if reader is not None and not reader.covers(table, {}):
+        yield f"{table}: only archives of which this token may read all rows are in this answer"
 
 
 def _has_counters(reading: Reading) -> bool:

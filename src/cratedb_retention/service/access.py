@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -26,7 +26,7 @@ from cratedb_retention.execution.overview.timeline import Seen, concerning, sour
 from cratedb_retention.execution.plan.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.plan.preview import ArchiveLine, Preview, Restorable
 from cratedb_retention.execution.policies import Change, find_changes, find_mistakes
-from cratedb_retention.execution.query import readable
+from cratedb_retention.execution.query import Reader, readable
 from cratedb_retention.model.access import Access, Area, Role, Visibility, make_area, may_see_error, sees_row, shown_row
 from cratedb_retention.model.archive import SnapshotRecord
 from cratedb_retention.model.audit import Event, Outcome
@@ -43,6 +43,7 @@ from cratedb_retention.model.policies.lifecycle import Lifecycle, find_lifecycle
 from cratedb_retention.model.policies.patterns import find_tables
 from cratedb_retention.model.policies.policy import Policy, change_policy, mentions
 from cratedb_retention.model.policies.tags import TagFilter
+from cratedb_retention.model.query.answer import QueryRequest
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.time import TimeRange
@@ -431,6 +432,16 @@ class Scope:
         fetched = self._retention.rollups.fetch(request)
         # The reasons name repositories and snapshots, which may be those of other callers.
         return replace(fetched, unread=()) if self.access.limited else fetched
+
+    def query(self, request: QueryRequest, stream: BinaryIO) -> list[str]:
+        """Write the answer to SQL over archives that lie within the scope as a whole to a file; returns notes."""
+        reader = Reader(covers=self._covers_rows, limited=self.access.limited)
+        return self._retention.archive.write_answer(request, reader, stream)
+
+    def _covers_rows(self, table: TableName, where: Mapping[str, Value]) -> bool:
+        """Whether the caller may read rows of a table that have some values; never of the toolkit's own tables."""
+        is_own = table.schema.casefold() == self._retention.own_schema.casefold()
+        return not is_own and self.visibility.covers(self._area(*table, where))
 
     def suggest_values(self, request: FetchRequest) -> list[Value]:
         self._require_readable(request.table_schema, request.table_name, request.where)

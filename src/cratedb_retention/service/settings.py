@@ -79,6 +79,11 @@ class HttpSettings(_Section):
     max_body: int = Field(1024 * 1024, ge=1024, le=1024**3, description="Maximum size of a request body, in bytes.")
     rate: float = Field(20.0, gt=0, description="Maximum rate per token or address, in requests per second.")
     burst: int = Field(100, ge=1, description="Maximum number of requests in a burst, after a pause.")
+    queries: int = Field(2, ge=1, le=64, description="Maximum number of concurrent queries of archives by SQL.")
+    query_timeout: Seconds = Field(30.0, description="Time limit of such a query, in seconds.")
+    query_size: int = Field(
+        64 * 1024 * 1024, ge=1024, le=16 * 1024**3, description="Maximum size of the answer to such a query, in bytes."
+    )
     metrics: bool = Field(True, description="Serve `/metrics`.")
     pages: Switch = Field(
         Switch.AUTO, description="Serve the pages at `/ui`: `on`, `off`, or `auto`: if they are installed."

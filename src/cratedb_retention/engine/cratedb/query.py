@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import and_
 from typing import Any
 
@@ -74,7 +74,7 @@ def dataset_rows(table: TableName, store: Store, manifests: Sequence[Manifest]) 
     every = [*stored, *by]
     schema = pa.schema([(column.name, column.arrow_type()) for column in every])
     parts = ((manifest.file, [*_values_of(by, manifest), *_times_of(stored, manifest)]) for manifest in manifests)
-    dataset = store.dataset(schema, [(file, reduce(and_, holds) if holds else None) for file, holds in parts])
+    dataset = partial(store.dataset, schema, [(file, reduce(and_, holds) if holds else None) for file, holds in parts])
     identity = json.dumps([store.repository, *(manifest.file for manifest in manifests)])
     name = f"archived_{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     rows = sa.select(*map(_value, every)).select_from(sa.table(name))

@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,7 +160,7 @@ class DuckArchive(FileArchive):
         if not store.is_remote:
             return ArchivedRows(table=table, rows=_table_rows(manifest, archived_rows(path, own)), files=(path,))
         name = f"archived_{hashlib.sha256(path.encode()).hexdigest()[:16]}"
-        dataset = store.dataset(store.schema(manifest.file), [(manifest.file, None)])
+        dataset = partial(store.dataset, store.schema(manifest.file), [(manifest.file, None)])
         rows = _table_rows(manifest, typed_rows(sa.table(name), own))
         return ArchivedRows(table=table, rows=rows, name=name, dataset=dataset)
 

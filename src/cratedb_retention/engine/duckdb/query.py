@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import quoted_name
@@ -41,7 +42,22 @@ MEMORY = "512MB"
 _CHUNK = 1000  # Rows that are fetched at once.
 _BATCH = 10_000  # Likewise, in Arrow's format.
 # Mistakes of users, rather than failures.
-_INVALID = ("BinderException", "CatalogException", "NotImplementedException", "ParserException", "PermissionException")
+_INVALID = (
+    "BinderException",
+    "CatalogException",
+    "ConversionException",
+    "NotImplementedException",
+    "OutOfMemoryException",
+    "OutOfRangeException",
+    "ParserException",
+    "PermissionException",
+)
+_REMEDIES = {
+    "CatalogException": "`list-snapshots` shows which tables have archives",
+    "OutOfMemoryException": "select less, or group by fewer columns",
+}
+# Functions in place of a table. Others read files, settings or logs, or run a query that was not examined.
+_FUNCTIONS = ("generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row", "unnest")
 _ONE_SELECT = "write one SELECT"
 
 
@@ -104,7 +120,7 @@ class ArchiveDatabase(DuckConnection):
         """All rows of a table, whose columns may have changed between archives."""
         for each in archived:
             if each.dataset is not None:
-                self._driver.register(each.name, each.dataset)
+                self._driver.register(each.name, each.dataset())
         parts = [part for each in archived for part in _united(each)][1:]
         self.create_schema(table.schema)
         self.execute(Statement("CREATE VIEW ", table_ref(table), " AS ", *parts, literal=True))
@@ -114,17 +130,20 @@ class ArchiveDatabase(DuckConnection):
         nothing: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(table_ref(table)).limit(0)
         return self.transact(lambda connection: list(connection.execute(nothing).keys()))
 
-    def tables_of(self, query: str) -> set[TableName]:
-        """The tables that a query names, with an empty schema if it names none. InvalidInput: it is not one SELECT."""
+    def examine(self, query: str) -> Named:
+        """What a query names. InvalidInput: it is not one SELECT, or uses a function that might read something else."""
         parsed = sa.func.json_serialize_sql(sa.cast(sa.literal(query), sa.Text()))
-        found = json.loads(self.rows(sa.select(parsed))[0][0])
+        try:
+            found = json.loads(self.rows(sa.select(parsed))[0][0])
+        except RecursionError:
+            raise InvalidInput("query", "is nested too deeply", "write it with WITH") from None
         if found["error"]:
             is_syntax = str(found["error_type"]).lower() == "parser"
             why = found["error_message"] if is_syntax else "is not a SELECT, or one of a kind that cannot be examined"
             raise InvalidInput("query", why, "" if is_syntax else _ONE_SELECT)
         if len(found["statements"]) != 1:
             raise InvalidInput("query", f"has {len(found['statements'])} statements", _ONE_SELECT)
-        return set(_tables(found))
+        return _named(found)
 
     def ask(self, query: str, notes: Sequence[str] = ()) -> Answer:
         """The answer to a query of a user; closing it closes the database."""
@@ -177,8 +196,7 @@ class ArchiveDatabase(DuckConnection):
             name = type(error).__name__
             if name not in _INVALID:
                 raise DatabaseError("query", _first_lines(error)) from error
-            remedy = "`list-snapshots` shows which tables have archives" if name == "CatalogException" else ""
-            raise InvalidInput("query", _first_lines(error), remedy) from None
+            raise InvalidInput("query", _first_lines(error), _REMEDIES.get(name, "")) from None
 
 
 def _united(archived: ArchivedRows) -> tuple[Sql, Sql]:
@@ -191,20 +209,33 @@ def _text(value: str) -> str:
 
 
 def _first_lines(error: Exception) -> str:
-    """A message without the line of the query that it shows below."""
-    return " ".join(str(error).partition("\n\nLINE ")[0].split()).rstrip(".")
+    """A message without what it shows below: a line of the query, or settings that cannot be changed."""
+    text = re.split(r"\n\nLINE |\n+Possible solutions:", str(error))[0]
+    return " ".join(text.split()).rstrip(".")
 
 
-def _tables(parsed: dict[str, Any]) -> Iterator[TableName]:
-    """The tables in a parsed query; names of its common table expressions are among them."""
-    waiting: list[Any] = [parsed]
+class Named(NamedTuple):
+    """What a query names."""
+
+    tables: frozenset[TableName]  # with an empty schema if it names none
+    local: frozenset[str]  # the names of its common table expressions, which are among the tables
+
+
+def _named(parsed: dict[str, Any]) -> Named:
+    tables, local, waiting = set[TableName](), set[str](), list[Any]([parsed])
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict):
-            if node.get("type") == "BASE_TABLE":
-                yield TableName(node["schema_name"], node["table_name"])
+            kind = node.get("type")
+            if kind == "BASE_TABLE":
+                tables.add(TableName(node["schema_name"], node["table_name"]))
+            elif kind == "TABLE_FUNCTION" and (name := node["function"]["function_name"].lower()) not in _FUNCTIONS:
+                reason = f"function {name} is not allowed in place of a table"
+                raise InvalidInput("query", reason, f"allowed are {', '.join(_FUNCTIONS)}")
+            local.update(each["key"] for each in (node.get("cte_map") or {}).get("map", ()))
             node = list(node.values())
         waiting += node if isinstance(node, list) else ()
+    return Named(frozenset(tables), frozenset(local))
 
 
 class ArchivedTable:

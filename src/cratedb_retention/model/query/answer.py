@@ -24,6 +24,16 @@ _CHUNK = 1000
 _JSON = "JSON"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryRequest:
+    """A query of archives, and the limits of its answer."""
+
+    text: str  # one SELECT
+    form: str  # one of the ``FORMATS``
+    seconds: float  # the time limit
+    size: int  # the maximum size, in bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """

@@ -24,6 +24,7 @@ from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.http.problems import Failed
+from cratedb_retention.service.http.query import Queries
 from cratedb_retention.service.runs import Operations, Runs
 from cratedb_retention.service.settings import HttpSettings
 from cratedb_retention.store.access import AccessToken, TokenStore
@@ -75,6 +76,10 @@ class Context:
     @cached_property
     def buckets(self) -> Buckets:
         return Buckets(self.retention.clock, self.limits.rate, self.limits.burst)
+
+    @cached_property
+    def queries(self) -> Queries:
+        return Queries(self.limits)
 
 
 def context_of(request: Request) -> Context:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, Any, Generic, TypeVar
+from os import SEEK_END
+from typing import Annotated, Any, BinaryIO, Generic, TypeVar
 from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainValidator
 
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound, RetentionError
@@ -547,11 +549,14 @@ _MEDIA: dict[Form, tuple[str, dict[str, Any]]] = {
     Form.ARROW: ("application/vnd.apache.arrow.stream", _BINARY),
     Form.PARQUET: ("application/vnd.apache.parquet", _BINARY),
 }
+_CONTENT = {kind.partition(";")[0]: {"schema": schema} for kind, schema in _MEDIA.values()}
+_NOTED = "The header `Notes` contains notes for the reader, percent-encoded."
 _ANSWER = {
-    "description": "The rows, ordered by time. The header `Notes` contains notes for the reader, percent-encoded. "
-    "Values and sums of decimal columns have all digits.",
-    "content": {kind.partition(";")[0]: {"schema": schema} for kind, schema in _MEDIA.values()},
+    "description": f"The rows, ordered by time. {_NOTED} Values and sums of decimal columns have all digits.",
+    "content": _CONTENT,
 }
+_ROWS = {"description": f"The rows. {_NOTED}", "content": _CONTENT}
+_PART = 64 * 1024  # Bytes of an answer that are sent at once.
 
 
 @data.get("/fetch", response_class=Response, responses={200: _ANSWER, **problems(404)})
@@ -584,11 +589,39 @@ def fetch(  # noqa: PLR0913 - one for each parameter of the query
         "fill": fill,
     }
     fetched = who.fetch(FetchRequest.of_texts(who.now, start, end, step, points, **more))
-    notes = {"Notes": quote("; ".join(fetched.notes), safe=" ,:;+-/")} if fetched.notes else {}
     content = (
         fetched.to_json() if form is Form.JSON else fetched.to_csv() if form is Form.CSV else fetched.to_bytes(form)
     )
-    return Response(content, media_type=_MEDIA[form][0], headers=notes)
+    return Response(content, media_type=_MEDIA[form][0], headers=_with_notes(fetched.notes))
+
+
+def _with_notes(notes: Sequence[str]) -> dict[str, str]:
+    return {"Notes": quote("; ".join(notes), safe=" ,:;+-/")} if notes else {}
+
+
+class QueryWanted(_Body):
+    """A query of archives."""
+
+    query: str = Field(min_length=1, max_length=100_000, description="One SELECT, in the SQL of DuckDB.")
+    form: Form = Field(Form.JSON, alias="format", description="Format of the answer.")
+
+
+@data.post("/query", response_class=Response, responses={200: _ROWS, **problems(404)})
+def query(request: Request, who: Viewer, wanted: QueryWanted) -> Response:
+    """
+    Query archived rows by SQL: a SELECT over the Parquet archives of all tables, which have their own names. With a
+    scope, only archives are read that lie within it as a whole.
+    """
+    file, notes = context_of(request).queries.answer(who, wanted.query, wanted.form)
+    size = {"Content-Length": str(file.seek(0, SEEK_END))}
+    return StreamingResponse(_parts(file), media_type=_MEDIA[wanted.form][0], headers=size | _with_notes(notes))
+
+
+def _parts(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        file.seek(0)
+        while part := file.read(_PART):
+            yield part
 
 
 @data.post("/tables/accept", responses=problems(404))
