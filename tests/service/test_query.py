@@ -61,8 +61,10 @@ def test_archives_within_a_scope(tenants: TwoTenants) -> None:
 
 def test_own_tables_are_not_read(tenants: TwoTenants) -> None:
     """Not even without a scope: the audit log tells of tokens, which only admins may see."""
+    records = tenants.db.q("retention_snapshot", tenants.db.own_schema)
+    tenants.db.sql(f"UPDATE {records} SET table_schema = '{tenants.db.own_schema}', table_name = 'jobs_log'")
     answer = ask(tenants, "viewer", f"FROM {tenants.db.own_schema}.jobs_log")
-    assert (answer.status_code, "may read" in answer.text) == (404, True)
+    assert (answer.status_code, "of which this token may read all rows" in answer.text) == (404, True)
 
 
 def queries(tenants: TwoTenants, **limits: Any) -> tuple[Queries, Scope]:
@@ -82,7 +84,7 @@ def test_time(tenants: TwoTenants) -> None:
     running, who = queries(tenants, queries=1, query_timeout=0.05)
     for _ in range(2):
         with pytest.raises(InvalidInput, match=r"query: takes longer than 0.05 s\. Select less"):
-            running.answer(who, "SELECT count(*) FROM range(100000000000)", "csv")
+            running.answer(who, "SELECT count(*) FROM range(3000000000)", "csv")
 
 
 class Waiting(Scope):
