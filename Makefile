@@ -13,6 +13,9 @@ WORKING := --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder --d
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
+# Many processes import the same modules: with this set, each of them would compile all of these again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-long mutants check check-types check-rest docs man screenshots format bench lock packages clean
 

@@ -24,7 +24,7 @@ def _right(outcome: Outcome) -> None:
     assert "Each resolution represents the same rows: it adds up" in outcome.out
 
 
-@pytest.mark.slow("the demonstration as a process, twice")
+@pytest.mark.long("make test runs it once from the wheel, and once as the first command of the README")
 def test_without_a_server_twice(tmp_path: Path) -> None:
     """In an empty folder the demonstration ends well, and once more in the same folder."""
     nowhere = Command(None)

@@ -99,8 +99,17 @@ def test_who_has_the_file_open(busy: Command, path: Path) -> None:
             assert "its pages or its HTTP API" in message
 
 
+ALIKE = pytest.mark.long("make test has one command that waits, and one that meets a full disk in each place")
+
+
 @pytest.mark.parametrize(
-    "args", [["list-policies"], ["run"], ["edit", "--id=p", "--retention-period=2y"]], ids=" ".join
+    "args",
+    [
+        ["run"],
+        pytest.param(["list-policies"], marks=ALIKE),
+        pytest.param(["edit", "--id=p", "--retention-period=2y"], marks=ALIKE),
+    ],
+    ids=" ".join,
 )
 def test_waiting_for_a_file(command: Command, path: Path, args: list[str]) -> None:
     """With `--wait` a command goes on as soon as the file is free."""
@@ -143,8 +152,17 @@ def limited(command: Command, size: int, *args: str) -> Outcome:
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("more", [0, ROOM + 20_000])
-@pytest.mark.parametrize("strategy", ["delete", "snapshot", "downsample"])
+@pytest.mark.parametrize(
+    ("strategy", "more"),
+    [
+        ("snapshot", 0),
+        ("downsample", ROOM + 20_000),
+        *(
+            pytest.param(*each, marks=ALIKE)
+            for each in (("snapshot", ROOM + 20_000), ("downsample", 0), ("delete", 0), ("delete", ROOM + 20_000))
+        ),
+    ],
+)
 def test_a_full_disk(command: Command, path: Path, strategy: str, more: int) -> None:
     """A run without room ends with one line; nothing is lost, and the next one goes on at once."""
     with duckdb.connect(str(path)) as connection:

@@ -36,6 +36,9 @@ def await_recovering(bench: CrateDatabase, node: CrateProcess) -> None:
 
 
 @pytest.mark.slow("three nodes are killed and started")
+@pytest.mark.long(
+    "three nodes are killed and started; make test has what CrateDB answers then, in tests/faults/test_connection.py"
+)
 def test_a_run_waits_for_the_tables(cratedb_cluster: CrateDBCluster, bench: CrateDatabase) -> None:
     """One node alone says that it was just started; with the others the run that waited does all that is due."""
     bench.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])

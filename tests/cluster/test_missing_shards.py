@@ -167,9 +167,8 @@ def test_own_table_is_lost(
     assert_completes(bench)
 
 
-@pytest.mark.parametrize(
-    "planned", [False, pytest.param(True, marks=pytest.mark.long("it takes a minute; make test refuses a new run"))]
-)
+@pytest.mark.long("make test loses the policies, which are asked for alike")
+@pytest.mark.parametrize("planned", [False, True])
 def test_journal_is_lost(
     cratedb_cluster: CrateDBCluster, bench: CrateDatabase, tables: dict[str, Policy], planned: bool
 ) -> None:

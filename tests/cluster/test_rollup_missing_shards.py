@@ -38,6 +38,7 @@ def wait_until_green(cluster: CrateDBCluster, bench: CrateDatabase) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long("make test loses shards without rollups on a cluster, and of rollups on one node")
 def test_missing_shards_are_not_rolled_up(cratedb_cluster: CrateDBCluster, readings: CrateDatabase) -> None:
     """The day that is lost is a problem, and nothing of it is written or dropped; all of it is done when it is back."""
     cratedb_cluster.kill(LOST)

@@ -55,11 +55,10 @@ EXPECTED = {
     ],
 }
 PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem not in ("sample", "airflow_dag"))
-REPEATED = "archive_and_restore"
 NAMES = [path.stem for path in PROGRAMS]
 each_example = pytest.mark.parametrize("name", NAMES)
 # What the others do is tested on CrateDB elsewhere; that they are right, on DuckDB.
-ON_CRATEDB = {REPEATED, "policies_as_code"}
+ON_CRATEDB = {"archive_and_restore", "policies_as_code"}
 OTHERS = pytest.mark.long("make test has two examples there, and all on DuckDB")
 
 
@@ -93,8 +92,8 @@ def crate_uri(cratedb: CrateDB) -> Iterator[str]:
 @pytest.mark.slow("examples archive and restore on CrateDB")
 @pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in ON_CRATEDB else OTHERS) for name in NAMES])
 def test_example_on_cratedb(name: str, crate_uri: str) -> None:
-    """The same example does the same on CrateDB, also when it is repeated (by `make test`: one of them)."""
-    for _ in range(2 if name == REPEATED else examples(1, long=2)):
+    """The same example does the same on CrateDB, also when it is repeated (in the long tier)."""
+    for _ in range(examples(1, long=2)):
         output = run_example(name, crate_uri)
         assert [text for text in EXPECTED[name] if text not in output] == [], output
 

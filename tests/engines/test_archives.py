@@ -21,7 +21,7 @@ from cratedb_retention.model.plan.plan import SnapshotPartition, Step
 from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.object_store import BUCKET, HALF, SECRET, ObjectStore, refusing, serving
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 APRIL, MAY, LATE_MAY, JUNE = (f"2024-{day}T00:00:00Z" for day in ("04-10", "05-10", "05-20", "06-10"))
 ALL = [APRIL, MAY, LATE_MAY, JUNE]
@@ -129,9 +129,11 @@ ON_CRATEDB = (pytest.mark.cratedb,)
 LONG = pytest.mark.long("make test has these cases on DuckDB, and others on CrateDB", on="cratedb")
 FILES = [
     "duck-directory",
-    pytest.param("duck-s3", marks=pytest.mark.slow("the first one starts an S3 server")),
+    pytest.param("duck-s3", marks=[pytest.mark.s3, pytest.mark.slow("the first one starts an S3 server")]),
     pytest.param("crate-directory", marks=ON_CRATEDB),
-    pytest.param("crate-s3", marks=[*ON_CRATEDB, pytest.mark.slow("the first one starts an S3 server")]),
+    pytest.param(
+        "crate-s3", marks=[*ON_CRATEDB, pytest.mark.s3, pytest.mark.slow("the first one starts an S3 server")]
+    ),
 ]
 EVERY = [*FILES, pytest.param("crate-own", marks=ON_CRATEDB)]
 SLOW = pytest.mark.slow("an archive of CrateDB is restored, and archived again")
@@ -303,10 +305,12 @@ def remove(place: Place, file: str) -> None:
     place.delete(file)
 
 
-DAMAGE = [flip, *others_on_duckdb(truncate, empty, remove)]
+# What is damaged is found by code that does not know where the files are.
+ON_S3 = pytest.mark.long("make test has these cases in a directory, and others on S3", on="s3")
+DAMAGE = [flip, *(pytest.param(damage, marks=[DECIDED, ON_S3]) for damage in (truncate, empty, remove))]
 
 
-@pytest.mark.parametrize("of", ["rows", *others_on_duckdb("manifest")])
+@pytest.mark.parametrize("of", ["rows", pytest.param("manifest", marks=[DECIDED, ON_S3])])
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_before_the_drop(files: Place, damage: Callable[[Place, str], None], of: str) -> None:
     """The partition stays, and the next run writes what is damaged again, also if its size is the same."""
@@ -426,10 +430,10 @@ def test_missing_directory(request: pytest.FixtureRequest, tmp_path: Path, engin
 
 REFUSALS = [
     (503, "", ""),
-    (507, "PUT POST", ".parquet"),  # No space is left.
     (HALF, "GET", ".parquet"),
 ]
 OTHERS = [
+    (507, "PUT POST", ".parquet"),  # No space is left.
     (403, "", ""),
     (404, "", ""),
     (403, "PUT POST", ".json"),
@@ -464,7 +468,7 @@ def test_refusals(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, refused: tupl
 
 @pytest.mark.slow("starts an S3 server")
 @pytest.mark.parametrize(
-    "refused", [(HALF, "GET", ".parquet"), *(pytest.param(each, marks=LONG) for each in OTHERS[3:5])], ids=str
+    "refused", [(HALF, "GET", ".parquet"), *(pytest.param(each, marks=LONG) for each in OTHERS[5:6])], ids=str
 )
 def test_refusals_later(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, str, str]) -> None:
     """The same after the drop: a restore restores nothing, and then everything."""

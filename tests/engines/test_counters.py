@@ -16,6 +16,7 @@ from cratedb_retention.model.query.reading import FetchRequest
 from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, Database
+from support.tiers import DECIDED, others_on_duckdb
 
 DAY = MONTH.replace("month", "day")
 MONTHS_DO = pytest.mark.long("make test has months there, and all three on DuckDB", on="cratedb")
@@ -110,7 +111,7 @@ def test_the_same_from_everywhere(db: Database, partition: str | None) -> None:
         assert fetched(db, step) == right(step)
 
 
-@pytest.mark.parametrize("start", ["2024-05-01", "2024-05-05", "2024-06-19", "2024-06-20T12:30"])
+@pytest.mark.parametrize("start", ["2024-06-20T12:30", *others_on_duckdb("2024-05-01", "2024-05-05", "2024-06-19")])
 def test_raw_rows_after_levels(db: Database, start: str) -> None:
     """Raw rows that are in no level yet follow what levels have of their series, however long ago."""
     create(db, MONTH, "1h:20y,1d:forever")
@@ -125,6 +126,7 @@ def test_raw_rows_after_levels(db: Database, start: str) -> None:
         assert {key: found.get(key) for key in begun} == begun
 
 
+@DECIDED
 def test_late_values(db: Database) -> None:
     """A value that comes late changes what the next one adds, in whatever bucket that is."""
     create(db, None, "1h:20y,1d:forever")
@@ -139,6 +141,7 @@ def test_late_values(db: Database) -> None:
     assert fetched(db, "1d") == right("1d")
 
 
+@DECIDED
 def test_history_stays(db: Database) -> None:
     """When raw rows and the finer level have expired, a counter goes on from its last value in the coarser one."""
     create(db, DAY, "1h:10d,1d:forever", raw="2d")

@@ -15,6 +15,7 @@ from cratedb_retention.model.plan.plan import Blocked
 from cratedb_retention.model.query.reading import FetchRequest
 from cratedb_retention.model.rollups.cascade import parse_interval
 from support.databases import MONTH, TIME, Database, before_statements
+from support.tiers import DECIDED
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
 OF_DAYS = pytest.param(DAY, id="day", marks=pytest.mark.long("make test has tables with longer partitions, and none"))
@@ -93,6 +94,7 @@ def follow(db: Database) -> None:
 
 
 @PARTITIONS
+@DECIDED
 def test_one_late_row(db: Database, part: str | None) -> None:
     """A day whose rows others deleted is not computed again from a row that comes late, until the policy says so."""
     create(db, part, levels="1d:forever")
@@ -126,6 +128,7 @@ def test_a_long_window_that_is_over(db: Database, part: str | None) -> None:
 
 
 @PLAIN_OR_MONTH
+@DECIDED
 def test_an_open_window(db: Database, part: str | None) -> None:
     """Of an open window only those buckets stay as they are; others are computed again, and new ones come."""
     create(db, part)
@@ -169,6 +172,7 @@ def test_a_part_that_was_empty(db: Database, part: str | None) -> None:
     assert days(db) == [48, 48, 48, 1]
 
 
+@DECIDED
 def test_rows_that_moved(db: Database) -> None:
     """A row that is given another time is gone from where it was."""
     create(db)
@@ -182,6 +186,7 @@ def test_rows_that_moved(db: Database) -> None:
 
 
 @PARTITIONS
+@DECIDED
 def test_a_coarser_level(db: Database, part: str | None) -> None:
     """The same rule holds for what is computed from another level; a finer one that is blocked does not hold it up."""
     create(db, part)
@@ -195,6 +200,7 @@ def test_a_coarser_level(db: Database, part: str | None) -> None:
 
 
 @PARTITIONS
+@DECIDED
 def test_counters(db: Database, part: str | None) -> None:
     """Of a counter, what comes after a change is computed again, and loses nothing either."""
     create(db, part, counters=["x"])
@@ -292,6 +298,7 @@ def test_a_level_in_between(db: Database) -> None:
     assert days(db) == [48, 48, 48]
 
 
+@DECIDED
 def test_a_level_in_between_and_a_late_row(db: Database) -> None:
     """The same where no row is left when that happens, and one comes afterwards."""
     create(db, DAY, levels="1d:forever")

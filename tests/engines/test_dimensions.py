@@ -161,6 +161,7 @@ def test_objects_are_their_columns(crate: CrateDatabase) -> None:
     assert "rows cannot be grouped by a (object_array)" in problems(crate)[0]
 
 
+@DECIDED
 def test_rollups_that_exist_keep_their_dimensions(db: Database) -> None:
     """A column of such a type that is no dimension of an existing rollup does not become one by itself."""
     make(db, host="TEXT")

@@ -199,6 +199,7 @@ def test_rows_that_are_not_visible_yet(crate: CrateDatabase) -> None:
     assert (len(crate.partitions("readings")), total(crate, "readings_1h")) == (1, 1 + 1024)
 
 
+@DECIDED
 def test_late_rows_after_expiry_go(readings: Database) -> None:
     """Where the policy says so, they are dropped; the journal tells how many."""
     readings.policy("downsample", "readings", "7d", levels=LEVELS, late="drop")
@@ -368,6 +369,7 @@ def test_what_can_not_be_rolled_up_again_stays(crate: CrateDatabase) -> None:
     assert (crate.count("readings"), total(crate, "readings_1mo")) == (1, 1 + 2 + 8)
 
 
+@DECIDED
 def test_archive_waits_for_the_rollup(readings: Database) -> None:
     """A snapshot's partition is dropped after it is archived and rolled up."""
     readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever")
@@ -378,6 +380,7 @@ def test_archive_waits_for_the_rollup(readings: Database) -> None:
     assert [v.error for v in readings.tool.verify_snapshots()] == [None] * 3
 
 
+@DECIDED
 def test_what_is_restored_is_not_counted_twice(readings: Database) -> None:
     """A restored day is on hold; once released it counts as late, and never goes into the rollups again."""
     from cratedb_retention.execution.archive import RestoreRequest
@@ -481,6 +484,7 @@ def late_at(
     return report
 
 
+@DECIDED
 def test_row_between_windows_that_are_deleted(plain: Database) -> None:
     """A row of a day without rows, written right before the deletion of all around it, is rolled up before it goes."""
     report = late_at(plain, DeleteRows, "2024-06-20T10:00")
@@ -515,6 +519,7 @@ def test_row_between_windows_that_are_sealed(plain: Database) -> None:
     assert (plain.count("plain"), total(plain, "plain_1h")) == (2, 31 + 1024)
 
 
+@DECIDED
 def test_row_in_a_window_that_is_deleted(plain: Database) -> None:
     """A row of a day that is sealed already is late: it stays, and is reported, whatever else goes."""
     report = late_at(plain, DeleteRows, "2024-06-24T10:00")
@@ -611,6 +616,7 @@ def test_killed_before_it_is_noted(plain: Database) -> None:
 
 
 @pytest.mark.parametrize("late", ["2024-06-30T12:00", *others_on_duckdb("2024-06-29T12:00")])
+@DECIDED
 def test_a_window_expires_as_a_whole(db: Database, late: str) -> None:
     """Days of a week that is summarized as such go together: what comes in time for one of them gets into the week."""
     db.create("readings", COLUMNS, by=["day"])
@@ -677,6 +683,7 @@ def test_distributions_of_held_rows_stay(db: Database) -> None:
     assert (db.count("readings_1h"), db.count("readings_1h_sketch")) == (2, 2)
 
 
+@DECIDED
 def test_months_and_a_time_zone(db: Database) -> None:
     """Monthly partitions and days of Vienna: each row is in the day that a clock there shows."""
     db.create("monthly", {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "month": MONTH}, by=["month"])
@@ -697,6 +704,7 @@ def test_months_and_a_time_zone(db: Database) -> None:
     assert steps(db) == []
 
 
+@DECIDED
 def test_new_metric_from_then_on(readings: Database) -> None:
     """A column that the table gets later is in the rollups from then on."""
     if readings.product == "CrateDB":
@@ -727,6 +735,7 @@ def test_new_metric_from_then_on(readings: Database) -> None:
     assert steps(readings) == []
 
 
+@DECIDED
 def test_added_and_removed_levels(readings: Database) -> None:
     """A level that is added is filled from what is there; one that is removed stays as a table, and nothing is lost."""
     readings.policy("downsample", "readings", "7d", levels="1h:30d,1d:forever")
@@ -813,6 +822,7 @@ def test_verify_and_fetch(readings: Database) -> None:
 
 
 @pytest.mark.parametrize("change", ["DELETE FROM {}", *others_on_duckdb("UPDATE {} SET row_count = 7")])
+@DECIDED
 def test_raw_rows_stay_for_a_level_that_was_changed(readings: Database, change: str) -> None:
     """Rows of a level that were deleted or changed are computed again before the raw rows below it go (law 3)."""
     readings.policy("downsample", "readings", "60d", levels="1h:60d,1d:forever", deletions="follow")

@@ -12,7 +12,7 @@ import pytest
 from cratedb_retention.execution.archive import RestoreRequest
 from support.databases import MONTH, TIME, CrateDatabase, Database
 from support.markdown import ROOT
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 HOUR = dt.timedelta(hours=1)
 DAY = 86_400_000
@@ -98,6 +98,7 @@ def test_times_that_an_application_fills(db: Database, strategy: str) -> None:
     assert sorted(db.left("forecasts")) == ["ahead", "limit"]
 
 
+@DECIDED
 def test_restored_and_released(db: Database) -> None:
     """What was restored, and not written to, is dropped again without another snapshot; what was is archived again."""
     db.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])

@@ -16,7 +16,7 @@ from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.service.access import Scope
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
-from support.tiers import DECIDED
+from support.tiers import DECIDED, others_on_duckdb
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
@@ -144,6 +144,7 @@ def test_restored_after_the_plan(db: Database) -> None:
     assert (db.snapshot_names(), db.left("metrics")) == ([april, may], [APRIL])
 
 
+@DECIDED
 def test_restored_goes_after_it_was_archived_again(db: Database) -> None:
     """While its partition is in the table, an archive stays; the run that archives it again does not end it yet."""
     april, may = archive(db)
@@ -158,6 +159,7 @@ def test_restored_goes_after_it_was_archived_again(db: Database) -> None:
     assert (db.snapshot_names(), recorded(db)) == ([may], [may])
 
 
+@DECIDED
 def test_failure_is_reported(db: Database) -> None:
     """Without its repository, an archive cannot end: the run says so, forgets nothing, and succeeds afterwards."""
     april, may = archive(db)
@@ -192,7 +194,7 @@ def test_dropped_table(db: Database) -> None:
     assert (db.snapshot_names(), recorded(db)) == ([], [])
 
 
-@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("place", ["after", *others_on_duckdb("before")])
 def test_killed(db: Database, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """A run that is killed around the deletion is completed by the next one; until then, restoring works or fails."""
     april, may = archive(db)
@@ -258,6 +260,7 @@ def test_drop_waits_for_a_deletion(db: Database, monkeypatch: pytest.MonkeyPatch
     assert db.left("metrics") == [APRIL, JUNE]
 
 
+@DECIDED
 def test_name_of_a_deletion_is_not_used_again(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a user's deletion was interrupted, the partition is archived under another name."""
     april, may = archive(db)
@@ -276,6 +279,7 @@ def test_name_of_a_deletion_is_not_used_again(db: Database, monkeypatch: pytest.
     assert len(set(db.snapshot_names()) - {april, may}) == 1
 
 
+@DECIDED
 def test_users_delete(db: Database) -> None:
     """What a request selects, by table, time or name: shown first, then deleted, with entries in the audit log."""
     april, may = archive(db)

@@ -18,7 +18,7 @@ from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.rollups.rollup import RollUp
 from cratedb_retention.model.words import moment
 from support.databases import TIME, Database
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 TICKS = {"s": 1, "ms": 1000}
 # With 30 days at 2 July, the limit is 2 June.
@@ -144,6 +144,7 @@ def test_hold(db: Database, unit: str, partitioned: bool) -> None:
 
 
 @SECONDS_DO
+@DECIDED
 def test_late_rows_between_two_levels(db: Database, unit: str) -> None:
     """A level's own time is no count: which days changed is known after a run that ended between two levels, too."""
     db.create("load", {"ts": "BIGINT", "v": "DOUBLE PRECISION"})

@@ -73,7 +73,7 @@ def compare(fetched: Fetched, right: dict[Any, dict[str, Any]], single: bool = T
                 assert value == pytest.approx(wanted, rel=1e-9, abs=1e-7), (key, name, values["level"])
 
 
-@pytest.mark.parametrize("step", ["1h", "1w", *others_on_duckdb("2h", "1d")])
+@pytest.mark.parametrize("step", ["1w", *others_on_duckdb("1h", "2h", "1d")])
 def test_stitched(db: Database, step: str) -> None:
     """Buckets from levels, from raw rows and from both together, for each series."""
     source = Source(rows=make_rows(36))
@@ -340,7 +340,7 @@ def test_fill_over_months(db: Database) -> None:
 HOSTILE = ['My "Column', "%(x)s 100%", ":p a:b;--", "größe $1 ?", "select"]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [*HOSTILE[1:3], *others_on_duckdb(*HOSTILE[:1], *HOSTILE[3:])])
 def test_hostile_names(db: Database, name: str) -> None:
     """Names and values may be anything; a metric's name may hold a colon."""
     plain = make_rows(36)

@@ -69,6 +69,7 @@ def test_late_rows(db: Database, partitioned: bool) -> None:
 
 
 @pytest.mark.parametrize("partitioned", [False, *others_on_duckdb(True)])
+@DECIDED
 def test_late_and_new_rows(db: Database, partitioned: bool) -> None:
     """Late rows and the growth of the window are one run; what comes for the present bucket waits."""
     create(db, partitioned)
@@ -101,6 +102,7 @@ def test_changed_rows(db: Database, partitioned: bool) -> None:
 
 
 @pytest.mark.parametrize("partitioned", [True, *others_on_duckdb(False)])
+@DECIDED
 def test_until_the_next_run(db: Database, partitioned: bool) -> None:
     """Before the next run, `fetch` reads raw rows where a level lacks some, and `verify-rollups` says what is stale."""
     create(db, partitioned)
@@ -121,6 +123,7 @@ def test_until_the_next_run(db: Database, partitioned: bool) -> None:
     assert [row[1] for row in fetch(db, "1d").rows] == [7, 7]
 
 
+@DECIDED
 def test_what_is_wrong_is_not_stale(db: Database) -> None:
     """A level that somebody changed is not computed again, and `verify-rollups` says so."""
     create(db, partitioned=False)
@@ -132,6 +135,7 @@ def test_what_is_wrong_is_not_stale(db: Database) -> None:
     assert states == {("2024-07-01T09:00Z", False), ("2024-07-02T13:00Z", True)}
 
 
+@DECIDED
 def test_killed_between_two_levels(db: Database) -> None:
     """A run that ends after the finer level was computed again leaves the coarser one to the next run."""
     create(db, partitioned=False)

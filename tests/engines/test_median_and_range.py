@@ -16,6 +16,7 @@ from cratedb_retention.model.rollups.cascade import parse_interval
 from cratedb_retention.model.time import parse_instant
 from support.databases import TIME, Database
 from support.oracle import Row
+from support.tiers import DECIDED
 
 DAYS, HOSTS = ("2024-05-01", "2024-05-02"), ("a", None)
 
@@ -70,6 +71,7 @@ def fetched(db: Database) -> dict[tuple[str, str | None], Any]:
     return {(row[0].date().isoformat(), row[1]): row[2:5] for row in rows}
 
 
+@DECIDED
 def test_everywhere(db: Database) -> None:
     """From raw rows, from levels with and without raw rows beside them, and in the view."""
     rows = make_rows()

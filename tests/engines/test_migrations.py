@@ -17,7 +17,7 @@ from cratedb_retention.store.setup import STEPS
 from cratedb_retention.store.tables import Tables
 from support.databases import CrateDatabase, Database, DuckDatabase, before_statements
 from support.kill_harness import RunRequest, run_until_killed
-from support.tiers import examples
+from support.tiers import DECIDED, examples
 
 # As release 0.1.0 created them.
 TEXTS, TIME = "TEXT[]", "TIMESTAMP WITH TIME ZONE"
@@ -182,7 +182,13 @@ def test_from_the_first_release(new_db: Database) -> None:
     assert_upgraded(new_db, expected)
 
 
-@pytest.mark.parametrize("version", [step.version for step in STEPS])
+EACH = pytest.mark.long("make test has each third of them, and each step is one of `setup`")
+
+
+@pytest.mark.parametrize(
+    "version",
+    [pytest.param(step.version, marks=() if step.version % 3 == len(STEPS) % 3 else EACH) for step in STEPS],
+)
 def test_from_any_version_in_between(new_duck: DuckDatabase, version: int) -> None:
     """A schema that was left after any step, and notes none, is recognised and upgraded."""
     expected = newly_created(new_duck)
@@ -218,6 +224,7 @@ def test_killed_anywhere_on_cratedb(new_crate: CrateDatabase) -> None:
     assert kill_at_each(new_crate, examples(16, long=2)) > len(STEPS) + 30
 
 
+@DECIDED
 def test_process_really_killed(new_db: Database) -> None:
     """An upgrade whose process gets SIGKILL amid its statements is finished by the next one."""
     expected = newly_created(new_db)
@@ -268,7 +275,9 @@ def setup_until(tool: Retention, number: int, end: BaseException) -> bool:
 
 
 @pytest.mark.cratedb
-@pytest.mark.parametrize("number", [3, 9, 15])
+@pytest.mark.parametrize(
+    "number", [9, *(pytest.param(n, marks=pytest.mark.long("make test has one in the middle")) for n in (3, 15))]
+)
 def test_two_at_once(new_crate: CrateDatabase, number: int) -> None:
     """While one sets up, another one does it all: the first goes on, and both are content."""
     expected = newly_created(new_crate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.databases import MONTH, TIME, Database
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 
 def rolled_up(db: Database, now: str) -> tuple[int, int]:
@@ -28,6 +28,7 @@ def rolled_up(db: Database, now: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("partitioned", [True, *others_on_duckdb(False)])
+@DECIDED
 def test_grows_when_nothing_is_written(db: Database, partitioned: bool) -> None:
     """A bucket whose rows were there before it was complete is rolled up when it is, though nothing came since."""
     part = {"month": MONTH} if partitioned else {}

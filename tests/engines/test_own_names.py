@@ -12,7 +12,7 @@ import pytest
 from cratedb_retention.demo import create_table
 from cratedb_retention.errors import DatabaseError, InvalidInput
 from support.databases import MONTH, TIME, Database, DuckDatabase
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 LEVELS = "1h:30d,1d:forever"
 COLUMNS = {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "day": MONTH.replace("month", "day")}
@@ -60,6 +60,7 @@ def levels(db: Database) -> dict[str, int]:
     return {name: int(db.rows(f"SELECT sum(row_count) FROM {db.q(name)}")[0][0]) for name in names}
 
 
+@DECIDED
 def test_a_view_of_the_name_stays(readings: Database) -> None:
     """A user's own view keeps its name; the levels are made, and the view once the name is free."""
     view(readings, "readings_all")
@@ -87,6 +88,7 @@ def test_a_table_of_the_name_stays(readings: Database) -> None:
 
 
 @pytest.mark.parametrize("how", ["edited", *others_on_duckdb("replaced", "dropped")])
+@DECIDED
 def test_a_view_that_took_the_name_later_stays(readings: Database, how: str) -> None:
     """What is there now was made by a user, also if it is an edited copy of the toolkit's view."""
     assert readings.run().ok

@@ -30,6 +30,7 @@ from cratedb_retention.model.plan.plan import VerifySnapshot
 from cratedb_retention.model.query.reading import Fetched, Fill, describe
 from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase, ParquetDatabase
+from support.tiers import DECIDED
 
 COLUMNS = {"ts": TIME, "host": "TEXT", "n": "INTEGER", "value": NUMBER, "note": "TEXT", "month": MONTH}
 HOSTS = ("a", "it's", None)
@@ -196,6 +197,7 @@ def totals(db: Database) -> tuple[int, int]:
 
 
 @pytest.mark.slow("archived three times and restored twice, counted after each step")
+@DECIDED
 def test_no_row_twice(files: Database) -> None:
     """Before the drop, after it, with late rows, restored, archived again, and dropped by hand: each row once."""
     db, whole = files, 182 * 6
@@ -236,6 +238,7 @@ def test_no_row_twice(files: Database) -> None:
     assert totals(db) == (whole + 2, whole + 2)
 
 
+@DECIDED
 def test_strays_and_damage(files: Database) -> None:
     """A file beside an archive is not read. A damaged archive is named, and the others are read."""
     db = files
@@ -286,6 +289,7 @@ def test_a_repository_of_cratedb(crate: CrateDatabase) -> None:
         select(db, f"SELECT * FROM {db.q('metrics')}")
 
 
+@DECIDED
 def test_levels_answer_first(files: Database) -> None:
     """A level that fits the step answers; archived rows answer a shorter step, which it had answered so far."""
     db = files
@@ -302,6 +306,7 @@ def test_levels_answer_first(files: Database) -> None:
     assert by_hour.notes == []
 
 
+@DECIDED
 def test_counters(files: Database) -> None:
     """The increase of a counter goes on from its last archived value, also where the range begins with the table."""
     db = files
@@ -350,6 +355,7 @@ def test_columns_that_came_later(files: Database) -> None:
     assert [row[1] for row in ask(db, "1mo", "2024-05-01", "2024-06-01", {"metrics": ("extra:sum",)}).rows] == [7]
 
 
+@DECIDED
 def test_another_table_of_the_name(files: Database) -> None:
     """Rows of an earlier table of the same name are not mixed with those of the present one."""
     db = files
@@ -669,6 +675,7 @@ def test_without_duckdb(crate_files: ParquetDatabase, monkeypatch: pytest.Monkey
         select(db, f"SELECT * FROM {db.q('metrics')}")
 
 
+@DECIDED
 def test_a_snapshot_that_is_going(files: Database) -> None:
     """A snapshot that is being deleted is not read any more."""
     db = files

@@ -23,7 +23,7 @@ from cratedb_retention.model.time import EVER, TimeRanges
 from cratedb_retention.store.rollups.levels import RollupStore
 from cratedb_retention.store.setup import STEPS
 from support.databases import NUMBER, TIME, CrateDatabase, Database, before_statements
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 DAY = 86_400_000
 SOURCE = TableName("doc", "metrics")
@@ -151,6 +151,7 @@ def test_some_windows_of_a_range_change(db: Database, change: str, which: list[i
 
 
 @pytest.mark.parametrize("change", ["seal", *others_on_duckdb("record", "expire", "doubt", "rebase")])
+@DECIDED
 def test_killed_while_a_range_is_divided(db: Database, change: str) -> None:
     """Killed before any of its statements, a change is completed by the next one, and no other window changes."""
     act: Callable[[], object]
@@ -239,6 +240,7 @@ def test_only_what_is_alike_and_adjacent(db: Database) -> None:
     assert known(store) == before
 
 
+@DECIDED
 def test_grows_with_each_run(db: Database) -> None:
     """Whatever is sealed day by day becomes a few ranges."""
     store = fill(db, 5, 0)
@@ -267,7 +269,7 @@ def test_divided_where_a_window_changes(db: Database, which: list[int]) -> None:
     assert {**expected, **computed} == known(store)
 
 
-@pytest.mark.parametrize("work", ["pack", "expire", *others_on_duckdb("forget", "seal")])
+@pytest.mark.parametrize("work", ["expire", *others_on_duckdb("pack", "forget", "seal")])
 def test_killed_anywhere(db: Database, work: str) -> None:
     """Killed before any of its statements, a change of ranges loses nothing, and is completed by the next one."""
     killed, number = True, 0
@@ -336,6 +338,7 @@ def test_what_is_expired_leaves(db: Database) -> None:
     assert store.windows(HOURS.table, days(7, 189))[days(189)[0]].sealed
 
 
+@DECIDED
 def test_runs_forget_what_has_expired(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A range of days whose rows and hours have expired keeps its time alone; a row that comes to it is late."""
     monkeypatch.setattr("cratedb_retention.execution.rollups.rolling.MOST_SMALL", MOST_SMALL)

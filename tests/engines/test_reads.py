@@ -285,7 +285,7 @@ OF_ARCHIVE: dict[str, Callable[[Database], object]] = {
 }
 
 
-AT_THE_DATABASE = ("a run", "snapshots of a table", "snapshots to adopt", "copies of other runs")
+AT_THE_DATABASE = ("a run", "snapshots to adopt")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, CrateDatabase, Database
+from support.tiers import DECIDED
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
@@ -139,6 +140,7 @@ def test_hold_covers_only_what_came_back(db: Database, archived: str) -> None:
     assert may.archived.rows == 2
 
 
+@DECIDED
 def test_restore_again(db: Database, archived: str) -> None:
     """Restored, released, archived and restored once more, nothing is lost."""
     for _ in range(2):

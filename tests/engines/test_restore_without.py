@@ -15,7 +15,7 @@ from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 COLUMNS = {"ts": TIME, "n": "TEXT", "tenant": "TEXT", "month": MONTH}
 APRIL, MAY, LATE, JUNE = (f"2024-{day}T00:00:00Z" for day in ("04-10", "05-10", "05-20", "06-10"))
@@ -102,6 +102,7 @@ def test_column_is_gone(db: Database, archived: str, change: str) -> None:
     assert db.left("beside") == [APRIL, MAY, LATE]
 
 
+@DECIDED
 def test_column_came(db: Database, archived: str) -> None:
     """A column that was added since is NULL; snapshots from before and after that go into one table."""
     db.sql(f"ALTER TABLE {db.q(archived)} ADD COLUMN extra INTEGER")
@@ -167,6 +168,7 @@ def lose(db: Database) -> None:
 
 
 @pytest.mark.parametrize("gone", [True, *others_on_duckdb(False)])
+@DECIDED
 def test_adopted(db: Database, archived: str, gone: bool) -> None:
     """Snapshots are adopted from the repository alone, shown before; the table may be gone as well."""
     before = {r.key: (r.archived.columns, r.partition, r.archived.start, r.archived.end) for r in db.tool.snapshots()}
@@ -194,6 +196,7 @@ def _plain(columns: tuple[object, ...]) -> list[str]:
     return [getattr(column, "name", "") for column in columns]
 
 
+@DECIDED
 def test_adopted_after_a_restore(db: Database, archived: str) -> None:
     """Of a partition that was restored and archived again, adopted snapshots do not bring rows twice."""
     may = RestoreRequest(table_name="metrics", name=db.tool.snapshots()[-1].archived.name)
@@ -278,6 +281,7 @@ def test_nothing_to_adopt(db: Database) -> None:
     assert db.tool.adopt_snapshots(db.repository) == []
 
 
+@DECIDED
 def test_into_its_own_table(db: Database, archived: str) -> None:
     """``--into`` its own table is a restore like any other: on hold, so that the next run leaves it alone."""
     name = "METRICS" if isinstance(db, DuckDatabase) else "metrics"

@@ -13,7 +13,7 @@ from cratedb_retention.model.rollups.rollup import CreateRollup, RollUp, SealWin
 from support.databases import Database
 from support.oracle import Row
 from support.rollups import DAY, HOUR, MINUTE, PLAIN, SECOND, START, RollupTables, check_level, windows
-from support.tiers import others_on_duckdb
+from support.tiers import DECIDED, others_on_duckdb
 
 
 @pytest.fixture
@@ -188,6 +188,7 @@ def test_open_window(rollups: RollupTables) -> None:
 
 
 @pytest.mark.parametrize("interval", ["5m", "1w", *others_on_duckdb("1h", "1d")])
+@DECIDED
 def test_two_levels_are_one(rollups: RollupTables, interval: str) -> None:
     """A level computed from a finer one is what it would be from the raw rows, and what Python finds."""
     rollups.metrics = {"x": (*PLAIN, Aggregate.STDDEV, Aggregate.INCREASE)}

@@ -33,6 +33,7 @@ from support.sensor_readings import (
     times,
     within,
 )
+from support.tiers import DECIDED
 
 _BATCH = 1000
 MORE = pytest.mark.long("make test compares counters there, and all of this on DuckDB", on="cratedb")
@@ -156,6 +157,7 @@ def test_the_unknown(db: Database, rrdtool: str, tmp_path: Path) -> None:
             assert_same(theirs, ours, CLOSE if function == "AVERAGE" else 0)
 
 
+@DECIDED
 def test_a_counter_with_gaps_and_resets(db: Database, rrdtool: str, tmp_path: Path) -> None:
     """
     Where RRDtool knows each step, the increase is the same. It knows neither the step of a missing reading nor the one

@@ -253,6 +253,7 @@ def test_counters_by_pattern(db: Database) -> None:
     assert "increase" not in kept["fields['load1']"]
 
 
+@DECIDED
 def test_counters_by_the_value_of_a_dimension(db: Database) -> None:
     """
     Of a table with gauges and counters in one column, increases are kept of counters alone: the same from raw rows and

@@ -18,6 +18,7 @@ from support.catalogs import ms
 from support.databases import TIME, Database
 from support.oracle import text
 from support.rollups import HOUR
+from support.tiers import others_on_duckdb
 
 START = ms("2024-05-01T00:00")
 # The number of a computation, which is another one each time.
@@ -62,7 +63,7 @@ def fill(db: Database, start: int, hours: int) -> None:
     db.insert("m", rows)
 
 
-@pytest.mark.parametrize("counters", [[], ["n"]])
+@pytest.mark.parametrize("counters", [["n"], *others_on_duckdb([])])
 def test_shown_and_sent(db: Database, monkeypatch: pytest.MonkeyPatch, counters: list[str]) -> None:
     """The first run, one after more rows came, also with a gap before them, and one after a metric was added."""
     monkeypatch.setattr(CrateDBEngine, "portions", Portions(run=160, counters=100, insert=50))

@@ -10,6 +10,7 @@ from cratedb_retention.execution.runs.events import RunEvent, StepFinished
 from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.plan.plan import SnapshotPartition
 from support.databases import MONTH, TIME, CrateDatabase, Database
+from support.tiers import DECIDED
 
 BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 APRIL, MAY, JUNE = "2024-04-10T00:00:00Z", "2024-05-10T00:00:00Z", "2024-06-10T00:00:00Z"
@@ -206,6 +207,7 @@ def test_missing_repository(crate: CrateDatabase) -> None:
     assert crate.left("metrics") == [APRIL]
 
 
+@DECIDED
 def test_late_rows(db: Database, metrics: str) -> None:
     """Rows that arrive after the archive make the partition anew; it is archived again under another name."""
     db.run()

@@ -13,6 +13,7 @@ from cratedb_retention.execution.runs.leasing import LeaseHolder, new_session
 from cratedb_retention.execution.runs.runner import carry_out
 from cratedb_retention.model.runs import RunOptions
 from support.databases import TIME, Database
+from support.tiers import DECIDED
 
 DAY = f"{TIME} GENERATED ALWAYS AS (date_trunc('day', ts))"
 COLUMNS = {"ts": TIME, "n": "TEXT", "x": "DOUBLE PRECISION", "day": DAY}
@@ -72,6 +73,7 @@ def test_a_stale_plan_is_made_anew(readings: Database) -> None:
     assert kept(readings) == (1, 15)
 
 
+@DECIDED
 def test_rows_stay_while_their_rollup_is_made(readings: Database) -> None:
     """Who deletes rows waits for a run of the policy that rolls them up, and leaves no trace on that policy."""
     cascade = readings.policy("downsample", "readings", "60d", levels="1h:forever,1d:forever")

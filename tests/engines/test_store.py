@@ -39,6 +39,7 @@ from cratedb_retention.store.policies import identity
 from cratedb_retention.store.rows import LONGEST, cut, fits
 from cratedb_retention.store.runs import RunOfPolicy
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase, before_statements
+from support.tiers import DECIDED
 
 EVERYTHING: dict[str, Any] = {
     "strategy": "snapshot",
@@ -531,6 +532,7 @@ def test_apply_deletes_last(db: Database) -> None:
     assert [stored.policy for stored in db.tool.policies()] == [old, taken]
 
 
+@DECIDED
 def test_apply_many(db: Database) -> None:
     """A thousand new policies cost a fixed number of reads; each is stored, and each is in the journal."""
 

@@ -136,7 +136,7 @@ def test_disabled_ones_are_no_problem(legacy: CrateDatabase) -> None:
 
 @pytest.mark.slow("the upgrade is interrupted after many of its statements")
 def test_interrupted_anywhere(legacy: CrateDatabase) -> None:
-    """Killed after its n-th statement, and set up again: it ends the same; `make test` takes every other one."""
+    """Killed after its n-th statement, and set up again: it ends the same; `make test` takes every fourth."""
     backup, table = legacy.q("backup", legacy.own_schema), legacy.q("retention_policy", legacy.own_schema)
     legacy.refresh("retention_policy", legacy.own_schema)
     own = ("retention_policy", "retention_policy_toolkit", "schema_version")
@@ -152,12 +152,15 @@ def test_interrupted_anywhere(legacy: CrateDatabase) -> None:
             legacy.sql(f"DROP TABLE IF EXISTS {legacy.q(name, legacy.own_schema)}")
         legacy.sql(LEGACY.format(table))
         legacy.sql(f"INSERT INTO {table} (SELECT * FROM {backup})")
-        number += examples(2, long=1)
+        number += examples(4, long=1)
     assert number > len(ROWS) + 5
     assert_complete(legacy)
 
 
-@pytest.mark.parametrize("number", [6, 12, 16, 20, 23])
+@pytest.mark.parametrize(
+    "number",
+    [12, 20, *(pytest.param(n, marks=pytest.mark.long("make test has two others")) for n in (6, 16, 23))],
+)
 def test_two_at_once(legacy: CrateDatabase, number: int) -> None:
     """While one takes the policies over, another one does so from beginning to end: each is there once."""
     one, other = legacy.retention(), legacy.retention()

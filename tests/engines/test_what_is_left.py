@@ -9,6 +9,7 @@ import pytest
 from cratedb_retention.model.query.reading import FetchRequest
 from cratedb_retention.model.rollups.cascade import parse_interval
 from support.databases import MONTH, TIME, Database
+from support.tiers import DECIDED
 
 DAY = MONTH.replace("month", "day")
 
@@ -63,6 +64,7 @@ def first_day(db: Database) -> dt.datetime:
     return dt.datetime.combine(dt.date.fromisoformat(str(found)[:10]), dt.time(), dt.UTC)
 
 
+@DECIDED
 def test_days_of_a_month(db: Database) -> None:
     """Some weeks of May have expired; the other days are there, and no note says that they are not."""
     prepare(db, "1d:30d,1mo:forever")

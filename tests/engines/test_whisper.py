@@ -29,6 +29,7 @@ from support.sensor_readings import (
     read_level,
     within,
 )
+from support.tiers import DECIDED
 
 MORE = pytest.mark.long("make test compares the numbers there, and all of this on DuckDB", on="cratedb")
 
@@ -97,6 +98,7 @@ def compare(db: Database, readings: Sequence[Reading], path: Path, methods: Sequ
             assert_same(theirs, ours[f"gauge:{METHODS[method]}"], CLOSE if method in ("average", "sum") else 0)
 
 
+@DECIDED
 def test_the_same_numbers(db: Database, tmp_path: Path) -> None:
     """All methods in all archives, each made of the finer one."""
     readings = make_readings(seed=4)

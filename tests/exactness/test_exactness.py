@@ -25,7 +25,7 @@ SHARED = settings(suppress_health_check=list(HealthCheck), derandomize="HUNT" no
 
 @pytest.mark.slow("whole histories are played")
 @pytest.mark.timeout(900)
-@settings(SHARED, max_examples=examples(6, long=150))
+@settings(SHARED, max_examples=examples(4, long=150))
 @given(histories(most_turns=3, most_rows=6, last_statement=120))
 def test_levels_are_exact_on_duckdb(duck: DuckDatabase, history: History) -> None:
     """Each level on DuckDB is right after each run, and holds every row in the end."""
@@ -54,7 +54,7 @@ def play_both(db: Database, history: History) -> None:
 
 @pytest.mark.slow("whole histories are played twice")
 @pytest.mark.timeout(900)
-@settings(SHARED, max_examples=examples(3, long=100))
+@settings(SHARED, max_examples=examples(2, long=100))
 @given(histories(most_turns=4, most_rows=6, last_statement=1))
 def test_ranges_make_no_difference_on_duckdb(duck: DuckDatabase, history: History) -> None:
     """Whether sealed windows are stored as ranges: rows, windows, plans and what verification finds are the same."""
@@ -71,6 +71,7 @@ def test_ranges_make_no_difference_on_cratedb(crate: CrateDatabase, history: His
 
 
 @pytest.mark.parametrize("unit", ["day", *others_on_duckdb("")])
+@DECIDED
 def test_increase_after_a_window_that_is_new(db: Database, unit: str) -> None:
     """What a counter grew since a day that came late, and was empty before, is in the day after it."""
     levels = (("1m", 30), ("1d", None))
@@ -90,6 +91,7 @@ def test_increase_after_a_window_that_is_new(db: Database, unit: str) -> None:
     play(db, History(shape, "2024-05-10T12:00", turns))
 
 
+@DECIDED
 def test_view_shows_a_week_across_months_once(db: Database) -> None:
     """A week that lasts into a month whose raw rows are there is shown as a week, and not these rows as well."""
     levels = (("6h", 20), ("1w", None))

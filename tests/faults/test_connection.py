@@ -167,7 +167,15 @@ def test_gone_in_the_middle(crate: CrateDatabase, line: Line) -> None:
     assert state.repository == (("SUCCESS", 1),)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS + COMPACTING[:1], ids=lambda scenario: scenario.name)
+TWICE = ("delete-rows", "snapshot", "compact")
+OTHERS = pytest.mark.long("make test does so with each kind of statement that these have")
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [pytest.param(scenario, marks=() if scenario.name in TWICE else OTHERS) for scenario in SCENARIOS + COMPACTING[:1]],
+    ids=lambda scenario: scenario.name,
+)
 def test_each_change_happens_twice(crate: CrateDatabase, line: Line, scenario: Scenario) -> None:
     """Where the answer to each change is lost once, so that all are done twice, the end is the same."""
     database = CrateScenarioDatabase(scenario, crate)

@@ -28,12 +28,12 @@ from support.kill_scenarios import (
 from support.tiers import examples
 
 EVERY_SCENARIO = pytest.mark.parametrize("scenario", (*SCENARIOS, RECOVERABLE), ids=lambda scenario: scenario.name)
-READ_ONLY = pytest.mark.long("make test kills one that compacts; what is beside it in this one is one statement")
+ALIKE = pytest.mark.long("make test kills others on CrateDB, whose statements are the same, and this one on DuckDB")
 COMPACTED = pytest.mark.long("make test kills one that archives, and freezes alike")
 ON_CRATEDB = pytest.mark.parametrize(
     "scenario",
     [
-        pytest.param(scenario, marks=READ_ONLY if scenario.name == "compact-read-only" else ())
+        pytest.param(scenario, marks=ALIKE if scenario.name in ("delete-text", "archives", "compact-read-only") else ())
         for scenario in SCENARIOS + COMPACTING
     ],
     ids=lambda scenario: scenario.name,
@@ -62,7 +62,7 @@ def test_duckdb_converges(scenario: Scenario, tmp_path: Path) -> None:
 @EVERY_SCENARIO
 def test_killed_on_duckdb(scenario: Scenario, tmp_path: Path) -> None:
     """A process that is killed leaves what the test above looks at: the next run makes that good as well."""
-    assert_converges(DuckScenarioDatabase(scenario, tmp_path), examples(6, long=1))
+    assert_converges(DuckScenarioDatabase(scenario, tmp_path), examples(9, long=1))
 
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")

@@ -18,6 +18,7 @@ from cratedb_retention.store.audit import Totals
 from cratedb_retention.store.rollups.levels import LevelState
 from cratedb_retention.store.runs import Lease, Leases, RunOfPolicy
 from support.databases import MONTH, TIME, Database
+from support.tiers import DECIDED
 
 MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-20")
 TERMS = RunOptions(threads=False)
@@ -80,6 +81,7 @@ def test_they_say_what_happened(db: Database) -> None:
     assert (found["policies", ""], found["policies_not_shown", ""], found["running", ""]) == (5, 0, 0)
 
 
+@DECIDED
 def test_they_tell_of_the_last_run_and_of_a_day(db: Database) -> None:
     """What is held is that of the last run, what was removed that of all of a day; a problem is no success."""
     for name in ("archive", "held"):

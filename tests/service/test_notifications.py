@@ -35,6 +35,7 @@ from cratedb_retention.service.schedule import make_service
 from cratedb_retention.service.settings import NotifySettings, Settings
 from support.databases import MONTH, TIME, Database
 from support.markdown import ROOT, blocks
+from support.tiers import DECIDED
 
 RUN_OPTIONS = RunOptions(threads=False)
 
@@ -118,6 +119,7 @@ def prepare(db: Database) -> None:
     db.tool.hold("held", db.schema, reason="case 1")
 
 
+@DECIDED
 def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     """Failed, blocked for long, fine again: one event each, whoever looks and however often."""
     prepare(db)

@@ -16,6 +16,7 @@ from cratedb_retention.service.access import Scope
 from cratedb_retention.service.metrics import RetentionCollector
 from cratedb_retention.store.runs import RunOfPolicy
 from support.databases import MONTH, TIME, Database
+from support.tiers import DECIDED
 
 NOW = dt.datetime(2024, 7, 2, tzinfo=dt.UTC)
 
@@ -89,6 +90,7 @@ def test_time(db: Database, partitioned: bool) -> None:
 
 
 @pytest.mark.parametrize("partitioned", [True, False])
+@DECIDED
 def test_time_of_levels(db: Database, partitioned: bool) -> None:
     """A level has rows from where its own expired, whatever is left of the raw ones."""
     columns = {"ts": TIME, "x": "DOUBLE PRECISION", **({"month": MONTH} if partitioned else {})}
@@ -105,6 +107,7 @@ def test_time_of_levels(db: Database, partitioned: bool) -> None:
 
 
 @pytest.mark.parametrize("schedule", ["0 3 * * *", "*/10 * * * *"])
+@DECIDED
 def test_one_next_run_everywhere(db: Database, schedule: str) -> None:
     """Overview, list of policies and metrics name one instant, delay included; the run begins then, and not before."""
     db.create("t", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])

@@ -147,7 +147,7 @@ class UnreliableScheduler:
             self._monitor.end(self.name)
 
 
-TICKS = examples(150, long=400)
+TICKS = examples(100, long=400)
 SCHEDULES = {"a": "*/10 * * * *", "b": "*/15 * * * *", "c": "7,37 * * * *", "d": "0 * * * *"}
 OLD = "2024-05-01T00:00:00Z"
 

@@ -127,6 +127,7 @@ def test_what_is_shown(elements: PageElements) -> None:
 
 
 @pytest.mark.slow("a run, in a browser")
+@pytest.mark.long("make test does so on DuckDB, and from the page of a table on CrateDB", on="cratedb")
 def test_a_run_does_what_its_plan_shows(each_pages: PagesInBrowser) -> None:
     """What is expired is gone after a run from the page, and nothing else; what is held stays."""
     db = each_pages.db
