@@ -21,7 +21,7 @@ from cratedb_retention.model.plan.plan import SnapshotPartition, Step
 from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.object_store import BUCKET, HALF, SECRET, ObjectStore, refusing, serving
-from support.tiers import DECIDED, others_on_duckdb
+from support.tiers import DECIDED
 
 APRIL, MAY, LATE_MAY, JUNE = (f"2024-{day}T00:00:00Z" for day in ("04-10", "05-10", "05-20", "06-10"))
 ALL = [APRIL, MAY, LATE_MAY, JUNE]

@@ -443,6 +443,7 @@ def test_windows_of_a_plain_table_end_where_clocks_change(db: Database) -> None:
     for _ in range(2):
         assert db.tool.run().ok
     assert (db.count("plain"), db.count("plain", "ts < '2024-03-31T22:00:00Z'")) == (1, 0)
+    assert db.count("rollup_ledger", "\"end\" = '2024-03-31T22:00:00Z'", schema=db.own_schema) > 0
     assert [total(db, name) for name in ("plain_1m", "plain_all")] == [3, 3]
 
 

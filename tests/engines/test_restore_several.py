@@ -155,7 +155,6 @@ def test_restored_and_archived_unchanged(db: Database, metrics: str) -> None:
     assert db.left(metrics) == [MAY, MAY, LATE, JUNE]
 
 
-@ALIKE
 def test_restored_and_dropped_by_hand(db: Database, metrics: str) -> None:
     """Dropped by hand after a restore, it comes back; so it does together with what was archived since."""
     restore(db)

@@ -203,4 +203,6 @@ def test_policies_and_holds_on_a_level() -> None:
         assert (finding.table, finding.why.code) == (HOURS, "taken-before")
         assert finding.message.startswith(first)
     hold = LegalHold(id="h", table_schema=HOURS.schema, table_name=HOURS.name)
-    assert make_plan([down], found, CUTOFF, ledger=made(), holds=[hold]).legal_holds == (hold,)
+    for each, warnings in ((down, []), (policy("downsample", "7d", levels="1h:20d"), ["all-expired"])):
+        plan = make_plan([each], found, CUTOFF, ledger=made(), holds=[hold])
+        assert (plan.legal_holds, [why.code for why in plan.warnings]) == ((hold,), warnings)

@@ -200,6 +200,21 @@ def test_no_method_shows_or_changes_what_is_anothers(busy: TwoTenants) -> None:
         assert of_globex(busy) == before, name
 
 
+def test_a_shared_table_is_not_foreseen(tenants: TwoTenants) -> None:
+    """A forecast of a shared table would tell how fast the rows of others grow."""
+    who = scoped(tenants, "acme")
+    found = who.forecast(Selection(), until=who.now + dt.timedelta(days=40))
+    assert {each.source.name for each in found.series} == {"acme_metrics"}
+
+
+def test_snapshots_of_others_are_not_deleted(tenants: TwoTenants) -> None:
+    """Deleting all snapshots deletes all that are within the limit."""
+    assert [item.record.archived.table.name for item in scoped(tenants, "acme").delete_snapshots(RestoreRequest())] == [
+        "acme_metrics"
+    ]
+    assert [record.archived.table.name for record in tenants.db.tool.snapshots()] == ["globex_metrics"]
+
+
 def test_the_search_finds_what_leaks(busy: TwoTenants) -> None:
     """The same calls of an admin show what is globex's, so that the test above would fail."""
     changing = ("accept_tables", "apply", "delete", "release", "render", "restore")
