@@ -44,6 +44,8 @@ class DuckConnection(Database):
             super().__init__(make_engine(address.dburi, read_only=read_only))
         except ImportError as error:
             raise errors.not_installed(self._thing, "the driver is not installed", "duckdb", error) from None
+        # One statement that reads needs no other transaction than its own, which would take as long as a small one.
+        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         # Generated columns and texts must not depend on the machine's time zone.
         sa.event.listen(self.engine, "connect", lambda opened, _: opened.cursor().execute("SET TimeZone = 'UTC'"))
         with _stand_in_for_pandas():
@@ -62,7 +64,7 @@ class DuckConnection(Database):
         if writing and _room(self._path) < ROOM:
             raise _disk_is_full(self._thing)
         try:
-            with self.engine.begin() as connection:
+            with (self.engine if writing else self._reading).begin() as connection:
                 try:
                     yield connection
                 except RuntimeError as error:

@@ -84,7 +84,9 @@ class _Cursor:
 
 
 class _Connection:
-    """A connection of the driver, ``raw``."""
+    """A connection of the driver, ``raw``; with ``autocommit`` each statement is a transaction."""
+
+    autocommit = False
 
     def __init__(self, connection: Any) -> None:
         self.raw = connection
@@ -110,6 +112,7 @@ class Dialect(DefaultDialect):
     postfetch_lastrowid = False
     statement_compiler, type_compiler_cls = _Compiler, _Types
     execution_ctx_cls, colspecs = _Context, {sa.ARRAY: _List}
+    default_isolation_level: Any = "SNAPSHOT"
 
     @classmethod
     def import_dbapi(cls) -> ModuleType:
@@ -138,11 +141,24 @@ class Dialect(DefaultDialect):
         """Names that are DuckDB's keywords are quoted."""
         self.identifier_preparer.reserved_words = {word for (word,) in connection.exec_driver_sql(_KEYWORDS)}
 
+    def get_isolation_level_values(self, dbapi_conn: Any) -> Sequence[Any]:
+        return self.default_isolation_level, "AUTOCOMMIT"
+
+    def set_isolation_level(self, dbapi_connection: Any, level: Any) -> None:
+        dbapi_connection.autocommit = level == "AUTOCOMMIT"
+
     def do_begin(self, dbapi_connection: Any) -> None:
-        dbapi_connection.begin()
+        if not dbapi_connection.autocommit:
+            dbapi_connection.begin()
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        if not dbapi_connection.autocommit:
+            dbapi_connection.commit()
 
     def do_rollback(self, dbapi_connection: Any) -> None:
         """Nothing if a commit failed, which ends the transaction as well."""
+        if dbapi_connection.autocommit:
+            return
         try:
             dbapi_connection.rollback()
         except self.loaded_dbapi.TransactionException as error:
