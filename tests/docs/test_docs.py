@@ -150,10 +150,10 @@ def test_rows_in_a_delete() -> None:
     assert wanted in read("docs/reference/duckdb.md")
 
 
-@pytest.mark.parametrize("place", [*PAGES, *PACKAGE.rglob("*.py")], ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_is_installed_by_a_name_that_no_index_has(place: Path) -> None:
+def test_nothing_is_installed_by_a_name_that_no_index_has() -> None:
     """There is no release yet: an extra is installed from a copy of the repository."""
-    assert not re.search(r"install [^\n`]*cratedb-retention\[", place.read_text(encoding="utf-8"))
+    wrong = re.compile(r"install [^\n`]*cratedb-retention\[")
+    assert [each for each in (*PAGES, *PACKAGE.rglob("*.py")) if wrong.search(each.read_text(encoding="utf-8"))] == []
 
 
 @pages

@@ -25,6 +25,9 @@ SERVER = "crate://localhost:4200/"
 # What the others do on CrateDB is what it does itself, or is tested elsewhere.
 ON_CRATEDB = {"docs/tutorial.md"}
 OTHERS = pytest.mark.long("make test follows the tutorial on CrateDB")
+# Long pages, whose commands tests of their own have as well.
+AT_NIGHT = {"docs/how-to/cascades.md", "docs/how-to/multi-tenancy.md", "docs/how-to/restore.md"}
+NIGHTLY = pytest.mark.long("make test follows the tutorial, the README and most other pages")
 NAMES = {str(page.relative_to(ROOT)): [block for block in blocks(page.read_text()) if block.tested] for page in PAGES}
 
 
@@ -54,7 +57,14 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", [name for name, found in NAMES.items() if any(b.only != "cratedb" for b in found)])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(name, marks=NIGHTLY if name in AT_NIGHT else ())
+        for name, found in NAMES.items()
+        if any(block.only != "cratedb" for block in found)
+    ],
+)
 def test_commands_work(page: str, tmp_path: Path) -> None:
     """A reader who follows the page meets no error."""
     result = run_script(script(read(page)) + AFTER.get(page, ""), tmp_path)

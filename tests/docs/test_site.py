@@ -57,6 +57,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.slow("the site is built for all of these tests")
+@pytest.mark.long("it builds the whole site; make test builds one of two pages, and checks the links of the sources")
 def test_site_has_all_pages(site: Path) -> None:
     """Each page of the documentation is in the site, and can be reached from its first page."""
     index = Page((site / "index.html").read_text(encoding="utf-8"))
@@ -66,6 +67,7 @@ def test_site_has_all_pages(site: Path) -> None:
         assert name == "index.html" or name in index.targets, name
 
 
+@pytest.mark.long("it builds the whole site; make test builds one of two pages, and checks the links of the sources")
 def test_links_of_the_site_lead_somewhere(site: Path) -> None:
     """Each link of the site to itself leads to a page and a place in it, and nothing is loaded from elsewhere."""
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
@@ -84,6 +86,7 @@ def test_links_of_the_site_lead_somewhere(site: Path) -> None:
     assert broken == []
 
 
+@pytest.mark.long("it builds the whole site; make test builds one of two pages, and checks the links of the sources")
 def test_pages_of_the_root_are_shown(site: Path) -> None:
     """Pages for which the site has a page of its own are shown there as a whole, with links that work there."""
     text = (site / "contributing.html").read_text(encoding="utf-8")

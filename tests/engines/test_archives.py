@@ -126,7 +126,6 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
 
 
 ON_CRATEDB = (pytest.mark.cratedb,)
-LONG = pytest.mark.long("make test has these cases on DuckDB, and others on CrateDB", on="cratedb")
 FILES = [
     "duck-directory",
     pytest.param("duck-s3", marks=[pytest.mark.s3, pytest.mark.slow("the first one starts an S3 server")]),
@@ -432,15 +431,18 @@ REFUSALS = [
     (503, "", ""),
     (HALF, "GET", ".parquet"),
 ]
-OTHERS = [
+ON_DUCKDB = [
     (507, "PUT POST", ".parquet"),  # No space is left.
+    (403, "PUT POST", ".json"),
+]
+OTHERS = [
     (403, "", ""),
     (404, "", ""),
-    (403, "PUT POST", ".json"),
     (503, "GET", ".parquet"),
     (403, "GET", ".parquet"),
     (HALF, "GET", ".json"),
 ]
+ELSEWHERE = pytest.mark.long("make test has others: each kind of answer, and each place of a run")
 
 
 @pytest.fixture(params=["duck", pytest.param("crate", marks=ON_CRATEDB)])
@@ -452,7 +454,15 @@ def bucket(request: pytest.FixtureRequest, s3: ObjectStore) -> Bucket:
 
 
 @pytest.mark.slow("starts an S3 server")
-@pytest.mark.parametrize("refused", [*REFUSALS, *(pytest.param(each, marks=LONG) for each in OTHERS)], ids=str)
+@pytest.mark.parametrize(
+    "refused",
+    [
+        *REFUSALS,
+        *(pytest.param(each, marks=DECIDED) for each in ON_DUCKDB),
+        *(pytest.param(each, marks=ELSEWHERE) for each in OTHERS),
+    ],
+    ids=str,
+)
 def test_refusals(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, str, str]) -> None:
     """A store that refuses something, or answers half of it: nothing is dropped, and the next run goes on."""
     db, store = bucket.db, bucket.store
@@ -468,7 +478,7 @@ def test_refusals(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, refused: tupl
 
 @pytest.mark.slow("starts an S3 server")
 @pytest.mark.parametrize(
-    "refused", [(HALF, "GET", ".parquet"), *(pytest.param(each, marks=LONG) for each in OTHERS[5:6])], ids=str
+    "refused", [(HALF, "GET", ".parquet"), *(pytest.param(each, marks=ELSEWHERE) for each in OTHERS[2:4])], ids=str
 )
 def test_refusals_later(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, str, str]) -> None:
     """The same after the drop: a restore restores nothing, and then everything."""

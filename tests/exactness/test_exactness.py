@@ -25,7 +25,7 @@ SHARED = settings(suppress_health_check=list(HealthCheck), derandomize="HUNT" no
 
 @pytest.mark.slow("whole histories are played")
 @pytest.mark.timeout(900)
-@settings(SHARED, max_examples=examples(4, long=150))
+@settings(SHARED, max_examples=examples(3, long=150))
 @given(histories(most_turns=3, most_rows=6, last_statement=120))
 def test_levels_are_exact_on_duckdb(duck: DuckDatabase, history: History) -> None:
     """Each level on DuckDB is right after each run, and holds every row in the end."""

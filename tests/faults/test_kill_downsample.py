@@ -91,7 +91,7 @@ def test_duckdb_converges(tmp_path: Path) -> None:
     put_back(template, files)
     left = left_by_kills(RunRequest(uri=db.uri, schema=db.own_schema, cutoff=NOW), files, tmp_path / "kept")
     assert len(left) > 20, "there must have been more to kill"
-    for instant, copy in left:
+    for instant, copy in left[:: examples(2, long=1)]:
         put_back(copy, files)
         assert finish(db.uri, db) == undisturbed, f"killed {instant}"
 

@@ -32,7 +32,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = examples(3, long=100)
+EXAMPLES = examples(2, long=100)
 SETTINGS = settings(
     max_examples=EXAMPLES,
     database=None,

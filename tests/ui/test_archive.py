@@ -84,6 +84,7 @@ def test_main_path(each_pages: PagesInBrowser) -> None:
 
 @pytest.mark.slow("restores in a browser")
 @long_on_cratedb
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_beside_and_refused(each_pages: PagesInBrowser) -> None:
     """Into another table it is restored without a hold; what is there already is refused, and was said to be."""
     db = each_pages.db
@@ -106,6 +107,7 @@ def test_beside_and_refused(each_pages: PagesInBrowser) -> None:
 
 
 @long_on_cratedb
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_bad_snapshots(each_pages: PagesInBrowser) -> None:
     """What is missing or damaged stands first and says so; verifying says why; it can't be restored."""
     db = each_pages.db
@@ -248,6 +250,7 @@ def test_viewer(pages: PagesInBrowser) -> None:
     assert pages.db.journal(event="verified") == []
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_tenants(pages: PagesInBrowser) -> None:
     """A tenant sees, verifies and restores only snapshots of theirs, into tables of theirs."""
     db = pages.db

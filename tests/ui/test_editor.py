@@ -149,6 +149,7 @@ def test_saved_with_care(elements: PageElements, monkeypatch: pytest.MonkeyPatch
     assert elements.went == ["/policies/visits?saved=3"]
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_a_copy_is_another_policy(elements: PageElements) -> None:
     """What is copied stays as it is; what is disabled needs no question, and shows what it would do."""
     tool = elements.db.tool
@@ -296,6 +297,7 @@ def test_hostile(pages: PagesInBrowser) -> None:
     assert page.get_by_text("49", exact=False).count() == 0
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_who_may(pages: PagesInBrowser) -> None:
     """A viewer looks and changes nothing; a tenant stays within its tags and tables, and is told of no others."""
     page = pages.log_in("viewer", "/ui/policies/visits")

@@ -137,6 +137,7 @@ def test_groups_have_names() -> None:
 
 @pytest.mark.slow("a rollup, and its charts in a browser")
 @long_on_cratedb
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_chart_shows_what_fetch_says(each_pages: PagesInBrowser) -> None:
     """Old hours come from the level, recent ones from the raw rows; the chart has exactly these numbers."""
     pages = each_pages

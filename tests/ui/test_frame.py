@@ -156,6 +156,7 @@ def test_keyboard(pages: PagesInBrowser) -> None:
     assert page.url == f"{pages.address}/ui/"
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_open_to_all(duck: DuckDatabase, browser: Chromium) -> None:
     """Where no tokens are asked for, there is no log-in, and no log-out."""
     fill(duck)

@@ -85,6 +85,7 @@ def test_form(pages: PagesInBrowser) -> None:
     assert len(db.tool.holds()) == 3
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_viewer_and_tenants(pages: PagesInBrowser) -> None:
     """A viewer can't act. A tenant holds and releases only data of theirs."""
     db = pages.db

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.catalog import TableName
@@ -13,6 +14,7 @@ def open_hub(pages: PagesInBrowser, name: str, role: str = "operator", **query: 
     return pages.log_in(role, links.table(TableName(pages.db.schema, name), **query))
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_views_without_loading(pages: PagesInBrowser) -> None:
     """A view takes the place of another one, the address and the way back with it; the page is not loaded again."""
     page = open_hub(pages, "orders")
@@ -39,6 +41,7 @@ def test_views_without_loading(pages: PagesInBrowser) -> None:
     expect(page.get_by_role("region", name="Holds on this table")).to_contain_text("case 9")
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_pointing_and_dragging(pages: PagesInBrowser) -> None:
     """Pointing at a bar tells what it is; dragging over the lanes chooses a time range, which views keep."""
     page = open_hub(pages, "visits")
@@ -80,6 +83,7 @@ def test_nothing_written_is_lost(pages: PagesInBrowser) -> None:
     expect(page.get_by_label("Reason")).to_have_value("")
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_small_and_dark(pages: PagesInBrowser) -> None:
     """On a narrow screen nothing is wider than it; the colours are as the system has them until one chooses."""
     page = pages.window(NARROW, dark=True)
