@@ -232,7 +232,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(CLUSTER_TIMEOUT))
         if "cratedb_cluster" in getattr(item, "fixturenames", ()) and not item.nodeid.startswith(CLUSTER):
             raise pytest.UsageError(f"{item.nodeid}: tests of the cluster are in {', '.join(CLUSTER)}")
-        tiers.leave_out(item)
+    tiers.leave_out(items)
     costly = {
         _group(item.nodeid) for item in items if {"slow", "cratedb"} & {mark.name for mark in item.iter_markers()}
     }

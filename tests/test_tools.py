@@ -65,6 +65,7 @@ def test_a_failed_build_is_repeated(tmp_path: Path) -> None:
     assert list(found.iterdir()) == []
 
 
+@pytest.mark.long("make check reads the benchmarks; make bench runs them")
 def test_benchmarks_start() -> None:
     """`make bench` finds all that it measures with."""
     command = [sys.executable, "-m", "benchmarks", "--help"]

@@ -34,6 +34,7 @@ def due(filled_by: FilledBy) -> Command:
     ],
     ids=str,
 )
+@pytest.mark.some(4)
 def test_what_is_held_stays(due: Command, args: list[str], dropped: int) -> None:
     """A table, a stretch of time or a filter is kept by a run, and the plan says why; release ends that."""
     out = due.ok("hold", *args, "--reason=case 4711")

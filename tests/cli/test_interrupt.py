@@ -14,6 +14,7 @@ from support.forkserver import fork_server
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.some(1)
 def test_interrupted_between_steps(command: Command, path: Path, number: signal.Signals) -> None:
     """After an interrupt some partitions are archived, and the next run does exactly the rest."""
     with duckdb.connect(str(path)) as connection:

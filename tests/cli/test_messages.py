@@ -96,6 +96,7 @@ IN_A_PLAN = (
         (["run"], "interrupted: the next run continues from here"),
     ],
 )
+@pytest.mark.some(2)
 def test_what_an_interrupted_command_says(command: Command, args: list[str], said: str) -> None:
     """Only of a run there is something left that the next one does."""
     assert interrupted(command, *args, code=IN_A_PLAN) == said

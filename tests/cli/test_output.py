@@ -47,6 +47,7 @@ def filled(filled_by: FilledBy) -> Command:
 
 
 @pytest.mark.parametrize("args", READERS, ids=" ".join)
+@pytest.mark.some(5)
 def test_json_and_yaml_say_the_same(filled: Command, args: list[str]) -> None:
     """Both formats can be parsed, hold the same values, and nothing else is on stdout."""
     as_json = json.loads(filled.ok(*args, "--format=json"))
@@ -104,6 +105,7 @@ def test_a_list_item_by_item(form: str, count: int, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\x1b[31mb", "a\x07b", "a\u202eb", "a\tb"])
+@pytest.mark.some(3)
 def test_control_characters_move_no_cursor_and_forge_no_line(command: Command, text: str) -> None:
     """Newlines and escape sequences in names are shown as escapes; data keeps them as they are."""
     out = command.ok("create", "--strategy=delete", f"--table-name={text}", "--retention-period=1d", f"--tags={text}")

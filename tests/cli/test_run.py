@@ -64,6 +64,7 @@ def test_a_lost_connection_costs_no_run(command: Command, monkeypatch: pytest.Mo
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
+@pytest.mark.some(4)
 def test_policies_that_do_not_fit_their_table(command: Command, options: list[str], reason: str) -> None:
     """What can't be done is a finding of the check and a problem of the run, and no row is touched."""
     command.ok(*DELETE, "--id=p", *options)

@@ -42,6 +42,7 @@ def archived(filled_by: FilledBy) -> Command:
     ],
     ids=str,
 )
+@pytest.mark.some(4)
 def test_choosing(archived: Command, args: list[str], months: list[str]) -> None:
     """Name, table and time choose the same for listing, verifying and a dry restore."""
     found = archived.data("list-snapshots", *args)

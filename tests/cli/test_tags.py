@@ -39,6 +39,7 @@ def tagged(filled_by: FilledBy) -> Command:
         (["not:b"], ["p0", "p2"]),
     ],
 )
+@pytest.mark.some(5)
 def test_choosing(tagged: Command, tags: list[str], expected: list[str]) -> None:
     """Within one option all tags must be there; of several options one must fit."""
     options = [f"--tags={text}" for text in tags]
@@ -70,6 +71,7 @@ def test_deleting_by_tags(tagged: Command) -> None:
 
 
 @pytest.mark.parametrize("command_name", ["list", "plan", "run", "status", "check", "export", "delete-policy"])
+@pytest.mark.some(3)
 def test_empty_tags_are_refused(tagged: Command, command_name: str) -> None:
     """An empty tag never means "every policy"."""
     for text in ("", " ", "a,,b", ",", "not:"):

@@ -177,6 +177,7 @@ def test_snapshot_vanishes(db: Database, metrics: str) -> None:
 @pytest.mark.parametrize("damage", ["*/**/*.parquet", "_manifests/*.json"])
 @pytest.mark.parametrize("after", [SnapshotPartition, VerifySnapshot])
 @pytest.mark.parametrize("how", ["changed", "garbled", "emptied", "removed"])
+@pytest.mark.some(8)
 def test_damaged_file(duck: DuckDatabase, damage: str, after: type[Step], how: str) -> None:
     """A file that is not any more what was written: nothing is dropped."""
     create_metrics(duck)

@@ -311,6 +311,7 @@ DAMAGE = [flip, *(pytest.param(damage, marks=[DECIDED, ON_S3]) for damage in (tr
 
 @pytest.mark.parametrize("of", ["rows", pytest.param("manifest", marks=[DECIDED, ON_S3])])
 @pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.some(6)
 def test_damage_before_the_drop(files: Place, damage: Callable[[Place, str], None], of: str) -> None:
     """The partition stays, and the next run writes what is damaged again, also if its size is the same."""
     db = files.db
@@ -550,6 +551,7 @@ OLDEST = ("version", "size", "generated", "comment", "span")
 @pytest.mark.parametrize(
     ("without", "dropped"), [((), False), ((), True), (OLDEST, False)], ids=["second", "dropped", "first"]
 )
+@pytest.mark.some(2)
 def test_archives_of_earlier_versions(duck: DuckDatabase, without: tuple[str, ...], dropped: bool) -> None:
     """They are listed, verified, adopted, restored, superseded and deleted like others."""
     fill(Directory(duck, duck.repository, duck.directory))
@@ -582,6 +584,7 @@ def adopted(duck: DuckDatabase, name: str) -> Archived:
 
 @pytest.mark.parametrize("damage", ["data.parquet", "manifest.json"])
 @pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.some(3)
 def test_damaged_archives_of_earlier_versions(
     duck: DuckDatabase, damage: str, how: Callable[[Place, str], None]
 ) -> None:

@@ -141,6 +141,7 @@ def _tier(name: str) -> tuple[pytest.MarkDecorator, ...]:
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=_tier(name)) for name in BREAKING])
+@pytest.mark.some(3)
 def test_the_others_go_on(bench: Database, name: str) -> None:
     """The table's own problem is said by plan and check, and the other tables' rows are deleted as ever."""
     break_it, reason = BREAKING[name]

@@ -286,6 +286,7 @@ def test_partition_columns_of_duckdb(duck: DuckDatabase) -> None:
      ("site month", "the table has no column 'site month'"), ("", "it names no column")],
 )  # fmt: skip
 @pytest.mark.parametrize("strategy", ["delete", "snapshot"])
+@pytest.mark.some(4)
 def test_a_comment_that_names_no_column(duck: DuckDatabase, strategy: str, columns: str, flaw: str) -> None:
     """Where the comment names a column that is not there, nothing is guessed: the table is left alone, and says why."""
     duck.create("metrics", {"ts": TIME, "n": "TEXT", "site": "INTEGER", "month": MONTH})

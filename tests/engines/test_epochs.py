@@ -169,6 +169,7 @@ def test_late_rows_between_two_levels(db: Database, unit: str) -> None:
 
 @UNITS
 @pytest.mark.parametrize("partitioned", [True, *others_on_duckdb(False)])
+@pytest.mark.some(2)
 def test_downsample(db: Database, unit: str, partitioned: bool) -> None:
     """Levels are the same as of timestamps, `fetch` and the view read all of them, and raw rows expire."""
     columns = {"ts": "BIGINT", "host": "TEXT", "v": "DOUBLE PRECISION"}
@@ -252,6 +253,7 @@ def test_some_seconds_among_milliseconds(db: Database) -> None:
     ],
 )
 @pytest.mark.parametrize("strategy", ["delete", "downsample"])
+@pytest.mark.some(5)
 def test_wrong_unit(db: Database, ticks: int, unit: str, said: str, strategy: str) -> None:
     """Data that was written in another unit than the policy says is blocked, and all commands go on."""
     db.create("events", {"ts": "BIGINT", "n": "TEXT", "v": "DOUBLE PRECISION"})

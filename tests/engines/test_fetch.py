@@ -74,6 +74,7 @@ def compare(fetched: Fetched, right: dict[Any, dict[str, Any]], single: bool = T
 
 
 @pytest.mark.parametrize("step", ["1w", *others_on_duckdb("1h", "2h", "1d")])
+@pytest.mark.some(2)
 def test_stitched(db: Database, step: str) -> None:
     """Buckets from levels, from raw rows and from both together, for each series."""
     source = Source(rows=make_rows(36))
@@ -103,6 +104,7 @@ def test_without_groups(db: Database) -> None:
         ),
     ],
 )
+@pytest.mark.some(2)
 def test_where(db: Database, where: dict[str, Any], fits: Any) -> None:
     """Filters choose series, also those without a value of a dimension."""
     source = Source(rows=make_rows(36))
@@ -183,6 +185,7 @@ def test_what_no_table_holds(db: Database) -> None:
 
 
 @pytest.mark.parametrize("step", ["6h", *others_on_duckdb("1h", "1d")])
+@pytest.mark.some(1)
 def test_percentiles(db: Database, step: str) -> None:
     """Stitched from distributions of levels and raw rows, within one percent of the value at that rank."""
     source = Source(rows=make_rows(36))
@@ -341,6 +344,7 @@ HOSTILE = ['My "Column', "%(x)s 100%", ":p a:b;--", "größe $1 ?", "select"]
 
 
 @pytest.mark.parametrize("name", [*HOSTILE[1:3], *others_on_duckdb(*HOSTILE[:1], *HOSTILE[3:])])
+@pytest.mark.some(2)
 def test_hostile_names(db: Database, name: str) -> None:
     """Names and values may be anything; a metric's name may hold a colon."""
     plain = make_rows(36)

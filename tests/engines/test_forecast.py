@@ -148,7 +148,7 @@ def forecast(db: Database, days: int, now: dt.datetime = NOW, **more: Any) -> Fo
 @pytest.mark.slow("the tool runs once for each simulated day, on ten tables")
 def test_regular_growth_is_foreseen_exactly(lab: DuckDatabase) -> None:
     """On each day, each table, level and archive has the rows and partitions that were foreseen."""
-    ahead = examples(8, long=366)
+    ahead = examples(4, long=366)
     series, truth = by_name(forecast(lab, ahead)), [tables_of(lab)]
     for day in range(ahead):
         for name, (_, rate) in TABLES.items():

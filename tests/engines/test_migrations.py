@@ -316,6 +316,7 @@ def test_two_threads(new_crate: CrateDatabase) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 12, 24, 36])
+@pytest.mark.some(2)
 def test_repeated_while_tables_appear(new_duck: DuckDatabase, number: int) -> None:
     """If CrateDB does not know its tables for a moment, setup is repeated, and reports the changes of all attempts."""
     create_release(new_duck)

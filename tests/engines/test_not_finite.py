@@ -113,7 +113,7 @@ def test_levels_and_answers(db: Database) -> None:
 ANY = st.floats(-1e6, 1e6, width=32) | st.sampled_from([*NOT_FINITE, None, 0.0])
 
 
-@settings(max_examples=examples(15, long=150), suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=examples(8, long=150), suppress_health_check=list(HealthCheck), deadline=None)
 @given(st.lists(st.tuples(ANY, ANY, ANY), min_size=1, max_size=12))
 def test_anything_on_duckdb(duck: DuckDatabase, values: list[tuple[Any, ...]]) -> None:
     """Whatever there is, levels are right."""

@@ -57,6 +57,7 @@ def contents(db: Database) -> dict[str, list[str]]:
     ],
     ids=lambda more: f"{more['strategy']} {more['table_name']}",
 )
+@pytest.mark.some(5)
 def test_new_policy(db: Database, more: dict[str, Any]) -> None:
     """The plan with a new policy is the plan once it is stored; nothing is written until then."""
     fill(db)

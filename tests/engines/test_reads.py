@@ -134,6 +134,7 @@ READ_OFTEN = ("the last run", "metrics")
 
 
 @pytest.mark.parametrize("what", [*READ_OFTEN, *others_on_duckdb(*(what for what in READS if what not in READ_OFTEN))])
+@pytest.mark.some(3)
 def test_the_audit_log_is_not_read_as_a_whole(db: Database, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows are the same, however much happened; and all statements on the audit log say from which time on."""
     remember(db, 3)
@@ -291,6 +292,7 @@ AT_THE_DATABASE = ("a run", "snapshots to adopt")
 @pytest.mark.parametrize(
     "what", [*AT_THE_DATABASE, *others_on_duckdb(*(what for what in OF_ARCHIVE if what not in AT_THE_DATABASE))]
 )
+@pytest.mark.some(4)
 def test_the_archive_is_not_read_as_a_whole(db: Database, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done about one table reads no snapshot of another one, nor of another repository or policy."""
     monkeypatch.setattr(archives, "PAGE", 4)

@@ -52,6 +52,7 @@ def create(duck: DuckDatabase, repository: str) -> None:
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.some(5)
 def test_address_is_refused(duck: DuckDatabase, name: str) -> None:
     """When a policy is made or changed, and when it was stored before: nothing is archived or dropped."""
     with pytest.raises(InvalidInput, match="target_repository_name") as error:
@@ -90,6 +91,7 @@ def works(duck: DuckDatabase) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.some(5)
 def test_hostile_names(duck: DuckDatabase, name: str) -> None:
     """Wildcards, quotes and the like in a repository's name mean themselves, whatever its neighbours hold."""
     create(duck, name)

@@ -88,6 +88,7 @@ OF_DATA = ("late row", "deleted")
 
 
 @pytest.mark.parametrize("what", [*OF_DATA, *others_on_duckdb(*(what for what in CHANGES if what not in OF_DATA))])
+@pytest.mark.some(5)
 def test_change(resting: Database, what: str) -> None:
     """Whatever changes, it is judged again."""
     CHANGES[what](resting)

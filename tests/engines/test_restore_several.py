@@ -327,6 +327,7 @@ ELSEWHERE = pytest.mark.long("make test kills restores at two instants, one of t
 @pytest.mark.parametrize(
     ("word", "number"), [("INSERT", 1), ("INSERT", 2), ("INSERT", 3), ("UPDATE", 1), ("UPDATE", 2), ("UPDATE", 4)]
 )
+@pytest.mark.some(3)
 def test_killed_on_duckdb(duck: DuckDatabase, word: str, number: int) -> None:
     """Wherever a restore of several ends: no row is lost or doubled."""
     killed(duck, word, number)

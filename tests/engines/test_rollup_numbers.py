@@ -136,7 +136,7 @@ def test_deviation_beyond_reason(rollups: RollupTables) -> None:
         assert {row["host"]: row["x_stddev"] for row in rollups.read(rollup.table)} == {"a": None, "b": 0.0}
 
 
-@settings(max_examples=examples(30, long=200), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15, long=200), suppress_health_check=list(HealthCheck))
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30), st.integers(1, 10))
 def test_deviation_of_anything_on_duckdb(duck: DuckDatabase, values: list[float], step: int) -> None:
     """Whatever the values are, two levels know their deviation."""

@@ -152,7 +152,7 @@ SHARED = settings(suppress_health_check=list(HealthCheck), deadline=None)
 ROWS = st.lists(ROW, min_size=1, max_size=14)
 
 
-@settings(SHARED, max_examples=examples(12, long=300))
+@settings(SHARED, max_examples=examples(8, long=300))
 @given(ROWS, QUESTION, st.sampled_from([1, 2, DAYS]))
 def test_on_duckdb(duck: DuckDatabase, tables: dict[str, Table], rows: Any, question: Any, at_once: int) -> None:
     """On DuckDB."""

@@ -73,6 +73,7 @@ def tenants(db: Database) -> list[str | None]:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.some(4)
 def test_text_is_what_is_written(db: Database, texts: str, way: Callable[..., Policy]) -> None:
     """Each policy takes the rows of its own tenant, and nothing of any other; NULL is one of them."""
     base = {"strategy": "delete", "table_schema": db.schema, "table_name": texts, "retention_period": "30d"}
@@ -146,6 +147,7 @@ NUMBERS = {"i": "BIGINT", "d": "DOUBLE PRECISION", "b": "BOOLEAN"}
     ],
     ids=str,
 )  # fmt: skip
+@pytest.mark.some(16)
 def test_typed_by_the_column(db: Database, column: str, value: Any, taken: list[str] | None) -> None:
     """A value has the type of its column, whatever type it came with; one that it can't have takes nothing."""
     db.create("numbers", {"ts": TIME, "n": "TEXT", **NUMBERS})

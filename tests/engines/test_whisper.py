@@ -99,6 +99,7 @@ def compare(db: Database, readings: Sequence[Reading], path: Path, methods: Sequ
 
 
 @DECIDED
+@pytest.mark.long("Graphite computes as RRDtool does, with which make test compares")
 def test_the_same_numbers(db: Database, tmp_path: Path) -> None:
     """All methods in all archives, each made of the finer one."""
     readings = make_readings(seed=4)
@@ -107,6 +108,7 @@ def test_the_same_numbers(db: Database, tmp_path: Path) -> None:
 
 
 @MORE
+@pytest.mark.long("Graphite computes as RRDtool does, with which make test compares")
 def test_missing_points(db: Database, tmp_path: Path) -> None:
     """With `xFilesFactor` 0 values are made of what is there, as here; all methods but one give the same."""
     readings = make_readings(seed=5, lost=0.3)
@@ -115,6 +117,7 @@ def test_missing_points(db: Database, tmp_path: Path) -> None:
 
 
 @MORE
+@pytest.mark.long("Graphite computes as RRDtool does, with which make test compares")
 def test_averages_of_averages(db: Database, tmp_path: Path) -> None:
     """
     By design not the same: where points are missing, Whisper's average of an hour is one of averages, each counted
@@ -139,6 +142,7 @@ def test_averages_of_averages(db: Database, tmp_path: Path) -> None:
 
 
 @MORE
+@pytest.mark.long("Graphite computes as RRDtool does, with which make test compares")
 def test_half_of_the_points(db: Database, tmp_path: Path) -> None:
     """What an `xFilesFactor` does to the first archive that is made of others, a condition on the count does here."""
     readings = make_readings(seed=7, lost=0.4)

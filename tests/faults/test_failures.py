@@ -148,12 +148,14 @@ FREEZING = [(FreezePartitions, StepStarted), (FreezePartitions, StepProgressed),
 
 
 @pytest.mark.parametrize(("kind", "event"), [*FREEZING, *MOMENTS[2:]], ids=lambda value: value.__name__)
+@pytest.mark.some(4)
 def test_interrupted_snapshot(crate: CrateDatabase, kind: type[Step], event: type[RunEvent]) -> None:
     """Ctrl+C at any step of archiving: the partition is there or archived, thawed, and the journal tells the end."""
     assert_interrupted_well(crate, kind, event)
 
 
 @pytest.mark.parametrize(("kind", "event"), MOMENTS[2:], ids=lambda value: value.__name__)
+@pytest.mark.some(4)
 def test_interrupted_snapshot_duckdb(duck: DuckDatabase, kind: type[Step], event: type[RunEvent]) -> None:
     """The same on DuckDB, where nothing is frozen."""
     assert_interrupted_well(duck, kind, event)

@@ -359,6 +359,7 @@ RULES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("unit", ["hour", "day", "week", "month"])
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: "-".join(map(str, rule.values())))
+@pytest.mark.some(12)
 def test_one_plan_for_all_days_says_what_daily_plans_say(unit: str, rule: dict[str, Any]) -> None:
     """A table with one policy is planned once; this is the same as a plan for each day."""
     hold = LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2024-06-10"), end=ms("2024-06-12"))
@@ -395,6 +396,7 @@ CASCADES = ["1h:30d,1d:forever", "1h:10d,1d:10d,1mo:forever", "1d:forever", "1w:
 
 @pytest.mark.parametrize("unit", ["day", "week", "month"])
 @pytest.mark.parametrize("levels", CASCADES)
+@pytest.mark.some(6)
 def test_days_on_which_nothing_is_due_are_skipped(unit: str, levels: str) -> None:
     """Plans only on days on which something can be due give the same as plans on each day."""
     rule = policy("downsample", "10d", levels=levels)

@@ -216,7 +216,7 @@ archived = st.builds(
     DAYS,
     st.just({}) | st.just({"tenant": "a"}),
 )
-lawful = settings(max_examples=examples(100, long=1500))
+lawful = settings(max_examples=examples(70, long=1500))
 
 
 @lawful

@@ -124,6 +124,7 @@ def test_deleting(each_tenants: TwoTenants) -> None:
     ],
     ids=lambda more: next(iter(more)),
 )
+@pytest.mark.some(3)
 def test_each_attribute_chooses(tenants: TwoTenants, more: dict[str, Any]) -> None:
     """Each attribute narrows down what is listed, restored and verified; none is passed over."""
     chosen = {"table_name": "acme_metrics"}

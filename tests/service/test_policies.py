@@ -119,6 +119,7 @@ def test_values_are_what_is_written(tenants: TwoTenants) -> None:
         ('{"strategy": "snapshot", "target_repository_name": "r", "late": "drop"}', "late: does not apply to snapshot"),
     ],
 )  # fmt: skip
+@pytest.mark.some(4)
 def test_refused(tenants: TwoTenants, path: str, body: str, words: str) -> None:
     """What is written twice, or can't be typed, or means nothing, is refused by its name; nothing is changed."""
     answer = tenants.ask("admin", "PATCH", path, content=body, headers={**JSON, "If-Match": "*"})

@@ -215,6 +215,7 @@ def test_snapshots_of_others_are_not_deleted(tenants: TwoTenants) -> None:
     assert [record.archived.table.name for record in tenants.db.tool.snapshots()] == ["globex_metrics"]
 
 
+@pytest.mark.long("it is about the search, not about the toolkit")
 def test_the_search_finds_what_leaks(busy: TwoTenants) -> None:
     """The same calls of an admin show what is globex's, so that the test above would fail."""
     changing = ("accept_tables", "apply", "delete", "release", "render", "restore")

@@ -265,6 +265,7 @@ def test_the_same_on_cratedb(crate: Database) -> None:
         assert check(tenants, 2) > 35
 
 
+@pytest.mark.long("it is about the search, not about the toolkit")
 def test_the_search_finds_what_leaks(tenants: TwoTenants) -> None:
     """The same requests with an admin's token show and change what is globex's, so that the test above would fail."""
     tenants.tokens["acme-editor"] = tenants.tokens["admin"]

@@ -3,8 +3,8 @@ The two tiers of tests: `make test`, and `make test-long`, which runs everything
 
 ``@pytest.mark.long("reason")`` leaves a test to the long tier; the reason says what `make test` proves instead. With
 ``on="cratedb"`` it leaves out only those on CrateDB of a test that runs on each engine; `others_on_duckdb` does so for
-some of its cases. ``@pytest.mark.slow("reason")`` says why a test takes more than `SLOW` seconds. Everything about the
-tiers and their budget is here and in these two markers.
+some of its cases, and ``@pytest.mark.some(3)`` for all but three of them, on each engine. ``@pytest.mark.slow("reason")``
+says why a test takes more than `SLOW` seconds. Everything about the tiers and their budget is here and in these markers.
 """
 
 from __future__ import annotations
@@ -39,12 +39,26 @@ def others_on_duckdb(*cases: Any) -> list[Any]:
     return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=DECIDED) for case in cases]
 
 
-def leave_out(item: pytest.Item) -> None:
+def leave_out(items: Iterable[pytest.Item]) -> None:
     """
-    Skip a test of the long tier, unless that runs.
+    Skip tests of the long tier, unless that runs.
 
     :raises pytest.UsageError: if a marker gives no reason.
     """
+    sampled: dict[tuple[str, bool], list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        _leave_out(item)
+        if item.get_closest_marker("some") and not item.get_closest_marker("skip"):
+            sampled[item.nodeid.partition("[")[0], item.get_closest_marker("cratedb") is not None].append(item)
+    for cases in sampled.values() if not _chosen[LEFT_OUT] else ():
+        (number,) = next(cases[0].iter_markers("some")).args
+        taken = {place * len(cases) // number for place in range(number)}
+        for place, item in enumerate(cases):
+            if place not in taken:
+                item.add_marker(pytest.mark.skip(reason=f"{LEFT_OUT}: make test has others of its cases"))
+
+
+def _leave_out(item: pytest.Item) -> None:
     for marker in [*item.iter_markers("long"), *item.iter_markers("slow")]:
         if len(marker.args) != 1 or not isinstance(marker.args[0], str):
             raise pytest.UsageError(f"{item.nodeid}: the marker {marker.name} needs a reason")

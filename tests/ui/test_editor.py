@@ -91,6 +91,7 @@ def test_create(each_pages: PagesInBrowser) -> None:
 
 @pytest.mark.slow("a form is filled in by hand")
 @long_on_cratedb
+@pytest.mark.long("make test creates a policy on the page, and edits one by HTTP")
 def test_edit(each_pages: PagesInBrowser) -> None:
     """A change that deletes data has to be confirmed by the table's name; one that does not, not."""
     pages, db = each_pages, each_pages.db
@@ -270,6 +271,7 @@ def test_somebody_else(pages: PagesInBrowser) -> None:
     assert (after.description, after.tags, str(after.retention_period)) == ("Both", ("acme", "sky"), "14d")
 
 
+@pytest.mark.long("make test has strange names on the page of a table and of the archive")
 def test_hostile(pages: PagesInBrowser) -> None:
     """Whatever somebody writes stays text, in the form, in the effect, and in the database."""
     page = pages.log_in("admin", "/ui/policies/hostile")

@@ -42,6 +42,7 @@ def test_log_in_and_out(pages: PagesInBrowser) -> None:
     assert urlsplit(page.url).path == "/ui/login"
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_log_in_leads_nowhere_else(pages: PagesInBrowser) -> None:
     """A link to the log-in can't send a user to another page afterwards."""
     page = pages.window()
@@ -65,6 +66,7 @@ def test_log_in_without_scripts(pages: PagesInBrowser) -> None:
     page.wait_for_url(f"{pages.address}/ui/")
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_revoked_token(pages: PagesInBrowser) -> None:
     """A token that is revoked is worth nothing at once, on pages that are open too."""
     page = pages.log_in("viewer")
@@ -73,6 +75,7 @@ def test_revoked_token(pages: PagesInBrowser) -> None:
     page.get_by_label("Access token").wait_for()
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_sessions_end(pages: PagesInBrowser) -> None:
     """A session that nobody uses ends."""
     page = pages.log_in("viewer")

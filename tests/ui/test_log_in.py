@@ -125,6 +125,7 @@ def test_cookie(browser: TestClient, token: str) -> None:
         "",
     ],
 )
+@pytest.mark.some(6)
 def test_log_in_leads_nowhere_else(browser: TestClient, token: str, to: str) -> None:
     """Whatever the address says, the log-in leads to a page of ours that is neither log-in nor log-out."""
     assert log_in(browser, token, to) == "/ui/"

@@ -244,6 +244,7 @@ def test_who_may_not_run(pages: PagesInBrowser) -> None:
             refused()
 
 
+@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_tenants(pages: PagesInBrowser) -> None:
     """Somebody with a limit sees and runs what is theirs only."""
     tool, now = pages.db.tool, pages.db.time.moment

@@ -311,6 +311,7 @@ def test_viewer_and_tenant(pages: PagesInBrowser, tmp_path: Path) -> None:
     expect(page.get_by_text("delete 1, leave 0")).to_be_visible()
 
 
+@pytest.mark.long("it is about time, which make bench measures as well")
 def test_a_thousand(pages: PagesInBrowser) -> None:
     """A thousand policies cost no statement more than a few, and are found at once."""
     page = pages.log_in("viewer", PATH)
