@@ -3,8 +3,9 @@ The two tiers of tests: `make test`, and `make test-long`, which runs everything
 
 ``@pytest.mark.long("reason")`` leaves a test to the long tier; the reason says what `make test` proves instead. With
 ``on="cratedb"`` it leaves out only those on CrateDB of a test that runs on each engine; `others_on_duckdb` does so for
-some of its cases, and ``@pytest.mark.some(3)`` for all but three of them, on each engine. ``@pytest.mark.slow("reason")``
-says why a test takes more than `SLOW` seconds. Everything about the tiers and their budget is here and in these markers.
+some of its cases, and ``@pytest.mark.some(3)`` for all but three of them, on each engine. With
+``@pytest.mark.slow("reason")`` a test says why it takes more than `SLOW` seconds. Everything about the tiers and their
+budget is here and in these markers.
 """
 
 from __future__ import annotations
