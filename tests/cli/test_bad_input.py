@@ -147,7 +147,6 @@ def stocked(filled_by: FilledBy) -> Command:
 @pytest.mark.parametrize(
     ("args", "message"), CASES, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
 )
-@pytest.mark.some(50)
 def test_wrong_input(stocked: Command, contents: Contents, args: tuple[str, ...], message: str) -> None:
     """What can't be meant ends with 2, in one line that names the option or attribute."""
     before = contents()

@@ -63,7 +63,14 @@ def test_what_is_asked_and_done(elements: PageElements, monkeypatch: pytest.Monk
     tool, now = elements.db.tool, elements.db.time.moment
     for run_id, at in (("alive", now), ("silent", now - dt.timedelta(days=1))):
         tool.store.jobs.begin(RunState(run_id=run_id, started_at=at, heartbeat_at=at, actor="x"))
-    before = elements.db.left("visits")
+    before, real, looks = elements.db.left("visits"), elements.runs.all, list[int]()
+
+    def counted(asked: Retention) -> list[RunState]:
+        states = real(asked)
+        looks.append(len(states))
+        return states
+
+    monkeypatch.setattr(elements.runs, "all", counted)
     elements.open(plan.show, "policy=visits")
     elements.wait(lambda: "Run alive" in elements.texts)
     elements.press("Run now")
@@ -75,8 +82,10 @@ def test_what_is_asked_and_done(elements: PageElements, monkeypatch: pytest.Monk
     elements.press("Run now")
     assert elements.find(ui.button, "Run now") is None
     elements.wait(lambda: any("1 done, 0 failed" in text for text in elements.texts))
-    looks = [text for text in elements.texts if text == "What this run did, in the audit log"]
-    assert (len(looks), "Run silent" in elements.texts) == (1, False)
+    seen = len(looks)
+    elements.wait(lambda: len(looks) > seen + 2)
+    links = [text for text in elements.texts if text == "What this run did, in the audit log"]
+    assert (len(links), "Run silent" in elements.texts) == (1, False)
     assert elements.db.left("visits") == [row for row in before if row != EXPIRED]
 
 
