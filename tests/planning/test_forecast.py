@@ -13,7 +13,7 @@ import pytest
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import Partition, Table, TableName
-from cratedb_retention.model.forecast import Forecast, Part, Series, Storage, count_days, parse_size, read_until
+from cratedb_retention.model.forecast import Forecast, Part, Series, Storage, count_days, read_until
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.cascade import Interval
@@ -436,21 +436,6 @@ def test_cost() -> None:
     assert found.monthly is not None
     assert found.monthly[0] == 0.5
     assert forecast([1, 2]).cost is None
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("2TB", 2 * 10**12), ("500 GiB", 500 * 2**30), ("1.5kb", 1500), ("7", 7), ("3 b", 3)]
-)
-def test_sizes(text: str, size: int) -> None:
-    """Units of ten, and with an `i` units of two."""
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1GB", "2 XB", "much", "1e9", "TB", "inf", "nan"])
-def test_sizes_that_are_none(text: str) -> None:
-    """One line says what to write."""
-    with pytest.raises(InvalidInput, match="Write it like 2TB"):
-        parse_size(text)
 
 
 def test_end() -> None:

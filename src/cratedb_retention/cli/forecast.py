@@ -72,10 +72,11 @@ def forecast(  # noqa: PLR0913 - one for each option
       cratedb-retention forecast -f policies.yaml
       cratedb-retention forecast --until=2030-01-01 --format=csv > forecast.csv
     """
-    from cratedb_retention.model.forecast import parse_size, read_until
+    from cratedb_retention.model.forecast import read_until
+    from cratedb_retention.model.size import parse_size
 
     policies = None if file is None else options.read_policies(file)
-    size = None if capacity is None else parse_size(capacity, "--capacity")
+    size = None if capacity is None else parse_size(capacity, "--capacity").bytes
     with database.open(read_only=True) as retention:
         found = retention.forecast(
             read_until(until, retention.clock.now()),

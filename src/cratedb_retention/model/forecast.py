@@ -8,7 +8,6 @@ its instants: the first is now, each other one is a day later, after the run of 
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,8 +25,6 @@ from cratedb_retention.model.words import Choice, plural
 
 GIGABYTE = 10**9
 MOST_DAYS = 3650
-_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[kmgtp]?)(?P<binary>i?)b?", re.IGNORECASE)
-_POWERS = " kmgtp"
 # A weekly rhythm is worth mentioning if a weekday differs by this share from the mean.
 _NOTABLE = 0.05
 
@@ -204,15 +201,6 @@ class Forecast:
 def _total(found: Iterable[Sequence[int] | None]) -> list[int] | None:
     known = [each for each in found if each is not None]
     return [sum(values) for values in zip(*known, strict=True)] if known else None
-
-
-def parse_size(text: str, thing: str = "size") -> int:
-    """Read a number of bytes: ``2TB``, ``500 GiB``, ``1000000``."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None or float(match["number"]) == 0:
-        raise InvalidInput(f"{thing} {text!r}", "not a number of bytes", "write it like 2TB, 500GB or 1.5TiB")
-    base = 1024.0 if match["binary"] else 1000.0
-    return round(float(match["number"]) * float(base ** _POWERS.index(match["unit"].lower() or " ")))
 
 
 def read_until(text: str, now: dt.datetime) -> dt.datetime:

@@ -27,7 +27,7 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import Duration, parse_duration
-from cratedb_retention.model.forecast import parse_size, read_until
+from cratedb_retention.model.forecast import read_until
 from cratedb_retention.model.former import DEPRECATED_SINCE, VALUES
 from cratedb_retention.model.policies.file import dump_policies, parse_policies
 from cratedb_retention.model.policies.policy import Policy
@@ -35,6 +35,7 @@ from cratedb_retention.model.policies.strategies import parse_strategy
 from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
 from cratedb_retention.model.policies.values import ValueField
 from cratedb_retention.model.query.reading import FetchRequest, Fill
+from cratedb_retention.model.size import parse_size
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.words import read_pairs
 from cratedb_retention.service.http.access import Admin, Editor, Operator, Viewer, context_of
@@ -281,7 +282,7 @@ def show_forecast(
     archive_price: Annotated[float | None, Query(ge=0, description="Price of a GB of archives in a month.")] = None,
 ) -> results.Forecast:
     """Forecast tables, levels and archives by day, and what runs will remove when; with a scope, only whole tables."""
-    size = None if capacity is None else parse_size(capacity, "capacity")
+    size = None if capacity is None else parse_size(capacity, "capacity").bytes
     asked = {"capacity": size, "price": price, "archive_price": archive_price}
     return results.Forecast.of(who.forecast(chosen, until=read_until(until, who.now), **asked))
 
