@@ -38,9 +38,9 @@ def test_stored_policies(command: Command) -> None:
         "rollups": [],
     }
     assert found["stages"] == [
-        {"temperature": "hot", "since": "0d", "until": "30d", "how": None, "policy_ids": []},
-        {"temperature": "cold", "since": "30d", "until": "7y", "how": "vault", "policy_ids": ["arch"]},
-        {"temperature": "gone", "since": "7y", "until": "forever", "how": None, "policy_ids": ["arch"]},
+        {"temperature": "hot", "since": "0d", "until": "30d", "budget": None, "how": None, "policy_ids": []},
+        {"temperature": "cold", "since": "30d", "until": "7y", "budget": None, "how": "vault", "policy_ids": ["arch"]},
+        {"temperature": "gone", "since": "7y", "until": "forever", "budget": None, "how": None, "policy_ids": ["arch"]},
     ]
     assert command.ok("lifecycle", "--table-name=x") == "no enabled policy applies to x\n"
     assert "requires --table-name" in command.refused(2, "lifecycle", "--table-schema=main")

@@ -79,6 +79,7 @@ def test_messages_that_nobody_says_are_found() -> None:
 # The modules of which each reason for what is not done is on the page.
 MODULES = (
     "planning/plan/planner",
+    "planning/plan/budget",
     "planning/policies",
     "planning/overview/survey",
     "planning/plan/strategies",

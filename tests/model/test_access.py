@@ -26,6 +26,7 @@ from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.plan.reasons import KINDS, Kind, Reason, Why, read_subjects, write_subjects
 from cratedb_retention.model.policies.policy import Policy, make_policy
 from cratedb_retention.model.policies.tags import parse_tag_filter
+from cratedb_retention.model.size import Size
 
 
 def policy(**more: Any) -> Policy:
@@ -166,7 +167,7 @@ THEIRS: dict[str, tuple[Any, ...]] = {
 }
 MINE: dict[str, Any] = {
     "": "text", "n": 1, "g": 1, "percent": 1.0, "quoted": "text", "names": ("a",), "time": 0, "table": EVENTS,
-    "duration": policy().retention_period, "column": COLUMN, "type": COLUMN,
+    "duration": policy().retention_period, "size": Size(1), "column": COLUMN, "type": COLUMN,
     "policy": "p1", "rule": policy(), "hold": replace(HOLD, id="h1"), "reason": Why.CLOSED(),
     "error": RetentionError("table doc.events", "is gone"), "mistake": ValueError("1"), "raised": ValueError("1"),
 }  # fmt: skip

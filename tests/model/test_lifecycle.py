@@ -13,6 +13,7 @@ from cratedb_retention.model.policies.lifecycle import Lifecycle, Temperature, f
 from cratedb_retention.model.policies.policy import Policy
 from support.catalogs import CRATEDB, DUCKDB, policy
 
+SIZED: dict[str, Any] = {"max_size": "1TB", "min_retention": "7d"}
 WARM = policy("reallocate", "30d", id="warm", reallocation_attribute_value="warm")
 DOWN = policy("downsample", "60d", levels="1h:90d,1d:forever")
 
@@ -28,6 +29,19 @@ def lines(*policies: Policy, **about: Any) -> list[str]:
     [
         ([policy("delete", "90d")], "hot until 90d -> gone"),
         ([policy("delete", "forever")], "hot forever"),
+        # By age, by size, or both.
+        ([policy("delete", "90d", **SIZED)], "hot until 90d or 1TB (at least 7d) -> gone"),
+        ([policy("delete", "forever", **SIZED)], "hot until 1TB (at least 7d) -> gone"),
+        ([policy("snapshot", "forever", **SIZED)], "hot until 1TB (at least 7d) -> cold (archive) forever"),
+        (
+            [policy("compact", "30d"), policy("delete", "90d", **SIZED)],
+            "hot until 30d -> warm (merge) until 90d or 1TB (at least 7d) -> gone",
+        ),
+        (
+            [policy("downsample", "60d", levels="1h:90d,1d:forever", **SIZED)],
+            "hot until 60d or 1TB (at least 7d) -> gone; rollups: 1h until 90d, 1d forever",
+        ),
+        ([policy("delete", "90d"), policy("delete", "forever", **SIZED)], "hot until 90d or 1TB (at least 7d) -> gone"),
         ([policy("snapshot", "1y")], "hot until 1y -> cold (archive) forever"),
         ([policy("snapshot", "1y", archive_period="7y")], "hot until 1y -> cold (archive) until 7y -> gone"),
         ([policy("compact", "30d")], "hot until 30d -> warm (merge) forever"),

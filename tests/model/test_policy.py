@@ -32,6 +32,7 @@ CASCADE: dict[str, Any] = {
     "late": "drop",
     "deletions": "follow",
 }
+BUDGET = {"max_size": "500GB", "min_retention": "7d", "max_size_per": "policy"}
 COMPACT = {"compress": True, "merge": True, "read_only": True, "number_of_replicas": "0-1"}
 FULL: dict[str, Any] = {
     "strategy": "reallocate",
@@ -67,7 +68,7 @@ def delete(**attributes: Any) -> Policy:
 def test_every_attribute() -> None:
     """Each attribute arrives with its own type."""
     policy = make_policy(**FULL)
-    others = {"recoverable", "target_repository_name", "archive_period", "verify", "freeze", *COMPACT}
+    others = {"recoverable", "target_repository_name", "archive_period", "verify", "freeze", *BUDGET, *COMPACT}
     assert set(FULL) | set(CASCADE) | others == set(Policy.model_fields)
     assert policy.strategy is Strategy.REALLOCATE
     assert policy.retention_period == Duration(months=3)
@@ -76,6 +77,21 @@ def test_every_attribute() -> None:
     assert policy.expected_max == ExpectedMax(partitions=10, rows=1000, percent=12.5)
     assert policy.where == {"tenant": "acme", "site": "7", "level": "1.5", "active": "true", "gone": None}
     assert policy.target == "iot.metrics_* where tenant=acme, site=7, level=1.5, active=true, gone=NULL"
+
+
+def test_words_of_a_budget() -> None:
+    """When data expires, and how long it is kept, by its age, its size, or both."""
+    sized = {"max_size": "500 gb", "min_retention": "7d"}
+    found = delete(**sized)
+    assert (found.rule, found.kept) == (
+        "delete metrics after 30d or above 500GB (at least 7d)",
+        "30d or 500GB (at least 7d)",
+    )
+    assert found.to_dict()["max_size"] == "500GB"
+    found = delete(**sized, retention_period="forever", table_name="m_*")
+    assert (found.when, found.kept) == ("above 500GB per table (at least 7d)", "500GB per table (at least 7d)")
+    assert delete(**sized, table_name="m_*", max_size_per="policy").budget == "500GB (at least 7d)"
+    assert (delete().when, delete().kept, delete().budget) == ("after 30d", "30d", "")
 
 
 def test_defaults() -> None:
@@ -171,6 +187,21 @@ def test_frozen() -> None:
         ({"retention_period": 0}, "attribute retention_period: 0d keeps nothing"),
         ({"retention_period": "0 months"}, "attribute retention_period: 0d keeps nothing"),
         ({"retention_period": "PT0S"}, "attribute retention_period: 0d keeps nothing"),
+        ({"max_size": "1GB"}, "policy: max_size needs min_retention"),
+        ({"max_size": "much", "min_retention": "7d"}, "attribute max_size: size 'much': not a number of bytes. Write"),
+        ({"max_size": "1GB", "min_retention": 0}, "attribute min_retention: 0d keeps nothing"),
+        ({"max_size": "1GB", "min_retention": "30d"}, "policy: min_retention (30d) must be shorter than retention_per"),
+        ({"max_size": "1GB", "min_retention": "1mo"}, "policy: min_retention (1mo) must be shorter than retention_per"),
+        (
+            {"max_size": "1GB", "min_retention": "forever", "retention_period": "forever"},
+            "policy: min_retention (forever) must be shorter",
+        ),
+        ({"min_retention": "7d"}, "policy: min_retention has no use without max_size"),
+        ({"max_size_per": "policy"}, "policy: max_size_per has no use without max_size"),
+        (
+            {"max_size": "1GB", "strategy": "compact"},
+            "attribute max_size: does not apply to compact; remove it, or use snapshot or delete or downsample",
+        ),
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
 )

@@ -112,6 +112,7 @@ IN_TIME = turns_with(st.integers(0, 72))
     st.booleans(),
     st.sampled_from(["UTC", "Europe/Vienna"]),
     TURNS,
+    st.booleans(),
 )
 # One row comes late to a partition of a level, whose other rows are in the level above.
 @example(
@@ -125,16 +126,19 @@ IN_TIME = turns_with(st.integers(0, 72))
         Turn(hours=389, writes=(), kill_at=None),
         Turn(hours=484, writes=(), kill_at=None, meanwhile=(1, 961)),
     ],
+    False,
 )
-def test_no_row_is_lost(cascade: tuple[str, str], unit: str, tenants: bool, zone: str, turns: list[Turn]) -> None:
+def test_no_row_is_lost(
+    cascade: tuple[str, str], unit: str, tenants: bool, zone: str, turns: list[Turn], budget: bool
+) -> None:
     """
-    Whatever is written when, and wherever runs are killed: each row is in the raw table or in one level, as the view
-    shows them, and nothing is left to do after some runs.
+    Whatever is written when, wherever runs are killed, and whether raw rows expire by their size as well: each row is
+    in the raw table or in one level, as the view shows them, and nothing is left to do after some runs.
     """
     raw, levels = cascade[0], cascade[1].replace("6h", "6h" if zone == "UTC" else "1h")
-    database = SimulatedDatabase(
-        policies=[policy("downsample", raw, levels=levels, time_zone=zone)], unit=unit, tenants=tenants and bool(unit)
-    )
+    sized = {"max_size": 100, "min_retention": "1d"} if budget and unit else {}
+    rule = policy("downsample", raw, levels=levels, time_zone=zone, **sized)
+    database = SimulatedDatabase(policies=[rule], unit=unit, tenants=tenants and bool(unit))
     now = START
     for turn in turns:
         now = take(turn, database, now)
@@ -315,6 +319,18 @@ def test_rest_until_something_is_due() -> None:
     database.plan(START + dt.timedelta(hours=30))
     assert rests(hours=30)
     assert database.plan(START + dt.timedelta(days=4)).tasks
+
+
+def test_no_rest_with_a_budget() -> None:
+    """What is too much goes as soon as it is older than the floor, though nothing was written since."""
+    rule = policy("downsample", "30d", levels="1h:60d,1d:forever", max_size=20, min_retention="2d")
+    database = RestingDatabase(policies=[rule])
+    database.write(to_ms(START) - 26 * HOUR, 3)
+    for _ in range(3):
+        database.run(START + dt.timedelta(hours=2))
+    assert database.plan(START + dt.timedelta(hours=23)).tasks == ()
+    assert database.plan(START + dt.timedelta(hours=25)).tasks
+    assert not database.rested
 
 
 def test_ranges_are_long() -> None:

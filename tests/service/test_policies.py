@@ -48,8 +48,15 @@ def test_lifecycles(tenants: TwoTenants) -> None:
     [found] = tenants.get("admin", f"{API}/lifecycles", params={"table_name": "x"})
     assert found["where"] == {} and found["rollups"] == []
     assert found["stages"][1:] == [
-        {"temperature": "cold", "since": "90d", "until": "1y", "how": "r", "policy_ids": [NEW["id"]]},
-        {"temperature": "gone", "since": "1y", "until": "forever", "how": None, "policy_ids": [NEW["id"]]},
+        {"temperature": "cold", "since": "90d", "until": "1y", "budget": None, "how": "r", "policy_ids": [NEW["id"]]},
+        {
+            "temperature": "gone",
+            "since": "1y",
+            "until": "forever",
+            "budget": None,
+            "how": None,
+            "policy_ids": [NEW["id"]],
+        },
     ]
 
 

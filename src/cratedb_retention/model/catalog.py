@@ -83,7 +83,7 @@ class Partition:
     values: tuple[Value, ...]  # Of the table's partition columns, in their order; times are instants.
     ident: str = ""  # The database's own name for it, if it has one.
     rows: int | None = None  # None if unknown, as for a closed partition.
-    size: int | None = None  # Bytes on disk of the primary shards; None if unknown.
+    size: int | None = None  # Bytes on disk of the primary shards, or an estimate; None if unknown.
     token: str = ""  # Its change token.
     closed: bool = False
     frozen: bool = False  # Whether writes are blocked.
@@ -198,3 +198,4 @@ class Selector:
     within: TimeRange | None = None  # If set, only partitions that overlap this time range are needed.
     moves: bool = False  # Whether nodes are needed, and the allocation of partitions to them.
     compacts: bool = False  # Whether it is needed how partitions are stored.
+    sizes: bool = False  # Whether sizes are needed that are expensive to read.

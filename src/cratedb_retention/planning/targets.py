@@ -333,6 +333,8 @@ def _row_target(policy: Policy, table: Table, time: Column, where: tuple[tuple[C
         raise Undecided(Why.NEEDS_PARTITIONS(strategy=policy.strategy))
     if time.kind is not Kind.TIME:
         raise Undecided(Why.TIME_IS_NONE(column=time))
+    if policy.max_size is not None:
+        raise Undecided(Why.BUDGET_NEEDS_PARTITIONS())
     return Target(policy=policy, table=table, time_column=time, by_rows=True, where=where)
 
 

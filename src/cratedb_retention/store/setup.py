@@ -461,4 +461,5 @@ STEPS = (
         name="undo",
         columns={POLICY: ("recoverable",), "retention_snapshot": ("recoverable_until",)},
     ),
+    Step(version=16, name="budgets", columns={POLICY: ("max_size", "min_retention", "max_size_per")}),
 )

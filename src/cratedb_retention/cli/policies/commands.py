@@ -68,7 +68,7 @@ def _row(item: StoredPolicy | Damaged) -> Sequence[object]:
         return (short(item.id), *said, "damaged", item.version)
     policy = item.policy
     schedule = f"{policy.schedule} {policy.time_zone}" if policy.schedule else None
-    what = (short(policy.id), policy.strategy, policy.target, policy.retention_period, policy.destination)
+    what = (short(policy.id), policy.strategy, policy.target, policy.kept, policy.destination)
     return (*what, schedule, ", ".join(policy.tags), policy.enabled, item.version)
 
 

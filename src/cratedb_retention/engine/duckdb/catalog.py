@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.duckdb.files import inexact
+from cratedb_retention.engine.duckdb.forecast import read_storage
 from cratedb_retention.engine.duckdb.sql import SQL, comment_on, fingerprint, make_column, partition_key, row_hash
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.engine.plan import ask, chunks, from_text, value_texts
@@ -98,6 +99,8 @@ class Reader:
         bare = [_bare(name, columns[name], comment, named.get(name)) for name, comment in comments.items()]
         within = {table: s.within for s, tables in meant if s.within for table in tables}
         groups, flaws = self._groups(bare, {table for s, tables in meant if s.tokens for table in tables}, within)
+        for table, per_row in self._bytes_per_row({table for s, tables in meant if s.sizes for table in tables}):
+            groups[table] = [replace(group, size=round((group.rows or 0) * per_row)) for group in groups[table]]
         keys = self._keys() if keyed else {}
         tables = {
             table.name: replace(
@@ -178,6 +181,19 @@ class Reader:
         names = ("schema_name", "table_name", "constraint_type", "constraint_column_names")
         rows = self._ask("duckdb_constraints", names)
         return {TableName(schema, name): tuple(keys) for schema, name, kind, keys in rows if kind == "PRIMARY KEY"}
+
+    def _bytes_per_row(self, tables: Collection[TableName]) -> Iterator[tuple[TableName, float]]:
+        """
+        Estimates of what a row takes: DuckDB knows the blocks of a table, but not of its partitions. Deleted rows still
+        have theirs, so the rows are those that it counts. Tables that are too small for an estimate count as empty.
+        """
+        if not tables:
+            return
+        rows = self._ask("duckdb_tables", ("schema_name", "table_name", "estimated_size"), _OWN)
+        counted, stored = {TableName(*row[:2]): row[2] for row in rows}, read_storage(self._database, tables)
+        for table in tables:
+            size = stored[table].size if table in stored else None
+            yield table, (size or 0) / max(1, counted.get(table) or 0)
 
     def _groups(
         self, tables: Sequence[Table], tokens: set[TableName], within: Mapping[TableName, TimeRange]

@@ -275,7 +275,7 @@ class _Look:
             pattern = is_pattern(policy.table_name) or is_pattern(policy.table_schema or "")
             fits = find_tables(policy.table_schema, policy.table_name, [self.name], self.catalog.capabilities)
             if fits and not (pattern and self.name in self.catalog.rollups):
-                words = f"{policy.strategy.traits.does.format(policy)} after {policy.retention_period}"
+                words = f"{policy.strategy.traits.does.format(policy)} {policy.when}"
                 yield self._cutoff(policy, self.name, words)
                 if policy.strategy.traits.archives and not policy.archive_period.forever:
                     ends = policy.model_copy(update={"retention_period": policy.archive_period})

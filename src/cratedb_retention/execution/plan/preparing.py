@@ -171,7 +171,7 @@ class Look:
         :param released: Identifiers of holds that count as released.
         :param candidate: A policy treated as stored: instead of the one with its identifier, or in addition.
         :param instead: Policies, with identifiers, that are treated as the stored ones.
-        :param about: Plan only for this table.
+        :param about: Plan for this table, and for others only if what is due there depends on them.
         """
         selection = selection or Selection()
         selection.require((item.policy for item in self._stored), self._damaged)
@@ -233,13 +233,20 @@ class Look:
         )
 
     def _narrowed(self, policies: Iterable[Policy], about: TableName) -> Iterator[Policy]:
-        """The policies on a table or its source, each as if it named only this table."""
+        """
+        The policies on a table or its source, each as if it named only this table, unless what it does there depends
+        on its other tables.
+        """
         own = self._engine.capabilities
         of = next((known.rollup.source for table, known in self._rollups.items() if table == about), about)
         for policy in policies:
             for table in find_tables(policy.table_schema, policy.table_name, {of, about}, own):
-                if table not in self._rollups or not is_pattern(f"{policy.table_schema or ''}{policy.table_name}"):
-                    yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
+                if table in self._rollups and is_pattern(f"{policy.table_schema or ''}{policy.table_name}"):
+                    continue
+                if policy.shares_budget:
+                    yield policy
+                    break
+                yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
 
     def _see(self, policies: Iterable[Policy]) -> _Seen:
         """The tables of policies, in this order; a pattern never matches the toolkit's own tables."""
@@ -361,6 +368,7 @@ def _selectors(policy: Policy) -> Iterator[Selector]:
         "moves": traits.moves,
         "keys": traits.rolls_up,
         "compacts": traits.compacts,
+        "sizes": policy.max_size is not None,
     }
     yield Selector(schema=schema, name=name, partition_column=policy.partition_column, **asked)
     for level in policy.levels:

@@ -21,6 +21,7 @@ from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.size import Size
 from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
 
@@ -52,7 +53,7 @@ def _hold(hold: LegalHold) -> str:
 
 
 def _rule(policy: Policy) -> str:
-    return f"{policy.strategy} after {policy.retention_period} ({(policy.id or '')[:8]})"
+    return f"{policy.strategy} {policy.when} ({(policy.id or '')[:8]})"
 
 
 def _line(error: object) -> str:
@@ -68,6 +69,7 @@ KINDS: Mapping[str, Kind] = {
     "names": Kind(tuple, ", ".join),
     "time": Kind((int, type(None)), show),
     "duration": Kind(Duration),
+    "size": Kind(Size),
     "table": Kind(TableName),
     "column": Kind(Column, lambda column: str(column.name)),
     "type": Kind(Column, lambda column: str(column.type)),
@@ -101,6 +103,10 @@ class Why(Enum):
     OLDER_ROLLED_UP = OLDER + ", and rolled up"
     OLDER_TOO_LATE = OLDER + "; late rows, dropped as the policy states (late: drop)"
     OLDER_SOME_TOO_LATE = OLDER_ROLLED_UP + ", except {late:n late row}, dropped as the policy states (late: drop)"
+    OVER_BUDGET = (
+        "{size} in {tables:n table}, more than max_size {budget:size}; the oldest go first, up to {end:time}, and none "
+        "younger than min_retention {floor:duration}"
+    )
     ROWS_GONE = "their source rows are gone; this is recorded so that late rows can be recognized"
     ARCHIVE_ENDS = "data ends {end:time}, archived until {due:time}"
     RECOVERABLE_ENDS = "deleted, and recoverable until {until:time}"
@@ -150,6 +156,19 @@ class Why(Enum):
     UNKNOWN_ROWS = "an unknown number of rows is due, but expected_max.rows is {most:n}" + _RAISE
     TOO_MUCH = "{due:percent} of the table is due, but expected_max.percent is {most:g}" + _RAISE
     UNKNOWN_SHARE = "an unknown share of the table is due, but expected_max.percent is {most:g}" + _RAISE
+    BUDGET_NEEDS_PARTITIONS = (
+        "max_size works on whole partitions, but here rows are deleted one by one; partition the table by time, name "
+        "only partition columns in where, or remove max_size"
+    )
+    BUDGET_EXCEEDED = (
+        "{size} would be left in {tables:n table}, more than max_size {budget:size}: the rest is younger than "
+        "min_retention {floor:duration}, under a legal hold, of unknown age, or blocked; raise max_size, or lower "
+        "min_retention"
+    )
+    SIZES_UNKNOWN = (
+        "max_size has no effect: {product} does not tell the size of {count:n partition}; only the retention period "
+        "counts"
+    )
     NO_NODES = "{product} has no nodes to move partitions between; use another strategy"
     NOT_COMPACTED = "{product} cannot compact partitions; use another strategy"
     NO_NODE_WITH = _NO_NODE + " (they have {known:names})" + _ON_A_NODE

@@ -30,6 +30,9 @@ class Temperature(StrEnum):
     GONE = "gone"  # Nowhere, except for its rollups.
 
 
+_REMOVED = (Temperature.COLD, Temperature.GONE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One stage of a lifecycle."""
@@ -37,12 +40,18 @@ class Stage:
     temperature: Temperature
     since: Duration  # The age of the data at which it begins.
     until: Duration = FOREVER  # The age at which the next one begins; forever: there is none.
+    budget: str | None = None  # The size above which the next one begins earlier: ``500GB (at least 7d)``.
     how: str | None = None  # How the data is kept: ``compress, merge``, ``storage=cold``, or the repository.
     policy_ids: tuple[str, ...] = ()  # The policies that begin it.
 
     def __str__(self) -> str:
         how = f" ({self.how})" if self.how else ""
-        return f"{self.temperature}{how}" + ("" if self.temperature is Temperature.GONE else f" {_until(self.until)}")
+        if self.temperature is Temperature.GONE:
+            return f"{self.temperature}{how}"
+        if self.budget is None:
+            return f"{self.temperature}{how} {_until(self.until)}"
+        age = "" if self.until.forever else f"{self.until} or "
+        return f"{self.temperature}{how} until {age}{self.budget}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +125,7 @@ class _Rules:
         of = TableName(name.schema, source)
         for policy in () if is_pattern(source) else (*self._exact.get(of, ()), *self._broader(of)):
             for level in (level for level in policy.levels if str(level.interval) == interval):
-                yield policy.model_copy(update={"retention_period": level.retention_period, "levels": ()})
+                yield policy.for_level(level.retention_period).model_copy(update={"levels": ()})
 
 
 def _by_filter(policies: Sequence[Policy]) -> list[tuple[Mapping[str, Value], list[Policy]]]:
@@ -143,20 +152,36 @@ def _by_filter(policies: Sequence[Policy]) -> list[tuple[Mapping[str, Value], li
 
 def _stages(policies: Sequence[Policy]) -> Iterator[Stage]:
     stages = [Stage(temperature=Temperature.HOT, since=Duration()), *_changes(policies)]
-    for stage, following in zip(stages, [*stages[1:], None], strict=True):
+    removing, budget = next((n for n, each in enumerate(stages) if each.temperature in _REMOVED), 0), _budget(policies)
+    for number, (stage, following) in enumerate(zip(stages, [*stages[1:], None], strict=True), start=1):
         until = following.since if following else FOREVER
-        if _length(stage.since) < _length(until):
-            yield replace(stage, until=until)
+        sized = budget if number == removing else None
+        # By a budget alone, data leaves its table at no certain age.
+        if _length(stage.since) < _length(until) or sized or (number > 1 and number - 1 == removing and budget):
+            yield replace(stage, until=until, budget=sized)
+
+
+def _budget(policies: Sequence[Policy]) -> str | None:
+    """The maximum size by which data leaves its table; of several, that of the policy that removes it first."""
+    return next((policy.budget for policy in _removing(policies) if policy.budget), None)
+
+
+def _acting(policies: Iterable[Policy]) -> list[Policy]:
+    """The policies that do something with data as it ages, or as there is too much of it, by age."""
+    acting = [policy for policy in policies if not policy.retention_period.forever or policy.max_size is not None]
+    return sorted(acting, key=lambda policy: (_length(policy.retention_period), policy.id or ""))
+
+
+def _removing(policies: Iterable[Policy]) -> list[Policy]:
+    """Those that remove data from its table; no policy deletes what another one archives."""
+    removing = [policy for policy in _acting(policies) if policy.strategy.traits.removes]
+    return [policy for policy in removing if policy.strategy.traits.archives] or removing
 
 
 def _changes(policies: Sequence[Policy]) -> Iterator[Stage]:
     """The stages after the first one, each of which begins at an age."""
-    acting = [policy for policy in policies if not policy.retention_period.forever]
-    acting.sort(key=lambda policy: (_length(policy.retention_period), policy.id or ""))
-    removing = [policy for policy in acting if policy.strategy.traits.removes]
-    # No policy deletes what another one archives.
-    archiving = [policy for policy in removing if policy.strategy.traits.archives]
-    last = next(iter(archiving or removing), None)
+    acting = _acting(policies)
+    last = next(iter(_removing(policies)), None)
     end = _length(last.retention_period if last else FOREVER)
     staying = [p for p in acting if not p.strategy.traits.removes and _length(p.retention_period) < end]
     for _, group in groupby(staying, lambda policy: _length(policy.retention_period)):

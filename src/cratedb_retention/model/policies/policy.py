@@ -34,7 +34,7 @@ from cratedb_retention.model.policies.attributes import (
     columns,
     time_zones,
 )
-from cratedb_retention.model.policies.patterns import matcher
+from cratedb_retention.model.policies.patterns import is_pattern, matcher
 from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.values import CutoffBy, Name
 from cratedb_retention.model.rollups.aggregates import GAUGE, Aggregate
@@ -67,6 +67,7 @@ _archived = partial(_what, strategies=(Strategy.SNAPSHOT, Strategy.DELETE, Strat
 # Without `recoverable`, a policy that deletes has no use for these.
 _OF_ARCHIVES = frozenset({"target_repository_name", "verify"})
 _LONGEST_RECOVERABLE = 100 * 365.25 * 86_400  # In seconds.
+_budget = partial(_period, strategies=_archived.keywords["strategies"])
 _rollup = partial(Attribute, strategies=(Strategy.DOWNSAMPLE,))
 _compact = partial(_what, strategies=(Strategy.COMPACT,))
 _NUMBERS, _TIMES = columns(lambda column: column.kind is Kind.NUMBER), columns(lambda column: column.kind is Kind.TIME)
@@ -146,6 +147,36 @@ class Policy(_Model):
             examples=("7d", "30d", "90d", "6 months", "P1Y", "forever", 30),
         ),
     ]
+    max_size: Annotated[
+        values.SizeField | None,
+        _budget(
+            text=(
+                "The size of a table above which data expires before its retention period is over, the oldest "
+                "partitions first: `500GB`, `1.5TiB`. Replicas and archives do not count; of a cascade, only the raw "
+                "rows. Empty: no limit."
+            ),
+            label="Maximum size",
+            metavar="SIZE",
+            examples=("500GB", "2TB", "1.5TiB"),
+        ),
+    ] = None
+    min_retention: Annotated[
+        values.DurationField | None,
+        _budget(
+            text="How long data is kept even if there is more than `max_size`; counted like the retention period.",
+            label="Kept at least",
+            beside={"max_size": ""},
+            examples=("1d", "7d", "30d"),
+        ),
+    ] = None
+    max_size_per: Annotated[
+        values.Per,
+        _budget(
+            text="Whether `max_size` is the limit of each table (`table`), or of all tables together (`policy`).",
+            label="Maximum size of",
+            beside={"max_size": ""},
+        ),
+    ] = values.Per.TABLE
     cutoff_by: Annotated[
         CutoffBy,
         _period(
@@ -480,10 +511,10 @@ class Policy(_Model):
             raise ValueError("longer than 100 years; use the strategy snapshot, whose archives need not end")
         return value
 
-    @field_validator("retention_period")
+    @field_validator("retention_period", "min_retention")
     @classmethod
-    def _keeps_something(cls, value: Duration, info: ValidationInfo) -> Duration:
-        if value == Duration() and "retention_period" not in (info.context or ()):
+    def _keeps_something(cls, value: Duration | None, info: ValidationInfo) -> Duration | None:
+        if value == Duration() and info.field_name not in (info.context or ()):
             raise ValueError(f"{value} keeps nothing; the shortest is 1s")
         return value
 
@@ -515,6 +546,23 @@ class Policy(_Model):
                 check_zone(self.levels, self.zone)
             except InvalidInput as error:
                 raise _contradiction(str(error), "levels", "time_zone") from None
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_budget(self) -> Policy:
+        kept, floor = self.retention_period, self.min_retention
+        if self.max_size is None:
+            for name in ("min_retention", "max_size_per"):
+                if getattr(self, name) != ATTRIBUTES[name].default:
+                    raise _contradiction(f"{name} has no use without max_size; set max_size, or remove it", name)
+        elif floor is None:
+            reason = "max_size needs min_retention: how long data is kept, however much there is; for example 7d"
+            raise _contradiction(reason, "min_retention")
+        elif floor.approximate_seconds() >= kept.approximate_seconds():
+            reason = (
+                f"min_retention ({floor}) must be shorter than retention_period ({kept}), or max_size has no effect"
+            )
+            raise _contradiction(reason, "min_retention")
         return self
 
     @model_validator(mode="after")
@@ -568,14 +616,49 @@ class Policy(_Model):
 
     @property
     def rule(self) -> str:
-        """A summary: ``delete doc.metrics_* after 90d, recoverable for 7d``."""
+        """A summary: ``delete doc.metrics_* after 90d or above 500GB (at least 7d), recoverable for 7d``."""
         more = "" if self.recoverable is None else f", recoverable for {self.recoverable}"
-        return f"{self.strategy} {self.target} after {self.retention_period}{more}"
+        return f"{self.strategy} {self.target} {self.when}{more}"
+
+    @property
+    def when(self) -> str:
+        """When data expires: ``after 90d``, ``after 90d or above 500GB (at least 7d)``."""
+        after = "" if self.retention_period.forever and self.budget else f"after {self.retention_period}"
+        return " or ".join(filter(None, [after, self.budget and f"above {self.budget}"]))
+
+    @property
+    def kept(self) -> str:
+        """How long data is kept: ``90d``, ``90d or 500GB (at least 7d)``."""
+        age = "" if self.retention_period.forever and self.budget else str(self.retention_period)
+        return " or ".join(filter(None, [age, self.budget]))
 
     @property
     def ends(self) -> str:
         """The consequences of deleting or disabling it, in sentences."""
         return self.strategy.traits.ends.format(self.target)
+
+    @property
+    def budget(self) -> str:
+        """Its maximum size: ``500GB (at least 7d)``; empty if it has none."""
+        if self.max_size is None:
+            return ""
+        per = " per table" if self.max_size_per is values.Per.TABLE and is_pattern(self.table) else ""
+        return f"{self.max_size}{per} (at least {self.min_retention})"
+
+    @property
+    def shares_budget(self) -> bool:
+        """Whether its maximum size is for all of its tables together."""
+        return self.max_size is not None and self.max_size_per is values.Per.POLICY
+
+    @property
+    def over_budget(self) -> Policy:
+        """The policy as it applies to what there is beyond its maximum size."""
+        return self.model_copy(update={"retention_period": self.min_retention or self.retention_period})
+
+    def for_level(self, retention_period: Duration) -> Policy:
+        """The policy as it applies to a level: what concerns only the raw rows does not."""
+        only_raw = {"recoverable": None, "max_size": None, "min_retention": None, "max_size_per": values.Per.TABLE}
+        return self.model_copy(update={"retention_period": retention_period, **only_raw})
 
     def limit(self, cutoff: dt.datetime) -> int | None:
         """
@@ -595,7 +678,7 @@ class Policy(_Model):
 
     def acts(self, cutoff: dt.datetime) -> bool:
         """Whether a run does anything at a cutoff, if only computing rollups."""
-        return self.strategy.traits.rolls_up or self.limit(cutoff) is not None
+        return self.strategy.traits.rolls_up or self.max_size is not None or self.limit(cutoff) is not None
 
     def due(self, end: dt.datetime) -> dt.datetime | None:
         """The first cutoff at which data that ends at an aware instant is expired; None if it never expires."""
@@ -663,7 +746,9 @@ def explain(first: Any) -> tuple[str, str, str]:
     reason = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         known = ATTRIBUTES[first["loc"][0]].parts if len(first["loc"]) > 1 else ATTRIBUTES
-        close = difflib.get_close_matches(where.rpartition(".")[2], known, n=1)
+        given = where.rpartition(".")[2]
+        begin_so = [name for name in known if name.startswith(given)]
+        close = difflib.get_close_matches(given, begin_so or known, n=1, cutoff=0.0 if begin_so else 0.6)
         remedy = f"did you mean {close[0]}?" if close else f"available: {', '.join(known)}"
         return f"attribute {where}", "unknown", remedy
     if first["type"] == "missing":

@@ -15,6 +15,7 @@ from cratedb_retention.model.policies.tags import NOT
 from cratedb_retention.model.rollups.aggregates import Aggregate
 from cratedb_retention.model.rollups.cascade import Levels, parse_levels
 from cratedb_retention.model.schedule import parse_jitter, parse_schedule
+from cratedb_retention.model.size import Size, parse_size
 from cratedb_retention.model.time import parse_time_zone
 from cratedb_retention.model.words import Choice, plain_text
 
@@ -45,6 +46,13 @@ class Undated(Choice):
 
     BLOCK = "block", "Need attention"
     KEEP = "keep", "Are only listed"
+
+
+class Per(Choice):
+    """What a maximum size is the limit of."""
+
+    TABLE = "table", "Each table"
+    POLICY = "policy", "All tables of the policy together"
 
 
 class Freeze(Choice):
@@ -134,6 +142,7 @@ def _one_of(*values: str) -> WithJsonSchema:
 _AS_TEXT = PlainSerializer(str, return_type=str)
 StrategyField = Annotated[Strategy, _read_by(parse_strategy), _one_of(*Strategy)]
 DurationField = Annotated[Duration, _read_by(parse_duration), _AS_TEXT, WithJsonSchema({"type": ["string", "integer"]})]
+SizeField = Annotated[Size, _read_by(parse_size), _AS_TEXT, WithJsonSchema({"type": ["string", "integer"]})]
 ScheduleField = Annotated[str, _read_by(parse_schedule), WithJsonSchema({"type": "string"})]
 JitterField = Annotated[Duration, _read_by(parse_jitter), _AS_TEXT, WithJsonSchema({"type": "string"})]
 LevelsField = Annotated[

@@ -21,6 +21,7 @@ from cratedb_retention.model.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.forecast import Event, Part, Rate, Series
 from cratedb_retention.model.plan.plan import Plan
+from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.rollup import CreateRollup
 from cratedb_retention.model.step import Kind
@@ -102,6 +103,7 @@ class Simulation:
         self._start = Start(present, self._calendar.times)
         self._journal = Journal(days)
         self._archived: defaultdict[ArchiveKey, Account] = defaultdict(lambda: Account(days))
+        self._exceeded: dict[tuple[str | None, TableName], str] = {}  # Budgets that a run does not meet.
         self._records: dict[TableName, list[SnapshotRecord]] = defaultdict(list)
         for record in present.archives:
             if record.stage in _STAGES:
@@ -133,16 +135,25 @@ class Simulation:
             concerned = {policy.id: policy for name in some for policy in policies[name]}
             self._leap(self._world(some, list(concerned.values())))
         series = sorted(self._series(), key=lambda each: (each.table, each.part is Part.ARCHIVE, each.repository))
-        notes = tuple(self._start.gaps)
+        notes = (*self._start.gaps, *self._exceeded.values())
         return Outcome(times=self._calendar.times, series=tuple(series), events=tuple(self._journal), notes=notes)
 
     def _groups(self) -> dict[TableName, list[TableName]]:
-        """Tables that are simulated together, by the table with the raw rows: it and its levels."""
+        """
+        Tables that are simulated together, by the table with the raw rows: it and its levels. Tables that share a
+        budget are in one group.
+        """
         found: dict[TableName, list[TableName]] = {}
         for name in self._start.tables:
             rollup = self._start.levels.get(name)
             source = rollup.source if rollup is not None and rollup.source in self._start.tables else name
             found.setdefault(source, []).append(name)
+        for policy in (policy for policy in self._start.planning.enabled if policy.shares_budget):
+            targets = self._start.targets.items()
+            own = {name for name, of_table in targets if any(target.policy is policy for target in of_table)}
+            sharing = [source for source, names in found.items() if not own.isdisjoint(names)]
+            for source in sharing[1:]:
+                found[sharing[0]] += found.pop(source)
         return found
 
     def _policies(self) -> dict[TableName, list[Policy]]:
@@ -160,7 +171,7 @@ class Simulation:
         name, policy, targets = names[0], policies[0], self._start.targets[names[0]]
         alone = len(names) == 1 and len(policies) == 1 and len(targets) == 1 and not self._start.undecided[name]
         traits = policy.strategy.traits
-        simple = traits.removes and not traits.rolls_up and policy.expected_max is None
+        simple = traits.removes and not traits.rolls_up and policy.expected_max is None and policy.max_size is None
         return alone and simple and not targets[0].by_rows
 
     def _world(self, names: Iterable[TableName], policies: Sequence[Policy]) -> World:
@@ -192,15 +203,22 @@ class Simulation:
         times, runs = self._calendar.times, {policy.id: frozenset(self._calendar.runs(policy)) for policy in policies}
         # The instant from which a run of each policy may find something due.
         waiting: dict[str | None, float] = dict.fromkeys(runs, _ALWAYS)
+        sized = [policy for policy in policies if policy.max_size is not None]
+        aging = {each.id for each in policies if each.strategy.traits.rolls_up or not each.retention_period.forever}
         for day in range(1, len(times)):
             grown = [table.grow(day, day) for table in list(world.tables.values())]
             running = frozenset(each for each, days in runs.items() if day in days)
             # A partition that appears is never due before those that are known.
-            if not any(waiting[each] <= times[day] or (waiting[each] == _NEVER and any(grown)) for each in running):
+            new = running & aging if any(grown) else frozenset()
+            due = any(waiting[each] <= times[day] or (waiting[each] == _NEVER and each in new) for each in running)
+            if not due and not any(policy.id in running and world.may_exceed(policy) for policy in sized):
                 continue
             plan = world.plan(self._calendar.cutoffs[day], running)
             for task in plan.tasks:
                 world.apply(task, day)
+            for each in (each for each in plan.blocked if each.why.why is Why.BUDGET_EXCEEDED):
+                note = f"{each.table}: on {self._calendar.cutoffs[day].date()}, {each.why}"
+                self._exceeded.setdefault((each.policy_id, each.table), note)
             waiting |= {each: self._due_from(each, plan, world) for each in running}
 
     def _due_from(self, policy_id: str | None, plan: Plan, world: World) -> float:
@@ -230,7 +248,7 @@ class Simulation:
         """What tables that follow each other have in common; None: this one is simulated on its own."""
         targets = [target for name in names for target in self._start.targets[name]]
         inexact = any(target.by_rows or not target.grids for target in targets)
-        if inexact or not self._special.isdisjoint(names) or any(policy.expected_max for policy in policies):
+        if inexact or not self._special.isdisjoint(names) or any(p.expected_max or p.max_size for p in policies):
             return None
         about = describe_tables(source, [self._start.tables[name] for name in names], self._present.facts.ledger)
         ids = tuple(policy.id for policy in policies)

@@ -127,6 +127,12 @@ class World:
             planning = replace(planning, measurements=self._measure(probes))
         return planning.plan(lambda policy: running is None or policy.id in running)
 
+    def may_exceed(self, policy: Policy) -> bool:
+        """Whether a table, or all together, may have more than the maximum size of a policy."""
+        sizes = [sum(partition.size or 0 for partition in table.parts.values()) for table in self.tables.values()]
+        largest = sum(sizes) if policy.shares_budget else max(sizes, default=0)
+        return policy.max_size is not None and largest > policy.max_size.bytes
+
     def _facts_at(self, cutoff: dt.datetime) -> dict[str, Any]:
         base = self.facts
         catalog = replace(

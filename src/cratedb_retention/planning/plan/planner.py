@@ -30,6 +30,7 @@ from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.archive import find_ended, plan_ends, with_next_ends
 from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.plan import strategies
+from cratedb_retention.planning.plan.budget import Budget, Budgets
 from cratedb_retention.planning.plan.strategies import PLANS, Context, blocked, find_excess, keep_within, next_due
 from cratedb_retention.planning.rollups.cascades import (
     Cascade,
@@ -49,8 +50,9 @@ _AHEAD = 10 * 366 * DAY_MS
 T = TypeVar("T")
 _Placed = Sequence[tuple[int, T]]  # In the order of the plan, with their places.
 _Obstacle = tuple[Reason, bool]  # Why a piece must stay, and whether that needs attention.
-# What is decided is in the plan in this order: what brings levels up to date, what expires, and views.
-_LEVELS, _EXPIRY, _VIEWS = range(3)
+# What is decided is in the plan in this order: what brings levels up to date, what expires, what expires after all of
+# that, and views.
+_LEVELS, _EXPIRY, _LAST, _VIEWS = range(4)
 
 
 @dataclass
@@ -145,6 +147,7 @@ class Planning(Context):
         possible, impossible = known or find_cascades(usable, self.catalog, self.ledger)
         self.undecided += impossible
         self._find_stalled(self.undecided)
+        self._budgets = Budgets(self, usable, lambda policy: policy.id in ids)
         levels, found = dict[TableName, list[Target]](), dict[tuple[int, int, int], _Decided]()
         for cascades, targets in _together(possible, usable):
             of_levels, decided = self._plan_together(cascades, targets, ids)
@@ -154,6 +157,7 @@ class Planning(Context):
         self._decided = _Decided()
         for place in sorted(found):
             self._decided.take(found[place])
+        self._decided.take(self._exceeded())
         self._decided.take(up_to_date(self.at_rest or {}, ids))
         self._end_archives(ids)
         self._decided.up_to_date = list(with_next_ends(self._decided.up_to_date, self, ids))
@@ -211,7 +215,8 @@ class Planning(Context):
         for (place, number), target in each:
             self._decided = found[_EXPIRY, place, number] = _Decided()
             with isolated(target.policy.id, target.table.name, self.undecided):
-                self._decide(target, target.policy.id in ids)
+                for order, task in self._decide(target, target.policy.id in ids):
+                    found[_LAST, order, place] = _Decided([task])
         tasks = [task for decided in found.values() for task in decided.tasks]
         for place, plan, _ in planned:
             self._decided = found[_VIEWS, place, 0] = _Decided()
@@ -284,38 +289,69 @@ class Planning(Context):
             if (p.strategy.traits.rolls_up or p.strategy.traits.archives) and p.acts(self.cutoff)
         }
 
-    def _decide(self, target: Target, chosen: bool) -> None:
-        """Decide about one target; a target that is not chosen only claims what it archives."""
+    def _decide(self, target: Target, chosen: bool) -> Sequence[tuple[int, Task]]:
+        """
+        Decide about one target; a target that is not chosen only claims what it archives. Returns the tasks that come
+        after those of all other targets, with their order.
+        """
         policy, table, limit = target.policy, target.table.name, target.policy.limit(self.cutoff)
         if target.by_rows:
             if chosen and limit is not None:
                 self._decided.take(keep_within(target, list(strategies.delete_rows(self, target, limit))))
-            return
-        pieces = self.pieces.of(target)
+            return ()
+        pieces, budget = self.pieces.of(target), self._budgets.of(target)
         due = () if limit is None else pieces.expired(limit)
         if not chosen:
             if policy.strategy.traits.archives:
                 self.claim(table, due)
                 self._reserved.update((table, piece.partition.values) for piece in due)
-            return
-        if limit is not None:
-            self._decided.take(self._judge(target, limit, due, pieces.unknown))
+            return ()
+        over, last = budget.expired.get(table, ()) if budget else (), list[tuple[int, Task]]()
+        if limit is not None or budget is not None:
+            verdicts = list(self._judge(target, due, budget, over, pieces.unknown))
+            last = budget.take_last(verdicts) if budget else []
+            after = {id(task) for _, task in last}
+            self._decided.take(verdict for verdict in verdicts if id(verdict) not in after)
         # Partitions of unknown age are blocked above, unless everything is kept forever.
-        later = len(pieces) if limit is None else len(pieces.known) - len(due)
-        then = next_due(pieces.known[len(due)], policy) if len(due) < len(pieces.known) else None
-        self._decided.take([UpToDate(policy_id=policy.id or "", table=table, partitions=later, next_due=then)])
+        everything = limit is None and budget is None
+        later = pieces.known[len(due) :]
+        if over:
+            going = {piece.partition.values for piece in over}
+            later = tuple([piece for piece in later if piece.partition.values not in going])
+        kept = UpToDate(
+            policy_id=policy.id or "",
+            table=table,
+            partitions=len(later) + (len(pieces.unknown) if everything else 0),
+            next_due=next_due(later[0], policy) if later else None,
+        )
+        self._decided.take([kept])
+        return last
+
+    def _exceeded(self) -> Iterator[Blocked]:
+        """The budgets that this run does not meet."""
+        product, default = self.catalog.capabilities.product, self.catalog.capabilities.default_schema
+        budgets = list(self._budgets)
+        steps = [step for task in self._decided.tasks for step in task.steps if step.expires] if budgets else []
+        going = {(step.expires[0], piece.partition.values) for step in steps if step.expires for piece in step.about}
+        for budget in budgets:
+            if why := budget.why_exceeded(going, product):
+                policy = budget.policy
+                table = budget.table or TableName(policy.table_schema or default, policy.table_name)
+                yield Blocked(policy_id=policy.id, table=table, why=why, needs_attention=True)
 
     def _judge(
-        self, target: Target, limit: int, due: Sequence[Piece], unknown: Sequence[Piece]
+        self,
+        target: Target,
+        due: Sequence[Piece],
+        budget: Budget | None,
+        over: Sequence[Piece],
+        unknown: Sequence[Piece],
     ) -> Iterator[Task | Blocked]:
-        claimed = self.claimed[target.table.name]
-        free = [piece for piece in due if piece.partition.values not in claimed]
+        """Decide about pieces that are due by their age, others that are due by a budget, and those of unknown age."""
         waiting: dict[_Obstacle, list[Piece]] = {}
-        for find_obstacle in self._obstacles(target, limit):
-            asked, free = free, []
-            for piece in asked:
-                reason = find_obstacle(piece)
-                (waiting.setdefault(reason, []) if reason else free).append(piece)
+        free = self._free(target, due, waiting)
+        beyond = replace(target, policy=target.policy.over_budget) if budget else target
+        spare = self._free(beyond, over, waiting)
         for piece in unknown:
             undated = (Why.UNDATED(), target.policy.undated is Undated.BLOCK)
             why_not = (Why.EMPTY(), False) if piece.partition.rows == 0 else undated
@@ -327,8 +363,23 @@ class Planning(Context):
             pieces = waiting[why, needs_attention]
             names = tuple(show_partition(target.columns, piece.partition.values) for piece in pieces[:5])
             yield replace(blocked(target, why, pieces, needs_attention), partitions=names)
-        if free:
-            yield from keep_within(target, list(PLANS[target.policy.strategy](self, target, free)))
+        work = PLANS[target.policy.strategy]
+        verdicts = list(work(self, target, free)) if free else []
+        if budget:
+            for group in budget.in_order(target.table.name, spare):
+                verdicts += [_explained(verdict, budget) for verdict in work(self, beyond, group)]
+        yield from keep_within(target, verdicts)
+
+    def _free(self, target: Target, due: Sequence[Piece], waiting: dict[_Obstacle, list[Piece]]) -> list[Piece]:
+        """The pieces that may go; the others are added to those that wait, by the reason."""
+        claimed = self.claimed[target.table.name]
+        free = [piece for piece in due if piece.partition.values not in claimed]
+        for find_obstacle in self._obstacles(target, target.policy.limit(self.cutoff) or 0) if free else ():
+            asked, free = free, []
+            for piece in asked:
+                reason = find_obstacle(piece)
+                (waiting.setdefault(reason, []) if reason else free).append(piece)
+        return free
 
     def _obstacles(self, target: Target, limit: int) -> Iterator[Callable[[Piece], _Obstacle | None]]:
         """
@@ -445,6 +496,11 @@ def _together(
 def _place(policy: Policy) -> tuple[int, bool, str, str]:
     """Its place in a plan: of policies that delete the same data, one that keeps it recoverable comes first."""
     return policy.strategy.traits.order, policy.recoverable is None, policy.id or "", policy.target
+
+
+def _explained(verdict: Task | Blocked, budget: Budget) -> Task | Blocked:
+    """A verdict on pieces that expire by a budget, with that as the reason if they go."""
+    return replace(verdict, why=budget.why(verdict.steps[-1].about)) if isinstance(verdict, Task) else verdict
 
 
 def _missing_shards(piece: Piece) -> _Obstacle | None:

@@ -385,8 +385,8 @@ def level_targets(cascade: Cascade) -> Iterator[Target]:
 
 def _as_target(policy: Policy, rollup: Rollup, table: Table, retention: Duration) -> Target:
     own = {"table_schema": table.name.schema, "table_name": table.name.name, "time_column": rollup.time_name}
-    changes = {**own, "retention_period": retention, "time_unit": None, "partition_column": None, "recoverable": None}
-    return make_target(policy.model_copy(update=changes), table)
+    changes = {**own, "time_unit": None, "partition_column": None}
+    return make_target(policy.for_level(retention).model_copy(update=changes), table)
 
 
 def _is_large(rows: int, groups: int) -> bool:

@@ -43,6 +43,7 @@ class Resting:
             target.table.name: target
             for target in targets
             if target.policy.strategy.traits.rolls_up and target.grids and target.policy.levels
+            if target.policy.max_size is None
             if sum(of_table[name] for name in tables_of(target)) == 1 and others.isdisjoint(tables_of(target))
         }
         self._policies: dict[str | None, str] = {}

@@ -143,6 +143,8 @@ def _kept_by(which: Policy, period: Duration, tone: str = "") -> Bit:
     """``delete after 30d``, and whose data; the period is the policy's, or that of one of its levels."""
     where = "".join(f", {key}={write_value(value)}" for key, value in which.where.items())
     downsampled = which.strategy.traits.rolls_up
-    kept = "kept forever" if period.forever else f"kept for {period}" if downsampled else ""
-    what = f"downsample, {kept}" if downsampled else kept or f"{which.strategy} after {period}"
+    sized = which.max_size is not None and period == which.retention_period  # Levels have no maximum size.
+    length, when = (which.kept, which.when) if sized else (period, f"after {period}")
+    kept = "kept forever" if period.forever and not sized else f"kept for {length}" if downsampled else ""
+    what = f"downsample, {kept}" if downsampled else kept or f"{which.strategy} {when}"
     return Bit(text=f"{what}{where}{'' if which.enabled else ' (disabled)'}", href=policy(which.id), tone=tone)

@@ -406,8 +406,10 @@ def show_effect(found: Preview) -> None:
 def _numbers(found: Preview) -> None:
     whole, gone, cutoff = amount(found.plan.tasks), [loss.amount for loss in found.losses], found.after.plan.cutoff
     limit = found.policy.limit(from_ms(cutoff))
+    budget = {"Expired is also what is above": found.policy.budget} if found.policy.budget else {}
     pairs = {
         "Expired is what is before": "nothing, ever" if limit is None else words.moment(limit),
+        **budget,
         "Partitions": words.count(whole.partitions),
         "Rows": words.count(whole.rows),
         "Size": show_size(whole.size or None),

@@ -171,7 +171,7 @@ def tag_bit(text: str) -> Bit:
 
 def _kept(policy: Policy) -> Cell:
     levels = "\n".join(f"{level.interval}: {level.retention_period}" for level in policy.levels)
-    period = Bit(text=str(policy.retention_period), tone="whole")
+    period = Bit(text=policy.kept, tone="whole")
     rollups = Bit(text=levels, tone="muted many line", hint="Rollups, and how long each is kept")
     return [period, rollups] if levels else period
 
