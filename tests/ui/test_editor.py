@@ -91,7 +91,6 @@ def test_create(each_pages: PagesInBrowser) -> None:
 
 @pytest.mark.slow("a form is filled in by hand")
 @long_on_cratedb
-@pytest.mark.long("make test creates a policy on the page, and edits one by HTTP")
 def test_edit(each_pages: PagesInBrowser) -> None:
     """A change that deletes data has to be confirmed by the table's name; one that does not, not."""
     pages, db = each_pages, each_pages.db
