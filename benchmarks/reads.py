@@ -1,6 +1,6 @@
 """
-What is read of the toolkit's own tables after a year, beside the same after a day: entries of the audit log, metrics,
-and archives.
+What is read of the toolkit's own tables after a year, beside the same after a day: entries of the audit log, runs,
+metrics, and archives.
 """
 
 from __future__ import annotations
@@ -23,9 +23,17 @@ DAYS, POLICIES, RUNS, TABLES = 365, 1_000, 2, 100
 OF_A_YEAR, OF_A_DAY = "of a year", "of a day"
 GOAL = Goal(ratio=1.2, constant=0.02)
 _ADMIN = Access(role=Role.ADMIN, actor="bench")
+
+
+def _newest_runs(tool: Retention) -> object:
+    places = tool.audit.runs(JournalFilter(event="run-finished", limit=RUNS))
+    return tool.audit.run_totals(JournalFilter(run_ids=frozenset(place.run_id for place in places)))
+
+
 READS: dict[str, Callable[[Retention], object]] = {
     "the newest 50 entries of the audit log": lambda tool: tool.audit.read(JournalFilter()),
     "the last run": lambda tool: tool.audit.read(JournalFilter(event="run-finished", limit=1)),
+    f"the newest {RUNS} runs of {POLICIES:,} steps": _newest_runs,
     f"metrics of {POLICIES:,} policies": read_facts,
     "a page of 100 archives": lambda tool: Scope(tool, _ADMIN).snapshots(RestoreRequest(), 100),
 }
@@ -72,9 +80,10 @@ def _fill(retention: Retention, days: int, engine: str) -> None:
         into = f"INSERT INTO {store.schema}.{table} ({columns})"
         retention.engine.database.execute_text(f"{into} SELECT {time}, {values} FROM {rows}")
 
-    step = f"'step-finished', 'done', 'drop_partitions', 'p' || (10000 + g.i % {POLICIES}), 5, 500"
-    insert("jobs_log", POLICIES * RUNS, '"time", event, outcome, operation, policy_id, "rows", bytes', step)
-    insert("jobs_log", RUNS, '"time", event, outcome', "'run-finished', 'done'")
+    policy, run = f"'p' || (10000 + g.i % {POLICIES})", f"'r' || (g.i - g.i % {POLICIES})"
+    step = f"'step-finished', 'done', 'drop_partitions', {policy}, {run}, 5, 500"
+    insert("jobs_log", POLICIES * RUNS, '"time", event, outcome, operation, policy_id, run_id, "rows", bytes', step)
+    insert("jobs_log", RUNS, '"time", event, outcome, run_id', f"'run-finished', 'done', 'r' || (g.i * {POLICIES})")
     table = f"'t' || (g.i % {TABLES})"
     columns = '"start", name, repository, table_schema, table_name, "partition", state, changed_at'
     archive = f"{table} || '-' || g.i, 'cold', 'doc', {table}, '[]', 'archived', current_timestamp"

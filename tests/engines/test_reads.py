@@ -11,6 +11,7 @@ import itertools
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from cratedb_retention.errors import Conflict, PartitionChanged
 from cratedb_retention.execution.archive import RestoreRequest, tidy_copies
 from cratedb_retention.execution.plan.preparing import Selection, check_preconditions
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.audit import OF_RUNS, Event, Outcome
 from cratedb_retention.model.catalog import Column, Kind
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.runs import RunOptions
@@ -31,7 +32,7 @@ from cratedb_retention.service.metrics import read_facts
 from cratedb_retention.store import archive as archives
 from cratedb_retention.store import audit, rows
 from cratedb_retention.store.archive import partition_to_text
-from cratedb_retention.store.audit import Entry, JournalFilter, place_after
+from cratedb_retention.store.audit import Entry, JournalFilter, RunPlace, place_after
 from support.databases import MONTH, TIME, Database, before_statements
 from support.tiers import others_on_duckdb
 
@@ -39,6 +40,7 @@ OPTIONS = RunOptions(threads=False)
 YEARS_AGO = "2021-01-01T00:00:00+00:00"
 LATER = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 YEARS = itertools.count(1990)
+ENDS = frozenset({Event.RUN_STARTED, Event.RUN_FINISHED})
 
 
 @contextmanager
@@ -405,6 +407,47 @@ def test_pages_of_the_audit_log(db: Database, limit: int, monkeypatch: pytest.Mo
     assert [row["message"] for row in db.tool.audit.stream(wanted)] == found[:limit]
     skipping = JournalFilter(limit=limit, offset=4)
     assert [row["message"] for row in db.tool.journal(skipping)] == found[4 : 4 + limit]
+
+
+def test_the_list_of_runs(db: Database) -> None:
+    """Latest first, each once however long it went on, part after part; what it did is added up, and by table."""
+    now, journal = db.time.moment, db.tool.store.journal
+    about: dict[str, Any] = {"table_schema": db.schema, "policy_id": "p", "tags": ("acme",)}
+    blocked: dict[str, Any] = {"table_name": "u", "outcome": Outcome.NEEDS_ATTENTION, "partitions": 9, **about}
+    step: dict[str, Any] = {"table_name": "t", "step": 1, "operation": "drop_partitions", **about}
+    done: dict[str, Any] = {"outcome": Outcome.DONE, "partitions": 2, "rows": 5, "bytes": 7, "duration_ms": 3}
+    # Run a went on during all others; b and c ended at one time, long ago.
+    for run_id, began, ended in (("a", 900, 1), ("b", 800, 700), ("c", 750, 700), ("d", 3, 2)):
+        db.time.moment = now - dt.timedelta(hours=began)
+        start = Entry(event=Event.RUN_STARTED, run_id=run_id)
+        first = Entry(event=Event.BLOCKED, run_id=run_id, **blocked)
+        journal.write(start, first, Entry(event=Event.STEP_STARTED, run_id=run_id, **step))
+        db.time.moment = now - dt.timedelta(hours=ended)
+        end = Entry(event=Event.RUN_FINISHED, outcome=Outcome.DONE, run_id=run_id)
+        journal.write(Entry(event=Event.STEP_FINISHED, run_id=run_id, **step, **done), end)
+    db.time.moment = now
+    audited, wanted = db.tool.audit, JournalFilter(events=ENDS, limit=1)
+    found = list[RunPlace]()
+    while len(found) < 6 and (part := audited.runs(wanted, found[-1] if found else None)):
+        found += part
+    assert [each.run_id for each in found] == ["a", "d", "b", "c"]
+    with db.statements() as sent:
+        assert audited.runs(replace(wanted, limit=2)) == found[:2]
+    assert len(looks_at_log(sent)) == 1, "in one look, of a day"
+    tagged = JournalFilter(tags=parse_tag_filter(["acme"]), outcome=Outcome.NEEDS_ATTENTION)
+    assert [each.run_id for each in audited.runs(tagged)] == ["d", "c", "b", "a"]
+    assert audited.runs(JournalFilter(tags=parse_tag_filter(["globex"]))) == []
+
+    [whole] = audited.run_totals(JournalFilter(run_ids=frozenset({"a"}), events=OF_RUNS))
+    assert (whole.steps, whole.partitions, whole.rows, whole.bytes, whole.duration_ms) == (1, 2, 5, 7, 3)
+    assert (whole.scheduled, whole.finished, whole.ended - whole.began) == (False, True, dt.timedelta(hours=899))
+    assert (whole.tables, whole.table) == (2, None)
+    assert {name: count for name, count in whole.outcomes.items() if count} == {"done": 1, "needs-attention": 1}
+    first_table, second = audited.run_totals(JournalFilter(run_ids=frozenset({"b"}), without=ENDS), by_table=True)
+    assert [each.table for each in (first_table, second)] == [db.table("t"), db.table("u")]
+    assert (first_table.rows, second.rows, second.policy_id) == (5, 0, "p")
+    assert [each.ended - each.began for each in (first_table, second)] == [dt.timedelta(hours=100), dt.timedelta()]
+    assert len(audited.run_totals(JournalFilter(run_ids=frozenset("abcd")))) == 4
 
 
 def test_a_filter_by_time_ends_the_search(db: Database) -> None:

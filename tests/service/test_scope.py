@@ -125,7 +125,8 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "release": [(identifier,) for identifier in holds],
         "restorable": [*restores, *everything],
         "restore": restores,
-        "run_end": [(ids["globex-run"],)],
+        "run_totals": [(wanted, by_table) for wanted in logs for by_table in (False, True)],
+        "runs": [(wanted,) for wanted in logs],
         "snapshots": [(*each, 100) for each in (*restores, *everything)],
         "start_restore": [(operations, request) for request in requests],
         "start_run": [],  # It does what a plan of `prepare` says.

@@ -17,7 +17,6 @@ from cratedb_retention.errors import Forbidden, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import State
@@ -28,7 +27,7 @@ from cratedb_retention.model.time import parse_instant
 from cratedb_retention.service.access import Scope, narrow_plan
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
-from cratedb_retention.store.audit import Entry, JournalFilter
+from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.store.runs import RunOfPolicy
 from support.databases import MONTH, NUMBER, TIME, Database
 from support.two_tenants import TwoTenants, leaks, of_globex, scoped, serve_tenants
@@ -495,24 +494,6 @@ def test_the_end_of_a_hold_is_about_ones_own(tenants: TwoTenants) -> None:
     for other in (tenants.ids["globex-hold"], NOBODY):
         with pytest.raises(NotFound, match="is not in force"):
             scoped(tenants, "acme").find_release(other)
-
-
-def test_the_end_of_a_run_in_short(tenants: TwoTenants) -> None:
-    """What failed or needs attention in a run, in its order, as much as is wanted, and whether there is more."""
-    failed, attention = (
-        Entry(event=event, outcome=outcome, run_id="r", step=number)
-        for number, (event, outcome) in enumerate(
-            [(Event.STEP_FINISHED, Outcome.FAILED), (Event.BLOCKED, Outcome.NEEDS_ATTENTION)], 1
-        )
-    )
-    others = (replace(failed, run_id="s"), replace(failed, outcome=Outcome.DONE, step=3))
-    end = Entry(event=Event.RUN_FINISHED, outcome=Outcome.FAILED, run_id="r")
-    tenants.db.tool.store.journal.write(failed, attention, *others, end)
-    admin = Scope(tenants.db.tool, Access(role=Role.ADMIN, actor="x"))
-    for most, steps in ((50, [1, 2]), (2, [1, 2]), (1, [1])):
-        ended, rows, more = admin.run_end("r", most)
-        assert (ended["event"], [row["step"] for row in rows], more) == ("run-finished", steps, most == 1)
-    assert admin.run_end(NOBODY) == ({}, [], False)
 
 
 def test_what_is_listed_by_words(tenants: TwoTenants) -> None:

@@ -86,12 +86,6 @@ class PageElements:
         given = events.TableSelectionEventArguments(sender=found, client=self.client, selection=found.selected)
         self._fire(found._selection_handlers, given)
 
-    def details(self, caption: str, place: int) -> None:
-        """Ask for more about a row of a table."""
-        found = self.find(ui.table, caption)
-        given = events.GenericEventArguments(sender=found, client=self.client, args=place)
-        self._fire([each.handler for each in found._event_listeners.values() if each.type == "details"], given)
-
     def press(self, text: str) -> None:
         """Press a button, and wait for its work, or for a question that it asks."""
         found = self.find(ui.button, text)
@@ -115,15 +109,6 @@ class PageElements:
     def went(self) -> list[str]:
         """Where the page led to."""
         return [unquote(data["path"]) for _, kind, data in self.client.outbox.messages if kind == "open"]
-
-    def wait(self, until: Callable[[], bool]) -> None:
-        """Let timers of the page run."""
-
-        async def look() -> None:
-            while not until():
-                await asyncio.sleep(0.01)
-
-        self._run(asyncio.wait_for(look(), 60))
 
     def close(self) -> None:
         async def end() -> None:

@@ -44,7 +44,7 @@ expect.set_options(timeout=PATIENCE)
 
 
 # Beside what `make test` does on CrateDB: a plan is shown and run.
-long_on_cratedb = pytest.mark.long("pages are the same; make test has those of a plan there", on="cratedb")
+long_on_cratedb = pytest.mark.long("pages are the same; make test has that of a table there", on="cratedb")
 
 
 # Size, dark or not, with scripts or without.

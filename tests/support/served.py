@@ -58,13 +58,19 @@ class Served:
         return [text_of(each) for each in self.all(path)]
 
     def rows(self, caption: str) -> list[dict[str, str]]:
-        """The rows of a table by its name, each by the labels of its columns; empty without such a table."""
+        """
+        The rows of a table by its name, each by the labels of its columns, and ``Below`` for what stands below it;
+        empty without such a table.
+        """
         found = [table for table in self.all("table") if text_of(table[0]) == caption]
         heads = [text_of(head) for table in found for head in table.findall("thead/tr/th")]
-        bodies = [row for table in found for row in table.findall("tbody/tr")]
-        return [
-            dict(zip(heads, (" ".join(map(text_of, cell.iter("div"))) for cell in row), strict=True)) for row in bodies
-        ]
+        rows = list[dict[str, str]]()
+        for row in (row for table in found for row in table.findall("tbody/tr")):
+            if row.get("class") == "below":
+                rows[-1]["Below"] = " ".join(" ".join(row.itertext()).split())
+            else:
+                rows.append(dict(zip(heads, (" ".join(map(text_of, cell.iter("div"))) for cell in row), strict=True)))
+        return rows
 
     def href(self, label: str) -> str:
         """Where the first link of the page itself with a text leads."""

@@ -15,7 +15,7 @@ CONTROLS = {
     "button", "link", "textbox", "searchbox", "checkbox", "radio", "radiogroup", "switch", "combobox", "spinbutton",
     "slider", "tab", "menuitem", "option", "dialog", "image", "img", "progressbar", "region", "columnheader",
 }  # fmt: skip
-PAGES = ("", "policies", "policies/visits", "policies/new", "plan", "jobs", "archive", "holds", "explore")
+PAGES = ("", "policies", "policies/visits", "policies/new", "plan", "runs", "activity", "archive", "holds", "explore")
 TABLES = (("weather", "data"), ("orders", "runs"), ("orders", "archive"), ("letters", "holds"), ("visits", "policies"))
 # What the browser's own tree of what is read aloud does not say.
 STRUCTURE = """() => ({
@@ -66,7 +66,8 @@ def test_each_page_can_be_read_aloud(pages: PagesInBrowser, size: tuple[int, int
     """On each page each control, picture and heading of a table has a name; one h1, a head, a menu, one main part."""
     tables = [links.table(TableName(pages.db.schema, name), tab=tab) for name, tab in TABLES]
     page = pages.log_in("admin", size=size)
-    for path in (*(f"/ui/{each}" for each in PAGES), *tables):
+    run = links.run(str(pages.db.journal(event="run-finished")[0]["run_id"]))
+    for path in (*(f"/ui/{each}" for each in PAGES), *tables, run):
         pages.go(page, path)
         assert_sound(page)
 

@@ -168,6 +168,15 @@ def test_sessions_end(
     assert is_in(browser) is stays
 
 
+def test_an_open_page_does_not_use_a_session(browser: TestClient, duck: Database, token: str) -> None:
+    """What a page asks for by itself is answered while its session lasts, and does not make it last longer."""
+    log_in(browser, token)
+    for at, status in (("2024-07-02T07:00:00", 200), ("2024-07-02T08:00:01", 303)):
+        duck.time.set(f"{at}+00:00")
+        assert browser.get(PAGE, headers={"X-By-Itself": "yes"}).status_code == status
+    assert not is_in(browser)
+
+
 def move(cookie: str, browser: TestClient) -> None:
     """Let a browser have the cookie of another one."""
     browser.cookies.set(COOKIE, cookie, domain="localhost.local", path="/ui")

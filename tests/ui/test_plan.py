@@ -1,286 +1,192 @@
-"""The plan as a page, and runs that are started, watched and cancelled there."""
+"""The plan as a page, by HTTP, and runs that are started there; runs themselves are in `test_runs.py`."""
 
 from __future__ import annotations
 
-import datetime as dt
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from nicegui import ui
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from cratedb_retention.api import Retention
 from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.tags import parse_tag_filter
-from cratedb_retention.model.runs import RunState
 from cratedb_retention.service.access import Scope
-from cratedb_retention.ui import plan
-from support.elements import PageElements
+from cratedb_retention.ui import links
+from support.databases import DuckDatabase, DuckTemplate
 from support.pages import PagesInBrowser
-from support.sample_data import HOSTILE_TABLE
+from support.sample_data import HOSTILE_TABLE, NOW
+from support.served import Service, Visitor, open_service
 
 EXPIRED = "2024-03-05T12:00:00"
+VISITS = "/ui/plan?policy=visits"
+TASKS, ATTENTION = "What would be done", "Needs attention: blocked until you act"
+BLOCKED = "Blocked: due, but must not happen now"
 
 
-def start(page: Page, word: str) -> None:
-    """Press the button, and write what is asked for."""
-    page.get_by_role("button", name="Run now").click()
-    go = page.get_by_role("dialog").get_by_role("button", name="Run now")
-    expect(go).to_be_disabled()
-    page.get_by_label(f"Write {word} to go on").fill(word)
-    go.click()
+@pytest.fixture
+def db(filled: DuckTemplate) -> Iterator[DuckDatabase]:
+    """A database with something of everything."""
+    found = filled.open()
+    found.time.set(NOW)
+    yield found
+    found.close()
 
 
-@contextmanager
-def slow(tool: Retention) -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Steps begin, which the first event says, and wait until the second one is set."""
-    real, started, go_on = tool.engine, threading.Event(), threading.Event()
-
-    class Slow:
-        def __getattr__(self, name: str) -> object:
-            return getattr(real, name)
-
-        def perform(self, *args: object) -> object:
-            started.set()
-            assert go_on.wait(60)
-            return real.perform(*args)  # type: ignore[arg-type]
-
-    tool.engine = Slow()  # type: ignore[assignment]
-    try:
-        yield started, go_on
-    finally:
-        go_on.set()
-        tool.engine = real
+@pytest.fixture
+def service(db: DuckDatabase) -> Iterator[Service]:
+    with open_service(db.tool) as found:
+        yield found
 
 
-def test_what_is_asked_and_done(elements: PageElements, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that deletes data is confirmed, has a button once, does what is shown, and is told of once."""
-    monkeypatch.setattr(plan, "BUSY", 0.01)
-    tool, now = elements.db.tool, elements.db.time.moment
-    for run_id, at in (("alive", now), ("silent", now - dt.timedelta(days=1))):
-        tool.store.jobs.begin(RunState(run_id=run_id, started_at=at, heartbeat_at=at, actor="x"))
-    before, real, looks = elements.db.left("visits"), elements.runs.all, list[int]()
-
-    def counted(asked: Retention) -> list[RunState]:
-        states = real(asked)
-        looks.append(len(states))
-        return states
-
-    monkeypatch.setattr(elements.runs, "all", counted)
-    elements.open(plan.show, "policy=visits")
-    elements.wait(lambda: "Run alive" in elements.texts)
-    elements.press("Run now")
-    assert elements.question == "Run this plan now?"
-    for word in ("", "visit"):
-        elements.fill("Write visits to go on", word)
-        assert not elements.find(ui.button, "Run now").enabled
-    elements.fill("Write visits to go on", "visits")
-    elements.press("Run now")
-    assert elements.find(ui.button, "Run now") is None
-    elements.wait(lambda: any("1 done, 0 failed" in text for text in elements.texts))
-    seen = len(looks)
-    elements.wait(lambda: len(looks) > seen + 2)
-    links = [text for text in elements.texts if text == "What this run did, in the audit log"]
-    assert (len(links), "Run silent" in elements.texts) == (1, False)
-    assert elements.db.left("visits") == [row for row in before if row != EXPIRED]
+@pytest.fixture
+def operator(db: DuckDatabase, service: Service) -> Visitor:
+    return visit(db, service, Role.OPERATOR)
 
 
-def test_a_run_that_begins_during_a_look(elements: PageElements, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes on although the answer, which comes late, does not have it."""
-    monkeypatch.setattr(plan, "BUSY", 0.01)
-    real, asked, answer, looks = elements.runs.all, threading.Event(), threading.Event(), []
-
-    def late(tool: Retention) -> list[RunState]:
-        states = real(tool)
-        looks.append(states)
-        if len(looks) == 1:
-            asked.set()
-            assert answer.wait(60)
-        return states
-
-    monkeypatch.setattr(elements.runs, "all", late)
-    elements.open(plan.show, "policy=visits")
-    assert asked.wait(60)
-    with slow(elements.db.tool) as (started, go_on):
-        elements.press("Run now")
-        elements.fill("Write visits to go on", "visits")
-        elements.press("Run now")
-        assert started.wait(60)
-        answer.set()
-        seen = len(looks)
-        elements.wait(lambda: len(looks) > seen + 1)  # The page looks again only after the late answer.
-        assert "Cancel this run" in elements.texts
-        go_on.set()
-        elements.wait(lambda: any("1 done, 0 failed" in text for text in elements.texts))
+def visit(db: DuckDatabase, service: Service, role: Role, *limit: str) -> Visitor:
+    return service.visit(db.tool.create_token("-".join((role, *limit)), role, parse_tag_filter(limit))[1])
 
 
-def test_what_is_shown(elements: PageElements) -> None:
-    """What needs attention is not among what is only blocked; a task that is not like others is shown in full."""
-    elements.open(plan.show)
-    [problem] = elements.rows("Needs attention: blocked until you act")
-    [blocked] = elements.rows("Blocked: due, but must not happen now")
-    assert (problem[:2], blocked[:2]) == (["needs attention", "lab.nowhere"], ["blocked", "lab.letters"])
-    later = [row[-1] for row in elements.rows("Up to date")]
-    assert later == sorted(filter(None, later)) + [""] * later.count("")
-    [visits] = [row for row in elements.rows("What would be done") if row[0] == "lab.visits"]
-    assert (visits[2], visits[4:6]) == ("drop partition month=2024-03-01", ["1", "1"])
-    assert visits[7] == "2024-03-01 to 2024-04-01"
-    assert "Show the statements (SQL)" in elements.texts
-    acme = elements.db.tool.create_token("acme", Role.OPERATOR, parse_tag_filter(["acme"]))[1]
-    elements.open(plan.show, "", acme)
-    assert ("Run now" in elements.texts, "Show the statements (SQL)" in elements.texts) == (True, False)
-
-
-@pytest.mark.slow("a run, in a browser")
-@pytest.mark.long("make test does so on DuckDB, and from the page of a table on CrateDB", on="cratedb")
-def test_a_run_does_what_its_plan_shows(each_pages: PagesInBrowser) -> None:
-    """What is expired is gone after a run from the page, and nothing else; what is held stays."""
-    db = each_pages.db
-    before, letters = db.left("visits"), db.count("letters")
-    page = each_pages.log_in("operator", "/ui/plan?policy=visits")
-    expect(page.get_by_text("This run would delete 1 row in 1 partition of 1 table.")).to_be_visible()
-    expect(page.get_by_role("link", name="delete visits").first).to_have_attribute("href", "/ui/policies/visits")
-    expect(page.get_by_role("cell", name="drop partition month=2024-03-01")).to_be_visible()
-    page.get_by_role("button", name="Show the statements").click()
-    expect(page.get_by_label("Statements")).to_contain_text("DELETE FROM")
-    start(page, "visits")
-    expect(page.get_by_label("Run ", exact=False).get_by_text("1 done, 0 failed")).to_be_visible()
+def test_what_is_asked_and_done(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """A run that deletes data is confirmed, is of exactly what is shown, and leads to its page; it is run once."""
+    before, page = db.left("visits"), operator.get(VISITS)
+    assert "This run would delete 1 row in 1 partition of 1 table." in page.text
+    assert "Type visits to confirm" in page.text and "Run 1 task" in page.texts("button")
+    form = {**page.fields("run"), "confirm": "visits"}
+    later = str(int(form["cutoff"]) + 1)
+    for name, value, status in (("confirm", "visit", 422), ("shown", "x", 409), ("cutoff", later, 422)):
+        answer = operator.post(VISITS, **{**form, name: value})
+        assert answer.status == status, name
+        assert answer.fields("run")["shown"] == form["shown"]
+    assert operator.post("/ui/plan?policy=orders", **form).status == 409
+    assert db.left("visits") == before
+    done = operator.post(VISITS, **form)
+    service.context.runs.wait()
+    [run] = service.context.runs.all(db.tool)
+    assert (done.status, done.headers["location"]) == (303, links.run(run.run_id))
     assert db.left("visits") == [row for row in before if row != EXPIRED]
-    page.get_by_role("link", name="What this run did").click()
-    expect(page.get_by_text("1 step: 1 done")).to_be_visible()
-    each_pages.go(page, "/ui/plan?tags=acme&strategy=delete")
-    expect(page.get_by_text("Nothing is due: this run would change nothing.")).to_be_visible()
-    expect(page.get_by_role("cell", name="case 7/2024", exact=True)).to_be_visible()
-    expect(page.get_by_role("button", name="Run now")).to_have_count(0)
-    assert db.count("letters") == letters > 0
+    assert operator.post(VISITS, **form).status == 409
+    over = operator.get(VISITS)
+    assert "Nothing is due: this run would change nothing." in over.text and not over.fields("run")
 
 
-@pytest.mark.long("make test proves cutoffs in tests/cli and by HTTP")
-def test_another_cutoff(pages: PagesInBrowser) -> None:
-    """With an earlier cutoff less is due; a later one than now is refused; filters stay in the address."""
-    page = pages.log_in("viewer", "/ui/plan")
-    page.get_by_label("Policy").fill("visits")
-    page.get_by_label("Cutoff").fill("2024-06-01")
-    page.get_by_label("Cutoff").press("Enter")
-    page.wait_for_url("**/ui/plan?policy=visits&cutoff=2024-06-01")
-    expect(page.get_by_text("Nothing is due: this run would change nothing.")).to_be_visible()
-    pages.go(page, "/ui/plan?policy=visits&cutoff=2024-06-30")
-    expect(page.get_by_text("This run would delete 1 row")).to_be_visible()
-    pages.go(page, "/ui/plan?policy=visits&cutoff=2024-07-02T12:00:01")
-    expect(page.get_by_role("alert")).to_contain_text("is in the future")
-    assert EXPIRED in pages.db.left("visits")
+def test_a_part(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """Some of several tables are chosen; those come first whose data goes for good. Nothing is done to the others."""
+    page, orders = operator.get("/ui/plan"), db.count("orders")
+    tables = [row["Table"] for row in page.rows(TASKS)]
+    assert tables.index(f"{db.schema}.visits") < tables.index(f"{db.schema}.orders")
+    assert [box.get("value") for box in page.all("input[@type='checkbox']")] == tables
+    assert all(box.get("checked") is not None for box in page.all("input[@type='checkbox']"))
+    form = {**page.fields("run"), "table": f"{db.schema}.visits", "confirm": "run"}
+    assert operator.post("/ui/plan", **{**form, "table": "nothing"}).status == 422
+    assert operator.post("/ui/plan", **{**form, "confirm": "visits"}).status == 422
+    assert operator.post("/ui/plan", **form).status == 303
+    service.context.runs.wait()
+    assert EXPIRED not in db.left("visits")
+    [run] = service.context.runs.all(db.tool)
+    assert {row["table_name"] for row in db.journal(event="step-finished", run_id=run.run_id)} == {"visits"}
+    assert db.count("orders") == orders
 
 
-def test_a_run_is_watched_and_cancelled(pages: PagesInBrowser) -> None:
-    """A run ends before its next step when it is cancelled on the page, and its data is still there."""
-    before = pages.db.count("orders")
-    page = pages.log_in("operator", "/ui/plan?policy=orders")
-    with slow(pages.context.retention) as (started, go_on):
-        start(page, "orders")
-        assert started.wait(60)
-        run = page.get_by_role("article", name="Run ")
-        expect(run.get_by_text("Now: archive partition")).to_be_visible()
-        expect(run.get_by_role("progressbar", name="Steps done")).to_be_visible()
-        expect(run.get_by_text("0 of 3 steps done")).to_be_visible()
-        run.get_by_role("button", name="Cancel this run").click()
-        page.get_by_role("dialog").get_by_role("button", name="Cancel the run").click()
-        expect(page.get_by_text("ends before its next step").first).to_be_visible()
-        go_on.set()
-        expect(run.get_by_text("cancelled", exact=True)).to_be_visible()
-    assert pages.db.count("orders") == before
-    assert pages.db.journal(event="run-finished")[0]["outcome"] in ("cancelled", "interrupted")
+def test_what_is_shown(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """What needs attention is not among what is only blocked; each table has its tasks, in full where one is alone."""
+    page = operator.get("/ui/plan")
+    [problem], [blocked] = page.rows(ATTENTION), page.rows(BLOCKED)
+    assert (problem["Table"], blocked["Table"]) == (f"{db.schema}.nowhere", f"{db.schema}.letters")
+    later = [row["More is due"] for row in page.rows("Up to date")]
+    assert later == sorted(filter(None, later)) + [""] * later.count("")
+    [visits] = [row for row in page.rows(TASKS) if row["Table"] == f"{db.schema}.visits"]
+    assert (visits["Effect"], visits["Partitions"], visits["Rows"]) == ("delete 1 partition", "1", "1")
+    assert (visits["Oldest to newest"], visits["Below"][:6]) == ("2024-03-01 to 2024-04-01", "1 task")
+    [task] = page.rows(f"Tasks of {db.schema}.visits")
+    assert (task["Policy"], task["What"]) == ("delete visits", "drop partition month=2024-03-01")
+    [hold] = page.rows("Legal holds in force")
+    assert hold["Reason"] == "case 7/2024"
+    assert page.href(hold["Hold"]) == links.table(TableName(db.schema, "letters"), tab="holds")
+    statements = operator.get(page.href("Show the statements (SQL)"))
+    assert any("DELETE FROM" in text for text in statements.texts("pre"))
+    acme = visit(db, service, Role.OPERATOR, "acme").get("/ui/plan?sql=yes")
+    assert acme.fields("run") and not acme.all("pre") and "Show the statements (SQL)" not in acme.links
 
 
-@pytest.mark.long("make test proves what is told of failures in tests/cli and by HTTP")
-def test_a_failure_is_told_in_full(pages: PagesInBrowser) -> None:
-    """The error of a step that failed stands with its run, and in the audit log."""
-    page = pages.log_in("operator", "/ui/plan?policy=orders")
-    pages.db.break_repository()
-    before = pages.db.count("orders")
-    start(page, "orders")
-    run = page.get_by_role("article", name="Run ")
-    expect(run.get_by_text("failed", exact=True)).to_be_visible()
-    (error,) = [row["error"] for row in pages.db.journal(outcome="failed", event="step-finished")]
-    expect(run.get_by_text(error)).to_be_visible()
-    pages.go(page, "/ui/jobs?outcome=failed&event=step-finished")
-    page.get_by_role("button", name="Details of Step finished").click()
-    expect(page.get_by_role("dialog").get_by_text(error)).to_be_visible()
-    assert pages.db.count("orders") == before
+def test_filters(db: DuckDatabase, operator: Visitor) -> None:
+    """With an earlier cutoff less is due; a later one than now, and what does not exist, are said at the filters."""
+    for query, text in (
+        ("policy=visits&cutoff=2024-06-01", "Nothing is due"),
+        ("policy=visits&cutoff=2024-06-30", "This run would delete 1 row"),
+        ("tags=acme&strategy=delete", "This run would delete 1 row"),
+        ("policy=visits+or+orders", "of 1 table, archive 1 partition of 1 table"),
+    ):
+        assert text in operator.get(f"/ui/plan?{query}").text, query
+    for query, text in (
+        ("cutoff=2024-07-02T12:00:01", "lies in the future"),
+        ("policy=nobody", "does not exist"),
+        ("tags=nobody", "no policy has it"),
+        ("strategy=x", "unknown"),
+    ):
+        [alert] = operator.get(f"/ui/plan?{query}").texts("div[@role='alert']")
+        assert text in alert.lower() or text in alert, query
 
 
-def test_a_plan_that_is_out_of_date_is_not_run(pages: PagesInBrowser) -> None:
-    """What somebody else did meanwhile makes a plan old; it is put off, and the page says so."""
-    page = pages.log_in("operator", "/ui/plan?policy=visits")
-    pages.db.tool.run(selection=Selection(policy_id="visits"))
-    start(page, "visits")
-    run = page.get_by_role("article", name="Run ")
-    expect(run.get_by_text("1 deferred")).to_be_visible()
-    expect(run.get_by_text("deferred: ")).to_be_visible()
+def test_a_plan_that_is_out_of_date_is_not_run(db: DuckDatabase, operator: Visitor) -> None:
+    """What another user did meanwhile makes a plan old; then it is shown again."""
+    form = {**operator.get(VISITS).fields("run"), "confirm": "visits"}
+    db.tool.run(selection=Selection(policy_id="visits"))
+    answer = operator.post(VISITS, **form)
+    assert (answer.status, "has changed since it was shown" in answer.text) == (409, True)
+    assert "Nothing is due" in answer.text
 
 
-def test_who_may_not_run(pages: PagesInBrowser) -> None:
-    """Viewers see the plan and runs of all processes, and can do nothing about them, whatever they send."""
-    tool, now = pages.db.tool, pages.db.time.moment
-    tool.store.jobs.begin(
-        RunState(
-            run_id="of-scheduler",
-            started_at=now,
-            heartbeat_at=now,
-            actor="scheduler",
-            step=2,
-            steps=4,
-            doing="drop 7 partitions",
-        )
-    )
-    page = pages.log_in("viewer", "/ui/plan")
-    run = page.get_by_role("article", name="Run of-scheduler")
-    expect(run.get_by_text("Now: drop 7 partitions")).to_be_visible()
-    expect(run.get_by_text("1 of 4 steps done")).to_be_visible()
-    expect(page.get_by_role("cell", name=f"{pages.db.schema}.{HOSTILE_TABLE}")).to_be_visible()
-    for name in ("Run now", "Cancel this run", "Show the statements"):
-        expect(page.get_by_role("button", name=name)).to_have_count(0)
-    viewer = Scope(tool, Access(role=Role.VIEWER, actor="viewer"))
+def test_who_may_not_run(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """Viewers see the plan, and can do nothing about it, whatever they send."""
+    viewer = visit(db, service, Role.VIEWER)
+    page = viewer.get(VISITS)
+    assert page.rows(TASKS) and not page.fields("run") and not page.all("input[@type='checkbox']")
+    form = {**operator.get(VISITS).fields("run"), "confirm": "visits"}
+    assert viewer.post(VISITS, **form).status == 403
+    assert EXPIRED in db.left("visits")
+    scoped = Scope(db.tool, Access(role=Role.VIEWER, actor="viewer"))
     for refused in (
-        lambda: viewer.start_run(pages.context.runs, tool.prepare()),
-        lambda: viewer.cancel(pages.context.runs, "of-scheduler"),
-        lambda: viewer.statements(tool.plan()),
+        lambda: scoped.start_run(service.context.runs, db.tool.prepare()),
+        lambda: scoped.statements(db.tool.plan()),
     ):
         with pytest.raises(Forbidden):
             refused()
 
 
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
-def test_tenants(pages: PagesInBrowser) -> None:
-    """Somebody with a limit sees and runs what is theirs only."""
-    tool, now = pages.db.tool, pages.db.time.moment
-    tool.store.jobs.begin(
-        RunState(
-            run_id="of-scheduler",
-            started_at=now,
-            heartbeat_at=now,
-            actor="scheduler",
-            step=2,
-            steps=4,
-            doing="drop orders",
-        )
-    )
-    page, orders = pages.log_in("globex", "/ui/plan"), pages.db.count("orders")
-    expect(page.get_by_text("This run would archive 1 partition of 1 table.")).to_be_visible()
-    page = pages.log_in("acme", "/ui/plan")
-    expect(page.get_by_role("cell", name=f"{pages.db.schema}.visits").first).to_be_visible()
-    start(page, "run")
-    expect(page.get_by_role("article", name="Run ").get_by_text("needs attention", exact=True)).to_be_visible()
-    for others in ("orders", "of-scheduler", HOSTILE_TABLE):
-        expect(page.locator("#main")).not_to_contain_text(others)
+def test_tenants(db: DuckDatabase, service: Service) -> None:
+    """A user with a scope plans and runs what is theirs only."""
+    acme, globex = (visit(db, service, Role.EDITOR, tag) for tag in ("acme", "globex"))
+    orders = db.count("orders")
+    assert "This run would archive 1 partition of 1 table." in globex.get("/ui/plan").text
+    page = acme.get("/ui/plan")
+    tables = {row["Table"] for row in page.rows(TASKS)}
+    assert f"{db.schema}.visits" in tables
+    assert not any(other in page.text for other in ("orders", "globex", HOSTILE_TABLE))
+    form = {**page.fields("run"), "confirm": "run"}
+    form.pop("table")
+    assert acme.post("/ui/plan", **form, table=f"{db.schema}.orders").status == 422
+    assert globex.post("/ui/plan", **form, table=f"{db.schema}.visits").status == 409
+    assert acme.post("/ui/plan", **form, table=f"{db.schema}.visits").status == 303
+    service.context.runs.wait()
+    assert EXPIRED not in db.left("visits")
+    assert db.count("orders") == orders
+
+
+@pytest.mark.slow("a run, in a browser")
+def test_a_run_in_a_browser(pages: PagesInBrowser) -> None:
+    """From the plan to the end of its run, which its page follows by itself; times as one wants them."""
+    page = pages.log_in("operator", VISITS)
+    page.get_by_label("Type visits to confirm").fill("visits")
+    page.get_by_role("button", name="Run 1 task").click()
+    page.wait_for_url("**/ui/runs/*")
+    expect(page.locator(".titled .badge")).to_have_text("done")
+    expect(page.get_by_role("region", name="What it did, by table")).to_contain_text("1 done")
     assert EXPIRED not in pages.db.left("visits")
-    assert pages.db.count("orders") == orders
-    pages.go(page, "/ui/jobs")
-    expect(page.get_by_role("cell", name=f"{pages.db.schema}.visits").first).to_be_visible()
-    for others in ("orders", "globex"):
-        expect(page.locator("#main")).not_to_contain_text(others)
-    pages.go(page, "/ui/jobs?actor=tester")
-    expect(page.get_by_text("No matching entries in the audit log.")).to_be_visible()
+    times = page.get_by_role("button", name="Times")
+    for name, text in (("Local", "2024-"), ("Relative", "ago"), ("UTC", "2024-07-02 12:00:00")):
+        times.click()
+        expect(times).to_have_text(f"Times: {name}")
+        expect(page.locator(".facts time").first).to_contain_text(text)

@@ -9,6 +9,7 @@ import pytest
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.model.audit import STARTED
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import parse_tag_filter
@@ -75,8 +76,9 @@ def test_each_filter_is_heeded() -> None:
         after=Place(dt.datetime(2024, 1, 15, tzinfo=dt.UTC), 2),
     )
     assert read_jobs(Query("limit=1000"), now).limit == 1000
-    assert read_jobs(Query(), now) == JournalFilter(limit=50)
-    assert read_jobs(Query("run_id=r"), now) == JournalFilter(run_id="r", limit=1000)
+    assert read_jobs(Query(), now) == JournalFilter(limit=50, without=STARTED)
+    assert read_jobs(Query("run_id=r"), now) == JournalFilter(run_id="r", limit=50, without=STARTED)
+    assert read_jobs(Query(tags="a or b"), now).tags == parse_tag_filter(["a", "b"])
 
 
 def test_addresses_keep_all() -> None:

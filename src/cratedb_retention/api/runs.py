@@ -16,7 +16,7 @@ from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.model.schedule import Done, Scheduled
 from cratedb_retention.model.words import pick
 from cratedb_retention.planning.schedule import Timetable, due_slots, next_times, wrong_slots
-from cratedb_retention.store.audit import Entry, JournalFilter, Totals
+from cratedb_retention.store.audit import Entry, JournalFilter, RunPlace, RunTotals, Totals
 from cratedb_retention.store.runs import Leases, RunOfPolicy
 
 logger = logging.getLogger(__name__)
@@ -128,6 +128,14 @@ class Audit(Part):
     def read(self, wanted: JournalFilter | None = None) -> list[Mapping[str, Any]]:
         """Rows of the audit log, newest first."""
         return self._store.journal.read(wanted or JournalFilter())
+
+    def runs(self, wanted: JournalFilter, behind: RunPlace | None = None) -> list[RunPlace]:
+        """The runs with matching rows, latest first; ``behind`` a place in that list, or from its beginning."""
+        return self._store.journal.runs(wanted, behind)
+
+    def run_totals(self, wanted: JournalFilter, by_table: bool = False) -> list[RunTotals]:
+        """What runs did, by their matching rows: each as a whole, or for each table and policy."""
+        return self._store.journal.run_totals(wanted, by_table)
 
     def totals(self, since: dt.datetime) -> list[Totals]:
         """What the runs of each policy did since an aware instant."""

@@ -58,5 +58,11 @@ class Outcome(_Recorded):
     INTERRUPTED = "interrupted", "The process was stopped, or lost its lease; another run continues."
 
 
+# What a run writes itself; and what marks that something started, of which its end has more to tell.
+OF_RUNS = frozenset({
+    Event.RUN_STARTED, Event.RUN_FINISHED, Event.STEP_STARTED, Event.STEP_FINISHED, Event.BLOCKED, Event.SLOT_STARTED,
+    Event.SLOT_FINISHED, Event.LEASE_TAKEN_OVER,
+})  # fmt: skip
+STARTED = frozenset({Event.RUN_STARTED, Event.STEP_STARTED, Event.SLOT_STARTED})
 ABOUT_TOKENS = frozenset({Event.TOKEN_CREATED, Event.TOKEN_REVOKED})
 OUTCOMES = "`done`, `failed`, `deferred`, `blocked`, `needs-attention`, `cancelled` or `interrupted`"

@@ -29,7 +29,7 @@ from cratedb_retention.execution.policies import Change, find_changes, find_mist
 from cratedb_retention.execution.query import Reader, readable
 from cratedb_retention.model.access import Access, Area, Role, Visibility, make_area, may_see_error, sees_row, shown_row
 from cratedb_retention.model.archive import SnapshotRecord
-from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.forecast import Forecast
@@ -52,13 +52,12 @@ from cratedb_retention.planning.overview.suggest import TITLE
 from cratedb_retention.planning.overview.survey import Survey, Ungoverned
 from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
 from cratedb_retention.store.access import AccessToken, TokenStore
-from cratedb_retention.store.audit import JournalFilter
+from cratedb_retention.store.audit import JournalFilter, RunPlace, RunTotals
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.runs import RunOfPolicy
 
 Row = dict[str, Any]
 _TAKEN = "a policy exists that does the same on this data, or has this identifier"
-_BAD = frozenset(map(str, (Outcome.FAILED, Outcome.DEFERRED, Outcome.NEEDS_ATTENTION)))
 
 
 class TableView(NamedTuple):
@@ -332,21 +331,30 @@ class Scope:
         self.find_job(kind, key)
         return kind.cancel(self._retention, key)
 
-    def run_end(self, run_id: str, most: int = 50) -> tuple[Row, list[Row], bool]:
-        """The final entry of a run, if any; the entries of failures and holds, in order; whether there are more."""
-        finished = self.journal(JournalFilter(run_id=run_id, event=Event.RUN_FINISHED, limit=1))
-        rows = self.journal(JournalFilter(run_id=run_id, outcomes=_BAD, limit=most + 2))
-        troubles = [row for row in reversed(rows) if row["event"] in (Event.STEP_FINISHED, Event.BLOCKED)]
-        return (finished[0] if finished else {}), troubles[:most], len(troubles) > most
-
     def journal(self, wanted: JournalFilter) -> list[Row]:
-        wanted = replace(wanted, about_tokens=wanted.about_tokens and self.access.role is Role.ADMIN)
-        if self.access.limited:
-            if wanted.actor is not None and wanted.actor not in self._actors:
-                return []  # The remaining rows would reveal their actor.
-            wanted = replace(wanted, limited=self.access.limit, actors=self.visibility.access.actors)
-        rows, visibility, holds = self._retention.audit.read(wanted), self.visibility, self._ids_of_holds()
+        within = self._entries(wanted)
+        rows = self._retention.audit.read(within) if within else []
+        visibility, holds = self.visibility, self._ids_of_holds()
         return [shown_row(visibility, row, holds) for row in rows if sees_row(visibility.access, row)]
+
+    def runs(self, wanted: JournalFilter, behind: RunPlace | None = None) -> list[RunPlace]:
+        """The runs with matching entries, latest first, behind a place in that list."""
+        within = self._entries(wanted)
+        return self._retention.audit.runs(within, behind) if within else []
+
+    def run_totals(self, wanted: JournalFilter, by_table: bool = False) -> list[RunTotals]:
+        """What runs did, by the entries that the caller may see."""
+        within = self._entries(wanted)
+        return self._retention.audit.run_totals(within, by_table) if within else []
+
+    def _entries(self, wanted: JournalFilter) -> JournalFilter | None:
+        """A filter for the audit log within the scope; None if it matches nothing."""
+        wanted = replace(wanted, about_tokens=wanted.about_tokens and self.access.role is Role.ADMIN)
+        if not self.access.limited:
+            return wanted
+        if wanted.actor is not None and wanted.actor not in self._actors:
+            return None  # The remaining rows would reveal their actor.
+        return replace(wanted, limited=self.access.limit, actors=self.visibility.access.actors)
 
     def mark(self) -> str:
         """A value that changes with each entry of the audit log."""

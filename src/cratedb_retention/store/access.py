@@ -157,13 +157,13 @@ class SessionStore(Records):
         self._add({"id": _digest(name), "token_id": token_id, "begun_at": now, "used_at": now})
         return name
 
-    def find(self, name: str) -> str:
-        """The identifier of the token of a session, which this uses; empty if it is over or never was."""
+    def find(self, name: str, used: bool = True) -> str:
+        """The identifier of the token of a session, which this uses or not; empty if it is over or never was."""
         own, now = self._table.c.id == _digest(name), self._clock.now()
         row = next(iter(self._read(own, refresh=False)), None)
         if row is None or now - row["used_at"] > IDLE or now - row["begun_at"] > LONGEST:
             return ""
-        if now - row["used_at"] > _NOTED:
+        if used and now - row["used_at"] > _NOTED:
             with suppress(RetentionError):  # While a disk is full, pages can still be read.
                 self._change(own, used_at=now)
         return str(row["token_id"])

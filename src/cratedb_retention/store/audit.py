@@ -95,6 +95,8 @@ class JournalFilter:
     :param policy_id: The beginning of a policy's identifier; ``run_id``: the beginning of a run's.
     :param table: The table's name, or schema and name separated by a dot.
     :param actor: The whole name of a user.
+    :param run_ids: Whole identifiers of runs; empty: all.
+    :param events: Any of these; empty: all. ``without``: none of these.
     :param outcomes: Any of these; empty: all.
     :param about_tokens: Whether to include rows about access tokens.
     :param since: From this aware instant on; ``until``: before this one.
@@ -115,6 +117,9 @@ class JournalFilter:
     table: str | None = None
     actor: str | None = None
     outcomes: frozenset[str] = frozenset()
+    run_ids: frozenset[str] = frozenset()
+    events: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
     about_tokens: bool = True
     after: Place | None = None
 
@@ -127,6 +132,33 @@ class Totals:
     failed: int  # Steps that failed
     rows: int  # Removed or moved, if the database reports them
     bytes: int
+
+
+class RunPlace(NamedTuple):
+    """A run in the list of runs, whose order is that of their last entries."""
+
+    last: dt.datetime  # The time of its last entry among those that match (aware)
+    run_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTotals:
+    """Entries of a run added up: all of them, or those about one table and policy."""
+
+    run_id: str
+    tables: int  # That it was about
+    table: TableName | None = None  # The only one of them
+    policy_id: str | None = None
+    began: dt.datetime  # The first entry about more than a blocked action, if there is one
+    ended: dt.datetime  # The last entry, likewise
+    scheduled: bool  # Whether it was started by a schedule
+    finished: bool  # Whether its end, or that of a slot of a schedule, is among the entries
+    steps: int  # Steps that ended
+    outcomes: Mapping[str, int]  # How many steps and blocked actions have an outcome, by outcome
+    partitions: int  # Removed, moved or compacted, as are rows and bytes, if the database reports them
+    rows: int
+    bytes: int
+    duration_ms: int  # Of all steps together
 
 
 def reason_values(why: Reason | None) -> dict[str, str | None]:
@@ -234,27 +266,92 @@ class Journal(Records):
     def _times(self, wanted: JournalFilter) -> Iterator[list[sa.ColumnElement[bool]]]:
         """Where to look for the newest rows, one after the other: in a day, in a month, and in all before."""
         time, before = self._table.c.time, list[sa.ColumnElement[bool]]()
-        ends = (self._clock.now(), wanted.until, wanted.after and wanted.after.time)
-        end = min(each for each in ends if each is not None)
-        for age in () if wanted.offset else _AGES:
-            if end - EPOCH < age or (wanted.since is not None and wanted.since >= end - age):
-                break
-            yield [*before, time >= end - age]
-            before = [time < end - age]
+        for start in () if wanted.offset else self._starts(wanted, wanted.after.time if wanted.after else None):
+            yield [*before, time >= start]
+            before = [time < start]
         yield before
+
+    def _starts(self, wanted: JournalFilter, before: dt.datetime | None) -> Iterator[dt.datetime]:
+        """The beginnings of the last day and the last month of what is wanted, as long as more may be wanted."""
+        end = min(each for each in (self._clock.now(), wanted.until, before) if each is not None)
+        for age in _AGES:
+            if end - EPOCH < age or (wanted.since is not None and wanted.since >= end - age):
+                return
+            yield end - age
+
+    def runs(self, wanted: JournalFilter, behind: RunPlace | None = None) -> list[RunPlace]:
+        """At most ``limit`` runs with matching rows, that with the latest one first, behind a place in the list."""
+        c = self._table.c
+        last = sa.func.max(c.time)
+        found = sa.select(last.label("latest"), c.run_id).where(c.run_id.is_not(None), *_conditions(c, wanted))
+        found = found.group_by(c.run_id).order_by(last.desc(), c.run_id).limit(wanted.limit)
+        if behind is not None:
+            same = sa.and_(last == behind.last, c.run_id > behind.run_id)
+            found = found.having(sa.or_(last < behind.last, same))
+        self._visible()
+        for start in self._starts(wanted, behind.last if behind else None):
+            rows = self._database.query(found.where(c.time >= start))
+            if len(rows) == wanted.limit:
+                break
+        else:
+            rows = self._database.query(found)
+        return [RunPlace(row["latest"], row["run_id"]) for row in rows]
+
+    def run_totals(self, wanted: JournalFilter, by_table: bool = False) -> list[RunTotals]:
+        """Matching rows of runs added up, for each run, or for each table and policy in it; in the order of time."""
+        c = self._table.c
+        ends = _is(c.event, Event.STEP_FINISHED, Event.BLOCKED)
+        removing = sa.and_(c.event == str(Event.STEP_FINISHED), c.operation.in_(_REMOVING))
+        # A run writes what is blocked when it starts, long before it comes to the steps on that table.
+        moving = sa.case((sa.not_(_is(c.event, Event.BLOCKED)), c.time))
+        outcomes = {str(each): _total(sa.and_(ends, _is(c.outcome, each))) for each in Outcome}
+        sums = {
+            "steps": _total(c.event == str(Event.STEP_FINISHED)),
+            "partitions": _total(removing, c.partitions),
+            "rows": _total(removing, c.rows),
+            "bytes": _total(removing, c.bytes),
+            "duration_ms": _total(c.event == str(Event.STEP_FINISHED), c.duration_ms),
+        }
+        of_tables = _is(c.event, Event.STEP_STARTED, Event.STEP_FINISHED, Event.BLOCKED)
+        named = [sa.case((of_tables, each)) for each in (c.table_schema, c.table_name, _full_name(c))]
+        first_schema, first_name = (sa.func.min(each) for each in named[:2])
+        tables = sa.func.count(sa.distinct(named[2]))
+        began = sa.func.coalesce(sa.func.min(moving), sa.func.min(c.time)).label("began")
+        ended = sa.func.coalesce(sa.func.max(moving), sa.func.max(c.time)).label("ended")
+        slots = _total(c.event == str(Event.SLOT_STARTED)).label("slots")
+        finished = _total(_is(c.event, Event.RUN_FINISHED, Event.SLOT_FINISHED)).label("finished")
+        by = [c.run_id, *((c.table_schema, c.table_name, c.policy_id) if by_table else ())]
+        about = (first_schema.label("first_schema"), first_name.label("first_name"), tables.label("tables"))
+        counted = (total.label(name) for name, total in {**outcomes, **sums}.items())
+        found = sa.select(*by, *about, began, ended, slots, finished, *counted).where(
+            c.run_id.is_not(None), *_conditions(c, wanted)
+        )
+        found = found.group_by(*by).order_by(began, *by).limit(wanted.limit).offset(wanted.offset)
+        self._visible()
+        return [
+            RunTotals(
+                run_id=row["run_id"],
+                tables=row["tables"],
+                table=TableName(row["first_schema"], row["first_name"]) if row["tables"] == 1 else None,
+                policy_id=row["policy_id"] if by_table else None,
+                began=row["began"],
+                ended=row["ended"],
+                scheduled=bool(row["slots"]),
+                finished=bool(row["finished"]),
+                outcomes={name: int(row[name] or 0) for name in outcomes},
+                **{name: int(row[name] or 0) for name in sums},
+            )
+            for row in self._database.query(found)
+        ]
 
     def totals(self, since: dt.datetime) -> list[Totals]:
         """What the runs of each policy did since an aware instant: one row for each policy."""
         c = self._table.c
-
-        def total(condition: sa.ColumnElement[bool], value: Any = 1) -> sa.Function[Any]:
-            return sa.func.sum(sa.case((condition, value), else_=0))
-
         removing = c.operation.in_(_REMOVING)
         counts = {
-            "failed": total(c.outcome == str(Outcome.FAILED)),
-            "rows": total(removing, c.rows),
-            "bytes": total(removing, c.bytes),
+            "failed": _total(c.outcome == str(Outcome.FAILED)),
+            "rows": _total(removing, c.rows),
+            "bytes": _total(removing, c.bytes),
         }
         columns = (column.label(name) for name, column in counts.items())
         ended = (c.time >= since, c.policy_id.is_not(None), c.event == str(Event.STEP_FINISHED))
@@ -263,16 +360,17 @@ class Journal(Records):
         return [Totals(policy_id=row["policy_id"], **{name: int(row[name] or 0) for name in counts}) for row in rows]
 
 
+def _total(condition: sa.ColumnElement[bool], value: Any = 1) -> sa.Function[Any]:
+    return sa.func.sum(sa.case((condition, value), else_=0))
+
+
 def _conditions(c: Any, wanted: JournalFilter) -> Iterator[sa.ColumnElement[bool]]:
     for name in ("table_name", "outcome", "event", "actor"):
         if (value := getattr(wanted, name)) is not None:
             yield _is(c[name], value) if name in ("outcome", "event") else c[name] == value
     if wanted.table is not None:
-        yield sa.or_(c.table_name == wanted.table, c.table_schema.concat(".").concat(c.table_name) == wanted.table)
-    if wanted.outcomes:
-        yield _is(c.outcome, *wanted.outcomes)
-    if not wanted.about_tokens:
-        yield c.event.not_in(sorted(ABOUT_TOKENS))
+        yield sa.or_(c.table_name == wanted.table, _full_name(c) == wanted.table)
+    yield from _among(c, wanted)
     for name in ("policy_id", "run_id"):
         # CrateDB supports no other escape character, whatever ESCAPE names.
         if (begin := getattr(wanted, name)) is not None:
@@ -286,6 +384,25 @@ def _conditions(c: Any, wanted: JournalFilter) -> Iterator[sa.ColumnElement[bool
     if wanted.limited:
         own = sa.and_(c.tags.is_(None), c.actor.in_(sorted(wanted.actors)))
         yield sa.or_(_tagged(c.tags, wanted.limited), own)
+
+
+def _full_name(c: Any) -> sa.ColumnElement[str]:
+    """The name of the table with its schema."""
+    name: sa.ColumnElement[str] = c.table_schema.concat(".").concat(c.table_name)
+    return name
+
+
+def _among(c: Any, wanted: JournalFilter) -> Iterator[sa.ColumnElement[bool]]:
+    """The conditions about several values of a column."""
+    for column, values in ((c.outcome, wanted.outcomes), (c.event, wanted.events)):
+        if values:
+            yield _is(column, *values)
+    if wanted.run_ids:
+        yield c.run_id.in_(sorted(wanted.run_ids))
+    if wanted.without:
+        yield sa.not_(_is(c.event, *wanted.without))
+    if not wanted.about_tokens:
+        yield c.event.not_in(sorted(ABOUT_TOKENS))
 
 
 def _is(column: sa.ColumnElement[Any], *values: str) -> sa.ColumnElement[bool]:

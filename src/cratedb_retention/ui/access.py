@@ -54,6 +54,8 @@ FRESH = 10.0
 _RECENT = dt.timedelta(hours=1)
 COOKIE = "cratedb_retention_session"
 _AWAY = ("the database", "does not answer")
+# The header of requests that pages send by themselves, to stay up to date: they do not count as use of a session.
+_BY_ITSELF = "x-by-itself"
 # Static files: the same for all users, without secrets.
 _UNCHANGING = (f"{PREFIX}/static/", f"{PREFIX}/_nicegui/")
 _OPEN = (LOGIN, *_UNCHANGING)
@@ -194,7 +196,8 @@ class Entrance:
         if context.authenticate and not path.startswith(_OPEN):
             cookie = connection.cookies.get(COOKIE, "")
             try:
-                token = await asyncio.to_thread(find_session, context, cookie) if cookie else ""
+                used = _BY_ITSELF not in connection.headers
+                token = await asyncio.to_thread(find_session, context, cookie, used) if cookie else ""
             except RetentionError:
                 return await _unavailable(scope)(scope, receive, secured)
         if token or not context.authenticate:

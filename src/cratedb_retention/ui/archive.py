@@ -5,14 +5,16 @@ restoring and deleting them, which both show first what they would do.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from nicegui import ui
 
-from cratedb_retention.errors import RetentionError
+from cratedb_retention.errors import Conflict, RetentionError
 from cratedb_retention.execution.archive import Deletable, Deleted, Restored, RestoreRequest, Verified
 from cratedb_retention.execution.plan.preview import WORST_FIRST, ArchiveLine, Restorable
 from cratedb_retention.model import words
@@ -22,11 +24,15 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.patterns import parse_table
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.words import plural, short, show_size
+from cratedb_retention.service.access import Scope
+from cratedb_retention.service.runs import Operations, OperationState
 from cratedb_retention.ui.access import Guest
 from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state
 from cratedb_retention.ui.links import PREFIX, TAGS, Field, Query, address, filter_form, read_tags
 from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
 from cratedb_retention.ui.tables import table
+from cratedb_retention.ui.web import parts
+from cratedb_retention.ui.web.html import Markup
 
 PATH = "/archive"
 _FIELDS = (
@@ -219,36 +225,59 @@ class Archive:
             _list_restored(found)
 
 
-async def offer_undo(guest: Guest, run_id: str) -> None:
-    """A button that brings back what a run deleted, if any of it is recoverable. It shows first what would come."""
-    request = RestoreRequest.of_undo(run_id)
-    if not await guest.ask(lambda scoped: scoped.snapshots(request, 1)):
-        return
+@dataclass(frozen=True)
+class Restoration:
+    """A restore or undo on a server-rendered page: what it would do, in a form, and then exactly that (law 10)."""
 
-    async def preview() -> None:
-        with shown.clear(), _waiting(lambda: "Looking …"):
-            found = await guest.ask(lambda scoped: scoped.restorable(request))
-        ready = [item for item in found if item.refusal is None]
-        exactly = replace(request, chosen=frozenset(item.record.key for item in ready))
-        with shown:
-            _list_restorable(found, ready, len(found))
-            if ready:
-                with bar():
-                    button(f"Bring back {partitions(ready)}", lambda: bring_back(exactly))
-                    button("Cancel", forget, tone="grey-8")
+    request: RestoreRequest
+    found: Sequence[Restorable]
 
-    def forget() -> None:
-        shown.clear()
+    @property
+    def coming(self) -> list[Restorable]:
+        return [each for each in self.found if each.refusal is None]
 
-    async def bring_back(exactly: RestoreRequest) -> None:
-        with shown.clear(), _waiting(lambda: "Bringing back; this page may be left meanwhile …"):
-            found = await guest.ask(lambda scoped: scoped.restore(exactly))
-        with shown:
-            _list_restored(found)
+    @property
+    def digest(self) -> str:
+        """It identifies what would be done, whichever service shows it or does it."""
+        keys = json.dumps(sorted(each.record.key for each in self.coming))
+        return hashlib.sha256(keys.encode()).hexdigest()
 
-    with bar():
-        button("Undo …", preview, icon="undo")
-    shown = ui.element("div").classes("content").props("aria-live=polite")
+    def section(self, columns: Sequence[Column[Restorable]], do: str, verb: str, back: str) -> Markup:
+        said = [parts.note(text) for text in preview_words(self.found, self.coming, len(self.found))]
+        content = (*said, parts.hidden({"shown": self.digest}))
+        action = f"{verb} {partitions(self.coming)}"
+        form = parts.form(do, *content, action=action, tone="primary", back=back) if self.coming else said
+        return parts.section(
+            do.capitalize(), parts.table(columns, self.found, "What would be restored"), form, identifier=do
+        )
+
+    def start(self, scoped: Scope, operations: Operations, shown: str) -> None:
+        """Do in the background what was shown; raises Conflict if it would be something else by now."""
+        if shown != self.digest:
+            raise Conflict("the archive", "has changed since it was shown", "check again what would be restored")
+        exactly = frozenset(each.record.key for each in self.coming)
+        scoped.start_restore(operations, replace(self.request, chosen=exactly))
+
+
+def recent_operations(operations: Sequence[OperationState]) -> Markup | None:
+    """Restores and the like of this service, which it remembers for a while: the latest of them."""
+    found = operations[:_RECENT]
+    return parts.table(_OPERATIONS, found, "Recent operations of this service") if found else None
+
+
+def _failures(operation: OperationState) -> str:
+    errors = [operation.error, *(result.error for result in operation.results)]
+    return next(filter(None, errors), "")
+
+
+_RECENT = 5
+_OPERATIONS: Sequence[Column[OperationState]] = (
+    Column("Started", lambda each: parts.moment(each.started_at)),
+    Column("Operation", lambda each: each.kind.capitalize()),
+    Column("State", lambda each: state(each.state)),
+    Column("Snapshots", lambda each: f"{len(each.results):,} of {each.total:,}"),
+    Column("Error", lambda each: Bit(text=_failures(each), tone="bad many")),
+)
 
 
 def _list_restorable(found: Sequence[Restorable], coming: Sequence[Restorable], asked: int) -> None:

@@ -1,112 +1,120 @@
-"""The audit log: each change of a policy, each run and step, and what is blocked; or one run as a whole."""
+"""
+Activity: the audit log, with each change of a policy, each run and step, and what is blocked. That something started is
+only shown on request, since its end tells more.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from http import HTTPStatus
+from typing import Any
 
-from nicegui import ui
-from nicegui.events import GenericEventArguments
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
 
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.model import words
-from cratedb_retention.model.access import Role
-from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.audit import STARTED, Event, Outcome
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import read_moment
+from cratedb_retention.model.plan.reasons import Sort, read_subjects
 from cratedb_retention.model.policies.patterns import is_pattern
-from cratedb_retention.model.policies.policy import differences
+from cratedb_retention.model.policies.policy import Difference, differences
 from cratedb_retention.model.policies.strategies import find_member
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.model.words import plural, short, show_size
+from cratedb_retention.model.words import plural, short
+from cratedb_retention.service.access import Scope
 from cratedb_retention.store.audit import JournalFilter, Place, place_after
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest
-from cratedb_retention.ui.archive import offer_undo
+from cratedb_retention.ui.access import Guest, respond
 from cratedb_retention.ui.columns import Bit, Cell, Column, Number, counted, sized, state
-from cratedb_retention.ui.links import TAGS, Field, Query, address, filter_form, link, read_tags, table_bit
-from cratedb_retention.ui.parts import bar, facts, heading, note, tag
-from cratedb_retention.ui.tables import table
+from cratedb_retention.ui.links import PREFIX, TAGS, Query, address, read_tags, table_bit
+from cratedb_retention.ui.web import layout, parts
+from cratedb_retention.ui.web.html import Child, Markup, el
 
-PATH = "/jobs"
+ROUTER = APIRouter(include_in_schema=False)
+PATH = "/activity"
 LIMIT, MOST = 50, 1_000
 Row = Mapping[str, Any]
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
-# In the last column.
-_BUTTON = """
-<button v-if="col.label === 'More'" type="button" class="plain" @click="$parent.$emit('details', props.row._)"
-  :aria-label="'Details of ' + props.row.named">{{ props.row[col.name] }}</button>
-"""
-_LABELS = {
-    "time": "Time (UTC)",
-    "table_schema": "Schema",
-    "table_name": "Table",
-    "policy_id": "Policy",
-    "duration_ms": "Took",
-    "bytes": "Size",
-    "run_id": "Run",
-    "actor": "Who",
-    "host": "Where",
-    "slot": "Slot (UTC)",
-    "cutoff": "Cutoff (UTC)",
-}
-_OWN = ("before", "after", "error")
 _EVENTS: dict[str, str] = {
     Event.SLOT_STARTED: "Scheduled run began",
     Event.SLOT_FINISHED: "Scheduled run ended",
     Event.RUN_STARTED: "Run began",
 }
-_STEPS = (Event.STEP_STARTED, Event.STEP_FINISHED)
+# What is about holds, and about archives.
+_HOLDS = frozenset({Event.HOLD_PLACED, Event.HOLD_RELEASED})
+_ARCHIVED = frozenset({Event.VERIFIED, Event.RESTORED, Event.SNAPSHOT_DELETED, Event.ADOPTED})
+_BAD = frozenset({Outcome.FAILED, Outcome.NEEDS_ATTENTION})
 
 
-def event_words(event: str) -> str:
-    return _EVENTS.get(event, event.replace("-", " ").capitalize())
+@ROUTER.get(f"{PREFIX}{PATH}")
+def show(request: Request) -> Response:
+    return respond(request, lambda guest, scoped: _page(request, guest, scoped))
 
 
-_FIELDS = (
-    Field(name="table", label="Table", hint="orders or doc.orders"),
-    Field(name="policy", label="Policy", hint="its beginning"),
-    TAGS,
-    Field(name="event", label="Event", choices={str(event): event_words(event) for event in Event}),
-    Field(name="outcome", label="Outcome", choices={str(outcome): str(outcome) for outcome in Outcome}),
-    Field(name="actor", label="Who", hint="name, in full"),
-    Field(name="run_id", label="Run", hint="its beginning"),
-    Field(name="since", label="Since (UTC)", hint="2024-07-01 or -7d"),
-    Field(name="until", label="Until (UTC)", hint="2024-07-02 or -1d"),
-    Field(name="limit", label="Rows", choices={str(n): str(n) for n in (20, 50, 200, MOST)}, unset="as usual"),
-)
+@ROUTER.get(f"{PREFIX}/jobs")
+def former(request: Request) -> Response:
+    """Where the audit log and the page of a run were before."""
+    query = Query(request.query_params)
+    run_id = query.get("run_id", "")
+    return RedirectResponse(links.run(run_id) if run_id else address(PATH, query), HTTPStatus.PERMANENT_REDIRECT)
 
 
-async def show(guest: Guest, query: Query) -> None:
-    filter_form(PATH, _FIELDS, query, "Show")
-    wanted = read_query(query, guest.context.retention.clock.now())
+def _page(request: Request, guest: Guest, scoped: Scope) -> Response:
+    query = Query(request.query_params)
+    top = el("div", el("h1", "Activity"), class_="top")
+    panel = el("div", _form(query), _list(scoped, query), id="panel")
+    return layout.page(request, "Activity", top, panel, who=guest.who, here=PATH)
+
+
+def _form(query: Query) -> Markup:
+    events = {"": "any", **{str(event): event_words(event) for event in Event}}
+    outcomes = {"": "any", **{str(outcome): str(outcome) for outcome in Outcome}}
+    limits = {"": str(LIMIT), **{str(number): str(number) for number in (20, 200, MOST)}}
+
+    def field(name: str, label: str, hint: str = "") -> Markup:
+        return parts.field(name, label, query.get(name, ""), hint)
+
+    return parts.filters(
+        links.activity(),
+        links.activity(),
+        field("table", "Table", "orders or doc.orders"),
+        parts.select("event", "Event", events, query.get("event", "")),
+        parts.select("outcome", "Outcome", outcomes, query.get("outcome", "")),
+        field("since", "Since (UTC)", "2024-07-01 or -7d"),
+        more=parts.more_filters(
+            field("until", "Before (UTC)", "2024-07-02 or -1d"),
+            field("policy", "Policy", "beginning of its identifier"),
+            parts.field("tags", TAGS.label, TAGS.text(query), TAGS.hint),
+            field("actor", "By", "whole name"),
+            field("run_id", "Run", "beginning of its identifier"),
+            parts.select("limit", "Rows", limits, query.get("limit", "")),
+            opened=any(query.get(name) for name in ("until", "policy", "tags", "actor", "run_id", "limit")),
+        ),
+    )
+
+
+def _list(scoped: Scope, query: Query) -> Iterator[Child]:
+    try:
+        wanted = read_query(query, scoped.now)
+    except InvalidInput as error:
+        yield parts.problem(error)
+        return
     # One more than is shown tells whether there are older ones.
-    found = await guest.ask(lambda scoped: scoped.journal(replace(wanted, limit=wanted.limit + 1)))
+    found = scoped.journal(replace(wanted, limit=wanted.limit + 1))
     rows, older = found[: wanted.limit], len(found) > wanted.limit
-    narrowed = wanted.after or any(query.get(each.name) for each in _FIELDS if each.name not in ("run_id", "limit"))
-    run = summarize(rows) if query.get("run_id") and not narrowed else None
-    if run is not None:
-        _show_run(run, older)
-        if guest.may(Role.OPERATOR):
-            await offer_undo(guest, run.rows[0]["run_id"])
-        _show_rows(run.rows, "Steps of this run, in order", of_a_run=True)
-    elif rows:
-        note("Newest first.")
-        _show_rows(rows, "Audit log")
-    else:
-        note("No matching entries in the audit log.")
     kept = [(name, value) for name, value in query.multi_items() if name != "after"]
-    with ui.element("nav").classes("bar").props('aria-label="Older and newest rows"'):
-        if wanted.after:
-            link("Newest", address(PATH, Query(kept)))
-        if older:
-            place = place_after(rows, wanted.after)
-            link("Older", address(PATH, Query([*kept, ("after", f"{place.time.isoformat()},{place.seen}")])))
+    ways = [("Newest", address(PATH, Query(kept)) if wanted.after else "")]
+    if older:
+        place = write_place(place_after(rows, wanted.after))
+        ways.append(("Older", address(PATH, Query([*kept, ("after", place)]))))
+    none = parts.note("No matching entries in the audit log.")
+    yield parts.table(ENTRIES, rows, "Audit log, newest first", below=reasons) if rows else none
+    yield parts.pager(ways)
 
 
 def read_query(query: Query, now: dt.datetime) -> JournalFilter:
@@ -116,17 +124,19 @@ def read_query(query: Query, now: dt.datetime) -> JournalFilter:
     :param now: What ``-7d`` counts from (aware).
     :raises InvalidInput: if something can't be read.
     """
-    given = {field.name: query.get(field.name) or None for field in _FIELDS}
+    names = ("table", "policy", "event", "outcome", "actor", "run_id", "since", "until")
+    given = {name: query.get(name, "").strip() or None for name in names}
     event, outcome, since, until = (given[name] for name in ("event", "outcome", "since", "until"))
     return JournalFilter(
         policy_id=given["policy"],
         run_id=given["run_id"],
         outcome=outcome and find_member(Outcome, "outcome", outcome),
         event=event and find_member(Event, "event", event),
+        without=frozenset() if event else STARTED,
         since=read_moment(since, now) if since else None,
         until=read_moment(until, now) if until else None,
         tags=read_tags(query),
-        limit=_read_limit(query.get("limit") or str(MOST if given["run_id"] else LIMIT)),
+        limit=_read_limit(query.get("limit") or str(LIMIT)),
         after=_read_place(query.get("after") or ""),
         table=given["table"],
         actor=given["actor"],
@@ -139,6 +149,10 @@ def _read_limit(text: str) -> int:
     return int(text)
 
 
+def write_place(place: Place) -> str:
+    return f"{place.time.isoformat()},{place.seen}"
+
+
 def _read_place(text: str) -> Place | None:
     time, _, seen = text.partition(",")
     if text and not _NUMBER.fullmatch(seen):
@@ -146,95 +160,8 @@ def _read_place(text: str) -> Place | None:
     return Place(parse_instant(time), int(seen)) if text else None
 
 
-class RunSummary(NamedTuple):
-    """A run as the audit log tells of it."""
-
-    rows: Sequence[Row]  # In order; a step that is over has one row, the one of its end.
-    begin: Row  # Empty if it is not among the rows, as is the end.
-    end: Row
-    counts: Mapping[str, int]  # How many steps ended in which way; "" are those without an end.
-
-
-def summarize(rows: Sequence[Row]) -> RunSummary | None:
-    """Make one run of rows of the audit log, newest first; None if they are of no run, or of several."""
-    runs = {row["run_id"] for row in rows}
-    if len(runs) != 1 or None in runs:
-        return None
-    over = {row["step"] for row in rows if row["event"] == Event.STEP_FINISHED}
-    told = [row for row in rows if row["event"] != Event.STEP_STARTED or row["step"] not in over]
-    last: dict[str, Row] = {row["event"]: row for row in reversed(rows)}
-    counts = Counter(row["outcome"] or "" for row in told if row["event"] in _STEPS)
-    begin, end = (last.get(event, {}) for event in (Event.RUN_STARTED, Event.RUN_FINISHED))
-    return RunSummary(sorted(told, key=_place), begin, end, counts)
-
-
-def _place(row: Row) -> tuple[int, int, Any]:
-    order = {Event.RUN_STARTED: 0, **dict.fromkeys(_STEPS, 2), Event.RUN_FINISHED: 4, Event.RESTORED: 5}
-    before = 3 if row["event"] in (Event.SLOT_FINISHED, Event.CANCEL_REQUESTED) else 1
-    return order.get(row["event"], before), row["step"] or 0, row["time"]
-
-
-def _show_run(run: RunSummary, cut: bool) -> None:
-    """What it was as a whole."""
-    heading(f"Run {short(run.rows[0]['run_id'])}")
-    outcome = run.end.get("outcome")
-    with bar():
-        ui.label(state(outcome or "not over").text).classes(state(outcome or "running").tone)
-        times = (("began", run.begin), ("ended", run.end))
-        ui.label(", ".join(f"{word} {words.exact(row['time'])} UTC" for word, row in times if row))
-        if actor := next((row["actor"] for row in run.rows if row["actor"]), ""):
-            note(f"by {actor}", "muted")
-    steps = ", ".join(f"{count:,} {outcome or 'without an end'}" for outcome, count in sorted(run.counts.items()))
-    said = [f"{plural(sum(run.counts.values()), 'step')}: {steps}" if steps else "no steps"]
-    said += [plural(run.end.get(f"{name}s") or 0, name) for name in ("row", "partition")]
-    note(" · ".join(filter(None, [*said, show_size(run.end.get("bytes") or None)])), "summary")
-    if cut:
-        note("This run has more rows than are shown; its beginning is on older pages.")
-
-
-def _show_rows(rows: Sequence[Row], caption: str, of_a_run: bool = False) -> None:
-    def details(event: GenericEventArguments) -> None:
-        if isinstance(event.args, int) and 0 <= event.args < len(rows):
-            _show_details(rows[event.args])
-
-    columns: Sequence[Column[Row]] = (
-        Column("Time (UTC)", lambda row: words.exact(row["time"])),
-        Column("Event", lambda row: event_words(row["event"])),
-        Column("Outcome", lambda row: state(row["outcome"], row["error"] or "") if row["outcome"] else ""),
-        Column("Table", _table),
-        Column("Policy", policy_of),
-        counted("Rows", lambda row: row["rows"]),
-        sized(lambda row: row["bytes"] or None),
-        Number("Took", lambda row: took(row["duration_ms"]), lambda row: row["duration_ms"]),
-        Column("What", lambda row: row["message"] or "") if of_a_run else Column("Who and where", _who),
-        Column("More", lambda row: "Details"),
-    )
-    made = table(columns, rows, caption, per_page=len(rows) or 1, named=_named, instead=_BUTTON)
-    made.classes("journal").on("details", details)
-
-
-def _named(row: Row) -> str:
-    return f"{event_words(row['event'])}, {words.exact(row['time'])}"
-
-
-def _table(row: Row) -> Cell:
-    """The table, which leads to its page unless it is a pattern."""
-    schema, name = row["table_schema"], row["table_name"]
-    text = ".".join(filter(None, (schema, name)))
-    return table_bit(TableName(schema, name)) if schema and name and not is_pattern(text) else text
-
-
-def policy_of(row: Row) -> Cell:
-    policy_id = row["policy_id"]
-    return Bit(text=short(policy_id), href=links.policy(policy_id), hint=policy_id) if policy_id else ""
-
-
-def _who(row: Row) -> Cell:
-    """Who did it, as a link to all that they did, and where; nothing if that is not to be seen."""
-    actor, host = row["actor"], row["host"]
-    who = Bit(text=actor.partition(" (token")[0], href=address(PATH, {"actor": actor}), hint=actor) if actor else None
-    where = Bit(text=f"on {host}", tone="muted") if host else None
-    return [bit for bit in (who, where) if bit]
+def event_words(event: str) -> str:
+    return _EVENTS.get(event, event.replace("-", " ").capitalize())
 
 
 def took(milliseconds: int | None) -> str:
@@ -243,58 +170,93 @@ def took(milliseconds: int | None) -> str:
     seconds = milliseconds / 1000
     if seconds < 1:
         return f"{milliseconds} ms"
+    if seconds >= 7200:
+        return f"{seconds / 3600:,.1f} h"
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
 
 
-_SHOWN: dict[str, Callable[[Any], str]] = {"duration_ms": took, "bytes": show_size, "event": event_words}
+def table_of(row: Row) -> TableName | None:
+    """The table of a row; None if there is none, or only a pattern."""
+    schema, name = row["table_schema"], row["table_name"]
+    return TableName(schema, name) if schema and name and not is_pattern(f"{schema}.{name}") else None
 
 
-def _show_details(row: Row) -> None:
-    with ui.dialog().props('aria-label="Details"') as dialog, ui.card().classes("question details"):
-        with bar():
-            heading(event_words(row["event"]))
-            if row["outcome"]:
-                ui.label(state(row["outcome"]).text).classes(state(row["outcome"]).tone)
-        if row["error"]:
-            bad = row["outcome"] in (Outcome.FAILED, Outcome.NEEDS_ATTENTION)
-            with ui.element("div").classes("error" if bad else "warning"):
-                ui.label(row["error"]).classes("many")
-        if row["before"] or row["after"]:
-            _show_difference(*(json.loads(row[name]) if row[name] else None for name in ("before", "after")))
-        told = ((name, value) for name, value in row.items() if value is not None and name not in _OWN)
-        facts(((_LABELS.get(name, name.capitalize()), _value(name, value)) for name, value in told), "many")
-        with ui.row().classes("buttons"):
-            if row["run_id"]:
-                link("The whole run", address(PATH, {"run_id": row["run_id"]}))
-            ui.button("Close", on_click=dialog.close).props("no-caps flat autofocus")
-    dialog.on("hide", dialog.delete)
-    dialog.open()
+def _table(row: Row) -> Cell:
+    table = table_of(row)
+    return table_bit(table) if table else ".".join(filter(None, (row["table_schema"], row["table_name"])))
 
 
-def _show_difference(before: Row | None, after: Row | None) -> None:
-    """Which attributes of a policy differ, as a table; None: there was no policy, or there is none any more."""
+def policy_of(row: Row) -> Bit:
+    """The policy, with its strategy, which is part of the row."""
+    policy_id = row["policy_id"]
+    text = " ".join(filter(None, (row["strategy"], short(policy_id)))) if policy_id else ""
+    return Bit(text=text, href=links.policy(policy_id), hint=f"Policy {policy_id}", tone="whole")
+
+
+def actor_bit(actor: str | None, host: str | None, href: str) -> Bit:
+    """Who did it, which leads to more of that; empty if that is not to be seen."""
+    hint = f"{actor} on {host}" if host else actor or ""
+    return Bit(text=(actor or "").partition(" (token")[0], href=href, hint=hint)
+
+
+def _actor(row: Row) -> Bit:
+    return actor_bit(row["actor"], row["host"], links.activity(actor=row["actor"] or ""))
+
+
+def reasons(row: Row) -> Markup | None:
+    """Below an entry: its reason in full, red where one must act, and what changed."""
+    error = el("p", row["error"], class_="bad many" if row["outcome"] in _BAD else "many") if row["error"] else None
+    changes = _changes(row)
+    return el("div", error, changes, class_="reasons") if error or changes else None
+
+
+def subjects(row: Row) -> Iterator[Bit]:
+    """Links to the policies and holds that the reason of an entry mentions, unless the user may not see them."""
+    table = table_of(row)
+    for subject in sorted(read_subjects(row["subjects"]), key=lambda each: (each.sort.value, each.name)):
+        name, hint = short(subject.name), subject.name
+        if subject.sort is Sort.POLICY and subject.name != row["policy_id"]:
+            yield Bit(text=f"Policy {name}", href=links.policy(subject.name), hint=hint)
+        elif subject.sort is Sort.HOLD and table:
+            yield Bit(text=f"Hold {name}", href=links.table(table, tab="holds"), hint=hint)
+
+
+def _what(row: Row) -> list[Bit]:
+    """What happened, and where there is more about it."""
+    table, found = table_of(row), [Bit(text=row["message"] or "")]
+    if table and (row["event"] in _ARCHIVED or "snapshot" in (row["operation"] or "")):
+        found.append(Bit(text="Archive", href=links.table(table, tab="archive")))
+    if row["event"] in _HOLDS:
+        found.append(Bit(text="Holds", href=links.table(table, tab="holds") if table else address("/holds", {})))
+    return [*found, *subjects(row)]
+
+
+def _changes(row: Row) -> Markup | None:
+    """What changed in a policy; all of one that is new or gone is folded."""
+    before, after = (json.loads(row[name]) if row[name] else None for name in ("before", "after"))
     found = differences(before, after)
     if not found:
-        note("No attribute differs.", "muted")
-        return
-    with ui.element("table").classes("difference").props('aria-label="What differs, before and after"'):
-        with ui.element("thead"), ui.element("tr"):
-            for head in ("Attribute", "Before", "After"):
-                tag("th", head).props("scope=col")
-        with ui.element("tbody"):
-            for each in found:
-                with ui.element("tr"):
-                    tag("th", each.attribute).props("scope=row")
-                    for name, value, text in zip(("Before", "After"), each.values, each.words, strict=True):
-                        with ui.element("td").props(f"data-label={name}"):
-                            ui.label(text).classes("muted" if value is None else "many")
+        return None
+    lines = el("ul", map(_change, found), class_="changes")
+    return lines if before and after else el("details", el("summary", plural(len(found), "attribute")), lines)
 
 
-def _value(name: str, value: Any) -> str:
-    if name in _SHOWN:
-        return _SHOWN[name](value)
-    if isinstance(value, dt.datetime):
-        return words.exact(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _change(each: Difference) -> Markup:
+    old, new = (None if value is None else text for value, text in zip(each.values, each.words, strict=True))
+    ends = (el("del", old) if old else None, " → " if old and new else None, el("ins", new) if new else None)
+    return el("li", el("b", each.attribute), " ", ends)
+
+
+ENTRIES: Sequence[Column[Row]] = (
+    Column("Time", lambda row: parts.moment(row["time"])),
+    Column("Event", lambda row: Bit(text=event_words(row["event"]), tone="whole")),
+    Column("Outcome", lambda row: state(row["outcome"]) if row["outcome"] else ""),
+    Column("Table", _table),
+    Column("Policy", policy_of),
+    Column("What", _what),
+    counted("Rows", lambda row: row["rows"]),
+    sized(lambda row: row["bytes"] or None),
+    Number("Duration", lambda row: took(row["duration_ms"])),
+    Column("By", _actor),
+    Column("Run", lambda row: links.run_bit(row["run_id"])),
+)

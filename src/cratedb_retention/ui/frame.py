@@ -20,8 +20,7 @@ from starlette.staticfiles import StaticFiles
 from cratedb_retention import __version__
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.service.http.access import Context
-from cratedb_retention.ui import archive, holds, plan, query
-from cratedb_retention.ui import audit as jobs
+from cratedb_retention.ui import archive, audit, holds, plan, query
 from cratedb_retention.ui.access import GUEST, Entrance, Guest, make_router, missing
 from cratedb_retention.ui.links import LOGIN, LOGOUT, MENU, PREFIX, Query, go, link
 from cratedb_retention.ui.overview import hub
@@ -29,6 +28,8 @@ from cratedb_retention.ui.overview import table as overview
 from cratedb_retention.ui.parts import show_error
 from cratedb_retention.ui.policies import editor
 from cratedb_retention.ui.policies import table as policies
+from cratedb_retention.ui.runs import page as run
+from cratedb_retention.ui.runs import table as runs
 
 STATIC = Path(__file__).parent / "static"
 # How long a page may take until it is sent: what the database says comes after that.
@@ -102,24 +103,25 @@ def _who(guest: Guest) -> None:
         ui.html(f'<form method="post" action="{LOGOUT}"><button type="submit">Log out</button></form>', sanitize=False)
 
 
-# Those that NiceGUI makes; the page of a table is in `ui/overview/hub.py`.
+# Those that NiceGUI makes; the others are in `SERVED`.
 PAGES: tuple[Page, ...] = (
     Page(path="/", title="Overview", body=overview.show),
     Page(path="/policies", title="Policies", body=policies.show),
     Page(path="/policies/new", title="New policy", body=editor.create),
     Page(path="/policies/{id:path}", title="Policy", body=editor.edit),
-    Page(path="/plan", title="Plan", body=plan.show),
-    Page(path="/jobs", title="Jobs: the audit log", body=jobs.show),
     Page(path="/archive", title="Archive", body=archive.show),
     Page(path="/holds", title="Holds", body=holds.show),
     Page(path="/explore", title="Explore", body=query.show),
 )
+# Server-rendered pages: of a table, the plan, runs, and the audit log.
+SERVED = (hub.ROUTER, plan.ROUTER, runs.ROUTER, run.ROUTER, audit.ROUTER)
 
 
 def add_served(app: FastAPI, context: Context) -> None:
     """Add what needs no NiceGUI: log-in, static files and server-rendered pages."""
     app.include_router(make_router(context))
-    app.include_router(hub.ROUTER)
+    for router in SERVED:
+        app.include_router(router)
     app.mount(f"{PREFIX}/static", GZipMiddleware(StaticFiles(directory=STATIC)))
     app.add_middleware(Entrance, context=context)
 

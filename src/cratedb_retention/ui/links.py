@@ -27,7 +27,8 @@ MENU = (
     ("Overview", "/"),
     ("Policies", "/policies"),
     ("Plan", "/plan"),
-    ("Jobs", "/jobs"),
+    ("Runs", "/runs"),
+    ("Activity", "/activity"),
     ("Archive", "/archive"),
     ("Holds", "/holds"),
     ("Explore", "/explore"),
@@ -75,18 +76,23 @@ def read_table(path: str) -> TableName | None:
 
 
 def runs(**query: str) -> str:
-    """Where runs that go on are, with filters."""
-    return address("/plan", query)
+    """The page of all runs, with filters."""
+    return address("/runs", query)
 
 
 def run(identifier: str, /, **query: str) -> str:
     """The page of a run, with choices."""
-    return address("/jobs", {"run_id": identifier, **query})
+    return address(f"/runs/{quote(identifier, safe='')}", query)
 
 
 def run_bit(identifier: str | None) -> Bit:
     """A run in a table: the beginning of its identifier, which leads to its page."""
     return Bit(text=short(identifier), href=run(identifier), hint=f"Run {identifier}") if identifier else Bit(text="")
+
+
+def activity(**query: str) -> str:
+    """The page of the audit log, with filters."""
+    return address("/activity", query)
 
 
 def link(text: str, href: str) -> ui.element:
@@ -127,6 +133,7 @@ class Field:
 
 
 TAGS = Field(name="tags", label="Tags", hint="acme,web or acme,not:old", several=True)
+POLICY = Field(name="policy", label="Policy", hint="its identifier", several=True)
 STRATEGY = Field(name="strategy", label="Strategy", choices={str(strategy): str(strategy) for strategy in Strategy})
 
 
@@ -138,7 +145,7 @@ def read_tags(query: Query) -> TagFilter:
 def read_selection(query: Query) -> Selection:
     """Which policies are meant; raises InvalidInput if there is no such strategy, or the tags are no filter."""
     strategy = parse_strategy(query["strategy"]) if query.get("strategy") else None
-    named = [identifier for identifier in query.getlist("policy") if identifier]
+    named = POLICY.values(POLICY.text(query))
     several = frozenset(named) if len(named) > 1 else None
     one = named[0] if len(named) == 1 else None
     return Selection(strategy=strategy, tags=read_tags(query), policy_id=one, policy_ids=several)

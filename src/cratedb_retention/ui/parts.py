@@ -38,13 +38,13 @@ def bar() -> ui.element:
     return ui.element("div").classes("bar")
 
 
-def facts(pairs: Iterable[tuple[str, str]], tone: str = "") -> None:
+def facts(pairs: Iterable[tuple[str, str]]) -> None:
     """A list of terms and values; empty ones are omitted."""
     with ui.element("dl").classes("facts"):
         for word, text in pairs:
             if text:
                 tag("dt", word)
-                tag("dd", text, tone)
+                tag("dd", text)
 
 
 def show_error(error: RetentionError) -> None:
@@ -90,14 +90,13 @@ async def agreed(
     effect: str | Callable[[], None],
     action: str,
     word: str = "",
-    back: str = "Cancel",
     tone: str = "negative",
 ) -> bool:
     """
     Ask before something is done.
 
     :param effect: What will happen: in sentences, or shown by a function.
-    :param action: The label of the button that does it, ``tone`` its colour; ``back`` is the label of the other one.
+    :param action: The label of the button that does it, ``tone`` its colour.
     :param word: Has to be written first, so that what can't be undone is not clicked through; empty: nothing.
     """
     with ui.dialog() as dialog:
@@ -112,7 +111,7 @@ async def agreed(
                 effect()
         said = ui.input(f"Write {word} to go on").props("autocomplete=off spellcheck=false") if word else None
         with ui.row().classes("buttons"):
-            left = ui.button(back, on_click=lambda: dialog.submit(False)).props("flat no-caps")
+            left = ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat no-caps")
             done = ui.button(action, color=tone, on_click=lambda: dialog.submit(True)).props("no-caps unelevated")
             if said:
                 done.bind_enabled_from(said, "value", backward=lambda value: (value or "").strip() == word)

@@ -1,71 +1,166 @@
-"""The plan: what a run would do now, and why; and the run itself, of exactly the plan that is shown (law 10)."""
+"""
+The plan: what a run would do now, and why; and the run itself, of exactly the plan that is shown, or of some of its
+tables (law 10).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from http import HTTPStatus
 
-from nicegui import ui
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+from starlette.datastructures import FormData
 
-from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.errors import Conflict, InvalidInput, NotFound, RetentionError
 from cratedb_retention.execution.plan.preparing import Prepared, Selection
-from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.audit import Outcome
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import LegalHold, hold_scope
 from cratedb_retention.model.plan.effect import TaskGroup, group_tasks, names, removing, summary
-from cratedb_retention.model.plan.plan import Blocked, Plan, UpToDate
+from cratedb_retention.model.plan.plan import Blocked, Plan, Task, UpToDate
+from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.step import Kind
-from cratedb_retention.model.time import parse_instant
+from cratedb_retention.model.time import from_ms, parse_instant
 from cratedb_retention.model.time import show as show_time
-from cratedb_retention.model.words import plural, short, show_size
+from cratedb_retention.model.words import plural, short
+from cratedb_retention.service.access import Scope
+from cratedb_retention.service.runs import Runs
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest
-from cratedb_retention.ui.columns import Bit, Column, counted, sized, state
-from cratedb_retention.ui.links import (
-    STRATEGY,
-    TAGS,
-    Field,
-    Query,
-    address,
-    filter_form,
-    link,
-    read_selection,
-    table_bit,
-)
-from cratedb_retention.ui.parts import agreed, bar, button, heading, hidden_note, note, show_error
-from cratedb_retention.ui.tables import section
+from cratedb_retention.ui.access import Guest, respond
+from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state
+from cratedb_retention.ui.links import POLICY, PREFIX, STRATEGY, TAGS, Query, address, read_selection, table_bit
+from cratedb_retention.ui.web import layout, parts
+from cratedb_retention.ui.web.html import Child, Markup, el
 
+ROUTER = APIRouter(include_in_schema=False)
 PATH = "/plan"
+_PATH = f"{PREFIX}{PATH}"
 _STATEMENTS = 500  # That are shown of a plan.
-_FIELDS = (
-    TAGS,
-    STRATEGY,
-    Field(name="policy", label="Policy", hint="its identifier", several=True),
-    Field(name="cutoff", label="Cutoff (UTC)", hint="now"),
-)
-BUSY, IDLE = 1.0, 15.0  # Seconds between looks at runs: while something runs, and while nothing does.
-PATIENT, LONGEST = 5, 40  # Looks at nothing, after which the page looks rarely; after the latter, no more.
+# What cannot be undone comes first; with how it is called, and the state whose colours it has.
+_EFFECTS: Mapping[Kind, tuple[str, str]] = {
+    Kind.DELETE: ("delete", "drop"),
+    Kind.END_ARCHIVE: ("delete", "end"),
+    Kind.ARCHIVE: ("archive and drop", "archive"),
+    Kind.MOVE: ("move", "move"),
+    Kind.COMPACT: ("compact", "compact"),
+    Kind.ROLL_UP: ("roll up", "roll"),
+    Kind.OTHER: ("tidy up", "skipped"),
+}
 
 
-async def show(guest: Guest, query: Query) -> None:
-    filter_form(PATH, _FIELDS, query, "Show the plan")
-    progress = Progress(guest)
-    prepared = await guest.ask(lambda scoped: scoped.prepare(*read_query(query, guest.context.retention.clock.now())))
-    plan, details = prepared.plan, bool(query.get("details"))
-    acts = bool(plan.tasks) and guest.may(Role.OPERATOR)
-    with bar():
-        if acts:
-            _offer_run(guest, prepared, progress)
-        link("Plan again", address(PATH, query))
-    groups = group_tasks(plan.tasks)
-    if not details and len(groups) < len(plan.tasks):
-        link("Show each task", address(PATH, Query([*query.multi_items(), ("details", "yes")])))
-    _show_plan(prepared, [TaskGroup((task,)) for task in plan.tasks] if details else groups)
-    if acts and not guest.access.limited:
-        _offer_statements(guest, plan)
+@ROUTER.get(_PATH)
+def show(request: Request) -> Response:
+    return respond(request, lambda guest, scoped: _page(request, guest, scoped))
+
+
+@ROUTER.post(_PATH)
+async def act(request: Request) -> Response:
+    """Run what a form shows. That it came from a page of this service, the gate has checked."""
+    form = await request.form()
+    given = {key: value for key, value in form.items() if isinstance(value, str)}
+
+    def work(guest: Guest, scoped: Scope) -> Response:
+        try:
+            selection, _ = read_query(Query(request.query_params), scoped.now)
+            review = Review(scoped.prepare(selection, read_cutoff(given.get("cutoff", ""), scoped.now)))
+            run = review.start(scoped, guest.context.runs, given, chosen_tables(form))
+        except RetentionError as error:
+            if error.http_status in (HTTPStatus.UNAUTHORIZED, *range(500, 600)):
+                raise
+            return _page(request, guest, scoped, error)
+        return RedirectResponse(links.run(run.run_id), HTTPStatus.SEE_OTHER)
+
+    return await asyncio.to_thread(respond, request, work)
+
+
+def _page(request: Request, guest: Guest, scoped: Scope, error: RetentionError | None = None) -> Response:
+    """The page; with what was wrong with a form that was sent."""
+    query = Query(request.query_params)
+    top = el("div", el("h1", "Plan"), class_="top")
+    problem = parts.problem(error) if error else None
+    panel = el("div", _form(query), problem, _plan(guest, scoped, query), id="panel")
+    status = error.http_status if error else HTTPStatus.OK
+    return layout.page(request, "Plan", top, panel, who=guest.who, here=PATH, status=status)
+
+
+def _form(query: Query) -> Markup:
+    strategies = {"": "any", **(STRATEGY.choices or {})}
+    return parts.filters(
+        address(PATH, {}),
+        address(PATH, {}),
+        parts.field("tags", TAGS.label, TAGS.text(query), TAGS.hint),
+        parts.select("strategy", STRATEGY.label, strategies, query.get("strategy", "")),
+        parts.field("policy", POLICY.label, POLICY.text(query), POLICY.hint),
+        parts.field("cutoff", "Cutoff (UTC)", query.get("cutoff", ""), "now"),
+    )
+
+
+def _plan(guest: Guest, scoped: Scope, query: Query) -> Iterator[Child]:
+    try:
+        prepared = scoped.prepare(*read_query(query, scoped.now))
+    except (InvalidInput, NotFound) as error:
+        yield parts.problem(error)
+        return
+    plan, policies = prepared.plan, prepared.policies
+    operator = guest.may(Role.OPERATOR)
+    cutoff = (
+        "Cutoff: ",
+        parts.moment(from_ms(plan.cutoff)),
+        ". Data that is older by its retention period is expired.",
+    )
+    yield el("p", summary(plan), class_="lead")
+    yield el("p", cutoff, class_="note")
+    if plan.warnings:
+        yield el("div", el("ul", (el("li", str(each)) for each in plan.warnings)), class_="why is-blocked", role="note")
+    yield from what_is_blocked(plan)
+    yield Review(prepared).section("run", acts=operator)
+    if operator and not guest.access.limited and plan.tasks:
+        yield _statements(scoped, plan, query)
+    if plan.legal_holds:
+        yield parts.section("Legal holds in force", parts.table(_HOLDS, plan.legal_holds, "Legal holds in force"))
+    later = sorted(plan.up_to_date, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
+    if later:
+        due = "" if plan.next_due is None else f"More is due on {show_time(plan.next_due)}."
+        yield parts.section(
+            "Up to date", parts.note(due) if due else None, parts.table(_later(policies), later, "Up to date")
+        )
+
+
+def what_is_blocked(plan: Plan) -> Iterator[Child]:
+    """What is due and does not happen, and why; what needs attention comes first."""
+    blocked = [each for each in plan.blocked if not each.needs_attention]
+    for title, items in (
+        ("Needs attention: blocked until you act", list(plan.needs_attention)),
+        ("Blocked: due, but must not happen now", blocked),
+    ):
+        if items:
+            yield parts.section(title, parts.table(BLOCKED, items, title))
+
+
+def _statements(scoped: Scope, plan: Plan, query: Query) -> Markup:
+    """What would be sent to the database, on request."""
+    if not query.get("sql"):
+        there = address(PATH, Query([*query.multi_items(), ("sql", "yes")]))
+        return el("p", el("a", "Show the statements (SQL)", href=there, data_swap=True))
+    found, left = list[Child](), _STATEMENTS
+    for task, statements in zip(plan.tasks, scoped.statements(plan), strict=True):
+        shown = "\n".join(f"{statement};" for statement in statements[: max(left, 0)])
+        left -= len(statements)
+        if shown:
+            found.append(el("p", str(task.table), class_="muted"))
+            found.append(el("pre", shown, class_="mono"))
+    if left < 0:
+        found.append(parts.note("More statements are what `cratedb-retention plan --sql` shows."))
+    return el("section", el("h2", "Statements"), found, class_="card", tabindex="0", aria_label="Statements")
 
 
 def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime | None]:
@@ -77,76 +172,167 @@ def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime |
     return read_selection(query), cutoff
 
 
-def _offer_run(guest: Guest, prepared: Prepared, progress: Progress) -> None:
-    plan, gone = prepared.plan, removing(prepared.plan)
+def in_words(plan: Plan) -> tuple[str, str]:
+    """What a run would do; and the word that confirms it, which is empty if it removes nothing."""
+    gone = removing(plan)
     tables = {table for effect in gone for table in effect.tables}
     archived = "Archived, and then dropped from the table: partitions of"
     ended = "Archives deleted for good, of data of"
     said = {Kind.DELETE: "Deleted for good: data of", Kind.ARCHIVE: archived, Kind.END_ARCHIVE: ended}
     effect = "\n".join([summary(plan), *(f"{said[each.first.kind]} {names(each.tables)}." for each in gone)])
     word = next(iter(tables)).name if len(tables) == 1 else "run"
-
-    async def run() -> None:
-        # What only moves or adds up data needs no question.
-        if not gone or await agreed("Run this plan now?", effect, "Run now", word):
-            state = await guest.ask(lambda scoped: scoped.start_run(guest.context.runs, prepared))
-            pressed.set_visibility(False)
-            told.set_text("This plan was handed to a run; plan again to see what is due after it.")
-            await progress.follow(state)
-
-    pressed = button("Run now", run, icon="play_arrow")
-    told = hidden_note()
+    return effect, word if gone else ""
 
 
-def _offer_statements(guest: Guest, plan: Plan) -> None:
-    async def load() -> None:
-        found = await guest.ask(lambda scoped: scoped.statements(plan))
-        asked.set_visibility(False)
-        left = _STATEMENTS
-        with box:
-            for task, statements in zip(plan.tasks, found, strict=True):
-                if left <= 0:
-                    note("More statements are what `cratedb-retention plan --sql` shows.")
-                    return
-                with ui.element("div").classes("statements").props('tabindex=0 role=region aria-label="Statements"'):
-                    ui.label(str(task.table)).classes("muted")
-                    for statement in statements[:left]:
-                        ui.label(f"{statement};").classes("mono many")
-                left -= len(statements)
+@dataclass(frozen=True)
+class OfTable:
+    """What a plan does to a table."""
 
-    with ui.element("div") as box:
-        asked = button("Show the statements (SQL)", load).props("outline")
+    table: TableName
+    groups: Sequence[TaskGroup]
+
+    @property
+    def kinds(self) -> Mapping[Kind, TaskGroup]:
+        """Its tasks by their effects, the one that cannot be undone first."""
+        tasks = [task for group in self.groups for task in group.tasks]
+        found = ((kind, tuple(task for task in tasks if task.kind is kind)) for kind in _EFFECTS)
+        return {kind: TaskGroup(some) for kind, some in found if some}
+
+    @cached_property
+    def all(self) -> TaskGroup:
+        return TaskGroup(tuple(task for group in self.groups for task in group.tasks))
+
+    @property
+    def order(self) -> tuple[int, TableName]:
+        return list(_EFFECTS).index(next(iter(self.kinds))), self.table
 
 
-def _show_plan(prepared: Prepared, groups: Sequence[TaskGroup]) -> None:
-    plan, policies = prepared.plan, prepared.policies
-    ui.label(summary(plan)).classes("summary")
-    ui.label(f"Cutoff: {show_time(plan.cutoff)}. What is older than this by more than its retention period is expired.")
-    for warning in plan.warnings:
-        with ui.element("div").classes("warning").props("role=note"):
-            ui.label(f"Warning: {warning}")
-    section("Needs attention: blocked until you act", plan.needs_attention, BLOCKED, "holds")
-    blocked = [each for each in plan.blocked if not each.needs_attention]
-    section("Blocked: due, but must not happen now", blocked, BLOCKED, "holds")
-    section("What would be done", groups, task_columns(policies), "tasks", nothing="Nothing is due.")
-    covers: Sequence[Column[LegalHold]] = (
-        Column("Hold", lambda hold: hold.id),
-        Column("Kind", lambda hold: str(hold.kind)),
-        Column("Covers", hold_scope),
-        Column("Reason", lambda hold: hold.reason),
-    )
-    section("Legal holds in force", plan.legal_holds, covers)
-    later = sorted(plan.up_to_date, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
-    columns: Sequence[Column[UpToDate]] = (
-        Column("Table", lambda each: table_bit(each.table)),
-        Column("Policy", lambda each: policy_bit(each.policy_id, policies)),
-        counted("Partitions that stay", lambda each: each.partitions),
-        Column(
-            "More is due", lambda each: show_time(each.next_due) if each.next_due else "", lambda each: each.next_due
-        ),
-    )
-    due = "" if plan.next_due is None else f"More is due on {show_time(plan.next_due)}."
-    section("Up to date", later, columns, said=due)
+def by_table(plan: Plan) -> list[OfTable]:
+    """The tasks of each table, those first that cannot be undone."""
+    tables: dict[TableName, list[TaskGroup]] = {}
+    for group in group_tasks(plan.tasks):
+        tables.setdefault(group.first.table, []).append(group)
+    return sorted((OfTable(table, groups) for table, groups in tables.items()), key=lambda each: each.order)
+
+
+def _effects(of: OfTable) -> list[Bit]:
+    found = []
+    for kind, group in of.kinds.items():
+        verb, tone = _EFFECTS[kind]
+        amount, tasks = group.amount, plural(len(group.tasks), "task")
+        counts = {
+            Kind.END_ARCHIVE: plural(amount.partitions, "archive"),
+            Kind.ROLL_UP: plural(amount.windows, "window"),
+            Kind.OTHER: f"({tasks})",
+        }
+        rows = plural(amount.known_rows, "row") if amount.known_rows else "rows"
+        what = counts.get(kind, plural(amount.partitions, "partition") if amount.partitions else rows)
+        found.append(Bit(text=f"{verb} {what}", tone=f"badge is-{tone}"))
+    return found
+
+
+@dataclass(frozen=True)
+class Review:
+    """A plan on a page: what a run would do, in a form, and then exactly that (law 10)."""
+
+    prepared: Prepared
+
+    @property
+    def digest(self) -> str:
+        """It identifies what would be done, whichever service shows it or runs it."""
+
+        def steps(task: Task) -> list[object]:
+            return [(step.describe(), [piece.partition.values for piece in step.about]) for step in task.steps]
+
+        tasks = [(task.policy_id, str(task.table), steps(task)) for task in self.prepared.plan.tasks]
+        return hashlib.sha256(json.dumps(tasks, default=str).encode()).hexdigest()
+
+    def section(self, do: str, back: str = "", acts: bool = True) -> Markup:
+        """
+        What would be done, table by table, with boxes to choose some of several.
+
+        :param back: Where a link Cancel leads; empty: the page is about nothing else.
+        :param acts: Whether it can be run.
+        """
+        plan, tables, title = self.prepared.plan, by_table(self.prepared.plan), "What would be done"
+        if not tables:
+            return parts.section(title, parts.note("Nothing is due."), identifier=do)
+        several = acts and len(tables) > 1
+        columns: Sequence[Column[OfTable]] = (
+            *((Column[OfTable]("Choose", _choice),) if several else ()),
+            Column("Table", lambda of: table_bit(of.table)),
+            Column("Effect", _effects),
+            counted("Partitions", lambda of: of.all.amount.partitions or None),
+            counted("Rows", lambda of: of.all.amount.rows),
+            sized(lambda of: of.all.amount.size),
+            Column("Oldest to newest", lambda of: Bit(text=_stretch(of.all), tone="date")),
+        )
+        own = [column for column in task_columns(self.prepared.policies) if column.label != "Table"]
+
+        def tasks(of: OfTable) -> Markup:
+            count = plural(len(of.all.tasks), "task")
+            return el("details", el("summary", count), parts.table(own, of.groups, f"Tasks of {of.table}"))
+
+        rows = parts.table(columns, tables, title, below=tasks)
+        if not acts:
+            return parts.section(title, rows, identifier=do)
+        effect, word = in_words(plan)
+        given = {"do": do, "cutoff": str(plan.cutoff), "shown": self.digest, "chosen": "yes" if several else ""}
+        action = f"Run the chosen tables ({plural(len(plan.tasks), 'task')} in all)" if several else _action(plan)
+        ends = (
+            el("button", action, type="submit", class_="danger" if word else "primary"),
+            el("a", "Cancel", href=back) if back else None,
+        )
+        fields = (el("p", effect, class_="many"), parts.confirmation(word, focus=bool(back)) if word else None)
+        card = el("div", fields, el("div", ends, class_="ends"), class_="card form")
+        form = el("form", parts.hidden(given), rows, card, method="post", class_="stack")
+        return parts.section(title, form, identifier=do)
+
+    def start(self, scoped: Scope, runs: Runs, given: Mapping[str, str], tables: Collection[str] | None) -> RunState:
+        """
+        Run in the background what was shown; raises Conflict if it would be something else by now.
+
+        :param tables: Only tasks of these; None: all.
+        """
+        scoped.access.require(Role.OPERATOR)
+        if given.get("shown") != self.digest:
+            raise Conflict("the plan", "has changed since it was shown", "check it again")
+        plan = self.prepared.plan
+        tasks = tuple(task for task in plan.tasks if tables is None or str(task.table) in tables)
+        if not tasks:
+            raise InvalidInput("plan", "no table is chosen", "choose at least one")
+        chosen = replace(plan, tasks=tasks)
+        if removing(chosen):
+            parts.require_word(given, in_words(plan)[1])
+        return scoped.start_run(runs, replace(self.prepared, plan=chosen))
+
+
+def _action(plan: Plan) -> str:
+    return f"Run {plural(len(plan.tasks), 'task')}"
+
+
+def _choice(of: OfTable) -> Markup:
+    label = f"Run the tasks of {of.table}"
+    return el("input", type="checkbox", name="table", value=str(of.table), checked=True, aria_label=label)
+
+
+def _stretch(group: TaskGroup) -> str:
+    start, end = group.amount.start, group.amount.end
+    if end is None:
+        return "" if start is None else f"from {show_time(start)}"
+    return f"before {show_time(end)}" if start is None else f"{show_time(start)} to {show_time(end)}"
+
+
+def chosen_tables(form: FormData) -> Collection[str] | None:
+    """The tables that a form has a box for and that were chosen; None: it has no boxes."""
+    return {value for value in form.getlist("table") if isinstance(value, str)} if "chosen" in form else None
+
+
+def read_cutoff(text: str, now: dt.datetime) -> dt.datetime:
+    """The cutoff of the plan in a form; raises InvalidInput if it is none, or lies in the future."""
+    if not (text.isascii() and text.isdigit() and len(text) < 15) or from_ms(int(text)) > now:
+        raise InvalidInput("cutoff", "is not valid", "load the page again")
+    return from_ms(int(text))
 
 
 def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
@@ -165,11 +351,6 @@ def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
         alone = len(group.tasks) == 1
         return "\n".join(step.describe() for step in group.first.steps) if alone else group.what
 
-    def stretch(start: int | None, end: int | None) -> str:
-        if end is None:
-            return "" if start is None else f"from {show_time(start)}"
-        return f"before {show_time(end)}" if start is None else f"{show_time(start)} to {show_time(end)}"
-
     return (
         Column("Table", lambda group: table_bit(group.first.table)),
         Column("Policy", lambda group: policy_bit(group.first.policy_id, policies)),
@@ -178,7 +359,7 @@ def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
         counted("Partitions", lambda group: group.amount.partitions or None),
         counted("Rows", lambda group: group.amount.rows),
         sized(lambda group: group.amount.size),
-        Column("Oldest to newest", lambda group: Bit(text=stretch(group.amount.start, group.amount.end), tone="date")),
+        Column("Oldest to newest", lambda group: Bit(text=_stretch(group), tone="date")),
     )
 
 
@@ -191,129 +372,24 @@ BLOCKED: Sequence[Column[Blocked]] = (
 )
 
 
-class Progress:
-    """The runs that go on: looked at each second while something runs, less and less often while nothing does."""
-
-    def __init__(self, guest: Guest) -> None:
-        self._guest = guest
-        self._cards: dict[str, RunCard] = {}
-        self._idle = 0
-        self._box = ui.element("section").classes("runs").props('aria-label="Runs"')
-        self._asleep = hidden_note()
-        self._timer = ui.timer(BUSY, self.look)
-
-    async def follow(self, state: RunState) -> None:
-        self._show(state)
-        self._idle = 0
-        self._asleep.set_text("")
-        self._timer.interval = BUSY
-        self._timer.activate()
-        await self.look()
-
-    async def look(self) -> None:
-        """Look once how far runs are: one statement about them."""
-        watched = list(self._cards.items())  # A run that begins meanwhile is not in the answer.
-        try:
-            states = await self._guest.ask(lambda scoped: scoped.jobs(self._guest.context.runs))
-            known, now = {run.run_id: run for run in states}, self._guest.context.retention.clock.now()
-            running = [run.run_id for run in states if run.finished_at is None and not run.is_silent(now)]
-            for run_id in running:
-                self._show(known[run_id])
-            for run_id, card in watched:
-                if run_id not in running and not card.over:
-                    await card.end(known.get(run_id))
-        except RetentionError as error:
-            self._timer.deactivate()
-            with self._box:
-                show_error(error)
-            return
-        self._idle = 0 if running else self._idle + 1
-        self._timer.interval = BUSY if self._idle < PATIENT else IDLE
-        if self._idle > LONGEST:
-            self._timer.deactivate()
-            self._asleep.set_text("Nothing has run for a while. Load this page again to see runs that began since.")
-
-    def _show(self, state: RunState) -> None:
-        if state.run_id not in self._cards:
-            with self._box:
-                self._cards[state.run_id] = RunCard(self._guest, state)
-        self._cards[state.run_id].update(state)
+def _hold(hold: LegalHold) -> Cell:
+    table = TableName(hold.table_schema or "", hold.table_name)
+    href = links.table(table, tab="holds") if table.schema and not is_pattern(str(table)) else address("/holds", {})
+    return Bit(text=f"hold {short(hold.id)}", href=href, hint=hold.id)
 
 
-class RunCard:
-    """A run on a page; operators may cancel it."""
-
-    def __init__(self, guest: Guest, state: RunState) -> None:
-        self._guest, self._run_id, self.over, self._cancelled = guest, state.run_id, False, False
-        self._name = f"Run {short(state.run_id)}"
-        with ui.element("article").classes("card run").props(f'aria-label="{self._name}"'):
-            with bar():
-                self._badge = ui.label("running").classes("badge is-running")
-                heading(self._name)
-                note(f"by {state.actor}, since {words.exact(state.started_at)} UTC", "muted")
-            self._doing = ui.label().classes("many")
-            self._bar = ui.linear_progress(0, show_value=False, size="10px").props('aria-label="Steps done"')
-            self._told = ui.label().classes("muted")
-            self._result = ui.element("div").classes("result").props("role=status")
-            self._cancel = button("Cancel this run", self._ask, "negative")
-            self._cancel.set_visibility(guest.may(Role.OPERATOR))
-
-    def update(self, state: RunState) -> None:
-        if not self.over:
-            self._doing.set_text(f"Now: {state.doing}" if state.doing else "It is about to begin.")
-            self._bar.set_value(state.share)
-            rows, size = state.removed
-            said = (
-                f"{state.steps_done:,} of {plural(state.steps, 'step')} done",
-                f"of this step {state.units}" if state.units else "",
-                plural(rows, "row"),
-                show_size(size or None),
-                f"may end at {words.exact(state.expected_end)} UTC" if state.expected_end else "",
-                f"ends before its next step, as {state.cancel_by} asked" if state.cancel_by else "",
-            )
-            self._told.set_text(_joined(*said))
-            if state.cancel_by:
-                self._cancel.set_visibility(False)
-
-    async def end(self, run: RunState | None) -> None:
-        """Show how it ended, by the audit log and, if it ran here, this process."""
-        self.over = True
-        row, troubles, more = await self._guest.ask(lambda scoped: scoped.run_end(self._run_id))
-        outcome = row.get("outcome") or (run.phase if run else "") or "over"
-        if self._cancelled and outcome == Outcome.INTERRUPTED:
-            outcome = "cancelled"  # Cancelled before it was in the database.
-        shown = state(outcome)
-        self._badge.set_text(shown.text).classes(replace=shown.tone)
-        for each in (self._doing, self._bar, self._cancel):
-            each.set_visibility(False)
-        counts = (plural(row[f"{noun}s"], noun) for noun in ("row", "partition") if row.get(f"{noun}s"))
-        self._told.set_text(_joined(row.get("message"), *counts, show_size(row.get("bytes") or None)))
-        with self._result:
-            error = row.get("error") or (run.error if run else None)
-            if error:
-                _show_trouble("The run ended early", str(error), "")
-            for row in troubles:
-                where = f"{row['table_schema']}.{row['table_name']}: " if row["table_name"] else ""
-                what = f"{where}{row['message'] or row['event']}"
-                _show_trouble(what, str(row["error"] or ""), row["outcome"] or "")
-            if more:
-                note("There is more of this in the audit log.", "muted")
-            link("What this run did, in the audit log", address("/jobs", {"run_id": self._run_id}))
-
-    async def _ask(self) -> None:
-        effect = "The step that it is at is finished; no other one begins. The next run goes on with the rest."
-        if await agreed(f"Cancel {self._name.lower()}?", effect, "Cancel the run", back="Back"):
-            runs = self._guest.context.runs
-            await self._guest.ask(lambda scoped: scoped.cancel(runs, self._run_id))
-            self._cancelled = True
-            ui.notify(f"{self._name} ends before its next step.")
+_HOLDS: Sequence[Column[LegalHold]] = (
+    Column("Hold", _hold),
+    Column("Kind", lambda hold: str(hold.kind)),
+    Column("Covers", hold_scope),
+    Column("Reason", lambda hold: hold.reason),
+)
 
 
-def _joined(*said: str | None) -> str:
-    return " · ".join(filter(None, said))
-
-
-def _show_trouble(what: str, error: str, outcome: str) -> None:
-    with ui.element("div").classes("warning" if outcome == Outcome.DEFERRED else "error"):
-        ui.label(f"{state(outcome).text}: {what}" if outcome else what).classes("what")
-        ui.label(error).classes("many")
+def _later(policies: Mapping[str, Policy]) -> Sequence[Column[UpToDate]]:
+    return (
+        Column("Table", lambda each: table_bit(each.table)),
+        Column("Policy", lambda each: policy_bit(each.policy_id, policies)),
+        counted("Partitions that stay", lambda each: each.partitions),
+        Column("More is due", lambda each: show_time(each.next_due) if each.next_due else ""),
+    )

@@ -19,8 +19,7 @@ _ROW = """
   %s
   <q-td v-for="col in props.cols" :key="col.name" :props="props" :data-label="col.label"
     :class="{empty: !props.row[col.name + '_'].some(part => part.text)}">
-    %s
-    <div v-%s class="bits">
+    <div class="bits">
       <template v-for="(part, i) in props.row[col.name + '_']" :key="i">
         <a v-if="part.href" :href="part.href" :class="part.tone" :title="part.hint">{{ part.text }}</a>
         <span v-else :class="part.tone" :title="part.hint">{{ part.text }}</span>
@@ -59,12 +58,10 @@ def table(
     per_page: int = 50,
     named: Callable[[T], str] | None = None,
     choose: Literal["single", "multiple"] | None = None,
-    instead: str = "",
 ) -> ui.table:
     """
     A table that can be sorted, and searched by setting its ``filter``. Screen readers say its ``caption``, and what
-    each row is ``named``, which scripts find as ``props.row.named``. In a cell, ``instead`` stands in place of the
-    text, and begins with a ``v-if``.
+    each row is ``named``, which scripts find as ``props.row.named``.
     """
     rows = []
     for number, item in enumerate(items):
@@ -84,7 +81,7 @@ def table(
     if len(rows) <= per_page:
         made.props("hide-pagination")
     made.add_slot("header", _HEADINGS % {None: "", "single": _CHOOSE_ONE, "multiple": _CHOOSE_ALL}[choose])
-    made.add_slot("body", _ROW % (_CHOICE if choose else "", instead, "else" if instead else "if='true'"))
+    made.add_slot("body", _ROW % (_CHOICE if choose else ""))
     return made
 
 

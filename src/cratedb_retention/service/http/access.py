@@ -122,9 +122,9 @@ def begin_session(context: Context, text: str, host: str) -> str:
     return context.retention.sessions.begin(token.id) if token else ""
 
 
-def find_session(context: Context, name: str) -> str:
+def find_session(context: Context, name: str, used: bool = True) -> str:
     """The identifier of the token of a session; empty if the session is over or never was."""
-    return context.retention.sessions.find(name)
+    return context.retention.sessions.find(name, used)
 
 
 def end_session(context: Context, name: str) -> None:

@@ -5,13 +5,10 @@ nothing else is done than what was shown (law 10).
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 
-from cratedb_retention.errors import Conflict, InvalidInput, NotFound
+from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.execution.plan.preview import Restorable
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.words import plural
 from cratedb_retention.ui import archive, holds
@@ -20,27 +17,10 @@ from cratedb_retention.ui.web import parts
 from cratedb_retention.ui.web.html import Child, Markup, el
 
 
-def _form(do: str, *content: Child, action: str, tone: str, back: str = "") -> Markup:
-    ends = (el("button", action, type="submit", class_=tone), el("a", "Cancel", href=back) if back else None)
-    fields = (parts.hidden({"do": do}), content, el("div", ends, class_="ends"))
-    return el("form", fields, method="post", class_="card form")
-
-
-def _confirmation(word: str) -> Markup:
-    made = el("input", name="confirm", autocomplete="off", spellcheck="false", required=True, autofocus=True)
-    return el("label", el("span", f"Type {word} to confirm"), made, class_="field wide")
-
-
-def _require_word(given: Mapping[str, str], word: str) -> None:
-    """Raises InvalidInput unless the word was typed that confirms what cannot be undone."""
-    if given.get("confirm", "").strip() != word:
-        raise InvalidInput("confirmation", "is not the name of the table", f"type {word}")
-
-
 def place_form(visit: Visit) -> Markup:
     start, end = (visit.given.get(name, visit.get(name)) for name in ("from", "until"))
     where, reason = (visit.given.get(name, "") for name in ("where", "reason"))
-    form = _form(
+    form = parts.form(
         "place",
         parts.note("Data under a legal hold is never expired, moved or archived, whatever the policies say."),
         parts.field("from", "From (UTC)", start, "empty: from the beginning"),
@@ -61,8 +41,8 @@ def _place(visit: Visit, given: Mapping[str, str]) -> str:
 
 def release_form(visit: Visit, hold: LegalHold) -> Markup:
     effect = el("p", holds.release_effect(visit.scoped, hold), class_="many")
-    content = (effect, parts.hidden({"hold": hold.id}), _confirmation(hold.target))
-    form = _form("release", *content, action="Release the hold", tone="danger", back=visit.to("holds"))
+    content = (effect, parts.hidden({"hold": hold.id}), parts.confirmation(hold.target))
+    form = parts.form("release", *content, action="Release the hold", tone="danger", back=visit.to("holds"))
     return parts.section("Release this hold?", form, identifier="release")
 
 
@@ -70,37 +50,24 @@ def _release(visit: Visit, given: Mapping[str, str]) -> str:
     found = next((hold for hold in visit.timeline.holds if hold.id == given.get("hold")), None)
     if found is None:
         raise NotFound("hold", "is not in force", "load the page again")
-    _require_word(given, found.target)
+    parts.require_word(given, found.target)
     visit.scoped.release(found.id)
     return "released"
 
 
-def _restorable(visit: Visit) -> tuple[list[Restorable], list[Restorable], str]:
-    """What restoring the time range would do, the part of it that can be done, and a digest of that."""
+def _restoration(visit: Visit) -> archive.Restoration:
+    """What restoring the time range would do."""
     found = [each for each in visit.scoped.restorable(visit.of_archive) if each.record.archived.table == visit.name]
-    coming = [each for each in found if each.refusal is None]
-    keys = json.dumps(sorted(each.record.key for each in coming))
-    return found, coming, hashlib.sha256(keys.encode()).hexdigest()
+    return archive.Restoration(RestoreRequest(), found)
 
 
 def restore_form(visit: Visit) -> Markup:
-    found, coming, digest = _restorable(visit)
-    said = [parts.note(text) for text in archive.preview_words(found, coming, len(found))]
     columns = [column for column in archive.RESTORABLE if column.label != "Table"]
-    rows = parts.table(columns, found, "What would be restored")
-    action = f"Restore {archive.partitions(coming)}"
-    hidden = parts.hidden({"shown": digest})
-    form = _form("restore", said, hidden, action=action, tone="primary", back=visit.to("archive")) if coming else said
-    return parts.section("Restore", rows, form, identifier="restore")
+    return _restoration(visit).section(columns, "restore", "Restore", visit.to("archive"))
 
 
 def _restore(visit: Visit, given: Mapping[str, str]) -> str:
-    """Restore exactly what was shown (law 10)."""
-    _, coming, digest = _restorable(visit)
-    if given.get("shown") != digest:
-        raise Conflict("the archive", "has changed since it was shown", "check again what would be restored")
-    exactly = RestoreRequest(chosen=frozenset(each.record.key for each in coming))
-    visit.scoped.start_restore(visit.guest.context.operations, exactly)
+    _restoration(visit).start(visit.scoped, visit.guest.context.operations, given.get("shown", ""))
     return "restoring"
 
 
@@ -124,17 +91,17 @@ def offer_accepting(visit: Visit) -> Iterator[Child]:
         f"What is known of the earlier table counts for this one from now on: {known}. Rows of a time that was "
         "rolled up and expired count as late; a policy with late: drop deletes them."
     )
-    content = (parts.note(effect), _confirmation(str(visit.name)))
+    content = (parts.note(effect), parts.confirmation(str(visit.name)))
     yield parts.section(
         "Another table of this name",
         parts.note(f"{known} of an earlier table with this name. If they belong together, accept the table."),
-        _form("accept", *content, action="Accept the table", tone="danger"),
+        parts.form("accept", *content, action="Accept the table", tone="danger"),
         identifier="accept",
     )
 
 
 def _accept(visit: Visit, given: Mapping[str, str]) -> str:
-    _require_word(given, str(visit.name))
+    parts.require_word(given, str(visit.name))
     visit.scoped.accept_tables(visit.name.name, visit.name.schema)
     return "accepted"
 

@@ -8,15 +8,14 @@ from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.audit import Event, Outcome
+from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import Cutoff
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.words import capitalized, write_pairs
-from cratedb_retention.service.runs import OperationState
 from cratedb_retention.store.audit import place_after
 from cratedb_retention.ui import archive, audit, links
-from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state
+from cratedb_retention.ui.columns import Bit, Cell, Column, state
 from cratedb_retention.ui.links import Query, address
 from cratedb_retention.ui.overview.forms import offer_accepting, place_form, release_form, restore_form
 from cratedb_retention.ui.overview.spans import HOLDS, LIFECYCLES, SPANS, expires, next_words, unplaced
@@ -25,7 +24,7 @@ from cratedb_retention.ui.overview.visit import ROWS, Visit
 from cratedb_retention.ui.plan import BLOCKED, task_columns
 from cratedb_retention.ui.policies.table import tag_bit
 from cratedb_retention.ui.web import parts
-from cratedb_retention.ui.web.html import Child, Markup, el
+from cratedb_retention.ui.web.html import Child, el
 
 
 def _data(visit: Visit) -> Iterator[Child]:
@@ -125,18 +124,7 @@ def _policies(visit: Visit) -> Iterator[Child]:
     )
 
 
-_ENTRIES: Sequence[Column[audit.Row]] = (
-    Column("Time", lambda row: parts.moment(row["time"])),
-    Column("Event", lambda row: audit.event_words(row["event"])),
-    Column("Outcome", lambda row: state(row["outcome"]) if row["outcome"] else ""),
-    Column("What", lambda row: [Bit(text=row["message"] or ""), Bit(text=row["error"] or "", tone="block bad many")]),
-    Column("Policy", audit.policy_of),
-    counted("Rows", lambda row: row["rows"]),
-    sized(lambda row: row["bytes"] or None),
-    Column("Duration", lambda row: Bit(text=audit.took(row["duration_ms"]), tone="date")),
-    Column("By", lambda row: (row["actor"] or "").partition(" (token")[0]),
-    Column("Run", lambda row: links.run_bit(row["run_id"])),
-)
+_ENTRIES = [column for column in audit.ENTRIES if column.label != "Table"]
 
 
 def _runs(visit: Visit) -> Iterator[Child]:
@@ -157,15 +145,14 @@ def _runs(visit: Visit) -> Iterator[Child]:
         yield parts.section("Runs", form, parts.problem(error))
         return
     rows = visit.scoped.journal(wanted)
-    # Each step has an entry at its start as well, which tells nothing more once it has ended.
-    shown = [row for row in rows if row["event"] != Event.STEP_STARTED]
     newest, older = visit.again(after="") if wanted.after else "", ""
     if len(rows) == wanted.limit:
-        place = place_after(rows, wanted.after)
-        older = visit.again(after=f"{place.time.isoformat()},{place.seen}")
+        older = visit.again(after=audit.write_place(place_after(rows, wanted.after)))
     caption, none = "Runs and changes of this table, newest first", parts.note("No matching entries in the audit log.")
     pager = parts.pager((("Newest", newest), ("Older", older)))
-    yield parts.section("Runs", form, parts.table(_ENTRIES, shown, caption) if shown else none, pager)
+    yield parts.section(
+        "Runs", form, parts.table(_ENTRIES, rows, caption, below=audit.reasons) if rows else none, pager
+    )
 
 
 def _archive(visit: Visit) -> Iterator[Child]:
@@ -185,30 +172,10 @@ def _archive(visit: Visit) -> Iterator[Child]:
     columns = [column for column in archive.COLUMNS if column.label != "Table"]
     rows = parts.table(columns, shown, "Snapshots of this table")
     pager = visit.pager(len(shown), len(found) > ROWS)
-    yield parts.section("Archive", el("div", actions, class_="actions"), rows, pager, _operations(visit))
+    operations = archive.recent_operations(visit.scoped.jobs(visit.guest.context.operations))
+    yield parts.section("Archive", el("div", actions, class_="actions"), rows, pager, operations)
     if operator and visit.get("restore"):
         yield restore_form(visit)
-
-
-def _operations(visit: Visit) -> Markup | None:
-    """Restores and the like of this service, which it remembers for a while."""
-    found = visit.scoped.jobs(visit.guest.context.operations)[:_RECENT]
-    return parts.table(_OPERATIONS, found, "Recent operations of this service") if found else None
-
-
-def _failures(operation: OperationState) -> str:
-    errors = [operation.error, *(result.error for result in operation.results)]
-    return next(filter(None, errors), "")
-
-
-_RECENT = 5
-_OPERATIONS: Sequence[Column[OperationState]] = (
-    Column("Started (UTC)", lambda each: Bit(text=words.exact(each.started_at), tone="date")),
-    Column("Operation", lambda each: each.kind.capitalize()),
-    Column("State", lambda each: state(each.state)),
-    Column("Snapshots", lambda each: f"{len(each.results):,} of {each.total:,}"),
-    Column("Error", lambda each: Bit(text=_failures(each), tone="bad many")),
-)
 
 
 def _holds(visit: Visit) -> Iterator[Child]:

@@ -19,7 +19,7 @@ from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest
 from cratedb_retention.ui.links import Query
 from cratedb_retention.ui.web import parts
-from cratedb_retention.ui.web.html import Markup, el
+from cratedb_retention.ui.web.html import Markup
 
 T = TypeVar("T")
 ROWS = 50  # Of a list that are shown at once.
@@ -113,15 +113,5 @@ class Visit:
         return parts.pager((("Previous", earlier), ("Next", later)), f"{self.first + 1:,} to {self.first + count:,}")
 
     def filters(self, tab: str, *fields: Markup) -> Markup:
-        return el(
-            "form",
-            parts.hidden({"tab": tab, **{name: self.get(name) for name in _KEPT}}),
-            fields,
-            el("button", "Filter", type="submit"),
-            el("a", "Clear", href=self.to(tab), data_swap=True),
-            method="get",
-            action=links.table(self.name),
-            class_="filters",
-            role="search",
-            aria_label="Filters",
-        )
+        kept = parts.hidden({"tab": tab, **{name: self.get(name) for name in _KEPT}})
+        return parts.filters(links.table(self.name), self.to(tab), kept, fields)

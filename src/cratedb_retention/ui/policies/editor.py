@@ -62,7 +62,7 @@ async def edit(guest: Guest, query: Query) -> None:
     found, damaged = await guest.ask(lambda scoped: scoped.policies(Selection(policy_id=identifier)))
     with bar():
         link("All policies", LIST)
-        link("History", links.address("/jobs", {"policy": identifier}))
+        link("History", links.activity(policy=identifier))
         if found and guest.may(Role.EDITOR):
             link("Copy", links.new_policy(identifier))
         ui.label(identifier).classes("mono muted")

@@ -5,8 +5,8 @@
  */
 'use strict';
 
-const load = async href => {
-  const answer = await fetch(href, {headers: {Accept: 'text/html'}});
+const load = async (href, more = {}) => {
+  const answer = await fetch(href, {headers: {Accept: 'text/html', ...more}});
   if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
   return new DOMParser().parseFromString(await answer.text(), 'text/html');
 };
@@ -35,21 +35,29 @@ const switchTimes = button => {
   showTimes();
 };
 
-// Parts that are kept up to date: they are fetched again after so many seconds, from the same page or a smaller one.
+// Parts that are kept up to date, each perhaps with another one: they are fetched again after so many seconds, from the
+// same page or a smaller one, unless something is being written or chosen in them.
 const awaited = new WeakSet();
 const wait = part => {
   awaited.add(part);
   setTimeout(() => document.hidden ? part.isConnected && wait(part) : refresh(part), 1000 * part.dataset.live);
 };
+const inUse = part => [...part.querySelectorAll('input, select, textarea')].some(
+  each => each === document.activeElement || (each.type === 'text' && each.value !== each.defaultValue));
 const refresh = async part => {
   try {
     if (!part.isConnected) return;
-    const found = (await load(part.dataset.from || location.href)).getElementById(part.id);
-    const active = part.contains(document.activeElement) && document.activeElement;
-    if (!part.isConnected || !found) return;
-    part.replaceWith(found);
-    const href = active && active.getAttribute('href');
-    if (active) (active.id ? document.getElementById(active.id) : href && found.querySelector(`a[href="${CSS.escape(href)}"]`))?.focus();
+    const asked = location.href, found = await load(part.dataset.from || asked, {'X-By-Itself': 'yes'});
+    if (!part.isConnected || !found.getElementById(part.id)) return;
+    if (inUse(part) || asked !== location.href) return wait(part);
+    // What has the focus is found again in what takes its place.
+    const active = document.activeElement, href = active.getAttribute('href');
+    const same = active.id ? `#${CSS.escape(active.id)}` : href ? `a[href="${CSS.escape(href)}"]` : '';
+    for (const id of [part.id, part.dataset.with]) {
+      const here = id && document.getElementById(id), there = id && found.getElementById(id);
+      if (here && there) here.replaceWith(there);
+    }
+    if (same && !active.isConnected) document.querySelector(same)?.focus();
     showTimes();
     keepUp();
   } catch {
@@ -61,7 +69,7 @@ const keepUp = () => {
 };
 
 // Links and forms whose page only differs below its top: fetch it, and put its parts in the place of those that are here.
-const PARTS = ['.picture', '.tabs', '#panel'];
+const PARTS = ['#state', '.picture', '.tabs', '#panel'];
 const follow = async (href, push, focus) => {
   const main = document.getElementById('main'), active = document.activeElement;
   // What has the focus is found again in what takes its place.

@@ -126,7 +126,8 @@ def running(runs: Sequence[RunState]) -> Markup:
         run = runs[0]
         told = f"{run.steps_done:,} of {run.steps:,} steps" if run.steps else "about to start"
         hint = f"{run.doing or 'About to start'}\nby {run.actor}"
-        content = el("a", f"Running: {told}", href=links.run(run.run_id), class_="badge is-running", title=hint)
+        text = el("span", "Running", el("span", f": {told}"))  # On narrow screens, there is no room for the latter.
+        content = el("a", text, href=links.run(run.run_id), class_="badge is-running", title=hint)
     elif runs:
         content = el("a", f"{len(runs):,} runs", href=links.runs(), class_="badge is-running")
     return el("div", content, id="running", data_live=_BUSY if runs else _IDLE, data_from=RUNNING)

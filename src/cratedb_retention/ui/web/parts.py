@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cratedb_retention.errors import RetentionError
+from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model import words
 from cratedb_retention.model.words import capitalized
 from cratedb_retention.ui.columns import Bit, Column, bits_of
@@ -55,12 +55,17 @@ def bit(item: Bit) -> Markup | None:
 
 
 def table(
-    columns: Sequence[Column[T]], items: Sequence[T], caption: str, actions: Callable[[T], Child] | None = None
+    columns: Sequence[Column[T]],
+    items: Sequence[T],
+    caption: str,
+    actions: Callable[[T], Child] | None = None,
+    below: Callable[[T], Markup | None] = lambda item: None,
 ) -> Markup:
     """
     A table without the columns in which nothing stands; on a narrow screen each row is a card.
 
     :param actions: What can be done about an item; None: nothing.
+    :param below: What stands below an item, as wide as the table; None: nothing.
     """
     cells = [[bits_of(column.cell(item)) for column in columns] for item in items]
     shown = [at for at in range(len(columns)) if any(bit.text for row in cells for bit in row[at])]
@@ -77,10 +82,12 @@ def table(
         made = actions(item) if actions else None
         return el("td", el("div", made, class_="bits"), data_label="Actions", class_=None if made else "empty")
 
-    rows = (
-        el("tr", (cell(columns[at], row[at]) for at in shown), last(item) if actions else None)
-        for item, row in zip(items, cells, strict=True)
-    )
+    def lines(item: T, row: Sequence[Sequence[Bit]]) -> Iterator[Markup]:
+        yield el("tr", (cell(columns[at], row[at]) for at in shown), last(item) if actions else None)
+        if (more := below(item)) is not None:
+            yield el("tr", el("td", more, colspan=len(shown) + bool(actions)), class_="below")
+
+    rows = (lines(item, row) for item, row in zip(items, cells, strict=True))
     head = el("tr", heads, el("th", "Actions", scope="col") if actions else None)
     made = el("table", el("caption", caption, class_="spoken"), el("thead", head), el("tbody", rows))
     return el("div", made, class_="rows", role="region", aria_label=caption, tabindex="0")
@@ -121,6 +128,54 @@ def area(name: str, label: str, value: str = "", hint: str = "") -> Markup:
 def select(name: str, label: str, choices: Mapping[str, str], value: str) -> Markup:
     options = (el("option", text, value=key, selected=key == value) for key, text in choices.items())
     return el("label", el("span", label), el("select", options, name=name), class_="field")
+
+
+def filters(path: str, clear: str, *fields: Child, more: Markup | None = None) -> Markup:
+    """
+    A form of filters of a list, whose page only differs in its parts.
+
+    :param clear: The address without filters.
+    :param more: See :func:`more_filters`.
+    """
+    ends = (el("button", "Filter", type="submit"), el("a", "Clear", href=clear, data_swap=True))
+    told = {"method": "get", "action": path, "class_": "filters", "role": "search", "aria_label": "Filters"}
+    return el("form", fields, *ends, more, **told)
+
+
+def more_filters(*fields: Child, opened: bool) -> Markup:
+    """Filters that are used less often, folded at first."""
+    return el("details", el("summary", "More filters"), el("div", fields), class_="more", open=opened)
+
+
+def form(do: str, *content: Child, action: str, tone: str, back: str = "") -> Markup:
+    """
+    A form that does something, which its field ``do`` names.
+
+    :param action: The label of its button, ``tone`` how that looks; ``back``: where its link Cancel leads.
+    """
+    ends = (el("button", action, type="submit", class_=tone), el("a", "Cancel", href=back) if back else None)
+    return el("form", hidden({"do": do}), content, el("div", ends, class_="ends"), method="post", class_="card form")
+
+
+def confirmation(word: str, focus: bool = True) -> Markup:
+    """A field of a form that does what cannot be undone; see :func:`require_word`. It may have the focus at first."""
+    made = el("input", name="confirm", autocomplete="off", spellcheck="false", required=True, autofocus=focus)
+    return el("label", el("span", f"Type {word} to confirm"), made, class_="field wide")
+
+
+def require_word(given: Mapping[str, str], word: str) -> None:
+    """Raises InvalidInput unless the word was typed that confirms what cannot be undone."""
+    if given.get("confirm", "").strip() != word:
+        raise InvalidInput("confirmation", f"is not {word}", f"type {word}")
+
+
+def strip(start: float, end: float, tone: str, label: str = "") -> Markup:
+    """A bar between two shares of a line, from 0 to 1. A label is shown on pointing at it; else a text is beside it."""
+    left = min(max(start, 0.0), 0.99)
+    width = max(min(end, 1.0) - left, 0.01)
+    bar = el("rect", x=f"{left:.2%}", width=f"{width:.2%}", height="100%", rx=3, data_tip=label or None)
+    named = {"role": "img", "aria_label": label} if label else {"aria_hidden": "true"}
+    return el("svg", bar, class_=f"strip is-{tone}", **named)
 
 
 def hidden(values: Mapping[str, str]) -> list[Markup]:

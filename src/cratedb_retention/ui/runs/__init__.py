@@ -1,0 +1,1 @@
+"""Runs: the list, and the page of one."""
