@@ -137,7 +137,6 @@ CHANGES: dict[str, Change] = {
     "which", [[3, 4, 11], *others_on_duckdb([0], [7], [19], [0, 19], list(range(20)), list(range(9)))]
 )
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.some(15)
 def test_some_windows_of_a_range_change(db: Database, change: str, which: list[int]) -> None:
     """Windows that were computed together change as those that have rows of their own do."""
     found = []
@@ -240,6 +239,20 @@ def test_only_what_is_alike_and_adjacent(db: Database) -> None:
     packed = store.ledger(store.all()).of(HOURS.table).stored
     assert [row.windows for row in packed] == [5, 5, 2, 1, 1]
     assert known(store) == before
+
+
+@DECIDED
+def test_windows_without_rows_are_a_range_of_their_own(db: Database) -> None:
+    """What a range says of the rows of its level is so for each of its windows."""
+    store = fill(db, 10, 10)
+    windows = {Window.of(day * DAY, (day + 1) * DAY): Count(rows=0, groups=0) for day in range(10, 15)}
+    store.record(HOURS, windows, {window.start: "" for window in windows}, {}, "run")
+    seal(store, range(10, 15))
+    before = known(store)
+    store.pack([HOURS.table])
+    packed = store.ledger(store.all()).of(HOURS.table).stored
+    assert sum(row.windows for row in packed if row.groups == 0) == 5
+    assert (known(store), len(packed) < 6) == (before, True)
 
 
 @DECIDED

@@ -71,6 +71,17 @@ def test_until_something_is_due(resting: Database) -> None:
     assert resting.tool.plan().tasks
 
 
+@DECIDED
+def test_until_a_bucket_is_complete(resting: Database) -> None:
+    """Rows of an hour that is not over yet are waited for."""
+    resting.time.set("2024-07-02T10:00:00+00:00")
+    insert(resting, "2024-07-02T09:10")
+    for _ in range(2):
+        assert resting.run().ok
+    assert is_at_rest(resting, "2024-07-02T10:59:00+00:00")
+    assert not is_at_rest(resting, "2024-07-02T11:00:00+00:00")
+
+
 CHANGES: dict[str, Any] = {
     "late row": lambda db: insert(db, "2024-06-20T10:20"),
     "row": lambda db: insert(db, "2024-06-30T11:20"),

@@ -149,7 +149,6 @@ def test_saved_with_care(elements: PageElements, monkeypatch: pytest.MonkeyPatch
     assert elements.went == ["/policies/visits?saved=3"]
 
 
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_a_copy_is_another_policy(elements: PageElements) -> None:
     """What is copied stays as it is; what is disabled needs no question, and shows what it would do."""
     tool = elements.db.tool
