@@ -15,9 +15,9 @@ from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database
 DAY = MONTH.replace("month", "day")
 
 
-def survey(db: Database, older_than: str = "") -> Survey:
+def survey(db: Database, older_than: str = "", every: bool = False) -> Survey:
     """What is found of the tables of a test; others may use the same CrateDB."""
-    found = db.tool.survey(db.tool.prepare(), parse_duration(older_than) if older_than else None)
+    found = db.tool.survey(db.tool.prepare(every=every), parse_duration(older_than) if older_than else None)
     return Survey(
         findings=tuple(each for each in found.findings if each.table.schema == db.schema),
         notes=tuple(each for each in found.notes if each.table.schema == db.schema),
@@ -54,6 +54,14 @@ def test_tables_without_a_policy(tables: Database) -> None:
     assert (visits.partitions, visits.rows, visits.growth.rows) == (29, 116, 4)
     assert (orders.partitions, orders.rows, orders.growth) == (0, 31, (None, None))
     assert (numbers.code, visits.code, orders.code) == ("no-time-column", None, None)
+    together = {each.table.name: each for each in survey(tables, every=True).ungoverned}
+    for name, each in found.items():
+        assert (each.rows, each.partitions, each.oldest, each.newest) == (
+            together[name].rows,
+            together[name].partitions,
+            together[name].oldest,
+            together[name].newest,
+        )
     sizes = [visits.size, orders.size, visits.growth.size]
     if tables.product == "CrateDB":
         assert all(size and size > 0 for size in sizes)

@@ -105,6 +105,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "held_tables": [(tenants.db.tool.holds(),)],
         "holds": [()],
         "jobs": [(operations,), (runs,)],
+        "last_run": [()],
         "lifecycles": [(), (globex,), (shared,)],
         "journal": [(wanted,) for wanted in logs],
         "listing": selections,

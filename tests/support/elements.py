@@ -31,9 +31,9 @@ Body = Callable[[Guest, Query], Awaitable[None]]
 class PageElements:
     """A page of a database, of a user with the token with this text; without one, of an administrator."""
 
-    def __init__(self, db: Database, glances: Glances | None = None) -> None:
+    def __init__(self, db: Database) -> None:
         self.db, self.runs = db, Runs()
-        self._glances = glances or Glances(db.time.clock)
+        self._glances = Glances(db.time.clock)
         self._loop = asyncio.new_event_loop()
         # The browser of other tests has a loop in the main thread.
         self._thread = threading.Thread(target=self._loop.run_forever)

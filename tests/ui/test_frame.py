@@ -89,8 +89,7 @@ def test_nothing_without_a_session(pages: PagesInBrowser) -> None:
     pages.log_in("viewer")
     answer = pages.window().request
     polling = f"{pages.address}{PREFIX}/_nicegui_ws/socket.io/?EIO=4&transport=polling"
-    for page in PAGES:
-        path = page.path.replace("{", "").replace("}", "")
+    for path in ("/", *(page.path.replace("{", "").replace("}", "") for page in PAGES)):
         found = answer.get(f"{pages.address}{PREFIX}{path}", max_redirects=0)
         assert (found.status, "Overview" in found.text()) == (303, False)
     assert answer.post(polling).status == 401
@@ -121,7 +120,7 @@ def test_a_page_that_is_none(pages: PagesInBrowser) -> None:
 def test_what_a_browser_is_told(pages: PagesInBrowser) -> None:
     """Nothing is loaded from elsewhere, nothing is kept, nobody frames a page."""
     page = pages.log_in("viewer")
-    answer = page.request.get(f"{pages.address}/ui/")
+    answer = page.request.get(f"{pages.address}/ui/policies")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
@@ -134,7 +133,7 @@ def test_what_a_browser_is_told(pages: PagesInBrowser) -> None:
 @pytest.mark.long("only looks")
 def test_dark_and_light(pages: PagesInBrowser) -> None:
     """Pages are as the system is, until one chooses; the choice stays."""
-    page = pages.log_in("viewer", dark=True)
+    page = pages.log_in("viewer", "/ui/policies", dark=True)
     expect(page.locator("body.body--dark")).to_be_attached()
     page.get_by_role("button", name="Dark or light").click()
     expect(page.locator("body.body--light")).to_be_attached()

@@ -54,7 +54,7 @@ def href(db: Database, name: str, **query: str) -> str:
 
 
 def shows_everything(db: Database, visitor: Visitor) -> None:
-    """The lanes, the next run, and each view, on any engine."""
+    """The lanes, the next run, and each view, and the row of the overview, on any engine."""
     page = visitor.get(href(db, "orders"))
     assert (page.status, page.title) == (200, f"{db.schema}.orders")
     assert page.texts("span[@class='lane-title']") == ["Data in the table", "Archived", "Gone"]
@@ -93,6 +93,14 @@ def shows_everything(db: Database, visitor: Visitor) -> None:
     assert "Computed up to 2024-07-01, sealed up to 2024-06-17." in weather.text
     level = visitor.get(href(db, "weather_1h"))
     assert level.href(f"{db.schema}.weather") == href(db, "weather")
+
+    overview = visitor.get("/ui/")
+    [due] = [row for row in overview.rows("Tables") if row["Table"] == f"{db.schema}.orders"]
+    assert (due["State"], due["Due now"]) == ("due", "1 partition")
+    told = [svg.get("aria-label", "") for svg in overview.all("svg[@role='img']")]
+    assert any(
+        text.startswith(f"{db.schema}.orders; data: 2024-04-01") and "; archive: 2023-07-01" in text for text in told
+    )
 
 
 def test_everything(db: DuckDatabase, admin: Visitor) -> None:
@@ -197,7 +205,7 @@ def test_long_lists(db: DuckDatabase, admin: Visitor, monkeypatch: pytest.Monkey
         if "Older" not in page.links:
             break
         page = admin.get(page.href("Older"))
-    placed = [row["Below"] for row in found if row["Event"] == "Hold placed"]
+    placed = [row["What"] for row in found if row["Event"] == "Hold placed"]
     assert len(placed) == len(set(placed)) == 7
 
 

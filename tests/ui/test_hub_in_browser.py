@@ -89,9 +89,10 @@ def test_small_and_dark(pages: PagesInBrowser) -> None:
     page = pages.window(NARROW, dark=True)
     form: dict[str, str | float | bool] = {"token": pages.tokens["operator"]}
     page.request.post(f"{pages.address}{links.LOGIN}", form=form, max_redirects=0)
-    for name, tab in (("weather", "data"), ("orders", "archive"), ("letters", "holds"), ("visits", "runs")):
-        pages.go(page, links.table(TableName(pages.db.schema, name), tab=tab))
-        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0], tab
+    views = (("weather", "data"), ("orders", "archive"), ("letters", "holds"), ("visits", "runs"))
+    for path in ("/ui/", *(links.table(TableName(pages.db.schema, name), tab=tab) for name, tab in views)):
+        pages.go(page, path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0], path
     paper = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(paper)
     page.get_by_role("button", name="Dark or light").click()

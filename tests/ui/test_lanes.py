@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
+from cratedb_retention.execution.overview.rows import RowLane
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.overview import Cutoff, Lane, Span, State, Timeline
 from cratedb_retention.model.time import DAY_MS, TimeRange, parse_instant, to_ms
 from cratedb_retention.ui.overview.spans import about, expires, next_words, reasons, rows, summary, unplaced, what
 from cratedb_retention.ui.web.html import Markup, el
-from cratedb_retention.ui.web.lanes import MOST_SLOTS, changing, marks, picture, slots, ticks, window
+from cratedb_retention.ui.web.lanes import MOST_SLOTS, Ages, changing, marks, picture, slots, small, ticks, window
 from support.served import Element, parse
 
 TABLE = TableName("doc", "metrics")
@@ -208,6 +210,41 @@ def test_spans_in_words() -> None:
     assert summary(Lane(title="Archived", note="nothing yet")) == "Archived: nothing yet"
     now = dt.datetime(2024, 7, 1, tzinfo=dt.UTC)
     assert (next_words(now, now), next_words(now + dt.timedelta(hours=2), now)) == ("due now", "in 2 hours")
+
+
+def test_ages() -> None:
+    """Younger ages have more room, what is older or in the future is at the ends, and names of ages lie apart."""
+    now = ms("2024-07-01")
+    ages = Ages.of(now, [now - 400 * DAY_MS, now + DAY_MS])
+    assert ages.longest == 730 * DAY_MS
+    at = [ages.at(now - age * DAY_MS) for age in (10_000, 730, 365, 30, 7, 0, -5)]
+    assert at == sorted(at)
+    assert (at[1], at[0], at[-2], at[-1]) == (0, 0, 100, 100)
+    assert at[5] - at[4] > at[2] - at[1], "the last week, and the second year"
+    assert ages.ticks()[0] == (100, "now")
+    assert all(first - second >= 13 for (first, _), (second, _) in pairwise(ages.ticks()))
+    assert [Ages.of(now, found).longest // DAY_MS for found in ([], [0], [-(10**17)])] == [1, 20 * 365, 20 * 365]
+
+
+def test_small_lanes() -> None:
+    """The data of a table, what happens to it, its levels and limits; without data, nothing."""
+    now = ms("2024-07-01")
+    ages = Ages.of(now, [ms("2022-07-02")])
+    data = days("2023-07-01", "2024-07-01")
+    open_end = TimeRange.of(None, ms("2023-08-01"))
+    lanes = (
+        RowLane("data", data, State.UP_TO_DATE, ((State.DROP, open_end),)),
+        *(RowLane(f"{n}d", days("2022-07-02", "2024-06-01"), State.COMPUTED) for n in range(5)),
+    )
+    root = parse(small(ages, lanes, [ms("2023-08-01")], "a\nb"))
+    [whole], [going] = places(root, "rect", "is-up-to-date"), places(root, "rect", "is-drop")
+    assert whole[0] == going[0] and going[1] < whole[1]
+    assert sum(whole) == pytest.approx(100)
+    assert len(places(root, "rect", "is-computed")) == 3
+    [limit] = places(root, "line", "limit")
+    assert limit[0] == pytest.approx(sum(going))
+    assert (root.get("aria-label"), root.get("data-tip")) == ("a; b", "a\nb")
+    assert places(parse(small(ages, (RowLane("data", None, State.UP_TO_DATE),), [now], "a")), "line", "limit") == []
 
 
 def test_text_is_no_markup() -> None:

@@ -1,104 +1,215 @@
-"""The overview: what is kept where, and what needs somebody first."""
+"""The overview: what needs attention and why, runs, and a row for each table; by HTTP, and once in a browser."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
-from nicegui import ui
 from playwright.sync_api import expect
 
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.tags import parse_tag_filter
-from cratedb_retention.ui.overview import table as overview
-from support.elements import PageElements
-from support.pages import NARROW, PagesInBrowser, long_on_cratedb
-from support.sample_data import HOSTILE_TABLE
+from cratedb_retention.store.runs import RunOfPolicy
+from cratedb_retention.ui import links
+from cratedb_retention.ui.overview import front
+from support.databases import MONTH, TIME, DuckDatabase, DuckTemplate
+from support.pages import PagesInBrowser
+from support.sample_data import HOSTILE_TABLE, NOW
+from support.served import Served, Service, Visitor, open_service, text_of
+
+PATH = "/ui/"
 
 
-@pytest.mark.slow("runs, and pages in a browser")
-@long_on_cratedb
-def test_what_needs_somebody_comes_first(each_pages: PagesInBrowser) -> None:
-    """Each table is there once, what needs attention first, with its time, its policies and its next run."""
-    schema = each_pages.db.schema
-    page = each_pages.log_in("viewer")
-    rows = page.get_by_role("region", name="Tables").locator("tbody tr")
-    expect(rows).to_have_count(9)
-    expect(rows.nth(0)).to_contain_text(f"{schema}.nowhere")
-    expect(rows.nth(0)).to_contain_text("no such table")
-    expect(rows.nth(1)).to_contain_text(f"{schema}.letters")
-    expect(rows.nth(1)).to_contain_text("blocked")
-    visits = rows.filter(has_text=f"{schema}.visits")
-    expect(visits).to_contain_text("delete after 90d")
-    expect(visits).to_contain_text("2024-03-01")
-    expect(visits).to_contain_text("2024-08-01")
-    expect(visits).to_contain_text("1 partition")
-    expect(visits).to_contain_text("due now")
-    expect(rows.filter(has_text=HOSTILE_TABLE)).to_have_count(1)
-    expect(rows.filter(has_text=f"{schema}.logs")).to_contain_text("delete after 30d (disabled)")
+@pytest.fixture
+def db(filled: DuckTemplate) -> Iterator[DuckDatabase]:
+    """A database with something of everything."""
+    found = filled.open()
+    found.time.set(NOW)
+    yield found
+    found.close()
 
 
-def test_what_each_sees(elements: PageElements) -> None:
-    """Who is limited by tags does not get the look of another user; rows are sorted by numbers, not by their words."""
-    token = elements.db.tool.create_token("globex", Role.EDITOR, parse_tag_filter(["globex"]))[1]
-    elements.open(overview.show)
-    rows = elements.rows("Tables")
-    assert len(rows) == 9
-    states = [row["c0"] for row in elements.find(ui.table, "Tables").rows]
-    assert states == sorted(states)
-    assert [row[0] for row in elements.rows("Without a policy")] == ["lab.logs disabled policy"]
-    elements.open(overview.show, "", token)
-    assert [row[1] for row in elements.rows("Tables")] == ["lab.orders"]
-    assert elements.rows("Without a policy") == []
+@pytest.fixture
+def service(db: DuckDatabase) -> Iterator[Service]:
+    with open_service(db.tool) as found:
+        yield found
 
 
-@pytest.mark.long("convenience of a list")
-def test_search_and_sort(pages: PagesInBrowser) -> None:
-    """One finds a table by what stands in its row, and by the keyboard the largest."""
+def visit(db: DuckDatabase, service: Service, role: Role, *limit: str) -> Visitor:
+    return service.visit(db.tool.create_token("-".join((role, *limit)), role, parse_tag_filter(limit))[1])
+
+
+def rows(page: Served, caption: str = "Tables") -> dict[str, dict[str, str]]:
+    """The rows of a table by the first word, which is the table's name."""
+    return {row["Table"].split()[0].partition(".")[2]: row for row in page.rows(caption)}
+
+
+def lanes(page: Served) -> dict[str, str]:
+    """What the small lanes show, by table."""
+    told = (svg.get("aria-label", "") for svg in page.all("svg[@role='img']"))
+    return {name.partition(".")[2]: rest for name, _, rest in (text.partition("; ") for text in told)}
+
+
+def chips(page: Served) -> dict[str, str]:
+    """Where the filters by state lead, by their names."""
+    [found] = page.all("nav[@class='chips']")
+    return {text_of(each).rstrip("0123456789 "): each.get("href", "") for each in found}
+
+
+def test_what_needs_attention_comes_first(db: DuckDatabase, service: Service) -> None:
+    """Causes with what can be done, runs, and each table of users once, with its levels, ages and next run."""
+    editor = visit(db, service, Role.EDITOR)
+    page = editor.get(PATH)
+    assert (page.status, page.title) == (200, "Overview")
+    found = rows(page)
+    assert list(found) == ["nowhere", "letters", "orders", "visits", "weather", HOSTILE_TABLE, "logs"]
+    states = ["needs attention", "blocked", "due", "due", "due", "up to date", "disabled"]
+    assert [row["State"] for row in found.values()] == states
+    [hold] = [href for text, href in page.links.items() if text.startswith("legal hold")]
+    assert hold == links.table(TableName(db.schema, "letters"), tab="holds")
+    assert found["weather"]["Table"] == f"{db.schema}.weather 1h 1d"
+    visits = found["visits"]
+    shown = [visits[name] for name in ("Policies", "Rows", "Due now", "Next run")]
+    assert shown == ["delete after 90d", "11", "1 partition", "due now"]
+    assert lanes(page)["visits"] == (
+        "data: 2024-03-01 to 2024-08-01; will be dropped: 2024-03-01 to 2024-04-01; "
+        "delete after 90d: before 2024-04-03 12:00"
+    )
+    assert "archive: 2023-07-01 to 2024-05-01" in lanes(page)["orders"]
+    assert "1h: 2024-06-01 to 2024-07-01; 1d: " in lanes(page)["weather"]
+    assert page.href(f"{db.schema}.visits") == links.table(TableName(db.schema, "visits"))
+    assert page.href("1h") == links.table(TableName(db.schema, "weather_1h"))
+    [cause] = page.all("article")
+    assert text_of(cause).startswith("needs attentionNo such table")
+    assert page.href("Edit policy") == page.href("policy nowhere") == links.policy("nowhere")
+    tiles = [text_of(each) for each in page.all("div[@class='card tile']")]
+    assert tiles[0].startswith("Next runDue 12 hours ago2024-07-02 00:00:00 · 2 policies · frees 49 rowsPreview")
+    assert page.href("Preview") == "/ui/plan?policy=visits&policy=weather"
+    assert page.href("Run now …") == "/ui/plan?policy=orders"
+    assert tiles[1].startswith("Last runneeds attention2024-07-01 12:00:00 · 828 rows")
+    assert tiles[2] == "Running nowNothing"
+    assert tiles[3].startswith("Without a policy1 table36 rowsShow themcratedb-retention suggest writes policies")
+    assert page.href("What it did") == links.run(db.journal(event="run-finished")[0]["run_id"])
+    assert page.href("Add policy") == links.new_policy(table=TableName(db.schema, "logs"))
+    assert list(rows(editor.get(page.href("Show them")))) == ["logs"]
+
+
+def test_failures(db: DuckDatabase, service: Service) -> None:
+    """Policies that failed for one reason are one cause, which leads to the run, and to another attempt."""
+    run = "0123456789abcdef"
+    told: dict[str, Any] = {
+        "run_id": run,
+        "ended_at": db.time.moment,
+        "failed": 1,
+        "error": "no room",
+        "reason": "full",
+    }
+    db.tool.store.results.keep([RunOfPolicy(policy_id=name, **told) for name in ("visits", "orders")])
+    operator, viewer = (visit(db, service, role) for role in (Role.OPERATOR, Role.VIEWER))
+    page = operator.get(PATH)
+    cause = text_of(page.all("article")[0])
+    assert cause.startswith("failingFullNo room")
+    assert all(text in cause for text in (f"{db.schema}.visits policy visits run 01234567", "policy orders"))
+    assert page.href("Why it failed") == page.href("no room") == links.run(run)
+    assert page.href("Run again …") == "/ui/plan?policy=orders&policy=visits"
+    assert [row["State"] for row in page.rows("Tables")][:3] == ["failing", "failing", "needs attention"]
+    assert not {"Run again …", "Run now …", "New policy", "Edit policy", "Add policy"} & set(viewer.get(PATH).links)
+
+
+def test_choices_stand_in_the_address(db: DuckDatabase, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """States, search, order, groups and parts of the list; a choice keeps the others, and reads nothing again."""
+    viewer, reads, read = visit(db, service, Role.VIEWER), list[object](), db.tool.engine.read_catalog
+
+    def spy(*given: Any, **more: Any) -> Any:
+        reads.append(given)
+        return read(*given, **more)
+
+    monkeypatch.setattr(db.tool.engine, "read_catalog", spy)
+    page = viewer.get(PATH)
+    [panel] = [each for each in page.all("div") if each.get("id") == "panel"]
+    assert panel.get("data-live") == page.all("noscript/meta")[0].get("content") == "30"
+    due = viewer.get(chips(page)["due"])
+    assert list(rows(due)) == ["orders", "visits", "weather"]
+    both = viewer.get(chips(due)["blocked"])
+    assert list(rows(both)) == ["letters", "orders", "visits", "weather"]
+    assert list(rows(viewer.get(chips(both)["due"]))) == ["letters"]
+    assert list(rows(viewer.get(f"{PATH}?state=no-policy"))) == ["logs"]
+    assert list(rows(viewer.get(f"{PATH}?q=SHOP+60d"))) == ["orders"]
+    assert "No table matches." in viewer.get(f"{PATH}?q=nonsense").text
+    largest = viewer.get(due.href("Rows"))
+    assert list(rows(largest)) == ["weather", "visits", "orders"]
+    assert [th.get("aria-sort") for th in largest.all("th") if th.get("aria-sort")] == ["descending"]
+    assert largest.href("Rows") == f"{PATH}?state=due"
+    assert list(rows(viewer.get(largest.href("Next run")))) == ["visits", "weather", "orders"]
+    groups = viewer.get(f"{PATH}?group=schema")
+    assert groups.texts("h3") == ["No such table", db.schema]
+    assert len(rows(groups, f"Tables, {db.schema}")) == 7
+    monkeypatch.setattr(front, "ROWS", 3)
+    second = viewer.get(viewer.get(f"{PATH}?sort=name").href("Next"))
+    assert (list(rows(second)), second.href("Previous")) == (
+        ["nowhere", "orders", "visits"],
+        f"{PATH}?sort=name&first=0",
+    )
+    assert viewer.get(f"{PATH}?first=x&state=x&group=x&sort=x").status == 200
+    assert len(reads) == 1, "what is seconds old serves for other choices"
+
+
+def test_what_each_sees(db: DuckDatabase, service: Service) -> None:
+    """Tenants see their tables and their part of shared ones, without sizes, times and archives of others."""
+    db.create("shared", {"ts": TIME, "n": "TEXT", "tenant": "TEXT", "month": MONTH}, by=["month", "tenant"])
+    for tenant in ("acme", "globex"):
+        db.fill("shared", ["2024-01-10", "2024-06-10"], tenant=tenant)
+        db.policy("delete", "shared", "30d", id=f"{tenant}-shared", where={"tenant": tenant}, tags=[tenant])
+    db.policy("delete", "orders", "5y", id="acme-orders", tags=["acme"])
+    db.policy("delete", "jobs_log", "5y", id="own", table_schema=db.own_schema, time_column="time")
+    admin, acme = visit(db, service, Role.ADMIN), visit(db, service, Role.EDITOR, "acme")
+    page = admin.get(f"{PATH}?group=tenant")
+    assert page.texts("h3") == ["No such table", "all data", "tenant=acme", "tenant=globex"]
+    assert rows(page, "Tables, tenant=acme")["shared"]["Policies"] == "delete after 30d, tenant=acme"
+    assert rows(admin.get(PATH))["shared"]["Rows"] == "4"
+    assert "jobs_log" not in admin.get(PATH).markup
+    page = acme.get(PATH)
+    assert list(rows(page)) == ["nowhere", "letters", "shared", "visits", "weather", "orders"]
+    assert rows(page)["shared"]["Rows"] == ""
+    assert lanes(page)["shared"].startswith("data: time unknown; will be dropped: 2024-01-01 to 2024-02-01")
+    assert "archive" not in lanes(page)["orders"]
+    assert "globex" not in page.markup
+    assert "Without a policyNo table" in page.text
+
+
+def test_nothing_yet(db: DuckDatabase, service: Service) -> None:
+    """Without policies, all tables are without one, and who may is shown where to begin."""
+    for stored in db.tool.policies():
+        db.tool.delete_policy(stored.policy.id or "")
+    editor, viewer = (visit(db, service, role) for role in (Role.EDITOR, Role.VIEWER))
+    page = editor.get(PATH)
+    assert "Until there is one, everything is kept." in page.text
+    assert page.href("Create the first policy") == links.new_policy()
+    assert {row["State"] for row in page.rows("Tables")} == {"no policy"}
+    assert lanes(page)["visits"] == "data: 2024-03-01 to 2024-08-01"
+    assert "Create the first policy" not in viewer.get(PATH).links
+
+
+def test_it_keeps_itself_up_to_date(pages: PagesInBrowser) -> None:
+    """An open page shows what is new, without losing the focus, or what is being written."""
     page = pages.log_in("viewer")
-    rows = page.get_by_role("region", name="Tables").locator("tbody tr")
-    page.get_by_label("Search").fill("weather_1h")
-    expect(rows).to_have_count(1)
-    page.get_by_label("Search").fill("")
-    heading = page.get_by_role("columnheader", name="Rows")
-    heading.press("Enter")
-    expect(heading).to_have_attribute("aria-sort", "ascending")
-    heading.press("Space")
-    expect(heading).to_have_attribute("aria-sort", "descending")
-    expect(rows.nth(0)).to_contain_text("weather_1h")
-
-
-def test_tenant(pages: PagesInBrowser) -> None:
-    """A tenant sees the tables that are about their policies; a table with a filter does not tell its size."""
-    pages.db.policy("delete", "logs", "30d", tags=["globex"], where={"n": "x"})
-    page = pages.log_in("globex", size=NARROW, dark=True)
-    rows = page.get_by_role("region", name="Tables").locator("tbody tr")
-    expect(rows).to_have_count(2)
-    expect(rows.filter(has_text="orders")).to_contain_text("snapshot after 60d")
-    logs = rows.filter(has_text="logs")
-    expect(logs).to_contain_text("delete after 30d, n=x")
-    expect(logs).not_to_contain_text("2023")
-    expect(logs).not_to_contain_text("36")
-
-
-@pytest.mark.long("make test proves what each sees in test_tenant")
-def test_who_comes_back(pages: PagesInBrowser) -> None:
-    """Who comes back sees at once what was known last, of theirs alone, and then what is."""
-    page = pages.log_in("viewer")
-    pages.db.policy("delete", "orders", "1y", tags=["globex"], description="new")
-    pages.go(page, "/ui/plan")
-    page.goto(f"{pages.address}/ui/")
-    page.get_by_text("As of 2024-07-02 12:00:00 (UTC)").or_(page.get_by_text("delete after 1y")).first.wait_for()
-    expect(page.get_by_text("delete after 1y")).to_be_visible()
-    pages.there(page)
-    expect(page.get_by_text("As of 2024")).to_have_count(0)
-    other = pages.log_in("globex")
-    expect(other.get_by_role("region", name="Tables").locator("tbody tr")).to_have_count(1)
-
-
-@pytest.mark.long("it is about a page without policies")
-def test_nothing_yet(pages: PagesInBrowser) -> None:
-    """Without policies, everything is kept, and who may is shown where to begin."""
-    for stored in pages.db.tool.policies():
-        pages.db.tool.delete_policy(stored.policy.id or "")
-    page = pages.log_in("editor")
-    expect(page.get_by_text("Until there is one, everything is kept.")).to_be_visible()
-    expect(page.get_by_role("link", name="Create the first policy")).to_be_visible()
+    page.evaluate("window.here = 1")
+    chip = page.get_by_role("navigation", name="States").get_by_role("link", name="due")
+    chip.focus()
+    pages.db.policy("delete", "orders", "3y")
+    page.evaluate("refresh(document.getElementById('panel'))")
+    expect(page.get_by_role("link", name="delete after 3y")).to_be_visible()
+    expect(chip).to_be_focused()
+    search = page.get_by_label("Search")
+    search.fill("vis")
+    page.get_by_role("heading", name="Tables").click()
+    pages.db.policy("snapshot", "letters", "4y")
+    page.evaluate("refresh(document.getElementById('panel'))")
+    expect(search).to_have_value("vis")
+    search.press("Enter")
+    expect(page.get_by_role("region", name="Tables").locator("tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="Clear").click()
+    expect(page.get_by_role("link", name="snapshot after 4y")).to_be_visible()
+    assert page.evaluate("window.here") == 1

@@ -23,7 +23,8 @@ from cratedb_retention.errors import InvalidInput, Recovering
 from cratedb_retention.execution.archive import Restored, RestoreRequest
 from cratedb_retention.execution.forecast import ForecastRequest, make_forecast
 from cratedb_retention.execution.overview.lines import TableLine, table_lines
-from cratedb_retention.execution.overview.survey import survey
+from cratedb_retention.execution.overview.rows import Overview, make_overview
+from cratedb_retention.execution.overview.survey import survey, ungoverned
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import Preview, preview
 from cratedb_retention.execution.policies import find_mistakes
@@ -37,7 +38,8 @@ from cratedb_retention.model.forecast import Forecast
 from cratedb_retention.model.plan.plan import Plan, Step
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import Report, RunOptions
-from cratedb_retention.planning.overview.survey import Survey
+from cratedb_retention.model.time import TimeRange
+from cratedb_retention.planning.overview.survey import Survey, Ungoverned
 from cratedb_retention.planning.policies import Finding
 from cratedb_retention.planning.schedule import Timetable
 from cratedb_retention.store.access import TokenStore
@@ -157,13 +159,19 @@ class Retention(Connection):
     # Planning and running
 
     def prepare(
-        self, cutoff: dt.datetime | None = None, selection: Selection | None = None, *, allow_future: bool = False
+        self,
+        cutoff: dt.datetime | None = None,
+        selection: Selection | None = None,
+        *,
+        allow_future: bool = False,
+        every: bool = False,
     ) -> Prepared:
         """
         Decide what a run would do, and keep all that the decision rests on, for :meth:`run`.
 
         :param cutoff: The instant that the plan takes for now (aware); None: the present time.
         :param allow_future: Allow a cutoff in the future, which expires data too early.
+        :param every: Also read the tables that no policy matches, which saves :meth:`survey` from reading them.
         :raises InvalidInput: if the cutoff is more than a day in the future.
         :raises NotFound: if a selected policy or tag does not exist.
         """
@@ -173,7 +181,7 @@ class Retention(Connection):
             reason, remedy = "is in the future, so data would expire too early", "choose an earlier one"
             raise InvalidInput(f"cutoff {cutoff.isoformat()}", reason, f"{remedy}, or add --allow-future-cutoff")
         self.require()
-        return Look(self.engine, self.store).prepare(cutoff, selection)
+        return Look(self.engine, self.store).prepare(cutoff, selection, every=every)
 
     def plan(self, cutoff: dt.datetime | None = None, selection: Selection | None = None) -> Plan:
         """What a run would do; see :meth:`prepare`."""
@@ -195,6 +203,19 @@ class Retention(Connection):
         times = self.schedule.next_runs(prepared.policies, prepared.leases)
         levels = self.store.rollups.spans(prepared.facts.ledger.rollups)
         return table_lines(prepared, self.engine.measure, runs, times, levels)
+
+    def overview(
+        self, prepared: Prepared, tables: Sequence[TableLine], free: Iterable[Ungoverned], archives: bool = True
+    ) -> Overview:
+        """
+        A row for each table, what needs attention by its cause, and the next run: of a plan, and of what
+        :meth:`tables` and :meth:`ungoverned` found.
+
+        :param archives: Whether archives are shown.
+        """
+        archived = self.store.snapshots.extents() if archives else {}
+        ranges = {table: TimeRange(*ends) for table, ends in archived.items()}
+        return make_overview(prepared, tables, free, ranges)
 
     def preview_release(
         self, released: Collection[str], selection: Selection | None = None
@@ -267,6 +288,10 @@ class Retention(Connection):
         """Find policies that cannot be carried out, and policies that contradict each other."""
         return find_mistakes(self.prepare(selection=selection))
 
+    def ungoverned(self, prepared: Prepared) -> list[Ungoverned]:
+        """The tables that no policy governs, with their size and growth; the largest first."""
+        return ungoverned(self.engine, prepared)
+
     def survey(self, prepared: Prepared, older_than: Duration | None = None) -> Survey:
         """
         All tables beside the policies of a plan: tables that no policy governs, with their size and growth; policies
@@ -285,7 +310,7 @@ class Retention(Connection):
         """
         from cratedb_retention.execution.overview.suggest import suggest
 
-        return suggest(self.engine, self.prepare(), retention_period, enabled)
+        return suggest(self.engine, self.prepare(every=True), retention_period, enabled)
 
     def run(
         self,

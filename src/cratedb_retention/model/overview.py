@@ -8,7 +8,7 @@ are ms, UTC.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import accumulate
@@ -51,8 +51,15 @@ class State(StrEnum):
         return member
 
 
-# The states that the next run changes.
-CHANGING = (State.ARCHIVE, State.DROP, State.END, State.MOVE, State.COMPACT, State.ROLL)
+# The states that the next run changes, by what it does.
+CHANGES: Mapping[Kind, State] = {
+    Kind.ARCHIVE: State.ARCHIVE,
+    Kind.DELETE: State.DROP,
+    Kind.END_ARCHIVE: State.END,
+    Kind.MOVE: State.MOVE,
+    Kind.COMPACT: State.COMPACT,
+    Kind.ROLL_UP: State.ROLL,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,9 @@ from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Deletable, Deleted, Restored, RestoreRequest, Verified
 from cratedb_retention.execution.overview.lines import Line, Listing, TableLine, overview
+from cratedb_retention.execution.overview.rows import Overview
 from cratedb_retention.execution.overview.timeline import Seen, concerning, sources_of, timeline
-from cratedb_retention.execution.plan.preparing import Prepared, Selection, require_tags
+from cratedb_retention.execution.plan.preparing import Prepared, Selection, require_tags, without_collector
 from cratedb_retention.execution.plan.preview import ArchiveLine, Preview, Restorable
 from cratedb_retention.execution.policies import Change, find_changes, find_mistakes
 from cratedb_retention.execution.query import Reader, readable
@@ -49,7 +50,7 @@ from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.time import TimeRange
 from cratedb_retention.model.translation import write_policies
 from cratedb_retention.planning.overview.suggest import TITLE
-from cratedb_retention.planning.overview.survey import Survey, Ungoverned
+from cratedb_retention.planning.overview.survey import Survey
 from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
 from cratedb_retention.store.access import AccessToken, TokenStore
 from cratedb_retention.store.audit import JournalFilter, RunPlace, RunTotals
@@ -249,8 +250,8 @@ class Scope:
                 return hold
         raise NotFound(f"hold {identifier}", "is not in force", "GET /api/v1/holds lists them")
 
-    def prepare(self, selection: Selection, cutoff: dt.datetime | None = None) -> Prepared:
-        return self._narrowed(self._retention.prepare(cutoff, self._within(selection)))
+    def prepare(self, selection: Selection, cutoff: dt.datetime | None = None, every: bool = False) -> Prepared:
+        return self._narrowed(self._retention.prepare(cutoff, self._within(selection), every=every))
 
     def _within(self, selection: Selection) -> Selection:
         """A selection within the scope; raises NotFound for a policy that is not."""
@@ -362,12 +363,11 @@ class Scope:
 
     def status(self, selection: Selection) -> tuple[list[Line], Row | None]:
         lines = overview(self.prepare(selection))
-        last = next(iter(self.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
-        return (_narrow_lines(lines) if self.access.limited else lines), last
+        return (_narrow_lines(lines) if self.access.limited else lines), self.last_run()
 
     def check(self, selection: Selection, older_than: Duration | None = None) -> Survey:
         """Mistakes in policies, and tables beside them; with a scope, without archives, which tenants may share."""
-        prepared = self.prepare(selection)
+        prepared = self.prepare(selection, every=True)
         mistakes, found = find_mistakes(prepared), self._survey(prepared, older_than)
         if not self.access.limited:
             mistakes += self._retention.archive.check(selection)
@@ -383,10 +383,18 @@ class Scope:
             raise Forbidden("suggestions", "are for tables without a policy", "use a token without a scope")
         return write_policies(self._retention.suggest(retention_period, enabled=enabled), TITLE)
 
-    def overview(self) -> tuple[Sequence[TableLine], Sequence[Ungoverned]]:
-        """The state of each table with a policy, and the tables that no policy governs."""
-        prepared = self.prepare(Selection())
-        return self._tables(prepared), self._survey(prepared).ungoverned
+    @without_collector()
+    def overview(self) -> Overview:
+        """All tables with their state, what needs attention, and the next run. A tenant sees no archives of others."""
+        prepared = self.prepare(Selection(), every=True)
+        free = Survey(ungoverned=tuple(self._retention.ungoverned(prepared)))
+        seen = narrow_survey(free, self.visibility) if self.access.limited else free
+        tables, limited = self._tables(prepared), self.access.limited
+        return self._retention.overview(prepared, tables, seen.ungoverned, archives=not limited)
+
+    def last_run(self) -> Row | None:
+        """The entry of the audit log about the end of the last run; None if there was none."""
+        return next(iter(self.journal(JournalFilter(event=Event.RUN_FINISHED, limit=1))), None)
 
     def tables(self, selection: Selection) -> list[TableLine]:
         """The state of each table; those with failures or blocked actions first."""
@@ -399,7 +407,7 @@ class Scope:
 
         def heard(run: RunOfPolicy) -> RunOfPolicy:
             known = may_see_error(self.visibility, vars(run), holds)
-            return run if known else replace(run, error=str(Why.NOT_SAID()))
+            return run if known else replace(run, error=str(Why.NOT_SAID()), reason=Why.NOT_SAID.code, subjects=None)
 
         return [  # The totals of a shared table are not shown.
             replace(line, lines=tuple(_narrow_lines(line.lines)), oldest=None, newest=None)

@@ -172,6 +172,17 @@ class SnapshotStore(Records):
         self._visible()
         return {TableName(*row) for row in self._database.rows(sa.select(c.table_schema, c.table_name).distinct())}
 
+    def extents(self) -> dict[TableName, tuple[int, int]]:
+        """The time range of the archives of each table (ms, UTC); of those whose time is known."""
+        c = self._table.c
+        self._visible()
+        known = (c.state != str(SnapshotStage.SUPERSEDED), c.start.is_not(None), c.end.is_not(None))
+        ends = (sa.func.min(c.start), sa.func.max(c.end))
+        query = sa.select(c.table_schema, c.table_name, *ends).where(*known).group_by(c.table_schema, c.table_name)
+        return {
+            TableName(schema, name): (int(start), int(end)) for schema, name, start, end in self._database.rows(query)
+        }
+
     def count_foreign(self, table: TableName, identity: str) -> int:
         """The number of snapshots of other tables of the same name."""
         c = self._table.c

@@ -1,17 +1,17 @@
 """
 The log-in to the pages by an access token; the checks of each request for a page; the only way by which a page reaches
-the toolkit; how server-rendered pages respond; and a shared cache of overviews, which take seconds to compute.
+the toolkit; how server-rendered pages respond; and a shared cache of overviews, which take up to seconds to compute.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Form, Request
@@ -23,11 +23,10 @@ from starlette.websockets import WebSocketClose
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import NotFound, RetentionError
-from cratedb_retention.execution.overview.lines import TableLine
+from cratedb_retention.execution.overview.rows import Overview
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.words import capitalized
-from cratedb_retention.planning.overview.survey import Ungoverned
 from cratedb_retention.service import access as toolkit
 from cratedb_retention.service.http.access import (
     Context,
@@ -45,13 +44,10 @@ from cratedb_retention.ui.web.layout import STRICT, Who
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-Tables = tuple[Sequence[TableLine], Sequence[Ungoverned]]
 # Where the scope of a request has whose it is.
 GUEST = "cratedb_retention.guest"
 # Maximum age of a cached overview, in seconds. Changes without an entry in the audit log, such as new data, show later.
 FRESH = 10.0
-# An older overview may be misleading, or no longer visible to the user.
-_RECENT = dt.timedelta(hours=1)
 COOKIE = "cratedb_retention_session"
 _AWAY = ("the database", "does not answer")
 # The header of requests that pages send by themselves, to stay up to date: they do not count as use of a session.
@@ -67,61 +63,41 @@ _POLICY = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Glance:
-    lines: Sequence[TableLine] = ()
-    ungoverned: Sequence[Ungoverned] = ()
-    taken: dt.datetime  # When it began (aware).
-    begun: float  # The same in seconds of a clock that is never set back.
-    number: int  # Looks are numbered as they begin.
+class _Glance(NamedTuple):
+    found: Overview
+    begun: float  # When it began, in seconds of a clock that is never set back.
+    number: int  # Glances are numbered as they begin.
     mark: str  # The state of the audit log then.
 
 
 class Glances:
     """
-    The last look of each limit by tags: those with the same one see the same, and share a look that is being taken. One
-    that is seconds old serves as well, unless something was done since. Belongs to the event loop of the pages.
+    The last overview of each scope: users with the same one see the same, and share what is being computed. One that is
+    seconds old serves as well, unless something was done since.
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._found: dict[str, Glance] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._looks = 0
+        self._clock, self._begun = clock, 0
+        self._found: dict[str, _Glance] = {}
+        self._locks: dict[str, threading.Lock] = {}
 
-    def find(self, limit: str) -> Glance | None:
-        """The last one, if it is recent: to be shown, with its time, before there is a new one."""
-        found = self._found.get(limit)
-        return found if found and self._clock.now() - found.taken < _RECENT else None
+    def look(self, limit: str, mark: str, take: Callable[[], Overview]) -> Overview:
+        """
+        The overview of a scope; ``take`` computes it if it must.
 
-    def fresh(self, limit: str, mark: str, known: int | None = None) -> Glance | None:
-        """The last one, if it serves: it began after the first ``known`` ones, or just now, with nothing done since."""
-        found, known = self._found.get(limit), self._looks if known is None else known
-        if found and (found.number > known or (found.mark == mark and self._clock.uptime() - found.begun < FRESH)):
+        :param mark: The state of the audit log.
+        """
+        known = self._begun
+        with self._locks.setdefault(limit, threading.Lock()):
+            last = self._found.get(limit)
+            # It began after this was called, or a moment ago with nothing done since.
+            if last and (last.number > known or (last.mark == mark and self._clock.uptime() - last.begun < FRESH)):
+                return last.found
+            self._begun += 1
+            number, begun = self._begun, self._clock.uptime()
+            found = take()
+            self._found[limit] = _Glance(found, begun, number, mark)
             return found
-        return None
-
-    async def look(self, limit: str, mark: str, take: Callable[[], Awaitable[Tables]]) -> Glance:
-        """What is now; ``mark`` is the state of the audit log. If there must be a new look, ``take`` takes it."""
-
-        async def begin(begun: Glance) -> None:
-            try:
-                lines, ungoverned = await take()
-                self._found[limit] = replace(begun, lines=lines, ungoverned=ungoverned)
-            finally:
-                del self._running[limit]
-
-        known = self._looks
-        while (found := self.fresh(limit, mark, known)) is None:
-            if limit in self._running:
-                # Should it fail, that is of those who began it: their session may be over.
-                await asyncio.wait([self._running[limit]])
-            else:
-                self._looks += 1
-                begun = Glance(taken=self._clock.now(), begun=self._clock.uptime(), number=self._looks, mark=mark)
-                self._running[limit] = asyncio.create_task(begin(begun), name="look")
-                await asyncio.shield(self._running[limit])
-        return found
 
 
 @dataclass(kw_only=True)

@@ -42,6 +42,10 @@ class Number(Column[T]):
     align = "right"
 
 
+class Picture(Column[T]):
+    align = "drawn"
+
+
 def counted(label: str, get: Callable[[T], int | None]) -> Column[T]:
     return Number(label, lambda item: words.count(get(item)), get)
 

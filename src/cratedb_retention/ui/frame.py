@@ -23,8 +23,7 @@ from cratedb_retention.service.http.access import Context
 from cratedb_retention.ui import archive, audit, holds, plan, query
 from cratedb_retention.ui.access import GUEST, Entrance, Guest, make_router, missing
 from cratedb_retention.ui.links import LOGIN, LOGOUT, MENU, PREFIX, Query, go, link
-from cratedb_retention.ui.overview import hub
-from cratedb_retention.ui.overview import table as overview
+from cratedb_retention.ui.overview import front, hub
 from cratedb_retention.ui.parts import show_error
 from cratedb_retention.ui.policies import editor
 from cratedb_retention.ui.policies import table as policies
@@ -105,7 +104,6 @@ def _who(guest: Guest) -> None:
 
 # Those that NiceGUI makes; the others are in `SERVED`.
 PAGES: tuple[Page, ...] = (
-    Page(path="/", title="Overview", body=overview.show),
     Page(path="/policies", title="Policies", body=policies.show),
     Page(path="/policies/new", title="New policy", body=editor.create),
     Page(path="/policies/{id:path}", title="Policy", body=editor.edit),
@@ -113,8 +111,8 @@ PAGES: tuple[Page, ...] = (
     Page(path="/holds", title="Holds", body=holds.show),
     Page(path="/explore", title="Explore", body=query.show),
 )
-# Server-rendered pages: of a table, the plan, runs, and the audit log.
-SERVED = (hub.ROUTER, plan.ROUTER, runs.ROUTER, run.ROUTER, audit.ROUTER)
+# Server-rendered pages: the overview, those of a table, the plan, runs, and the audit log.
+SERVED = (front.ROUTER, hub.ROUTER, plan.ROUTER, runs.ROUTER, run.ROUTER, audit.ROUTER)
 
 
 def add_served(app: FastAPI, context: Context) -> None:

@@ -104,7 +104,7 @@ def check_policies(database: options.Database, chosen: options.Chosen, older_tha
     limit = parse_duration(older_than) if older_than else None
     with database.open(read_only=True) as retention:
         wanted = chosen.read(retention)
-        prepared = retention.prepare(selection=wanted)
+        prepared = retention.prepare(selection=wanted, every=True)
         mistakes = [*find_mistakes(prepared), *retention.archive.check(wanted)]
         survey = retention.survey(prepared, limit)
         survey = replace(survey, findings=(*mistakes, *survey.findings))

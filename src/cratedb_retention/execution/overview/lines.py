@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.rollups.levels import planned_cascades
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import Duration
+from cratedb_retention.model.overview import CHANGES, State
 from cratedb_retention.model.plan.effect import amount
 from cratedb_retention.model.plan.measurements import Measurements, PartitionBounds
 from cratedb_retention.model.plan.plan import Blocked, Task, UpToDate
 from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.rollups.rollup import Rollup
+from cratedb_retention.model.time import TimeRange
+from cratedb_retention.planning.rollups.cascades import CascadeLevel
 from cratedb_retention.planning.targets import Target, find_targets
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.runs import RunOfPolicy
@@ -22,6 +26,7 @@ from cratedb_retention.store.runs import RunOfPolicy
 # In the order of display.
 STATES = ("failing", "needs-attention", "blocked", "due", "up-to-date", "disabled")
 Span = tuple[int | None, int | None]
+Bar = tuple[State, TimeRange]  # Data of one state; a time range may be open.
 Measure = Callable[[list[PartitionBounds]], Measurements]
 
 
@@ -38,6 +43,11 @@ class Line:
     due_rows: int | None
     next_due: int | None  # When more is due (ms, UTC)
     blocked: tuple[Blocked, ...]  # Due actions that must not happen now
+    limit: int | None = None  # Rows of the table before this instant (ms, UTC) are expired; None: none are
+    bars: tuple[Bar, ...] = ()  # The data that is due or blocked
+    level: Rollup | None = None  # If the table is a level of a cascade
+    failure: RunOfPolicy | None = None  # The policy's last run if it failed, once that is known; likewise:
+    next_run: dt.datetime | None = None  # aware; in the past: it is due; None: it has no schedule
 
     @property
     def title(self) -> str:
@@ -63,8 +73,8 @@ def overview(prepared: Prepared) -> list[Line]:
     for each in verdicts:
         found[each.policy_id or ""][each.table].append(each)
     tables, default = prepared.facts.catalog.tables, prepared.facts.catalog.capabilities.default_schema
-    levels: dict[TableName | None, Duration] = {
-        table: level.retention_period
+    levels: dict[TableName | None, CascadeLevel] = {
+        table: level
         for cascade in planned_cascades(prepared)
         for level in cascade.levels
         for table in (level.rollup.table, level.rollup.sketch)
@@ -74,20 +84,55 @@ def overview(prepared: Prepared) -> list[Line]:
         name = TableName(policy.table_schema or default, policy.table_name)
         said = found.get(policy_id) or {name if name in tables and not policy.where else None: []}
         for table, own in said.items() if prepared.selection.fits(policy) else ():
-            facts, due = tables.get(table) if table else None, amount([v for v in own if isinstance(v, Task)])
+            facts, tasks = tables.get(table) if table else None, [v for v in own if isinstance(v, Task)]
+            due = amount(tasks)
+            level = levels.get(table)
             line = Line(
                 table=table,
                 policy=policy,
-                retention_period=levels.get(table, policy.retention_period),
+                retention_period=level.retention_period if level else policy.retention_period,
                 rows=facts.rows if facts else None,
                 size=facts.size if facts else None,
                 due_partitions=due.partitions,
                 due_rows=due.rows,
                 next_due=next((v.next_due for v in own if isinstance(v, UpToDate)), None),
-                blocked=tuple(v for v in own if isinstance(v, Blocked)),
+                # Without the partitions, of which there may be many.
+                blocked=tuple(replace(v, pieces=(), windows=()) for v in own if isinstance(v, Blocked)),
+                limit=policy.limit(prepared.facts.cutoff) if policy.enabled and level is None else None,
+                bars=tuple(_bars(tasks, (v for v in own if isinstance(v, Blocked)))),
+                level=level.rollup if level else None,
             )
             lines.append(line)
     return sorted(lines, key=lambda x: (STATES.index(x.state), x.title, x.policy.strategy, x.policy.id or ""))
+
+
+def _bars(tasks: Iterable[Task], blocked: Iterable[Blocked]) -> Iterator[Bar]:
+    """What the next run changes, and what is blocked: for each state, the time range of its data."""
+    found: dict[State, list[tuple[int | None, int | None]]] = defaultdict(list)
+    for task in tasks:
+        if task.kind in CHANGES:
+            found[CHANGES[task.kind]] += [stretch for step in task.steps for stretch in step.stretches]
+    for each in blocked:
+        state = State.NEEDS_ATTENTION if each.needs_attention else State.BLOCKED
+        found[state] += [*((piece.start, piece.end) for piece in each.pieces), *each.windows]
+    for state, stretches in found.items():
+        starts = [start for start, _ in stretches if start is not None]
+        ends = [end for _, end in stretches if end is not None]
+        if stretches:  # An unknown or open end of one of them is that of all.
+            start = min(starts) if len(starts) == len(stretches) else None
+            yield state, TimeRange.of(start, max(ends) if len(ends) == len(stretches) else None)
+
+
+def state_of(lines: Iterable[Line]) -> str:
+    """The worst state of policies: ``failing`` if one's last run failed, else as that of the line."""
+    return min(("failing" if line.failure else line.state for line in lines), key=STATES.index)
+
+
+def reasons_of(lines: Sequence[Line]) -> tuple[str, ...]:
+    """Why enabled policies fail or are blocked."""
+    enabled = [line for line in lines if line.policy.enabled]
+    failures = [line.failure.error or "its last run failed" for line in enabled if line.failure]
+    return tuple(dict.fromkeys([*failures, *(each.reason for line in enabled for each in line.blocked)]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,27 +171,26 @@ def table_lines(
     chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
     targets = find_targets(chosen, prepared.facts.catalog)[0]
     measured = measure(list(dict.fromkeys(probe for probe in map(_probe, targets) if probe)))
-    last = {run.policy_id: run for run in runs}
+    failed = {run.policy_id: run for run in runs}
+    failed = {policy_id: run for policy_id, run in failed.items() if run.failed}
     spans: dict[TableName | None, Span] = {target.table.name: _span(target, measured) for target in targets}
     spans |= {name: levels.get(name, (None, None)) for name in prepared.facts.ledger.rollups}
     grouped: dict[str, list[Line]] = defaultdict(list)
     for line in overview(prepared):
-        grouped[line.title].append(line)
+        key, enabled = line.policy.id or "", line.policy.enabled
+        known = replace(line, failure=failed.get(key) if enabled else None, next_run=times.get(key))
+        grouped[line.title].append(known)
     found = []
     for title, own in grouped.items():
-        enabled = [line for line in own if line.policy.enabled]
-        ended = (last.get(line.policy.id or "") for line in enabled)
-        failures = [run.error or "its last run failed" for run in ended if run is not None and run.failed]
-        blocked = [each.reason for line in enabled for each in line.blocked]
         oldest, newest = spans.get(own[0].table, (None, None))
         line_of_table = TableLine(
             title=title,
             lines=tuple(own),
-            state="failing" if failures else min((line.state for line in own), key=STATES.index),
-            why=tuple(dict.fromkeys([*failures, *blocked])),
+            state=state_of(own),
+            why=reasons_of(own),
             oldest=oldest,
             newest=newest,
-            next_run=min((times[key] for line in own if (key := line.policy.id or "") in times), default=None),
+            next_run=min((line.next_run for line in own if line.next_run is not None), default=None),
         )
         found.append(line_of_table)
     return sorted(found, key=lambda line: (STATES.index(line.state), line.title))

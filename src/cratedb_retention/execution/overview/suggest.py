@@ -14,7 +14,7 @@ def suggest(engine: Engine, prepared: Prepared, retention_period: Duration | Non
     """See :meth:`cratedb_retention.api.Retention.suggest`; ``prepared`` has the policies that exist."""
     suggesting = Suggesting(
         facts=prepared.facts,
-        tables=read_tables(engine, prepared.facts),
+        tables=read_tables(engine, prepared),
         period=retention_period,
         enabled=enabled,
     )

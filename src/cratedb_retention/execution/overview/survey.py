@@ -6,15 +6,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from cratedb_retention.engine.base import Engine
-from cratedb_retention.execution.plan.preparing import Prepared, Selection
-from cratedb_retention.model.catalog import Selector
+from cratedb_retention.execution.plan.preparing import EVERY, Prepared, Selection
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.plan.measurements import Probe
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.time import to_ms
-from cratedb_retention.planning.facts import Facts
 from cratedb_retention.planning.overview.survey import (
     Survey,
+    Ungoverned,
     UserTable,
     find_empty,
     find_older,
@@ -26,8 +25,6 @@ from cratedb_retention.planning.overview.survey import (
 from cratedb_retention.planning.plan.planner import Planning
 from cratedb_retention.planning.policies import Finding
 
-_EVERY = Selector(schema="*", name="*")
-
 
 def survey(engine: Engine, prepared: Prepared, older_than: Duration | None = None) -> Survey:
     """
@@ -36,7 +33,7 @@ def survey(engine: Engine, prepared: Prepared, older_than: Duration | None = Non
     :param older_than: Also find data that is older; None: rows are not read.
     """
     facts, selection = prepared.facts, prepared.selection
-    tables, now = read_tables(engine, facts), to_ms(facts.cutoff)
+    tables, now = read_tables(engine, prepared), to_ms(facts.cutoff)
     if selection != Selection(limit=selection.limit):
         tables = [each for each in tables if any(map(selection.fits, each.policies))]
     findings: Iterable[Finding] = ()
@@ -49,10 +46,16 @@ def survey(engine: Engine, prepared: Prepared, older_than: Duration | None = Non
     )
 
 
-def read_tables(engine: Engine, facts: Facts) -> list[UserTable]:
-    """All tables of users; those that have policies as the plan knows them."""
-    catalog = engine.read_catalog([_EVERY], facts.own_schema)
-    return find_user_tables(facts, {**catalog.tables, **facts.catalog.tables})
+def ungoverned(engine: Engine, prepared: Prepared) -> list[Ungoverned]:
+    """The tables that no policy governs."""
+    return find_ungoverned(read_tables(engine, prepared), to_ms(prepared.facts.cutoff))
+
+
+def read_tables(engine: Engine, prepared: Prepared) -> list[UserTable]:
+    """All tables of users, those that have policies as the plan knows them; read unless the plan did."""
+    facts = prepared.facts
+    others = {} if prepared.every else engine.read_catalog([EVERY], facts.own_schema).tables
+    return find_user_tables(facts, {**others, **facts.catalog.tables})
 
 
 def measured(engine: Engine, planning: Planning, asked: Collection[Probe] = ()) -> Plan:

@@ -16,7 +16,7 @@ from cratedb_retention.execution.rollups.levels import planned_cascades
 from cratedb_retention.model.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import Capabilities, Catalog, TableName
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.overview import Cutoff, Lane, Span, State, Timeline, make_lane
+from cratedb_retention.model.overview import CHANGES, Cutoff, Lane, Span, State, Timeline, make_lane
 from cratedb_retention.model.plan.effect import group_tasks
 from cratedb_retention.model.plan.plan import DeleteSnapshot, Plan, Task
 from cratedb_retention.model.policies.lifecycle import find_lifecycles
@@ -24,7 +24,7 @@ from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.ledger import LedgerRow
 from cratedb_retention.model.rollups.rollup import RollUp, Rollup, level_table, sketch_table
-from cratedb_retention.model.step import Kind, Piece
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import EVER, TimeRange, find_zone, from_ms, show
 from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.archive import Ends
@@ -71,13 +71,6 @@ def _tables_of(levels: Iterable[CascadeLevel]) -> set[TableName]:
 _MOST_TENANTS = 12
 Verdict = tuple[State, tuple[str, ...]]
 _UP_TO_DATE: Verdict = (State.UP_TO_DATE, ())
-# The states after a step; other steps do not change the state of partitions.
-_STATES = {
-    Kind.DELETE: State.DROP,
-    Kind.ARCHIVE: State.ARCHIVE,
-    Kind.MOVE: State.MOVE,
-    Kind.COMPACT: State.COMPACT,
-}
 
 
 class _Look:
@@ -157,9 +150,9 @@ class _Look:
             if isinstance(step, RollUp):
                 found = {w.start: (w.until, (State.ROLL, (why,))) for w in step.windows}
                 self.windows.setdefault(step.rollup.table, {}).update(found)
-            elif step.does in _STATES:
+            elif step.does is not None and step.does in CHANGES:
                 for piece in step.about:
-                    note(task.table, piece, _STATES[step.does], why)
+                    note(task.table, piece, CHANGES[step.does], why)
         for each in self.plan.blocked:
             state = State.NEEDS_ATTENTION if each.needs_attention else State.BLOCKED
             why = _why(each.reason, each.policy_id)

@@ -37,6 +37,7 @@ from cratedb_retention.store.store import Store
 logger = logging.getLogger(__name__)
 _TAGS_IN_USE = "`cratedb-retention list-tags` lists those in use"
 ArchiveKey = tuple[str, str]  # A repository, and the name of a snapshot in it.
+EVERY = Selector(schema="*", name="*")  # All tables.
 _NOT_STORED = -1  # In place of the version of a policy that is not stored.
 
 
@@ -107,6 +108,7 @@ class Prepared:
     formerly_frozen: frozenset[PartitionKey] = frozenset()  # Partitions frozen in earlier tables of these names.
     rests: Mapping[TableName, Rest] = field(default_factory=dict)  # Cascades at rest, by the finest level.
     leases: Leases | None = None  # The lease holders when the facts were read: a later holder may have changed them.
+    every: bool = False  # Whether the catalog has all tables of users, those without a policy as well.
 
     @cached_property
     def policies(self) -> Mapping[str, Policy]:
@@ -164,6 +166,7 @@ class Look:
         candidate: Policy | None = None,
         instead: Sequence[Policy] | None = None,
         about: TableName | None = None,
+        every: bool = False,
     ) -> Prepared:
         """
         Make the plan for an aware cutoff; with released holds or a candidate, as a preview only.
@@ -172,6 +175,7 @@ class Look:
         :param candidate: A policy treated as stored: instead of the one with its identifier, or in addition.
         :param instead: Policies, with identifiers, that are treated as the stored ones.
         :param about: Plan for this table, and for others only if what is due there depends on them.
+        :param every: Also read the tables that no policy matches.
         """
         selection = selection or Selection()
         selection.require((item.policy for item in self._stored), self._damaged)
@@ -183,7 +187,7 @@ class Look:
         policies = [item.policy for item in stored.values()]
         if about is not None:
             policies = list(self._narrowed(policies, about))
-        seen = self._see(policies)
+        seen = self._see(policies, every)
         catalog, traits = seen.catalog, [policy.strategy.traits for policy in policies]
         # Partitions that an interrupted run froze are not unfrozen in a later table of the same name.
         former = frozenset(
@@ -230,6 +234,7 @@ class Look:
             formerly_frozen=former,
             rests=planning.rests,
             leases=self._leases,
+            every=every,
         )
 
     def _narrowed(self, policies: Iterable[Policy], about: TableName) -> Iterator[Policy]:
@@ -248,9 +253,10 @@ class Look:
                     break
                 yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
 
-    def _see(self, policies: Iterable[Policy]) -> _Seen:
-        """The tables of policies, in this order; a pattern never matches the toolkit's own tables."""
+    def _see(self, policies: Iterable[Policy], every: bool) -> _Seen:
+        """The tables of policies, in this order, or all; a pattern never matches the toolkit's own tables."""
         selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
+        selectors.update({EVERY: None} if every else {})
         key = tuple(selectors)
         if key not in self._seen:
             others = sorted({table for table, _ in self._frozen})

@@ -59,7 +59,8 @@ class Ungoverned:
     rows: int | None
     size: int | None  # Bytes.
     growth: Growth  # Known if the table has partitions of time.
-    oldest: int | None  # The start of its oldest partition with rows (ms, UTC).
+    oldest: int | None  # The start of its oldest partition with rows (ms, UTC); likewise the end of its newest.
+    newest: int | None
     disabled: tuple[str, ...]  # Disabled policies on it.
     why_not: Reason | None  # Why the age of its data is unknown to a policy; None: it is known.
 
@@ -167,6 +168,9 @@ def find_ungoverned(tables: Iterable[UserTable], now: int) -> list[Ungoverned]:
             size=total(partition.size for partition in free) if partly else table.size,
             growth=find_growth(pieces, now),
             oldest=find_oldest(pieces),
+            newest=max(
+                (piece.end for piece in pieces if piece.end is not None and piece.partition.rows != 0), default=None
+            ),
             disabled=tuple([policy.id or "" for policy in each.policies if not policy.enabled]),
             why_not=each.found if isinstance(each.found, Reason) else None,
         )

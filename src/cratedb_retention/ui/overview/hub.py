@@ -29,8 +29,7 @@ from cratedb_retention.ui.access import Guest, no_page, raw_path, respond
 from cratedb_retention.ui.columns import state
 from cratedb_retention.ui.links import PREFIX, Query, address
 from cratedb_retention.ui.overview.forms import ACTIONS, DONE
-from cratedb_retention.ui.overview.spans import about, due_words, next_words, notes, summary
-from cratedb_retention.ui.overview.table import MEANINGS
+from cratedb_retention.ui.overview.spans import MEANINGS, about, due_words, next_words, notes, summary
 from cratedb_retention.ui.overview.views import VIEWS
 from cratedb_retention.ui.overview.visit import Visit
 from cratedb_retention.ui.web import lanes, layout, parts

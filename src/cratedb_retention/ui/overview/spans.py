@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 
 from cratedb_retention.execution.overview.lines import Line
+from cratedb_retention.execution.overview.rows import NO_POLICY
 from cratedb_retention.model import words
 from cratedb_retention.model.holds import LegalHold, hold_values
 from cratedb_retention.model.overview import Cutoff, Lane, Span
@@ -14,6 +15,16 @@ from cratedb_retention.model.time import EVER, TimeRange
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.ui.columns import Bit, Cell, Column, Number
 
+# What each state of a table means, for newcomers.
+MEANINGS = {
+    "failing": "the last run failed",
+    "needs-attention": "blocked until a person acts",
+    "blocked": "due, but must not happen now",
+    "due": "the next run has something to do",
+    NO_POLICY: "no enabled policy governs it",
+    "up-to-date": "nothing is due",
+    "disabled": "no policy is enabled",
+}
 # How many partitions are named where nothing tells their time.
 _NAMED = 10
 

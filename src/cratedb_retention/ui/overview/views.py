@@ -18,8 +18,7 @@ from cratedb_retention.ui import archive, audit, links
 from cratedb_retention.ui.columns import Bit, Cell, Column, state
 from cratedb_retention.ui.links import Query, address
 from cratedb_retention.ui.overview.forms import offer_accepting, place_form, release_form, restore_form
-from cratedb_retention.ui.overview.spans import HOLDS, LIFECYCLES, SPANS, expires, next_words, unplaced
-from cratedb_retention.ui.overview.table import MEANINGS
+from cratedb_retention.ui.overview.spans import HOLDS, LIFECYCLES, MEANINGS, SPANS, expires, next_words, unplaced
 from cratedb_retention.ui.overview.visit import ROWS, Visit
 from cratedb_retention.ui.plan import BLOCKED, task_columns
 from cratedb_retention.ui.policies.table import tag_bit
@@ -151,7 +150,7 @@ def _runs(visit: Visit) -> Iterator[Child]:
     caption, none = "Runs and changes of this table, newest first", parts.note("No matching entries in the audit log.")
     pager = parts.pager((("Newest", newest), ("Older", older)))
     yield parts.section(
-        "Runs", form, parts.table(_ENTRIES, rows, caption, below=audit.details) if rows else none, pager
+        "Runs", form, parts.table(_ENTRIES, rows, caption, below=audit.reasons) if rows else none, pager
     )
 
 

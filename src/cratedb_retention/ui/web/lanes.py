@@ -9,12 +9,14 @@ say the same as colours, and each picture has a sentence for those who do not se
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from cratedb_retention.execution.overview.rows import RowLane
 from cratedb_retention.model import words
-from cratedb_retention.model.overview import CHANGING, Lane, Span, State, Timeline
+from cratedb_retention.model.overview import CHANGES, Lane, Span, State, Timeline
 from cratedb_retention.model.time import DAY_MS, TimeRange, from_ms, later, to_ms
 from cratedb_retention.model.words import short
 from cratedb_retention.ui.web.html import Child, Markup, el
@@ -104,7 +106,7 @@ def window(found: Timeline) -> TimeRange | None:
 
 def changing(found: Timeline) -> TimeRange | None:
     """What the next run changes; None if that is nothing."""
-    times = [span.time for lane in found.lanes for span in lane.spans if span.state in CHANGING]
+    times = [span.time for lane in found.lanes for span in lane.spans if span.state in CHANGES.values()]
     return padded(TimeRange(min(t.start for t in times), max(t.end for t in times))) if times else None
 
 
@@ -286,3 +288,87 @@ def _months(first: dt.datetime, last: dt.datetime, step: int) -> Iterator[tuple[
             if moment >= first:
                 yield to_ms(moment), f"{moment:%Y}" if step >= 12 else f"{moment:%Y-%m}"
             moment = later(moment, step)
+
+
+# Small lanes: ages on a logarithmic scale, so that hours and years can be compared.
+_AGES = (
+    (_HOUR_MS, "1h"),
+    (6 * _HOUR_MS, "6h"),
+    (DAY_MS, "1d"),
+    (7 * DAY_MS, "1w"),
+    (30 * DAY_MS, "1mo"),
+    (91 * DAY_MS, "3mo"),
+    (365 * DAY_MS, "1y"),
+    (2 * 365 * DAY_MS, "2y"),
+    (5 * 365 * DAY_MS, "5y"),
+    (10 * 365 * DAY_MS, "10y"),
+    (20 * 365 * DAY_MS, "20y"),
+)
+_APART = 13  # Percent of the width between names of ages.
+_SMALL, _DATA, _LEVEL, _MOST_LEVELS = 28, 10, 4, 3  # Heights in pixels, and a number.
+_NARROWEST = 0.8
+
+
+@dataclass(frozen=True)
+class Ages:
+    """Ages up to the longest as the width of small lanes, with now at the right."""
+
+    now: int
+    longest: int
+
+    @classmethod
+    def of(cls, now: int, instants: Iterable[int]) -> Ages:
+        """Those of some instants, within limits: a few strange ones must not leave the others without room."""
+        oldest = max((now - instant for instant in instants), default=0)
+        return cls(now, next((age for age, _ in _AGES if age >= max(oldest, DAY_MS)), _AGES[-1][0]))
+
+    def at(self, instant: int) -> float:
+        """A place in percent of the width."""
+        near = max(self.longest // 200, _HOUR_MS)
+        age = min(max(self.now - instant, 0), self.longest)
+        return round(100 - 100 * math.log1p(age / near) / math.log1p(self.longest / near), 2)
+
+    def place(self, time: TimeRange) -> tuple[float, float]:
+        """Where a time range begins, and its width, which can always be seen; in percent."""
+        left, right = self.at(time.start), self.at(time.end)
+        return min(left, 100 - _NARROWEST), max(round(right - left, 2), _NARROWEST)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Some ages with their places, youngest first."""
+        found = [(100.0, "now")]
+        for age, name in _AGES:
+            place = self.at(self.now - age)
+            if age <= self.longest and found[-1][0] - place >= _APART:
+                found.append((place, name))
+        return found
+
+
+def small(ages: Ages, lanes: Sequence[RowLane], limits: Iterable[int], told: str) -> Markup:
+    """
+    The lanes of a table in the height of a row: its data, below that levels and archives, and expiry limits.
+
+    :param told: What is shown on pointing at it, a line each.
+    """
+    count = min(max(len(lanes) - 1, 0), _MOST_LEVELS)
+    top = (_SMALL - _DATA - count * (_LEVEL + 1)) // 2
+    drawn = [el("line", x1=f"{at}%", x2=f"{at}%", y1=0, y2="100%", class_="grid") for at, _ in ages.ticks()[1:]]
+    for number, lane in enumerate(lanes[: count + 1]):
+        y, high = (top, _DATA) if number == 0 else (top + _DATA + 2 + (number - 1) * (_LEVEL + 1), _LEVEL)
+        whole = [(lane.state, lane.time)] if lane.time else []
+        for state, time in (*whole, *lane.bars):
+            left, wide = ages.place(time & lane.time if lane.time else time)
+            drawn.append(_box(f"is-{state}", x=f"{left}%", y=y, width=f"{wide}%", height=high))
+    for limit in limits if any(lane.time or lane.bars for lane in lanes) else ():
+        at = f"{ages.at(limit)}%"
+        drawn.append(el("line", x1=at, x2=at, y1=top - 3, y2=top + _DATA + 3, class_="limit"))
+    said = told.replace("\n", "; ")
+    return el("svg", drawn, width="100%", height=_SMALL, role="img", aria_label=said, class_="mini", data_tip=told)
+
+
+def age_axis(ages: Ages) -> Markup:
+    """The axis above small lanes."""
+    texts = []
+    for place, name in ages.ticks():
+        anchor = "end" if place > 95 else "start" if place < 5 else "middle"
+        texts.append(el("text", name, x=f"{place}%", y=12, text_anchor=anchor))
+    return el("svg", texts, width="100%", height=16, aria_hidden="true", class_="ages")

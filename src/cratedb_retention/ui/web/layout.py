@@ -57,12 +57,14 @@ def page(
     here: str = "",
     status: int = HTTPStatus.OK,
     headers: Mapping[str, str] | None = None,
+    refresh: int = 0,
 ) -> Response:
     """
     A page. Its content has the heading.
 
     :param who: None: no user, and so no menu.
     :param here: The path of the menu's entry that the page belongs to.
+    :param refresh: Seconds after which it is loaded again without scripts, which only exchange parts; 0: never.
     """
     theme, times = _THEMES.get(request.cookies.get(_DARK, "")), request.cookies.get(_TIMES, "")
     clock = times if times in _CLOCKS else "utc"
@@ -73,6 +75,7 @@ def page(
         el("link", rel="icon", href=f"{PREFIX}/static/favicon.svg"),
         el("link", rel="stylesheet", href=f"{PREFIX}/static/web.css?{__version__}"),
         el("script", src=f"{PREFIX}/static/web.js?{__version__}", defer=True),
+        el("noscript", el("meta", http_equiv="refresh", content=refresh)) if refresh else None,
     )
     body = (
         el("a", "Skip to the content", class_="skip", href="#main"),

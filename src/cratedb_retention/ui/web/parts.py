@@ -59,12 +59,14 @@ def table(
     items: Sequence[T],
     caption: str,
     actions: Callable[[T], Child] | None = None,
+    head: Callable[[Column[T]], tuple[Child, str | None]] = lambda column: (column.label, None),
     below: Callable[[T], Markup | None] = lambda item: None,
 ) -> Markup:
     """
     A table without the columns in which nothing stands; on a narrow screen each row is a card.
 
     :param actions: What can be done about an item; None: nothing.
+    :param head: What stands above a column, and whether its order is ``ascending`` or ``descending``.
     :param below: What stands below an item, as wide as the table; None: nothing.
     """
     cells = [[bits_of(column.cell(item)) for column in columns] for item in items]
@@ -76,7 +78,11 @@ def table(
         content = el("div", ((bit(each), " ") for each in bits), class_="bits")
         return el("td", content, class_=column.align, data_label=column.label)
 
-    heads = (el("th", columns[at].label, scope="col", class_=columns[at].align) for at in shown)
+    def heading(column: Column[T]) -> Markup:
+        content, order = head(column)
+        return el("th", content, scope="col", class_=column.align, aria_sort=order)
+
+    heads = (heading(columns[at]) for at in shown)
 
     def last(item: T) -> Markup | None:
         made = actions(item) if actions else None
@@ -88,8 +94,8 @@ def table(
             yield el("tr", el("td", more, colspan=len(shown) + bool(actions)), class_="below")
 
     rows = (lines(item, row) for item, row in zip(items, cells, strict=True))
-    head = el("tr", heads, el("th", "Actions", scope="col") if actions else None)
-    made = el("table", el("caption", caption, class_="spoken"), el("thead", head), el("tbody", rows))
+    top = el("tr", heads, el("th", "Actions", scope="col") if actions else None)
+    made = el("table", el("caption", caption, class_="spoken"), el("thead", top), el("tbody", rows))
     return el("div", made, class_="rows", role="region", aria_label=caption, tabindex="0")
 
 
