@@ -205,7 +205,7 @@ def test_long_lists(db: DuckDatabase, admin: Visitor, monkeypatch: pytest.Monkey
         if "Older" not in page.links:
             break
         page = admin.get(page.href("Older"))
-    placed = [row["What"] for row in found if row["Event"] == "Hold placed"]
+    placed = [row["Below"] for row in found if row["Event"] == "Hold placed"]
     assert len(placed) == len(set(placed)) == 7
 
 

@@ -113,7 +113,7 @@ def _list(scoped: Scope, query: Query) -> Iterator[Child]:
         place = write_place(place_after(rows, wanted.after))
         ways.append(("Older", address(PATH, Query([*kept, ("after", place)]))))
     none = parts.note("No matching entries in the audit log.")
-    yield parts.table(ENTRIES, rows, "Audit log, newest first", below=reasons) if rows else none
+    yield parts.table(ENTRIES, rows, "Audit log, newest first", below=details) if rows else none
     yield parts.pager(ways)
 
 
@@ -203,11 +203,13 @@ def _actor(row: Row) -> Bit:
     return actor_bit(row["actor"], row["host"], links.activity(actor=row["actor"] or ""))
 
 
-def reasons(row: Row) -> Markup | None:
-    """Below an entry: its reason in full, red where one must act, and what changed."""
+def details(row: Row) -> Markup | None:
+    """Below an entry: what happened, its reason in full, red where one must act, and what changed."""
+    said = [each for bit in _what(row) if (each := parts.bit(bit))]
+    what = el("p", ((each, " ") for each in said), class_="muted") if said else None
     error = el("p", row["error"], class_="bad many" if row["outcome"] in _BAD else "many") if row["error"] else None
     changes = _changes(row)
-    return el("div", error, changes, class_="reasons") if error or changes else None
+    return el("div", what, error, changes, class_="reasons") if what or error or changes else None
 
 
 def subjects(row: Row) -> Iterator[Bit]:
@@ -253,7 +255,6 @@ ENTRIES: Sequence[Column[Row]] = (
     Column("Outcome", lambda row: state(row["outcome"]) if row["outcome"] else ""),
     Column("Table", _table),
     Column("Policy", policy_of),
-    Column("What", _what),
     counted("Rows", lambda row: row["rows"]),
     sized(lambda row: row["bytes"] or None),
     Number("Duration", lambda row: took(row["duration_ms"])),

@@ -150,7 +150,7 @@ def _runs(visit: Visit) -> Iterator[Child]:
     caption, none = "Runs and changes of this table, newest first", parts.note("No matching entries in the audit log.")
     pager = parts.pager((("Newest", newest), ("Older", older)))
     yield parts.section(
-        "Runs", form, parts.table(_ENTRIES, rows, caption, below=audit.reasons) if rows else none, pager
+        "Runs", form, parts.table(_ENTRIES, rows, caption, below=audit.details) if rows else none, pager
     )
 
 

@@ -401,7 +401,7 @@ def _entries(visit: Visit) -> Iterator[Child]:
         ways.append(("Older", visit.to("entries", after=place, **kept)))
     none = parts.note("No matching entries.")
     columns = [column for column in audit.ENTRIES if column.label != "Run"]
-    yield parts.table(columns, rows, "Entries of this run, newest first", below=audit.reasons) if rows else none
+    yield parts.table(columns, rows, "Entries of this run, newest first", below=audit.details) if rows else none
     yield parts.pager(ways)
 
 
