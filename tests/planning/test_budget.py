@@ -198,6 +198,9 @@ def test_holds() -> None:
     hold = LegalHold(id="h1", table_schema="doc", table_name="metrics", start=ms("2024-06-03"), end=ms("2024-06-06"))
     found = catalog(daily([100] * 30))
     assert days(make_plan([sized()], found, NOW, holds=[hold])) == [1, 2, *range(6, 24)]
+    # Also what has expired by its age.
+    first = replace(hold, start=ms("2024-06-01"), end=ms("2024-06-03"))
+    assert days(make_plan([sized(retention="25d")], found, NOW, holds=[first])) == list(range(3, 23))
     rule = sized(max_size="200")
     plan = make_plan([rule], found, NOW, holds=[hold])
     assert days(plan) == [1, 2, *range(6, 24)]

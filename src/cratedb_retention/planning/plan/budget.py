@@ -17,7 +17,7 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan.plan import Blocked, Task
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.policy import Policy
@@ -37,6 +37,7 @@ class Candidate(NamedTuple):
     piece: Piece
 
 
+Values = tuple[Value, ...]  # Of a partition.
 _END, _SIZE = attrgetter("end"), attrgetter("size")
 
 
@@ -63,9 +64,8 @@ class Budget:
     What a policy removes to stay within its maximum size.
 
     :param table: The table; None: all tables of the policy together.
-    :param parts: All partitions of the tables that the policy concerns.
+    :param parts: The partitions that the policy concerns, by table.
     :param size: Bytes of those that do not expire by their age.
-    :param tables: The number of tables.
     :param expired: What expires by its size, by table, sorted by end.
     :param last: Of several tables, the newest of these partitions, with their places in the order of choice. They go
         after all others: should the run be killed before, the next one then chooses the same as this one (law 7).
@@ -75,9 +75,8 @@ class Budget:
     policy: Policy
     most: Size
     table: TableName | None
-    parts: Mapping[PartitionKey, int]  # Their bytes.
+    parts: Mapping[TableName, Sequence[Piece]]
     size: int
-    tables: int
     expired: Mapping[TableName, Sequence[Piece]]
     last: Mapping[PartitionKey, int]
     unsized: int
@@ -103,21 +102,22 @@ class Budget:
         """Why some of the expired pieces, sorted by end, are due."""
         return Why.OVER_BUDGET(
             size=self.most.show(self.size),
-            tables=self.tables,
+            tables=len(self.parts),
             budget=self.most,
             end=pieces[-1].end,
             floor=self.policy.min_retention,
         )
 
-    def why_exceeded(self, going: Collection[PartitionKey], product: str) -> Reason | None:
+    def why_exceeded(self, going: Mapping[TableName, Collection[Values]], product: str) -> Reason | None:
         """Why there is more than the maximum size once some partitions are gone; None if there is not."""
         if self.unsized:
             return Why.SIZES_UNKNOWN(product=product, count=self.unsized)
-        left = sum(size for key, size in self.parts.items() if key not in going)
+        parts = [(going.get(table, ()), pieces) for table, pieces in self.parts.items()]
+        left = sum(p.partition.size or 0 for gone, pieces in parts for p in pieces if p.partition.values not in gone)
         if left <= self.most.bytes:
             return None
         return Why.BUDGET_EXCEEDED(
-            size=self.most.show(left), tables=self.tables, budget=self.most, floor=self.policy.min_retention
+            size=self.most.show(left), tables=len(self.parts), budget=self.most, floor=self.policy.min_retention
         )
 
 
@@ -154,21 +154,19 @@ class Budgets:
         return (self._known[key] for key in sorted(self._known, key=str))
 
     def _make(self, policy: Policy, most: Size, table: TableName | None, targets: Sequence[Target]) -> Budget:
-        context, floor = self._context, policy.over_budget.limit(self._context.cutoff)
-        size, unsized, parts, candidates = 0, 0, dict[PartitionKey, int](), list[Candidate]()
+        parts, staying, sizes = dict[TableName, Sequence[Piece]](), list[tuple[Target, Piece]](), list[int | None]()
         for target in targets:
-            name, pieces, expires = target.table.name, context.pieces.of(target), self._expiry(target)
-            for piece in (*pieces.known, *pieces.unknown):
-                own, end = piece.partition.size, piece.end
-                unsized += own is None
-                parts[name, piece.partition.values] = own = own or 0
-                held = name in context.table_holds and context.hold_on(target, piece) is not None
-                if held or not expires(piece):
-                    size += own
-                    if not held and end is not None and floor is not None and end <= floor:
-                        candidates.append(Candidate(end, own, name, piece))
+            pieces, expires = self._context.pieces.of(target), self._expiry(target)
+            parts[target.table.name] = own = (*pieces.known, *pieces.unknown)
+            if expires is not None:
+                own = tuple([piece for piece in own if not expires(piece) or self._is_held(target, piece)])
+            staying += [(target, piece) for piece in own]
+            sizes += [piece.partition.size for piece in own]
+        size, unsized = sum(each or 0 for each in sizes), sizes.count(None)
+        chosen: list[Candidate] = []
+        if size > most.bytes and not unsized:
+            chosen = find_least(self._candidates(policy, staying), size - most.bytes)
         expired: dict[TableName, list[Piece]] = defaultdict(list)
-        chosen = [] if unsized else find_least(candidates, size - most.bytes)
         for each in chosen:
             expired[each.table].append(each.piece)
         newest = ((place, each) for place, each in enumerate(chosen) if table is None and each.end == chosen[-1].end)
@@ -178,14 +176,28 @@ class Budgets:
             table=table,
             parts=parts,
             size=size,
-            tables=len(targets),
             expired=expired,
             last={(each.table, each.piece.partition.values): place for place, each in newest},
             unsized=unsized,
         )
 
-    def _expiry(self, target: Target) -> Callable[[Piece], bool]:
-        """Whether a piece expires anyway by the age that a policy states; none deletes what another one archives."""
+    def _candidates(self, policy: Policy, staying: Iterable[tuple[Target, Piece]]) -> Iterator[Candidate]:
+        """The partitions that are old enough, without those under a legal hold."""
+        floor = policy.over_budget.limit(self._context.cutoff)
+        for target, piece in staying:
+            end = piece.end
+            if end is not None and floor is not None and end <= floor and not self._is_held(target, piece):
+                yield Candidate(end, piece.partition.size or 0, target.table.name, piece)
+
+    def _is_held(self, target: Target, piece: Piece) -> bool:
+        context = self._context
+        return target.table.name in context.table_holds and context.hold_on(target, piece) is not None
+
+    def _expiry(self, target: Target) -> Callable[[Piece], bool] | None:
+        """
+        Whether a piece expires anyway by the age that a policy states; None: none does. No policy deletes what another
+        one archives.
+        """
         cutoff, limits, archiving = self._context.cutoff, list[tuple[tuple[int, bool], Where]](), list[Where]()
         for each in self._on_table[target.table.name]:
             traits, limit = each.policy.strategy.traits, each.policy.limit(cutoff)
@@ -193,6 +205,8 @@ class Budgets:
                 limits.append(((limit, traits.archives), each.where))
             if traits.archives and each.policy.acts(cutoff):
                 archiving.append(each.where)
+        if not limits:
+            return None
         removers = FilterIndex(target.columns, limits)
         archivers = FilterIndex(target.columns, [(True, where) for where in archiving])
 

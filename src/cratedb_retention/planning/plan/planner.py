@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TypeVar
 
-from cratedb_retention.model.catalog import Column, Partition, Table, TableName, TimeUnit
+from cratedb_retention.model.catalog import Column, Partition, Table, TableName, TimeUnit, Value
 from cratedb_retention.model.plan.measurements import ExpiredRows, Probe, TableBounds
 from cratedb_retention.model.plan.plan import Blocked, FreezePartitions, Plan, Task, ThawPartitions, UpToDate
 from cratedb_retention.model.plan.reasons import Reason, Why
@@ -330,9 +330,10 @@ class Planning(Context):
     def _exceeded(self) -> Iterator[Blocked]:
         """The budgets that this run does not meet."""
         product, default = self.catalog.capabilities.product, self.catalog.capabilities.default_schema
-        budgets = list(self._budgets)
-        steps = [step for task in self._decided.tasks for step in task.steps if step.expires] if budgets else []
-        going = {(step.expires[0], piece.partition.values) for step in steps if step.expires for piece in step.about}
+        budgets, going = list(self._budgets), defaultdict[TableName, set[tuple[Value, ...]]](set)
+        for step in (step for task in self._decided.tasks for step in task.steps) if budgets else ():
+            if step.expires:
+                going[step.expires[0]].update([piece.partition.values for piece in step.about])
         for budget in budgets:
             if why := budget.why_exceeded(going, product):
                 policy = budget.policy
