@@ -53,7 +53,7 @@ _EFFECTS: Mapping[Kind, tuple[str, str]] = {
     Kind.MOVE: ("move", "move"),
     Kind.COMPACT: ("compact", "compact"),
     Kind.ROLL_UP: ("roll up", "roll"),
-    Kind.OTHER: ("tidy up", "skipped"),
+    Kind.OTHER: ("do", "skipped"),
 }
 
 
@@ -219,11 +219,11 @@ def _effects(of: OfTable) -> list[Bit]:
     found = []
     for kind, group in of.kinds.items():
         verb, tone = _EFFECTS[kind]
-        amount, tasks = group.amount, plural(len(group.tasks), "task")
+        amount = group.amount
         counts = {
             Kind.END_ARCHIVE: plural(amount.partitions, "archive"),
             Kind.ROLL_UP: plural(amount.windows, "window"),
-            Kind.OTHER: f"({tasks})",
+            Kind.OTHER: plural(amount.tasks, "smaller task"),
         }
         rows = plural(amount.known_rows, "row") if amount.known_rows else "rows"
         what = counts.get(kind, plural(amount.partitions, "partition") if amount.partitions else rows)
