@@ -416,6 +416,9 @@ def test_the_list_of_runs(db: Database) -> None:
     blocked: dict[str, Any] = {"table_name": "u", "outcome": Outcome.NEEDS_ATTENTION, "partitions": 9, **about}
     step: dict[str, Any] = {"table_name": "t", "step": 1, "operation": "drop_partitions", **about}
     done: dict[str, Any] = {"outcome": Outcome.DONE, "partitions": 2, "rows": 5, "bytes": 7, "duration_ms": 3}
+    # What is blocked is written before the steps, and is not when they were done.
+    db.time.moment = now - dt.timedelta(hours=802)
+    journal.write(Entry(event=Event.BLOCKED, run_id="b", table_name="t", outcome=Outcome.BLOCKED, **about))
     # Run a went on during all others; b and c ended at one time, long ago.
     for run_id, began, ended in (("a", 900, 1), ("b", 800, 700), ("c", 750, 700), ("d", 3, 2)):
         db.time.moment = now - dt.timedelta(hours=began)

@@ -253,6 +253,7 @@ def test_a_run_is_watched_and_cancelled(db: DuckDatabase, service: Service, view
         assert (bar.get("value"), bar.get("aria-label")) == ("0.0000", "Steps done")
         [live] = shown.all("div[@data-live='3']")
         assert (live.get("id"), live.get("data-with")) == ("state", "panel")
+        assert [each.get("content") for each in shown.all("noscript/meta")] == ["3"]
         assert [row["State"] for row in shown.rows(TABLES)] == ["running"]
         assert not viewer.get(path).fields("cancel")
         assert viewer.post(path, do="cancel").status == 403

@@ -8,11 +8,8 @@ from typing import Any, Literal, TypeVar
 from nicegui import ui
 
 from cratedb_retention.ui.columns import Column, bits_of
-from cratedb_retention.ui.parts import heading, note
 
 T = TypeVar("T")
-# More rows would be slow to send, and are hardly read.
-MOST = 1_000
 # Vue writes {{ }} as text, and never as markup.
 _ROW = """
 <q-tr :props="props">
@@ -83,17 +80,3 @@ def table(
     made.add_slot("header", _HEADINGS % {None: "", "single": _CHOOSE_ONE, "multiple": _CHOOSE_ALL}[choose])
     made.add_slot("body", _ROW % (_CHOICE if choose else ""))
     return made
-
-
-def section(
-    title: str, items: Sequence[T], columns: Sequence[Column[T]], tone: str = "", *, said: str = "", nothing: str = ""
-) -> None:
-    """A part of a page with a table, or with ``nothing`` in its place; without both there is no such part."""
-    if items or nothing:
-        heading(title)
-    for text in filter(None, [said if items else nothing]):
-        note(text)
-    if items:
-        table(columns, items[:MOST], title).classes(tone)
-    if len(items) > MOST:
-        note(f"And {len(items) - MOST:,} more, which are not shown here.")

@@ -209,7 +209,8 @@ def _show(request: Request, visit: Visit, error: RetentionError | None = None) -
     content = (upper, parts.tabs(tabs, visit.tab, "Views of this run"), panel)
     status = error.http_status if error else HTTPStatus.OK
     named = f"Run {short(run.run_id)}"
-    return layout.page(request, named, *content, who=visit.guest.who, here=PATH, status=status)
+    who, refresh = visit.guest.who, seconds or 0
+    return layout.page(request, named, *content, who=who, here=PATH, status=status, refresh=refresh)
 
 
 def _top(visit: Visit) -> Markup:

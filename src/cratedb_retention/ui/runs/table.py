@@ -48,7 +48,7 @@ def _page(request: Request, guest: Guest, scoped: Scope) -> Response:
     others = parts.section("Restores, verifications and deletions", recent) if recent else None
     listed = el("div", _listed(guest, scoped, query), others, id="list", class_="stack", data_live=seconds)
     panel = el("div", _list_filters(query), listed, id="panel")
-    return layout.page(request, "Runs", top, panel, who=guest.who, here=PATH)
+    return layout.page(request, "Runs", top, panel, who=guest.who, here=PATH, refresh=seconds or 0)
 
 
 def _plan_link(guest: Guest) -> Markup:
