@@ -195,22 +195,12 @@ def test_dropped_table(db: Database) -> None:
 
 
 @pytest.mark.parametrize("place", ["after", *others_on_duckdb("before")])
-def test_killed(db: Database, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_killed(db: Database, place: str) -> None:
     """A run that is killed around the deletion is completed by the next one; until then, restoring works or fails."""
     april, may = archive(db)
     db.time.set(AFTER_APRIL)
-    delete = db.tool.engine.archive.delete
-
-    def die(archived: Any) -> bool:
-        if place == "after":
-            delete(archived)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(db.tool.engine.archive, "delete", die)
-    with pytest.raises(KeyboardInterrupt):
+    with db.killed_in("delete", after=place == "after"):
         db.run()
-    monkeypatch.undo()
-    db.forget_leases()
     assert [record.stage for record in db.tool.snapshots()] == [SnapshotStage.DELETING, SnapshotStage.ARCHIVED]
     assert db.snapshot_names() == ([april, may] if place == "before" else [may])
     assert db.run().ok
@@ -218,19 +208,12 @@ def test_killed(db: Database, monkeypatch: pytest.MonkeyPatch, place: str) -> No
 
 
 @DECIDED
-def test_interrupted_and_no_longer_due(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_and_no_longer_due(db: Database) -> None:
     """If the policy keeps it longer by then, an archive that a killed run had not deleted yet can be restored."""
     april, may = archive(db)
     db.time.set(AFTER_APRIL)
-
-    def die(archived: Any) -> bool:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(db.tool.engine.archive, "delete", die)
-    with pytest.raises(KeyboardInterrupt):
+    with db.killed_in("delete"):
         db.run()
-    monkeypatch.undo()
-    db.forget_leases()
     db.tool.edit_policy("year", {"archive_period": "forever"})
     assert (db.run().done, db.snapshot_names()) == (0, [april, may])
     [restored] = db.tool.restore(RestoreRequest(name=april))
@@ -261,19 +244,13 @@ def test_drop_waits_for_a_deletion(db: Database, monkeypatch: pytest.MonkeyPatch
 
 
 @DECIDED
-def test_name_of_a_deletion_is_not_used_again(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_of_a_deletion_is_not_used_again(db: Database) -> None:
     """If a user's deletion was interrupted, the partition is archived under another name."""
     april, may = archive(db)
     [restored] = db.tool.restore(RestoreRequest(name=april))
     db.tool.release(restored.hold_id or "")
-
-    def die(archived: Any) -> bool:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(db.tool.engine.archive, "delete", die)
-    with pytest.raises(KeyboardInterrupt):
+    with db.killed_in("delete"):
         db.tool.archive.delete(RestoreRequest(name=april))
-    monkeypatch.undo()
     report = db.run()
     assert (report.ok, report.partitions, db.left("metrics")) == (True, 1, [])
     assert len(set(db.snapshot_names()) - {april, may}) == 1

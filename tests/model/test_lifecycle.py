@@ -16,6 +16,7 @@ from support.catalogs import CRATEDB, DUCKDB, policy
 SIZED: dict[str, Any] = {"max_size": "1TB", "min_retention": "7d"}
 WARM = policy("reallocate", "30d", id="warm", reallocation_attribute_value="warm")
 DOWN = policy("downsample", "60d", levels="1h:90d,1d:forever")
+WEEK = {"recoverable": "7d", "target_repository_name": "trash"}
 
 
 def lines(*policies: Policy, **about: Any) -> list[str]:
@@ -79,6 +80,16 @@ def lines(*policies: Policy, **about: Any) -> list[str]:
         (
             [policy("snapshot", "30d", archive_period="1y"), policy("snapshot", "forever")],
             "hot until 30d -> cold (archive) forever",
+        ),
+        # Deleted data may be recoverable for a while: that of the recoverable policy, if both are due at the same age.
+        (
+            [policy("delete", "90d", **WEEK), policy("delete", "90d", id="a")],
+            "hot until 90d -> gone (recoverable for 7d)",
+        ),
+        ([policy("delete", "90d", **WEEK), policy("delete", "30d", id="a")], "hot until 30d -> gone"),
+        (
+            [policy("downsample", "60d", levels="1d:forever", **WEEK)],
+            "hot until 60d -> gone (recoverable for 7d); rollups: 1d forever",
         ),
         # No stage is empty.
         ([policy("snapshot", "90d", archive_period="90d")], "hot until 90d -> gone"),
@@ -169,6 +180,8 @@ def test_rollups() -> None:
         "metrics_1h_sketch all: hot until 90d -> gone"
     ]
     assert "metrics_1d all: hot until 30d -> warm (merge) forever" in lines(*policies)
+    recoverable = policy("downsample", "60d", levels="1h:90d", **WEEK)
+    assert lines(recoverable, table=TableName("", "metrics_1h")) == ["metrics_1h all: hot until 90d -> gone"]
     assert lines(*policies, table=TableName("", "metrics_2h")) == ["metrics_2h all: hot until 7d -> gone"]
     assert lines(policy("downsample", table_name="m*", levels="1h:90d"), table=TableName("", "metrics_1h")) == [
         "metrics_1h all: hot until 90d -> gone"

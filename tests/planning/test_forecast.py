@@ -52,6 +52,11 @@ def steady(day: int) -> int:
     return 100
 
 
+def each_day(rows: int) -> Rate:
+    """This number of rows each day."""
+    return lambda day: rows
+
+
 def days_before(count: int, rows: Rate, now: str = NOW) -> list[tuple[int, int, float]]:
     """The rows of each of some days before an instant; the rate gets the day's distance to it, which is negative."""
     return [(ms(now) + day * DAY_MS, ms(now) + (day + 1) * DAY_MS, rows(day)) for day in range(-count, 0)]
@@ -246,8 +251,31 @@ def test_archives_grow_and_end() -> None:
     assert sum(event.partitions for event in ended) == 21 + 59 - 10
 
 
-def test_archives_that_exist_count() -> None:
-    """They are there from the start, and end like the others."""
+def test_what_is_recoverable_ends() -> None:
+    """Deleted data takes space in its archive for as long as it can be brought back, and then no more."""
+    rule = policy("delete", "10d", recoverable="7d", target_repository_name="archive")
+    made = simulate(present([make_table("day", 30, lambda day: 50)], [rule], 60))
+    found, kept = series_of(made), series_of(made, Part.ARCHIVE)
+    assert found.rows[1:] == [500] * 60
+    # On the first day 21 partitions are deleted, and one on each day after it.
+    assert kept.partitions == [0, *range(21, 28), *[7] * 53]
+    assert kept.rows == [50 * count for count in kept.partitions]
+    assert kept.size == [10 * rows for rows in kept.rows]
+
+
+def test_archives_of_tables_that_are_alike() -> None:
+    """One of them is planned, and the archives of the others end with as many rows as these have."""
+    week = policy("delete", "10d", table_name="*", recoverable="7d", target_repository_name="archive")
+    rates = {TableName("doc", "a"): 10, TableName("doc", "b"): 30}
+    tables = [make_table("day", 30, each_day(rows), name) for name, rows in rates.items()]
+    made = simulate(present(tables, [week, policy(retention="40d", table_name="*", id="later")], 30))
+    for name, rows in rates.items():
+        kept = series_of(made, Part.ARCHIVE, name)
+        assert (kept.partitions[-1], kept.rows[-1], (kept.size or [])[-1]) == (7, 7 * rows, 70 * rows)
+
+
+def archived_in_may(policy_id: str, until: str | None = None) -> SnapshotRecord:
+    """An archive with the 50 rows of a day."""
     archived = Archived(
         repository="archive",
         name="a",
@@ -259,11 +287,28 @@ def test_archives_that_exist_count() -> None:
         start=ms("2024-05-01"),
         end=ms("2024-05-02"),
     )
-    record = SnapshotRecord(
-        archived=archived, stage=SnapshotStage.ARCHIVED, changed_at=at(NOW), policy_id="snapshot-30d"
+    return SnapshotRecord(
+        archived=archived,
+        stage=SnapshotStage.ARCHIVED,
+        changed_at=at(NOW),
+        policy_id=policy_id,
+        recoverable_until=at(until) if until else None,
     )
-    rule = policy("snapshot", "30d", archive_period="70d")
-    made = simulate(present([make_table("day", 20, lambda day: 50)], [rule], 40, archives=[record]))
+
+
+@pytest.mark.parametrize(("policy_id", "left"), [("week", 0), ("another", 50)])
+def test_recoverable_data_that_exists_counts(policy_id: str, left: int) -> None:
+    """It ends when it was deleted long enough ago, if the policy that deleted it is still recoverable."""
+    rule = policy("delete", "30d", id="week", recoverable="30d", target_repository_name="archive")
+    given = [archived_in_may(policy_id, "2024-07-05")]
+    made = simulate(present([make_table("day", 20, lambda day: 50)], [rule], 5, archives=given))
+    assert series_of(made, Part.ARCHIVE).rows == [50] * 4 + [left] * 2
+
+
+def test_archives_that_exist_count() -> None:
+    """They are there from the start, and end like the others."""
+    rule, given = policy("snapshot", "30d", archive_period="70d"), [archived_in_may("snapshot-30d")]
+    made = simulate(present([make_table("day", 20, lambda day: 50)], [rule], 40, archives=given))
     kept = series_of(made, Part.ARCHIVE)
     assert (kept.rows[0], kept.rows[9], kept.rows[10]) == (50, 50, 0)
     assert kept.rows[40] == 50 * 30
@@ -354,6 +399,8 @@ RULES: list[dict[str, Any]] = [
     {"strategy": "snapshot", "retention": "15d"},
     {"strategy": "snapshot", "retention": "15d", "archive_period": "30d"},
     {"strategy": "snapshot", "retention": "3d", "archive_period": "3d", "schedule": "30 1 * * 1,4"},
+    {"strategy": "delete", "retention": "15d", "recoverable": "5d", "target_repository_name": "archive"},
+    {"retention": "9d", "recoverable": "1mo", "target_repository_name": "archive", "schedule": "0 3 * * 2"},
 ]
 
 
@@ -363,7 +410,7 @@ RULES: list[dict[str, Any]] = [
 def test_one_plan_for_all_days_says_what_daily_plans_say(unit: str, rule: dict[str, Any]) -> None:
     """A table with one policy is planned once; this is the same as a plan for each day."""
     hold = LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2024-06-10"), end=ms("2024-06-12"))
-    rules = [policy(**{"strategy": rule["strategy"], **rule})]
+    rules = [policy(**rule)]
     past, days = (15, 30) if unit == "hour" else (90, 75)
     tables = [make_table(unit, past, lambda day: 24 * (40 if day % 7 in (5, 6) else 100))]
     given = present(tables, rules, days, now="2024-07-01T05:30:00", holds=[hold])
@@ -400,7 +447,11 @@ CASCADES = ["1h:30d,1d:forever", "1h:10d,1d:10d,1mo:forever", "1d:forever", "1w:
 def test_days_on_which_nothing_is_due_are_skipped(unit: str, levels: str) -> None:
     """Plans only on days on which something can be due give the same as plans on each day."""
     rule = policy("downsample", "10d", levels=levels)
-    others = [policy("snapshot", "20d", table_name="other", id="s"), policy(retention="40d", table_name="other")]
+    first = policy("snapshot", "20d", table_name="other", id="s")
+    if levels == CASCADES[-1]:
+        week = {"recoverable": "7d", "target_repository_name": "archive"}
+        first = policy("delete", "20d", table_name="other", id="s", **week)
+    others = [first, policy(retention="40d", table_name="other")]
     tables = [make_table(unit, 60, lambda day: 240), make_table(unit, 60, lambda day: 24, TableName("doc", "other"))]
     given = present(tables, [rule, *others], 60)
     skipping = simulate(given)

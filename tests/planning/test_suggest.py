@@ -98,9 +98,11 @@ def test_a_table_of_months() -> None:
 
 
 def test_suggestions_that_are_enabled() -> None:
-    """If asked for, suggestions are enabled, and the file does not claim otherwise."""
+    """If asked for, suggestions are enabled, and the file does not claim otherwise. How to undo them is in it."""
     found = suggest(MONTHS, enabled=True)
-    assert found.notes == ()
+    [note] = found.notes
+    assert "With `recoverable: 7d` and `target_repository_name: ...`" in note
+    assert suggest(ROWS, enabled=True).notes == (), "single rows cannot be brought back"
     assert [each.enabled for each in read(found)] == [True]
 
 

@@ -186,6 +186,25 @@ def test_archives_end() -> None:
     ]
 
 
+def test_recoverable() -> None:
+    """Until when deleted data can be brought back, and that its archive ends then; unless it was brought back."""
+    week = policy("delete", "30d", id="p", recoverable="7d", target_repository_name="archive")
+    stages = {"2024-04": SnapshotStage.ARCHIVED, "2024-05": SnapshotStage.RESTORED}
+    made = [record(f"{month}-01", f"2024-0{int(month[-1]) + 1}-01", stage) for month, stage in stages.items()]
+    records = [replace(each, recoverable_until=at("2024-07-09")) for each in made]
+    found = look(monthly("2024-05", "2024-06"), week, records=records)
+    [gone, back] = lane(found, "Archived").stretches
+    until = "deleted, and recoverable until 2024-07-09"
+    assert (gone.state, gone.due, gone.reasons) == (
+        State.ARCHIVED,
+        ms("2024-07-09"),
+        ("in repository archive", until),
+    )
+    assert (back.state, back.reasons) == (State.RESTORED, ("in repository archive",))
+    assert [cutoff.words for cutoff in found.cutoffs] == ["delete after 30d, recoverable for 7d"]
+    assert [each.line for each in found.lifecycles] == ["hot until 30d -> gone (recoverable for 7d)"]
+
+
 def test_lifecycles() -> None:
     """One line for all policies on the table that the user may see, and one for each of their filters."""
     policies = [

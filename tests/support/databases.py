@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.util import LRUCache
@@ -215,6 +216,22 @@ class Database(abc.ABC):
         self.refresh("lease", self.own_schema)
         self.sql(f"DELETE FROM {self.q('lease', self.own_schema)}")
         self.refresh("lease", self.own_schema)
+
+    @contextmanager
+    def killed_in(self, method: str, *, after: bool = False) -> Iterator[None]:
+        """What is done within is killed when it first calls a method of the archive; ``after``: when that has ended."""
+        archive = self.tool.engine.archive
+        work = getattr(archive, method)
+
+        def die(*given: Any) -> None:
+            if after:
+                work(*given)
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(archive, method, die)
+            yield
+        self.forget_leases()
 
     @abc.abstractmethod
     def bin(self, interval: str) -> str:

@@ -167,6 +167,7 @@ def test_a_copy_is_another_policy(elements: PageElements) -> None:
     assert (elements.question, tool.policies.get("visits").policy.enabled) == ("", False)
     assert "Nothing happens while this policy is disabled." in elements.texts
     assert any("7 rows of lab.visits, 2024-03-01 to 2024-05-31, are deleted for good" in t for t in elements.texts)
+    assert any("To be able to undo this for a while, set “Recoverable for”" in t for t in elements.texts)
     start, end = (elements.texts[elements.texts.index(word) + 1] for word in ("From", "To"))
     assert (start[:10], end[:10]) == ("2024-03-01", "2024-06-01")
     elements.open(editor.create, "")

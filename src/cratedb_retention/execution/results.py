@@ -88,7 +88,9 @@ class Stage(_Result):
     since: Name = Field(description="The age of the data at which it begins.")
     until: Name = Field(description="The age at which the next one begins; `forever`: there is none.")
     budget: str | None = Field(description="The size above which the next one begins earlier: `500GB (at least 7d)`.")
-    how: str | None = Field(description="How the data is kept: compaction, nodes, or the repository.")
+    how: str | None = Field(
+        description="How the data is kept: compaction, nodes, the repository; or for how long it is recoverable."
+    )
     policy_ids: list[str] = Field(description="The policies that begin it.")
 
 

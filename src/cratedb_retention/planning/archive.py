@@ -149,7 +149,10 @@ def with_next_ends(up_to_date: Iterable[UpToDate], facts: Facts, ids: Collection
     for (policy_id, table), end in facts.archive_ends.items():
         policy = policies.get(policy_id)
         named = policy and find_tables(policy.table_schema, policy.table_name, [table], own)
-        if policy and named and (due := _due(policy, end)) is not None:
+        if not policy or not named:
+            continue
+        due = end if policy.recoverable is not None else _due(policy, end)
+        if due is not None:
             ends[policy_id, table] = due
     for each in up_to_date:
         instants = (each.next_due, ends.pop((each.policy_id, each.table), None))

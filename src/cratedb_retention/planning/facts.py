@@ -33,7 +33,8 @@ class Facts:
     archived: Collection[tuple[str, str]] = ()
     restored: Mapping[RestoredPartition, tuple[str, str]] = field(default_factory=dict)
     # Archives that may have ended, and superseded ones of the same tables; by policy and table, the end (ms, UTC) of
-    # the data whose archive ends next; and, for limits by share, the rows of all archives.
+    # the data whose archive ends next, or of a recoverable policy, when that ends; and, for limits by share, the rows
+    # of all archives.
     archives: Sequence[SnapshotRecord] = ()
     archive_ends: Mapping[tuple[str, TableName], int] = field(default_factory=dict)
     archived_rows: Mapping[tuple[str, TableName], int] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """
 Contradictions between policies: two delete the same data at different times, one acts too late to have any effect, one
-deletes what another is to archive, or archives end later than one of them states. Each finding names both policies.
-Also found: rollups as large as their source.
+deletes what another is to archive or to keep recoverable, or archives end later than one of them states. Each finding
+names both policies. Also found: rollups as large as their source.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ def _contradiction(targets: tuple[Target, Target], of_level: bool) -> Reason | N
     deletes_rows = after.removes and (later.by_rows or second.freeze is Freeze.NEVER)
     if first.read_only and deletes_rows and not after.rolls_up:
         return Why.READ_ONLY_ROWS(one=first, other=second)
+    if _is_lost(sooner, later):
+        return Why.NEVER_RECOVERABLE(late=second, early=first)
     both_delete = all(traits.removes and not traits.archives for traits in (before, after))
     if (before.rolls_up or after.rolls_up) and not (of_level and both_delete):
         cascade, other = (first, second) if before.rolls_up else (second, first)
@@ -106,6 +108,13 @@ def _contradiction(targets: tuple[Target, Target], of_level: bool) -> Reason | N
         remover, mover = (first, second) if before.removes else (second, first)
         return Why.TOO_LATE(late=mover, early=remover)
     return _done_before(sooner, later)
+
+
+def _is_lost(sooner: Target, later: Target) -> bool:
+    """Whether one policy deletes for good what the later one would keep recoverable, unless as an exception to it."""
+    first, second = sooner.policy, later.policy
+    deletes = first.strategy.traits.removes and not first.archives and _rank(first) < _rank(second)
+    return deletes and second.recoverable is not None and not set(later.where) < set(sooner.where)
 
 
 def _done_before(sooner: Target, later: Target) -> Reason | None:

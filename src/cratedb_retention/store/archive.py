@@ -19,6 +19,7 @@ from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.plan.plan import FreezePartitions
 from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.tags import TagFilter
+from cratedb_retention.model.time import to_ms
 from cratedb_retention.store.rows import LISTED, PAGE, Records, cut, is_named, name_values, same
 
 _SAME = ("policy_id", "changed_at", "token", "recoverable_until")
@@ -212,17 +213,30 @@ class SnapshotStore(Records):
         earlier = (self.of(table, SnapshotStage.SUPERSEDED) for table in tables)
         return found + [record for records in earlier for record in records if record.key not in known]
 
-    def next_ends(self, limits: Mapping[str, int]) -> dict[tuple[str, TableName], int]:
-        """The first end of archived data after an instant (ms, UTC) for each policy, by policy and table."""
+    def next_ends(
+        self, limits: Mapping[str, int], recoverable: Collection[str], now: dt.datetime
+    ) -> dict[tuple[str, TableName], int]:
+        """
+        By policy and table, the first end of archived data after an instant (ms, UTC) for each policy; of recoverable
+        policies, when what they deleted can first not be brought back any more (ms, UTC).
+        """
         c, found = self._table.c, dict[tuple[str, TableName], int]()
         place = (c.policy_id, c.table_schema, c.table_name)
-        for limit in sorted(set(limits.values())):
-            ids = sorted(name for name, own in limits.items() if own == limit)
-            for first in range(0, len(ids), LISTED):
-                later = (c.policy_id.in_(ids[first : first + LISTED]), c.end > limit, c.recoverable_until.is_(None))
-                query = sa.select(*place, sa.func.min(c.end)).where(*later).group_by(*place)
-                for policy, schema, name, end in self._database.rows(query):
-                    found[policy, TableName(schema, name)] = int(end)
+        groups: list[tuple[list[str], tuple[sa.ColumnElement[bool], ...], sa.Column[Any]]] = [
+            (
+                sorted(name for name, own in limits.items() if own == limit),
+                (c.end > limit, c.recoverable_until.is_(None)),
+                c.end,
+            )
+            for limit in sorted(set(limits.values()))
+        ]
+        groups.append((sorted(recoverable), (c.recoverable_until > now,), c.recoverable_until))
+        for ids, later, end in groups:
+            for some in (ids[first : first + LISTED] for first in range(0, len(ids), LISTED)):
+                query = sa.select(*place, sa.func.min(end)).where(c.policy_id.in_(some), *later).group_by(*place)
+                for policy, schema, name, next_end in self._database.rows(query):
+                    instant = to_ms(next_end) if isinstance(next_end, dt.datetime) else int(next_end)
+                    found[policy, TableName(schema, name)] = instant
         return found
 
     def rows(self, policies: Collection[str]) -> dict[tuple[str, TableName], int]:

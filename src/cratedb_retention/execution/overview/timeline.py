@@ -19,13 +19,14 @@ from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.overview import CHANGES, Cutoff, Lane, Span, State, Timeline, make_lane
 from cratedb_retention.model.plan.effect import group_tasks
 from cratedb_retention.model.plan.plan import DeleteSnapshot, Plan, Task
+from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.lifecycle import find_lifecycles
 from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.ledger import LedgerRow
 from cratedb_retention.model.rollups.rollup import RollUp, Rollup, level_table, sketch_table
 from cratedb_retention.model.step import Piece
-from cratedb_retention.model.time import EVER, TimeRange, find_zone, from_ms, show
+from cratedb_retention.model.time import EVER, TimeRange, find_zone, from_ms, show, to_ms
 from cratedb_retention.model.words import plural, short, show_partition
 from cratedb_retention.planning.archive import Ends
 from cratedb_retention.planning.facts import PartitionKey
@@ -251,8 +252,10 @@ class _Look:
         for record in self.seen.records:
             archived, state, due = record.archived, State.ARCHIVED, ends.due(record)
             where: tuple[str, ...] = (f"in repository {archived.repository}",)
+            if record.recoverable_until is not None and record.stage is not SnapshotStage.RESTORED:
+                where = (*where, str(Why.RECOVERABLE_ENDS(until=to_ms(record.recoverable_until))))
             if record.key in self.ending:
-                state, due, where = State.END, None, (*where, self.ending[record.key])
+                state, due, where = State.END, None, (where[0], self.ending[record.key])
             elif record.stage is SnapshotStage.RESTORED:
                 state = State.RESTORED
             elif (tuple(column.name for column in archived.columns), tuple(archived.values)) in there:
@@ -269,6 +272,7 @@ class _Look:
             fits = find_tables(policy.table_schema, policy.table_name, [self.name], self.catalog.capabilities)
             if fits and not (pattern and self.name in self.catalog.rollups):
                 words = f"{policy.strategy.traits.does.format(policy)} {policy.when}"
+                words += f", {policy.recovery}" if policy.recovery else ""
                 yield self._cutoff(policy, self.name, words)
                 if policy.strategy.traits.archives and not policy.archive_period.forever:
                     ends = policy.model_copy(update={"retention_period": policy.archive_period})

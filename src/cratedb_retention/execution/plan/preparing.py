@@ -298,7 +298,7 @@ class Look:
         shared = [policy.id or "" for policy in acting if policy.expected_max and policy.expected_max.percent]
         return {
             "archives": self._store.snapshots.ended(limits, max(limits.values(), default=0), recoverable, cutoff),
-            "archive_ends": self._store.snapshots.next_ends(limits),
+            "archive_ends": self._store.snapshots.next_ends(limits, recoverable, cutoff),
             "archived_rows": self._store.snapshots.rows(shared) if shared else {},
         }
 

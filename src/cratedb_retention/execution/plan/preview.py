@@ -67,6 +67,12 @@ class Preview:
         return losses(self.plan.tasks)
 
     @property
+    def could_be_undone(self) -> bool:
+        """Whether the policy deletes whole partitions for good, which it could keep recoverable."""
+        lost = any(loss.amount.partitions and not loss.archived and not loss.of_archive for loss in self.losses)
+        return lost and not self.policy.archives
+
+    @property
     def contradictions(self) -> list[str]:
         """Contradictions between the policy and others, and policies that do the same."""
         chosen = [p for p in self.after.policies.values() if self.after.selection.fits(p)]

@@ -41,7 +41,8 @@ class Stage:
     since: Duration  # The age of the data at which it begins.
     until: Duration = FOREVER  # The age at which the next one begins; forever: there is none.
     budget: str | None = None  # The size above which the next one begins earlier: ``500GB (at least 7d)``.
-    how: str | None = None  # How the data is kept: ``compress, merge``, ``storage=cold``, or the repository.
+    # How the data is kept: ``compress, merge``, ``storage=cold``, the repository; or for how long it is recoverable.
+    how: str | None = None
     policy_ids: tuple[str, ...] = ()  # The policies that begin it.
 
     def __str__(self) -> str:
@@ -167,9 +168,12 @@ def _budget(policies: Sequence[Policy]) -> str | None:
 
 
 def _acting(policies: Iterable[Policy]) -> list[Policy]:
-    """The policies that do something with data as it ages, or as there is too much of it, by age."""
+    """
+    The policies that do something with data as it ages, or as there is too much of it, by age. Of those that delete at
+    the same age, the recoverable one takes the data.
+    """
     acting = [policy for policy in policies if not policy.retention_period.forever or policy.max_size is not None]
-    return sorted(acting, key=lambda policy: (_length(policy.retention_period), policy.id or ""))
+    return sorted(acting, key=lambda p: (_length(p.retention_period), p.recoverable is None, p.id or ""))
 
 
 def _removing(policies: Iterable[Policy]) -> list[Policy]:
@@ -198,7 +202,7 @@ def _changes(policies: Sequence[Policy]) -> Iterator[Stage]:
     yield Stage(
         temperature=Temperature.COLD if archives else Temperature.GONE,
         since=last.retention_period,
-        how=last.destination if archives else None,
+        how=last.destination if archives else last.recovery,
         policy_ids=_ids(last),
     )
     # Of several policies that archive data, that with the longest period decides.

@@ -617,7 +617,7 @@ class Policy(_Model):
     @property
     def rule(self) -> str:
         """A summary: ``delete doc.metrics_* after 90d or above 500GB (at least 7d), recoverable for 7d``."""
-        more = "" if self.recoverable is None else f", recoverable for {self.recoverable}"
+        more = f", {self.recovery}" if self.recovery else ""
         return f"{self.strategy} {self.target} {self.when}{more}"
 
     @property
@@ -631,6 +631,11 @@ class Policy(_Model):
         """How long data is kept: ``90d``, ``90d or 500GB (at least 7d)``."""
         age = "" if self.retention_period.forever and self.budget else str(self.retention_period)
         return " or ".join(filter(None, [age, self.budget]))
+
+    @property
+    def recovery(self) -> str | None:
+        """``recoverable for 7d``; None if what it deletes cannot be brought back."""
+        return None if self.recoverable is None else f"recoverable for {self.recoverable}"
 
     @property
     def ends(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -19,6 +19,7 @@ from typing import Any
 
 from cratedb_retention.model.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.forecast import Event, Part, Rate, Series
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.plan.reasons import Why
@@ -80,10 +81,12 @@ class Calendar:
 
     def days_of(self, policy: Policy, archive: bool) -> FindDay:
         """Finds the first day on which a policy runs and finds data expired."""
-        period = policy.archive_period if archive else policy.retention_period
-        key = archive, period, policy.time_zone, policy.cutoff_by, policy.schedule
+        limit_of: Callable[[dt.datetime], int | None] = policy.archive_limit if archive else policy.limit
+        period: Duration | None = policy.archive_period if archive else policy.retention_period
+        if archive and policy.recoverable is not None:  # These end at an instant, whatever the age of their data is.
+            limit_of, period = to_ms, None
+        key = period, policy.time_zone, policy.cutoff_by, policy.schedule
         if key not in self._limits:
-            limit_of = policy.archive_limit if archive else policy.limit
             known = [(day, limit) for day in self.runs(policy) if (limit := limit_of(self.cutoffs[day])) is not None]
             self._limits[key] = [day for day, _ in known], [limit for _, limit in known]
         days, limits = self._limits[key]
@@ -232,7 +235,7 @@ class Simulation:
         if worked or waits or any(target.by_rows for target in targets):
             return _ALWAYS
         due = [each.next_due for each in plan.up_to_date if each.policy_id == policy_id]
-        if policy.strategy.traits.archives:
+        if policy.archives:
             due += [archive_due(record, policy) for record in world.archives.values()]
         return min((each for each in due if each is not None), default=_NEVER)
 

@@ -144,7 +144,9 @@ class World:
         )
         windows = {name: Windows(rows.values(), base.ledger.of(name).members) for name, rows in self._windows.items()}
         limits = [limit for policy in self.policies if (limit := policy.archive_limit(cutoff)) is not None]
-        ended = [record for record in self.archives.values() if _may_have_ended(record, max(limits))] if limits else []
+        ends_some = limits or any(policy.recoverable is not None for policy in self.policies)
+        limit, known = max(limits, default=None), self.archives.values() if ends_some else ()
+        ended = [record for record in known if _may_have_ended(record, limit, cutoff)]
         return {
             "policies": self.policies,
             "catalog": catalog,
@@ -311,20 +313,34 @@ class World:
             size=round(size) if self.tables[step.table].per_row is not None else None,
         )
         key = step.repository, step.name
-        if key not in self.archives:  # It may be the archive that the partition was restored from.
+        known = self.archives.get(key)  # It may be the archive that the partition was restored from.
+        if known is None:
             self.archived[step.table, step.repository].add(day, rows, size, 1)
         self._archived_on[key] = day
+        if known is not None and known.recoverable_until is None:  # An archive of `snapshot` stays one.
+            self.archives[key] = replace(known, stage=SnapshotStage.ARCHIVED)
+            return True
+        now, zone = self.facts.cutoff + dt.timedelta(days=day), self._by_id[task.policy_id].zone
         self.archives[key] = SnapshotRecord(
-            archived=archived, stage=SnapshotStage.ARCHIVED, changed_at=from_ms(0), policy_id=task.policy_id
+            archived=archived,
+            stage=SnapshotStage.ARCHIVED,
+            changed_at=from_ms(0),
+            policy_id=task.policy_id,
+            recoverable_until=None if step.recoverable is None else step.recoverable.after(now, zone),
         )
         return True
 
     def _end_archive(self, task: Task, archived: Archived, find_day: FindDay) -> bool:
         key = archived.repository, archived.name
-        day = find_day(archived.end, self._archived_on.get(key, 0))
-        if day is None or self.archives.pop(key, None) is None:
+        record = self.archives.get(key)
+        if record is None:
             return False
-        rows, size = archived.rows or 0, archived.size
+        end = archived.end if record.recoverable_until is None else to_ms(record.recoverable_until)
+        day = find_day(end, self._archived_on.get(key, 0))
+        if day is None:
+            return False
+        del self.archives[key]
+        rows, size = record.archived.rows or 0, record.archived.size  # Of tables that are alike, each has its own.
         account = self.archived[archived.table, archived.repository]
         account.add(day, -rows, -(size or 0), -1)
         self._note(task, archived.table, day, partitions=1, rows=rows, size=size, end=archived.end)
@@ -467,14 +483,20 @@ class World:
         own.update({w.start: own[w.start]._replace(sealed=True) for w in windows if w.start in own})
 
 
-def _may_have_ended(record: SnapshotRecord, limit: int) -> bool:
-    end = record.archived.end
-    return record.stage is SnapshotStage.SUPERSEDED or (end is not None and end <= limit)
+def _may_have_ended(record: SnapshotRecord, limit: int | None, cutoff: dt.datetime) -> bool:
+    end, until = record.archived.end, record.recoverable_until
+    if record.stage is SnapshotStage.SUPERSEDED:
+        return True
+    if until is not None:
+        return until <= cutoff
+    return end is not None and limit is not None and end <= limit
 
 
 def archive_due(record: SnapshotRecord, policy: Policy) -> int | None:
     """When an archive of a policy ends (ms, UTC); None: never."""
-    end = record.archived.end
+    end, until = record.archived.end, record.recoverable_until
+    if until is not None:
+        return to_ms(until)
     try:
         due = policy.archive_due(from_ms(end)) if end is not None else None
     except OverflowError:

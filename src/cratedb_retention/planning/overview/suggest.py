@@ -39,6 +39,10 @@ _DISABLED = (
     "All of them are disabled, and do nothing. Check each retention period, and remove `enabled: false`. Then see "
     "`cratedb-retention apply -f FILE --dry-run`, and after `apply` the effect: `cratedb-retention plan`."
 )
+_RECOVERABLE = (
+    "With `recoverable: 7d` and `target_repository_name: ...`, a repository for what is deleted, `undo` brings back "
+    "whole partitions for a week."
+)
 # Retention periods that are suggested: the first one that keeps all data.
 PERIODS = (
     *map(parse_duration, ("7d", "30d", "90d", "180d", "1y", "2y", "3y", "5y", "7y", "10y")),
@@ -98,6 +102,7 @@ class Suggesting:
             else:
                 notes.append(_no_suggestion(each.table.name, found))
         general = [] if self.enabled else [_DISABLED]
+        general += [_RECOVERABLE] if any(not draft.target.by_rows for draft in drafts) else []
         notes += _suggest_limits(self.facts)
         return Drafts(facts=self.facts, ages=ages, drafts=drafts, general=general, notes=notes)
 

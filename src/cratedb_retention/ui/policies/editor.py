@@ -388,6 +388,9 @@ def show_effect(found: Preview) -> None:
     lost = sentences(found)
     for text in lost:
         note(text, "sum lost")
+    if found.could_be_undone:
+        name = policyform.FIELDS["recoverable"].called
+        note(f"To be able to undo this for a while, set “{name}”: whole partitions are then archived first.")
     if not lost and found.plan.tasks:
         note(f"At the next run {plural(len(found.plan.tasks), 'task')} is done, and no data is deleted.", "sum")
     elif not lost:

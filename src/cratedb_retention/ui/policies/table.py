@@ -173,7 +173,9 @@ def _kept(policy: Policy) -> Cell:
     levels = "\n".join(f"{level.interval}: {level.retention_period}" for level in policy.levels)
     period = Bit(text=policy.kept, tone="whole")
     rollups = Bit(text=levels, tone="muted many line", hint="Rollups, and how long each is kept")
-    return [period, rollups] if levels else period
+    recovery = Bit(text=policy.recovery or "", tone="muted line", hint="How long an undo is possible")
+    more = [bit for bit in (recovery, rollups) if bit.text]
+    return [period, *more] if more else period
 
 
 def _schedule(policy: Policy, listing: Listing) -> Cell:
