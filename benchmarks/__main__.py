@@ -30,6 +30,7 @@ from benchmarks import (
     rows,
     server_rows,
     start,
+    undo,
 )
 from benchmarks.line import Line
 from benchmarks.surroundings import Missing, Surroundings
@@ -46,6 +47,7 @@ MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "expire": expiring.measure,
     "archive": archiving.measure,
     "files": files.measure,
+    "undo": undo.measure,
     "archived": archived.measure,
     "rollups": rollups.measure,
     "backfill": backfill.measure,

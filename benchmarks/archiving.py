@@ -45,39 +45,46 @@ class Bench:
         return lambda: self._archive(verify)
 
     def _archive(self, verify: Verify) -> float:
+        self.fill()
+        (stored,) = self.retention.policies()
+        self.retention.policies.edit(str(stored.policy.id), {"verify": verify})
+        before = statements(self.retention)
+        taken = seconds(self.run)
+        self.sent[verify] = statements(self.retention) - before
+        return taken
+
+    def fill(self) -> None:
+        """Insert all rows."""
         for day in range(self.partitions):
             self.server.sql(
                 f"INSERT INTO {TABLE} (ts, host, value) (SELECT {FIRST + day * DAY} + r, 'host-' || (r % 100), random()"
                 " FROM generate_series(1, ?::INTEGER) AS rows(r))",
                 [self.rows],
             )
-        (stored,) = self.retention.policies()
-        self.retention.policies.edit(str(stored.policy.id), {"verify": verify})
-        before = statements(self.retention)
-        taken = seconds(self._run)
-        self.sent[verify] = statements(self.retention) - before
-        return taken
 
-    def _run(self) -> None:
+    def run(self) -> str:
+        """Archive and drop all partitions; returns the run."""
         report = self.retention.run()
         if (report.partitions, report.rows) != (self.partitions, self.partitions * self.rows):
             raise RuntimeError(f"not everything was archived: {report}")
+        return report.run_id
 
 
 def measure(surroundings: Surroundings) -> Iterator[Line]:
     """Archive partitions, many small ones and few large ones."""
     for partitions, rows in SIZES:
-        with _bench(surroundings.server, partitions, rows) as bench:
-            taken = by_turns(surroundings.repeat(3), {verify: bench.way(verify) for verify in Verify})
+        with bench(surroundings.server, partitions, rows, strategy="snapshot") as found:
+            taken = by_turns(surroundings.repeat(3), {verify: found.way(verify) for verify in Verify})
         restore, metadata = taken[Verify.RESTORE], taken[Verify.METADATA]
         what = f"archive {partitions} partitions of {rows:,} rows, restored, beside metadata only, CrateDB"
         note = f"{1000 * (restore - metadata) / partitions:.0f} ms more for each partition"
-        note += f"; metadata: {bench.sent[Verify.METADATA]} statements"
-        yield Line(what=what, ours=restore, best=metadata, statements=bench.sent[Verify.RESTORE], note=note)
+        note += f"; metadata: {found.sent[Verify.METADATA]} statements"
+        yield Line(what=what, ours=restore, best=metadata, statements=found.sent[Verify.RESTORE], note=note)
 
 
 @contextmanager
-def _bench(server: CrateDB, partitions: int, rows: int) -> Iterator[Bench]:
+def bench(server: CrateDB, partitions: int, rows: int, **policy: str) -> Iterator[Bench]:
+    """A table, and a policy that archives its partitions."""
     server.drop_schemas(SCHEMA, EXT)
     server.sql(
         f"CREATE TABLE {TABLE} (ts TIMESTAMP WITH TIME ZONE, host TEXT, value DOUBLE PRECISION,"
@@ -88,8 +95,8 @@ def _bench(server: CrateDB, partitions: int, rows: int) -> Iterator[Bench]:
     try:
         with Retention(server.uri, EXT) as retention:
             retention.setup()
-            policy = {"strategy": "snapshot", "table_schema": SCHEMA, "table_name": "archived"}
-            store_policies(retention, [{**policy, "retention_period": "30d", "target_repository_name": REPOSITORY}])
+            about = {"table_schema": SCHEMA, "table_name": "archived", "retention_period": "30d"}
+            store_policies(retention, [{**about, "target_repository_name": REPOSITORY, **policy}])
             yield Bench(server=server, retention=retention, partitions=partitions, rows=rows)
     finally:
         server.sql(f"DROP REPOSITORY {REPOSITORY}")

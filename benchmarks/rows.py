@@ -55,6 +55,14 @@ class Copies:
             self.statements = statements(retention) - before
         return self._checked(taken)
 
+    def undone(self) -> float:
+        """What it takes to bring back what a run deleted."""
+        self.refresh()
+        with Retention(f"duckdb:///{self.copy}") as retention:
+            report = retention.run()
+            taken = seconds(lambda: retention.undo(report.run_id))
+        return self._checked(taken, report.rows)
+
     def by_hand(self, *by_hand: str) -> Callable[[], float]:
         """What statements take, with the file open already."""
 
@@ -67,11 +75,11 @@ class Copies:
 
         return work
 
-    def _checked(self, taken: float) -> float:
+    def _checked(self, taken: float, more: int = 0) -> float:
         with duckdb.connect(str(self.copy)) as connection:
             left = connection.execute("SELECT count(*) FROM metrics").fetchone()
-        if left != (self.expected,):
-            raise RuntimeError(f"{left} rows are left instead of {self.expected}")
+        if left != (self.expected + more,):
+            raise RuntimeError(f"{left} rows are left instead of {self.expected + more}")
         return taken
 
 
@@ -126,14 +134,20 @@ def _delete(surroundings: Surroundings, uri: str, which: str, note: str) -> Line
     return Line(what=what, ours=taken[OURS], best=taken[BY_HAND], statements=copies.statements, note=note)
 
 
-def _archiving(surroundings: Surroundings) -> Line:
+def three_months(surroundings: Surroundings, **policy: Any) -> Copies:
+    """A table with three partitions, all of which a policy archives."""
     month = "month TIMESTAMPTZ GENERATED ALWAYS AS (date_trunc('month', ts))"
     uri = new_file(
         surroundings.directory(),
         (f"CREATE TABLE metrics (ts TIMESTAMPTZ, sensor BIGINT, value DOUBLE, {month})", _rows(ARCHIVED, LIMIT)),
     )
     copies = Copies(uri, 0)
-    _store(uri, strategy="snapshot", retention_period="30d", target_repository_name=str(copies.archive))
+    _store(uri, retention_period="30d", target_repository_name=str(copies.archive), **policy)
+    return copies
+
+
+def _archiving(surroundings: Surroundings) -> Line:
+    copies = three_months(surroundings, strategy="snapshot")
     by_hand = []
     for start in ("2020-01-01", "2020-02-01", "2020-03-01"):
         where = f"FROM metrics WHERE month = TIMESTAMPTZ '{start} 00:00:00+00'"
