@@ -242,6 +242,7 @@ class CrateScenarioDatabase(ScenarioDatabase):
         if self.scenario.strategy == "compact" or "recoverable" in self.scenario.policy:
             self.bench.sql(f"DROP TABLE {self.bench.q(TABLE)}")
             self.bench.create(TABLE, self.scenario.columns, self.scenario.by)
+        if self.scenario.strategy == "compact":
             for part in (0, 1):
                 self.bench.insert(TABLE, self.scenario.rows[part::2])
         present = {row[0] for row in self.look("SELECT n FROM {table}")}
