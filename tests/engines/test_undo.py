@@ -348,7 +348,7 @@ def test_raw_rows_of_a_cascade(db: Database) -> None:
     """Raw rows that were rolled up come back; the rollups stay as they are."""
     db.create("readings", {"ts": TIME, "n": "TEXT", "value": NUMBER, "month": MONTH}, by=["month"])
     db.insert("readings", [{"ts": day, "n": "a", "value": 1.5} for day in (APRIL, MAY, MAY, JUNE)])
-    db.policy("downsample", "readings", "30d", levels="1d:forever", recoverable="7d", id="days")
+    db.policy("downsample", "readings", "30d", levels="1d:forever", recoverable="7d", id="days", verify="metadata")
     report = db.run()
     assert (report.ok, db.count("readings")) == (True, 1)
     found = undo(db, policy_id="days")
