@@ -74,13 +74,15 @@ POLICIES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("delete", "hourly", "3d", {}),
     ("delete", "daily", "30d", {}),
     ("delete", "more", "60d", {"time_zone": "Europe/Vienna"}),
-    ("delete", "weekly", "20d", {}),
+    ("delete", "weekly", "20d", {"recoverable": "9d"}),
     ("delete", "monthly", "2mo", {"schedule": "0 0 * * *"}),
     ("snapshot", "archived", "7d", {"archive_period": "15d"}),
     ("downsample", "sensors*", "10d", {"levels": "1h:20d,1d:forever"}),
     ("delete", "plain", "40d", {}),
     ("delete", "noisy", "30d", {}),
 )
+
+ARCHIVES = ("archive of archived", "archive of weekly")
 
 
 def write(db: Database, table: str, days: range, rate: Rate) -> None:
@@ -130,13 +132,14 @@ def tables_of(db: Database) -> dict[str, tuple[int, int | None]]:
         ((rows, partitions),) = db.rows(f"SELECT count(*), {counted} FROM {db.q(name)}")
         found[name] = rows, partitions
     archives = db.q("retention_snapshot", db.own_schema)
-    ((rows, snapshots),) = db.rows(f'SELECT sum("rows"), count(*) FROM {archives}')
-    return {**found, "archive": (int(rows or 0), snapshots)}
+    counted = db.rows(f'SELECT table_name, sum("rows"), count(*) FROM {archives} GROUP BY 1')
+    found.update(dict.fromkeys(ARCHIVES, (0, 0)))
+    return {**found, **{f"archive of {name}": (int(rows), snapshots) for name, rows, snapshots in counted}}
 
 
 def by_name(found: Forecast) -> dict[str, Series]:
-    """The series by the name of their table; that of the archive by `archive`."""
-    return {"archive" if s.part is Part.ARCHIVE else s.table.name: s for s in found.series}
+    """The series by the name of their table."""
+    return {f"{'archive of ' * (s.part is Part.ARCHIVE)}{s.table.name}": s for s in found.series}
 
 
 def forecast(db: Database, days: int, now: dt.datetime = NOW, **more: Any) -> Forecast:
@@ -198,7 +201,7 @@ def test_policies_of_a_file_are_not_stored(lab: DuckDatabase) -> None:
     before = lab.tool.policies()
     text = "policies:\n- {strategy: delete, table_schema: lab, table_name: daily, retention_period: 60d}\n"
     found = by_name(forecast(lab, 100, policies=parse_policies(text, "policies.yaml")))
-    assert set(found) == {"daily", "archive"}
+    assert set(found) == {"daily", *ARCHIVES}
     assert found["daily"].partitions[-1] == 60
     assert lab.tool.policies() == before
     text = text.replace("delete", "downsample").replace("60d", "30d, levels: '1d:forever'")

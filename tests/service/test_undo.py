@@ -35,7 +35,7 @@ def undo(tenants: TwoTenants, token: str, **wanted: Any) -> Any:
 
 
 def test_what_the_preview_shows(tenants: TwoTenants, run_id: str) -> None:
-    """A tenant undoes a run as far as it is their own; snapshots say by which run, and until when."""
+    """A tenant undoes their own part of a run; snapshots say by which run, and until when."""
     shown = tenants.get("acme-viewer", f"{API}/snapshots/undoable", params={"run_id": run_id})
     assert [(item["table"], item["refusal"], item["held"]) for item in shown] == [("lab.acme_logs", None, True)]
     done = undo(tenants, "acme-operator", run_id=run_id)
