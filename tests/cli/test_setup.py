@@ -17,6 +17,7 @@ def test_creating_and_repeating(bare: Command, contents: Contents) -> None:
     out = bare.ok("setup", "--no-journal-policy")
     assert "created ext.retention_policy\n" in out
     assert out.count("created ext.") == 14
+    assert "next: `cratedb-retention suggest` writes a policy" in out.splitlines()[-1]
     assert "schema ext is at version 1: policies, audit log, holds and archives\n" in out
     before = contents()
     assert bare.ok("setup", "--no-journal-policy") == "schema ext is up to date\n"

@@ -10,6 +10,11 @@ from click.core import ParameterSource
 from cratedb_retention.cli import options
 from cratedb_retention.cli.output import say, write_data, write_table
 
+_NEXT = (
+    "next: `cratedb-retention suggest` writes a policy for each table; what policies with `recoverable` delete can be "
+    "brought back by `undo`"
+)
+
 
 @click.command("setup")
 @options.database
@@ -42,6 +47,8 @@ def setup(database: options.Database, no_journal_policy: bool, dry_run: bool) ->
         done = retention.setup(journal_policy=not no_journal_policy)
         for line in done or [f"schema {database.schema} is up to date"]:
             say(line)
+        if f"created {database.schema}.retention_policy" in done:
+            say(_NEXT)
 
 
 @click.command("config")
