@@ -379,7 +379,8 @@ def _ends(line: ArchiveLine) -> Bit:
     if line.ends is None:
         hint = "No run deletes it: see archive_period, or recoverable, of its policy"
         return Bit(text="never", tone="muted", hint=hint)
-    return Bit(text=words.moment(line.ends)[:10], hint=words.moment(line.ends))
+    undo = "" if line.record.recoverable_until is None else "; deleted, and can be brought back until then"
+    return Bit(text=words.moment(line.ends)[:10], hint=f"{words.moment(line.ends)}{undo}")
 
 
 def _table_bit(line: ArchiveLine) -> Bit:
