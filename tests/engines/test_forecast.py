@@ -132,9 +132,9 @@ def tables_of(db: Database) -> dict[str, tuple[int, int | None]]:
         ((rows, partitions),) = db.rows(f"SELECT count(*), {counted} FROM {db.q(name)}")
         found[name] = rows, partitions
     archives = db.q("retention_snapshot", db.own_schema)
-    counted = db.rows(f'SELECT table_name, sum("rows"), count(*) FROM {archives} GROUP BY 1')
+    archived = db.rows(f'SELECT table_name, sum("rows"), count(*) FROM {archives} GROUP BY 1')
     found.update(dict.fromkeys(ARCHIVES, (0, 0)))
-    return {**found, **{f"archive of {name}": (int(rows), snapshots) for name, rows, snapshots in counted}}
+    return {**found, **{f"archive of {name}": (int(rows), snapshots) for name, rows, snapshots in archived}}
 
 
 def by_name(found: Forecast) -> dict[str, Series]:
