@@ -24,9 +24,11 @@ PACKAGE = ROOT / "src" / "cratedb_retention"
 SERVER = "crate://localhost:4200/"
 # What the others do on CrateDB is what it does itself, or is tested elsewhere.
 ON_CRATEDB = {"docs/tutorial.md"}
+# Packages of extras that a page needs, and that may not be installed.
+NEEDS = {"docs/how-to/iceberg.md": "pyiceberg"}
 OTHERS = pytest.mark.long("make test follows the tutorial on CrateDB")
 # Long pages, whose commands tests of their own have as well.
-AT_NIGHT = {"docs/how-to/cascades.md", "docs/how-to/multi-tenancy.md", "docs/how-to/restore.md"}
+AT_NIGHT = {f"docs/how-to/{name}.md" for name in ("cascades", "iceberg", "multi-tenancy", "restore")}
 NIGHTLY = pytest.mark.long("make test follows the tutorial, the README and most other pages")
 NAMES = {str(page.relative_to(ROOT)): [block for block in blocks(page.read_text()) if block.tested] for page in PAGES}
 
@@ -67,6 +69,8 @@ def read(name: str) -> str:
 )
 def test_commands_work(page: str, tmp_path: Path) -> None:
     """A reader who follows the page meets no error."""
+    if page in NEEDS:
+        pytest.importorskip(NEEDS[page], reason=f"{NEEDS[page]} is not installed; see requirements.lock")
     result = run_script(script(read(page)) + AFTER.get(page, ""), tmp_path)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
 
@@ -118,6 +122,7 @@ METHODS = {
     "run": "run",
     "setup": "setup",
     "suggest": "suggest",
+    "sync-catalog": "archive.sync",
     "verify-rollups": "rollups.verify",
     "undo": "undo",
     "verify-snapshots": "archive.verify",

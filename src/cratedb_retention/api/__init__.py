@@ -79,12 +79,14 @@ class Retention(Connection):
     :param wait: Seconds to wait while another process has a DuckDB file open.
     :param clock: The source of the time; None: the system's.
     :param actor: The user in the audit log; None: the operating system's user.
+    :param catalog: The name of an Iceberg catalog that follows the archives, in the configuration of pyiceberg; None:
+        there is none. See :meth:`Archive.sync`.
     :raises InvalidInput: if the address is invalid.
     :raises ConnectionLost: if the database is unreachable; :class:`Locked` if another process has its file open.
     :raises AccessDenied: if user or password are wrong.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each option
         self,
         address: str | DatabaseAddress,
         schema: str = DEFAULT_SCHEMA,
@@ -94,11 +96,12 @@ class Retention(Connection):
         wait: float = 0.0,
         clock: Clock | None = None,
         actor: Actor | None = None,
+        catalog: str | None = None,
     ) -> None:
         address = DatabaseAddress.from_string(address) if isinstance(address, str) else address
         clock, actor = clock or system_clock(), actor or system_actor()
         engine = open_database(address, clock, create, read_only, wait)
-        super().__init__(address, engine, Store(engine, clock, actor, schema), clock, actor)
+        super().__init__(address, engine, Store(engine, clock, actor, schema), clock, actor, catalog)
         self._is_original = True
 
     def acting_as(self, actor: Actor) -> Retention:
@@ -106,7 +109,7 @@ class Retention(Connection):
         found = object.__new__(Retention)
         store = Store(self.engine, self.clock, actor, self.store.schema)
         store.is_there = self.store.is_there
-        Connection.__init__(found, self.address, self.engine, store, self.clock, actor)
+        Connection.__init__(found, self.address, self.engine, store, self.clock, actor, self.catalog)
         found._is_original = False
         return found
 
@@ -344,7 +347,7 @@ class Retention(Connection):
         def make_plan() -> Prepared:
             return prepared or retry(lambda: self.prepare(cutoff, selection), self.clock.sleep)
 
-        return carry_out(self.engine, self.store, self.clock, session, make_plan, observers)
+        return carry_out(self.engine, self.store, self.clock, session, make_plan, observers, self.mirror)
 
     def run_due(
         self,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from cratedb_retention.api.connection import Part
 from cratedb_retention.engine.archive import SnapshotState
-from cratedb_retention.errors import NotFound
+from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.execution import accepting, archive
 from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Adoptable, Deletable, Deleted, Restored, RestoreRequest, Verified
+from cratedb_retention.execution.iceberg import Mirror, Mirrored
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import ArchiveLine, Restorable, preview_restore
 from cratedb_retention.execution.query import Reader, fetch, find_archives, query_archives, suggest_values, write_answer
@@ -23,6 +24,7 @@ from cratedb_retention.model.archive import SnapshotRecord
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName, Value
 from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions
+from cratedb_retention.model.policies.patterns import matcher
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.query.reading import Cascade, Fetched, FetchRequest
 from cratedb_retention.model.rollups.rollup import sketch_table
@@ -96,12 +98,15 @@ class Archive(Part):
         :raises NotFound: if no snapshot matches the request.
         """
         at = self._connection
-        if request.undo:
+        if request.undo:  # What a recoverable policy deleted is in no Iceberg catalog.
             return undo(self._engine, self._store, self._clock, at.actor, request, told)
         restoring = archive.Restoring(
             engine=self._engine, store=self._store, clock=self._clock, actor=at.actor, request=request
         )
-        return restoring.run(told)
+        try:
+            return restoring.run(told)
+        finally:
+            self._follow({archived.table for archived in restoring.every})
 
     def deleted_for_good(self, run_id: str) -> dict[TableName, int]:
         """The rows that a run deleted and :meth:`Retention.undo` does not bring back, by table."""
@@ -126,7 +131,15 @@ class Archive(Part):
         :return: One result for each snapshot; ``error`` is the reason if it was not deleted.
         :raises NotFound: if no snapshot matches the request.
         """
-        return archive.delete_snapshots(self._engine, self._store, request, told)
+        if self._connection.mirror is None:
+            return archive.delete_snapshots(self._engine, self._store, request, told)
+        going = [item.record for item in self.deletable(request) if item.why_not is None]
+        tables = {record.archived.table for record in going}
+        self._follow(tables, {record.key for record in going})
+        try:
+            return archive.delete_snapshots(self._engine, self._store, request, told)
+        finally:  # Those that were not deleted return.
+            self._follow(tables)
 
     def query(self, query: str) -> Answer:
         """
@@ -168,7 +181,42 @@ class Archive(Part):
         :raises NotFound: if the repository does not exist.
         """
         fits = (request or RestoreRequest()).fits
-        return archive.adopt(self._engine, self._store, self._clock, repository, fits, dry_run)
+        found = archive.adopt(self._engine, self._store, self._clock, repository, fits, dry_run)
+        self._follow({item.record.archived.table for item in found if not item.known and not dry_run})
+        return found
+
+    def sync(
+        self,
+        catalog: str | None = None,
+        *,
+        table_schema: str | None = None,
+        table_name: str | None = None,
+        dry_run: bool = False,
+    ) -> list[Mirrored]:
+        """
+        Bring tables of an Iceberg catalog up to date: each has the rows of a table's archives that :meth:`query` reads.
+        Runs, :meth:`restore`, :meth:`delete` and :meth:`adopt` do that by themselves for the tables they are about.
+
+        :param catalog: Its name in the configuration of pyiceberg; None: that of the connection.
+        :param table_schema: A name or pattern, as is ``table_name``; None: all archived tables.
+        :param dry_run: Only count what would change.
+        :return: One result for each table; the last one is about all, without a table, if the catalog cannot be used.
+        :raises InvalidInput: if no catalog is named.
+        """
+        name = catalog or self._connection.catalog
+        if not name:
+            raise InvalidInput("Iceberg catalog", "none is named", "give --catalog, or set iceberg.catalog")
+        folds = self._engine.capabilities.folds_case
+        schemas, names = matcher(table_schema or "*", folds), matcher(table_name or "*", folds)
+
+        def fits(table: TableName) -> bool:
+            return schemas(table.schema) and names(table.name)
+
+        found = list(Mirror(self._engine, self._store, name).update_all(fits, dry_run))
+        for each in found if not dry_run else ():
+            if each.is_worth_telling:
+                self._store.journal.write(each.entry)
+        return found
 
 
 class Rollups(Part):
@@ -247,7 +295,9 @@ class Rollups(Part):
 
         :raises NotFound: if no such table exists, or nothing is recorded of an earlier one.
         """
-        return accepting.accept_tables(self._engine, self._store, *self._named(table_name, table_schema))
+        found = accepting.accept_tables(self._engine, self._store, *self._named(table_name, table_schema))
+        self._follow(found)
+        return found
 
     def find_earlier(self, table: TableName) -> Earlier | None:
         """What is recorded of an earlier table of the same name, see :meth:`accept_tables`; None: nothing."""

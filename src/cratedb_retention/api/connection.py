@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Generic, TypeVar, cast
 
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine import Engine, open_engine
 from cratedb_retention.errors import Locked
+from cratedb_retention.execution.iceberg import Keys, Mirror, follow
 from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.store.access import TokenStore
 from cratedb_retention.store.store import Store
 
@@ -19,13 +21,27 @@ _AGAIN_SECONDS = 0.2
 class Connection:
     """An open database, in which the toolkit's tables need not exist yet, and the user."""
 
-    def __init__(self, address: DatabaseAddress, engine: Engine, store: Store, clock: Clock, actor: Actor) -> None:
+    def __init__(
+        self,
+        address: DatabaseAddress,
+        engine: Engine,
+        store: Store,
+        clock: Clock,
+        actor: Actor,
+        catalog: str | None = None,
+    ) -> None:
+        self.catalog = catalog
         self.address, self.engine, self.store, self.clock, self.actor = address, engine, store, clock, actor
         self.capabilities, self.own_schema = engine.capabilities, store.schema
         self.notices, self.sessions = store.notices, store.sessions
         self.default_schema = self.capabilities.default_schema  # of tables without a schema in their name
         self.exists = engine.exists  # whether the database exists; a DuckDB file may have to be created first
         self.require, self.probe = store.require, store.probe
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """The Iceberg catalog that follows the archives; None: there is none."""
+        return Mirror(self.engine, self.store, self.catalog) if self.catalog else None
 
 
 def open_database(address: DatabaseAddress, clock: Clock, create: bool, read_only: bool, wait: float) -> Engine:
@@ -51,6 +67,12 @@ class Part:
         """The toolkit's tables; raises ``NotFound`` with the remedy if they do not exist."""
         self._connection.store.require()
         return self._connection.store
+
+    def _follow(self, tables: Collection[TableName], without: Keys = ()) -> None:
+        """Let the Iceberg catalog, if there is one, follow a change of archives."""
+        mirror = self._connection.mirror
+        if mirror and tables:
+            follow(mirror, self._store, tables, without)
 
 
 T = TypeVar("T")

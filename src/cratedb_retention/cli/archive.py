@@ -20,6 +20,7 @@ from cratedb_retention.model.words import plural, show_size
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
     from cratedb_retention.execution.archive import Adoptable, Deletable, Restored, RestoreRequest
+    from cratedb_retention.execution.iceberg import Mirrored
     from cratedb_retention.execution.plan.preview import ArchiveLine
 
 _CELLS: Cells[ArchiveLine | Adoptable] = {
@@ -204,6 +205,61 @@ def _confirm(question: str) -> None:
     if not sys.stdin.isatty():
         raise InvalidInput("delete-snapshots", "this cannot be undone, and there is no terminal to ask", "add --yes")
     click.confirm(question, abort=True, err=True)
+
+
+@click.command("sync-catalog")
+@options.database
+@click.option(
+    "--catalog",
+    type=TEXT,
+    help="Name of the catalog in pyiceberg's configuration. [default: the setting `iceberg.catalog`]",
+)
+@click.option("--table-schema", type=TEXT, help="Only tables of this schema; * and ? are wildcards.")
+@click.option("--table-name", type=TEXT, help="Only this table; * and ? are wildcards.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@options.output_format
+def sync_catalog(
+    database: options.Database,
+    catalog: str | None,
+    table_schema: str | None,
+    table_name: str | None,
+    dry_run: bool,
+    form: str,
+) -> None:
+    """
+    Bring the tables of an Iceberg catalog up to date with the archives, so that other programs read each archived table
+    as one. Nothing is copied: the tables consist of the Parquet files of archives. With the setting `iceberg.catalog`,
+    runs and the other commands do this by themselves for the tables that they are about. The exit code is 1 if a table
+    is not up to date.
+
+    \b
+    Examples:
+      cratedb-retention sync-catalog --catalog=lake --dry-run crate://localhost:4200/
+      cratedb-retention sync-catalog --table-name=metrics
+    """
+    with database.open(read_only=dry_run) as retention:
+        found = retention.archive.sync(catalog, table_schema=table_schema, table_name=table_name, dry_run=dry_run)
+    if form != "table":
+        write_data([_as_data(each) for each in found], form)
+    elif not found:
+        say("no table has archives")
+    for each in found if form == "table" else ():
+        for reason in each.refused:
+            say(f"not in the catalog: {reason}", "yellow")
+        if each.error:
+            say(f"failed: {each.error}", "red")
+        else:
+            changes = each.changes if each.added or each.removed else "up to date"
+            say(f"{'would change' if dry_run else 'synchronized'}: {each.table}: {changes}", "green")
+    failed = sum(each.error is not None for each in found)
+    if failed:
+        raise RetentionError("sync-catalog", f"{failed:,} of {plural(len(found), 'table')} not up to date")
+
+
+def _as_data(each: Mirrored) -> dict[str, object]:
+    table = None if each.table is None else str(each.table)
+    error = None if each.error is None else str(each.error)
+    return {"table": table, "added": each.added, "removed": each.removed, "refused": each.refused, "error": error}
 
 
 @click.command("restore")

@@ -76,6 +76,7 @@ COMMANDS: Mapping[str, Entry] = {
     "restore": Entry("archive", _ARCHIVE, "Restore archived partitions."),
     "undo": Entry("archive", _ARCHIVE, "Bring back what recoverable policies deleted."),
     "query": Entry("query", _ARCHIVE, "Query archived rows by SQL."),
+    "sync-catalog": Entry("archive", _ARCHIVE, "Bring an Iceberg catalog up to date."),
     "hold": Entry("holds", _ARCHIVE, "Place a legal hold: protect data from all policies."),
     "list-holds": Entry("holds", _ARCHIVE, "List the legal holds in force."),
     "release": Entry("holds", _ARCHIVE, "Release a legal hold."),
@@ -193,6 +194,7 @@ def _defaults(loaded: Loaded) -> dict[str, Any]:
     for section in ("service", "http"):
         values = getattr(settings, section).model_dump(mode="json")
         own["serve"] |= {key: value for key, value in values.items() if f"{section}.{key}" in given}
+    own["sync-catalog"] |= {"catalog": settings.iceberg.catalog} if settings.iceberg.catalog else {}
     own["run"] |= {key: value for key, value in own["serve"].items() if key == "lease"}
     return own
 

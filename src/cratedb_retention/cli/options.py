@@ -95,7 +95,15 @@ class Database:
         if not self.dburi:
             remedy = "give it as the last argument or in CRATEDB_URI, such as crate://localhost:4200/"
             raise InvalidInput("database address", "missing", remedy)
-        with Retention(self.dburi, self.schema, create=create, read_only=read_only, wait=self.wait or 0.0) as retention:
+        loaded = click.get_current_context().obj
+        with Retention(
+            self.dburi,
+            self.schema,
+            create=create,
+            read_only=read_only,
+            wait=self.wait or 0.0,
+            catalog=loaded.settings.iceberg.catalog if loaded else None,
+        ) as retention:
             yield retention
 
 

@@ -13,7 +13,7 @@ from cratedb_retention.engine.expressions import Element
 from cratedb_retention.engine.step import StepResult
 from cratedb_retention.errors import DatabaseError, RetentionError
 from cratedb_retention.model.archive import Archived
-from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.catalog import Column, TableName, Value
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 
 
@@ -57,6 +57,17 @@ class ArchivedRows:
 
 
 Unread = Sequence[tuple[Archived, RetentionError]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainFile:
+    """The Parquet file of a snapshot, as other programs read it."""
+
+    archived: Archived
+    location: str  # Its address.
+    size: int  # Bytes.
+    partition: tuple[tuple[Column, Value], ...]  # The columns that are in its path instead, with their values.
+    footer: Any  # Its metadata, of pyarrow.
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +135,14 @@ class Archive(abc.ABC):
     @abc.abstractmethod
     def open_rows(self, snapshots: Archives) -> tuple[list[ArchivedRows], Unread]:
         """How DuckDB reads the rows of snapshots; and those that it cannot read, with the reason."""
+
+    def locate(self, snapshots: Archives) -> dict[str, Archived]:
+        """Those snapshots that are Parquet files, by the addresses of their files. Does not look whether they exist."""
+        return {}
+
+    def open_plain(self, snapshots: Archives) -> tuple[list[PlainFile], Unread]:
+        """The Parquet files of snapshots for other programs; and those that these cannot read, with the reason."""
+        return [], []
 
     @abc.abstractmethod
     def archived_column(self, column: Column) -> ArchivedColumn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import permutations
 from typing import Any, ClassVar, NamedTuple
@@ -18,15 +18,16 @@ from cratedb_retention.engine.archive import (
     ArchivedRows,
     Archives,
     Contents,
+    PlainFile,
     Snapshot,
     SnapshotState,
     Unread,
 )
 from cratedb_retention.engine.parquet import Manifest, Store, data_path
 from cratedb_retention.engine.step import StepResult
-from cratedb_retention.errors import Conflict, DatabaseError, NotFound, RetentionError
+from cratedb_retention.errors import Conflict, DatabaseError, NotFound, RetentionError, Unsupported
 from cratedb_retention.model.archive import Archived
-from cratedb_retention.model.catalog import Column, TableName
+from cratedb_retention.model.catalog import Column, TableName, Value, outer_names
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
 
 
@@ -153,7 +154,7 @@ class FileArchive(Archive):
         """The rows first: as long as there is a manifest, a command that was interrupted is continued."""
         store = self._store(snapshot.repository)
         store.require()
-        path, there = data_path(snapshot.table, snapshot.columns, snapshot.values, snapshot.name), True
+        path, there = _path_of(snapshot), True
         try:
             manifest = store.manifest(snapshot.name)
             if manifest.of != (snapshot.table, snapshot.values):
@@ -212,6 +213,58 @@ class FileArchive(Archive):
             return error
         return found
 
+    def locate(self, snapshots: Archives) -> dict[str, Archived]:
+        stores = {repository: self._store(repository) for repository in {each.repository for each in snapshots}}
+        return {stores[each.repository].locate(_path_of(each)): each for each in snapshots}
+
+    def open_plain(self, snapshots: Archives) -> tuple[list[PlainFile], Unread]:
+        found, unread = list[PlainFile](), list[tuple[Archived, RetentionError]]()
+        for repository in sorted({each.repository for each in snapshots}):
+            some = [each for each in snapshots if each.repository == repository]
+            store = self._store(repository)
+            for each, plain in zip(some, store.each(partial(self._plain, store), some), strict=True):
+                if isinstance(plain, RetentionError):
+                    unread.append((each, plain))
+                else:
+                    found.append(plain)
+        return found, unread
+
+    def _plain(self, store: Store, snapshot: Archived) -> PlainFile | RetentionError:
+        """A file as other programs read it, or the reason why they cannot."""
+        thing = f"snapshot {snapshot.name}"
+        try:
+            file = self._file(store, snapshot.name)
+            self._require_there(file)
+            self._require_plain(file)
+            if file.manifest.file != _path_of(snapshot):
+                return Unsupported(
+                    thing, "is where an earlier version wrote it", "restore it, so that it is written again"
+                )
+            footer = store.footer(file.manifest.file)
+        except RetentionError as error:
+            return error
+        if footer.num_rows != file.manifest.rows:
+            return DatabaseError(
+                thing, f"has {footer.num_rows:,} rows, not the {file.manifest.rows:,} that were archived"
+            )
+        return PlainFile(
+            archived=snapshot,
+            location=store.locate(file.manifest.file),
+            size=store.size(file.manifest.file) or 0,
+            partition=tuple(self._in_path(file.manifest)),
+            footer=footer,
+        )
+
+    def _require_plain(self, file: File) -> None:
+        """Unsupported: other programs would read other values."""
+
+    def _in_path(self, manifest: Manifest) -> Iterator[tuple[Column, Value]]:
+        """The columns of a partition that are not in its file, with their exact values."""
+        there = {name for name, _ in manifest.columns}
+        for column, value in zip(manifest.partition_columns, manifest.values, strict=True):
+            if there.isdisjoint((column.name, *outer_names(column.name))):
+                yield column, value
+
     def _find_all(self, snapshots: Archives) -> list[File]:
         """The files to restore, all of which are there."""
         found = [self._find(each) for each in snapshots]
@@ -230,6 +283,10 @@ class FileArchive(Archive):
     def _columns_of(self, manifest: Manifest) -> tuple[Column, ...]:
         """The partition columns of the table when it was archived."""
         return manifest.partition_columns
+
+
+def _path_of(snapshot: Archived) -> str:
+    return data_path(snapshot.table, snapshot.columns, snapshot.values, snapshot.name)
 
 
 def require_same(file: File, step: ArchivingStep) -> None:

@@ -26,15 +26,17 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from cratedb_retention.errors import AccessDenied, Conflict, DatabaseError, NotFound, not_installed
+from cratedb_retention.errors import AccessDenied, Conflict, DatabaseError, NotFound, Unsupported, not_installed
 from cratedb_retention.model.archive import StoreAddress, read_address
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.words import show_value
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 T = TypeVar("T")
+N = TypeVar("N")
 MANIFESTS, SUFFIX, ROWS = "_manifests", ".json", ".parquet"
 PARTIAL = ".partial"
 # A path has these characters percent-encoded, as Hive does; the last four are not allowed on Windows.
@@ -169,6 +171,7 @@ class _Files(Protocol):
 
     what: str  # A directory, or a bucket.
     place: str  # Its name.
+    address: str  # By which other programs find it.
     is_remote: bool
 
     def create(self) -> None:
@@ -214,6 +217,7 @@ class _Directory:
 
     def __init__(self, root: Path, create: bool = False) -> None:
         self.root, self.place, self._creates = root, str(root), create
+        self.address = f"file://{'' if root.as_posix().startswith('/') else '/'}{root.as_posix()}"
 
     def create(self) -> None:
         if self._creates:
@@ -306,6 +310,7 @@ class _Bucket:
     def __init__(self, address: StoreAddress, repository: str) -> None:
         self._files, self._root, self._repository = _file_system(address), address.place, repository
         self.place = address.place.partition("/")[0]
+        self.address = f"{address.kind}://{address.place}"
 
     def create(self) -> None:
         """Never: its options are up to users."""
@@ -440,7 +445,14 @@ class Store:
         """How a statement names a file: the path of a local one, or for display."""
         return self._files.show(path)
 
-    def each(self, look: Callable[[str], T], names: Iterable[str]) -> Sequence[T]:
+    def locate(self, path: str) -> str:
+        """The address of a file, by which other programs find it."""
+        address = self._files.address
+        if address.startswith("az:") or set("#?") & set(address):
+            raise Unsupported(self._thing, "its address cannot be one of Iceberg", "use `cratedb-retention query`")
+        return f"{address}/{path}"
+
+    def each(self, look: Callable[[N], T], names: Iterable[N]) -> Sequence[T]:
         """Do something for each name, several at a time if it takes long."""
         if not self._files.is_remote:
             return list(map(look, names))
@@ -596,6 +608,13 @@ class Store:
         form, (files, root) = ds.ParquetFileFormat(default_fragment_scan_options=reading), self._files.arrow()
         fragments = [form.make_fragment(f"{root}/{path}", files, holds) for path, holds in parts]
         return _dataset_class()(fragments, schema, form, files)
+
+    def footer(self, path: str) -> pq.FileMetaData:
+        """The metadata of a file: columns with their types, and statistics of each row group."""
+        import pyarrow.parquet as pq
+
+        with self.reporting(path), self.reading(path) as file:
+            return pq.read_metadata(file)
 
     def schema(self, path: str) -> pa.Schema:
         """The columns of a file, with their types."""

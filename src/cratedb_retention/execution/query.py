@@ -182,6 +182,15 @@ def find_archives(
     in the table are left to it: restored ones, and those that are not dropped yet. Rows that arrived after their
     partition was archived are other rows.
     """
+    found = choose_archives(engine, store, table, time, reader)
+    rows, unread = engine.archive.open_rows(found.archived)
+    return replace(found, rows=tuple(rows), unread=[*unread, *found.unread])
+
+
+def choose_archives(
+    engine: Engine, store: Store, table: TableName, time: TimeRange = EVER, reader: Reader | None = None
+) -> Archives:
+    """Like :func:`find_archives`, without opening any: those to read, and those of another table of this name."""
     records = _current_records(store, table, time)
     if reader is not None:
         records = [each for each in records if _may_read(reader, each.archived)]
@@ -192,12 +201,11 @@ def find_archives(
     known = {each.identity for each in left if each.identity}
     present = find_table(engine, table) if known else None
     foreign = known - {present.identity} if present else set[str]()
-    mine = [each.archived for each in left if each.identity not in foreign]
-    rows, unread = engine.archive.open_rows(mine)
+    mine = tuple(each.archived for each in left if each.identity not in foreign)
     remedy = "if it is the same, confirm that with `cratedb-retention accept-table`"
     another: RetentionError = Conflict(f"table {table}", "is another one than the archived table of its name", remedy)
     theirs = [(each.archived, another) for each in left if each.identity in foreign]
-    return Archives(archived=tuple(mine), rows=tuple(rows), unread=[*unread, *theirs], live=len(live))
+    return Archives(archived=mine, unread=theirs, live=len(live))
 
 
 def _current_records(store: Store, table: TableName, time: TimeRange) -> list[SnapshotRecord]:

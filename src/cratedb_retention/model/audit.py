@@ -29,6 +29,7 @@ class Event(_Recorded):
     SNAPSHOT_DELETED = "snapshot-deleted", "A snapshot was deleted by a user for good, or deleting it failed."
     ADOPTED = "adopted", "A snapshot in a repository was recorded in the toolkit's tables."
     ROLLUPS_DROPPED = "rollups-dropped", "All rollups of a table were dropped."
+    CATALOG_UPDATED = "catalog-updated", "A table of an Iceberg catalog was brought up to date, or that failed."
     TABLE_ACCEPTED = "table-accepted", "A table was accepted as the earlier one of its name."
     RUN_STARTED = "run-started", "A run started."
     RUN_FINISHED = "run-finished", "A run ended; rows, bytes and partitions are the totals of its steps."

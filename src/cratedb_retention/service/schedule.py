@@ -16,6 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from cratedb_retention.api import Retention
 from cratedb_retention.errors import ConnectionLost, RetentionError, RunEnded, not_installed
+from cratedb_retention.execution.iceberg import Mirrored
 from cratedb_retention.execution.runs import events
 from cratedb_retention.execution.runs.events import Observer, RunEvent, Tone
 from cratedb_retention.execution.runs.leasing import Session
@@ -160,7 +161,7 @@ def log_event(event: RunEvent) -> None:
             run = f"run {run_id}: "
         case events.StepFailed():
             deferred = event.deferred  # Not a failure.
-        case events.TakenOver() | events.TaskSkipped():
+        case events.TakenOver() | events.TaskSkipped() | Mirrored():
             pass
     for text, tone in events.lines_of(event):
         logger.log(logging.INFO if deferred else _LEVELS.get(tone, logging.INFO), "%s%s", run, text)

@@ -104,12 +104,20 @@ class NotifySettings(_Section):
     interval: Seconds = Field(60.0, description="Polling interval, in seconds; each run also triggers a check.")
 
 
+class IcebergSettings(_Section):
+    catalog: str | None = Field(
+        None,
+        description="Name of the Iceberg catalog that follows the archives; pyiceberg's configuration describes it.",
+    )
+
+
 class Settings(_Section):
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     service: ServiceSettings = Field(default_factory=ServiceSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
+    iceberg: IcebergSettings = Field(default_factory=IcebergSettings)
 
 
 # Never shown. Each can be read from a file, which the setting NAME_file names.

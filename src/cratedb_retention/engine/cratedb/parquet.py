@@ -28,6 +28,7 @@ from cratedb_retention.engine.archive import (
     Archives,
     Arrived,
     Contents,
+    PlainFile,
     Snapshot,
     SnapshotState,
     Unread,
@@ -565,6 +566,12 @@ class EitherArchive(Archive):
         rows, unread = self._files.open_rows(files)
         others = [each for each in snapshots if not is_address(each.repository)]
         return rows, [*unread, *self._snapshots.open_rows(others)[1]]
+
+    def locate(self, snapshots: Archives) -> dict[str, Archived]:
+        return self._files.locate([each for each in snapshots if is_address(each.repository)])
+
+    def open_plain(self, snapshots: Archives) -> tuple[list[PlainFile], Unread]:
+        return self._files.open_plain([each for each in snapshots if is_address(each.repository)])
 
     def archived_column(self, column: Column) -> ArchivedColumn:
         return self._files.archived_column(column)

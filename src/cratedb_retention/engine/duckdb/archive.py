@@ -24,7 +24,14 @@ from cratedb_retention.engine.archive import ArchivedColumn, ArchivedRows, Archi
 from cratedb_retention.engine.base import changed, require_old
 from cratedb_retention.engine.database import Database, Statement
 from cratedb_retention.engine.duckdb.catalog import Reader, stored
-from cratedb_retention.engine.duckdb.files import archived_rows, inexact, to_file, typed_rows, why_unreadable
+from cratedb_retention.engine.duckdb.files import (
+    archived_rows,
+    inexact,
+    to_file,
+    typed_rows,
+    why_not_plain,
+    why_unreadable,
+)
 from cratedb_retention.engine.duckdb.former import FormerStore
 from cratedb_retention.engine.duckdb.sql import SQL, comment_on, copy_to, fingerprint, make_column, new_table, row_hash
 from cratedb_retention.engine.expressions import (
@@ -164,6 +171,16 @@ class DuckArchive(FileArchive):
         rows = _table_rows(manifest, typed_rows(sa.table(name), own))
         return ArchivedRows(table=table, rows=rows, name=name, dataset=dataset)
 
+    def _require_plain(self, file: File) -> None:
+        if why := why_not_plain(_stored(file.manifest)):
+            raise Unsupported(f"table {TableName(*file.manifest.table)}", why, "use `cratedb-retention query`")
+
+    def _in_path(self, manifest: Manifest) -> Iterator[tuple[Column, Value]]:
+        every = {column.name: column for column in _all_columns(manifest)}
+        for column, value in super()._in_path(manifest):
+            if column.type == "DATE" or _is_whole(every.get(column.name, column), every):
+                yield column, value
+
     def archived_column(self, column: Column) -> ArchivedColumn:
         """As in its table."""
         return ArchivedColumn(next(iter(column.path), column.name), SQL.column(column), column.type)
@@ -235,14 +252,17 @@ def _table_rows(manifest: Manifest, rows: sa.Subquery) -> sa.Select[Any]:
     values: dict[str, Element] = {column.name: ref(column.name) for column in _stored(manifest)}
     for name, data_type, _, value in manifest.partition:
         column = every.setdefault(name, make_column(name, data_type))
-        # The value of another time may have lost its microseconds.
-        is_whole = column.kind is not Kind.TIME or not column.expression or read_grid(column.expression, every)
-        if name not in values and is_whole:
+        if name not in values and _is_whole(column, every):
             values[name] = _constant(column, value)
     for column in every.values():
         if column.name not in values:
             values[column.name] = as_type(sa.literal_column(f"({column.expression})"), column.type)
     return sa.select(*(values[name].label(ref(name).name) for name in every)).select_from(rows)
+
+
+def _is_whole(column: Column, every: Mapping[str, Column]) -> bool:
+    """Whether a partition's value is exact: that of another time may have lost its microseconds."""
+    return column.kind is not Kind.TIME or not column.expression or read_grid(column.expression, every) is not None
 
 
 def _constant(column: Column, value: Value) -> Element:

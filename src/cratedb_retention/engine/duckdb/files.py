@@ -24,6 +24,8 @@ _NATIVE = frozenset(
 _AS_TEXT = frozenset({"HUGEINT", "UHUGEINT", "INTERVAL", "TIME WITH TIME ZONE", "TIMESTAMP_S"})
 # Arrow has no such types, and Parquet's are read as bytes.
 _NOT_IN_ARROW = frozenset({"UUID", "UNION", "BIT", "BIGNUM", "VARINT", "ENUM"})
+# Parquet has no such types, so that only DuckDB reads them as what they are.
+_OWN = frozenset({"UNION", "BIT", "BIGNUM", "VARINT"})
 _QUOTED = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'""")
 _SCALAR_UNION = re.compile(r"UNION\([^\[\]]*\)(\[\d*\])*")
 
@@ -83,3 +85,9 @@ def why_unreadable(columns: Iterable[Column]) -> str | None:
     """Why DuckDB cannot read a file in an object store, by way of Arrow; None if it can."""
     found = next((column for column in columns if _words(column.type) & _NOT_IN_ARROW), None)
     return None if found is None else f"column {found.name} ({found.type}) cannot be read from an object store"
+
+
+def why_not_plain(columns: Iterable[Column]) -> str | None:
+    """Why other programs cannot read a file; None if they can."""
+    found = next((column for column in columns if _words(column.type) & _OWN), None)
+    return None if found is None else f"column {found.name} ({found.type}) can be read by DuckDB only"

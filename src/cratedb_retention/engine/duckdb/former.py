@@ -22,7 +22,7 @@ class FormerStore(Store):
 
     def __init__(self, repository: str, directory: Path) -> None:
         super().__init__(repository, directory)
-        self._directory = directory
+        self._within = directory
 
     def manifest(self, name: str) -> Manifest:
         try:
@@ -36,7 +36,7 @@ class FormerStore(Store):
     def names(self) -> dict[str, int]:
         found = super().names()
         with self.reporting():
-            for path in self._directory.iterdir():
+            for path in self._within.iterdir():
                 if path.name[0] != "." and (path / MANIFEST).is_file():
                     found.setdefault(path.name, (path / MANIFEST).stat().st_size)
         return found
@@ -49,7 +49,7 @@ class FormerStore(Store):
 
     def leftovers(self, names: Collection[str]) -> Iterator[str]:
         yield from super().leftovers(names)
-        for path in self._directory.iterdir():
+        for path in self._within.iterdir():
             if path.name[0] == "." and path.name.endswith(_UNFINISHED) and path.is_dir():
                 yield path.name
 

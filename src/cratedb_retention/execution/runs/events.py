@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.step import Progress, StepResult
 from cratedb_retention.errors import PartitionChanged, RetentionError
+from cratedb_retention.execution.iceberg import Mirrored
 from cratedb_retention.model.plan.plan import COUNTED, Blocked, CompactPartitions, Plan, Step, Task
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import Report, RunState
@@ -101,7 +102,17 @@ class RunFinished(NamedTuple):
 
 
 StepEvent = StepStarted | StepFinished | StepFailed | TaskSkipped
-RunEvent = StepEvent | StepProgressed | RunStarted | ActionBlocked | LeftOut | TakenOver | RunEndedEarly | RunFinished
+RunEvent = (
+    StepEvent
+    | StepProgressed
+    | RunStarted
+    | ActionBlocked
+    | LeftOut
+    | TakenOver
+    | Mirrored
+    | RunEndedEarly
+    | RunFinished
+)
 Observer = Callable[[RunEvent], None]
 
 
@@ -133,6 +144,8 @@ def advance(state: RunState, event: RunEvent) -> RunState:
         case TaskSkipped(task=task):
             over = state.step + len(task.steps)
             return replace(state, step=over, steps_done=over, report=replace(report, skipped=report.skipped + 1))
+        case Mirrored(error=error):
+            return replace(state, report=replace(report, failed=report.failed + 1)) if error else state
         case ActionBlocked() | TakenOver() | RunEndedEarly() | RunFinished():
             return state
 
@@ -189,6 +202,18 @@ def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
             yield f"deferred: {who}, {plural(len(tasks), 'task')}: locked by {holder}", Tone.NOTICE
         case TakenOver(policy_id=policy, holder=holder):
             yield f"taken over: policy {short(policy)} from {holder}", Tone.NOTICE
+        case StepFinished() | StepFailed() | TaskSkipped():
+            yield from _lines_of_step(event)
+        case Mirrored():
+            yield from _lines_of_catalog(event)
+        case RunFinished(report=report):
+            yield summary(report), Tone.END
+        case StepStarted() | StepProgressed() | RunEndedEarly():
+            pass
+
+
+def _lines_of_step(event: StepFinished | StepFailed | TaskSkipped) -> Iterator[tuple[str, Tone]]:
+    match event:
         case StepFinished(task=task, step=step, result=result, seconds=seconds):
             saved = " saved" if isinstance(step, CompactPartitions) else ""
             size = f", {show_size(result.size)}{saved}" if result.size else ""
@@ -199,10 +224,15 @@ def lines_of(event: RunEvent) -> Iterator[tuple[str, Tone]]:
             yield f"{word}: {task.table}: {step.describe()}: {cause}", tone
         case TaskSkipped(task=task, reason=reason):
             yield f"skipped: {task.table}: {task.steps[0].describe()}: {reason}", Tone.BAD
-        case RunFinished(report=report):
-            yield summary(report), Tone.END
-        case StepStarted() | StepProgressed() | RunEndedEarly():
-            pass
+
+
+def _lines_of_catalog(found: Mirrored) -> Iterator[tuple[str, Tone]]:
+    if found.added or found.removed:
+        yield f"done: {found.table}: Iceberg catalog: {found.changes}", Tone.GOOD
+    for reason in found.refused:
+        yield f"not in the Iceberg catalog: {reason}", Tone.NOTICE
+    if found.error:
+        yield f"failed: Iceberg catalog: {found.error}", Tone.BAD
 
 
 def summary(report: Report) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import Cancelled, ClusterUnhealthy, ConnectionLost, DiskFull, RetentionError, RunEnded
+from cratedb_retention.execution.iceberg import Mirrored
 from cratedb_retention.execution.plan.preparing import Prepared
 from cratedb_retention.execution.runs.events import (
     LeftOut,
@@ -177,6 +178,10 @@ class Recorder:
             case TaskSkipped(task=task, reason=reason, number=number):
                 why = Why.SKIPPED(cause=reason)
                 self._write(self._step(task, task.steps[0], number, outcome=Outcome.FAILED, why=why), later=True)
+
+    def mirrored(self, found: Mirrored) -> None:
+        """What was changed in the Iceberg catalog."""
+        self._write(replace(found.entry, cutoff=self._run.cutoff, run_id=self._run.run_id), later=True)
 
     def step_ended(self, task: Task, step: Step, number: int, error: RunEnded) -> None:
         """A step ends early, together with the run."""

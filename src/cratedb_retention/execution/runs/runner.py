@@ -24,6 +24,7 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.step import Progress, StepResult
 from cratedb_retention.errors import ConnectionLost, LeaseLost, NotFound, PartitionChanged, RetentionError, RunEnded
 from cratedb_retention.execution.archive import require_whole_restores, settle, supersede, tidy_copies
+from cratedb_retention.execution.iceberg import Keys, Mirror
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection, check_preconditions, is_frozen
 from cratedb_retention.execution.rollups.rolling import Roller
 from cratedb_retention.execution.runs import events
@@ -74,11 +75,13 @@ def carry_out(
     session: Session,
     make_plan: Callable[[], Prepared],
     observers: Iterable[events.Observer] = (),
+    mirror: Mirror | None = None,
 ) -> Report:
     """
     Execute a plan, except for policies whose leases another run holds.
 
     :param make_plan: Makes the plan, or returns an existing one.
+    :param mirror: The Iceberg catalog that follows the archives.
     :raises Cancelled: if a user cancelled the run.
     :raises Stopped: if the process is stopping.
     :raises LeaseLost: if another run may have taken the leases.
@@ -101,7 +104,8 @@ def carry_out(
             prepared = replace(prepared, plan=replace(prepared.plan, tasks=tasks))
             concerned = {task.policy_id for task in tasks} | set(session.taken.won)
             session.tracker.about(policy for policy in prepared.policies.values() if policy.id in concerned)
-            report = Runner(engine, store, clock, session, prepared, observers, heartbeat).run(left)
+            runner = Runner(engine, store, clock, session, prepared, observers, heartbeat, mirror)
+            report = runner.run(left)
         except BaseException as error:
             heartbeat.finish(outcome_of(error))
             raise
@@ -217,7 +221,7 @@ def _values(pieces: Iterable[Piece]) -> list[tuple[Value, ...]]:
 class Runner:
     """Executes one plan. Errors of observers are logged, and do not affect the run."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a run works with
         self,
         engine: Engine,
         store: Store,
@@ -226,7 +230,9 @@ class Runner:
         prepared: Prepared,
         observers: Iterable[events.Observer],
         heartbeat: Heartbeat,
+        mirror: Mirror | None = None,
     ) -> None:
+        self._mirror = mirror
         self._engine, self._store, self._clock, self._prepared = engine, store, clock, prepared
         self._observers, self._heartbeat = tuple(observers), heartbeat
         self._tracker, self._leases, self._taken = session.tracker, session.leases, session.taken
@@ -248,8 +254,11 @@ class Runner:
             self._tell(events.RunStarted(self._leases.run_id, plan), *left_out)
             self._tell(*map(events.ActionBlocked, plan.blocked))
             begun = True
+            if ending := {(each.repository, each.name) for each in _ending(plan.tasks)}:
+                self._follow(ending)
             for position, task in enumerate(plan.tasks):
                 self._run_task(position, task)
+            self._follow()
             _attempt("ranges of sealed windows were not made", self._roller.pack)
             _attempt("cascades at rest were not recorded", lambda: self._store.rollups.rest(self._prepared.rests))
             outcomes = dict.fromkeys(self._taken.run, Outcome.DONE)
@@ -271,6 +280,25 @@ class Runner:
         self._recorder.run_finished(report)
         self._tell(events.RunFinished(report))
         return report
+
+    def _follow(self, ending: Keys = ()) -> None:
+        """
+        Bring the Iceberg catalog up to date: archives leave it before they are deleted, so that no program looks for
+        their files, and enter it when their partitions were dropped. If that fails, the run goes on, and reports it.
+        """
+        prepared, own = self._prepared, self._prepared.facts.catalog.capabilities
+        makers = {policy.id: policy for policy in prepared.policies.values() if policy.strategy.traits.archives}
+        chosen = [each for each in makers.values() if each.enabled and prepared.selection.fits(each)]
+        if self._mirror is None or not chosen:
+            return
+        archived = self._retry(self._store.snapshots.tables)
+        tables = {task.table for task in prepared.plan.tasks if task.policy_id in makers}
+        for policy in chosen:
+            tables.update(find_tables(policy.table_schema, policy.table_name, archived, own))
+        for found in self._mirror.update(tables, ending) if tables else ():
+            if found.is_worth_telling:
+                self._recorder.mirrored(found)
+                self._tell(found)
 
     def _forget(self) -> None:
         """Delete records of frozen partitions that no longer exist, also those that a killed run dropped."""
@@ -504,6 +532,11 @@ class Runner:
         self._tasks[position] = found
         self._renewed[position] += 1
         return found
+
+
+def _ending(tasks: Iterable[Task]) -> Iterator[Archived]:
+    """The archives that tasks delete."""
+    return (step.archived for task in tasks for step in task.steps if isinstance(step, DeleteSnapshot))
 
 
 def _may_change(task: Task, step: Step, done: int) -> bool:
