@@ -459,6 +459,17 @@ def test_days_on_which_nothing_is_due_are_skipped(unit: str, levels: str) -> Non
         assert simulate(given) == skipping
 
 
+def test_days_on_which_recoverable_data_ends() -> None:
+    """There is a plan for these days as well."""
+    week = policy("delete", "10d", recoverable="7d", target_repository_name="archive")
+    given = present([make_table("month", 182, steady)], [week, policy(retention="1y", id="later")], 60)
+    skipping = simulate(given)
+    with patch.object(Simulation, "_due_from", lambda *_: float("-inf")):
+        assert simulate(given) == skipping
+    kept = series_of(skipping, Part.ARCHIVE).partitions
+    assert [kept[day] for day in (0, 1, 7, 8, 10, 16, 17)] == [0, 5, 5, 0, 1, 1, 0]
+
+
 # Conclusions
 
 
