@@ -71,17 +71,17 @@ WARM_NODES = policy("reallocate", "30d", id="warm", reallocation_attribute_value
         (
             policy("delete", "30d"),
             policy("delete", "90d", **WEEK),
-            "delete after 90d (delete-9) is recoverable in vain",
+            "delete after 90d (delete-9) is recoverable to no effect",
         ),
         (
             policy("delete", "30d"),
             policy("downsample", "60d", **WEEK),
-            "in vain: delete after 30d (delete-3) has deleted",
+            "to no effect: delete after 30d (delete-3) has deleted",
         ),
         (
             policy("downsample", "30d"),
             policy("delete", "60d", **WEEK),
-            "delete after 60d (delete-6) is recoverable in vain",
+            "delete after 60d (delete-6) is recoverable to no effect",
         ),
         (policy("delete", "30d"), policy("delete", "30d", id="d2", **WEEK), "delete the same data"),
         (policy("delete", "30d", **WEEK), policy("delete", "90d"), "removes the data before delete after 90d"),
@@ -89,7 +89,11 @@ WARM_NODES = policy("reallocate", "30d", id="warm", reallocation_attribute_value
         (policy("snapshot", "30d"), policy("delete", "90d", **WEEK), "removes the data before delete after 90d"),
         (policy("delete", "30d", **WEEK), policy("snapshot", "90d"), "would delete the data before snapshot after 90d"),
         (policy("delete", "30d", where={"tenant": "a"}), policy("delete", "90d", **WEEK), None),
-        (policy("delete", "30d"), policy("delete", "90d", where={"tenant": "a"}, **WEEK), "is recoverable in vain"),
+        (
+            policy("delete", "30d"),
+            policy("delete", "90d", where={"tenant": "a"}, **WEEK),
+            "is recoverable to no effect",
+        ),
     ],
 )
 def test_pair(one: Policy, other: Policy, words: str | None) -> None:

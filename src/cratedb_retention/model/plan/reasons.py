@@ -341,8 +341,8 @@ class Why(Enum):
     )
     TOO_LATE = "{late:rule} comes too late: {early:rule} has removed the data by then; set a shorter retention period"
     NEVER_RECOVERABLE = (
-        "{late:rule} is recoverable in vain: {early:rule} has deleted the data for good by then; set recoverable for "
-        "both, or remove one of them"
+        "{late:rule} is recoverable to no effect: {early:rule} has deleted the data for good by then; set recoverable "
+        "for both, or remove one of them"
     )
     DONE_ALREADY = "{other:policy} already has the strategy {strategy} there, after {period:duration}"
     LARGE_ROLLUP = (
