@@ -965,3 +965,11 @@ def test_the_reason_of_a_run_comes_with_what_it_tells_of(db: Database) -> None:
     [run] = results.since(now)
     assert (run.reason, run.failed, run.blocked) == ("disk-full", 2, 3), "a failure comes before what is blocked"
     assert results.since(now + dt.timedelta(seconds=1)) == []
+
+
+def test_results_of_many_policies(db: Database) -> None:
+    """The last run of each of many policies replaces the one before, in one statement."""
+    now, results = db.time.clock.now(), db.tool.store.results
+    for run_id in ("first", "second"):
+        results.keep([RunOfPolicy(policy_id=f"p{number:02}", run_id=run_id, ended_at=now) for number in range(50)])
+    assert [(run.policy_id, run.run_id) for run in results.since(now)] == [(f"p{n:02}", "second") for n in range(50)]

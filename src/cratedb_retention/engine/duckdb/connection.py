@@ -54,7 +54,7 @@ class DuckConnection(Database):
     def execute(self, statement: sa.Executable, parameters: Any = None) -> int:
         """See :class:`Database`; many rows are inserted as a list of values for each column, which is far quicker."""
         many = self.kept is None and isinstance(statement, sa.Insert) and len(parameters or ()) >= MANY
-        if many and (inserting := _of_lists(statement.table, parameters)) is not None:  # type: ignore[attr-defined]
+        if many and (inserting := _of_lists(statement, parameters)) is not None:  # type: ignore[arg-type]
             return super().execute(inserting)
         return super().execute(statement, parameters)
 
@@ -100,13 +100,14 @@ class DuckConnection(Database):
         return errors.DatabaseError(self._thing if name == "IOException" and not statement else "DuckDB", message)
 
 
-def _of_lists(table: sa.FromClause, rows: Sequence[Mapping[str, Any]]) -> sa.Insert | None:
-    """Insert rows as lists; None if a column has lists itself, which SQLAlchemy cannot bind."""
-    columns = [table.c[name] for name in rows[0]]
+def _of_lists(statement: sa.Insert, rows: Sequence[Mapping[str, Any]]) -> sa.Insert | None:
+    """The same kind of insert, of lists; None if a column has lists itself, which SQLAlchemy cannot bind."""
+    columns = [statement.table.c[name] for name in rows[0]]
     if any(isinstance(column.type, sa.ARRAY) for column in columns):
         return None
     lists = (sa.literal([row[column.name] for row in rows], sa.ARRAY(column.type)) for column in columns)
-    return sa.insert(table).from_select(columns, sa.select(*map(sa.func.unnest, lists)))  # type: ignore[arg-type]
+    # One that replaces rows that exist stays what it is.
+    return type(statement)(statement.table).from_select(columns, sa.select(*map(sa.func.unnest, lists)))
 
 
 @contextlib.contextmanager
