@@ -259,6 +259,24 @@ def test_interrupted_restore_and_other_rows(crate_files: ParquetDatabase, presen
     assert (db.left("metrics"), db.frozen("metrics")) == (sorted([APRIL, *present, JUNE]), 0)
 
 
+def test_an_archive_without_rows(crate_files: ParquetDatabase) -> None:
+    """Rows that arrived in a partition that was archived when it was empty stay: nothing would take their place."""
+    db = crate_files
+    create_metrics(db)
+    db.sql(f"DELETE FROM {db.q('metrics')} WHERE n IN ('{MAY}', '{LATE_MAY}')")
+    db.refresh("metrics")
+    assert db.run().partitions == 2
+    db.insert("metrics", [{"ts": MAY, "n": "other"}])
+    (empty,) = [record for record in db.tool.snapshots() if record.archived.rows == 0]
+    may = RestoreRequest(name=empty.archived.name)
+    for stage in (SnapshotStage.ARCHIVED, SnapshotStage.RESTORING):
+        db.tool.store.snapshots.mark(*empty.key, stage)
+        (found,) = db.tool.preview_restore(may)
+        (restored,) = db.tool.restore(may)
+        assert all("already exists" in str(each) for each in (found.refusal, restored.error))
+        assert (db.left("metrics"), db.frozen("metrics")) == (sorted(["other", JUNE]), 0)
+
+
 def test_interrupted_restore_is_not_archived(crate_files: ParquetDatabase) -> None:
     """It would be unknown which rows are in both archives: nothing is dropped until the restore is repeated."""
     db = crate_files

@@ -28,7 +28,7 @@ from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan.plan import VerifySnapshot
 from cratedb_retention.model.query.reading import Fetched, Fill, describe
-from cratedb_retention.model.time import parse_instant
+from cratedb_retention.model.time import parse_instant, show
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase, ParquetDatabase
 from support.tiers import DECIDED
 
@@ -295,7 +295,7 @@ def test_levels_answer_first(files: Database) -> None:
     db = files
     db.create("metrics", {name: kind for name, kind in COLUMNS.items() if name != "note"}, by=["month"])
     db.insert("metrics", [{k: v for k, v in row.items() if k != "note"} for row in rows_of()])
-    db.policy("downsample", "metrics", "1y", levels="1d:forever", dimensions=["host"])
+    db.policy("downsample", "metrics", "1y", levels="1d:forever", dimensions=["host"], late="drop")
     db.policy("snapshot", "metrics", "30d")
     assert db.run().ok
     assert db.count("metrics", "month < '2024-06-01'") == 0
@@ -304,6 +304,38 @@ def test_levels_answer_first(files: Database) -> None:
     by_hour = ask(db, "4h", "2024-02-01", "2024-02-02", {"metrics": ("row_count", "value:max")})
     assert [(row[1], row[-1]) for row in by_hour.rows] == [(1, "archive")] * 6
     assert by_hour.notes == []
+    verify_by_archives(db)
+
+
+def verify_by_archives(db: Database) -> None:
+    """A level whose source is archived is compared with the archives, bucket by bucket, and notes say so."""
+
+    def verify() -> tuple[list[tuple[Any, ...]], list[str]]:
+        notes: list[str] = []
+        found = db.tool.rollups.verify("metrics", db.schema, notes.append)
+        return [(show(d.start), d.source, d.what, d.expected, d.found, d.stale) for d in found], notes
+
+    compared = "1d: 2024-01-01 to 2024-06-01 was compared with archived rows"
+    assert verify() == ([], [compared])
+    day = "ts = '2024-02-03T00:00:00Z' AND host = 'a'"
+    db.sql(f"UPDATE {db.q('metrics_1d')} SET row_count = row_count + 1, n_sum = n_sum - 1 WHERE {day}")
+    db.refresh("metrics_1d")
+    (rows, total), notes = verify()
+    assert rows == ("2024-02-03", "archive", "row_count", 6, 7, False)
+    assert total[:3] == ("2024-02-03", "archive", "n_sum") and total[3] - total[4] == 1
+    assert notes == [compared]
+    if isinstance(db, CrateDatabase):
+        return
+    # Late rows that were archived are not in the level, so February is not compared any more.
+    db.insert("metrics", [{"ts": "2024-02-10T00:00:00Z", "host": "a", "n": 1, "value": 1.0}])
+    assert db.run().ok and len(db.tool.snapshots()) == 6
+    again = "2024-02-01 to 2024-03-01 was archived more than once, and maybe with late rows"
+    parts = [compared.replace("06-01", "02-01"), compared.replace("01-01", "03-01")]
+    assert verify() == ([], [*parts, f"{again}: not compared with archived rows"])
+    one, *_ = db.snapshot_files()
+    one.unlink()
+    (*_, unread, _) = verify()[1]
+    assert unread.startswith("2024-01-01 to 2024-02-01: archived rows were not read: snapshot")
 
 
 @DECIDED

@@ -266,17 +266,22 @@ class Rollups(Part):
         outline = self._engine.read_outline(Selector(schema=self._connection.default_schema, name=""))
         return sorted(sources), sorted(set(outline.tables) - sources - levels)
 
-    def verify(self, table_name: str, table_schema: str | None = None) -> list[Difference]:
+    def verify(
+        self, table_name: str, table_schema: str | None = None, told: Callable[[str], None] | None = None
+    ) -> list[Difference]:
         """
         Compare each rollup of a table with its source, for the time range that both cover; returns the differences.
+        Where the source is gone from its table, it is compared with archived rows that can be read.
 
+        :param told: Called with a note for each time range that was compared with archived rows, or could not be.
         :raises NotFound: if the table has no rollups.
         """
         cascade = self.cascade(table_name, table_schema)
         if not any(holding.rollup for holding in cascade.holdings):
             remedy = "create a downsample policy for it, and run it"
             raise NotFound(f"table {cascade.source}", "has no rollups", remedy)
-        found = rollups.verify_rollups(self._engine, cascade)
+        find = partial(find_archives, self._engine, self._store, cascade.source)
+        found = rollups.verify_rollups(self._engine, cascade, find, told)
         return rollups.mark_stale(found, self._prepare().plan) if found else []
 
     def drop(self, table_name: str, table_schema: str | None = None) -> list[TableName]:

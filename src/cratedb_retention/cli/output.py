@@ -122,3 +122,9 @@ def say(text: str, style: str = "") -> None:
     from rich.text import Text
 
     console().print(Text(visible(text), style=style), soft_wrap=True)
+
+
+def write_notes(notes: Iterable[str]) -> None:
+    """Write notes for the reader to standard error, beside a result for programs."""
+    for note in notes:
+        click.echo(f"Note: {visible(note)}", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import islice
@@ -15,7 +15,7 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.options import TEXT
-from cratedb_retention.cli.output import say, visible, write_table, yaml_text
+from cratedb_retention.cli.output import say, visible, write_notes, write_table, yaml_text
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.rollups.aggregates import ANSWERS, PERCENTILES
 
@@ -103,12 +103,7 @@ def fetch(
         draw(fetched, asked["table_name"])
     else:
         _write(fetched, form, output)
-    _write_notes(fetched.notes)
-
-
-def _write_notes(notes: Iterable[str]) -> None:
-    for note in notes:
-        click.echo(f"Note: {visible(note)}", err=True)
+    write_notes(fetched.notes)
 
 
 def _choose(form: str | None, output: Path | None) -> str:
@@ -173,7 +168,7 @@ def query(database: options.Database, query: str, form: str | None, output: Path
         else:
             with _opened(form, output) as stream:
                 answer.write(form, stream)
-        _write_notes(answer.notes)
+        write_notes(answer.notes)
 
 
 def _show_answer(answer: Answer) -> None:

@@ -10,7 +10,7 @@ import click
 
 from cratedb_retention.cli import options
 from cratedb_retention.cli.options import TEXT
-from cratedb_retention.cli.output import say, write_data, write_table
+from cratedb_retention.cli.output import say, write_data, write_notes, write_table
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural
@@ -27,15 +27,17 @@ if TYPE_CHECKING:
 def verify_rollups(database: options.Database, table_name: str, table_schema: str | None, form: str) -> None:
     """
     Compare each rollup of a table with its source, for the time range that both contain: the number of rows, and the
-    sums and counts of each metric. The exit code is 1 if they differ. The next run computes stale windows again, whose
-    source changed since they were computed, but not wrong ones.
+    sums and counts of each metric. Where the source is gone from its table, archived rows take its place if they are
+    Parquet; notes name these time ranges. The exit code is 1 if they differ. The next run computes stale windows again,
+    whose source changed since they were computed, but not wrong ones.
 
     \b
     Examples:
       cratedb-retention verify-rollups --table-name=weather crate://localhost:4200/
     """
+    notes: list[str] = []
     with database.open(read_only=True) as retention:
-        found = retention.rollups.verify(table_name, table_schema)
+        found = retention.rollups.verify(table_name, table_schema, notes.append)
     levels = dict.fromkeys(difference.level for difference in found)
     if form != "table":
         write_data([difference.to_dict() for difference in found], form)
@@ -47,6 +49,7 @@ def verify_rollups(database: options.Database, table_name: str, table_schema: st
             say(f"{level}: {_count(d for d in found if d.level == level)}")
     else:
         say(f"verified: each rollup of {table_name} matches its source", "green")
+    write_notes(notes)
     if found:
         stale = "the next run computes it again" if all(difference.stale for difference in found) else ""
         reason = f"{plural(len(levels), 'level')} of {table_name} differ from their source: {_count(found)}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from decimal import localcontext
 from itertools import pairwise
@@ -69,6 +69,13 @@ class Archives:
     rows: tuple[ArchivedRows, ...] = ()  # those of these that can be read
     unread: Unread = ()  # the others
     live: int = 0  # the number of snapshots whose partitions are in the table
+    again: frozenset[tuple[str, str]] = frozenset()  # by key, those of partitions that were archived more than once
+
+    @property
+    def late(self) -> TimeRanges:
+        """The time ranges of partitions that were archived more than once, so that there may be late rows."""
+        again = (each for each in self.archived if (each.repository, each.name) in self.again)
+        return TimeRanges(TimeRange.of(each.start, each.end) for each in again)
 
 
 FindArchives = Callable[[TimeRange], Archives]
@@ -95,7 +102,7 @@ def fetch(
             if archived is not None:
                 cascade, tables = with_archives, _Tables(engine, archived)
                 reading = make_reading(cascade, request, now)
-            unread = _by_reason(found.unread, lacking)
+            unread = by_reason(found.unread, lacking)
         rests = _read_rests(tables, reading, to_ms(now))
         if rests is None:
             reading, rests = make_reading(cascade, request, now, _NOT_ADDING_UP), {}
@@ -157,16 +164,44 @@ def _with_archives(cascade: Cascade, found: Archives) -> Cascade:
     whole, part = list[TimeRange](), list[TimeRange]()
     for each in found.archived:
         if (each.repository, each.name) not in unread:
-            by_time = all(column.kind is Kind.TIME for column in each.columns)
-            (whole if by_time else part).append(TimeRange.of(each.start, each.end))
+            (whole if _is_by_time(each) else part).append(TimeRange.of(each.start, each.end))
     held = TimeRanges(part) - (TimeRange.of(level.start, level.end) for level in levels)
     ranges = TimeRanges(whole) | held | (TimeRanges(part) & [TimeRange.of(raw.start, raw.end)])
-    ends = (time.ends for time in ranges.joined())
-    archived = (replace(raw, start=start, end=end, archived=True) for start, end in ends)
-    return replace(cascade, holdings=(raw, *archived, *levels))
+    return _with_ranges(cascade, ranges)
 
 
-def _by_reason(unread: Unread, within: TimeRanges) -> tuple[tuple[TimeRange, str], ...]:
+def _is_by_time(archived: Archived) -> bool:
+    return all(column.kind is Kind.TIME for column in archived.columns)
+
+
+def _with_ranges(cascade: Cascade, archived: TimeRanges) -> Cascade:
+    raw, *levels = cascade.holdings
+    ends = (time.ends for time in archived.joined())
+    holdings = (replace(raw, start=start, end=end, archived=True) for start, end in ends)
+    return replace(cascade, holdings=(raw, *holdings, *levels))
+
+
+@contextmanager
+def opened_sources(
+    engine: Engine, cascade: Cascade, found: Archives
+) -> Iterator[tuple[Cascade, ArchivedTable | None, Unread]]:
+    """
+    A cascade with the time ranges of which archives have the rows that its levels were computed from: all of them, and
+    no late ones, as there may be in partitions that were archived more than once. Also the archives, opened; None if
+    there are none. And those that cannot be read, with the reason.
+    """
+    with ExitStack() as opened:
+        archived, found = _open(engine, cascade, found, opened)
+        unread = {(each.repository, each.name) for each, _ in found.unread}
+        ranges, others = list[TimeRange](), list[TimeRange]()
+        for each in found.archived:
+            key = (each.repository, each.name)
+            sure = _is_by_time(each) and key not in found.again and key not in unread
+            (ranges if sure else others).append(TimeRange.of(each.start, each.end))
+        yield _with_ranges(cascade, TimeRanges(ranges) - TimeRanges(others)), archived, found.unread
+
+
+def by_reason(unread: Unread, within: TimeRanges) -> tuple[tuple[TimeRange, str], ...]:
     """Time ranges of archives that were not read, those with the same reason together."""
     found: dict[str, list[TimeRange]] = {}
     for archived, error in unread:
@@ -191,7 +226,10 @@ def choose_archives(
     engine: Engine, store: Store, table: TableName, time: TimeRange = EVER, reader: Reader | None = None
 ) -> Archives:
     """Like :func:`find_archives`, without opening any: those to read, and those of another table of this name."""
-    records = _current_records(store, table, time)
+    groups = _groups(store, table, time)
+    again = frozenset(each.key for group in groups if len(group) > 1 for each in group)
+    # Without those whose rows are in others, or are deleted.
+    records = [each for group in groups for each in current(group) if each.stage is not SnapshotStage.DELETING]
     if reader is not None:
         records = [each for each in records if _may_read(reader, each.archived)]
     if not records:
@@ -205,11 +243,11 @@ def choose_archives(
     remedy = "if it is the same, confirm that with `cratedb-retention accept-table`"
     another: RetentionError = Conflict(f"table {table}", "is another one than the archived table of its name", remedy)
     theirs = [(each.archived, another) for each in left if each.identity in foreign]
-    return Archives(archived=mine, unread=theirs, live=len(live))
+    return Archives(archived=mine, unread=theirs, live=len(live), again=again)
 
 
-def _current_records(store: Store, table: TableName, time: TimeRange) -> list[SnapshotRecord]:
-    """The snapshots of a table that overlap a time range, without those whose rows are in others, or are deleted."""
+def _groups(store: Store, table: TableName, time: TimeRange) -> list[list[SnapshotRecord]]:
+    """The snapshots of a table that overlap a time range, by partition."""
     start, end = time.ends
     wanted = SnapshotFilter(
         table_schema=table.schema, table_name=table.name, folds_case=store.folds_case, start=start, end=end
@@ -220,8 +258,7 @@ def _current_records(store: Store, table: TableName, time: TimeRange) -> list[Sn
 
     # What a recoverable policy deleted is deleted, although it can be brought back for a while.
     kept = (record for record in store.snapshots.stream(wanted) if record.recoverable_until is None)
-    groups = by_partition(record for record in kept if is_same(record.archived.table))
-    return [each for group in groups for each in current(group) if each.stage is not SnapshotStage.DELETING]
+    return by_partition(record for record in kept if is_same(record.archived.table))
 
 
 def _find_live(engine: Engine, table: TableName, records: Iterable[SnapshotRecord]) -> set[tuple[str, str]]:

@@ -1,40 +1,45 @@
 """
 The rollups of tables: finds cascades with the time range of each level, and those that policies define; drops rollups;
 and verifies them: each level is compared with its source (law 5: rows are conserved), for the time range that both
-cover. The database aggregates both in chunks of whole buckets, and single buckets only of chunks that differ.
+cover. Where that is gone from its table, archived rows take its place, if there are any that can be read. The database
+aggregates both in chunks of whole buckets, and single buckets only of chunks that differ; DuckDB does so with archives.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.engine.expressions import table_ref
 from cratedb_retention.engine.query import Partial, read_stretch
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.execution.plan.preparing import Prepared
+from cratedb_retention.execution.query import FindArchives, by_reason, opened_sources
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.policies.patterns import folded
 from cratedb_retention.model.policies.policy import make_policy
-from cratedb_retention.model.query.reading import Cascade, Holding, Reading, Stretch, Wanted
+from cratedb_retention.model.query.reading import Cascade, Holding, Reading, Stretch, Wanted, not_read
 from cratedb_retention.model.rollups.aggregates import Part
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.rollups.ledger import KnownRollup, Ledger
 from cratedb_retention.model.rollups.rollup import ROW_COUNT, RollUp, Rollup, find_view, view_name
-from cratedb_retention.model.time import TimeRange, from_ms
+from cratedb_retention.model.time import TimeRange, TimeRanges, from_ms, show
 from cratedb_retention.planning.query import choose_step, whole_part
 from cratedb_retention.planning.rollups.cascades import Cascade as PlannedCascade
 from cratedb_retention.planning.rollups.cascades import SourceColumns, find_cascades
 from cratedb_retention.planning.targets import Undecided, find_targets, make_target
 from cratedb_retention.store.audit import Entry
 from cratedb_retention.store.store import Store
+
+if TYPE_CHECKING:
+    from cratedb_retention.engine.duckdb.query import ArchivedTable
 
 _CHUNKS = 500
 # Maximum number of differing chunks that are compared bucket by bucket.
@@ -192,35 +197,83 @@ def mark_stale(found: Iterable[Difference], plan: Plan) -> list[Difference]:
     return [replace(one, stale=is_due(one)) for one in found]
 
 
-def verify_rollups(engine: Engine, cascade: Cascade) -> list[Difference]:
-    """Compare each level of a cascade with its source, for the time range that both cover."""
+Told = Callable[[str], None]
+
+
+def verify_rollups(
+    engine: Engine, cascade: Cascade, find: FindArchives | None = None, told: Told | None = None
+) -> list[Difference]:
+    """
+    Compare each level of a cascade with its source, for the time range that both cover.
+
+    :param find: Finds the archives of a time range, which are compared where the source is gone from its table.
+    :param told: Called with notes about archives.
+    """
     for holding in cascade.holdings:  # Otherwise recent rows would seem to be missing.
         engine.database.refresh(table_ref(holding.table))
-    return [
-        difference
+    pairs = [
+        (finer, level)
         for level in cascade.holdings
         for finer in cascade.holdings
         if level.rollup and level.rollup.below == finer.table
-        for difference in _Comparison(engine, cascade, finer, level).differences(level.rollup.interval)
     ]
+    found = [one for finer, level in pairs for one in _Comparison(engine, cascade, finer, level).differences()]
+    if find is not None:
+        found += _compare_archived(engine, cascade, pairs, find, told or (lambda note: None))
+    return found
+
+
+def _compare_archived(
+    engine: Engine, cascade: Cascade, pairs: Sequence[tuple[Holding, Holding]], find: FindArchives, told: Told
+) -> Iterator[Difference]:
+    """Compare levels with archived rows, for the time ranges in which their source is gone from its table."""
+    covers = [
+        (level, TimeRange.of(level.start, level.end), TimeRange.of(fine.start, fine.end)) for fine, level in pairs
+    ]
+    gone = [(level, left) for level, whole, fine in covers for left in TimeRanges([whole]) - [fine]]
+    if not gone:
+        return
+    archives = find(TimeRange(min(left.start for _, left in gone), max(left.end for _, left in gone)))
+    with opened_sources(engine, cascade, archives) as (with_archives, archived, unread):
+        sources = [holding for holding in with_archives.holdings if holding.archived]
+        for level, left in gone if archived else ():
+            for source in sources:
+                both = left & TimeRange.of(source.start, source.end)
+                part = replace(source, start=both.start, end=both.end)
+                comparison = _Comparison(engine, with_archives, part, level, archived)
+                if both.empty or comparison.common.empty:
+                    continue
+                start, end = map(show, comparison.common)
+                told(f"{level.name}: {start} to {end} was compared with archived rows")
+                yield from comparison.differences()
+    for time, why in by_reason(unread, TimeRanges(left for _, left in gone)):
+        told(not_read(time, why))
+    for time in (archives.late & (left for _, left in gone)).joined():
+        start, end = map(show, time)
+        told(f"{start} to {end} was archived more than once, and maybe with late rows: not compared with archived rows")
 
 
 class _Comparison:
-    def __init__(self, engine: Engine, cascade: Cascade, finer: Holding, level: Holding) -> None:
-        self.engine, self.cascade, self.finer, self.level = engine, cascade, finer, level
+    def __init__(
+        self, engine: Engine, cascade: Cascade, finer: Holding, level: Holding, archived: ArchivedTable | None = None
+    ) -> None:
+        self.engine, self.cascade, self.finer, self.level, self.archived = engine, cascade, finer, level, archived
 
-    def differences(self, own: Interval) -> Iterator[Difference]:
+    def differences(self) -> Iterator[Difference]:
         """By chunks; those that differ, by buckets of the level's own interval."""
-        range_ = self._common()
-        if range_.empty:
+        range_, rollup = self.common, self.level.rollup
+        if range_.empty or rollup is None:
             return
+        own = rollup.interval
         chunk = choose_step(self.cascade, *range_, _CHUNKS)
         chunk = chunk if own.fits_into(chunk, self.cascade.tzinfo) else own
         for number, (part, differing) in enumerate(self._differing(range_, chunk)):
             exact = self._differing(part, own) if chunk != own and number < _LOOKED_AT else ()
             yield from [one for _, found in exact for one in found] or differing
 
-    def _common(self) -> TimeRange:
+    @cached_property
+    def common(self) -> TimeRange:
+        """The time range that both cover, in whole buckets of the level."""
         sides = (self.finer, self.level)
         both = TimeRange.of(self.finer.start, self.finer.end) & TimeRange.of(self.level.start, self.level.end)
         if None in both.ends:
@@ -236,7 +289,10 @@ class _Comparison:
         # The states of metrics that both store; minimum and maximum tell how exact a sum can be.
         rollups = [holding.rollup for holding in (self.level, self.finer) if holding.rollup]
         parts = (Part.COUNT, Part.SUM, Part.MIN, Part.MAX)
-        each = (Wanted(metric, str(part)) for metric in rollups[0].metrics for part in parts)
+        # Of archived rows, the columns of the cascade are read.
+        columns = {metric.column for metric in self.cascade.metrics}
+        metrics = [metric for metric in rollups[0].metrics if self.archived is None or metric.column in columns]
+        each = (Wanted(metric, str(part)) for metric in metrics for part in parts)
         wanted = (Wanted(None, ROW_COUNT), *(want for want in each if all(want.kept_by(rollup) for rollup in rollups)))
         right, found = (
             {interval.floor(one.key[0], zone): one for one in self._read(self.cascade, side, range_, interval, wanted)}
@@ -254,6 +310,8 @@ class _Comparison:
     ) -> list[Partial]:
         one = Stretch(holding=holding, time=range_, interval=interval)
         reading = Reading(cascade=cascade, time=range_, step=interval, wanted=wanted, by=(), where=(), stretches=(one,))
+        if holding.archived and self.archived is not None:
+            return list(self.archived.read(reading, one))
         return list(read_stretch(self.engine.database, self.engine.sql, reading, one))
 
 

@@ -231,7 +231,7 @@ class Fetched:
         coarser = [_longer(stretch, self.step) for stretch in self.stretches if stretch.coarser]
         gone = TimeRanges(self.gaps) - (time for time, _ in self.unread)
         without = [f"{show(start)} to {show(end)}: no table has this data any more" for start, end in gone]
-        return coarser + [_not_read(*each) for each in self.unread] + without
+        return coarser + [not_read(*each) for each in self.unread] + without
 
     @property
     def levels(self) -> list[str]:
@@ -308,7 +308,7 @@ def interval_words(interval: Interval) -> str:
 
 def describe(fetched: Fetched) -> str:
     """Describe an answer: ``1 point per hour, from lab.weather_1h; since 2024-06-20 from the raw rows``, in UTC."""
-    parts, unread = join_stretches(fetched.stretches, with_rests=True), [_not_read(*each) for each in fetched.unread]
+    parts, unread = join_stretches(fetched.stretches, with_rests=True), [not_read(*each) for each in fetched.unread]
     if not parts:
         return "; ".join(["No table has data for this time range", *unread]) + "."
     tables = [str(part.holding.table) if part.holding.rollup else _ROWS[part.holding.archived] for part in parts]
@@ -336,7 +336,7 @@ def _longer(stretch: Stretch, step: Interval) -> str:
     return f"{start} to {end}: {only} covers all of it, {longer}; {shorter}"
 
 
-def _not_read(time: TimeRange, why: str) -> str:
+def not_read(time: TimeRange, why: str) -> str:
     return f"{show(time.start)} to {show(time.end)}: archived rows were not read: {why}"
 
 
