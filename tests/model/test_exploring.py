@@ -111,7 +111,7 @@ def test_stretch_of_time(query: dict[str, str], start: str, end: str) -> None:
 
 
 def test_everything() -> None:
-    """Everything begins with the first bucket of a level, whatever raw rows there are; without any, it is a year."""
+    """Everything begins with the first bucket of a level or archive, whatever raw rows there are; else it is a year."""
     known = cascade(metric(Aggregate.AVG))
     [day, week] = (
         replace(stretch(level, "2024-06-01", "2024-07-01", level).holding, start=ms(start))
@@ -122,6 +122,10 @@ def test_everything() -> None:
     recent = replace(day, start=to_ms(NOW) - 1)
     assert whole_span(replace(known, holdings=(raw, recent)), NOW) == (to_ms(NOW) - 10_000, to_ms(NOW))
     assert whole_span(replace(known, holdings=(raw,)), NOW) == (ms("2023-07-03T12:00"), to_ms(NOW))
+    for holdings in ((raw,), (raw, day)):
+        found = whole_span(replace(known, holdings=holdings), NOW, ms("2022-03-01"))
+        assert found == (ms("2022-03-01"), to_ms(NOW))
+    assert whole_span(replace(known, holdings=(raw, week)), NOW, ms("2024-06-30")).start == ms("2024-06-03")
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
             *(([policy], True, none, False) for policy in theirs),
             *(([*policies], True, none, False, []) for policies in ((), theirs[:1])),
         ],
+        "archived_since": [(globex,), (shared,)],
         "cancel": [(operations, ids["globex-operation"]), (runs, ids["globex-run"])],
         "cascade": [(globex, {}), (shared, {})],
         "change": [

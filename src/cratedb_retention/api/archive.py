@@ -16,7 +16,15 @@ from cratedb_retention.execution.archive import Adoptable, Deletable, Deleted, R
 from cratedb_retention.execution.iceberg import Mirror, Mirrored
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import ArchiveLine, Restorable, preview_restore
-from cratedb_retention.execution.query import Reader, fetch, find_archives, query_archives, suggest_values, write_answer
+from cratedb_retention.execution.query import (
+    Reader,
+    archived_since,
+    fetch,
+    find_archives,
+    query_archives,
+    suggest_values,
+    write_answer,
+)
 from cratedb_retention.execution.rollups import levels as rollups
 from cratedb_retention.execution.rollups.levels import Difference
 from cratedb_retention.execution.runs.undo import undo
@@ -160,6 +168,10 @@ class Archive(Part):
         :return: Notes on archives that were not read.
         """
         return write_answer(self._engine, self._store, request, reader, stream)
+
+    def begins(self, table: TableName, reader: Reader | None = None) -> int | None:
+        """When the archived rows of a table begin (ms, UTC); None: there are none, or it is unknown."""
+        return archived_since(self._store, table, reader)
 
     def check(self, selection: Selection | None = None) -> list[Finding]:
         """

@@ -228,10 +228,7 @@ def choose_archives(
     """Like :func:`find_archives`, without opening any: those to read, and those of another table of this name."""
     groups = _groups(store, table, time)
     again = frozenset(each.key for group in groups if len(group) > 1 for each in group)
-    # Without those whose rows are in others, or are deleted.
-    records = [each for group in groups for each in current(group) if each.stage is not SnapshotStage.DELETING]
-    if reader is not None:
-        records = [each for each in records if _may_read(reader, each.archived)]
+    records = _readable(groups, reader)
     if not records:
         return Archives()
     live = _find_live(engine, table, records)
@@ -244,6 +241,20 @@ def choose_archives(
     another: RetentionError = Conflict(f"table {table}", "is another one than the archived table of its name", remedy)
     theirs = [(each.archived, another) for each in left if each.identity in foreign]
     return Archives(archived=mine, unread=theirs, live=len(live), again=again)
+
+
+def archived_since(store: Store, table: TableName, reader: Reader | None) -> int | None:
+    """When the archived rows of a table begin that a reader may read; None: there are none, or it is unknown."""
+    records = _readable(_groups(store, table, EVER), reader)
+    return min((each.archived.start for each in records if each.archived.start is not None), default=None)
+
+
+def _readable(groups: Iterable[Sequence[SnapshotRecord]], reader: Reader | None) -> list[SnapshotRecord]:
+    """Snapshots that a reader may read, without those whose rows are in others, or are deleted."""
+    records = [each for group in groups for each in current(group) if each.stage is not SnapshotStage.DELETING]
+    if reader is not None:
+        records = [each for each in records if _may_read(reader, each.archived)]
+    return records
 
 
 def _groups(store: Store, table: TableName, time: TimeRange) -> list[list[SnapshotRecord]]:

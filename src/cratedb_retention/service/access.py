@@ -467,6 +467,10 @@ class Scope:
         self._require_readable(table.schema, table.name, where)
         return self._retention.rollups.cascade(table.name, table.schema)
 
+    def archived_since(self, table: TableName) -> int | None:
+        """When the archived rows of a table begin (ms, UTC), of archives that lie within the scope as a whole."""
+        return self._retention.archive.begins(table, Reader(covers=self._covers_rows, limited=self.access.limited))
+
     def readable_tables(self) -> dict[TableName, dict[str, str | None]]:
         """Tables with rollups, then others with a policy, each with the values that a query has to name."""
         sources, others = self._retention.rollups.tables()

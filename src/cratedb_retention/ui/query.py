@@ -70,7 +70,9 @@ async def show(guest: Guest, query: Query) -> None:
         raise NotFound(f"table {name}", "is not there, or not yours to see", "choose another one above")
     own, where = tables[name], found[tables[name]]
     cascade = await guest.ask(lambda scoped: scoped.cascade(own, where))
-    await Explorer(guest, own, where, cascade, exploring.changed(asked, {"table": name})).show()
+    since = await guest.ask(lambda scoped: scoped.archived_since(own))
+    whole = exploring.whole_span(cascade, guest.context.retention.clock.now(), since)
+    await Explorer(guest, own, where, cascade, whole, exploring.changed(asked, {"table": name})).show()
 
 
 class Explorer:
@@ -79,12 +81,17 @@ class Explorer:
     """
 
     def __init__(
-        self, guest: Guest, table: TableName, where: Mapping[str, str | None], cascade: Cascade, asked: Asked
+        self,
+        guest: Guest,
+        table: TableName,
+        where: Mapping[str, str | None],
+        cascade: Cascade,
+        whole: TimeRange,
+        asked: Asked,
     ) -> None:
         self._guest, self._table, self._where, self._cascade = guest, table, where, cascade
         self._asked: Asked = {**{f"{WHERE}{name}": write_value(value) for name, value in where.items()}, **asked}
-        self._now = guest.context.retention.clock.now()
-        self._whole = exploring.whole_span(cascade, self._now)
+        self._whole, self._now = whole, from_ms(whole.end)
         self._shown = self._outer = self._whole
         self._fetched: Fetched | None = None
         self._turn = 0

@@ -65,10 +65,11 @@ def read_span(asked: Asked, whole: TimeRange, now: dt.datetime) -> TimeRange:
     return TimeRange(begin, end)
 
 
-def whole_span(cascade: Cascade, now: dt.datetime) -> TimeRange:
-    """The time range from the first data of a level until now; one year if all levels are empty."""
+def whole_span(cascade: Cascade, now: dt.datetime, archived_since: int | None = None) -> TimeRange:
+    """The time range from the first data of a level or an archive until now; one year if there is neither."""
     end = to_ms(now)
-    starts = [holding.start for holding in cascade.holdings if holding.rollup and holding.start is not None]
+    levels = [holding.start for holding in cascade.holdings if holding.rollup]
+    starts = [start for start in (*levels, archived_since) if start is not None]
     return TimeRange(min([*starts, end - _SHORTEST]) if starts else end - 365 * DAY_MS, end)
 
 
