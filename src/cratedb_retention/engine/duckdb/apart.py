@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from cratedb_retention.engine.archive import ArchivedRows
@@ -23,6 +25,7 @@ from cratedb_retention.model.query.answer import QueryRequest
 
 # Bytes. The limit of DuckDB does not include all values that a query makes, such as long texts and lists.
 MEMORY = 1536 * 1024 * 1024
+DISK = "4GB"
 _REMEDY = "select less: add a condition on the partition column, or a LIMIT"
 _MAIN = f"from {__name__} import main; main()"
 
@@ -93,14 +96,23 @@ def main() -> None:
 
 def _run() -> None:
     request, default_schema, rows = pickle.load(sys.stdin.buffer)  # noqa: S301 - from `answer`
-    if sys.platform != "win32":
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    _limit_memory()
     stream: Any = Bounded(sys.stdout.buffer, request.size)
-    with ArchiveDatabase(default_schema, rows).ask(request.text) as found:
+    with ArchiveDatabase(default_schema, rows, DISK).ask(request.text) as found:
         found.write(request.form, stream)
     stream.flush()
+
+
+def _limit_memory() -> None:
+    """If the machine is short of memory, this process ends first."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    with suppress(OSError, ValueError):  # A lower limit may be set already.
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _fail(error: RetentionError) -> None:

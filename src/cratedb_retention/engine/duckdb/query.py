@@ -66,9 +66,10 @@ class ArchiveDatabase(DuckConnection):
     DuckDB with a view for each table that has archived rows.
 
     :param default_schema: The schema of tables that a query names without one.
+    :param disk: Maximum size of temporary files, as DuckDB writes it; None: what the disk has.
     """
 
-    def __init__(self, default_schema: str, archived: Iterable[ArchivedRows] = ()) -> None:
+    def __init__(self, default_schema: str, archived: Iterable[ArchivedRows] = (), disk: str | None = None) -> None:
         self._closing = contextlib.ExitStack()
         scratch = self._closing.enter_context(tempfile.TemporaryDirectory(prefix="cratedb-retention-"))
         of_table: dict[TableName, list[ArchivedRows]] = defaultdict(list)
@@ -79,6 +80,8 @@ class ArchiveDatabase(DuckConnection):
             super().__init__(DatabaseAddress("duckdb:///:memory:"), Path(scratch), read_only=False)
             self._closing.callback(self.engine.dispose)
             self._raw = self.engine.raw_connection()
+            if disk is not None:
+                self.execute_text(f"SET max_temp_directory_size = {_text(disk)}")
             self._restrict(scratch, default_schema, files)
             for table, some in of_table.items():
                 self._create_view(table, some)
