@@ -80,9 +80,7 @@ class ArchiveDatabase(DuckConnection):
             super().__init__(DatabaseAddress("duckdb:///:memory:"), Path(scratch), read_only=False)
             self._closing.callback(self.engine.dispose)
             self._raw = self.engine.raw_connection()
-            if disk is not None:
-                self.execute_text(f"SET max_temp_directory_size = {_text(disk)}")
-            self._restrict(scratch, default_schema, files)
+            self._restrict(scratch, default_schema, files, disk)
             for table, some in of_table.items():
                 self._create_view(table, some)
 
@@ -101,12 +99,13 @@ class ArchiveDatabase(DuckConnection):
     def _driver(self) -> Any:
         return self._raw.driver_connection.raw  # type: ignore[union-attr]
 
-    def _restrict(self, scratch: str, default_schema: str, files: Iterable[str]) -> None:
+    def _restrict(self, scratch: str, default_schema: str, files: Iterable[str], disk: str | None) -> None:
         """Allow nothing but to read these files."""
         paths = sorted({spelled for path in files for spelled in (path, literal_path(path))})
         for setting, value in {
             "memory_limit": _text(MEMORY),
             "temp_directory": _text(scratch),
+            **({} if disk is None else {"max_temp_directory_size": _text(disk)}),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "python_enable_replacements": "false",  # Otherwise a query could read variables of this program.

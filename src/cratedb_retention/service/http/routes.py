@@ -558,6 +558,7 @@ _ANSWER = {
 }
 _ROWS = {"description": f"The rows. {_NOTED}", "content": _CONTENT}
 _PART = 64 * 1024  # Bytes of an answer that are sent at once.
+_MOST_NOTES = 20  # A header must not be long.
 
 
 @data.get("/fetch", response_class=Response, responses={200: _ANSWER, **problems(404)})
@@ -597,7 +598,8 @@ def fetch(  # noqa: PLR0913 - one for each parameter of the query
 
 
 def _with_notes(notes: Sequence[str]) -> dict[str, str]:
-    return {"Notes": quote("; ".join(notes), safe=" ,:;+-/")} if notes else {}
+    more = [f"{len(notes) - _MOST_NOTES:,} more notes"] if len(notes) > _MOST_NOTES else []
+    return {"Notes": quote("; ".join([*notes[:_MOST_NOTES], *more]), safe=" ,:;+-/")} if notes else {}
 
 
 class QueryWanted(_Body):
