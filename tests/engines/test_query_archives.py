@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import math
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from cratedb_retention import FetchRequest, RestoreRequest, parse_interval
 from cratedb_retention.engine.archive import ArchivedRows
 from cratedb_retention.engine.cratedb.query import dataset_rows
+from cratedb_retention.engine.duckdb import apart
 from cratedb_retention.engine.duckdb.query import ArchiveDatabase
 from cratedb_retention.engine.parquet import Manifest, Store
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound, RetentionError, Unsupported
@@ -27,6 +29,7 @@ from cratedb_retention.execution.runs.events import RunEvent, StepFinished
 from cratedb_retention.model.archive import SnapshotStage
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan.plan import VerifySnapshot
+from cratedb_retention.model.query.answer import QueryRequest
 from cratedb_retention.model.query.reading import Fetched, Fill, describe
 from cratedb_retention.model.time import parse_instant, show
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase, ParquetDatabase
@@ -681,6 +684,16 @@ def test_a_day_of_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert read(f"SELECT count(*) FROM metrics WHERE {day}") == [(21_600,)]
     assert read("SELECT count(*) FROM metrics WHERE month >= '2024-02-01'") == [(500_000,)]
     assert read(f"SELECT count(*), min(month) = '2024-02-01' FROM metrics WHERE {day}") == [(21_600, True)]
+
+
+def test_a_dataset_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that answers a query for a service opens the files of CrateDB's archives itself."""
+    rows = dataset(tmp_path, monkeypatch, months=1, rows=50_000)
+    text = "SELECT count(*) AS n, min(month) AS first FROM metrics"
+    with tempfile.TemporaryFile() as file:
+        apart.answer(QueryRequest(text=text, form="csv", seconds=60, size=1000), "doc", [rows], file)
+        file.seek(0)
+        assert file.read().decode().splitlines() == ["n,first", "50000,2024-01-01T00:00:00+00:00"]
 
 
 def test_one_name_in_two_cases(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from cratedb_retention.model.query.answer import QueryRequest
 # Bytes. The limit of DuckDB does not include all values that a query makes, such as long texts and lists.
 MEMORY = 1536 * 1024 * 1024
 DISK = "4GB"
+_GRACE = 2.0
 _REMEDY = "select less: add a condition on the partition column, or a LIMIT"
 _MAIN = f"from {__name__} import main; main()"
 
@@ -96,19 +98,20 @@ def main() -> None:
 
 def _run() -> None:
     request, default_schema, rows = pickle.load(sys.stdin.buffer)  # noqa: S301 - from `answer`
-    _limit_memory()
+    _limit(request.seconds)
     stream: Any = Bounded(sys.stdout.buffer, request.size)
     with ArchiveDatabase(default_schema, rows, DISK).ask(request.text) as found:
         found.write(request.form, stream)
     stream.flush()
 
 
-def _limit_memory() -> None:
-    """If the machine is short of memory, this process ends first."""
+def _limit(seconds: float) -> None:
+    """End by itself: if the service that asked has ended, and before others if the machine is short of memory."""
     if sys.platform == "win32":
         return
     import resource
 
+    signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE)
     with suppress(OSError, ValueError):  # A lower limit may be set already.
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     with suppress(OSError):
