@@ -26,7 +26,9 @@ from cratedb_retention.model.query.answer import QueryRequest
 
 # Bytes. The limit of DuckDB does not include all values that a query makes, such as long texts and lists.
 MEMORY = 1536 * 1024 * 1024
-DISK = "4GB"
+# Each thread needs memory of its own.
+_THREADS = str(min(4, os.cpu_count() or 1))
+_LIMITS = {"max_temp_directory_size": "4GB", "threads": _THREADS}
 _GRACE = 2.0
 _REMEDY = "select less: add a condition on the partition column, or a LIMIT"
 _MAIN = f"from {__name__} import main; main()"
@@ -39,7 +41,8 @@ def answer(request: QueryRequest, default_schema: str, rows: Sequence[ArchivedRo
         try:
             done = subprocess.run(  # noqa: S603 - this program
                 [sys.executable, "-P", "-c", _MAIN], input=given, stdout=stream, stderr=subprocess.PIPE,
-                env={**os.environ, "TMPDIR": scratch}, timeout=request.seconds, check=False,
+                env=os.environ | {"TMPDIR": scratch, "OMP_NUM_THREADS": _THREADS},
+                timeout=request.seconds, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise InvalidInput("query", f"takes longer than {request.seconds:g} s", _REMEDY) from None
@@ -100,7 +103,7 @@ def _run() -> None:
     request, default_schema, rows = pickle.load(sys.stdin.buffer)  # noqa: S301 - from `answer`
     _limit(request.seconds)
     stream: Any = Bounded(sys.stdout.buffer, request.size)
-    with ArchiveDatabase(default_schema, rows, DISK).ask(request.text) as found:
+    with ArchiveDatabase(default_schema, rows, _LIMITS).ask(request.text) as found:
         found.write(request.form, stream)
     stream.flush()
 

@@ -13,7 +13,7 @@ import json
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -66,10 +66,12 @@ class ArchiveDatabase(DuckConnection):
     DuckDB with a view for each table that has archived rows.
 
     :param default_schema: The schema of tables that a query names without one.
-    :param disk: Maximum size of temporary files, as DuckDB writes it; None: what the disk has.
+    :param limits: More settings of DuckDB.
     """
 
-    def __init__(self, default_schema: str, archived: Iterable[ArchivedRows] = (), disk: str | None = None) -> None:
+    def __init__(
+        self, default_schema: str, archived: Iterable[ArchivedRows] = (), limits: Mapping[str, str] | None = None
+    ) -> None:
         self._closing = contextlib.ExitStack()
         scratch = self._closing.enter_context(tempfile.TemporaryDirectory(prefix="cratedb-retention-"))
         of_table: dict[TableName, list[ArchivedRows]] = defaultdict(list)
@@ -80,7 +82,7 @@ class ArchiveDatabase(DuckConnection):
             super().__init__(DatabaseAddress("duckdb:///:memory:"), Path(scratch), read_only=False)
             self._closing.callback(self.engine.dispose)
             self._raw = self.engine.raw_connection()
-            self._restrict(scratch, default_schema, files, disk)
+            self._restrict(scratch, default_schema, files, limits or {})
             for table, some in of_table.items():
                 self._create_view(table, some)
 
@@ -99,13 +101,13 @@ class ArchiveDatabase(DuckConnection):
     def _driver(self) -> Any:
         return self._raw.driver_connection.raw  # type: ignore[union-attr]
 
-    def _restrict(self, scratch: str, default_schema: str, files: Iterable[str], disk: str | None) -> None:
+    def _restrict(self, scratch: str, default_schema: str, files: Iterable[str], limits: Mapping[str, str]) -> None:
         """Allow nothing but to read these files."""
         paths = sorted({spelled for path in files for spelled in (path, literal_path(path))})
         for setting, value in {
             "memory_limit": _text(MEMORY),
             "temp_directory": _text(scratch),
-            **({} if disk is None else {"max_temp_directory_size": _text(disk)}),
+            **{setting: _text(value) for setting, value in limits.items()},
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "python_enable_replacements": "false",  # Otherwise a query could read variables of this program.
