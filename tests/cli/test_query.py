@@ -75,8 +75,8 @@ def test_formats(archived: Command, tmp_path: Path) -> None:
         ("SELECT 1; SELECT 2", 2, "query: has 2 statements. Write one SELECT"),
         ("SELECT valu FROM metrics", 2, 'query: Binder Error: Referenced column "valu" not found'),
         ("SELECT * FROM events", 2, "does not exist"),
-        ("SELECT * FROM read_csv('/etc/passwd')", 2, "query: Permission Error"),
-        ("SELECT CAST(tenant AS INTEGER) FROM metrics", 1, "query: Conversion Error"),
+        ("SELECT * FROM read_csv('/etc/passwd')", 2, "query: function read_csv is not allowed in place of a table"),
+        ("SELECT CAST(tenant AS INTEGER) FROM metrics", 2, "query: Conversion Error"),
     ],
 )
 def test_mistakes(archived: Command, select: str, code: int, message: str) -> None:

@@ -104,7 +104,7 @@ def test_each_setting_can_be_given_everywhere(name: str, tmp_path: Path) -> None
     section, _, key = name.partition(".")
     field = Settings.model_fields[section].annotation.model_fields["schema_" if key == "schema" else key]  # type: ignore[union-attr]
     text = VALUES.get(getattr(field.annotation, "__name__", ""), "4" if "float" in str(field.annotation) else "3d")
-    text = "30" if name == "service.workers" else text
+    text = "30" if name in ("service.workers", "http.queries") else text
     found = load({variable(name): text}, None)
     assert found.sources[name] == f"environment, {variable(name)}"
     path = tmp_path / "c.toml"
