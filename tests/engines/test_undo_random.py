@@ -57,6 +57,7 @@ _ACTS = st.one_of(
 )
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.slow("runs and undoes, some of them killed, of two tables for each example")
 @given(
     by=st.sampled_from([("month",), ("tenant", "month")]),
