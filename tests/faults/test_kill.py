@@ -30,7 +30,7 @@ from support.tiers import examples
 BY_PROCESSES = pytest.mark.long("make test kills processes of two others, and looks at all instants of this in one")
 EVERY_SCENARIO = pytest.mark.parametrize("scenario", (*SCENARIOS, RECOVERABLE), ids=lambda scenario: scenario.name)
 ALIKE = pytest.mark.long("make test kills others on CrateDB, whose statements are the same, and this one on DuckDB")
-COMPACTED = pytest.mark.long("make test kills one that archives, and freezes alike")
+FROZEN_ALIKE = pytest.mark.long("make test kills one that archives, which is frozen for most of its steps")
 ON_CRATEDB = pytest.mark.parametrize(
     "scenario",
     [
@@ -40,7 +40,7 @@ ON_CRATEDB = pytest.mark.parametrize(
     ids=lambda scenario: scenario.name,
 )
 FREEZING = [
-    pytest.param(scenario, marks=COMPACTED if scenario.name == "compact" else ())
+    pytest.param(scenario, marks=() if scenario.name == "snapshot" else FROZEN_ALIKE)
     for scenario in SCENARIOS + COMPACTING
     if scenario.name in ("delete-text", "snapshot", "compact")
 ]
