@@ -194,7 +194,7 @@ def test_floor() -> None:
 
 
 def test_holds() -> None:
-    """Data under a legal hold counts and stays, so more of the other data goes; that it exceeds the budget is told."""
+    """Data under a legal hold counts and stays, so more of the other data goes; that it exceeds the budget is said."""
     hold = LegalHold(id="h1", table_schema="doc", table_name="metrics", start=ms("2024-06-03"), end=ms("2024-06-06"))
     found = catalog(daily([100] * 30))
     assert days(make_plan([sized()], found, NOW, holds=[hold])) == [1, 2, *range(6, 24)]
@@ -208,7 +208,7 @@ def test_holds() -> None:
 
 
 def test_blocked_partitions_are_waited_for() -> None:
-    """No younger data goes in the place of a partition that cannot go for the moment, and it is told."""
+    """No younger data goes in the place of a partition that cannot go for the moment, and it is said."""
     found = daily([100] * 30)
     broken = replace(found.partitions[0], missing_shards=1)
     found = replace(found, partitions=(broken, *found.partitions[1:]))

@@ -35,7 +35,7 @@ const switchTimes = button => {
   showTimes();
 };
 
-// Parts that are kept up to date, each perhaps with another one: they are fetched again after so many seconds, from the
+// Parts that are kept up to date, each perhaps with another one: they are fetched again after some seconds, from the
 // same page or a smaller one, unless something is being written or chosen in them.
 const awaited = new WeakSet();
 const wait = part => {
