@@ -278,7 +278,6 @@ def test_mistakes_in_a_file(pages: PagesInBrowser, tmp_path: Path) -> None:
     assert str(pages.db.tool.store.policies.get("letters").policy.retention_period) == "30d"
 
 
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
 def test_viewer_and_tenant(pages: PagesInBrowser, tmp_path: Path) -> None:
     """A viewer sees all and changes nothing; a tenant sees, exports and prunes its own."""
     page = pages.log_in("viewer", PATH)
