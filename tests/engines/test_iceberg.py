@@ -228,7 +228,6 @@ def test_files_leave_before_they_are_deleted(followed: DuckDatabase, monkeypatch
     assert names(db) == []
 
 
-@pytest.mark.long("test_life and test_a_catalog_that_is_down have the main path in make test")
 def test_an_archive_that_is_not_deleted(followed: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """It left the table before, and returns when deleting it has failed; one under a hold does not leave it."""
     db = followed
