@@ -67,7 +67,11 @@ def test_until_something_is_due(resting: Database) -> None:
     assert not is_at_rest(resting, "2024-07-03T00:00:00+00:00")
     resting.run()
     assert is_at_rest(resting, "2024-07-03T23:00:00+00:00")
-    resting.time.set("2024-07-07T00:00:00+00:00")
+    resting.time.set("2024-07-06T12:00:00+00:00")
+    for _ in range(2):
+        resting.run()
+    assert is_at_rest(resting, "2024-07-06T23:00:00+00:00")
+    assert not is_at_rest(resting, "2024-07-07T00:00:00+00:00")
     assert resting.tool.plan().tasks
 
 

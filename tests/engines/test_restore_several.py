@@ -75,7 +75,6 @@ def stages(db: Database) -> list[str]:
     return sorted(record.stage for record in db.tool.snapshots())
 
 
-@DECIDED
 def test_late_rows(db: Database, metrics: str) -> None:
     """What came later, and is in two more snapshots, comes back together with the first."""
     archive(db, LATE)
