@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 from starlette.testclient import TestClient
 
 from cratedb_retention import Retention
+from cratedb_retention.model.access import Role
+from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.runs import Runs
@@ -116,6 +118,11 @@ class Service:
 
     context: Context
     client: TestClient
+
+    def log_in(self, role: Role, *limit: str) -> Visitor:
+        """A user with a new token."""
+        name = "-".join((str(role), *limit))
+        return self.visit(self.context.retention.create_token(name, role, parse_tag_filter(limit))[1])
 
     def visit(self, token: str = "", cookie: tuple[str, str] | None = None) -> Visitor:
         """A user who logs in with the text of a token, or has a cookie from elsewhere."""

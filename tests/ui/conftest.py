@@ -8,10 +8,11 @@ from contextlib import closing
 
 import pytest
 
-from support.databases import CrateDatabase, Database, DuckTemplate
+from support.databases import CrateDatabase, Database, DuckDatabase, DuckTemplate
 from support.elements import PageElements, open_elements
 from support.pages import Chromium, PagesInBrowser, open_browser, open_pages
 from support.sample_data import NOW, add_tokens, fill
+from support.served import Service, open_service
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +32,21 @@ def browser(chromium: str) -> Iterator[Chromium]:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> DuckTemplate:
     """A DuckDB file with something of everything."""
     return DuckTemplate(tmp_path_factory.mktemp("pages"), fill)
+
+
+@pytest.fixture
+def db(filled: DuckTemplate) -> Iterator[DuckDatabase]:
+    """For pages of the server: a DuckDB file with something of everything."""
+    with closing(filled.open()) as found:
+        found.time.set(NOW)
+        yield found
+
+
+@pytest.fixture
+def service(db: DuckDatabase) -> Iterator[Service]:
+    """A service on it."""
+    with open_service(db.tool) as found:
+        yield found
 
 
 @pytest.fixture

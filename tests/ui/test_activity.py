@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
@@ -13,26 +12,16 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.ui import links
 from cratedb_retention.ui.audit import read_query, took
 from cratedb_retention.ui.links import Query
-from support.databases import DuckDatabase, DuckTemplate, FixedClock
-from support.sample_data import HOSTILE, HOSTILE_TABLE, NOW
-from support.served import Served, Visitor, open_service
+from support.databases import DuckDatabase, FixedClock
+from support.sample_data import HOSTILE, HOSTILE_TABLE
+from support.served import Served, Service, Visitor
 
 LOG = "Audit log, newest first"
 
 
 @pytest.fixture
-def db(filled: DuckTemplate) -> Iterator[DuckDatabase]:
-    """A database with something of everything."""
-    found = filled.open()
-    found.time.set(NOW)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def viewer(db: DuckDatabase) -> Iterator[Visitor]:
-    with open_service(db.tool) as service:
-        yield service.visit(db.tool.create_token("viewer", Role.VIEWER)[1])
+def viewer(service: Service) -> Visitor:
+    return service.log_in(Role.VIEWER)
 
 
 def test_each_row_is_on_one_page(db: DuckDatabase, viewer: Visitor) -> None:

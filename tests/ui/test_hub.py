@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from contextlib import ExitStack
 from urllib.parse import quote
 
@@ -11,42 +10,20 @@ import pytest
 
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import COOKIE
 from cratedb_retention.ui.frame import STATIC
 from cratedb_retention.ui.overview import views, visit
 from cratedb_retention.ui.web.layout import STRICT
-from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase, DuckTemplate
-from support.sample_data import HOSTILE, HOSTILE_TABLE, NOW, fill
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
+from support.sample_data import HOSTILE, HOSTILE_TABLE, fill
 from support.served import Served, Service, Visitor, open_service
 
 
 @pytest.fixture
-def db(filled: DuckTemplate) -> Iterator[DuckDatabase]:
-    """A database with something of everything."""
-    found = filled.open()
-    found.time.set(NOW)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def service(db: DuckDatabase) -> Iterator[Service]:
-    """A service on it."""
-    with open_service(db.tool) as found:
-        yield found
-
-
-def token(db: Database, role: Role, *limit: str) -> str:
-    name = "-".join((str(role), *limit))
-    return db.tool.create_token(name, role, parse_tag_filter(limit))[1]
-
-
-@pytest.fixture
-def admin(db: DuckDatabase, service: Service) -> Visitor:
-    return service.visit(token(db, Role.ADMIN))
+def admin(service: Service) -> Visitor:
+    return service.log_in(Role.ADMIN)
 
 
 def href(db: Database, name: str, **query: str) -> str:
@@ -114,7 +91,7 @@ def test_everything_on_cratedb(crate: CrateDatabase) -> None:
     fill(crate)
     with ExitStack() as stack:
         first, second = (stack.enter_context(open_service(crate.retention())) for _ in range(2))
-        here = first.visit(token(crate, Role.ADMIN))
+        here = first.log_in(Role.ADMIN)
         there = second.visit(cookie=(COOKIE, here.client.cookies[COOKIE]))
 
         class Balanced(Visitor):
@@ -218,12 +195,12 @@ def test_what_each_role_may_do(db: DuckDatabase, service: Service) -> None:
     }
     every = offers[Role.EDITOR]
     for role, expected in offers.items():
-        visitor = service.visit(token(db, role))
+        visitor = service.log_in(role)
         page = visitor.get(href(db, "letters", tab="holds"))
         assert set(page.links) & every == expected, role
         assert bool(page.fields("place")) is (role is not Role.VIEWER)
         assert len(page.rows("Holds on this table")) == 1
-    viewer = service.visit(token(db, Role.VIEWER, "acme"))
+    viewer = service.log_in(Role.VIEWER, "acme")
     refused = viewer.post(href(db, "letters"), do="place", reason="x")
     assert refused.status == 403
     assert len(db.tool.holds()) == 1
@@ -236,7 +213,7 @@ def test_tenants(db: DuckDatabase, service: Service) -> None:
         db.fill("shared", ["2024-01-10", "2024-06-10"], tenant=tenant)
         db.policy("delete", "shared", "30d", id=f"{tenant}-shared", where={"tenant": tenant}, tags=[tenant])
     db.tool.hold("shared", db.schema, where={"tenant": "globex"}, reason="case globex", end=parse_instant("2024-02-01"))
-    acme, globex = (service.visit(token(db, Role.EDITOR, tenant)) for tenant in ("acme", "globex"))
+    acme, globex = (service.log_in(Role.EDITOR, tenant) for tenant in ("acme", "globex"))
     pages = [acme.get(href(db, "shared", tab=tab)) for tab in ("data", "policies", "runs", "archive", "holds")]
     assert "Other users share this table" in pages[0].text
     assert "drop partition month=2024-01-01" in pages[0].rows("Next run")[0]["What"]
@@ -315,7 +292,7 @@ def test_restore(db: DuckDatabase, service: Service, admin: Visitor) -> None:
     assert [row["Result"] for row in page.rows("What would be restored")] == ["ready"] * 2
     assert "2 partitions with 6 rows" in page.text
     assert admin.post(path, do="restore", shown="something else").status == 409
-    viewer = service.visit(token(db, Role.VIEWER))
+    viewer = service.log_in(Role.VIEWER)
     shown = page.fields("restore")["shown"]
     assert not viewer.get(path).fields("restore")
     assert viewer.post(path, do="restore", shown=shown).status == 403
@@ -337,7 +314,7 @@ def test_restore(db: DuckDatabase, service: Service, admin: Visitor) -> None:
 def test_disabling(db: DuckDatabase, service: Service) -> None:
     """A policy is disabled in one step, unless another user has changed it; it is enabled where its effect is shown."""
     path = href(db, "visits", tab="policies")
-    editor, operator = (service.visit(token(db, role)) for role in (Role.EDITOR, Role.OPERATOR))
+    editor, operator = (service.log_in(role) for role in (Role.EDITOR, Role.OPERATOR))
     form = editor.get(path).fields("disable")
     assert form == {"do": "disable", "policy": "visits", "version": "1"}
     assert not operator.get(path).fields("disable")
@@ -368,7 +345,7 @@ def test_forms_of_other_sites(db: DuckDatabase, service: Service, admin: Visitor
 
 def test_a_table_that_was_created_again(db: DuckDatabase, service: Service) -> None:
     """Who may edit policies is offered to accept it, by typing its name; a viewer is not."""
-    editor, viewer = (service.visit(token(db, role)) for role in (Role.EDITOR, Role.VIEWER))
+    editor, viewer = (service.log_in(role) for role in (Role.EDITOR, Role.VIEWER))
     path, name = href(db, "weather"), f"{db.schema}.weather"
     assert not editor.get(path).fields("accept")
     db.sql(f"CREATE TABLE {db.q('kept_aside')} AS SELECT * FROM {db.q('weather')}")
@@ -386,7 +363,7 @@ def test_a_table_that_was_created_again(db: DuckDatabase, service: Service) -> N
 
 def test_sessions_that_are_over(db: DuckDatabase, service: Service) -> None:
     """A revoked token, or a session that was not used, leads to the log-in, and from there back."""
-    visitor, path = service.visit(token(db, Role.VIEWER)), href(db, "a/b.c", tab="runs")
+    visitor, path = service.log_in(Role.VIEWER), href(db, "a/b.c", tab="runs")
     assert visitor.get(path).status == 404
     db.tool.revoke_token("viewer")
     there = visitor.get(path)

@@ -182,8 +182,10 @@ def move(cookie: str, browser: TestClient) -> None:
     browser.cookies.set(COOKIE, cookie, domain="localhost.local", path="/ui")
 
 
-def test_sessions_are_those_of_the_database(db: Database) -> None:
+@pytest.mark.parametrize("engine", ["duck", pytest.param("crate", marks=pytest.mark.cratedb)])
+def test_sessions_are_those_of_the_database(request: pytest.FixtureRequest, engine: str) -> None:
     """A log-in at one service is good at another one and after a restart; a log-out ends it everywhere."""
+    db: Database = request.getfixturevalue(engine)
     token = db.tool.create_token("x", Role.VIEWER)[1]
     first, second = (open_browser(Context(retention=db.retention())) for _ in range(2))
     log_in(first, token)

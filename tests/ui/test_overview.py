@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,35 +9,15 @@ from playwright.sync_api import expect
 
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.store.runs import RunOfPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.overview import front
-from support.databases import MONTH, TIME, DuckDatabase, DuckTemplate
+from support.databases import MONTH, TIME, DuckDatabase
 from support.pages import PagesInBrowser
-from support.sample_data import HOSTILE_TABLE, NOW
-from support.served import Served, Service, Visitor, open_service, text_of
+from support.sample_data import HOSTILE_TABLE
+from support.served import Served, Service, text_of
 
 PATH = "/ui/"
-
-
-@pytest.fixture
-def db(filled: DuckTemplate) -> Iterator[DuckDatabase]:
-    """A database with something of everything."""
-    found = filled.open()
-    found.time.set(NOW)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def service(db: DuckDatabase) -> Iterator[Service]:
-    with open_service(db.tool) as found:
-        yield found
-
-
-def visit(db: DuckDatabase, service: Service, role: Role, *limit: str) -> Visitor:
-    return service.visit(db.tool.create_token("-".join((role, *limit)), role, parse_tag_filter(limit))[1])
 
 
 def rows(page: Served, caption: str = "Tables") -> dict[str, dict[str, str]]:
@@ -60,7 +39,7 @@ def chips(page: Served) -> dict[str, str]:
 
 def test_what_needs_attention_comes_first(db: DuckDatabase, service: Service) -> None:
     """Causes with what can be done, runs, and each table of users once, with its levels, ages and next run."""
-    editor = visit(db, service, Role.EDITOR)
+    editor = service.log_in(Role.EDITOR)
     page = editor.get(PATH)
     assert (page.status, page.title) == (200, "Overview")
     found = rows(page)
@@ -107,7 +86,7 @@ def test_failures(db: DuckDatabase, service: Service) -> None:
         "reason": "full",
     }
     db.tool.store.results.keep([RunOfPolicy(policy_id=name, **told) for name in ("visits", "orders")])
-    operator, viewer = (visit(db, service, role) for role in (Role.OPERATOR, Role.VIEWER))
+    operator, viewer = (service.log_in(role) for role in (Role.OPERATOR, Role.VIEWER))
     page = operator.get(PATH)
     cause = text_of(page.all("article")[0])
     assert cause.startswith("failingFullNo room")
@@ -120,7 +99,7 @@ def test_failures(db: DuckDatabase, service: Service) -> None:
 
 def test_choices_stand_in_the_address(db: DuckDatabase, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """States, search, order, groups and parts of the list; a choice keeps the others, and reads nothing again."""
-    viewer, reads, read = visit(db, service, Role.VIEWER), list[object](), db.tool.engine.read_catalog
+    viewer, reads, read = service.log_in(Role.VIEWER), list[object](), db.tool.engine.read_catalog
 
     def spy(*given: Any, **more: Any) -> Any:
         reads.append(given)
@@ -164,7 +143,7 @@ def test_what_each_sees(db: DuckDatabase, service: Service) -> None:
         db.policy("delete", "shared", "30d", id=f"{tenant}-shared", where={"tenant": tenant}, tags=[tenant])
     db.policy("delete", "orders", "5y", id="acme-orders", tags=["acme"])
     db.policy("delete", "jobs_log", "5y", id="own", table_schema=db.own_schema, time_column="time")
-    admin, acme = visit(db, service, Role.ADMIN), visit(db, service, Role.EDITOR, "acme")
+    admin, acme = service.log_in(Role.ADMIN), service.log_in(Role.EDITOR, "acme")
     page = admin.get(f"{PATH}?group=tenant")
     assert page.texts("h3") == ["No such table", "all data", "tenant=acme", "tenant=globex"]
     assert rows(page, "Tables, tenant=acme")["shared"]["Policies"] == "delete after 30d, tenant=acme"
@@ -183,7 +162,7 @@ def test_nothing_yet(db: DuckDatabase, service: Service) -> None:
     """Without policies, all tables are without one, and who may is shown where to begin."""
     for stored in db.tool.policies():
         db.tool.delete_policy(stored.policy.id or "")
-    editor, viewer = (visit(db, service, role) for role in (Role.EDITOR, Role.VIEWER))
+    editor, viewer = (service.log_in(role) for role in (Role.EDITOR, Role.VIEWER))
     page = editor.get(PATH)
     assert "Until there is one, everything is kept." in page.text
     assert page.href("Create the first policy") == links.new_policy()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import expect
 
@@ -11,13 +9,12 @@ from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
-from support.databases import DuckDatabase, DuckTemplate
+from support.databases import DuckDatabase
 from support.pages import PagesInBrowser
-from support.sample_data import HOSTILE_TABLE, NOW
-from support.served import Service, Visitor, open_service
+from support.sample_data import HOSTILE_TABLE
+from support.served import Service, Visitor
 
 EXPIRED = "2024-03-05T12:00:00"
 VISITS = "/ui/plan?policy=visits"
@@ -26,27 +23,8 @@ BLOCKED = "Blocked: due, but must not happen now"
 
 
 @pytest.fixture
-def db(filled: DuckTemplate) -> Iterator[DuckDatabase]:
-    """A database with something of everything."""
-    found = filled.open()
-    found.time.set(NOW)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def service(db: DuckDatabase) -> Iterator[Service]:
-    with open_service(db.tool) as found:
-        yield found
-
-
-@pytest.fixture
-def operator(db: DuckDatabase, service: Service) -> Visitor:
-    return visit(db, service, Role.OPERATOR)
-
-
-def visit(db: DuckDatabase, service: Service, role: Role, *limit: str) -> Visitor:
-    return service.visit(db.tool.create_token("-".join((role, *limit)), role, parse_tag_filter(limit))[1])
+def operator(service: Service) -> Visitor:
+    return service.log_in(Role.OPERATOR)
 
 
 def test_what_is_asked_and_done(db: DuckDatabase, service: Service, operator: Visitor) -> None:
@@ -107,7 +85,7 @@ def test_what_is_shown(db: DuckDatabase, service: Service, operator: Visitor) ->
     assert page.href(hold["Hold"]) == links.table(TableName(db.schema, "letters"), tab="holds")
     statements = operator.get(page.href("Show the statements (SQL)"))
     assert any("DELETE FROM" in text for text in statements.texts("pre"))
-    acme = visit(db, service, Role.OPERATOR, "acme").get("/ui/plan?sql=yes")
+    acme = service.log_in(Role.OPERATOR, "acme").get("/ui/plan?sql=yes")
     assert acme.fields("run") and not acme.all("pre") and "Show the statements (SQL)" not in acme.links
 
 
@@ -141,7 +119,7 @@ def test_a_plan_that_is_out_of_date_is_not_run(db: DuckDatabase, operator: Visit
 
 def test_who_may_not_run(db: DuckDatabase, service: Service, operator: Visitor) -> None:
     """Viewers see the plan, and can do nothing about it, whatever they send."""
-    viewer = visit(db, service, Role.VIEWER)
+    viewer = service.log_in(Role.VIEWER)
     page = viewer.get(VISITS)
     assert page.rows(TASKS) and not page.fields("run") and not page.all("input[@type='checkbox']")
     form = {**operator.get(VISITS).fields("run"), "confirm": "visits"}
@@ -158,7 +136,7 @@ def test_who_may_not_run(db: DuckDatabase, service: Service, operator: Visitor) 
 
 def test_tenants(db: DuckDatabase, service: Service) -> None:
     """A user with a scope plans and runs what is theirs only."""
-    acme, globex = (visit(db, service, Role.EDITOR, tag) for tag in ("acme", "globex"))
+    acme, globex = (service.log_in(Role.EDITOR, tag) for tag in ("acme", "globex"))
     orders = db.count("orders")
     assert "This run would archive 1 partition of 1 table." in globex.get("/ui/plan").text
     page = acme.get("/ui/plan")

@@ -15,7 +15,6 @@ from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import Event, Outcome
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.store.audit import Entry, RunTotals
 from cratedb_retention.ui import links
@@ -23,41 +22,22 @@ from cratedb_retention.ui.audit import took
 from cratedb_retention.ui.runs import page, table
 from cratedb_retention.ui.runs.run import Run
 from cratedb_retention.ui.web.layout import RUNNING
-from support.databases import MONTH, TIME, DuckDatabase, DuckTemplate
-from support.sample_data import HOSTILE_TABLE, NOW
-from support.served import Service, Visitor, open_service, text_of
+from support.databases import MONTH, TIME, DuckDatabase
+from support.sample_data import HOSTILE_TABLE
+from support.served import Service, Visitor, text_of
 
 LIST, TABLES, ENTRIES = "Runs, latest first", "What it did, by table", "Entries of this run, newest first"
 START = dt.datetime(2024, 7, 1, tzinfo=dt.UTC)
 
 
 @pytest.fixture
-def db(filled: DuckTemplate) -> Iterator[DuckDatabase]:
-    """A database with something of everything."""
-    found = filled.open()
-    found.time.set(NOW)
-    yield found
-    found.close()
+def viewer(service: Service) -> Visitor:
+    return service.log_in(Role.VIEWER)
 
 
 @pytest.fixture
-def service(db: DuckDatabase) -> Iterator[Service]:
-    with open_service(db.tool) as found:
-        yield found
-
-
-@pytest.fixture
-def viewer(db: DuckDatabase, service: Service) -> Visitor:
-    return visit(db, service, Role.VIEWER)
-
-
-@pytest.fixture
-def operator(db: DuckDatabase, service: Service) -> Visitor:
-    return visit(db, service, Role.OPERATOR)
-
-
-def visit(db: DuckDatabase, service: Service, role: Role, *limit: str) -> Visitor:
-    return service.visit(db.tool.create_token("-".join((role, *limit)), role, parse_tag_filter(limit))[1])
+def operator(service: Service) -> Visitor:
+    return service.log_in(Role.OPERATOR)
 
 
 def begin(db: DuckDatabase, run_id: str, ago: dt.timedelta = dt.timedelta(), **more: object) -> None:
@@ -116,7 +96,7 @@ def slow(tool: Retention) -> Iterator[tuple[threading.Event, threading.Event]]:
 
 def test_what_runs_now_is_on_each_page(db: DuckDatabase, service: Service) -> None:
     """The head has a link to a run that goes on, also alone; not to one that died, nor to what a tenant may not see."""
-    viewer, acme = visit(db, service, Role.VIEWER), visit(db, service, Role.VIEWER, "acme")
+    viewer, acme = service.log_in(Role.VIEWER), service.log_in(Role.VIEWER, "acme")
     path = links.table(TableName(db.schema, "visits"))
     begin(db, "silent", dt.timedelta(days=1))
     assert viewer.get(RUNNING).all("a") == []
@@ -350,7 +330,7 @@ def test_undo_of_a_run(db: DuckDatabase, service: Service, viewer: Visitor, oper
 def test_tenants(db: DuckDatabase, service: Service) -> None:
     """A tenant sees of runs what they did to the tenant's own tables, and nothing of runs without such a part."""
     first, (failed, _) = first_run(db), fail(db)
-    acme, globex = (visit(db, service, Role.EDITOR, tenant) for tenant in ("acme", "globex"))
+    acme, globex = (service.log_in(Role.EDITOR, tenant) for tenant in ("acme", "globex"))
     for visitor, ids, states in ((acme, [first], ["needs attention"]), (globex, [failed, first], ["failed", "done"])):
         rows = visitor.get(links.runs()).rows(LIST)
         assert ([row["Run"] for row in rows], [row["State"] for row in rows]) == ([each[:8] for each in ids], states)
