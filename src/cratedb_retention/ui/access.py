@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, NamedTuple, TypeVar
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from cratedb_retention.clock import Clock
-from cratedb_retention.errors import NotFound, RetentionError
+from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
 from cratedb_retention.execution.overview.rows import Overview
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.runs import RunState
@@ -232,6 +232,23 @@ def respond(request: Request, show: Callable[[Guest, toolkit.Scope], Response]) 
         if told.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.warning("%s %s: %s", request.method, request.url.path, error)
         return _trouble(request, told, who)
+
+
+def answer(work: Callable[[], str], show: Callable[[RetentionError], Response]) -> Response:
+    """The response to a form: it leads to where its work says; what is refused is shown with the form."""
+    try:
+        return RedirectResponse(work(), HTTPStatus.SEE_OTHER)
+    except RetentionError as error:
+        if error.http_status in (HTTPStatus.UNAUTHORIZED, *range(500, 600)):
+            raise
+        return show(error)
+
+
+def chosen_action(actions: Mapping[str, T], given: Mapping[str, str]) -> T:
+    """The action that a form asks for."""
+    if (action := actions.get(given.get("do", ""))) is None:
+        raise InvalidInput("form", "is not one of this page", "load the page again")
+    return action
 
 
 def no_page(guest: Guest, scoped: toolkit.Scope) -> Response:

@@ -15,7 +15,7 @@ from functools import cached_property
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 from starlette.datastructures import FormData
 
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound, RetentionError
@@ -35,7 +35,7 @@ from cratedb_retention.model.words import plural, short
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.runs import Runs
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest, respond
+from cratedb_retention.ui.access import Guest, answer, respond
 from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state
 from cratedb_retention.ui.links import POLICY, PREFIX, STRATEGY, TAGS, Query, address, read_selection, table_bit
 from cratedb_retention.ui.web import layout, parts
@@ -69,15 +69,12 @@ async def act(request: Request) -> Response:
     given = {key: value for key, value in form.items() if isinstance(value, str)}
 
     def work(guest: Guest, scoped: Scope) -> Response:
-        try:
+        def start() -> str:
             selection, _ = read_query(Query(request.query_params), scoped.now)
             review = Review(scoped.prepare(selection, read_cutoff(given.get("cutoff", ""), scoped.now)))
-            run = review.start(scoped, guest.context.runs, given, chosen_tables(form))
-        except RetentionError as error:
-            if error.http_status in (HTTPStatus.UNAUTHORIZED, *range(500, 600)):
-                raise
-            return _page(request, guest, scoped, error)
-        return RedirectResponse(links.run(run.run_id), HTTPStatus.SEE_OTHER)
+            return links.run(review.start(scoped, guest.context.runs, given, chosen_tables(form)).run_id)
+
+        return answer(start, lambda error: _page(request, guest, scoped, error))
 
     return await asyncio.to_thread(respond, request, work)
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.errors import RetentionError
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
@@ -25,7 +25,7 @@ from cratedb_retention.model.time import TimeRange, to_ms
 from cratedb_retention.model.words import capitalized, short, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest, no_page, raw_path, respond
+from cratedb_retention.ui.access import Guest, answer, chosen_action, no_page, raw_path, respond
 from cratedb_retention.ui.columns import state
 from cratedb_retention.ui.links import PREFIX, Query, address
 from cratedb_retention.ui.overview.forms import ACTIONS, DONE
@@ -70,17 +70,16 @@ def _visit(request: Request, guest: Guest, scoped: Scope, name: TableName) -> Vi
 
 def _act(request: Request, visit: Visit, given: dict[str, str]) -> Response:
     """Do what a form says, and show it; what is refused is shown with what was written."""
-    action = ACTIONS.get(given.get("do", ""))
-    try:
-        if action is None:
-            raise InvalidInput("form", "is not one of this page", "load the page again")
-        done = action(visit, given)
-    except RetentionError as error:
-        if error.http_status in (HTTPStatus.UNAUTHORIZED, *range(500, 600)):
-            raise
+
+    def work() -> str:
+        done = chosen_action(ACTIONS, given)(visit, given)
+        return visit.to(_tab(visit), done=done)
+
+    def show(error: RetentionError) -> Response:
         visit.given = given
         return _page(request, visit, error)
-    return RedirectResponse(visit.to(_tab(visit), done=done), HTTPStatus.SEE_OTHER)
+
+    return answer(work, show)
 
 
 def _tab(visit: Visit) -> str:

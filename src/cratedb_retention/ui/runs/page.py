@@ -26,7 +26,7 @@ from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.store.audit import JournalFilter, RunTotals, place_after
 from cratedb_retention.ui import archive, audit, links
-from cratedb_retention.ui.access import Guest, respond
+from cratedb_retention.ui.access import Guest, answer, chosen_action, respond
 from cratedb_retention.ui.audit import Row, actor_bit, took
 from cratedb_retention.ui.columns import Bit, Cell, Column, Number, counted, sized, state
 from cratedb_retention.ui.links import PREFIX, Query, table_bit
@@ -146,16 +146,7 @@ async def act(request: Request, run_id: str) -> Response:
 
 
 def _act(request: Request, visit: Visit, given: Mapping[str, str]) -> Response:
-    action = ACTIONS.get(given.get("do", ""))
-    try:
-        if action is None:
-            raise InvalidInput("form", "is not one of this page", "load the page again")
-        there = action(visit, given)
-    except RetentionError as error:
-        if error.http_status in (HTTPStatus.UNAUTHORIZED, *range(500, 600)):
-            raise
-        return _show(request, visit, error)
-    return RedirectResponse(there, HTTPStatus.SEE_OTHER)
+    return answer(lambda: chosen_action(ACTIONS, given)(visit, given), lambda error: _show(request, visit, error))
 
 
 def _cancel(visit: Visit, given: Mapping[str, str]) -> str:
