@@ -68,7 +68,7 @@ def test_a_failure_is_of_who_began() -> None:
     looks.go_on.set()
 
     def fail() -> Overview:
-        raise RetentionError("token", "is worth nothing any more")
+        raise RetentionError("token", "is no longer valid")
 
     with pytest.raises(RetentionError):
         glances.look("", "1", fail)

@@ -100,8 +100,8 @@ def test_filters(db: DuckDatabase, operator: Visitor) -> None:
         assert text in operator.get(f"/ui/plan?{query}").text, query
     for query, text in (
         ("cutoff=2024-07-02T12:00:01", "lies in the future"),
-        ("policy=nobody", "does not exist"),
-        ("tags=nobody", "no policy has it"),
+        ("policy=unknown", "does not exist"),
+        ("tags=unknown", "no policy has it"),
         ("strategy=x", "unknown"),
     ):
         [alert] = operator.get(f"/ui/plan?{query}").texts("div[@role='alert']")

@@ -147,7 +147,7 @@ def test_the_list(db: DuckDatabase, viewer: Visitor, monkeypatch: pytest.MonkeyP
         "table": {f"{db.schema}.orders": [failed, first], "letters": [first]},
         "policy": {"orders": [failed, first]},
         "tags": {"globex": [failed, first]},
-        "actor": {"scheduler": ["alive"], "nobody": []},
+        "actor": {"scheduler": ["alive"], "unknown": []},
         "since": {"2024-07-02T12:30": [killed, failed]},
         "until": {"2024-07-02": [first]},
     }
