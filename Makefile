@@ -90,7 +90,7 @@ packages: $(STAMP)  ## Build deb, rpm, apk and Arch packages into dist/, see doc
 
 lock: $(STAMP)  ## Pin the newest versions that fit pyproject.toml
 	$(BIN)/uv pip compile --upgrade --all-extras $(LOCK) -o requirements.lock pyproject.toml
-	$(BIN)/uv pip compile --extra ui --extra duckdb --constraints requirements.lock $(LOCK) \
+	$(BIN)/uv pip compile --extra ui --extra oidc --extra duckdb --constraints requirements.lock $(LOCK) \
 		-o requirements-runtime.lock pyproject.toml
 
 clean:  ## Remove what was made

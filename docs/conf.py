@@ -81,6 +81,7 @@ CONTENTS = {
         "how-to/legal-hold",
         "how-to/pages",
         "how-to/multi-tenancy",
+        "how-to/single-sign-on",
         "how-to/*",
     ],
     "Operate": ["how-to/cron-and-systemd", "how-to/airflow", "how-to/monitoring", "troubleshooting"],

@@ -12,10 +12,14 @@ import pytest
 from cratedb_retention.errors import Forbidden, InvalidInput, LeaseLost, PartitionChanged, RetentionError
 from cratedb_retention.model.access import (
     Access,
+    Grant,
+    Identity,
     Role,
     Visibility,
+    access_of,
     check_limit,
     make_area,
+    parse_grant,
     parse_role,
     sees_row,
     shown_row,
@@ -279,3 +283,50 @@ def test_journal_of_earlier_versions() -> None:
     assert shown_row(REALM, old)["error"] == str(Why.NOT_SAID())
     everything = Visibility(access=ALL, policies=(), default_schema="doc", own_schema="ext")
     assert shown_row(everything, old)["error"] == "shards are missing"
+
+
+@pytest.mark.parametrize(
+    ("text", "group", "role", "limit"),
+    [
+        ("operators=operator", "operators", Role.OPERATOR, ""),
+        ("Domain Users=viewer", "Domain Users", Role.VIEWER, ""),
+        ("cn=acme,ou=groups=editor:acme,not:archived", "cn=acme,ou=groups", Role.EDITOR, "acme+not:archived"),
+        ("a=viewer=editor", "a=viewer", Role.EDITOR, ""),
+        ("a:b=editor:c", "a:b", Role.EDITOR, "c"),
+    ],
+)
+def test_grants(text: str, group: str, role: Role, limit: str) -> None:
+    """A group, its role, and the tags that limit it; names of groups may have the same signs."""
+    grant = parse_grant(text)
+    assert (grant.group, grant.role, str(grant.limit)) == (group, role, limit)
+
+
+@pytest.mark.parametrize("text", ["", "a", "a=", "=viewer", "a=boss", "a=admin:acme", "a=viewer:not:acme", "a=viewer:"])
+def test_wrong_grants(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        parse_grant(text)
+
+
+@pytest.mark.parametrize(
+    ("groups", "role", "limit"),
+    [
+        (["acme"], Role.EDITOR, "acme"),
+        (["acme", "globex"], Role.EDITOR, "acme or globex"),
+        (["acme", "viewers"], Role.EDITOR, "acme"),
+        (["viewers", "auditors"], Role.VIEWER, ""),
+        (["acme", "editors"], Role.EDITOR, ""),
+        (["admins", "acme"], Role.ADMIN, ""),
+    ],
+)
+def test_what_members_of_groups_may(groups: list[str], role: Role, limit: str) -> None:
+    """The highest role, on the data of all grants with this role; a lower role widens nothing."""
+    texts = ("acme=editor:acme", "globex=editor:globex", "editors=editor", "auditors=viewer:audit", "viewers=viewer")
+    grants = [*map(parse_grant, texts), Grant(group="admins", role=Role.ADMIN)]
+    for given in (groups, groups[::-1]):
+        found = access_of(Identity(subject="1", name="Ada", groups=tuple(given)), grants)
+        assert (found.role, str(found.limit), found.actor) == (role, limit, "Ada (user 1)")
+
+
+def test_a_user_without_a_grant() -> None:
+    with pytest.raises(Forbidden, match="user Ada: is in no group"):
+        access_of(Identity(subject="1", name="Ada", groups=("others",)), [parse_grant("acme=admin")])

@@ -21,6 +21,7 @@ from nicegui.testing.general import nicegui_reset_globals
 
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.runs import Runs
+from cratedb_retention.store.access import Session, token_id
 from cratedb_retention.ui.access import Glances, Guest
 from cratedb_retention.ui.links import Query
 from support.databases import Database
@@ -45,8 +46,8 @@ class PageElements:
     def open(self, body: Body, query: str = "", token: str = "") -> None:
         """Load a page with the query of its address."""
         context = Context(retention=self.db.tool, authenticate=bool(token), runs=self.runs)
-        identifier = token.split("_")[1] if token else ""
-        guest = Guest(context=context, session="", token=identifier, host="", glances=self._glances)
+        session = Session(token_id=token_id(token)) if token else None
+        guest = Guest(context=context, session=session, host="", glances=self._glances)
         self._run(self._open(guest, body, Query(query)))
 
     async def _open(self, guest: Guest, body: Body, query: Query) -> None:

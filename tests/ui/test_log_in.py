@@ -17,9 +17,10 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.store.access import IDLE
-from cratedb_retention.ui import access
-from cratedb_retention.ui.access import COOKIE, GUEST, Entrance, make_router
+from cratedb_retention.ui import access, log_in
+from cratedb_retention.ui.access import COOKIE, GUEST, Entrance
 from cratedb_retention.ui.links import LOGIN, LOGOUT
+from cratedb_retention.ui.log_in import make_router
 from support.databases import Database
 
 PAGE = "/ui/page"
@@ -59,7 +60,7 @@ def open_browser(context: Context) -> TestClient:
     return TestClient(app, base_url="https://localhost", follow_redirects=False)
 
 
-def log_in(browser: TestClient, token: str, to: str = PAGE) -> str:
+def enter(browser: TestClient, token: str, to: str = PAGE) -> str:
     """Where a log-in leads."""
     answer = browser.post(LOGIN, data={"token": token, "to": to})
     assert answer.status_code == 303, answer.text
@@ -91,7 +92,7 @@ def test_log_in_and_out(browser: TestClient, token: str) -> None:
         answer = browser.post(LOGIN, data={"token": wrong, "to": PAGE})
         assert (answer.status_code, COOKIE in answer.cookies) == (401, False)
         assert not is_in(browser)
-    assert log_in(browser, f" {token}\n") == PAGE
+    assert enter(browser, f" {token}\n") == PAGE
     assert is_in(browser)
     with browser.websocket_connect(f"wss://localhost{PAGE}"):
         pass
@@ -128,7 +129,7 @@ def test_cookie(browser: TestClient, token: str) -> None:
 @pytest.mark.some(6)
 def test_log_in_leads_nowhere_else(browser: TestClient, token: str, to: str) -> None:
     """Whatever the address says, the log-in leads to a page of ours that is neither log-in nor log-out."""
-    assert log_in(browser, token, to) == "/ui/"
+    assert enter(browser, token, to) == "/ui/"
 
 
 def test_the_page_to_go_to_is_text(browser: TestClient) -> None:
@@ -160,7 +161,7 @@ def test_sessions_end(
     browser: TestClient, duck: Database, token: str, visits: list[str], last: str, stays: bool
 ) -> None:
     """A session ends eight hours after it was last used, and a week after the log-in in any case."""
-    log_in(browser, token)
+    enter(browser, token)
     for at in visits:
         duck.time.set(f"{at}+00:00")
         assert is_in(browser), at
@@ -170,7 +171,7 @@ def test_sessions_end(
 
 def test_an_open_page_does_not_use_a_session(browser: TestClient, duck: Database, token: str) -> None:
     """What a page asks for by itself is answered while its session lasts, and does not make it last longer."""
-    log_in(browser, token)
+    enter(browser, token)
     for at, status in (("2024-07-02T07:00:00", 200), ("2024-07-02T08:00:01", 303)):
         duck.time.set(f"{at}+00:00")
         assert browser.get(PAGE, headers={"X-By-Itself": "yes"}).status_code == status
@@ -188,7 +189,7 @@ def test_sessions_are_those_of_the_database(request: pytest.FixtureRequest, engi
     db: Database = request.getfixturevalue(engine)
     token = db.tool.create_token("x", Role.VIEWER)[1]
     first, second = (open_browser(Context(retention=db.retention())) for _ in range(2))
-    log_in(first, token)
+    enter(first, token)
     move(first.cookies[COOKIE], second)
     assert (is_in(first), is_in(second)) == (True, True)
     third = open_browser(Context(retention=db.retention()))
@@ -202,12 +203,12 @@ def test_sessions_are_those_of_the_database(request: pytest.FixtureRequest, engi
 def test_sessions_that_are_over_are_removed(duck: Database, browser: TestClient, token: str) -> None:
     """Each log-in removes sessions that are over, and no others; the table has none of their names."""
     count = f"SELECT count(*) FROM {duck.q('page_session', duck.own_schema)}"
-    names = [log_in(browser, token) and browser.cookies[COOKIE] for _ in range(3)]
+    names = [enter(browser, token) and browser.cookies[COOKIE] for _ in range(3)]
     duck.time.set((duck.time.moment + IDLE / 2).isoformat())
     move(names[0], browser)
     assert is_in(browser)
     duck.time.set((duck.time.moment + IDLE / 2 + dt.timedelta(seconds=1)).isoformat())
-    log_in(browser, token)
+    enter(browser, token)
     assert duck.rows(count) == [(2,)]
     rows = str(duck.rows(f"SELECT * FROM {duck.q('page_session', duck.own_schema)}"))
     assert not any(name in rows for name in names)
@@ -217,7 +218,7 @@ def test_sessions_that_are_over_are_removed(duck: Database, browser: TestClient,
 
 def test_sessions_without_a_database(browser: TestClient, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing tells who has a session, pages say so, and do not lead to the log-in: the session goes on later."""
-    log_in(browser, token)
+    enter(browser, token)
 
     def fail(*args: object) -> str:
         raise RetentionError("the database", "is away: secret words")
@@ -239,7 +240,7 @@ def test_without_a_database(browser: TestClient, token: str, monkeypatch: pytest
     def fail(*args: object) -> None:
         raise RetentionError("the database", "is away")
 
-    monkeypatch.setattr(access, "begin_session", fail)
+    monkeypatch.setattr(log_in, "begin_session", fail)
     answer = browser.post(LOGIN, data={"token": token, "to": PAGE})
     assert (answer.status_code, COOKIE in answer.cookies) == (503, False)
     answer = browser.get("/ui/static/nothing.css")
@@ -248,7 +249,7 @@ def test_without_a_database(browser: TestClient, token: str, monkeypatch: pytest
 
 def test_token_that_ends(browser: TestClient, duck: Database, token: str) -> None:
     """What the token may do is looked up each time: once it is revoked, the session is worth nothing."""
-    log_in(browser, token)
+    enter(browser, token)
     assert browser.get(PAGE).json() == "x"
     duck.tool.revoke_token("x")
     assert "unknown, expired or revoked" in browser.get(PAGE).json()

@@ -9,6 +9,7 @@ doubt, an area does not lie within another one.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -22,9 +23,11 @@ from cratedb_retention.model.plan.reasons import Reason, Sort, Subject, Why, rea
 from cratedb_retention.model.policies.patterns import pattern_within
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.strategies import find_member
-from cratedb_retention.model.policies.tags import TagFilter
+from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
 from cratedb_retention.model.words import plain_text, write_pairs
 
+_GRANT = re.compile(r"(?P<group>.+)=(?P<role>[a-z]+)(?::(?P<tags>.+))?", re.DOTALL)
+_BRACKETS = str.maketrans("()", "[]")
 _FIRST = "let a user without a limit create the first policy"
 
 
@@ -76,6 +79,57 @@ class Access:
 
     def sees(self, tags: Iterable[str]) -> bool:
         return self.limit.fits(tags)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What members of a group may do; a provider of OpenID Connect says who they are."""
+
+    group: str
+    role: Role
+    limit: TagFilter = field(default_factory=TagFilter)  # Only policies with these tags; empty: everything.
+
+
+def parse_grant(text: str) -> Grant:
+    """
+    Read ``GROUP=ROLE``, or ``GROUP=ROLE:TAGS`` with tags as in ``--tags``; raises InvalidInput if it is something else.
+    The group may contain ``=``, as names in a directory do.
+    """
+    found = _GRANT.fullmatch(text.strip())
+    if found is None:
+        raise InvalidInput(f"grant {text!r}", "not GROUP=ROLE", "write it like operators=operator or acme=editor:acme")
+    role, limit = parse_role(found["role"]), parse_tag_filter([found["tags"]] if found["tags"] else [])
+    check_limit(role, limit)
+    return Grant(group=found["group"].strip(), role=role, limit=limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A user, as a provider of OpenID Connect describes them."""
+
+    subject: str  # Their identifier at the provider.
+    name: str  # Their name there, which may change.
+    groups: tuple[str, ...]  # Those of their groups that have a grant.
+
+    @property
+    def actor(self) -> str:
+        """Their name in the audit log. It has no other parentheses, so no user can pose as a token or another user."""
+        name, subject = (text.translate(_BRACKETS) for text in (self.name, self.subject))
+        return f"{name} (user {subject})"
+
+
+def access_of(identity: Identity, grants: Iterable[Grant]) -> Access:
+    """
+    What a user may do: the highest role of all grants of their groups, on the data of all grants with this role.
+    Grants of lower roles add nothing: they would widen what the higher role applies to. Raises Forbidden without any.
+    """
+    granted = [grant for grant in grants if grant.group in identity.groups]
+    if not granted:
+        raise Forbidden(f"user {identity.name}", "is in no group that may use this", "see the setting oidc.grants")
+    role = max((grant.role for grant in granted), key=list(Role).index)
+    limits = [grant.limit for grant in granted if grant.role is role]
+    groups = dict.fromkeys(group for limit in limits for group in limit.any_of) if all(limits) else ()
+    return Access(role=role, actor=identity.actor, limit=TagFilter(tuple(groups)))
 
 
 @dataclass(frozen=True, slots=True)

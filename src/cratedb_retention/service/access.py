@@ -77,8 +77,9 @@ class Scope:
     does not permit the request, and :class:`Conflict` if another user was faster.
     """
 
-    def __init__(self, retention: Retention, access: Access) -> None:
-        self._retention, self.access = retention, access
+    def __init__(self, retention: Retention, access: Access, limits: Iterable[TagFilter] = ()) -> None:
+        """:param limits: those of users without access tokens"""
+        self._retention, self.access, self._limits = retention, access, limits
         retention.require()
 
     @property
@@ -96,7 +97,8 @@ class Scope:
 
     @cached_property
     def visibility(self) -> Visibility:
-        wanted, mine = {tag for token in self._tokens for tag in token.limit.wanted}, self.access.limit.wanted
+        limits = (*(token.limit for token in self._tokens), *self._limits)
+        wanted, mine = {tag for limit in limits for tag in limit.wanted}, self.access.limit.wanted
         return Visibility(
             access=replace(self.access, actors=self._actors),
             policies=tuple(item.policy for item in self._stored[0]),

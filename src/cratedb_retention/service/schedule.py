@@ -183,6 +183,7 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
     try:
         from cratedb_retention.service.http.access import Context
         from cratedb_retention.service.http.app import HttpServer, make_app
+        from cratedb_retention.service.http.oidc import make_provider
         from cratedb_retention.service.metrics import RetentionCollector
     except ImportError as error:
         raise not_installed("the HTTP API", "is not installed", "http", error) from None
@@ -190,6 +191,7 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
     http = settings.http
     context = Context(
         retention=retention.sibling(),
+        provider=make_provider(settings.oidc, retention.clock),
         authenticate=where.authenticate,
         hosts=where.hosts,
         limits=http,

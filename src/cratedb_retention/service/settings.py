@@ -104,6 +104,31 @@ class NotifySettings(_Section):
     interval: Seconds = Field(60.0, description="Polling interval, in seconds; each run also triggers a check.")
 
 
+class OidcSettings(_Section):
+    issuer: str | None = Field(
+        None,
+        description="Address of a provider of OpenID Connect, by which users log in to the pages, such as "
+        "`https://login.example.org/realms/acme`; empty: only access tokens. Requires the extra `oidc`.",
+    )
+    client_id: str | None = Field(None, description="Identifier of this service at the provider.")
+    client_secret: str | None = Field(None, description="Its secret; empty: a public client.")
+    grants: Annotated[tuple[str, ...], _list(shlex.split)] = Field(
+        (),
+        description="Which groups may do what: `GROUP=ROLE`, or `GROUP=ROLE:TAGS` for policies with these tags only. "
+        "Users without any cannot log in.",
+    )
+    scopes: Annotated[tuple[str, ...], _list(str.split)] = Field(
+        ("openid", "profile"), description="Scopes to ask for; many providers have one for groups."
+    )
+    groups_claim: str = Field("groups", description="Claim with the groups of a user.")
+    name_claim: str = Field("preferred_username", description="Claim with the name of a user, for the audit log.")
+    redirect_uri: str | None = Field(
+        None,
+        description="Where the provider sends users back, as registered there, such as "
+        "`https://retention.example.org/ui/login/callback`; empty: at the address that the browser asked for.",
+    )
+
+
 class IcebergSettings(_Section):
     catalog: str | None = Field(
         None,
@@ -117,11 +142,14 @@ class Settings(_Section):
     service: ServiceSettings = Field(default_factory=ServiceSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
+    oidc: OidcSettings = Field(default_factory=OidcSettings)
     iceberg: IcebergSettings = Field(default_factory=IcebergSettings)
 
 
 # Never shown. Each can be read from a file, which the setting NAME_file names.
-SECRETS = frozenset({"database.uri", "notify.webhook", "notify.webhook_secret", "notify.channels"})
+SECRETS = frozenset(
+    {"database.uri", "notify.webhook", "notify.webhook_secret", "notify.channels", "oidc.client_secret"}
+)
 # Names that are older than the settings.
 _OTHER_NAMES = {"database.uri": "CRATEDB_URI", "database.schema": "CRATEDB_EXT_SCHEMA"}
 _SECTIONS: Mapping[str, type[_Section]] = {

@@ -21,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.errors import InvalidInput, RetentionError
-from cratedb_retention.model.access import Role, check_limit
+from cratedb_retention.model.access import Identity, Role, check_limit
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
 from cratedb_retention.model.words import pick
@@ -34,6 +34,8 @@ Random = Callable[[int], bytes]
 _COLUMNS = ("id", "name", "created_at", "created_by", "expires_at", "revoked_at", "revoked_by")
 # A session ends this long after its last use, and this long after the log-in at the latest.
 IDLE, LONGEST = dt.timedelta(hours=8), dt.timedelta(days=7)
+# One of OpenID Connect at the latest, since only a log-in tells which groups a user is in.
+LONGEST_OF_USER = dt.timedelta(hours=12)
 # Uses of a session within this time are one write.
 _NOTED = dt.timedelta(minutes=5)
 
@@ -142,34 +144,59 @@ class TokenStore(Records):
         self._write(Entry(event=event, message=f"{token.actor}, {token.role}{limit}"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Whose a session is: what they may is found out by each request."""
+
+    token_id: str = ""  # The access token that it began with; empty: a user of OpenID Connect.
+    identity: Identity | None = None
+
+    @property
+    def longest(self) -> dt.timedelta:
+        return LONGEST_OF_USER if self.identity else LONGEST
+
+
 class SessionStore(Records):
     """
-    Sessions of the pages, which begin with an access token. They are the same for all services on the database, and
-    survive their restarts.
+    Sessions of the pages, which begin with an access token, or by OpenID Connect. They are the same for all services on
+    the database, and survive their restarts.
     """
 
-    def begin(self, token_id: str, random: Random = secrets.token_bytes) -> str:
-        """Begin a session with a valid token; returns its name, for a cookie. Sessions that are over are removed."""
+    def begin(self, session: Session, random: Random = secrets.token_bytes) -> str:
+        """Begin a session; returns its name, for a cookie. Sessions that are over are removed."""
         c, now = self._table.c, self._clock.now()
         name = base64.urlsafe_b64encode(random(32)).decode().rstrip("=")
         with suppress(RetentionError):  # At the same time as another log-in.
             self._remove(sa.or_(c.used_at < now - IDLE, c.begun_at < now - LONGEST))
-        self._add({"id": _digest(name), "token_id": token_id, "begun_at": now, "used_at": now})
+        user = session.identity
+        about = {"subject": user.subject, "name": user.name, "groups": list(user.groups)} if user else {}
+        self._add({"id": _digest(name), "token_id": session.token_id, "begun_at": now, "used_at": now, **about})
         return name
 
-    def find(self, name: str, used: bool = True) -> str:
-        """The identifier of the token of a session, which this uses or not; empty if it is over or never was."""
+    def find(self, name: str, used: bool = True) -> Session | None:
+        """Whose a session is, which this uses or not; None if it is over or never was."""
         own, now = self._table.c.id == _digest(name), self._clock.now()
         row = next(iter(self._read(own, refresh=False)), None)
-        if row is None or now - row["used_at"] > IDLE or now - row["begun_at"] > LONGEST:
-            return ""
+        if row is None:
+            return None
+        user = None
+        if not row["token_id"]:
+            user = Identity(subject=row["subject"], name=row["name"], groups=tuple(row["groups"] or ()))
+        found = Session(token_id=row["token_id"], identity=user)
+        if now - row["used_at"] > IDLE or now - row["begun_at"] > found.longest:
+            return None
         if used and now - row["used_at"] > _NOTED:
             with suppress(RetentionError):  # While a disk is full, pages can still be read.
                 self._change(own, used_at=now)
-        return str(row["token_id"])
+        return found
 
     def end(self, name: str) -> None:
         self._remove(self._table.c.id == _digest(name))
+
+
+def token_id(text: str) -> str:
+    """The identifier within the text of a valid token."""
+    return text.split("_")[1]
 
 
 def _digest(text: str) -> str:

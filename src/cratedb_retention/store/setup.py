@@ -462,4 +462,5 @@ STEPS = (
         columns={POLICY: ("recoverable",), "retention_snapshot": ("recoverable_until",)},
     ),
     Step(version=16, name="budgets", columns={POLICY: ("max_size", "min_retention", "max_size_per")}),
+    Step(version=17, name="users of OpenID Connect", columns={"page_session": ("subject", "name", "groups")}),
 )

@@ -258,9 +258,14 @@ SESSION = _own(
     "page_session",
     "Sessions of the pages: who is logged in.",
     sa.Column("id", sa.Text, primary_key=True, doc="SHA-256 of the session's name, which only its cookie has."),
-    sa.Column("token_id", sa.Text, nullable=False, doc="The access token that it began with."),
+    sa.Column(
+        "token_id", sa.Text, nullable=False, doc="The access token that it began with; empty: OpenID Connect instead."
+    ),
     sa.Column("begun_at", Instant, nullable=False, doc="When it began."),
     sa.Column("used_at", Instant, nullable=False, doc="When it was last used, to within five minutes."),
+    sa.Column("subject", sa.Text, doc="The user's identifier at the provider of OpenID Connect."),
+    sa.Column("name", sa.Text, doc="The user's name there."),
+    sa.Column("groups", sa.ARRAY(sa.Text), doc="Those of the user's groups that had a grant at the log-in."),
 )
 
 LEASE = _own(

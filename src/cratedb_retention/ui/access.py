@@ -1,6 +1,6 @@
 """
-The log-in to the pages by an access token; the checks of each request for a page; the only way by which a page reaches
-the toolkit; how server-rendered pages respond; and a shared cache of overviews, which take up to seconds to compute.
+The checks of each request for a page; the only way by which a page reaches the toolkit; how server-rendered pages
+respond; and a shared cache of overviews, which take up to seconds to compute. `log_in` has the log-in itself.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated, NamedTuple, TypeVar
-from urllib.parse import quote, unquote
+from typing import NamedTuple, TypeVar
+from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
@@ -28,18 +28,12 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.words import capitalized
 from cratedb_retention.service import access as toolkit
-from cratedb_retention.service.http.access import (
-    Context,
-    admit_session,
-    begin_session,
-    end_session,
-    find_session,
-    host_of,
-)
+from cratedb_retention.service.http.access import Context, admit_session, find_session, host_of
 from cratedb_retention.service.http.problems import Failed, public
-from cratedb_retention.ui.links import LOGIN, LOGOUT, PREFIX
+from cratedb_retention.store.access import Session
+from cratedb_retention.ui.links import LOGIN, PREFIX
 from cratedb_retention.ui.web import layout
-from cratedb_retention.ui.web.html import Child, el
+from cratedb_retention.ui.web.html import el
 from cratedb_retention.ui.web.layout import STRICT, Who
 
 logger = logging.getLogger(__name__)
@@ -49,7 +43,7 @@ GUEST = "cratedb_retention.guest"
 # Maximum age of a cached overview, in seconds. Changes without an entry in the audit log, such as new data, show later.
 FRESH = 10.0
 COOKIE = "cratedb_retention_session"
-_AWAY = ("the database", "does not answer")
+AWAY = ("the database", "does not answer")
 # The header of requests that pages send by themselves, to stay up to date: they do not count as use of a session.
 _BY_ITSELF = "x-by-itself"
 # Static files: the same for all users, without secrets.
@@ -103,8 +97,7 @@ class Glances:
 @dataclass(kw_only=True)
 class Guest:
     context: Context
-    session: str  # What their cookie says; empty where no tokens are asked for.
-    token: str  # The identifier of the access token that their session began with, likewise.
+    session: Session | None  # None: nobody has to log in.
     host: str  # The address that they come from.
     glances: Glances
     # What they might do when the page was loaded: for what it offers. What is done is checked by itself.
@@ -116,8 +109,8 @@ class Guest:
         return self.access.role.includes(role)
 
     def scoped(self) -> toolkit.Scope:
-        """The toolkit for them, by what their token may at this moment; raises Failed, see :func:`admit_session`."""
-        return admit_session(self.context, self.token, self.host)
+        """The toolkit for them, by what they may at this moment; raises Failed, see :func:`admit_session`."""
+        return admit_session(self.context, self.session, self.host)
 
     async def ask(self, work: Callable[[toolkit.Scope], T]) -> T:
         """Do something with the toolkit, in a thread of its own, so that other pages go on meanwhile."""
@@ -134,13 +127,13 @@ class Guest:
         """What the head of a page says of them."""
         address, access = self.context.retention.address.safe, self.access
         limit = f" of {access.limit}" if access.limited else ""
-        name = access.actor.partition(" (token")[0]
+        name = access.actor.partition(" (")[0]
         return Who(
             database=address.rstrip("/").rpartition("/")[2],
             address=address,
             name=name if name == access.role else f"{name} ({access.role}{limit})",
             actor=access.actor,
-            leaves=bool(self.session),
+            leaves=self.session is not None,
             running=self.running,
         )
 
@@ -168,17 +161,18 @@ class Entrance:
                     headers["Cache-Control"] = "private, max-age=31536000, immutable"
             await send(message)
 
-        app, context, connection, cookie, token = self._app, self._context, HTTPConnection(scope), "", ""
+        app, context, connection = self._app, self._context, HTTPConnection(scope)
+        session: Session | None = None
         if context.authenticate and not path.startswith(_OPEN):
             cookie = connection.cookies.get(COOKIE, "")
             try:
                 used = _BY_ITSELF not in connection.headers
-                token = await asyncio.to_thread(find_session, context, cookie, used) if cookie else ""
+                session = await asyncio.to_thread(find_session, context, cookie, used) if cookie else None
             except RetentionError:
                 return await _unavailable(scope)(scope, receive, secured)
-        if token or not context.authenticate:
+        if session or not context.authenticate:
             host, glances = host_of(connection), self._glances
-            scope[GUEST] = Guest(context=context, session=cookie, token=token, host=host, glances=glances)
+            scope[GUEST] = Guest(context=context, session=session, host=host, glances=glances)
         elif not path.startswith(_OPEN):
             app = _refusal(scope)
         return await app(scope, receive, secured)
@@ -211,7 +205,7 @@ def _unavailable(scope: Scope) -> ASGIApp:
     """Without the database, nothing tells who has a session."""
     if scope["type"] == "websocket":
         return WebSocketClose(1013)
-    return _trouble(Request(scope), Failed(HTTPStatus.SERVICE_UNAVAILABLE, *_AWAY, headers={"Retry-After": "10"}))
+    return _trouble(Request(scope), Failed(HTTPStatus.SERVICE_UNAVAILABLE, *AWAY, headers={"Retry-After": "10"}))
 
 
 def respond(request: Request, show: Callable[[Guest, toolkit.Scope], Response]) -> Response:
@@ -275,83 +269,3 @@ def _trouble(
     content = el("div", el("h1", capitalized(error.thing)), said, remedy, link, class_="card trouble", role="alert")
     headers = getattr(error, "headers", None)
     return layout.page(request, "Error", content, who=who, status=error.http_status, headers=headers)
-
-
-def make_router(context: Context) -> APIRouter:
-    """
-    The routes of log-in and log-out, and of what runs now; they are not part of the HTTP API, and so not of its
-    description.
-    """
-    router = APIRouter(include_in_schema=False)
-
-    @router.get(LOGIN)
-    def show(request: Request, to: str = PREFIX) -> Response:
-        return _login(request, to) if context.authenticate else RedirectResponse(f"{PREFIX}/", HTTPStatus.SEE_OTHER)
-
-    @router.post(LOGIN)
-    def log_in(
-        request: Request, token: Annotated[str, Form(max_length=200)] = "", to: Annotated[str, Form()] = ""
-    ) -> Response:
-        try:
-            name = begin_session(context, token.strip(), host_of(request))
-        except Failed as failed:
-            return _login(request, to, failed)
-        except RetentionError:
-            return _login(request, to, Failed(HTTPStatus.SERVICE_UNAVAILABLE, *_AWAY))
-        response = RedirectResponse(_local(to), HTTPStatus.SEE_OTHER)
-        secure = request.url.scheme == "https"
-        response.set_cookie(COOKIE, name, httponly=True, samesite="strict", secure=secure, path=PREFIX)
-        return response
-
-    @router.get(layout.RUNNING)
-    def running(request: Request) -> Response:
-        return respond(request, lambda guest, scoped: layout.answer(request, layout.running(guest.running)))
-
-    @router.post(LOGOUT)
-    def log_out(request: Request) -> Response:
-        end_session(context, request.cookies.get(COOKIE, ""))
-        response = RedirectResponse(LOGIN, HTTPStatus.SEE_OTHER)
-        response.delete_cookie(COOKIE, path=PREFIX)
-        return response
-
-    return router
-
-
-def _login(request: Request, to: str, error: Failed | None = None) -> Response:
-    error_id = "error" if error else None
-    field = el(
-        "input",
-        id="token",
-        name="token",
-        type="password",
-        autocomplete="current-password",
-        placeholder="crt_…",
-        required=True,
-        autofocus=True,
-        spellcheck="false",
-        aria_describedby=error_id,
-        aria_invalid="true" if error else None,
-    )
-    form: list[Child] = [
-        el("p", f"{capitalized(error.thing)} {error.reason}.", id=error_id, role="alert") if error else None,
-        el("label", "Access token", for_="token"),
-        field,
-        el("input", type="hidden", name="to", value=_local(to)),
-        el("button", "Log in", type="submit", class_="primary"),
-    ]
-    about = el("p", "Ask your administrator for a token (", el("code", "cratedb-retention create-token"), ").")
-    content = el(
-        "div",
-        el("h1", layout.mark(), "cratedb-retention"),
-        el("form", *form, method="post", action=LOGIN),
-        about,
-        class_="card login",
-    )
-    return layout.page(request, "Log in", content, status=error.http_status if error else HTTPStatus.OK)
-
-
-def _local(to: str) -> str:
-    """A page of ours; anything else could lead elsewhere."""
-    plain = unquote(to)
-    fine = plain.startswith(f"{PREFIX}/") and not plain.startswith((LOGIN, LOGOUT)) and ".." not in plain
-    return to if fine and plain.isprintable() and "\\" not in plain else f"{PREFIX}/"

@@ -21,8 +21,9 @@ from cratedb_retention import __version__
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.ui import archive, audit, holds, plan, query
-from cratedb_retention.ui.access import GUEST, Entrance, Guest, make_router, missing
+from cratedb_retention.ui.access import GUEST, Entrance, Guest, missing
 from cratedb_retention.ui.links import LOGIN, LOGOUT, MENU, PREFIX, Query, go, link
+from cratedb_retention.ui.log_in import make_router
 from cratedb_retention.ui.overview import front, hub
 from cratedb_retention.ui.parts import show_error
 from cratedb_retention.ui.policies import editor

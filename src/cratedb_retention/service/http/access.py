@@ -21,13 +21,14 @@ from starlette.requests import HTTPConnection
 
 from cratedb_retention.api import Retention
 from cratedb_retention.clock import Actor, Clock
-from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.access import Access, Identity, Role, access_of
 from cratedb_retention.service.access import Scope
+from cratedb_retention.service.http.oidc import Provider
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.http.query import Queries
 from cratedb_retention.service.runs import Operations, Runs
 from cratedb_retention.service.settings import HttpSettings
-from cratedb_retention.store.access import AccessToken, TokenStore
+from cratedb_retention.store.access import AccessToken, Session, token_id
 
 # Callers whose buckets are remembered: more than call in a minute, since a forgotten bucket is full again.
 REMEMBERED = 10_000
@@ -71,6 +72,7 @@ class Context:
     limits: HttpSettings = field(default_factory=HttpSettings)  # limits for a single caller
     runs: Runs = field(default_factory=Runs)
     operations: Operations = field(default_factory=Operations)
+    provider: Provider | None = None  # of OpenID Connect, by which users of the pages can log in
     metrics: Callable[[], bytes] | None = None  # returns the text of ``/metrics``; None: disabled
 
     @cached_property
@@ -108,22 +110,37 @@ def admit(context: Context, text: str, host: str) -> Scope:
     The toolkit for a caller with an access token. Raises Failed if the token is invalid, or the caller sends too many
     requests. Failed attempts count against their address, which prevents guessing.
     """
-    return _admit(context, host, text, lambda tokens: tokens.check(text))[0]
+    return _admit(context, host, text, lambda: _token_access(context.retention.access.check(text)))
 
 
-def admit_session(context: Context, token_id: str, host: str) -> Scope:
-    """The same for a session of the pages, by the identifier of the token that it began with."""
-    return _admit(context, host, token_id, lambda tokens: tokens.find(token_id))[0]
+def admit_session(context: Context, session: Session | None, host: str) -> Scope:
+    """The same for a session of the pages; None: no token is required."""
+
+    def find() -> Access | None:
+        if session is None:
+            return None
+        if session.identity is None:
+            return _token_access(context.retention.access.find(session.token_id))
+        return access_of(session.identity, context.provider.grants) if context.provider else None
+
+    return _admit(context, host, session, find)
 
 
 def begin_session(context: Context, text: str, host: str) -> str:
     """Begin a session of the pages with an access token; returns its name. Raises Failed, see :func:`admit`."""
-    token = _admit(context, host, text, lambda tokens: tokens.check(text))[1]
-    return context.retention.sessions.begin(token.id) if token else ""
+    admit(context, text, host)
+    return context.retention.sessions.begin(Session(token_id=token_id(text))) if context.authenticate else ""
 
 
-def find_session(context: Context, name: str, used: bool = True) -> str:
-    """The identifier of the token of a session; empty if the session is over or never was."""
+def begin_session_of(context: Context, identity: Identity, host: str) -> str:
+    """The same for a user of OpenID Connect. Raises Forbidden if they may do nothing."""
+    session = Session(identity=identity)
+    admit_session(context, session, host)
+    return context.retention.sessions.begin(session)
+
+
+def find_session(context: Context, name: str, used: bool = True) -> Session | None:
+    """Whose session it is; None if it is over or never was."""
     return context.retention.sessions.find(name, used)
 
 
@@ -131,24 +148,26 @@ def end_session(context: Context, name: str) -> None:
     context.retention.sessions.end(name)
 
 
-def _admit(
-    context: Context, host: str, given: str, find: Callable[[TokenStore], AccessToken | None]
-) -> tuple[Scope, AccessToken | None]:
-    address, access = f"address {host}", Access(role=Role.ADMIN, actor=context.retention.actor.name)
-    token: AccessToken | None = None
+def _token_access(token: AccessToken | None) -> Access | None:
+    return Access(role=token.role, actor=token.actor, limit=token.limit) if token else None
+
+
+def _admit(context: Context, host: str, given: object, find: Callable[[], Access | None]) -> Scope:
+    address = f"address {host}"
+    access: Access | None = Access(role=Role.ADMIN, actor=context.retention.actor.name)
     if not context.authenticate:
         context.buckets.take(address)
     else:
         context.buckets.take(address, 0)
-        token = find(context.retention.access) if given else None
-        if token is None:
+        access = find() if given else None
+        if access is None:
             context.buckets.take(address)
             reason = "invalid: unknown, expired or revoked" if given else "missing"
             remedy, headers = "send `Authorization: Bearer crt_...`", {"WWW-Authenticate": "Bearer"}
             raise Failed(HTTPStatus.UNAUTHORIZED, "access token", reason, remedy, headers)
-        context.buckets.take(token.actor)
-        access = Access(role=token.role, actor=token.actor, limit=token.limit)
-    return Scope(context.retention.acting_as(Actor(access.actor, host)), access), token
+        context.buckets.take(access.actor)
+    limits = [grant.limit for grant in context.provider.grants] if context.provider else []
+    return Scope(context.retention.acting_as(Actor(access.actor, host)), access, limits)
 
 
 Viewer = Annotated[Scope, Depends(allowed(Role.VIEWER))]
