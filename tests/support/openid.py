@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,8 +13,11 @@ import flask
 import requests
 from joserfc import jwt
 from joserfc.jwk import RSAKey
-from oidc_provider_mock import User, app
 from werkzeug.serving import make_server
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from oidc_provider_mock import User, app
 
 # Users by their identifiers.
 USERS = {
@@ -43,8 +47,12 @@ class OpenIdProvider:
     def sign(self, claims: dict[str, Any], header: dict[str, Any] | None = None) -> None:
         """Let it answer with an ID token of these claims, signed with a key that is its own."""
         text = jwt.encode({"alg": "RS256", "kid": "test", **(header or {})}, claims, self.key)
-        self.changed["/oauth2/token"] = lambda answer: {**answer, "id_token": text}
+        self.send(text)
         self.changed["/jwks"] = lambda answer: {"keys": [self.key.as_dict(private=False)]}
+
+    def send(self, id_token: str) -> None:
+        """Let it answer with this ID token."""
+        self.changed["/oauth2/token"] = lambda answer: {**answer, "id_token": id_token}
 
 
 @contextmanager
@@ -53,7 +61,7 @@ def open_provider() -> Iterator[OpenIdProvider]:
     server = make_server("localhost", 0, served, threaded=True)
     found = OpenIdProvider(issuer=f"http://localhost:{server.server_port}")
 
-    @served.after_request
+    @served.after_request  # type: ignore[untyped-decorator]
     def change(response: flask.Response) -> flask.Response:
         if flask.request.path in found.changed:
             response.set_data(flask.json.dumps(found.changed[flask.request.path](response.get_json())))

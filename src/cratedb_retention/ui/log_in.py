@@ -86,9 +86,9 @@ def _add_provider(router: APIRouter, context: Context, provider: Provider) -> No
             return _login(request, to, provider, error)
         response = RedirectResponse(address, HTTPStatus.SEE_OTHER)
         secure = request.url.scheme == "https"
-        # Not strict: the provider leads back.
-        about = {"httponly": True, "samesite": "lax", "secure": secure, "path": LOGIN, "max_age": _ATTEMPTED}
-        response.set_cookie(_ATTEMPT, attempt.dumped(), **about)
+        response.set_cookie(  # Not strict, since the provider leads back.
+            _ATTEMPT, attempt.dumped(), _ATTEMPTED, path=LOGIN, secure=secure, httponly=True, samesite="lax"
+        )
         return response
 
     @router.get(_CALLBACK)

@@ -154,18 +154,19 @@ def _token_access(token: AccessToken | None) -> Access | None:
 
 def _admit(context: Context, host: str, given: object, find: Callable[[], Access | None]) -> Scope:
     address = f"address {host}"
-    access: Access | None = Access(role=Role.ADMIN, actor=context.retention.actor.name)
     if not context.authenticate:
         context.buckets.take(address)
+        access = Access(role=Role.ADMIN, actor=context.retention.actor.name)
     else:
         context.buckets.take(address, 0)
-        access = find() if given else None
-        if access is None:
+        found = find() if given else None
+        if found is None:
             context.buckets.take(address)
             reason = "invalid: unknown, expired or revoked" if given else "missing"
             remedy, headers = "send `Authorization: Bearer crt_...`", {"WWW-Authenticate": "Bearer"}
             raise Failed(HTTPStatus.UNAUTHORIZED, "access token", reason, remedy, headers)
-        context.buckets.take(access.actor)
+        context.buckets.take(found.actor)
+        access = found
     limits = [grant.limit for grant in context.provider.grants] if context.provider else []
     return Scope(context.retention.acting_as(Actor(access.actor, host)), access, limits)
 
