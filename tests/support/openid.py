@@ -16,6 +16,8 @@ from joserfc.jwk import RSAKey
 from werkzeug.serving import make_server
 
 with warnings.catch_warnings():
+    import authlib.deprecate  # noqa: F401 - it lets its warnings through
+
     warnings.simplefilter("ignore")
     from oidc_provider_mock import User, app
 

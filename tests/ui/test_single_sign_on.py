@@ -202,7 +202,7 @@ def good(provider: OpenIdProvider, visitor: TestClient) -> dict[str, Any]:
 WRONG: dict[str, dict[str, Any]] = {
     "another issuer": {"iss": "https://evil.example"},
     "another audience": {"aud": "another"},
-    "several audiences": {"aud": ["another", "third"]},
+    "several audiences": {"aud": ["another", "third"], "azp": CLIENT},
     "another party": {"aud": [CLIENT, "another"], "azp": "another"},
     "another log-in": {"nonce": "x"},
     "no log-in": {"nonce": None},
