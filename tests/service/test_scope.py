@@ -102,6 +102,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "find_earlier": [(globex,), (shared,)],
         "forecast": selections,
         "find_job": [(operations, ids["globex-operation"]), (runs, ids["globex-run"])],
+        "find_placing": [(hold,) for hold in tenants.db.tool.holds()],
         "find_release": [(identifier,) for identifier in holds[:2]],
         "held_tables": [(tenants.db.tool.holds(),)],
         "holds": [()],
@@ -125,6 +126,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "readable_tables": [()],
         "render": [()],
         "release": [(identifier,) for identifier in holds],
+        "renew": [(identifier,) for identifier in holds],
         "restorable": [*restores, *everything],
         "restore": restores,
         "run_totals": [(wanted, by_table) for wanted in logs for by_table in (False, True)],
@@ -221,7 +223,7 @@ def test_snapshots_of_others_are_not_deleted(tenants: TwoTenants) -> None:
 @pytest.mark.long("it is about the search, not about the toolkit")
 def test_the_search_finds_what_leaks(busy: TwoTenants) -> None:
     """The same calls of an admin show what is globex's, so that the test above would fail."""
-    changing = ("accept_tables", "apply", "delete", "release", "render", "restore")
+    changing = ("accept_tables", "apply", "delete", "release", "render", "renew", "restore")
     told = set()
     for name, found in calls(busy).items():
         for arguments in found if name not in changing else ():

@@ -490,7 +490,7 @@ def test_the_end_of_a_hold_is_about_ones_own(tenants: TwoTenants) -> None:
     """What the next run takes when a hold ends is told without what it takes of the other tenant anyway."""
     tenants.db.time.set("2024-10-02T00:00:00+00:00")
     release = scoped(tenants, "acme").find_release(tenants.ids["acme-hold"])
-    assert release == (1, 1)
+    assert release == (1, 1, False)
     for other in (tenants.ids["globex-hold"], NOBODY):
         with pytest.raises(NotFound, match="is not in force"):
             scoped(tenants, "acme").find_release(other)

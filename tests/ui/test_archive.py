@@ -1,12 +1,12 @@
-"""The page of the archive: what there is, whether it can be read, and bringing it back."""
+"""The page of the archive, by HTTP and once in a browser: what there is, its condition, and what is done with it."""
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
+from urllib.parse import urlencode
 
 import pytest
-from nicegui import ui
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from cratedb_retention.errors import Forbidden, RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
@@ -15,287 +15,325 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant, to_ms
 from cratedb_retention.service.access import Scope
-from cratedb_retention.ui import archive
-from support.databases import MONTH, TIME
-from support.elements import PageElements
+from cratedb_retention.ui import links
+from cratedb_retention.ui.access import COOKIE
+from cratedb_retention.ui.archive import page as archive
+from support.databases import MONTH, TIME, DuckDatabase
 from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE
+from support.served import Served, Service, Visitor, open_service, text_of
 
-ALL = RestoreRequest()
-
-
-def scoped(pages: PagesInBrowser, role: Role, *limit: str) -> Scope:
-    """The toolkit for somebody."""
-    return Scope(pages.db.tool, Access(role=role, actor="somebody", limit=parse_tag_filter(limit)))
+PATH = "/ui/archive"
+SHOWN, WOULD, OPERATIONS = "Snapshots", "What would be restored", "Recent operations of this service"
 
 
-def press(page: Page, name: str) -> None:
-    """Press a button."""
-    page.get_by_role("button", name=name, exact=True).click()
+def choose(page: Served, act: str, *places: int, every: bool = False) -> str:
+    """Where the form of the list leads with chosen rows, or with all that match."""
+    [form] = [each for each in page.all("form") if each.get("data-load") is not None]
+    fields = [(each.get("name"), each.get("value"), each.get("type")) for each in form.iter("input")]
+    picks = [(name, value) for name, value, _ in fields if name == "pick"]
+    given = [(name, value) for name, value, kind in fields if kind == "hidden"]
+    chosen = [("all", "yes")] if every else [picks[place] for place in places]
+    return f"{form.get('action')}?{urlencode([*given, *chosen, ('act', act)])}"
 
 
-def rows(page: Page, table: str) -> int:
-    """How many rows a table on the page has, once it is there."""
-    body = page.get_by_label(table, exact=True).locator("tbody tr")
-    body.first.wait_for()
-    return body.count()
+def over(service: Service, visitor: Visitor, answer: Served) -> Served:
+    """The page that a form led to, once its work is done."""
+    assert answer.status == 303, answer.text
+    service.context.operations.wait()
+    return visitor.get(answer.headers["location"])
 
 
-def names(pages: PagesInBrowser) -> list[str]:
+def names(db: DuckDatabase) -> list[str]:
     """The names of all snapshots, by time."""
-    return [record.archived.name for record in pages.db.tool.snapshots()]
+    return [record.archived.name for record in db.tool.snapshots()]
 
 
-SHOWN = "Snapshots that the toolkit made"
+def scoped(db: DuckDatabase, role: Role, *limit: str) -> Scope:
+    return Scope(db.tool, Access(role=role, actor="user", limit=parse_tag_filter(limit)))
 
 
-@long_on_cratedb
-@pytest.mark.slow("restores in a browser")
-def test_main_path(each_pages: PagesInBrowser) -> None:
-    """Snapshots are shown, verified, and restored into their table, where the next run leaves them alone."""
-    db = each_pages.db
-    many, before = len(names(each_pages)), db.count("orders")
-    assert many >= 6
-    page = each_pages.log_in("operator", "/ui/archive")
-    assert rows(page, SHOWN) == many
-    page.get_by_role("checkbox", name=f"Choose {db.schema}.orders month=2023-09-01").click()
-    page.get_by_role("checkbox", name=f"Choose {db.schema}.orders month=2023-10-01").click()
-    press(page, "Verify")
-    expect(page.get_by_text("All is right with 2 snapshots.")).to_be_visible()
-    assert rows(page, "What verifying found") == 2
-    assert len(db.journal(event="verified", outcome="done")) == 2
-    expect(page.get_by_label(SHOWN, exact=True).get_by_text("2024-07-02 12:00")).to_have_count(2)
+@pytest.fixture
+def operator(service: Service) -> Visitor:
+    return service.log_in(Role.OPERATOR)
 
-    page.goto(f"{each_pages.address}/ui/archive?to=2023-10-01")
-    assert rows(page, SHOWN) == 3
-    press(page, "Restore …")
-    press(page, "Show what would be restored")
-    expect(page.get_by_text(re.compile(r"3 partitions with 9 rows .* would come back"))).to_be_visible()
-    expect(page.get_by_text("get a legal hold")).to_be_visible()
-    assert (db.count("orders"), len(db.tool.holds())) == (before, 1)  # Nothing was written yet.
-    press(page, "Restore 3 partitions")
-    expect(page.get_by_text("3 partitions with 9 rows came back.")).to_be_visible()
-    assert db.count("orders") == before + 9
-    each_pages.go(page, "/ui/holds")
-    expect(page.get_by_text("Restored data")).to_have_count(1)
+
+def test_what_is_chosen_is_restored(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """Exactly what was shown comes back, under one hold, which the next run obeys; the result says so."""
+    listed, before = operator.get(PATH), db.count("orders")
+    assert len(listed.rows(SHOWN)) == len(names(db)) == 10
+    there = choose(listed, "restore", 0, 2)
+    page = operator.get(there)
+    assert [row["Partition"] for row in page.rows(WOULD)] == ["month=2023-07-01", "month=2023-09-01"]
+    assert "2 partitions with 6 rows" in page.text and "get a legal hold" in page.text
+    assert not page.rows(SHOWN), "it takes the place of the list"
+    form, other = page.fields("restore"), operator.get(choose(listed, "restore", 1)).fields("restore")
+    for shown in (other["shown"], ""):
+        refused = operator.post(there, **{**form, "shown": shown})
+        assert (refused.status, refused.fields("restore")) == (409, form)
+    assert (db.count("orders"), len(db.tool.holds())) == (before, 1)
+    done = over(service, operator, operator.post(there, **form))
+    [result] = done.rows(OPERATIONS)
+    [hold] = [hold for hold in db.tool.holds() if hold.kind == "restored"]
+    said = f"2 partitions with 6 rows restored into {db.schema}.orders under hold {hold.id[:8]}"
+    assert [result[name] for name in ("Operation", "State", "Snapshots", "Below")] == [
+        "Restore",
+        "done",
+        "2 of 2",
+        said,
+    ]
+    assert "The restore has started." in done.text and len(done.rows(SHOWN)) == 10
+    assert done.href(f"hold {hold.id[:8]}") == f"/ui/holds?q={hold.id}"
+    assert db.count("orders") == before + 6
     assert db.run().failed == 0
-    assert db.count("orders", "ts < '2023-10-01'") == 9
+    assert db.count("orders", "ts < '2023-10-01'") == 6
+    assert operator.get(there).rows(WOULD)[0]["Result"].startswith("refused the partition already exists")
 
 
-@pytest.mark.slow("restores in a browser")
-@long_on_cratedb
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
-def test_beside_and_refused(each_pages: PagesInBrowser) -> None:
-    """Into another table it is restored without a hold; what is there already is refused, and was said to be."""
-    db = each_pages.db
-    holds = len(db.tool.holds())
-    page = each_pages.log_in("operator", "/ui/archive?to=2023-08-01")
-    for outcome in ("1 partition with 3 rows came back.", ""):
-        press(page, "Restore …")
-        expect(page.get_by_text("came back.")).to_have_count(0)  # A form of its own.
-        page.get_by_role("radio", name="Into another table").click()
-        page.get_by_label("Other table, as schema.table").fill(f"{db.schema}.beside")
-        press(page, "Show what would be restored")
-        if outcome:
-            press(page, "Restore 1 partition")
-            expect(page.get_by_text(outcome)).to_be_visible()
-    expect(page.get_by_text("the partition already exists")).to_be_visible()
-    expect(page.get_by_role("button", name=re.compile("^Restore .* partition"))).to_have_count(0)
-    assert (db.count("beside"), len(db.tool.holds())) == (3, holds)
-    found = db.tool.restore(RestoreRequest(name=names(each_pages)[0], into=db.table("beside")))
-    assert "already" in (found[0].error or "")
+def test_beside(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """Into another table it is restored without a hold, and only after that table was shown."""
+    orders, there = db.count("orders"), choose(operator.get(f"{PATH}?to=2023-09-01"), "restore", every=True)
+    into = f"{there}&into={db.schema}.beside"
+    page, own = operator.get(into), operator.get(there).fields("restore")
+    assert [row["Into"] for row in page.rows(WOULD)] == [f"{db.schema}.beside"] * 2
+    assert "No hold is placed there" in page.text
+    assert operator.post(into, **own).status == 409
+    assert operator.post(there, **page.fields("restore")).status == 409
+    done = over(service, operator, operator.post(into, **page.fields("restore")))
+    assert (
+        done.rows(OPERATIONS)[0]["Below"]
+        == f"2 partitions with 6 rows restored into {db.schema}.beside without a hold."
+    )
+    assert (db.count("beside"), db.count("orders"), len(db.tool.holds())) == (6, orders, 1)
+    refused = operator.get(into)
+    assert all(row["Result"].startswith("refused the partition already exists") for row in refused.rows(WOULD))
+    assert not refused.fields("restore") and "2 partitions would not" in refused.text
+    wrong = operator.get(f"{there}&into=nonsense")
+    assert "not of the form SCHEMA.TABLE" in wrong.texts("div[@role='alert']")[0]
+    assert [each.get("value") for each in wrong.all("input[@name='into']")] == ["nonsense"]
 
 
-@long_on_cratedb
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
-def test_bad_snapshots(each_pages: PagesInBrowser) -> None:
-    """What is missing or damaged stands first and says so; verifying says why; it can't be restored."""
-    db = each_pages.db
-    gone = names(each_pages)[2]
+def test_the_worst_is_first(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """Only the chosen snapshots are verified; those that cannot be relied on come first, say why, and stay."""
+    gone = names(db)[2]
     db.drop_snapshot(gone)
-    for path in db.snapshot_files():
-        path.write_bytes(b"\0" * path.stat().st_size)
-    page = each_pages.log_in("operator", "/ui/archive")
-    first = page.get_by_label(SHOWN, exact=True).locator("tbody tr").first
-    expect(first).to_contain_text("missing")
-    expect(first).to_contain_text(gone)
-    expect(page.get_by_text("1 with a problem, shown first")).to_be_visible()
-    press(page, "Verify")
-    expect(page.get_by_text("can't be relied on")).to_be_visible(timeout=120_000)
-    found = page.get_by_label("What verifying found", exact=True)
-    expect(found.get_by_text(re.compile("is not in repository|does not exist")).first).to_be_visible()
-    expect(page.get_by_label(SHOWN, exact=True).get_by_text("damaged", exact=True).first).to_be_visible()
-    page.get_by_role("checkbox", name=re.compile("^Choose .*month")).first.click()
-    press(page, "Restore …")
-    press(page, "Show what would be restored")
-    expect(page.get_by_text("the snapshot no longer exists")).to_be_visible()
-
-
-@pytest.mark.long("make test proves filters in an address in test_querying.py")
-def test_filters(pages: PagesInBrowser) -> None:
-    """Filters are in the address; one that can't be read is an error beside the form; hostile ones stay text."""
-    page = pages.log_in("viewer", "/ui/archive")
-    page.get_by_label("Table", exact=True).fill("orders")
-    page.get_by_label("From", exact=True).fill("2024-02-01")
-    page.get_by_label("To", exact=True).fill("2024-04-01")
-    page.get_by_label("Tags", exact=True).fill("shop")
-    press(page, "Filter")
-    page.wait_for_url("**/ui/archive?table=orders&from=2024-02-01&to=2024-04-01&tags=shop")
-    assert rows(page, SHOWN) == 2
-    for filtered in ("table=nothing", "tags=acme", "repository=elsewhere", "from=2030-01-01"):
-        pages.go(page, f"/ui/archive?{filtered}")
-        expect(page.get_by_text("No snapshot matches.")).to_be_visible()
-    pages.go(page, "/ui/archive?from=%3Cscript%3Ealert(1)%3C/script%3E")
-    expect(page.get_by_role("alert")).to_contain_text("<script>alert(1)</script>")
-    expect(page.get_by_label("From", exact=True)).to_have_value("<script>alert(1)</script>")
-
-
-def test_what_is_chosen_is_done(elements: PageElements) -> None:
-    """Only chosen snapshots are read back; only what was shown is restored, where it was shown to go."""
-    db = elements.db
-    orders = db.count("orders")
-    elements.open(archive.show, "to=2023-10-01")
-    assert len(elements.rows(SHOWN)) == 3
-    elements.choose(SHOWN, 0)
-    elements.press("Verify")
-    assert [row[0] for row in elements.rows("What verifying found")] == ["verified"]
-    assert "All is right with 1 snapshot." in elements.texts
-    elements.press("Restore …")
-    elements.fill("", "Into another table", ui.radio)
-    elements.fill("Other table, as schema.table", "lab.beside")
-    elements.press("Show what would be restored")
-    assert [row[5] for row in elements.rows("What would be restored")] == ["lab.beside"] * 3
-    assert elements.find(ui.button, "Restore 3 partitions")
-    elements.fill("Other table, as schema.table", "lab.another")
-    assert elements.find(ui.button, "Restore 3 partitions") is None
-    elements.fill("Other table, as schema.table", "lab.beside")
-    elements.press("Show what would be restored")
-    elements.press("Restore 3 partitions")
-    assert (db.count("beside"), db.count("orders")) == (9, orders)
-    assert [row[5] for row in elements.rows("What was restored")] == ["no"] * 3
-    elements.choose(SHOWN, 1)
-    elements.press("Restore …")
-    elements.fill("", "Into another table", ui.radio)
-    elements.fill("Other table, as schema.table", "lab.beside")
-    elements.press("Show what would be restored")
-    [[refused, *_]] = elements.rows("What would be restored")
-    assert refused.startswith("refused the partition already exists")
-    assert elements.find(ui.button, "Restore 1 partition") is None
-
-
-def test_a_restore_that_is_refused_says_so(elements: PageElements) -> None:
-    """Why nothing was restored is told, although the button that was pressed is gone."""
-    token = elements.db.tool.create_token("gone", Role.OPERATOR)[1]
-    elements.open(archive.show, "to=2023-08-01", token)
-    elements.press("Restore …")
-    elements.press("Show what would be restored")
-    elements.db.tool.revoke_token("gone")
-    elements.press("Restore 1 partition")
-    assert "unknown, expired or revoked" in elements.told[-1]
-
-
-def test_deleting(elements: PageElements) -> None:
-    """What would be deleted, and what stays, is shown and has to be confirmed; then exactly that is deleted."""
-    db = elements.db
-    before = [record.archived.name for record in db.tool.snapshots()]
-    db.tool.hold("orders", "lab", where={"month": "2023-08-01"}, reason="case 4711")
-    elements.open(archive.show, "to=2023-09-02")
-    assert [row[8] for row in elements.rows(SHOWN)] == ["never"] * 3
-    elements.press("Delete …")
-    shown = [row[0] for row in elements.rows("What would be deleted")]
-    assert [text == "ready" for text in shown] == [True, False, True]
-    assert "case 4711" in shown[1]
-    assert any(text.startswith("2 snapshots with 6 rows") and "1 would stay" in text for text in elements.texts)
-    elements.press("Delete 2 snapshots")
-    assert elements.question == "Delete 2 snapshots?"
-    assert [record.archived.name for record in db.tool.snapshots()] == before
-    assert not elements.find(ui.button, "Delete").enabled
-    elements.fill("Write delete to go on", "delete")
-    elements.press("Delete")
-    assert [row[0] for row in elements.rows("What was deleted")] == ["deleted"] * 2
-    assert "2 snapshots deleted." in elements.texts
-    assert [record.archived.name for record in db.tool.snapshots()] == [before[1], *before[3:]]
-
-
-def test_the_worst_is_first(elements: PageElements) -> None:
-    """Snapshots that can't be relied on come first and say why; the others may be restored."""
-    db = elements.db
-    db.drop_snapshot(db.tool.snapshots()[2].archived.name)
     path = sorted(db.snapshot_files())[-1]
     path.write_bytes(b"\0" * path.stat().st_size)
-    elements.open(archive.show)
-    elements.press("Verify")
-    first, second, third, *_ = elements.rows(SHOWN)
-    assert (first[0], third[0]) == ("missing", "complete")
-    assert second[0].startswith("damaged ")
-    assert second[7].startswith("failed 2024-07-02")
-    assert "2 of 10 snapshots can't be relied on." in elements.texts
-    assert any(text.endswith("; 2 with a problem, shown first.") for text in elements.texts)
-    elements.press("Restore …")
-    elements.press("Show what would be restored")
-    assert elements.find(ui.button, "Restore 8 partitions")
+    listed = operator.get(PATH)
+    assert listed.rows(SHOWN)[0]["Snapshot"] == gone
+    one = choose(listed, "verify", 1)
+    assert "1 snapshot of 1 table" in operator.get(one).text
+    done = over(service, operator, operator.post(one, **operator.get(one).fields("verify")))
+    assert done.rows(OPERATIONS)[0]["Below"] == "1 snapshot verified: as they were archived."
+    assert len(db.journal(event="verified")) == 1
+    every = choose(listed, "verify", every=True)
+    done = over(service, operator, operator.post(every, do="verify"))
+    [result, _] = done.rows(OPERATIONS)
+    assert (result["State"], result["Snapshots"]) == ("failed", "10 of 10")
+    assert (
+        result["Below"].startswith("8 snapshots verified")
+        and f"{db.schema}.orders month=2023-09-01:" in result["Below"]
+    )
+    first, second, third, *_ = done.rows(SHOWN)
+    assert (first["State"], third["State"]) == ("missing", "complete")
+    assert second["State"].startswith("damaged ")
+    assert (second["Verified"], third["Verified"]) == ("failed 2024-07-02 12:00", "2024-07-02 12:00")
+    assert "; 2 cannot be relied on." in done.text
+    [chips] = done.all("nav[@class='chips']")
+    assert [text_of(each) for each in chips] == ["All 10", "missing 1", "damaged 1", "complete 8"]
+    damaged = operator.get(done.href("damaged 1"))
+    assert [row["State"] for row in damaged.rows(SHOWN)] == [second["State"]]
+    assert "all 1 that match" in damaged.text
+    page = operator.get(choose(done, "restore", every=True))
+    assert [row["Result"] == "ready" for row in page.rows(WOULD)] == [False] * 2 + [True] * 8
+    assert "the snapshot no longer exists" in page.rows(WOULD)[0]["Result"]
+    assert "Restore 8 partitions" in page.texts("button")
 
 
-def test_viewer(pages: PagesInBrowser) -> None:
-    """A viewer sees everything, and has nothing to press; the toolkit refuses them as well."""
-    page = pages.log_in("viewer", "/ui/archive")
-    assert rows(page, SHOWN) == len(names(pages))
-    for name in ("Verify", "Restore …"):
-        expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
-    expect(page.get_by_role("checkbox")).to_have_count(0)
-    viewer = scoped(pages, Role.VIEWER)
-    for work in (viewer.verify_snapshots, viewer.restore):
+def test_deleting(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """What would be deleted, and what stays, is shown and confirmed by a word; then exactly that is deleted."""
+    editor, before = service.log_in(Role.EDITOR), names(db)
+    db.tool.hold("orders", db.schema, where={"month": "2023-08-01"}, reason="case 4711")
+    listed = editor.get(f"{PATH}?to=2023-09-02")
+    assert [row["Ends"] for row in listed.rows(SHOWN)] == ["never"] * 3
+    there = choose(listed, "delete", every=True)
+    page = editor.get(there)
+    results = [row["Result"] for row in page.rows("What would be deleted")]
+    assert [text == "ready" for text in results] == [True, False, True] and "case 4711" in results[1]
+    assert "2 snapshots with 6 rows" in page.text and "1 snapshot would stay" in page.text
+    assert page.all("input[@name='confirm']")[0].get("autofocus") is not None
+    form = {**page.fields("delete"), "confirm": "delete"}
+    other = editor.get(choose(listed, "delete", 0)).fields("delete")["shown"]
+    for given, status in (({"confirm": ""}, 422), ({"confirm": "yes"}, 422), ({"shown": other}, 409)):
+        assert editor.post(there, **{**form, **given}).status == status
+    assert operator.post(there, **form).status == 403
+    assert not operator.get(there).fields("delete") and "Delete …" not in operator.get(PATH).texts("button")
+    assert names(db) == before
+    done = over(service, editor, editor.post(there, **form))
+    assert done.rows(OPERATIONS)[0]["Below"] == "2 snapshots deleted."
+    assert names(db) == [before[1], *before[3:]]
+
+
+def test_choices_stand_in_the_address(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """Filters, order and choice; what cannot be read is said beside them. Nothing chosen is a mistake."""
+    for query, count in (
+        ("table=orders&from=2024-02-01&to=2024-04-01&tags=shop", 2),
+        (f"table={db.schema}.ord*", 10),
+        *(
+            (each, 0)
+            for each in ("table=nothing", "tags=acme", "repository=elsewhere", "from=2030-01-01", "state=damaged")
+        ),
+    ):
+        page = operator.get(f"{PATH}?{query}")
+        assert len(page.rows(SHOWN)) == count, query
+        assert ("No snapshots match." in page.text) is (count == 0)
+    page = operator.get(f"{PATH}?from=%3Cscript%3Ealert(1)%3C/script%3E")
+    assert "<script>alert(1)</script>" in page.texts("div[@role='alert']")[0]
+    assert "<script>alert(1)</script>" in [each.get("value") for each in page.all("input")]
+    assert "none is chosen" in operator.get(f"{PATH}?act=restore").texts("div[@role='alert']")[0]
+    assert operator.post(f"{PATH}?act=restore", do="restore").status == 422
+    latest = operator.get(operator.get(f"{PATH}?to=2024-01-01").href("Partition"))
+    latest = operator.get(latest.href("Partition"))
+    assert [row["Partition"] for row in latest.rows(SHOWN)][:2] == ["month=2023-12-01", "month=2023-11-01"]
+    assert [th.get("aria-sort") for th in latest.all("th") if th.get("aria-sort")] == ["descending"]
+    assert latest.href("Partition") == f"{PATH}?to=2024-01-01"
+    assert latest.href(f"{db.schema}.orders") == links.table(TableName(db.schema, "orders"))
+    there = choose(latest, "restore", 1)
+    [row] = operator.get(there).rows(WOULD)
+    assert row["Partition"] == "month=2023-11-01"
+    login = service.visit().get(there)
+    assert login.status == 303 and login.headers["location"].startswith("/ui/login?to=/ui/archive%3F")
+
+
+def test_long_lists(db: DuckDatabase, operator: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list comes in small parts; all that match are chosen together, on whatever page they are."""
+    known, add = db.tool.snapshots()[0], db.tool.store.snapshots.add
+    for number in range(52):
+        add(replace(known, archived=replace(known.archived, name=f"made-{number:02}", size=number)))
+    page = operator.get(f"{PATH}?sort=-size")
+    assert (len(page.rows(SHOWN)), int(page.headers["content-length"]) < 12_000) == (50, True)
+    last = operator.get(page.href("Next"))
+    assert (len(last.rows(SHOWN)), last.href("Previous")) == (12, f"{PATH}?sort=-size&first=0")
+    assert "51 to 62 of 62" in last.text and "all 62 that match" in last.text
+    assert "Verify 62 snapshots" in operator.get(choose(last, "verify", every=True)).texts("button")
+    assert "Verify 2 snapshots" in operator.get(choose(last, "verify", 0, 11)).texts("button")
+    monkeypatch.setattr(archive, "MOST", 20)
+    assert "These are the first 20 by table and time." in operator.get(PATH).text
+
+
+def test_a_month_is_restored_by_four_clicks(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """From the overview, typing apart: the menu, a row, its preview."""
+    [menu] = operator.get("/ui/").all("nav[@class='menu']")
+    archive_ = next(each.get("href", "") for each in menu if text_of(each) == "Archive")
+    preview = operator.get(f"{archive_}?from=2023-08-01&to=2023-09-01").href("Restore …")
+    over(service, operator, operator.post(preview, **operator.get(preview).fields("restore")))
+    assert db.count("orders", "ts < '2023-09-01' AND ts >= '2023-08-01'") == 3
+
+
+def test_any_service_answers(db: DuckDatabase, operator: Visitor) -> None:
+    """What one service has shown another one does; what still another one does it does not know, and says so."""
+    there = choose(operator.get(PATH), "restore", 0)
+    form = operator.get(there).fields("restore")
+    with open_service(db.retention()) as other:
+        answer = other.visit(cookie=(COOKIE, operator.client.cookies[COOKIE])).post(there, **form)
+        other.context.operations.wait()
+    assert answer.status == 303
+    assert "Another service does it." in operator.get(answer.headers["location"]).text
+    assert [hold.kind for hold in db.tool.holds()] == ["legal", "restored"]
+
+
+def test_viewer(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """A viewer sees everything, and can do nothing about it, whatever they send."""
+    viewer, there = service.log_in(Role.VIEWER), choose(operator.get(PATH), "restore", 0)
+    for page in (viewer.get(PATH), viewer.get(there)):
+        assert len(page.rows(SHOWN)) == 10
+        assert not page.all("input[@type='checkbox']") and not page.fields("restore")
+        assert not {"Restore …", "Verify …"} & {*page.links, *page.texts("button")}
+    for do in ("restore", "verify", "delete"):
+        form = {"do": do, "shown": operator.get(there).fields("restore")["shown"], "confirm": "delete"}
+        assert viewer.post(there, **form).status == 403
+    limited = scoped(db, Role.VIEWER)
+    for work in (limited.verify_snapshots, limited.restore):
         with pytest.raises(Forbidden, match="role viewer"):
-            work(ALL)
-    assert pages.db.journal(event="verified") == []
+            work(RestoreRequest())
+    assert db.journal(event="verified") == []
 
 
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
-def test_tenants(pages: PagesInBrowser) -> None:
-    """A tenant sees, verifies and restores only snapshots of theirs, into tables of theirs."""
-    db = pages.db
-    many = len(names(pages))
-    page = pages.log_in("acme", "/ui/archive")
-    expect(page.get_by_text("No snapshot matches.")).to_be_visible()
-    page = pages.log_in("globex", "/ui/archive")
-    assert rows(page, SHOWN) == many
-    acme, globex = scoped(pages, Role.EDITOR, "acme"), scoped(pages, Role.EDITOR, "globex")
-    assert acme.verify_snapshots(ALL) == []
-    for work in (acme.restorable, acme.restore):
+def test_tenants(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """A tenant sees, verifies and restores only its own snapshots, into its own tables."""
+    acme, globex = (service.log_in(Role.EDITOR, tenant) for tenant in ("acme", "globex"))
+    there = choose(operator.get(PATH), "restore", 0)
+    assert "No snapshots yet." in acme.get(PATH).text and "none is chosen" in acme.get(there).text
+    assert acme.post(there, **operator.get(there).fields("restore")).status == 422
+    assert len(globex.get(PATH).rows(SHOWN)) == 10
+    foreign = globex.get(f"{there}&into={db.schema}.visits")
+    assert "no policy with the tags of this token" in foreign.texts("div[@role='alert']")[0]
+    assert not foreign.fields("restore")
+    tenants = {tenant: scoped(db, Role.EDITOR, tenant) for tenant in ("acme", "globex")}
+    assert tenants["acme"].verify_snapshots(RestoreRequest()) == []
+    for work in (tenants["acme"].restorable, tenants["acme"].restore):
         with pytest.raises(RetentionError, match="none matches"):
-            work(ALL)
+            work(RestoreRequest())
     for into in (db.table("visits"), db.table("new"), TableName(db.own_schema, "new")):
-        for work in (globex.restorable, globex.restore):
+        for work in (tenants["globex"].restorable, tenants["globex"].restore):
             with pytest.raises(Forbidden):
                 work(RestoreRequest(into=into))
     with pytest.raises(Forbidden, match="own tables"):
-        scoped(pages, Role.ADMIN).restore(RestoreRequest(into=TableName(db.own_schema.upper(), "new")))
+        scoped(db, Role.ADMIN).restore(RestoreRequest(into=TableName(db.own_schema.upper(), "new")))
     before = db.count("orders")
-    found = globex.restore(ALL)
+    found = tenants["globex"].restore(RestoreRequest())
     failed = [item.record.archived.end for item in found if item.error]
     assert failed == [to_ms(parse_instant("2024-05-01"))]  # It is there.
     assert db.count("orders") == before + sum(item.rows or 0 for item in found)
     db.tool.delete_policy("orders")
     with pytest.raises(Forbidden, match="no policy"):
-        scoped(pages, Role.EDITOR, "globex").restore(ALL)
+        scoped(db, Role.EDITOR, "globex").restore(RestoreRequest())
 
 
-def test_hostile_names(pages: PagesInBrowser) -> None:
+def test_hostile_names(db: DuckDatabase, service: Service) -> None:
     """Names of tables and snapshots are text, wherever they are shown."""
-    db = pages.db
-    name = HOSTILE
-    db.create(name, {"ts": TIME, "n": "TEXT", "kind": "TEXT", "month": MONTH}, by=["kind", "month"])
-    db.fill(name, ["2024-01-01T00:00:00"], kind=HOSTILE)
-    db.policy("snapshot", name, "30d", id="evil", tags=[HOSTILE])
+    db.create(HOSTILE, {"ts": TIME, "n": "TEXT", "kind": "TEXT", "month": MONTH}, by=["kind", "month"])
+    db.fill(HOSTILE, ["2024-01-01T00:00:00"], kind=HOSTILE)
+    db.policy("snapshot", HOSTILE, "30d", id="evil", tags=[HOSTILE])
     db.run()
-    page = pages.log_in("admin", "/ui/archive")
-    box = page.get_by_role("checkbox", name=f"Choose {db.schema}.{name} kind={HOSTILE}, month=2024-01-01")
-    box.click()
-    press(page, "Verify")
-    expect(page.get_by_text("All is right with 1 snapshot.")).to_be_visible()
-    box.click()
-    press(page, "Restore …")
-    press(page, "Show what would be restored")
-    press(page, "Restore 1 partition")
-    expect(page.get_by_text("1 partition with 1 row came back.")).to_be_visible()
-    assert db.count(name) == 1
+    admin = service.log_in(Role.ADMIN)
+    listed = admin.get(f"{PATH}?{urlencode({'tags': HOSTILE})}")
+    [row] = listed.rows(SHOWN)
+    assert (row["Table"], row["Partition"]) == (f"{db.schema}.{HOSTILE}", f"kind={HOSTILE}, month=2024-01-01")
+    there = choose(listed, "restore", 0)
+    done = over(service, admin, admin.post(there, **admin.get(there).fields("restore")))
+    assert done.rows(OPERATIONS)[0]["Below"].startswith("1 partition with 1 row restored into")
+    assert "<script>alert" not in done.markup
+    assert db.count(HOSTILE) == 1
+
+
+@pytest.mark.slow("archives are verified and restored, in a browser")
+@long_on_cratedb
+def test_in_a_browser(each_pages: PagesInBrowser) -> None:
+    """One box chooses all on a page; progress and what it changes show by themselves; the keyboard is enough."""
+    db, pages = each_pages.db, each_pages
+    page = pages.log_in("editor", f"{PATH}?to=2023-10-01")
+    listed, boxes = page.get_by_role("region", name=SHOWN), page.get_by_role("checkbox", name=f"Choose {db.schema}")
+    expect(boxes).to_have_count(3)
+    page.get_by_role("checkbox", name="Choose all on this page").check()
+    expect(boxes.nth(2)).to_be_checked()
+    boxes.nth(2).uncheck()
+    page.get_by_role("button", name="Verify …").click()
+    page.get_by_role("button", name="Verify 2 snapshots").click()
+    expect(page.get_by_role("region", name=OPERATIONS)).to_contain_text("2 snapshots verified")
+    expect(listed.get_by_text("2024-07-02 12:00", exact=True)).to_have_count(2)
+    before = db.count("orders")
+    boxes.nth(0).check()
+    page.get_by_role("button", name="Restore …").click()
+    page.get_by_label("Into another table").fill(f"{db.schema}.beside")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name=WOULD)).to_contain_text(f"{db.schema}.beside")
+    page.get_by_role("button", name="Restore 1 partition").click()
+    expect(page.get_by_role("region", name=OPERATIONS)).to_contain_text("1 partition with 3 rows restored")
+    assert (db.count("beside"), db.count("orders")) == (3, before)
+    boxes.nth(0).check()
+    page.get_by_role("button", name="Delete …").click()
+    expect(page.get_by_label("Type delete to confirm")).to_be_focused()
+    page.keyboard.type("delete")
+    page.keyboard.press("Enter")
+    expect(listed.locator("tbody tr")).to_have_count(2)

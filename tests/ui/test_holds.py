@@ -1,24 +1,29 @@
-"""The page of holds: what is held, placing and releasing."""
+"""The page of holds, by HTTP and in a browser: those in force, previewing, placing, releasing and undoing that."""
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pytest
-from nicegui import ui
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from cratedb_retention.errors import Forbidden, InvalidInput, NotFound
+from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.holds import hold_scope
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import from_ms, parse_instant, to_ms
 from cratedb_retention.service.access import Scope
-from cratedb_retention.ui import holds
+from cratedb_retention.ui import holds, links
 from cratedb_retention.ui.holds import read_wish
-from support.databases import Database
-from support.elements import PageElements
+from support.databases import TIME, Database, DuckDatabase
 from support.pages import PagesInBrowser, long_on_cratedb
 from support.sample_data import HOSTILE, HOSTILE_TABLE
+from support.served import Served, Service, Visitor, text_of
 
+PATH, SHOWN = "/ui/holds", "Holds in force"
+PLACE, RELEASE = f"{PATH}?place=yes", f"{PATH}?act=release"
 EMPTY = dict.fromkeys(("schema", "table", "where", "from", "until", "reason"), "")
 
 
@@ -27,123 +32,197 @@ def due(db: Database, table: str) -> int:
     return sum(task.partitions or 0 for task in db.tool.plan().tasks if task.table.name == table)
 
 
-def place(page: Page, **given: str) -> None:
-    """Fill the form and press its button."""
-    labels = {"table": "Table", "schema": "Schema", "start": "From", "until": "Until", "reason": "Reason"}
-    for name, text in given.items():
-        page.get_by_label(labels.get(name, "Only with these values"), exact=True).fill(text)
-    page.get_by_role("button", name="Place the hold").click()
+def release_all(page: Served) -> str:
+    """Where the form of the list leads with all that match."""
+    [form] = [each for each in page.all("form") if each.get("data-load") is not None]
+    hidden = [(each.get("name"), each.get("value")) for each in form.iter("input") if each.get("type") == "hidden"]
+    return f"{form.get('action')}?{urlencode([*hidden, ('all', 'yes'), ('act', 'release')])}"
 
 
-@pytest.mark.slow("many clicks in a browser")
-@long_on_cratedb
-def test_main_path(each_pages: PagesInBrowser) -> None:
-    """A hold that was placed changes the plan; released, it does so again."""
-    db = each_pages.db
-    assert due(db, "visits") == 1
-    page = each_pages.log_in("operator", "/ui/holds")
-    expect(page.get_by_text("case 7/2024")).to_be_visible()
-    page.get_by_label("Table", exact=True).fill("visits")
-    page.get_by_label("Schema", exact=True).fill(db.schema)
-    expect(page.get_by_text(f"Held: all of {db.schema}.visits. Nothing there is ever expired")).to_be_visible()
-    page.get_by_label("Until", exact=True).fill("2024-04-01")
-    place(page, reason=HOSTILE)
-    listed = page.get_by_role("listitem").filter(has_text=HOSTILE)
-    expect(listed).to_contain_text(f"{db.schema}.visits, before 2024-04-01")
-    expect(listed).to_contain_text("2024-07-02 12:00 by operator")
+@pytest.fixture
+def operator(service: Service) -> Visitor:
+    return service.log_in(Role.OPERATOR)
+
+
+def test_placed_and_released(db: DuckDatabase, operator: Visitor) -> None:
+    """A hold is placed as it was written, after a preview; a word releases it, since data would go; that is undone."""
+    tool, before = db.tool, {hold.id for hold in db.tool.holds()}
+    given = {"table": f"{db.schema}.visits", "until": "2024-04-01", "where": "month=2024-03-01", "reason": "case 8"}
+    page = operator.get(f"{PLACE}&{urlencode({**given, 'from': '2024-01-01', 'place': 'preview'})}")
+    assert page.fields("place").items() >= given.items() and f"{db.schema}.visits" in page.markup
+    for said in (
+        "where month=2024-03-01, from 2024-01-01 on",
+        f"Tables now: {db.schema}.visits.",
+        "1 partition with 1 row less",
+    ):
+        assert said in page.text
+    assert ({hold.id for hold in tool.holds()}, due(db, "visits")) == (before, 1)
+    done = operator.post(PLACE, **given, do="place", from_="2024-01-01")
+    [placed] = [hold for hold in tool.holds() if hold.id not in before]
+    assert (placed.target, placed.where, placed.reason) == (given["table"], {"month": "2024-03-01"}, "case 8")
+    assert [at and from_ms(at).isoformat()[:10] for at in (placed.start, placed.end)] == ["2024-01-01", "2024-04-01"]
     assert due(db, "visits") == 0
-    name = f"{db.schema}.visits"
-    page.get_by_role("button", name=f"Release the hold on {name}").click()
-    question = page.get_by_role("dialog")
-    expect(question).to_contain_text("the next run would take 1 partition with 1 row more")
-    go = question.get_by_role("button", name="Release the hold")
-    expect(go).to_be_disabled()
-    question.get_by_label(f"Write {name} to go on").fill(name)
-    go.click()
-    expect(listed).to_have_count(0)
-    assert due(db, "visits") == 1
-    assert len(db.journal(event="hold-released")) == 1
+    page = operator.get(done.headers["location"])
+    assert "The legal hold is in force." in page.text and "No table matches" not in page.text
+    [_, row] = page.rows(SHOWN)
+    assert (row["Table"], row["Reason"], row["Time (UTC)"]) == (given["table"], "case 8", "2024-01-01 to 2024-04-01")
+    assert row["Placed"] == "2024-07-02 12:00 by operator"
+    asked = operator.get(page.href("Undo …"))
+    assert "the next run would take 1 partition with 1 row more" in asked.text
+    assert asked.all("input[@name='confirm']")[0].get("autofocus") is not None
+    form = asked.fields("release")
+    for confirm in ("", "visits"):
+        assert operator.post(RELEASE, **{**form, "confirm": confirm}).fields("release") == form | {"confirm": ""}
+    assert due(db, "visits") == 0
+    released = operator.post(RELEASE, **{**form, "confirm": given["table"]})
+    assert ({hold.id for hold in tool.holds()}, due(db, "visits")) == (before, 1)
+    undo = operator.get(released.headers["location"])
+    assert "The legal hold is released." in undo.text
+    again = operator.post(PATH, **undo.fields("renew"))
+    assert "In force again." in operator.get(again.headers["location"]).text
+    assert (tool.holds()[-1], due(db, "visits")) == (placed, 0)
+    for refused in (operator.post(PATH, **undo.fields("renew")), operator.post(RELEASE, do="release", hold="unknown")):
+        assert refused.status == 404
+    assert operator.post(PATH, do="something").status == 422
 
 
-@pytest.mark.long("make test places a hold on the main path")
-def test_form(pages: PagesInBrowser) -> None:
-    """What can't be is told and not placed; a hold on nothing is warned of; values narrow it; names stay text."""
-    db = pages.db
-    page = pages.log_in("operator", "/ui/holds")
-    place(page)
-    expect(page.get_by_text("the table is missing")).to_be_visible()
-    place(page, table="visits", start="soon")
-    expect(page.get_by_text("soon").first).to_be_visible()
-    place(page, start="2024-02-01", until="2024-01-01")
-    expect(page.get_by_role("status").get_by_text("is not after from")).to_be_visible()
+def test_mistakes(db: DuckDatabase, operator: Visitor) -> None:
+    """What cannot be is refused beside what was written; a hold on nothing is warned of, before and after."""
+    whole = {"do": "place", "table": "visits", "reason": "case 8"}
+    for given, text in (
+        ({"table": ""}, "no table is named"),
+        ({"table": "a.b.c"}, "not of the form"),
+        ({"from_": "soon"}, "soon"),
+        ({"from_": "2024-02-01", "until": "2024-01-01"}, "is not after from"),
+        ({"where": "x"}, "not of the form KEY=VALUE"),
+    ):
+        page = operator.post(PLACE, **{**whole, **given})
+        assert (page.status, text in page.texts("div[@role='alert']")[0]) == (422, True)
+        assert page.fields("place")["reason"] == "case 8"
+        preview = operator.get(
+            f"{PATH}?{urlencode({name.rstrip('_'): v for name, v in {**whole, **given}.items()})}&place=preview"
+        )
+        assert text in preview.texts("div[@role='alert']")[0]
     assert len(db.tool.holds()) == 1
-    place(page, start="", until="", where=f"n={HOSTILE}\nmonth=2024-01-01", schema=db.schema, table=HOSTILE_TABLE)
-    expect(page.get_by_role("listitem").filter(has_text=HOSTILE_TABLE)).to_contain_text(f"n={HOSTILE} and month=")
-    place(page, schema=db.schema, table="nothing_*")
-    expect(page.get_by_text(f"No table matches {db.schema}.nothing_* at present")).to_be_visible()
-    expect(page.get_by_text("no such table now")).to_be_visible()
-    assert len(db.tool.holds()) == 3
+    nothing = operator.get(f"{PATH}?place=preview&table=nothing_*").text
+    assert f"No table matches {db.schema}.nothing_* at present" in nothing and "Nothing of it is due now." in nothing
+    done = operator.post(PLACE, do="place", table="nothing_*")
+    assert "No table matches" in operator.get(done.headers["location"]).text
+    done = operator.post(PLACE, do="place", table=f"{db.schema}.{HOSTILE_TABLE}", where=f"n={HOSTILE}", reason=HOSTILE)
+    page = operator.get(done.headers["location"])
+    shown = {row["Table"]: (row["Only where"], row["Reason"]) for row in page.rows(SHOWN) if "Only where" in row}
+    assert shown[f"{db.schema}.{HOSTILE_TABLE}"] == (f"n={HOSTILE}", HOSTILE)
+    assert f"{db.schema}.nothing_* no such table now" in shown
+    assert "<script>alert" not in page.markup
+    offered = [each.get("value") for each in operator.get(PLACE).all("datalist/option")]
+    assert f"{db.schema}.visits" in offered
 
 
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
-def test_viewer_and_tenants(pages: PagesInBrowser) -> None:
-    """A viewer can't act. A tenant holds and releases only data of theirs."""
-    db = pages.db
+def test_choices_stand_in_the_address(db: DuckDatabase, operator: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search, kind, order and parts of the list; what is written in several, all that match are released together."""
+    for name, reason in (("logs", "case b"), ("orders", "case a"), ("v*", "case c")):
+        db.tool.hold(name, db.schema, reason=reason)
+    db.tool.restore(RestoreRequest(table_name="orders", end=parse_instant("2023-08-01")))
+    page = operator.get(PATH)
+    assert "5 holds in force." in page.text
+    assert [row["Table"].partition(".")[2] for row in operator.get(page.href("Table")).rows(SHOWN)] == [
+        "letters",
+        "logs",
+        "orders",
+        "orders",
+        f"v* {db.schema}.visits",
+    ]
+    [restored] = operator.get(f"{PATH}?kind=restored").rows(SHOWN)
+    assert restored["Reason"].startswith("restored from")
+    assert [row["Reason"] for row in operator.get(f"{PATH}?q=CASE+{db.schema}.orders").rows(SHOWN)] == ["case a"]
+    assert "No holds match." in operator.get(f"{PATH}?q=nonsense").text
+    hold = next(hold for hold in db.tool.holds() if hold.reason == "case c")
+    assert [row["Reason"] for row in operator.get(f"{PATH}?q={hold.id}").rows(SHOWN)] == ["case c"]
+    table = links.table(TableName(db.schema, "visits"))
+    assert page.href(f"{db.schema}.visits") == table
+    assert page.href(f"legal hold {hold.id[:8]}") == f"{PATH}?q={hold.id}"
+    assert "none is chosen" in operator.get(f"{PATH}?act=release").texts("div[@role='alert']")[0]
+    there = release_all(operator.get(f"{PATH}?q=case+lab&kind=legal"))
+    asked = operator.get(there)
+    assert "Release 4 holds?" in asked.texts("h2") and "And 1 more." in asked.text
+    held = [each.get("value", "") for each in asked.all("input[@name='hold']")]
+    sent = operator.client.post(
+        there, data={"do": "release", "hold": held, "confirm": "release"}, headers={"Origin": "http://localhost"}
+    )
+    assert (sent.status_code, [hold.kind for hold in db.tool.holds()]) == (303, ["restored"])
+    undo = operator.get(sent.headers["location"])
+    assert "4 legal holds are released." in undo.text
+    monkeypatch.setattr(holds, "ROWS", 3)
+    back = {"do": "renew", "hold": [each.get("value", "") for each in undo.all("input[@type='hidden'][@name='hold']")]}
+    operator.client.post(PATH, data=back, headers={"Origin": "http://localhost"})
+    second = operator.get(operator.get(PATH).href("Next"))
+    assert (len(second.rows(SHOWN)), "4 to 5 of 5" in second.text) == (2, True)
+
+
+def test_where_nothing_goes(db: DuckDatabase, operator: Visitor) -> None:
+    """Where the next run would do the same, no word has to be typed; where it takes a row more, one has to."""
+    hold = db.tool.hold("visits", db.schema, start=parse_instant("2024-06-01"), reason="case 9")
+    page = operator.get(f"{RELEASE}&hold={hold.id}")
+    assert "Nothing changes for the next run." in page.text and "confirm" not in page.fields("release")
+    assert operator.post(RELEASE, do="release", hold=hold.id).status == 303
+    db.create("flat", {"ts": TIME, "n": "TEXT"})
+    db.fill("flat", ["2024-01-10", "2024-06-10"])
+    db.policy("delete", "flat", "30d")
+    hold = db.tool.hold("flat", db.schema, reason="case 10")
+    assert operator.post(RELEASE, do="release", hold=hold.id).status == 422
+    assert [hold.reason for hold in db.tool.holds()][-1] == "case 10"
+
+
+def test_a_restore_is_released_by_three_clicks(db: DuckDatabase, operator: Visitor) -> None:
+    """A restore has one hold, whatever it brings back: the menu, its row, and a word that confirms it."""
+    before = [hold.id for hold in db.tool.holds()]
+    found = db.tool.restore(RestoreRequest(table_name="orders", end=parse_instant("2024-04-01")))
+    assert len({item.hold_id for item in found}) == 1 and len(found) == 9
+    [menu] = operator.get("/ui/").all("nav[@class='menu']")
+    listed = operator.get(next(each.get("href", "") for each in menu if text_of(each) == "Holds"))
+    [_, row] = listed.rows(SHOWN)
+    assert row["Hold"].startswith("restored hold")
+    there = [each.get("href", "") for each in listed.all("main//a") if text_of(each) == "Release …"][-1]
+    form = operator.get(there).fields("release")
+    assert operator.post(there, **{**form, "confirm": f"{db.schema}.orders"}).status == 303
+    assert [hold.id for hold in db.tool.holds()] == before
+
+
+def test_viewer_and_tenants(db: DuckDatabase, service: Service) -> None:
+    """A viewer cannot act. A tenant sees, places, releases and renews only holds on its own data."""
     foreign = db.tool.hold("orders", db.schema, reason="secret of globex")
-    page = pages.log_in("viewer", "/ui/holds")
-    expect(page.get_by_text("secret of globex")).to_be_visible()
-    expect(page.get_by_label("Table", exact=True)).to_have_count(0)
-    expect(page.get_by_role("button", name="Release")).to_have_count(0)
-    viewer = Scope(db.tool, Access(role=Role.VIEWER, actor="viewer"))
-    with pytest.raises(Forbidden):
-        viewer.place("visits", db.schema, {}, None, None, "")
-    with pytest.raises(Forbidden):
-        viewer.release(foreign.id)
-    page = pages.log_in("acme", "/ui/holds")
-    expect(page.get_by_text("case 7/2024")).to_be_visible()
-    expect(page.get_by_text("secret of globex")).to_have_count(0)
-    place(page, schema=db.schema, table="orders")
-    expect(page.get_by_text("no policy with the tags of this token covers it")).to_be_visible()
-    place(page, schema=db.schema, table="visits", reason="mine")
-    expect(page.get_by_role("listitem").filter(has_text="mine")).to_be_visible()
-    assert len(db.tool.holds()) == 3
-    acme = Scope(db.tool, Access(role=Role.EDITOR, actor="acme", limit=parse_tag_filter(["acme"])))
-    assert acme.held_tables([foreign]) == {}
-    for work in (acme.find_release, acme.release):
+    viewer, acme, globex = (
+        service.log_in(Role.VIEWER),
+        *(service.log_in(Role.EDITOR, tag) for tag in ("acme", "globex")),
+    )
+    for page in (viewer.get(PATH), viewer.get(PLACE), viewer.get(f"{RELEASE}&hold={foreign.id}")):
+        assert [row["Reason"] for row in page.rows(SHOWN)] == ["case 7/2024", "secret of globex"]
+        assert not {"Release …", "Place hold …"} & {*page.links, *page.texts("button")}
+        assert not page.all("input[@type='checkbox']") and not page.fields("place") and not page.fields("release")
+    for form in ({"do": "place", "table": "visits"}, {"do": "release", "hold": foreign.id, "confirm": foreign.target}):
+        assert viewer.post(PATH, **form).status == 403
+    assert [row["Reason"] for row in acme.get(PATH).rows(SHOWN)] == ["case 7/2024"]
+    refused = acme.post(PLACE, do="place", table=f"{db.schema}.orders")
+    assert (refused.status, "no policy with the tags of this token covers it" in refused.text) == (403, True)
+    preview = acme.get(f"{PATH}?place=preview&table={db.schema}.orders").text
+    assert "No table matches" in preview and "Nothing of it is due now." in preview
+    assert "orders" not in [each.get("value", "").partition(".")[2] for each in acme.get(PLACE).all("datalist/option")]
+    assert acme.post(RELEASE, do="release", hold=foreign.id, confirm=foreign.target).status == 404
+    assert acme.post(PLACE, do="place", table=f"{db.schema}.visits", reason="mine").status == 303
+    assert [row["Reason"] for row in acme.get(PATH).rows(SHOWN)] == ["case 7/2024", "mine"]
+    assert "mine" not in globex.get(PATH).text
+    scoped = Scope(db.tool, Access(role=Role.EDITOR, actor="acme", limit=parse_tag_filter(["acme"])))
+    assert scoped.held_tables([foreign]) == {}
+    for work in (scoped.find_release, scoped.release):
         with pytest.raises(NotFound):
             work(foreign.id)
-
-
-def test_placed_and_released(elements: PageElements) -> None:
-    """A hold is placed as it was written, a name without a table is warned of, and a word releases it."""
-    tool = elements.db.tool
-    elements.open(holds.show)
-    before = {hold.id for hold in tool.holds()}
-    for label, text in (("Schema", "lab"), ("Table", "visits"), ("From", "2024-01-01"), ("Until", "2024-04-01")):
-        elements.fill(label, text)
-    elements.fill("Only with these values", "n=x")
-    elements.fill("Reason", "case 8")
-    elements.press("Place the hold")
-    [placed] = [hold for hold in tool.holds() if hold.id not in before]
-    assert (placed.table_schema, placed.table_name, placed.where, placed.reason) == (
-        "lab",
-        "visits",
-        {"n": "x"},
-        "case 8",
-    )
-    assert [at and from_ms(at).isoformat()[:10] for at in (placed.start, placed.end)] == ["2024-01-01", "2024-04-01"]
-    assert not any("No table matches" in text for text in elements.told)
-    assert [elements.find(ui.input, label).value for label in ("Table", "From")] == ["", ""]
-    elements.press("Release the hold on lab.visits")
-    assert elements.question == "Release this hold?"
-    assert not elements.find(ui.button, "Release the hold").enabled
-    elements.fill("Write lab.visits to go on", "lab.visits")
-    elements.press("Release the hold")
-    assert {hold.id for hold in tool.holds()} == before
-    assert elements.told[-1] == "The hold on lab.visits is released."
-    elements.fill("Table", "nothing_*")
-    elements.press("Place the hold")
-    assert any("nothing_* at present" in text for text in elements.told)
+    with pytest.raises(Forbidden):
+        Scope(db.tool, Access(role=Role.VIEWER, actor="viewer")).renew(foreign.id)
+    db.tool.release(foreign.id)
+    for visitor, identifier in ((acme, foreign.id), (acme, "unknown"), (globex, foreign.id)):
+        answer = visitor.post(PATH, do="renew", hold=identifier)
+        assert (answer.status, "was not released" in answer.text) == (404, True)
+    assert len(db.tool.holds()) == 2
 
 
 def test_wishes() -> None:
@@ -161,3 +240,39 @@ def test_wishes() -> None:
     for wrong in ({"where": "x"}, {"where": "a=1\na=2"}, {"from": "x"}, {"reason": "x" * 1001}, {"reason": "\0"}):
         with pytest.raises(InvalidInput):
             read_wish({**EMPTY, "table": "t", **wrong})
+
+
+@pytest.mark.slow("several pages in a browser")
+@long_on_cratedb
+def test_in_a_browser(each_pages: PagesInBrowser) -> None:
+    """Previewed and placed by the keyboard, through a session that is over; a word and Enter release it; undone."""
+    db, pages = each_pages.db, each_pages
+    page = pages.log_in("operator", PATH)
+    page.get_by_role("link", name="Place hold …").click()
+    expect(page.get_by_label("Table", exact=True)).to_be_focused()
+    page.keyboard.type(f"{db.schema}.visits")
+    page.get_by_label("Reason").fill("a long story")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("status")).to_contain_text("1 partition with 1 row less")
+    page.get_by_label("Until (UTC)").fill("2024-05-01")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Place the hold").click()
+    expect(page.get_by_role("alert")).to_contain_text("Your session")
+    pages.complaints.clear()  # The browser notes the status 401.
+    page.get_by_role("link", name="Log in").click()
+    page.get_by_label("Access token").fill(pages.tokens["operator"])
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_label("Reason")).to_have_value("a long story")
+    expect(page.get_by_label("Until (UTC)")).to_have_value("2024-05-01")
+    page.get_by_role("button", name="Place the hold").click()
+    expect(page.get_by_role("status")).to_contain_text("The legal hold is in force.")
+    assert due(db, "visits") == 0
+    page.get_by_role("link", name=f"Release the hold on {db.schema}.visits").click()
+    expect(page.get_by_label(f"Type {db.schema}.visits to confirm")).to_be_focused()
+    page.keyboard.type(f"{db.schema}.visits")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("The legal hold is released.")
+    assert due(db, "visits") == 1
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("status")).to_have_text("In force again.")
+    assert due(db, "visits") == 0

@@ -35,6 +35,7 @@ from cratedb_retention.execution.runs.runner import carry_out
 from cratedb_retention.model.address import DatabaseAddress
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.forecast import Forecast
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.plan import Plan, Step
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import Report, RunOptions
@@ -226,7 +227,14 @@ class Retention(Connection):
         """What the next run would do, now and if the holds with these identifiers were released. Writes nothing."""
         self.require()
         look, cutoff = Look(self.engine, self.store), self.clock.now()
-        return look.prepare(cutoff, selection), look.prepare(cutoff, selection, released=released)
+        left = [hold for hold in look.holds if hold.id not in released]
+        return look.prepare(cutoff, selection), look.prepare(cutoff, selection, holds=left)
+
+    def preview_hold(self, hold: LegalHold, selection: Selection | None = None) -> tuple[Prepared, Prepared]:
+        """What the next run would do, now and if a hold were placed. Writes nothing."""
+        self.require()
+        look, cutoff = Look(self.engine, self.store), self.clock.now()
+        return look.prepare(cutoff, selection), look.prepare(cutoff, selection, holds=[*look.holds, hold])
 
     def preview(self, policy: Policy, selection: Selection | None = None) -> Preview:
         """

@@ -71,6 +71,16 @@ class Holds(Part):
         """Release a hold by its whole identifier; raises ``NotFound`` if no such hold is in force."""
         return self._store.holds.release(identifier)
 
+    def released(self, identifier: str) -> LegalHold:
+        """A released hold, as it was; raises ``NotFound`` if no such hold was released."""
+        return self._store.holds.released(identifier)
+
+    def renew(self, identifier: str) -> LegalHold:
+        """Undo a release: put the hold in force again, as it was; raises ``NotFound`` if no such hold was released."""
+        hold = self.released(identifier)
+        self._store.holds.place(hold)
+        return hold
+
     def tables(self, hold: LegalHold) -> list[TableName]:
         """The tables that a hold covers at present."""
         return self.tables_of([hold])[hold.id]

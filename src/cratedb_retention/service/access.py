@@ -68,6 +68,14 @@ class TableView(NamedTuple):
     line: TableLine | None
 
 
+class More(NamedTuple):
+    """What one plan takes more than another one."""
+
+    partitions: int
+    rows: int  # Those that are known.
+    same: bool  # Whether both do the same.
+
+
 class Scope:
     """
     The toolkit for one request of a caller, on whose behalf ``retention`` acts: policies, holds, plans, runs, audit
@@ -232,12 +240,23 @@ class Scope:
             raise Forbidden(f"data of {area}", "the hold would also cover other data", "name a table and its columns")
         return self._retention.holds.place(table_name, table_schema, where=where, start=start, end=end, reason=reason)
 
-    def find_release(self, identifier: str) -> tuple[int, int]:
-        """The numbers of additional partitions and rows that the next run would take if a hold were released."""
-        self._hold(identifier)
-        found = self._retention.preview_release((identifier,), Selection(limit=self.access.limit))
-        now, then = (amount(self._narrowed(prepared).plan.tasks) for prepared in found)
-        return max(then.partitions - now.partitions, 0), max(then.known_rows - now.known_rows, 0)
+    def find_release(self, *identifiers: str) -> More:
+        """What the next run would take more if holds were released."""
+        for identifier in identifiers:
+            self._hold(identifier)
+        found = self._retention.preview_release(identifiers, Selection(limit=self.access.limit))
+        return self._more(*found)
+
+    def find_placing(self, hold: LegalHold) -> More:
+        """What the next run would no longer take if a hold were placed."""
+        now, then = self._retention.preview_hold(hold, Selection(limit=self.access.limit))
+        return self._more(then, now)
+
+    def _more(self, now: Prepared, then: Prepared) -> More:
+        tasks = [self._narrowed(prepared).plan.tasks for prepared in (now, then)]
+        less, more = map(amount, tasks)
+        partitions, rows = more.partitions - less.partitions, more.known_rows - less.known_rows
+        return More(max(partitions, 0), max(rows, 0), same=tasks[0] == tasks[1])
 
     def release(self, identifier: str) -> LegalHold:
         self.access.require(Role.OPERATOR)
@@ -245,6 +264,14 @@ class Scope:
         if self.access.limited and found.placed_by not in self._actors:
             raise Forbidden(f"hold {identifier}", "was placed by a user without this scope", "ask that user")
         return self._retention.holds.release(found.id)
+
+    def renew(self, identifier: str) -> LegalHold:
+        """Undo a release; a caller with a scope may undo those of holds that it may release."""
+        self.access.require(Role.OPERATOR)
+        found = self._retention.holds.released(identifier)
+        if not self.visibility.covers_hold(found) or (self.access.limited and found.placed_by not in self._actors):
+            raise NotFound(f"hold {identifier}", "was not released", "place a new one")
+        return self._retention.holds.renew(found.id)
 
     def _hold(self, identifier: str) -> LegalHold:
         for hold in self.holds():

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from cratedb_retention.errors import NotFound
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.holds import HoldKind, LegalHold
 from cratedb_retention.model.words import pick
@@ -32,6 +33,13 @@ class HoldStore(Records):
             self._add({"id": hold.id, **values})
         self._visible()
         self._note(Event.HOLD_PLACED, hold)
+
+    def released(self, identifier: str) -> LegalHold:
+        """A hold that was released; NotFound: there is none with this whole identifier."""
+        rows = self._read(self._table.c.id == identifier, self._table.c.released_at.is_not(None))
+        if not rows:
+            raise NotFound(f"hold {identifier}", "was not released", "place a new one")
+        return _hold(rows[0])
 
     def narrow(self, hold: LegalHold) -> None:
         """Reduce the scope of a hold that was just placed."""

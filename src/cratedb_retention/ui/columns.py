@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from cratedb_retention.model import words
+from cratedb_retention.model.time import EVER, TimeRange
 
 T = TypeVar("T")
 
@@ -57,3 +58,34 @@ def sized(get: Callable[[T], int | None]) -> Column[T]:
 def state(word: str, hint: str = "") -> Bit:
     """A state, with a colour."""
     return Bit(text=word.replace("-", " "), tone=f"badge is-{word}", hint=hint)
+
+
+def whole(text: str) -> Bit:
+    """What is not broken into lines: an instant, a number with its unit."""
+    return Bit(text=text, tone="date")
+
+
+def ends(time: TimeRange) -> list[str]:
+    """Both ends of a time range, if any."""
+    start, end = (words.moment(end) or "?" for end in time.ends)
+    return [] if time == EVER else [start, f"to {end}"]
+
+
+def time_range(time: TimeRange) -> Cell:
+    return list(map(whole, ends(time))) or ""
+
+
+def sort_name(column: Column[T]) -> str:
+    """How an address names a column by which a list is sorted."""
+    return column.label.partition(" ")[0].lower()
+
+
+def in_order(columns: Sequence[Column[T]], items: Sequence[T], by: str) -> list[T]:
+    """Items in the order of a column, with ``-`` before its name in reverse; those without a value there come last."""
+    for column in columns:
+        order: Any = column.order
+        if order is not None and sort_name(column) == by.removeprefix("-"):
+            known = [item for item in items if order(item) is not None]
+            known.sort(key=order, reverse=by.startswith("-"))
+            return known + [item for item in items if order(item) is None]
+    return list(items)

@@ -20,8 +20,9 @@ from starlette.staticfiles import StaticFiles
 from cratedb_retention import __version__
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.service.http.access import Context
-from cratedb_retention.ui import archive, audit, holds, plan, query
+from cratedb_retention.ui import audit, holds, plan, query
 from cratedb_retention.ui.access import GUEST, Entrance, Guest, missing
+from cratedb_retention.ui.archive import page as archive
 from cratedb_retention.ui.links import LOGIN, LOGOUT, MENU, PREFIX, Query, go, link
 from cratedb_retention.ui.log_in import make_router
 from cratedb_retention.ui.overview import front, hub
@@ -108,12 +109,19 @@ PAGES: tuple[Page, ...] = (
     Page(path="/policies", title="Policies", body=policies.show),
     Page(path="/policies/new", title="New policy", body=editor.create),
     Page(path="/policies/{id:path}", title="Policy", body=editor.edit),
-    Page(path="/archive", title="Archive", body=archive.show),
-    Page(path="/holds", title="Holds", body=holds.show),
     Page(path="/explore", title="Explore", body=query.show),
 )
-# Server-rendered pages: the overview, those of a table, the plan, runs, and the audit log.
-SERVED = (front.ROUTER, hub.ROUTER, plan.ROUTER, runs.ROUTER, run.ROUTER, audit.ROUTER)
+# Server-rendered pages: the overview, those of a table, the plan, runs, the audit log, the archive, and holds.
+SERVED = (
+    front.ROUTER,
+    hub.ROUTER,
+    plan.ROUTER,
+    runs.ROUTER,
+    run.ROUTER,
+    audit.ROUTER,
+    archive.ROUTER,
+    holds.ROUTER,
+)
 
 
 def add_served(app: FastAPI, context: Context) -> None:

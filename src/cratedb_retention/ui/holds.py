@@ -1,41 +1,68 @@
-"""Legal holds: what must stay whatever the policies say, and how to place and release it."""
+"""
+Legal holds: those in force, and forms that place and release them, which say first what that would mean. Search, order
+and what is asked stand in the address.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
+from http import HTTPStatus
 
-from nicegui import ui
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
-from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
-from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope
-from cratedb_retention.model.time import from_ms, parse_instant, to_ms
-from cratedb_retention.model.words import plural, read_pairs
-from cratedb_retention.service.access import Scope
-from cratedb_retention.ui.access import Guest
-from cratedb_retention.ui.links import Query
-from cratedb_retention.ui.parts import agreed, bar, button, facts, heading, note
+from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope, hold_values
+from cratedb_retention.model.policies.patterns import is_pattern, parse_table
+from cratedb_retention.model.policies.policy import mentions
+from cratedb_retention.model.time import TimeRange, from_ms, parse_instant, to_ms
+from cratedb_retention.model.words import plural, read_pairs, short
+from cratedb_retention.service.access import More, Scope
+from cratedb_retention.ui.access import Guest, answer, chosen_action, respond
+from cratedb_retention.ui.columns import Bit, Cell, Column, in_order, time_range, whole
+from cratedb_retention.ui.links import PREFIX, Query, address, hold_bit, table_bit
+from cratedb_retention.ui.web import layout, parts
+from cratedb_retention.ui.web.html import Child, Markup, el
 
+ROUTER = APIRouter(include_in_schema=False)
+PATH = "/holds"
+_PATH = f"{PREFIX}{PATH}"
+ROWS = 50  # That are shown at once.
 LONGEST_REASON = 1000
-_EMPTY = "Name a table to see what the hold would mean."
-_KINDS = {HoldKind.LEGAL: "Legal hold", HoldKind.RESTORED: "Restored data"}
-# How many tables of a pattern are named.
-_NAMED = 5
+_KINDS = {HoldKind.LEGAL: "legal", HoldKind.RESTORED: "restored data"}
+_NAMED, _OFFERED = 3, 500  # Tables of a pattern that are named, and those that are suggested.
+_KEPT = ("q", "kind", "sort")
+_FIELDS = ("table", "from", "until", "where", "reason")
 
 
-async def show(guest: Guest, query: Query) -> None:
-    page = Holds(guest)
-    await page.load()
-    if page.acts:
-        page.offer()
+@ROUTER.get(_PATH)
+def show(request: Request) -> Response:
+    return respond(request, lambda guest, scoped: _show(request, _Visit(guest, scoped, Query(request.query_params))))
+
+
+@ROUTER.post(_PATH)
+async def act(request: Request) -> Response:
+    """Do what a form says. That it came from a page of this service, the gate has checked."""
+    form = await request.form()
+    given = {key: value for key, value in form.items() if isinstance(value, str)}
+    named = [value for value in form.getlist("hold") if isinstance(value, str)]
+
+    def work(guest: Guest, scoped: Scope) -> Response:
+        visit = _Visit(guest, scoped, Query(request.query_params), given, named)
+        return answer(lambda: chosen_action(ACTIONS, given)(visit), lambda error: _show(request, visit.again(), error))
+
+    return await asyncio.to_thread(respond, request, work)
 
 
 def read_wish(given: Mapping[str, str]) -> LegalHold:
     """
-    The hold that the form says; InvalidInput if something about it is not valid.
+    The hold that a form describes; InvalidInput if something about it is not valid.
 
     :param given: ``schema``, ``table``, ``where`` (a pair in each line), ``from``, ``until``, ``reason``.
     """
@@ -52,118 +79,344 @@ def read_wish(given: Mapping[str, str]) -> LegalHold:
     return replace(wish, reason=text["reason"])
 
 
-def place(scoped: Scope, wish: LegalHold) -> tuple[LegalHold, list[TableName]]:
-    """Place a hold; returns it, with the tables that it covers at present."""
+def place(scoped: Scope, wish: LegalHold) -> LegalHold:
     start, end = (None if at is None else from_ms(at) for at in (wish.start, wish.end))
-    placed = scoped.place(wish.table_name, wish.table_schema or None, wish.where, start, end, wish.reason)
-    return placed, scoped.held_tables([placed]).get(placed.id, [])
+    return scoped.place(wish.table_name, wish.table_schema or None, wish.where, start, end, wish.reason)
 
 
-def release_effect(scoped: Scope, hold: LegalHold) -> str:
-    """What happens once a hold is released, in sentences."""
-    partitions, rows = scoped.find_release(hold.id)
-    counts = ((partitions, "partition"), (rows, "row"))
-    more = " with ".join(plural(count, noun) for count, noun in counts if count)
-    taken = f"{more} more. This can't be undone." if more else "nothing more than it does anyway."
-    return (
-        f"The hold on {hold_scope(hold)} ends. From the next run on, policies may expire this data again.\n"
-        f"As things are now, the next run would take {taken}"
+# Releasing, here and on the page of a table
+
+
+def release_form(scoped: Scope, holds: Sequence[LegalHold], back: str) -> Markup:
+    """What releasing holds would mean; if data would go, a word confirms it."""
+    found = scoped.find_release(*(hold.id for hold in holds))
+    alone = len(holds) == 1
+    content = (
+        el("p", _release_words(holds, found), class_="many"),
+        [el("input", type="hidden", name="hold", value=hold.id) for hold in holds],
+        None if found.same else parts.confirmation(_word(holds)),
+    )
+    action = "Release the hold" if alone else f"Release {len(holds):,} holds"
+    tone = "primary" if found.same else "danger"
+    title = "Release this hold?" if alone else f"Release {len(holds):,} holds?"
+    form = parts.form("release", *content, action=action, tone=tone, back=back)
+    return parts.section(title, form, identifier="release")
+
+
+def release(scoped: Scope, holds: Sequence[LegalHold], given: Mapping[str, str]) -> None:
+    """Release them, after a word was typed if data would go."""
+    scoped.access.require(Role.OPERATOR)
+    if not scoped.find_release(*(hold.id for hold in holds)).same:
+        parts.require_word(given, _word(holds))
+    for hold in holds:
+        scoped.release(hold.id)
+
+
+def _word(holds: Sequence[LegalHold]) -> str:
+    return holds[0].target if len(holds) == 1 else "release"
+
+
+def _release_words(holds: Sequence[LegalHold], found: More) -> str:
+    ended = [f"The hold on {hold_scope(hold)} ends." for hold in holds[:_NAMED]]
+    if len(holds) > _NAMED:
+        ended.append(f"And {len(holds) - _NAMED:,} more.")
+    same, takes = "Nothing changes for the next run.", f"As things are, the next run would take {_many(found)} more."
+    then = same if found.same else takes
+    after = "From the next run on, policies may expire this data again. Until it starts, the release can be undone."
+    return "\n".join([*ended, after, then])
+
+
+def _many(found: More) -> str:
+    counts = ((found.partitions, "partition"), (found.rows, "row"))
+    return " with ".join(plural(count, noun) for count, noun in counts if count) or "data"
+
+
+# The page
+
+
+class _Visit:
+    """
+    A request for the page.
+
+    :param given: What stood in a form that was sent, and the holds that it ``named``.
+    """
+
+    def __init__(
+        self,
+        guest: Guest,
+        scoped: Scope,
+        query: Query,
+        given: Mapping[str, str] | None = None,
+        named: Collection[str] = (),
+    ) -> None:
+        self.guest, self.scoped, self.query = guest, scoped, query
+        self.given, self.named = given or {}, named
+
+    def again(self) -> _Visit:
+        """The same request, which reads the holds again."""
+        return _Visit(self.guest, self.scoped, self.query, self.given, self.named)
+
+    def get(self, name: str) -> str:
+        return self.query.get(name, "").strip()
+
+    def to(self, **changes: str) -> str:
+        """The list with the same filters, and changes."""
+        return address(PATH, {**{name: self.get(name) for name in _KEPT}, **changes})
+
+    @property
+    def acts(self) -> bool:
+        return self.guest.may(Role.OPERATOR)
+
+    @cached_property
+    def holds(self) -> Sequence[LegalHold]:
+        return self.scoped.holds()
+
+    @cached_property
+    def matching(self) -> Sequence[LegalHold]:
+        kind = self.get("kind")
+        found = [hold for hold in self.holds if kind in ("", hold.kind) and mentions(_texts(hold), self.get("q"))]
+        return in_order(_LISTED, found, self.get("sort"))
+
+    @property
+    def chosen(self) -> Sequence[LegalHold]:
+        """The holds that a form names, or the address; all that match if it says so."""
+        if self.get("all") and not self.named:
+            return self.matching
+        wanted = frozenset(self.named or self.query.getlist("hold"))
+        return [hold for hold in self.holds if hold.id in wanted]
+
+    @cached_property
+    def first(self) -> int:
+        """The place of the first row that is shown."""
+        text = self.get("first")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
+
+    def field(self, name: str) -> str:
+        """What stands in a field of the form of a new hold."""
+        return self.given.get(name, self.query.get(name, "")).strip()
+
+    @property
+    def wish(self) -> LegalHold:
+        """The hold that this form describes."""
+        default = self.guest.context.retention.default_schema
+        text = self.field("table")
+        table = parse_table(text, default_schema=default) if text else TableName("", "")
+        fields = {name: self.field(name) for name in _FIELDS}
+        return read_wish({**fields, "schema": table.schema, "table": table.name})
+
+
+def _texts(hold: LegalHold) -> tuple[str, ...]:
+    return hold.id, hold_scope(hold), hold.reason, hold.placed_by
+
+
+def _show(request: Request, visit: _Visit, error: RetentionError | None = None) -> Response:
+    """The page; with what was wrong with a form that was sent."""
+    new = parts.action("Place hold …", visit.to(place="yes"), "primary") if visit.acts else None
+    top = el("div", el("h1", "Holds"), el("div", new, class_="actions"), class_="top")
+    panel = el("div", parts.problem(error) if error else None, _content(visit, error), id="panel")
+    status, who = error.http_status if error else HTTPStatus.OK, visit.guest.who
+    return layout.page(request, "Holds", top, panel, who=who, here=PATH, status=status)
+
+
+def _content(visit: _Visit, error: RetentionError | None) -> Iterator[Child]:
+    """What is asked, in place of the list."""
+    if visit.acts and (visit.get("place") or visit.given.get("do") == "place"):
+        yield _place_form(visit, error)
+        return
+    if visit.acts and (visit.get("act") == "release" or visit.given.get("do") == "release"):
+        if visit.chosen:
+            yield release_form(visit.scoped, visit.chosen, visit.to())
+            return
+        yield (
+            parts.problem(InvalidInput("holds", "none is chosen", "choose some, or all that match"))
+            if not error
+            else None
+        )
+    yield _done(visit) if not error else None
+    yield _filters(visit)
+    yield el("div", _list(visit), id="list", class_="stack")
+
+
+def _done(visit: _Visit) -> Markup | None:
+    """What was done, and how to undo it."""
+    done, named = visit.get("done"), visit.query.getlist("hold")
+    if done == "place" and (hold := next((each for each in visit.holds if each.id in named), None)):
+        tables = visit.scoped.held_tables([hold]).get(hold.id, [])
+        nothing = f" No table matches {hold.target} at present; check the name."
+        undo = el("a", "Undo …", href=visit.to(act="release", hold=hold.id))
+        return el(
+            "p", "The legal hold is in force.", None if tables else nothing, " ", undo, class_="done", role="status"
+        )
+    if done == "release":
+        many = "The legal hold is released." if len(named) == 1 else f"{len(named):,} legal holds are released."
+        back = [el("input", type="hidden", name="hold", value=each) for each in named]
+        button = el("button", "Undo", type="submit", class_="link")
+        undo = el("form", parts.hidden({"do": "renew"}), back, button, method="post") if visit.acts else None
+        return el("div", many, " ", undo, class_="done", role="status")
+    return el("p", "In force again.", class_="done", role="status") if done == "renew" else None
+
+
+def _filters(visit: _Visit) -> Markup:
+    kinds = {"": "any", **{str(kind): text for kind, text in _KINDS.items()}}
+    return parts.filters(
+        address(PATH, {}),
+        address(PATH, {}),
+        parts.hidden({"sort": visit.get("sort")}),
+        parts.field("q", "Search", visit.get("q"), "table, reason, user"),
+        parts.select("kind", "Kind", kinds, visit.get("kind")),
     )
 
 
-class Holds:
-    """The holds in force; and for operators, a form that says in words what one would mean, and places it."""
+def _list(visit: _Visit) -> Iterator[Child]:
+    if not visit.holds:
+        yield parts.note("No hold is in force: policies alone decide what stays.")
+        return
+    if not visit.matching:
+        yield parts.note("No holds match.")
+        return
+    shown = visit.matching[visit.first : visit.first + ROWS]
+    tables = visit.scoped.held_tables(shown)
+    choose = Column[LegalHold](
+        "Choose", lambda hold: parts.choice("hold", hold.id, f"Choose the hold on {hold.target}")
+    )
+    columns = [
+        replace(each, cell=lambda hold: _tables(hold, tables)) if each.label == "Table" else each for each in _LISTED
+    ]
+    sorts = parts.sorter(visit.get("sort"), lambda by: visit.to(sort=by))
 
-    def __init__(self, guest: Guest) -> None:
-        self._guest, self.acts = guest, guest.may(Role.OPERATOR)
-        self._box = ui.element("div").classes("content")
+    def actions(hold: LegalHold) -> Child:
+        href = visit.to(act="release", hold=hold.id)
+        return el("a", "Release …", href=href, aria_label=f"Release the hold on {hold.target}")
 
-    async def load(self) -> None:
-        holds, tables = await self._guest.ask(lambda scoped: ((found := scoped.holds()), scoped.held_tables(found)))
-        with self._box.clear():
-            if not holds:
-                note("No hold is in force: policies alone decide what stays.")
-                return
-            note(f"{plural(len(holds), 'hold')} in force. What a hold covers is never expired, moved or archived.")
-            with ui.element("ul").classes("holds").props('aria-label="Holds in force"'):
-                for hold in holds:
-                    self._item(hold, tables.get(hold.id, []))
+    rows = parts.table(
+        [choose, *columns] if visit.acts else columns,
+        shown,
+        "Holds in force",
+        actions=actions if visit.acts else None,
+        head=lambda column: (parts.choices("hold"), None) if column is choose else sorts(column),
+    )
+    yield el("p", f"{plural(len(visit.matching), 'hold')} in force.", class_="lead")
+    yield parts.note("What a hold covers is never expired, moved or archived, and archives of it are not deleted.")
+    if visit.acts:
+        kept = parts.hidden({name: visit.get(name) for name in _KEPT})
+        button = el("button", "Release …", type="submit", name="act", value="release")
+        bar = parts.chooser("Choose holds", f"all {len(visit.matching):,} that match", button)
+        yield el("form", kept, bar, rows, method="get", action=address(PATH, {}), class_="stack", data_load=True)
+    else:
+        yield rows
+    last = visit.first + len(shown)
+    ways = (
+        ("Previous", visit.to(first=str(max(visit.first - ROWS, 0))) if visit.first else ""),
+        ("Next", visit.to(first=str(last)) if last < len(visit.matching) else ""),
+    )
+    yield parts.pager(ways, f"{visit.first + 1:,} to {last:,} of {len(visit.matching):,}")
 
-    def _item(self, hold: LegalHold, tables: Sequence[TableName]) -> None:
-        more = f" and {len(tables) - _NAMED:,} more" if len(tables) > _NAMED else ""
-        with ui.element("li").classes("card"):
-            with bar():
-                ui.label(hold.target).classes("name")
-                ui.label(_KINDS[hold.kind]).classes("badge is-blocked")
-                if not tables:
-                    ui.label("no such table now").classes("badge is-nowhere")
-                if self.acts:
-                    made = button("Release …", lambda: self._release(hold), tone="grey-8")
-                    made.props["aria-label"] = f"Release the hold on {hold.target}"
-            ui.label(hold.reason or "No reason was given.").classes("many" if hold.reason else "muted")
-            facts(
-                (
-                    ("Covers", hold_scope(hold)),
-                    ("On these tables", ", ".join(map(str, tables[:_NAMED])) + more if tables else "none at present"),
-                    ("Placed", f"{words.moment(hold.placed_at)} by {hold.placed_by or 'an unknown user'}"),
-                    ("Identifier", hold.id),
-                )
-            )
 
-    async def _release(self, hold: LegalHold) -> None:
-        effect = await self._guest.ask(lambda scoped: release_effect(scoped, hold))
-        with self._box:
-            sure = await agreed("Release this hold?", effect, "Release the hold", hold.target)
-        if sure:
-            await self._guest.ask(lambda scoped: scoped.release(hold.id))
-            await self.load()
-            ui.notify(f"The hold on {hold.target} is released.", type="positive")
+def _place_form(visit: _Visit, error: RetentionError | None) -> Markup:
+    """A new hold; on request with what it would mean."""
+    offers = map(str, visit.scoped.suggestions().tables[:_OFFERED])
+    preview = el("button", "Preview", type="submit", name="place", value="preview", formmethod="get")
+    form = parts.form(
+        "place",
+        parts.note("Keep data for a case, an audit or an inquiry, whatever the policies say, until you release it."),
+        parts.field(
+            "table",
+            "Table",
+            visit.field("table"),
+            "schema.table, or a pattern like doc.metrics_*",
+            "wide",
+            offers,
+            True,
+        ),
+        parts.field("from", "From (UTC)", visit.field("from"), "empty: from the beginning"),
+        parts.field("until", "Until (UTC)", visit.field("until"), "empty: without end"),
+        parts.area("where", "Only with these values", visit.field("where"), "column=value, one in each line"),
+        parts.area("reason", "Reason", visit.field("reason"), "a case number, a name"),
+        _meaning(visit) if visit.get("place") == "preview" and not error else None,
+        action="Place the hold",
+        tone="primary",
+        more=preview,
+        back=visit.to(),
+    )
+    return parts.section("Place a hold", form, identifier="place")
 
-    def offer(self) -> None:
-        """The form by which a hold is placed."""
-        heading("Place a hold")
-        note("Keep data for a case, an audit or an inquiry. * and ? are wildcards in names. Times are in UTC.")
-        with ui.element("div").classes("card content"):
-            with ui.element("div").classes("fields"):
-                default = self._guest.context.retention.default_schema
-                self._fields: dict[str, ui.input | ui.textarea] = {
-                    "schema": ui.input("Schema", placeholder=f"empty: {default}"),
-                    "table": ui.input("Table", placeholder="name or pattern, like metrics_*"),
-                    "from": ui.input("From", placeholder="empty: from the beginning"),
-                    "until": ui.input("Until", placeholder="empty: without end"),
-                    "where": ui.textarea("Only with these values", placeholder="column=value, one in each line"),
-                    "reason": ui.textarea("Reason", placeholder="a case number, a name"),
-                }
-            for made in self._fields.values():
-                if isinstance(made, ui.textarea):
-                    made.props(f"outlined dense autogrow maxlength={LONGEST_REASON}").classes("whole")
-                else:
-                    made.props("outlined dense maxlength=255 spellcheck=false")
-                made.on_value_change(self._tell)
-            self._says = ui.label(_EMPTY).classes("says").props("role=status")
-            with bar():
-                button("Place the hold", self._place)
 
-    def _read(self) -> LegalHold:
-        return read_wish({name: field.value or "" for name, field in self._fields.items()})
+def _meaning(visit: _Visit) -> Markup:
+    """What the hold would cover, and keep from the next run."""
+    try:
+        wish = visit.wish
+    except InvalidInput as mistake:
+        return parts.problem(mistake)
+    found, tables = visit.scoped.find_placing(wish), visit.scoped.held_tables([wish]).get("", [])
+    now = ", ".join(map(str, tables[:_NAMED])) + (f" and {len(tables) - _NAMED:,} more" if len(tables) > _NAMED else "")
+    kept = "Nothing of it is due now." if found.same else f"The next run would take {_many(found)} less."
+    return el(
+        "ul",
+        el("li", f"Covers {hold_scope(wish)}."),
+        el("li", f"Tables now: {now}." if tables else f"No table matches {wish.target} at present; check the name."),
+        el("li", kept),
+        class_="reasons",
+        role="status",
+    )
 
-    def _tell(self) -> None:
-        try:
-            self._says.set_text(
-                f"Held: {hold_scope(self._read())}. Nothing there is ever expired, moved or archived, whatever the "
-                "policies say, until this hold is released."
-            )
-        except RetentionError as error:
-            named = (self._fields["table"].value or "").strip()
-            self._says.set_text(f"{error.thing}: {error.reason}" if named else _EMPTY)
 
-    async def _place(self) -> None:
-        wish = self._read()
-        hold, tables = await self._guest.ask(lambda scoped: place(scoped, wish))
-        for field in self._fields.values():
-            field.set_value("")
-        await self.load()
-        ui.notify(f"The hold on {hold.target} is in force.", type="positive")
-        if not tables:
-            text = f"No table matches {hold.target} at present; check the name."
-            ui.notify(text, type="warning", timeout=0, close_button="Close")
+def _place(visit: _Visit) -> str:
+    return visit.to(done="place", hold=place(visit.scoped, visit.wish).id)
+
+
+def _release(visit: _Visit) -> str:
+    if not visit.named or {hold.id for hold in visit.chosen} != set(visit.named):
+        raise NotFound("hold", "is not in force", "load the page again")
+    release(visit.scoped, visit.chosen, visit.given)
+    return _done_with(visit, "release")
+
+
+def _renew(visit: _Visit) -> str:
+    for identifier in visit.named:
+        visit.scoped.renew(identifier)
+    return visit.to(done="renew")
+
+
+def _done_with(visit: _Visit, done: str) -> str:
+    kept = [(name, visit.get(name)) for name in _KEPT]
+    return address(PATH, Query([*kept, ("done", done), *(("hold", each) for each in visit.named)]))
+
+
+# What forms do, by their names; each returns where that is shown.
+ACTIONS: Mapping[str, Callable[[_Visit], str]] = {"place": _place, "release": _release, "renew": _renew}
+
+
+def _tables(hold: LegalHold, tables: Mapping[str, Sequence[TableName]]) -> Cell:
+    """The tables that a hold covers at present."""
+    found = tables.get(hold.id, [])
+    name = [Bit(text=hold.target, tone="whole")] if is_pattern(hold.target) or not found else []
+    more = [Bit(text=f"and {len(found) - _NAMED:,} more", tone="muted")] if len(found) > _NAMED else []
+    none = [] if found else [Bit(text="no such table now", tone="badge is-nowhere")]
+    return [*name, *map(table_bit, found[:_NAMED]), *more, *none]
+
+
+def _actor(hold: LegalHold) -> Bit:
+    return Bit(text=f"by {hold.placed_by.partition(' (token')[0]}", tone="muted", hint=hold.placed_by)
+
+
+COLUMNS: Sequence[Column[LegalHold]] = (
+    Column("Hold", lambda hold: hold_bit(hold.id, f"{hold.kind} hold {short(hold.id)}"), lambda hold: str(hold.kind)),
+    Column(
+        "Reason", lambda hold: Bit(text=hold.reason or "no reason was given", tone="many" if hold.reason else "muted")
+    ),
+    Column(
+        "Time (UTC)",
+        lambda hold: time_range(TimeRange.of(hold.start, hold.end)) or "all",
+        lambda hold: hold.start,
+    ),
+    Column("Only where", lambda hold: hold_values(hold, ", ")),
+    Column(
+        "Placed",
+        lambda hold: [whole(words.moment(hold.placed_at)), _actor(hold)],
+        lambda hold: hold.placed_at,
+    ),
+)
+_LISTED: Sequence[Column[LegalHold]] = (
+    Column("Table", lambda hold: hold.target, lambda hold: hold.target),
+    *COLUMNS,
+)

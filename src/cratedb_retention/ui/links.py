@@ -90,6 +90,11 @@ def run_bit(identifier: str | None) -> Bit:
     return Bit(text=short(identifier), href=run(identifier), hint=f"Run {identifier}") if identifier else Bit(text="")
 
 
+def hold_bit(identifier: str, text: str = "") -> Bit:
+    """A legal hold in a table: its name, which leads to it on the page of all of them."""
+    return Bit(text=text or f"hold {short(identifier)}", href=address("/holds", {"q": identifier}), hint=identifier)
+
+
 def activity(**query: str) -> str:
     """The page of the audit log, with filters."""
     return address("/activity", query)

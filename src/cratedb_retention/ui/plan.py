@@ -309,8 +309,7 @@ def _action(plan: Plan) -> str:
 
 
 def _choice(of: OfTable) -> Markup:
-    label = f"Run the tasks of {of.table}"
-    return el("input", type="checkbox", name="table", value=str(of.table), checked=True, aria_label=label)
+    return parts.choice("table", str(of.table), f"Run the tasks of {of.table}", checked=True)
 
 
 def _stretch(group: TaskGroup) -> str:
@@ -370,9 +369,9 @@ BLOCKED: Sequence[Column[Blocked]] = (
 
 
 def _hold(hold: LegalHold) -> Cell:
-    table = TableName(hold.table_schema or "", hold.table_name)
-    href = links.table(table, tab="holds") if table.schema and not is_pattern(str(table)) else address("/holds", {})
-    return Bit(text=f"hold {short(hold.id)}", href=href, hint=hold.id)
+    table, found = TableName(hold.table_schema or "", hold.table_name), links.hold_bit(hold.id)
+    exact = table.schema and not is_pattern(str(table))
+    return replace(found, href=links.table(table, tab="holds")) if exact else found
 
 
 _HOLDS: Sequence[Column[LegalHold]] = (

@@ -18,6 +18,7 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import ClusterUnhealthy, ConnectionLost, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.archive import RestoredPartition
 from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.measurements import Measurements, Probe
 from cratedb_retention.model.plan.plan import Blocked, Plan, SnapshotPartition, Task
 from cratedb_retention.model.plan.reasons import Why
@@ -145,7 +146,7 @@ class Look:
         self._engine, self._store = engine, store
         _require_whole(engine, store, engine.unhealthy(store.schema))
         store.refresh()
-        (self._stored, self._damaged), self._holds, self._frozen, self._rollups, self._leases = store.read_together(
+        (self._stored, self._damaged), self.holds, self._frozen, self._rollups, self._leases = store.read_together(
             lambda: store.policies.all(refresh=False),
             lambda: store.holds.active(refresh=False),
             lambda: store.freezes.all(refresh=False),
@@ -162,16 +163,16 @@ class Look:
         cutoff: dt.datetime,
         selection: Selection | None = None,
         *,
-        released: Collection[str] = (),
+        holds: Sequence[LegalHold] | None = None,
         candidate: Policy | None = None,
         instead: Sequence[Policy] | None = None,
         about: TableName | None = None,
         every: bool = False,
     ) -> Prepared:
         """
-        Make the plan for an aware cutoff; with released holds or a candidate, as a preview only.
+        Make the plan for an aware cutoff; with other holds or a candidate, as a preview only.
 
-        :param released: Identifiers of holds that count as released.
+        :param holds: Legal holds in place of those in force.
         :param candidate: A policy treated as stored: instead of the one with its identifier, or in addition.
         :param instead: Policies, with identifiers, that are treated as the stored ones.
         :param about: Plan for this table, and for others only if what is due there depends on them.
@@ -179,7 +180,6 @@ class Look:
         """
         selection = selection or Selection()
         selection.require((item.policy for item in self._stored), self._damaged)
-        holds = [hold for hold in self._holds if hold.id not in released]
         others = None if instead is None else [StoredPolicy(policy, _NOT_STORED) for policy in instead]
         stored = {item.policy.id or "": item for item in (self._stored if others is None else others)}
         if candidate is not None:  # It has no version, so that no run executes it.
@@ -200,7 +200,7 @@ class Look:
             policies=policies,
             catalog=catalog,
             cutoff=cutoff,
-            holds=holds,
+            holds=self.holds if holds is None else holds,
             ledger=self._ledger if any(each.rolls_up for each in traits) else Ledger(),
             frozen=frozenset(self._frozen.keys() - former),
             restored=self._restored[0] if archives else {},

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 from cratedb_retention.errors import InvalidInput, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
-from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.words import plural
-from cratedb_retention.ui import archive, holds
+from cratedb_retention.ui import holds
+from cratedb_retention.ui.archive.columns import RESTORABLE
+from cratedb_retention.ui.archive.operations import Restoration
 from cratedb_retention.ui.overview.visit import Visit
 from cratedb_retention.ui.web import parts
-from cratedb_retention.ui.web.html import Child, Markup, el
+from cratedb_retention.ui.web.html import Child, Markup
 
 
 def place_form(visit: Visit) -> Markup:
@@ -39,30 +40,22 @@ def _place(visit: Visit, given: Mapping[str, str]) -> str:
     return "placed"
 
 
-def release_form(visit: Visit, hold: LegalHold) -> Markup:
-    effect = el("p", holds.release_effect(visit.scoped, hold), class_="many")
-    content = (effect, parts.hidden({"hold": hold.id}), parts.confirmation(hold.target))
-    form = parts.form("release", *content, action="Release the hold", tone="danger", back=visit.to("holds"))
-    return parts.section("Release this hold?", form, identifier="release")
-
-
 def _release(visit: Visit, given: Mapping[str, str]) -> str:
-    found = next((hold for hold in visit.timeline.holds if hold.id == given.get("hold")), None)
-    if found is None:
+    found = [hold for hold in visit.timeline.holds if hold.id == given.get("hold")]
+    if not found:
         raise NotFound("hold", "is not in force", "load the page again")
-    parts.require_word(given, found.target)
-    visit.scoped.release(found.id)
+    holds.release(visit.scoped, found, given)
     return "released"
 
 
-def _restoration(visit: Visit) -> archive.Restoration:
+def _restoration(visit: Visit) -> Restoration:
     """What restoring the time range would do."""
     found = [each for each in visit.scoped.restorable(visit.of_archive) if each.record.archived.table == visit.name]
-    return archive.Restoration(RestoreRequest(), found)
+    return Restoration(RestoreRequest(), found)
 
 
 def restore_form(visit: Visit) -> Markup:
-    columns = [column for column in archive.RESTORABLE if column.label != "Table"]
+    columns = [column for column in RESTORABLE if column.label != "Table"]
     return _restoration(visit).section(columns, "restore", "Restore", visit.to("archive"))
 
 

@@ -27,9 +27,9 @@ from cratedb_retention.planning.overview.survey import Ungoverned
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, respond
-from cratedb_retention.ui.columns import Bit, Cell, Column, Number, Picture, counted, sized, state
+from cratedb_retention.ui.columns import Bit, Cell, Column, Number, Picture, counted, ends, sized, state
 from cratedb_retention.ui.links import PREFIX, Query, address
-from cratedb_retention.ui.overview.spans import MEANINGS, due_words, ends, next_words
+from cratedb_retention.ui.overview.spans import MEANINGS, due_words, next_words
 from cratedb_retention.ui.web import lanes, layout, parts
 from cratedb_retention.ui.web.html import Child, Markup, el
 
@@ -286,21 +286,19 @@ class _Front:
         """States as filters; choosing one again removes it."""
         counts = Counter(each for row in self._rows for each in row.states)
         shown = [name for name in ROW_STATES if counts[name] or name in self._states]
-        every = self._chip("All", len(self._rows), "", not self._states)
+        every = parts.Chip("All", len(self._rows), self._to(state=""), not self._states)
         found = (
-            self._chip(
+            parts.Chip(
                 parts.bit(state(name, MEANINGS[name])),
                 counts[name],
-                _AND.join(each for each in (*self._states, name) if each != name or name not in self._states),
+                self._to(
+                    state=_AND.join(each for each in (*self._states, name) if each != name or name not in self._states)
+                ),
                 name in self._states,
             )
             for name in shown
         )
-        return el("nav", every, found, class_="chips", aria_label="States")
-
-    def _chip(self, label: Child, count: int, states: str, chosen: bool) -> Markup:
-        current = "true" if chosen else None
-        return el("a", label, f" {count:,}", href=self._to(state=states), data_swap=True, aria_current=current)
+        return parts.chips([every, *found], "States")
 
     def _search(self) -> Markup:
         return el(

@@ -1,4 +1,4 @@
-"""What is said of the time ranges of a table, its policies and its holds: in words, and as columns of tables."""
+"""What is said of the time ranges of a table and its policies: in words, and as columns of tables."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from cratedb_retention.execution.overview.lines import Line
 from cratedb_retention.execution.overview.rows import NO_POLICY
 from cratedb_retention.model import words
-from cratedb_retention.model.holds import LegalHold, hold_values
 from cratedb_retention.model.overview import Cutoff, Lane, Span
 from cratedb_retention.model.policies.lifecycle import Lifecycle
-from cratedb_retention.model.time import EVER, TimeRange
-from cratedb_retention.model.words import plural, short, show_size
-from cratedb_retention.ui.columns import Bit, Cell, Column, Number
+from cratedb_retention.model.time import TimeRange
+from cratedb_retention.model.words import plural, show_size
+from cratedb_retention.ui.columns import Bit, Column, Number, ends, time_range, whole
 
 # What each state of a table means, for newcomers.
 MEANINGS = {
@@ -43,12 +42,6 @@ def rows(span: Span) -> str:
 def reasons(span: Span) -> str:
     more = (f"and {plural(span.more, 'more reason')}",) if span.more else ()
     return "; ".join((*span.reasons, *more))
-
-
-def ends(time: TimeRange) -> list[str]:
-    """Both ends, if any."""
-    start, end = (words.moment(end) or "?" for end in time.ends)
-    return [] if time == EVER else [start, f"to {end}"]
 
 
 def about(lane: Lane, span: Span) -> str:
@@ -92,22 +85,14 @@ def notes(lane: Lane) -> Iterator[str]:
     yield from filter(None, (lane.note, unplaced(lane.unplaced)))
 
 
-def _time(time: TimeRange) -> Cell:
-    return list(map(_whole, ends(time))) or ""
-
-
-def _whole(text: str) -> Bit:
-    return Bit(text=text, tone="date")
-
-
 SPANS: Sequence[Column[tuple[Lane, Span]]] = (
     Column("Where", lambda item: item[0].title),
-    Column("Time (UTC)", lambda item: _time(item[1].time), lambda item: item[1].time.start),
+    Column("Time (UTC)", lambda item: time_range(item[1].time), lambda item: item[1].time.start),
     Column("State", lambda item: Bit(text=item[1].state.words, tone=f"badge is-{item[1].state}")),
     Column("Partitions", lambda item: what(item[1])),
-    Number("Rows", lambda item: _whole(rows(item[1])), lambda item: item[1].rows or 0),
-    Number("Size", lambda item: _whole(show_size(item[1].size)), lambda item: item[1].size or 0),
-    Column("Due", lambda item: _whole(words.moment(item[1].due)), lambda item: item[1].due or 0),
+    Number("Rows", lambda item: whole(rows(item[1])), lambda item: item[1].rows or 0),
+    Number("Size", lambda item: whole(show_size(item[1].size)), lambda item: item[1].size or 0),
+    Column("Due", lambda item: whole(words.moment(item[1].due)), lambda item: item[1].due or 0),
     Column("Why", lambda item: reasons(item[1])),
 )
 
@@ -133,15 +118,4 @@ def expires(cutoff: Cutoff) -> str:
 LIFECYCLES: Sequence[Column[Lifecycle]] = (
     Column("Data", lambda each: words.write_pairs(each.where) or "all"),
     Column("Stages, each until an age", lambda each: each.line),
-)
-HOLDS: Sequence[Column[LegalHold]] = (
-    Column("Hold", lambda hold: f"{hold.kind} hold {short(hold.id)}"),
-    Column(
-        "Reason", lambda hold: Bit(text=hold.reason or "no reason was given", tone="many" if hold.reason else "muted")
-    ),
-    Column("Time (UTC)", lambda hold: _time(TimeRange.of(hold.start, hold.end)) or "all"),
-    Column("Only where", lambda hold: hold_values(hold, ", ")),
-    Column(
-        "Placed", lambda hold: [_whole(words.moment(hold.placed_at)), Bit(text=f"by {hold.placed_by}", tone="muted")]
-    ),
 )

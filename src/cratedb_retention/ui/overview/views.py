@@ -14,11 +14,13 @@ from cratedb_retention.model.overview import Cutoff
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.words import capitalized, write_pairs
 from cratedb_retention.store.audit import place_after
-from cratedb_retention.ui import archive, audit, links
+from cratedb_retention.ui import audit, holds, links
+from cratedb_retention.ui.archive.columns import COLUMNS
+from cratedb_retention.ui.archive.operations import recent_operations
 from cratedb_retention.ui.columns import Bit, Cell, Column, state
 from cratedb_retention.ui.links import Query, address
-from cratedb_retention.ui.overview.forms import offer_accepting, place_form, release_form, restore_form
-from cratedb_retention.ui.overview.spans import HOLDS, LIFECYCLES, MEANINGS, SPANS, expires, next_words, unplaced
+from cratedb_retention.ui.overview.forms import offer_accepting, place_form, restore_form
+from cratedb_retention.ui.overview.spans import LIFECYCLES, MEANINGS, SPANS, expires, next_words, unplaced
 from cratedb_retention.ui.overview.visit import ROWS, Visit
 from cratedb_retention.ui.plan import BLOCKED, task_columns
 from cratedb_retention.ui.policies.table import tag_bit
@@ -168,10 +170,10 @@ def _archive(visit: Visit) -> Iterator[Child]:
         parts.action(what, f"{visit.to('archive', restore='preview')}#restore") if operator else None,
         parts.action("Verify or delete …" if operator else "Show in the archive", there),
     )
-    columns = [column for column in archive.COLUMNS if column.label != "Table"]
+    columns = [column for column in COLUMNS if column.label != "Table"]
     rows = parts.table(columns, shown, "Snapshots of this table")
     pager = visit.pager(len(shown), len(found) > ROWS)
-    operations = archive.recent_operations(visit.scoped.jobs(visit.guest.context.operations))
+    operations = recent_operations(visit.scoped.jobs(visit.guest.context.operations))
     yield parts.section("Archive", el("div", actions, class_="actions"), rows, pager, operations)
     if operator and visit.get("restore"):
         yield restore_form(visit)
@@ -185,11 +187,11 @@ def _holds(visit: Visit) -> Iterator[Child]:
         return el("a", "Release …", href=f"{visit.to('holds', hold=hold.id)}#release")
 
     shown, pager = visit.part(visit.timeline.holds)
-    rows = parts.table(HOLDS, shown, "Holds on this table", release if operator else None)
+    rows = parts.table(holds.COLUMNS, shown, "Holds on this table", release if operator else None)
     yield parts.section("Holds", rows if shown else parts.note("No holds."), pager)
     asked = next((hold for hold in visit.timeline.holds if hold.id == visit.get("hold")), None)
     if operator and asked:
-        yield release_form(visit, asked)
+        yield holds.release_form(visit.scoped, [asked], visit.to("holds"))
     if operator:
         yield place_form(visit)
 

@@ -25,8 +25,10 @@ from cratedb_retention.model.audit import OF_RUNS, Event, Outcome
 from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.store.audit import JournalFilter, RunTotals, place_after
-from cratedb_retention.ui import archive, audit, links
+from cratedb_retention.ui import audit, links
 from cratedb_retention.ui.access import Guest, answer, chosen_action, respond
+from cratedb_retention.ui.archive.columns import RESTORABLE
+from cratedb_retention.ui.archive.operations import Restoration, recent_operations
 from cratedb_retention.ui.audit import Row, actor_bit, took
 from cratedb_retention.ui.columns import Bit, Cell, Column, Number, counted, sized, state
 from cratedb_retention.ui.links import PREFIX, Query, table_bit
@@ -38,7 +40,6 @@ from cratedb_retention.ui.runs.run import (
     UNENDED,
     Run,
     counts,
-    live,
     read_runs,
     state_bit,
     worst,
@@ -163,7 +164,7 @@ def _retry(visit: Visit, given: Mapping[str, str]) -> str:
 
 
 def _undo(visit: Visit, given: Mapping[str, str]) -> str:
-    restoration = archive.Restoration(visit.undo, visit.scoped.restorable(visit.undo))
+    restoration = Restoration(visit.undo, visit.scoped.restorable(visit.undo))
     restoration.start(visit.scoped, visit.guest.context.operations, given.get("shown", ""))
     return visit.to(done="undoing")
 
@@ -181,7 +182,7 @@ def _show(request: Request, visit: Visit, error: RetentionError | None = None) -
     run, done = visit.run, visit.get("done")
     said = DONE.get(done) if run.running or done != "cancelling" else None
     operations = visit.scoped.jobs(visit.guest.context.operations) if done == "undoing" else []
-    seconds = live(run.running or any(each.finished_at is None for each in operations))
+    seconds = parts.live(run.running or any(each.finished_at is None for each in operations))
     upper = el(
         "div",
         _top(visit),
@@ -313,8 +314,8 @@ def _tables(visit: Visit) -> Iterator[Child]:
         yield from what_is_blocked(review.prepared.plan)
         yield review.section("retry", visit.to())
     if visit.recoverable and visit.get("undo"):
-        restoration = archive.Restoration(visit.undo, visit.scoped.restorable(visit.undo))
-        yield restoration.section(archive.RESTORABLE, "undo", "Bring back", visit.to())
+        restoration = Restoration(visit.undo, visit.scoped.restorable(visit.undo))
+        yield restoration.section(RESTORABLE, "undo", "Bring back", visit.to())
     wanted = visit.entries(events=OF_TABLES, limit=ROWS + 1, offset=visit.first)
     found = visit.scoped.run_totals(wanted, by_table=True)
     shown = found[:ROWS]
@@ -328,7 +329,7 @@ def _tables(visit: Visit) -> Iterator[Child]:
     yield parts.section("Tables", rows, parts.pager(ways, place))
     if visit.get("done") == "undoing":
         operations = visit.scoped.jobs(visit.guest.context.operations)
-        yield parts.section("Operations", archive.recent_operations(operations))
+        yield parts.section("Operations", recent_operations(operations))
 
 
 def _table_columns(visit: Visit) -> Sequence[Column[RunTotals]]:

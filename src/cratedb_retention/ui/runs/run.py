@@ -31,7 +31,6 @@ RUNNING, NO_END = "running", "no-end"
 UNENDED = "The audit log has no end of it: its process was killed, or it began a moment ago."
 # How far the times of entries that are written at once may differ.
 _APART = dt.timedelta(minutes=1)
-LIVE = 3  # Seconds after which a page about what goes on is up to date again.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +168,3 @@ def read_runs(guest: Guest, scoped: Scope, run_ids: Sequence[str], most: int) ->
 
 def state_bit(run: Run) -> Bit:
     return state(run.state, UNENDED if run.state == NO_END else "")
-
-
-def live(goes_on: bool) -> int | None:
-    """After how many seconds a part of a page is fetched again; None: never."""
-    return LIVE if goes_on else None

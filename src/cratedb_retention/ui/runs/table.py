@@ -17,12 +17,13 @@ from cratedb_retention.model.time import parse_instant
 from cratedb_retention.model.words import plural
 from cratedb_retention.service.access import Scope
 from cratedb_retention.store.audit import JournalFilter, RunPlace
-from cratedb_retention.ui import archive, audit, links
+from cratedb_retention.ui import audit, links
 from cratedb_retention.ui.access import Guest, respond
+from cratedb_retention.ui.archive.operations import recent_operations
 from cratedb_retention.ui.audit import Row, actor_bit, took
 from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized
 from cratedb_retention.ui.links import PREFIX, Query, address, read_tags, table_bit
-from cratedb_retention.ui.runs.run import ENDS, RUNNING, TROUBLES, Run, live, read_runs, state_bit
+from cratedb_retention.ui.runs.run import ENDS, RUNNING, TROUBLES, Run, read_runs, state_bit
 from cratedb_retention.ui.web import layout, parts
 from cratedb_retention.ui.web.html import Child, Markup, el
 
@@ -43,8 +44,8 @@ def _page(request: Request, guest: Guest, scoped: Scope) -> Response:
     query = Query(request.query_params)
     top = el("div", el("h1", "Runs"), el("div", _plan_link(guest), class_="actions"), class_="top")
     operations = scoped.jobs(guest.context.operations)
-    seconds = live(bool(guest.running) or any(each.finished_at is None for each in operations))
-    recent = archive.recent_operations(operations)
+    seconds = parts.live(bool(guest.running) or any(each.finished_at is None for each in operations))
+    recent = recent_operations(operations)
     others = parts.section("Restores, verifications and deletions", recent) if recent else None
     listed = el("div", _listed(guest, scoped, query), others, id="list", class_="stack", data_live=seconds)
     panel = el("div", _list_filters(query), listed, id="panel")

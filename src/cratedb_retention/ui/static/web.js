@@ -42,8 +42,8 @@ const wait = part => {
   awaited.add(part);
   setTimeout(() => document.hidden ? part.isConnected && wait(part) : refresh(part), 1000 * part.dataset.live);
 };
-const inUse = part => [...part.querySelectorAll('input, select, textarea')].some(
-  each => each === document.activeElement || (each.type === 'text' && each.value !== each.defaultValue));
+const inUse = part => [...part.querySelectorAll('input, select, textarea')].some(each => each === document.activeElement ||
+  (each.type === 'text' && each.value !== each.defaultValue) || each.checked !== each.defaultChecked);
 const refresh = async part => {
   try {
     if (!part.isConnected) return;
@@ -55,7 +55,7 @@ const refresh = async part => {
     const same = active.id ? `#${CSS.escape(active.id)}` : href ? `a[href="${CSS.escape(href)}"]` : '';
     for (const id of [part.id, part.dataset.with]) {
       const here = id && document.getElementById(id), there = id && found.getElementById(id);
-      if (here && there) here.replaceWith(there);
+      if (here && there && !inUse(here)) here.replaceWith(there);
     }
     if (same && !active.isConnected) document.querySelector(same)?.focus();
     showTimes();
@@ -117,23 +117,26 @@ document.addEventListener('click', event => {
 
 document.addEventListener('submit', event => {
   const form = event.target;
-  if (form.method !== 'get' || event.defaultPrevented) return;
+  if (form.method !== 'get' || 'load' in form.dataset || event.defaultPrevented) return;
   event.preventDefault();
   const query = new URLSearchParams(), last = new Map(new FormData(form, event.submitter));
   for (const [name, value] of last) if (value) query.set(name, value);
   follow(`${form.getAttribute('action')}?${query}`, true);
 });
 
-// A choice is a filter at once.
+// A choice is a filter at once; a box above others of a form chooses all of them.
 document.addEventListener('change', event => {
-  if (event.target.matches('.filters select')) event.target.form.requestSubmit();
+  const {target} = event;
+  if (target.matches('.filters select')) target.form.requestSubmit();
+  for (const each of target.dataset.all ? target.form.querySelectorAll(`[name="${target.dataset.all}"]`) : []) each.checked = target.checked;
 });
 
 // What was written into a form is kept until the service has accepted it: a session may be over, a connection lost.
 document.addEventListener('submit', event => {
-  if (!event.target.elements.do) return;  // The log-in, whose token is kept nowhere.
+  // Not of the log-in, whose token is kept nowhere, nor of a preview, whose address has it all.
+  if (!event.target.elements.do || event.submitter?.formMethod === 'get') return;
   const fields = Object.fromEntries(new FormData(event.target));
-  sessionStorage.setItem('draft', JSON.stringify({path: location.pathname, fields}));
+  sessionStorage.setItem('draft', JSON.stringify({path: location.pathname, search: location.search, fields}));
 });
 const restore = () => {
   const draft = JSON.parse(sessionStorage.getItem('draft') || 'null');
@@ -142,7 +145,8 @@ const restore = () => {
   const form = document.querySelector(`input[name="do"][value="${CSS.escape(draft.fields.do || '')}"]`)?.form;
   for (const [name, value] of Object.entries(form && form.method === 'post' ? draft.fields : {})) {
     const field = form.elements[name];
-    if (name !== 'confirm' && field && 'value' in field && !field.value) field.value = value;
+    if (name === 'confirm' || !field || !('value' in field) || field.type === 'hidden') continue;
+    if (!field.value || draft.search === location.search) field.value = value;  // Another link may have filled it.
   }
 };
 restore();

@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model import words
 from cratedb_retention.model.words import capitalized
-from cratedb_retention.ui.columns import Bit, Column, bits_of
+from cratedb_retention.ui.columns import Bit, Column, Number, bits_of, sort_name
 from cratedb_retention.ui.web.html import Child, Markup, el
 
 T = TypeVar("T")
+_LIVE = 3  # Seconds after which a page about what goes on is up to date again.
 
 
 def note(text: str, tone: str = "note") -> Markup:
@@ -99,6 +100,32 @@ def table(
     return el("div", made, class_="rows", role="region", aria_label=caption, tabindex="0")
 
 
+def sorter(by: str, to: Callable[[str], str]) -> Callable[[Column[T]], tuple[Child, str | None]]:
+    """
+    What stands above the columns of a list that can be sorted: links to one order, the other one, and none.
+
+    :param by: The present order, see :func:`~cratedb_retention.ui.columns.in_order`.
+    :param to: The address of the list in an order.
+    """
+
+    def head(column: Column[T]) -> tuple[Child, str | None]:
+        if column.order is None:
+            return column.label, None
+        up = sort_name(column)
+        down = f"-{up}"
+        ways = [down, up, ""] if isinstance(column, Number) else [up, down, ""]
+        after = ways[ways.index(by) + 1] if by in ways[:2] else ways[0]
+        link = el("a", column.label, href=to(after), data_swap=True)
+        return link, {up: "ascending", down: "descending"}.get(by)
+
+    return head
+
+
+def live(goes_on: bool) -> int | None:
+    """After how many seconds a part of a page is fetched again; None: never."""
+    return _LIVE if goes_on else None
+
+
 def section(title: str, *content: Child, identifier: str = "") -> Markup:
     return el("section", el("h2", title), *content, id=identifier or None)
 
@@ -121,9 +148,68 @@ def tabs(items: Sequence[Tab], chosen: str, label: str) -> Markup:
     return el("nav", map(shown, items), class_="tabs", aria_label=label)
 
 
-def field(name: str, label: str, value: str = "", hint: str = "", tone: str = "") -> Markup:
-    made = el("input", name=name, value=value, placeholder=hint or None, autocomplete="off", spellcheck="false")
-    return el("label", el("span", label), made, class_=f"field {tone}".strip())
+class Chip(NamedTuple):
+    """A choice that can be combined with others, and how many it finds."""
+
+    label: Child
+    count: int
+    href: str  # Of the page with the other choice.
+    chosen: bool
+
+
+def chips(items: Iterable[Chip], label: str) -> Markup:
+    def shown(item: Chip) -> Markup:
+        current = "true" if item.chosen else None
+        return el("a", item.label, f" {item.count:,}", href=item.href, data_swap=True, aria_current=current)
+
+    return el("nav", map(shown, items), class_="chips", aria_label=label)
+
+
+def field(
+    name: str,
+    label: str,
+    value: str = "",
+    hint: str = "",
+    tone: str = "",
+    offers: Iterable[str] = (),
+    focus: bool = False,
+) -> Markup:
+    """A field for a line of text; ``offers`` are suggested while one types."""
+    options = [el("option", value=each) for each in offers]
+    made = el(
+        "input",
+        name=name,
+        value=value,
+        placeholder=hint or None,
+        list=f"{name}-offers" if options else None,
+        autocomplete="off",
+        spellcheck="false",
+        autofocus=focus,
+    )
+    offered = el("datalist", options, id=f"{name}-offers") if options else None
+    return el("label", el("span", label), made, offered, class_=f"field {tone}".strip())
+
+
+def choice(name: str, value: str, label: str, checked: bool = False) -> Markup:
+    """A box that chooses a row of a table."""
+    return el("input", type="checkbox", name=name, value=value, checked=checked, aria_label=label)
+
+
+def choices(name: str) -> Markup:
+    """What stands above such boxes: one that scripts make choose all that are shown."""
+    box = el("input", type="checkbox", data_all=name, aria_label="Choose all on this page")
+    return el("span", el("span", "Choose", class_="spoken"), box)
+
+
+def chooser(said: str, every: str, *buttons: Child) -> Markup:
+    """
+    What is done with chosen rows, above them; or with all that match, on whatever page, which is chosen explicitly.
+
+    :param said: What to choose; ``every``: all of it.
+    """
+    box = el("label", el("input", type="checkbox", name="all", value="yes"), every)
+    content = (el("span", f"{said}, or ", box), el("div", buttons, class_="actions"))
+    return el("div", content, class_="card chooser", role="group", aria_label="Chosen rows")
 
 
 def area(name: str, label: str, value: str = "", hint: str = "") -> Markup:
@@ -153,13 +239,14 @@ def more_filters(*fields: Child, opened: bool) -> Markup:
     return el("details", el("summary", "More filters"), el("div", fields), class_="more", open=opened)
 
 
-def form(do: str, *content: Child, action: str, tone: str, back: str = "") -> Markup:
+def form(do: str, *content: Child, action: str, tone: str, back: str = "", more: Child = None) -> Markup:
     """
     A form that does something, which its field ``do`` names.
 
-    :param action: The label of its button, ``tone`` how that looks; ``back``: where its link Cancel leads.
+    :param action: The label of its button, ``tone`` how that looks; ``more``: other buttons.
+    :param back: Where its link Cancel leads.
     """
-    ends = (el("button", action, type="submit", class_=tone), el("a", "Cancel", href=back) if back else None)
+    ends = (el("button", action, type="submit", class_=tone), more, el("a", "Cancel", href=back) if back else None)
     return el("form", hidden({"do": do}), content, el("div", ends, class_="ends"), method="post", class_="card form")
 
 

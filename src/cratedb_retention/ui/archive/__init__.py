@@ -1,0 +1,1 @@
+"""The archive: its page, and what pages say of snapshots and do with them."""
