@@ -104,6 +104,20 @@ def test_placed_twice_and_again(db: Database, metrics: str) -> None:
     assert db.run().partitions == 2
 
 
+def test_a_release_is_undone(db: Database, metrics: str) -> None:
+    """A hold that was released is put in force again as it was; one that is in force, or never was, is not."""
+    hold = db.tool.hold(metrics, db.schema, where={"month": "2024-04-01"}, reason="case 4711", end=at("2024-06-01"))
+    for _ in range(2):
+        db.tool.release(hold.id)
+        assert db.tool.holds.renew(hold.id) == hold
+        assert db.tool.holds() == [hold]
+    for identifier in (hold.id, MADE_UP):
+        with pytest.raises(NotFound, match="was not released"):
+            db.tool.holds.renew(identifier)
+    assert len(db.journal(event="hold-placed")) == 3
+    assert db.run().partitions == 2 and db.left(metrics) == [APRIL, JUNE]
+
+
 def _released(db: Database) -> list[str | None]:
     db.refresh("retention_hold", db.own_schema)
     return [row[0] for row in db.rows(f"SELECT released_by FROM {db.q('retention_hold', db.own_schema)}")]

@@ -102,6 +102,10 @@ class Visitor:
     def get(self, path: str) -> Served:
         return self._served(self.client.get(path))
 
+    def post_several(self, path: str, **form: str | list[str]) -> Served:
+        """Send a form that has some fields several times."""
+        return self._served(self.client.post(path, data=form, headers={"Origin": "http://localhost"}))
+
     def post(self, path: str, *, origin: str = "http://localhost", **form: str) -> Served:
         """Send a form, from a page of the service unless another one is named."""
         given = {name.rstrip("_"): value for name, value in form.items()}

@@ -71,6 +71,7 @@ def test_what_is_chosen_is_restored(db: DuckDatabase, service: Service, operator
     for shown in (other["shown"], ""):
         refused = operator.post(there, **{**form, "shown": shown})
         assert (refused.status, refused.fields("restore")) == (409, form)
+        assert "has changed since it was shown" in refused.texts("div[@role='alert']")[0]
     assert (db.count("orders"), len(db.tool.holds())) == (before, 1)
     done = over(service, operator, operator.post(there, **form))
     [result] = done.rows(OPERATIONS)
