@@ -227,12 +227,9 @@ def _content(visit: _Visit, error: RetentionError | None) -> Iterator[Child]:
         if visit.chosen:
             yield release_form(visit.scoped, visit.chosen, visit.to())
             return
-        yield (
-            parts.problem(InvalidInput("holds", "none is chosen", "choose some, or all that match"))
-            if not error
-            else None
-        )
-    yield _done(visit) if not error else None
+        none = InvalidInput("holds", "none is chosen", "choose some, or all that match")
+        yield parts.problem(none) if error is None else None
+    yield _done(visit) if error is None else None
     yield _filters(visit)
     yield el("div", _list(visit), id="list", class_="stack")
 
@@ -251,8 +248,8 @@ def _done(visit: _Visit) -> Markup | None:
         many = "The legal hold is released." if len(named) == 1 else f"{len(named):,} legal holds are released."
         back = [el("input", type="hidden", name="hold", value=each) for each in named]
         button = el("button", "Undo", type="submit", class_="link")
-        undo = el("form", parts.hidden({"do": "renew"}), back, button, method="post") if visit.acts else None
-        return el("div", many, " ", undo, class_="done", role="status")
+        form = el("form", parts.hidden({"do": "renew"}), back, button, method="post") if visit.acts else None
+        return el("div", many, " ", form, class_="done", role="status")
     return el("p", "In force again.", class_="done", role="status") if done == "renew" else None
 
 
