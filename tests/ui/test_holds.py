@@ -79,7 +79,7 @@ def test_placed_and_released(db: DuckDatabase, operator: Visitor) -> None:
     undo = operator.get(released.headers["location"])
     assert "The legal hold is released." in undo.text
     again = operator.post(PATH, **undo.fields("renew"))
-    assert "In force again." in operator.get(again.headers["location"]).text
+    assert "The legal hold is in force again." in operator.get(again.headers["location"]).text
     assert (tool.holds()[-1], due(db, "visits")) == (placed, 0)
     for refused in (operator.post(PATH, **undo.fields("renew")), operator.post(RELEASE, do="release", hold="unknown")):
         assert refused.status == 404
@@ -277,5 +277,5 @@ def test_in_a_browser(each_pages: PagesInBrowser) -> None:
     expect(page.get_by_role("status")).to_contain_text("The legal hold is released.")
     assert due(db, "visits") == 1
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_role("status")).to_have_text("In force again.")
+    expect(page.get_by_role("status")).to_have_text("The legal hold is in force again.")
     assert due(db, "visits") == 0

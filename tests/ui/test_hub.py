@@ -280,8 +280,12 @@ def test_holds(db: DuckDatabase, admin: Visitor) -> None:
     assert admin.post(path, do="release", hold="other", confirm=f"{db.schema}.visits").status == 404
     assert len(db.tool.holds()) == 2
     done = admin.post(path, do="release", hold=hold, confirm=f"{db.schema}.visits")
-    assert "The legal hold is released." in admin.get(done.headers["location"]).text
+    over = admin.get(done.headers["location"])
+    assert "The legal hold is released." in over.text
     assert len(db.tool.holds()) == 1
+    undone = admin.get(admin.post(path, **over.fields("renew")).headers["location"])
+    assert "The legal hold is in force again." in undone.text and not undone.fields("release")
+    assert [each.id for each in db.tool.holds()][1:] == [hold]
     assert admin.post(path, do="something").status == 422
 
 

@@ -6,7 +6,7 @@ and what is asked stand in the address.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
@@ -110,6 +110,12 @@ def release(scoped: Scope, holds: Sequence[LegalHold], given: Mapping[str, str])
         parts.require_word(given, _word(holds))
     for hold in holds:
         scoped.release(hold.id)
+
+
+def undo_form(identifiers: Iterable[str]) -> Markup:
+    """A button that undoes the release of holds."""
+    named = [el("input", type="hidden", name="hold", value=each) for each in identifiers]
+    return el("form", parts.hidden({"do": "renew"}), named, el("button", "Undo", type="submit"), method="post")
 
 
 def _word(holds: Sequence[LegalHold]) -> str:
@@ -246,11 +252,8 @@ def _done(visit: _Visit) -> Markup | None:
         )
     if done == "release":
         many = "The legal hold is released." if len(named) == 1 else f"{len(named):,} legal holds are released."
-        back = [el("input", type="hidden", name="hold", value=each) for each in named]
-        button = el("button", "Undo", type="submit", class_="link")
-        form = el("form", parts.hidden({"do": "renew"}), back, button, method="post") if visit.acts else None
-        return el("div", many, " ", form, class_="done", role="status")
-    return el("p", "In force again.", class_="done", role="status") if done == "renew" else None
+        return el("div", many, " ", undo_form(named) if visit.acts else None, class_="done", role="status")
+    return el("p", "The legal hold is in force again.", class_="done", role="status") if done == "renew" else None
 
 
 def _filters(visit: _Visit) -> Markup:

@@ -48,6 +48,11 @@ def _release(visit: Visit, given: Mapping[str, str]) -> str:
     return "released"
 
 
+def _renew(visit: Visit, given: Mapping[str, str]) -> str:
+    visit.scoped.renew(given.get("hold", ""))
+    return "renewed"
+
+
 def _restoration(visit: Visit) -> Restoration:
     """What restoring the time range would do."""
     found = [each for each in visit.scoped.restorable(visit.of_archive) if each.record.archived.table == visit.name]
@@ -103,6 +108,7 @@ def _accept(visit: Visit, given: Mapping[str, str]) -> str:
 ACTIONS: Mapping[str, Callable[[Visit, Mapping[str, str]], str]] = {
     "place": _place,
     "release": _release,
+    "renew": _renew,
     "restore": _restore,
     "disable": _disable,
     "accept": _accept,
@@ -110,6 +116,7 @@ ACTIONS: Mapping[str, Callable[[Visit, Mapping[str, str]], str]] = {
 DONE = {
     "placed": "The legal hold is in force.",
     "released": "The legal hold is released.",
+    "renewed": "The legal hold is in force again.",
     "restoring": "The restore has started. Load this page again to see how far it is.",
     "disabled": "The policy is disabled: runs skip it from now on.",
     "accepted": "The table is accepted.",

@@ -73,7 +73,7 @@ def _act(request: Request, visit: Visit, given: dict[str, str]) -> Response:
 
     def work() -> str:
         done = chosen_action(ACTIONS, given)(visit, given)
-        return visit.to(_tab(visit), done=done)
+        return visit.to(_tab(visit), done=done, hold=given.get("hold", ""))
 
     def show(error: RetentionError) -> Response:
         visit.given = given

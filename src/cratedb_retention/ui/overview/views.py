@@ -186,11 +186,13 @@ def _holds(visit: Visit) -> Iterator[Child]:
     def release(hold: LegalHold) -> Child:
         return el("a", "Release …", href=f"{visit.to('holds', hold=hold.id)}#release")
 
+    if operator and visit.get("done") == "released":
+        yield holds.undo_form([visit.get("hold")])
     shown, pager = visit.part(visit.timeline.holds)
     rows = parts.table(holds.COLUMNS, shown, "Holds on this table", release if operator else None)
     yield parts.section("Holds", rows if shown else parts.note("No holds."), pager)
     asked = next((hold for hold in visit.timeline.holds if hold.id == visit.get("hold")), None)
-    if operator and asked:
+    if operator and asked and not visit.get("done"):
         yield holds.release_form(visit.scoped, [asked], visit.to("holds"))
     if operator:
         yield place_form(visit)
