@@ -30,7 +30,7 @@ SHOWN, WOULD, OPERATIONS = "Snapshots", "What would be restored", "Recent operat
 def choose(page: Served, act: str, *places: int, every: bool = False) -> str:
     """Where the form of the list leads with chosen rows, or with all that match."""
     [form] = [each for each in page.all("form") if each.get("data-load") is not None]
-    fields = [(each.get("name"), each.get("value"), each.get("type")) for each in form.iter("input")]
+    fields = [(each.get("name", ""), each.get("value", ""), each.get("type")) for each in form.iter("input")]
     picks = [(name, value) for name, value, _ in fields if name == "pick"]
     given = [(name, value) for name, value, kind in fields if kind == "hidden"]
     chosen = [("all", "yes")] if every else [picks[place] for place in places]

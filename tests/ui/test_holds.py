@@ -35,7 +35,9 @@ def due(db: Database, table: str) -> int:
 def release_all(page: Served) -> str:
     """Where the form of the list leads with all that match."""
     [form] = [each for each in page.all("form") if each.get("data-load") is not None]
-    hidden = [(each.get("name"), each.get("value")) for each in form.iter("input") if each.get("type") == "hidden"]
+    hidden = [
+        (each.get("name", ""), each.get("value", "")) for each in form.iter("input") if each.get("type") == "hidden"
+    ]
     return f"{form.get('action')}?{urlencode([*hidden, ('all', 'yes'), ('act', 'release')])}"
 
 
@@ -150,7 +152,7 @@ def test_choices_stand_in_the_address(db: DuckDatabase, operator: Visitor, monke
     db.tool.hold("logs", db.schema, reason="case d")  # It was not shown.
     sent = operator.post_several(there, do="release", hold=held, confirm="release")
     assert sent.status == 303
-    assert [hold.kind if hold.kind == "restored" else hold.reason for hold in db.tool.holds()] == ["restored", "case d"]
+    assert {hold.reason if hold.kind == "legal" else hold.kind for hold in db.tool.holds()} == {"restored", "case d"}
     undo = operator.get(sent.headers["location"])
     assert "4 legal holds are released." in undo.text
     named = [each.get("value", "") for each in undo.all("input[@type='hidden'][@name='hold']")]

@@ -15,7 +15,7 @@ from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.store.audit import JournalFilter, Place
-from cratedb_retention.ui.archive import read_request
+from cratedb_retention.ui.archive.page import read_request
 from cratedb_retention.ui.audit import read_query as read_jobs
 from cratedb_retention.ui.links import TAGS, Query, address, policy, read_selection, read_table, table
 from cratedb_retention.ui.plan import read_query as read_plan

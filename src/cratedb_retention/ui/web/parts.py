@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model import words
@@ -148,7 +148,8 @@ def tabs(items: Sequence[Tab], chosen: str, label: str) -> Markup:
     return el("nav", map(shown, items), class_="tabs", aria_label=label)
 
 
-class Chip(NamedTuple):
+@dataclass(frozen=True)
+class Chip:
     """A choice that can be combined with others, and how many it finds."""
 
     label: Child
