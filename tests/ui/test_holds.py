@@ -108,7 +108,7 @@ def test_mistakes(db: DuckDatabase, operator: Visitor) -> None:
     assert len(db.tool.holds()) == 1
     nothing = operator.get(f"{PATH}?place=preview&table=nothing_*").text
     unknown = f"{db.tool.default_schema}.nothing_*"
-    assert f"No table matches {unknown} at present" in nothing and "Nothing of it is due now." in nothing
+    assert f"No table matches {unknown} at present" in nothing and "Nothing that it covers is due now." in nothing
     done = operator.post(PLACE, do="place", table="nothing_*")
     assert "No table matches" in operator.get(done.headers["location"]).text
     done = operator.post(PLACE, do="place", table=f"{db.schema}.{HOSTILE_TABLE}", where=f"n={HOSTILE}", reason=HOSTILE)
@@ -208,7 +208,7 @@ def test_viewer_and_tenants(db: DuckDatabase, service: Service) -> None:
     refused = acme.post(PLACE, do="place", table=f"{db.schema}.orders")
     assert (refused.status, "no policy with the tags of this token covers it" in refused.text) == (403, True)
     preview = acme.get(f"{PATH}?place=preview&table={db.schema}.orders").text
-    assert "No table matches" in preview and "Nothing of it is due now." in preview
+    assert "No table matches" in preview and "Nothing that it covers is due now." in preview
     assert "orders" not in [each.get("value", "").partition(".")[2] for each in acme.get(PLACE).all("datalist/option")]
     assert acme.post(RELEASE, do="release", hold=foreign.id, confirm=foreign.target).status == 404
     assert acme.post(PLACE, do="place", table=f"{db.schema}.visits", reason="mine").status == 303

@@ -185,7 +185,7 @@ class _Visit:
 
     @property
     def chosen(self) -> Sequence[LegalHold]:
-        """The holds that a form names, or the address; all that match if it says so."""
+        """The holds that a form names, or the address; or all that match if it asks for all."""
         if self.get("all") and not self.named:
             return self.matching
         wanted = frozenset(self.named or self.query.getlist("hold"))
@@ -349,7 +349,7 @@ def _meaning(visit: _Visit) -> Markup:
         return parts.problem(mistake)
     found, tables = visit.scoped.find_placing(wish), visit.scoped.held_tables([wish]).get("", [])
     now = ", ".join(map(str, tables[:_NAMED])) + (f" and {len(tables) - _NAMED:,} more" if len(tables) > _NAMED else "")
-    kept = "Nothing of it is due now." if found.same else f"The next run would take {_many(found)} less."
+    kept = "Nothing that it covers is due now." if found.same else f"The next run would take {_many(found)} less."
     return el(
         "ul",
         el("li", f"Covers {hold_scope(wish)}."),

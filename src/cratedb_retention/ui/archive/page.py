@@ -136,7 +136,7 @@ class _Visit:
 
     @property
     def chosen(self) -> Sequence[ArchiveLine]:
-        """The snapshots that the address names, or all that match if it says so."""
+        """The snapshots that the address names, or all that match if it asks for all."""
         if self.get("all"):
             return self.matching
         picked = frozenset(self.query.getlist("pick"))
