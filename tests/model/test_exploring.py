@@ -14,10 +14,9 @@ from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.query.exploring import (
     filters,
     moved,
-    part_of,
-    percents,
     read_query,
     read_span,
+    read_step,
     wanted_texts,
     whole_span,
 )
@@ -146,8 +145,6 @@ def test_no_stretch_of_time(query: dict[str, str]) -> None:
         (moved(TimeRange(500_000, 510_000), WHOLE, zoom=0.5), (500_000, 510_000)),
         (moved(TimeRange(100_000, 300_000), WHOLE, by=0.5), (200_000, 400_000)),
         (moved(TimeRange(100_000, 300_000), WHOLE, by=-2), (0, 200_000)),
-        (part_of(WHOLE, 25, 75), (250_000, 750_000)),
-        (part_of(WHOLE, 100, 100), (990_000, 1_000_000)),
     ],
 )
 def test_looking_closer(found: TimeRange, expected: tuple[int, int]) -> None:
@@ -155,9 +152,14 @@ def test_looking_closer(found: TimeRange, expected: tuple[int, int]) -> None:
     assert found == expected
 
 
-def test_per_cent() -> None:
-    """A stretch as a part of another one."""
-    assert percents(TimeRange(250_000, 750_000), WHOLE) == (25, 75)
+def test_step() -> None:
+    """A step is what was chosen, unless it gives too many points; without one, it is left to the time range."""
+    assert read_step({}, WHOLE, 1) is None
+    assert read_step({"step": "10s"}, WHOLE, 100) == Interval(10)
+    with pytest.raises(InvalidInput, match="gives 100 points"):
+        read_step({"step": "10s"}, WHOLE, 99)
+    with pytest.raises(InvalidInput, match="invalid"):
+        read_step({"step": "<b>"}, WHOLE, 100)
 
 
 def test_aggregates() -> None:
@@ -173,9 +175,11 @@ def test_aggregates() -> None:
         ({}, ("t:avg", "t:min", "t:max")),
         ({"by": "place"}, ("t:avg",)),
         ({"metric": "c"}, ("c:increase",)),
-        ({"metric": "t", "aggregate": "p95"}, ("t:p95",)),
+        ({"metric": "t"}, ("t:avg", "t:min", "t:max")),
+        ({"metric": "t:avg", "by": "place"}, ("t:avg",)),
+        ({"metric": "t:p95"}, ("t:p95",)),
         ({"metric": "row_count"}, ("row_count",)),
-        ({"metric": "nothing", "aggregate": "avg"}, ("nothing:avg",)),
+        ({"metric": "nothing:avg"}, ("nothing:avg",)),
     ],
 )
 def test_what_is_fetched(query: dict[str, str], expected: tuple[str, ...]) -> None:

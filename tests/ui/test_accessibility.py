@@ -67,7 +67,8 @@ def test_each_page_can_be_read_aloud(pages: PagesInBrowser, size: tuple[int, int
     tables = [links.table(TableName(pages.db.schema, name), tab=tab) for name, tab in TABLES]
     page = pages.log_in("admin", size=size)
     run = links.run(str(pages.db.journal(event="run-finished")[0]["run_id"]))
-    for path in (*(f"/ui/{each}" for each in PAGES), *tables, run):
+    chart = f"/ui/explore?table={pages.db.schema}.weather"
+    for path in (*(f"/ui/{each}" for each in PAGES), *tables, run, chart):
         pages.go(page, path)
         assert_sound(page)
 

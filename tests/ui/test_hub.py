@@ -71,6 +71,10 @@ def shows_everything(db: Database, visitor: Visitor) -> None:
     level = visitor.get(href(db, "weather_1h"))
     assert level.href(f"{db.schema}.weather") == href(db, "weather")
 
+    explored = visitor.get(f"/ui/explore?table={db.schema}.weather&from=2024-06-05&until=2024-06-06")
+    assert f"1 point per hour, from {db.schema}.weather_1h." in explored.text
+    assert len(explored.rows("The values of the chart")) == 24
+
     overview = visitor.get("/ui/")
     [due] = [row for row in overview.rows("Tables") if row["Table"] == f"{db.schema}.orders"]
     assert (due["State"], due["Due now"]) == ("due", "1 partition")

@@ -51,7 +51,6 @@ class Page:
         guest: Guest = request.scope[GUEST]
         ui.dark_mode({"1": True, "0": False}.get(request.cookies.get("dark", "")))
         ui.add_head_html(f'<link rel="stylesheet" href="{PREFIX}/static/style.css?{__version__}">')
-        ui.add_head_html(f'<script src="{PREFIX}/static/charts.js?{__version__}"></script>')
         with ui.context.client.layout:  # Above what NiceGUI makes the main part of the page.
             with ui.element("header").classes("head").props("role=banner") as head:
                 link("cratedb-retention", f"{PREFIX}/").classes("brand")
@@ -109,9 +108,8 @@ PAGES: tuple[Page, ...] = (
     Page(path="/policies", title="Policies", body=policies.show),
     Page(path="/policies/new", title="New policy", body=editor.create),
     Page(path="/policies/{id:path}", title="Policy", body=editor.edit),
-    Page(path="/explore", title="Explore", body=query.show),
 )
-# Server-rendered pages: the overview, those of a table, the plan, runs, the audit log, the archive, and holds.
+# Server-rendered pages.
 SERVED = (
     front.ROUTER,
     hub.ROUTER,
@@ -121,6 +119,7 @@ SERVED = (
     audit.ROUTER,
     archive.ROUTER,
     holds.ROUTER,
+    query.ROUTER,
 )
 
 

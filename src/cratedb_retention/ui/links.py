@@ -46,6 +46,12 @@ def address(path: str, values: Query | Mapping[str, str]) -> str:
     return f"{PREFIX}{path}" + (f"?{query}" if query else "")
 
 
+def read_first(query: Query) -> int:
+    """The place of the first row of a list that an address shows."""
+    text = query.get("first", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
+
+
 def policy(identifier: str | None) -> str:
     return f"{PREFIX}/policies/{quote(identifier or '', safe='')}"
 

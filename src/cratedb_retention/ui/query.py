@@ -1,315 +1,420 @@
 """
-Explore: a metric of a cascade as a chart that is as fine as what is kept of the time range that is looked at; and the
-numbers of the chart as a table, for those who do not see it.
+Explore: a metric of a table as a chart, as fine as what is kept of the time range that is shown; and its values as a
+table and a file. All choices stand in the address.
 """
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import partial
-from typing import Any
+from functools import cached_property
+from urllib.parse import quote
 
-from nicegui import events, ui
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
-from cratedb_retention.errors import NotFound, RetentionError
+from cratedb_retention.errors import Forbidden, InvalidInput, NotFound, Unsupported
 from cratedb_retention.model import words
+from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.query import exploring
-from cratedb_retention.model.query.exploring import EVERYTHING, WHERE, Asked
-from cratedb_retention.model.query.reading import Cascade, Cell, Fetched, FetchRequest, Fill, Row, describe
+from cratedb_retention.model.query.exploring import EVERYTHING, RANGES, WHERE, Asked
+from cratedb_retention.model.query.reading import (
+    Cascade,
+    Cell,
+    Fetched,
+    FetchRequest,
+    Fill,
+    Row,
+    describe,
+    interval_words,
+)
 from cratedb_retention.model.rollups.aggregates import Aggregate
 from cratedb_retention.model.rollups.rollup import ROW_COUNT, label
-from cratedb_retention.model.time import TimeRange, from_ms
-from cratedb_retention.model.words import write_value
-from cratedb_retention.ui.access import Guest
-from cratedb_retention.ui.charts import MOST_LINES, explore_options, lines_of
-from cratedb_retention.ui.columns import Column, Number
-from cratedb_retention.ui.links import Query, address, go
-from cratedb_retention.ui.parts import bar, button, hidden_note, note, show_error, telling
-from cratedb_retention.ui.tables import table
+from cratedb_retention.model.time import TimeRange, from_ms, to_ms
+from cratedb_retention.model.words import plural, write_value
+from cratedb_retention.service.access import Scope
+from cratedb_retention.ui import links
+from cratedb_retention.ui.access import Guest, respond
+from cratedb_retention.ui.columns import Bit, Column, Number
+from cratedb_retention.ui.links import PREFIX, Query, address
+from cratedb_retention.ui.web import charts, layout, parts
+from cratedb_retention.ui.web.charts import MOST_LINES
+from cratedb_retention.ui.web.html import Child, Markup, el
 
+ROUTER = APIRouter(include_in_schema=False)
 PATH = "/explore"
-# While a user turns the wheel, nothing is asked; only when they stopped for so long (in seconds).
-_PATIENCE = 0.3
-_FEWEST, _MOST = 100, 2000
-MOST_ROWS = 1000
-_ZOOMED = "(e) => { const z = e.batch ? e.batch[0] : e; emit(z.start, z.end); }"
-_SPANS = {**{name: f"Last {name}" for name in exploring.RANGES}, EVERYTHING: "Everything"}
-_WORDS = {**{str(one): one.words for one in Aggregate}, ROW_COUNT: "number of rows"}
-_MOVES = (
-    ("Zoom in", "zoom_in", {"zoom": 0.5}),
-    ("Zoom out", "zoom_out", {"zoom": 2.0}),
-    ("Earlier", "chevron_left", {"by": -0.5}),
-    ("Later", "chevron_right", {"by": 0.5}),
-)
+_CSV, _VALUES = f"{PATH}.csv", f"{PATH}/values"
+# Buckets of a chart: how many are aimed at, and how many a chosen step may give; rows of the table that are shown.
+_POINTS, _MOST_POINTS = 400, 2_000
+ROWS = 100
+_SPANS = {**{name: f"Last {name}" for name in RANGES}, EVERYTHING: "Everything"}
+_WORDS = {str(one): one.words for one in Aggregate}
+_MOVES: Mapping[str, Mapping[str, float]] = {
+    "Earlier": {"by": -0.5},
+    "Later": {"by": 0.5},
+    "Zoom in": {"zoom": 0.5},
+    "Zoom out": {"zoom": 2.0},
+}
+_MANY = 3  # More dimensions than these are folded.
+# What is wrong with an address, rather than with the database.
+_WRONG = (InvalidInput, NotFound, Forbidden, Unsupported)
+Readable = Mapping[TableName, Mapping[str, str | None]]
 
 
-async def show(guest: Guest, query: Query) -> None:
-    """Fill the page."""
-    asked, found = exploring.read_query(query), await guest.ask(lambda scoped: scoped.readable_tables())
-    tables = {str(name): name for name in found}
+@ROUTER.get(f"{PREFIX}{PATH}")
+def show(request: Request) -> Response:
+    return respond(request, lambda guest, scoped: _page(request, guest, scoped))
+
+
+@ROUTER.get(f"{PREFIX}{_CSV}")
+def download(request: Request) -> Response:
+    """The values of the chart as a file."""
+
+    def work(guest: Guest, scoped: Scope) -> Response:
+        view = _view(scoped, scoped.readable_tables(), exploring.read_query(request.query_params))
+        name = quote(f"{view.table.name}.csv", safe="")
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+        return Response(view.fetched.to_csv(), media_type="text/csv; charset=utf-8", headers=headers)
+
+    return respond(request, work)
+
+
+@ROUTER.get(f"{PREFIX}{_VALUES}")
+def suggest(request: Request) -> Response:
+    """Some values of a dimension, which its field offers."""
+
+    def work(guest: Guest, scoped: Scope) -> Response:
+        query = request.query_params
+        view = _view(scoped, scoped.readable_tables(), exploring.read_query(query))
+        options = (el("option", value=write_value(value)) for value in view.values(query.get("of", "")))
+        return layout.answer(request, el("datalist", options))
+
+    return respond(request, work)
+
+
+def _page(request: Request, guest: Guest, scoped: Scope) -> Response:
+    query = Query(request.query_params)
+    asked, tables = exploring.read_query(query), scoped.readable_tables()
+    if len(tables) == 1:
+        asked = exploring.changed({"table": str(next(iter(tables)))}, asked)
+    try:
+        view = _view(scoped, tables, asked) if asked.get("table") else None
+    except _WRONG as error:
+        content = (_top(tables, asked), el("div", parts.problem(error), _list(tables), id="panel"))
+        return layout.page(request, "Explore", *content, who=guest.who, here=PATH, status=error.http_status)
+    if view is None:
+        shown = _list(tables) if tables else _nothing(guest)
+        content = (_top(tables, asked), el("div", shown, id="panel"))
+        return layout.page(request, "Explore", *content, who=guest.who, here=PATH)
+    content = (_top(tables, view.asked), view.picture(), el("div", view.numbers(query), id="panel"))
+    return layout.page(request, f"Explore {view.table}", *content, who=guest.who, here=PATH)
+
+
+def _top(tables: Readable, asked: Asked) -> Markup:
+    """The table, and the choice of another one, of the same time."""
+    named = {str(name): name for name in tables}
+    table = named.get(asked.get("table", ""))
+    title = el("h1", "Explore", (" ", el("a", str(table), href=links.table(table))) if table else None)
     if not tables:
-        note("There is nothing to explore: there is no table that you see.")
-        return
-    name = asked.get("table") or (next(iter(tables)) if len(tables) == 1 else "")
-
-    def chosen(event: events.ValueChangeEventArguments[Any]) -> None:
-        if event.value and event.value != name:
-            go(address(PATH, {"table": event.value}))
-
-    select = ui.select(list(tables), label="Table", value=name if name in tables else None, on_change=chosen)
-    select.props("outlined dense")
-    if not name:
-        note("Choose a table. Those that have rollups come first.")
-        return
-    if name not in tables:
-        raise NotFound(f"table {name}", "is not there, or not yours to see", "choose another one above")
-    own, where = tables[name], found[tables[name]]
-    cascade = await guest.ask(lambda scoped: scoped.cascade(own, where))
-    since = await guest.ask(lambda scoped: scoped.archived_since(own))
-    whole = exploring.whole_span(cascade, guest.context.retention.clock.now(), since)
-    await Explorer(guest, own, where, cascade, whole, exploring.changed(asked, {"table": name})).show()
+        return el("div", title, class_="top")
+    choices = {**({} if table else {"": "choose a table"}), **{name: name for name in named}}
+    kept = parts.hidden({name: asked.get(name, "") for name in ("range", "from", "until")})
+    choice = parts.select("table", "Table", choices, asked.get("table", ""))
+    form = el(
+        "form",
+        kept,
+        choice,
+        el("noscript", el("button", "Show", type="submit")),
+        method="get",
+        action=address(PATH, {}),
+        class_="filters",
+        role="search",
+        aria_label="Table",
+    )
+    return el("div", title, el("div", form, class_="finder"), class_="top", id="state")
 
 
-class Explorer:
+def _list(tables: Readable) -> Markup:
+    """All tables that can be explored."""
+    columns: Sequence[Column[tuple[TableName, Mapping[str, str | None]]]] = (
+        Column("Table", lambda item: Bit(text=str(item[0]), href=address(PATH, {"table": str(item[0])}))),
+        Column("Only where", lambda item: words.write_pairs(item[1])),
+    )
+    about = parts.note("Choose a table. Those with rollups come first.")
+    return parts.section("Tables", about, parts.table(columns, list(tables.items()), "Tables that can be explored"))
+
+
+def _nothing(guest: Guest) -> Child:
+    said = parts.note("There is nothing to explore: no table with rollups or a policy is visible to you.")
+    return said, parts.action("New policy", links.new_policy(), "primary") if guest.may(Role.EDITOR) else None
+
+
+def _view(scoped: Scope, tables: Readable, asked: Asked) -> View:
+    """What an address asks for; raises NotFound if there is no such table that the user may see."""
+    name = asked.get("table", "")
+    table = next((each for each in tables if str(each) == name), None)
+    if table is None:
+        reason = "does not exist, has neither rollups nor a policy, or is not visible to you"
+        raise NotFound(f"table {name}", reason, "choose another one")
+    cascade = scoped.cascade(table, tables[table])
+    whole = exploring.whole_span(cascade, scoped.now, scoped.archived_since(table))
+    given = {f"{WHERE}{dimension}": write_value(value) for dimension, value in tables[table].items()}
+    return View(scoped=scoped, table=table, where=tables[table], cascade=cascade, whole=whole, asked={**given, **asked})
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
     """
-    The page of one table: the choices of metric, groups, filters and time, first those of the address; and the chart.
+    What is explored.
+
+    :param where: The values that a query of the user has to name.
+    :param whole: All time of which there may be data.
     """
 
-    def __init__(
-        self,
-        guest: Guest,
-        table: TableName,
-        where: Mapping[str, str | None],
-        cascade: Cascade,
-        whole: TimeRange,
-        asked: Asked,
-    ) -> None:
-        self._guest, self._table, self._where, self._cascade = guest, table, where, cascade
-        self._asked: Asked = {**{f"{WHERE}{name}": write_value(value) for name, value in where.items()}, **asked}
-        self._whole, self._now = whole, from_ms(whole.end)
-        self._shown = self._outer = self._whole
-        self._fetched: Fetched | None = None
-        self._turn = 0
-        self._points = _FEWEST
+    scoped: Scope
+    table: TableName
+    where: Mapping[str, str | None]
+    cascade: Cascade
+    whole: TimeRange
+    asked: Asked
 
-    async def show(self) -> None:
-        """Fill the page, and ask for the first time."""
-        self._form()
-        self._busy = ui.element("div").classes("explore-busy")
-        self._trouble = ui.element("div").classes("explore-trouble")
-        self._said = ui.label().classes("explore-said").props("role=status")
-        self._more = hidden_note()
-        with bar().props('role=group aria-label="Zoom"') as self._buttons:
-            for text, icon, step in _MOVES:
-                button(text, partial(self._move, **step), "primary", icon).props("flat")
-            button("Download CSV", self._download, "primary", "download").props("flat")
-        self._chart = ui.echart({"series": []}, renderer="svg").classes("explore-chart card").props("role=img")
-        self._chart.on("chart:datazoom", self._zoomed, js_handler=_ZOOMED)
-        # Filled when a user opens it.
-        self._numbers = ui.expansion("The numbers as a table", on_value_change=self._list).classes("card")
-        await ui.context.client.connected()
-        width = await ui.run_javascript(f"getElement({self._chart.id}).$el.offsetWidth", timeout=10)
-        self._points = min(max(int(width), _FEWEST), _MOST)
-        await self._begin()
+    def to(self, **changes: str) -> str:
+        """The same with other choices."""
+        return address(PATH, exploring.changed(self.asked, changes))
 
-    def _form(self) -> None:
-        asked, dimensions = self._asked, [label(column.name) for column in self._cascade.dimensions]
-        with ui.element("div").classes("explore-chosen"):
-            names = {m.name: m.name for m in self._cascade.metrics} | {ROW_COUNT: _WORDS[ROW_COUNT]}
-            given = asked.get("metric") or next(iter(names))
-            metric = ui.select(names, label="Metric", value=given if given in names else None).props("outlined dense")
-            metric.on_value_change(lambda event: self._choose_metric(event.value or ""))
-            self._aggregate = ui.select({}, label="Aggregate").props("outlined dense")
-            self._offer_aggregates(asked.get("metric", ""), asked.get("aggregate", ""))
-            self._aggregate.on_value_change(lambda event: self._put(aggregate=event.value or ""))
-            if dimensions:
-                by = [name for name in exploring.groups(asked) if name in dimensions]
-                lines = ui.select(dimensions, label="A line for each", value=by, multiple=True, clearable=True)
-                lines.props("outlined dense use-chips")
-                lines.on_value_change(lambda event: self._put(by=",".join(event.value or ())))
-            for name in dimensions:
-                self._filter(name)
-        with ui.element("div").classes("explore-time").props('role=group aria-label="Time"'):
-            self._span = ui.toggle(_SPANS, value=asked.get("range") if asked.get("range") in _SPANS else None)
-            self._span.props("no-caps unelevated").on_value_change(
-                lambda event: self._put(**{"range": event.value, "from": "", "until": ""}) if event.value else None
-            )
-            self._start = ui.input("From (UTC)", value=asked.get("from", ""), placeholder="2024-06-01 or -7d")
-            self._end = ui.input("Until (UTC)", value=asked.get("until", ""), placeholder="now")
-            for field in (self._start, self._end):
-                field.props("outlined dense autocomplete=off spellcheck=false")
-                field.on("keydown.enter", self._choose_instants)
-            button("Show", self._choose_instants)
-
-    async def _put(self, **chosen: str) -> None:
-        asked = exploring.changed(self._asked, chosen)
-        if asked != self._asked:
-            self._asked = asked
-            if "range" in chosen:
-                self._write_span()
-            await self._begin()
-
-    def _write_span(self) -> None:
-        self._span.set_value(self._asked.get("range"))
-        self._start.set_value(self._asked.get("from", ""))
-        self._end.set_value(self._asked.get("until", ""))
-
-    def _offer_aggregates(self, name: str, wanted: str) -> str:
-        metric = None if name == ROW_COUNT else exploring.find_metric(self._cascade.metrics, name)
-        offered = {name: _WORDS.get(name, name) for name in (metric.answers if metric else ())}
-        given = wanted or next(iter(offered), "")
-        self._aggregate.set_options(offered, value=given if given in offered else None)
-        self._aggregate.set_visibility(bool(offered))
-        return given
-
-    async def _choose_metric(self, name: str) -> None:
-        # What the choice of aggregates says of that as well is nothing new by then.
-        await self._put(metric=name, aggregate=self._offer_aggregates(name, ""))
-
-    def _filter(self, name: str) -> None:
-        """A field for a value; those that are there are suggested once a user comes to it."""
-        values = ui.element("datalist")
-        field = ui.input(f"Only where {name} is", value=self._asked.get(f"{WHERE}{name}", ""))
-        field.props("outlined dense clearable autocomplete=off spellcheck=false debounce=400")
-        field.props["list"] = values.html_id
-
-        async def fill() -> None:
-            if not values.default_slot.children:
-                found = await self._suggest(name)
-                with values:
-                    for value in found:
-                        ui.element("option").props["value"] = value
-
-        field.on("focus", fill).on_value_change(lambda event: self._put(**{f"{WHERE}{name}": event.value or ""}))
-
-    async def _choose_instants(self) -> None:
-        start, end = (self._start.value or "").strip(), (self._end.value or "").strip()
-        await self._put(**{"range": "" if start or end else EVERYTHING, "from": start, "until": end})
-
-    async def _begin(self) -> None:
-        try:
-            span = exploring.read_span(self._asked, self._whole, self._now)
-        except RetentionError as error:
-            self._fail(error)
-            return
-        self._outer = TimeRange(min(self._whole.start, span.start), max(self._whole.end, span.end))
-        await self._look(span)
-
-    async def _move(self, **step: float) -> None:
-        await self._go(exploring.moved(self._shown, self._outer, **step))
-
-    async def _go(self, span: TimeRange) -> None:
+    def _during(self, span: TimeRange) -> str:
         start, end = map(exploring.exact_text, span)
-        self._asked = exploring.changed(self._asked, {"range": "", "from": start, "until": end})
-        self._write_span()
-        await self._look(span)
+        return self.to(**{"range": "", "from": start, "until": end})
 
-    async def _zoomed(self, event: events.GenericEventArguments) -> None:
-        """By wheel or mouse; only the last of many is asked for."""
-        low, high = event.args
-        self._turn += 1
-        turn = self._turn
-        await asyncio.sleep(_PATIENCE)
-        if turn == self._turn and low is not None and high is not None:
-            await self._go(exploring.part_of(self._outer, float(low), float(high)))
+    # The data
 
-    async def _look(self, span: TimeRange) -> None:
-        self._turn += 1
-        turn, self._shown = self._turn, span
-        ui.navigate.history.replace(address(PATH, self._asked))
-        with self._busy.clear():
-            ui.linear_progress(show_value=False).props('indeterminate aria-label="Reading"')
-        request = self._request(span)
-        try:
-            fetched = await self._guest.ask(lambda scoped: scoped.fetch(request))
-        except RetentionError as error:
-            if turn == self._turn:
-                self._fail(error)
-            return
-        if turn == self._turn:
-            self._draw(fetched)
+    @cached_property
+    def span(self) -> TimeRange:
+        """The chosen time range."""
+        return exploring.read_span(self.asked, self.whole, self.scoped.now)
+
+    @cached_property
+    def fetched(self) -> Fetched:
+        """The data of the chosen time range; of everything, where data is, if that is only a small part."""
+        found = self._fetch(self.span)
+        if self.asked.get("range") != EVERYTHING:
+            return found
+        known = [to_ms(row[0]) for row in _known(found)]  # type: ignore[arg-type]
+        if not known or 2 * (known[-1] - known[0]) > found.end - found.start:
+            return found
+        more = 2000 * found.step.approximate_seconds
+        return self._fetch(TimeRange(max(known[0] - more, found.start), min(known[-1] + more, found.end)))
+
+    def _fetch(self, span: TimeRange) -> Fetched:
+        return self.scoped.fetch(self._request(span))
 
     def _request(self, span: TimeRange) -> FetchRequest:
         start, end = map(from_ms, span)
         return FetchRequest(
-            table_name=self._table.name,
-            table_schema=self._table.schema,
+            table_name=self.table.name,
+            table_schema=self.table.schema,
             start=start,
             end=end,
-            points=self._points,
-            metrics=exploring.wanted_texts(self._cascade, self._asked),
-            where=exploring.filters(self._asked),
-            by=exploring.groups(self._asked),
+            step=exploring.read_step(self.asked, span, _MOST_POINTS),
+            points=_POINTS,
+            metrics=exploring.wanted_texts(self.cascade, self.asked),
+            where=exploring.filters(self.asked),
+            by=exploring.groups(self.asked),
             fill=Fill.NULL,
             partly=True,
         )
 
-    def _draw(self, fetched: Fetched) -> None:
-        self._over(fetched)
-        lines, said = lines_of(fetched), describe(fetched)
-        self._said.set_text(said)
-        more = f"{len(lines):,} groups; the first {MOST_LINES} are drawn. Choose values above to see others."
-        empty = "" if lines else "There is no data in this time range."
-        self._more.set_text(more if len(lines) > MOST_LINES else empty)
-        self._chart.options.clear()
-        self._chart.options.update(explore_options(fetched, lines[:MOST_LINES], self._shown, self._outer))
+    def values(self, dimension: str) -> list[Value]:
+        """Some values of a dimension, at any time."""
+        request = replace(self._request(self.whole), where=dict(self.where), by=(dimension,))
+        return self.scoped.suggest_values(request)
+
+    # The page
+
+    def picture(self) -> Markup:
+        """The choices and the chart; or what is wrong with the choices."""
+        try:
+            shown: Child = list(self._chart())
+        except _WRONG as error:
+            shown = parts.problem(error)
+        content = (self._form(), self._quick(), shown)
+        return el("section", content, class_="card picture", aria_label="Chart")
+
+    def _chart(self) -> Iterator[Child]:
+        fetched = self.fetched
+        said, lines = describe(fetched), charts.lines_of(fetched)
+        yield el("p", said, class_="note", role="status")
+        if not _known(fetched):
+            yield parts.note("There is no data in this time range.")
+            return
+        if len(lines) > MOST_LINES:
+            drawn = f"{len(lines):,} groups; the first {MOST_LINES} are drawn. Choose values above to see others."
+            yield parts.note(drawn)
         description = f"Chart of {fetched.columns[1 + fetched.keys]}. {said}"
-        self._chart.options["aria"] = {"enabled": True, "label": {"description": description}}
-        self._chart.update()
-        self._list()
+        yield charts.picture(fetched, lines[:MOST_LINES], description)
+        yield charts.legend(fetched)
 
-    def _fail(self, error: RetentionError) -> None:
-        self._over(None)
-        self._more.set_text("")
-        with self._trouble:
-            show_error(error)
+    def _form(self) -> Markup:
+        asked = self.asked
+        dimensions = [label(column.name) for column in self.cascade.dimensions]
+        values = [self._value(number, name) for number, name in enumerate(dimensions)]
+        steps = {"": "automatic", **{text: f"1 point per {said}" for text, said in self._steps()}}
+        start, end = map(words.moment, self._shown)
+        return el(
+            "form",
+            parts.hidden({name: asked.get(name, "") for name in ("table", "by", "range")}),
+            self._metric(),
+            parts.select("step", "Resolution", steps, asked.get("step", "")),
+            values if len(values) <= _MANY else None,
+            parts.field("from", "From (UTC)", asked.get("from", ""), start),
+            parts.field("until", "Until (UTC)", asked.get("until", ""), end),
+            el("button", "Show", type="submit"),
+            el("a", "Clear", href=address(PATH, {"table": str(self.table)}), data_swap=True),
+            parts.more_filters(*values, opened=any(map(asked.get, (f"{WHERE}{each}" for each in dimensions))))
+            if len(values) > _MANY
+            else None,
+            method="get",
+            action=address(PATH, {}),
+            class_="filters stretch",
+            role="search",
+            aria_label="Values",
+        )
 
-    def _over(self, fetched: Fetched | None) -> None:
-        self._fetched = fetched
-        self._busy.clear()
-        self._trouble.clear()
-        for part in (self._said, self._buttons, self._chart, self._numbers):
-            part.set_visibility(fetched is not None)
+    @property
+    def _shown(self) -> TimeRange:
+        """The time range that is shown; if there is none, all time."""
+        try:
+            everything = self.asked.get("range") == EVERYTHING
+            return TimeRange(self.fetched.start, self.fetched.end) if everything else self.span
+        except _WRONG:
+            return self.whole
 
-    def _list(self) -> None:
-        self._numbers.clear()
-        if self._numbers.value and self._fetched is not None:
-            with self._numbers:
-                _show_numbers(self._fetched)
+    def _steps(self) -> Iterator[tuple[str, str]]:
+        """The levels' own steps, and the one that is chosen."""
+        levels = [holding.rollup.interval for holding in self.cascade.holdings if holding.rollup]
+        found = {str(interval): interval_words(interval) for interval in levels}
+        chosen = self.asked.get("step", "")
+        return iter({**found, **({chosen: chosen} if chosen and chosen not in found else {})}.items())
 
-    def _download(self) -> None:
-        if self._fetched is not None:
-            ui.download.content(self._fetched.to_csv(), f"{self._table.name}.csv", "text/csv")
+    def _metric(self) -> Markup:
+        """The metrics with their aggregates, in one choice."""
+        metric, aggregate = exploring.read_metric(self.cascade, self.asked)
+        chosen = f"{metric.name}:{aggregate}" if metric else self.asked.get("metric") or ROW_COUNT
 
-    async def _suggest(self, dimension: str) -> list[str]:
-        request = replace(self._request(self._whole), where=dict(self._where), by=(dimension,))
-        values: list[Value] = []
-        with telling():
-            values = await self._guest.ask(lambda scoped: scoped.suggest_values(request))
-        return [write_value(value) for value in values]
+        def option(value: str, text: str) -> Markup:
+            return el("option", text, value=value, selected=value == chosen)
+
+        groups = [
+            el(
+                "optgroup",
+                (option(f"{each.name}:{name}", f"{each.name}: {_WORDS.get(name, name)}") for name in each.answers),
+                label=each.name,
+            )
+            for each in self.cascade.metrics
+        ]
+        options = (groups, option(ROW_COUNT, "number of rows"))
+        return el("label", el("span", "Metric"), el("select", options, name="metric"), class_="field")
+
+    def _value(self, number: int, name: str) -> Markup:
+        """A field for a value of a dimension; scripts fetch what it offers once it is used."""
+        offered, source = f"values-{number}", address(_VALUES, {"table": str(self.table), "of": name})
+        field = el(
+            "input",
+            name=f"{WHERE}{name}",
+            value=self.asked.get(f"{WHERE}{name}", ""),
+            placeholder="any",
+            autocomplete="off",
+            spellcheck="false",
+            list=offered,
+            data_suggest=source,
+        )
+        return el("label", el("span", f"Only where {name} is"), field, el("datalist", id=offered), class_="field")
+
+    def _quick(self) -> Markup:
+        """Choices with one click: groups, time ranges near at hand, the file."""
+        by = exploring.groups(self.asked)
+        dimensions = [label(column.name) for column in self.cascade.dimensions]
+
+        def group(name: str) -> Markup:
+            chosen = [each for each in dimensions if (each in by) != (each == name)]
+            return _chip(f"By {name}", self.to(by=",".join(chosen)), name in by)
+
+        def span(name: str, text: str) -> Markup:
+            href = self.to(**{"range": name, "from": "", "until": ""})
+            return _chip(text, href, self.asked.get("range") == name)
+
+        return el(
+            "div",
+            el("nav", (span(*each) for each in _SPANS.items()), class_="chips", aria_label="Time range"),
+            el("nav", map(group, dimensions), class_="chips", aria_label="A line for each") if dimensions else None,
+            el("nav", self._moves(), class_="quick", aria_label="Zoom"),
+            class_="finder",
+        )
+
+    def _moves(self) -> Iterator[Markup]:
+        span = self._shown
+        outer = TimeRange(min(self.whole.start, span.start), max(self.whole.end, span.end))
+        for text, step in _MOVES.items():
+            there = exploring.moved(span, outer, **step)
+            if there != span:
+                yield el("a", text, href=self._during(there), data_swap=True)
+
+    def numbers(self, query: Query) -> Child:
+        """The values of the chart as a table, in parts."""
+        try:
+            fetched = self.fetched
+        except _WRONG:
+            return None  # The picture says why.
+        rows, first, sort = _known(fetched), links.read_first(query), query.get("sort", "")
+        if not rows:
+            return None
+        by, falling = sort.removeprefix("-"), sort.startswith("-")
+        if by in fetched.columns:
+            place = fetched.columns.index(by)
+            rows = sorted(rows, key=lambda row: _order(row[place]), reverse=falling)
+        shown = rows[first : first + ROWS]
+
+        def column(place: int, name: str) -> Column[Row]:
+            kind: type[Column[Row]] = Number if fetched.keys < place < len(fetched.columns) - 1 else Column
+            return kind(name, lambda row: Bit(text=_text(row[place]), tone="date" if place == 0 else ""))
+
+        def head(column: Column[Row]) -> tuple[Child, str | None]:
+            chosen = column.label == by
+            href = self.to(sort=f"-{by}" if chosen and not falling else column.label)
+            text = f"{column.label} (UTC)" if column.label == fetched.columns[0] else column.label
+            order = ("descending" if falling else "ascending") if chosen else None
+            return el("a", text, href=href, data_swap=True), order
+
+        ways = (
+            ("Previous", self.to(sort=sort, first=str(max(first - ROWS, 0))) if first else ""),
+            ("Next", self.to(sort=sort, first=str(first + ROWS)) if first + ROWS < len(rows) else ""),
+        )
+        said = f"{first + 1:,} to {first + len(shown):,} of {plural(len(rows), 'row')}"
+        file = el(
+            "a", "Download CSV", href=address(_CSV, self.asked), class_="button", download=f"{self.table.name}.csv"
+        )
+        columns = [column(place, name) for place, name in enumerate(fetched.columns)]
+        table = parts.table(columns, shown, "The values of the chart", head=head)
+        return parts.section("Values", file, table, parts.pager(ways, said))
 
 
-def _show_numbers(fetched: Fetched) -> None:
-    known = [row for row in fetched.rows if row[-1] is not None]
-    if len(known) > MOST_ROWS:
-        note(f"The first {MOST_ROWS:,} of {len(known):,} rows; the download has all.")
-
-    def column(place: int, name: str) -> Column[Row]:
-        kind: type[Column[Row]] = Number if fetched.keys < place < len(fetched.columns) - 1 else Column
-        return kind(name, lambda row: _text(row[place]), lambda row: _order(row[place]))
-
-    time, *names = fetched.columns
-    columns = [column(place, name) for place, name in enumerate((f"{time} (UTC)", *names))]
-    table(columns, known[:MOST_ROWS], "The numbers of the chart")
+def _chip(text: str, href: str, chosen: bool) -> Markup:
+    return el("a", text, href=href, data_swap=True, aria_current="true" if chosen else None)
 
 
-def _order(cell: Cell) -> float | str:
-    return float(cell) if isinstance(cell, int | float | Decimal) else _text(cell)
+def _known(fetched: Fetched) -> list[Row]:
+    """The rows of buckets with data."""
+    return [row for row in fetched.rows if row[-1] is not None]
+
+
+def _order(cell: Cell) -> tuple[bool, float | str]:
+    """What a cell is sorted by: a number by its value, NULL comes last."""
+    if cell is None:
+        return True, ""
+    return False, float(cell) if isinstance(cell, int | float | Decimal) else _text(cell)
 
 
 def _text(cell: Cell) -> str:
@@ -317,4 +422,4 @@ def _text(cell: Cell) -> str:
         return words.exact(cell)
     if isinstance(cell, bool) or not isinstance(cell, int | float | Decimal):
         return "NULL" if cell is None else str(cell)
-    return f"{cell:,.6g}" if isinstance(cell, float) else f"{cell:,f}" if isinstance(cell, Decimal) else f"{cell:,}"
+    return charts.number(cell)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.query.reading import Cascade
 from cratedb_retention.model.rollups.aggregates import Part
+from cratedb_retention.model.rollups.cascade import Interval, parse_interval
 from cratedb_retention.model.rollups.rollup import ROW_COUNT, Metric
 from cratedb_retention.model.time import DAY_MS, TimeRange, from_ms, to_ms
 from cratedb_retention.model.words import read_value
@@ -19,10 +20,10 @@ RANGES: Mapping[str, str] = {"hour": "-1h", "day": "-1d", "week": "-7d", "month"
 # The minimum length of a range: buckets are at least one second long.
 _SHORTEST = 10_000
 WHERE = "where."
-# The parameters of a URL, whose values may be invalid: ``table`` (``schema.name``), ``metric`` (default: the first),
-# ``aggregate`` (default: that of the metric), ``by`` (dimensions, separated by commas), ``where.`` and a dimension,
-# ``range`` (a word of ``RANGES``, or ``everything``) or ``from`` and ``until``.
-_KEYS = ("table", "metric", "aggregate", "by", "range", "from", "until")
+# The parameters of a URL, whose values may be invalid: ``table`` (``schema.name``), ``metric`` (as ``temperature:max``;
+# default: the first), ``by`` (dimensions, separated by commas), ``where.`` and a dimension, ``step`` (default: by the
+# time range), ``range`` (a word of ``RANGES``, or ``everything``) or ``from`` and ``until``.
+_KEYS = ("table", "metric", "by", "step", "range", "from", "until")
 Asked = Mapping[str, str]
 
 
@@ -81,19 +82,6 @@ def moved(span: TimeRange, outer: TimeRange, *, zoom: float = 1, by: float = 0) 
     return _inside(TimeRange(start, start + length), outer)
 
 
-def part_of(outer: TimeRange, low: float, high: float) -> TimeRange:
-    """The part of a range between two percentages of its length."""
-    length = outer.end - outer.start
-    start, end = (outer.start + round(length * min(max(percent, 0), 100) / 100) for percent in (low, high))
-    return _inside(TimeRange(start, max(end, start + _SHORTEST)), outer)
-
-
-def percents(span: TimeRange, outer: TimeRange) -> tuple[float, float]:
-    """The start and the end of a range as percentages of an outer one."""
-    length = outer.end - outer.start
-    return (span.start - outer.start) / length * 100, (span.end - outer.start) / length * 100
-
-
 def _inside(span: TimeRange, outer: TimeRange) -> TimeRange:
     length = min(span.end - span.start, outer.end - outer.start)
     start = min(max(span.start, outer.start), outer.end - length)
@@ -105,17 +93,40 @@ def exact_text(instant: int) -> str:
     return from_ms(instant).replace(tzinfo=None).isoformat(timespec="milliseconds").removesuffix(".000") + "Z"
 
 
-def find_metric(metrics: Sequence[Metric], name: str) -> Metric | None:
-    """Find a metric by its name; an empty name means the first one."""
-    return next((m for m in metrics if not name or name in (m.name, m.column.name)), None)
+def read_step(asked: Asked, span: TimeRange, most: int) -> Interval | None:
+    """
+    The chosen length of buckets; None: chosen by the time range.
+
+    :raises InvalidInput: if it is none, or gives more than ``most`` buckets.
+    """
+    if not (text := asked.get("step", "")):
+        return None
+    step = parse_interval(text)
+    count = (span.end - span.start) // (1000 * step.approximate_seconds)
+    if count > most:
+        raise InvalidInput(f"step {text}", f"gives {count:,} points", "choose a longer step or a shorter time range")
+    return step
+
+
+def read_metric(cascade: Cascade, asked: Asked) -> tuple[Metric | None, str]:
+    """The chosen metric and its aggregate; None: the number of rows, or no metric of the cascade."""
+    text = asked.get("metric", "")
+    if not text and cascade.metrics:
+        return cascade.metrics[0], cascade.metrics[0].answers[0]
+    if metric := _find_metric(cascade, text):
+        return metric, metric.answers[0]
+    name, _, aggregate = text.rpartition(":")
+    return _find_metric(cascade, name), aggregate
+
+
+def _find_metric(cascade: Cascade, name: str) -> Metric | None:
+    return next((metric for metric in cascade.metrics if name in (metric.name, metric.column.name)), None)
 
 
 def wanted_texts(cascade: Cascade, asked: Asked) -> tuple[str, ...]:
     """The metrics to fetch: the one that is shown, and minimum and maximum beside an average without groups."""
-    name, aggregate = asked.get("metric", ""), asked.get("aggregate")
-    metric = find_metric(cascade.metrics, name)
-    if metric is None or name == ROW_COUNT:
-        return (f"{name}:{aggregate}" if aggregate and name not in ("", ROW_COUNT) else name or ROW_COUNT,)
-    aggregate = aggregate or metric.answers[0]
+    metric, aggregate = read_metric(cascade, asked)
+    if metric is None:
+        return (asked.get("metric") or ROW_COUNT,)
     has_band = aggregate == "avg" and {Part.MIN, Part.MAX} <= set(metric.parts) and not groups(asked)
     return tuple(f"{metric.name}:{one}" for one in (aggregate, *(("min", "max") if has_band else ())))

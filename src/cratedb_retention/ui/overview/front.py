@@ -97,8 +97,7 @@ class _Front:
         self._group = query.get("group", "") if query.get("group") in _GROUPS else ""
         self._sort = query.get("sort", "") if query.get("sort") in _ORDERS else ""
         self._text = query.get("q", "").strip()
-        first = query.get("first", "")
-        self._first = int(first) if first.isascii() and first.isdigit() and len(first) < 8 else 0
+        self._first = links.read_first(query)
         # Those that the search finds, whatever their state.
         searched = (row for row in found.rows if self._matches(row))
         self._rows = [part for row in searched for part in (row.divided() if self._group == "tenant" else [row])]

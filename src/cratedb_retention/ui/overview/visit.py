@@ -99,8 +99,7 @@ class Visit:
     @cached_property
     def first(self) -> int:
         """The place of the first row that is shown."""
-        text = self.get("first")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
+        return links.read_first(self.query)
 
     def part(self, items: Sequence[T]) -> tuple[Sequence[T], Markup | None]:
         """The part of a list that the address names, and links to others."""

@@ -131,6 +131,17 @@ document.addEventListener('change', event => {
   for (const each of target.dataset.all ? target.form.querySelectorAll(`[name="${target.dataset.all}"]`) : []) each.checked = target.checked;
 });
 
+// Values that a field offers are fetched once it is used.
+document.addEventListener('focusin', async event => {
+  const {suggest} = event.target.dataset || {}, list = suggest && event.target.list;
+  if (!list || list.childElementCount) return;
+  try {
+    list.replaceChildren(...(await load(suggest)).querySelectorAll('option'));
+  } catch {
+    // It can be written all the same.
+  }
+});
+
 // What was written into a form is kept until the service has accepted it: a session may be over, a connection lost.
 document.addEventListener('submit', event => {
   // Not of the log-in, whose token is kept nowhere, nor of a preview, whose address has it all.

@@ -31,6 +31,7 @@ _LINES = {"rising": "M-2 2 2-2M0 8 8 0M6 10 10 6", "falling": "M-2 6 2 10M0 0 8 
 # Heights in pixels: of a lane's margin, of the gap between bars, and of bars by how many lie below each other.
 _MARGIN, _GAP, _HIGH, _LOW = 11, 2, {1: 26, 2: 15}, 10
 _FLAG, _AXIS, _GONE_BAR = 18, 22, 14
+ONE_BAR = 2 * _MARGIN + _HIGH[1]  # The height of a lane with one bar.
 _MOST_MARKS, MOST_SLOTS = 8, 5
 # Percent of the width that no bar falls short of; and how many pixels a picture usually has, for an estimate.
 _THINNEST, _USUAL = 0.18, 1_000
@@ -143,12 +144,12 @@ def picture(
     """
     scale = Scale(time)
     shown = [mark for mark in marks(found) if scale.shows(mark.at)]
-    behind, before = [*_grid(scale), *_band(scale, chosen)], [_line(scale, mark) for mark in shown]
-    rows = [_row("", _flags(scale, shown))]
+    behind, before = [*grid(scale), *_band(scale, chosen)], [_line(scale, mark) for mark in shown]
+    rows = [row("", _flags(scale, shown))]
     for lane in found.lanes:
         bars, height = _bars(scale, lane, tell)
-        rows.append(_row(lane.title, _drawn([behind, bars, before], height, describe(lane)), lane.note))
-    rows += [*_gone(scale, found, behind, before), _row("", _axis(scale))]
+        rows.append(row(lane.title, image([behind, bars, before], height, describe(lane)), lane.note))
+    rows += [*_gone(scale, found, behind, before), row("", axis(scale))]
     return el("div", patterns(), rows, class_="lanes", data_start=time.start, data_end=time.end)
 
 
@@ -176,12 +177,14 @@ def _box(name: str, **place: float | str) -> Markup:
     return el("rect", **place, rx=2, fill=f"url(#{name})", class_=f"bar {name}")
 
 
-def _row(title: str, drawn: Markup, note: str = "") -> Markup:
-    named = [el("span", title, class_="lane-title"), el("small", note) if note else None] if title else None
+def row(title: str, drawn: Markup, note: str = "", more: Child = None) -> Markup:
+    """A lane: its name, a note and more at the left, a picture beside them."""
+    named = [el("span", title, class_="lane-title"), el("small", note) if note else None, more] if title else None
     return el("div", el("div", named, class_="lane-name"), el("div", drawn, class_="track"), class_="lane")
 
 
-def _drawn(content: Child, height: int, description: str) -> Markup:
+def image(content: Child, height: int, description: str) -> Markup:
+    """A picture, which a sentence describes."""
     return el("svg", content, width="100%", height=height, role="img", aria_label=description)
 
 
@@ -190,16 +193,22 @@ def _bars(scale: Scale, lane: Lane, tell: Callable[[Lane, Span], str]) -> tuple[
     placed = [(span, slot) for span, slot in slots(lane) if span.time.overlaps(scale.time)]
     count = max((slot for _, slot in placed), default=0) + 1
     high = _HIGH.get(count, _LOW)
-    bars = [_bar(scale, span, _MARGIN + slot * (high + _GAP), high, tell(lane, span)) for span, slot in placed]
+    bars = [
+        bar(scale, span.time, span.state, span.state.short, tell(lane, span), _MARGIN + slot * (high + _GAP), high)
+        for span, slot in placed
+    ]
     return bars, 2 * _MARGIN + count * high + (count - 1) * _GAP
 
 
-def _bar(scale: Scale, span: Span, top: int, height: int, told: str) -> Markup:
-    left, wide = scale.place(span.time)
-    box = _box(f"is-{span.state}", x=f"{left}%", y=top, width=f"{wide}%", height=height)
-    shown = _shown_from(span.state.short, wide) if height > _LOW else None
-    text = el("text", span.state.short, x=f"{left}%", dx=6, y=top + height / 2 + 4, class_=shown) if shown else None
-    return el("g", box, text, data_tip=told)
+def bar(
+    scale: Scale, time: TimeRange, tone: str, text: str, told: str, top: int = _MARGIN, height: int = _HIGH[1]
+) -> Markup:
+    """A bar with a text, where there is room for it; and what is shown on pointing at it."""
+    left, wide = scale.place(time)
+    drawn = _box(f"is-{tone}", x=f"{left}%", y=top, width=f"{wide}%", height=height)
+    shown = _shown_from(text, wide) if text and height > _LOW else None
+    named = el("text", text, x=f"{left}%", dx=6, y=top + height / 2 + 4, class_=shown) if shown else None
+    return el("g", drawn, named, data_tip=told)
 
 
 def _shown_from(text: str, share: float) -> str | None:
@@ -215,7 +224,7 @@ def _gone(scale: Scale, found: Timeline, behind: Child, before: Child) -> list[M
     places = map(scale.place, times)
     bars = [_box("is-gone", x=f"{left}%", y=_MARGIN, width=f"{wide}%", height=_GONE_BAR) for left, wide in places]
     said = f"{_GONE.title}, until {words.moment(times[-1].end)}: {_GONE.note}"
-    return [_row(_GONE.title, _drawn([behind, bars, before], _GONE_BAR + 2 * _MARGIN, said), _GONE.note)]
+    return [row(_GONE.title, image([behind, bars, before], _GONE_BAR + 2 * _MARGIN, said), _GONE.note)]
 
 
 def _line(scale: Scale, mark: Mark) -> Markup:
@@ -223,7 +232,8 @@ def _line(scale: Scale, mark: Mark) -> Markup:
     return el("line", x1=at, x2=at, y1=0, y2="100%", class_=mark.tone)
 
 
-def _grid(scale: Scale) -> Iterator[Markup]:
+def grid(scale: Scale) -> Iterator[Markup]:
+    """The lines of the axis, behind everything else."""
     for at, _ in ticks(scale.time):
         place = f"{scale.at(at)}%"
         yield el("line", x1=place, x2=place, y1=0, y2="100%", class_="grid")
@@ -254,7 +264,8 @@ def _flags(scale: Scale, shown: Sequence[Mark]) -> Markup:
     return el("svg", drawn, names, width="100%", height=max(len(lines), 1) * _FLAG, aria_hidden="true")
 
 
-def _axis(scale: Scale) -> Markup:
+def axis(scale: Scale) -> Markup:
+    """The names of instants, below all lanes."""
     texts = []
     for number, (at, text) in enumerate(ticks(scale.time)):
         place = scale.at(at)
