@@ -147,7 +147,7 @@ def actions(who: Scope, tenants: TwoTenants) -> Mapping[Role, list[Callable[[], 
             lambda: who.start_delete(operations, request),
             lambda: who.accept_tables("acme_metrics", tenants.db.schema),
         ],
-        Role.ADMIN: [lambda: who.tokens],
+        Role.ADMIN: [lambda: who.tokens, lambda: who.sessions, who.health],
     }
 
 

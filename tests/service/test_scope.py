@@ -104,6 +104,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "find_job": [(operations, ids["globex-operation"]), (runs, ids["globex-run"])],
         "find_placing": [(hold,) for hold in tenants.db.tool.holds()],
         "find_release": [(identifier,) for identifier in holds[:2]],
+        "health": [()],
         "held_tables": [(tenants.db.tool.holds(),)],
         "holds": [()],
         "jobs": [(operations,), (runs,)],
@@ -131,6 +132,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "restore": restores,
         "run_totals": [(wanted, by_table) for wanted in logs for by_table in (False, True)],
         "runs": [(wanted,) for wanted in logs],
+        "sessions": [()],
         "snapshots": [(*each, 100) for each in (*restores, *everything)],
         "start_restore": [(operations, request) for request in requests],
         "start_run": [],  # It does what a plan of `prepare` says.

@@ -15,7 +15,7 @@ from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.runs import Runs
-from cratedb_retention.service.settings import HttpSettings
+from cratedb_retention.service.settings import HttpSettings, Settings
 from cratedb_retention.ui.frame import add_served
 from cratedb_retention.ui.links import LOGIN
 
@@ -140,11 +140,14 @@ class Service:
 
 
 @contextmanager
-def open_service(retention: Retention, authenticate: bool = True) -> Iterator[Service]:
+def open_service(
+    retention: Retention, authenticate: bool = True, settings: Settings | None = None
+) -> Iterator[Service]:
     """A service without NiceGUI, which only what it draws needs."""
     runs = Runs()
     limits = HttpSettings(rate=1000, burst=100_000)
-    context = Context(retention=retention, authenticate=authenticate, limits=limits, runs=runs)
+    found = settings or Settings()
+    context = Context(retention=retention, authenticate=authenticate, limits=limits, settings=found, runs=runs)
     app = make_app(context)
     add_served(app, context)
     yield Service(context, TestClient(app, base_url="http://localhost", follow_redirects=False))

@@ -15,7 +15,10 @@ CONTROLS = {
     "button", "link", "textbox", "searchbox", "checkbox", "radio", "radiogroup", "switch", "combobox", "spinbutton",
     "slider", "tab", "menuitem", "option", "dialog", "image", "img", "progressbar", "region", "columnheader",
 }  # fmt: skip
-PAGES = ("", "policies", "policies/visits", "policies/new", "plan", "runs", "activity", "archive", "holds", "explore")
+PAGES = (
+    *("", "policies", "policies/visits", "policies/new", "plan", "runs", "activity", "archive", "holds", "explore"),
+    *("administration", "administration?tab=tokens", "administration?tab=sessions", "administration?tab=settings"),
+)
 TABLES = (("weather", "data"), ("orders", "runs"), ("orders", "archive"), ("letters", "holds"), ("visits", "policies"))
 # What the browser's own tree of what is read aloud does not say.
 STRUCTURE = """() => ({

@@ -75,6 +75,9 @@ def shows_everything(db: Database, visitor: Visitor) -> None:
     assert f"1 point per hour, from {db.schema}.weather_1h." in explored.text
     assert len(explored.rows("The values of the chart")) == 24
 
+    [release] = db.tool.read_releases()
+    assert release in visitor.get("/ui/administration").texts("dd")
+
     overview = visitor.get("/ui/")
     [due] = [row for row in overview.rows("Tables") if row["Table"] == f"{db.schema}.orders"]
     assert (due["State"], due["Due now"]) == ("due", "1 partition")

@@ -37,6 +37,7 @@ class Connection:
         self.default_schema = self.capabilities.default_schema  # of tables without a schema in their name
         self.exists = engine.exists  # whether the database exists; a DuckDB file may have to be created first
         self.require, self.probe = store.require, store.probe
+        self.read_releases = engine.read_releases  # of the database
 
     @property
     def mirror(self) -> Mirror | None:

@@ -62,6 +62,10 @@ class Engine(abc.ABC):
         return frozenset()
 
     @abc.abstractmethod
+    def read_releases(self) -> list[str]:
+        """The releases of its servers; more than one while they are upgraded."""
+
+    @abc.abstractmethod
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         """What planning needs, in a fixed number of statements, and the health of the toolkit's own schema."""
 

@@ -51,8 +51,9 @@ from cratedb_retention.model.time import TimeRange
 from cratedb_retention.model.translation import write_policies
 from cratedb_retention.planning.overview.suggest import TITLE
 from cratedb_retention.planning.overview.survey import Survey
+from cratedb_retention.service.health import Health, read_health
 from cratedb_retention.service.runs import Background, Operations, OperationState, Runs, State
-from cratedb_retention.store.access import AccessToken, TokenStore
+from cratedb_retention.store.access import AccessToken, SessionStore, TokenStore
 from cratedb_retention.store.audit import JournalFilter, RunPlace, RunTotals
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.runs import RunOfPolicy
@@ -614,6 +615,15 @@ class Scope:
     def tokens(self) -> TokenStore:
         self.access.require(Role.ADMIN)
         return self._retention.access
+
+    @property
+    def sessions(self) -> SessionStore:
+        self.access.require(Role.ADMIN)
+        return self._retention.sessions
+
+    def health(self) -> Health:
+        self.access.require(Role.ADMIN)
+        return read_health(self._retention)
 
 
 def _base(stored: StoredPolicy, version: int | None) -> int:

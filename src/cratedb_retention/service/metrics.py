@@ -18,7 +18,7 @@ from cratedb_retention.api import Retention
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.former import METRICS
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.schedule import Done, Scheduled
+from cratedb_retention.model.schedule import Scheduled
 from cratedb_retention.planning.schedule import next_times, overdue_since
 from cratedb_retention.store.audit import Totals
 from cratedb_retention.store.rollups.levels import LevelState
@@ -127,7 +127,7 @@ def families(facts: Facts) -> Iterator[GaugeMetricFamily]:
 def _values(key: str, policy: Policy, facts: Facts) -> dict[str, float]:
     lease, coming, item = facts.leases.of(key), facts.next_runs.get(key), facts.scheduled.get(key)
     last, day = facts.last.get(key), facts.totals.get(key)
-    since = overdue_since(item, Done(lease.done_slot, lease.slot), facts.leases.now) if item else None
+    since = overdue_since(item, facts.leases.done(key), facts.leases.now) if item else None
     return {
         "last_success_timestamp_seconds": lease.succeeded_at.timestamp() if lease.succeeded_at else 0.0,
         "last_run_failed": lease.outcome in (Outcome.FAILED, Outcome.NEEDS_ATTENTION) or bool(last and last.failed),

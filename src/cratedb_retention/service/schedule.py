@@ -195,6 +195,7 @@ def _http(retention: Retention, settings: Settings, where: Listening, mount: Mou
         authenticate=where.authenticate,
         hosts=where.hosts,
         limits=http,
+        settings=settings,
         runs=Runs(options=RunOptions(lease=settings.service.lease)),
         metrics=RetentionCollector(retention.sibling()).text if http.metrics else None,
     )

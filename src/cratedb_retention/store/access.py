@@ -20,7 +20,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
 from cratedb_retention.model.access import Identity, Role, check_limit
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
@@ -36,6 +36,7 @@ _COLUMNS = ("id", "name", "created_at", "created_by", "expires_at", "revoked_at"
 IDLE, LONGEST = dt.timedelta(hours=8), dt.timedelta(days=7)
 # One of OpenID Connect at the latest, since only a log-in tells which groups a user is in.
 LONGEST_OF_USER = dt.timedelta(hours=12)
+_LISTED = ("id", "begun_at", "used_at")
 # Uses of a session within this time are one write.
 _NOTED = dt.timedelta(minutes=5)
 
@@ -156,6 +157,16 @@ class Session:
         return LONGEST_OF_USER if self.identity else LONGEST
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A session that goes on."""
+
+    id: str  # A digest of its name, see :func:`session_id`
+    session: Session
+    begun_at: dt.datetime
+    used_at: dt.datetime
+
+
 class SessionStore(Records):
     """
     Sessions of the pages, which begin with an access token, or by OpenID Connect. They are the same for all services on
@@ -179,10 +190,7 @@ class SessionStore(Records):
         row = next(iter(self._read(own, refresh=False)), None)
         if row is None:
             return None
-        user = None
-        if not row["token_id"]:
-            user = Identity(subject=row["subject"], name=row["name"], groups=tuple(row["groups"] or ()))
-        found = Session(token_id=row["token_id"], identity=user)
+        found = _session(row)
         if now - row["used_at"] > IDLE or now - row["begun_at"] > found.longest:
             return None
         if used and now - row["used_at"] > _NOTED:
@@ -192,6 +200,30 @@ class SessionStore(Records):
 
     def end(self, name: str) -> None:
         self._remove(self._table.c.id == _digest(name))
+
+    def all(self) -> list[Listed]:
+        """All sessions that go on, those used last first."""
+        c, now = self._table.c, self._clock.now()
+        rows = self._read(c.used_at >= now - IDLE, order=(c.used_at.desc(), c.id))
+        found = (Listed(session=_session(row), **{name: row[name] for name in _LISTED}) for row in rows)
+        return [each for each in found if now - each.begun_at <= each.session.longest]
+
+    def end_other(self, identifier: str) -> None:
+        """End a session by :attr:`Listed.id`; raises NotFound if it is over."""
+        if self._remove(self._table.c.id == identifier) == 0:
+            raise NotFound("session", "is over", "load the page again")
+        self._visible()
+
+
+def _session(row: Mapping[str, Any]) -> Session:
+    if row["token_id"]:
+        return Session(token_id=row["token_id"])
+    return Session(identity=Identity(subject=row["subject"], name=row["name"], groups=tuple(row["groups"] or ())))
+
+
+def session_id(name: str) -> str:
+    """The identifier of a session by its name."""
+    return _digest(name)
 
 
 def token_id(text: str) -> str:

@@ -65,7 +65,12 @@ class Leases:
     @property
     def slots(self) -> dict[str, Done]:
         """The slots of each policy that was ever run."""
-        return {key: Done(lease.done_slot, lease.slot) for key, lease in self.by_policy.items()}
+        return {key: self.done(key) for key in self.by_policy}
+
+    def done(self, policy_id: str) -> Done:
+        """The slots of a policy."""
+        lease = self.of(policy_id)
+        return Done(lease.done_slot, lease.slot)
 
     def of(self, policy_id: str) -> Lease:
         """The lease of a policy; one that was never taken is free."""

@@ -134,6 +134,7 @@ class Guest:
             name=name if name == access.role else f"{name} ({access.role}{limit})",
             actor=access.actor,
             leaves=self.session is not None,
+            admin=self.may(Role.ADMIN),
             running=self.running,
         )
 

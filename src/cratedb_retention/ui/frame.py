@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from cratedb_retention import __version__
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.service.http.access import Context
-from cratedb_retention.ui import audit, holds, plan, query
+from cratedb_retention.ui import administration, audit, holds, plan, query
 from cratedb_retention.ui.access import GUEST, Entrance, Guest, missing
 from cratedb_retention.ui.archive import page as archive
 from cratedb_retention.ui.links import LOGIN, LOGOUT, MENU, PREFIX, Query, go, link
@@ -120,6 +120,7 @@ SERVED = (
     archive.ROUTER,
     holds.ROUTER,
     query.ROUTER,
+    administration.ROUTER,
 )
 
 

@@ -106,11 +106,10 @@ def _page(request: Request, guest: Guest, scoped: Scope) -> Response:
         content = (_top(tables, asked), el("div", parts.problem(error), _list(tables), id="panel"))
         return layout.page(request, "Explore", *content, who=guest.who, here=PATH, status=error.http_status)
     if view is None:
-        shown = _list(tables) if tables else _nothing(guest)
-        content = (_top(tables, asked), el("div", shown, id="panel"))
+        content = (_top(tables, asked), el("div", _list(tables) if tables else _nothing(guest), id="panel"))
         return layout.page(request, "Explore", *content, who=guest.who, here=PATH)
-    content = (_top(tables, view.asked), view.picture(), el("div", view.numbers(query), id="panel"))
-    return layout.page(request, f"Explore {view.table}", *content, who=guest.who, here=PATH)
+    shown = (_top(tables, view.asked), view.picture(), el("div", view.numbers(query), id="panel"))
+    return layout.page(request, f"Explore {view.table}", *shown, who=guest.who, here=PATH)
 
 
 def _top(tables: Readable, asked: Asked) -> Markup:
@@ -338,18 +337,18 @@ class View:
         by = exploring.groups(self.asked)
         dimensions = [label(column.name) for column in self.cascade.dimensions]
 
-        def group(name: str) -> Markup:
-            chosen = [each for each in dimensions if (each in by) != (each == name)]
-            return _chip(f"By {name}", self.to(by=",".join(chosen)), name in by)
+        def group(name: str) -> parts.Chip:
+            others = [each for each in dimensions if (each in by) != (each == name)]
+            return parts.Chip(label=f"By {name}", href=self.to(by=",".join(others)), chosen=name in by)
 
-        def span(name: str, text: str) -> Markup:
+        def span(name: str, text: str) -> parts.Chip:
             href = self.to(**{"range": name, "from": "", "until": ""})
-            return _chip(text, href, self.asked.get("range") == name)
+            return parts.Chip(label=text, href=href, chosen=self.asked.get("range") == name)
 
         return el(
             "div",
-            el("nav", (span(*each) for each in _SPANS.items()), class_="chips", aria_label="Time range"),
-            el("nav", map(group, dimensions), class_="chips", aria_label="A line for each") if dimensions else None,
+            parts.chips((span(*each) for each in _SPANS.items()), "Time range"),
+            parts.chips(map(group, dimensions), "A line for each") if dimensions else None,
             el("nav", self._moves(), class_="quick", aria_label="Zoom"),
             class_="finder",
         )
@@ -399,10 +398,6 @@ class View:
         columns = [column(place, name) for place, name in enumerate(fetched.columns)]
         table = parts.table(columns, shown, "The values of the chart", head=head)
         return parts.section("Values", file, table, parts.pager(ways, said))
-
-
-def _chip(text: str, href: str, chosen: bool) -> Markup:
-    return el("a", text, href=href, data_swap=True, aria_current="true" if chosen else None)
 
 
 def _known(fetched: Fetched) -> list[Row]:

@@ -95,6 +95,10 @@ class CrateDBEngine(Engine):
         found = sa.select(a.table_name, sa.func.count(), new).where(*missing).group_by(a.table_name)
         return frozenset(TableName(schema, row[0]) for row in self.database.brief().rows(found) if row[1] == row[2])
 
+    def read_releases(self) -> list[str]:
+        rows = self.database.brief().rows(sa.select(system("sys.nodes").version))
+        return sorted({version["number"] for (version,) in rows})
+
     def read_catalog(self, selectors: Iterable[Selector], own_schema: str | None = None) -> Catalog:
         return Reader(self.database.brief(), selectors, own_schema).catalog(self.clock)
 

@@ -80,6 +80,9 @@ class DuckDBEngine(Engine):
         names = list(names)
         return Reader(self.database, names).named(names)
 
+    def read_releases(self) -> list[str]:
+        return [str(self.database.rows(sa.select(sa.func.version()))[0][0]).removeprefix("v")]
+
     def read_outline(self, selector: Selector) -> Catalog:
         return Reader(self.database).outline(selector)
 

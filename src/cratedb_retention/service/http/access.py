@@ -27,7 +27,7 @@ from cratedb_retention.service.http.oidc import Provider
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.http.query import Queries
 from cratedb_retention.service.runs import Operations, Runs
-from cratedb_retention.service.settings import HttpSettings
+from cratedb_retention.service.settings import HttpSettings, Settings
 from cratedb_retention.store.access import AccessToken, Session, token_id
 
 # Callers whose buckets are remembered: more than call in a minute, since a forgotten bucket is full again.
@@ -70,6 +70,7 @@ class Context:
     authenticate: bool = True  # whether a token is required; otherwise all callers are admins
     hosts: frozenset[str] = frozenset()  # host names that requests may use; empty: any
     limits: HttpSettings = field(default_factory=HttpSettings)  # limits for a single caller
+    settings: Settings = field(default_factory=Settings)  # all settings of the service, for admins
     runs: Runs = field(default_factory=Runs)
     operations: Operations = field(default_factory=Operations)
     provider: Provider | None = None  # of OpenID Connect, by which users of the pages can log in

@@ -278,11 +278,12 @@ def _conditions(visit: _Visit, lines: Sequence[ArchiveLine]) -> Markup | None:
     if len(counts) < 2 and not asked:
         return None
     found = [
-        parts.Chip(parts.bit(state(name)), counts[name], visit.to(state=name), asked == name)
+        parts.Chip(label=parts.bit(state(name)), count=counts[name], href=visit.to(state=name), chosen=asked == name)
         for name in WORST_FIRST
         if counts[name] or asked == name
     ]
-    return parts.chips([parts.Chip("All", len(lines), visit.to(state=""), not asked), *found], "States")
+    every = parts.Chip(label="All", count=len(lines), href=visit.to(state=""), chosen=not asked)
+    return parts.chips([every, *found], "States")
 
 
 # What is done with chosen snapshots

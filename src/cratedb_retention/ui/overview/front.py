@@ -285,15 +285,15 @@ class _Front:
         """States as filters; choosing one again removes it."""
         counts = Counter(each for row in self._rows for each in row.states)
         shown = [name for name in ROW_STATES if counts[name] or name in self._states]
-        every = parts.Chip("All", len(self._rows), self._to(state=""), not self._states)
+        every = parts.Chip(label="All", count=len(self._rows), href=self._to(state=""), chosen=not self._states)
         found = (
             parts.Chip(
-                parts.bit(state(name, MEANINGS[name])),
-                counts[name],
-                self._to(
+                label=parts.bit(state(name, MEANINGS[name])),
+                count=counts[name],
+                href=self._to(
                     state=_AND.join(each for each in (*self._states, name) if each != name or name not in self._states)
                 ),
-                name in self._states,
+                chosen=name in self._states,
             )
             for name in shown
         )

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import NamedTuple
 
 from cratedb_retention.model import words
@@ -51,7 +52,7 @@ class Line:
 def lines_of(fetched: Fetched) -> list[Line]:
     """What was fetched as lines, in order of time."""
     starts = sorted({_instant(row) for row in fetched.rows})
-    ends = dict(zip(starts, [*starts[1:], fetched.end], strict=True))
+    ends = dict(pairwise([*starts, fetched.end]))
     shown = fetched.columns[1 + fetched.keys]
 
     def point(row: Row) -> Point:
@@ -108,9 +109,11 @@ class Heights:
 
 def number(value: float | Decimal) -> str:
     """A number as users read it: with all digits of an integer or decimal, six of others."""
-    if isinstance(value, float):
-        return f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
-    return f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
+    if isinstance(value, Decimal):
+        return f"{value:,f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
 
 
 def picture(fetched: Fetched, lines: Sequence[Line], description: str) -> Markup:
@@ -149,7 +152,7 @@ def _curves(scale: Scale, heights: Heights, lines: Sequence[Line]) -> Markup:
     """The lines, with gaps where no data is; a value between gaps is a dot. Only a single line has a band."""
     drawn = []
     for index, line in enumerate(lines, 1):
-        joined, dots = [], []
+        joined, dots = list[str](), list[str]()
         for run in _runs(line.points):
             places = [(_middle(scale, point), point) for point in run]
             path = "L".join(f"{x} {heights.at(point.value or 0.0)}" for x, point in places)

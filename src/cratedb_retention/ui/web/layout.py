@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from cratedb_retention import __version__
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.ui import links
-from cratedb_retention.ui.links import LOGOUT, MENU, PREFIX
+from cratedb_retention.ui.links import ADMINISTRATION, LOGOUT, MENU, PREFIX
 from cratedb_retention.ui.web.html import Child, Markup, document, el
 
 # No inline scripts or styles, nothing from another host.
@@ -46,6 +46,7 @@ class Who:
     name: str
     actor: str  # Likewise.
     leaves: bool  # Whether there is a session that can be ended.
+    admin: bool = False
     running: Sequence[RunState] = ()  # The runs that go on now.
 
 
@@ -100,8 +101,9 @@ def answer(
 
 
 def _head(who: Who, here: str, clock: str) -> Markup:
+    entries = (*MENU, ADMINISTRATION) if who.admin else MENU
     links = (
-        el("a", name, href=f"{PREFIX}{path}", aria_current="page" if path == here else None) for name, path in MENU
+        el("a", name, href=f"{PREFIX}{path}", aria_current="page" if path == here else None) for name, path in entries
     )
     out = el("form", el("button", "Log out", type="submit"), method="post", action=LOGOUT) if who.leaves else None
     return el(

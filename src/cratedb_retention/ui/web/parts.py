@@ -148,20 +148,21 @@ def tabs(items: Sequence[Tab], chosen: str, label: str) -> Markup:
     return el("nav", map(shown, items), class_="tabs", aria_label=label)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chip:
-    """A choice that can be combined with others, and how many it finds."""
+    """A choice that can be combined with others, and how many it finds, if that is known."""
 
     label: Child
-    count: int
     href: str  # Of the page with the other choice.
     chosen: bool
+    count: int | None = None
 
 
 def chips(items: Iterable[Chip], label: str) -> Markup:
     def shown(item: Chip) -> Markup:
         current = "true" if item.chosen else None
-        return el("a", item.label, f" {item.count:,}", href=item.href, data_swap=True, aria_current=current)
+        count = None if item.count is None else f" {item.count:,}"
+        return el("a", item.label, count, href=item.href, data_swap=True, aria_current=current)
 
     return el("nav", map(shown, items), class_="chips", aria_label=label)
 
