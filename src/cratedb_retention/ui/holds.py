@@ -123,7 +123,7 @@ def _word(holds: Sequence[LegalHold]) -> str:
 
 
 def _release_words(holds: Sequence[LegalHold], found: More) -> str:
-    ended = [f"The hold on {hold_scope(hold)} ends." for hold in holds[:_NAMED]]
+    ended = [f"The hold on {_shown(hold_scope(hold))} ends." for hold in holds[:_NAMED]]
     if len(holds) > _NAMED:
         ended.append(f"And {len(holds) - _NAMED:,} more.")
     same, takes = "Nothing changes for the next run.", f"As things are, the next run would take {_many(found)} more."
@@ -217,7 +217,8 @@ def _texts(hold: LegalHold) -> tuple[str, ...]:
 
 def _show(request: Request, visit: _Visit, error: RetentionError | None = None) -> Response:
     """The page; with what was wrong with a form that was sent."""
-    new = parts.action("Place hold …", visit.to(place="yes"), "primary") if visit.acts else None
+    offers = visit.acts and not visit.get("place")
+    new = parts.action("Place hold …", visit.to(place="yes"), "primary") if offers else None
     top = el("div", el("h1", "Holds"), el("div", new, class_="actions"), class_="top")
     panel = el("div", parts.problem(error) if error else None, _content(visit, error), id="panel")
     status, who = error.http_status if error else HTTPStatus.OK, visit.guest.who
@@ -350,14 +351,12 @@ def _meaning(visit: _Visit) -> Markup:
     found, tables = visit.scoped.find_placing(wish), visit.scoped.held_tables([wish]).get("", [])
     now = ", ".join(map(str, tables[:_NAMED])) + (f" and {len(tables) - _NAMED:,} more" if len(tables) > _NAMED else "")
     kept = "Nothing that it covers is due now." if found.same else f"The next run would take {_many(found)} less."
-    return el(
-        "ul",
-        el("li", f"Covers {hold_scope(wish)}."),
-        el("li", f"Tables now: {now}." if tables else f"No table matches {wish.target} at present; check the name."),
-        el("li", kept),
-        class_="reasons",
-        role="status",
+    said = (
+        f"Covers {hold_scope(wish)}.",
+        f"Tables now: {now}." if tables else f"No table matches {wish.target} at present; check the name.",
+        kept,
     )
+    return el("div", el("ul", (el("li", each) for each in said), class_="reasons"), role="status")
 
 
 def _place(visit: _Visit) -> str:
@@ -395,6 +394,11 @@ def _tables(hold: LegalHold, tables: Mapping[str, Sequence[TableName]]) -> Cell:
     return [*name, *map(table_bit, found[:_NAMED]), *more, *none]
 
 
+def _shown(text: str) -> str:
+    """Days as such: holds on restored partitions name the first instant."""
+    return text.replace("T00:00:00+00:00", "")
+
+
 def _actor(hold: LegalHold) -> Bit:
     return Bit(text=f"by {hold.placed_by.partition(' (token')[0]}", tone="muted", hint=hold.placed_by)
 
@@ -409,7 +413,7 @@ COLUMNS: Sequence[Column[LegalHold]] = (
         lambda hold: time_range(TimeRange.of(hold.start, hold.end)) or "all",
         lambda hold: hold.start,
     ),
-    Column("Only where", lambda hold: hold_values(hold, ", ")),
+    Column("Only where", lambda hold: _shown(hold_values(hold, ", "))),
     Column(
         "Placed",
         lambda hold: [whole(words.moment(hold.placed_at)), _actor(hold)],

@@ -9,11 +9,12 @@ from typing import TypeVar
 from cratedb_retention.execution.archive import Deletable
 from cratedb_retention.execution.plan.preview import WORST_FIRST, ArchiveLine, Restorable
 from cratedb_retention.model import words
-from cratedb_retention.model.archive import SnapshotStage
-from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state, whole
+from cratedb_retention.model.archive import SnapshotRecord, SnapshotStage
+from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state
 from cratedb_retention.ui.links import table_bit
 
 Item = TypeVar("Item", bound=Restorable | Deletable)
+_LINE = 24  # Characters of a partition that are not broken into lines.
 
 
 def _condition(line: ArchiveLine) -> Cell:
@@ -39,8 +40,8 @@ def _verified(line: ArchiveLine) -> Cell:
 
 def _stage(line: ArchiveLine) -> Cell:
     """What became of its partition, and when."""
-    record = line.record
-    return [Bit(text=record.stage, hint=record.stage.label), whole(words.moment(record.changed_at))]
+    stage, changed = line.record.stage, words.moment(line.record.changed_at)
+    return Bit(text=f"{stage} {changed[:10]}", tone="date", hint=f"{stage.label} ({changed})")
 
 
 def _ends(line: ArchiveLine) -> Bit:
@@ -51,8 +52,15 @@ def _ends(line: ArchiveLine) -> Bit:
     return Bit(text=words.moment(line.ends)[:10], tone="date", hint=f"{words.moment(line.ends)}{undo}")
 
 
+def _partition(record: SnapshotRecord) -> Bit:
+    """A partition, in one line unless it has many columns."""
+    text = record.archived.partition
+    return Bit(text=text, tone="date" if len(text) <= _LINE else "")
+
+
 def _mono(text: str) -> Bit:
-    return Bit(text=text, tone="mono")
+    """A name, which may be cut."""
+    return Bit(text=text, tone="mono brief", hint=text)
 
 
 def _seconds(line: ArchiveLine) -> float | None:
@@ -67,7 +75,7 @@ COLUMNS: Sequence[Column[ArchiveLine]] = (
         lambda line: replace(table_bit(line.record.archived.table), tone="whole"),
         lambda line: str(line.record.archived.table),
     ),
-    Column("Partition", lambda line: line.record.archived.partition, lambda line: line.record.archived.start),
+    Column("Partition", lambda line: _partition(line.record), lambda line: line.record.archived.start),
     counted("Rows", lambda line: line.record.archived.rows),
     sized(lambda line: line.record.archived.size),
     Column("Stage", _stage, lambda line: line.record.changed_at.timestamp()),
@@ -85,7 +93,7 @@ def _previewed(*more: Column[Item]) -> Sequence[Column[Item]]:
             "Result", lambda item: [state("refused"), Bit(text=item.refusal)] if item.refusal else state("ready")
         ),
         Column[Item]("Table", lambda item: table_bit(item.record.archived.table)),
-        Column[Item]("Partition", lambda item: item.record.archived.partition),
+        Column[Item]("Partition", lambda item: _partition(item.record)),
         counted("Rows", lambda item: item.record.archived.rows),
         sized(lambda item: item.record.archived.size),
         *more,

@@ -75,7 +75,7 @@ class Restoration:
         nothing = (said, el("a", "Back", href=back))
         form = parts.form(do, *content, action=action, tone="primary", back=back) if self.coming else nothing
         rows = listing(columns, sorted(self.found, key=lambda each: each.refusal is None), "What would be restored")
-        return parts.section(title or do.capitalize(), above, rows, form, identifier=do)
+        return parts.section(title or do.capitalize(), above, form, rows, identifier=do)
 
     def start(self, scoped: Scope, operations: Operations, shown: str) -> None:
         """Do in the background what was shown; raises Conflict if it would be something else by now."""
@@ -89,6 +89,11 @@ class Deletion:
     """The same for deleting snapshots, which is confirmed by typing a word."""
 
     found: Sequence[Deletable]
+
+    @property
+    def listed(self) -> list[Deletable]:
+        """All of them, first those that stay."""
+        return sorted(self.found, key=lambda each: each.why_not is None)
 
     @property
     def going(self) -> list[Deletable]:

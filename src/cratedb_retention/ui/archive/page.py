@@ -343,10 +343,10 @@ def _restore_form(visit: _Visit) -> Markup:
 def _delete_form(visit: _Visit) -> Markup:
     deletion = visit.deletion
     title = f"Delete {plural(len(deletion.found), 'snapshot')}"
-    rows = listing(DELETABLE, deletion.found, "What would be deleted")
+    rows = listing(DELETABLE, deletion.listed, "What would be deleted")
     said = (el("p", deletion.words), _lost(visit))
     if not deletion.going:
-        return parts.section(title, rows, said, el("a", "Back", href=visit.to()))
+        return parts.section(title, said, el("a", "Back", href=visit.to()), rows)
     form = parts.form(
         "delete",
         said,
@@ -356,7 +356,7 @@ def _delete_form(visit: _Visit) -> Markup:
         tone="danger",
         back=visit.to(),
     )
-    return parts.section(title, rows, form, identifier="delete")
+    return parts.section(title, form, rows, identifier="delete")
 
 
 def _verify(visit: _Visit, given: Mapping[str, str]) -> None:
