@@ -404,6 +404,7 @@ def test_what_a_form_suggests(db: Database) -> None:
     """Tables of the database without the toolkit's own; with a scope, only tables and values of its own policies."""
     for name in ("acme_a", "acme_b", "other"):
         db.create(name, {"ts": TIME, "n": "TEXT"})
+    db.insert("acme_a", [{"ts": "2024-01-01", "n": value} for value in ("x", "NULL", None, "x")])
     for name, repository in (("acme_*", "one"), ("other", "two")):
         db.policy("snapshot", name, "30d", target_repository_name=repository, tags=[repository])
     mine = [stored.policy for stored in db.tool.policies() if stored.policy.tags == ("one",)]
@@ -415,6 +416,10 @@ def test_what_a_form_suggests(db: Database) -> None:
     assert {"acme_a", "acme_b", "other"} <= {table.name for table in whole.tables if table.schema == db.schema}
     assert db.own_schema not in {table.schema for table in whole.tables}
     assert db.tool.policies.suggestions([], limited=True, chosen=chosen).tables == ()
+    assert [table.name for table in whole.matches] == ["acme_a"]
+    some = db.tool.policies.suggestions(mine, False, Selector(schema=db.schema, name="acme_*"), ["ts", "n", "nothing"])
+    assert [table.name for table in some.matches] == ["acme_a", "acme_b"]
+    assert some.values == {"ts": (), "n": ("'NULL'", "NULL", "x")}
 
 
 def test_tables_beside_rollups(db: Database) -> None:

@@ -55,6 +55,7 @@ def test_untouched(more: dict[str, Any]) -> None:
     """A form that nobody wrote into says what the policy says."""
     policy = make_policy(**{**PLAIN, **more})
     assert make_policy(**to_attributes(to_values(policy), policy)) == policy
+    assert find_mistakes_in(to_values(policy), policy) == {}
     assert changes_of(policy, policy) == {}
 
 

@@ -62,11 +62,12 @@ def test_suggestions_of_a_tenant(each_tenants: TwoTenants) -> None:
     assert found.columns
     assert "globex" not in repr(found)
     assert acme.suggestions(schema, "globex_metrics").columns == ()
-    everything = Scope(each_tenants.db.tool, Access(role=Role.ADMIN, actor="admin")).suggestions(
-        schema, "globex_metrics"
-    )
+    admin = Scope(each_tenants.db.tool, Access(role=Role.ADMIN, actor="admin"))
+    everything = admin.suggestions(schema, "globex_metrics")
     assert {table.name for table in everything.tables} >= {"acme_metrics", "globex_metrics"}
     assert everything.columns
+    values = [who.suggestions(schema, "events", ["tenant"]).values["tenant"] for who in (acme, admin)]
+    assert values == [("acme",), ("acme", "globex")]
 
 
 @SEEN

@@ -139,6 +139,7 @@ def actions(who: Scope, tenants: TwoTenants) -> Mapping[Role, list[Callable[[], 
         ],
         Role.EDITOR: [
             lambda: who.create(policy),
+            lambda: who.make(policy),
             lambda: who.change("acme-tables", {"description": "x"}, None),
             lambda: who.delete("acme-tables", None),
             lambda: who.apply([], False, TagFilter(), True),

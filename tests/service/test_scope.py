@@ -74,7 +74,8 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         JournalFilter(limit=1000, event=Event.TOKEN_CREATED, about_tokens=True),
         JournalFilter(limit=1000, run_id=ids["globex-run"]),
     ]
-    none = TagFilter()
+    none, who = TagFilter(), scoped(tenants, "acme")
+    own = who.preview(make_policy(**new, table_name="acme_metrics", tags=["acme"]))
     return {
         "accept_tables": [
             ("globex_metrics", schema),
@@ -109,7 +110,8 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "holds": [()],
         "jobs": [(operations,), (runs,)],
         "last_run": [()],
-        "lifecycles": [(), (globex,), (shared,)],
+        "lifecycles": [(), (globex,), (shared,), (globex, theirs[0]), (shared, theirs[2])],
+        "make": [(policy,) for policy in theirs],
         "journal": [(wanted,) for wanted in logs],
         "listing": selections,
         "mark": [()],
@@ -120,6 +122,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "policy": [(identifier,) for identifier in policies],
         "prepare": selections,
         "preview": [(policy,) for policy in theirs],
+        "previewed": [(own, globex), (own, shared)],
         "query": [
             (QueryRequest(text=f"FROM {schema}.{name}", form="csv", seconds=60, size=10_000),)
             for name in ("globex_metrics", "events")
@@ -141,7 +144,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "status": selections,
         "suggest": [(None, False)],
         "suggest_values": asked,
-        "suggestions": [(), (schema, "globex_metrics")],
+        "suggestions": [(), (schema, "globex_metrics"), (schema, "events", ["tenant", "n"])],
         "table": [(globex,), (shared,)],
         "tables": selections,
         "tags": [()],

@@ -92,6 +92,22 @@ class Served:
                 return found
         return {}
 
+    def form(self, name: str) -> dict[str, list[str]]:
+        """What a browser sends of the form with this class, without a button; empty without such a form."""
+        found: dict[str, list[str]] = {}
+        for each in (field for form in self.all(f"form[@class='{name}']") for field in form.iter()):
+            chosen = each.get("type") not in ("checkbox", "radio") or each.get("checked") is not None
+            if each.tag not in ("input", "textarea", "select") or each.get("disabled") is not None or not chosen:
+                continue
+            text = each.get("value", "on" if each.get("type") == "checkbox" else "")
+            if each.tag == "textarea":
+                text = each.text or ""
+            elif each.tag == "select":
+                options = [option for option in each if option.get("selected") is not None] or list(each)
+                text = options[0].get("value", "")
+            found.setdefault(each.get("name", ""), []).append(text)
+        return found
+
 
 @dataclass(frozen=True)
 class Visitor:

@@ -123,7 +123,7 @@ def test_what_changes_is_told(pages: PagesInBrowser) -> None:
     expect(alert).to_be_visible()
     assert alert.get_attribute("id") in described
     effect = page.get_by_role("complementary", name="Effect")
-    expect(effect.locator("[aria-live=polite]")).to_contain_text("This is no policy yet")
+    expect(effect.locator("[aria-live=polite]")).to_contain_text("Correct: Retention period.")
     pages.go(page, "/ui/policies")
     expect(page.get_by_role("status").filter(has_text="7 policies")).to_be_visible()
     page.get_by_label("Tags", exact=True).fill("a,,b")

@@ -1,335 +1,486 @@
-"""The policy editor: what it shows before a policy is saved is what then happens, and nothing happens by accident."""
+"""
+The page of a policy: what it shows before a policy is saved is what then happens, and nothing happens by accident.
+Mostly by HTTP, where the form is sent as a browser sends it; what scripts add, in a browser.
+"""
 
 from __future__ import annotations
 
 import re
+import shlex
+from dataclasses import dataclass, field
+from typing import Self
 from urllib.parse import quote
 
 import pytest
-from nicegui import ui
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.policies.file import parse_policies
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.policies.tags import parse_tag_filter
-from cratedb_retention.ui.policies import editor
-from support.databases import MONTH, TIME
-from support.elements import PageElements
-from support.pages import PATIENCE, PagesInBrowser, long_on_cratedb
+from cratedb_retention.ui import links
+from support.databases import MONTH, TIME, Database, DuckDatabase
+from support.pages import NARROW, PATIENCE, PagesInBrowser
 from support.sample_data import HOSTILE, HOSTILE_TABLE
+from support.served import Served, Service, Visitor, text_of
 
 expect.set_options(timeout=PATIENCE)
-NEW, SAVED = "/ui/policies/new", re.compile(r"/ui/policies/[^?]+\?saved=\d+$")
+NEW, LIST = "/ui/policies/new", "/ui/policies"
+LOST = "The next run permanently deletes 3 partitions (7 rows) of lab.visits: 2024-03-01 to 2024-05-31."
 
 
-def stored(pages: PagesInBrowser, identifier: str) -> Policy:
+@dataclass
+class Form:
+    """The form of a draft, as a browser has it."""
+
+    visitor: Visitor
+    path: str
+    page: Served
+    fields: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, visitor: Visitor, path: str) -> Self:
+        """The page at a path."""
+        page = visitor.get(path)
+        return cls(visitor, path, page, page.form("draft"))
+
+    def write(self, **values: str | list[str] | None) -> Self:
+        """Write into fields; None: take a check away. Two underscores stand for a colon."""
+        for name, value in values.items():
+            key = name.replace("__", ":")
+            self.fields[key] = [] if value is None else value if isinstance(value, list) else [value]
+        return self
+
+    def send(self, **buttons: str) -> Served:
+        """Send it, by default only to see the effect; what comes back is shown."""
+        form: dict[str, str | list[str]] = {name: values for name, values in self.fields.items() if values}
+        self.page = self.visitor.post_several(self.path, **(form | buttons))
+        if self.page.status != 303:
+            self.fields = self.page.form("draft") or self.fields
+        return self.page
+
+    def save(self, confirm: str = "") -> Served:
+        """Press Save, with what confirms it."""
+        return self.send(do="save", confirm=confirm)
+
+
+def effect(page: Served) -> str:
+    """What the page says about the next run."""
+    return " ".join(page.texts("aside"))
+
+
+def changes(page: Served) -> list[str]:
+    """What saving would change."""
+    return [text_of(line) for each in page.all("ul[@aria-label='Changes']") for line in each]
+
+
+def life(page: Served) -> str:
+    """The life of the data, as the picture says it."""
+    [picture] = page.all("div[@class='life']")
+    return picture.get("aria-label", "")
+
+
+def can_save(page: Served) -> bool:
+    """Whether the button can be pressed."""
+    [button] = page.all("button[@value='save']")
+    return button.get("disabled") is None
+
+
+def stored(db: Database, identifier: str) -> Policy:
     """A policy as it is in the database."""
-    return next(item.policy for item in pages.db.tool.policies() if item.policy.id == identifier)
+    return db.tool.policies.get(identifier).policy
 
 
-def field(page: Page, label: str) -> Locator:
-    """A field by its whole label."""
-    return page.get_by_label(label, exact=True)
+@pytest.fixture
+def editor(service: Service) -> Visitor:
+    return service.log_in(Role.EDITOR)
 
 
-def effect(page: Page) -> Locator:
-    """What the next run would do."""
-    return page.get_by_role("complementary", name="Effect")
-
-
-def write(page: Page, **values: str) -> None:
-    """Write into fields, as ``Retention_period="30d"``."""
-    for label, value in values.items():
-        field(page, label.replace("_", " ")).fill(value)
-
-
-def save(page: Page) -> None:
-    """Press the button on the page."""
-    page.get_by_role("button", name="Save").click()
-
-
-def confirm(page: Page, word: str) -> None:
-    """Save although data is deleted."""
-    save(page)
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_label(f"Write {word} to go on").fill(word)
-    dialog.get_by_role("button", name="Save").click()
-    page.wait_for_url(SAVED)
-    page.get_by_text("Saved.", exact=True).wait_for()
-
-
-@pytest.mark.slow("a form is filled in by hand")
-@long_on_cratedb
-def test_create(each_pages: PagesInBrowser) -> None:
-    """A policy is made by typing; its effect is that of the plan, and what it says is deleted is what a run deletes."""
-    pages, db = each_pages, each_pages.db
+def test_create(db: DuckDatabase, editor: Visitor) -> None:
+    """What a new policy would do is that of the plan, is stored once it is confirmed, and is what a run does."""
     db.create("fresh", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
     db.fill("fresh", [f"2024-{month:02d}-{day:02d}T12:00:00" for month in range(1, 7) for day in (3, 10)])
     before = len(db.tool.policies())
-    page = pages.log_in("admin", NEW)
-    expect(effect(page)).to_contain_text("This is no policy yet. Look at: Table, Retention period.")
-    write(page, Schema=db.schema, Table="fresh", Retention_period="60d", Tags="acme, lab", Description="Fresh")
-    columns = page.get_by_role("group", name="Columns for Only rows with")
-    columns.get_by_role("button", name="n=").click()
-    expect(field(page, "Only rows with")).to_have_value("n=")
-    expect(field(page, "Only rows with")).to_be_focused()
-    expect(columns.get_by_role("button", name="n=")).to_have_count(0)
-    field(page, "Only rows with").fill("")
-    said = f"At the next run 4 partitions with 8 rows of {db.schema}.fresh, 2024-01-01 to 2024-04-30, are deleted"
-    expect(effect(page)).to_contain_text(said)
+    form = Form.of(editor, NEW)
+    assert "Fill in: Table, Retention period. Then the effect is shown here." in effect(form.page)
+    assert not form.page.all("p[@class='mistake']"), "nothing is wrong yet"
+    page = form.write(table=f"{db.schema}.fresh", retention_period="60d", tags="acme, lab").send()
+    said = f"permanently deletes 4 partitions (8 rows) of {db.schema}.fresh: 2024-01-01 to 2024-04-30."
+    assert said in effect(page) and "Type fresh to confirm" in effect(page)
+    assert page.href(f"{db.schema}.fresh") == links.table(TableName(db.schema, "fresh"))
+    assert page.all("div[@class='lanes']") and page.all("div[@class='life']")
+    for word in ("", "fres", f"{db.schema}.fresh"):
+        assert form.save(word).status == 422
     assert len(db.tool.policies()) == before
-    confirm(page, "fresh")
+    done = form.save("fresh")
     [made] = [item.policy for item in db.tool.policies() if item.policy.table_name == "fresh"]
-    assert str(made.retention_period) == "60d"
-    assert (made.tags, made.description, made.enabled) == (("acme", "lab"), "Fresh", True)
+    assert (done.status, done.headers["location"]) == (303, f"{links.policy(made.id)}?saved=1")
+    assert (str(made.retention_period), made.tags, made.enabled) == ("60d", ("acme", "lab"), True)
+    assert "Saved." in editor.get(done.headers["location"]).text
     mine = [task for task in db.tool.plan().tasks if task.policy_id == made.id]
-    assert sum(task.partitions for task in mine) == 4
-    assert sum(task.rows or 0 for task in mine) == 8
+    assert (sum(task.partitions for task in mine), sum(task.rows or 0 for task in mine)) == (4, 8)
     db.run()
     assert db.count("fresh") == 12 - 8
 
 
-@pytest.mark.slow("a form is filled in by hand")
-@long_on_cratedb
-def test_edit(each_pages: PagesInBrowser) -> None:
-    """A change that deletes data has to be confirmed by the table's name; one that does not, not."""
-    pages, db = each_pages, each_pages.db
-    rows = db.count("visits")
-    page = pages.log_in("editor", "/ui/policies/visits")
-    expect(field(page, "Retention period")).to_have_value("90d")
-    write(page, Retention_period="30d")
-    expect(effect(page)).to_contain_text("3 partitions with 7 rows")
-    save(page)
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text(f"7 rows of {db.schema}.visits, 2024-03-01 to 2024-05-31, are deleted for good")
-    go = dialog.get_by_role("button", name="Save")
-    expect(go).to_be_disabled()
-    for wrong in ("visit", "yes", f"{db.schema}.visits"):
-        dialog.get_by_label("Write visits to go on").fill(wrong)
-        page.keyboard.press("Enter")
-        expect(go).to_be_disabled()
-    dialog.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_role("status").filter(has_text="Not saved.")).to_be_visible()
-    expect(dialog).to_have_count(0)
-    assert str(stored(pages, "visits").retention_period) == "90d"
-    confirm(page, "visits")
-    assert str(stored(pages, "visits").retention_period) == "30d"
+def test_saved_with_care(db: DuckDatabase, editor: Visitor) -> None:
+    """Only what was shown is saved; a change that another user made meanwhile is shown, and not lost."""
+    form, rows = Form.of(editor, links.policy("visits")), db.count("visits")
+    page = form.write(retention_period="30d").send()
+    assert LOST in effect(page) and changes(page) == ["Retention period 90d → 30d"]
+    shown = form.fields["shown"]
+    # Written after the effect was shown, and saved at once.
+    answer = form.write(retention_period="10d").save("visits")
+    assert (answer.status, "is not the one that was shown" in answer.text) == (409, True)
+    assert form.fields["shown"] != shown
+    form.write(retention_period="30d").send()
+    db.tool.edit_policy("visits", {"description": "Theirs"})
+    answer = form.save("visits")
+    assert (answer.status, can_save(answer)) == (409, False)
+    [row] = [row for row in answer.rows("What differs") if row["Field"] == "Description"]
+    assert (row["When you began"], row["Now, by another user"], row["As you wrote it"]) == (
+        "Web visits",
+        "Theirs",
+        "Web visits",
+    )
+    now = stored(db, "visits")
+    assert (now.description, str(now.retention_period)) == ("Theirs", "90d")
+    form = Form.of(editor, answer.href("Load the present policy"))
+    assert not form.page.rows("What differs")
+    form.write(retention_period="30d").send()
+    assert form.save("visits").headers["location"] == f"{links.policy('visits')}?saved=3"
+    now = stored(db, "visits")
+    assert (now.description, str(now.retention_period)) == ("Theirs", "30d")
     db.run()
     assert db.count("visits") == rows - 7
-    page.get_by_role("switch", name="Enabled").click()
-    expect(effect(page)).to_contain_text("Nothing happens while this policy is disabled.")
-    expect(effect(page)).to_contain_text("This is what it would do if it were enabled:")
-    save(page)
-    page.wait_for_url(re.compile(r"saved=3$"))
-    expect(page.get_by_role("switch", name="Enabled")).not_to_be_checked()
-    assert not stored(pages, "visits").enabled
+    assert Form.of(editor, links.policy("visits")).save().status == 422, "nothing to save"
 
 
-def test_saved_with_care(elements: PageElements, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What deletes data is confirmed; a change that another user made meanwhile, even during that, is not lost."""
-    monkeypatch.setattr(editor, "PAUSE", 0.0)
-    db = elements.db
-    elements.open(editor.edit, "id=visits")
-    elements.fill("Retention period", "30d")
-    for change in ({"description": "Theirs"}, {}):
-        elements.press("Save")
-        assert elements.question == "Save this policy?"
-        assert not elements.find(ui.button, "Save").enabled
-        if change:
-            db.tool.edit_policy("visits", change)
-        elements.fill("Write visits to go on", "visits")
-        elements.press("Save")
-        now = db.tool.policies.get("visits").policy
-        assert (now.description, str(now.retention_period)) == ("Theirs", "90d" if change else "30d")
-        if change:
-            assert "Not saved: another user has changed it in the meantime." in elements.texts
-            elements.press("Load theirs")
-            assert elements.find(ui.input, "Retention period").value == "90d"
-            elements.fill("Retention period", "30d")
-    assert elements.went == ["/policies/visits?saved=3"]
-
-
-def test_a_copy_is_another_policy(elements: PageElements) -> None:
-    """What is copied stays as it is; what is disabled needs no question, and shows what it would do."""
-    tool = elements.db.tool
-    before = {item.id: item.policy for item in tool.policies()}
-    elements.open(editor.create, "copy=visits")
-    elements.fill("Only rows with", "n=nothing")
-    elements.press("Save")
-    now = {item.id: item.policy for item in tool.policies()}
+def test_a_copy_is_another_policy(db: DuckDatabase, editor: Visitor) -> None:
+    """What is copied stays as it is; what is disabled needs no word, and shows what it would do."""
+    before = {item.id: item.policy for item in db.tool.policies()}
+    form = Form.of(editor, links.new_policy("visits"))
+    assert "already has the strategy delete there" in effect(form.page) and not can_save(form.page)
+    assert form.page.href("Open policy visits") == links.policy("visits")
+    assert form.save("visits").status == 409
+    form.write(where__key="n", where__value="nothing").send()
+    assert can_save(form.page)
+    assert form.save().status == 303
+    now = {item.id: item.policy for item in db.tool.policies()}
     [made] = now.keys() - before.keys()
     assert before.items() <= now.items()
     assert (now[made].table_name, now[made].where) == ("visits", {"n": "nothing"})
-    elements.open(editor.edit, "id=visits")
-    elements.fill("Retention period", "30d")
-    elements.fill("Enabled", False)
-    elements.press("Save")
-    assert (elements.question, tool.policies.get("visits").policy.enabled) == ("", False)
-    assert "Nothing happens while this policy is disabled." in elements.texts
-    assert any("7 rows of lab.visits, 2024-03-01 to 2024-05-31, are deleted for good" in t for t in elements.texts)
-    assert any("To be able to undo this for a while, set “Recoverable for”" in t for t in elements.texts)
-    start, end = (elements.texts[elements.texts.index(word) + 1] for word in ("From", "To"))
-    assert (start[:10], end[:10]) == ("2024-03-01", "2024-06-01")
-    elements.open(editor.create, "")
-    elements.press("Save")
-    assert elements.texts.count("must not be empty") == 2
-    assert "Not saved: some fields have mistakes." in elements.texts
+    form = Form.of(editor, links.policy("visits"))
+    page = form.write(retention_period="30d", enabled=None).send()
+    assert "Nothing happens while this policy is disabled." in effect(page) and LOST in effect(page)
+    assert "To be able to undo this for a while, set “Recoverable for”" in effect(page)
+    assert form.save().status == 303
+    assert not stored(db, "visits").enabled
+    assert not Form.of(editor, links.policy("visits")).fields.get("enabled")
 
 
-def test_who_may_change_what(elements: PageElements) -> None:
-    """A viewer's fields are locked; who is limited by tags chooses no identifier."""
-    for role, limit, free, named in (
-        (Role.VIEWER, "", False, True),
-        (Role.EDITOR, "", True, True),
-        (Role.EDITOR, "acme", True, False),
+def test_mistakes(db: DuckDatabase, editor: Visitor) -> None:
+    """What is wrong is said at its field, which refers to it; what is only missing, once it is saved."""
+    before = len(db.tool.policies())
+    form = Form.of(editor, links.new_policy("orders"))
+    for name, wrong, label, words in (
+        ("retention_period", "30x", "Retention period", "not a duration"),
+        ("schedule", "every day", "Schedule", "not a cron expression"),
+        ("time_zone", "Mars/Olympus", "Time zone", "unknown"),
+        ("tags", "not:x", "Tags", "must not begin with not:"),
+        ("expected_max.rows", "many", "Maximum rows", "whole number"),
     ):
-        name = f"{role}{limit}"
-        token = elements.db.tool.create_token(name, role, parse_tag_filter([limit] if limit else []))[1]
-        elements.open(editor.edit, "id=visits", token)
-        assert elements.find(ui.input, "Retention period").enabled is free
-        elements.open(editor.create, "", token)
-        assert (elements.find(ui.input, "Table") is not None) is free
-        assert (elements.find(ui.input, "Identifier") is not None) is (free and named)
+        right = form.fields[name]
+        page = form.write(**{name: wrong}).send()
+        [box] = page.all(f"input[@name='{name}']")
+        [told] = page.all(f"p[@id='m-{name}']")
+        assert words in text_of(told) and told.get("role") == "alert"
+        assert box.get("aria-invalid") == "true" and f"m-{name}" in box.get("aria-describedby", "").split()
+        assert f"Correct: {label}." in effect(page), name
+        assert form.save().status == 422
+        form.write(**{name: right})
+    page = form.write(where__key=["tenant", ""], where__value=["", "x"]).send()
+    assert "not of the form KEY=VALUE" in page.text
+    page = form.write(where__key="tenant", where__value="").send()
+    assert "tenant has no value" in page.text
+    page = form.write(where__key="", target_repository_name="").send()
+    assert "Fill in: Repository." in effect(page) and not page.all("p[@class='mistake']")
+    form = Form.of(editor, NEW)
+    page = form.save()
+    assert page.texts("p[@class='mistake']") == ["must not be empty"] * 2
+    assert len(db.tool.policies()) == before
 
 
-@pytest.mark.long("filled in again and again; make test proves its messages in tests/model/test_policyform.py")
-def test_mistakes(pages: PagesInBrowser) -> None:
-    """What is wrong is said beside its field as one types; nothing of it can be saved."""
-    before = len(pages.db.tool.policies())
-    page = pages.log_in("admin", f"{NEW}?copy=orders")
-    for label, wrong, words in (
-        ("Retention period", "30x", "not a duration"),
-        ("Schedule", "every day", "not a cron expression"),
-        ("Time zone", "Mars/Olympus", "unknown"),
-        ("Only rows with", "tenant", "not of the form KEY=VALUE"),
-        ("Tags", "not:x", "does not begin with not:"),
-        ("Repository", "", "snapshot needs target_repository_name"),
-    ):
-        right = field(page, label).input_value()
-        field(page, label).fill(wrong)
-        expect(field(page, label)).to_have_accessible_description(re.compile(re.escape(words)))
-        expect(effect(page)).to_contain_text(f"This is no policy yet. Look at: {label}.")
-        field(page, label).fill(right)
-        expect(field(page, label)).not_to_have_accessible_description(re.compile(re.escape(words)))
-    write(page, Retention_period="30x")
-    save(page)
-    expect(page.get_by_role("status").filter(has_text="Not saved")).to_be_visible()
-    pages.go(page, NEW)
-    save(page)
-    expect(field(page, "Table")).to_have_accessible_description(re.compile("must not be empty"))
-    assert len(pages.db.tool.policies()) == before
+def test_one_thing_in_three_views(db: DuckDatabase, editor: Visitor) -> None:
+    """Form, YAML and command say the same; YAML can be changed, and what is no policy stays as it was written."""
+    form = Form.of(editor, links.policy("visits"))
+    page = form.write(retention_period="100d").send(view="yaml")
+    [area] = page.all("textarea[@name='yaml']")
+    [policy] = parse_policies(area.text or "", "x")
+    assert (policy.id, str(policy.retention_period), policy.tags) == ("visits", "100d", ("acme", "web"))
+    page = form.write(yaml=(area.text or "").replace("100d", "200d")).send(view="command")
+    [command] = page.texts("pre")
+    assert shlex.split(command.replace("\\ ", "")) == [
+        "cratedb-retention",
+        "edit-policy",
+        "--id=visits",
+        "--if-version=1",
+        "--retention-period=200d",
+    ]
+    page = form.send(view="form")
+    assert form.fields["retention_period"] == ["200d"] and changes(page) == ["Retention period 90d → 200d"]
+    form.send(view="yaml")
+    page = form.write(yaml="policies:\n- strategy: delete\n  table_name: [1]\n").send(view="form")
+    assert form.fields["yaml"] == ["policies:\n- strategy: delete\n  table_name: [1]\n"]
+    assert "line 3" in page.text and form.fields["left"] == ["yaml"] and "The YAML is not a policy yet." in effect(page)
+    assert form.save("visits").status == 422
+    page = form.write(yaml="[]").send()
+    assert "has 0 policies" in page.text
+    new = Form.of(editor, NEW).write(table="a.b*", retention_period="1y", description="it's").send(view="command")
+    assert "create-policy" in new.texts("pre")[0] and "'--table-name=b*'" in new.texts("pre")[0]
 
 
-@pytest.mark.long("make test creates and edits")
-def test_copy(pages: PagesInBrowser) -> None:
-    """A copy begins with what another one says, and says that it does the same, until it does not."""
-    page = pages.log_in("admin", "/ui/policies/orders")
-    page.get_by_role("link", name="Copy").click()
-    pages.there(page)
-    expect(field(page, "Repository")).to_have_value(pages.db.repository)
-    expect(effect(page)).to_contain_text("policy orders already has the strategy snapshot there, after 60d")
-    write(page, Table="visits", Retention_period="200d")
-    page.get_by_role("radio", name="Delete it", exact=True).click()
-    expect(field(page, "Repository")).to_be_hidden()
-    expect(page.get_by_text("This strategy has no use for: Repository.")).to_be_visible()
-    expect(effect(page)).to_contain_text("At the next run nothing is due.")
-    page.get_by_role("radio", name="Snapshot: archive it, then delete it").click()
-    write(page, Table="letters")
-    expect(effect(page)).to_contain_text("would delete the data before snapshot after 200d (this policy) archives it")
-    save(page)
-    page.wait_for_url(SAVED)
-    letters = {
-        str(p.policy.strategy): p.policy.tags for p in pages.db.tool.policies() if p.policy.table_name == "letters"
-    }
-    assert letters == {"delete": ("acme",), "snapshot": ("globex", "shop")}
-    assert stored(pages, "orders").table_name == "orders"
+def test_a_table_is_picked(db: DuckDatabase, service: Service, editor: Visitor) -> None:
+    """A pattern shows what it matches; values of a column are those that there are, to a tenant only its own."""
+    db.create("events", {"ts": TIME, "tenant": "TEXT", "kind": "TEXT", "month": MONTH}, by=["month", "tenant"])
+    rows = [{"ts": "2024-03-05T12:00:00", "tenant": each, "kind": f"{each}-kind"} for each in ("acme", "globex")]
+    db.insert("events", rows)
+    db.policy("delete", "events", "1y", tags=["acme"], where={"tenant": "acme"})
+    form = Form.of(editor, f"{NEW}?table={db.schema}.events")
+    assert form.fields["table"] == [f"{db.schema}.events"]
+    assert form.page.all("form[@class='draft']")[0].get("data-dirty") is None
+    page = form.write(retention_period="30d", where__key="tenant").send()
+    assert page.texts("div[@id='v-where-0']/button") == ["acme", "globex"]
+    page = form.send(put="where=tenant=globex")
+    assert (form.fields["where:key"], form.fields["where:value"]) == (["tenant", ""], ["globex", ""])
+    assert f"1 partition (1 row) of {db.schema}.events" in effect(page)
+    page = form.write(where__key="kind", where__value="").send()
+    assert page.texts("div[@id='v-where-0']/button") == ["acme-kind", "globex-kind"]
+    page = form.write(table=f"{db.schema}.?e*", where__key="").send()
+    assert f"Matches 2 tables: {db.schema}.letters, {db.schema}.weather" in page.text
+    assert "No such table now." in form.write(table="nothing").send().text
+    tenant = Form.of(service.log_in(Role.EDITOR, "acme"), f"{NEW}?table={db.schema}.events")
+    page = tenant.write(retention_period="30d", where__key="tenant", tags="acme").send()
+    assert page.texts("div[@id='v-where-0']/button") == ["acme"]
+    assert "globex" not in page.markup
 
 
-@pytest.mark.long("service/test_policies proves that a change of an older version is refused")
-def test_somebody_else(pages: PagesInBrowser) -> None:
-    """What somebody else changed meanwhile is noticed, shown, and can be loaded; nothing of theirs is lost."""
-    page = pages.log_in("admin", "/ui/policies/weather")
-    write(page, Description="Mine", Retention_period="20d")
-    pages.db.tool.edit_policy("weather", {"description": "Theirs", "tags": ["acme", "sky"]})
-    expect(effect(page)).to_contain_text("As of")
-    save(page)
-    alert = page.get_by_role("alert").filter(has_text="Another user has changed this policy in the meantime")
-    row = alert.get_by_role("row", name=re.compile("Description"))
-    expect(row).to_contain_text("Theirs")
-    expect(row).to_contain_text("Mine")
-    expect(alert.get_by_role("row", name=re.compile("Tags"))).to_contain_text("acme, sky")
-    assert stored(pages, "weather").description == "Theirs"
-    alert.get_by_role("button", name="Load theirs").click()
-    expect(field(page, "Description")).to_have_value("Theirs")
-    expect(field(page, "Retention period")).to_have_value("14d")
-    write(page, Description="Both")
-    page.get_by_role("switch", name="Enabled").click()
-    save(page)
-    page.wait_for_url(SAVED)
-    after = stored(pages, "weather")
-    assert (after.description, after.tags, str(after.retention_period)) == ("Both", ("acme", "sky"), "14d")
+def test_when_it_runs(editor: Visitor) -> None:
+    """The next runs are in words, as one writes a schedule; what means nothing without one is not shown."""
+    form = Form.of(editor, links.policy("letters"))
+    assert "Manual only: it runs when a user starts it." in form.page.text
+    assert [each.get("hidden") for each in form.page.all("div[@id='f-jitter']")] == [""]
+    page = form.send(put="schedule=@weekly")
+    assert "Next run in 4 days: Sun 2024-07-07 00:00:00; then Sun 2024-07-14 00:00:00, then Sun" in page.text
+    assert [each.get("hidden") for each in page.all("div[@id='f-jitter']")] == [None]
+    page = form.write(schedule="30 3 * * *", time_zone="Europe/Lisbon", jitter="10m").send()
+    assert "Next run in 14 hours: Wed 2024-07-03 02:30:00" in page.text and "each up to 10m later" in page.text
+    assert "Runs skip this policy" in form.write(enabled=None).send().text
+    visits = Form.of(editor, links.policy("visits"))
+    assert "Next run due now: " in visits.page.text, "a run was missed"
 
 
-@pytest.mark.long("make test has strange names on the page of a table and of the archive")
-def test_hostile(pages: PagesInBrowser) -> None:
-    """Whatever somebody writes stays text, in the form, in the effect, and in the database."""
-    page = pages.log_in("admin", "/ui/policies/hostile")
-    expect(field(page, "Table")).to_have_value(HOSTILE_TABLE)
-    expect(field(page, "Description")).to_have_value(HOSTILE)
-    write(page, Retention_period="30d")
-    expect(effect(page)).to_contain_text(f"{pages.db.schema}.{HOSTILE_TABLE}, 2023-07-01 to 2024-05-31")
-    confirm(page, HOSTILE_TABLE)
-    assert stored(pages, "hostile").tags == (HOSTILE,)
+def test_its_life(db: DuckDatabase, editor: Visitor) -> None:
+    """The life of the data is drawn with this policy and the others, as one writes."""
+    form = Form.of(editor, links.policy("visits"))
+    assert life(form.page) == "hot until 90d -> gone"
+    db.policy("delete", "visit*", "50d")
+    assert life(form.send()) == "hot until 50d -> gone"
+    assert life(form.write(retention_period="40d").send()) == "hot until 40d -> gone"
+    page = form.write(strategy="downsample", levels__key=["1h", "1d"], levels__value=["1y", "forever"]).send()
+    assert life(page) == "hot until 40d -> gone; rollups: 1h until 1y, 1d forever"
+    assert page.texts("span[@class='lane-title']")[:3] == ["Data", "Rollup 1h", "Rollup 1d"]
+    assert stored(db, "visits").strategy == "delete"
+    unsupported = page.all("input[@value='reallocate']")[0]
+    assert unsupported.get("disabled") is not None
+    page = form.write(strategy="snapshot", target_repository_name="vault", archive_period="7y").send()
+    assert life(page) == "hot until 40d -> cold (vault) until 7y -> gone"
+
+
+def test_hostile(db: DuckDatabase, editor: Visitor) -> None:
+    """Whatever is written stays text, in the form, in the effect, and in the database."""
+    form = Form.of(editor, links.policy("hostile"))
+    assert (form.fields["table"], form.fields["description"]) == ([f"{db.schema}.{HOSTILE_TABLE}"], [HOSTILE])
+    page = form.write(retention_period="30d").send()
+    assert f"{db.schema}.{HOSTILE_TABLE}: 2023-07-01 to 2024-05-31" in effect(page)
+    assert form.save(HOSTILE_TABLE).status == 303
+    assert stored(db, "hostile").tags == (HOSTILE,)
     strange = f"{HOSTILE} {{{{7*7}}}} a=b"
-    pages.go(page, NEW)
-    write(page, Schema=HOSTILE, Table=strange, Retention_period="30d", Tags=strange, Description=strange)
-    field(page, "Only rows with").fill(f"x={strange}")
-    page.get_by_text("Limits and more").click()
-    write(page, Time_column=strange, Partition_column=strange, Identifier=f"{HOSTILE}/?#%")
-    expect(effect(page)).to_contain_text(strange)
-    save(page)
-    page.wait_for_url(SAVED)
-    made = stored(pages, f"{HOSTILE}/?#%")
-    assert (made.table_schema, made.table_name, made.tags, made.description) == (HOSTILE, strange, (strange,), strange)
-    assert (made.where, made.time_column, made.partition_column) == ({"x": strange}, strange, strange)
-    expect(field(page, "Only rows with")).to_have_value(f"x={strange}")
-    save(page)
-    expect(page.get_by_text("There is nothing to save.")).to_be_visible()
-    assert page.get_by_text("49", exact=False).count() == 0
+    form = Form.of(editor, NEW).write(
+        table=f"{HOSTILE}.{strange}", retention_period="30d", tags=strange, description=f"{strange}\r\nand more"
+    )
+    form.write(where__key="x", where__value=strange, time_column=strange, id=f"{HOSTILE}/?#%")
+    page = form.send()
+    assert "No such table now." in page.text
+    assert form.save().status == 303
+    made = stored(db, f"{HOSTILE}/?#%")
+    assert (made.table_schema, made.table_name, made.tags) == (HOSTILE, strange, (strange,))
+    assert (made.where, made.time_column, made.description) == ({"x": strange}, strange, f"{strange}\nand more")
+    form = Form.of(editor, links.policy(made.id))
+    assert "Nothing is changed yet." in form.send().text
+    many = {"a=b": "line\nend", "n": None, "t": "NULL", "e": ""}
+    db.policy("delete", "visits", "9y", id="odd", where=many, description="two\nlines")
+    form = Form.of(editor, links.policy("odd"))
+    assert "Nothing is changed yet." in form.send().text
+    assert form.write(retention_period="8y").save().status == 303
+    assert stored(db, "odd").where == many
 
 
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
-def test_who_may(pages: PagesInBrowser) -> None:
-    """A viewer looks and changes nothing; a tenant stays within its tags and tables, and is told of no others."""
-    page = pages.log_in("viewer", "/ui/policies/visits")
-    expect(field(page, "Retention period")).to_have_value("90d")
-    expect(field(page, "Retention period")).to_be_disabled()
-    expect(page.get_by_role("button", name="Save")).to_have_count(0)
-    pages.go(page, NEW)
-    expect(page.get_by_text("It takes one with the role editor")).to_be_visible()
-    page = pages.log_in("acme", "/ui/policies/orders")
-    expect(page.get_by_role("alert")).to_contain_text("does not exist")
-    pages.go(page, f"{NEW}?copy=visits")
-    tables = page.locator("datalist option")
-    expect(tables.filter(has=page.locator("xpath=self::*[@value='weather']"))).to_have_count(0)
-    offered = {option.get_attribute("value") for option in tables.all()}
-    assert not offered & {"orders", "globex", "shop", HOSTILE, pages.db.repository}
-    write(page, Tags="globex", Retention_period="400d")
-    expect(effect(page)).to_contain_text("lack those of this token")
-    before = len(pages.db.tool.policies())
-    save(page)
-    expect(page.get_by_text("lack those of this token").last).to_be_visible()
-    write(page, Tags="acme", Table="orders")
-    expect(effect(page)).to_contain_text("no policy with the tags of this token covers it")
-    save(page)
-    assert len(pages.db.tool.policies()) == before
+def test_who_may(db: DuckDatabase, service: Service) -> None:
+    """A viewer reads what a policy says and does; a tenant stays within its tags and tables, and sees no others."""
+    viewer, acme = service.log_in(Role.VIEWER), service.log_in(Role.EDITOR, "acme")
+    db.tool.edit_policy("visits", {"retention_period": "80d"})
+    page = viewer.get(links.policy("visits"))
+    assert not page.form("draft") and "Retention period80d" in page.text
+    assert "This run would delete" in page.text and page.all("div[@class='life']")
+    [changed, made] = page.rows("Changes, newest first")
+    assert "retention_period 90d → 80d" in changed["Below"] and made["Event"] == "Policy created"
+    assert viewer.get(NEW).status == 403
+    sent = Form.of(service.log_in(Role.EDITOR), links.policy("visits")).write(retention_period="1d").fields
+    assert viewer.post_several(links.policy("visits"), **{**sent, "do": ["save"]}).status == 403
+    assert acme.get(links.policy("orders")).status == 404
+    assert "GET /api" not in acme.get(links.policy("orders")).text
+    form = Form.of(acme, NEW)
+    assert "id" not in form.fields and "id" in Form.of(service.log_in(Role.ADMIN), NEW).fields
+    offered = {option.get("value") for option in form.page.all("option")}
+    assert offered >= {"acme", f"{db.schema}.visits"}
+    assert not offered & {f"{db.schema}.orders", f"{db.schema}.{HOSTILE_TABLE}", "globex", "shop", HOSTILE}
+    before = len(db.tool.policies())
+    form.write(table=f"{db.schema}.visits", retention_period="400d", tags="globex")
+    assert "lack those of this token" in effect(form.send()) and not can_save(form.page)
+    assert form.save("visits").status == 403
+    form.write(table=f"{db.schema}.orders", tags="acme")
+    assert "no policy with the tags of this token covers it" in effect(form.send())
+    assert form.save("orders").status == 403
+    assert len(db.tool.policies()) == before
 
 
-def test_damaged(pages: PagesInBrowser) -> None:
+def test_damaged(db: DuckDatabase, editor: Visitor) -> None:
     """A row that is no valid policy says why, and can't be edited."""
-    db = pages.db
     db.sql(f"UPDATE {db.q('retention_policy', db.own_schema)} SET retention_period = 'soon' WHERE id = 'logs'")
-    page = pages.log_in("admin", f"/ui/policies/{quote('logs')}")
-    expect(page.get_by_role("alert")).to_contain_text("not a duration")
-    expect(page.get_by_role("link", name="All policies")).to_have_attribute("href", "/ui/policies")
-    expect(page.get_by_role("button", name="Save")).to_have_count(0)
+    page = editor.get(f"{LIST}/{quote('logs')}")
+    assert (page.status, "not a duration" in page.text) == (422, True)
+    assert not page.form("draft")
+
+
+def test_what_contradicts(db: DuckDatabase, editor: Visitor) -> None:
+    """Contradictions between policies have links to the other policies."""
+    form = Form.of(editor, NEW).write(table=f"{db.schema}.letters", strategy="snapshot", retention_period="200d")
+    page = form.write(target_repository_name=db.repository).send()
+    assert "would delete the data before snapshot after 200d (this policy) archives it" in effect(page)
+    assert page.href("Policy letters") == links.policy("letters")
+
+
+# In a browser
+
+
+def box(page: Page, label: str) -> Locator:
+    """A field by its whole label."""
+    return page.get_by_label(label, exact=True)
+
+
+def verdict(page: Page) -> Locator:
+    """What the next run would do."""
+    return page.get_by_role("complementary", name="Effect")
+
+
+def test_few_clicks(pages: PagesInBrowser) -> None:
+    """
+    From the overview a period is changed in three clicks (the policy, the period, Save), and a policy created in four;
+    typing refreshes the effect, and Enter confirms.
+    """
+    db = pages.db
+    db.create("fresh", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("fresh", ["2024-03-03T12:00:00", "2024-07-01T12:00:00"])
+    page = pages.log_in("editor")
+    page.get_by_role("link", name="delete after 90d").click()
+    page.evaluate("window.here = 1")
+    page.get_by_role("button", name="30d", exact=True).first.click()
+    expect(verdict(page)).to_contain_text("3 partitions (7 rows)")
+    expect(box(page, "Retention period")).to_have_value("30d")
+    box(page, "Retention period").fill("")
+    box(page, "Retention period").press_sequentially("1d")
+    expect(verdict(page)).to_contain_text("4 partitions (")
+    expect(box(page, "Retention period")).to_be_focused()
+    word = page.get_by_label("Type visits to confirm")
+    word.fill("visits")
+    box(page, "Retention period").fill("30d")
+    expect(verdict(page)).to_contain_text("3 partitions (7 rows)")
+    expect(word).to_have_value("")  # It confirmed another effect.
+    assert page.evaluate("window.here") == 1
+    word.fill("visits")
+    word.press("Enter")
+    page.wait_for_url("**/ui/policies/visits?saved=2")
+    assert str(stored(db, "visits").retention_period) == "30d"
+    pages.go(page, "/ui/")
+    row = page.get_by_role("row").filter(has_text=f"{db.schema}.fresh")
+    row.get_by_role("link", name="Add policy").click()
+    page.get_by_role("button", name="90d", exact=True).click()
+    page.get_by_label("Type fresh to confirm").fill("fresh")
+    page.get_by_role("button", name="Create policy").click()
+    page.wait_for_url(re.compile(r"saved=1$"))
+    [made] = [item.policy for item in db.tool.policies() if item.policy.table_name == "fresh"]
+    assert (made.table_schema, str(made.retention_period)) == (db.schema, "90d")
+
+
+def test_nothing_written_is_lost(pages: PagesInBrowser) -> None:
+    """Leaving with changes asks; a lost service, a restart and an expired session keep the draft."""
+    path = f"/ui/policies/new?table={pages.db.schema}.orders"
+    page = pages.log_in("editor", path)
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    box(page, "Retention period").fill("9y")
+    expect(verdict(page)).to_contain_text("Nothing is due at the next run.")
+    page.get_by_role("link", name="Plan", exact=True).click()
+    expect(box(page, "Retention period")).to_have_value("9y")
+    assert asked == ["beforeunload"]
+    page.route("**/ui/policies/new*", lambda route: route.abort())
+    box(page, "Description").fill("Long thoughts")
+    expect(page.locator("#lost")).to_be_visible()
+    page.unroute("**/ui/policies/new*")
+    box(page, "Tags").fill("long")
+    expect(page.locator("#lost")).to_be_hidden()
+    page.evaluate("document.querySelector('form.draft').removeAttribute('data-dirty')")
+    page.reload()
+    expect(box(page, "Description")).to_have_value("Long thoughts")
+    expect(page.get_by_text("Your unsaved changes are back.")).to_be_visible()
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Create policy").click()
+    expect(page.locator("#lost")).to_be_visible()
+    page.get_by_role("link", name="Log in again").click()
+    page.get_by_label("Access token").fill(pages.tokens["editor"])
+    page.get_by_role("button", name="Log in").click()
+    pages.complaints.clear()  # The browser notes what failed.
+    expect(box(page, "Description")).to_have_value("Long thoughts")
+    expect(verdict(page)).to_contain_text("Nothing is due at the next run.")
+    page.get_by_role("button", name="Create policy").click()
+    page.wait_for_url(re.compile(r"saved=1$"))
+    assert page.evaluate("sessionStorage.getItem('editing')") is None
+    pages.go(page, path)
+    expect(box(page, "Description")).to_have_value("")
+    assert pages.tokens["editor"] not in page.evaluate("JSON.stringify(sessionStorage)")
+
+
+@pytest.mark.long("make test sends the form by HTTP, and drives the main path of the page in a browser")
+def test_small_and_without_scripts(pages: PagesInBrowser) -> None:
+    """On a narrow screen nothing is wider than it, and Save is in view; forms do everything without scripts."""
+    page = pages.log_in("editor", links.policy("weather"), size=NARROW)
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0]
+    expect(page.get_by_role("button", name="Save")).to_be_in_viewport()
+    page = pages.window(scripts=False)
+    page.goto(f"{pages.address}{links.policy('visits')}")
+    page.get_by_label("Access token").fill(pages.tokens["editor"])
+    page.get_by_role("button", name="Log in").click()
+    box(page, "Retention period").fill("30d")
+    box(page, "Retention period").press("Enter")
+    expect(verdict(page)).to_contain_text("3 partitions (7 rows)")
+    page.get_by_role("button", name="YAML").click()
+    expect(page.locator("textarea[name=yaml]")).to_contain_text("30d")
+    page.get_by_label("Type visits to confirm").fill("visits")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()

@@ -8,8 +8,12 @@ from cratedb_retention.model.catalog import Column, Kind, TableName
 from cratedb_retention.model.plan.effect import Amount, Loss
 from cratedb_retention.model.policies.attributes import Suggestions
 from cratedb_retention.model.policies.form import FIELDS, MOST, is_shown, offered, to_values
+from cratedb_retention.model.policies.lifecycle import find_lifecycles
 from cratedb_retention.model.time import parse_instant, to_ms
-from cratedb_retention.ui.policies.editor import sentence
+from cratedb_retention.ui.policies.effect import sentence
+from cratedb_retention.ui.policies.life import draw
+from support.catalogs import DUCKDB, policy
+from support.served import parse
 
 
 def ms(text: str) -> int:
@@ -38,23 +42,23 @@ def loss(
     [
         (
             loss(table="lab.visits", partitions=12, rows=3400, start=ms("2023-07-01"), end=ms("2024-04-01")),
-            "12 partitions with 3,400 rows of lab.visits, 2023-07-01 to 2024-03-31, are deleted for good.",
+            "permanently deletes 12 partitions (3,400 rows) of lab.visits: 2023-07-01 to 2024-03-31.",
         ),
         (
             loss(table="lab.visits", partitions=1, rows=1, start=ms("2023-07-01"), end=ms("2023-07-02")),
-            "1 partition with 1 row of lab.visits, 2023-07-01, is deleted for good.",
+            "permanently deletes 1 partition (1 row) of lab.visits: 2023-07-01.",
         ),
         (
             loss(table="lab.v", partitions=2, rows=None, start=None, end=None),
-            "2 partitions of lab.v, of any time, are deleted for good.",
+            "permanently deletes 2 partitions of lab.v.",
         ),
         (
             loss(table="lab.v", partitions=1, rows=None, start=None, end=ms("2024-01-01"), rolled_up=True),
-            "1 partition of lab.v, before 2024-01-01, is deleted for good; what was computed from them stays.",
+            "permanently deletes 1 partition of lab.v: before 2024-01-01; its rollups stay.",
         ),
         (
             loss(table="lab.v with tenant=a", partitions=0, rows=7, start=None, end=ms("2024-01-01T10:30:00Z")),
-            "7 rows of lab.v with tenant=a, before 2024-01-01 10:30, are deleted for good.",
+            "permanently deletes 7 rows of lab.v with tenant=a: before 2024-01-01 10:30.",
         ),
         (
             loss(
@@ -65,14 +69,13 @@ def loss(
                 end=ms("2024-01-01T03:00:00Z"),
                 archived="r",
             ),
-            "2 partitions with 9 rows of lab.v, 2024-01-01 01:00 to 2024-01-01 03:00, "
-            "are archived in r, and then deleted.",
+            "archives 2 partitions (9 rows) of lab.v in r, then drops them: 2024-01-01 01:00 to 2024-01-01 03:00.",
         ),
     ],
 )
 def test_sentence(gone: Loss, words: str) -> None:
     """Numbers, the table, and which days; the last one is the last that is deleted."""
-    assert sentence(gone) == f"At the next run {words}"
+    assert sentence(gone) == f"The next run {words}"
 
 
 def test_offered() -> None:
@@ -116,6 +119,26 @@ def test_offered() -> None:
     assert len(offered(FIELDS["time_zone"], {**values, "time_zone": ""}, found)) == MOST
 
 
+def test_a_life_is_drawn() -> None:
+    """Stages follow each other without gaps, by age; a rollup begins with the data, and may outlive it."""
+    one = policy("snapshot", "1y", archive_period="7y")
+    down = policy("downsample", "60d", levels="1h:90d,1d:forever")
+    [life] = find_lifecycles([one, policy("compact", "1h"), down], DUCKDB)
+    drawn = parse(draw(life))
+    assert drawn.find("div").get("aria-label") == life.line  # type: ignore[union-attr]
+    places = [
+        [tuple(float(bar.get(end, "").rstrip("%")) for end in ("x", "width")) for bar in lane.findall("svg/svg")]
+        for lane in drawn.findall("div/div")
+    ]
+    data, hours, days, axis = places
+    assert (len(data), len(hours), len(days), axis) == (4, 2, 1, [])
+    for bars in (data, hours, days):
+        ends = [start + width for start, width in bars]
+        assert [start for start, _ in bars] == pytest.approx([0.0, *ends[:-1]], abs=0.02)
+        assert ends[-1] == pytest.approx(100, abs=0.02) and all(width > 4 for _, width in bars)
+    assert hours[0][1] < data[2][0] < data[3][0], "90d, 1y, 7y"
+
+
 def test_shown() -> None:
     """What means nothing without something else is not there without it."""
     values = to_values(None)
@@ -125,3 +148,6 @@ def test_shown() -> None:
     assert is_shown(FIELDS["misfire_grace"], {**values, "schedule": "@daily", "misfire": "skip"})
     assert not is_shown(FIELDS["levels"], values)
     assert is_shown(FIELDS["levels"], {**values, "strategy": "downsample"})
+    assert not is_shown(FIELDS["target_repository_name"], values)
+    assert is_shown(FIELDS["target_repository_name"], {**values, "recoverable": "7d"})
+    assert is_shown(FIELDS["target_repository_name"], {**values, "strategy": "snapshot"})

@@ -63,7 +63,7 @@ def test_the_list_and_what_can_be_done(each_pages: PagesInBrowser, tmp_path: Pat
     assert not db.tool.store.policies.get("visits").policy.enabled
     page.get_by_role("button", name="Enable").click()
     asked = page.get_by_role("dialog")
-    gone = f"1 partition with 1 row of {db.schema}.visits, 2024-03-01 to 2024-03-31, is deleted for good"
+    gone = f"permanently deletes 1 partition (1 row) of {db.schema}.visits: 2024-03-01 to 2024-03-31"
     expect(asked.get_by_text(gone)).to_be_visible()
     expect(asked.get_by_role("button", name="Enable")).to_be_disabled()
     asked.get_by_label("Write visits to go on").fill("visits")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -14,12 +14,15 @@ from cratedb_retention.execution.overview.lines import Listing
 from cratedb_retention.execution.plan.preparing import Selection, require_tags
 from cratedb_retention.execution.policies import Action, Change, find_changes
 from cratedb_retention.model.archive import why_no_repository
-from cratedb_retention.model.catalog import Selector, TableName
+from cratedb_retention.model.catalog import Capabilities, Column, Kind, Selector, TableName
 from cratedb_retention.model.policies.attributes import Suggestions
 from cratedb_retention.model.policies.lifecycle import Lifecycle, find_lifecycles
-from cratedb_retention.model.policies.patterns import find_tables
+from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy, change_policy, make_policy
+from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import TagFilter
+from cratedb_retention.model.rollups.rollup import sketch_table
+from cratedb_retention.model.words import write_value
 from cratedb_retention.store.policies import Damaged, StoredPolicy, policy_to_row
 from cratedb_retention.store.rows import LONGEST, fits
 
@@ -168,7 +171,7 @@ class Policies(Part):
         Raises ``Unsupported`` if the database does not support a policy's strategy, ``InvalidInput`` if its repository
         cannot be one, or an attribute is too long.
         """
-        database, traits = self._engine.capabilities, policy.strategy.traits
+        database = self._engine.capabilities
         if policy.archives:
             name, directories = policy.target_repository_name or "", database.repositories_are_directories
             if why_not := why_no_repository(name, directories):
@@ -176,11 +179,7 @@ class Policies(Part):
         for name, value in policy_to_row(policy, 0, self._clock.now(), "").items():
             if isinstance(value, str) and not fits(value):
                 raise InvalidInput(f"attribute {name}", f"is longer than {LONGEST:,} bytes", "shorten it")
-        if traits.moves and not database.reallocates:
-            reason = f"{database.product} has no nodes to move data between"
-            raise Unsupported(f"strategy {policy.strategy}", reason, "use CrateDB")
-        if traits.compacts and not database.compacts:
-            reason = f"{database.product} has no partitions of its own to compact"
+        if reason := _why_not(database, policy.strategy):
             raise Unsupported(f"strategy {policy.strategy}", reason, "use CrateDB")
 
     def could_undo(self, policy: Policy) -> bool:
@@ -190,13 +189,16 @@ class Policies(Part):
         same = [item.policy for item in self() if item.policy.table == policy.table and item.policy.id != policy.id]
         return not any(other.strategy.traits.removes for other in same)
 
-    def suggestions(self, policies: Iterable[Policy], limited: bool, chosen: Selector) -> Suggestions:
+    def suggestions(
+        self, policies: Iterable[Policy], limited: bool, chosen: Selector, columns: Collection[str] = ()
+    ) -> Suggestions:
         """
         Suggested values for the attributes of a policy, read by a fixed number of statements.
 
         :param policies: Policies whose values are suggested, too.
         :param limited: Suggest only values and tables of these policies.
         :param chosen: Tables whose columns are suggested.
+        :param columns: Columns whose values are suggested; each takes some statements more.
         """
         own, policies = self._engine.capabilities, list(policies)
         outline = self._engine.read_outline(chosen)
@@ -210,14 +212,51 @@ class Policies(Part):
         else:
             repositories |= outline.repositories
             pairs |= {pair for attributes in outline.nodes.values() for pair in attributes.items()}
-        columns = {name: column for table in tables for name, column in outline.tables[table].columns.items()}
+        known_columns = {name: column for table in tables for name, column in outline.tables[table].columns.items()}
+        matches = find_tables(chosen.schema, chosen.name, frozenset(tables), own) if chosen.name else []
+        if is_pattern(f"{chosen.schema or ''}{chosen.name}"):  # A pattern never matches a rollup.
+            levels = {name for table in self._store.rollups.all() for name in (table, sketch_table(table))}
+            matches = [table for table in matches if table not in levels]
         return Suggestions(
             default_schema=own.default_schema,
             tables=tuple(tables),
-            columns=tuple(columns.values()),
+            columns=tuple(known_columns.values()),
+            matches=tuple(matches),
+            values={
+                name: tuple(self._values(known_columns[name], matches[:1], policies, limited))
+                for name in columns
+                if name in known_columns
+            },
+            unsupported={str(each): reason for each in Strategy if (reason := _why_not(own, each))},
             repositories=tuple(sorted(repositories)),
             attributes={
                 name: tuple(value for _, value in same) for name, same in groupby(sorted(pairs), itemgetter(0))
             },
             tags=tuple(sorted({tag for policy in policies for tag in policy.tags})),
         )
+
+    def _values(
+        self, column: Column, tables: Sequence[TableName], policies: Iterable[Policy], limited: bool
+    ) -> list[str]:
+        """Values of a column, as `where` writes them: those in policies, of partitions, or in a sample of the rows."""
+        found = {write_value(policy.where[column.name]) for policy in policies if column.name in policy.where}
+        if column.kind is Kind.TIME:
+            return []
+        for name in () if limited else tables:
+            selector = Selector(schema=name.schema, name=name.name)
+            table = self._engine.read_catalog([selector]).tables.get(name)
+            if table is not None and column.name in table.partitioned_by:
+                place = table.partitioned_by.index(column.name)
+                found |= {write_value(partition.values[place]) for partition in table.partitions}
+            else:
+                found |= set(map(write_value, self._engine.sample(name, column)))
+        return sorted(found)
+
+
+def _why_not(database: Capabilities, strategy: Strategy) -> str:
+    """Why a database does not support a strategy; empty if it does."""
+    if strategy.traits.moves and not database.reallocates:
+        return f"{database.product} has no nodes to move data between"
+    if strategy.traits.compacts and not database.compacts:
+        return f"{database.product} has no partitions of its own to compact"
+    return ""

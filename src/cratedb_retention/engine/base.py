@@ -16,7 +16,7 @@ from cratedb_retention.engine.rollups.rollup import ANY, Counts, Portions, step_
 from cratedb_retention.engine.rollups.states import level_fields
 from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import PartitionChanged
-from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, Table, TableName
+from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Selector, Table, TableName, Value
 from cratedb_retention.model.forecast import Disks, Storage
 from cratedb_retention.model.plan import plan
 from cratedb_retention.model.plan.measurements import Measurements, Probe
@@ -36,6 +36,7 @@ from cratedb_retention.model.time import show
 from cratedb_retention.model.words import plural, show_partition
 
 _Dropping = plan.DropPartitions | plan.DropArchived
+_SAMPLE, _VALUES = 10_000, 100  # Rows that are read for suggestions, and values of them.
 
 
 class Engine(abc.ABC):
@@ -218,6 +219,12 @@ class Engine(abc.ABC):
     def measure(self, probes: Sequence[Probe]) -> Measurements:
         """Answer probes, several hundred per statement."""
         return measure(self.database, self.sql, probes)
+
+    def sample(self, table: TableName, column: Column) -> list[Value]:
+        """Some distinct values of a column, in a sample of its rows, as a table may have billions of them."""
+        rows = sa.select(self.sql.column(column).label("v")).select_from(table_ref(table)).limit(_SAMPLE).subquery("s")
+        found = self.database.brief().rows(sa.select(rows.c.v).distinct().limit(_VALUES))
+        return [value for (value,) in found if isinstance(value, str | int | float | bool | None)]
 
     def counts(self, rollup: Rollup) -> Counts:
         """Counts of the windows of a level and of its source."""

@@ -152,15 +152,39 @@ class Scope:
     def tags(self) -> list[str]:
         return sorted({tag for item in self._stored[0] for tag in item.policy.tags})
 
-    def lifecycles(self, table: TableName | None = None) -> list[Lifecycle]:
-        """The lifecycles of tables, or of one table, by the policies that the caller may see."""
-        return find_lifecycles(self.visibility.policies, self._retention.capabilities, table)
+    def lifecycles(self, table: TableName | None = None, candidate: Policy | None = None) -> list[Lifecycle]:
+        """
+        The lifecycles of tables, or of one table, by the policies that the caller may see.
+
+        :param candidate: A policy that counts as stored, in place of the one with its identifier.
+        """
+        if candidate is not None:
+            self.visibility.check_policy(candidate)
+        return find_lifecycles(self._seen_with(candidate), self._retention.capabilities, table)
+
+    def _seen_with(self, candidate: Policy | None) -> tuple[Policy, ...]:
+        """The policies that the caller may see, with one that counts as stored."""
+        policies = self.visibility.policies
+        if candidate is None:
+            return policies
+        return (*(policy for policy in policies if policy.id != candidate.id or candidate.id is None), candidate)
 
     def create(self, policy: Policy) -> Policy:
+        with self._creating(policy) as attributes:
+            return self._retention.policies.create(**attributes)
+
+    def make(self, policy: Policy) -> Policy:
+        """The policy that :meth:`create` would store, or the same error. Writes nothing."""
+        with self._creating(policy) as attributes:
+            return self._retention.policies.make(**attributes)
+
+    @contextmanager
+    def _creating(self, policy: Policy) -> Iterator[dict[str, Any]]:
+        """The attributes of a policy that the caller may create."""
         self.access.require(Role.EDITOR)
         self._check_new(policy)
         with self._hiding(f"policy for {policy.target}", _TAKEN, "change that policy"):
-            return self._retention.policies.create(**policy.model_dump(exclude_defaults=True))
+            yield policy.model_dump(exclude_defaults=True)
 
     def change(self, identifier: str, changes: Mapping[str, Any], version: int | None) -> StoredPolicy:
         """Change attributes of a policy, based on a version; None: the present one."""
@@ -212,10 +236,16 @@ class Scope:
         except Conflict as error:
             raise Conflict(thing, reason, remedy) if self.access.limited else error from None
 
-    def suggestions(self, table_schema: str | None = None, table_name: str = "") -> Suggestions:
-        """Suggestions for attributes of a policy; columns are those of tables with this name or pattern."""
+    def suggestions(
+        self, table_schema: str | None = None, table_name: str = "", columns: Collection[str] = ()
+    ) -> Suggestions:
+        """
+        Suggestions for attributes of a policy; columns are those of tables with this name or pattern.
+
+        :param columns: Those whose values are suggested; with a scope, only values in the caller's policies.
+        """
         chosen = Selector(schema=table_schema or None, name=table_name)
-        return self._retention.policies.suggestions(self.visibility.policies, self.access.limited, chosen)
+        return self._retention.policies.suggestions(self.visibility.policies, self.access.limited, chosen, columns)
 
     def holds(self) -> list[LegalHold]:
         return [hold for hold in self._retention.holds() if self.visibility.covers_hold(hold)]
@@ -449,19 +479,30 @@ class Scope:
     def table(self, table: TableName) -> TableView:
         policies = self.visibility.policies
         prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
-        # Whether the caller sees the whole table, rather than the rows that their policies select.
-        whole = any(self.visibility.covers(self._area(*each)) for each in (table, *sources_of(prepared, table)))
-        if not whole and not self._has_policy(table):
+        if not self._sees_whole(prepared, table) and not self._has_policy(table):
             self.visibility.require(self._area(*table))
-        of_table = RestoreRequest(table_schema=table.schema, table_name=table.name)
-        records = [record for record in self._records(of_table) if record.archived.table == table]
-        found = timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
+        found = self._timeline(prepared, table, policies)
         if not found.lanes and not found.cutoffs:
             raise NotFound(f"table {table}", "does not exist, or has no policy", "see the overview")
         line = next((line for line in self._tables(prepared) if line.first.table == table), None)
         if line and line.oldest is not None and line.newest is not None and found.lanes:
             found = with_rows(found, TimeRange(line.oldest, line.newest), line.first.rows)
         return TableView(found, line)
+
+    def previewed(self, found: Preview, table: TableName) -> Timeline:
+        """A table over time as :meth:`preview` found it: with its policy."""
+        self.visibility.require(self._area(table.schema, table.name, found.policy.where))
+        return self._timeline(found.after, table, self._seen_with(found.policy))
+
+    def _sees_whole(self, prepared: Prepared, table: TableName) -> bool:
+        """Whether the caller sees the whole table, rather than the rows that their policies select."""
+        return any(self.visibility.covers(self._area(*each)) for each in (table, *sources_of(prepared, table)))
+
+    def _timeline(self, prepared: Prepared, table: TableName, policies: Sequence[Policy]) -> Timeline:
+        of_table = RestoreRequest(table_schema=table.schema, table_name=table.name)
+        records = [record for record in self._records(of_table) if record.archived.table == table]
+        whole = self._sees_whole(prepared, table)
+        return timeline(prepared, table, Seen(policies=policies, records=records, holds=self.holds(), whole=whole))
 
     def accept_tables(self, table_name: str, table_schema: str | None) -> list[TableName]:
         self.access.require(Role.EDITOR)

@@ -104,15 +104,12 @@ def _who(guest: Guest) -> None:
 
 
 # Those that NiceGUI makes; the others are in `SERVED`.
-PAGES: tuple[Page, ...] = (
-    Page(path="/policies", title="Policies", body=policies.show),
-    Page(path="/policies/new", title="New policy", body=editor.create),
-    Page(path="/policies/{id:path}", title="Policy", body=editor.edit),
-)
+PAGES: tuple[Page, ...] = (Page(path="/policies", title="Policies", body=policies.show),)
 # Server-rendered pages.
 SERVED = (
     front.ROUTER,
     hub.ROUTER,
+    editor.ROUTER,
     plan.ROUTER,
     runs.ROUTER,
     run.ROUTER,

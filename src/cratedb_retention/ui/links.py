@@ -82,6 +82,16 @@ def read_table(path: str) -> TableName | None:
     return TableName(unquote(schema), unquote(name)) if schema and name and "/" not in schema + name else None
 
 
+def policies(**query: str) -> str:
+    """The list of policies, with filters."""
+    return address("/policies", query)
+
+
+def tag_bit(text: str) -> Bit:
+    """A tag in a table, which leads to all policies that have it."""
+    return Bit(text=text, href=policies(tags=text), tone="tag", hint=f"All policies with the tag {text}")
+
+
 def runs(**query: str) -> str:
     """The page of all runs, with filters."""
     return address("/runs", query)

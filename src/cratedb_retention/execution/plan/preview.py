@@ -75,13 +75,23 @@ class Preview:
     @property
     def contradictions(self) -> list[str]:
         """Contradictions between the policy and others, and policies that do the same."""
-        chosen = [p for p in self.after.policies.values() if self.after.selection.fits(p)]
+        return list(self.conflicts)
+
+    @cached_property
+    def conflicts(self) -> dict[str, tuple[str, ...]]:
+        """The same, with the identifiers of the other policies."""
+        chosen, own = [p for p in self.after.policies.values() if self.after.selection.fits(p)], self.policy.id
         found = find_contradictions(chosen, self.after.facts.catalog, self.after.facts.ledger)
-        twins = [p for p in chosen if p.id != self.policy.id and identity(p) == identity(self.policy)]
-        return [
-            *(str(Why.DONE_ALREADY(other=p.id or "", strategy=p.strategy, period=p.retention_period)) for p in twins),
-            *dict.fromkeys(f"{f.table}: {f.why.about(self.policy.id)}" for f in found if self.policy.id in f.policies),
-        ]
+        twins = [p for p in chosen if p.id != own and identity(p) == identity(self.policy)]
+        said = (Why.DONE_ALREADY(other=p.id or "", strategy=p.strategy, period=p.retention_period) for p in twins)
+        return {
+            **{str(why): (twin.id or "",) for why, twin in zip(said, twins, strict=True)},
+            **{
+                f"{f.table}: {f.why.about(own)}": tuple(each for each in f.policies if each != own)
+                for f in found
+                if own in f.policies
+            },
+        }
 
     @property
     def others(self) -> list[Other]:

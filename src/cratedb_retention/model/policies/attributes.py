@@ -23,9 +23,8 @@ from cratedb_retention.model.policies.strategies import Strategy
 class Group(enum.StrEnum):
     """Sections of a form, in order."""
 
-    WHAT = "What happens"
-    TABLES = "Which tables"
-    PERIOD = "How long"
+    TABLES = "Which data"
+    LIFE = "What happens, and when"
     SCHEDULE = "Schedule and tags"
     MORE = "Limits and more"  # Rarely needed.
 
@@ -51,6 +50,9 @@ class Suggestions:
     repositories: tuple[str, ...] = ()
     attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Custom attributes of nodes, with values.
     tags: tuple[str, ...] = ()
+    matches: tuple[TableName, ...] = ()  # The tables that the chosen name or pattern matches.
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # Of some columns, as `where` writes them.
+    unsupported: Mapping[str, str] = field(default_factory=dict)  # Strategies that the database lacks, with the reason.
 
 
 Offer = Callable[[Suggestions, Mapping[str, Any]], Iterable[str]]

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.policies.attributes import Attribute, Form, Suggestions
-from cratedb_retention.model.policies.policy import ATTRIBUTES, Policy, explain
+from cratedb_retention.model.policies.policy import ATTRIBUTES, OF_ARCHIVES, Policy, explain
 from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.words import read_pairs, write_pairs
 
@@ -45,7 +45,13 @@ def is_used(field: Attribute, strategy: str) -> bool:
 def is_shown(field: Attribute, values: Mapping[str, str | bool]) -> bool:
     """Whether a field has an effect, given the values of the others."""
     beside = all(values[name] == wanted if wanted else values[name] for name, wanted in field.beside.items())
-    return beside and is_used(field, str(values["strategy"]))
+    return beside and _applies(field, values)
+
+
+def _applies(field: Attribute, values: Mapping[str, str | bool]) -> bool:
+    """Whether a policy can have a field; one that deletes has archives only if it is recoverable."""
+    archives = field.name not in OF_ARCHIVES or values["strategy"] == Strategy.SNAPSHOT or bool(values["recoverable"])
+    return archives and is_used(field, str(values["strategy"]))
 
 
 def hint_of(field: Attribute) -> str:
@@ -73,7 +79,7 @@ def to_attributes(values: Mapping[str, str | bool], base: Policy | None = None) 
     before, present = (to_values(base), base.model_dump(mode="json")) if base else ({}, {})
     found: dict[str, Any] = {}
     for name, field in FIELDS.items():
-        if is_used(field, str(values["strategy"])):
+        if _applies(field, values):
             kept = values[name] == before.get(name)
             meant = _pick(present, name) if kept else _to_value(field, values[name])
             attribute, _, part = name.partition(".")
@@ -88,8 +94,10 @@ def find_mistakes_in(values: Mapping[str, str | bool], base: Policy | None = Non
     are empty, or else at the first. See :func:`to_attributes`.
     """
     mistakes: dict[str, str] = {}
+    before = to_values(base) if base else {}
     for name, field in FIELDS.items():
-        if field.form is Form.PAIRS and is_used(field, str(values["strategy"])):
+        changed = values[name] != before.get(name)
+        if changed and field.form is Form.PAIRS and is_used(field, str(values["strategy"])):
             try:
                 _to_value(field, values[name])
             except InvalidInput as error:
@@ -113,7 +121,8 @@ def find_mistakes_in(values: Mapping[str, str | bool], base: Policy | None = Non
 def left_out(policy: Policy, strategy: str) -> list[Attribute]:
     """The fields with a value that a strategy does not use."""
     values, plain = to_values(policy), to_values(None)
-    return [f for name, f in FIELDS.items() if not is_used(f, strategy) and values[name] not in ("", plain[name])]
+    other = {**values, "strategy": strategy}
+    return [f for name, f in FIELDS.items() if not _applies(f, other) and values[name] not in ("", plain[name])]
 
 
 def offered(field: Attribute, values: Values, found: Suggestions) -> list[str]:
@@ -125,15 +134,16 @@ def offered(field: Attribute, values: Values, found: Suggestions) -> list[str]:
         there = [line for line in lines if line.strip()]
         named = {line.partition("=")[0].strip() for line in there}
         free = (each for each in known if each not in named)
-        return ["\n".join([*there, f"{each}="]) for each in _closest(free, begun.strip())]
+        return ["\n".join([*there, f"{each}="]) for each in closest(free, begun.strip())]
     if field.form is Form.LIST:
         *before, last = ["", *typed.split(",")]
         chosen = read_list(",".join(before))
-        return [list_text([*chosen, each]) for each in _closest((k for k in known if k not in chosen), last.strip())]
-    return _closest(known, typed)
+        return [list_text([*chosen, each]) for each in closest((k for k in known if k not in chosen), last.strip())]
+    return closest(known, typed)
 
 
-def _closest(known: Iterable[str], typed: str) -> list[str]:
+def closest(known: Iterable[str], typed: str) -> list[str]:
+    """Texts that contain what is typed, those first that begin with it."""
     fits = [each for each in dict.fromkeys(known) if typed.casefold() in each.casefold()]
     return sorted(fits, key=lambda each: not each.casefold().startswith(typed.casefold()))[:MOST]
 

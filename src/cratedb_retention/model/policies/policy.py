@@ -57,19 +57,17 @@ _MESSAGES = {
 }
 # A cascade applies to whole tables, and its levels count from the same instant.
 _NO_CASCADE = tuple(strategy for strategy in Strategy if not strategy.traits.rolls_up)
-_what, _tables, _period, _schedule = (
-    partial(Attribute, group=group) for group in (Group.WHAT, Group.TABLES, Group.PERIOD, Group.SCHEDULE)
-)
-_move = partial(_what, strategies=(Strategy.REALLOCATE,))
-_snapshot = partial(_what, strategies=(Strategy.SNAPSHOT,))
-_recoverable = partial(_what, strategies=(Strategy.DELETE, Strategy.DOWNSAMPLE))
-_archived = partial(_what, strategies=(Strategy.SNAPSHOT, Strategy.DELETE, Strategy.DOWNSAMPLE))
+_tables, _life, _schedule = (partial(Attribute, group=group) for group in (Group.TABLES, Group.LIFE, Group.SCHEDULE))
+_move = partial(_life, strategies=(Strategy.REALLOCATE,))
+_snapshot = partial(_life, strategies=(Strategy.SNAPSHOT,))
+_recoverable = partial(_life, strategies=(Strategy.DELETE, Strategy.DOWNSAMPLE))
+_archived = partial(_life, strategies=(Strategy.SNAPSHOT, Strategy.DELETE, Strategy.DOWNSAMPLE))
 # Without `recoverable`, a policy that deletes has no use for these.
-_OF_ARCHIVES = frozenset({"target_repository_name", "verify"})
+OF_ARCHIVES = frozenset({"target_repository_name", "verify"})
 _LONGEST_RECOVERABLE = 100 * 365.25 * 86_400  # In seconds.
-_budget = partial(_period, strategies=_archived.keywords["strategies"])
+_budget = partial(_life, strategies=_archived.keywords["strategies"])
 _rollup = partial(Attribute, strategies=(Strategy.DOWNSAMPLE,))
-_compact = partial(_what, strategies=(Strategy.COMPACT,))
+_compact = partial(_life, strategies=(Strategy.COMPACT,))
 _NUMBERS, _TIMES = columns(lambda column: column.kind is Kind.NUMBER), columns(lambda column: column.kind is Kind.TIME)
 _EXACT = columns(lambda column: column.grouping is not Grouping.NEVER)
 _DIMENSIONS = columns(lambda column: column.kind is not Kind.TIME and column.grouping is not Grouping.NEVER)
@@ -121,7 +119,7 @@ class Policy(_Model):
     Errors are pydantic's ``ValidationError`` (with our messages); :func:`make_policy` turns them into one line.
     """
 
-    strategy: Annotated[values.StrategyField, _what(text=f"What happens to expired data: {', '.join(Strategy)}.")]
+    strategy: Annotated[values.StrategyField, _life(text=f"What happens to expired data: {', '.join(Strategy)}.")]
     table_schema: Annotated[
         Name | None,
         _tables(
@@ -139,7 +137,7 @@ class Policy(_Model):
     ]
     retention_period: Annotated[
         values.DurationField,
-        _period(
+        _life(
             text=(
                 "How long data is kept unchanged: `90d`, `36h`, `3 months`, `P1Y`, `forever`; a plain number means "
                 "days, and implies `cutoff_by: day`."
@@ -179,7 +177,7 @@ class Policy(_Model):
     ] = values.Per.TABLE
     cutoff_by: Annotated[
         CutoffBy,
-        _period(
+        Attribute(
             text=(
                 "Whether the retention period counts back from the cutoff itself (`instant`) or from the start of its "
                 "day (`day`), as in cratedb-toolkit. `day` keeps hourly partitions, and rows, for up to one day "
@@ -191,7 +189,7 @@ class Policy(_Model):
     ] = CutoffBy.INSTANT
     time_zone: Annotated[
         values.ZoneField,
-        _period(
+        _schedule(
             text="The time zone of the schedule, and of days, months and years of the retention period.",
             metavar="ZONE",
             offer=lambda *_: time_zones(),
@@ -303,7 +301,6 @@ class Policy(_Model):
                 "`target_repository_name` before they are dropped; runs delete these archives after that time. Of a "
                 "cascade, the raw rows. Empty: they cannot be brought back."
             ),
-            group=Group.PERIOD,
             label="Recoverable for",
             examples=("7d", "30d"),
         ),
@@ -327,7 +324,6 @@ class Policy(_Model):
                 "How long archived data is kept, counted like the retention period, and at least as long: `7y`, "
                 "`forever`. Runs delete older archives for good."
             ),
-            group=Group.PERIOD,
             label="Archives are kept for",
             examples=("forever", "1y", "7y", "10y"),
         ),
@@ -388,7 +384,7 @@ class Policy(_Model):
                 "The rollups, finest first, each with its interval and retention period: `1m:7d,1h:90d,1d:forever`. "
                 "`retention_period` applies to the raw rows."
             ),
-            group=Group.PERIOD,
+            group=Group.LIFE,
             metavar="INTERVAL:DURATION,...",
             examples=("1m:7d,1h:90d,1d:forever", "1h:60d,1d:forever"),
         ),
@@ -475,8 +471,8 @@ class Policy(_Model):
     expected_max: Annotated[
         ExpectedMax | None, Attribute(text="Limits per table and run.", metavar="LIMIT=N", examples=("rows=1000",))
     ] = None
-    enabled: Annotated[bool, _what(text="Whether the policy is applied.", flag="--enabled/--disabled")] = True
-    description: Annotated[str | None, _what(text="A description for users.", may_be_empty=True)] = None
+    enabled: Annotated[bool, _schedule(text="Whether the policy is applied.", flag="--enabled/--disabled")] = True
+    description: Annotated[str | None, _schedule(text="A description for users.", may_be_empty=True)] = None
     id: Annotated[Name | None, Attribute(text="The identifier; generated if omitted.", label="Identifier")] = None
 
     @model_validator(mode="before")
@@ -491,7 +487,7 @@ class Policy(_Model):
     @classmethod
     def _has_a_use(cls, value: Any, info: ValidationInfo) -> Any:
         attribute, strategy = ATTRIBUTES[info.field_name or ""], info.data.get("strategy")
-        archives = attribute.name not in _OF_ARCHIVES or info.data.get("recoverable") is not None
+        archives = attribute.name not in OF_ARCHIVES or info.data.get("recoverable") is not None
         users = attribute.strategies if archives else (Strategy.SNAPSHOT,)
         useful = strategy is None or strategy in users or value == attribute.default
         # Without its filter, a policy would apply to more data; it is reported as invalid instead.

@@ -18,12 +18,11 @@ from cratedb_retention.ui import audit, holds, links
 from cratedb_retention.ui.archive.columns import COLUMNS
 from cratedb_retention.ui.archive.operations import recent_operations
 from cratedb_retention.ui.columns import Bit, Cell, Column, state
-from cratedb_retention.ui.links import Query, address
+from cratedb_retention.ui.links import Query, address, tag_bit
 from cratedb_retention.ui.overview.forms import offer_accepting, place_form, restore_form
 from cratedb_retention.ui.overview.spans import LIFECYCLES, MEANINGS, SPANS, expires, next_words, unplaced
 from cratedb_retention.ui.overview.visit import ROWS, Visit
 from cratedb_retention.ui.plan import BLOCKED, task_columns
-from cratedb_retention.ui.policies.table import tag_bit
 from cratedb_retention.ui.web import parts
 from cratedb_retention.ui.web.html import Child, el
 

@@ -1,438 +1,538 @@
 """
-The policy editor: a form with hints, mistakes beside each field as one types, and suggestions of what there is; and
-beside it, in words, what the next run would do with the policy, before it is saved.
+The page of a policy, ``/policies/{id}``, and of a new one: a form beside what the next run would do with the policy.
+
+For those who may change it, the page is a function of the draft in its form: each request sends all of it, also while
+one types, and gets the whole form with the effect. The process remembers nothing, and what would be refused when the
+draft is saved is said before. Others see what the policy says and does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import datetime as dt
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from http import HTTPStatus
+from itertools import islice
+from urllib.parse import unquote
 
-from nicegui import ui
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from starlette.datastructures import FormData
 
-from cratedb_retention.errors import Conflict, RetentionError
+from cratedb_retention import __version__
+from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound, RetentionError
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.execution.plan.preview import Preview
-from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.plan.effect import Amount, Loss, amount, summarize
-from cratedb_retention.model.policies import form as policyform
-from cratedb_retention.model.policies.attributes import Attribute, Form, Group, Suggestions
-from cratedb_retention.model.policies.patterns import parse_table
-from cratedb_retention.model.policies.policy import ATTRIBUTES, Difference, Policy, changes_of, differences, make_policy
-from cratedb_retention.model.time import DAY_MS, from_ms
-from cratedb_retention.model.words import plural, show_size
+from cratedb_retention.model.audit import Event
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.plan.effect import summary as effect_of
+from cratedb_retention.model.policies.attributes import Group, Suggestions
+from cratedb_retention.model.policies.file import dump_policies
+from cratedb_retention.model.policies.form import FIELDS, left_out, to_values
+from cratedb_retention.model.policies.patterns import is_pattern
+from cratedb_retention.model.policies.policy import ATTRIBUTES, Difference, Policy, changes_of, differences
+from cratedb_retention.model.schedule import following, parse_schedule
+from cratedb_retention.model.time import parse_time_zone
+from cratedb_retention.model.words import capitalized, short
+from cratedb_retention.service.access import Scope
+from cratedb_retention.service.http.problems import public
+from cratedb_retention.store.audit import JournalFilter
 from cratedb_retention.store.policies import StoredPolicy
-from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest
-from cratedb_retention.ui.columns import Column
-from cratedb_retention.ui.links import Query, go, link
-from cratedb_retention.ui.parts import agreed, bar, button, facts, heading, hidden_note, note, show_error, tag
-from cratedb_retention.ui.tables import table
+from cratedb_retention.ui import audit, links
+from cratedb_retention.ui.access import Guest, answer, raw_path, respond
+from cratedb_retention.ui.columns import Column, state
+from cratedb_retention.ui.links import PREFIX, Query, address
+from cratedb_retention.ui.overview.spans import about, next_words, summary
+from cratedb_retention.ui.plan import Review, what_is_blocked
+from cratedb_retention.ui.policies.draft import VIEWS, Draft, begin, read_draft, write_base
+from cratedb_retention.ui.policies.effect import details, digest, headline
+from cratedb_retention.ui.policies.fields import Fields, summary_of
+from cratedb_retention.ui.policies.life import draw
+from cratedb_retention.ui.web import lanes, layout, parts
+from cratedb_retention.ui.web.html import Child, Markup, el
 
-# Seconds after the last change until the effect is looked at.
-PAUSE = 0.6
-LIST = links.address("/policies", {})
-# How many lines of the effect are shown, and columns offered at once; others are offered for what is typed.
-MOST = 12
+ROUTER = APIRouter(include_in_schema=False)
+_LIST = "/policies"
+_NEW, _PATH = f"{PREFIX}{_LIST}/new", f"{PREFIX}{_LIST}/{{rest:path}}"
+_CHANGES = frozenset({Event.POLICY_CREATED, Event.POLICY_CHANGED, Event.POLICY_DELETED})
+_TIMES, _HISTORY = 3, 10  # Next runs, and changes, that are shown.
+_SCHEDULE = ("schedule", "time_zone", "jitter", "enabled")
 
 
-async def create(guest: Guest, query: Query) -> None:
-    role, source = guest.access.role, query.get("copy")
+@ROUTER.get(_NEW)
+def create(request: Request) -> Response:
+    return respond(request, lambda guest, scoped: _new(request, guest, scoped))
+
+
+@ROUTER.post(_NEW)
+async def created(request: Request) -> Response:
+    form = await request.form()
+    return await asyncio.to_thread(respond, request, lambda guest, scoped: _new(request, guest, scoped, form))
+
+
+@ROUTER.get(_PATH)
+def show(request: Request) -> Response:
+    return respond(request, lambda guest, scoped: _one(request, guest, scoped))
+
+
+@ROUTER.post(_PATH)
+async def change(request: Request) -> Response:
+    """Show or save the draft in a form. That it came from a page of this service, the gate has checked."""
+    form = await request.form()
+    return await asyncio.to_thread(respond, request, lambda guest, scoped: _one(request, guest, scoped, form))
+
+
+def _new(request: Request, guest: Guest, scoped: Scope, form: FormData | None = None) -> Response:
+    query = Query(request.query_params)
     if not guest.may(Role.EDITOR):
-        link("All policies", LIST)
-        note(f"Your token has the role {role}. It takes one with the role {Role.EDITOR} to create a policy.")
-        return
-    copied = (await guest.ask(lambda scoped: scoped.policy(source))).policy if source else None
-    with bar():
-        link("All policies", LIST)
-        if copied:
-            note(f"A copy of policy {copied.id}")
-    editor = Editor(guest, copied.model_copy(update={"id": None}) if copied else None, None)
-    if query.get("table"):
-        name = parse_table(query["table"], default_schema="")
-        editor.form.put(table_schema=name.schema, table_name=name.name)
-    await editor.look()
+        raise Forbidden(
+            "a new policy", f"your token has the role {guest.access.role}", f"ask for the role {Role.EDITOR}"
+        )
+    editor = Editor(request=request, guest=guest, scoped=scoped, stored=None)
+    table = query.get("table", "")
+    if form is not None:
+        return editor.respond(form, read_draft(form, table=table, names=editor.names))
+    copied = scoped.policy(query["copy"]).policy if query.get("copy") else None
+    base = copied.model_copy(update={"id": None}) if copied else None
+    return editor.show(begin(base, table))
 
 
-async def edit(guest: Guest, query: Query) -> None:
-    identifier = query["id"]
-    found, damaged = await guest.ask(lambda scoped: scoped.policies(Selection(policy_id=identifier)))
-    with bar():
-        link("All policies", LIST)
-        link("History", links.activity(policy=identifier))
-        if found and guest.may(Role.EDITOR):
-            link("Copy", links.new_policy(identifier))
-        ui.label(identifier).classes("mono muted")
+def _one(request: Request, guest: Guest, scoped: Scope, form: FormData | None = None) -> Response:
+    identifier = unquote(raw_path(request.scope).removeprefix(f"{PREFIX}{_LIST}/"))
+    found, damaged = scoped.policies(Selection(policy_id=identifier))
     if damaged and not found:
-        show_error(RetentionError(f"policy {identifier}", f"the stored row is no valid policy: {damaged[0].reason}"))
-        note("It cannot be edited. Delete it in the list of policies, and create it again.")
-        return
-    stored = await guest.ask(lambda scoped: scoped.policy(identifier))
-    if query.get("saved") == str(stored.version):
-        note("Saved.", "saved").props("role=status")
+        reason = f"the stored row is not a valid policy: {damaged[0].reason}"
+        raise InvalidInput(f"policy {identifier}", reason, "delete it in the list of policies, and create it again")
+    if not found:
+        reason = "does not exist, or is not visible to you; it may have been deleted"
+        raise NotFound(f"policy {identifier}", reason, "see the list of policies")
     if not guest.may(Role.EDITOR):
-        note(f"Your token has the role {guest.access.role}: you can look, and not change anything.")
-    editor = Editor(guest, stored.policy, stored)
-    if editor.allowed:
-        await editor.look()
+        if form is not None:
+            guest.access.require(Role.EDITOR)
+        return _readable(request, guest, scoped, found[0])
+    editor = Editor(request=request, guest=guest, scoped=scoped, stored=found[0])
+    if form is not None:
+        return editor.respond(form, read_draft(form, identifier))
+    return editor.show(begin(found[0].policy, version=found[0].version))
 
 
+@dataclass(frozen=True, kw_only=True)
 class Editor:
-    """A form, what it begins with, and its effect beside it; without a stored policy a new one is made."""
+    """A request for a page with a form; without a stored policy, of a new one."""
 
-    def __init__(self, guest: Guest, base: Policy | None, stored: StoredPolicy | None) -> None:
-        self.guest, self.stored = guest, stored
-        self.allowed = guest.may(Role.EDITOR)
-        self._looks = 0
-        self._timer: ui.timer | None = None
-        self._seen: tuple[str, str] | None = None
-        self.conflict = ui.element("div")
-        with ui.element("div").classes("editor"):
-            with ui.element("div").classes("form"):
-                names = stored is None and not guest.access.limited
-                self.form = PolicyForm(base, self._later, locked=not self.allowed, names=names)
-            if self.allowed:
-                with ui.element("aside").classes("card effect").props('aria-label="Effect"'):
-                    heading("What the next run would do")
-                    self.waiting = ui.label("Looking …").classes("muted").props("role=status")
-                    self.effect = ui.element("div").props("aria-live=polite")
-                    button("Look again", self.look).props("outline")
-                with bar():
-                    button("Save", self.save)
-                    link("Cancel", LIST)
-                    self.told = ui.label().props("role=status").classes("mistake")
+    request: Request
+    guest: Guest
+    scoped: Scope
+    stored: StoredPolicy | None
 
-    def _later(self) -> None:
-        self.told.set_text("")
-        if self._timer is not None:
-            self._timer.cancel()
-        self.waiting.set_visibility(True)
-        with self.effect.classes("old"):
-            self._timer = ui.timer(PAUSE, self.look, once=True)
+    @property
+    def names(self) -> bool:
+        """Whether an identifier can be chosen."""
+        return self.stored is None and not self.guest.access.limited
 
-    async def look(self) -> None:
-        self._looks += 1
-        turn, values = self._looks, self.form.values
-        wanted = (str(values["table_schema"]), str(values["table_name"]))
-        if wanted != self._seen:
-            self._seen = wanted
-            self.form.suggest(await self.guest.ask(lambda scoped: scoped.suggestions(*wanted)))
-        try:
-            self._show(turn, None if self.form.mistakes else await self._preview())
-        except RetentionError as error:
-            self._show(turn, error)
+    def respond(self, form: FormData, draft: Draft) -> Response:
+        """The response to a form: saving leads to the page of the policy; all else shows the draft."""
+        if form.get("do") != "save":
+            return self.show(draft)
+        given = {name: str(form.get(name, "")) for name in ("shown", "confirm")}
+        return answer(lambda: self._save(draft, given), lambda error: self.show(draft, error))
 
-    async def _preview(self) -> Preview:
-        policy = self.form.policy()
-        if self.stored is None:  # Its identifier would stand for the policy that has it.
-            policy = policy.model_copy(update={"id": None})
-        return await self.guest.ask(lambda scoped: scoped.preview(policy))
-
-    def _show(self, turn: int, found: Preview | RetentionError | None) -> None:
-        if turn != self._looks:
-            return
-        self.waiting.set_visibility(False)
-        with self.effect.classes(remove="old").clear():
-            if isinstance(found, Preview):
-                show_effect(found)
-            elif found is not None:
-                show_error(found)
-            else:
-                missing = ", ".join(policyform.FIELDS[name].called for name in self.form.mistakes if name)
-                note(f"This is no policy yet. Look at: {missing}." if missing else "This is no policy yet.")
-
-    # Saving
-
-    async def save(self) -> None:
-        """Save, once it is valid, and once what it deletes is confirmed."""
-        self.form.refresh(everywhere=True)
-        if self.form.mistakes:
-            self.told.set_text("Not saved: some fields have mistakes.")
-            return
-        policy, stored = self.form.policy(), self.stored
-        changes = changes_of(stored.policy, policy) if stored else {}
+    def _save(self, draft: Draft, given: dict[str, str]) -> str:
+        """Save a draft; returns where that leads. What it removes must have been shown, and confirmed."""
+        policy, stored = draft.policy, self.stored
+        changes = changes_of(draft.base or policy, policy)
         if stored and not changes:
-            self.told.set_text("There is nothing to save.")
-            return
-        if await self._is_outdated():
-            return
-        self._looks += 1
-        found = await self._preview()
-        self._show(self._looks, found)
-        lost = sentences(found)
-        if lost and not await agreed("Save this policy?", "\n".join(lost), "Save", policy.table_name):
-            self.told.set_text("Not saved.")
-            return
-        try:
-            if stored is None:
-                saved = StoredPolicy(await self.guest.ask(lambda scoped: scoped.create(policy)), 1)
-            else:
-                saved = await self.guest.ask(lambda scoped: scoped.change(stored.id, changes, stored.version))
-        except Conflict:
-            if await self._is_outdated():
-                return
-            raise
-        # The page shows that it was saved, until the policy is changed again.
-        go(f"{links.policy(saved.id)}?saved={saved.version}")
+            raise InvalidInput("this policy", "there is nothing to save", "change it first")
+        found = self._preview(policy)
+        if found.losses:
+            if given["shown"] != digest(found):
+                raise Conflict("the effect", "is not the one that was shown", "check it again")
+            parts.require_word(given, _word(policy))
+        if stored is None:
+            return f"{links.policy(self.scoped.create(policy).id)}?saved=1"
+        saved = self.scoped.change(stored.id, changes, draft.version)
+        return f"{links.policy(saved.id)}?saved={saved.version}"
 
-    async def _is_outdated(self) -> bool:
-        """Whether another user changed it since it was loaded; then what differs is shown."""
-        if self.stored is None:
-            return False
-        identifier = self.stored.id
-        now = await self.guest.ask(lambda scoped: scoped.policy(identifier))
-        if now.version == self.stored.version:
-            return False
-        self.told.set_text("Not saved: another user has changed it in the meantime.")
-        states = (self.stored.policy, now.policy, self.form.policy())
+    def _is_outdated(self, draft: Draft) -> bool:
+        """Whether another user has changed the policy since the form was loaded."""
+        return self.stored is not None and self.stored.version != draft.version
+
+    def _preview(self, policy: Policy) -> Preview:
+        """What the next run would do; the identifier of a new policy could stand for the one that has it."""
+        return self.scoped.preview(policy if self.stored else policy.model_copy(update={"id": None}))
+
+    # The page
+
+    def show(self, draft: Draft, error: RetentionError | None = None) -> Response:
+        """The page with a draft, and why it was not saved."""
+        values = draft.values
+        schema, name = str(values["table_schema"]), str(values["table_name"])
+        columns = [column.strip() for column, _ in draft.rows("where")]
+        found = self.scoped.suggestions(schema, name, [column for column in columns if column])
+        policy: Policy | None = None
+        refused: RetentionError | None = None
+        effect: Preview | None = None
+        try:
+            policy = draft.policy
+            if self.stored is None:
+                self.scoped.make(policy)
+            effect = self._preview(policy)
+        except RetentionError as problem:
+            if policy is not None:
+                refused = public(problem, self.guest.may(Role.ADMIN))
+                effect = self._preview(policy) if isinstance(problem, Conflict) else None
+        title = _title(self.stored.policy) if self.stored else "New policy"
+        return layout.page(
+            self.request,
+            title,
+            lanes.patterns(),
+            self._top(title),
+            self._form(draft, found, _Outcome(policy=policy, effect=effect, refused=refused, error=error)),
+            _history(self.scoped, self.stored) if self.stored else None,
+            el("script", src=f"{PREFIX}/static/editor.js?{__version__}", defer=True),
+            who=self.guest.who,
+            here=_LIST,
+            status=error.http_status if error else HTTPStatus.OK,
+        )
+
+    def _top(self, title: str) -> Markup:
+        stored = self.stored
+        actions = _links(self.guest, self.scoped, stored.policy) if stored else None
+        return _top(title, stored.policy if stored else None, el("div", actions, class_="actions"))
+
+    def _form(self, draft: Draft, found: Suggestions, outcome: _Outcome) -> Markup:
+        query = self.request.url.query if self.stored is None else ""
+        path = raw_path(self.request.scope) + (f"?{query}" if query else "")
+        saved = self.request.query_params.get("saved") == str(self.stored.version) if self.stored else False
+        kept = {
+            "base": write_base(draft.base),
+            "version": str(draft.version) if draft.version else "",
+            "left": draft.view,
+        }
+        return el(
+            "form",
+            # Enter in a field does this.
+            el("button", "Refresh", type="submit", name="do", value="preview", hidden=True),
+            parts.hidden(kept),
+            el("p", "Saved.", class_="done", role="status") if saved and not draft.dirty else None,
+            self._notices(path),
+            self._outdated(draft),
+            el("div", self._written(draft, found, outcome), class_="written"),
+            el("aside", self._impact(draft, found, outcome), class_="impact", aria_label="Effect", id="impact"),
+            method="post",
+            action=path,
+            class_="draft",
+            novalidate=True,  # A field that is wrong must not keep the others from being read.
+            data_draft=path,
+            data_dirty=draft.dirty,
+        )
+
+    def _notices(self, path: str) -> Iterator[Markup]:
+        """What scripts show: that the service does not answer, and that a draft was restored."""
+        login = el("a", "Log in again", href=f"{links.LOGIN}?{_query(to=path)}")
+        lost = "The service did not answer, or your session is over. What you wrote is kept in this browser. "
+        yield el("p", lost, login, class_="error", role="alert", hidden=True, id="lost")
+        discard = el("button", "Discard them", type="button", class_="link", data_discard=True)
+        yield el("p", "Your unsaved changes are back. ", discard, class_="done", hidden=True, id="restored")
+
+    def _outdated(self, draft: Draft) -> Markup | None:
+        """What another user changed meanwhile, beside what is in the form."""
+        if not self._is_outdated(draft) or self.stored is None:
+            return None
+        try:
+            mine = draft.policy
+        except InvalidInput:
+            mine = draft.base or self.stored.policy
+        states = [policy.model_dump(mode="json") for policy in (draft.base or mine, self.stored.policy, mine)]
         columns: Sequence[Column[Difference]] = (
             Column("Field", lambda each: ATTRIBUTES[each.attribute].called),
             Column("When you began", lambda each: each.words[0]),
             Column("Now, by another user", lambda each: each.words[1]),
             Column("As you wrote it", lambda each: each.words[2]),
         )
-        with self.conflict.clear(), ui.element("section").classes("card conflict").props("role=alert"):
-            heading("Another user has changed this policy in the meantime")
-            note("Nothing was saved. This is what differs:")
-            table(columns, differences(*(policy.model_dump(mode="json") for policy in states)), "What differs")
-            button("Load theirs", lambda: self._load(now))
-            note("Then what you wrote is gone from the form; it stays in the table above until you leave.")
-        return True
+        title, caption = "Another user has changed this policy in the meantime", "What differs"
+        rows = parts.table(columns, differences(*states), caption)
+        load = el("a", "Load the present policy", href=links.policy(self.stored.id), class_="button", data_discard=True)
+        told = parts.note("It cannot be saved over that change. Loading the present policy discards your changes.")
+        return el(
+            "section", el("h2", title), rows, told, load, class_="why is-blocked stack", role="alert", id="conflict"
+        )
 
-    async def _load(self, now: StoredPolicy) -> None:
-        self.stored = now
-        self.form.fill(now.policy)
-        self.told.set_text("")
-        await self.look()
+    # What is written
 
+    def _written(self, draft: Draft, found: Suggestions, outcome: _Outcome) -> Iterator[Markup]:
+        buttons = (
+            el("button", title, type="submit", name="view", value=view, aria_pressed=str(view == draft.view).lower())
+            for view, title in VIEWS.items()
+        )
+        yield el("div", buttons, class_="tabs", role="group", aria_label="The policy as")
+        views = {"form": self._fields(draft, found, outcome), "yaml": _yaml(draft), "command": _command(draft)}
+        for view, content in views.items():
+            yield el("div", content, id=f"view-{view}", class_="stack", hidden=view != draft.view)
 
-@dataclass(kw_only=True)
-class _Field:
-    attribute: Attribute
-    box: ui.element
-    control: Any
-    mistake: ui.label
-    options: ui.element | None = None
-    offered: Sequence[str] = ()
+    def _fields(self, draft: Draft, found: Suggestions, outcome: _Outcome) -> Iterator[Child]:
+        fields = Fields(draft=draft, found=found, names=self.names, everywhere=outcome.error is not None)
+        general = draft.mistakes.get("")
+        yield el("p", general, class_="mistake", role="alert") if general else None
+        yield fields.section(Group.TABLES, fields.table())
+        unused = left_out(draft.base, str(draft.values["strategy"])) if draft.base else []
+        dropped = ", ".join(field.called for field in unused)
+        told = f"This strategy has no use for: {dropped}. It is cleared when you save." if dropped else ""
+        yield fields.section(Group.LIFE, fields.strategies(), parts.note(told) if told else None, self._life(outcome))
+        yield fields.section(Group.SCHEDULE, self._times(draft))
+        yield fields.section(Group.MORE)
 
+    def _life(self, outcome: _Outcome) -> Markup | None:
+        """The life of the data, with this policy and the others."""
+        policy = outcome.policy
+        if policy is None or isinstance(outcome.refused, Forbidden):
+            return None
+        drawn = policy.model_copy(update={"enabled": True})
+        known = self.scoped.lifecycles(TableName(policy.table_schema or "", policy.table_name), drawn)
+        return next((draw(each) for each in known if each.where == policy.where), None)
 
-class PolicyForm:
-    """
-    The fields of a policy.
+    def _times(self, draft: Draft) -> Markup:
+        stored, values = self.stored, draft.values
+        known = to_values(stored.policy) if stored else {}
+        if stored and all(values[name] == known[name] for name in _SCHEDULE):
+            listing = self.scoped.listing(Selection(policy_id=stored.id))
+            return _next_runs(values, listing.now, listing.times.get(stored.id))
+        return _next_runs(values, self.scoped.now)
 
-    :param base: The policy that it is filled with; None: a new one.
-    :param changed: Is called after each change; with ``locked`` nothing can be changed.
-    :param names: Whether an identifier can be chosen.
-    """
+    # What it does
 
-    def __init__(self, base: Policy | None, changed: Callable[[], None], locked: bool, names: bool) -> None:
-        self.base, self.values = base, policyform.to_values(base)
-        self._suggestions = Suggestions()
-        self._changed, self._locked = changed, locked
-        self._touched: set[str] = set()
-        self._fields: dict[str, _Field] = {}
-        self._filling = False
-        self._general = hidden_note("mistake").props("role=alert")
-        for group in Group:
-            with ui.element("details" if group is Group.MORE else "section").classes("card fields") as self._last:
-                tag("summary" if group is Group.MORE else "h2", group)
-                for name, attribute in policyform.FIELDS.items():
-                    if attribute.group is group and (name != "id" or names):
-                        self._fields[name] = self._field(attribute)
-        self._left_out = hidden_note()
-        self.refresh()
+    def _impact(self, draft: Draft, found: Suggestions, outcome: _Outcome) -> Iterator[Markup]:
+        effect, policy = outcome.effect, outcome.policy
+        changed = _changed(draft, policy)
+        # What is saved already needs no word.
+        losing = bool(effect and effect.losses) and (self.stored is None or bool(changed))
+        verdict: list[Child] = [el("h2", "Impact preview")]
+        if outcome.error is not None and outcome.refused is None:
+            verdict.append(parts.problem(outcome.error))
+        if outcome.refused is not None:
+            verdict.append(_refusal(outcome.refused, effect))
+        if effect is not None:
+            verdict.append(el("div", headline(effect), class_="headline"))
+        elif policy is None:
+            verdict.append(el("p", _incomplete(draft), class_="lead"))
+        refused = outcome.refused is not None or self._is_outdated(draft)
+        ends = (
+            self._confirmation(effect) if effect and losing and not refused else None,
+            el(
+                "div",
+                el(
+                    "button",
+                    "Save" if self.stored else "Create policy",
+                    type="submit",
+                    name="do",
+                    value="save",
+                    class_="danger" if losing else "primary",
+                    disabled=refused,
+                ),
+                el("button", "Refresh", type="submit", name="do", value="preview"),
+                el("a", "Cancel", href=links.policies()),
+                class_="ends",
+            ),
+        )
+        told = changed or (parts.note("Nothing is changed yet.") if self.stored and policy else None)
+        yield el("div", el("div", verdict, aria_live="polite"), told, ends, class_="card verdict", id="verdict")
+        if effect is not None:
+            yield el("div", self._picture(effect, found), details(effect), class_="card more-effect", id="more-effect")
 
-    @property
-    def mistakes(self) -> dict[str, str]:
-        return policyform.find_mistakes_in(self.values, self.base)
+    @staticmethod
+    def _confirmation(effect: Preview) -> Iterator[Markup]:
+        """The field that confirms what is shown; another effect has another field, so that its text is gone."""
+        shown = digest(effect)
+        yield el("input", type="hidden", name="shown", value=shown, id=f"s-{shown}")
+        yield el("div", parts.confirmation(_word(effect.policy), focus=False), id=f"c-{shown}", data_typed=True)
 
-    def policy(self) -> Policy:
-        """The policy that it says; raises InvalidInput if it is none."""
-        identifier = {"id": self.base.id} if self.base and self.base.id else {}
-        return make_policy(**{**policyform.to_attributes(self.values, self.base), **identifier})
-
-    def fill(self, base: Policy) -> None:
-        self.base, self.values = base, policyform.to_values(base)
-        self._touched.clear()
-        self._filling = True
-        for name, field in self._fields.items():
-            field.control.set_value(self.values[name])
-        self._filling = False
-        self.refresh()
-
-    def put(self, **values: str) -> None:
-        """Write into some fields."""
-        for name, value in values.items():
-            self._fields[name].control.set_value(value)
-
-    def refresh(self, everywhere: bool = False) -> None:
-        """Show the fields that mean something, and what is wrong in those that were written into, or all."""
-        mistakes = self.mistakes
-        if everywhere:
-            self._touched.update(self._fields)
-            if any(name in policyform.FIELDS and policyform.FIELDS[name].group is Group.MORE for name in mistakes):
-                self._last.props("open")
-        for name, field in self._fields.items():
-            field.box.set_visibility(policyform.is_shown(field.attribute, self.values))
-            wrong = mistakes.get(name, "") if name in self._touched else ""
-            field.mistake.set_text(wrong)
-            field.box.classes(add="wrong" if wrong else "", remove="" if wrong else "wrong")
-            field.control.props(f"aria-invalid={'true' if wrong else 'false'}")
-        self._general.set_text(mistakes.get("", ""))
-        unused = policyform.left_out(self.base, str(self.values["strategy"])) if self.base else []
-        said = ", ".join(field.called for field in unused)
-        self._left_out.set_text(f"This strategy has no use for: {said}. It is cleared when you save." if said else "")
-
-    def suggest(self, found: Suggestions) -> None:
-        self._suggestions = found
-        for field in self._fields.values():
-            self._offer(field)
-
-    def _field(self, attribute: Attribute) -> _Field:
-        with ui.element("div").classes("field") as box:
-            control = self._control(attribute)
-            hint = note(policyform.hint_of(attribute), "hint")
-            mistake = hidden_note("mistake").props("role=alert")
-            control.props(f"aria-describedby='{hint.html_id} {mistake.html_id}'")
-            for each in (hint, mistake):
-                each.props(f"id={each.html_id}")
-            if self._locked:
-                control.disable()
-            field = _Field(attribute=attribute, box=box, control=control, mistake=mistake)
-            if attribute.form is Form.PAIRS:  # A kind of input as well, for NiceGUI.
-                made = ui.element("div").classes("offers").props("role=group")
-                field.options = made.props(f'aria-label="Columns for {attribute.called}"')
-            elif isinstance(control, ui.input):
-                field.options = ui.element("datalist").props(f"id={control.html_id}-datalist")
-        return field
-
-    def _control(self, attribute: Attribute) -> Any:
-        label, value = attribute.called, self.values[attribute.name]
-        told: Any = {"value": value, "on_change": lambda event: self._note(attribute.name, event.value)}
-        if attribute.choices:
-            note(label, "label")
-            return ui.radio(attribute.choices, **told).props(f'aria-label="{label}" dense')
-        if attribute.form is Form.FLAG:
-            return ui.switch(label, **told)
-        if attribute.form is Form.PAIRS:
-            return ui.textarea(label, **told).props("outlined dense autogrow spellcheck=false")
-        made = ui.input(label, **told).props(f"name={attribute.name}")
-        return made.props("outlined dense spellcheck=false autocomplete=off autocapitalize=off")
-
-    def _note(self, name: str, value: Any) -> None:
-        if self._filling:
-            return
-        self.values[name] = "" if value is None else value
-        self._touched.add(name)
-        self.refresh()
-        self.suggest(self._suggestions)  # What is offered for one may depend on another.
-        self._changed()
-
-    def _offer(self, field: _Field) -> None:
-        if field.options is None or self._locked:
-            return
-        found = policyform.offered(field.attribute, self.values, self._suggestions)
-        if found == field.offered:
-            return
-        field.offered = found
-        with field.options.clear():
-            if field.attribute.form is not Form.PAIRS:
-                for text in found:
-                    ui.element("option").props["value"] = text
-                return
-
-            # A field of several lines has no list of its own in a browser, so each column is a button that writes it.
-            def write(text: str) -> None:
-                field.control.set_value(text)
-                field.control.run_method("focus")
-
-            for text in found[:MOST]:
-                ui.button(text.splitlines()[-1], on_click=partial(write, text)).props("outline dense no-caps size=13px")
+    def _picture(self, effect: Preview, found: Suggestions) -> Markup | None:
+        """The table over time, with what the next run would do to it."""
+        if len(found.matches) != 1:
+            return None
+        try:
+            timeline = self.scoped.previewed(effect.if_enabled or effect, found.matches[0])
+        except RetentionError:
+            return None
+        whole = lanes.window(timeline)
+        return None if whole is None else lanes.picture(timeline, whole, None, about, summary, bare=True)
 
 
-def sentences(found: Preview) -> list[str]:
-    return [sentence(loss) for loss in found.losses]
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """What became of a draft."""
+
+    policy: Policy | None  # None: it is none.
+    effect: Preview | None
+    refused: RetentionError | None  # Why it could not be saved.
+    error: RetentionError | None  # Why it was not saved.
 
 
-def sentence(loss: Loss) -> str:
-    of = loss.amount
-    counts = ((of.partitions or None, "archived partition" if loss.of_archive else "partition"), (of.rows, "row"))
-    what = " with ".join(plural(count, noun) for count, noun in counts if count is not None) or "rows"
-    verb = "is" if what.startswith("1 ") else "are"
-    end = f"{verb} archived in {loss.archived}, and then deleted" if loss.archived else f"{verb} deleted for good"
-    stays = "; what was computed from them stays" if loss.rolled_up and not loss.archived else ""
-    return f"At the next run {what} of {loss.table}, {_stretch(of)}, {end}{stays}."
+def _query(**values: str) -> str:
+    return address("", values).partition("?")[2]
 
 
-def _stretch(of: Amount) -> str:
-    if of.end is None:
-        return "of any time"
-    if of.start is None:
-        return f"before {words.moment(of.end)}"
-    if of.end % DAY_MS:
-        return f"{words.moment(of.start)} to {words.moment(of.end)}"
-    first, last = words.moment(of.start)[:10], words.moment(of.end - 1)[:10]
-    return first if first == last else f"{first} to {last}"
+def _word(policy: Policy) -> str:
+    """What confirms that data is removed: the name of the table, without blanks around it."""
+    return " ".join(policy.table_name.split()) or "save"
 
 
-def show_effect(found: Preview) -> None:
-    """Show what the next run would do with a policy, what is blocked, what contradicts what."""
-    if found.if_enabled is not None:
-        note("Nothing happens while this policy is disabled.", "sum")
-        _others(found)
-        note("This is what it would do if it were enabled:")
-        found = found.if_enabled
-    lost = sentences(found)
-    for text in lost:
-        note(text, "sum lost")
-    if found.could_be_undone:
-        name = policyform.FIELDS["recoverable"].called
-        note(f"To be able to undo this for a while, set “{name}”: whole partitions are then archived first.")
-    if not lost and found.plan.tasks:
-        note(f"At the next run {plural(len(found.plan.tasks), 'task')} is done, and no data is deleted.", "sum")
-    elif not lost:
-        note("At the next run nothing is due.", "sum")
-    if not found.policy.schedule:
-        note("It has no schedule: it runs when a user starts a run.")
-    _numbers(found)
-    own, plan = found.policy.id, found.plan
-    _list("Needs attention", [f"{h.table}: {h.why.about(own)}" for h in plan.blocked if h.needs_attention], "bad")
-    _list("Contradictions", found.contradictions, "warn")
-    _list("Blocked", [f"{h.table}: {h.why.about(own)}" for h in plan.blocked if not h.needs_attention], "warn")
-    _list("What is done, and why", [f"{t.table}: {summarize(t)} ({t.why.about(own)})" for t in plan.tasks])
-    _others(found)
+def _title(policy: Policy) -> str:
+    return capitalized(policy.rule)
 
 
-def _numbers(found: Preview) -> None:
-    whole, gone, cutoff = amount(found.plan.tasks), [loss.amount for loss in found.losses], found.after.plan.cutoff
-    limit = found.policy.limit(from_ms(cutoff))
-    budget = {"Expired is also what is above": found.policy.budget} if found.policy.budget else {}
-    pairs = {
-        "Expired is what is before": "nothing, ever" if limit is None else words.moment(limit),
-        **budget,
-        "Partitions": words.count(whole.partitions),
-        "Rows": words.count(whole.rows),
-        "Size": show_size(whole.size or None),
-        "From": words.moment(min((each.start for each in gone if each.start is not None), default=None)),
-        "To": words.moment(max((each.end for each in gone if each.end is not None), default=None)),
-        "Partitions that stay": words.count(sum(each.partitions for each in found.plan.up_to_date)),
-        "More is due": words.moment(found.plan.next_due),
-        "As of": words.moment(cutoff),
-    }
-    facts(pairs.items())
+def _top(title: str, policy: Policy | None, actions: Markup) -> Markup:
+    crumbs = el("nav", el("a", "Policies", href=links.policies()), class_="crumbs", aria_label="Breadcrumb")
+    chip = parts.bit(state("enabled" if policy.enabled else "disabled")) if policy else None
+    identifier = el("span", policy.id, class_="mono muted") if policy else None
+    titled = el("div", el("h1", title, id="title"), chip, identifier, class_="titled")
+    return el("div", el("div", crumbs, titled), actions, class_="top")
 
 
-def _others(found: Preview) -> None:
-    _list("What changes for other policies", [text for other in found.others for text in other.lines], "warn")
+def _links(guest: Guest, scoped: Scope, policy: Policy) -> Iterator[Markup]:
+    """Where there is more about a policy, and what can be done."""
+    identifier, schema = policy.id or "", policy.table_schema or scoped.visibility.default_schema
+    if not is_pattern(policy.table):
+        yield parts.action("Table", links.table(TableName(schema, policy.table_name)))
+    label = "Run now …" if guest.may(Role.OPERATOR) else "Preview the next run"
+    yield parts.action(label, address("/plan", {"policy": identifier}))
+    yield parts.action("History", links.activity(policy=identifier))
+    if guest.may(Role.EDITOR):
+        yield parts.action("Copy", links.new_policy(identifier))
 
 
-def _list(title: str, lines: Sequence[str], tone: str = "") -> None:
-    if lines:
-        more = [f"and {len(lines) - MOST:,} more"] if len(lines) > MOST else []
-        tag("h3", title, tone)
-        with ui.element("ul"):
-            for line in (*lines[:MOST], *more):
-                tag("li", line)
+def _incomplete(draft: Draft) -> str:
+    """What is missing, or wrong, before there is an effect."""
+    if draft.error is not None:
+        return "The YAML is not a policy yet."
+    called = {"table_schema": "Table", "table_name": "Table"}
+    found = {True: list[str](), False: list[str]()}
+    for name in draft.mistakes:
+        if name:
+            found[draft.values[name] == ""].append(called.get(name, FIELDS[name].called))
+    texts = (("Fill in", found[True]), ("Correct", found[False]))
+    said = "; ".join(f"{verb}: {', '.join(dict.fromkeys(names))}" for verb, names in texts if names)
+    return f"{said}. Then the effect is shown here." if said else "This is not a policy yet."
+
+
+def _refusal(refused: RetentionError, effect: Preview | None) -> Markup:
+    """Why a draft cannot be saved, with links to the policies that are in the way."""
+    twins = [each for ids in (effect.conflicts.values() if effect else ()) for each in ids if each]
+    found = dict.fromkeys(twins) if isinstance(refused, Conflict) else {}
+    ways = [el("a", f"Open policy {short(each)}", href=links.policy(each)) for each in found]
+    told = RetentionError(f"cannot be saved: {refused.thing}", refused.reason, "" if ways else refused.remedy)
+    return el("div", parts.problem(told), [el("p", way) for way in ways], class_="stack", id="refused")
+
+
+def _changed(draft: Draft, policy: Policy | None) -> Markup | None:
+    """What saving would change."""
+    if not draft.identifier or draft.base is None or policy is None:
+        return None
+    found = [each for each in differences(draft.base.to_dict(), policy.to_dict()) if each.attribute != "id"]
+    if not found:
+        return None
+    lines = (
+        el(
+            "li",
+            el("b", ATTRIBUTES[each.attribute].called),
+            " ",
+            el("del", each.words[0]),
+            " → ",
+            el("ins", each.words[1]),
+        )
+        for each in found
+    )
+    return el("ul", lines, class_="changes", aria_label="Changes")
+
+
+def _yaml(draft: Draft) -> Iterator[Child]:
+    yield parts.problem(draft.error) if draft.error is not None else None
+    area = el("textarea", draft.yaml, name="yaml", rows=24, spellcheck="false", class_="mono", id="i-yaml")
+    yield el(
+        "label",
+        el("span", "The policy as a file, as apply reads it; it can be changed here, too"),
+        area,
+        class_="field wide",
+    )
+
+
+def _command(draft: Draft) -> Markup:
+    try:
+        text = draft.command
+    except InvalidInput:
+        return parts.note("This is not a policy yet.")
+    return el("pre", text, class_="mono card") if text else parts.note("Nothing is changed yet.")
+
+
+def _next_runs(values: dict[str, str | bool], now: dt.datetime, first: dt.datetime | None = None) -> Markup:
+    """When a policy runs next, by what is written; ``first``: what is known of a stored one."""
+    if not values["enabled"]:
+        return parts.note("Runs skip this policy while it is disabled.")
+    if not str(values["schedule"]).strip():
+        return parts.note("Manual only: it runs when a user starts it.")
+    try:
+        schedule, zone = parse_schedule(values["schedule"]), parse_time_zone(str(values["time_zone"])).key
+    except InvalidInput:
+        return parts.note("The next runs are shown once the schedule is valid.")
+    times = list(islice(_slots(schedule, zone, max(filter(None, (first, now)))), _TIMES))
+    found = list(dict.fromkeys([*([first] if first else []), *times]))[:_TIMES]
+    if not found:
+        return parts.note("No run in the next fifty years.")
+    rest = [(", then " if number else "; then ", _moment(time)) for number, time in enumerate(found[1:])]
+    jitter = str(values["jitter"]).strip()
+    late = f", each up to {jitter} later" if jitter else ""
+    return el(
+        "p", f"Next run {next_words(found[0], now)}: ", _moment(found[0]), rest, f"{late}.", class_="note", id="times"
+    )
+
+
+def _moment(time: dt.datetime) -> Child:
+    return f"{time.astimezone(dt.UTC):%a} ", parts.moment(time)
+
+
+def _slots(schedule: str, zone: str, now: dt.datetime) -> Iterator[dt.datetime]:
+    slot = following(schedule, zone, now)
+    while slot is not None:
+        yield slot
+        slot = following(schedule, zone, slot)
+
+
+# For those who may not change it.
+
+
+def _readable(request: Request, guest: Guest, scoped: Scope, stored: StoredPolicy) -> Response:
+    """A policy in words, with the life of its data, its effect and its history."""
+    policy, title = stored.policy, _title(stored.policy)
+    listing = scoped.listing(Selection(policy_id=stored.id))
+    known = scoped.lifecycles(TableName(policy.table_schema or "", policy.table_name))
+    life = next((draw(each) for each in known if each.where == policy.where), None)
+    facts = parts.facts((called, el("span", text, class_="many")) for called, text in summary_of(to_values(policy)))
+    times = _next_runs(to_values(policy), listing.now, listing.times.get(stored.id))
+    plan = scoped.prepare(Selection(policy_id=stored.id))
+    file = el(
+        "details", el("summary", "The policy as YAML"), el("pre", dump_policies([policy]), class_="mono"), class_="card"
+    )
+    content = (
+        el("div", lanes.patterns(), life, facts, times, class_="card stack"),
+        parts.section("Effect", el("p", effect_of(plan.plan), class_="lead"), list(what_is_blocked(plan.plan))),
+        Review(plan).section("run", acts=False),
+        _history(scoped, stored),
+        file,
+    )
+    top = _top(title, policy, el("div", _links(guest, scoped, policy), class_="actions"))
+    panel = el("div", content, id="panel")
+    return layout.page(request, title, top, panel, who=guest.who, here=_LIST)
+
+
+def _history(scoped: Scope, stored: StoredPolicy) -> Markup:
+    """The last changes of a policy."""
+    wanted = JournalFilter(policy_id=stored.id, events=_CHANGES, limit=_HISTORY)
+    rows = [row for row in scoped.journal(wanted) if row["policy_id"] == stored.id]
+    columns = [column for column in audit.ENTRIES if column.label in ("Time", "Event", "By")]
+    none = parts.note("No changes are recorded.")
+    caption = "Changes, newest first"
+    shown = parts.table(columns, rows, caption, below=audit.details) if rows else none
+    runs = el("p", el("a", "Runs of this policy", href=links.runs(policy=stored.id)))
+    return el("section", el("h2", "History"), shown, runs, id="history", class_="stack")

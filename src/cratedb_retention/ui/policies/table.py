@@ -12,6 +12,7 @@ from nicegui import events, ui
 
 from cratedb_retention.errors import Conflict, InvalidInput, NotFound
 from cratedb_retention.execution.overview.lines import Listing
+from cratedb_retention.execution.plan.preview import Preview
 from cratedb_retention.execution.policies import Action, Change
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
@@ -24,9 +25,19 @@ from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest
 from cratedb_retention.ui.columns import Bit, Cell, Column, state
-from cratedb_retention.ui.links import STRATEGY, TAGS, Field, Query, filter_form, go, new_policy, read_selection
+from cratedb_retention.ui.links import (
+    STRATEGY,
+    TAGS,
+    Field,
+    Query,
+    filter_form,
+    go,
+    new_policy,
+    read_selection,
+    tag_bit,
+)
 from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
-from cratedb_retention.ui.policies.editor import sentences, show_effect
+from cratedb_retention.ui.policies.effect import sentences
 from cratedb_retention.ui.tables import table
 
 PATH = "/policies"
@@ -164,11 +175,6 @@ def _columns(listing: Listing) -> Sequence[Column[Item]]:
     ]
 
 
-def tag_bit(text: str) -> Bit:
-    href = links.address(PATH, {"tags": text})
-    return Bit(text=text, href=href, tone="tag", hint=f"All policies with the tag {text}")
-
-
 def _kept(policy: Policy) -> Cell:
     levels = "\n".join(f"{level.interval}: {level.retention_period}" for level in policy.levels)
     period = Bit(text=policy.kept, tone="whole")
@@ -264,6 +270,15 @@ class Actions:
             await self._load(keep)
             raise
         await self._load(keep)
+
+
+def show_effect(found: Preview) -> None:
+    """What the next run would do with a policy."""
+    found = found.if_enabled or found
+    for text in sentences(found) or ["Nothing is due at the next run."]:
+        note(text, "sum lost")
+    for text in found.contradictions:
+        note(text)
 
 
 def _named(policy: Policy) -> str:

@@ -144,8 +144,8 @@ document.addEventListener('focusin', async event => {
 
 // What was written into a form is kept until the service has accepted it: a session may be over, a connection lost.
 document.addEventListener('submit', event => {
-  // Not of the log-in, whose token is kept nowhere, nor of a preview, whose address has it all.
-  if (!event.target.elements.do || event.submitter?.formMethod === 'get') return;
+  // Not of the log-in, whose token is kept nowhere, nor of a preview, whose address has it all, nor of what scripts send.
+  if (event.defaultPrevented || !event.target.elements.do || event.submitter?.formMethod === 'get') return;
   const fields = Object.fromEntries(new FormData(event.target));
   sessionStorage.setItem('draft', JSON.stringify({path: location.pathname, search: location.search, fields}));
 });

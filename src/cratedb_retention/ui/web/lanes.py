@@ -134,6 +134,7 @@ def picture(
     chosen: TimeRange | None,
     tell: Callable[[Lane, Span], str],
     describe: Callable[[Lane], str],
+    bare: bool = False,
 ) -> Markup:
     """
     All lanes, with the axis.
@@ -141,6 +142,7 @@ def picture(
     :param time: What is drawn; ``chosen``: a part of it that the user chose.
     :param tell: What is shown on pointing at a span.
     :param describe: A lane in a sentence.
+    :param bare: Without the patterns, which the page has elsewhere.
     """
     scale = Scale(time)
     shown = [mark for mark in marks(found) if scale.shows(mark.at)]
@@ -150,7 +152,7 @@ def picture(
         bars, height = _bars(scale, lane, tell)
         rows.append(row(lane.title, image([behind, bars, before], height, describe(lane)), lane.note))
     rows += [*_gone(scale, found, behind, before), row("", axis(scale))]
-    return el("div", patterns(), rows, class_="lanes", data_start=time.start, data_end=time.end)
+    return el("div", None if bare else patterns(), rows, class_="lanes", data_start=time.start, data_end=time.end)
 
 
 def patterns() -> Markup:
