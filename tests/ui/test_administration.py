@@ -185,9 +185,9 @@ def test_settings_without_secrets(db: DuckDatabase) -> None:
 
 def test_only_for_admins(db: DuckDatabase, service: Service, admin: Visitor) -> None:
     """Others see neither the page nor its entry in the menu, and cannot send its forms."""
-    assert "Administration" in admin.get("/ui/").texts("nav[@class='menu']/a")
+    assert "Admin" in admin.get("/ui/").texts("nav[@class='menu']/a")
     for other in (service.log_in(Role.EDITOR), service.log_in(Role.EDITOR, "acme"), service.log_in(Role.VIEWER)):
-        assert "Administration" not in other.get("/ui/").texts("nav[@class='menu']/a")
+        assert "Admin" not in other.get("/ui/").texts("nav[@class='menu']/a")
         for tab in ("health", "tokens", "sessions", "settings"):
             page = other.get(f"{PAGE}?tab={tab}")
             assert (page.status, bool(page.all("table"))) == (403, False)

@@ -181,6 +181,12 @@ def test_axis(start: str, end: str, first: str, count: int) -> None:
     assert all(ms(start) <= at <= ms(end) for at, _ in found)
 
 
+def test_hours_of_the_axis() -> None:
+    """The date stands at the first tick, and at midnight."""
+    found = ticks(days("2024-01-01T12:00", "2024-01-02T12:00"))
+    assert [text for _, text in found][:5] == ["2024-01-01 12:00", "15:00", "18:00", "21:00", "2024-01-02"]
+
+
 def test_time_without_a_calendar() -> None:
     """Where times are in another unit than the column says, there is a picture all the same."""
     far = TimeRange(10**15, 10**15 + DAY_MS * 400)

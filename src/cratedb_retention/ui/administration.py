@@ -164,7 +164,9 @@ def _troubles(health: Health, settings: Settings) -> Iterator[Child]:
         yield (
             f"No service runs {plural(len(waiting), 'due policy', 'due policies')}, the first of them since ",
             parts.moment(waiting[first]),
-            ". Check that `cratedb-retention serve` runs on this database, and its log. ",
+            ". Check that ",
+            el("code", "cratedb-retention serve"),
+            " runs on this database, and its log. ",
             el("a", "Show the first one", href=links.policy(first)),
         )
     if health.damaged:
@@ -265,7 +267,7 @@ def _creation(visit: _Visit) -> Markup:
         parts.note("Its secret is shown once, since only a digest of it is stored."),
         parts.field("name", "Name", given.get("name", ""), "operations"),
         parts.select("role", "Role", {str(role): str(role) for role in Role}, given.get("role", str(Role.VIEWER))),
-        parts.field("tags", "Scope: only policies with these tags", given.get("tags", ""), TAGS.hint),
+        parts.field("tags", "Scope (tags)", given.get("tags", ""), TAGS.hint),
         parts.field("expires", "Expires (UTC)", given.get("expires", ""), "never"),
         action="Create the token",
         tone="primary",
@@ -351,8 +353,9 @@ def _settings(visit: _Visit) -> Iterator[Child]:
         Column("From", lambda item: Bit(text="default", tone="muted") if item[1] == usual[item[0]] else "set"),
         Column("Environment variable", lambda item: Bit(text=variable(item[0]), tone="mono")),
     )
-    about = parts.note(
-        "Of the service that answered. Secrets are not shown. Where each is from: `cratedb-retention config`."
+    config = el("code", "cratedb-retention config")
+    about = el(
+        "p", "Of the service that answered, without secrets. ", config, " says where each is from.", class_="note"
     )
     yield parts.section("Settings", about, parts.table(columns, shown, "Settings"))
 

@@ -33,7 +33,7 @@ MENU = (
     ("Holds", "/holds"),
     ("Explore", "/explore"),
 )
-ADMINISTRATION = ("Administration", "/administration")  # For admins.
+ADMINISTRATION = ("Admin", "/administration")  # For those with this role.
 # What stands behind the question mark; a name may be there several times.
 Query = QueryParams
 # Between the values of a field that can have several, which the address has one by one.

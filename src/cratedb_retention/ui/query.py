@@ -31,7 +31,6 @@ from cratedb_retention.model.query.reading import (
     describe,
     interval_words,
 )
-from cratedb_retention.model.rollups.aggregates import Aggregate
 from cratedb_retention.model.rollups.rollup import ROW_COUNT, label
 from cratedb_retention.model.time import TimeRange, from_ms, to_ms
 from cratedb_retention.model.words import plural, write_value
@@ -49,9 +48,8 @@ PATH = "/explore"
 _CSV, _VALUES = f"{PATH}.csv", f"{PATH}/values"
 # Buckets of a chart: how many are aimed at, and how many a chosen step may give; rows of the table that are shown.
 _POINTS, _MOST_POINTS = 400, 2_000
-ROWS = 100
+ROWS = 50
 _SPANS = {**{name: f"Last {name}" for name in RANGES}, EVERYTHING: "Everything"}
-_WORDS = {str(one): one.words for one in Aggregate}
 _MOVES: Mapping[str, Mapping[str, float]] = {
     "Earlier": {"by": -0.5},
     "Later": {"by": 0.5},
@@ -133,7 +131,7 @@ def _top(tables: Readable, asked: Asked) -> Markup:
         role="search",
         aria_label="Table",
     )
-    return el("div", title, el("div", form, class_="finder"), class_="top", id="state")
+    return el("div", title, form, class_="top", id="state")
 
 
 def _list(tables: Readable) -> Markup:
@@ -309,7 +307,7 @@ class View:
         groups = [
             el(
                 "optgroup",
-                (option(f"{each.name}:{name}", f"{each.name}: {_WORDS.get(name, name)}") for name in each.answers),
+                (option(f"{each.name}:{name}", f"{each.name}: {name}") for name in each.answers),
                 label=each.name,
             )
             for each in self.cascade.metrics
@@ -350,7 +348,7 @@ class View:
             parts.chips((span(*each) for each in _SPANS.items()), "Time range"),
             parts.chips(map(group, dimensions), "A line for each") if dimensions else None,
             el("nav", self._moves(), class_="quick", aria_label="Zoom"),
-            class_="finder",
+            class_="choices",
         )
 
     def _moves(self) -> Iterator[Markup]:
@@ -397,7 +395,9 @@ class View:
         )
         columns = [column(place, name) for place, name in enumerate(fetched.columns)]
         table = parts.table(columns, shown, "The values of the chart", head=head)
-        return parts.section("Values", file, table, parts.pager(ways, said))
+        pager = parts.pager(ways, said)
+        folded = el("details", el("summary", "As a table"), table, pager, class_="folded", open=bool(first or sort))
+        return parts.section("Values", file, folded)
 
 
 def _known(fetched: Fetched) -> list[Row]:

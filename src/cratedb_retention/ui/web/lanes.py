@@ -286,7 +286,9 @@ def ticks(time: TimeRange) -> list[tuple[int, str]]:
     for step in _SHORT_STEPS:
         if (time.end - time.start) // step <= _MOST_TICKS:
             start = -(-time.start // step) * step
-            return [(at, words.moment(at)) for at in range(start, time.end + 1, step)]
+            texts = [(at, words.moment(at)) for at in range(start, time.end + 1, step)]
+            # After the first one, the date stands at midnight only.
+            return [*texts[:1], *((at, text.partition(" ")[2] or text) for at, text in texts[1:])]
     months = (last.year - first.year) * 12 + last.month - first.month
     length = next((each for each in _LONG_STEPS if months // each <= _MOST_TICKS), _LONG_STEPS[-1])
     return list(_months(first, last, length))
