@@ -34,7 +34,7 @@ from benchmarks import (
 )
 from benchmarks.line import Line
 from benchmarks.surroundings import Missing, Surroundings
-from cratedb_retention.cli.main import collect_seldom
+from cratedb_retention.cli.main import prepare_process
 
 MEASUREMENTS: dict[str, Callable[[Surroundings], Iterator[Line]]] = {
     "start": start.measure,
@@ -65,14 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure how long things take.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(MEASUREMENTS)}")
     parser.add_argument("--repeat", type=int, metavar="N", help="how often, instead of what each one proposes")
-    parser.add_argument("--rows", type=int, metavar="N", help="how many rows `bulk` has, instead of what it proposes")
+    parser.add_argument(
+        "--rows", type=int, metavar="N", help="how many rows `bulk` and `rollups` have, instead of what they propose"
+    )
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in MEASUREMENTS]
     if unknown or (options.repeat is not None and options.repeat < 1):
         parser.error(f"unknown: {', '.join(unknown)}" if unknown else "--repeat must be at least 1")
     console, lines = Console(width=None if sys.stdout.isatty() else WIDTH), list[Line]()
     started = time.monotonic()
-    collect_seldom()  # As the command does.
+    prepare_process()  # As the command does.
     with Surroundings(options.repeat, options.rows) as surroundings:
         missing = [name for name in options.names or MEASUREMENTS if not _measure(name, surroundings, lines, console)]
     console.print(_table(lines))

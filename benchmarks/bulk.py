@@ -33,9 +33,11 @@ OF_DUCKDB, OF_DUCKDB_MIXED = 800, 300
 OURS = """
 import contextlib, datetime as dt
 from cratedb_retention import Retention
+from cratedb_retention.cli.main import prepare_process
 
 @contextlib.contextmanager
 def prepared(uri, cutoff, memory=""):
+    prepare_process()  # As the command does.
     with Retention(uri) as retention:
         if memory:
             retention.engine.database.execute_text(f"SET memory_limit = '{memory}MB'")

@@ -159,7 +159,7 @@ def _duckdb(surroundings: Surroundings) -> Bench:
     uri = new_file(surroundings.directory(), (f"CREATE SCHEMA {SCHEMA}", table))
     bench = Bench(
         retention=Retention(uri, EXT),
-        rows=EMBEDDED_ROWS,
+        rows=surroundings.rows or EMBEDDED_ROWS,
         bucket=lambda unit: f"time_bucket(INTERVAL '1 {unit}', ts)",
         series=lambda count: f"range({count}) g(i)",
         moment=lambda ms: f"make_timestamptz({ms} * 1000)",
@@ -192,7 +192,7 @@ def _cratedb(surroundings: Surroundings) -> Bench:
     )
     bench = Bench(
         retention=Retention(server.uri, EXT),
-        rows=SERVER_ROWS,
+        rows=surroundings.rows or SERVER_ROWS,
         bucket=lambda unit: f"date_trunc('{unit}', ts)",
         series=lambda count: f"generate_series(0, {count - 1}) AS g(i)",
         moment=lambda ms: f"({ms})::{TIME}",

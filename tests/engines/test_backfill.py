@@ -6,7 +6,7 @@ import pytest
 
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.planning.facts import Facts
-from support.databases import DuckDatabase
+from support.databases import DuckDatabase, before_statements
 from support.rollups import DAY, START, to_ms
 
 DAYS = 40
@@ -58,3 +58,34 @@ def test_late_rows_far_apart(duck: DuckDatabase) -> None:
         computed = [one for one in statements if one.startswith("INSERT INTO") and "m_1h" in one.split("SELECT")[0]]
         assert len(computed) == (1 if days[1] - days[0] < 31 else 2)
         assert duck.tool.rollups.verify("m", duck.schema) == []
+
+
+def test_levels_stay_while_their_source_does(duck: DuckDatabase) -> None:
+    """
+    If a row arrives before raw rows are dropped, neither they nor the level's own rows go, since their windows will be
+    computed again; the next run does all of it, and nothing reads the raw table to drop rows of a level alone.
+    """
+    fill(duck, "m", list(range(90)))
+    duck.policy("downsample", "m", "10d", levels="1h:20d,1d:forever", metrics=["x"])
+    duck.time.set(from_ms(START + 60 * DAY).isoformat())
+    assert duck.run().ok
+    duck.time.set(from_ms(START + 90 * DAY).isoformat())
+    arrived = []
+
+    def arrive(statement: str) -> None:
+        if statement.startswith("INSERT INTO") and "m_1d" in statement.split("SELECT", maxsplit=1)[0] and not arrived:
+            arrived.append(statement)
+            late = f"make_timestamptz({START + 55 * DAY} * 1000)"
+            duck.sql(f"INSERT INTO {duck.q('m')} (ts, host, x) SELECT {late}, 'late', 1")
+
+    with before_statements(duck.tool.engine.database.engine, arrive):
+        assert duck.run().deferred == 2
+    # Raw rows of forty days, and one more; hours of all days.
+    assert (duck.count("m"), duck.count("m_1h")) == (81, 2 * 90)
+    with duck.statements() as statements:
+        assert duck.run().ok
+    assert duck.rows(f"SELECT count(*), sum(row_count) FROM {duck.q('m_1d')}") == [(91, 181)]
+    assert (duck.count("m"), duck.count("m_1h")) == (20, 40)
+    dropped = next(i for i, one in enumerate(statements) if one.startswith("DELETE") and '"m"' in one)
+    assert not any('"m"' in one for one in statements[dropped + 1 :] if "VIEW" not in one)
+    assert duck.tool.prepare().plan.tasks == ()

@@ -16,7 +16,7 @@ from cratedb_retention.engine.rollups.rollup import ANY, Counts, Portions, step_
 from cratedb_retention.engine.rollups.states import level_fields
 from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import PartitionChanged
-from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Selector, Table, TableName, Value
+from cratedb_retention.model.catalog import Capabilities, Catalog, Column, Selector, Table, TableName, Value, View
 from cratedb_retention.model.forecast import Disks, Storage
 from cratedb_retention.model.plan import plan
 from cratedb_retention.model.plan.measurements import Measurements, Probe
@@ -73,6 +73,10 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def read_named(self, names: Iterable[TableName]) -> Catalog:
         """The tables with these names and their columns, and the views, without partitions and rows."""
+
+    def read_view(self, name: TableName) -> View | None:
+        """A view with this name and its definition; None if there is none."""
+        return (self.read_named([name]).views or {}).get(name)
 
     @abc.abstractmethod
     def read_outline(self, selector: Selector) -> Catalog:

@@ -157,11 +157,16 @@ def _vary(database: Database, sql: Expressions, probe: Variety) -> Varied | None
     length = probe.interval.approximate_seconds * 1000 * _BUCKETS
     starts = [max(end - length * 4**power, _LONG_AGO) for power in range(_LOOKS)]
 
-    def is_enough(start: int) -> bool:
-        return database.count(table, *between(sql, probe.time_column, start, end)) >= _ENOUGH
+    def enough(*starts: int) -> int | None:
+        """The latest of these starts from which there are enough rows."""
+        counts = (sa.func.count().filter(*between(sql, probe.time_column, start, None)) for start in starts)
+        within = between(sql, probe.time_column, starts[-1], end)
+        (found,) = database.rows(sa.select(*counts).select_from(table).where(*within))
+        return next((start for start, rows in zip(starts, found, strict=True) if rows >= _ENOUGH), None)
 
-    # One after the other, since there may be very many rows in the longest of these times.
-    start = next(filter(is_enough, starts[:-1]), starts[-1])
+    # Not all at once, since there may be very many rows in the longest of these times.
+    first, *longer, longest = starts
+    start = enough(first) or enough(*longer) or longest
     bucket = sql.bucket(probe.interval, probe.zone, sql.instant(probe.time_column))
     series = {f"d{i}": sql.column(column) for i, column in enumerate(probe.dimensions)}
     said = {f"s{i}": sql.column(column) for i, column in enumerate(probe.said)}

@@ -13,6 +13,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
@@ -65,7 +66,7 @@ def _identity(comment: str) -> str:
 
 class Reader:
     """
-    Reads the catalog; names and comments of tables are read when it is created.
+    Reads the catalog.
 
     :param names: Only tables and views with these names, whatever their case; None: all. A file may have thousands.
     """
@@ -73,10 +74,19 @@ class Reader:
     def __init__(self, database: Database, names: Iterable[TableName] | None = None) -> None:
         self._database = database
         self._names = None if names is None else sorted({text for n in names for text in (n.name, n.name.lower())})
-        # The number of rows is not read here, since it includes deleted ones.
-        rows = self._ask("duckdb_tables", ("schema_name", "table_name", "comment", "sql"), _OWN)
-        self._comments: dict[TableName, str] = {TableName(*row[:2]): row[2] or "" for row in rows}
-        self._definitions: dict[TableName, str] = {TableName(*row[:2]): row[3] or "" for row in rows}
+
+    @cached_property
+    def _tables(self) -> Sequence[Sequence[Any]]:
+        """Without the number of rows, which includes deleted ones."""
+        return self._ask("duckdb_tables", ("schema_name", "table_name", "comment", "sql"), _OWN)
+
+    @cached_property
+    def _comments(self) -> dict[TableName, str]:
+        return {TableName(*row[:2]): row[2] or "" for row in self._tables}
+
+    @cached_property
+    def _definitions(self) -> dict[TableName, str]:
+        return {TableName(*row[:2]): row[3] or "" for row in self._tables}
 
     def _ask(
         self, function: str, columns: Sequence[str], flags: Sequence[str] = (), *more: sa.ColumnElement[Any]
@@ -115,20 +125,23 @@ class Reader:
             )
             for table in bare
         }
-        views, others = (self._views(columns), frozenset(self._comments)) if keyed else (None, frozenset[TableName]())
+        views, others = (self.views(columns), frozenset(self._comments)) if keyed else (None, frozenset[TableName]())
         return Catalog(capabilities=CAPABILITIES, tables=tables, views=views, others=others)
 
     def named(self, names: Iterable[TableName]) -> Catalog:
-        """The tables with these names and their columns, and the views; no rows are read."""
+        """The tables with these names and their columns, and the views; no rows are read. Mostly there are none."""
         wanted = wanted_by([Selector(schema=name.schema, name=name.name) for name in names], CAPABILITIES)
-        columns, identities = self._columns(wanted), {name: _identity(text) for name, text in self._comments.items()}
+        columns = self._columns(wanted)
+        if not columns:  # All tables and views have columns.
+            return Catalog(capabilities=CAPABILITIES, views={})
+        identities = {name: _identity(text) for name, text in self._comments.items()}
         tables = {
             name: Table(name=name, columns=with_fields(columns[name]), identity=identity)
             for name, identity in identities.items()
             if wanted(name)
         }
         return Catalog(
-            capabilities=CAPABILITIES, tables=tables, views=self._views(columns), others=frozenset(identities)
+            capabilities=CAPABILITIES, tables=tables, views=self.views(columns), others=frozenset(identities)
         )
 
     def outline(self, selector: Selector) -> Catalog:
@@ -168,11 +181,12 @@ class Reader:
             columns.update({c.name: _without_plain_default(c, columns, definition) for c in columns.values()})
         return found
 
-    def _views(self, columns: Mapping[TableName, Mapping[str, Column]]) -> dict[TableName, View]:
+    def views(self, columns: Mapping[TableName, Mapping[str, Column]] | None = None) -> dict[TableName, View]:
+        """The views, with their columns if these are given."""
         rows = self._ask("duckdb_views", ("schema_name", "view_name", "sql"), _OWN, sa.func.version())
         return {
             (name := TableName(schema, view)): View(
-                name=name, columns=tuple(columns.get(name, ())), definition=sql or "", release=release
+                name=name, columns=tuple((columns or {}).get(name, ())), definition=sql or "", release=release
             )
             for schema, view, sql, release in rows
         }

@@ -20,7 +20,7 @@ from cratedb_retention.engine.rollups import rollup as rollups
 from cratedb_retention.engine.step import Progress, Report, StepResult
 from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, Unsupported
 from cratedb_retention.model.address import DatabaseAddress
-from cratedb_retention.model.catalog import Catalog, Selector, TableName
+from cratedb_retention.model.catalog import Catalog, Selector, TableName, View
 from cratedb_retention.model.forecast import Disks, Storage
 from cratedb_retention.model.plan import plan
 from cratedb_retention.model.policies.patterns import is_pattern
@@ -82,6 +82,9 @@ class DuckDBEngine(Engine):
 
     def read_releases(self) -> list[str]:
         return [str(self.database.rows(sa.select(sa.func.version()))[0][0]).removeprefix("v")]
+
+    def read_view(self, name: TableName) -> View | None:
+        return Reader(self.database, [name]).views().get(name)
 
     def read_outline(self, selector: Selector) -> Catalog:
         return Reader(self.database).outline(selector)

@@ -27,7 +27,15 @@ from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.model.rollups.ledger import Ledger, Rest
-from cratedb_retention.model.rollups.rollup import Balance, RollUp, Rollup, Window, sketch_table, view_name
+from cratedb_retention.model.rollups.rollup import (
+    Balance,
+    RollUp,
+    Rollup,
+    RollupStep,
+    Window,
+    sketch_table,
+    view_name,
+)
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.facts import Facts, PartitionKey
 from cratedb_retention.planning.plan.planner import Planning
@@ -336,11 +344,16 @@ class Look:
 
 
 def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:
-    """PartitionChanged if a task's policy was changed or deleted since planning, or its table was put on hold."""
+    """
+    PartitionChanged if a task's policy was changed or deleted since planning, or its table was put on hold, unless it
+    only rolls up, which no hold prevents.
+    """
     policy_id, known = task.policy_id, frozenset(hold.id for hold in prepared.facts.holds)
+    rolls_up = all(isinstance(step, RollupStep) for step in task.steps)
     version, holds = store.read_together(
         lambda: None if policy_id is None else store.policies.version_of(policy_id),
-        lambda: store.holds.active(refresh=False, known=known),  # Placing a hold refreshes the table.
+        # Placing a hold refreshes the table.
+        lambda: [] if rolls_up else store.holds.active(refresh=False, known=known),
     )
     if policy_id is not None and version != prepared.versions.get(policy_id):
         thing = f"policy {policy_id}"

@@ -70,6 +70,7 @@ class LeaseHolder:
         self.held: dict[str, Lease] = {}  # As last written or read
         self._missing: list[str] = []
         self._confirmed = clock.uptime()
+        self._seen: dict[str, float] = {}  # When leases were last read back, by policy
         self._lock = threading.RLock()
 
     def take(self, slots: Mapping[str, dt.datetime | None], known: Leases | None = None) -> Taken:
@@ -128,8 +129,13 @@ class LeaseHolder:
         """Raises LeaseLost if a lease is not ours any more, or the database was unreachable for too long."""
         with self._lock:
             self.check_time()
-            if policy_id in self.held and self._clock.uptime() - self._confirmed >= self._fresh:
+            now = self._clock.uptime()
+            if (
+                policy_id in self.held
+                and now - max(self._confirmed, self._seen.get(policy_id, now - self._fresh)) >= self._fresh
+            ):
                 self._read_back([policy_id])
+                self._seen[policy_id] = now
 
     def check_time(self) -> None:
         """Check, without a statement, that no other run can have taken the leases yet. Raises as :meth:`check`."""

@@ -9,7 +9,7 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from cratedb_retention.model import catalog
 from cratedb_retention.model.catalog import Catalog, Column, Grouping, TableName, outer_names
@@ -203,9 +203,8 @@ def view_name(source: TableName) -> TableName:
     return TableName(source.schema, f"{source.name}_all")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """A time range [start, end) of one level: the unit of rollup work."""
+class Window(NamedTuple):
+    """A time range [start, end) of one level: the unit of rollup work. Plans have very many, so it is a tuple."""
 
     start: int
     end: int
@@ -214,15 +213,14 @@ class Window:
 
     @classmethod
     def of(cls, start: int, end: int) -> Window:
-        return cls(start=start, end=end, since=start, until=end)
+        return cls(start, end, start, end)
 
     @property
     def whole(self) -> bool:
-        return (self.since, self.until) == (self.start, self.end)
+        return self.since == self.start and self.until == self.end
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
+class Count(NamedTuple):
     """The rows of a window, in a level or in its source."""
 
     rows: int  # raw rows: rows of the source, or the sum of ``row_count`` of a level
@@ -231,7 +229,7 @@ class Count:
     alien: int = 0  # rows of the level from other computations, which should not exist
 
     def stands_for(self, below: Count) -> bool:
-        return (self.rows, self.values) == (below.rows, below.values)
+        return self.rows == below.rows and self.values == below.values
 
 
 # Buckets that are computed again, with the number of raw rows that they were computed from; None: the ledger has no

@@ -195,14 +195,15 @@ class Coverage:
 
     def _reasons(self, table: TableName, piece: Piece, limit: int) -> Iterator[Reason | None]:
         above, own = self.above.get(table), self.own.get(table)
+        windows = above.windows(piece) if above is not None else ()
         if above is not None and not above.state.by_rows:
-            yield from (above.why_not(piece, *window) for window in above.windows(piece))
+            yield from (above.why_not(piece, *window) for window in windows)
         if own is not None:
             yield from (self._why_waiting(own, time) for time in _going(above, piece))
         elif above is not None:
             # Raw rows of a window that has not expired entirely: others may still arrive on time.
             level, cascade = above.state.rollup.table, above.cascade
-            ends = (end for start, end in above.windows(piece) if end > limit and not above.is_sealed(start))
+            ends = (end for start, end in windows if end > limit and not above.is_sealed(start))
             yield from (Why.WHOLE_WINDOW(level=level, end=end, cascade=cascade) for end in ends)
 
     def _why_waiting(self, own: Above, time: TimeRange) -> Reason | None:

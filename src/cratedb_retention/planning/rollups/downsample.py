@@ -147,7 +147,7 @@ class LevelPlan:
             return self._due_open(present, source, row, stale)
         if until <= start or (row is not None and until < source.end):
             return None
-        windows = (Window(start=start, end=source.end, since=start, until=until),)
+        windows = (Window(start, source.end, start, until),)
         if row is None:
             parts = present.parts() if present else ""
             return self._spare(Due(windows=windows, reason=_NEW, parts=parts), None)
@@ -166,7 +166,7 @@ class LevelPlan:
             return replace(due, before=((window, rows),))
         if row is None or row.until >= window.until:
             return None
-        return Due(windows=(replace(window, since=row.until),), reason=_GROWN, parts=row.parts)
+        return Due(windows=(window._replace(since=row.until),), reason=_GROWN, parts=row.parts)
 
     def _loses(self, window: Window, rows: int | None) -> bool:
         balance = self.measurements.balances.get((self.rollup, window))

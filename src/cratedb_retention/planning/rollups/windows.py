@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -133,7 +134,9 @@ def digest(piece: Piece) -> str:
 
 def sources_of_windows(windows: Iterable[Window], pieces: Iterable[Piece]) -> dict[int, Source]:
     """The sources of windows, which must not overlap, with partitions of time."""
-    return sources_of(pieces, TimeRanges((window.start, window.end) for window in windows).overlapping)
+    times = sorted({TimeRange(window.start, window.end) for window in windows})
+    starts, ends = [time.start for time in times], [time.end for time in times]
+    return sources_of(pieces, lambda time: times[bisect_right(ends, time.start) : bisect_left(starts, time.end)])
 
 
 def sources_of(pieces: Iterable[Piece], touched: Callable[[TimeRange], Iterable[TimeRange]]) -> dict[int, Source]:

@@ -79,10 +79,17 @@ class RollupStore(WindowStore):
 
         return Ledger(rollups, {}, read)
 
-    def register(self, rollup: Rollup, retention_period: str, policy_id: str | None, identity: str = "") -> None:
-        """Record a rollup that is about to be created or changed, with the identity of the table with the raw rows."""
+    def register(
+        self, rollup: Rollup, retention_period: str, policy_id: str | None, identity: str = "", new: bool = False
+    ) -> None:
+        """
+        Record a rollup that is about to be created or changed, with the identity of the table with the raw rows.
+
+        :param new: Whether it is most likely not recorded yet.
+        """
         self._put(
             rollup.table,
+            new,
             **name_values(rollup.source, "source"),
             **text_values("definition", _rollup_to_text(rollup)),
             interval=str(rollup.interval),
@@ -122,14 +129,14 @@ class RollupStore(WindowStore):
         ]
         self._database.execute_each(resting, rows)
 
-    def _put(self, table: TableName, **values: Any) -> None:
+    def _put(self, table: TableName, new: bool = False, **values: Any) -> None:
         values["changed_at"] = self._clock.now()
         changing = sa.update(self._rollup).where(is_named(self._rollup, table)).values(**values)
-        if self._database.execute(changing) == 1:
+        if not new and self._database.execute(changing) == 1:
             return
         try:
             self._database.execute(sa.insert(self._rollup).values(**name_values(table), **values))
-        except Conflict:  # The row exists, and was not visible yet.
+        except Conflict:  # The row exists; it was not visible yet, or a killed run added it.
             self._database.execute(changing)
 
 

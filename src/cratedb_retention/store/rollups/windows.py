@@ -11,6 +11,7 @@ them, or that they are sealed as well. Before some windows of a range change, it
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -33,7 +34,7 @@ from cratedb_retention.model.rollups.ledger import (
     without_inner,
 )
 from cratedb_retention.model.rollups.rollup import Count, Rollup, Window
-from cratedb_retention.model.time import find_zone
+from cratedb_retention.model.time import TimeRange, find_zone
 from cratedb_retention.store.rows import LISTED, Records, is_named, name_values, same, text_values
 
 # Beside the change token, what is stored of a window in a range, approximately: its end and its numbers.
@@ -134,15 +135,17 @@ class WindowStore(Records):
         now, c, mine = self._clock.now(), self._table.c, is_named(self._table, table)
         groups = list(choose_stretches(still_open, _size))
         together = {row.start: number for number, group in enumerate(groups) for row in group}
-        self._divide(table, together, c.sealed_at.is_(None))
-        for first, *others in groups:
-            if others:
-                end = others[-1].end
-                unchanged = (mine, c.start == first.start, c.end <= end, c.sealed_at.is_(None))
-                if self._change(*unchanged, sealed_at=now, **range_values([first, *others])) != 0:
-                    self._remove(mine, c.start > first.start, c.start < end)
-        if single := [first.start for first, *others in groups if not others]:
-            self._change(*self._within(table, single), c.sealed_at.is_(None), sealed_at=now)
+        ranges = self._divide(table, together, c.sealed_at.is_(None))
+        times = [TimeRange(group[0].start, group[-1].end) for group in groups]
+        for group, (start, end) in zip(groups, times, strict=True):
+            if len(group) > 1 and (start, end) not in ranges:
+                unchanged = (mine, c.start == start, c.end <= end, c.sealed_at.is_(None))
+                if self._change(*unchanged, sealed_at=now, **range_values(group)) != 0:
+                    self._remove(mine, c.start > start, c.start < end)
+        alike = [time for group, time in zip(groups, times, strict=True) if len(group) == 1 or time in ranges]
+        if alike:
+            ends = c.end.in_([time.end for time in alike])
+            self._change(*self._within(table, [t.start for t in alike]), ends, c.sealed_at.is_(None), sealed_at=now)
         return len(groups)
 
     def expire(self, table: TableName, starts: Iterable[int]) -> None:
@@ -180,27 +183,37 @@ class WindowStore(Records):
     def _within(self, table: TableName, starts: Iterable[int]) -> list[sa.ColumnElement[bool]]:
         return [is_named(self._table, table), self._table.c.start.in_(list(starts))]
 
-    def _divide(self, table: TableName, together: Mapping[int, int], *where: sa.ColumnElement[bool]) -> None:
+    def _divide(
+        self, table: TableName, together: Mapping[int, int], *where: sa.ColumnElement[bool]
+    ) -> set[tuple[int, int]]:
         """
         Divide ranges, since some of their windows are about to change: each range then has only windows with the same
         number, or only other ones.
 
         :param together: A number for each window that changes, by its start.
+        :return: The start and the end of the ranges that these windows are in afterwards.
         """
+        ranges = set[tuple[int, int]]()
         if not together:
-            return
-        c, mine = self._table.c, is_named(self._table, table)
+            return ranges
+        c, mine, starts = self._table.c, is_named(self._table, table), sorted(together)
         near = (c.windows.is_not(None), c.start <= max(together), c.end > min(together), *where)
         found = _stored(self._database, self._table, table, *near)
         for row in found.stored:
+            own = starts[bisect_left(starts, row.start) : bisect_left(starts, row.end)]
+            if len(own) == row.windows and len({together[start] for start in own}) == 1:
+                ranges.add((row.start, row.end))
+                continue
             numbered = groupby(found.members(row), lambda window: together.get(window.start))
             parts = [list(windows) for _, windows in numbered]
+            ranges.update((part[0].start, part[-1].end) for part in parts if len(part) > 1)
             if len(parts) > 1:
                 self._remove(mine, c.start > row.start, c.start < row.end)
                 (kept,) = self._read(mine, c.start == row.start, refresh=False)
                 self._add(*({**kept, "start": part[0].start, **range_values(part)} for part in parts[1:]))
                 self._change(mine, c.start == row.start, **range_values(parts[0]))
                 self._visible()
+        return ranges
 
 
 def _size(row: LedgerRow) -> int:
@@ -351,8 +364,9 @@ def _members(row: Row) -> Iterator[LedgerRow]:
         yield found
         return
     start, known = found.start, json.loads(row["members"])
+    whole, below, sealed, expired = found.whole, found.below, found.sealed, found.expired
     for end, token, rows, groups in _each(found, **known) if isinstance(known, dict) else known:
-        yield found._replace(start=start, end=end, until=end, token=token, rows=rows, groups=groups, windows=1)
+        yield LedgerRow(start, end, end, whole, below, token, rows, groups, sealed, expired)
         start = end
 
 
