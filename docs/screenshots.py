@@ -44,6 +44,7 @@ SHOTS = (
     Shot(name="policies", path="/ui/policies"),
     Shot(name="editor", path="/ui/policies/visits"),
     Shot(name="plan", path="/ui/plan"),
+    Shot(name="forecast", path="/ui/forecast?until=%2B180d"),
     Shot(name="runs", path="/ui/runs"),
     Shot(name="activity", path="/ui/activity"),
     Shot(name="archive", path="/ui/archive"),

@@ -15,7 +15,8 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput, Unsupported
 from cratedb_retention.execution.plan.preparing import Selection
-from cratedb_retention.model.forecast import Forecast, Part, Series
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.forecast import Forecast, Part, Series, differences
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.policies.file import parse_policies
 from cratedb_retention.model.time import parse_instant
@@ -122,19 +123,23 @@ def lab(template: DuckTemplate) -> Iterator[DuckDatabase]:
     bench.close()
 
 
-def tables_of(db: Database) -> dict[str, tuple[int, int | None]]:
-    """The rows of each table, and its partitions, if it has any."""
-    found: dict[str, tuple[int, int | None]] = {}
+Found = dict[str, tuple[int, int | None, int | None]]
+
+
+def tables_of(db: Database) -> Found:
+    """The rows of each table, its partitions, if it has any, and for how many days there are rows."""
+    found: Found = {}
     levels = {name: "rollup_partition" for raw in ("sensors", "sensors_b") for name in (f"{raw}_1h", f"{raw}_1d")}
     for name in (*TABLES, *levels):
         part = {"plain": None, **levels}.get(name, "part")
-        counted = f"count(DISTINCT {part})" if part else "NULL"
-        ((rows, partitions),) = db.rows(f"SELECT count(*), {counted} FROM {db.q(name)}")
-        found[name] = rows, partitions
+        counted, oldest = f"count(DISTINCT {part})" if part else "NULL", f"min({part or 'ts'})"
+        ((rows, partitions, start),) = db.rows(f"SELECT count(*), {counted}, {oldest} FROM {db.q(name)}")
+        days = None if start is None else -((start.replace(tzinfo=dt.UTC) - db.tool.clock.now()) // DAY)
+        found[name] = rows, partitions, days
     archives = db.q("retention_snapshot", db.own_schema)
     archived = db.rows(f'SELECT table_name, sum("rows"), count(*) FROM {archives} GROUP BY 1')
-    found.update(dict.fromkeys(ARCHIVES, (0, 0)))
-    return {**found, **{f"archive of {name}": (int(rows), snapshots) for name, rows, snapshots in archived}}
+    found.update(dict.fromkeys(ARCHIVES, (0, 0, None)))
+    return {**found, **{f"archive of {name}": (int(rows), snapshots, None) for name, rows, snapshots in archived}}
 
 
 def by_name(found: Forecast) -> dict[str, Series]:
@@ -150,7 +155,7 @@ def forecast(db: Database, days: int, now: dt.datetime = NOW, **more: Any) -> Fo
 @pytest.mark.timeout(3600)
 @pytest.mark.slow("the tool runs once for each simulated day, on ten tables")
 def test_regular_growth_is_foreseen_exactly(lab: DuckDatabase) -> None:
-    """On each day, each table, level and archive has the rows and partitions that were foreseen."""
+    """On each day, each table, level and archive has the rows, partitions and days of data that were foreseen."""
     ahead = examples(4, long=366)
     series, truth = by_name(forecast(lab, ahead)), [tables_of(lab)]
     for day in range(ahead):
@@ -165,6 +170,8 @@ def test_regular_growth_is_foreseen_exactly(lab: DuckDatabase) -> None:
         partitions = [of[name][1] for of in truth]
         if None not in partitions:
             assert list(series[name].partitions) == partitions, name
+        if not name.startswith("archive of"):
+            assert list(series[name].reach) == [of[name][2] for of in truth], name
 
 
 def test_alike_tables_are_planned_once(lab: DuckDatabase) -> None:
@@ -216,6 +223,33 @@ def test_chosen_policies(lab: DuckDatabase) -> None:
     """Only the tables of the chosen policies are shown, with their levels."""
     found = forecast(lab, 5, selection=Selection(policy_id=lab.tool.policies()[0].id))
     assert len({series.source for series in found.series}) == 1
+
+
+def test_tables_without_a_policy_are_compared(lab: DuckDatabase) -> None:
+    """Where only one of two sets of policies names a table, it grows under the other; and it is measured once."""
+    file = "policies:\n- {{strategy: delete, table_schema: lab, table_name: {}, retention_period: {}}}\n"
+    one, other = (parse_policies(file.format(*each), "x") for each in (("daily", "60d"), ("plain", "20d")))
+    before, after = lab.tool.compare(NOW + 100 * DAY, other, one)
+    tables = [{s.table.name: s for s in each.series if s.part is Part.TABLE} for each in (before, after)]
+    assert [set(each) for each in tables] == [{"daily", "plain"}] * 2
+    assert [each["daily"].partitions[-1] for each in tables] == [60, 30 + 100]
+    assert [each["plain"].reach[-1] for each in tables] == [40 + 100, 20]
+    found = {each.about.title: each for each in differences(before, after)}
+    assert set(found) == {"lab.daily", "lab.plain"}
+    others = [each.policy for each in lab.tool.policies() if not each.policy.strategy.traits.rolls_up]
+    series = by_name(lab.tool.compare(NOW + 50 * DAY, others)[1])
+    assert series["sensors"].partitions[-1] == 10 + 50
+    assert len(set(series["sensors_1h"].rows)) == 1, "no policy rolls it up"
+
+
+def test_one_table_of_many(lab: DuckDatabase) -> None:
+    """With its levels and archives, as in a forecast of all tables."""
+    whole = forecast(lab, 30)
+    for name, levels in (("sensors", 2), ("weekly", 0)):
+        found = forecast(lab, 30, table=TableName("lab", name))
+        assert found.series == tuple(each for each in whole.series if each.source.name == name)
+        assert len([each for each in found.series if each.part is Part.LEVEL]) == levels
+        assert found.events == tuple(e for e in whole.events if e.table in {each.table for each in found.series})
 
 
 def test_nothing_is_written(lab: DuckDatabase) -> None:

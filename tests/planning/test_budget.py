@@ -501,3 +501,44 @@ def test_forecast_skips_days_without_work() -> None:
     assert min(event.day for event in skipping.events) > 5
     with patch.object(Simulation, "_due_from", lambda *_: float("-inf")):
         assert simulate(known) == skipping
+
+
+BUDGETS: list[dict[str, Any]] = [
+    {},
+    {"retention": "35d"},
+    {"retention": "40d", "schedule": "0 5 * * 1", "min_retention": "3d"},
+    {"strategy": "snapshot", "retention": "50d", "archive_period": "60d"},
+    {"time_zone": "America/New_York", "cutoff_by": "day", "max_size": "3kB"},
+]
+
+
+@pytest.mark.some(6)
+@pytest.mark.parametrize("rule", BUDGETS, ids=lambda rule: "-".join(map(str, rule.values())) or "size")
+@pytest.mark.parametrize("curve", CURVES)
+def test_forecast_plans_a_budget_once(curve: str, rule: dict[str, Any]) -> None:
+    """One plan for all days says the same as a plan for each day, of what goes, when, and what does not fit."""
+    sizes = [max(CURVES[curve](day), 1) for day in range(60)]
+    tables = [replace(daily(sizes), partitions=tuple(replace(p, rows=p.size) for p in daily(sizes).partitions))]
+    facts = Facts(policies=[sized(**rule)], catalog=catalog(*tables), cutoff=at("2024-07-01T06:30:00"))
+    known = Present(facts=facts, days=120)
+    once = simulate(known)
+    with patch.object(Simulation, "_leaps", lambda *_: False):
+        assert simulate(known) == once
+    assert once.events
+
+
+def test_forecast_plans_budgets_daily_where_not_only_age_and_size_decide() -> None:
+    """Tenants, holds, and partitions of which shards are missing: the planner decides on each day."""
+    holds = [LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2024-06-20"), end=ms("2024-06-22"))]
+    lost = daily([100] * 20)
+    lost = replace(lost, partitions=(replace(lost.partitions[0], missing_shards=1), *lost.partitions[1:]))
+    tenants = [part(name, f"2024-06-{day:02}", size=50, rows=50) for day in range(11, 31) for name in "ab"]
+    for found, known, leaps in (
+        (daily([100] * 20), (), True),
+        (daily([100] * 20), holds, False),
+        (lost, (), False),
+        (table([TS, TENANT, DAILY], ["tenant", "day"], tenants), (), False),
+    ):
+        rule = sized()
+        facts = Facts(policies=[rule], catalog=catalog(found), cutoff=NOW, holds=known)
+        assert Simulation(Present(facts=facts, days=5))._leaps([METRICS], [rule]) == leaps

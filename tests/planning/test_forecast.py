@@ -15,6 +15,7 @@ from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotSt
 from cratedb_retention.model.catalog import Partition, Table, TableName
 from cratedb_retention.model.forecast import Forecast, Part, Series, Storage, count_days, read_until
 from cratedb_retention.model.holds import LegalHold
+from cratedb_retention.model.plan.measurements import Measurements, WindowRows
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.step import Kind
@@ -223,6 +224,7 @@ def test_rows_that_come_and_go(unit: str) -> None:
         (day, per) for day in range(2, 61)
     ]
     assert {event.kind for event in outcome.events} == {Kind.DELETE}
+    assert [event.size for event in outcome.events] == [10 * event.rows for event in outcome.events]
 
 
 def test_months_stay_until_their_end_is_old() -> None:
@@ -324,6 +326,7 @@ def test_replicas_and_shards() -> None:
     assert found.size is not None
     assert found.shards is not None
     assert (found.size[0], found.size[-1]) == (20 * 1000 * 2, 10 * 1000 * 2)
+    assert [event.size for event in outcome.events] == [20 * event.rows for event in outcome.events]
     assert (found.shards[0], found.shards[-1]) == (20 * 8, 10 * 8)
 
 
@@ -418,6 +421,73 @@ def test_one_plan_for_all_days_says_what_daily_plans_say(unit: str, rule: dict[s
     with patch.object(Simulation, "_leaps", lambda *_: False):
         daily = simulate(given)
     assert once == daily
+
+
+ROWS_RULES: list[dict[str, Any]] = [
+    {"retention": "20d"},
+    {"retention": "1mo", "time_zone": "America/New_York"},
+    {"retention": "9d", "schedule": "0 3 * * 2"},
+    {"retention": "forever"},
+]
+
+
+def plain(past: int, rows: Rate, name: TableName = METRICS) -> dict[str, Any]:
+    """What is known of a table without partitions, with the rows of some past days."""
+    found = days_before(past, rows)
+    probe = WindowRows(table=name, time_column=TS, interval=DAY, zone="UTC")
+    measured = Measurements(windows={probe: [(start, round(count), "") for start, _, count in found]})
+    return {"tables": [table([TS, VALUE], rows=round(sum(row[2] for row in found)), name=name)], "measured": measured}
+
+
+@pytest.mark.parametrize("rule", ROWS_RULES, ids=lambda rule: "-".join(map(str, rule.values())))
+def test_rows_that_expire_one_by_one_are_planned_once(rule: dict[str, Any]) -> None:
+    """A table without partitions as well, with the rows under a legal hold; this is the same as a plan for each day."""
+    hold = LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2024-06-10"), end=ms("2024-06-12"))
+    about = plain(90, lambda day: 0 if day % 7 == 6 else 100)
+    given = present(about["tables"], [policy(**rule)], 75, holds=[hold], measured=about["measured"])
+    once = simulate(given)
+    with patch.object(Simulation, "_leaps", lambda *_: False):
+        assert simulate(given) == once
+    assert (once.events == ()) == (rule["retention"] == "forever")
+
+
+def test_for_how_many_days_there_is_data() -> None:
+    """From the oldest partition until each day; what is under a hold reaches back further; archives as well."""
+    rule = policy("snapshot", "10d", archive_period="20d")
+    hold = LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2024-06-10"), end=ms("2024-06-11"))
+    made = simulate(present([make_table("day", 30, steady)], [rule], 30))
+    assert series_of(made).reach == [30, *[10] * 30]
+    kept = series_of(made, Part.ARCHIVE)
+    assert kept.reach == [None, 31, *[20] * 29]
+    held = simulate(present([make_table("day", 30, steady)], [rule], 30, holds=[hold]))
+    assert series_of(held).reach == [30, *range(22, 52)]
+    months = simulate(present([make_table("month", 182, steady)], [policy(retention="30d")], 62))
+    assert [series_of(months).reach[day] for day in (0, 1, 29, 30, 31, 60, 61, 62)] == [182, 31, 59, 30, 31, 60, 30, 31]
+    about = plain(90, steady)
+    rows = simulate(present(about["tables"], [policy(retention="20d")], 30, measured=about["measured"]))
+    assert series_of(rows).reach == [90, *[20] * 30]
+    unknown = simulate(present([table([TS, VALUE], rows=10)], [policy(retention="20d")], 3))
+    assert series_of(unknown).reach == [None] * 4
+
+
+def test_only_chosen_tables_are_simulated() -> None:
+    """They are as in a forecast of all tables, and the others are not there."""
+    names = [TableName("doc", name) for name in "ab"]
+    tables, rule = [make_table("day", 30, steady, name) for name in names], policy(retention="10d", table_name="*")
+    whole = simulate(present(tables, [rule], 20))
+    given = present(tables, [rule], 20)
+    given.chosen = frozenset({names[0]})
+    some = simulate(given)
+    assert some.series == tuple(series for series in whole.series if series.table == names[0])
+    assert some.events == tuple(event for event in whole.events if event.table == names[0])
+
+
+def test_tables_of_disabled_policies_grow() -> None:
+    """A disabled policy states the time of data as well; a level that no policy rolls up does not grow."""
+    about, off = plain(90, steady), policy(retention="20d", enabled=False)
+    assert any(isinstance(probe, WindowRows) for probe in present(about["tables"], [off], 30).probes())
+    made = simulate(present(about["tables"], [off], 30, measured=about["measured"]))
+    assert series_of(made).rows[-1] == 120 * 100
 
 
 def cascade(table_unit: str = "day", past: int = 40, **more: Any) -> Present:

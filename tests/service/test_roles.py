@@ -36,6 +36,7 @@ NEEDED = {
     ("GET", "/api/v1/suggested-policies"): Role.VIEWER,
     ("GET", "/api/v1/plan"): Role.VIEWER,
     ("GET", "/api/v1/forecast"): Role.VIEWER,
+    ("POST", "/api/v1/forecast/what-if"): Role.EDITOR,
     ("GET", "/api/v1/status"): Role.VIEWER,
     ("POST", "/api/v1/runs"): Role.OPERATOR,
     ("GET", "/api/v1/runs"): Role.VIEWER,
@@ -85,7 +86,7 @@ def call(tenants: TwoTenants, token: str | None, method: str, path: str) -> http
     """A request that is valid as far as anybody can tell without looking at what it names."""
     address = path.replace("{", "no-").replace("}", "")
     more: dict[str, Any] = {"json": BODIES.get(path, {})} if method in ("POST", "PATCH") else {}
-    if path.endswith("policy-file") and method == "POST":
+    if path.endswith(("policy-file", "what-if")) and method == "POST":
         more = {"content": "policies: []", "headers": {"Content-Type": "application/yaml"}}
     params = {"table_name": "x"} if path.endswith("fetch") else {}
     found: httpx2.Response = tenants.ask(token, method, address, params=params, **more)
@@ -144,6 +145,7 @@ def actions(who: Scope, tenants: TwoTenants) -> Mapping[Role, list[Callable[[], 
             lambda: who.delete("acme-tables", None),
             lambda: who.apply([], False, TagFilter(), True),
             lambda: who.preview(policy),
+            lambda: who.what_if([policy], until=parse_instant("2025-01-01")),
             lambda: who.delete_snapshots(request),
             lambda: who.start_delete(operations, request),
             lambda: who.accept_tables("acme_metrics", tenants.db.schema),

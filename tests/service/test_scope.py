@@ -150,6 +150,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "tags": [()],
         "tokens": [()],
         "verify_snapshots": [*restores, *everything],
+        "what_if": [([policy],) for policy in theirs],
         # What is acme's is gone then.
         "start_delete": [(operations, request) for request in requests[:2]],
         "delete_snapshots": [*restores, *everything],
@@ -172,7 +173,8 @@ def ask(who: Scope, name: str, arguments: Arguments) -> str:
     with tempfile.TemporaryFile() as file:
         try:
             found = getattr(who, name)
-            asked: dict[str, Any] = {"until": who.now + dt.timedelta(days=40)} if name == "forecast" else {}
+            ahead = {"until": who.now + dt.timedelta(days=40)}
+            asked: dict[str, Any] = ahead if name in ("forecast", "what_if") else {}
             asked |= {"stream": file} if name == "query" else {}
             text = shown(found(*arguments, **asked) if inspect.ismethod(found) else found)
         except RetentionError as error:
@@ -215,6 +217,10 @@ def test_a_shared_table_is_not_foreseen(tenants: TwoTenants) -> None:
     who = scoped(tenants, "acme")
     found = who.forecast(Selection(), until=who.now + dt.timedelta(days=40))
     assert {each.source.name for each in found.series} == {"acme_metrics"}
+    where = {"where": {"tenant": "acme"}, "tags": ["acme"], "table_schema": tenants.db.schema}
+    draft = make_policy(strategy="delete", table_name="events", retention_period="10d", **where)
+    for each in who.what_if([draft], until=who.now + dt.timedelta(days=40)):
+        assert (each.series, each.events, each.notes) == ((), (), ())
 
 
 def test_snapshots_of_others_are_not_deleted(tenants: TwoTenants) -> None:

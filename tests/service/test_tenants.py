@@ -111,6 +111,10 @@ def probes(tenants: TwoTenants) -> Mapping[tuple[str, str], list[Probe]]:
         ("GET", "/suggested-policies"): [{}],
         ("GET", "/plan"): [{"params": {**p, "sql": True}} for p in selections],
         ("GET", "/forecast"): [{"params": {**p, "until": "+40d"}} for p in selections],
+        ("POST", "/forecast/what-if"): [
+            {"content": json.dumps({"policies": file}), "headers": {"Content-Type": "application/yaml"}}
+            for file in files[:3]
+        ],
         ("GET", "/status"): [{"params": p} for p in selections],
         ("POST", "/runs"): [{"json": {"tags": ["globex"]}}, {"json": {"policy": "globex-tables"}}, {"json": {}}],
         ("GET", "/runs"): [{}],

@@ -17,6 +17,7 @@ CONTROLS = {
 }  # fmt: skip
 PAGES = (
     *("", "policies", "policies/visits", "policies/new", "plan", "runs", "activity", "archive", "holds", "explore"),
+    *("forecast?until=%2B5d", "forecast/what-if"),
     *("administration", "administration?tab=tokens", "administration?tab=sessions", "administration?tab=settings"),
 )
 TABLES = (("weather", "data"), ("orders", "runs"), ("orders", "archive"), ("letters", "holds"), ("visits", "policies"))

@@ -37,6 +37,17 @@ def chips(page: Served) -> dict[str, str]:
     return {text_of(each).rstrip("0123456789 "): each.get("href", "") for each in found}
 
 
+def test_what_is_worth_a_look(db: DuckDatabase, service: Service) -> None:
+    """A policy whose filter matches no data is named, to those who may see it."""
+    page = service.log_in(Role.VIEWER)
+    assert not page.get(PATH).rows("Worth a look")
+    db.policy("delete", "visits", "90d", id="nothing", tags=["acme"], where={"n": "nobody"})
+    [row] = page.get(PATH).rows("Worth a look")
+    assert (row["Table"], row["Policy"]) == (f"{db.schema}.visits", "nothing")
+    assert "n=nobody" in row["What"]
+    assert not service.log_in(Role.VIEWER, "globex").get(PATH).rows("Worth a look")
+
+
 def test_what_needs_attention_comes_first(db: DuckDatabase, service: Service) -> None:
     """Causes with what can be done, runs, and each table of users once, with its levels, ages and next run."""
     editor = service.log_in(Role.EDITOR)

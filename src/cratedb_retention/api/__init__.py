@@ -21,10 +21,10 @@ from cratedb_retention.api.runs import Audit, Runs, Schedule
 from cratedb_retention.clock import Actor, Clock, system_actor, system_clock
 from cratedb_retention.errors import InvalidInput, Recovering
 from cratedb_retention.execution.archive import Restored, RestoreRequest
-from cratedb_retention.execution.forecast import ForecastRequest, make_forecast
+from cratedb_retention.execution.forecast import ForecastRequest, compare_policies, make_forecast
 from cratedb_retention.execution.overview.lines import TableLine, table_lines
 from cratedb_retention.execution.overview.rows import Overview, make_overview
-from cratedb_retention.execution.overview.survey import survey, ungoverned
+from cratedb_retention.execution.overview.survey import survey
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.plan.preview import Preview, preview
 from cratedb_retention.execution.policies import find_mistakes
@@ -33,6 +33,7 @@ from cratedb_retention.execution.runs.leasing import Session
 from cratedb_retention.execution.runs.retrying import retry
 from cratedb_retention.execution.runs.runner import carry_out
 from cratedb_retention.model.address import DatabaseAddress
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.forecast import Forecast
 from cratedb_retention.model.holds import LegalHold
@@ -40,7 +41,7 @@ from cratedb_retention.model.plan.plan import Plan, Step
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import Report, RunOptions
 from cratedb_retention.model.time import TimeRange
-from cratedb_retention.planning.overview.survey import Survey, Ungoverned
+from cratedb_retention.planning.overview.survey import Survey
 from cratedb_retention.planning.policies import Finding
 from cratedb_retention.planning.schedule import Timetable
 from cratedb_retention.store.access import TokenStore
@@ -209,17 +210,17 @@ class Retention(Connection):
         return table_lines(prepared, self.engine.measure, runs, times, levels)
 
     def overview(
-        self, prepared: Prepared, tables: Sequence[TableLine], free: Iterable[Ungoverned], archives: bool = True
+        self, prepared: Prepared, tables: Sequence[TableLine], found: Survey, archives: bool = True
     ) -> Overview:
         """
         A row for each table, what needs attention by its cause, and the next run: of a plan, and of what
-        :meth:`tables` and :meth:`ungoverned` found.
+        :meth:`tables` and :meth:`survey` found.
 
         :param archives: Whether archives are shown.
         """
         archived = self.store.snapshots.extents() if archives else {}
         ranges = {table: TimeRange(*ends) for table, ends in archived.items()}
-        return make_overview(prepared, tables, free, ranges)
+        return make_overview(prepared, tables, found, ranges)
 
     def preview_release(
         self, released: Collection[str], selection: Selection | None = None
@@ -253,6 +254,7 @@ class Retention(Connection):
         *,
         policies: Sequence[Policy] | None = None,
         selection: Selection | None = None,
+        table: TableName | None = None,
         capacity: int | None = None,
         price: float | None = None,
         archive_price: float | None = None,
@@ -264,19 +266,19 @@ class Retention(Connection):
         :param until: The end of the forecast (aware).
         :param policies: Policies instead of the stored ones, such as those of a file; None: the stored ones.
         :param selection: Only tables of these policies.
+        :param table: Only this table, with its levels and archives.
         :param capacity: Bytes that fit on the disks; None: as the database reports them.
         :param price: Of a gigabyte of tables in a month; None: no cost is computed.
         :param archive_price: The same for archives.
         :raises InvalidInput: if the end is not in the future.
         :raises Unsupported: if the database does not support the strategy of a policy.
         """
-        for policy in policies or ():
-            self.policies.check_supported(policy)
-        self.require()
-        request = ForecastRequest(
+        request = self._request(
+            policies,
             until=until,
             policies=policies,
             selection=selection or Selection(),
+            table=table,
             capacity=capacity,
             price=price,
             archive_price=archive_price,
@@ -287,21 +289,25 @@ class Retention(Connection):
         self, until: dt.datetime, policies: Sequence[Policy], base: Sequence[Policy] | None = None, **more: Any
     ) -> tuple[Forecast, Forecast]:
         """
-        Two forecasts, with a set of policies before and after a change.
+        Two forecasts, with a set of policies before and after a change, of the tables of both sets.
 
         :param policies: The policies after the change.
         :param base: Those before it; None: the stored ones.
         :param more: Further arguments of :meth:`forecast`.
         """
-        return self.forecast(until, policies=base, **more), self.forecast(until, policies=policies, **more)
+        request = self._request([*policies, *(base or ())], until=until, policies=policies, **more)
+        return compare_policies(self.engine, self.store, self.clock.now(), request, base)
+
+    def _request(self, used: Sequence[Policy] | None, **asked: Any) -> ForecastRequest:
+        """A request for a forecast, once it is known that the database supports its policies."""
+        for policy in used or ():
+            self.policies.check_supported(policy)
+        self.require()
+        return ForecastRequest(**asked)
 
     def check(self, selection: Selection | None = None) -> list[Finding]:
         """Find policies that cannot be carried out, and policies that contradict each other."""
         return find_mistakes(self.prepare(selection=selection))
-
-    def ungoverned(self, prepared: Prepared) -> list[Ungoverned]:
-        """The tables that no policy governs, with their size and growth; the largest first."""
-        return ungoverned(self.engine, prepared)
 
     def survey(self, prepared: Prepared, older_than: Duration | None = None) -> Survey:
         """

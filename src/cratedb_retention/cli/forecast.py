@@ -16,13 +16,12 @@ from cratedb_retention.cli.output import say, write_data, write_table
 from cratedb_retention.model.words import plural, short, show_size
 
 if TYPE_CHECKING:
-    from cratedb_retention.model.forecast import Event, Forecast, Rate, Series
+    from cratedb_retention.model.forecast import Forecast, Rate, Series
 
 _FORMATS = ("table", "csv", "json", "yaml")
 _CSV = ("date", "part", "table", "repository", "rows", "bytes", "partitions", "shards")
 _SCALES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _COUNTS = ("", "thousand", "million", "billion", "trillion")
-_MOST_NOTES = 10
 
 
 _until = click.option(
@@ -128,9 +127,10 @@ def diff(
         instant = read_until(until, retention.clock.now())
         before, after = retention.compare(instant, policies, others, price=price, archive_price=archive_price)
     if form != "table":
+        from cratedb_retention.execution.results import Comparison
         from cratedb_retention.execution.results import Forecast as Result
 
-        write_data({"before": Result.of(before), "after": Result.of(after)}, form)
+        write_data(Comparison(before=Result.of(before), after=Result.of(after)), form)
         return
     _write_difference(before, after, (base.name if base else "stored policies", file.name))
 
@@ -159,8 +159,8 @@ def _write(found: Forecast) -> None:
     if found.events:
         columns = ("first", "last", "table", "what", "policy", "partitions", "rows", "size")
         write_table(columns, _gone(found), "What runs will do", right=("partitions", "rows", "size"))
-    for note in _notes(found):
-        say(note)
+    for remark in found.remarks:
+        say(f"Note: {remark}")
 
 
 def _draw(found: Forecast) -> None:
@@ -210,21 +210,17 @@ def _write_difference(before: Forecast, after: Forecast, names: tuple[str, str])
     columns = ("table", f"{what} before", f"{what} after", "difference", "reaches back", "then")
     rows = []
     for each in found:
-        pair = (each.before, each.after)
+        pair = each.both
         values = [(0 if s is None else (s.size[-1] if sized and s.size else s.rows[-1])) for s in pair]
         gap = values[1] - values[0]
         shown = [show_size(value) if sized else f"{value:,}" for value in (*values, abs(gap))]
-        back = ["" if s is None or s.oldest is None else _days(before.times[-1] - s.oldest) for s in pair]
-        rows.append((each.title, *shown[:2], f"{'-' if gap < 0 else '+'}{shown[2]}", *back))
+        back = ["" if s is None or s.reach[-1] is None else plural(s.reach[-1], "day") for s in pair]
+        rows.append((each.about.title, *shown[:2], f"{'-' if gap < 0 else '+'}{shown[2]}", *back))
     write_table(columns, rows, f"On {_day(before.times[-1])}", right=columns[1:])
     if before.cost is not None and after.cost is not None:
         say(f"Cost: {before.cost:,.2f} before, {after.cost:,.2f} after: {after.cost - before.cost:+,.2f}.")
-    for note in dict.fromkeys((*_notes(before), *_notes(after))):
-        say(note)
-
-
-def _days(length: int) -> str:
-    return plural(-(-length // 86_400_000), "day")
+    for remark in dict.fromkeys((*before.remarks, *after.remarks)):
+        say(f"Note: {remark}")
 
 
 def _write_series(found: Forecast) -> None:
@@ -287,33 +283,13 @@ def _conclusions(found: Forecast) -> Iterator[str]:
 
 def _gone(found: Forecast) -> list[tuple[object, ...]]:
     """A line for each table, policy and kind of work, in order of time."""
-    groups: dict[tuple[object, ...], list[Event]] = {}
-    for event in found.events:
-        groups.setdefault((event.table, event.kind, event.policy_id), []).append(event)
     rows: list[tuple[object, ...]] = []
-    for events in groups.values():
-        first, last = events[0], events[-1]
-        sizes = [event.size for event in events]
-        size = None if None in sizes else show_size(sum(size or 0 for size in sizes))
-        partitions = sum(event.partitions for event in events)
-        whole = (partitions or None, sum(event.rows for event in events), size)
-        when = (_day(found.times[first.day]), _day(found.times[last.day]))
-        rows.append((*when, str(first.table), str(first.kind), short(first.policy_id), *whole))
+    for work in found.works:
+        whole, when = work.whole, (_day(found.times[each.day]) for each in (work.first, work.last))
+        size = None if whole.size is None else show_size(whole.size)
+        about = (str(whole.table), str(whole.kind), short(whole.policy_id))
+        rows.append((*when, *about, whole.partitions or None, whole.rows, size))
     return rows
-
-
-def _notes(found: Forecast) -> Iterator[str]:
-    for series in found.series:
-        if not series.rate.known:
-            yield f"Note: {series.title}: no growth is assumed: {series.rate.why}"
-    unsized = [series.title for series in found.series if series.size is None]
-    if unsized and found.size is not None:
-        yield f"Note: of unknown size, and not in the totals: {', '.join(unsized)}"
-    for blocked in found.blocked[:_MOST_NOTES]:
-        yield f"Note: {blocked.table}: the forecast assumes that this stays blocked: {blocked.reason}"
-    if (more := len(found.blocked) - _MOST_NOTES) > 0:
-        yield f"Note: {more:,} more are blocked; `cratedb-retention plan` shows them"
-    yield from (f"Note: {note}" for note in found.notes)
 
 
 def _moment(instant: int) -> dt.datetime:

@@ -279,6 +279,9 @@ class ForecastSeries(_Result):
     bytes: list[int] | None = Field(validation_alias="size", description="With replicas; null: unknown.")
     partitions: list[int]
     shards: list[int] | None = Field(description="With replicas; null: the database has none.")
+    days: list[int | None] = Field(
+        validation_alias="reach", description="For how many days there is data; null: unknown, or there is none."
+    )
 
 
 class ForecastEvent(_Result):
@@ -306,6 +309,13 @@ class Forecast(_Result):
     other_bytes: int = Field(validation_alias="other", description="Bytes on the disks that are in no series.")
     full_at: Instant | None = Field(description="When the disks are full; null: not until the end, or unknown.")
     cost: float | None = Field(description="What the data costs until the end; null without prices or sizes.")
+
+
+class Comparison(_Result):
+    """Two forecasts, as from `cratedb-retention diff --format=json`."""
+
+    before: Forecast
+    after: Forecast
 
 
 class RunReport(_Answer):

@@ -8,9 +8,9 @@ its instants: the first is now, each other one is a day later, after the run of 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import pairwise
 from operator import mul
 from typing import NamedTuple
@@ -27,6 +27,8 @@ GIGABYTE = 10**9
 MOST_DAYS = 3650
 # A weekly rhythm is worth mentioning if a weekday differs by this share from the mean.
 _NOTABLE = 0.05
+# Blocked actions that are named; a plan shows all of them.
+_MOST_REMARKS = 10
 
 
 class Part(Choice):
@@ -93,8 +95,8 @@ class Series:
     size: Sequence[int] | None  # Bytes on disk, with replicas; None: unknown.
     partitions: Sequence[int]  # Zero for a table without partitions; of an archive, its snapshots.
     shards: Sequence[int] | None  # With replicas; None: the database has none.
+    reach: Sequence[int | None]  # For how many days there is data; None: unknown, or there is none.
     repository: str = ""  # Of an archive.
-    oldest: int | None = None  # The start of its oldest data at the end (ms, UTC); None: unknown, or no data.
 
     @property
     def title(self) -> str:
@@ -121,6 +123,26 @@ class Event(NamedTuple):
             size=None if self.size is None or other.size is None else self.size + other.size,
             end=None if self.end is None or other.end is None else max(self.end, other.end),
         )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What runs do to one table under one policy, in order of time; at least one event."""
+
+    events: Sequence[Event]
+
+    @property
+    def first(self) -> Event:
+        return self.events[0]
+
+    @property
+    def last(self) -> Event:
+        return self.events[-1]
+
+    @property
+    def whole(self) -> Event:
+        """All of it together, on the first day."""
+        return reduce(Event.with_, self.events)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +206,29 @@ class Forecast:
         return None if self.full is None else self.times[self.full]
 
     @property
+    def works(self) -> list[Work]:
+        """What runs do, by table, policy and kind, in order of time."""
+        groups: dict[tuple[object, ...], list[Event]] = {}
+        for event in self.events:
+            groups.setdefault((event.table, event.kind, event.policy_id), []).append(event)
+        return [Work(events) for events in groups.values()]
+
+    @property
+    def remarks(self) -> Iterator[str]:
+        """What has to be known to rely on it, a sentence each."""
+        for series in self.series:
+            if not series.rate.known:
+                yield f"{series.title}: no growth is assumed: {series.rate.why}"
+        unsized = [series.title for series in self.series if series.size is None]
+        if unsized and self.size is not None:
+            yield f"of unknown size, and not in the totals: {', '.join(unsized)}"
+        for blocked in self.blocked[:_MOST_REMARKS]:
+            yield f"{blocked.table}: the forecast assumes that this stays blocked: {blocked.reason}"
+        if (more := len(self.blocked) - _MOST_REMARKS) > 0:
+            yield f"{more:,} more are blocked, as the plan shows"
+        yield from self.notes
+
+    @property
     def monthly(self) -> Sequence[float] | None:
         """What the data of each day costs in a month; None without prices or sizes."""
         parts = ((self.price, self.size), (self.archive_price, self.archived))
@@ -229,9 +274,13 @@ def count_days(now: dt.datetime, until: dt.datetime) -> int:
 class Difference:
     """What becomes of a table, level or archive under two sets of policies; None: it is not there."""
 
-    title: str
+    about: Series  # One of both.
     before: Series | None
     after: Series | None
+
+    @property
+    def both(self) -> tuple[Series | None, Series | None]:
+        return self.before, self.after
 
 
 def differences(before: Forecast, after: Forecast) -> list[Difference]:
@@ -240,7 +289,7 @@ def differences(before: Forecast, after: Forecast) -> list[Difference]:
     found = []
     for key in sorted({*series[0], *series[1]}):
         one, other = (each.get(key) for each in series)
-        known = [each for each in (one, other) if each is not None]
-        if len(known) < len(series) or (known[0].rows, known[0].oldest) != (known[1].rows, known[1].oldest):
-            found.append(Difference(title=known[0].title, before=one, after=other))
+        same = one and other and (one.rows, one.size, one.reach) == (other.rows, other.size, other.reach)
+        if (about := other or one) and not same:
+            found.append(Difference(about=about, before=one, after=other))
     return found

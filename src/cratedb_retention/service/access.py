@@ -10,6 +10,7 @@ the tasks of the plan that was shown (law 10).
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -322,18 +323,54 @@ class Scope:
     def forecast(self, selection: Selection, **asked: Any) -> Forecast:
         """How much data there will be. With a scope, only of tables that the caller sees as a whole."""
         found = self._retention.forecast(selection=self._within(selection), **asked)
+        return self._foreseen(found, {policy.id or "" for policy in self.visibility.policies}, asked.get("capacity"))
+
+    def what_if(
+        self,
+        draft: Sequence[Policy],
+        *,
+        until: dt.datetime,
+        without: Collection[str] = (),
+        prune: bool = False,
+        tags: TagFilter | None = None,
+        **asked: Any,
+    ) -> tuple[Forecast, Forecast]:
+        """
+        How much data there will be with the stored policies, and once a draft is stored; of the tables of policies that
+        are drafted or removed.
+
+        :param draft: Policies, as of a file: instead of the stored ones that do the same, or in addition.
+        :param without: Identifiers of policies that would be removed.
+        :param prune: Other policies would be removed as well, or those with the ``tags``.
+        :param asked: Further arguments of `Retention.forecast`.
+        """
+        changes = self.apply(draft, prune, tags or TagFilter(), dry_run=True)
+        gone = {self.policy(identifier).id for identifier in without}
+        gone |= {change.policy.id or "" for change in changes if change.after is None}
+        made = {change.policy.id or str(uuid.uuid4()): change.after for change in changes if change.after is not None}
+        every = {item.id: item.policy for item in self._retention.policies.read(Selection())[0]}
+        after = {identifier: policy for identifier, policy in every.items() if identifier not in gone}
+        after |= {identifier: policy.model_copy(update={"id": identifier}) for identifier, policy in made.items()}
+        touched = frozenset(gone | made.keys())
+        found = self._retention.compare(until, list(after.values()), selection=Selection(policy_ids=touched), **asked)
+        mine = touched | {policy.id or "" for policy in self.visibility.policies}
+        before, then = (self._foreseen(each, mine, asked.get("capacity")) for each in found)
+        return before, then
+
+    def _foreseen(self, found: Forecast, mine: Collection[str], capacity: int | None) -> Forecast:
+        """The part of a forecast that the caller may see, of some policies."""
         if not self.access.limited:
             return found
-        visibility, mine = self.visibility, {policy.id for policy in self.visibility.policies}
+        visibility, holds = self.visibility, self._ids_of_holds()
         series = tuple(each for each in found.series if visibility.covers(self._area(*each.source)))
-        tables, holds = {each.table for each in series}, self._ids_of_holds()
+        tables = {each.table for each in series}
         blocked = (it for it in found.blocked if it.policy_id in mine and it.table in tables)
         return replace(
             found,
             series=series,
             events=tuple(each for each in found.events if each.policy_id in mine and each.table in tables),
             blocked=tuple(replace(it, why=visibility.redacted(it.why, holds)) for it in blocked),
-            capacity=asked.get("capacity"),
+            capacity=capacity,
             other=0,
             notes=(),
         )
@@ -447,10 +484,8 @@ class Scope:
     def overview(self) -> Overview:
         """All tables with their state, what needs attention, and the next run. A tenant sees no archives of others."""
         prepared = self.prepare(Selection(), every=True)
-        free = Survey(ungoverned=tuple(self._retention.ungoverned(prepared)))
-        seen = narrow_survey(free, self.visibility) if self.access.limited else free
         tables, limited = self._tables(prepared), self.access.limited
-        return self._retention.overview(prepared, tables, seen.ungoverned, archives=not limited)
+        return self._retention.overview(prepared, tables, self._survey(prepared), archives=not limited)
 
     def last_run(self) -> Row | None:
         """The entry of the audit log about the end of the last run; None if there was none."""

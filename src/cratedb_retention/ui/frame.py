@@ -23,6 +23,8 @@ from cratedb_retention.service.http.access import Context
 from cratedb_retention.ui import administration, audit, holds, plan, query
 from cratedb_retention.ui.access import GUEST, Entrance, Guest, missing
 from cratedb_retention.ui.archive import page as archive
+from cratedb_retention.ui.forecast import page as forecast
+from cratedb_retention.ui.forecast import what_if
 from cratedb_retention.ui.links import LOGIN, LOGOUT, MENU, PREFIX, Query, go, link
 from cratedb_retention.ui.log_in import make_router
 from cratedb_retention.ui.overview import front, hub
@@ -111,6 +113,8 @@ SERVED = (
     hub.ROUTER,
     editor.ROUTER,
     plan.ROUTER,
+    forecast.ROUTER,
+    what_if.ROUTER,
     runs.ROUTER,
     run.ROUTER,
     audit.ROUTER,

@@ -27,6 +27,7 @@ MENU = (
     ("Overview", "/"),
     ("Policies", "/policies"),
     ("Plan", "/plan"),
+    ("Forecast", "/forecast"),
     ("Runs", "/runs"),
     ("Activity", "/activity"),
     ("Archive", "/archive"),
@@ -110,6 +111,11 @@ def run_bit(identifier: str | None) -> Bit:
 def hold_bit(identifier: str, text: str = "") -> Bit:
     """A legal hold in a table: its name, which leads to it on the page of all of them."""
     return Bit(text=text or f"hold {short(identifier)}", href=address("/holds", {"q": identifier}), hint=identifier)
+
+
+def forecast(table: TableName | None = None) -> str:
+    """The page of forecasts, of one table or of all."""
+    return address("/forecast", {"table": str(table) if table else ""})
 
 
 def activity(**query: str) -> str:

@@ -46,7 +46,7 @@ PATH = "/plan"
 _PATH = f"{PREFIX}{PATH}"
 _STATEMENTS = 500  # That are shown of a plan.
 # What cannot be undone comes first; with how it is called, and the state whose colours it has.
-_EFFECTS: Mapping[Kind, tuple[str, str]] = {
+EFFECTS: Mapping[Kind, tuple[str, str]] = {
     Kind.DELETE: ("delete", "drop"),
     Kind.END_ARCHIVE: ("delete", "end"),
     Kind.ARCHIVE: ("archive and drop", "archive"),
@@ -192,7 +192,7 @@ class OfTable:
     def kinds(self) -> Mapping[Kind, TaskGroup]:
         """Its tasks by their effects, the one that cannot be undone first."""
         tasks = [task for group in self.groups for task in group.tasks]
-        found = ((kind, tuple(task for task in tasks if task.kind is kind)) for kind in _EFFECTS)
+        found = ((kind, tuple(task for task in tasks if task.kind is kind)) for kind in EFFECTS)
         return {kind: TaskGroup(some) for kind, some in found if some}
 
     @cached_property
@@ -201,7 +201,7 @@ class OfTable:
 
     @property
     def order(self) -> tuple[int, TableName]:
-        return list(_EFFECTS).index(next(iter(self.kinds))), self.table
+        return list(EFFECTS).index(next(iter(self.kinds))), self.table
 
 
 def by_table(plan: Plan) -> list[OfTable]:
@@ -215,7 +215,7 @@ def by_table(plan: Plan) -> list[OfTable]:
 def _effects(of: OfTable) -> list[Bit]:
     found = []
     for kind, group in of.kinds.items():
-        verb, tone = _EFFECTS[kind]
+        verb, tone = EFFECTS[kind]
         amount = group.amount
         counts = {
             Kind.END_ARCHIVE: plural(amount.partitions, "archive"),

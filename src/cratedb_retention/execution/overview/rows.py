@@ -25,7 +25,8 @@ from cratedb_retention.model.policies.patterns import find_tables, folded
 from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import TimeRange, from_ms
 from cratedb_retention.model.words import write_pairs
-from cratedb_retention.planning.overview.survey import Ungoverned
+from cratedb_retention.planning.overview.survey import Survey, Ungoverned
+from cratedb_retention.planning.policies import Finding
 
 NO_POLICY, WARNING = "no-policy", "warning"
 # The states of rows, in the order of display.
@@ -147,27 +148,27 @@ class Overview:
     next_run: NextRun | None  # None: no policy has a schedule
     unscheduled: tuple[str, ...]  # the policies without a schedule that have something to do
     now: int  # the cutoff of the plan (ms, UTC)
+    notes: tuple[Finding, ...] = ()  # what may be intended: policies that match no data, and empty partitions
 
 
 def make_overview(
-    prepared: Prepared,
-    tables: Sequence[TableLine],
-    ungoverned: Iterable[Ungoverned],
-    archived: Mapping[TableName, TimeRange],
+    prepared: Prepared, tables: Sequence[TableLine], survey: Survey, archived: Mapping[TableName, TimeRange]
 ) -> Overview:
     """
     :param tables: The state of the tables of a plan.
+    :param survey: What is beside its policies.
     :param archived: The time range of archives.
     """
     plan, lines = prepared.plan, [line for table in tables for line in table.lines]
     scheduled = {line.policy.id for line in lines if line.next_run is not None}
     by_hand = dict.fromkeys(task.policy_id for task in plan.tasks if task.policy_id not in scheduled)
     return Overview(
-        rows=tuple(_rows(prepared, tables, {each.table: each for each in ungoverned}, archived)),
+        rows=tuple(_rows(prepared, tables, {each.table: each for each in survey.ungoverned}, archived)),
         causes=tuple(find_causes(lines, plan)),
         next_run=_next_run(lines, plan),
         unscheduled=tuple(filter(None, by_hand)),
         now=plan.cutoff,
+        notes=survey.notes,
     )
 
 

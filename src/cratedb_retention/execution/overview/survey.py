@@ -13,7 +13,6 @@ from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.planning.overview.survey import (
     Survey,
-    Ungoverned,
     UserTable,
     find_empty,
     find_older,
@@ -44,11 +43,6 @@ def survey(engine: Engine, prepared: Prepared, older_than: Duration | None = Non
         notes=(*find_unmatched(facts, selection.fits), *find_empty(tables, now)),
         ungoverned=tuple(find_ungoverned(tables, now)),
     )
-
-
-def ungoverned(engine: Engine, prepared: Prepared) -> list[Ungoverned]:
-    """The tables that no policy governs."""
-    return find_ungoverned(read_tables(engine, prepared), to_ms(prepared.facts.cutoff))
 
 
 def read_tables(engine: Engine, prepared: Prepared) -> list[UserTable]:

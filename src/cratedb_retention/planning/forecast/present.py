@@ -9,7 +9,7 @@ from functools import cached_property
 
 from cratedb_retention.model.archive import SnapshotRecord
 from cratedb_retention.model.catalog import Column, Kind, Table, TableName
-from cratedb_retention.model.forecast import Part, Storage
+from cratedb_retention.model.forecast import Part, Rate, Storage
 from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.plan.measurements import Measurements, Probe, Varied, Variety, WindowRows
 from cratedb_retention.model.plan.plan import Blocked
@@ -20,10 +20,10 @@ from cratedb_retention.model.time import DAY_MS, UTC, TimeRange, to_ms
 from cratedb_retention.model.words import short
 from cratedb_retention.planning.facts import Facts
 from cratedb_retention.planning.forecast.growth import DAY, Growth, Rows, combined, measure_growth, unknown
-from cratedb_retention.planning.forecast.tables import Account, GrowingTable, Stream, find_grids
+from cratedb_retention.planning.forecast.tables import Account, GrowingTable, Stream, Units, find_finest, find_grids
 from cratedb_retention.planning.pieces import Grids
 from cratedb_retention.planning.plan.planner import Planning
-from cratedb_retention.planning.targets import Target
+from cratedb_retention.planning.targets import Target, find_targets
 
 # Partitions whose bytes per row count.
 _RECENT = 60
@@ -38,13 +38,15 @@ class Present:
 
     :param facts: Those of a plan for now.
     :param days: The number of days to simulate.
+    :param chosen: The tables with raw rows that it is about; None: all.
     :param archives: All archives.
     :param storage: How tables are stored.
-    :param measured: The answers to :func:`find_probes`.
+    :param measured: The answers to :meth:`probes`.
     """
 
     facts: Facts
     days: int
+    chosen: frozenset[TableName] | None = None
     archives: Sequence[SnapshotRecord] = ()
     storage: Mapping[TableName, Storage] = field(default_factory=dict)
     measured: Measurements = field(default_factory=Measurements)
@@ -60,37 +62,70 @@ class Present:
         """How varied the rows of tables are that lack levels."""
         return {probe.table: found for probe, found in self.measured.varieties.items()}
 
+    @cached_property
+    def planning(self) -> Planning:
+        """A plan that is not made, with targets and cascades."""
+        found = Planning(**{each.name: getattr(self.facts, each.name) for each in fields(Facts)})
+        found.probes()
+        return found
 
-def find_probes(facts: Facts) -> list[Probe]:
-    """What a forecast has to know of the rows: of tables without partitions of time, and of those that lack levels."""
-    planning = _planning(facts)
-    targets, (cascades, _) = (planning.found or ((), ()))[0], planning.cascades or ((), ())
-    divided = {target.table.name for target in targets if find_grids(target.table, target.grids)}
-    found: list[Probe] = [
-        WindowRows(table=target.table.name, time_column=target.time_column, interval=DAY, zone="UTC")
-        for target in {target.table.name: target for target in targets if target.by_rows}.values()
-        if target.time_column is not None and target.table.name not in divided
-    ]
-    for cascade in cascades:
-        finest = cascade.levels[0].rollup
-        if any(level.table is None for level in cascade.levels):
-            probe = Variety(
-                table=finest.source,
-                time_column=finest.time,
-                interval=finest.interval,
-                zone=finest.zone,
-                before=to_ms(facts.cutoff),
-                dimensions=finest.dimensions,
-            )
-            found.append(probe)
-    return found
+    @cached_property
+    def targets(self) -> Sequence[Target]:
+        """
+        Policies on tables. Those that are disabled come first: they do not act, but state the time of data as well.
+        """
+        disabled = (policy for policy in self.facts.policies if not policy.enabled)
+        acting, _ = self.planning.found or ((), ())
+        return [*find_targets(disabled, self.facts.catalog)[0], *acting]
 
+    @cached_property
+    def levels(self) -> Mapping[TableName, Rollup]:
+        """The rollup of each level."""
+        known = [one.rollup for one in self.facts.ledger.rollups.values()]
+        return {name: rollup for rollup in known for name in (rollup.table, rollup.sketch)}
 
-def _planning(facts: Facts) -> Planning:
-    """A plan that is not made, with targets and cascades."""
-    planning = Planning(**{each.name: getattr(facts, each.name) for each in fields(Facts)})
-    planning.probes()
-    return planning
+    @cached_property
+    def groups(self) -> Mapping[TableName, Sequence[TableName]]:
+        """
+        Tables that are simulated together, by the table with the raw rows: it and its levels. Tables that share a
+        budget are in one group. Without groups of which no table is chosen.
+        """
+        found: dict[TableName, list[TableName]] = {}
+        for name in self.facts.catalog.tables:
+            rollup = self.levels.get(name)
+            source = rollup.source if rollup is not None and rollup.source in self.facts.catalog.tables else name
+            found.setdefault(source, []).append(name)
+        for policy in (policy for policy in self.planning.enabled if policy.shares_budget):
+            own = {target.table.name for target in self.targets if target.policy is policy}
+            sharing = [source for source, names in found.items() if not own.isdisjoint(names)]
+            for source in sharing[1:]:
+                found[sharing[0]] += found.pop(source)
+        chosen = self.chosen
+        return {name: names for name, names in found.items() if chosen is None or not chosen.isdisjoint((name, *names))}
+
+    def probes(self) -> list[Probe]:
+        """What has to be known of rows: of tables without partitions of time, and of those that lack levels."""
+        divided = {target.table.name for target in self.targets if find_grids(target.table, target.grids)}
+        cascades, _ = self.planning.cascades or ((), ())
+        found: list[Probe] = [
+            WindowRows(table=target.table.name, time_column=target.time_column, interval=DAY, zone="UTC")
+            for target in {target.table.name: target for target in self.targets if target.by_rows}.values()
+            if target.time_column is not None and target.table.name not in divided
+        ]
+        for cascade in cascades:
+            finest = cascade.levels[0].rollup
+            if any(level.table is None for level in cascade.levels):
+                probe = Variety(
+                    table=finest.source,
+                    time_column=finest.time,
+                    interval=finest.interval,
+                    zone=finest.zone,
+                    before=to_ms(self.facts.cutoff),
+                    dimensions=finest.dimensions,
+                )
+                found.append(probe)
+        known = {name for names in self.groups.values() for name in names}
+        return [probe for probe in found if probe.table in known]
 
 
 class Start:
@@ -102,7 +137,7 @@ class Start:
 
     def __init__(self, present: Present, times: Sequence[int]) -> None:
         self._present, self._times, facts = present, times, present.facts
-        self.planning = _planning(facts)
+        self.planning = present.planning
         found, undecided = self.planning.found or ((), ())
         self.targets: dict[TableName, list[Target]] = defaultdict(list)
         for target in found:
@@ -110,9 +145,10 @@ class Start:
         self.undecided: dict[TableName, list[Blocked]] = defaultdict(list)
         for blocked in undecided:
             self.undecided[blocked.table].append(blocked)
-        known = [one.rollup for one in facts.ledger.rollups.values()]
-        self.levels = {name: rollup for rollup in known for name in (rollup.table, rollup.sketch)}
-        self.tables = {name: self._table(table) for name, table in facts.catalog.tables.items()}
+        self._stated = {each.table.name: each.grids for each in present.targets if each.grids}
+        self._units: dict[Grid, Units] = {}
+        tables = facts.catalog.tables
+        self.tables = {name: self._table(tables[name]) for names in present.groups.values() for name in names}
 
     @property
     def gaps(self) -> Iterator[str]:
@@ -124,7 +160,7 @@ class Start:
                     yield f"{name}: policy {short(target.policy.id)} deletes {what}, which are assumed to stay"
 
     def _table(self, table: Table) -> GrowingTable:
-        rollup, storage = self.levels.get(table.name), self._present.storage.get(table.name, Storage())
+        rollup, storage = self._present.levels.get(table.name), self._present.storage.get(table.name, Storage())
         grids = self._grids(table, rollup)
         days = None if grids else self._present.by_day.get(table.name)
         instants = self._instants(rollup)
@@ -135,9 +171,10 @@ class Start:
             grids=grids,
             growths={},
             instants=instants,
+            units=self._find_units(grids),
             account=Account(self._present.days),
             storage=storage,
-            days=None if days is None else {start: float(rows) for start, rows in days.items()},
+            days=None if days is None else {start: float(rows) for start, rows in days.items() if rows},
         )
         found.parts = {partition.values: partition for partition in table.partitions}
         found.per_row = self._bytes_per_row(found, table)
@@ -147,6 +184,10 @@ class Start:
         found.growths = self._growths(found, rollup)
         found.start()
         return found
+
+    def _find_units(self, grids: Grids) -> Units | None:
+        finest = find_finest(grids)
+        return self._units.setdefault(finest, Units(finest)) if finest else None
 
     def _bytes_per_row(self, found: GrowingTable, table: Table) -> float | None:
         """Of the newest complete partitions whose sizes are known, else of the whole table; in one copy."""
@@ -176,12 +217,13 @@ class Start:
             position = table.partitioned_by.index(PARTITION)
             zone = rollup.tzinfo
             return ((position, Grid(time_column=rollup.time_name, interval=rollup.partition, zone=zone)),)
-        targets = self.targets[table.name]
-        return find_grids(table, next((target.grids for target in targets if target.grids), ()))
+        return find_grids(table, self._stated.get(table.name, ()))
 
     def _growths(self, table: GrowingTable, rollup: Rollup | None) -> dict[Stream, Growth]:
         now = self._times[0]
         grid = table.finest
+        if rollup is not None and not any(t.policy.strategy.traits.rolls_up for t in self.targets[rollup.source]):
+            return {(None,) if table.grids else (): Growth(now, Rate(why="no policy rolls it up"))}
         if rollup is not None and table.name == rollup.table:
             windows = windows_of(self._present.facts.ledger, rollup.table)
             whole = [row for row in windows if row.whole and row.end <= now]
@@ -223,6 +265,7 @@ class Start:
             grids=grids,
             growths={(None,) if grids else (): growth or unknown(self._times[0], "a new level's distributions")},
             instants=[rollup.interval.floor(instant, rollup.tzinfo) for instant in self._times],
+            units=self._find_units(grids),
             account=Account(self._present.days),
             storage=replace(raw.storage, shards=None if raw.storage.shards is None else 1),
             per_row=raw.per_row,

@@ -2,8 +2,8 @@
 Runs the planner day by day on a simulated database.
 
 Plans are made only on days on which something can be due. Tables are simulated independently. If only one policy
-concerns a table, the verdict on a partition depends on nothing but its age, so one plan at the end of the forecast says
-what happens to all partitions, and the policy's limit of each day says when.
+concerns a table, the verdict on its data depends on nothing but its age; of a maximum size, also on how much there is.
+So one plan at the end of the forecast says what happens to all of it, and the policy's limits of each day say when.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import datetime as dt
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -22,15 +21,16 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.forecast import Event, Part, Rate, Series
 from cratedb_retention.model.plan.plan import Plan
-from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.rollup import CreateRollup
+from cratedb_retention.model.size import Size
 from cratedb_retention.model.step import Kind
-from cratedb_retention.model.time import to_ms
+from cratedb_retention.model.time import EVER, to_ms
 from cratedb_retention.planning.forecast.alike import describe_tables, renamed
 from cratedb_retention.planning.forecast.growth import combined
 from cratedb_retention.planning.forecast.present import Present, Start
-from cratedb_retention.planning.forecast.tables import Account
+from cratedb_retention.planning.forecast.tables import Account, GrowingTable
 from cratedb_retention.planning.forecast.world import ArchiveKey, FindDay, Journal, World, always, archive_due
 from cratedb_retention.planning.schedule import Timetable
 
@@ -79,8 +79,8 @@ class Calendar:
             self._runs[key] = [day for day in days if (slot := slots[day]) is not None and slot > self.cutoffs[day - 1]]
         return self._runs[key]
 
-    def days_of(self, policy: Policy, archive: bool) -> FindDay:
-        """Finds the first day on which a policy runs and finds data expired."""
+    def limits(self, policy: Policy, archive: bool = False) -> tuple[list[int], list[int]]:
+        """The days on which a policy runs and expires data, and the expiry limit of each (ms, UTC)."""
         limit_of: Callable[[dt.datetime], int | None] = policy.archive_limit if archive else policy.limit
         period: Duration | None = policy.archive_period if archive else policy.retention_period
         if archive and policy.recoverable is not None:  # These end at an instant, whatever the age of their data is.
@@ -89,7 +89,11 @@ class Calendar:
         if key not in self._limits:
             known = [(day, limit) for day in self.runs(policy) if (limit := limit_of(self.cutoffs[day])) is not None]
             self._limits[key] = [day for day, _ in known], [limit for _, limit in known]
-        days, limits = self._limits[key]
+        return self._limits[key]
+
+    def days_of(self, policy: Policy, archive: bool) -> FindDay:
+        """Finds the first day on which a policy runs and finds data expired."""
+        days, limits = self.limits(policy, archive)
 
         def find_day(end: int | None, after: int) -> int | None:
             place = bisect_left(limits, end) if end is not None else 0
@@ -114,68 +118,64 @@ class Simulation:
                 self._records[archived.table].append(record)
                 account = self._archived[archived.table, archived.repository]
                 account.add(0, archived.rows or 0, archived.size or 0, 1)
+        self._special = self._find_special()
 
     def run(self) -> Outcome:
-        leaping: list[TableName] = []
+        leaping: dict[TableName, Policy] = {}
         policies, leaders = self._policies(), dict[Hashable, tuple[TableName, World]]()
-        for source, names in self._groups().items():
+        for source, names in self._present.groups.items():
             own = policies[source]
             if not own:
                 for name in names:
                     self._start.tables[name].grow_at_once()
             elif self._leaps(names, own):
-                leaping.append(source)
+                leaping[source] = own[0]
             else:
                 world, alike = self._world(names, own), self._describe(source, names, own)
                 if alike is not None and alike in leaders:
                     self._follow(*leaders[alike], source, world)
+                    self._end(world)
                 else:
                     self._walk(world, own)
+                    self._end(world)
                     # Others may have partitions that this one does not have if it is not written to each day.
                     if alike is not None and all(table.is_steady for table in world.tables.values()):
                         leaders[alike] = source, world
-        for some in _chunks(leaping):
-            concerned = {policy.id: policy for name in some for policy in policies[name]}
-            self._leap(self._world(some, list(concerned.values())))
+        for some in _chunks(list(leaping)):
+            self._leap({name: leaping[name] for name in some})
+        for record in (record for records in self._records.values() for record in records):
+            self._note_left(record)
         series = sorted(self._series(), key=lambda each: (each.table, each.part is Part.ARCHIVE, each.repository))
         notes = (*self._start.gaps, *self._exceeded.values())
         return Outcome(times=self._calendar.times, series=tuple(series), events=tuple(self._journal), notes=notes)
-
-    def _groups(self) -> dict[TableName, list[TableName]]:
-        """
-        Tables that are simulated together, by the table with the raw rows: it and its levels. Tables that share a
-        budget are in one group.
-        """
-        found: dict[TableName, list[TableName]] = {}
-        for name in self._start.tables:
-            rollup = self._start.levels.get(name)
-            source = rollup.source if rollup is not None and rollup.source in self._start.tables else name
-            found.setdefault(source, []).append(name)
-        for policy in (policy for policy in self._start.planning.enabled if policy.shares_budget):
-            targets = self._start.targets.items()
-            own = {name for name, of_table in targets if any(target.policy is policy for target in of_table)}
-            sharing = [source for source, names in found.items() if not own.isdisjoint(names)]
-            for source in sharing[1:]:
-                found[sharing[0]] += found.pop(source)
-        return found
 
     def _policies(self) -> dict[TableName, list[Policy]]:
         """The policies that concern each group, by its source."""
         by_id = {policy.id: policy for policy in self._start.planning.enabled}
         found: dict[TableName, list[Policy]] = {}
-        for source, names in self._groups().items():
+        for source, names in self._present.groups.items():
             ids = [target.policy.id for name in names for target in self._start.targets[name]]
             ids += [blocked.policy_id for name in names for blocked in self._start.undecided[name]]
             found[source] = [by_id[each] for each in dict.fromkeys(ids) if each in by_id]
         return found
 
     def _leaps(self, names: Sequence[TableName], policies: Sequence[Policy]) -> bool:
-        """Whether the verdict on a partition depends on nothing but its age."""
+        """Whether the verdict on data depends on nothing but its age and, of a maximum size, on how much there is."""
         name, policy, targets = names[0], policies[0], self._start.targets[names[0]]
         alone = len(names) == 1 and len(policies) == 1 and len(targets) == 1 and not self._start.undecided[name]
         traits = policy.strategy.traits
-        simple = traits.removes and not traits.rolls_up and policy.expected_max is None and policy.max_size is None
-        return alone and simple and not targets[0].by_rows
+        simple = traits.removes and not traits.rolls_up and policy.expected_max is None
+        return alone and simple and (policy.max_size is None or self._goes_in_order(self._start.tables[name], policy))
+
+    def _goes_in_order(self, table: GrowingTable, policy: Policy) -> bool:
+        """Whether a maximum size takes one partition after the other, by age, and nothing keeps one of them back."""
+        parts = table.parts.values()
+        times = [table.time_of(partition.values) for partition in parts]
+        distinct = len({time.end for time in times if time is not None}) == len(parts)
+        single = len(table.grids) == 1 and len(table.growths) == 1 and distinct and not policy.shares_budget
+        known = table.per_row is not None and all(each.size for each in parts)
+        free = not any(each.missing_shards or each.read_only for each in parts)
+        return single and known and free and table.name not in self._start.planning.table_holds
 
     def _world(self, names: Iterable[TableName], policies: Sequence[Policy]) -> World:
         names = list(names)
@@ -190,16 +190,65 @@ class Simulation:
             make_level=self._start.make_level,
         )
 
-    def _leap(self, world: World) -> None:
-        """Plan once, at the end, until nothing is due any more: archives may end that this made."""
+    def _leap(self, policies: Mapping[TableName, Policy]) -> None:
+        """Plan once, at the end, and again as long as archives end that this made; given the policy of each table."""
         last, calendar = self._calendar.last, self._calendar
-        for table in world.tables.values():
-            table.grow_at_once()
-        removed = True
-        while removed:
-            removed = False
-            for task in world.plan(calendar.cutoffs[last]).tasks:
-                removed |= world.apply(task, last, calendar.days_of)
+        world = self._world(policies, list({policy.id: policy for policy in policies.values()}.values()))
+        within: dict[TableName, FindDay] = {}
+        for name, policy in policies.items():
+            table, most = world.tables[name], policy.max_size
+            arrived = table.arrived() if most else ()
+            table.grow_at_once(sized=most is not None)
+            if most:
+                within[name] = self._days_within(table, policy, most, arrived)
+
+        def days_of(policy: Policy, table: TableName, archive: bool) -> FindDay:
+            return within[table] if table in within and not archive else calendar.days_of(policy, archive)
+
+        again = True
+        while again:
+            removed = [world.apply(task, last, days_of) for task in world.plan(calendar.cutoffs[last]).tasks]
+            again = any(removed) and any(policy.archives for policy in world.policies)
+        self._end(world)
+
+    def _end(self, world: World) -> None:
+        """Note the archives that are there at the end."""
+        for name in world.tables:
+            self._records.pop(name, None)
+        for record in world.archives.values():
+            self._note_left(record)
+
+    def _note_left(self, record: SnapshotRecord) -> None:
+        archived = record.archived
+        if archived.start is not None:
+            self._archived[archived.table, archived.repository].note_left(archived.start)
+
+    def _days_within(self, table: GrowingTable, policy: Policy, most: Size, arrived: Sequence[float]) -> FindDay:
+        """
+        Finds the day on which a partition expires by its age, or because there is more than a maximum size: the oldest
+        go first, and none that is younger than the floor.
+
+        :param arrived: The bytes that have arrived until each day.
+        """
+        ages, floors = (dict(zip(*self._calendar.limits(each), strict=True)) for each in (policy, policy.over_budget))
+        times = ((table.time_of(values), partition.size) for values, partition in table.parts.items())
+        oldest_first = sorted((time.end, size or 0) for time, size in times if time is not None)
+        days, gone, first = dict[int | None, int](), 0, 0
+        for day in self._calendar.runs(policy):
+            expired, floor = ages.get(day, EVER.start), floors.get(day, EVER.start)
+            while first < len(oldest_first):
+                end, size = oldest_first[first]
+                if end > expired and (end > floor or arrived[day] - gone <= most.bytes):
+                    break
+                days[end], gone, first = day, gone + size, first + 1
+            if (left := round(arrived[day] - gone)) > most.bytes:
+                why = Why.BUDGET_EXCEEDED(size=most.show(left), tables=1, budget=most, floor=policy.min_retention)
+                self._note_exceeded(policy.id, table.name, day, why)
+        return lambda end, after: days.get(end)
+
+    def _note_exceeded(self, policy_id: str | None, table: TableName, day: int, why: Reason) -> None:
+        note = f"{table}: on {self._calendar.cutoffs[day].date()}, {why}"
+        self._exceeded.setdefault((policy_id, table), note)
 
     def _walk(self, world: World, policies: Sequence[Policy]) -> None:
         """Plan on each day on which something can be due."""
@@ -220,8 +269,7 @@ class Simulation:
             for task in plan.tasks:
                 world.apply(task, day)
             for each in (each for each in plan.blocked if each.why.why is Why.BUDGET_EXCEEDED):
-                note = f"{each.table}: on {self._calendar.cutoffs[day].date()}, {each.why}"
-                self._exceeded.setdefault((each.policy_id, each.table), note)
+                self._note_exceeded(each.policy_id, each.table, day, each.why)
             waiting |= {each: self._due_from(each, plan, world) for each in running}
 
     def _due_from(self, policy_id: str | None, plan: Plan, world: World) -> float:
@@ -239,8 +287,7 @@ class Simulation:
             due += [archive_due(record, policy) for record in world.archives.values()]
         return min((each for each in due if each is not None), default=_NEVER)
 
-    @cached_property
-    def _special(self) -> frozenset[TableName]:
+    def _find_special(self) -> frozenset[TableName]:
         """Tables of which more is known than partitions and levels: holds, archives, and what runs left."""
         facts, start = self._present.facts, self._start
         found = {name for name, known in (*self._records.items(), *start.undecided.items()) if known}
@@ -277,16 +324,17 @@ class Simulation:
                 table.grow_at_once(begin + 1)
 
     def _series(self) -> Iterator[Series]:
-        tables = self._start.tables
+        tables, times = self._start.tables, self._calendar.times
         for table in tables.values():
-            yield table.series(combined(table.growths.values()).rate)
+            yield table.series(times, combined(table.growths.values()).rate)
         unsized = {
             (one.archived.table, one.archived.repository) for one in self._present.archives if one.archived.size is None
         }
         for (name, repository), account in self._archived.items():
             sized = (name, repository) not in unsized and (name not in tables or tables[name].per_row is not None)
             about: dict[str, Any] = {"part": Part.ARCHIVE, "table": name, "source": name, "repository": repository}
-            yield account.series(sized=sized, sharded=False, rate=Rate(why="what runs archive"), **about)
+            rate = Rate(why="what runs archive")
+            yield account.series(times, sized=sized, sharded=False, rate=rate, **about)
 
 
 def _chunks(names: Sequence[TableName]) -> Iterator[list[TableName]]:

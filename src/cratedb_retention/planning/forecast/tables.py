@@ -17,6 +17,7 @@ from cratedb_retention.model.catalog import Kind, Partition, Table, TableName, V
 from cratedb_retention.model.forecast import Part, Rate, Series, Storage
 from cratedb_retention.model.intervals import Grid
 from cratedb_retention.model.rollups.cascade import DAY_SECONDS, Interval
+from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import DAY_MS, TimeRange
 from cratedb_retention.planning.forecast.growth import Growth
 from cratedb_retention.planning.pieces import Grids
@@ -27,12 +28,28 @@ _WEEK = Interval(unit="week")
 _UNITS = (Interval(unit="year"), Interval(unit="month"), _WEEK, Interval(unit="day"), Interval(3600))
 
 
+class Units(dict[int, TimeRange | None]):
+    """The time ranges of a grid by their starts, each computed once: tables and tenants have the same days."""
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self._grid = grid
+
+    def __missing__(self, start: int) -> TimeRange | None:
+        end = self._grid.end(start)
+        found = self[start] = None if end is None else TimeRange(start, end)
+        return found
+
+
 class Account:
     """What changes on each day of a forecast; the first one has what there is now."""
 
     def __init__(self, days: int) -> None:
         self.rows, self.size, self.shards = [0.0] * (days + 1), [0.0] * (days + 1), [0.0] * (days + 1)
         self.partitions = [0] * (days + 1)
+        # The start of the oldest data that goes on each day, and of what is there at the end (ms, UTC).
+        self._gone: dict[int, int] = {}
+        self._left: int | None = None
 
     def add(self, day: int, rows: float = 0, size: float = 0, partitions: int = 0, shards: float = 0) -> None:
         self.rows[day] += rows
@@ -40,19 +57,45 @@ class Account:
         self.partitions[day] += partitions
         self.shards[day] += shards
 
-    def series(self, *, sized: bool, sharded: bool, **about: Any) -> Series:
+    def note_gone(self, day: int, start: int) -> None:
+        """Note that data from an instant on goes on a day."""
+        known = self._gone.get(day)
+        if known is None or start < known:
+            self._gone[day] = start
+
+    def note_left(self, start: int) -> None:
+        """Note that data from an instant on is there at the end."""
+        self._left = start if self._left is None else min(self._left, start)
+
+    def series(self, times: Sequence[int], *, sized: bool, sharded: bool, **about: Any) -> Series:
         """
         What there is on each day.
 
+        :param times: The instants of the days (ms, UTC).
         :param sized: Whether sizes are known; ``sharded``: whether there are shards.
         """
+        rows = _totals(self.rows)
         return Series(
             **about,
-            rows=_totals(self.rows),
+            rows=rows,
             size=_totals(self.size) if sized else None,
             partitions=list(accumulate(self.partitions)),
             shards=_totals(self.shards) if sharded else None,
+            reach=self._reach(times, rows),
         )
+
+    def _reach(self, times: Sequence[int], rows: Sequence[int]) -> list[int | None]:
+        """For how many days there is data on each day: the oldest is what stays, or goes later."""
+        oldest, found = self._left, list[int | None]()
+        for day in range(len(times) - 1, -1, -1):
+            if oldest is None or not rows[day] or oldest >= times[day]:
+                found.append(None)
+            else:
+                found.append(-((oldest - times[day]) // DAY_MS))
+            gone = self._gone.get(day)
+            if gone is not None:
+                oldest = gone if oldest is None else min(oldest, gone)
+        return found[::-1]
 
 
 def _totals(changes: Sequence[float]) -> list[int]:
@@ -69,6 +112,7 @@ class GrowingTable:
     :param grids: The partition columns that divide time; none if it is not partitioned by time.
     :param growths: The growth of the partitions of each tenant.
     :param instants: Until when its rows are there on each day (ms, UTC).
+    :param units: The time ranges of the finest of the grids, which tables share.
     :param per_row: Bytes of a row in one copy; None: unknown.
     :param days: The rows of each day (ms, UTC), if rows expire one by one.
     """
@@ -79,6 +123,7 @@ class GrowingTable:
     grids: Grids
     growths: Mapping[Stream, Growth]
     instants: Sequence[int]
+    units: Units | None
     account: Account
     storage: Storage = field(default_factory=Storage)
     per_row: float | None = None
@@ -93,9 +138,12 @@ class GrowingTable:
 
     @cached_property
     def finest(self) -> Grid | None:
-        """Of several grids, the one with the shortest intervals."""
-        grids = (grid for _, grid in self.grids)
-        return min(grids, key=lambda grid: grid.interval.approximate_seconds, default=None)
+        return find_finest(self.grids)
+
+    @cached_property
+    def _place(self) -> int | None:
+        """The place of the finest grid among the values of a partition."""
+        return next((position for position, grid in self.grids if grid is self.finest), None)
 
     @property
     def is_steady(self) -> bool:
@@ -107,10 +155,8 @@ class GrowingTable:
 
     def time_of(self, values: Sequence[Value]) -> TimeRange | None:
         """The time range of a partition, from its values."""
-        grid, found = self.finest, [values[position] for position, grid in self.grids if grid is self.finest]
-        start = found[0] if found else None
-        end = grid.end(start) if grid and isinstance(start, int) else None
-        return TimeRange(start, end) if isinstance(start, int) and end is not None else None
+        start = None if self._place is None else values[self._place]
+        return self.units[start] if self.units is not None and isinstance(start, int) else None
 
     def start(self) -> None:
         """Note in the account what there is now."""
@@ -128,6 +174,25 @@ class GrowingTable:
         if coming := self.coming.get(partition.values):
             rows, size = coming, self.size_of(coming)
         self.account.add(day, sign * rows, sign * size * copies, sign, sign * (self.storage.shards or 0) * copies)
+        return rows, size
+
+    def drop(self, piece: Piece, day: int) -> tuple[int, float, float] | None:
+        """Remove a partition. Returns its rows, and its bytes in one copy and in all; None: it is not there."""
+        partition = self.parts.pop(piece.partition.values, None)
+        if partition is None:
+            return None
+        if self.grids and piece.start is not None:
+            self.account.note_gone(day, piece.start)
+        rows, size = self.count(day, partition, -1)
+        return rows, size, size * self.copies_of(partition)
+
+    def delete_days(self, day: int, starts: Sequence[int]) -> tuple[float, float]:
+        """Remove the rows of days. Returns their number, and their bytes in all copies."""
+        own = self.days or {}
+        rows = sum([own.pop(start) for start in starts])
+        size = self.size_of(rows) * self.storage.copies
+        self.account.add(day, -rows, -size)
+        self.account.note_gone(day, min(starts))
         return rows, size
 
     def copies_of(self, partition: Partition) -> float:
@@ -151,8 +216,8 @@ class GrowingTable:
                 self._fill(stream, growth, time, first)
             elif self.days is not None:
                 for start in range(time.start - time.start % DAY_MS, time.end, DAY_MS):
-                    rows = growth.between(max(start, time.start), min(start + DAY_MS, time.end))
-                    self.days[start] = self.days.get(start, 0) + rows
+                    if rows := growth.between(max(start, time.start), min(start + DAY_MS, time.end)):
+                        self.days[start] = self.days.get(start, 0) + rows
         return len(self.parts) > before
 
     def _fill(self, stream: Stream, growth: Growth, time: TimeRange, first: int) -> None:
@@ -171,10 +236,20 @@ class GrowingTable:
                 self.account.add(day, partitions=1, shards=shards)
             self.add(values, rows, str(time.end))
 
-    def grow_at_once(self, first: int = 1) -> None:
+    def arrived(self) -> list[float]:
+        """The bytes of one copy that there are on each day if nothing goes; before the table grows."""
+        found = [float(sum(partition.size or 0 for partition in self.parts.values()))] * len(self.instants)
+        for growth in self.growths.values():
+            totals = list(map(growth.until, self.instants))
+            found = [there + self.size_of(total - totals[0]) for there, total in zip(found, totals, strict=True)]
+        return found
+
+    def grow_at_once(self, first: int = 1, *, sized: bool = False) -> None:
         """
         Add the rows of all days from one on. New partitions have no number of rows, so that tables share them; what
         removes them finds it in ``coming``.
+
+        :param sized: Whether new partitions have sizes, since the plan depends on these.
         """
         last, time = len(self.instants) - 1, TimeRange(self.instants[first - 1], self.instants[-1])
         if self.finest is None or time.empty:
@@ -187,9 +262,11 @@ class GrowingTable:
                 rows = totals[day] - totals[day - 1]
                 self.account.rows[day] += rows
                 self.account.size[day] += rows * per_row
-            self._fill_at_once(stream, growth, time, totals)
+            self._fill_at_once(stream, growth, time, totals, sized)
 
-    def _fill_at_once(self, stream: Stream, growth: Growth, time: TimeRange, totals: Sequence[int]) -> None:
+    def _fill_at_once(
+        self, stream: Stream, growth: Growth, time: TimeRange, totals: Sequence[int], sized: bool
+    ) -> None:
         """Add rows to the partitions of all days, given their number until each day."""
         account, shards = self.account, (self.storage.shards or 0) * self.storage.copies
         before, ahead = growth.until(time.start), _partitions_ahead(stream, self.grids, time, self.table.replicas or "")
@@ -200,7 +277,8 @@ class GrowingTable:
             if values in self.parts:
                 self.add(values, before - prior, str(time.end))
                 continue
-            self.parts[values], self.coming[values] = partition, before - prior
+            self.coming[values] = rows = before - prior
+            self.parts[values] = replace(partition, size=round(self.size_of(rows))) if sized else partition
             day = max(bisect_right(self.instants, unit.start), bisect_right(totals, prior))
             account.partitions[day] += 1
             account.shards[day] += shards
@@ -230,12 +308,19 @@ class GrowingTable:
         own = {start: time for start, time in times.items() if since is None or start >= since}
         return {start: (self.days or {})[start] for start, time in own.items() if not any(map(time.overlaps, spared))}
 
-    def series(self, rate: Rate) -> Series:
+    def series(self, times: Sequence[int], rate: Rate) -> Series:
         sized, sharded = self.per_row is not None, self.storage.shards is not None
-        times = (self.time_of(values) for values in self.parts)
-        starts = [time.start for time in times if time is not None] if self.grids else list(self.days or ())
+        starts = (time.start for values in self.parts if (time := self.time_of(values)) is not None)
+        oldest = min(starts if self.grids else self.days or (), default=None)
+        if oldest is not None:
+            self.account.note_left(oldest)
         about: dict[str, Any] = {"part": self.part, "table": self.name, "source": self.source, "rate": rate}
-        return self.account.series(sized=sized, sharded=sharded, oldest=min(starts, default=None), **about)
+        return self.account.series(times, sized=sized, sharded=sharded, **about)
+
+
+def find_finest(grids: Grids) -> Grid | None:
+    """Of several grids, the one with the shortest intervals."""
+    return min((grid for _, grid in grids), key=lambda grid: grid.interval.approximate_seconds, default=None)
 
 
 @lru_cache(maxsize=256)
@@ -243,8 +328,9 @@ def _partitions_ahead(
     stream: Stream, grids: Grids, time: TimeRange, replicas: str
 ) -> Sequence[tuple[TimeRange, Partition]]:
     """Partitions without rows for each unit in a time range, with the part of the range that they have."""
-    grid = min((grid for _, grid in grids), key=lambda grid: grid.interval.approximate_seconds)
-    found = []
+    grid, found = find_finest(grids), list[tuple[TimeRange, Partition]]()
+    if grid is None:
+        return found
     for unit in grid.interval.covering(time, grid.zone):
         values = values_at(stream, grids, grid, unit.start)
         partition = Partition(values=values, ident=str(values), token=str(time.end), replicas=replicas)

@@ -6,8 +6,10 @@ partitions, rows, archives and the ledger. It decides nothing: that is up to the
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, assert_never
 
 from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
@@ -41,7 +43,15 @@ from cratedb_retention.model.plan.plan import (
 )
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups import rollup as rollups
-from cratedb_retention.model.rollups.ledger import KnownRollup, Ledger, LedgerRow, Windows
+from cratedb_retention.model.rollups.ledger import (
+    MOST_SMALL,
+    KnownRollup,
+    Ledger,
+    LedgerRow,
+    Windows,
+    choose_stretches,
+    make_range,
+)
 from cratedb_retention.model.rollups.rollup import Rollup, Window
 from cratedb_retention.model.step import Kind as StepKind
 from cratedb_retention.model.step import Piece
@@ -55,8 +65,8 @@ from cratedb_retention.planning.rollups.windows import sources_of_windows
 
 # The first day, after another one, on which a run finds data expired that ends at an instant (ms, UTC); None: none.
 FindDay = Callable[[int | None, int], int | None]
-# Of a policy, for its tables or for its archives.
-DaysOf = Callable[[Policy, bool], FindDay]
+# Of a policy on a table, for its data or for its archives.
+DaysOf = Callable[[Policy, TableName, bool], FindDay]
 ArchiveKey = tuple[TableName, str]  # The archived table, and the repository.
 
 
@@ -69,16 +79,18 @@ class Journal:
     """What happens on each day."""
 
     def __init__(self, days: int) -> None:
-        self._days: list[dict[tuple[StepKind, TableName, str], Event]] = [{} for _ in range(days + 1)]
+        self._days = days
+        self._found: dict[tuple[StepKind, TableName, str], dict[int, Event]] = {}
 
     def add(self, event: Event) -> None:
         """Note an event, together with those of the same day, kind, table and policy."""
-        events, key = self._days[event.day], (event.kind, event.table, event.policy_id)
-        known = events.get(key)
-        events[key] = event if known is None else known.with_(event)
+        events = self._found.setdefault((event.kind, event.table, event.policy_id), {})
+        known = events.get(event.day)
+        events[event.day] = event if known is None else known.with_(event)
 
     def __iter__(self) -> Iterator[Event]:
-        return (events[key] for events in self._days for key in sorted(events))
+        by_key = [self._found[key] for key in sorted(self._found)]
+        return (events[day] for day in range(self._days + 1) for events in by_key if day in events)
 
 
 @dataclass(kw_only=True)
@@ -115,6 +127,8 @@ class World:
         known = facts.ledger.rollups.items()
         self._rollups = {name: replace(one, rest=None) for name, one in known if one.rollup.source in self.tables}
         self._windows = {name: {row.start: row for row in windows_of(facts.ledger, name)} for name in self._rollups}
+        # Sealed windows that the forecast joined to ranges, by their start.
+        self._joined: defaultdict[TableName, dict[int, LedgerRow]] = defaultdict(dict)
         bounds = facts.measurements.bounds.items()
         self._bounds = {probe.table: found for probe, found in bounds if probe.table in self.tables}
 
@@ -142,7 +156,7 @@ class World:
             views=None,
             others=frozenset(),
         )
-        windows = {name: Windows(rows.values(), base.ledger.of(name).members) for name, rows in self._windows.items()}
+        windows = {name: Windows(rows.values(), partial(self._members, name)) for name, rows in self._windows.items()}
         limits = [limit for policy in self.policies if (limit := policy.archive_limit(cutoff)) is not None]
         ends_some = limits or any(policy.recoverable is not None for policy in self.policies)
         limit, known = max(limits, default=None), self.archives.values() if ends_some else ()
@@ -229,7 +243,7 @@ class World:
         for step in task.steps:
             find_day = always(day)
             if days_of is not None and policy is not None:
-                find_day = days_of(policy, isinstance(step, DeleteSnapshot))
+                find_day = days_of(policy, task.table, isinstance(step, DeleteSnapshot))
             removed |= self.perform(task, step, day, find_day)
             if isinstance(step, PartitionsStep | DeleteSnapshot | rollups.CreateRollup):
                 self.script.append((day, task, step))
@@ -244,7 +258,7 @@ class World:
             case DropArchived():
                 return self._archive(task, step, find_day(step.piece.end, 0))
             case DeleteRows():
-                return self._delete_rows(task, step, day)
+                return self._delete_rows(task, step, find_day)
             case DeleteSnapshot(archives=archives):
                 return any([self._end_archive(task, archived, find_day) for archived in archives])  # noqa: C419
             case MovePartitions():
@@ -279,13 +293,14 @@ class World:
 
     def _drop(self, task: Task, name: TableName, piece: Piece, day: int | None) -> tuple[int, float] | None:
         """Remove a partition. Returns its rows and its bytes in one copy; None: no run removes it."""
-        table, values = self.tables[name], piece.partition.values
-        partition = table.parts.pop(values, None) if day is not None else None
-        if partition is None or day is None:
+        table = self.tables[name]
+        dropped = None if day is None else table.drop(piece, day)
+        if dropped is None or day is None:
             return None
-        self._frozen.discard((name, values))
-        rows, size = table.count(day, partition, -1)
-        known = None if table.per_row is None else size * table.copies_of(partition)
+        rows, size, of_all_copies = dropped
+        if self._frozen:
+            self._frozen.discard((name, piece.partition.values))
+        known = None if table.per_row is None else of_all_copies
         self._note(task, name, day, partitions=1, rows=rows, size=known, end=piece.end)
         self._note_gone(name, piece.end)
         return rows, size
@@ -343,28 +358,28 @@ class World:
         rows, size = record.archived.rows or 0, record.archived.size  # Of tables that are alike, each has its own.
         account = self.archived[archived.table, archived.repository]
         account.add(day, -rows, -(size or 0), -1)
+        if archived.start is not None:
+            account.note_gone(day, archived.start)
         self._note(task, archived.table, day, partitions=1, rows=rows, size=size, end=archived.end)
         return True
 
-    def _delete_rows(self, task: Task, step: DeleteRows, day: int) -> bool:
+    def _delete_rows(self, task: Task, step: DeleteRows, find_day: FindDay) -> bool:
         table = self.tables[step.table]
         held = [TimeRange.of(each.start, each.end) for each in step.spared]
-        going = table.expired_days(step.before, step.since, held)
-        if table.days is None or not going:
-            return False
-        for start in going:
-            del table.days[start]
-        rows = sum(going.values())
-        size = table.size_of(rows) * table.storage.copies
-        table.account.add(day, -rows, -size)
-        known = None if table.per_row is None else size
-        self._note(task, step.table, day, partitions=0, rows=round(rows), size=known, end=step.before)
-        for rollup in (each.rollup for each in task.steps if isinstance(each, rollups.SealWindows)):
+        going: dict[int, list[int]] = {}
+        for start in table.expired_days(step.before, step.since, held):
+            if (day := find_day(start + DAY_MS, 0)) is not None:
+                going.setdefault(day, []).append(start)
+        for day, starts in going.items():
+            rows, size = table.delete_days(day, starts)
+            known = None if table.per_row is None else size
+            self._note(task, step.table, day, partitions=0, rows=round(rows), size=known, end=max(starts) + DAY_MS)
+        for rollup in (each.rollup for each in task.steps if isinstance(each, rollups.SealWindows)) if going else ():
             own = self._windows[rollup.table]
             for start, row in own.items():
                 if row.sealed and row.start < step.before and row.end > (step.since or row.start):
                     own[start] = row._replace(expired=True)
-        return True
+        return bool(going)
 
     def _move(self, task: Task, step: MovePartitions, day: int) -> None:
         nodes = (name for name, known in self.facts.catalog.nodes.items() if known.get(step.attribute) == step.value)
@@ -481,6 +496,24 @@ class World:
     def _seal(self, rollup: Rollup, windows: Sequence[Window]) -> None:
         own = self._windows[rollup.table]
         own.update({w.start: own[w.start]._replace(sealed=True) for w in windows if w.start in own})
+        self._join(rollup.table)
+
+    def _join(self, level: TableName) -> None:
+        """Join sealed windows to ranges, as a run does in the store; but the last ones, of which plans ask."""
+        own, joined = self._windows[level], self._joined[level]
+        rows = sorted(row for row in own.values() if row.sealed and (row.windows == 1 or row.start in joined))
+        for group in choose_stretches(rows[:-MOST_SMALL]) if len(rows) > 2 * MOST_SMALL else ():
+            joined.update((row.start, row) for row in group if row.windows == 1)
+            for row in group:
+                del own[row.start]
+            own[group[0].start] = make_range(group)
+
+    def _members(self, level: TableName, row: LedgerRow) -> Iterable[LedgerRow]:
+        """The windows of a range."""
+        joined = self._joined[level]
+        if row.start not in joined:
+            return self.facts.ledger.of(level).members(row)
+        return [joined[start] for start in sorted(joined) if row.start <= start < row.end]
 
 
 def _may_have_ended(record: SnapshotRecord, limit: int | None, cutoff: dt.datetime) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from os import SEEK_END
@@ -214,11 +215,15 @@ def apply_policies(
     dry_run: Annotated[bool, Query(description="Only show what would change.")] = False,
 ) -> list[results.Changed]:
     """Create, update and delete policies to match a file."""
+    return list(map(results.Changed.of, who.apply(_read_file(file), prune, tags, dry_run)))
+
+
+def _read_file(file: bytes) -> list[Policy]:
     try:
         text = file.decode()
     except UnicodeDecodeError:
         raise InvalidInput("the file", "not UTF-8 text", "save it as UTF-8") from None
-    return list(map(results.Changed.of, who.apply(parse_policies(text, "the file"), prune, tags, dry_run)))
+    return parse_policies(text, "the file")
 
 
 def _read_period(text: str | None) -> Duration | None:
@@ -272,19 +277,54 @@ def show_plan(
     return results.PlanAnswer.of(plan, who.render if sql else None)
 
 
-@runs.get("/forecast", responses=problems(404))
-def show_forecast(
-    who: Viewer,
-    chosen: Chosen,
+@dataclass(frozen=True, kw_only=True)
+class _Outlook:
+    """How far a forecast looks, and what it counts with."""
+
+    until: str
+    capacity: int | None
+    price: float | None
+    archive_price: float | None
+
+    def since(self, now: dt.datetime) -> dict[str, Any]:
+        """The arguments for the library."""
+        return {**vars(self), "until": read_until(self.until, now)}
+
+
+def read_outlook(
     until: Annotated[ShortText, Query(description="End: a length such as `+90d`, or an instant.")] = "+1y",
     capacity: Annotated[ShortText | None, Query(description="Size of the disks: `2TB`; omitted: as reported.")] = None,
     price: Annotated[float | None, Query(ge=0, description="Price of a GB of tables in a month.")] = None,
     archive_price: Annotated[float | None, Query(ge=0, description="Price of a GB of archives in a month.")] = None,
-) -> results.Forecast:
-    """Forecast tables, levels and archives by day, and what runs will remove when; with a scope, only whole tables."""
+) -> _Outlook:
     size = None if capacity is None else parse_size(capacity, "capacity").bytes
-    asked = {"capacity": size, "price": price, "archive_price": archive_price}
-    return results.Forecast.of(who.forecast(chosen, until=read_until(until, who.now), **asked))
+    return _Outlook(until=until, capacity=size, price=price, archive_price=archive_price)
+
+
+Outlook = Annotated[_Outlook, Depends(read_outlook)]
+
+
+@runs.get("/forecast", responses=problems(404))
+def show_forecast(who: Viewer, chosen: Chosen, outlook: Outlook) -> results.Forecast:
+    """Forecast tables, levels and archives by day, and what runs will remove when; with a scope, only whole tables."""
+    return results.Forecast.of(who.forecast(chosen, **outlook.since(who.now)))
+
+
+@runs.post(
+    "/forecast/what-if",
+    responses=problems(409, 415),
+    openapi_extra={"requestBody": {"required": True, "content": _FILE}},
+)
+def compare_policies(
+    who: Editor,
+    outlook: Outlook,
+    tags: Annotated[TagFilter, Depends(read_tags)],
+    file: Annotated[bytes, Body(media_type=YAML, description="YAML or JSON, as written by `export`.")],
+    prune: Annotated[bool, Query(description="As if other policies were deleted, or those with `tags`.")] = False,
+) -> results.Comparison:
+    """Forecast the tables of a policy file, with the stored policies and as if the file were applied; nothing is."""
+    before, after = who.what_if(_read_file(file), prune=prune, tags=tags, **outlook.since(who.now))
+    return results.Comparison(before=results.Forecast.of(before), after=results.Forecast.of(after))
 
 
 @runs.get("/status", responses=problems(404))

@@ -24,6 +24,7 @@ from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.model.words import capitalized, plural, short, show_size, write_pairs
 from cratedb_retention.planning.overview.survey import Ungoverned
+from cratedb_retention.planning.policies import Finding
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, respond
@@ -36,7 +37,7 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 ROWS = 50  # That are shown at once.
 REFRESH = 30  # Seconds between two requests of an open page.
-_LISTED, _POLICIES, _CHOSEN = 4, 3, 20
+_LISTED, _POLICIES, _CHOSEN, _NOTED = 4, 3, 20, 10
 _GROUPS = {"": "none", "schema": "schema", "tenant": "tenant"}
 # Reasons that the plan explains, and reasons that legal holds do.
 _IN_PLAN = frozenset(
@@ -106,7 +107,7 @@ class _Front:
         new = parts.action("New policy", links.new_policy(), "primary") if self._guest.may(Role.EDITOR) else None
         yield el("div", el("h1", "Overview", id="title"), el("div", new, class_="actions"), class_="top")
         taken = el("p", "As of ", parts.moment(from_ms(self._found.now)), ".", class_="note")
-        live = (self._tiles(), self._causes(), self._tables(), taken)
+        live = (self._tiles(), self._causes(), self._tables(), self._notes(), taken)
         yield el("div", live, id="panel", data_live=REFRESH)
 
     def _to(self, **changes: str) -> str:
@@ -125,14 +126,13 @@ class _Front:
     # What happens
 
     def _tiles(self) -> Markup:
-        tiles = (self._next(), self._last(), self._running(), self._free())
-        return el("div", tiles, class_="tiles", role="group", aria_label="At a glance")
+        return parts.tiles(self._next(), self._last(), self._running(), self._free())
 
     def _next(self) -> Markup:
         """The next run, and what it frees."""
         run = self._found.next_run
         if run is None:
-            return _tile("Next run", "Not scheduled", self._by_hand())
+            return parts.tile("Next run", "Not scheduled", self._by_hand())
         freed, rows = show_size(run.freed.size or None), run.freed.known_rows
         freed = freed or (plural(rows, "row") if rows else "")
         many = plural(len(run.policies), "policy", "policies")
@@ -140,7 +140,7 @@ class _Front:
         preview = el("a", "Preview", href=self._plan(run.policies), title=run.summary)
         late = self._now - run.time >= _MOMENT
         when = f"due {words.ago(run.time, self._now)}" if late else next_words(run.time, self._now)
-        return _tile("Next run", capitalized(when), said, preview, self._by_hand())
+        return parts.tile("Next run", capitalized(when), said, preview, self._by_hand())
 
     def _by_hand(self) -> Child:
         """Policies without a schedule that have something to do."""
@@ -160,28 +160,28 @@ class _Front:
     def _last(self) -> Markup:
         row = self._scoped.last_run()
         if row is None:
-            return _tile("Last run", "None yet")
+            return parts.tile("Last run", "None yet")
         counts = [plural(row[f"{noun}s"], noun) for noun in ("row", "partition") if row.get(f"{noun}s")]
         size = show_size(row.get("bytes") or None)
         said = (parts.moment(row["time"]), *(f" · {text}" for text in (*counts, size) if text))
         link = _run_link(row["run_id"], "What it did") if row["run_id"] else None
-        return _tile("Last run", parts.bit(state(row["outcome"] or "done")), said, link)
+        return parts.tile("Last run", parts.bit(state(row["outcome"] or "done")), said, link)
 
     def _running(self) -> Markup:
         found = self._guest.running
         if not found:
-            return _tile("Running now", "Nothing")
+            return parts.tile("Running now", "Nothing")
         said = []
         for run in found[:_LISTED]:
             bar = el("progress", value=round(run.share, 3), max=1, aria_label=f"Progress of run {short(run.run_id)}")
             said.append(el("span", _run_link(run.run_id), f" {run.doing or 'about to start'}", bar, class_="line"))
-        return _tile("Running now", plural(len(found), "run"), said)
+        return parts.tile("Running now", plural(len(found), "run"), said)
 
     def _free(self) -> Markup:
         """Tables that no policy governs."""
         free = [row.ungoverned for row in self._found.rows if row.ungoverned]
         if not free:
-            return _tile("Without a policy", "No table")
+            return parts.tile("Without a policy", "No table")
         size, rows = total(each.size for each in free), total(each.rows for each in free)
         many = show_size(size) or ("" if rows is None else plural(rows, "row"))
         growth = show_size(sum(each.growth.size or 0 for each in free) or None)
@@ -190,7 +190,7 @@ class _Front:
         link = el("a", "Show them", href=self._to(state=NO_POLICY, sort=order, group="", q=""), data_swap=True)
         suggests = self._guest.may(Role.EDITOR) and not self._guest.access.limited
         hint = (el("code", "cratedb-retention suggest"), " writes policies for them.") if suggests else None
-        return _tile("Without a policy", plural(len(free), "table"), said, link, hint)
+        return parts.tile("Without a policy", plural(len(free), "table"), said, link, hint)
 
     # What needs attention
 
@@ -243,6 +243,13 @@ class _Front:
             yield parts.action(label, links.policy(policies[0]))
         if not policies and first.table:
             yield parts.action("Show table", links.table(first.table))
+
+    def _notes(self) -> Markup | None:
+        """What may be intended: policies that match no data, and empty partitions."""
+        found, title = self._found.notes, "Worth a look"
+        left = len(found) - _NOTED
+        more = parts.note(f"and {left:,} more, which `cratedb-retention check-policies` lists") if left > 0 else None
+        return parts.section(title, parts.table(_NOTES, found[:_NOTED], title), more) if found else None
 
     # Tables
 
@@ -374,11 +381,6 @@ class _Front:
             yield Bit(text="Add policy", href=links.new_policy(table=free.table))
 
 
-def _tile(title: str, value: Child, *more: Child) -> Markup:
-    shown = [el("p", each) for each in more if each]
-    return el("div", el("h2", title), el("p", value, class_="lead"), shown, class_="card tile")
-
-
 def _run_link(run_id: str, text: str = "") -> Markup:
     return el("a", text or f"run {short(run_id)}", href=links.run(run_id))
 
@@ -445,3 +447,15 @@ def _told(row: Row) -> str:
         said += [f"{bar.words}: {' '.join(ends(time & lane.time if lane.time else time))}" for bar, time in lane.bars]
     said += [f"{policy}: before {words.moment(limit)}" for limit, policy in row.limits]
     return "\n".join([row.title, *said])
+
+
+def _noted_table(found: Finding) -> Cell:
+    name = str(found.table)
+    return Bit(text=name, href="" if is_pattern(name) else links.table(found.table))
+
+
+_NOTES: Sequence[Column[Finding]] = (
+    Column("Table", _noted_table),
+    Column("Policy", lambda found: [Bit(text=short(each), href=links.policy(each)) for each in found.policies]),
+    Column("What", lambda found: capitalized(found.message)),
+)

@@ -119,6 +119,7 @@ def _actions(visit: Visit) -> Iterator[Markup]:
     if operator:
         yield parts.action("Place hold …", f"{visit.to('holds')}#place")
         yield parts.action("Restore …", visit.to("archive"))
+    yield parts.action("Forecast", links.forecast(visit.name))
     yield parts.action("Explore", address("/explore", {"table": str(visit.name), **visit.ends()}))
     if visit.may(Role.EDITOR):
         yield parts.action("New policy", links.new_policy(table=visit.name), "primary")

@@ -264,6 +264,16 @@ def require_word(given: Mapping[str, str], word: str) -> None:
         raise InvalidInput("confirmation", f"is not {word}", f"type {word}")
 
 
+def tile(title: str, value: Child, *more: Child) -> Markup:
+    """What is worth knowing at a glance, for a group of them; empty lines are omitted."""
+    shown = [el("p", each) for each in more if each]
+    return el("div", el("h2", title), el("p", value, class_="lead"), shown, class_="card tile")
+
+
+def tiles(*items: Child) -> Markup:
+    return el("div", items, class_="tiles", role="group", aria_label="At a glance")
+
+
 def strip(start: float, end: float, tone: str, label: str = "") -> Markup:
     """A bar between two shares of a line, from 0 to 1. A label is shown on pointing at it; else a text is beside it."""
     left = min(max(start, 0.0), 0.99)

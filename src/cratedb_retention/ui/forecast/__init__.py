@@ -1,0 +1,1 @@
+"""The page of forecasts, and the comparison of a draft with the stored policies."""
