@@ -144,7 +144,7 @@ def test_the_worst_is_first(db: DuckDatabase, service: Service, operator: Visito
     assert [text_of(each) for each in chips] == ["All 10", "missing 1", "damaged 1", "complete 8"]
     damaged = operator.get(done.href("damaged 1"))
     assert [row["State"] for row in damaged.rows(SHOWN)] == [second["State"]]
-    assert "all 1 that match" in damaged.text
+    assert "the one that matches" in damaged.text
     page = operator.get(choose(done, "restore", every=True))
     assert [row["Result"] == "ready" for row in page.rows(WOULD)] == [False] * 2 + [True] * 8
     assert "the snapshot no longer exists" in page.rows(WOULD)[0]["Result"]

@@ -301,7 +301,7 @@ def _list(visit: _Visit) -> Iterator[Child]:
     if visit.acts:
         kept = parts.hidden({name: visit.get(name) for name in _KEPT})
         button = el("button", "Release …", type="submit", name="act", value="release")
-        bar = parts.chooser("Choose holds", f"all {len(visit.matching):,} that match", button)
+        bar = parts.chooser("holds", len(visit.matching), button)
         yield el("form", kept, bar, rows, method="get", action=address(PATH, {}), class_="stack", data_load=True)
     else:
         yield rows

@@ -260,8 +260,7 @@ def _list(visit: _Visit, lines: Sequence[ArchiveLine]) -> Iterator[Child]:
             for name, form in _FORMS.items()
             if visit.guest.may(form.role)
         )
-        every = f"all {len(visit.matching):,} that match"
-        given = (parts.hidden(visit.kept), parts.chooser("Choose snapshots", every, *buttons))
+        given = (parts.hidden(visit.kept), parts.chooser("snapshots", len(visit.matching), *buttons))
         rows = el("form", given, rows, method="get", action=address(PATH, {}), class_="stack", data_load=True)
     yield rows if shown else parts.note("No snapshots match.")
     last = visit.first + len(shown)

@@ -203,14 +203,15 @@ def choices(name: str) -> Markup:
     return el("span", el("span", "Choose", class_="spoken"), box)
 
 
-def chooser(said: str, every: str, *buttons: Child) -> Markup:
+def chooser(what: str, count: int, *buttons: Child) -> Markup:
     """
     What is done with chosen rows, above them; or with all that match, on whatever page, which is chosen explicitly.
 
-    :param said: What to choose; ``every``: all of it.
+    :param count: How many match.
     """
+    every = "the one that matches" if count == 1 else f"all {count:,} that match"
     box = el("label", el("input", type="checkbox", name="all", value="yes"), every)
-    content = (el("span", f"{said}, or ", box), el("div", buttons, class_="actions"))
+    content = (el("span", f"Choose {what}, or ", box), el("div", buttons, class_="actions"))
     return el("div", content, class_="card chooser", role="group", aria_label="Chosen rows")
 
 
