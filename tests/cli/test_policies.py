@@ -30,6 +30,16 @@ def test_exit_codes(command: Command) -> None:
     assert "changed it in the meantime" in command.refused(1, "edit", "--id=mine", "--if-version=1", "--disabled")
 
 
+def test_a_name(command: Command) -> None:
+    """A policy may have a name, which lists show if any has one; it can be changed and unset."""
+    command.ok("create", *MINIMAL, "--id=mine", "--name=Old metrics")
+    assert "Old metrics" in command.ok("list")
+    command.ok("edit", "--id=mine", "--name=Older")
+    assert command.data("list")[0]["name"] == "Older"
+    command.ok("edit", "--id=mine", "--clear=name")
+    assert "name" not in command.data("list")[0] and "name" not in command.ok("list").split()
+
+
 def test_cascade_that_can_not_be(command: Command) -> None:
     """What is in the way of a cascade is said when its policy is created, which is stored nevertheless."""
     more = ("--table-name=metrics", "--retention-period=30d", "--levels=1d:forever", "--metrics=nothing", "--id=mine")

@@ -66,6 +66,7 @@ EVERYTHING: dict[str, Any] = {
     "undated": "keep",
     "expected_max": {"partitions": 0, "rows": 10, "percent": 12.5},
     "enabled": False,
+    "name": "Métriques: l'an dernier",
     "description": "Line one\nline two: 100 % \\ 'quoted'",
     "id": "my-id",
 }

@@ -55,6 +55,7 @@ FULL: dict[str, Any] = {
     "reallocation_attribute_value": "cold",
     "expected_max": {"partitions": 10, "rows": 1000, "percent": 12.5},
     "enabled": False,
+    "name": "Cold metrics",
     "description": "Ask ops before you change this.",
     "id": "p1",
 }
@@ -94,6 +95,42 @@ def test_words_of_a_budget() -> None:
     assert (delete().when, delete().kept, delete().budget) == ("after 30d", "30d", "")
 
 
+@pytest.mark.parametrize(
+    ("attributes", "title", "in_table"),
+    [
+        ({}, "metrics: delete after 30d", "delete after 30d"),
+        (
+            {"strategy": "snapshot", "target_repository_name": "r", "where": {"tenant": "acme", "site": None}},
+            "metrics, tenant acme, site NULL: archive after 30d",
+            "archive after 30d, tenant acme, site NULL",
+        ),
+        ({"table_schema": "iot", "retention_period": "forever"}, "iot.metrics: keep forever", "keep forever"),
+        (
+            {"retention_period": "forever", "max_size": "1GB", "min_retention": "7d"},
+            "metrics: delete above 1GB (at least 7d)",
+            "delete above 1GB (at least 7d)",
+        ),
+        (
+            {"strategy": "downsample", "levels": "1h:60d,1d:forever"},
+            "metrics: downsample to 1h, 1d, raw rows for 30d",
+            "downsample to 1h, 1d, raw rows for 30d",
+        ),
+        (
+            {"strategy": "downsample", "levels": "1d:forever", "retention_period": "forever"},
+            "metrics: downsample to 1d, raw rows forever",
+            "downsample to 1d, raw rows forever",
+        ),
+        ({"strategy": "compact"}, "metrics: compact after 30d", "compact after 30d"),
+        ({"name": "  Old metrics "}, "Old metrics", "Old metrics"),
+    ],
+)
+def test_title(attributes: dict[str, Any], title: str, in_table: str) -> None:
+    """A policy is called by its name; without one, by what it does, after how long, and to which data."""
+    policy = delete(**attributes)
+    assert (policy.title, policy.title_in_table) == (title, in_table)
+    assert policy.mentions(title)
+
+
 def test_defaults() -> None:
     """What is left out has its documented default."""
     policy = delete()
@@ -120,6 +157,9 @@ def test_frozen() -> None:
         ({"schedule": "3 o'clock"}, 'attribute schedule: schedule "3 o\'clock": not a cron expression'),
         ({"misfire": "run"}, "attribute misfire: must be 'catch-up' or 'skip'"),
         ({"jitter": "2d"}, "attribute jitter: jitter 2d: longer than a day"),
+        ({"name": " "}, "attribute name: must not be empty"),
+        ({"name": "two\nlines"}, "attribute name: has invalid characters"),
+        ({"name": "x" * 121}, "attribute name"),
         ({"table_name": ""}, "attribute table_name"),
         ({"table_name": None}, "attribute table_name"),
         ({"table_name": 7}, "attribute table_name"),

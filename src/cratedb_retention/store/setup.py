@@ -463,4 +463,5 @@ STEPS = (
     ),
     Step(version=16, name="budgets", columns={POLICY: ("max_size", "min_retention", "max_size_per")}),
     Step(version=17, name="users of OpenID Connect", columns={"page_session": ("subject", "name", "groups")}),
+    Step(version=18, name="names of policies", columns={POLICY: ("name",)}),
 )

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel
     from cratedb_retention.store.policies import Damaged, StoredPolicy
 
-_COLUMNS = ("id", "strategy", "table", "retention", "destination", "schedule", "tags", "enabled", "version")
+_COLUMNS = ("id", "name", "strategy", "table", "retention", "destination", "schedule", "tags", "enabled", "version")
+_OFTEN_EMPTY = ("name", "schedule")
 _UNGOVERNED = ("table", "partitions", "rows", "size", "growth a day", "oldest", "note")
 _LISTED = 50  # Maximum number of tables without a policy that are listed.
 _DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": "unchanged"}
@@ -52,7 +53,7 @@ def list_policies(retention: Retention, chosen: options.Chosen, form: str) -> No
     elif found or damaged:
         rows = [*map(_row, found), *map(_row, damaged)]
         # A narrow terminal has no room for an empty column.
-        shown = [i for i, name in enumerate(_COLUMNS) if name != "schedule" or any(row[i] for row in rows)]
+        shown = [i for i, name in enumerate(_COLUMNS) if name not in _OFTEN_EMPTY or any(row[i] for row in rows)]
         write_table([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows])
         for row in damaged:
             say(f"policy {short(row.id)} is damaged: {row.reason}")
@@ -64,11 +65,11 @@ def _row(item: StoredPolicy | Damaged) -> Sequence[object]:
     from cratedb_retention.store.policies import Damaged
 
     if isinstance(item, Damaged):
-        said = (item.row["strategy"], item.target, item.row["retention_period"], None, None, None)
+        said = (item.row["name"], item.row["strategy"], item.target, item.row["retention_period"], None, None, None)
         return (short(item.id), *said, "damaged", item.version)
     policy = item.policy
     schedule = f"{policy.schedule} {policy.time_zone}" if policy.schedule else None
-    what = (short(policy.id), policy.strategy, policy.target, policy.kept, policy.destination)
+    what = (short(policy.id), policy.name, policy.strategy, policy.target, policy.kept, policy.destination)
     return (*what, schedule, ", ".join(policy.tags), policy.enabled, item.version)
 
 

@@ -41,7 +41,7 @@ from cratedb_retention.model.rollups.aggregates import GAUGE, Aggregate
 from cratedb_retention.model.rollups.cascade import check_zone
 from cratedb_retention.model.schedule import Misfire
 from cratedb_retention.model.time import start_of_day, to_ms
-from cratedb_retention.model.words import write_pairs
+from cratedb_retention.model.words import write_pairs, write_value
 
 # Messages for pydantic's types of errors, or for their prefixes.
 _MESSAGES = {
@@ -472,6 +472,15 @@ class Policy(_Model):
         ExpectedMax | None, Attribute(text="Limits per table and run.", metavar="LIMIT=N", examples=("rows=1000",))
     ] = None
     enabled: Annotated[bool, _schedule(text="Whether the policy is applied.", flag="--enabled/--disabled")] = True
+    name: Annotated[
+        values.Title | None,
+        _schedule(
+            text=(
+                "A name for users, shown in lists and on pages. Empty: it is made from the content of the policy, such "
+                "as `orders, tenant acme: archive after 2y`."
+            ),
+        ),
+    ] = None
     description: Annotated[str | None, _schedule(text="A description for users.", may_be_empty=True)] = None
     id: Annotated[Name | None, Attribute(text="The identifier; generated if omitted.", label="Identifier")] = None
 
@@ -608,7 +617,30 @@ class Policy(_Model):
     def mentions(self, text: str) -> bool:
         """Whether all words of a text occur in its table, filter, tags, description, periods or identifier."""
         texts = (self.target, self.strategy, str(self.retention_period), ",".join(map(str, self.levels)), self.schedule)
-        return mentions((*texts, self.target_repository_name, self.description, self.id, *self.tags), text)
+        more = (self.title, self.target_repository_name, self.description, self.id, *self.tags)
+        return mentions((*texts, *more), text)
+
+    @property
+    def title(self) -> str:
+        """Its name, or what it does to which data: ``orders, tenant acme: archive after 2y``."""
+        return self.name or f"{', '.join([self.table, *self._values])}: {self._effect}"
+
+    @property
+    def title_in_table(self) -> str:
+        """The same where the table is known: ``archive after 2y, tenant acme``."""
+        return self.name or ", ".join([self._effect, *self._values])
+
+    @property
+    def _values(self) -> list[str]:
+        return [f"{column} {write_value(value)}" for column, value in self.where.items()]
+
+    @property
+    def _effect(self) -> str:
+        traits, always = self.strategy.traits, self.retention_period.forever and not self.budget
+        if traits.rolls_up:
+            levels = ", ".join(str(level.interval) for level in self.levels)
+            return f"downsample to {levels}, raw rows {'' if always else 'for '}{self.kept}"
+        return "keep forever" if always else f"{traits.verb} {self.when}"
 
     @property
     def rule(self) -> str:

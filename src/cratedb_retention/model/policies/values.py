@@ -170,3 +170,9 @@ ReplicasField = Annotated[
 TagsField = Annotated[tuple[str, ...], BeforeValidator(_tags)]
 ZoneField = Annotated[str, _read_by(lambda value: parse_time_zone(str(value)).key)]
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
+# One line with something to read in it.
+Title = Annotated[
+    str,
+    BeforeValidator(lambda value: value.strip() if isinstance(value, str) else value),
+    Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$"),
+]
