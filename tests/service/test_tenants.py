@@ -509,9 +509,9 @@ def test_what_is_listed_by_words(tenants: TwoTenants) -> None:
         ("acme archive", ["acme-archive"], []),
         (NOBODY, [], []),
     ):
-        found = admin.listing(Selection(), text)
-        assert [item.policy.id for item in found.policies] == policies, text
-        assert [row.id for row in found.damaged] == invalid, text
+        stored, damaged = admin.policies(Selection(), text)
+        assert [item.policy.id for item in stored] == policies, text
+        assert [row.id for row in damaged] == invalid, text
 
 
 def test_what_exists_already_is_not_told(tenants: TwoTenants) -> None:

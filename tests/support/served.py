@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -119,11 +119,11 @@ class Visitor:
         return self._served(self.client.get(path))
 
     def post_several(self, path: str, **form: str | list[str]) -> Served:
-        """Send a form that has some fields several times."""
+        """Send a form whose fields are in a dictionary, some of them several times."""
         return self._served(self.client.post(path, data=form, headers={"Origin": "http://localhost"}))
 
-    def post(self, path: str, *, origin: str = "http://localhost", **form: str) -> Served:
-        """Send a form, from a page of the service unless another one is named."""
+    def post(self, path: str, *, origin: str = "http://localhost", **form: str | Sequence[str]) -> Served:
+        """Send a form, from a page of the service unless another one is named; a field can have several values."""
         given = {name.rstrip("_"): value for name, value in form.items()}
         return self._served(self.client.post(path, data=given, headers={"Origin": origin}))
 

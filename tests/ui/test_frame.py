@@ -122,24 +122,25 @@ def test_what_a_browser_is_told(pages: PagesInBrowser) -> None:
     page = pages.log_in("viewer")
     answer = page.request.get(f"{pages.address}/ui/policies")
     policy = answer.headers["content-security-policy"]
-    assert "default-src 'self'" in policy
+    assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "http" not in policy
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert "immutable" in page.request.get(f"{pages.address}/ui/static/style.css").headers["cache-control"]
+    assert "immutable" in page.request.get(f"{pages.address}/ui/static/web.css").headers["cache-control"]
 
 
 @pytest.mark.long("only looks")
 def test_dark_and_light(pages: PagesInBrowser) -> None:
     """Pages are as the system is, until one chooses; the choice stays."""
     page = pages.log_in("viewer", "/ui/policies", dark=True)
-    expect(page.locator("body.body--dark")).to_be_attached()
+    colour = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(colour)
     page.get_by_role("button", name="Dark or light").click()
-    expect(page.locator("body.body--light")).to_be_attached()
+    expect(page.locator("html[data-theme=light]")).to_be_attached()
+    assert page.evaluate(colour) != dark
     page.reload()
-    pages.there(page)
-    expect(page.locator("body.body--light")).to_be_attached()
+    expect(page.locator("html[data-theme=light]")).to_be_attached()
 
 
 @pytest.mark.long("make test has each page read aloud")

@@ -25,7 +25,7 @@ class Looks:
         number = self.count
         self.begun.set()
         assert self.go_on.wait(60)
-        return Overview(rows=(), causes=(), next_run=None, unscheduled=(), now=number)
+        return Overview(lines=(), rows=(), causes=(), next_run=None, unscheduled=(), now=number)
 
 
 def test_who_waits_shares() -> None:

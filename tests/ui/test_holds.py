@@ -150,13 +150,13 @@ def test_choices_stand_in_the_address(db: DuckDatabase, operator: Visitor, monke
     assert "Release 4 holds?" in asked.texts("h2") and "And 1 more." in asked.text
     held = [each.get("value", "") for each in asked.all("input[@name='hold']")]
     db.tool.hold("logs", db.schema, reason="case d")  # It was not shown.
-    sent = operator.post_several(there, do="release", hold=held, confirm="release")
+    sent = operator.post(there, do="release", hold=held, confirm="release")
     assert sent.status == 303
     assert {hold.reason if hold.kind == "legal" else hold.kind for hold in db.tool.holds()} == {"restored", "case d"}
     undo = operator.get(sent.headers["location"])
     assert "4 legal holds are released." in undo.text
     named = [each.get("value", "") for each in undo.all("input[@type='hidden'][@name='hold']")]
-    assert operator.post_several(PATH, do="renew", hold=named).status == 303
+    assert operator.post(PATH, do="renew", hold=named).status == 303
     monkeypatch.setattr(holds, "ROWS", 4)
     second = operator.get(operator.get(PATH).href("Next"))
     assert (len(second.rows(SHOWN)), "5 to 6 of 6" in second.text) == (2, True)

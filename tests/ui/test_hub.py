@@ -41,7 +41,7 @@ def shows_everything(db: Database, visitor: Visitor) -> None:
     assert any(text.startswith("archive and drop after 60d (orders)") for text in page.texts("text"))
     [change] = page.rows("Next run")
     assert "archive partition" in change["What"]
-    assert change["Policy"] == "snapshot orders"
+    assert change["Policy"] == "archive after 60d"
     states = [row["State"] for row in page.rows("Data by time")]
     assert {"will be archived, then dropped", "archived, data dropped", "up to date"} <= set(states)
 

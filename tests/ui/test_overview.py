@@ -11,11 +11,11 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.store.runs import RunOfPolicy
 from cratedb_retention.ui import links
-from cratedb_retention.ui.overview import front
+from cratedb_retention.ui.overview import front, search
 from support.databases import MONTH, TIME, DuckDatabase
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE_TABLE
-from support.served import Served, Service, text_of
+from support.served import Served, Service, Visitor, text_of
 
 PATH = "/ui/"
 
@@ -73,7 +73,7 @@ def test_what_needs_attention_comes_first(db: DuckDatabase, service: Service) ->
     assert page.href("1h") == links.table(TableName(db.schema, "weather_1h"))
     [cause] = page.all("article")
     assert text_of(cause).startswith("needs attentionNo such table")
-    assert page.href("Edit policy") == page.href("policy nowhere") == links.policy("nowhere")
+    assert page.href("Edit policy") == page.href("delete after 30d") == links.policy("nowhere")
     tiles = [text_of(each) for each in page.all("div[@class='card tile']")]
     assert tiles[0].startswith("Next runDue 12 hours ago2024-07-02 00:00:00 · 2 policies · frees 49 rowsPreview")
     assert page.href("Preview") == "/ui/plan?policy=visits&policy=weather"
@@ -101,7 +101,7 @@ def test_failures(db: DuckDatabase, service: Service) -> None:
     page = operator.get(PATH)
     cause = text_of(page.all("article")[0])
     assert cause.startswith("failingFullNo room")
-    assert all(text in cause for text in (f"{db.schema}.visits policy visits run 01234567", "policy orders"))
+    assert all(text in cause for text in (f"{db.schema}.visits delete after 90d run 01234567", "archive after 60d"))
     assert page.href("Why it failed") == page.href("no room") == links.run(run)
     assert page.href("Run again …") == "/ui/plan?policy=orders&policy=visits"
     assert [row["State"] for row in page.rows("Tables")][:3] == ["failing", "failing", "needs attention"]
@@ -203,3 +203,22 @@ def test_it_keeps_itself_up_to_date(pages: PagesInBrowser) -> None:
     page.get_by_role("link", name="Clear").click()
     expect(page.get_by_role("link", name="snapshot after 4y")).to_be_visible()
     assert page.evaluate("window.here") == 1
+
+
+def test_search(db: DuckDatabase, service: Service) -> None:
+    """Tables, policies and pages are found by a part of their names, by those who may see them."""
+    editor, acme = service.log_in(Role.EDITOR), service.log_in(Role.VIEWER, "acme")
+
+    def found(text: str, visitor: Visitor = editor) -> list[str]:
+        return [text_of(link) for link in visitor.get(f"/ui/search?q={text}").all("ul[@class='results']//a")]
+
+    visits, orders = f"{db.schema}.visits", f"{db.schema}.orders"
+    assert found("visits") == [f"{visits}table", f"{visits}: delete after 90dpolicy"]
+    assert found("ORDERS") == [f"{orders}table", f"{orders}: archive after 60dpolicy"]
+    assert found("orders", acme) == [] and len(found("visits", acme)) == 2
+    assert found("new pol") == ["New policypage"] and found("new pol", acme) == []
+    assert found("") == [f"{name}page" for name, _ in links.MENU][: search.MOST]
+    assert "Nothing has this name." in editor.get("/ui/search?q=<b>").text
+    page = editor.get("/ui/search?q=visits")
+    assert page.href(f"{visits}table") == links.table(TableName(db.schema, "visits"))
+    assert page.href(f"{visits}: delete after 90dpolicy") == links.policy("visits")

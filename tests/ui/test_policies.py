@@ -1,323 +1,451 @@
-"""The page of policies: what it shows to whom, filters, actions, and policy files."""
+"""The list of policies, by HTTP: what it shows to whom, what can be done about some or all, and policy files."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from collections.abc import Mapping
 from time import monotonic
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
-from nicegui import ui
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
-from cratedb_retention.execution.plan.preparing import Selection
+from cratedb_retention.errors import Conflict
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.file import parse_policies
-from cratedb_retention.model.policies.tags import parse_tag_filter
-from cratedb_retention.model.words import plural
-from cratedb_retention.ui.policies import table as policies
-from support.elements import PageElements
-from support.pages import PagesInBrowser, long_on_cratedb
+from cratedb_retention.service.access import Scope
+from cratedb_retention.ui import links
+from cratedb_retention.ui.policies import bulk, table
+from support.databases import DuckDatabase
+from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE, HOSTILE_TABLE
+from support.served import Served, Service, Visitor, text_of
 
-PATH = "/ui/policies"
-COUNT = re.compile(r"^\d[\d,]* polic")
-
-
-def _count(page: Page, text: str) -> None:
-    expect(page.get_by_role("status").filter(has_text=COUNT)).to_have_text(text)
+PATH, FILE = "/ui/policies", "/ui/policy-file"
+IDS = ["nowhere", "letters", "orders", "visits", "weather", "hostile", "logs"]
+CHANGES = "What the file would change"
 
 
-def _rows(page: Page) -> Locator:
-    return page.get_by_role("table", name="Policies").or_(page.get_by_label("Policies", exact=True)).locator("tbody tr")
+@pytest.fixture
+def editor(service: Service) -> Visitor:
+    return service.log_in(Role.EDITOR)
 
 
-def _choose(pages: PagesInBrowser, page: Page, what: str) -> None:
-    page.get_by_role("checkbox", name=f"Choose {what.replace('lab.', pages.db.schema + '.')}").press("Space")
+def damage(db: DuckDatabase) -> None:
+    """A row that is not a valid policy."""
+    columns = "id, strategy, table_name, retention_period, version"
+    values = "'broken', 'shred', '<b>old</b>', 'soon', 1"
+    db.sql(f'INSERT INTO "{db.own_schema}".retention_policy ({columns}) VALUES ({values})')
 
 
-def _damage(pages: PagesInBrowser | PageElements) -> None:
-    store = pages.db.tool.store
-    statement = f'INSERT INTO "{store.schema}".retention_policy (id, strategy, table_name, retention_period, version)'
-    pages.db.sql(f"{statement} VALUES ('broken', 'shred', '<b>old</b>', 'soon', 1)")
+def keys(page: Served) -> dict[str, str]:
+    """What the boxes of a list choose, by the identifiers of the policies, in order."""
+    found = [each.get("value", "") for each in page.all("input[@name='chosen']")]
+    return {key.partition(":")[2]: key for key in found}
 
 
-@pytest.mark.slow("many clicks in a browser")
-@long_on_cratedb
-def test_the_list_and_what_can_be_done(each_pages: PagesInBrowser, tmp_path: Path) -> None:
-    """Filter by typing, disable, enable, export, delete, and import what was exported."""
-    pages, db = each_pages, each_pages.db
-    before = {policy.id: policy for policy in (item.policy for item in db.tool.policies(Selection()))}
-    rows = db.count("visits")
-    page = pages.log_in("editor", PATH)
-    _count(page, "7 policies")
-    page.get_by_label("Search", exact=True).fill("visits")
-    _count(page, "1 policy")
-    assert page.url.endswith("?q=visits")
-    expect(page.get_by_role("link", name=f"{db.schema}.visits")).to_have_attribute("href", f"{PATH}/visits")
-
-    _choose(pages, page, "delete lab.visits")
-    page.get_by_role("button", name="Disable").click()
-    page.get_by_role("dialog").get_by_role("button", name="Disable").click()
-    expect(page.get_by_role("cell", name="disabled")).to_be_visible()
-    assert not db.tool.store.policies.get("visits").policy.enabled
-    page.get_by_role("button", name="Enable").click()
-    asked = page.get_by_role("dialog")
-    gone = f"permanently deletes 1 partition (1 row) of {db.schema}.visits: 2024-03-01 to 2024-03-31"
-    expect(asked.get_by_text(gone)).to_be_visible()
-    expect(asked.get_by_role("button", name="Enable")).to_be_disabled()
-    asked.get_by_label("Write visits to go on").fill("visits")
-    asked.get_by_role("button", name="Enable").click()
-    expect(page.get_by_role("cell", name="enabled")).to_be_visible()
-
-    page.get_by_label("Search", exact=True).fill("")
-    _count(page, "7 policies")
-    with page.expect_download() as got:
-        page.get_by_role("button", name="Export as YAML").click()
-    got.value.save_as(tmp_path / "policies.yaml")
-
-    _choose(pages, page, "delete lab.visits")
-    page.get_by_role("button", name="Delete").click()
-    expect(page.get_by_text("no row is touched")).to_be_visible()
-    action = page.get_by_role("button", name="Delete the policy")
-    expect(action).to_be_disabled()
-    page.get_by_label("Write visits to go on").fill("visits")
-    action.click()
-    _count(page, "6 policies")
-    assert "visits" not in {item.policy.id for item in db.tool.policies(Selection())}
-    assert db.count("visits") == rows
-
-    page.get_by_role("button", name="Import a YAML file").click()
-    page.locator("input[type=file]").set_input_files(tmp_path / "policies.yaml")
-    expect(page.get_by_label("Policy file (YAML)")).to_have_value(re.compile("visits"))
-    page.get_by_role("button", name="Check").click()
-    expect(page.get_by_text("The file would: create 1, change 0, delete 0, leave 6 as they are.")).to_be_visible()
-    page.get_by_role("button", name="Apply").click()
-    _count(page, "7 policies")
-    assert {item.policy.id: item.policy for item in db.tool.policies(Selection())} == before
+def listed(page: Served) -> list[str]:
+    """The identifiers of the policies in a list."""
+    return [
+        link.rpartition("/")[2] for link in page.links.values() if link.startswith(f"{PATH}/") and "new" not in link
+    ]
 
 
-def test_sorted_by_what_it_means(elements: PageElements) -> None:
-    """Damaged rows come first, forever and by hand last; who may change nothing has nothing to choose."""
-    _damage(elements)
-    elements.open(policies.show)
-    rows = elements.find(ui.table, "Policies").rows
-    kept, due = ([row["c2"] for row in sorted(rows, key=lambda row: row[place])] for place in ("c3", "c4"))
-    assert ("<b>old</b>" in kept[0], kept[-1]) == (True, f"lab.{HOSTILE_TABLE}")
-    assert ("<b>old</b>" in due[0], due[1:3]) == (True, ["lab.visits", "lab.weather"])
-    assert rows[0]["c2"] == kept[0]
-    viewer = elements.db.tool.create_token("v", Role.VIEWER)[1]
-    elements.open(policies.show, "", viewer)
-    assert not elements.find(ui.table, "Policies").selection
-    assert not {"New policy", "Import a YAML file", "Apply", "Check"} & set(elements.texts)
+def act(visitor: Visitor, do: str, *chosen: str, at: str = PATH, **more: str) -> Served:
+    """Do something about policies, named as boxes name them."""
+    return visitor.post(at, do=do, chosen=chosen, **more)
 
 
-def test_what_was_shown_is_changed(elements: PageElements) -> None:
-    """What another user changed meanwhile is neither disabled nor deleted; what would delete data is confirmed."""
-    tool = elements.db.tool
-    elements.open(policies.show, "q=visits")
-    for action, word in (("Disable", ""), ("Delete the policy", "visits")):
-        elements.choose("Policies", 0)
-        tool.edit_policy("visits", {"retention_period": "91d" if word else "92d"})
-        elements.press(action.split()[0])
-        if word:
-            assert not elements.find(ui.button, action).enabled
-            elements.fill(f"Write {word} to go on", word)
-        elements.press(action)
-        assert "another user has changed it in the meantime" in elements.told[-1]
-        assert [row[3] for row in elements.rows("Policies")] == ["91d" if word else "92d"]
-    elements.choose("Policies", 0)
-    elements.press("Disable")
-    elements.press("Disable")
-    assert not tool.policies.get("visits").policy.enabled
-    elements.press("Enable")
-    assert any("1 row of lab.visits" in text for text in elements.texts)
-    assert not elements.find(ui.button, "Enable").enabled
-    elements.fill("Write visits to go on", "visits")
-    elements.press("Enable")
-    assert tool.policies.get("visits").policy.enabled
+def policy(db: DuckDatabase, identifier: str) -> Any:
+    return db.tool.policies.get(identifier).policy
 
 
-def test_a_file_is_applied_as_it_was_shown(elements: PageElements) -> None:
-    """Looking changes nothing; after another choice, or another user's change, it has to be looked at again."""
-    tool = elements.db.tool
-    before = [item.policy for item in tool.policies()]
-    elements.open(policies.show)
-    elements.fill("Policy file (YAML)", "policies: [{strategy: delete, table_name: new, retention_period: 3d}]")
-    elements.press("Check")
-    assert [row[0] for row in elements.rows("What the file would change")] == ["create"]
-    assert [item.policy for item in tool.policies()] == before
-    elements.fill("Also delete policies that the file lacks", True)
-    assert elements.find(ui.button, "Apply") is None
-    elements.fill("… but only those with these tags", "web")
-    elements.press("Check")
-    assert sorted(row[0] for row in elements.rows("What the file would change")) == ["create", "delete"]
-    tool.edit_policy("visits", {"retention_period": "91d"})
-    for refused in (True, False):
-        elements.press("Apply")
-        assert elements.question == "Delete 1 policy?"
-        assert not elements.find(ui.button, "Apply the file").enabled
-        elements.fill("Write delete 1 to go on", "delete 1")
-        elements.press("Apply the file")
-        assert any("another user has changed some in the meantime" in text for text in elements.told)
-        assert len(tool.policies()) == 7
-        assert ({item.id for item in tool.policies()} == {policy.id for policy in before}) is refused
-        if refused:
-            elements.press("Check")
+def done(visitor: Visitor, answer: Served) -> str:
+    """What the list says after something was done."""
+    assert answer.status == 303, answer.text
+    return visitor.get(answer.headers["location"]).texts("p[@class='done']")[0]
 
 
-@pytest.mark.long("many pages; make test proves addresses in test_querying.py and filters in the archive")
-def test_filters_in_the_address(pages: PagesInBrowser) -> None:
-    """An address names a filter; tags are links; what is no filter is told; hostile names are text."""
-    _damage(pages)
-    page = pages.log_in("admin", PATH)
-    _count(page, "7 policies, 1 damaged")
-    first = _rows(page).first
-    expect(first).to_contain_text("<b>old</b>")
-    expect(first).to_contain_text("strategy 'shred': unknown")
-    expect(page.get_by_role("link", name=f"{pages.db.schema}.{HOSTILE_TABLE}")).to_be_visible()
-    page.get_by_role("link", name=HOSTILE).click()
-    pages.there(page)
-    _count(page, "1 policy")
-    for query, expected in (
-        ("tags=acme,web", "1 policy"),
-        ("tags=acme,not:web", "3 policies"),
-        ("tags=acme,web&tags=globex", "2 policies"),
-        ("strategy=snapshot", "1 policy"),
-        ("q=weather+hour", "1 policy"),
-        ("tags=acme&strategy=delete&q=letters", "1 policy"),
+def test_what_is_shown(db: DuckDatabase, service: Service) -> None:
+    """What needs attention comes first; each policy by its name, with its state, table, period and next run."""
+    db.tool.edit_policy("orders", {"name": "A <b>name</b>"})
+    damage(db)
+    viewer = service.log_in(Role.VIEWER)
+    page = viewer.get(PATH)
+    rows = page.rows("Policies")
+    assert rows[0]["Policy"].startswith("damaged broken ") and "shred" in rows[0]["Policy"]
+    assert (rows[0]["State"], rows[0]["Table"]) == ("damaged", "<b>old</b>")
+    assert listed(page) == IDS
+    schema = db.schema
+    visits = rows[4]
+    shown = [visits[name] for name in ("State", "Table", "Kept for", "Next run", "Tags")]
+    assert visits["Policy"] == f"{schema}.visits: delete after 90d Web visits"
+    assert shown == ["due", f"{schema}.visits", "90d", "due now @daily", "acme web"]
+    assert rows[3]["Policy"] == "A <b>name</b>" and page.href("A <b>name</b>") == links.policy("orders")
+    assert rows[2]["Policy"].startswith(f"{schema}.letters: delete after 30d ") and "case 7/2024" in rows[2]["Policy"]
+    assert rows[5]["Kept for"] == "14d 1h: 60d, 1d: forever"
+    assert rows[6]["Policy"] == f"{schema}.{HOSTILE_TABLE}: keep forever {HOSTILE}"
+    assert rows[6]["Next run"] == "by hand"
+    assert rows[7]["State"] == "disabled"
+    assert page.href(f"{schema}.visits") == links.table(TableName(schema, "visits"))
+    assert page.href("web") == links.policies(tags="web")
+    assert not {"Actions", "Choose"} & set(rows[0]) and not page.all("main//button[@name]")
+    assert not {"New policy", "Import …", "Run now …"} & set(page.links)
+    operator = service.log_in(Role.OPERATOR).get(PATH)
+    assert operator.href("Run now …") == "/ui/plan?policy=nowhere"
+    assert [each.get("value") for each in operator.all("button[@name='do']")] == ["run", "export"]
+
+
+def test_choices_stand_in_the_address(db: DuckDatabase, editor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words, tags, strategies, states, order, groups and parts of the list; a choice keeps the others."""
+    damage(db)
+    for query, found in (
+        ("q=VISITS", ["visits"]),
+        ("q=weather+hour", ["weather"]),
+        ("tags=acme,web", ["visits"]),
+        ("tags=acme,not:web", ["nowhere", "letters", "weather"]),
+        ("tags=acme,web&tags=globex", ["orders", "visits"]),
+        ("tags=acme,web+or+globex", ["orders", "visits"]),
+        ("tags=acme&strategy=delete&q=letters", ["letters"]),
+        (urlencode({"tags": HOSTILE}), ["hostile"]),
+        ("state=disabled.blocked", ["letters", "logs"]),
+        ("state=x&sort=x&group=x&first=x", IDS),
+        ("tags=acme&q=orders", []),
     ):
-        pages.go(page, f"{PATH}?{query}")
-        _count(page, expected)
-    pages.go(page, f"{PATH}?tags=acme&q=orders")
-    expect(page.get_by_text("No policy fits this filter.")).to_be_visible()
-    page.get_by_label("Tags", exact=True).fill("a,,b")
-    expect(page.get_by_role("alert")).to_contain_text("an empty tag")
-    page.get_by_label("Tags", exact=True).fill("acme,web or globex")
-    _count(page, "1 policy")
-    page.get_by_label("Search", exact=True).fill("")
-    _count(page, "2 policies")
-    assert page.url.endswith("?tags=acme%2Cweb&tags=globex")
-    pages.go(page, f"{PATH}?strategy=shred")
-    expect(page.get_by_role("alert").or_(_rows(page).filter(has_text="shred"))).to_be_visible()
-    pages.go(page, f"{PATH}?q=old")
-    page.get_by_role("checkbox", name="Choose damaged broken").press("Space")
-    expect(page.get_by_role("button", name="Edit")).to_be_hidden()
-    page.get_by_role("button", name="Delete").click()
-    page.get_by_label("Write broken to go on").fill("broken")
-    page.get_by_role("button", name="Delete the policy").click()
-    expect(page.get_by_text("No policy fits this filter.")).to_be_visible()
-    assert pages.db.tool.damaged_policies(Selection()) == []
+        assert listed(editor.get(f"{PATH}?{query}")) == found, query
+    assert "No policy matches." in editor.get(f"{PATH}?tags=acme&q=orders").text
+    for query, text in (("tags=a,,b", "an empty tag"), ("strategy=x", "unknown")):
+        wrong = editor.get(f"{PATH}?{query}")
+        assert text in wrong.texts("div[@role='alert']")[0] and not wrong.rows("Policies"), query
+    # Rows that are not valid policies come first; forever, and without a schedule, last.
+    kept = listed(editor.get(f"{PATH}?sort=kept"))
+    assert (kept[0], kept[-1]) == ("weather", "hostile")
+    assert listed(editor.get(f"{PATH}?sort=next"))[:2] == ["visits", "weather"]
+    assert listed(editor.get(f"{PATH}?sort=table")) == [
+        "hostile",
+        "letters",
+        "logs",
+        "nowhere",
+        "orders",
+        "visits",
+        "weather",
+    ]
+    assert "broken" in editor.get(f"{PATH}?sort=kept").rows("Policies")[0]["Policy"]
+    due = editor.get(f"{PATH}?q=delete&sort=policy")
+    assert due.href("Policy") == f"{PATH}?q=delete&sort=-policy"
+    [chips] = due.all("nav[@class='chips']")
+    states = {text_of(each).rstrip("0123456789 "): each.get("href", "") for each in chips}
+    assert listed(editor.get(states["due"])) == ["visits"]
+    assert editor.get(states["due"]).texts("th[@aria-sort='ascending']") == ["Policy"]
+    db.tool.edit_policy("visits", {"where": {"n": "x"}})
+    groups = editor.get(f"{PATH}?group=tenant")
+    assert groups.texts("h2") == ["all data", "damaged", "n=x"]
+    assert [row["Only where"] for row in groups.rows("Policies, n=x")] == ["n=x"]
+    assert editor.get(f"{PATH}?group=strategy").texts("h2") == ["damaged", "delete", "downsample", "snapshot"]
+    monkeypatch.setattr(table, "ROWS", 3)
+    second = editor.get(editor.get(f"{PATH}?q=after").href("Next"))
+    assert (len(listed(second)), second.href("Previous")) == (2, f"{PATH}?q=after&first=0")
+    assert second.texts("nav[@class='pager']/span") == ["4 to 5 of 5 policies"]
+    assert "all 5 that match" in second.text
 
 
-@pytest.mark.long("make test proves conflicts in the editor and by HTTP")
-def test_somebody_else_was_faster(pages: PagesInBrowser) -> None:
-    """A change of what was shown is refused when it is no longer so, and the list shows what there is."""
-    page = pages.log_in("editor", f"{PATH}?q=letters")
-    _choose(pages, page, "delete lab.letters")
-    pages.db.tool.edit_policy("letters", {"retention_period": "77d"})
-    page.get_by_role("button", name="Disable").click()
-    page.get_by_role("dialog").get_by_role("button", name="Disable").click()
-    expect(page.get_by_text("another user has changed it in the meantime")).to_be_visible()
-    expect(page.get_by_role("cell", name="77d")).to_be_visible()
-    assert pages.db.tool.store.policies.get("letters").policy.enabled
-
-    page.get_by_role("button", name="Import a YAML file").click()
-    page.get_by_label("Policy file (YAML)").fill(
-        "policies: [{strategy: delete, table_name: new, retention_period: 3d}]"
-    )
-    page.get_by_role("checkbox", name="Also delete policies").click()
-    page.get_by_label("… but only those with these tags").fill("web")
-    page.get_by_role("button", name="Check").click()
-    expect(page.get_by_text("The file would: create 1, change 0, delete 1, leave 0 as they are.")).to_be_visible()
-    pages.db.tool.edit_policy("visits", {"retention_period": "78d"})
-    page.get_by_role("button", name="Apply").click()
-    page.get_by_label("Write delete 1 to go on").fill("delete 1")
-    page.get_by_role("button", name="Apply the file").click()
-    expect(page.get_by_text("another user has changed some in the meantime")).to_be_visible()
-    assert len(pages.db.tool.policies(Selection())) == 7
-    page.get_by_role("button", name="Check").click()
-    page.get_by_role("button", name="Apply").click()
-    page.get_by_label("Write delete 1 to go on").fill("delete 1")
-    page.get_by_role("button", name="Apply the file").click()
-    expect(page.get_by_text("Done: create 1, change 0, delete 1")).to_be_visible()
-    assert {item.policy.table_name for item in pages.db.tool.policies(Selection())} >= {"new", "letters"}
-    assert "visits" not in {item.policy.id for item in pages.db.tool.policies(Selection())}
+def test_disabled_and_enabled(db: DuckDatabase, editor: Visitor) -> None:
+    """One click disables; what would then delete data is enabled only by a word; never another version than shown."""
+    page, rows = editor.get(f"{PATH}?q=visits"), db.count("visits")
+    [button] = [each for each in page.all("button[@name='one']") if text_of(each) == "Disable"]
+    old = keys(page)["visits"]
+    db.tool.edit_policy("visits", {"retention_period": "91d"})
+    refused = editor.post(f"{PATH}?q=visits", one=button.get("value", ""))
+    assert (refused.status, refused.rows("Policies")[0]["Kept for"]) == (409, "91d")
+    assert "another user has changed it in the meantime" in refused.text
+    assert policy(db, "visits").enabled
+    assert act(editor, "disable", old).status == 409
+    answer = act(editor, "disable", keys(refused)["visits"], at=f"{PATH}?q=visits")
+    assert answer.headers["location"] == f"{PATH}?q=visits&done=disable.1"
+    assert done(editor, answer) == "1 policy disabled: runs skip disabled policies."
+    assert not policy(db, "visits").enabled
+    key = keys(editor.get(PATH))["visits"]
+    assert "nothing to change" in act(editor, "disable", key).text
+    asked = act(editor, "enable", key)
+    assert (asked.status, "Type visits to confirm" in asked.text) == (200, True)
+    assert "Then the next run would delete 1 row in 1 partition of 1 table." in asked.text
+    assert [row["What"] for row in asked.rows("What the next run would do then")] == ["drop partition month=2024-03-01"]
+    for word, status in (("visit", 422), ("", 422)):
+        wrong = act(editor, "enable", key, sure="yes", confirm=word)
+        assert (wrong.status, "Type visits to confirm" in wrong.text) == (status, True)
+    assert not policy(db, "visits").enabled
+    form = asked.fields("enable")
+    assert "1 policy enabled." in done(editor, editor.post(PATH, **{**form, "confirm": "visits"}))
+    assert policy(db, "visits").enabled and db.count("visits") == rows
+    # Nothing is asked where no data would go.
+    db.tool.edit_policy("visits", {"enabled": False, "retention_period": "9y"})
+    assert "enabled" in done(editor, act(editor, "enable", keys(editor.get(PATH))["visits"]))
 
 
-@pytest.mark.long("make test proves these messages in tests/cli and the import itself in the browser")
-def test_mistakes_in_a_file(pages: PagesInBrowser, tmp_path: Path) -> None:
-    """Line and attribute are named, and what changes is shown before and after; nothing happens."""
-    page = pages.log_in("editor", PATH)
-    page.get_by_role("button", name="Import a YAML file").click()
-    file, check = page.get_by_label("Policy file (YAML)"), page.get_by_role("button", name="Check")
+def test_some_and_all(db: DuckDatabase, editor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is selected is changed, and nothing without a selection; all that match only as the list showed them."""
+    page = editor.get(PATH)
+    both = [keys(page)[name] for name in ("visits", "letters")]
+    assert act(editor, "disable").status == 422
+    assert act(editor, "shred", *both).status == 422
+    assert "2 policies disabled" in done(editor, act(editor, "disable", *both, keys(page)["logs"]))
+    assert {name for name in IDS if not policy(db, name).enabled} == {"visits", "letters", "logs"}
+    assert act(editor, "enable", keys(editor.get(PATH))["weather"], both[0]).status == 409
+    mine = f"{PATH}?tags=acme"
+    page = editor.get(mine)
+    shown = {"do": "disable", "all": "yes", "matching": page.all("input[@name='matching']")[0].get("value", "")}
+    db.tool.edit_policy("weather", {"description": "changed"})
+    assert "the list" in editor.post(mine, **shown).texts("div[@role='alert']")[0].lower()
+    assert policy(db, "weather").enabled
+    shown["matching"] = editor.get(mine).all("input[@name='matching']")[0].get("value", "")
+    assert editor.post(PATH, **shown).status == 409, "other filters, other policies"
+    assert "2 policies disabled" in done(editor, editor.post(mine, **shown))
+    assert {name for name in IDS if policy(db, name).enabled} == {"orders", "hostile"}
+    # A button of a row is about that row alone.
+    orders = keys(editor.get(PATH))["orders"]
+    shown["matching"] = editor.get(PATH).all("input[@name='matching']")[0].get("value", "")
+    assert "1 policy disabled" in done(editor, editor.post(PATH, **{**shown, "one": f"disable:{orders}"}))
+    assert policy(db, "hostile").enabled
+    # Another user is faster in between.
+    change = Scope.change
+
+    def refused(scope: Scope, identifier: str, *more: Any) -> Any:
+        if identifier == "hostile":
+            raise Conflict("policy hostile", "another user changed it", "check it again")
+        return change(scope, identifier, *more)
+
+    monkeypatch.setattr(Scope, "change", refused)
+    db.tool.edit_policy("orders", {"enabled": True})
+    page = editor.get(PATH)
+    answer = act(editor, "disable", keys(page)["orders"], keys(page)["hostile"])
+    assert (answer.status, "1 of 2 are disabled already" in answer.text) == (409, True)
+    assert [row["State"] for row in answer.rows("Policies") if "orders" in row["Policy"]] == ["disabled"]
+
+
+def test_deleted(db: DuckDatabase, editor: Visitor) -> None:
+    """Deleting asks, touches no data, and needs a word where another policy would then delete without an archive."""
+    damage(db)
+    rows = db.count("orders")
+    key = keys(editor.get(PATH))["orders"]
+    asked = act(editor, "delete", key)
+    assert (asked.status, "Type" in asked.text) == (200, False)
+    assert "Archived data stays" in asked.text and policy(db, "orders")
+    db.policy("delete", "orders", "60d", id="greedy")
+    asked = act(editor, "delete", key)
+    assert "Type orders to confirm" in asked.text
+    assert "Deleted for good: data of" in asked.text
+    assert act(editor, "delete", key, sure="yes").status == 422
+    assert "Type orders to confirm" in act(editor, "disable", key).text
+    assert policy(db, "orders").enabled
+    form = {**asked.fields("delete"), "confirm": "orders"}
+    assert "1 policy deleted. No data was touched." in done(editor, editor.post(PATH, **form))
+    assert db.count("orders") == rows
+    assert editor.post(PATH, **form).status == 404
+    # A row that is not a valid policy can only be deleted.
+    broken = keys(editor.get(PATH))["broken"]
+    for do in ("run", "disable", "enable", "tags", "schedule"):
+        assert act(editor, do, broken, sure="yes").status == 422, do
+    assert "1 policy deleted" in done(editor, act(editor, "delete", broken, sure="yes"))
+    assert not db.tool.damaged_policies()
+
+
+def test_schedule_and_tags(db: DuckDatabase, editor: Visitor) -> None:
+    """Set for several at once; what was run by hand and would delete data by itself is confirmed."""
+    page = editor.get(PATH)
+    visits, orders = keys(page)["visits"], keys(page)["orders"]
+    asked = act(editor, "schedule", visits)
+    assert (asked.fields("schedule")["schedule"], "Type" in asked.text) == ("@daily", False)
+    wrong = act(editor, "schedule", visits, sure="yes", schedule="at noon")
+    assert (wrong.status, wrong.fields("schedule")["schedule"]) == (422, "at noon")
+    assert "not a cron expression" in wrong.text
+    assert "Type orders to confirm" in act(editor, "schedule", visits, orders).text
+    given = {"sure": "yes", "schedule": "@weekly"}
+    assert act(editor, "schedule", visits, orders, **given).status == 422
+    assert policy(db, "visits").schedule == "@daily"
+    assert "2 policies" in done(editor, act(editor, "schedule", visits, orders, **given, confirm="orders"))
+    assert {policy(db, name).schedule for name in ("visits", "orders")} == {"@weekly"}
+    page = editor.get(PATH)
+    both = [keys(page)[name] for name in ("visits", "orders")]
+    asked = act(editor, "tags", *both)
+    assert "Present tags: acme, globex, shop, web." in asked.text
+    answer = act(editor, "tags", *both, sure="yes", add="web, new", remove="acme, shop")
+    assert "2 policies" in done(editor, answer)
+    assert [policy(db, name).tags for name in ("visits", "orders")] == [("new", "web"), ("globex", "new", "web")]
+    assert act(editor, "tags", keys(editor.get(PATH))["logs"], sure="yes", add="not:x").status == 422
+
+
+def test_run_and_export(db: DuckDatabase, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several run by the plan of exactly these; files have what the filters show, or what is selected."""
+    damage(db)
+    operator = service.log_in(Role.OPERATOR)
+    page = operator.get(PATH)
+    both = [keys(page)[name] for name in ("visits", "orders")]
+    assert act(operator, "run", *both).headers["location"] == "/ui/plan?policy=visits&policy=orders"
+    monkeypatch.setattr(bulk, "MOST", 1)
+    assert act(operator, "run", *both).status == 422
+
+    def exported(answer: Served) -> set[str | None]:
+        assert "attachment" in answer.headers["content-disposition"]
+        return {each.id for each in parse_policies(answer.markup, "")}
+
+    assert exported(act(operator, "export", *both)) == {"visits", "orders"}
+    for query, found in (
+        ("", set(IDS)),
+        ("?q=letters", {"letters"}),
+        ("?state=disabled", {"logs"}),
+        ("?tags=web", {"visits"}),
+    ):
+        assert exported(operator.get(operator.get(f"{PATH}{query}").href("Export (YAML)"))) == found, query
+
+
+def test_who_may_do_what(db: DuckDatabase, service: Service, editor: Visitor) -> None:
+    """Viewers and operators change nothing, whatever they send; a tenant sees, changes and exports its own."""
+    page = editor.get(PATH)
+    visits, orders = keys(page)["visits"], keys(page)["orders"]
+    for role in (Role.VIEWER, Role.OPERATOR):
+        visitor = service.log_in(role)
+        for do in ("disable", "delete", "tags", "schedule"):
+            assert act(visitor, do, visits, sure="yes", add="x").status == 403, (role, do)
+        assert visitor.get(FILE).status == visitor.post(FILE, do="check", text="[]").status == 403
+    assert act(service.log_in(Role.VIEWER), "run", visits).status == 403
+    acme = service.log_in(Role.EDITOR, "acme")
+    page = acme.get(PATH)
+    mine = ["nowhere", "letters", "visits", "weather"]
+    assert listed(page) == mine
+    assert not any(other in page.text for other in ("orders", "globex", HOSTILE_TABLE))
+    found = parse_policies(acme.get("/ui/policies.yaml").markup, "")
+    assert {each.id for each in found} == set(mine)
+    for do in ("disable", "delete", "export", "run"):
+        assert act(acme, do, orders, sure="yes").status == 404, do
+    assert act(acme, "tags", visits, sure="yes", remove="acme").status == 403
+    assert done(acme, act(acme, "disable", visits)).startswith("1 policy disabled")
+    assert policy(db, "orders").enabled and not policy(db, "visits").enabled
+    pruned = acme.post(FILE, do="check", text="policies: []", prune="yes")
+    assert "delete 4, and leave 0 unchanged" in pruned.text
+    assert "delete 1, and leave 0" in acme.post(FILE, do="check", text="policies: []", prune="yes", tags="web").text
+    # What policies of others would do then is not shown to a tenant.
+    db.policy("snapshot", "logs", "60d", id="mine", tags=["acme"])
+    db.tool.edit_policy("logs", {"enabled": True, "retention_period": "60d", "tags": ["globex"]})
+    assert "Type logs to confirm" in act(editor, "disable", "1:mine").text
+    assert done(acme, act(acme, "disable", "1:mine")).startswith("1 policy disabled")
+
+
+NEW = "policies: [{strategy: delete, table_name: new, retention_period: 3d}]"
+
+
+def test_a_file_is_applied_as_it_was_shown(db: DuckDatabase, editor: Visitor) -> None:
+    """Checking changes nothing; with other choices, or after another user's change, it has to be checked again."""
+    before = {item.id: item.policy for item in db.tool.policies()}
+    shown = editor.post(FILE, do="check", text=NEW)
+    assert [row["Would"] for row in shown.rows(CHANGES)] == ["create"]
+    assert {item.id: item.policy for item in db.tool.policies()} == before
+    form = shown.fields("apply")
+    assert form["text"] == NEW and "Type" not in shown.text
+    assert editor.post(FILE, **{**form, "prune": "yes"}).status == 409, "other choices than were checked"
+    shown = editor.post(FILE, do="check", text=NEW, prune="yes", tags="web")
+    assert sorted(row["Would"] for row in shown.rows(CHANGES)) == ["create", "delete"]
+    form = shown.fields("apply")
+    db.tool.edit_policy("visits", {"retention_period": "91d"})
+    refused = editor.post(FILE, **form)
+    assert (refused.status, "check it again" in refused.text.lower()) == (409, True)
+    assert {item.id for item in db.tool.policies()} == before.keys()
+    assert done(editor, editor.post(FILE, **refused.fields("apply"))) == "The file is applied: 2 policies changed."
+    assert {item.policy.table_name for item in db.tool.policies()} == {
+        *(each.table_name for each in before.values() if each.id != "visits"),
+        "new",
+    }
+
+
+def test_a_file_that_lets_data_go(db: DuckDatabase, editor: Visitor) -> None:
+    """What the next run would then do is shown, and confirmed by a word; differences are named."""
+    rule = f"id: logs, strategy: delete, table_schema: {db.schema}, table_name: logs"
+    text = f"policies: [{{{rule}, retention_period: 40d, description: '<b>'}}]"
+    shown = editor.post(FILE, do="check", text=text)
+    [row] = shown.rows(CHANGES)
+    assert row["What changes"] == "retention_period: 30d → 40d enabled: false → not set description: not set → <b>"
+    assert "Type logs to confirm" in shown.text and "Deleted for good: data of" in shown.text
+    form, rows = shown.fields("apply"), db.count("logs")
+    assert editor.post(FILE, **form).status == 422
+    assert not policy(db, "logs").enabled
+    assert editor.post(FILE, **{**form, "confirm": "logs"}).status == 303
+    assert policy(db, "logs").enabled and db.count("logs") == rows
+    same = editor.post(FILE, do="check", text=text)
+    assert "leave 1 unchanged" in same.text and not same.fields("apply")
+
+
+def test_mistakes_in_a_file(editor: Visitor) -> None:
+    """Line and attribute are named; a file may be sent as well, if it is text and not too large."""
     for text, said in (
-        ("policies:\n- strategy: delete\n  table_name: x\n  retention_period: soon\n", "the file, line 4"),
+        ("policies:\n- strategy: delete\n  table_name: x\n  retention_period: soon\n", "The file, line 4"),
         ("policies:\n- strategy: delete\n  table_name: [x\n", "not valid YAML"),
         ("", "the file is empty"),
     ):
-        file.fill(text)
-        check.click()
-        expect(page.get_by_role("alert")).to_contain_text(said)
-        expect(page.get_by_role("button", name="Apply")).to_be_hidden()
-    (tmp_path / "other.yaml").write_bytes(b"\xff\xfe\x00")
-    page.locator("input[type=file]").set_input_files(tmp_path / "other.yaml")
-    expect(page.get_by_role("alert")).to_contain_text("not UTF-8 text")
-    (tmp_path / "large.yaml").write_text("#" * 1024 * 1024)
-    page.locator("input[type=file]").set_input_files(tmp_path / "large.yaml")
-    expect(page.get_by_role("alert")).to_contain_text("http.max_body")
-    schema = pages.db.schema
-    file.fill(
-        f"- {{id: letters, strategy: delete, table_schema: {schema}, table_name: letters, "
-        f"retention_period: 40d, description: '{HOSTILE_TABLE.replace(chr(39), '')}'}}"
-    )
-    check.click()
-    expect(page.get_by_text("retention_period: 30d → 40d")).to_be_visible()
-    expect(page.get_by_text("tags: acme → not set")).to_be_visible()
-    expect(page.get_by_text("description: not set → its&lt;b&gt;{{7+7}}`x`")).to_be_visible()
-    assert str(pages.db.tool.store.policies.get("letters").policy.retention_period) == "30d"
+        wrong = editor.post(FILE, do="check", text=text)
+        assert (wrong.status, wrong.fields("apply")) == (422, {})
+        assert said in wrong.texts("div[@role='alert']")[0]
+        assert wrong.fields("check")["text"].strip() == text.strip()
+
+    def send(content: bytes) -> Served:
+        files: Mapping[str, Any] = {"file": ("policies.yaml", content)}
+        data = {"do": "check", "text": "ignored"}
+        return Visitor._served(editor.client.post(FILE, data=data, files=files, headers={"Origin": "http://localhost"}))
+
+    sent = send(b"\xef\xbb\xbf" + NEW.encode())
+    assert (sent.fields("check")["text"], len(sent.rows(CHANGES))) == (NEW, 1)
+    assert "not UTF-8 text" in send(b"\xff\xfe\x00").text
+    large = send(b"#" * 1024 * 1024)
+    assert (large.status, "http.max_body" in large.text, large.href("Back")) == (413, True, FILE)
 
 
-def test_viewer_and_tenant(pages: PagesInBrowser, tmp_path: Path) -> None:
-    """A viewer sees all and changes nothing; a tenant sees, exports and prunes its own."""
-    page = pages.log_in("viewer", PATH)
-    _count(page, "7 policies")
-    expect(page.get_by_role("button", name="Export as YAML")).to_be_visible()
-    expect(page.get_by_role("button", name="New policy")).to_have_count(0)
-    expect(page.get_by_role("checkbox")).to_have_count(0)
-    expect(page.get_by_role("button", name="Import a YAML file")).to_have_count(0)
-
-    page = pages.log_in("acme", PATH)
-    _count(page, "4 policies")
-    assert "globex" not in page.inner_text("main")
-    mine = [item.policy for item in pages.db.tool.policies(Selection(tags=parse_tag_filter(["acme"])))]
-    found = [policy for policy in mine if policy.mentions("letters")]
-    assert 0 < len(found) < len(mine)
-    for text, expected in (("", mine), ("letters", found)):
-        page.get_by_label("Search", exact=True).fill(text)
-        _count(page, plural(len(expected), "policy", "policies"))
-        with page.expect_download() as got:
-            page.get_by_role("button", name="Export as YAML").click()
-        got.value.save_as(tmp_path / "mine.yaml")
-        assert parse_policies((tmp_path / "mine.yaml").read_text(), "") == expected
-    page.get_by_role("button", name="Import a YAML file").click()
-    page.get_by_label("Policy file (YAML)").fill("policies: []")
-    page.get_by_role("checkbox", name="Also delete policies").click()
-    page.get_by_role("button", name="Check").click()
-    expect(page.get_by_text("delete 4, leave 0")).to_be_visible()
-    page.get_by_label("… but only those with these tags").fill("web")
-    page.get_by_role("button", name="Check").click()
-    expect(page.get_by_text("delete 1, leave 0")).to_be_visible()
+@pytest.mark.slow("two runs of clicks in a browser")
+def test_clicks(pages: PagesInBrowser) -> None:
+    """From the overview, a policy is run in two clicks, and disabled in two; boxes say how many they choose."""
+    page = pages.log_in("editor")
+    row = page.get_by_role("row").filter(has_text=f"{pages.db.schema}.visits")
+    row.get_by_role("link", name="1 partition").click()
+    page.get_by_label("Type visits to confirm").fill("visits")
+    page.get_by_role("button", name="Run 1 task").click()
+    page.wait_for_url("**/ui/runs/*")
+    pages.go(page, "/ui/")
+    page.get_by_role("link", name="Policies").first.click()
+    page.get_by_role("row").filter(has_text="visits").get_by_role("button", name="Disable").click()
+    expect(page.locator(".done")).to_contain_text("1 policy disabled")
+    assert not policy(pages.db, "visits").enabled  # type: ignore[arg-type]
+    bar, boxes = page.get_by_role("group", name="Chosen rows"), page.locator("[name=chosen]")
+    expect(bar.locator(".chosen")).to_have_text("None chosen")
+    expect(bar.get_by_role("button", name="Disable")).to_be_disabled()
+    boxes.first.check()
+    expect(bar.locator(".chosen")).to_have_text("1 chosen")
+    page.get_by_label("Choose all on this page").check()
+    expect(bar.locator(".chosen")).to_have_text("7 chosen")
+    page.keyboard.press("/")
+    page.keyboard.type("logs")
+    page.keyboard.press("Enter")
+    expect(boxes).to_have_count(1)
+    expect(page.get_by_role("link", name="Export (YAML)")).to_have_attribute("href", "/ui/policies.yaml?q=logs")
+    expect(bar.get_by_role("button", name="Delete")).to_be_disabled()
+    page.get_by_label("the one that matches").check()
+    expect(boxes.first).to_be_disabled()
+    bar.get_by_role("button", name="Enable").click()
+    word = page.get_by_label("Type logs to confirm")
+    expect(word).to_be_focused()
+    word.fill("logs")
+    word.press("Enter")
+    expect(page.locator(".done")).to_contain_text("1 policy enabled")
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("dialog", name="Search").get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type("weather")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{links.table(TableName(pages.db.schema, 'weather'))}")
 
 
 @pytest.mark.long("it is about time, which make bench measures as well")
-def test_a_thousand(pages: PagesInBrowser) -> None:
+def test_a_thousand(db: DuckDatabase, service: Service) -> None:
     """A thousand policies cost no statement more than a few, and are found at once."""
-    page = pages.log_in("viewer", PATH)
-    db = pages.db
+    viewer = service.log_in(Role.VIEWER)
     with db.statements() as few:
-        pages.go(page, PATH)
-        _count(page, "7 policies")
+        viewer.get(PATH)
     policies = [
         {"strategy": "delete", "table_name": f"t{n}", "retention_period": "30d", "schedule": f"{n % 60} {n % 24} * * *"}
         for n in range(1000)
@@ -325,27 +453,7 @@ def test_a_thousand(pages: PagesInBrowser) -> None:
     db.tool.apply(parse_policies(str({"policies": policies}), ""))
     begun = monotonic()
     with db.statements() as many:
-        pages.go(page, PATH)
-        _count(page, "1,007 policies")
+        page = viewer.get(PATH)
     assert monotonic() - begun < 20
-    assert len(many) == len(few)
-    expect(_rows(page)).to_have_count(50)
-    page.get_by_label("Search", exact=True).fill("t777")
-    _count(page, "1 policy")
-    expect(_rows(page)).to_have_count(1)
-
-
-@pytest.mark.long("links of three pages; make test opens the editor by its addresses")
-def test_buttons_lead_to_the_editor(pages: PagesInBrowser) -> None:
-    """Edit, Copy and New lead to the editor, of that policy where it is about one."""
-    page = pages.log_in("editor", PATH)
-    for button, path in (("Edit", "/ui/policies/visits"), ("Copy", "/ui/policies/new?copy=visits")):
-        pages.go(page, PATH)
-        _choose(pages, page, "delete lab.visits")
-        page.get_by_role("button", name=button).click()
-        page.wait_for_url(f"{pages.address}{path}")
-        expect(page.get_by_label("Table", exact=True)).to_have_value("visits")
-    page.get_by_role("link", name="All policies").click()
-    page.wait_for_url(f"{pages.address}{PATH}")
-    page.get_by_role("button", name="New policy").click()
-    page.wait_for_url(f"{pages.address}{PATH}/new")
+    assert (len(many), len(listed(page))) == (len(few), table.ROWS)
+    assert len(listed(viewer.get(f"{PATH}?q=t777"))) == 1

@@ -177,10 +177,10 @@ def test_the_page_of_a_run(db: DuckDatabase, viewer: Visitor, monkeypatch: pytes
     assert {name: by_table[f"{db.schema}.{name}"]["State"] for name in states} == states
     ended = [row for row in db.journal(event="step-finished", run_id=run_id) if row["table_name"] == "visits"]
     visits = by_table[f"{db.schema}.visits"]
-    assert (visits["Policy"], visits["Steps"]) == ("delete visits", f"{len(ended)} done")
+    assert (visits["Policy"], visits["Steps"]) == ("delete after 90d", f"{len(ended)} done")
     assert visits["Rows"] == f"{sum(row['rows'] or 0 for row in ended)}"
     assert shown.href(f"{db.schema}.visits") == links.table(TableName(db.schema, "visits"))
-    assert shown.href("delete visits") == links.policy("visits")
+    assert shown.href("delete after 90d") == links.policy("visits")
     [trouble] = shown.texts("div[@aria-label='Failed, or needs attention']//li")
     [reason] = [row["error"] for row in db.journal(outcome="needs-attention", event="blocked")]
     assert " ".join(reason.split()) in trouble and f"{db.schema}.nowhere" in trouble
@@ -261,7 +261,7 @@ def test_retry_of_what_failed(db: DuckDatabase, service: Service, viewer: Visito
     assert "Retry what failed …" not in operator.get(links.run(first_run(db))).links
     preview = operator.get(shown.href("Retry what failed …").partition("#")[0])
     [row], [task] = preview.rows("What would be done"), preview.rows(f"Tasks of {db.schema}.orders")
-    assert (row["Effect"], task["Policy"]) == ("archive and drop 1 partition", "snapshot orders")
+    assert (row["Effect"], task["Policy"]) == ("archive and drop 1 partition", "archive after 60d")
     assert "Type orders to confirm" in preview.text
     form = {**preview.fields("retry"), "confirm": "orders"}
     later = str(int(form["cutoff"]) + 1)

@@ -248,6 +248,17 @@ class Retention(Connection):
         self.require()
         return preview(self.engine, self.store, self.clock.now(), policy, selection)
 
+    def preview_changes(
+        self, policies: Iterable[Policy], selection: Selection | None = None
+    ) -> tuple[Prepared, Prepared]:
+        """
+        What the next run would do, now and if these policies were stored in place of those with their identifiers.
+        Writes nothing.
+        """
+        self.require()
+        look, cutoff = Look(self.engine, self.store), self.clock.now()
+        return look.prepare(cutoff, selection), look.prepare(cutoff, selection, candidates=policies)
+
     def forecast(
         self,
         until: dt.datetime,

@@ -133,16 +133,15 @@ class Scope:
     def _ids_of_holds(self) -> frozenset[str]:
         return frozenset(hold.id for hold in self.holds()) if self.access.limited else frozenset()
 
-    def policies(self, selection: Selection) -> tuple[list[StoredPolicy], list[Damaged]]:
-        stored = [item for item in self._stored[0] if selection.fits(item.policy)]
-        return stored, [row for row in self._stored[1] if selection.fits_row(row)]
+    def policies(self, selection: Selection, text: str = "") -> tuple[list[StoredPolicy], list[Damaged]]:
+        """The selected policies and invalid rows that contain all words of a text."""
+        stored = [it for it in self._stored[0] if selection.fits(it.policy) and it.policy.mentions(text)]
+        broken = [row for row in self._stored[1] if selection.fits_row(row)]
+        return stored, [row for row in broken if mentions((row.id, str(row.target), row.reason), text)]
 
-    def listing(self, selection: Selection, text: str = "") -> Listing:
-        """The selected policies that contain all words of a text, with their next runs."""
-        stored, damaged = self.policies(selection)
-        chosen = [item for item in stored if item.policy.mentions(text)]
-        broken = [row for row in damaged if mentions((row.id, str(row.target), row.reason), text)]
-        return self._retention.policies.listing(chosen, broken)
+    def listing(self, selection: Selection) -> Listing:
+        """The selected policies with their next runs."""
+        return self._retention.policies.listing(*self.policies(selection))
 
     def policy(self, identifier: str) -> StoredPolicy:
         for item in self._stored[0]:
@@ -396,6 +395,23 @@ class Scope:
             before=narrow_plan(found.before, visibility, holds),
             after=narrow_plan(found.after, after, holds),
             if_enabled=None if found.if_enabled is None else self._narrowed_preview(found.if_enabled),
+        )
+
+    def gained(self, policies: Sequence[Policy]) -> Prepared:
+        """
+        What the next run would do in addition if these policies, which have identifiers, were stored in place of those
+        with the same ones: the plan has no other tasks. What would be done anyway, by whichever policy, is not in it.
+        """
+        self.access.require(Role.EDITOR)
+        for policy in policies:
+            self.visibility.check_policy(policy)
+        before, after = self._retention.preview_changes(policies, Selection(limit=self.access.limit))
+        if self.access.limited:  # Then these policies belong to the caller as well.
+            mine = {policy.id: policy for policy in (*self.visibility.policies, *policies)}
+            after = narrow_plan(after, replace(self.visibility, policies=tuple(mine.values())), self._ids_of_holds())
+        known = set(map(_effect, before.plan.tasks))
+        return replace(
+            after, plan=replace(after.plan, tasks=tuple(t for t in after.plan.tasks if _effect(t) not in known))
         )
 
     def statements(self, plan: Plan) -> list[list[str]]:
@@ -706,6 +722,11 @@ def _base(stored: StoredPolicy, version: int | None) -> int:
     if version is not None and version != stored.version:
         raise Conflict(f"policy {stored.policy.id}", "another user has changed it in the meantime", "check it again")
     return stored.version
+
+
+def _effect(task: Task) -> tuple[object, ...]:
+    """What a task does, by whichever policy."""
+    return task.table, *(step.describe() for step in task.steps)
 
 
 def narrow_plan(prepared: Prepared, visibility: Visibility, holds: Collection[str]) -> Prepared:

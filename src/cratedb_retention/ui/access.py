@@ -174,6 +174,9 @@ class Entrance:
         if session or not context.authenticate:
             host, glances = host_of(connection), self._glances
             scope[GUEST] = Guest(context=context, session=session, host=host, glances=glances)
+            length = connection.headers.get("content-length", "")
+            if length.isdigit() and int(length) > context.limits.max_body:
+                app = _too_large(scope, context.limits.max_body)
         elif not path.startswith(_OPEN):
             app = _refusal(scope)
         return await app(scope, receive, secured)
@@ -209,6 +212,12 @@ def _unavailable(scope: Scope) -> ASGIApp:
     return _trouble(Request(scope), Failed(HTTPStatus.SERVICE_UNAVAILABLE, *AWAY, headers={"Retry-After": "10"}))
 
 
+def _too_large(scope: Scope, most: int) -> ASGIApp:
+    reason, remedy = f"is larger than {most:,} bytes", "send less, or see the setting http.max_body"
+    error = Failed(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "what you sent", reason, remedy)
+    return _trouble(Request(scope), error, back=("Back", raw_path(scope)))
+
+
 def respond(request: Request, show: Callable[[Guest, toolkit.Scope], Response]) -> Response:
     """The response of a server-rendered page. An error is a page as well; without a session, it leads to the log-in."""
     guest: Guest = request.scope[GUEST]
@@ -229,10 +238,11 @@ def respond(request: Request, show: Callable[[Guest, toolkit.Scope], Response]) 
         return _trouble(request, told, who)
 
 
-def answer(work: Callable[[], str], show: Callable[[RetentionError], Response]) -> Response:
-    """The response to a form: it leads to where its work says; what is refused is shown with the form."""
+def answer(work: Callable[[], str | Response], show: Callable[[RetentionError], Response]) -> Response:
+    """The response to a form: its work's, or it leads to where that says; what is refused is shown with the form."""
     try:
-        return RedirectResponse(work(), HTTPStatus.SEE_OTHER)
+        found = work()
+        return found if isinstance(found, Response) else RedirectResponse(found, HTTPStatus.SEE_OTHER)
     except RetentionError as error:
         if error.http_status in (HTTPStatus.UNAUTHORIZED, *range(500, 600)):
             raise

@@ -27,9 +27,9 @@ from cratedb_retention.ui.forecast import page as forecast
 from cratedb_retention.ui.forecast import what_if
 from cratedb_retention.ui.links import LOGIN, LOGOUT, MENU, PREFIX, Query, go, link
 from cratedb_retention.ui.log_in import make_router
-from cratedb_retention.ui.overview import front, hub
+from cratedb_retention.ui.overview import front, hub, search
 from cratedb_retention.ui.parts import show_error
-from cratedb_retention.ui.policies import editor
+from cratedb_retention.ui.policies import editor, file
 from cratedb_retention.ui.policies import table as policies
 from cratedb_retention.ui.runs import page as run
 from cratedb_retention.ui.runs import table as runs
@@ -106,11 +106,14 @@ def _who(guest: Guest) -> None:
 
 
 # Those that NiceGUI makes; the others are in `SERVED`.
-PAGES: tuple[Page, ...] = (Page(path="/policies", title="Policies", body=policies.show),)
+PAGES: tuple[Page, ...] = ()
 # Server-rendered pages.
 SERVED = (
     front.ROUTER,
     hub.ROUTER,
+    search.ROUTER,
+    policies.ROUTER,
+    file.ROUTER,
     editor.ROUTER,
     plan.ROUTER,
     forecast.ROUTER,

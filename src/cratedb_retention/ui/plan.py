@@ -118,7 +118,7 @@ def _plan(guest: Guest, scoped: Scope, query: Query) -> Iterator[Child]:
     yield el("p", cutoff, class_="note")
     if plan.warnings:
         yield el("div", el("ul", (el("li", str(each)) for each in plan.warnings)), class_="why is-blocked", role="note")
-    yield from what_is_blocked(plan)
+    yield from what_is_blocked(prepared)
     yield Review(prepared).section("run", acts=operator)
     if operator and not guest.access.limited and plan.tasks:
         yield _statements(scoped, plan, query)
@@ -132,15 +132,15 @@ def _plan(guest: Guest, scoped: Scope, query: Query) -> Iterator[Child]:
         )
 
 
-def what_is_blocked(plan: Plan) -> Iterator[Child]:
+def what_is_blocked(prepared: Prepared) -> Iterator[Child]:
     """What is due and does not happen, and why; what needs attention comes first."""
-    blocked = [each for each in plan.blocked if not each.needs_attention]
+    blocked = [each for each in prepared.plan.blocked if not each.needs_attention]
     for title, items in (
-        ("Needs attention: blocked until you act", list(plan.needs_attention)),
+        ("Needs attention: blocked until you act", list(prepared.plan.needs_attention)),
         ("Blocked: due, but must not happen now", blocked),
     ):
         if items:
-            yield parts.section(title, parts.table(BLOCKED, items, title))
+            yield parts.section(title, parts.table(blocked_columns(prepared.policies), items, title))
 
 
 def _statements(scoped: Scope, plan: Plan, query: Query) -> Markup:
@@ -169,15 +169,18 @@ def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime |
     return read_selection(query), cutoff
 
 
-def in_words(plan: Plan) -> tuple[str, str]:
-    """What a run would do; and the word that confirms it, which is empty if it removes nothing."""
+def in_words(plan: Plan, several: str = "run") -> tuple[str, str]:
+    """
+    What a run would do; and the word that confirms it: the name of the table, or the word for several tables; empty if
+    it removes nothing.
+    """
     gone = removing(plan)
     tables = {table for effect in gone for table in effect.tables}
     archived = "Archived, and then dropped from the table: partitions of"
     ended = "Archives deleted for good, of data of"
     said = {Kind.DELETE: "Deleted for good: data of", Kind.ARCHIVE: archived, Kind.END_ARCHIVE: ended}
     effect = "\n".join([summary(plan), *(f"{said[each.first.kind]} {names(each.tables)}." for each in gone)])
-    word = next(iter(tables)).name if len(tables) == 1 else "run"
+    word = next(iter(tables)).name if len(tables) == 1 else several
     return effect, word if gone else ""
 
 
@@ -336,8 +339,7 @@ def policy_bit(policy_id: str | None, policies: Mapping[str, Policy]) -> Bit:
     if policy_id is None:
         return Bit(text="tidy up", tone="muted")
     policy = policies.get(policy_id)
-    text = f"{policy.strategy} {short(policy_id)}" if policy else short(policy_id)
-    return Bit(text=text, href=links.policy(policy_id), hint=policy_id)
+    return Bit(text=policy.title_in_table if policy else short(policy_id), href=links.policy(policy_id), hint=policy_id)
 
 
 def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
@@ -359,13 +361,14 @@ def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
     )
 
 
-BLOCKED: Sequence[Column[Blocked]] = (
-    Column("State", lambda each: state("needs-attention" if each.needs_attention else "blocked")),
-    Column("Table", lambda each: table_bit(each.table)),
-    Column("Policy", lambda each: policy_bit(each.policy_id, {}) if each.policy_id else ""),
-    Column("Why", lambda each: each.reason),
-    Column("What", lambda each: Bit(text=each.concerned, tone="many")),
-)
+def blocked_columns(policies: Mapping[str, Policy]) -> Sequence[Column[Blocked]]:
+    return (
+        Column("State", lambda each: state("needs-attention" if each.needs_attention else "blocked")),
+        Column("Table", lambda each: table_bit(each.table)),
+        Column("Policy", lambda each: policy_bit(each.policy_id, policies) if each.policy_id else ""),
+        Column("Why", lambda each: each.reason),
+        Column("What", lambda each: Bit(text=each.concerned, tone="many")),
+    )
 
 
 def _hold(hold: LegalHold) -> Cell:

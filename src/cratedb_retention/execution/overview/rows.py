@@ -144,6 +144,7 @@ class NextRun:
 @dataclass(frozen=True, kw_only=True)
 class Overview:
     rows: tuple[Row, ...]
+    lines: tuple[Line, ...]  # all policies, on each of their tables
     causes: tuple[Cause, ...]
     next_run: NextRun | None  # None: no policy has a schedule
     unscheduled: tuple[str, ...]  # the policies without a schedule that have something to do
@@ -163,6 +164,7 @@ def make_overview(
     scheduled = {line.policy.id for line in lines if line.next_run is not None}
     by_hand = dict.fromkeys(task.policy_id for task in plan.tasks if task.policy_id not in scheduled)
     return Overview(
+        lines=tuple(lines),
         rows=tuple(_rows(prepared, tables, {each.table: each for each in survey.ungoverned}, archived)),
         causes=tuple(find_causes(lines, plan)),
         next_run=_next_run(lines, plan),

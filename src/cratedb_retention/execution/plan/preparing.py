@@ -172,16 +172,16 @@ class Look:
         selection: Selection | None = None,
         *,
         holds: Sequence[LegalHold] | None = None,
-        candidate: Policy | None = None,
+        candidates: Iterable[Policy] = (),
         instead: Sequence[Policy] | None = None,
         about: TableName | None = None,
         every: bool = False,
     ) -> Prepared:
         """
-        Make the plan for an aware cutoff; with other holds or a candidate, as a preview only.
+        Make the plan for an aware cutoff; with other holds or candidates, as a preview only.
 
         :param holds: Legal holds in place of those in force.
-        :param candidate: A policy treated as stored: instead of the one with its identifier, or in addition.
+        :param candidates: Policies treated as stored: each instead of the one with its identifier, or in addition.
         :param instead: Policies, with identifiers, that are treated as the stored ones.
         :param about: Plan for this table, and for others only if what is due there depends on them.
         :param every: Also read the tables that no policy matches.
@@ -190,8 +190,8 @@ class Look:
         selection.require((item.policy for item in self._stored), self._damaged)
         others = None if instead is None else [StoredPolicy(policy, _NOT_STORED) for policy in instead]
         stored = {item.policy.id or "": item for item in (self._stored if others is None else others)}
-        if candidate is not None:  # It has no version, so that no run executes it.
-            stored[candidate.id or ""] = StoredPolicy(candidate, _NOT_STORED)
+        # They have no version, so that no run executes them.
+        stored |= {candidate.id or "": StoredPolicy(candidate, _NOT_STORED) for candidate in candidates}
         policies = [item.policy for item in stored.values()]
         if about is not None:
             policies = list(self._narrowed(policies, about))

@@ -120,7 +120,7 @@ def preview(
     """Make the plan without and with a policy, in place of the stored one with its identifier. Writes nothing."""
     candidate = policy if policy.id else policy.model_copy(update={"id": str(uuid.uuid4())})
     look = Look(engine, store)
-    before, after = look.prepare(cutoff, selection), look.prepare(cutoff, selection, candidate=candidate)
+    before, after = look.prepare(cutoff, selection), look.prepare(cutoff, selection, candidates=[candidate])
     enabled = candidate.model_copy(update={"enabled": True})
     if_enabled = None if candidate.enabled else preview(engine, store, cutoff, enabled, selection)
     return Preview(policy=candidate, before=before, after=after, if_enabled=if_enabled)

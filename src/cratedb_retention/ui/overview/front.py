@@ -220,9 +220,15 @@ class _Front:
     def _item(self, item: Item, text: str) -> Markup:
         table = _table_link(item.table) if item.table else None
         identifier = item.policy_id
-        policy = el("a", f"policy {short(identifier)}", href=links.policy(identifier)) if identifier else None
+        policy = el("a", self._title(item), href=links.policy(identifier)) if identifier else None
         run = _run_link(item.run_id) if item.run_id else None
         return el("li", ((each, " ") for each in (table, policy, run) if each), el("span", text) if text else None)
+
+    def _title(self, item: Item) -> str:
+        known = next((line.policy for line in self._found.lines if line.policy.id == item.policy_id), None)
+        if known is None:
+            return f"policy {short(item.policy_id)}"
+        return known.title_in_table if item.table else known.title
 
     def _actions(self, cause: Cause) -> Iterator[Markup]:
         """What can be done about a cause: about all of it where that is possible."""
@@ -297,9 +303,7 @@ class _Front:
             parts.Chip(
                 label=parts.bit(state(name, MEANINGS[name])),
                 count=counts[name],
-                href=self._to(
-                    state=_AND.join(each for each in (*self._states, name) if each != name or name not in self._states)
-                ),
+                href=self._to(state=_AND.join(parts.toggled(self._states, name))),
                 chosen=name in self._states,
             )
             for name in shown
@@ -335,7 +339,7 @@ class _Front:
             Column("Policies", self._policies),
             counted("Rows", lambda row: row.rows),
             sized(lambda row: row.size),
-            Number("Due now", lambda row: due_words(row.lines)),
+            Number("Due now", self._due),
             Column("Next run", self._next_run),
         )
 
@@ -350,6 +354,12 @@ class _Front:
             return el("a", column.label, href=self._to(sort="" if on else name), data_swap=True), order
 
         return parts.table(columns, rows, f"Tables, {group}" if group else "Tables", head=head)
+
+    def _due(self, row: Row) -> Cell:
+        """What the next run takes, which leads to the plan of these policies alone."""
+        due = (line.policy.id or "" for line in row.lines if line.due_partitions or line.due_rows)
+        hint = "Run now …" if self._guest.may(Role.OPERATOR) else "Preview"
+        return Bit(text=due_words(row.lines), href=self._plan(list(dict.fromkeys(due))), hint=hint)
 
     def _next_run(self, row: Row) -> Cell:
         if row.next_run is None:
@@ -417,8 +427,10 @@ def _explanation(row: Row) -> str:
 
 
 def _kept(line: Line) -> str:
-    """``delete after 30d``, and whose data; the period is the policy's, or that of one of its levels."""
+    """Its name, or ``delete after 30d`` and whose data; the period is the policy's, or that of one of its levels."""
     policy, period = line.policy, line.retention_period
+    if policy.name:
+        return f"{policy.name}{'' if policy.enabled else ' (disabled)'}"
     where = f", {write_pairs(policy.where)}" if policy.where else ""
     downsampled = policy.strategy.traits.rolls_up
     sized = policy.max_size is not None and line.level is None  # Levels have no maximum size.
@@ -430,7 +442,8 @@ def _kept(line: Line) -> str:
 
 def _about(line: Line) -> str:
     policy = line.policy
-    return "\n".join(filter(None, (f"Policy {policy.id}", policy.description, " ".join(policy.tags))))
+    rule = policy.rule if policy.name else None
+    return "\n".join(filter(None, (f"Policy {policy.id}", rule, policy.description, " ".join(policy.tags))))
 
 
 def _instants(row: Row) -> Iterator[int]:

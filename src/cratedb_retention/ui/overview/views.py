@@ -22,7 +22,7 @@ from cratedb_retention.ui.links import Query, address, tag_bit
 from cratedb_retention.ui.overview.forms import offer_accepting, place_form, restore_form
 from cratedb_retention.ui.overview.spans import LIFECYCLES, MEANINGS, SPANS, expires, next_words, unplaced
 from cratedb_retention.ui.overview.visit import ROWS, Visit
-from cratedb_retention.ui.plan import BLOCKED, task_columns
+from cratedb_retention.ui.plan import blocked_columns, task_columns
 from cratedb_retention.ui.web import parts
 from cratedb_retention.ui.web.html import Child, el
 
@@ -31,12 +31,13 @@ def _data(visit: Visit) -> Iterator[Child]:
     """What the next run does, what is blocked, and what is where."""
     found = visit.timeline
     of_others = any(change.first.table != visit.name for change in found.changes)
-    columns = [each for each in task_columns(_policies_by_id(visit)) if each.label != "Table" or of_others]
+    policies = _policies_by_id(visit)
+    columns = [each for each in task_columns(policies) if each.label != "Table" or of_others]
     none = parts.note("Nothing: nothing of this table is due, or what is due is blocked.")
     yield parts.section("Next run", parts.table(columns, found.changes, "Next run") if found.changes else none)
     if found.blocked:
         caption = "Blocked: due, but must not happen now"
-        yield parts.section("Blocked", parts.table(BLOCKED, found.blocked, caption))
+        yield parts.section("Blocked", parts.table(blocked_columns(policies), found.blocked, caption))
     lane, wanted = visit.get("lane"), visit.get("state")
     every = [(each, span) for each in found.lanes for span in each.stretches]
     matching = [
@@ -86,8 +87,10 @@ def _policies(visit: Visit) -> Iterator[Child]:
         return Bit(text=policy.schedule, tone="mono") if policy.schedule else Bit(text="by hand", tone="muted")
 
     def name(cutoff: Cutoff) -> Cell:
-        hint = f"Policy {cutoff.policy_id}"
-        return Bit(text=capitalized(cutoff.words), href=links.policy(cutoff.policy_id), hint=hint)
+        policy, words_of_it = policies.get(cutoff.policy_id), capitalized(cutoff.words)
+        named = policy.name if policy and policy.name else ""
+        hint = "\n".join(filter(None, (words_of_it if named else "", f"Policy {cutoff.policy_id}")))
+        return Bit(text=named or words_of_it, href=links.policy(cutoff.policy_id), hint=hint)
 
     # Levels of a cascade have rows of their own.
     first = {each.policy_id: each for each in reversed(visit.timeline.cutoffs)}

@@ -35,7 +35,7 @@ from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.policy import ATTRIBUTES, Difference, Policy, changes_of, differences
 from cratedb_retention.model.schedule import following, parse_schedule
 from cratedb_retention.model.time import parse_time_zone
-from cratedb_retention.model.words import capitalized, short
+from cratedb_retention.model.words import short
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.http.problems import public
 from cratedb_retention.store.audit import JournalFilter
@@ -183,7 +183,7 @@ class Editor:
             if policy is not None:
                 refused = public(problem, self.guest.may(Role.ADMIN))
                 effect = self._preview(policy) if isinstance(problem, Conflict) else None
-        title = _title(self.stored.policy) if self.stored else "New policy"
+        title = self.stored.policy.title if self.stored else "New policy"
         return layout.page(
             self.request,
             title,
@@ -379,10 +379,6 @@ def _word(policy: Policy) -> str:
     return " ".join(policy.table_name.split()) or "save"
 
 
-def _title(policy: Policy) -> str:
-    return capitalized(policy.rule)
-
-
 def _top(title: str, policy: Policy | None, actions: Markup) -> Markup:
     crumbs = el("nav", el("a", "Policies", href=links.policies()), class_="crumbs", aria_label="Breadcrumb")
     chip = parts.bit(state("enabled" if policy.enabled else "disabled")) if policy else None
@@ -504,7 +500,7 @@ def _slots(schedule: str, zone: str, now: dt.datetime) -> Iterator[dt.datetime]:
 
 def _readable(request: Request, guest: Guest, scoped: Scope, stored: StoredPolicy) -> Response:
     """A policy in words, with the life of its data, its effect and its history."""
-    policy, title = stored.policy, _title(stored.policy)
+    policy, title = stored.policy, stored.policy.title
     listing = scoped.listing(Selection(policy_id=stored.id))
     known = scoped.lifecycles(TableName(policy.table_schema or "", policy.table_name))
     life = next((draw(each) for each in known if each.where == policy.where), None)
@@ -516,7 +512,7 @@ def _readable(request: Request, guest: Guest, scoped: Scope, stored: StoredPolic
     )
     content = (
         el("div", lanes.patterns(), life, facts, times, class_="card stack"),
-        parts.section("Effect", el("p", effect_of(plan.plan), class_="lead"), list(what_is_blocked(plan.plan))),
+        parts.section("Effect", el("p", effect_of(plan.plan), class_="lead"), list(what_is_blocked(plan))),
         Review(plan).section("run", acts=False),
         _history(scoped, stored),
         file,

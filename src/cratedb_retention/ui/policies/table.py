@@ -1,414 +1,404 @@
 """
-All stored policies, with filters that stand in the address; what can be done about each: edit, copy, enable or disable,
-delete; and policy files, which are checked first, and applied as they were shown.
+The list of policies: a dense row for each, found by state, words, tags and strategy, and what can be done about one,
+some, or all that match. All choices stand in the address.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+import asyncio
+import datetime as dt
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from http import HTTPStatus
+from typing import NamedTuple
 
-from nicegui import events, ui
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from starlette.datastructures import FormData
 
-from cratedb_retention.errors import Conflict, InvalidInput, NotFound
-from cratedb_retention.execution.overview.lines import Listing
-from cratedb_retention.execution.plan.preview import Preview
-from cratedb_retention.execution.policies import Action, Change
+from cratedb_retention.errors import InvalidInput, RetentionError
+from cratedb_retention.execution.overview.lines import STATES, Line, reasons_of, state_of
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
-from cratedb_retention.model.policies.file import dump_policies, parse_policies
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
-from cratedb_retention.model.words import plural, short, write_pairs
+from cratedb_retention.model.words import capitalized, plural, short, write_pairs
 from cratedb_retention.service.access import Scope
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest
-from cratedb_retention.ui.columns import Bit, Cell, Column, state
-from cratedb_retention.ui.links import (
-    STRATEGY,
-    TAGS,
-    Field,
-    Query,
-    filter_form,
-    go,
-    new_policy,
-    read_selection,
-    tag_bit,
-)
-from cratedb_retention.ui.parts import agreed, bar, button, heading, note, show_error
-from cratedb_retention.ui.policies.effect import sentences
-from cratedb_retention.ui.tables import table
+from cratedb_retention.ui.access import Guest, answer, respond
+from cratedb_retention.ui.columns import Bit, Cell, Column, in_order, state
+from cratedb_retention.ui.links import PREFIX, STRATEGY, TAGS, Query, address, read_selection, tag_bit
+from cratedb_retention.ui.overview.spans import MEANINGS, next_words
+from cratedb_retention.ui.policies import bulk
+from cratedb_retention.ui.policies.bulk import Item, key
+from cratedb_retention.ui.web import layout, parts
+from cratedb_retention.ui.web.html import Child, Markup, el
 
+ROUTER = APIRouter(include_in_schema=False)
 PATH = "/policies"
-Item = Damaged | StoredPolicy
-# What sorts behind every number: forever, never.
-_LAST = 1e18
-_FIELDS = (Field(name="q", label="Search", hint="Table, description, …"), TAGS, STRATEGY)
+FILE = f"{PREFIX}/policies.yaml"
+ROWS = 50  # That are shown at once.
+_DAMAGED, _UNKNOWN = "damaged", "enabled"
+_STATES = (_DAMAGED, *STATES, _UNKNOWN)
+_SAID = {
+    **MEANINGS,
+    _DAMAGED: "the stored row is not a valid policy",
+    "due": "its next run has something to do",
+    "disabled": "runs skip it",
+    _UNKNOWN: "runs carry it out",
+}
+_GROUPS = {"": "none", "table": "table", "schema": "schema", "tenant": "tenant", "strategy": "strategy"}
+_AND = "."  # Between states in the address.
+_BOXES = "Choose"  # The column with boxes.
 
 
-async def show(guest: Guest, query: Query) -> None:
-    page = PolicyList(guest, query)
-    await page.load()
-    if guest.may(Role.EDITOR):
-        heading("Policies as a file")
-        Import(guest, page.load)
+@ROUTER.get(f"{PREFIX}{PATH}")
+def show(request: Request) -> Response:
+    return respond(request, lambda guest, scoped: PolicyList(request, guest, scoped).page())
+
+
+@ROUTER.post(f"{PREFIX}{PATH}")
+async def act(request: Request) -> Response:
+    """Do what a form says. That it came from a page of this service, the gate has checked."""
+    form = await request.form()
+    return await asyncio.to_thread(respond, request, lambda guest, scoped: PolicyList(request, guest, scoped).act(form))
+
+
+@ROUTER.get(FILE)
+def export(request: Request) -> Response:
+    """The policies that the list with the same filters shows, as a file."""
+    return respond(request, lambda guest, scoped: bulk.write(PolicyList(request, guest, scoped).matching))
+
+
+class _Row(NamedTuple):
+    """A policy, or a row that is not a valid one, with what is known of its present state."""
+
+    item: Item
+    lines: Sequence[Line]
+
+    @property
+    def policy(self) -> Policy | None:
+        return self.item.policy if isinstance(self.item, StoredPolicy) else None
+
+    @property
+    def title(self) -> str:
+        return self.policy.title if self.policy else f"damaged {short(self.item.id)}"
+
+    @property
+    def state(self) -> str:
+        if self.policy is None:
+            return _DAMAGED
+        if not self.policy.enabled:
+            return "disabled"
+        return state_of(self.lines) if self.lines else _UNKNOWN
+
+    @property
+    def why(self) -> Sequence[str]:
+        if isinstance(self.item, Damaged):
+            return [self.item.reason]
+        return reasons_of(self.lines) if self.state in ("failing", "needs-attention", "blocked") else ()
+
+    @property
+    def next_run(self) -> dt.datetime | None:
+        return self.lines[0].next_run if self.lines else None
+
+    @property
+    def order(self) -> tuple[int, str]:
+        return _STATES.index(self.state), self.title.casefold()
 
 
 class PolicyList:
-    """The list, and what can be done about a policy in it."""
+    """One request for the list, with the choices that stand in the address."""
 
-    def __init__(self, guest: Guest, wanted: Query) -> None:
-        self._guest, self._wanted = guest, wanted
-        self._asked = 0
-        self._shown: list[Item] = []
-        self._table: ui.table | None = None
-        filter_form(PATH, _FIELDS, self._wanted, self._filter)
-        editor = guest.may(Role.EDITOR)
-        with bar():
-            if editor:
-                button("New policy", lambda: go(new_policy()))
-            button("Export as YAML", self._export, "secondary")
-            self._count = note("").props("role=status")
-        with ui.element("div"):  # The actions stay in sight as long as the table does.
-            self._actions = Actions(self._guest, self.load) if editor else None
-            self._place = ui.element("div")
+    def __init__(self, request: Request, guest: Guest, scoped: Scope) -> None:
+        self._request, self._guest, self._scoped = request, guest, scoped
+        self._query = query = Query(request.query_params)
+        self._now = scoped.now
+        self._states = [each for each in query.get("state", "").split(_AND) if each in _STATES]
+        self._group = query.get("group", "") if query.get("group") in _GROUPS else ""
+        self._sort = query.get("sort", "")
+        self._text = query.get("q", "").strip()
+        first = query.get("first", "")
+        self._first = int(first) if first.isascii() and first.isdigit() and len(first) < 8 else 0
 
-    async def _filter(self, wanted: Query) -> None:
-        self._wanted = wanted
-        await self.load()
+    # What is found
 
-    async def load(self, keep: str | None = None) -> None:
-        """Show what there is now; the policy with the identifier ``keep`` stays chosen."""
-        self._asked += 1
-        mine, wanted = self._asked, self._wanted
-        try:
-            selection = read_selection(wanted)
-        except InvalidInput as error:
-            self._table, self._shown = None, []
-            self._choose(None)
-            self._count.text = ""
-            with self._place.clear():
-                show_error(error)
-            return
-        listing = await self._guest.ask(lambda scoped: scoped.listing(selection, wanted.get("q", "")))
-        if mine == self._asked:  # Else they have typed on meanwhile.
-            self._show(listing, keep)
+    @cached_property
+    def _searched(self) -> list[_Row]:
+        """Those that the filters find, whatever their state; raises InvalidInput if a filter means nothing."""
+        stored, damaged = self._scoped.policies(read_selection(self._query), self._text)
+        found = self._guest.glances.look(str(self._guest.access.limit), self._scoped.mark(), self._scoped.overview)
+        lines: dict[str | None, list[Line]] = defaultdict(list)
+        for line in found.lines:
+            lines[line.policy.id].append(line)
+        items: list[Item] = [*damaged, *stored]
+        return [_Row(item, lines[item.id]) for item in items]
 
-    def _show(self, listing: Listing, keep: str | None) -> None:
-        before = self._table.pagination if self._table and keep is not None else None
-        self._shown = [*listing.damaged, *listing.policies]
-        found = next((n for n, item in enumerate(self._shown) if item.id == keep), None)
-        self._choose(found)
-        said = plural(len(listing.policies), "policy", "policies")
-        self._count.text = f"{said}, {len(listing.damaged):,} damaged" if listing.damaged else said
-        self._table = None
-        with self._place.clear():
-            if self._shown:
-                filtered = any(item.policy.where for item in listing.policies)
-                columns = [column for column in _columns(listing) if filtered or column.label != "Where"]
-                made = table(columns, self._shown, "Policies", named=_name, choose="single" if self._actions else None)
-                self._table = made
-                if found is not None and self._actions:
-                    made.selected = [made.rows[found]]
-                made.on_select(lambda event: self._choose(event.selection[0]["_"] if event.selection else None))
-                if before and before.get("page"):
-                    made.pagination = before
-            elif any(field.text(self._wanted) for field in _FIELDS):
-                note("No policy fits this filter.")
-            else:
-                make = " “New policy” makes the first one." if self._actions else ""
-                note(f"There are no policies yet.{make}")
+    @cached_property
+    def _rows(self) -> list[_Row]:
+        """Those of the chosen states as well, in order."""
+        found = sorted(self._searched, key=lambda row: row.order)
+        if self._states:
+            found = [row for row in found if row.state in self._states]
+        found = in_order(self._columns, found, self._sort)
+        found.sort(key=lambda row: row.policy is not None)  # What is not a valid policy comes first.
+        if self._group:
+            found.sort(key=self._group_of)
+        return found
 
-    def _choose(self, number: int | None) -> None:
-        if self._actions is not None:
-            self._actions.choose(None if number is None else self._shown[number])
+    @property
+    def matching(self) -> list[Item]:
+        return [row.item for row in self._rows]
 
-    async def _export(self) -> None:
-        text, selection = self._wanted.get("q", ""), read_selection(self._wanted)
-        found = await self._guest.ask(lambda scoped: scoped.listing(selection, text).policies)
-        ui.download.content(dump_policies(item.policy for item in found), "policies.yaml", "application/yaml")
+    def _to(self, **changes: str) -> str:
+        """The address of this page with changed choices; from its first row on."""
+        chosen = {"q": self._text, "state": _AND.join(self._states), "group": self._group, "sort": self._sort}
+        strategy = {"strategy": self._query.get("strategy", "")}
+        tags = [("tags", text) for text in self._query.getlist("tags")]
+        return address(PATH, Query([*{**chosen, **strategy, **changes}.items(), *tags]))
 
+    # What is done
 
-def _name(item: Item) -> str:
-    return f"damaged {item.id}" if isinstance(item, Damaged) else f"{item.policy.strategy} {item.policy.target}"
+    def act(self, form: FormData) -> Response:
+        """Do what a form asks for; what has to be confirmed, or filled in, is asked first."""
+        given = {name: value for name, value in form.items() if isinstance(value, str)}
+        if one := given.get("one"):  # A button of a row, whatever is selected.
+            name, _, chosen = one.partition(":")
+            given, form = {"do": name}, FormData([("chosen", chosen)])
+        question: Markup | None = None
 
+        def work() -> str | Response:
+            nonlocal question
+            deed = bulk.find(given)
+            self._guest.access.require(deed.role)
+            choice = bulk.read_chosen(self._scoped, form, given, lambda: self.matching, self._to())
+            if deed.respond is not None:
+                return deed.respond(choice)
+            asked = deed.question(choice)
+            question = asked.markup if asked else None
+            if asked and not given.get("sure"):
+                return self.page(question=question)
+            if asked and asked.word:
+                parts.require_word(given, asked.word)
+            return self._to(done=f"{given['do']}.{deed.do(choice)}")
 
-def _columns(listing: Listing) -> Sequence[Column[Item]]:
-    def column(
-        label: str,
-        sound: Callable[[Policy], Cell],
-        damaged: Callable[[Damaged], Cell] = lambda item: "",
-        order: Callable[[Policy], float] | None = None,
-    ) -> Column[Item]:
-        """One for policies, and rows that are no valid policy, which are sorted before all others."""
-        return Column(
-            label,
-            lambda item: damaged(item) if isinstance(item, Damaged) else sound(item.policy),
-            order and (lambda item: -1 if isinstance(item, Damaged) else order(item.policy)),
+        return answer(work, lambda error: self._again().page(error, question))
+
+    def _again(self) -> PolicyList:
+        """The list as it is now: another user may have changed policies meanwhile."""
+        return PolicyList(self._request, self._guest, self._guest.scoped())
+
+    # What is shown
+
+    def page(self, error: RetentionError | None = None, question: Markup | None = None) -> Response:
+        """The page; with what was wrong with a form that was sent, and with a question."""
+        done = bulk.said(self._query.get("done", ""))
+        panel = (
+            el("p", done, class_="done", role="status") if done and not error else None,
+            parts.problem(error) if error else None,
+            question,
+            self._filters(),
+            self._list(),
+        )
+        content = (self._top(), el("div", panel, id="panel"))
+        status = error.http_status if error else HTTPStatus.OK
+        return layout.page(self._request, "Policies", *content, who=self._guest.who, here=PATH, status=status)
+
+    def _top(self) -> Markup:
+        editor = self._guest.may(Role.EDITOR)
+        query = self._to().partition("?")[2]
+        actions = (
+            parts.action("Export (YAML)", f"{FILE}?{query}" if query else FILE),
+            parts.action("Import …", address("/policy-file", {})) if editor else None,
+            parts.action("New policy", links.new_policy(), "primary") if editor else None,
+        )
+        # It depends on the filters, so it is exchanged with the list.
+        return el("div", el("h1", "Policies"), el("div", actions, class_="actions"), class_="top", id="state")
+
+    def _filters(self) -> Markup:
+        return parts.filters(
+            links.policies(),
+            links.policies(),
+            parts.hidden({"state": _AND.join(self._states), "sort": self._sort}),
+            parts.field("q", "Search", self._text, "name, table, description, …"),
+            parts.field("tags", TAGS.label, TAGS.text(self._query), TAGS.hint),
+            parts.select(
+                "strategy", STRATEGY.label, {"": "any", **(STRATEGY.choices or {})}, self._query.get("strategy", "")
+            ),
+            parts.select("group", "Group by", _GROUPS, self._group),
         )
 
-    def due(policy: Policy) -> float:
-        time = listing.times.get(policy.id or "")
-        return time.timestamp() if time else _LAST
-
-    def kept(policy: Policy) -> float:
-        return min(policy.retention_period.approximate_seconds(), _LAST)
-
-    return [
-        column("State", lambda p: state("enabled" if p.enabled else "disabled"), lambda d: state("damaged")),
-        column("Strategy", lambda p: Bit(text=str(p.strategy), tone="whole"), lambda d: str(d.row["strategy"] or "")),
-        column(
-            "Table",
-            lambda p: Bit(text=p.table, href=links.policy(p.id), hint="Look at this policy"),
-            lambda d: str(d.target),
-        ),
-        column("Where", lambda p: Bit(text=write_pairs(p.where, "\n"), tone="many")),
-        column("Kept for", _kept, lambda d: str(d.row["retention_period"] or ""), kept),
-        column("Schedule", lambda p: _schedule(p, listing), order=due),
-        column("Tags", lambda p: [tag_bit(each) for each in p.tags]),
-        column(
-            "Description",
-            lambda p: Bit(text=p.description or "", tone="many"),
-            lambda d: Bit(text=f"No valid policy: {d.reason}", tone="bad many"),
-        ),
-    ]
-
-
-def _kept(policy: Policy) -> Cell:
-    levels = "\n".join(f"{level.interval}: {level.retention_period}" for level in policy.levels)
-    period = Bit(text=policy.kept, tone="whole")
-    rollups = Bit(text=levels, tone="muted many line", hint="Rollups, and how long each is kept")
-    recovery = Bit(text=policy.recovery or "", tone="muted line", hint="How long an undo is possible")
-    more = [bit for bit in (recovery, rollups) if bit.text]
-    return [period, *more] if more else period
-
-
-def _schedule(policy: Policy, listing: Listing) -> Cell:
-    if not policy.schedule:
-        return Bit(text="by hand", tone="muted")
-    named = Bit(text=policy.schedule, hint=f"Time zone {policy.time_zone}")
-    time = listing.times.get(policy.id or "")
-    if time is None:
-        return named
-    said = "due now" if time <= listing.now else f"next {words.moment(time)}"
-    hint = f"{words.exact(time)} UTC, {words.ago(time, listing.now)}"
-    return [named, Bit(text=said, tone="muted line whole", hint=hint)]
-
-
-class Actions:
-    """Buttons about the policy that is chosen; ``load`` loads the list again, see there."""
-
-    def __init__(self, guest: Guest, load: Callable[[str | None], Awaitable[None]]) -> None:
-        self._guest, self._load = guest, load
-        self._chosen: Item | None = None
-        self._hint = ui.label("Choose a policy to edit, copy, disable or delete it.").classes("muted")
-        with bar().classes("chosen").props('role=group aria-label="The chosen policy"') as self._about:
-            edit = button("Edit", lambda: self._go(links.policy), "secondary")
-            copy = button("Copy", lambda: self._go(new_policy), "secondary")
-            self._switch = button("Disable", self._switching, "secondary")
-            button("Delete", self._deleting, "negative")
-            self._looking = ui.label("Looking what the next run would do …").classes("muted").props("role=status")
-            self._looking.set_visibility(False)
-        self._sound = (edit, copy, self._switch)
-        self.choose(None)
-
-    def choose(self, item: Item | None) -> None:
-        """Let the buttons be about a policy, or none."""
-        self._chosen = item
-        self._hint.set_visibility(item is None)
-        self._about.set_visibility(item is not None)
-        for each in self._sound:
-            each.set_visibility(isinstance(item, StoredPolicy))
-        enabled = not isinstance(item, StoredPolicy) or item.policy.enabled
-        self._switch.set_text("Disable" if enabled else "Enable")
-
-    def _go(self, where: Callable[[str], str]) -> None:
-        if self._chosen:
-            go(where(self._chosen.id))
-
-    async def _switching(self) -> None:
-        item = self._chosen
-        if not isinstance(item, StoredPolicy):
-            return
-        wanted, named = not item.policy.enabled, _named(item.policy)
-        action = "Enable" if wanted else "Disable"
-        effect: str | Callable[[], None] = f"Runs skip it from now on. {item.policy.ends}"
-        word, tone = "", "primary"
-        if wanted:  # What the next run would do is shown; where it would delete data, a word has to be written.
-            policy = item.policy.model_copy(update={"enabled": True})
-            self._looking.set_visibility(True)
-            try:
-                found = await self._guest.ask(lambda scoped: scoped.preview(policy))
-            finally:
-                self._looking.set_visibility(False)
-            effect = partial(show_effect, found)
-            word, tone = (_word(item), "negative") if sentences(found) else ("", "primary")
-        if await agreed(f"{action} {named}?", effect, action, word, tone=tone):
-            await self._change(lambda scoped: scoped.change(item.id, {"enabled": wanted}, item.version), item.id)
-            ui.notify(f"Now {action.lower()}d: {named}", type="positive")
-
-    async def _deleting(self) -> None:
-        item = self._chosen
-        if item is None:
-            return
-        if isinstance(item, Damaged):
-            version, word, what = None, short(item.id), "this row, which is no valid policy"
-            effect = "Only the row of the policy table goes; no data is touched. No run obeys it anyway."
-        else:
-            version, word, what = item.version, _word(item), _named(item.policy)
-            effect = f"Only the policy goes; no row is touched. {item.policy.ends}"
-        if await agreed(f"Delete {what}?", effect, "Delete the policy", word):
-            await self._change(lambda scoped: scoped.delete(item.id, version), None)
-            ui.notify("The policy is deleted; data was not touched", type="positive")
-
-    async def _change(self, work: Callable[[Scope], object], keep: str | None) -> None:
-        """Change something; show what there is then, also where another user changed it."""
+    def _list(self) -> Iterator[Child]:
         try:
-            await self._guest.ask(work)
-        except (Conflict, NotFound):
-            await self._load(keep)
-            raise
-        await self._load(keep)
-
-
-def show_effect(found: Preview) -> None:
-    """What the next run would do with a policy."""
-    found = found.if_enabled or found
-    for text in sentences(found) or ["Nothing is due at the next run."]:
-        note(text, "sum lost")
-    for text in found.contradictions:
-        note(text)
-
-
-def _named(policy: Policy) -> str:
-    return f"the policy “{policy.strategy} {policy.target}”"
-
-
-def _word(item: StoredPolicy) -> str:
-    """What has to be written; a name that begins or ends with a blank can't be."""
-    name = item.policy.table_name
-    return name if name == name.strip() else short(item.id)
-
-
-_FILE = "the file"
-# What is done by a file, in the order in which it is shown.
-_VERBS = {Action.DELETE: "delete", Action.UPDATE: "change", Action.CREATE: "create"}
-# The upload is a form, which has some bytes besides the file.
-_FORM = 4096
-
-
-# What a file says, whether policies that it lacks are deleted, of which tags, and what changes by all that.
-Checked = tuple[list[Policy], bool, TagFilter, list[Change]]
-
-
-def _words(changes: Sequence[Change]) -> str:
-    actions = [change.action for change in changes]
-    verbs = (Action.CREATE, Action.UPDATE, Action.DELETE)
-    said = ", ".join(f"{_VERBS[each]} {actions.count(each):,}" for each in verbs)
-    return f"{said}, leave {actions.count(Action.KEEP):,} as they are"
-
-
-class Import:
-    """The form for a policy file, folded up at first; ``load`` loads the list of policies again."""
-
-    def __init__(self, guest: Guest, load: Callable[[], Awaitable[None]]) -> None:
-        self._guest, self._load = guest, load
-        self._most = guest.context.limits.max_body
-        self._checked: Checked | None = None
-        with ui.expansion("Import a YAML file").classes("card import").props("header-class=folded"):
-            note("A file as “Export as YAML” writes it. Nothing changes until you press “Apply”.")
-            self._text = ui.textarea("Policy file (YAML)", on_change=self._changed)
-            self._text.props("outlined debounce=300 spellcheck=false input-class=mono")
-            upload = ui.upload(max_file_size=max(self._most - _FORM, 1), on_upload=self._taken, auto_upload=True)
-            upload.on_rejected(lambda: self._fail(self._too_large()))
-            upload.props('accept=".yaml,.yml,.json,text/plain" aria-hidden=true').classes("unseen")
-            pick = f"() => getElement({upload.id}).pickFiles()"
-            ui.button("Choose a file", color="secondary").props("no-caps unelevated").on("click", js_handler=pick)
-            self._prune = ui.checkbox("Also delete policies that the file lacks", on_change=self._changed)
-            self._tags = ui.input("… but only those with these tags", placeholder="any tags", on_change=self._changed)
-            self._tags.props("outlined dense debounce=300").bind_visibility_from(self._prune, "value")
-            with bar():
-                button("Check", self._check)
-                self._apply = button("Apply", self._applying, "secondary")
-            self._place = ui.element("div").props("aria-live=polite")
-        self._forget()
-
-    async def _taken(self, event: events.UploadEventArguments) -> None:
-        event.sender.reset()  # type: ignore[attr-defined]
-        self._forget()
-        try:
-            self._text.value = (await event.file.read()).decode("utf-8-sig")
-        except UnicodeDecodeError:
-            self._fail(InvalidInput(_FILE, "not UTF-8 text", "save it as UTF-8"))
-
-    def _fail(self, error: InvalidInput) -> None:
-        self._forget()
-        with self._place:
-            show_error(error)
-
-    def _too_large(self) -> InvalidInput:
-        return InvalidInput(_FILE, f"no text file of at most {self._most} bytes", "see the setting http.max_body")
-
-    def _changed(self) -> None:
-        if (self._text.value, self._prune.value, self._tags.value) != self._seen:
-            self._forget()
-
-    def _forget(self) -> None:
-        self._seen = self._text.value, self._prune.value, self._tags.value
-        self._checked = None
-        self._apply.set_visibility(False)
-        self._place.clear()
-
-    async def _check(self) -> None:
-        self._forget()
-        text, prune, tags = self._text.value or "", bool(self._prune.value), (self._tags.value or "").strip()
-        try:
-            if len(text.encode(errors="replace")) > self._most:
-                raise self._too_large()
-            wanted, chosen = parse_policies(text, _FILE), parse_tag_filter([tags] if prune and tags else [])
-            found = await self._guest.ask(lambda scoped: scoped.apply(wanted, prune, chosen, dry_run=True))
+            rows = self._rows
         except InvalidInput as error:
-            self._fail(error)
+            yield parts.problem(error)
             return
-        self._checked = wanted, prune, chosen, found
-        changes = [change for action in _VERBS for change in found if change.action is action]
-        self._apply.set_visibility(bool(changes))
-        with self._place:
-            note(f"The file would: {_words(found)}.", "summary")
-            if changes:
-                table(_CHANGES, changes, "What the file would change")
-
-    async def _applying(self) -> None:
-        checked = self._checked
-        if checked is None:
+        if not self._searched:
+            filtered = self._text or self._query.get("strategy") or self._query.get("tags")
+            yield parts.note("No policy matches." if filtered else "There are no policies yet: everything is kept.")
             return
-        gone = [_of_table(change) for change in checked[-1] if change.action is Action.DELETE]
-        more = [f"… and {len(gone) - 10:,} more"] if len(gone) > 10 else []
-        effect = ["Only policies go; no data is touched. From then on, no run obeys them:", *gone[:10], *more]
-        question = f"Delete {plural(len(gone), 'policy', 'policies')}?"
-        if gone and not await agreed(question, "\n".join(effect), "Apply the file", f"delete {len(gone)}"):
+        yield self._chips()
+        shown = rows[self._first : self._first + ROWS]
+        if not shown:
+            yield parts.note("No policy matches.")
             return
-        try:
-            await self._guest.ask(lambda scoped: scoped.apply(*checked[:3], False, checked[3]))
-        finally:
-            self._forget()
-            await self._load()
-        ui.notify(f"Done: {_words(checked[-1])}", type="positive")
+        groups: dict[str, list[_Row]] = {}
+        for row in shown:
+            groups.setdefault(self._group_of(row), []).append(row)
+        tables = [(el("h2", name) if name else None, self._table(name, some)) for name, some in groups.items()]
+        dense = el("div", tables, class_="dense")
+        if self._guest.may(Role.OPERATOR):
+            dense = self._chooser(dense)
+        earlier = self._to(first=str(max(self._first - ROWS, 0))) if self._first else ""
+        later = self._to(first=str(self._first + ROWS)) if self._first + ROWS < len(rows) else ""
+        said = f"{self._first + 1:,} to {self._first + len(shown):,} of {plural(len(rows), 'policy', 'policies')}"
+        yield dense
+        yield parts.pager((("Previous", earlier), ("Next", later)), said)
+
+    def _chooser(self, rows: Markup) -> Markup:
+        """The rows with boxes, and what can be done with those that are chosen."""
+        matching = parts.digest(map(key, self.matching))
+        # The first button is the one that the Enter key presses.
+        buttons = (
+            el("button", deed.label, name="do", value=name, type="submit", class_=deed.tone or None)
+            for name, deed in bulk.DEEDS.items()
+            if self._guest.may(deed.role)
+        )
+        bar = parts.chooser("policies", len(self._rows), *buttons)
+        return el("form", parts.hidden({"matching": matching}), bar, rows, method="post", class_="stack")
+
+    def _chips(self) -> Markup:
+        counts = Counter(row.state for row in self._searched)
+        every = parts.Chip(label="All", count=len(self._searched), href=self._to(state=""), chosen=not self._states)
+        found = (
+            parts.Chip(
+                label=parts.bit(state(name, _SAID[name])),
+                count=counts[name],
+                href=self._to(state=_AND.join(parts.toggled(self._states, name))),
+                chosen=name in self._states,
+            )
+            for name in _STATES
+            if counts[name] or name in self._states
+        )
+        return parts.chips([every, *found], "States")
+
+    def _group_of(self, row: _Row) -> str:
+        if not self._group:
+            return ""
+        if row.policy is None:
+            return _DAMAGED
+        found = {
+            "table": row.policy.table,
+            "schema": row.policy.table_schema or self._scoped.visibility.default_schema,
+            "tenant": write_pairs(row.policy.where) or "all data",
+            "strategy": str(row.policy.strategy),
+        }
+        return found[self._group]
+
+    @property
+    def _columns(self) -> Sequence[Column[_Row]]:
+        return (
+            Column("Policy", _name, lambda row: row.title.casefold()),
+            Column(
+                "State",
+                lambda row: state(row.state, "\n".join(row.why) or _SAID[row.state]),
+                lambda row: _STATES.index(row.state),
+            ),
+            Column("Table", self._table_of, lambda row: _target(row.item)),
+            Column("Only where", lambda row: write_pairs(row.policy.where) if row.policy else ""),
+            Column("Kept for", _periods, _kept),
+            Column("Next run", self._next_run, lambda row: row.next_run.timestamp() if row.next_run else None),
+            Column("Tags", lambda row: [tag_bit(each) for each in row.policy.tags] if row.policy else ""),
+        )
+
+    def _table(self, group: str, rows: Sequence[_Row]) -> Markup:
+        acts = self._guest.may(Role.OPERATOR)
+        boxes = (Column[_Row](_BOXES, _box),) if acts else ()
+        sorter = parts.sorter(self._sort, lambda name: self._to(sort=name))
+
+        def head(column: Column[_Row]) -> tuple[Child, str | None]:
+            return (parts.choices("chosen"), None) if column.label == _BOXES else sorter(column)
+
+        caption = f"Policies, {group}" if group else "Policies"
+        return parts.table((*boxes, *self._columns), rows, caption, self._actions if acts else None, head)
+
+    def _next_run(self, row: _Row) -> Cell:
+        policy = row.policy
+        if policy is None:
+            return ""
+        if not policy.schedule:
+            return Bit(text="by hand", tone="muted")
+        zone = f"{policy.schedule}, time zone {policy.time_zone}"
+        if row.next_run is None:
+            return Bit(text=policy.schedule, tone="muted", hint=zone)
+        hint = f"{words.exact(row.next_run)} UTC\n{zone}"
+        return [
+            Bit(text=next_words(row.next_run, self._now), tone="date", hint=hint),
+            Bit(text=policy.schedule, tone="muted", hint=zone),
+        ]
+
+    def _actions(self, row: _Row) -> list[Child]:
+        """What can be done about one policy at once."""
+        policy, found = row.policy, list[Child]()
+        if policy is not None and policy.enabled:
+            href, hint = address("/plan", {"policy": row.item.id}), f"Run “{row.title}” now, after a preview"
+            found.append(el("a", "Run now …", href=href, title=hint))
+        if policy is not None and self._guest.may(Role.EDITOR):
+            name, label = ("disable", "Disable") if policy.enabled else ("enable", "Enable")
+            told = {"type": "submit", "class_": "link", "title": f"{label} “{row.title}”"}
+            found.append(el("button", label, name="one", value=f"{name}:{key(row.item)}", **told))
+        return found
+
+    def _table_of(self, row: _Row) -> Cell:
+        """The table, which leads to its page unless it is a pattern."""
+        policy, text = row.policy, _target(row.item)
+        if policy is None or is_pattern(text):
+            return Bit(text=text, tone="name", hint=text)
+        name = TableName(policy.table_schema or self._scoped.visibility.default_schema, policy.table_name)
+        return Bit(text=text, href=links.table(name), tone="name", hint=text)
 
 
-def _of_table(change: Change) -> str:
-    policy = change.policy
-    return f"{policy.strategy} of {policy.target}{f' ({short(policy.id)})' if policy.id else ''}"
+def _box(row: _Row) -> Bit:
+    return Bit(text=parts.choice("chosen", key(row.item), f"Choose {row.title}"))
 
 
-def _differences(change: Change) -> Cell:
-    lines = [f"{d.attribute}: {' → '.join(d.words if change.before else d.words[1:])}" for d in change.differences]
-    return Bit(text="the whole policy" if change.action is Action.DELETE else "\n".join(lines), tone="many")
+def _kept(row: _Row) -> float | None:
+    period = row.policy.retention_period.approximate_seconds() if row.policy else 0
+    return period if period < math.inf else None
 
 
-_CHANGES: Sequence[Column[Change]] = (
-    Column("Would", lambda change: state(_VERBS[change.action])),
-    Column("Policy", _of_table),
-    Column("What changes", _differences),
-)
+def _target(item: Item) -> str:
+    """The table or pattern, with its schema if that is given."""
+    return item.policy.table if isinstance(item, StoredPolicy) else ".".join(filter(None, item.target))
+
+
+def _name(row: _Row) -> Cell:
+    """The policy, and why it fails or is blocked, or else what its description says."""
+    policy, identifier = row.policy, row.item.id
+    about = "\n".join(filter(None, (policy.rule, policy.description))) if policy else ""
+    hint = "\n".join(filter(None, (row.title, about, f"Policy {identifier}")))
+    name = Bit(text=row.title, href=links.policy(identifier) if policy else "", tone="whole", hint=hint)
+    failure = next((line.failure for line in row.lines if line.failure), None)
+    for reason in row.why[:1]:
+        more = f" (and {len(row.why) - 1:,} more)" if len(row.why) > 1 else ""
+        href = links.run(failure.run_id) if failure else ""
+        return [name, Bit(text=f"{capitalized(reason)}{more}", href=href, tone="reason", hint="\n".join(row.why))]
+    description = policy.description if policy else ""
+    return [name, Bit(text=description, tone="reason", hint=description)] if description else name
+
+
+def _periods(row: _Row) -> Cell:
+    policy = row.policy
+    if policy is None:
+        return ""
+    levels = ", ".join(f"{level.interval}: {level.retention_period}" for level in policy.levels)
+    more = (
+        Bit(text=levels, tone="muted", hint="Rollups, and how long each is kept"),
+        Bit(text=policy.recovery or "", tone="muted", hint="How long an undo is possible"),
+    )
+    return [Bit(text=policy.kept, tone="date"), *(bit for bit in more if bit.text)]

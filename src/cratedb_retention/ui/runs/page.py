@@ -311,7 +311,7 @@ def _tables(visit: Visit) -> Iterator[Child]:
     run = visit.run
     if visit.failed and visit.get("retry"):
         review = visit.retry()
-        yield from what_is_blocked(review.prepared.plan)
+        yield from what_is_blocked(review.prepared)
         yield review.section("retry", visit.to())
     if visit.recoverable and visit.get("undo"):
         restoration = Restoration(visit.undo, visit.scoped.restorable(visit.undo))

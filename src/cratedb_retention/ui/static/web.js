@@ -35,6 +35,24 @@ const switchTimes = button => {
   showTimes();
 };
 
+// What is chosen in a form by boxes: how much, and what can be done with it.
+const showChosen = () => {
+  for (const chooser of document.querySelectorAll('.chooser')) {
+    const form = chooser.closest('form'), heads = [...form.querySelectorAll('[data-all]')], all = form.elements.all;
+    const boxes = within => [...within.querySelectorAll(`[name="${heads[0]?.dataset.all}"]`)];
+    const count = boxes(form).filter(each => each.checked).length;
+    for (const head of heads) {
+      const own = boxes(head.closest('table')), chosen = own.filter(each => each.checked).length;
+      head.checked = chosen > 0 && chosen === own.length;
+      head.indeterminate = chosen > 0 && chosen < own.length;
+    }
+    for (const each of [...boxes(form), ...heads]) each.disabled = all.checked;
+    chooser.querySelector('.chosen').textContent = all.checked ? 'All chosen' : count ? `${count} chosen` : 'None chosen';
+    for (const button of chooser.querySelectorAll('button')) button.disabled = !all.checked && !count;
+  }
+};
+addEventListener('pageshow', showChosen);  // Going back restores what was chosen.
+
 // Parts that are kept up to date, each perhaps with another one: they are fetched again after some seconds, from the
 // same page or a smaller one, unless something is being written or chosen in them.
 const awaited = new WeakSet();
@@ -59,6 +77,7 @@ const refresh = async part => {
     }
     if (same && !active.isConnected) document.querySelector(same)?.focus();
     showTimes();
+    showChosen();
     keepUp();
   } catch {
     if (part.isConnected) wait(part);  // A lost connection, or a session that is over.
@@ -87,6 +106,7 @@ const follow = async (href, push, focus) => {
     tip.hidden = true;
     restore();
     showTimes();
+    showChosen();
     keepUp();
     if (push) history.pushState(null, '', href);
     shown = location.pathname + location.search;
@@ -107,6 +127,7 @@ addEventListener('popstate', () => {
 
 document.addEventListener('click', event => {
   if (event.target.closest('[data-theme-switch]')) return switchTheme();
+  if (event.target.closest('[data-palette]') && !event.ctrlKey && !event.metaKey) return event.preventDefault(), openPalette();
   const times = event.target.closest('[data-times-switch]');
   if (times) return switchTimes(times);
   const link = event.target.closest('.tabs a, a[data-swap]');
@@ -124,11 +145,58 @@ document.addEventListener('submit', event => {
   follow(`${form.getAttribute('action')}?${query}`, true);
 });
 
-// A choice is a filter at once; a box above others of a form chooses all of them.
+// Ctrl-K: the page of search above any page. Enter follows the first result, arrows go through them; / goes to the
+// search of the page itself.
+const palette = document.createElement('dialog');
+palette.className = 'palette';
+palette.setAttribute('aria-label', 'Search');
+let asked = 0, answered = 0, entered = 0;
+const openPalette = () => {
+  palette.innerHTML = '<input type="search" aria-label="Search" placeholder="table, policy, page" autocomplete="off" spellcheck="false"><div id="found"></div>';
+  document.body.append(palette);
+  if (!palette.open) palette.showModal();
+  find('');
+};
+const find = async text => {
+  const mine = ++asked;
+  try {
+    const found = (await load(`/ui/search?${new URLSearchParams({q: text})}`)).getElementById('results');
+    if (mine !== asked) return;
+    palette.lastChild.replaceChildren(...found.childNodes);
+    answered = mine;
+    if (entered === mine) palette.querySelector('a')?.click();
+  } catch {
+    if (mine === asked) location.assign('/ui/search');  // A lost connection, or a session that is over.
+  }
+};
+palette.addEventListener('input', event => find(event.target.value));
+palette.addEventListener('click', event => { if (event.target === palette) palette.close(); });
+palette.addEventListener('close', () => palette.remove());
+palette.addEventListener('keydown', event => {
+  const places = [palette.firstChild, ...palette.querySelectorAll('a')], here = places.indexOf(document.activeElement);
+  const step = {ArrowDown: 1, ArrowUp: -1}[event.key];
+  if (step) event.preventDefault(), places[(here + step + places.length) % places.length].focus();
+  if (event.key !== 'Enter' || here !== 0) return;
+  event.preventDefault();
+  if (answered === asked) places[1]?.click();
+  else entered = asked;
+});
+document.addEventListener('keydown', event => {
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k' && document.querySelector('[data-palette]')) {
+    event.preventDefault();
+    openPalette();
+  }
+  const written = event.target.closest('input:not([type="checkbox"]), textarea, select');
+  const field = event.key === '/' && !written && document.querySelector('.filters input:not([type="hidden"])');
+  if (field) event.preventDefault(), field.focus();
+});
+
+// A choice is a filter at once; a box above others of a table chooses all of them.
 document.addEventListener('change', event => {
   const {target} = event;
   if (target.matches('.filters select')) target.form.requestSubmit();
-  for (const each of target.dataset.all ? target.form.querySelectorAll(`[name="${target.dataset.all}"]`) : []) each.checked = target.checked;
+  for (const each of target.dataset.all ? target.closest('table').querySelectorAll(`[name="${target.dataset.all}"]`) : []) each.checked = target.checked;
+  showChosen();
 });
 
 // Values that a field offers are fetched once it is used.
@@ -146,7 +214,7 @@ document.addEventListener('focusin', async event => {
 document.addEventListener('submit', event => {
   // Not of the log-in, whose token is kept nowhere, nor of a preview, whose address has it all, nor of what scripts send.
   if (event.defaultPrevented || !event.target.elements.do || event.submitter?.formMethod === 'get') return;
-  const fields = Object.fromEntries(new FormData(event.target));
+  const fields = Object.fromEntries([...new FormData(event.target)].filter(([, value]) => typeof value === 'string'));
   sessionStorage.setItem('draft', JSON.stringify({path: location.pathname, search: location.search, fields}));
 });
 const restore = () => {

@@ -34,6 +34,7 @@ _CLOCKS = {"utc": "UTC", "local": "Local", "relative": "Relative"}
 _WORTHWHILE = 1_000
 # Only the part of the head about what runs now; seconds between requests for it, while something runs or nothing does.
 RUNNING = f"{PREFIX}/running"
+SEARCH = f"{PREFIX}/search"
 _BUSY, _IDLE = 2, 15
 
 
@@ -112,6 +113,7 @@ def _head(who: Who, here: str, clock: str) -> Markup:
         el("nav", *links, aria_label="Pages", class_="menu"),
         el(
             "div",
+            el("a", "Search", el("kbd", "Ctrl K"), href=SEARCH, class_="find", data_palette=True),
             running(who.running),
             el("span", who.database, class_="mono", title=who.address),
             el("span", who.name, title=who.actor),

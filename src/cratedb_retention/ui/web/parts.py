@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -158,6 +159,11 @@ class Chip:
     count: int | None = None
 
 
+def toggled(chosen: Sequence[str], name: str) -> list[str]:
+    """Choices with one more, or without it if it is one of them."""
+    return [each for each in (*chosen, name) if each != name or name not in chosen]
+
+
 def chips(items: Iterable[Chip], label: str) -> Markup:
     def shown(item: Chip) -> Markup:
         current = "true" if item.chosen else None
@@ -207,12 +213,20 @@ def chooser(what: str, count: int, *buttons: Child) -> Markup:
     """
     What is done with chosen rows, above them; or with all that match, on whatever page, which is chosen explicitly.
 
+    Scripts replace what to choose by how much is chosen.
+
     :param count: How many match.
     """
     every = "the one that matches" if count == 1 else f"all {count:,} that match"
-    box = el("label", el("input", type="checkbox", name="all", value="yes"), every)
-    content = (el("span", f"Choose {what}, or ", box), el("div", buttons, class_="actions"))
+    box = el("label", el("input", type="checkbox", name="all", value="yes", autocomplete="off"), every)
+    chosen = el("span", f"Choose {what}", class_="chosen", aria_live="polite")
+    content = (el("span", chosen, ", or ", box), el("div", buttons, class_="actions"))
     return el("div", content, class_="card chooser", role="group", aria_label="Chosen rows")
+
+
+def digest(keys: Iterable[str]) -> str:
+    """It identifies some things, so that what was shown can be compared with what there is."""
+    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
 
 
 def area(name: str, label: str, value: str = "", hint: str = "") -> Markup:
@@ -242,14 +256,17 @@ def more_filters(*fields: Child, opened: bool) -> Markup:
     return el("details", el("summary", "More filters"), el("div", fields), class_="more", open=opened)
 
 
-def form(do: str, *content: Child, action: str, tone: str, back: str = "", more: Child = None) -> Markup:
+def form(
+    do: str, *content: Child, action: str, tone: str, back: str = "", more: Child = None, focus: bool = False
+) -> Markup:
     """
     A form that does something, which its field ``do`` names.
 
-    :param action: The label of its button, ``tone`` how that looks; ``more``: other buttons.
-    :param back: Where its link Cancel leads.
+    :param action: The label of its button, ``tone`` how that looks, ``focus`` whether it has the focus at first.
+    :param back: Where its link Cancel leads; ``more``: other buttons.
     """
-    ends = (el("button", action, type="submit", class_=tone), more, el("a", "Cancel", href=back) if back else None)
+    button = el("button", action, type="submit", class_=tone, autofocus=focus)
+    ends = (button, more, el("a", "Cancel", href=back) if back else None)
     return el("form", hidden({"do": do}), content, el("div", ends, class_="ends"), method="post", class_="card form")
 
 
