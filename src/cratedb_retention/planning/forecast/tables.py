@@ -236,11 +236,15 @@ class GrowingTable:
                 self.account.add(day, partitions=1, shards=shards)
             self.add(values, rows, str(time.end))
 
+    @cached_property
+    def _totals(self) -> Mapping[Stream, Sequence[int]]:
+        """The number of rows that arrive until each day."""
+        return {stream: list(map(growth.until, self.instants)) for stream, growth in self.growths.items()}
+
     def arrived(self) -> list[float]:
         """The bytes of one copy that there are on each day if nothing goes; before the table grows."""
         found = [float(sum(partition.size or 0 for partition in self.parts.values()))] * len(self.instants)
-        for growth in self.growths.values():
-            totals = list(map(growth.until, self.instants))
+        for totals in self._totals.values():
             found = [there + self.size_of(total - totals[0]) for there, total in zip(found, totals, strict=True)]
         return found
 
@@ -257,7 +261,7 @@ class GrowingTable:
             return
         per_row = self.size_of(1) * self.storage.copies
         for stream, growth in self.growths.items():
-            totals = list(map(growth.until, self.instants))
+            totals = self._totals[stream]
             for day in range(first, last + 1):
                 rows = totals[day] - totals[day - 1]
                 self.account.rows[day] += rows
@@ -278,7 +282,7 @@ class GrowingTable:
                 self.add(values, before - prior, str(time.end))
                 continue
             self.coming[values] = rows = before - prior
-            self.parts[values] = replace(partition, size=round(self.size_of(rows))) if sized else partition
+            self.parts[values] = _with_size(partition, round(self.size_of(rows))) if sized else partition
             day = max(bisect_right(self.instants, unit.start), bisect_right(totals, prior))
             account.partitions[day] += 1
             account.shards[day] += shards
@@ -336,6 +340,11 @@ def _partitions_ahead(
         partition = Partition(values=values, ident=str(values), token=str(time.end), replicas=replicas)
         found.append((unit & time, partition))
     return found
+
+
+def _with_size(new: Partition, size: int) -> Partition:
+    """A new partition with its bytes; there are very many, and `replace` takes several times as long."""
+    return Partition(values=new.values, ident=new.ident, size=size, token=new.token, replicas=new.replicas)
 
 
 def values_at(stream: Stream, grids: Grids, finest: Grid, start: int) -> tuple[Value, ...]:
