@@ -369,6 +369,8 @@ def test_what_contradicts(db: DuckDatabase, editor: Visitor) -> None:
     page = form.write(target_repository_name=db.repository).send()
     assert "would delete the data before snapshot after 200d (this policy) archives it" in effect(page)
     assert page.href("Policy letters") == links.policy("letters")
+    assert not page.all("section[@id='what-if']")
+    assert form.send(do="foresee").all("section[@id='what-if']"), "the next year, before and after"
 
 
 # In a browser

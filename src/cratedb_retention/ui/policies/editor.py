@@ -43,6 +43,7 @@ from cratedb_retention.store.policies import StoredPolicy
 from cratedb_retention.ui import audit, links
 from cratedb_retention.ui.access import Guest, answer, raw_path, respond
 from cratedb_retention.ui.columns import Column, state
+from cratedb_retention.ui.forecast import what_if
 from cratedb_retention.ui.links import PREFIX, Query, address
 from cratedb_retention.ui.overview.spans import about, next_words, summary
 from cratedb_retention.ui.plan import Review, what_is_blocked
@@ -135,7 +136,7 @@ class Editor:
     def respond(self, form: FormData, draft: Draft) -> Response:
         """The response to a form: saving leads to the page of the policy; all else shows the draft."""
         if form.get("do") != "save":
-            return self.show(draft)
+            return self.show(draft, ahead=form.get("do") == "foresee")
         given = {name: str(form.get(name, "")) for name in ("shown", "confirm")}
         return answer(lambda: self._save(draft, given), lambda error: self.show(draft, error))
 
@@ -165,8 +166,8 @@ class Editor:
 
     # The page
 
-    def show(self, draft: Draft, error: RetentionError | None = None) -> Response:
-        """The page with a draft, and why it was not saved."""
+    def show(self, draft: Draft, error: RetentionError | None = None, ahead: bool = False) -> Response:
+        """The page with a draft, why it was not saved, and perhaps with the forecast for it."""
         values = draft.values
         schema, name = str(values["table_schema"]), str(values["table_name"])
         columns = [column.strip() for column, _ in draft.rows("where")]
@@ -189,7 +190,7 @@ class Editor:
             title,
             lanes.patterns(),
             self._top(title),
-            self._form(draft, found, _Outcome(policy=policy, effect=effect, refused=refused, error=error)),
+            self._form(draft, found, _Outcome(policy=policy, effect=effect, refused=refused, error=error), ahead),
             _history(self.scoped, self.stored) if self.stored else None,
             el("script", src=f"{PREFIX}/static/editor.js?{__version__}", defer=True),
             who=self.guest.who,
@@ -202,7 +203,7 @@ class Editor:
         actions = _links(self.guest, self.scoped, stored.policy) if stored else None
         return _top(title, stored.policy if stored else None, el("div", actions, class_="actions"))
 
-    def _form(self, draft: Draft, found: Suggestions, outcome: _Outcome) -> Markup:
+    def _form(self, draft: Draft, found: Suggestions, outcome: _Outcome, ahead: bool) -> Markup:
         query = self.request.url.query if self.stored is None else ""
         path = raw_path(self.request.scope) + (f"?{query}" if query else "")
         saved = self.request.query_params.get("saved") == str(self.stored.version) if self.stored else False
@@ -221,6 +222,7 @@ class Editor:
             self._outdated(draft),
             el("div", self._written(draft, found, outcome), class_="written"),
             el("aside", self._impact(draft, found, outcome), class_="impact", aria_label="Effect", id="impact"),
+            el("div", self._ahead(outcome, ahead), class_="ahead", id="ahead"),
             method="post",
             action=path,
             class_="draft",
@@ -328,7 +330,7 @@ class Editor:
                     type="submit",
                     name="do",
                     value="save",
-                    class_="danger" if losing else "primary",
+                    class_="danger" if losing and not refused else "primary",
                     disabled=refused,
                 ),
                 el("button", "Refresh", type="submit", name="do", value="preview"),
@@ -340,6 +342,18 @@ class Editor:
         yield el("div", el("div", verdict, aria_live="polite"), told, ends, class_="card verdict", id="verdict")
         if effect is not None:
             yield el("div", self._picture(effect, found), details(effect), class_="card more-effect", id="more-effect")
+
+    def _ahead(self, outcome: _Outcome, asked: bool) -> Markup | None:
+        """How much data there will be, with and without the draft; on request, since that takes longer."""
+        if outcome.policy is None or outcome.effect is None:
+            return None
+        if not asked:
+            show = el("button", "Forecast the next year with this draft", type="submit", name="do", value="foresee")
+            return el("p", show)
+        try:
+            return what_if.section(self.scoped, [outcome.policy])
+        except RetentionError as error:
+            return parts.problem(public(error, self.guest.may(Role.ADMIN)))
 
     @staticmethod
     def _confirmation(effect: Preview) -> Iterator[Markup]:

@@ -11,7 +11,7 @@
   const KEY = 'editing';
   const form = document.querySelector('form[data-draft]'), at = form.dataset.draft;
   const kept = JSON.parse(sessionStorage.getItem(KEY) || 'null');
-  let timer = 0, busy = false, next = null, leaving = false, restored = false;
+  let timer = 0, busy = false, waiting = false, button = null, leaving = false, restored = false;
 
   // Makes one element like another one, and keeps those that are there: the focus, and what is written.
   const alike = (here, there) => here.nodeType === there.nodeType && here.nodeName === there.nodeName && !here.id;
@@ -51,8 +51,9 @@
   };
 
   // One request at a time. What is written meanwhile comes with the next one, and what comes back is out of date then.
-  const send = async (body, saving = false) => {
-    if (busy) return void (next = next?.saving && !saving ? next : {body, saving});
+  const send = async (pressed = null, body = written(pressed)) => {
+    if (busy) return void ([waiting, button] = [true, pressed || button]);
+    const saving = pressed?.value === 'save';
     busy = true;
     form.setAttribute('aria-busy', 'true');
     clearTimeout(timer);
@@ -65,7 +66,7 @@
       const found = new DOMParser().parseFromString(await answer.text(), 'text/html');
       const there = found.querySelector('form[data-draft]');
       if (!there) throw new Error(answer.statusText);
-      if (next && !saving) return;
+      if (waiting && !saving) return;
       morph(form, there);
       document.getElementById('restored').hidden = !restored;
       showTimes();
@@ -81,25 +82,25 @@
     } finally {
       busy = false;
       form.removeAttribute('aria-busy');
-      const then = next;
-      next = null;
-      if (then && !leaving) send(then.saving ? then.body : written(), then.saving);
+      const [again, then] = [waiting && !leaving, button];
+      [waiting, button] = [false, null];
+      if (again) send(then);
     }
   };
-  const refresh = () => send(written());
+  const refresh = () => send();
 
   form.addEventListener('input', event => {
     form.dataset.dirty = 'true';
     keep();
     if (event.target.closest('[data-typed]')) return;
-    if (busy) next ||= {};
+    waiting ||= busy;
     clearTimeout(timer);
     timer = setTimeout(refresh, event.target.matches('[type=checkbox], [type=radio], select') ? 0 : PAUSE);
   });
   form.addEventListener('submit', event => {
     event.preventDefault();
     if (form.hasAttribute('data-dirty')) keep();
-    send(written(event.submitter), event.submitter?.value === 'save');
+    send(event.submitter);
   });
   // Enter in the field that confirms saves; elsewhere it only shows the effect.
   form.addEventListener('keydown', event => {
@@ -123,6 +124,6 @@
   else if (kept?.at === at && !form.hasAttribute('data-dirty')) {
     restored = true;
     form.dataset.dirty = 'true';
-    send(new URLSearchParams(kept.body));
+    send(null, new URLSearchParams(kept.body));
   }
 }
