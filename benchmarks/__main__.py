@@ -66,7 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(MEASUREMENTS)}")
     parser.add_argument("--repeat", type=int, metavar="N", help="how often, instead of what each one proposes")
     parser.add_argument(
-        "--rows", type=int, metavar="N", help="how many rows `bulk` and `rollups` have, instead of what they propose"
+        "--rows",
+        type=int,
+        metavar="N",
+        help="how many rows `bulk`, `files` and `rollups` have, instead of what they propose",
     )
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in MEASUREMENTS]

@@ -1,6 +1,6 @@
 """
 CrateDB: archiving a partition as a Parquet file, read back and compared, beside a bare SELECT of the same rows; and the
-most memory that it needs.
+most memory that it needs, also of very many rows.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
+import sqlalchemy as sa
+
 from benchmarks.line import Goal, Line
 from benchmarks.policies import statements, store_policies
 from benchmarks.server import EXT, FIRST, SCHEMA
 from benchmarks.surroundings import Surroundings
-from benchmarks.timing import by_turns, seconds, usage
+from benchmarks.timing import apart, by_turns, seconds, usage
 from cratedb_retention import Retention
 from support.cratedb import CrateDB
 from support.sql import quoted
 
 TABLE, ROWS = quoted(SCHEMA, "filed"), 300_000
+# Larger ones are read in pages: the answer to one statement would not fit into the server's memory.
+SIZES, PAGE = (1_000_000, 8_000_000), 10_000
 GOAL = Goal(ratio=1.25, megabytes=300)
 COLUMNS = "ts, host, region, n, a, b, c, tags"
 RUN = """
@@ -47,15 +51,18 @@ class Bench:
     directory: Path
     sent: int = 0
 
-    def fill(self) -> None:
+    def fill(self, rows: int = ROWS) -> None:
         """Put the rows back."""
-        self.server.sql(
-            f"INSERT INTO {TABLE} ({COLUMNS}) (SELECT {FIRST} + r * 100, 'host-' || (r % 100), 'eu-west', r,"
-            " random() * 100, random(), random() * 1e6, {k = 'v' || (r % 10), n = r % 7}"
-            " FROM generate_series(1, ?::INTEGER) AS rows(r))",
-            [ROWS],
-        )
+        for first in range(1, rows + 1, SIZES[0]):
+            self.server.sql(
+                f"INSERT INTO {TABLE} ({COLUMNS}) (SELECT {FIRST} + r * 100, 'host-' || (r % 100), 'eu-west', r,"
+                " random() * 100, random(), random() * 1e6, {k = 'v' || (r % 10), n = r % 7}"
+                " FROM generate_series(?::INTEGER, ?::INTEGER) AS rows(r))",
+                [first, min(first + SIZES[0] - 1, rows)],
+            )
         self.server.sql(f"REFRESH TABLE {TABLE}")
+        if self.server.value(f"SELECT count(*) FROM {TABLE}") != rows:
+            raise RuntimeError("not all rows were written")
 
     def archive(self) -> float:
         """Archive the rows."""
@@ -85,15 +92,52 @@ class Bench:
         self.fill()
         return usage(RUN, self.server.uri, EXT)[1]
 
+    def pages(self, rows: int) -> float:
+        """Read the rows by a cursor, as one would by hand."""
+        alone = sa.create_engine(self.server.uri, poolclass=sa.NullPool)  # A cursor belongs to a connection.
+        with alone.connect() as connection:
+            return seconds(lambda: self._read_pages(connection, rows))
+
+    def _read_pages(self, connection: sa.Connection, rows: int) -> None:
+        query = f"SELECT {COLUMNS} FROM {TABLE}"
+        connection.exec_driver_sql(f"DECLARE bench NO SCROLL CURSOR WITH HOLD FOR {query}")
+        found = 0
+        while page := connection.exec_driver_sql(f"FETCH {PAGE} FROM bench").cursor.fetchall():
+            found += len(page)
+        connection.exec_driver_sql("CLOSE bench")
+        if found != rows:
+            raise RuntimeError(f"{found} rows were read")
+
 
 def measure(surroundings: Surroundings) -> Iterator[Line]:
-    """Archive a partition."""
+    """Archive a partition, and larger ones."""
     with _bench(surroundings.server) as bench:
-        taken = by_turns(surroundings.repeat(3), {"archive": bench.archive, "select": bench.select})
-        megabytes = bench.memory()
+        if surroundings.rows is None:
+            yield _small(bench, surroundings.repeat(3))
+        for rows in SIZES if surroundings.rows is None else (surroundings.rows,):
+            yield _large(bench, rows)
+
+
+def _large(bench: Bench, rows: int) -> Line:
+    bench.fill(rows)
+    best = bench.pages(rows)
+    used = apart(RUN, bench.server.uri, EXT)
+    return Line(
+        what=f"archive a partition of {rows:,} rows as a Parquet file, beside a SELECT of its rows in pages, CrateDB",
+        ours=used.seconds,
+        best=best,
+        megabytes=used.megabytes,
+        goal=GOAL,
+        note=f"{rows / used.seconds:,.0f} rows/s",
+    )
+
+
+def _small(bench: Bench, repeat: int) -> Line:
+    taken = by_turns(repeat, {"archive": bench.archive, "select": bench.select})
+    megabytes = bench.memory()
     what = f"archive a partition of {ROWS:,} rows as a Parquet file, beside a bare SELECT, CrateDB"
     note = f"{ROWS / taken['archive']:,.0f} rows/s"
-    yield Line(
+    return Line(
         what=what,
         ours=taken["archive"],
         best=taken["select"],

@@ -10,6 +10,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -28,21 +29,34 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 _WORK = """
 import sys, time
 with prepared(*sys.argv[1:]) as work:
-    started = time.process_time()
+    began, started = time.perf_counter(), time.process_time()
     work()
-    print(time.process_time() - started)
+    print(time.perf_counter() - began, time.process_time() - started)
 """
 
 
+class Usage(NamedTuple):
+    """The seconds that some work took, those of the processor, and the most megabytes of the process that did it."""
+
+    seconds: float
+    spent: float
+    megabytes: float
+
+
 def usage(script: str, *arguments: object) -> tuple[float, float]:
+    """The processor seconds of some work, and the most megabytes of the process that does it: see :func:`apart`."""
+    return apart(script, *arguments)[1:]
+
+
+def apart(script: str, *arguments: object) -> Usage:
     """
-    The processor seconds of some work, and the most megabytes of the process that does it.
+    What some work takes in a process of its own.
 
     :param script: Defines ``prepared``, a context manager that gives the work.
     """
     command = [sys.executable, "-c", _CHILD, script + _WORK, *map(str, arguments)]
-    *_, spent, memory = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    return float(spent), float(memory)
+    *_, taken, spent, memory = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return Usage(float(taken), float(spent), float(memory))
 
 
 def by_turns(repeat: int, ways: Mapping[str, Callable[[], float]]) -> dict[str, float]:

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -31,6 +31,9 @@ from support.databases import (
 from support.missing import NO_CHROMIUM, NO_CRATEDB, NO_MANDOC, NO_RRDTOOL, summary
 from support.tools import find_chromium
 from support.workspace import SharedServer, Workspace, create_repository, drop_repository, shared_node, unique
+
+if TYPE_CHECKING:
+    from support.object_store import ObjectStore
 
 # How busy a machine is says nothing about the code. What else the profile says (``ci`` by itself in CI) stays.
 settings.register_profile(
@@ -174,6 +177,25 @@ def new_db(request: pytest.FixtureRequest) -> Database:
     """Like `db`, but nothing is set up yet."""
     bench: Database = request.getfixturevalue(request.param)
     return bench
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server for all tests of a worker."""
+    from support.object_store import serving
+
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """An empty bucket, with credentials in the environment."""
+    from support.object_store import ObjectStore
+
+    store = ObjectStore(s3_server)
+    store.use(monkeypatch)
+    return store
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,10 @@ Whatever happens to their files, no row is lost, and the next run goes on.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
+import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +22,7 @@ from cratedb_retention.model.archive import Archived, SnapshotStage
 from cratedb_retention.model.plan.plan import SnapshotPartition, Step
 from cratedb_retention.model.time import parse_instant
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
-from support.object_store import BUCKET, HALF, SECRET, ObjectStore, refusing, serving
+from support.object_store import BUCKET, HALF, SECRET, ObjectStore, refusing
 from support.tiers import DECIDED
 
 APRIL, MAY, LATE_MAY, JUNE = (f"2024-{day}T00:00:00Z" for day in ("04-10", "05-10", "05-20", "06-10"))
@@ -108,21 +110,6 @@ class Own(Directory):
 
     def rows(self) -> list[str]:
         return [file for file in self.files() if "/indices/" in file and "/__" in file]
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """An S3 server for all of these tests."""
-    with serving() as address:
-        yield address
-
-
-@pytest.fixture
-def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    """An empty bucket."""
-    store = ObjectStore(s3_server)
-    store.use(monkeypatch)
-    return store
 
 
 ON_CRATEDB = (pytest.mark.cratedb,)
@@ -376,8 +363,6 @@ def test_other_values(files: Place, tmp_path: Path) -> None:
     db = files.db
 
     def replace_rows() -> None:
-        import hashlib
-
         import pyarrow
         import pyarrow.parquet
 
@@ -413,6 +398,37 @@ def test_full_disk(crate: CrateDatabase, tmp_path: Path) -> None:
     assert_stays(crate)
     assert any("File too large" in error for error in errors(crate))
     assert_archived(crate)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that has room for one small file."""
+    directory = tmp_path / "small"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(directory)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root mounts a file system")
+    yield directory
+    subprocess.run(["umount", str(directory)], check=True)
+
+
+@pytest.mark.parametrize("engine", ["duck", pytest.param("crate", marks=[*ON_CRATEDB, DECIDED])])
+@pytest.mark.parametrize("rows", [1, 400], ids=["manifest", "rows"])
+def test_disk_without_room(request: pytest.FixtureRequest, small_disk: Path, engine: str, rows: int) -> None:
+    """The manifest does not fit, or not even the rows: one line, nothing is dropped, and with room it goes on."""
+    found = fill(Directory(request.getfixturevalue(engine), f"file://{small_disk}", small_disk))
+    db, names = found.db, [hashlib.sha256(str(n).encode()).hexdigest() for n in range(rows)]
+    db.insert("metrics", [{"ts": APRIL, "n": name} for name in names])
+    before = db.left("metrics")
+    report = db.run()
+    assert (report.failed, report.skipped, report.partitions) == (1, 1, 0)
+    assert db.left("metrics") == before
+    assert len(found.rows()) == (rows == 1), "rows that are not whole are not left"
+    assert not isinstance(db, CrateDatabase) or db.frozen("metrics") == 0
+    (error,) = errors(db)
+    assert "No space left on device" in error and "\n" not in error
+    subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
+    assert_archived(db)
 
 
 @pytest.mark.parametrize("engine", ["duck", pytest.param("crate", marks=ON_CRATEDB)])

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -27,6 +28,8 @@ from cratedb_retention.execution.iceberg import Mirrored
 from cratedb_retention.execution.query import choose_archives
 from cratedb_retention.model.archive import Archived
 from cratedb_retention.model.catalog import Column, Kind, TableName
+from cratedb_retention.model.runs import RunOptions
+from cratedb_retention.service.notifications import Notification, Notifications
 from support.command import Command
 from support.databases import MONTH, TIME, Database, DuckDatabase, ParquetDatabase
 from support.iceberg_rest import serving
@@ -39,6 +42,7 @@ BY_MONTH = {"ts": TIME, "n": "TEXT", "month": MONTH}
 APRIL_IS_OVER = "2024-07-16T00:00:00+00:00"
 LAKE, NOWHERE = "lake", "http://127.0.0.1:1"
 METRICS = TableName("doc", "metrics")
+JSON = '{"a":1, "b": [null,1.0]}'
 # Columns of CrateDB, with values as files have them.
 TYPES: dict[str, list[Any]] = {
     "text": ["", "a\0b\u2028", "NULL"],
@@ -125,6 +129,13 @@ def names(db: Database, where: str = "", name: str = "metrics") -> list[str]:
     return sorted(found["n"].to_pylist())
 
 
+def read_by_duckdb(db: Database) -> list[str]:
+    """The same by DuckDB, from the files that the catalog says are the table's."""
+    files = [task.file.file_path.removeprefix("file://") for task in table(db).scan().plan_files()]
+    with duckdb.connect() as connection:
+        return sorted(n for (n,) in connection.execute("SELECT n FROM read_parquet(?)", [files]).fetchall())
+
+
 def sync(db: Database, **more: Any) -> list[Mirrored]:
     """Bring the catalog up to date."""
     return db.tool.archive.sync(LAKE, **more)
@@ -151,6 +162,7 @@ def test_life(followed: DuckDatabase) -> None:
     assert names(db) == [APRIL, MAY, LATE_MAY]
     assert names(db, "month = '2024-05-01T00:00:00+00:00'") == [MAY, LATE_MAY]
     assert names(db, "ts < '2024-05-15T00:00:00+00:00'") == [APRIL, MAY]
+    assert read_by_duckdb(db) == [APRIL, MAY, LATE_MAY]
     before = table(db).metadata_location
     assert sync(db) == [result(db)]
     assert db.run().ok
@@ -250,6 +262,58 @@ def test_an_archive_that_is_not_deleted(followed: DuckDatabase, monkeypatch: pyt
     assert table(db).metadata_location == before
 
 
+def read_by_extension(db: Database) -> list[tuple[Any, ...]]:
+    """All rows, by DuckDB's own reader of Iceberg."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for name in ("avro", "iceberg"):
+            found = pytest.importorskip(f"duckdb_extension_{name}", reason="DuckDB's extension is not installed")
+            (path,) = Path(str(found.__file__)).parent.rglob(f"{name}.duckdb_extension")
+            connection.execute(f"LOAD '{path}'")
+        columns = "strftime(month, '%Y-%m'), n, j"
+        address = table(db).metadata_location.removeprefix("file://")
+        return sorted(connection.execute(f"SELECT {columns} FROM iceberg_scan('{address}')").fetchall())
+
+
+def read_by_polars(db: Database) -> list[tuple[Any, ...]]:
+    """All rows, by Polars."""
+    polars = pytest.importorskip("polars", reason="Polars is not installed")
+    month = polars.col("month").dt.strftime("%Y-%m")
+    return sorted(polars.scan_iceberg(table(db)).select(month, "n", "j").collect().rows())
+
+
+@pytest.mark.long("make test reads tables by pyiceberg, and the files of a table by DuckDB")
+@pytest.mark.parametrize("read", [read_by_extension, read_by_polars])
+def test_other_programs(duck: DuckDatabase, lake: object, read: Callable[[Database], list[tuple[Any, ...]]]) -> None:
+    """They find the same rows, with the columns of partitions, and none of an archive that has ended."""
+    db = duck
+    db.tool.catalog = LAKE
+    db.create("metrics", {**BY_MONTH, "j": "JSON"}, by=["month"])
+    db.insert("metrics", [{"ts": day, "n": day, "j": JSON} for day in (APRIL, MAY, LATE_MAY, JUNE)])
+    db.policy("snapshot", "metrics", "30d", archive_period="75d")
+    assert db.run().ok
+    assert read(db) == [("2024-04", APRIL, JSON), ("2024-05", MAY, JSON), ("2024-05", LATE_MAY, JSON)]
+    db.time.set(APRIL_IS_OVER)
+    assert db.run().ok
+    assert read(db) == [("2024-05", MAY, JSON), ("2024-05", LATE_MAY, JSON)]
+
+
+def test_json(duck: DuckDatabase, lake: object) -> None:
+    """JSON of DuckDB is a text in a catalog, as it was written, and JSON in a query and after a restore."""
+    db = duck
+    db.create("metrics", {**BY_MONTH, "j": "JSON"}, by=["month"])
+    db.insert("metrics", [{"ts": APRIL, "n": APRIL, "j": JSON}, {"ts": MAY, "n": MAY, "j": None}])
+    db.policy("snapshot", "metrics", "30d")
+    assert db.run().ok
+    assert sync(db) == [result(db, added=2)]
+    rows = table(db).scan().to_arrow().to_pylist()
+    assert {row["n"]: row["j"] for row in rows} == {APRIL: JSON, MAY: None}
+    with db.tool.archive.query(f"SELECT j, typeof(j), j->>'a' FROM {db.q('metrics')} ORDER BY ts") as answer:
+        assert list(answer) == [(JSON, "JSON", "1"), (None, "JSON", None)]
+    assert [item.error for item in db.tool.archive.restore(RestoreRequest(table_name="metrics"))] == [None, None]
+    assert db.rows(f"SELECT j, typeof(j) FROM {db.q('metrics')} ORDER BY ts") == [(JSON, "JSON"), (None, "JSON")]
+
+
 @pytest.mark.long("test_life and test_a_catalog_that_is_down have the main path in make test")
 def test_columns_of_partitions(duck: DuckDatabase, lake: object) -> None:
     """Values that only the path has are columns; a column that comes later is NULL in earlier archives."""
@@ -323,6 +387,30 @@ def test_a_catalog_that_is_down(followed: DuckDatabase, lake: Callable[..., None
     lake()
     assert sync(db) == [result(db, added=1, removed=1)]
     assert names(db) == [MAY, MAY, LATE_MAY]
+
+
+def test_a_catalog_that_fails_is_notified(followed: DuckDatabase, lake: Callable[..., None]) -> None:
+    """It is a failure of the policies whose archives it should have; once it works, they have recovered."""
+    db, heard = followed, list[tuple[str, str, str]]()
+    (stored,) = db.tool.policies()
+    db.tool.policies.edit(stored.id, {"schedule": "@daily"})
+
+    def hear(told: Notification) -> bool:
+        heard.append((told.event, told.policy_id, (told.reason or "").partition(": ")[0]))
+        return True
+
+    notifier = Notifications(db.tool, [hear], None)
+    for day, address in ((3, NOWHERE), (4, NOWHERE), (5, "")):
+        lake(address)
+        db.time.set(f"2024-07-0{day}T00:00:10+00:00")
+        report = db.tool.run_due(options=RunOptions(threads=False))
+        assert report is not None and report.ok == (not address)
+        notifier.check()
+    assert heard == [
+        ("policy-failed", stored.id, "Iceberg catalog lake"),
+        ("policy-recovered", stored.id, "Iceberg catalog lake"),
+    ]
+    assert names(db) == [APRIL, MAY, LATE_MAY]
 
 
 @pytest.mark.long("test_life and test_a_catalog_that_is_down have the main path in make test")

@@ -16,7 +16,9 @@ from cratedb_retention.service.access import Scope
 from cratedb_retention.service.http.problems import Failed
 from cratedb_retention.service.http.query import Queries
 from cratedb_retention.service.settings import HttpSettings
-from support.two_tenants import TwoTenants
+from support.databases import MONTH, TIME
+from support.object_store import BUCKET, SECRET, ObjectStore, refusing
+from support.two_tenants import MONTHS, TwoTenants
 
 
 def ask(tenants: TwoTenants, token: str, text: str, form: str = "json") -> Any:
@@ -32,6 +34,37 @@ def test_all_archives(tenants: TwoTenants) -> None:
     assert (answer.status_code, answer.json()) == (200, [{"acme": 1, "globex": 1}])
     assert answer.headers["Content-Type"] == "application/json"
     assert int(answer.headers["Content-Length"]) == len(answer.content)
+
+
+@pytest.mark.s3
+@pytest.mark.long("make test reads files in a directory by HTTP, and on S3 by the command")
+@pytest.mark.parametrize("each", ["tenants", pytest.param("crate_tenants", marks=pytest.mark.cratedb)])
+def test_archives_on_s3(request: pytest.FixtureRequest, s3: ObjectStore, each: str) -> None:
+    """The process of a query reads a bucket with the credentials of the service; what it cannot read is named."""
+    tenants: TwoTenants = request.getfixturevalue(each)
+    db = tenants.db
+    db.create("acme_cold", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    db.fill("acme_cold", MONTHS)
+    db.policy("snapshot", "acme_cold", "30d", tags=["acme"], target_repository_name=f"s3://{BUCKET}/cold")
+    db.run()
+    assert db.left("acme_cold") == list(MONTHS[3:])
+    text = "SELECT n FROM {s}.acme_cold ORDER BY n"
+    for token in ("viewer", "acme-viewer"):
+        answer = ask(tenants, token, text)
+        assert (answer.status_code, answer.json()) == (200, [{"n": day} for day in MONTHS[:3]]), answer.text
+        assert "Notes" not in answer.headers
+    csv = ask(tenants, "acme-viewer", "SELECT count(*) AS n FROM {s}.acme_cold WHERE month = '2024-04-01'", "csv")
+    assert csv.text.split() == ["n", "1"]
+    first, *_ = (name for name in s3.files() if name.endswith(".parquet"))
+    s3.delete(first)
+    answer = ask(tenants, "viewer", text)
+    assert answer.json() == [{"n": day} for day in MONTHS[1:3]]
+    assert "is missing" in answer.headers["Notes"]
+    with refusing(s3.address, 403) as address, pytest.MonkeyPatch.context() as patched:
+        s3.use(patched, address)
+        answer = ask(tenants, "viewer", text)
+    assert (answer.status_code, SECRET in answer.text) == (503, False), answer.text
+    assert f"repository s3://{BUCKET}/cold" in answer.json()["thing"]
 
 
 # A table of another tenant, one that never was, and one without archives; and ways to name it.

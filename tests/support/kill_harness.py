@@ -44,6 +44,7 @@ class RunRequest:
     :param kill_kind: It kills itself at the first instant of this kind; empty: never.
     :param watched: File operations in this directory are instants as well.
     :param kept: Where files are copied to at each instant; empty: they are not.
+    :param parts: Of the copies, only each how many-th is kept, beginning with the one of that number (``part``).
     :param undo: The table from which it brings back what was deleted, instead of a run; empty: it runs.
     """
 
@@ -55,6 +56,8 @@ class RunRequest:
     kill_kind: str = ""
     watched: str = ""
     kept: str = ""
+    parts: int = 1
+    part: int = 0
     undo: str = ""
 
 
@@ -146,6 +149,7 @@ class _Instants:
     def __init__(self, request: RunRequest) -> None:
         self._kill_at, self._kill_kind = request.kill_at, request.kill_kind
         self._copied = [Path(path) for path in json.loads(request.kept)] if request.kept else []
+        self._parts, self._part, self._states = request.parts, request.part, 0
         self._number = 0
         self._busy = False
         self._last = ""
@@ -172,7 +176,9 @@ class _Instants:
                 found.update(f"{path}\n".encode() + path.read_bytes())
             if found.hexdigest() != self._last:
                 self._last = found.hexdigest()
-                shutil.copytree(files, kept / f"{self._number:05d}")
+                if self._states % self._parts == self._part:
+                    shutil.copytree(files, kept / f"{self._number:05d}")
+                self._states += 1
 
 
 def _run(request: RunRequest) -> None:

@@ -18,6 +18,8 @@ import duckdb
 
 from cratedb_retention import Retention
 from cratedb_retention.clock import Clock
+from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.model.catalog import TableName
 from support.databases import MONTH, NOW, TIME, CrateDatabase, DuckDatabase, ParquetDatabase
 from support.kill_harness import RunRequest
 
@@ -155,6 +157,7 @@ class ScenarioDatabase(abc.ABC):
 
     uri: str
     own_schema: str
+    table: TableName
     watched = ""
 
     def __init__(self, scenario: Scenario) -> None:
@@ -196,6 +199,17 @@ class ScenarioDatabase(abc.ABC):
                 report = retention.run(cutoff=EARLIER)
                 assert (report.ok, report.rows) == (True, len(self.scenario.ended))
 
+    def everywhere(self) -> tuple[str, ...]:
+        """The rows in the table, and those that a query reads from archives: each is in one of them, at any time."""
+        with self.open() as retention:
+            table = '"{}"."{}"'.format(*self.table)
+            try:
+                with retention.archive.query(f"SELECT n FROM {table}") as answer:
+                    archived = [str(row[0]) for row in answer]
+            except (NotFound, InvalidInput):  # Of a table without archives, its name is not known.
+                archived = []
+        return tuple(sorted([*archived, *(row[0] for row in self.look("SELECT n FROM {table}"))]))
+
     def finish(self) -> State:
         """Run to the end, and look at what there is then."""
         with self.open() as retention:
@@ -233,6 +247,7 @@ class CrateScenarioDatabase(ScenarioDatabase):
     def __init__(self, scenario: Scenario, bench: CrateDatabase) -> None:
         super().__init__(scenario)
         self.bench, self.uri, self.own_schema = bench, bench.uri, bench.own_schema
+        self.table = bench.table(TABLE)
         self.watched = str(bench.directory) if isinstance(bench, ParquetDatabase) else ""
         bench.create(TABLE, scenario.columns, scenario.by)
         bench.policy(scenario.strategy, TABLE, "30d", **scenario.policy)
@@ -285,7 +300,7 @@ class CrateScenarioDatabase(ScenarioDatabase):
 class DuckScenarioDatabase(ScenarioDatabase):
     """A scenario on DuckDB: a file that is copied for each run."""
 
-    own_schema = "ext"
+    own_schema, table = "ext", TableName("lab", TABLE)
 
     def __init__(self, scenario: Scenario, directory: Path) -> None:
         super().__init__(scenario)

@@ -89,7 +89,17 @@ def serving() -> Iterator[str]:
 
 
 @contextmanager
-def refusing(behind: str, status: int, methods: str = "", ending: str = "") -> Iterator[str]:
+def counting(behind: str) -> Iterator[tuple[str, list[int]]]:
+    """The address of a proxy that refuses nothing, and the sizes of the answers to what is read through it."""
+    sizes = list[int]()
+    with refusing(behind, 200, methods="NONE", sizes=sizes) as address:
+        yield address, sizes
+
+
+@contextmanager
+def refusing(
+    behind: str, status: int, methods: str = "", ending: str = "", sizes: list[int] | None = None
+) -> Iterator[str]:
     """
     The address of a proxy.
 
@@ -97,6 +107,7 @@ def refusing(behind: str, status: int, methods: str = "", ending: str = "") -> I
     :param status: The answer to what is refused, or `HALF`.
     :param methods: Requests with these methods are refused; empty: all.
     :param ending: Only those for paths that end so.
+    :param sizes: Gets the size of each answer to what is read.
     """
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -115,6 +126,8 @@ def refusing(behind: str, status: int, methods: str = "", ending: str = "") -> I
             answer = connection.getresponse()
             content = answer.read()
             connection.close()
+            if sizes is not None and self.command == "GET":
+                sizes.append(len(content))
             half = refused and status == HALF
             self._answer(answer.status, answer.getheaders(), content, half=half)
 

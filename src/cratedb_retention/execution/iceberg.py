@@ -39,6 +39,7 @@ class Mirrored:
     removed: int = 0
     refused: tuple[str, ...] = ()  # Why archives cannot be in the catalog; the others are.
     error: RetentionError | None = None  # Why the table is not up to date.
+    policies: tuple[str, ...] = ()  # Of a run: those that archive the table.
 
     @property
     def changes(self) -> str:

@@ -52,7 +52,7 @@ class Report:
     :param blocked: Due actions that must not happen now; ``needs_attention``: those of them that need a person to act.
     :param partitions: Partitions that were dropped, moved or compacted.
     :param rows: Rows that were removed, moved or compacted, if the database reports their number.
-    :param failed_policies: The policies of steps that failed.
+    :param failed_policies: The policies of steps that failed, or whose archives an Iceberg catalog did not follow.
     """
 
     run_id: str

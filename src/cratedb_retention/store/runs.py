@@ -150,7 +150,7 @@ class RunOfPolicy:
     ended_at: Annotated[dt.datetime, "When it ended."]
     blocked: Annotated[int, "Number of tables and reasons that are blocked as intended."] = 0
     needs_attention: Annotated[int, "Number of tables and reasons that are blocked until a person acts."] = 0
-    failed: Annotated[int, "Number of failed steps."] = 0
+    failed: Annotated[int, "Number of failed steps, and of failed updates of an Iceberg catalog."] = 0
     error: Annotated[str | None, "Why a step failed, or else why an action is blocked."] = None
     reason: Annotated[str | None, "The code of `error`."] = None
     subjects: Annotated[str | None, "Policies, holds and lease holders that `error` mentions, as JSON."] = None
@@ -162,7 +162,7 @@ class RunOfPolicy:
         :param why: Its columns ``error``, ``reason`` and ``subjects``.
         """
         blocked = outcome if event == Event.BLOCKED else None
-        failed = event == Event.STEP_FINISHED and outcome == Outcome.FAILED
+        failed = event in (Event.STEP_FINISHED, Event.CATALOG_UPDATED) and outcome == Outcome.FAILED
         is_better = why["error"] is not None and (self.error is None or (failed and not self.failed))
         changed: Any = why if is_better else {}
         return replace(

@@ -60,8 +60,10 @@ def inexact(columns: Iterable[Column]) -> tuple[str, ...]:
 
 
 def to_file(column: Column) -> sa.ColumnElement[Any]:
+    """The values to write. JSON is its own text; Parquet's type of this name is one that few programs read."""
     found = ref(column.name)
-    return sa.cast(found, sa.Text()).label(found.name) if _words(column.type) & _AS_TEXT else found
+    as_text = column.type == "JSON" or _words(column.type) & _AS_TEXT
+    return sa.cast(found, sa.Text()).label(found.name) if as_text else found
 
 
 def literal_path(path: str) -> str:

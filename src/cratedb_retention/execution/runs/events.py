@@ -144,8 +144,8 @@ def advance(state: RunState, event: RunEvent) -> RunState:
         case TaskSkipped(task=task):
             over = state.step + len(task.steps)
             return replace(state, step=over, steps_done=over, report=replace(report, skipped=report.skipped + 1))
-        case Mirrored(error=error):
-            return replace(state, report=replace(report, failed=report.failed + 1)) if error else state
+        case Mirrored(error=error, policies=policies):
+            return replace(state, report=_with_failure(report, policies)) if error else state
         case ActionBlocked() | TakenOver() | RunEndedEarly() | RunFinished():
             return state
 
@@ -175,7 +175,11 @@ def _finished(state: RunState, report: Report, event: StepFinished) -> RunState:
 def _failed(report: Report, event: StepFailed) -> Report:
     if event.deferred:
         return replace(report, deferred=report.deferred + 1)
-    policies = dict.fromkeys([*report.failed_policies, *filter(None, [event.task.policy_id])])
+    return _with_failure(report, filter(None, [event.task.policy_id]))
+
+
+def _with_failure(report: Report, of: Iterable[str]) -> Report:
+    policies = dict.fromkeys([*report.failed_policies, *of])
     return replace(report, failed=report.failed + 1, failed_policies=tuple(policies))
 
 

@@ -37,7 +37,7 @@ from cratedb_retention.store.store import Store
 
 Retry = Callable[[Callable[[], None]], None]
 # The events that tell how a run ended for a policy.
-_RESULTS = (Event.STEP_FINISHED, Event.BLOCKED, Event.SLOT_FINISHED)
+_RESULTS = (Event.STEP_FINISHED, Event.BLOCKED, Event.SLOT_FINISHED, Event.CATALOG_UPDATED)
 # Of a killed run: how many entries are read, and how far the clocks of machines may differ.
 _MOST, _APART = 100_000, dt.timedelta(hours=1)
 
@@ -180,7 +180,8 @@ class Recorder:
                 self._write(self._step(task, task.steps[0], number, outcome=Outcome.FAILED, why=why), later=True)
 
     def mirrored(self, found: Mirrored) -> None:
-        """What was changed in the Iceberg catalog."""
+        """What was changed in the Iceberg catalog. A failure is one of the policies, too, but one entry."""
+        self._results.count(*(replace(found.entry, policy_id=policy) for policy in found.policies if found.error))
         self._write(replace(found.entry, cutoff=self._run.cutoff, run_id=self._run.run_id), later=True)
 
     def step_ended(self, task: Task, step: Step, number: int, error: RunEnded) -> None:

@@ -33,7 +33,7 @@ from cratedb_retention.execution.runs.recorder import Recorder, Results, outcome
 from cratedb_retention.execution.runs.retrying import retry
 from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.audit import Event, Outcome
-from cratedb_retention.model.catalog import TableName, Value
+from cratedb_retention.model.catalog import Capabilities, TableName, Value
 from cratedb_retention.model.plan.effect import total
 from cratedb_retention.model.plan.plan import (
     Blocked,
@@ -52,6 +52,7 @@ from cratedb_retention.model.plan.plan import (
 )
 from cratedb_retention.model.plan.reasons import Why, failure
 from cratedb_retention.model.policies.patterns import find_tables
+from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.rollup import RollUp, RollupStep, SealWindows
 from cratedb_retention.model.runs import Report
 from cratedb_retention.model.step import Piece
@@ -297,8 +298,10 @@ class Runner:
             tables.update(find_tables(policy.table_schema, policy.table_name, archived, own))
         for found in self._mirror.update(tables, ending) if tables else ():
             if found.is_worth_telling:
-                self._recorder.mirrored(found)
-                self._tell(found)
+                about = (policy.id or "" for policy in chosen if _archives(policy, found.table, own))
+                told = replace(found, policies=tuple(about))
+                self._recorder.mirrored(told)
+                self._tell(told)
 
     def _forget(self) -> None:
         """Delete records of frozen partitions that no longer exist, also those that a killed run dropped."""
@@ -532,6 +535,11 @@ class Runner:
         self._tasks[position] = found
         self._renewed[position] += 1
         return found
+
+
+def _archives(policy: Policy, table: TableName | None, own: Capabilities) -> bool:
+    """Whether the archives of a table may be those of a policy; None: those of any table."""
+    return table is None or bool(find_tables(policy.table_schema, policy.table_name, [table], own))
 
 
 def _ending(tasks: Iterable[Task]) -> Iterator[Archived]:

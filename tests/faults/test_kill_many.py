@@ -1,0 +1,148 @@
+"""
+A thousand kills on DuckDB: of archiving many partitions, of the end of their archives, of a recoverable deletion, and
+of its undo.
+
+At any instant each row is there once, in its table or in an archive, and what comes next completes it. These are for
+the long tier, in parts that can be run one by one; `make test` kills the same with two partitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cratedb_retention.errors import NotFound
+from support.kill_harness import left_by_kills
+from support.kill_scenarios import CUTOFF, RECOVERABLE, SCENARIOS, TABLE, DuckScenarioDatabase, Scenario
+
+MONTHS, PARTS = 18, 4
+# Two rows in each month, one of which was sent twice.
+OLD = tuple(
+    f"{2022 + month // 12}-{month % 12 + 1:02}-{day}"
+    for month in range(MONTHS)
+    for day in (10, 20, *([20] * (month % 2)))
+)
+# At least so many in each part.
+ARCHIVING, ENDING, UNDOING = 70, 30, 20
+pytestmark = [
+    pytest.mark.long("make test kills the same with two partitions, see test_kill.py and test_kill_undo.py"),
+    pytest.mark.timeout(3600),
+    pytest.mark.parametrize("part", range(PARTS)),
+]
+
+
+def named(name: str, **more: Any) -> Scenario:
+    """A scenario with many partitions."""
+    (found,) = (each for each in SCENARIOS if each.name == name)
+    return replace(found, old=(), **more)
+
+
+def left(database: DuckScenarioDatabase, directory: Path, part: int, least: int, **more: Any) -> Iterator[str]:
+    """Put back what each kill of a part leaves, and name the instant."""
+    request = replace(database.request, parts=PARTS, part=part, **more)
+    found = left_by_kills(request, database.files, directory / "kept")
+    assert len(found) >= least, "there must have been more to kill"
+    for instant, files in found:
+        database.restore(files)
+        yield instant
+
+
+def rows(database: DuckScenarioDatabase) -> tuple[str, ...]:
+    """Those in the table."""
+    return tuple(row[0] for row in database.look("SELECT n FROM {table} ORDER BY n"))
+
+
+def complete(database: DuckScenarioDatabase) -> tuple[object, ...]:
+    """Run to the end: what is there then."""
+    with database.open() as retention:
+        assert retention.run(cutoff=CUTOFF).ok
+        known = sorted((record.archived.name, str(record.stage)) for record in retention.snapshots())
+        due = len(retention.plan(CUTOFF).tasks)
+    return rows(database), known, due, database.repository(), database.look("SELECT count(*) FROM {freeze}")
+
+
+def names(*parts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(name for part in parts for name in part))
+
+
+def test_archiving(tmp_path: Path, part: int) -> None:
+    """Each row is in the table or in an archive, and the next run archives the rest."""
+    scenario = replace(named("snapshot"), old=OLD)
+    database = DuckScenarioDatabase(scenario, tmp_path)
+    every = names(OLD, scenario.border, scenario.young)
+    database.reset()
+    undisturbed = complete(database)
+    assert (database.everywhere(), rows(database)) == (every, scenario.kept)
+    database.reset()
+    for instant in left(database, tmp_path, part, ARCHIVING):
+        assert database.everywhere() == every, f"killed {instant}"
+        assert complete(database) == undisturbed, f"killed {instant}"
+
+
+def test_the_end_of_archives(tmp_path: Path, part: int) -> None:
+    """Each archive is read as a whole or not at all, what has not ended stays, and the next run ends the rest."""
+    scenario = named("archives", ended=OLD)
+    database = DuckScenarioDatabase(scenario, tmp_path)
+    kept = names(scenario.border, scenario.young)
+    database.reset()
+    assert database.everywhere() == names(OLD, kept)
+    undisturbed = complete(database)
+    assert database.everywhere() == kept
+    database.reset()
+    gone = set[int]()
+    for instant in left(database, tmp_path, part, ENDING):
+        found = database.everywhere()
+        gone.add(len(found))
+        months = {name[:7] for name in found}
+        assert found == names([name for name in OLD if name[:7] in months], kept), f"killed {instant}"
+        assert complete(database) == undisturbed, f"killed {instant}"
+    assert len(gone) > MONTHS // 2
+
+
+def test_what_was_deleted(tmp_path: Path, part: int) -> None:
+    """An undo brings back all that a killed run deleted; the next run deletes the rest, which comes back as well."""
+    scenario = replace(RECOVERABLE, old=OLD)
+    database = DuckScenarioDatabase(scenario, tmp_path)
+    every, gone = names(OLD, scenario.border, scenario.young), 0
+    database.reset()
+    for instant in left(database, tmp_path, part, ARCHIVING):
+        gone += len(every) - len(rows(database))
+        bring_back(database)
+        assert rows(database) == every, f"killed {instant}"
+        with database.open() as retention:
+            assert retention.run(cutoff=CUTOFF).ok, f"killed {instant}"
+        bring_back(database)
+        assert rows(database) == every, f"killed {instant}, and run again"
+    assert gone > MONTHS
+
+
+def test_undoing(tmp_path: Path, part: int) -> None:
+    """A killed undo has brought back whole partitions; the next one brings back the rest, beside rows that arrived."""
+    scenario = replace(RECOVERABLE, old=OLD)
+    database = DuckScenarioDatabase(scenario, tmp_path)
+    database.reset()
+    with database.open() as retention:
+        report = retention.run(cutoff=CUTOFF)
+        assert (report.ok, report.partitions) == (True, MONTHS)
+    late = "2022-03-15"
+    database.look(f"INSERT INTO {{table}} (ts, n) VALUES ('{late}', '{late}')")
+    every = names(OLD, scenario.border, scenario.young, [late])
+    for instant in left(database, tmp_path, part, UNDOING, undo=TABLE):
+        found = rows(database)
+        assert late in found and all(found.count(name) <= every.count(name) for name in found), f"killed {instant}"
+        bring_back(database)
+        assert rows(database) == every, f"killed {instant}"
+
+
+def bring_back(database: DuckScenarioDatabase) -> None:
+    """Undo, if something can be undone."""
+    with database.open() as retention:
+        try:
+            found = retention.undo(table_schema="*", table_name=TABLE)
+        except NotFound:
+            return
+    assert [item.error for item in found if item.error] == []
