@@ -53,6 +53,9 @@ def test_archives_on_s3(request: pytest.FixtureRequest, s3: ObjectStore, each: s
         answer = ask(tenants, token, text)
         assert (answer.status_code, answer.json()) == (200, [{"n": day} for day in MONTHS[:3]]), answer.text
         assert "Notes" not in answer.headers
+    wanted = {"table_name": "acme_cold", "table_schema": db.schema, "start": "2024-03-01", "end": "2024-08-01"}
+    fetched = tenants.get("acme-viewer", "/api/v1/fetch", params={**wanted, "step": "1mo", "metric": "row_count"})
+    assert [row["level"] for row in fetched] == ["archive"] * 3 + ["raw"] * 2
     csv = ask(tenants, "acme-viewer", "SELECT count(*) AS n FROM {s}.acme_cold WHERE month = '2024-04-01'", "csv")
     assert csv.text.split() == ["n", "1"]
     first, *_ = (name for name in s3.files() if name.endswith(".parquet"))

@@ -289,10 +289,10 @@ class Reader:
         return self._database.rows(self._select(p, p.partition_ident, p["values"], p.closed, *settings, *stored))
 
     def _unmerged(self) -> frozenset[_PartitionId]:
-        """Partitions with a primary shard of several segments; those of a closed one are not known."""
+        """Partitions with a copy of a shard that has several segments; those of a closed one are not known."""
         s = system("sys.segments")
-        shard = (*s.place, s.partition_ident, s.shard_id)
-        read = sa.select(*shard[:3]).where(self._within(*s.place), s.primary, s.search).group_by(*shard)
+        copy = (*s.place, s.partition_ident, s.shard_id, words("node['id']"))
+        read = sa.select(*copy[:3]).where(self._within(*s.place), s.search).group_by(*copy)
         rows = self._database.rows(read.having(sa.func.count() > 1))
         return frozenset((schema, table, ident or "") for schema, table, ident in rows)
 

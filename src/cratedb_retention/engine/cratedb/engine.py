@@ -215,6 +215,8 @@ class CrateDBEngine(Engine):
                 database.execute(statement)
             if step.compress:
                 shards.await_opened(database, step, self.clock)
+            if step.merge:
+                shards.await_copies(database, step, self.clock)
             # A shard on its way to another node is not merged, and rows may arrive meanwhile: the next run goes on.
             for _ in range(ATTEMPTS if step.merge else 0):
                 database.execute(optimize(partition_of(step.table, step.columns, values)))

@@ -159,6 +159,19 @@ def await_opened(database: Database, step: PartitionsStep, clock: Clock) -> None
         clock.sleep(POLL_SECONDS)
 
 
+def await_copies(database: Database, step: PartitionsStep, clock: Clock) -> None:
+    """Wait for copies of shards that are being recovered, since they are not merged; not for any that no node takes."""
+    s, last, since = system("sys.shards"), None, clock.now()
+    idents = [piece.partition.ident for piece in step.pieces]
+    mine = (s.of(step.table), s.partition_ident.in_(idents), s.routing_state == "INITIALIZING")
+    while coming := database.brief().count(s.table, *mine):
+        if coming != last:
+            last, since = coming, clock.now()
+        elif (clock.now() - since).total_seconds() > OPENING_SECONDS:
+            return
+        clock.sleep(POLL_SECONDS)
+
+
 def check_quiet(database: Database, step: CompactPartitions, clock: Clock) -> None:
     """
     Require that nothing was written to partitions since the plan. Rows that are written to a closed one are lost, so
@@ -203,11 +216,12 @@ def check_room(database: Database, step: CompactPartitions) -> None:
 
 
 def count_segments(database: Database, step: PartitionsStep) -> tuple[int, int]:
-    """The bytes of all segments of partitions, and the number of segments of the primary shard that has most."""
+    """The bytes of all segments of partitions, and the number of segments of the copy of a shard that has most."""
     s = system("sys.segments")
-    visible = sa.func.sum(sa.case((sa.and_(s.primary, s.search), 1), else_=0))
+    visible = sa.func.sum(sa.case((s.search, 1), else_=0))
     mine = s.of(step.table), s.partition_ident.in_([piece.partition.ident for piece in step.pieces])
-    read = sa.select(sa.func.sum(s.size), visible).where(*mine).group_by(s.partition_ident, s.shard_id)
+    copy = (s.partition_ident, s.shard_id, words("node['id']"))
+    read = sa.select(sa.func.sum(s.size), visible).where(*mine).group_by(*copy)
     rows = database.brief().rows(read)
     return sum(size or 0 for size, _ in rows), max((int(number or 0) for _, number in rows), default=0)
 
