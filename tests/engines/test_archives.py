@@ -10,13 +10,15 @@ import json
 import resource
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from cratedb_retention import FetchRequest, RestoreRequest, parse_interval
+from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.runs.events import Observer, RunEvent, StepFinished
 from cratedb_retention.model.archive import Archived, SnapshotStage
 from cratedb_retention.model.plan.plan import SnapshotPartition, Step
@@ -493,12 +495,18 @@ def test_refusals(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, refused: tupl
     assert_archived(db)
 
 
+def count_names(db: Database) -> int:
+    """How many names are archived, as a query reads them."""
+    with db.tool.archive.query(f"SELECT count(n) FROM {db.q('metrics')}") as answer:
+        return int(next(answer.rows)[0])
+
+
 @pytest.mark.slow("starts an S3 server")
 @pytest.mark.parametrize(
     "refused", [(HALF, "GET", ".parquet"), *(pytest.param(each, marks=ELSEWHERE) for each in OTHERS[2:4])], ids=str
 )
 def test_refusals_later(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, str, str]) -> None:
-    """The same after the drop: a restore restores nothing, and then everything."""
+    """The same after the drop: a restore restores nothing, and then everything; a query is an error, not an answer."""
     db, store = bucket.db, bucket.store
     assert_archived(db)
     april, may = db.tool.snapshots()
@@ -509,7 +517,11 @@ def test_refusals_later(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, refused
         assert all(found.error for found in db.tool.verify_snapshots())
         assert all(item.error for item in db.tool.restore(METRICS))
         assert db.left("metrics") == [JUNE]
+        with pytest.raises(RetentionError) as unread:
+            count_names(db)
+        assert "\n" not in str(unread.value) and SECRET not in str(unread.value)
     store.use(monkeypatch)
+    assert count_names(db) == 3
     assert [item.error for item in db.tool.restore(METRICS)] == [None, None]
     assert db.left("metrics") == ALL
 
@@ -617,12 +629,41 @@ def test_damaged_archives_of_earlier_versions(
     assert not april.exists() and may.exists()
 
 
-def test_files_of_duckdb_are_read_by_others(duck: DuckDatabase) -> None:
-    """The directory has the layout of Hive, which DuckDB reads with one line."""
+def by_duckdb(table: str) -> Iterable[tuple[Any, ...]]:
+    return duckdb.sql(f"SELECT month, n FROM read_parquet('{table}/**/*.parquet', hive_partitioning = true)").fetchall()
+
+
+def by_pandas(table: str) -> Iterable[tuple[Any, ...]]:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    return list(pandas.read_parquet(table)[["month", "n"]].itertuples(index=False))
+
+
+def by_polars(table: str) -> Iterable[tuple[Any, ...]]:
+    polars = pytest.importorskip("polars", reason="Polars is not installed")
+    found = polars.scan_parquet(f"{table}/**/*.parquet", hive_partitioning=True).collect()
+    return list(found.select("month", "n").rows())
+
+
+def by_spark(table: str) -> Iterable[tuple[Any, ...]]:
+    sql = pytest.importorskip("pyspark.sql", reason="Spark is not installed")
+    spark = sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+    try:
+        return [(row.month, row.n) for row in spark.read.parquet(table).collect()]
+    finally:
+        spark.stop()
+
+
+OTHER_PROGRAMS = (by_pandas, by_polars, by_spark)
+IS_SEEN = pytest.mark.long("make test reads them by DuckDB, and the documentation by pandas")
+
+
+@pytest.mark.parametrize("read", [by_duckdb, *(pytest.param(each, marks=IS_SEEN) for each in OTHER_PROGRAMS)])
+@pytest.mark.filterwarnings("ignore")  # Their own.
+def test_files_are_read_by_others(duck: DuckDatabase, read: Callable[[str], Iterable[tuple[Any, ...]]]) -> None:
+    """The directory has the layout of Hive, which other programs read with one line."""
     fill(Directory(duck, duck.repository, duck.directory))
     assert_archived(duck)
-    query = f"SELECT month, n FROM read_parquet('{duck.directory}/lab.metrics/**/*.parquet') ORDER BY n"
-    assert [(str(month)[:10], n) for month, n in duckdb.sql(query).fetchall()] == [
+    assert sorted((str(month)[:10], n) for month, n in read(f"{duck.directory}/lab.metrics")) == [
         ("2024-04-01", APRIL),
         ("2024-05-01", MAY),
         ("2024-05-01", LATE_MAY),

@@ -7,8 +7,10 @@ or forgotten shows in the state.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from support.kill_scenarios import (
     ScenarioDatabase,
     State,
 )
+from support.object_store import BUCKET, ObjectStore
 from support.tiers import examples
 
 BY_PROCESSES = pytest.mark.long("make test kills processes of two others, and looks at all instants of this in one")
@@ -71,6 +74,32 @@ def test_duckdb_converges(scenario: Scenario, tmp_path: Path) -> None:
 def test_killed_on_duckdb(scenario: Scenario, tmp_path: Path) -> None:
     """A process that is killed leaves what the test above looks at: the next run makes that good as well."""
     assert_converges(DuckScenarioDatabase(scenario, tmp_path), examples(9, long=1))
+
+
+class BucketScenarioDatabase(DuckScenarioDatabase):
+    """A scenario on DuckDB with archives in a bucket."""
+
+    def __init__(self, scenario: Scenario, directory: Path, store: ObjectStore) -> None:
+        self._store = store
+        policy = {**scenario.policy, "target_repository_name": f"s3://{BUCKET}/cold"}
+        super().__init__(replace(scenario, policy=policy), directory)
+
+    def reset(self) -> None:
+        super().reset()
+        for name in self._store.files():
+            self._store.delete(name)
+
+    def repository(self) -> Counter[str]:
+        return Counter(self._store.files())
+
+
+@pytest.mark.s3
+@pytest.mark.timeout(1800)
+@pytest.mark.long("make test kills runs that archive in a directory")
+def test_killed_with_a_bucket(tmp_path: Path, s3: ObjectStore) -> None:
+    """Archives in a bucket: at any time each row is read once, and the next run completes it."""
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == "snapshot")
+    assert_converges(BucketScenarioDatabase(scenario, tmp_path, s3), 2, once=True)
 
 
 @pytest.mark.slow("a run is killed some dozens of times, and finished each time")
