@@ -184,7 +184,7 @@ def answers(db: Database, table: str) -> list[list[Sequence[Any]]]:
 
 
 def names_of(text: str, rows: Sequence[Sequence[Any]]) -> list[str]:
-    """What a question in SQL asks for, as far as rounding is concerned."""
+    """Names for the columns of a question in SQL, which say whether its values are rounded."""
     return ["avg" if "avg(" in text else "exact"] * len(rows[0])
 
 
