@@ -89,6 +89,28 @@ SELECTS = [
     "SELECT host, max(n) FROM {t} WHERE note IS NULL GROUP BY host HAVING count(*) > 1 ORDER BY 2",
     "SELECT n, value FROM {t} ORDER BY n LIMIT 3 OFFSET 10",
 ]
+if examples(0, long=1):  # Forty of each; these are about two years.
+    ASKED += [
+        (*about, {"metrics": (metric,), "by": ("host",)[: number % 2]})
+        for number, metric in enumerate(("value:min", "value:count", "value:sum", "n:last", "n:stddev", "value:p95"))
+        for about in (
+            ("3h", "2024-02-28", "2024-03-02"),
+            ("1d", "2023-01-25", "2023-02-05"),
+            ("1w", "2023-10-30", "2024-01-08"),
+        )
+    ]
+    ASKED.append(("1mo", "2022-07-01", END, {"metrics": ("value:first", "value:last"), "by": ("host",)}))
+    SELECTS += [
+        f"SELECT {values} FROM {{t}} WHERE {condition}"
+        for values in (
+            "count(*), min(value), max(value)",
+            "sum(n), count(note)",
+            "max(n) - min(n), count(value)",
+            "count(DISTINCT host), max(note)",
+            "min(n), min(note)",
+        )
+        for condition in ("month = '2023-05-01'", "ts < '2023-01-01'", "host = 'a' AND ts >= '2024-01-01'", "n % 7 = 0")
+    ]
 
 
 @pytest.fixture(params=["duck", pytest.param("crate_files", marks=pytest.mark.cratedb)])
