@@ -199,16 +199,19 @@ class ScenarioDatabase(abc.ABC):
                 report = retention.run(cutoff=EARLIER)
                 assert (report.ok, report.rows) == (True, len(self.scenario.ended))
 
-    def everywhere(self) -> tuple[str, ...]:
+    def rows(self) -> tuple[str, ...]:
+        """The rows in the table."""
+        return tuple(row[0] for row in self.look("SELECT n FROM {table} ORDER BY n"))
+
+    def everywhere(self, retention: Retention) -> tuple[str, ...]:
         """The rows in the table, and those that a query reads from archives: each is in one of them, at any time."""
-        with self.open() as retention:
-            table = '"{}"."{}"'.format(*self.table)
-            try:
-                with retention.archive.query(f"SELECT n FROM {table}") as answer:
-                    archived = [str(row[0]) for row in answer]
-            except (NotFound, InvalidInput):  # Of a table without archives, its name is not known.
-                archived = []
-        return tuple(sorted([*archived, *(row[0] for row in self.look("SELECT n FROM {table}"))]))
+        table = '"{}"."{}"'.format(*self.table)
+        try:
+            with retention.archive.query(f"SELECT n FROM {table}") as answer:
+                archived = [str(row[0]) for row in answer]
+        except (NotFound, InvalidInput):  # Of a table without archives, its name is not known.
+            archived = []
+        return tuple(sorted([*archived, *self.rows()]))
 
     def finish(self) -> State:
         """Run to the end, and look at what there is then."""
@@ -227,7 +230,7 @@ class ScenarioDatabase(abc.ABC):
         if not self.uri.startswith("crate:"):
             retention.close()
         return State(
-            rows=tuple(row[0] for row in self.look("SELECT n FROM {table} ORDER BY n")),
+            rows=self.rows(),
             snapshots=tuple(
                 (a.values, str(v.record.stage), states[a.repository, a.name].complete, a.rows)
                 for v in verified
