@@ -427,7 +427,8 @@ def test_disk_without_room(request: pytest.FixtureRequest, small_disk: Path, eng
     assert db.left("metrics") == before
     assert len(found.rows()) == (rows == 1), "rows that are not whole are not left"
     assert not isinstance(db, CrateDatabase) or db.frozen("metrics") == 0
-    assert any("No space left on device" in error for error in errors(db))
+    full = [each for each in errors(db) if "No space left on device" in each or "disk is full" in each]
+    assert [each.startswith(f"repository {found.repository}") for each in full] == [True], errors(db)
     assert all("\n" not in error for error in errors(db))
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
     assert_archived(db)

@@ -47,7 +47,15 @@ from cratedb_retention.engine.expressions import (
 from cratedb_retention.engine.files import File, FileArchive
 from cratedb_retention.engine.parquet import Manifest, Store, checksum, data_path, describe_partition, version
 from cratedb_retention.engine.step import StepResult
-from cratedb_retention.errors import Conflict, DatabaseError, InvalidInput, NotFound, RetentionError, Unsupported
+from cratedb_retention.errors import (
+    Conflict,
+    DatabaseError,
+    DiskFull,
+    InvalidInput,
+    NotFound,
+    RetentionError,
+    Unsupported,
+)
 from cratedb_retention.model.address import is_address
 from cratedb_retention.model.archive import Archived, why_no_directory
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
@@ -91,7 +99,10 @@ class DuckArchive(FileArchive):
                 connection.execute(_copy(step, columns, str(file)))
                 return int(connection.execute(_of_partition(step, sa.func.count())).scalar_one())
 
-            rows = self._database.transact(work)
+            try:
+                rows = self._database.transact(work)
+            except DiskFull as error:
+                raise DiskFull(f"repository {step.repository}", error.reason, error.remedy) from None
             sha256, size = checksum(file), file.stat().st_size
         return Manifest(
             table=list(step.table),
