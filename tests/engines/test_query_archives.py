@@ -226,7 +226,7 @@ def test_the_same_answers(request: pytest.FixtureRequest, place: str) -> None:
     engine, _, kind = place.partition("-")
     db: Database = request.getfixturevalue(engine)
     months = examples(4, long=22) if isinstance(db, CrateDatabase) else 22
-    more = {"target_repository_name": f"s3://{BUCKET}/cold"} if kind == "s3" else {}
+    more: dict[str, Any] = {"target_repository_name": f"s3://{BUCKET}/cold"} if kind == "s3" else {}
     if more:
         request.getfixturevalue("s3")
     table = db.q(create(db, "60d", *((182, "2024-01-01") if months == 4 else (731, "2022-07-01")), **more))

@@ -1,6 +1,6 @@
 """
 A thousand kills on DuckDB: of archiving many partitions, of the end of their archives, of a recoverable deletion, and
-of its undo.
+of its undo. An instant that leaves the same files as the one before is looked at together with it.
 
 At any instant each row is there once, in its table or in an archive, and what comes next completes it. These are for
 the long tier, in parts that can be run one by one; `make test` kills the same with two partitions.
@@ -19,18 +19,18 @@ import pytest
 
 from cratedb_retention import Retention
 from cratedb_retention.errors import NotFound
-from support.kill_harness import left_by_kills
+from support.kill_harness import left_by_kills, list_instants
 from support.kill_scenarios import CUTOFF, RECOVERABLE, SCENARIOS, TABLE, DuckScenarioDatabase, Scenario
 
-MONTHS, PARTS = 18, 4
+MONTHS, PARTS = 9, 3
 # Two rows in each month, one of which was sent twice.
 OLD = tuple(
     f"{2022 + month // 12}-{month % 12 + 1:02}-{day}"
     for month in range(MONTHS)
     for day in (10, 20, *([20] * (month % 2)))
 )
-# At least so many in each part.
-ARCHIVING, ENDING, UNDOING = 70, 30, 20
+# The least number of different states that kills leave, in each part.
+ARCHIVING, ENDING, UNDOING = 40, 15, 10
 pytestmark = [
     pytest.mark.long("make test kills the same with two partitions, see test_kill.py and test_kill_undo.py"),
     pytest.mark.timeout(3600),
@@ -38,10 +38,14 @@ pytestmark = [
 ]
 
 
-def named(name: str, **more: Any) -> Scenario:
-    """A scenario with many partitions."""
+def named(name: str) -> Scenario:
+    """A scenario."""
     (found,) = (each for each in SCENARIOS if each.name == name)
-    return replace(found, old=(), **more)
+    return found
+
+
+ARCHIVED, ENDED = replace(named("snapshot"), old=OLD), replace(named("archives"), ended=OLD)
+DELETED = replace(RECOVERABLE, old=OLD)
 
 
 def left(database: DuckScenarioDatabase, directory: Path, part: int, least: int, **more: Any) -> Iterator[str]:
@@ -66,10 +70,37 @@ def names(*parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(name for part in parts for name in part))
 
 
+def test_there_are_a_thousand(tmp_path: Path, part: int) -> None:
+    """All parts together look at a thousand instants."""
+    if part:
+        pytest.skip("one part counts all")
+    kills = 0
+    for number, scenario in enumerate((ARCHIVED, ENDED, DELETED, DELETED)):
+        database = DuckScenarioDatabase(scenario, make_directory(tmp_path, number))
+        database.reset()
+        undo = TABLE if number == 3 else ""
+        if undo:
+            delete(database)
+        kills += len(list_instants(replace(database.request, undo=undo)))
+    assert kills >= 1000
+
+
+def make_directory(above: Path, number: int) -> Path:
+    found = above / str(number)
+    found.mkdir()
+    return found
+
+
+def delete(database: DuckScenarioDatabase) -> None:
+    """Let a run delete all that is old."""
+    with database.open() as retention:
+        report = retention.run(cutoff=CUTOFF)
+        assert (report.ok, report.partitions) == (True, MONTHS)
+
+
 def test_archiving(tmp_path: Path, part: int) -> None:
     """Each row is in the table or in an archive, and the next run archives the rest."""
-    scenario = replace(named("snapshot"), old=OLD)
-    database = DuckScenarioDatabase(scenario, tmp_path)
+    scenario, database = ARCHIVED, DuckScenarioDatabase(ARCHIVED, tmp_path)
     every = names(OLD, scenario.border, scenario.young)
     database.reset()
     with database.open() as retention:
@@ -84,9 +115,8 @@ def test_archiving(tmp_path: Path, part: int) -> None:
 
 def test_the_end_of_archives(tmp_path: Path, part: int) -> None:
     """Each archive is read as a whole or not at all, what has not ended stays, and the next run ends the rest."""
-    scenario = named("archives", ended=OLD)
-    database = DuckScenarioDatabase(scenario, tmp_path)
-    kept, gone = names(scenario.border, scenario.young), set[int]()
+    database = DuckScenarioDatabase(ENDED, tmp_path)
+    kept, gone = names(ENDED.border, ENDED.young), set[int]()
     database.reset()
     with database.open() as retention:
         assert database.everywhere(retention) == names(OLD, kept)
@@ -105,9 +135,8 @@ def test_the_end_of_archives(tmp_path: Path, part: int) -> None:
 
 def test_what_was_deleted(tmp_path: Path, part: int) -> None:
     """An undo brings back all that a killed run deleted; the next run deletes the rest, which comes back as well."""
-    scenario = replace(RECOVERABLE, old=OLD)
-    database = DuckScenarioDatabase(scenario, tmp_path)
-    every, gone = names(OLD, scenario.border, scenario.young), 0
+    database = DuckScenarioDatabase(DELETED, tmp_path)
+    every, gone = names(OLD, DELETED.border, DELETED.young), 0
     database.reset()
     for instant in left(database, tmp_path, part, ARCHIVING):
         gone += len(every) - len(database.rows())
@@ -122,15 +151,12 @@ def test_what_was_deleted(tmp_path: Path, part: int) -> None:
 
 def test_undoing(tmp_path: Path, part: int) -> None:
     """A killed undo has brought back no row twice; the next one brings back the rest, beside rows that arrived."""
-    scenario = replace(RECOVERABLE, old=OLD)
-    database = DuckScenarioDatabase(scenario, tmp_path)
+    database = DuckScenarioDatabase(DELETED, tmp_path)
     database.reset()
-    with database.open() as retention:
-        report = retention.run(cutoff=CUTOFF)
-        assert (report.ok, report.partitions) == (True, MONTHS)
+    delete(database)
     late = "2022-03-15"
     database.look(f"INSERT INTO {{table}} (ts, n) VALUES ('{late}', '{late}')")
-    every = names(OLD, scenario.border, scenario.young, [late])
+    every = names(OLD, DELETED.border, DELETED.young, [late])
     for instant in left(database, tmp_path, part, UNDOING, undo=TABLE):
         found = database.rows()
         assert late in found and not Counter(found) - Counter(every), f"killed {instant}"
