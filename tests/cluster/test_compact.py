@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def stored(bench: CrateDatabase) -> list[list[object]]:
     return [row[2:] for row in partitions(bench)]
 
 
-def partitions(bench: CrateDatabase) -> list[list[object]]:
+def partitions(bench: CrateDatabase) -> list[list[Any]]:
     """The old partitions: ident, month and how they are stored."""
     query = (
         "SELECT partition_ident, date_format('%Y-%m', \"values\"['month']), settings['codec'], number_of_replicas,"
