@@ -78,6 +78,7 @@ CONTENTS = {
         "how-to/prometheus",
         "how-to/restore",
         "how-to/undo",
+        "how-to/unusual-runs",
         "how-to/legal-hold",
         "how-to/pages",
         "how-to/multi-tenancy",

@@ -180,3 +180,24 @@ def test_a_run_in_a_line() -> None:
     text = summary(report)
     assert text == "3 steps done on 1 partition and 1,200 rows, 1 failed, 2 skipped, 3 blocked, 2 need attention"
     assert summary(Report(run_id="r")) == "0 steps done"
+
+
+def test_what_is_accepted(command: Command, path: Path) -> None:
+    """What earlier runs do not explain fails a run, until a person accepts it; a schedule accepts nothing."""
+
+    def count() -> int:
+        with duckdb.connect(str(path)) as connection:
+            return len(connection.execute("SELECT ts FROM events").fetchall())
+
+    command.ok("create", "--strategy=delete", "--retention-period=150d", "--table-name=events", "--id=keep")
+    command.ok("run", CUTOFF)
+    command.ok("edit-policy", "--id=keep", "--retention-period=5d")
+    before = count()
+    failed = command("run", CUTOFF)
+    assert (failed.code, count(), before > 100) == (1, before, True)
+    assert "needs attention: main.events: " in failed.out
+    assert "accept it for one run: `cratedb-retention run --accept`" in failed.out
+    assert "DELETE FROM" in command.ok("run", "--accept", "--dry-run", CUTOFF)
+    command.ok("run", "--accept", "--policy=keep", CUTOFF)
+    assert count() == 3
+    assert "--due and --accept" in command("run", "--due", "--accept").err

@@ -83,6 +83,7 @@ MODULES = (
     "planning/policies",
     "planning/overview/survey",
     "planning/plan/strategies",
+    "planning/plan/unusual",
     "planning/rollups/coverage",
 )
 DUE = list(Why)[: list(Why).index(Why.LEGAL_HOLD)]

@@ -27,6 +27,7 @@ GUARDS: Mapping[str, str] = {
     "guard: own tables": "Where one of the toolkit's own tables lacks shards, nothing is done at all.",
     "guard: expected_max": "A run that goes beyond the limits of a policy removes nothing and says so.",
     "guard: budget": "By size, the least that is too much goes: the oldest, and none younger than the floor.",
+    "guard: unusual": "What earlier runs and the elapsed time do not explain is blocked until a person accepts it.",
     "guard: freeze": "What is frozen is noted before, and thawed after a failure or by the next run.",
     "guard: clock": "Data of the future, a table expired as a whole, and clocks that were set are noticed.",
     "guard: contradictions": "check-policies finds policies that contradict each other.",

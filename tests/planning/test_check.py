@@ -11,6 +11,7 @@ from support.catalogs import MONTH, TENANT, TS, catalog, monthly, part, policy, 
 
 FOUND = catalog(table([TS, TENANT, MONTH], ["tenant", "month"], [part("a", "2024-01-01")]))
 WEEK = {"recoverable": "7d", "target_repository_name": "trash"}
+TOO_MUCH = {"max_size": "1GB", "min_retention": "7d"}
 WARM_NODES = policy("reallocate", "30d", id="warm", reallocation_attribute_value="warm")
 
 
@@ -25,6 +26,15 @@ WARM_NODES = policy("reallocate", "30d", id="warm", reallocation_attribute_value
         ),
         (policy("snapshot", "30d"), policy("delete", "90d"), "removes the data before delete after 90d"),
         (policy("delete", "30d"), policy("snapshot", "90d"), "would delete the data before snapshot after 90d"),
+        (policy("delete", "forever", **TOO_MUCH), policy("snapshot", "90d"), "if there is too much data, delete"),
+        (policy("delete", "1y", **TOO_MUCH), policy("snapshot", "90d"), "it before snapshot after 90d (snapshot)"),
+        (policy("delete", "forever", **TOO_MUCH), policy("snapshot", "7d"), None),
+        (policy("delete", "forever"), policy("snapshot", "90d", **TOO_MUCH), None),
+        (
+            policy("delete", "30d", **TOO_MUCH),
+            policy("snapshot", "90d"),
+            "would delete the data before snapshot after 90d",
+        ),
         (policy("delete", "30d"), policy("reallocate", "90d"), "reallocate after 90d (realloca) comes too late"),
         (policy("delete", "30d"), policy("reallocate", "30d"), "reallocate after 30d (realloca) comes too late"),
         (policy("reallocate", "30d"), WARM_NODES, "move the same data to different nodes at the same time"),

@@ -102,6 +102,7 @@ def test_suggestions_that_are_enabled() -> None:
     found = suggest(MONTHS, enabled=True)
     [note] = found.notes
     assert "With `recoverable: 7d` and `target_repository_name: ...`" in note
+    assert "With `max_size: 500GB` and `min_retention: 7d`" in note
     assert suggest(ROWS, enabled=True).notes == (), "single rows cannot be brought back"
     assert [each.enabled for each in read(found)] == [True]
 

@@ -58,6 +58,20 @@ def test_runs_of_others_are_seen_and_cancelled(tenants: TwoTenants) -> None:
     assert (over.status_code, "has ended already" in over.text) == (409, True)
 
 
+def test_what_is_accepted(tenants: TwoTenants) -> None:
+    """What exceeds a limit is done by a run that accepts it, as the plan shows, and by no other one."""
+    db = tenants.db
+    db.create("limited", {"ts": TIME, "n": "TEXT"})
+    db.fill("limited", ["2024-03-10"])
+    db.policy("delete", "limited", "30d", id="limited", expected_max={"rows": 0})
+    for accept, tasks, left in ((False, 0, 1), (True, 1, 0)):
+        plan = tenants.get("viewer", f"{API}/plan", params={"policy": "limited", "accept": accept})
+        mine = [each for each in plan["blocked"] if each["policy_id"] == "limited"]
+        assert (len(plan["tasks"]), len(mine)) == (tasks, 1 - tasks)
+        tenants.run("admin", policy="limited", accept=accept)
+        assert db.count("limited") == left
+
+
 def test_a_run_ends_before_its_next_step(duck: Database) -> None:
     """Cancelling a run of this process lets its present step end, and no other one begin; the next run goes on."""
     duck.create("t", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])

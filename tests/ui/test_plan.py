@@ -50,6 +50,22 @@ def test_what_is_asked_and_done(db: DuckDatabase, service: Service, operator: Vi
     assert "Nothing is due: this run would change nothing." in over.text and not over.fields("run")
 
 
+def test_what_is_accepted(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """What exceeds a limit is run from a plan that accepts it, which operators may show and start."""
+    db.tool.edit_policy("visits", {"expected_max": {"rows": 0}})
+    page = operator.get(VISITS)
+    assert "Accept for one run" in page.text and not page.fields("run")
+    assert "Accept for one run" not in service.log_in(Role.VIEWER).get(VISITS).text
+    accepted = f"{VISITS}&accept=yes"
+    page = operator.get(accepted)
+    assert "This plan accepts what is unusual" in page.text and "Accept for one run" not in page.text
+    form = {**page.fields("run"), "confirm": "visits"}
+    assert operator.post(VISITS, **form).status == 409
+    assert operator.post(accepted, **form).status == 303
+    service.context.runs.wait()
+    assert EXPIRED not in db.left("visits")
+
+
 def test_a_part(db: DuckDatabase, service: Service, operator: Visitor) -> None:
     """Some of several tables are chosen; those come first whose data goes for good. Nothing is done to the others."""
     page, orders = operator.get("/ui/plan"), db.count("orders")

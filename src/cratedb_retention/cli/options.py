@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
@@ -234,8 +234,10 @@ class Asked(Chosen):
             raise InvalidInput("--cutoff and --cutoff-day", "cannot be combined", "omit one of them")
         return parse_day(self.cutoff_day) if self.cutoff_day else parse_instant(self.cutoff) if self.cutoff else None
 
-    def prepare(self, retention: Retention) -> Prepared:
-        return retention.prepare(self.moment, self.read(retention), allow_future=self.allow_future_cutoff)
+    def prepare(self, retention: Retention, accepted: bool = False) -> Prepared:
+        """The plan; ``accepted``: what is unusual or exceeds a limit is not blocked."""
+        chosen = replace(self.read(retention), accepted=accepted)
+        return retention.prepare(self.moment, chosen, allow_future=self.allow_future_cutoff)
 
 
 asked = gathered(

@@ -54,21 +54,27 @@ def plan(database: options.Database, asked: options.Asked, form: str, sql: bool,
 @options.asked
 @options.output_format
 @click.option("--due", is_flag=True, help="Only policies that are due by their schedules; each slot runs once.")
+@click.option("--accept", is_flag=True, help="Do, in this run, what is blocked as unusual or exceeds `expected_max`.")
 @click.option("--dry-run", is_flag=True, help="Only show the plan with its statements, as `plan --sql` does.")
 @options.lease
-def run(database: options.Database, asked: options.Asked, form: str, due: bool, dry_run: bool, lease: float) -> None:
+def run(
+    database: options.Database, asked: options.Asked, form: str, due: bool, accept: bool, dry_run: bool, lease: float
+) -> None:
     """
     Execute everything that is due. Actions that are blocked or fail are written to the audit log, and tried again by
     the next run. The exit code is 1 if something failed or needs attention. Policies of other runs are deferred.
 
     With --due, only policies with a due slot of their schedules run: for cron, systemd timers and Kubernetes CronJobs.
 
+    A policy that would remove far more from a table than earlier runs is blocked. With --accept, a person who has seen
+    the plan allows it for this run; select what is meant with --policy or --tags.
+
     \b
     Examples:
       cratedb-retention run crate://localhost:4200/
       cratedb-retention run --strategy=delete --tags=acme --cutoff-day=2024-06-01
       cratedb-retention run --due
-      cratedb-retention run --dry-run
+      cratedb-retention run --accept --policy=2af93f28 --dry-run
     """
     from cratedb_retention.execution.plan.preparing import Selection
     from cratedb_retention.execution.runs.retrying import retry
@@ -76,6 +82,8 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
 
     if due and asked.moment is not None:
         raise InvalidInput("--due and --cutoff", "schedules refer to the present", "omit one of them")
+    if due and accept:
+        raise InvalidInput("--due and --accept", "what a schedule runs, no person has seen", "omit one of them")
     with database.open(read_only=dry_run and not due) as retention:
         ids, run_options = None, RunOptions(lease=lease)
         if due and (selection := asked.read(retention)) != Selection():
@@ -85,7 +93,7 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
                 slots = retention.schedule.find_due(Timetable(), ids).slots
                 prepared = retention.prepare(selection=Selection(policy_ids=frozenset(slots)))
             else:
-                prepared = asked.prepare(retention)
+                prepared = asked.prepare(retention, accept)
             write_plan(prepared, retention, form, sql=True)
             return
         try:
@@ -93,7 +101,7 @@ def run(database: options.Database, asked: options.Asked, form: str, due: bool, 
                 if due:
                     report = retention.run_due([observe], run_options, ids)
                 else:
-                    prepared = retry(lambda: asked.prepare(retention), retention.clock.sleep)
+                    prepared = retry(lambda: asked.prepare(retention, accept), retention.clock.sleep)
                     report = retention.run(prepared, observers=[observe], options=run_options)
         except KeyboardInterrupt:
             raise RetentionError("interrupted", "the next run continues from here") from None

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.execution.plan.preparing import Prepared
+from cratedb_retention.model.plan.reasons import UNUSUAL
 from cratedb_retention.model.policies.policy import Difference, Policy, differences
 from cratedb_retention.model.policies.tags import TagFilter
 from cratedb_retention.planning.policies import Finding, find_contradictions
@@ -85,7 +86,8 @@ def find_changes(
 
 def find_mistakes(prepared: Prepared) -> list[Finding]:
     """Policies of a plan that cannot be carried out, and policies that contradict each other."""
-    blocked = prepared.plan.needs_attention
+    # What is unusual depends on what was run when, and not on policies alone.
+    blocked = [each for each in prepared.plan.needs_attention if each.why.why not in UNUSUAL]
     found = [Finding(each.table, (each.policy_id,) if each.policy_id else (), each.why) for each in blocked]
     chosen = [policy for policy in prepared.policies.values() if prepared.selection.fits(policy)]
     return found + find_contradictions(chosen, prepared.facts.catalog, prepared.facts.ledger)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.audit import OUTCOMES
@@ -14,6 +14,8 @@ from cratedb_retention.model.former import Former
 # The only default of the lease duration, and its only limits, in seconds.
 LEASE_SECONDS, SHORTEST_LEASE, LONGEST_LEASE = 60, 5, 86_400
 LEASE_MEANING = "Duration of a lease: after this many seconds without renewal, another run may take over."
+# How many of the latest runs a removal is compared with.
+COMPARED = 3
 # If a run has not written for this long, its process is dead or cut off.
 SILENT = dt.timedelta(minutes=2)
 
@@ -73,6 +75,38 @@ class Report:
     def ok(self) -> bool:
         """Whether everything due was done or deferred, or is blocked as intended."""
         return not (self.failed or self.skipped or self.needs_attention)
+
+
+class Removed(NamedTuple):
+    """An amount of data that is removed; of archives, their number and rows."""
+
+    partitions: int
+    rows: int | None  # None if unknown.
+
+    @property
+    def number(self) -> int:
+        """Its rows; its partitions if they are unknown."""
+        return self.partitions if self.rows is None else self.rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """
+    What is known of earlier runs of a policy on a table, for comparison.
+
+    :param cutoff: That of the last run that removed all that was due.
+    :param time: When that run took place (aware), by the clock that it had.
+    :param removed: What the latest runs that did so removed, newest first.
+    """
+
+    cutoff: dt.datetime
+    time: dt.datetime
+    removed: tuple[Removed, ...] = ()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether there were enough runs to know what is usual."""
+        return len(self.removed) == COMPARED
 
 
 @dataclass(frozen=True, kw_only=True)

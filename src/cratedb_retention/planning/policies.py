@@ -1,7 +1,7 @@
 """
 Contradictions between policies: two delete the same data at different times, one acts too late to have any effect, one
-deletes what another is to archive or to keep recoverable, or archives end later than one of them states. Each finding
-names both policies. Also found: rollups as large as their source.
+deletes what another is to archive or to keep recoverable, also because there is too much of it, or archives end later
+than one of them states. Each finding names both policies. Also found: rollups as large as their source.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ def _contradiction(targets: tuple[Target, Target], of_level: bool) -> Reason | N
     sooner, later = sorted(targets, key=lambda target: _rank(target.policy))
     first, second = sooner.policy, later.policy
     before, after = first.strategy.traits, second.strategy.traits
+    if _outruns(second, first):
+        return Why.TOO_MUCH_BEFORE(one=second, other=first)
     if first.retention_period.forever or second.retention_period.forever:
         return None
     deletes_rows = after.removes and (later.by_rows or second.freeze is Freeze.NEVER)
@@ -108,6 +110,12 @@ def _contradiction(targets: tuple[Target, Target], of_level: bool) -> Reason | N
         remover, mover = (first, second) if before.removes else (second, first)
         return Why.TOO_LATE(late=mover, early=remover)
     return _done_before(sooner, later)
+
+
+def _outruns(one: Policy, other: Policy) -> bool:
+    """Whether one policy would delete, since there is too much, what the other one is to archive later."""
+    deletes = one.max_size is not None and one.strategy.traits.removes and not one.strategy.traits.archives
+    return deletes and other.strategy.traits.archives and _rank(one.over_budget) < _rank(other)
 
 
 def _is_lost(sooner: Target, later: Target) -> bool:

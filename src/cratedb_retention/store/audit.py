@@ -6,8 +6,9 @@ import datetime as dt
 import json
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -18,15 +19,21 @@ from cratedb_retention.errors import DiskFull, RetentionError
 from cratedb_retention.model.audit import ABOUT_TOKENS, OUTCOMES, Event, Outcome
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.former import present, spellings
-from cratedb_retention.model.plan.plan import COUNTED
+from cratedb_retention.model.plan.plan import COUNTED, DeleteRows, DeleteSnapshot, DropArchived, DropPartitions
 from cratedb_retention.model.plan.reasons import Reason, write_subjects
 from cratedb_retention.model.policies.tags import TagFilter
+from cratedb_retention.model.runs import COMPARED, Past, Removed
 from cratedb_retention.model.time import EPOCH
-from cratedb_retention.store.rows import PAGE, Records, cut, fits
+from cratedb_retention.store.rows import LISTED, PAGE, Records, cut, fits
 
 logger = logging.getLogger(__name__)
 # The operations whose rows and bytes are counted; the others archive, freeze or compute.
 _REMOVING = [kind.operation() for kind in COUNTED]
+_DROPPING = [kind.operation() for kind in (DropPartitions, DeleteRows, DropArchived)]
+# Of a policy and table, how many runs are looked at to find enough that came to their end.
+_LATEST = 10
+# The attributes of a policy that do not say what it removes.
+_BESIDE = {"description", "enabled", "expected_max", "jitter", "misfire", "misfire_grace", "schedule", "tags"}
 # How far back the newest rows are looked for, one after the other; then everywhere.
 _AGES = (dt.timedelta(days=1), dt.timedelta(days=32))
 _MARKED = dt.timedelta(hours=1)
@@ -74,6 +81,14 @@ class Place(NamedTuple):
 
     time: dt.datetime  # Of the last row that was read (aware)
     seen: int  # The number of rows of that instant that were read
+
+
+class Standing(NamedTuple):
+    """Since when a policy is as it is (aware)."""
+
+    enabled: dt.datetime
+    changed: dt.datetime  # When what it removes was last changed.
+    replaces: bool = False  # Whether it continues a deleted one with the same strategy, tables and filter.
 
 
 def place_after(rows: Sequence[Mapping[str, Any]], before: Place | None = None) -> Place:
@@ -358,6 +373,131 @@ class Journal(Records):
         self._visible()
         rows = self._database.query(sa.select(c.policy_id, *columns).where(*ended).group_by(c.policy_id))
         return [Totals(policy_id=row["policy_id"], **{name: int(row[name] or 0) for name in counts}) for row in rows]
+
+    def pasts(
+        self, removals: Collection[tuple[str, TableName]], of_archives: bool, cutoff: dt.datetime
+    ) -> dict[TableName, dict[str, Past]]:
+        """
+        What runs with this cutoff (aware) or an earlier one removed from tables, or of their archives, by policy. The
+        latest are looked for in the last month, and before that only if it has too few.
+
+        :param removals: The policies that are asked about, with their tables.
+        """
+        self._visible()
+        found: dict[TableName, dict[str, Past]] = {}
+        for since in (self._clock.now() - _AGES[-1], EPOCH):
+            known = ((table, found.get(table, {}).get(policy)) for policy, table in removals)
+            missing = {table for table, past in known if past is None or not past.is_long}
+            found |= self._pasts(missing, of_archives, cutoff, since) if missing else {}
+        return found
+
+    def _pasts(
+        self, tables: Collection[TableName], of_archives: bool, cutoff: dt.datetime, since: dt.datetime
+    ) -> dict[TableName, dict[str, Past]]:
+        c = self._table.c
+        names = sorted({table.name for table in tables})
+        removing = c.operation == DeleteSnapshot.operation() if of_archives else c.operation.in_(_DROPPING)
+        done, about = sa.and_(removing, _is(c.outcome, Outcome.DONE)), (c.table_schema, c.table_name, c.policy_id)
+        of_run = (
+            sa.select(
+                *about,
+                c.run_id,
+                sa.func.max(c.cutoff).label("cutoff"),
+                sa.func.max(c.time).label("ended"),
+                _total(done).label("steps"),
+                sa.func.sum(sa.case((done, c.partitions))).label("partitions"),
+                sa.func.sum(sa.case((done, c.rows))).label("rows"),
+                _total(sa.not_(_is(c.outcome, Outcome.DONE))).label("undone"),
+            )
+            .where(c.time >= since, c.cutoff <= cutoff, _is(c.event, Event.STEP_FINISHED))
+            .where(*([c.table_name.in_(names)] if len(names) <= LISTED else []))
+            .group_by(*about, c.run_id)
+            .subquery()
+        )
+        r = of_run.c
+        each = [r.table_schema, r.table_name, r.policy_id]
+        place = sa.func.row_number().over(partition_by=each, order_by=[r.cutoff.desc(), r.ended.desc()])
+        latest = sa.select(*r, place.label("place")).where(r.steps > 0, r.undone == 0).subquery()
+        rows = self._database.query(sa.select(latest).where(latest.c.place <= _LATEST).order_by(latest.c.place))
+        ended = self._ended({row["run_id"] for row in rows}, since)
+        found: dict[TableName, dict[str, Past]] = {table: {} for table in tables}
+        for row in (row for row in rows if row["run_id"] in ended):
+            of_table = found.get(TableName(row["table_schema"], row["table_name"]))
+            if of_table is None:
+                continue
+            number = int((row["steps"] if of_archives else row["partitions"]) or 0)
+            removed = Removed(partitions=number, rows=None if row["rows"] is None else int(row["rows"]))
+            past = of_table.get(row["policy_id"]) or Past(cutoff=row["cutoff"], time=row["ended"])
+            of_table[row["policy_id"]] = replace(past, removed=(*past.removed, removed)[:COMPARED])
+        return found
+
+    def _ended(self, runs: Collection[str], since: dt.datetime) -> set[str]:
+        """Those of some runs that came to their end: they were not killed or cancelled, and did not end early."""
+        c, ended = self._table.c, set[str]()
+        for start in range(0, len(runs), LISTED):
+            some = sorted(runs)[start : start + LISTED]
+            end = (_is(c.event, Event.RUN_FINISHED), c.error.is_(None), c.run_id.in_(some), c.time >= since)
+            ended.update(row[0] for row in self._database.rows(sa.select(c.run_id).where(*end)))
+        return ended
+
+    def standings(self, policies: Mapping[str, str]) -> dict[str, Standing]:
+        """Since when policies, given with their table names, are enabled and unchanged."""
+        if not policies:
+            return {}
+        self._visible()
+        c, names = self._table.c, sorted(set(policies.values()))
+        about = sa.or_(c.policy_id.in_(sorted(policies)), c.table_name.in_(names))
+        changes = _is(c.event, Event.POLICY_CREATED, Event.POLICY_CHANGED, Event.POLICY_DELETED)
+        wanted = sa.select(self._table).where(changes, *([about] if len(policies) <= LISTED else []))
+        found = defaultdict[str, Standing](lambda: Standing(EPOCH, EPOCH))
+        deleted: dict[tuple[Any, ...], Standing] = {}
+        for row in self._database.query(wanted.order_by(c.time)):
+            policy, event, time, before, after = (row[n] for n in ("policy_id", "event", "time", "before", "after"))
+            known = found[policy]
+            if event == Event.POLICY_DELETED and _is_enabled(before):
+                deleted[_rule(row, before)] = known
+            elif event == Event.POLICY_CREATED:
+                earlier = deleted.get(_rule(row, after))
+                found[policy] = Standing(earlier.enabled, time, True) if earlier else Standing(time, time)
+            elif event == Event.POLICY_CHANGED:
+                changed = time if _removes_other_data(before, after) else known.changed
+                is_new = _is_enabled(after) and not _is_enabled(before)
+                found[policy] = Standing(time, changed) if is_new else known._replace(changed=changed)
+        return {policy: found[policy] for policy in policies}
+
+    def last_done(self, cutoff: dt.datetime, between: Standing | None = None) -> Past | None:
+        """
+        The last run, of any policies, that did everything at this cutoff (aware) or an earlier one.
+
+        :param between: Only runs by hand, after a policy was enabled, and before it was changed.
+        """
+        c = self._table.c
+        done = [_is(c.event, Event.RUN_FINISHED), _is(c.outcome, Outcome.DONE), c.cutoff <= cutoff]
+        if between is not None:
+            meanwhile = c.time.between(between.enabled, between.changed)
+            done += [meanwhile, c.run_id.not_in(sa.select(c.run_id).where(_is(c.event, Event.SLOT_STARTED)))]
+        self._visible()
+        [(last, time)] = self._database.rows(sa.select(sa.func.max(c.cutoff), sa.func.max(c.time)).where(*done))
+        return None if last is None else Past(cutoff=last, time=time)
+
+
+def _rule(row: Mapping[str, Any], policy: str | None) -> tuple[Any, ...]:
+    """What a policy in the audit log does, without how long it keeps data."""
+    where = json.dumps(json.loads(policy or "{}").get("where") or {}, sort_keys=True)
+    return row["strategy"], row["table_schema"], row["table_name"], where
+
+
+def _is_enabled(policy: str | None) -> bool:
+    """Whether a policy in the audit log was enabled; one that was too long for it is taken for enabled."""
+    return policy is None or json.loads(policy).get("enabled") is not False
+
+
+def _removes_other_data(before: str | None, after: str | None) -> bool:
+    """Whether a change of a policy in the audit log was about what it removes; in doubt, it was."""
+    if before is None or after is None:
+        return True
+    was, now = ({k: v for k, v in json.loads(each).items() if k not in _BESIDE} for each in (before, after))
+    return was != now
 
 
 def _total(condition: sa.ColumnElement[bool], value: Any = 1) -> sa.Function[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -23,6 +24,11 @@ class HoldStore(Records):
         new = [c.id.not_in(sorted(known))] if 0 < len(known) <= LISTED else []
         rows = self._read(c.released_at.is_(None), *new, order=(c.placed_at, c.id), refresh=refresh)
         return [_hold(row) for row in rows if row["id"] not in known]
+
+    def released_since(self, since: dt.datetime) -> list[LegalHold]:
+        """The holds that were released at or after an aware instant."""
+        c = self._table.c
+        return [_hold(row) for row in self._read(c.released_at >= since, order=(c.id,))]
 
     def place(self, hold: LegalHold) -> None:
         """Put a hold in force, even one that was released. Does nothing if it is in force already."""

@@ -44,6 +44,7 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 PATH = "/plan"
 _PATH = f"{PREFIX}{PATH}"
+_ACCEPT = "accept"  # In the address: what would be blocked as unusual is not.
 _STATEMENTS = 500  # That are shown of a plan.
 # What cannot be undone comes first; with how it is called, and the state whose colours it has.
 EFFECTS: Mapping[Kind, tuple[str, str]] = {
@@ -119,6 +120,11 @@ def _plan(guest: Guest, scoped: Scope, query: Query) -> Iterator[Child]:
     if plan.warnings:
         yield el("div", el("ul", (el("li", str(each)) for each in plan.warnings)), class_="why is-blocked", role="note")
     yield from what_is_blocked(prepared)
+    if operator and any(each.why.acceptable for each in plan.needs_attention):
+        there = address(PATH, Query([*query.multi_items(), (_ACCEPT, "yes")]))
+        yield el("p", el("a", "Accept for one run", href=there, data_swap=True))
+    if prepared.selection.accepted:
+        yield parts.note("This plan accepts what is unusual or exceeds a limit, for one run that is started here.")
     yield Review(prepared).section("run", acts=operator)
     if operator and not guest.access.limited and plan.tasks:
         yield _statements(scoped, plan, query)
@@ -166,7 +172,7 @@ def read_query(query: Query, now: dt.datetime) -> tuple[Selection, dt.datetime |
     if cutoff is not None and cutoff > now:
         reason = "lies in the future, so data would expire before its time"
         raise InvalidInput(f"cutoff {query['cutoff']}", reason, "choose an earlier one")
-    return read_selection(query), cutoff
+    return replace(read_selection(query), accepted=bool(query.get(_ACCEPT))), cutoff
 
 
 def in_words(plan: Plan, several: str = "run") -> tuple[str, str]:

@@ -21,7 +21,7 @@ from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName,
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.measurements import Measurements, Probe
 from cratedb_retention.model.plan.plan import Blocked, Plan, SnapshotPartition, Task
-from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.patterns import find_tables, folded, is_pattern
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.policies.strategies import Strategy
@@ -36,9 +36,13 @@ from cratedb_retention.model.rollups.rollup import (
     sketch_table,
     view_name,
 )
+from cratedb_retention.model.runs import Past
+from cratedb_retention.model.time import EPOCH
 from cratedb_retention.model.words import show_partition
 from cratedb_retention.planning.facts import Facts, PartitionKey
 from cratedb_retention.planning.plan.planner import Planning
+from cratedb_retention.planning.plan.unusual import Removal, find_newest, find_suspects, find_unusual
+from cratedb_retention.store.audit import Standing
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.store.runs import Leases
 from cratedb_retention.store.store import Store
@@ -60,6 +64,7 @@ class Selection:
     :param policy_id: Only this policy.
     :param policy_ids: Only these policies; None: all.
     :param limit: The scope of the caller: for it, only policies with these tags exist.
+    :param accepted: Whether a person accepts, for this run, what is unusual or exceeds a limit (``expected_max``).
     """
 
     strategy: Strategy | None = None
@@ -67,6 +72,7 @@ class Selection:
     policy_id: str | None = None
     policy_ids: frozenset[str] | None = None
     limit: TagFilter = field(default_factory=TagFilter)
+    accepted: bool = False
 
     def fits(self, policy: Policy) -> bool:
         """Whether a policy is chosen."""
@@ -152,7 +158,9 @@ class Look:
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine, self._store = engine, store
-        _require_whole(engine, store, engine.unhealthy(store.schema))
+        unhealthy = engine.unhealthy(store.schema)
+        _require_whole(engine, store, unhealthy)
+        self._has_log = store.journal.table not in unhealthy
         store.refresh()
         (self._stored, self._damaged), self.holds, self._frozen, self._rollups, self._leases = store.read_together(
             lambda: store.policies.all(refresh=False),
@@ -164,6 +172,7 @@ class Look:
         self._seen: dict[tuple[Selector, ...], _Seen] = {}
         # Of the names of planned snapshots: those that were looked for, and those that are taken.
         self._asked, self._taken = set[ArchiveKey](), set[ArchiveKey]()
+        self._pasts: dict[Removal, Past | None] = {}  # Earlier runs of large removals.
 
     @without_collector()
     def prepare(
@@ -220,9 +229,18 @@ class Look:
         seen.asked.update(probes)
         plan: Plan | None = None
         deleting = self._restored[1] if archives else set()
-        while plan is None or self._compare(seen, plan) | self._collides(plan):
-            planning = replace(planning, measurements=seen.measurements, archived=frozenset(self._taken | deleting))
+        unusual, new = dict[Removal, Reason](), dict[Removal, Reason]()
+        while plan is None or self._compare(seen, plan) | self._collides(plan) | bool(new):
+            planning = replace(
+                planning,
+                measurements=seen.measurements,
+                archived=frozenset(self._taken | deleting),
+                unusual=unusual,
+                accepted=selection.accepted,
+            )
             plan = planning.plan(selection.fits)
+            new = {} if selection.accepted else self._find_unusual(seen, planning, plan, selection)
+            unusual = unusual | new
         damaged = (
             Blocked(policy_id=it.id, table=it.target, why=Why.INVALID_POLICY(mistake=it.reason), needs_attention=True)
             for it in self._damaged
@@ -302,13 +320,87 @@ class Look:
         recoverable = {name for name, policy in enabled.items() if policy.recoverable is not None}
         if not limits and not recoverable:
             return {}
+        ended = self._store.snapshots.ended(limits, max(limits.values(), default=0), recoverable, cutoff)
         acting = (enabled[name] for name in sorted(limits.keys() | recoverable))
-        shared = [policy.id or "" for policy in acting if policy.expected_max and policy.expected_max.percent]
+        shared = {policy.id or "" for policy in acting if policy.expected_max and policy.expected_max.percent}
+        shared.update(filter(None, (record.policy_id for record in ended)))
         return {
-            "archives": self._store.snapshots.ended(limits, max(limits.values(), default=0), recoverable, cutoff),
+            "archives": ended,
             "archive_ends": self._store.snapshots.next_ends(limits, recoverable, cutoff),
             "archived_rows": self._store.snapshots.rows(shared) if shared else {},
         }
+
+    def _find_unusual(self, seen: _Seen, planning: Planning, plan: Plan, selection: Selection) -> dict[Removal, Reason]:
+        """
+        Removals of a plan that earlier runs do not explain. These are read only if much is due, and not while shards of
+        the audit log are missing for lack of space, which is when data must be dropped.
+        """
+        cutoff, targets = planning.cutoff, planning.looked_at
+        suspects = find_suspects(plan, planning, targets) if self._has_log else []
+        new = [each.removal for each in suspects if each.removal not in self._pasts]
+        self._pasts |= self._read_pasts(new, selection, cutoff)
+        pasts = {removal: past for removal, past in self._pasts.items() if past is not None}
+        known = [each for each in suspects if each.removal in pasts and each.is_unusual(pasts[each.removal])]
+        if not known:
+            return {}
+        newest = find_newest(planning, targets)
+        probes = {probe for each in known for probe in each.probes(pasts[each.removal], newest, cutoff)} - seen.asked
+        seen.measurements |= self._engine.measure(list(probes))
+        seen.asked.update(probes)
+        holds = self._store.holds.released_since(min(pasts[each.removal].time for each in known))
+        kept = {hold.id for hold in planning.holds}
+        holds += [hold for hold in self.holds if hold.id not in kept]  # As in the preview of a release.
+        return find_unusual(known, pasts, planning, targets, seen.measurements.rows, holds)
+
+    def _read_pasts(
+        self, removals: Collection[Removal], selection: Selection, cutoff: dt.datetime
+    ) -> dict[Removal, Past | None]:
+        """What is known of earlier runs of removals; None: this is the first run of the policy there."""
+        found: dict[Removal, Past | None] = {}
+        stored = {item.policy.id or "": item.policy for item in self._stored}
+        of_all = selection == Selection(limit=selection.limit)
+        for of_archives in (False, True):
+            mine = {(policy, table) for policy, table, archives in removals if archives is of_archives}
+            pasts = self._store.journal.pasts(mine, of_archives, cutoff) if mine else {}
+            new = {policy for policy, table in mine if policy not in pasts[table]} & stored.keys()
+            standings = self._store.journal.standings({policy: stored[policy].table_name for policy in new})
+            for policy, table in mine:
+                past = pasts[table].get(policy)
+                if past is None and policy in standings:
+                    standing, made = standings[policy], of_archives or table in self._rollups
+                    others = pasts[table].items() if of_all or standing.replaces else ()
+                    by_hand = [past for name, past in others if name not in stored or not stored[name].schedule]
+                    past = self._last_run(stored[policy], standing, by_hand, made, cutoff)
+                elif past is not None:
+                    past = replace(past, time=max(past.time, self._leases.of(policy).succeeded_at or past.time))
+                found[policy, table, of_archives] = past
+        return found
+
+    def _last_run(
+        self, policy: Policy, standing: Standing, others: Iterable[Past], made: bool, cutoff: dt.datetime
+    ) -> Past | None:
+        """
+        The last run of a policy that has not removed anything from a table so far; None: there is none. It explains
+        whatever it may have made itself, so that its cutoff is the beginning of time.
+
+        Runs in which nothing was due leave no trace of policies without a schedule. Such a policy counts as run if
+        others removed data from the table while it was enabled, or if it was changed after some run.
+
+        :param others: What other policies without a schedule, or deleted ones, removed from the table. If only some
+            policies are run, they say nothing: this one may always be run apart from them.
+        :param made: Whether the first run of a policy may make what its second one removes, as of levels and archives.
+        """
+        journal, lease = self._store.journal, self._leases.of(policy.id or "")
+        if (last := lease.succeeded_at) is not None:
+            if made and standing.changed <= max(last, standing.enabled):
+                return Past(cutoff=EPOCH, time=last)
+            return Past(cutoff=last, time=last) if last <= cutoff else journal.last_done(cutoff)
+        if policy.schedule is not None and lease.finished_at is None and not standing.replaces:
+            return None
+        since = [past for past in others if standing.enabled < past.time]
+        if since:
+            return max(since, key=lambda past: past.time)
+        return journal.last_done(cutoff, standing) if standing.enabled < standing.changed else None
 
     def _collides(self, plan: Plan) -> bool:
         """Whether a new snapshot would have the name of one whose partition was dropped, which another plan avoids."""

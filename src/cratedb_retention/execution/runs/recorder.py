@@ -90,6 +90,7 @@ class Recorder:
         chosen = {"strategy": selection.strategy, "tags": tags, "policy": selection.policy_id}
         said = [f"{name} {value}" for name, value in chosen.items() if value]
         said += [plural(len(ids), "due policy", "due policies")] if ids else []
+        said += ["what is unusual was accepted"] if selection.accepted else []
         message = f"{plural(len(plan.tasks), 'task')}, {len(plan.blocked):,} blocked"
         first = replace(self._run, message=message + (f" ({', '.join(said)})" if said else ""))
         left = (entry for each in left_out for entry in self._left_out(each))

@@ -518,7 +518,8 @@ class Runner:
         if self._renewed[position] == RENEWALS or not _may_change(task, step, done):
             return None
         check_preconditions(self._store, self._prepared, task)
-        cutoff, chosen = from_ms(self._prepared.plan.cutoff), Selection(policy_id=task.policy_id)
+        accepted = self._prepared.selection.accepted
+        cutoff, chosen = from_ms(self._prepared.plan.cutoff), Selection(policy_id=task.policy_id, accepted=accepted)
         try:
             again = Look(self._engine, self._store).prepare(cutoff, chosen, about=task.table)
         except NotFound:  # The policy was just deleted.
@@ -530,7 +531,8 @@ class Runner:
         tasks = [found if i == position else each for i, each in enumerate(self._tasks)]
         own = [each for each in tasks if (each.policy_id, each.table) == (task.policy_id, task.table)]
         policy, table = self._prepared.policies[task.policy_id or ""], self._prepared.facts.catalog.tables[task.table]
-        if any(isinstance(verdict, Blocked) for verdict in keep_within(Target(policy=policy, table=table), own)):
+        within = own if accepted else keep_within(Target(policy=policy, table=table), own)
+        if any(isinstance(verdict, Blocked) for verdict in within):
             return None
         self._tasks[position] = found
         self._renewed[position] += 1

@@ -106,12 +106,12 @@ def _effects(plan: Plan) -> list[TaskGroup]:
     return [groups[kind] for kind in Kind if kind in groups]
 
 
-_REMOVING = (Kind.DELETE, Kind.ARCHIVE, Kind.END_ARCHIVE)
+REMOVING = (Kind.DELETE, Kind.ARCHIVE, Kind.END_ARCHIVE)
 
 
 def removing(plan: Plan) -> list[TaskGroup]:
     """The tasks that remove data: that delete it, archive and drop it, or delete archives of it."""
-    return [effect for effect in _effects(plan) if effect.first.kind in _REMOVING]
+    return [effect for effect in _effects(plan) if effect.first.kind in REMOVING]
 
 
 def summary(plan: Plan) -> str:

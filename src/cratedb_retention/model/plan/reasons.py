@@ -88,7 +88,8 @@ KINDS: Mapping[str, Kind] = {
 _CASCADE = "cascade:policy"
 _NOT_ROLLED_UP = "not rolled up into {level:table} yet"
 _NO_NODE, _ON_A_NODE = "no node has the attribute {attribute}={value}", "; set node.attr.{attribute} on a node"
-_RAISE = "; raise the limit if this is intended"
+_ACCEPT = "accept it for one run: `cratedb-retention run --accept`"
+_RAISE = "; if this is intended, raise the limit, or " + _ACCEPT
 _NOT_WHOLE = "time_unit: {column:column} is {column:type}, not a whole number"
 
 
@@ -168,6 +169,15 @@ class Why(Enum):
     SIZES_UNKNOWN = (
         "max_size has no effect: {product} does not tell the size of {count:n partition}; only the retention period "
         "counts"
+    )
+    FAR_MORE = (
+        "{due} are due, {share:percent} of the data; of these, {early} had expired before the last run of {last:time}, "
+        "by the present policy, and stayed; {usual}; check what changed: the policy, its tables, or the times in "
+        "the data; if this is intended, " + _ACCEPT
+    )
+    CLOCK_AHEAD = (
+        "{due} are due, {share:percent} of the data, but no run took place and no data arrived between {last:time} and "
+        "the cutoff {cutoff:time}; check the clock; if this is intended, " + _ACCEPT
     )
     NO_NODES = "{product} has no nodes to move partitions between; use another strategy"
     NOT_COMPACTED = "{product} cannot compact partitions; use another strategy"
@@ -339,6 +349,10 @@ class Why(Enum):
         "{one:rule} would delete the data before {other:rule} archives it, and is blocked; swap the order of their "
         "retention periods"
     )
+    TOO_MUCH_BEFORE = (
+        "if there is too much data, {one:rule} would delete it before {other:rule} archives it, and is blocked; give "
+        "the policy that archives the max_size"
+    )
     TOO_LATE = "{late:rule} comes too late: {early:rule} has removed the data by then; set a shorter retention period"
     NEVER_RECOVERABLE = (
         "{late:rule} is recoverable to no effect: {early:rule} has deleted the data for good by then; set recoverable "
@@ -409,6 +423,11 @@ class Why(Enum):
         return Reason(self, values)
 
 
+# What is blocked only since earlier runs do not explain it; and what is blocked only since it is more than expected.
+UNUSUAL = frozenset({Why.FAR_MORE, Why.CLOCK_AHEAD})
+ACCEPTABLE = UNUSUAL | {Why.TOO_MANY_PARTITIONS, Why.TOO_MANY_ROWS, Why.UNKNOWN_ROWS, Why.TOO_MUCH, Why.UNKNOWN_SHARE}
+
+
 def _shown(value: Any, kind: Kind, noun: str, this: str | None) -> str:
     if "|" in noun:
         one, several = noun.split("|")
@@ -436,6 +455,13 @@ class Reason:
         if self.why is Why.FAILED and error is not None:
             return "".join(f"-{c.lower()}" if c.isupper() else c for c in type(error).__name__).lstrip("-")
         return self.why.code
+
+    @property
+    def acceptable(self) -> bool:
+        """Whether it blocks only until a person accepts it for one run."""
+        return self.why in ACCEPTABLE or any(
+            each.acceptable for each in self.values.values() if isinstance(each, Reason)
+        )
 
     @cached_property
     def subjects(self) -> frozenset[Subject]:

@@ -39,9 +39,10 @@ _DISABLED = (
     "All of them are disabled, and do nothing. Check each retention period, and remove `enabled: false`. Then see "
     "`cratedb-retention apply -f FILE --dry-run`, and after `apply` the effect: `cratedb-retention plan`."
 )
-_RECOVERABLE = (
+_OF_PARTITIONS = (
     "With `recoverable: 7d` and `target_repository_name: ...`, a repository for what is deleted, `undo` brings back "
-    "whole partitions for a week."
+    "whole partitions for a week. With `max_size: 500GB` and `min_retention: 7d`, the oldest partitions also expire if "
+    "a table is larger than that; `cratedb-retention forecast --capacity=2TB` shows when disks of that size are full."
 )
 # Retention periods that are suggested: the first one that keeps all data.
 PERIODS = (
@@ -102,7 +103,7 @@ class Suggesting:
             else:
                 notes.append(_no_suggestion(each.table.name, found))
         general = [] if self.enabled else [_DISABLED]
-        general += [_RECOVERABLE] if any(not draft.target.by_rows for draft in drafts) else []
+        general += [_OF_PARTITIONS] if any(not draft.target.by_rows for draft in drafts) else []
         notes += _suggest_limits(self.facts)
         return Drafts(facts=self.facts, ages=ages, drafts=drafts, general=general, notes=notes)
 

@@ -32,6 +32,7 @@ from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.plan import strategies
 from cratedb_retention.planning.plan.budget import Budget, Budgets
 from cratedb_retention.planning.plan.strategies import PLANS, Context, blocked, find_excess, keep_within, next_due
+from cratedb_retention.planning.plan.unusual import Removal
 from cratedb_retention.planning.rollups.cascades import (
     Cascade,
     find_cascades,
@@ -84,6 +85,8 @@ class Planning(Context):
     found: tuple[Sequence[Target], Sequence[Blocked]] | None = None  # See `find_targets`; None: not called yet.
     at_rest: Mapping[TableName, tuple[Target, Rest]] | None = None  # Cascades by source, likewise.
     cascades: tuple[Sequence[Cascade], Sequence[Blocked]] | None = None  # Of all targets, likewise.
+    unusual: Mapping[Removal, Reason] = field(default_factory=dict)  # What earlier runs do not explain, see `.unusual`.
+    accepted: bool = False  # Whether a person accepts what is unusual, or exceeds a limit.
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -297,7 +300,7 @@ class Planning(Context):
         policy, table, limit = target.policy, target.table.name, target.policy.limit(self.cutoff)
         if target.by_rows:
             if chosen and limit is not None:
-                self._decided.take(keep_within(target, list(strategies.delete_rows(self, target, limit))))
+                self._decided.take(self._within(target, strategies.delete_rows(self, target, limit)))
             return ()
         pieces, budget = self.pieces.of(target), self._budgets.of(target)
         due = () if limit is None else pieces.expired(limit)
@@ -369,7 +372,7 @@ class Planning(Context):
         if budget:
             for group in budget.in_order(target.table.name, spare):
                 verdicts += [_explained(verdict, budget) for verdict in work(self, beyond, group)]
-        yield from keep_within(target, verdicts)
+        yield from self._within(target, verdicts)
 
     def _free(self, target: Target, due: Sequence[Piece], waiting: dict[_Obstacle, list[Piece]]) -> list[Piece]:
         """The pieces that may go; the others are added to those that wait, by the reason."""
@@ -381,6 +384,12 @@ class Planning(Context):
                 reason = find_obstacle(piece)
                 (waiting.setdefault(reason, []) if reason else free).append(piece)
         return free
+
+    def _within(self, target: Target, verdicts: Iterable[Task | Blocked]) -> Iterable[Task | Blocked]:
+        """Verdicts within the policy's limits, and within what is usual; all of them if a person accepts that."""
+        if self.accepted:
+            return verdicts
+        return keep_within(target, list(verdicts), self.unusual.get((target.policy.id or "", target.table.name, False)))
 
     def _obstacles(self, target: Target, limit: int) -> Iterator[Callable[[Piece], _Obstacle | None]]:
         """
@@ -429,7 +438,8 @@ class Planning(Context):
                 tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
                 table = Table(name=name, columns={}, rows=self.archived_rows.get((policy_id, name)))
                 target = Target(policy=policies[policy_id], table=table)
-                if excess := find_excess(target, tasks):
+                unusual = self.unusual.get((policy_id, name, True)) if tasks else None
+                if not self.accepted and (excess := find_excess(target, tasks) or unusual):
                     count, why = sum(task.partitions for task in tasks), Why.ARCHIVE_STAYS(why=excess)
                     verdicts = [verdict for verdict in verdicts if isinstance(verdict, Blocked)]
                     verdicts.append(replace(blocked(target, why), count=count))

@@ -404,10 +404,15 @@ def blocked(target: Target, why: Reason, pieces: Sequence[Piece] = (), needs_att
     )
 
 
-def keep_within(target: Target, verdicts: Sequence[Task | Blocked]) -> Iterator[Task | Blocked]:
-    """Pass verdicts on; if the tasks exceed a limit (``expected_max``), one blocked action replaces all of them."""
+def keep_within(
+    target: Target, verdicts: Sequence[Task | Blocked], unusual: Reason | None = None
+) -> Iterator[Task | Blocked]:
+    """
+    Pass verdicts on; if the tasks exceed a limit (``expected_max``), or are unusual, one blocked action replaces all of
+    them.
+    """
     tasks = [verdict for verdict in verdicts if isinstance(verdict, Task)]
-    excess = find_excess(target, tasks)
+    excess = find_excess(target, tasks) or (unusual if tasks else None)
     yield from (verdict for verdict in verdicts if excess is None or isinstance(verdict, Blocked))
     if excess is not None:
         yield blocked(target, excess, [piece for task in tasks for piece in task.steps[-1].about])

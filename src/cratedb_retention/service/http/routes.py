@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
 from os import SEEK_END
@@ -271,9 +271,10 @@ def show_plan(
     chosen: Chosen,
     cutoff: Annotated[Moment | None, Query(description="Cutoff, not in the future; omitted: now.")] = None,
     sql: Annotated[bool, Query(description="Include SQL statements; not for tokens with a scope.")] = False,
+    accept: Annotated[bool, Query(description="Show the plan of a run with `accept`.")] = False,
 ) -> results.PlanAnswer:
     """Show the plan: what a run would do, what would be blocked, and why."""
-    plan = who.prepare(chosen, cutoff).plan
+    plan = who.prepare(replace(chosen, accepted=accept), cutoff).plan
     return results.PlanAnswer.of(plan, who.render if sql else None)
 
 
@@ -344,12 +345,17 @@ class RunRequest(_Body):
         [], max_length=100, description="Only policies with these tags: `a,b`: both; several: any; `not:c`: without c."
     )
     policy: Text | None = Field(None, description="Only the policy with this identifier.")
+    accept: bool = Field(
+        False,
+        description="Do, in this run, what is blocked as unusual or exceeds `expected_max`: a person has seen it.",
+    )
 
 
 @runs.post("/runs", **_accepted("run"))
 def start_run(request: Request, who: Operator, wanted: RunRequest, response: Response) -> results.Run:
     """Start a run in the background: execute everything that is due."""
-    state = who.start_run(context_of(request).runs, who.prepare(read_selection(**dict(wanted))))
+    chosen = replace(read_selection(wanted.tags, wanted.strategy, wanted.policy), accepted=wanted.accept)
+    state = who.start_run(context_of(request).runs, who.prepare(chosen))
     response.headers["Location"] = f"{PREFIX}/runs/{state.run_id}"
     return results.Run.of(state)
 
