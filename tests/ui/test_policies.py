@@ -84,7 +84,7 @@ def test_what_is_shown(db: DuckDatabase, service: Service) -> None:
     assert shown == ["due", f"{schema}.visits", "90d", "due now @daily", "acme web"]
     assert rows[3]["Policy"] == "A <b>name</b>" and page.href("A <b>name</b>") == links.policy("orders")
     assert rows[2]["Policy"].startswith(f"{schema}.letters: delete after 30d ") and "case 7/2024" in rows[2]["Policy"]
-    assert rows[5]["Kept for"] == "14d 1h: 60d, 1d: forever"
+    assert rows[5]["Kept for"] == "14d"
     assert rows[6]["Policy"] == f"{schema}.{HOSTILE_TABLE}: keep forever {HOSTILE}"
     assert rows[6]["Next run"] == "by hand"
     assert rows[7]["State"] == "disabled"
@@ -141,7 +141,7 @@ def test_choices_stand_in_the_address(db: DuckDatabase, editor: Visitor, monkeyp
     db.tool.edit_policy("visits", {"where": {"n": "x"}})
     groups = editor.get(f"{PATH}?group=tenant")
     assert groups.texts("h2") == ["all data", "damaged", "n=x"]
-    assert [row["Only where"] for row in groups.rows("Policies, n=x")] == ["n=x"]
+    assert [row["Table"] for row in groups.rows("Policies, n=x")] == [f"{db.schema}.visits n=x"]
     assert editor.get(f"{PATH}?group=strategy").texts("h2") == ["damaged", "delete", "downsample", "snapshot"]
     monkeypatch.setattr(table, "ROWS", 3)
     second = editor.get(editor.get(f"{PATH}?q=after").href("Next"))

@@ -251,7 +251,7 @@ class PolicyList:
         for row in shown:
             groups.setdefault(self._group_of(row), []).append(row)
         tables = [(el("h2", name) if name else None, self._table(name, some)) for name, some in groups.items()]
-        dense = el("div", tables, class_="dense")
+        dense = el("div", tables, class_="dense listed")
         if self._guest.may(Role.OPERATOR):
             dense = self._chooser(dense)
         earlier = self._to(first=str(max(self._first - ROWS, 0))) if self._first else ""
@@ -310,7 +310,6 @@ class PolicyList:
                 lambda row: _STATES.index(row.state),
             ),
             Column("Table", self._table_of, lambda row: _target(row.item)),
-            Column("Only where", lambda row: write_pairs(row.policy.where) if row.policy else ""),
             Column("Kept for", _periods, _kept),
             Column("Next run", self._next_run, lambda row: row.next_run.timestamp() if row.next_run else None),
             Column("Tags", lambda row: [tag_bit(each) for each in row.policy.tags] if row.policy else ""),
@@ -358,9 +357,10 @@ class PolicyList:
         """The table, which leads to its page unless it is a pattern."""
         policy, text = row.policy, _target(row.item)
         if policy is None or is_pattern(text):
-            return Bit(text=text, tone="name", hint=text)
+            where = write_pairs(policy.where) if policy else ""
+            return [Bit(text=text, hint=text), Bit(text=where, tone="muted")]
         name = TableName(policy.table_schema or self._scoped.visibility.default_schema, policy.table_name)
-        return Bit(text=text, href=links.table(name), tone="name", hint=text)
+        return [Bit(text=text, href=links.table(name), hint=text), Bit(text=write_pairs(policy.where), tone="muted")]
 
 
 def _box(row: _Row) -> Bit:
@@ -396,9 +396,5 @@ def _periods(row: _Row) -> Cell:
     policy = row.policy
     if policy is None:
         return ""
-    levels = ", ".join(f"{level.interval}: {level.retention_period}" for level in policy.levels)
-    more = (
-        Bit(text=levels, tone="muted", hint="Rollups, and how long each is kept"),
-        Bit(text=policy.recovery or "", tone="muted", hint="How long an undo is possible"),
-    )
-    return [Bit(text=policy.kept, tone="date"), *(bit for bit in more if bit.text)]
+    levels = [f"rollup {level.interval}: {level.retention_period}" for level in policy.levels]
+    return Bit(text=policy.kept, tone="date", hint="\n".join([*levels, policy.recovery or ""]).strip())

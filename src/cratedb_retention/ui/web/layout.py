@@ -113,7 +113,7 @@ def _head(who: Who, here: str, clock: str) -> Markup:
         el("nav", *links, aria_label="Pages", class_="menu"),
         el(
             "div",
-            el("a", "Search", el("kbd", "Ctrl K"), href=SEARCH, class_="find", data_palette=True),
+            _SEARCH,
             running(who.running),
             el("span", who.database, class_="mono", title=who.address),
             el("span", who.name, title=who.actor),
@@ -154,6 +154,25 @@ def mark() -> Markup:
     return el("svg", *bars, *gone, class_="mark", viewBox="0 0 24 23", width=20, height=20, aria_hidden="true")
 
 
+_LENS = el(
+    "svg",
+    el("circle", cx=7, cy=7, r=4.5, class_="ring"),
+    el("path", d="M10.5 10.5l4 4", class_="ring"),
+    viewBox="0 0 16 16",
+    width=16,
+    height=16,
+    aria_hidden="true",
+)
+_SEARCH = el(
+    "a",
+    _LENS,
+    el("kbd", "Ctrl K"),
+    href=SEARCH,
+    class_="find",
+    data_palette=True,
+    title="Search for tables, policies and pages",
+    aria_label="Search (Ctrl K)",
+)
 _HALF = el(
     "svg",
     el("circle", cx=8, cy=8, r=6.5, class_="ring"),

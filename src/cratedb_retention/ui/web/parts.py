@@ -220,7 +220,7 @@ def chooser(what: str, count: int, *buttons: Child) -> Markup:
     every = "the one that matches" if count == 1 else f"all {count:,} that match"
     box = el("label", el("input", type="checkbox", name="all", value="yes", autocomplete="off"), every)
     chosen = el("span", f"Choose {what}", class_="chosen", aria_live="polite")
-    content = (el("span", chosen, ", or ", box), el("div", buttons, class_="actions"))
+    content = (el("span", chosen, " or ", box), el("div", buttons, class_="actions"))
     return el("div", content, class_="card chooser", role="group", aria_label="Chosen rows")
 
 
