@@ -263,7 +263,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was loaded by now stays until the end; so what collects garbage, as NiceGUI does for each test, is quick."""
+    """What was loaded by now stays until the end; so collecting garbage is quick."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)  # A test leaves more behind than a program does in that time.

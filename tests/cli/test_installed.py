@@ -74,7 +74,7 @@ def test_the_wheel_has_every_file(bin: Path) -> None:
         return {str(path.relative_to(folder)) for path in folder.rglob("*.*") if "__pycache__" not in path.parts}
 
     assert files(installed) == files(SOURCES)
-    assert {"py.typed", "ui/static/web.css", "ui/static/style.css", "ui/static/web.js"} <= files(installed)
+    assert {"py.typed", "ui/static/web.css", "ui/static/web.js"} <= files(installed)
 
 
 def test_the_library_is_the_one_that_is_installed(run: Program, bin: Path) -> None:

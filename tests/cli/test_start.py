@@ -15,7 +15,7 @@ FOREIGN = {
     "duckdb": ("crate", "sqlalchemy_cratedb", "sqlalchemy.dialects.postgresql", "sqlalchemy.orm", "urllib3"),
     "crate": ("duckdb",),
 }
-UNUSED = ("pandas", "numpy", "pyarrow", "yaml", "apscheduler", "fastapi", "nicegui")
+UNUSED = ("pandas", "numpy", "pyarrow", "yaml", "apscheduler", "fastapi")
 LOADED = """
 import sys
 from cratedb_retention.cli.main import main

@@ -50,7 +50,7 @@ FULL: dict[str, Any] = {
         "className": "nginx",
         "host": "retention.example.com",
         "tlsSecretName": "tls",
-        "annotations": {"nginx.ingress.kubernetes.io/affinity": "cookie"},
+        "annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "1m"},
     },
     "serviceMonitor": {"enabled": True, "tokenSecret": {"name": "metrics"}, "labels": {"release": "prometheus"}},
     "networkPolicy": {
@@ -250,7 +250,6 @@ def test_network(render: Render) -> None:
     found = render(FULL)
     (labels,) = (each["spec"]["template"]["metadata"]["labels"] for each in of_kind(found, "Deployment"))
     (service,) = of_kind(found, "Service")
-    assert service["spec"]["sessionAffinity"] == "ClientIP"
     (policy,) = of_kind(found, "NetworkPolicy")
     (budget,) = of_kind(found, "PodDisruptionBudget")
     (monitor,) = of_kind(found, "ServiceMonitor")

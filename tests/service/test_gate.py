@@ -15,7 +15,6 @@ from httpx2 import Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.testclient import TestClient
 from starlette.types import Message, Scope
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import (
@@ -42,7 +41,6 @@ from cratedb_retention.service.settings import HttpSettings
 from support.databases import Database
 
 API = "/api/v1"
-LIVE = "ws://localhost:4242/live"
 
 
 def client(duck: Database, limits: HttpSettings | None = None, hosts: tuple[str, ...] = ("localhost",)) -> TestClient:
@@ -74,24 +72,6 @@ def test_other_names_and_pages_are_refused(duck: Database) -> None:
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
         assert (answer.headers["X-Frame-Options"], answer.headers["Referrer-Policy"]) == ("DENY", "no-referrer")
-
-
-def test_connections_of_other_pages_are_refused(duck: Database) -> None:
-    """Browsers let any page open a connection, with our cookies: one of another page, or by another name, is closed."""
-
-    async def connect(websocket: WebSocket) -> None:
-        await websocket.accept()
-        await websocket.close()
-
-    app = make_app(Context(retention=duck.tool, hosts=frozenset({"localhost"})))
-    app.add_api_websocket_route("/live", connect)
-    api = TestClient(app, base_url="http://localhost:4242")
-    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}):
-        with pytest.raises(WebSocketDisconnect) as refused, api.websocket_connect(LIVE, headers=headers):
-            pass
-        assert refused.value.code == 1008
-    with api.websocket_connect(LIVE, headers={"Origin": "http://localhost:4242"}):
-        pass
 
 
 def test_a_form_in_a_page_starts_nothing(duck: Database) -> None:

@@ -46,7 +46,7 @@ DRIVERS = ("sqlalchemy_cratedb", "duckdb", "numpy", "pandas", "pyarrow")
 # Libraries that the toolkit or its tests import, and that take long.
 LIBRARIES = (
     *("apprise", "apscheduler.schedulers.background", "asyncio", "click.shell_completion", "cronsim"),
-    *("fastapi.openapi", "fastapi.testclient", "hypothesis.strategies", "nicegui", "nicegui.testing.general"),
+    *("fastapi.openapi", "fastapi.testclient", "hypothesis.strategies"),
     *("playwright.sync_api", "plotille", "prometheus_client", "pyarrow.parquet", "pydantic.dataclasses", "pytest"),
     *("pytest_timeout", "rich.live", "rich.progress", "tenacity", "unittest.mock", "uvicorn", "xdist.plugin", "yaml"),
 )

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from nicegui.client import Client
-from nicegui.helpers import is_pytest
-from nicegui.testing.general import nicegui_reset_globals
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
@@ -173,7 +170,7 @@ class PagesInBrowser:
             self.complaints.append(f"{message.type}: {message.text}")
 
     def _request(self, request: Request) -> None:
-        if not request.url.startswith((self.address, "data:", "blob:", self.address.replace("http", "ws", 1))):
+        if not request.url.startswith((self.address, "data:", "blob:")):
             self.complaints.append(f"another host: {request.url}")
 
     def _response(self, response: Response) -> None:
@@ -187,21 +184,18 @@ def open_pages(db: Database, browser: Chromium, authenticate: bool = True) -> It
     runs = Runs()
     limits = HttpSettings(rate=1000, burst=100_000)
     context = Context(retention=db.tool, authenticate=authenticate, limits=limits, runs=runs)
-    # Only tests serve pages several times in one process.
-    with nicegui_reset_globals() if is_pytest() else nullcontext():
-        app = make_app(context)
-        mount(app, context)
-        server = HttpServer(app, "127.0.0.1", browser.port, runs)
-        try:
-            server.start()
-        except InvalidInput:  # Somebody else has that port by now.
-            server = HttpServer(app, "127.0.0.1", 0, runs)
-            server.start()
-        browser.port = server.port
-        pages = PagesInBrowser(db=db, browser=browser, context=context, address=f"http://127.0.0.1:{server.port}")
-        try:
-            yield pages
-        finally:
-            pages.close()
-            server.stop()
-            Client.page_routes.clear()  # Otherwise NiceGUI would forget the modules of our pages.
+    app = make_app(context)
+    mount(app, context)
+    server = HttpServer(app, "127.0.0.1", browser.port, runs)
+    try:
+        server.start()
+    except InvalidInput:  # Another process has that port by now.
+        server = HttpServer(app, "127.0.0.1", 0, runs)
+        server.start()
+    browser.port = server.port
+    pages = PagesInBrowser(db=db, browser=browser, context=context, address=f"http://127.0.0.1:{server.port}")
+    try:
+        yield pages
+    finally:
+        pages.close()
+        server.stop()

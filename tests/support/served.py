@@ -1,4 +1,4 @@
-"""Server-rendered pages by HTTP alone: what stands on them, their links and forms; quickly, without a browser."""
+"""Pages by HTTP alone: what stands on them, their links and forms; quickly, without a browser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import make_app
 from cratedb_retention.service.runs import Runs
 from cratedb_retention.service.settings import HttpSettings, Settings
-from cratedb_retention.ui.frame import add_served
+from cratedb_retention.ui.frame import mount
 from cratedb_retention.ui.links import LOGIN
 
 Element = ElementTree.Element
@@ -159,13 +159,13 @@ class Service:
 def open_service(
     retention: Retention, authenticate: bool = True, settings: Settings | None = None
 ) -> Iterator[Service]:
-    """A service without NiceGUI, which only what it draws needs."""
+    """A service, in this process and without a port."""
     runs = Runs()
     limits = HttpSettings(rate=1000, burst=100_000)
     found = settings or Settings()
     context = Context(retention=retention, authenticate=authenticate, limits=limits, settings=found, runs=runs)
     app = make_app(context)
-    add_served(app, context)
+    mount(app, context)
     yield Service(context, TestClient(app, base_url="http://localhost", follow_redirects=False))
     runs.close()
     context.operations.close()

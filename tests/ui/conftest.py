@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
 from support.databases import CrateDatabase, Database, DuckDatabase, DuckTemplate
-from support.elements import PageElements, open_elements
 from support.pages import Chromium, PagesInBrowser, open_browser, open_pages
 from support.sample_data import NOW, add_tokens, fill
 from support.served import Service, open_service
-
-
-@pytest.fixture(autouse=True)
-def _quick_to_collect() -> None:
-    """NiceGUI collects garbage before and after each page, without the gigabyte that former tests left."""
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -55,16 +47,6 @@ def pages(filled: DuckTemplate, browser: Chromium) -> Iterator[PagesInBrowser]:
     with closing(filled.open()) as db:
         db.time.set(NOW)
         yield from _pages(db, browser)
-
-
-@pytest.fixture
-def elements(filled: DuckTemplate) -> Iterator[PageElements]:
-    """The same pages without a browser."""
-    db = filled.open()
-    db.time.set(NOW)
-    with open_elements(db) as found:
-        yield found
-    db.close()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ STRUCTURE = """() => ({
   banner: document.querySelectorAll('main header, main [role=banner]').length,
   twice: [...document.querySelectorAll('[id]')].map(e => e.id).filter((id, i, all) => all.indexOf(id) != i),
   headless: [...document.querySelectorAll('table')].filter(t => !t.querySelector('th')).length,
-  pictures: [...document.querySelectorAll('canvas, .nicegui-echart svg')].filter(e => !e.closest('[role=img]')).length,
+  pictures: [...document.querySelectorAll('svg')].filter(e => !e.closest('[role=img], [aria-hidden=true]')).length,
 })"""
 # What takes a while to move, or to fade.
 MOVING = """() => [...document.querySelectorAll('*')].map(e => [e.className, getComputedStyle(e)])

@@ -1,22 +1,21 @@
-"""What all pages have in common: who gets in, for how long, and what a browser is told."""
+"""What all pages have in common: who gets in, and what is said of an address that nothing is at."""
 
 from __future__ import annotations
 
-import base64
-import os
-import socket
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
+from fastapi.routing import APIRoute
 from playwright.sync_api import Page, expect
 
+from cratedb_retention.model.access import Role
 from cratedb_retention.ui.access import COOKIE
 from cratedb_retention.ui.frame import PAGES
-from cratedb_retention.ui.links import LOGIN, PREFIX
+from cratedb_retention.ui.links import ADMINISTRATION, MENU, PREFIX
 from support.databases import DuckDatabase
-from support.pages import Chromium, PagesInBrowser, open_pages
-from support.sample_data import fill
+from support.pages import PagesInBrowser
+from support.served import Service, Visitor, open_service
 
 
 def test_log_in_and_out(pages: PagesInBrowser) -> None:
@@ -42,105 +41,56 @@ def test_log_in_and_out(pages: PagesInBrowser) -> None:
     assert urlsplit(page.url).path == "/ui/login"
 
 
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
-def test_log_in_leads_nowhere_else(pages: PagesInBrowser) -> None:
-    """A link to the log-in can't send a user to another page afterwards."""
-    page = pages.window()
-    page.goto(f"{pages.address}/ui/login?to=//example.org/ui/")
-    page.get_by_label("Access token").fill(pages.tokens["viewer"])
-    page.get_by_role("button", name="Log in").click()
-    pages.there(page)
-    assert page.url == f"{pages.address}/ui/"
-    for to in ("https://example.org/", "//example.org/ui/", "/ui/../x", "/ui//x\\@y", "/ui/logout", "/api/v1/runs"):
-        form: dict[str, str | float | bool] = {"token": pages.tokens["viewer"], "to": to}
-        answer = page.request.post(f"{pages.address}{LOGIN}", form=form, max_redirects=0)
-        assert (answer.status, answer.headers["location"]) == (303, "/ui/"), to
+def _cookie(page: Page) -> Any:
+    return next(cookie for cookie in page.context.cookies() if cookie["name"] == COOKIE)
 
 
-def test_log_in_without_scripts(pages: PagesInBrowser) -> None:
-    """The log-in itself is a plain form."""
-    page = pages.window(scripts=False)
-    page.goto(f"{pages.address}/ui/")
-    page.get_by_label("Access token").fill(pages.tokens["viewer"])
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(f"{pages.address}/ui/")
+def test_nothing_without_a_session(service: Service) -> None:
+    """No page, file or form answers who has not logged in; what they wanted is where the log-in leads."""
+    stranger = Visitor(service.client)
+    routes = [route for router in PAGES for route in router.routes if isinstance(route, APIRoute)]
+    assert len(routes) > len(MENU)
+    for route in routes:
+        path = route.path.replace("{", "").replace("}", "").replace(":path", "")
+        methods = route.methods or set()
+        if "GET" in methods:
+            found = stranger.get(path)
+            assert (found.status, found.headers["location"]) == (303, f"/ui/login?to={quote(path)}")
+        if "POST" in methods:
+            assert stranger.post(path, do="x").status == 401
+    assert stranger.get(f"{PREFIX}/loginx").headers["location"].startswith("/ui/login?to=")
 
 
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
-def test_revoked_token(pages: PagesInBrowser) -> None:
-    """A token that is revoked is worth nothing at once, on pages that are open too."""
-    page = pages.log_in("viewer")
-    pages.db.tool.revoke_token("viewer")
-    page.reload()
-    page.get_by_label("Access token").wait_for()
+def test_each_entry_of_the_menu_is_a_page(service: Service) -> None:
+    """The menu of each page leads to all of them, and marks the one that is shown."""
+    admin = service.log_in(Role.ADMIN)
+    entries = (*MENU, ADMINISTRATION)
+    for name, path in entries:
+        page = admin.get(f"{PREFIX}{path}")
+        assert (page.status, [name]) == (200, page.texts("nav[@class='menu']/a[@aria-current='page']"))
+        assert page.texts("nav[@class='menu']/a") == [each for each, _ in entries]
 
 
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
-def test_sessions_end(pages: PagesInBrowser) -> None:
-    """A session that nobody uses ends."""
-    page = pages.log_in("viewer")
-    pages.db.time.set("2024-07-02T21:00:00+00:00")
-    page.goto(f"{pages.address}/ui/")
-    page.get_by_label("Access token").wait_for()
-
-
-def test_nothing_without_a_session(pages: PagesInBrowser) -> None:
-    """Neither pages nor their connection answer who has not logged in."""
-    pages.log_in("viewer")
-    answer = pages.window().request
-    polling = f"{pages.address}{PREFIX}/_nicegui_ws/socket.io/?EIO=4&transport=polling"
-    for path in ("/", *(page.path.replace("{", "").replace("}", "") for page in PAGES)):
-        found = answer.get(f"{pages.address}{PREFIX}{path}", max_redirects=0)
-        assert (found.status, "Overview" in found.text()) == (303, False)
-    assert answer.post(polling).status == 401
-    assert answer.get(polling, max_redirects=0).status == 303
-    assert b" 101 " not in _handshake(pages, "")
-
-
-def test_pages_of_others_can_not_connect(pages: PagesInBrowser) -> None:
-    """A page from elsewhere in the same browser can't use somebody's session."""
-    cookie = _cookie(pages.log_in("viewer"))
-    session = f"Cookie: {COOKIE}={cookie['value']}\r\n"
-    assert b" 101 " in _handshake(pages, session)
-    assert b" 101 " in _handshake(pages, f"{session}Origin: {pages.address}\r\n")
-    assert b" 101 " not in _handshake(pages, f"{session}Origin: http://example.org\r\n")
-    assert b" 101 " not in _handshake(pages, f"{session}Origin: null\r\n")
-
-
-def test_a_page_that_is_none(pages: PagesInBrowser) -> None:
+def test_a_page_that_is_none(service: Service) -> None:
     """An address that nothing is at says so in our words, with the menu and a way back."""
-    page = pages.log_in("viewer")
-    answer = page.request.get(f"{pages.address}/ui/nonsense")
-    assert answer.status == 404
-    for text in ("This page", "Does not exist.", 'href="/ui/policies"', "Log out"):
-        assert text in answer.text()
-    assert page.request.get(f"{pages.address}/ui/_nicegui/nothing.js").status == 404
+    viewer = service.log_in(Role.VIEWER)
+    page = viewer.get("/ui/nonsense")
+    assert (page.status, page.title) == (404, "This page")
+    assert "Does not exist." in page.text
+    assert page.href("Overview") == "/ui/"
+    assert page.all("nav[@class='menu']/a")
+    assert viewer.client.get("/ui/static/nothing.js").status_code == 404
+    for path in ("/", "/ui"):
+        assert viewer.get(path).headers["location"] == "/ui/"
 
 
-def test_what_a_browser_is_told(pages: PagesInBrowser) -> None:
-    """Nothing is loaded from elsewhere, nothing is kept, nobody frames a page."""
-    page = pages.log_in("viewer")
-    answer = page.request.get(f"{pages.address}/ui/policies")
-    policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "frame-ancestors 'none'" in policy
-    assert "http" not in policy
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert "immutable" in page.request.get(f"{pages.address}/ui/static/web.css").headers["cache-control"]
-
-
-@pytest.mark.long("only looks")
-def test_dark_and_light(pages: PagesInBrowser) -> None:
-    """Pages are as the system is, until one chooses; the choice stays."""
-    page = pages.log_in("viewer", "/ui/policies", dark=True)
-    colour = "getComputedStyle(document.body).backgroundColor"
-    dark = page.evaluate(colour)
-    page.get_by_role("button", name="Dark or light").click()
-    expect(page.locator("html[data-theme=light]")).to_be_attached()
-    assert page.evaluate(colour) != dark
-    page.reload()
-    expect(page.locator("html[data-theme=light]")).to_be_attached()
+def test_open_to_all(db: DuckDatabase) -> None:
+    """Where no tokens are asked for, there is no log-in, and no log-out."""
+    with open_service(db.tool, authenticate=False) as service:
+        visitor = Visitor(service.client)
+        page = visitor.get("/ui/")
+        assert (page.status, page.texts("header//button[@type='submit']")) == (200, [])
+        assert visitor.get("/ui/login").headers["location"] == "/ui/"
 
 
 @pytest.mark.long("make test has each page read aloud")
@@ -157,36 +107,3 @@ def test_keyboard(pages: PagesInBrowser) -> None:
     here.press("Enter")
     pages.there(page)
     assert page.url == f"{pages.address}/ui/"
-
-
-@pytest.mark.long("make test proves it by HTTP, and drives the main path of the page in a browser")
-def test_open_to_all(duck: DuckDatabase, browser: Chromium) -> None:
-    """Where no tokens are asked for, there is no log-in, and no log-out."""
-    fill(duck)
-    with open_pages(duck, browser, authenticate=False) as pages:
-        page = pages.window()
-        pages.go(page, "/")
-        assert urlsplit(page.url).path == "/ui/"
-        expect(page.get_by_role("button", name="Log out")).to_have_count(0)
-        pages.go(page, "/ui/login")
-        assert urlsplit(page.url).path == "/ui/"
-        assert pages.complaints == []
-
-
-def _cookie(page: Page) -> Any:
-    return next(cookie for cookie in page.context.cookies() if cookie["name"] == COOKIE)
-
-
-def _handshake(pages: PagesInBrowser, headers: str) -> bytes:
-    """Ask for a connection as a browser would; what is answered."""
-    url = urlsplit(pages.address)
-    key = base64.b64encode(os.urandom(16)).decode()
-    request = (
-        f"GET {PREFIX}/_nicegui_ws/socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {url.netloc}\r\n"
-        f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-        f"{headers}\r\n"
-    )
-    assert url.hostname is not None
-    with socket.create_connection((url.hostname, url.port or 80), timeout=30) as connection:
-        connection.sendall(request.encode())
-        return connection.recv(4096)

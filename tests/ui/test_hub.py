@@ -12,10 +12,9 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.time import parse_instant
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import COOKIE
+from cratedb_retention.ui.access import COOKIE, POLICY
 from cratedb_retention.ui.frame import STATIC
 from cratedb_retention.ui.overview import views, visit
-from cratedb_retention.ui.web.layout import STRICT
 from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
 from support.sample_data import HOSTILE, HOSTILE_TABLE, fill
 from support.served import Served, Service, Visitor, open_service
@@ -388,7 +387,7 @@ def test_what_a_browser_is_told(db: DuckDatabase, admin: Visitor) -> None:
     """No script or style within a page, nothing from another host, and little to load."""
     answers = [admin.get(href(db, "weather")), admin.get("/ui/login"), admin.get(href(db, "never"))]
     for page in answers:
-        assert page.headers["content-security-policy"] == STRICT
+        assert page.headers["content-security-policy"] == POLICY
         assert page.headers["referrer-policy"] == "same-origin"
         assert page.headers["cache-control"] == "no-store"
         for each in page.root.iter():

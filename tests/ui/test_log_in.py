@@ -10,7 +10,6 @@ import datetime as dt
 import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.access import Role
@@ -51,11 +50,6 @@ def open_browser(context: Context) -> TestClient:
         except Failed as failed:
             return failed.reason
 
-    @app.websocket(PAGE)
-    async def connect(websocket: WebSocket) -> None:
-        await websocket.accept()
-        await websocket.close()
-
     app.add_middleware(Entrance, context=context)
     return TestClient(app, base_url="https://localhost", follow_redirects=False)
 
@@ -75,14 +69,12 @@ def is_in(browser: TestClient) -> bool:
 
 
 def test_nobody_gets_in_without_logging_in(browser: TestClient) -> None:
-    """A page leads to the log-in, whatever the cookie says; what changes something, and connections, are refused."""
+    """A page leads to the log-in, whatever the cookie says; what changes something is refused."""
     for cookie in ("", "x", "AAAA"):
         browser.cookies.set(COOKIE, cookie)
         answer = browser.get(f"{PAGE}?a=b")
         assert (answer.status_code, answer.headers["location"]) == (303, f"{LOGIN}?to=/ui/page%3Fa%3Db")
         assert browser.post(PAGE).status_code == 401
-        with pytest.raises(WebSocketDisconnect), browser.websocket_connect(f"wss://localhost{PAGE}"):
-            pass
     assert browser.get(LOGIN).status_code == 200
 
 
@@ -94,8 +86,6 @@ def test_log_in_and_out(browser: TestClient, token: str) -> None:
         assert not is_in(browser)
     assert enter(browser, f" {token}\n") == PAGE
     assert is_in(browser)
-    with browser.websocket_connect(f"wss://localhost{PAGE}"):
-        pass
     cookie = browser.cookies[COOKIE]
     assert browser.post(LOGOUT).status_code == 303
     move(cookie, browser)
@@ -229,8 +219,6 @@ def test_sessions_without_a_database(browser: TestClient, token: str, monkeypatc
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
         assert "Does not answer." in answer.text
         assert "secret words" not in answer.text
-        with pytest.raises(WebSocketDisconnect), browser.websocket_connect(f"wss://localhost{PAGE}"):
-            pass
     assert is_in(browser)
 
 

@@ -26,7 +26,7 @@ from cratedb_retention.service.http.oidc import make_provider
 from cratedb_retention.service.settings import OidcSettings
 from cratedb_retention.store.access import IDLE, LONGEST_OF_USER
 from cratedb_retention.ui.access import COOKIE, GUEST, Entrance
-from cratedb_retention.ui.frame import add_served
+from cratedb_retention.ui.frame import mount
 from cratedb_retention.ui.links import LOGIN, LOGOUT
 from cratedb_retention.ui.log_in import make_router
 from support.databases import Database
@@ -353,7 +353,7 @@ def test_in_a_browser(browser: Chromium, duck: Database, provider: OpenIdProvide
     duck.time.set(_PRESENT.isoformat())
     context = Context(retention=duck.tool, provider=make_provider(settings(provider), duck.time.clock))
     app = make_app(context)
-    add_served(app, context)
+    mount(app, context)
     server = HttpServer(app, "127.0.0.1", 0)
     server.start()
     address, kind = f"http://127.0.0.1:{server.port}", ((1280, 850), False, True)

@@ -1,6 +1,6 @@
 """
-The checks of each request for a page; the only way by which a page reaches the toolkit; how server-rendered pages
-respond; and a shared cache of overviews, which take up to seconds to compute. `log_in` has the log-in itself.
+The checks of each request for a page; the only way by which a page reaches the toolkit; how pages respond; and a shared
+cache of overviews, which take up to seconds to compute. `log_in` has the log-in itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocketClose
 
 from cratedb_retention.clock import Clock
 from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
@@ -34,7 +33,7 @@ from cratedb_retention.store.access import Session
 from cratedb_retention.ui.links import LOGIN, PREFIX
 from cratedb_retention.ui.web import layout
 from cratedb_retention.ui.web.html import el
-from cratedb_retention.ui.web.layout import STRICT, Who
+from cratedb_retention.ui.web.layout import Who
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -47,13 +46,11 @@ AWAY = ("the database", "does not answer")
 # The header of requests that pages send by themselves, to stay up to date: they do not count as use of a session.
 _BY_ITSELF = "x-by-itself"
 # Static files: the same for all users, without secrets.
-_UNCHANGING = (f"{PREFIX}/static/", f"{PREFIX}/_nicegui/")
-_OPEN = (LOGIN, *_UNCHANGING)
-# Vue compiles its templates in the browser, which needs 'unsafe-eval'. Nothing comes from another host.
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
+_UNCHANGING = f"{PREFIX}/static/"
+# No inline scripts or styles, nothing from another host.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
 )
 
 
@@ -102,7 +99,7 @@ class Guest:
     glances: Glances
     # What they might do when the page was loaded: for what it offers. What is done is checked by itself.
     access: Access = field(init=False)
-    # The runs that they may see, which go on or which this service remembers; of server-rendered pages.
+    # The runs that they may see, which go on or which this service remembers.
     jobs: Sequence[RunState] = ()
 
     def may(self, role: Role) -> bool:
@@ -111,10 +108,6 @@ class Guest:
     def scoped(self) -> toolkit.Scope:
         """The toolkit for them, by what they may at this moment; raises Failed, see :func:`admit_session`."""
         return admit_session(self.context, self.session, self.host)
-
-    async def ask(self, work: Callable[[toolkit.Scope], T]) -> T:
-        """Do something with the toolkit, in a thread of its own, so that other pages go on meanwhile."""
-        return await asyncio.to_thread(lambda: work(self.scoped()))
 
     @property
     def running(self) -> list[RunState]:
@@ -148,15 +141,14 @@ class Entrance:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] not in ("http", "websocket") or not (path == PREFIX or path.startswith(f"{PREFIX}/")):
+        if scope["type"] != "http" or not (path == PREFIX or path.startswith(f"{PREFIX}/")):
             return await self._app(scope, receive, send)
 
         async def secured(message: Message) -> None:
             """With what answers say to browsers, which is stronger than what the HTTP API says."""
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if headers.get("Content-Security-Policy") != STRICT:
-                    headers["Content-Security-Policy"] = _POLICY
+                headers["Content-Security-Policy"] = POLICY
                 headers["Referrer-Policy"] = "same-origin"  # Without one, forms would not say where they come from.
                 if path.startswith(_UNCHANGING) and message["status"] == HTTPStatus.OK:
                     headers["Cache-Control"] = "private, max-age=31536000, immutable"
@@ -164,7 +156,8 @@ class Entrance:
 
         app, context, connection = self._app, self._context, HTTPConnection(scope)
         session: Session | None = None
-        if context.authenticate and not path.startswith(_OPEN):
+        is_open = path == LOGIN or path.startswith((f"{LOGIN}/", _UNCHANGING))
+        if context.authenticate and not is_open:
             cookie = connection.cookies.get(COOKIE, "")
             try:
                 used = _BY_ITSELF not in connection.headers
@@ -177,14 +170,12 @@ class Entrance:
             length = connection.headers.get("content-length", "")
             if length.isdigit() and int(length) > context.limits.max_body:
                 app = _too_large(scope, context.limits.max_body)
-        elif not path.startswith(_OPEN):
+        elif not is_open:
             app = _refusal(scope)
         return await app(scope, receive, secured)
 
 
 def _refusal(scope: Scope) -> ASGIApp:
-    if scope["type"] == "websocket":
-        return WebSocketClose(1008)
     if scope["method"] == "GET":
         return RedirectResponse(_login_for(scope), HTTPStatus.SEE_OTHER)
     # Scripts keep what was written in a form until it is accepted.
@@ -207,8 +198,6 @@ def _login_for(scope: Scope) -> str:
 
 def _unavailable(scope: Scope) -> ASGIApp:
     """Without the database, nothing tells who has a session."""
-    if scope["type"] == "websocket":
-        return WebSocketClose(1013)
     return _trouble(Request(scope), Failed(HTTPStatus.SERVICE_UNAVAILABLE, *AWAY, headers={"Retry-After": "10"}))
 
 
@@ -219,7 +208,7 @@ def _too_large(scope: Scope, most: int) -> ASGIApp:
 
 
 def respond(request: Request, show: Callable[[Guest, toolkit.Scope], Response]) -> Response:
-    """The response of a server-rendered page. An error is a page as well; without a session, it leads to the log-in."""
+    """The response of a page. An error is a page as well; without a session, it leads to the log-in."""
     guest: Guest = request.scope[GUEST]
     who: Who | None = None
     try:
@@ -258,13 +247,6 @@ def chosen_action(actions: Mapping[str, T], given: Mapping[str, str]) -> T:
 
 def no_page(guest: Guest, scoped: toolkit.Scope) -> Response:
     raise NotFound("this page", "does not exist", "start from the overview")
-
-
-async def missing(request: Request, error: Exception) -> Response:
-    """The response to an address that nothing is at."""
-    if GUEST not in request.scope:  # A file.
-        return Response(status_code=HTTPStatus.NOT_FOUND)
-    return await asyncio.to_thread(respond, request, no_page)
 
 
 def _trouble(

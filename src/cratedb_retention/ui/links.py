@@ -5,11 +5,10 @@ kept and handed on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlencode
 
-from nicegui import ui
 from starlette.datastructures import QueryParams
 
 from cratedb_retention.execution.plan.preparing import Selection
@@ -18,7 +17,6 @@ from cratedb_retention.model.policies.strategies import Strategy, parse_strategy
 from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
 from cratedb_retention.model.words import short
 from cratedb_retention.ui.columns import Bit
-from cratedb_retention.ui.parts import tag, telling
 
 PREFIX = "/ui"
 LOGIN, LOGOUT = f"{PREFIX}/login", f"{PREFIX}/logout"
@@ -123,17 +121,6 @@ def activity(**query: str) -> str:
     return address("/activity", query)
 
 
-def link(text: str, href: str) -> ui.element:
-    """A link to a page of ours; NiceGUI's own puts the prefix before an address that has it."""
-    made = tag("a", text)
-    made.props["href"] = href
-    return made
-
-
-def go(href: str) -> None:
-    ui.navigate.to(href.removeprefix(PREFIX))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Field:
     name: str  # In the address.
@@ -149,15 +136,6 @@ class Field:
     def values(self, text: str) -> list[str]:
         found = text.split(OR) if self.several else [text]
         return [value for value in map(str.strip, found) if value]
-
-    def make(self, given: Query) -> ui.input | ui.select:
-        value = self.text(given)
-        if self.choices is None:
-            made = ui.input(self.label, value=value, placeholder=self.hint)
-            return made.props("dense outlined autocomplete=off spellcheck=false stack-label maxlength=1000")
-        choices = {"": self.unset, **self.choices}
-        chosen = ui.select(choices, label=self.label, value=value if value in choices else "")
-        return chosen.props("dense outlined options-dense stack-label")
 
 
 TAGS = Field(name="tags", label="Tags", hint="acme,web or acme,not:old", several=True)
@@ -177,35 +155,3 @@ def read_selection(query: Query) -> Selection:
     several = frozenset(named) if len(named) > 1 else None
     one = named[0] if len(named) == 1 else None
     return Selection(strategy=strategy, tags=read_tags(query), policy_id=one, policy_ids=several)
-
-
-def filter_form(
-    path: str, fields: Sequence[Field], given: Query, act: str | Callable[[Query], Awaitable[None]]
-) -> None:
-    """
-    A form of filters, at first of what is given. ``act`` is the label of a button that goes to the same page with what
-    is filled in; or a function that gets that as one types, while the address changes as well.
-    """
-
-    def written() -> Query:
-        return Query([(field.name, value) for field, made in inputs for value in field.values(made.value or "")])
-
-    with ui.element("form").classes("bar filters").props('role=search aria-label="Filters"') as form:
-        inputs = [(field, field.make(given)) for field in fields]
-        if isinstance(act, str):
-            form.on("submit.prevent", lambda: go(address(path, written())))
-            ui.button(act, color="primary").props("type=submit no-caps unelevated")
-            if any(field.text(given) for field in fields):
-                link("Clear filters", address(path, {}))
-            return
-    changed = act
-
-    async def change() -> None:
-        query = written()
-        ui.navigate.history.replace(address(path, query))
-        with telling():
-            await changed(query)
-
-    form.on("submit.prevent", lambda: None)
-    for _, made in inputs:
-        made.props("clearable debounce=300" if isinstance(made, ui.input) else "").on_value_change(change)

@@ -97,16 +97,11 @@ class Gate:
         self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] != "http":
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
         # Browsers let any page connect to any host, with the cookies of that host.
-        error = self._foreign(headers, scope.get("method") not in _SAFE)
-        if scope["type"] == "websocket":
-            if error is None:
-                return await self._app(scope, receive, send)
-            await receive()
-            return await send({"type": "websocket.close", "code": 1008})
+        error = self._foreign(headers, scope["method"] not in _SAFE)
 
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,5 +1,5 @@
 """
-The frame of a server-rendered page: its head with the menu and the user, the colours that the user chose, and what
+The frame of a page: its head with the menu and the user, the colours that the user chose, and what
 browsers may do with it. Each response is complete in itself; the process remembers nothing about a page.
 """
 
@@ -19,11 +19,6 @@ from cratedb_retention.ui import links
 from cratedb_retention.ui.links import ADMINISTRATION, LOGOUT, MENU, PREFIX
 from cratedb_retention.ui.web.html import Child, Markup, document, el
 
-# No inline scripts or styles, nothing from another host.
-STRICT = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
-)
 # The cookie of the chosen colours, which scripts write; without it, they are those of the system.
 _DARK = "dark"
 _THEMES = {"1": "dark", "0": "light"}
@@ -92,10 +87,7 @@ def answer(
     request: Request, text: str, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
 ) -> Response:
     """The response with a page, or with a part of one."""
-    body, told = (
-        text.encode(),
-        {"Content-Security-Policy": STRICT, "Vary": "Accept-Encoding, Cookie", **(headers or {})},
-    )
+    body, told = text.encode(), {"Vary": "Accept-Encoding, Cookie", **(headers or {})}
     if len(body) > _WORTHWHILE and "gzip" in request.headers.get("accept-encoding", ""):
         body, told["Content-Encoding"] = gzip.compress(body, 6, mtime=0), "gzip"
     return Response(body, status, told, "text/html; charset=utf-8")
