@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from cratedb_retention.errors import Forbidden, RetentionError
 from cratedb_retention.execution.archive import RestoreRequest
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.tags import parse_tag_filter
@@ -86,7 +87,7 @@ def test_what_is_chosen_is_restored(db: DuckDatabase, service: Service, operator
     assert "The restore has started." in done.text and len(done.rows(SHOWN)) == 10
     assert done.href(f"hold {hold.id[:8]}") == f"/ui/holds?q={hold.id}"
     assert db.count("orders") == before + 6
-    assert db.run().failed == 0
+    assert db.tool.run(selection=Selection(policy_id="orders")).failed == 0
     assert db.count("orders", "ts < '2023-10-01'") == 6
     assert operator.get(there).rows(WOULD)[0]["Result"].startswith("refused the partition already exists")
 
@@ -270,6 +271,11 @@ def test_tenants(db: DuckDatabase, service: Service, operator: Visitor) -> None:
     foreign = globex.get(f"{there}&into={db.schema}.visits")
     assert "no policy with the tags of this token" in foreign.texts("div[@role='alert']")[0]
     assert not foreign.fields("restore")
+
+
+@pytest.mark.long("make test proves it by HTTP, of the page and of the HTTP API")
+def test_tenants_without_a_page(db: DuckDatabase) -> None:
+    """Whatever a tenant asks for, only its own snapshots are verified and restored, into its own tables."""
     tenants = {tenant: scoped(db, Role.EDITOR, tenant) for tenant in ("acme", "globex")}
     assert tenants["acme"].verify_snapshots(RestoreRequest()) == []
     for work in (tenants["acme"].restorable, tenants["acme"].restore):
@@ -296,7 +302,7 @@ def test_hostile_names(db: DuckDatabase, service: Service) -> None:
     db.create(HOSTILE, {"ts": TIME, "n": "TEXT", "kind": "TEXT", "month": MONTH}, by=["kind", "month"])
     db.fill(HOSTILE, ["2024-01-01T00:00:00"], kind=HOSTILE)
     db.policy("snapshot", HOSTILE, "30d", id="evil", tags=[HOSTILE])
-    db.run()
+    db.tool.run(selection=Selection(policy_id="evil"))
     admin = service.log_in(Role.ADMIN)
     listed = admin.get(f"{PATH}?{urlencode({'tags': HOSTILE})}")
     [row] = listed.rows(SHOWN)
