@@ -117,10 +117,10 @@ class Fields:
                 disabled=bool(lacks) and strategy != chosen,
             )
             text = el("span", el("b", name), el("small", lacks or about) if lacks or about else None)
-            cards.append(el("label", box, text, class_="choice", title=lacks or None))
+            cards.append(el("label", box, text, class_="strategy", title=lacks or None))
         wrong = self._mistake("strategy", "strategy")
         legend = el("legend", "Data older than the retention period", class_="spoken")
-        return el("fieldset", legend, cards, wrong, class_="choices", id="f-strategy")
+        return el("fieldset", legend, cards, wrong, class_="strategies", id="f-strategy")
 
     def field(self, field: Attribute) -> Markup:
         name = field.name
