@@ -221,6 +221,7 @@ def test_some_and_all(db: DuckDatabase, editor: Visitor, monkeypatch: pytest.Mon
     answer = act(editor, "disable", keys(page)["orders"], keys(page)["hostile"])
     assert (answer.status, "1 of 2 are disabled already" in answer.text) == (409, True)
     assert [row["State"] for row in answer.rows("Policies") if "orders" in row["Policy"]] == ["disabled"]
+    assert keys(answer) == keys(editor.get(PATH))
 
 
 def test_deleted(db: DuckDatabase, editor: Visitor) -> None:
