@@ -265,6 +265,7 @@ def test_a_table_is_picked(db: DuckDatabase, service: Service, editor: Visitor) 
     assert "globex" not in page.markup
 
 
+@pytest.mark.long("make test proves schedules in tests/model; here are their words")
 def test_when_it_runs(editor: Visitor) -> None:
     """The next runs are in words, as one writes a schedule; what means nothing without one is not shown."""
     form = Form.of(editor, links.policy("letters"))
@@ -280,6 +281,7 @@ def test_when_it_runs(editor: Visitor) -> None:
     assert "Next run due now: " in visits.page.text, "a run was missed"
 
 
+@pytest.mark.long("make test proves lifecycles in tests/model, and that one is drawn")
 def test_its_life(db: DuckDatabase, editor: Visitor) -> None:
     """The life of the data is drawn with this policy and the others, as one writes."""
     form = Form.of(editor, links.policy("visits"))
@@ -363,6 +365,7 @@ def test_damaged(db: DuckDatabase, editor: Visitor) -> None:
     assert not page.form("draft")
 
 
+@pytest.mark.long("make test proves contradictions by the preview, and links to what is refused")
 def test_what_contradicts(db: DuckDatabase, editor: Visitor) -> None:
     """Contradictions between policies have links to the other policies."""
     form = Form.of(editor, NEW).write(table=f"{db.schema}.letters", strategy="snapshot", retention_period="200d")
