@@ -239,7 +239,8 @@ class Look:
                 accepted=selection.accepted,
             )
             plan = planning.plan(selection.fits)
-            new = {} if selection.accepted else self._find_unusual(seen, planning, plan, selection)
+            found = {} if selection.accepted else self._find_unusual(seen, planning, plan, selection)
+            new = {removal: why for removal, why in found.items() if removal not in unusual}
             unusual = unusual | new
         damaged = (
             Blocked(policy_id=it.id, table=it.target, why=Why.INVALID_POLICY(mistake=it.reason), needs_attention=True)
