@@ -70,7 +70,7 @@ def test_levels_stay_while_their_source_does(duck: DuckDatabase) -> None:
     duck.time.set(from_ms(START + 60 * DAY).isoformat())
     assert duck.run().ok
     duck.time.set(from_ms(START + 90 * DAY).isoformat())
-    arrived = []
+    arrived = list[str]()
 
     def arrive(statement: str) -> None:
         if statement.startswith("INSERT INTO") and "m_1d" in statement.split("SELECT", maxsplit=1)[0] and not arrived:
