@@ -121,8 +121,8 @@ def test_a_node_is_lost(bench: CrateDatabase, cratedb_cluster: CrateDBCluster, w
     with patient(bench) as retention:
         with before_statements(retention.engine.database.engine, losing(cratedb_cluster, words)):
             report = retention.run(cutoff=bench.time.moment)
-        assert not report.ok
-        assert "missing" in str([row["error"] for row in bench.journal(event="step-finished", outcome="failed")])
+        failed = [row["error"] for row in bench.journal(event="step-finished", outcome="failed")]
+        assert "missing" in str(failed) or report.deferred, "without its shards, what was written to is unknown"
         assert retention.plan(bench.time.moment).needs_attention
     cratedb_cluster.start(LOST)
     await_whole(bench, cratedb_cluster)
