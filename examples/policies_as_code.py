@@ -38,7 +38,8 @@ def main() -> None:
         acme = Selection(tags=parse_tag_filter(["acme"]))
         report = retention.run(cutoff=sample.NEW_YEAR, selection=acme)
         print(f"acme: {report.partitions} partitions, {report.rows:,} rows; all went well: {report.ok}")
-        report = retention.run(cutoff=sample.NEW_YEAR)
+        # The first run left them out, although it could have included them, which is unusual.
+        report = retention.run(cutoff=sample.NEW_YEAR, selection=Selection(accepted=True))
         print(f"all others: {report.partitions} partitions, {report.rows:,} rows; all went well: {report.ok}")
         print(f"left: {sample.count(retention, 'events'):,} rows")
 

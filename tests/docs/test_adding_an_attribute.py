@@ -70,7 +70,7 @@ assert "dry_run_only" not in run(export, "--policy=p1")
 # A field of the form, in its group, for its strategy.
 field = FIELDS["dry_run_only"]
 values = to_values(None) | RULE
-assert (field.called, field.group, hint_of(field)) == ("Dry run only", "Which tables", field.text)
+assert (field.called, field.group, hint_of(field)) == ("Dry run only", "Which data", field.text.replace("`", ""))
 assert values["dry_run_only"] is False
 assert is_shown(field, values) and not is_shown(field, values | {"strategy": "snapshot"})
 assert make_policy(**to_attributes(values | {"dry_run_only": True})).dry_run_only is True

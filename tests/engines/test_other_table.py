@@ -10,6 +10,7 @@ import pytest
 from cratedb_retention.engine.step import Report, StepResult
 from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.plan.plan import FreezePartitions, Step
 from support.databases import MONTH, NOW, TIME, CrateDatabase, Database, DuckDatabase
 from support.tiers import others_on_duckdb
@@ -68,7 +69,7 @@ def test_replaced_since_the_plan(db: Database, partitioned: bool) -> None:
     db.time.set("2024-06-01T00:00:00+00:00")
     assert db.run().ok
     db.time.set(NOW)
-    prepared = db.tool.prepare()
+    prepared = db.tool.prepare(selection=Selection(accepted=True))
     assert prepared.plan.tasks
     again(db, partitioned)
     write(db, DAYS)

@@ -150,6 +150,7 @@ def calls(tenants: TwoTenants) -> Mapping[str, list[Arguments]]:
         "tags": [()],
         "tokens": [()],
         "verify_snapshots": [*restores, *everything],
+        "gained": [([policy.model_copy(update={"id": "shared"})],) for policy in theirs],
         "what_if": [([policy],) for policy in theirs],
         # What is acme's is gone then.
         "start_delete": [(operations, request) for request in requests[:2]],

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.util import LRUCache
 
-from cratedb_retention import Report, Retention
+from cratedb_retention import Report, Retention, Selection
 from cratedb_retention.clock import Actor, Clock
 from cratedb_retention.engine.parquet import _checksum
 from cratedb_retention.model.catalog import TableName
@@ -122,9 +122,9 @@ class Database(abc.ABC):
             given = {"target_repository_name": self.repository, **given}
         return self.tool.create_policy(strategy=strategy, **given)
 
-    def run(self) -> Report:
-        """Do what is due."""
-        return self.tool.run()
+    def run(self, *, accepted: bool = False) -> Report:
+        """Do what is due; on request also what is unusual, as after years without a run."""
+        return self.tool.run(selection=Selection(accepted=accepted))
 
     @contextmanager
     def statements(self) -> Iterator[list[str]]:

@@ -32,7 +32,7 @@ STRUCTURE = """() => ({
 })"""
 # What takes a while to move, or to fade.
 MOVING = """() => [...document.querySelectorAll('*')].map(e => [e.className, getComputedStyle(e)])
-  .filter(([_, style]) => style.transitionProperty != 'none' || parseFloat(style.animationDuration) > 0.001)
+  .filter(([_, style]) => parseFloat(style.transitionDuration) > 0 || parseFloat(style.animationDuration) > 0.001)
   .map(([name]) => name)"""
 SOUND = {"h1": 1, "main": 1, "banner": 0, "twice": [], "headless": 0, "pictures": 0}
 

@@ -192,7 +192,7 @@ def test_it_keeps_itself_up_to_date(pages: PagesInBrowser) -> None:
     page.evaluate("refresh(document.getElementById('panel'))")
     expect(page.get_by_role("link", name="delete after 3y")).to_be_visible()
     expect(chip).to_be_focused()
-    search = page.get_by_label("Search")
+    search = page.get_by_role("textbox", name="Search")
     search.fill("vis")
     page.get_by_role("heading", name="Tables").click()
     pages.db.policy("snapshot", "letters", "4y")

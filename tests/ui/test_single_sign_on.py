@@ -35,7 +35,6 @@ from support.pages import Chromium
 
 PAGE = "/ui/page"
 CLIENT = "retention"
-_PRESENT = system_clock().now().replace(microsecond=0)
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +55,18 @@ def visitor(duck: Database, provider: OpenIdProvider) -> TestClient:
     return open_visitor(duck, settings(provider))
 
 
+def present() -> dt.datetime:
+    """The present of the provider, which is real."""
+    return system_clock().now().replace(microsecond=0)
+
+
 def settings(provider: OpenIdProvider, **more: Any) -> OidcSettings:
     given = {"issuer": provider.issuer, "client_id": CLIENT, "client_secret": "secret", "grants": GRANTS}
     return OidcSettings(**{**given, **more})
 
 
 def open_visitor(db: Database, chosen: OidcSettings) -> TestClient:
-    db.time.set(_PRESENT.isoformat())
+    db.time.set(present().isoformat())
     context = Context(retention=db.tool, provider=make_provider(chosen, db.time.clock))
     app = FastAPI()
     app.include_router(make_router(context))
@@ -194,7 +198,7 @@ def test_an_answer_to_nothing(visitor: TestClient, duck: Database, provider: Ope
 
 def good(provider: OpenIdProvider, visitor: TestClient) -> dict[str, Any]:
     """Claims that are believed, of a log-in that this browser began."""
-    now = int(_PRESENT.timestamp())
+    now = int(present().timestamp())
     nonce = attempt(visitor)["nonce"]
     return {"iss": provider.issuer, "aud": CLIENT, "sub": "ada", "iat": now, "exp": now + 600, "nonce": nonce}
 
@@ -206,8 +210,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "another party": {"aud": [CLIENT, "another"], "azp": "another"},
     "another log-in": {"nonce": "x"},
     "no log-in": {"nonce": None},
-    "over": {"exp": int(_PRESENT.timestamp()) - 61},
-    "from the future": {"iat": int(_PRESENT.timestamp()) + 3600},
+    "over": {"exp": -300},  # Seconds from now.
+    "from the future": {"iat": 3600},
     "without a user": {"sub": None},
 }
 
@@ -216,7 +220,10 @@ def test_id_tokens_that_are_not_believed(visitor: TestClient, provider: OpenIdPr
     """Each check of an ID token: without any one of them, such a token would open the pages."""
     for name, wrong in WRONG.items():
         back = provider.log_in(begin(visitor), "ada")
-        claims = {**good(provider, visitor), "groups": ["acme"], **wrong}
+        claims = {**good(provider, visitor), "groups": ["acme"]}
+        claims |= {
+            key: int(present().timestamp()) + value if key in ("exp", "iat") else value for key, value in wrong.items()
+        }
         provider.sign({key: value for key, value in claims.items() if value is not None})
         assert (visitor.get(back).status_code, COOKIE in visitor.cookies) == (502, False), name
     back = provider.log_in(begin(visitor), "ada")
@@ -284,11 +291,12 @@ def test_without_its_provider(duck: Database, provider: OpenIdProvider) -> None:
 
 def test_sessions_end(visitor: TestClient, duck: Database, provider: OpenIdProvider) -> None:
     """A session ends half a day after the log-in, however often it is used, since groups change."""
+    begun = duck.time.moment
     enter(visitor, provider, "ada")
     for part in (IDLE / 2, IDLE, LONGEST_OF_USER):
-        duck.time.set((_PRESENT + part).isoformat())
+        duck.time.set((begun + part).isoformat())
         assert who(visitor)
-    duck.time.set((_PRESENT + LONGEST_OF_USER + dt.timedelta(seconds=1)).isoformat())
+    duck.time.set((begun + LONGEST_OF_USER + dt.timedelta(seconds=1)).isoformat())
     assert who(visitor) is None
 
 
@@ -350,7 +358,7 @@ def test_without_settings() -> None:
 
 def test_in_a_browser(browser: Chromium, duck: Database, provider: OpenIdProvider) -> None:
     """From the page that a user wanted to the provider, which is another site, and back to that page."""
-    duck.time.set(_PRESENT.isoformat())
+    duck.time.set(present().isoformat())
     context = Context(retention=duck.tool, provider=make_provider(settings(provider), duck.time.clock))
     app = make_app(context)
     mount(app, context)

@@ -173,6 +173,6 @@ Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")
 # One line with something to read in it.
 Title = Annotated[
     str,
-    BeforeValidator(lambda value: value.strip() if isinstance(value, str) else value),
     Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    BeforeValidator(lambda value: value.strip() if isinstance(value, str) else value),
 ]
