@@ -28,7 +28,8 @@ ON_CRATEDB = {"docs/tutorial.md"}
 NEEDS = {"docs/how-to/iceberg.md": "pyiceberg"}
 OTHERS = pytest.mark.long("make test follows the tutorial on CrateDB")
 # Long pages, whose commands tests of their own have as well.
-AT_NIGHT = {f"docs/how-to/{name}.md" for name in ("cascades", "iceberg", "multi-tenancy", "restore")}
+_AT_NIGHT = ("cascades", "iceberg", "legal-hold", "multi-tenancy", "read-archives", "restore")
+AT_NIGHT = {f"docs/how-to/{name}.md" for name in _AT_NIGHT}
 NIGHTLY = pytest.mark.long("make test follows the tutorial, the README and most other pages")
 NAMES = {str(page.relative_to(ROOT)): [block for block in blocks(page.read_text()) if block.tested] for page in PAGES}
 

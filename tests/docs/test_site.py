@@ -94,6 +94,7 @@ def test_pages_of_the_root_are_shown(site: Path) -> None:
     assert 'href="architecture.html#laws"' in text
 
 
+@pytest.mark.long("make test builds the site")
 def test_warnings_fail_the_build(tmp_path: Path) -> None:
     """In a site of two pages, a link to a heading that is not there is the one warning, and fails the build."""
     source = tmp_path / "project" / "docs"

@@ -506,6 +506,7 @@ def count_names(db: Database) -> int:
 @pytest.mark.parametrize(
     "refused", [(HALF, "GET", ".parquet"), *(pytest.param(each, marks=ELSEWHERE) for each in OTHERS[2:4])], ids=str
 )
+@pytest.mark.long("make test has those that come before anything is read")
 def test_refusals_later(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, str, str]) -> None:
     """The same after the drop: a restore restores nothing, and then everything; a query is an error, not an answer."""
     db, store = bucket.db, bucket.store

@@ -234,6 +234,7 @@ PLAIN = pytest.mark.long("make test has days of times without a zone, and all gr
         *(pytest.param("TIMESTAMP", of, marks=() if of == "day" else PLAIN) for of in GRIDS),
     ],
 )
+@pytest.mark.some(4)
 def test_partitions_of_a_time_range(duck: DuckDatabase, kind: str, of: str) -> None:
     """Those that overlap it are read as a whole; and what is far away is not read, if the column tells where it is."""
     part = f"part {kind} GENERATED ALWAYS AS ({GRIDS[of]})"

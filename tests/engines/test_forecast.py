@@ -152,6 +152,7 @@ def forecast(db: Database, days: int, now: dt.datetime = NOW, **more: Any) -> Fo
     return db.tool.forecast(now + days * DAY, **more)
 
 
+@pytest.mark.long("make test compares the bytes of real growth, and days of plans in tests/planning")
 @pytest.mark.timeout(3600)
 @pytest.mark.slow("the tool runs once for each simulated day, on ten tables")
 def test_regular_growth_is_foreseen_exactly(lab: DuckDatabase) -> None:

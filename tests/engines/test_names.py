@@ -47,6 +47,7 @@ def test_strategies(db: Database, table: str, column: str) -> None:
     works(db, table, column)
 
 
+@pytest.mark.long("make test has other hostile names")
 def test_more_names_on_duckdb(duck: DuckDatabase) -> None:
     """DuckDB allows any name."""
     for table in ["a b", 'a"b', "a/b", "a\\b", "a.b", "x,y", " "]:

@@ -137,6 +137,7 @@ CHANGES: dict[str, Change] = {
     "which", [[3, 4, 11], *others_on_duckdb([0], [7], [19], [0, 19], list(range(20)), list(range(9)))]
 )
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.some(12)
 def test_some_windows_of_a_range_change(db: Database, change: str, which: list[int]) -> None:
     """Windows that were computed together change as those that have rows of their own do."""
     found = []

@@ -134,7 +134,7 @@ def test_the_same_numbers(db: Database, rrdtool: str, tmp_path: Path) -> None:
                     assert_same(theirs[source], ours["counter:rate"])
 
 
-@MORE
+@pytest.mark.long("make test compares what is known, and counters with gaps")
 def test_the_unknown(db: Database, rrdtool: str, tmp_path: Path) -> None:
     """
     An archive with `xff` 0.5 has a value where a level has half of the values, and it is the same one. The last value

@@ -105,7 +105,7 @@ TURNS = turns_with(st.integers(0, 48) | st.integers(0, 90 * 24))
 IN_TIME = turns_with(st.integers(0, 72))
 
 
-@settings(max_examples=examples(20, long=400))
+@settings(max_examples=examples(14, long=400))
 @given(
     CASCADES,
     st.sampled_from(["hour", "day", "month", ""]),
@@ -156,7 +156,7 @@ SHORT = st.sampled_from(
 DAILY = st.lists(turn_with(st.integers(0, 47), st.integers(6, 30), 1), min_size=20, max_size=50)
 
 
-@settings(max_examples=examples(20, long=400))
+@settings(max_examples=examples(14, long=400))
 @given(SHORT, st.sampled_from(["hour", "day", "month", ""]), st.booleans(), DAILY)
 def test_no_row_in_time_is_late(levels: str, unit: str, tenants: bool, turns: list[Turn]) -> None:
     """What is written before its time is over for raw rows gets into each level, whatever was sealed around it."""
@@ -169,7 +169,7 @@ def test_no_row_in_time_is_late(levels: str, unit: str, tenants: bool, turns: li
         assert database.shown() == database.written
 
 
-@settings(max_examples=examples(20, long=400))
+@settings(max_examples=examples(14, long=400))
 @given(
     st.permutations(["1h:10d,1d:forever", "1d:forever", "1h:20d,6h:60d,1d:forever", "6h:60d,1d:forever"]),
     IN_TIME,
@@ -242,7 +242,7 @@ CHANGED = st.sampled_from(
 )
 
 
-@settings(max_examples=examples(20, long=400))
+@settings(max_examples=examples(14, long=400))
 @given(CHANGED, st.sampled_from(["hour", "day", "month", ""]), st.booleans(), TURNS, TURNS)
 def test_ranges_make_no_difference(
     cascade: tuple[str, str, str], unit: str, tenants: bool, before: list[Turn], after: list[Turn]
@@ -282,7 +282,7 @@ class RestingDatabase(SimulatedDatabase):
         return plan
 
 
-@settings(max_examples=examples(20, long=400))
+@settings(max_examples=examples(14, long=400))
 @given(CHANGED, st.sampled_from(["hour", "day", "month"]), st.booleans(), TURNS, TURNS, st.integers(0, 100))
 def test_rest_makes_no_difference(
     cascade: tuple[str, str, str], unit: str, tenants: bool, before: list[Turn], after: list[Turn], idle: int

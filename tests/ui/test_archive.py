@@ -314,6 +314,7 @@ def test_hostile_names(db: DuckDatabase, service: Service) -> None:
     assert db.count(HOSTILE) == 1
 
 
+@pytest.mark.long("make test has each of these by HTTP")
 @pytest.mark.slow("archives are verified and restored, in a browser")
 @long_on_cratedb
 def test_in_a_browser(each_pages: PagesInBrowser) -> None:

@@ -210,6 +210,7 @@ def test_tenants_see_their_own(db: DuckDatabase, service: Service) -> None:
         ({"step": "1s"}, "gives 3,153,600 points"),
     ],
 )
+@pytest.mark.some(4)
 def test_nonsense(db: DuckDatabase, viewer: Visitor, query: dict[str, str], reason: str) -> None:
     """What makes no sense in an address is said, as text; the choices are there to correct it."""
     page = viewer.get(path(db, **query))

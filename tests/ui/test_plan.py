@@ -169,6 +169,7 @@ def test_tenants(db: DuckDatabase, service: Service) -> None:
     assert db.count("orders") == orders
 
 
+@pytest.mark.long("make test has each of these by HTTP, and other pages in a browser")
 @pytest.mark.slow("a run, in a browser")
 def test_a_run_in_a_browser(pages: PagesInBrowser) -> None:
     """From the plan to the end of its run, which its page follows by itself; times as one wants them."""
