@@ -98,7 +98,7 @@ def enter(visitor: TestClient, provider: OpenIdProvider, user: str) -> Response:
 
 
 def who(visitor: TestClient) -> list[str] | None:
-    """Whom the page is shown to: their name, role and limit; None: nobody."""
+    """The name, role and limit of the user that the page is shown to; None: the page is not shown."""
     answer = visitor.get(PAGE)
     return answer.json() if answer.status_code == 200 else None
 
@@ -345,7 +345,7 @@ def test_tags_of_other_users(duck: Database, provider: OpenIdProvider) -> None:
     ],
 )
 def test_wrong_settings(provider: OpenIdProvider, wrong: dict[str, Any], said: str) -> None:
-    """A service does not start with settings that let in too many, or nobody."""
+    """A service does not start with settings that let in too many users, or none."""
     with pytest.raises(InvalidInput) as caught:
         make_provider(settings(provider, **wrong), system_clock())
     assert str(caught.value).startswith(said)

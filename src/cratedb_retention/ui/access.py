@@ -94,7 +94,7 @@ class Glances:
 @dataclass(kw_only=True)
 class Guest:
     context: Context
-    session: Session | None  # None: nobody has to log in.
+    session: Session | None  # None: no log-in is required.
     host: str  # The address that they come from.
     glances: Glances
     # What they might do when the page was loaded: for what it offers. What is done is checked by itself.
