@@ -56,7 +56,6 @@ def tagged(filled_by: FilledBy) -> Command:
 
 
 @pytest.mark.parametrize("args", NOSUCH, ids=" ".join)
-@pytest.mark.some(20)
 def test_what_there_is_not(tagged: Command, args: list[str]) -> None:
     """Nobody takes a misspelt name for "nothing is due"."""
     message = tagged.refused(1, *args)
