@@ -275,7 +275,7 @@ def in_seconds(db: DuckDatabase, name: str) -> None:
 def made_anew(db: DuckDatabase, name: str) -> None:
     """The policy is replaced by another one."""
     db.tool.delete_policy(name)
-    db.policy("delete", name, "5d", id=f"{name}-anew")
+    db.policy("delete", name, "5d", id=f"{name}-again")
 
 
 def restored(db: DuckDatabase, name: str) -> None:

@@ -41,10 +41,10 @@ def test_what_is_worth_a_look(db: DuckDatabase, service: Service) -> None:
     """A policy whose filter matches no data is named, to those who may see it."""
     page = service.log_in(Role.VIEWER)
     assert not page.get(PATH).rows("Worth a look")
-    db.policy("delete", "visits", "90d", id="nothing", tags=["acme"], where={"n": "nobody"})
+    db.policy("delete", "visits", "90d", id="nothing", tags=["acme"], where={"n": "none"})
     [row] = page.get(PATH).rows("Worth a look")
     assert (row["Table"], row["Policy"]) == (f"{db.schema}.visits", "nothing")
-    assert "n=nobody" in row["What"]
+    assert "n=none" in row["What"]
     assert not service.log_in(Role.VIEWER, "globex").get(PATH).rows("Worth a look")
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import FormData, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -243,6 +243,11 @@ def chosen_action(actions: Mapping[str, T], given: Mapping[str, str]) -> T:
     if (action := actions.get(given.get("do", ""))) is None:
         raise InvalidInput("form", "is not one of this page", "load the page again")
     return action
+
+
+def read_texts(form: FormData) -> dict[str, str]:
+    """What stands in the fields of a form, without its files."""
+    return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
 def no_page(guest: Guest, scoped: toolkit.Scope) -> Response:

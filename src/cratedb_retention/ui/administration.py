@@ -29,7 +29,7 @@ from cratedb_retention.store.access import AccessToken, Listed, session_id
 from cratedb_retention.store.notifications import Notice, NoticeState
 from cratedb_retention.store.runs import Lease
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import COOKIE, Guest, answer, chosen_action, respond
+from cratedb_retention.ui.access import COOKIE, Guest, answer, chosen_action, read_texts, respond
 from cratedb_retention.ui.columns import Bit, Cell, Column, counted, state
 from cratedb_retention.ui.links import PREFIX, TAGS, Query, address
 from cratedb_retention.ui.web import layout, parts
@@ -83,7 +83,7 @@ def show(request: Request) -> Response:
 @ROUTER.post(_PATH)
 async def act(request: Request) -> Response:
     """Do what a form says. That it came from a page of this service, the gate has checked."""
-    given = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
+    given = read_texts(await request.form())
 
     def work(guest: Guest, scoped: Scope) -> Response:
         visit = _visit(request, guest, scoped, given)

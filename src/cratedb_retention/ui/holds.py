@@ -24,7 +24,8 @@ from cratedb_retention.model.policies.policy import mentions
 from cratedb_retention.model.time import TimeRange, from_ms, parse_instant, to_ms
 from cratedb_retention.model.words import plural, read_pairs, short
 from cratedb_retention.service.access import More, Scope
-from cratedb_retention.ui.access import Guest, answer, chosen_action, respond
+from cratedb_retention.ui import links
+from cratedb_retention.ui.access import Guest, answer, chosen_action, read_texts, respond
 from cratedb_retention.ui.columns import Bit, Cell, Column, in_order, time_range, whole
 from cratedb_retention.ui.links import PREFIX, Query, address, hold_bit, table_bit
 from cratedb_retention.ui.web import layout, parts
@@ -50,7 +51,7 @@ def show(request: Request) -> Response:
 async def act(request: Request) -> Response:
     """Do what a form says. That it came from a page of this service, the gate has checked."""
     form = await request.form()
-    given = {key: value for key, value in form.items() if isinstance(value, str)}
+    given = read_texts(form)
     named = [value for value in form.getlist("hold") if isinstance(value, str)]
 
     def work(guest: Guest, scoped: Scope) -> Response:
@@ -194,8 +195,7 @@ class _Visit:
     @cached_property
     def first(self) -> int:
         """The place of the first row that is shown."""
-        text = self.get("first")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
+        return links.read_first(self.query)
 
     def field(self, name: str) -> str:
         """What stands in a field of the form of a new hold."""
@@ -305,12 +305,9 @@ def _list(visit: _Visit) -> Iterator[Child]:
         yield el("form", kept, bar, rows, method="get", action=address(PATH, {}), class_="stack", data_load=True)
     else:
         yield rows
-    last = visit.first + len(shown)
-    ways = (
-        ("Previous", visit.to(first=str(max(visit.first - ROWS, 0))) if visit.first else ""),
-        ("Next", visit.to(first=str(last)) if last < len(visit.matching) else ""),
-    )
-    yield parts.pager(ways, f"{visit.first + 1:,} to {last:,} of {len(visit.matching):,}")
+    every = len(visit.matching)
+    more = visit.first + len(shown) < every
+    yield parts.pages(visit.first, len(shown), ROWS, lambda at: visit.to(first=str(at)), more=more, of=f"{every:,}")
 
 
 def _place_form(visit: _Visit, error: RetentionError | None) -> Markup:

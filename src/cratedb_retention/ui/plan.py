@@ -35,7 +35,7 @@ from cratedb_retention.model.words import plural, short
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.runs import Runs
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest, answer, respond
+from cratedb_retention.ui.access import Guest, answer, read_texts, respond
 from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state
 from cratedb_retention.ui.links import POLICY, PREFIX, STRATEGY, TAGS, Query, address, read_selection, table_bit
 from cratedb_retention.ui.web import layout, parts
@@ -67,7 +67,7 @@ def show(request: Request) -> Response:
 async def act(request: Request) -> Response:
     """Run what a form shows. That it came from a page of this service, the gate has checked."""
     form = await request.form()
-    given = {key: value for key, value in form.items() if isinstance(value, str)}
+    given = read_texts(form)
 
     def work(guest: Guest, scoped: Scope) -> Response:
         def start() -> str:

@@ -385,17 +385,13 @@ class View:
             order = ("descending" if falling else "ascending") if chosen else None
             return el("a", text, href=href, data_swap=True), order
 
-        ways = (
-            ("Previous", self.to(sort=sort, first=str(max(first - ROWS, 0))) if first else ""),
-            ("Next", self.to(sort=sort, first=str(first + ROWS)) if first + ROWS < len(rows) else ""),
-        )
-        said = f"{first + 1:,} to {first + len(shown):,} of {plural(len(rows), 'row')}"
+        more, of = first + ROWS < len(rows), plural(len(rows), "row")
         file = el(
             "a", "Download CSV", href=address(_CSV, self.asked), class_="button", download=f"{self.table.name}.csv"
         )
         columns = [column(place, name) for place, name in enumerate(fetched.columns)]
         table = parts.table(columns, shown, "The values of the chart", head=head)
-        pager = parts.pager(ways, said)
+        pager = parts.pages(first, len(shown), ROWS, lambda at: self.to(sort=sort, first=str(at)), more=more, of=of)
         folded = el("details", el("summary", "As a table"), table, pager, class_="folded", open=bool(first or sort))
         return parts.section("Values", file, folded)
 

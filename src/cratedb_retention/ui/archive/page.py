@@ -27,7 +27,7 @@ from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.runs import OperationState
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest, answer, chosen_action, respond
+from cratedb_retention.ui.access import Guest, answer, chosen_action, read_texts, respond
 from cratedb_retention.ui.archive.columns import COLUMNS, DELETABLE, RESTORABLE
 from cratedb_retention.ui.archive.operations import Deletion, Restoration, fingerprint, listing, recent_operations
 from cratedb_retention.ui.columns import Column, in_order, state
@@ -57,7 +57,7 @@ def show(request: Request) -> Response:
 @ROUTER.post(_PATH)
 async def act(request: Request) -> Response:
     """Do what a form says. That it came from a page of this service, the gate has checked."""
-    given = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
+    given = read_texts(await request.form())
 
     def work(guest: Guest, scoped: Scope) -> Response:
         visit = _Visit(guest, scoped, Query(request.query_params))
@@ -131,8 +131,7 @@ class _Visit:
     @cached_property
     def first(self) -> int:
         """The place of the first row that is shown."""
-        text = self.get("first")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
+        return links.read_first(self.query)
 
     @property
     def chosen(self) -> Sequence[ArchiveLine]:
@@ -263,12 +262,9 @@ def _list(visit: _Visit, lines: Sequence[ArchiveLine]) -> Iterator[Child]:
         given = (parts.hidden(visit.kept), parts.chooser("snapshots", len(visit.matching), *buttons))
         rows = el("form", given, rows, method="get", action=address(PATH, {}), class_="stack", data_load=True)
     yield rows if shown else parts.note("No snapshots match.")
-    last = visit.first + len(shown)
-    ways = (
-        ("Previous", visit.to(first=str(max(visit.first - ROWS, 0))) if visit.first else ""),
-        ("Next", visit.to(first=str(last)) if last < len(visit.matching) else ""),
-    )
-    yield parts.pager(ways, f"{visit.first + 1:,} to {last:,} of {len(visit.matching):,}")
+    every = len(visit.matching)
+    more = visit.first + len(shown) < every
+    yield parts.pages(visit.first, len(shown), ROWS, lambda at: visit.to(first=str(at)), more=more, of=f"{every:,}")
 
 
 def _conditions(visit: _Visit, lines: Sequence[ArchiveLine]) -> Markup | None:

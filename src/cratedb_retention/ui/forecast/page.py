@@ -252,8 +252,7 @@ def _change(series: Series) -> int:
 
 def _tables(found: Forecast, query: Query) -> Markup:
     sort = query.get("sort", "") if query.get("sort") in _ORDERS else "size"
-    text = query.get("first", "")
-    first = int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
+    first = links.read_first(query)
     every = sorted(found.series, key=_ORDERS[sort].key)
     some = every[first : first + ROWS]
 
@@ -267,12 +266,10 @@ def _tables(found: Forecast, query: Query) -> Markup:
     def place(at: int) -> str:
         return _to(query, first=str(at)) if at else _to(query)
 
-    earlier = place(max(first - ROWS, 0)) if first else ""
-    later = place(first + ROWS) if first + ROWS < len(every) else ""
-    said = f"{first + 1:,} to {first + len(some):,} of {len(every):,}"
+    ways = parts.pages(first, len(some), ROWS, place, more=first + ROWS < len(every), of=f"{len(every):,}")
     title = "Tables, levels and archives"
     made = el("div", parts.table(_columns(found), some, title, head=head), class_="dense")
-    return parts.section(title, made, parts.pager((("Previous", earlier), ("Next", later)), said))
+    return parts.section(title, made, ways)
 
 
 def _columns(found: Forecast) -> Sequence[Column[Series]]:

@@ -22,7 +22,7 @@ from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.words import capitalized, plural, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest, respond
+from cratedb_retention.ui.access import Guest, read_texts, respond
 from cratedb_retention.ui.columns import Bit, Cell, Column, Number
 from cratedb_retention.ui.forecast import curves
 from cratedb_retention.ui.forecast.curves import Line
@@ -81,7 +81,7 @@ def show(request: Request) -> Response:
 
 
 def _asked(scoped: Scope, form: FormData) -> Markup:
-    given = {key: value for key, value in form.items() if isinstance(value, str)}
+    given = read_texts(form)
     text = given.get("policies", "").strip()
     without = [value for value in form.getlist("without") if isinstance(value, str) and value]
     if not text and not without:

@@ -326,10 +326,8 @@ class _Front:
         )
 
     def _pager(self, count: int, shown: int) -> Markup | None:
-        earlier = self._to(first=str(max(self._first - ROWS, 0))) if self._first else ""
-        later = self._to(first=str(self._first + ROWS)) if self._first + shown < count else ""
-        said = f"{self._first + 1:,} to {self._first + shown:,} of {count:,}"
-        return parts.pager((("Previous", earlier), ("Next", later)), said)
+        more = self._first + shown < count
+        return parts.pages(self._first, shown, ROWS, lambda at: self._to(first=str(at)), more=more, of=f"{count:,}")
 
     def _table(self, group: str, rows: Sequence[Row], ages: lanes.Ages) -> Markup:
         columns: Sequence[Column[Row]] = (

@@ -25,7 +25,7 @@ from cratedb_retention.model.time import TimeRange, to_ms
 from cratedb_retention.model.words import capitalized, short, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest, answer, chosen_action, no_page, raw_path, respond
+from cratedb_retention.ui.access import Guest, answer, chosen_action, no_page, raw_path, read_texts, respond
 from cratedb_retention.ui.columns import state
 from cratedb_retention.ui.links import PREFIX, Query, address
 from cratedb_retention.ui.overview.forms import ACTIONS, DONE
@@ -55,7 +55,7 @@ def show(request: Request) -> Response:
 @ROUTER.post(_PATH)
 async def act(request: Request) -> Response:
     """Do what a form says. That it came from a page of this service, the gate has checked."""
-    given = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
+    given = read_texts(await request.form())
     name = links.read_table(raw_path(request.scope))
 
     def work(guest: Guest, scoped: Scope) -> Response:

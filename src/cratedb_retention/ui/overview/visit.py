@@ -107,9 +107,7 @@ class Visit:
         return shown, self.pager(len(shown), self.first + ROWS < len(items))
 
     def pager(self, count: int, more: bool) -> Markup | None:
-        earlier = self.again(first=str(max(self.first - ROWS, 0))) if self.first else ""
-        later = self.again(first=str(self.first + ROWS)) if more else ""
-        return parts.pager((("Previous", earlier), ("Next", later)), f"{self.first + 1:,} to {self.first + count:,}")
+        return parts.pages(self.first, count, ROWS, lambda at: self.again(first=str(at)), more=more)
 
     def filters(self, tab: str, *fields: Markup) -> Markup:
         kept = parts.hidden({"tab": tab, **{name: self.get(name) for name in _KEPT}})

@@ -37,6 +37,8 @@ _ORDER = (
 )
 # What stands in both fields of a row, for those who do not see it.
 _ENDS = {"levels": ("Interval", "Kept for"), "where": ("Column", "Value"), "aggregates": ("Metric", "Aggregates")}
+# What is typed is taken as it is.
+_TYPED = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,9 +161,7 @@ class Fields:
             id=f"i-{name}",
             value=value,
             list=f"o-{name}",
-            autocomplete="off",
-            autocapitalize="off",
-            spellcheck="false",
+            **_TYPED,
             autofocus=autofocus,
             **self._about(name, wrong),
         )
@@ -228,9 +228,7 @@ class Fields:
             list=f"o-{key}",
             placeholder=label,
             aria_label=f"{label} {number + 1}",
-            autocomplete="off",
-            autocapitalize="off",
-            spellcheck="false",
+            **_TYPED,
             aria_describedby=f"h-{name}",
         )
         return box, self._options(key, known[: policyform.MOST])

@@ -25,7 +25,7 @@ from cratedb_retention.model.policies.tags import TagFilter, parse_tag_filter
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.http.access import context_of
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest, answer, respond
+from cratedb_retention.ui.access import Guest, answer, read_texts, respond
 from cratedb_retention.ui.columns import Bit, Cell, Column, state
 from cratedb_retention.ui.links import PREFIX, TAGS
 from cratedb_retention.ui.policies.bulk import show_effect
@@ -54,7 +54,7 @@ async def act(request: Request) -> Response:
 
 
 def _act(request: Request, guest: Guest, scoped: Scope, form: FormData, content: bytes | None) -> Response:
-    given = {name: value for name, value in form.items() if isinstance(value, str)}
+    given = read_texts(form)
     checked: _Checked | None = None
 
     def work() -> str | Response:

@@ -29,7 +29,7 @@ from cratedb_retention.model.words import capitalized, plural, short, write_pair
 from cratedb_retention.service.access import Scope
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
-from cratedb_retention.ui.access import Guest, answer, respond
+from cratedb_retention.ui.access import Guest, answer, read_texts, respond
 from cratedb_retention.ui.columns import Bit, Cell, Column, in_order, state
 from cratedb_retention.ui.links import PREFIX, STRATEGY, TAGS, Query, address, read_selection, tag_bit
 from cratedb_retention.ui.overview.spans import MEANINGS, next_words
@@ -165,7 +165,7 @@ class PolicyList:
 
     def act(self, form: FormData) -> Response:
         """Do what a form asks for; what has to be confirmed, or filled in, is asked first."""
-        given = {name: value for name, value in form.items() if isinstance(value, str)}
+        given = read_texts(form)
         if one := given.get("one"):  # A button of a row, whatever is selected.
             name, _, chosen = one.partition(":")
             given, form = {"do": name}, FormData([("chosen", chosen)])
@@ -254,11 +254,9 @@ class PolicyList:
         dense = el("div", tables, class_="dense listed")
         if self._guest.may(Role.OPERATOR):
             dense = self._chooser(dense)
-        earlier = self._to(first=str(max(self._first - ROWS, 0))) if self._first else ""
-        later = self._to(first=str(self._first + ROWS)) if self._first + ROWS < len(rows) else ""
-        said = f"{self._first + 1:,} to {self._first + len(shown):,} of {plural(len(rows), 'policy', 'policies')}"
+        more, of = self._first + ROWS < len(rows), plural(len(rows), "policy", "policies")
         yield dense
-        yield parts.pager((("Previous", earlier), ("Next", later)), said)
+        yield parts.pages(self._first, len(shown), ROWS, lambda at: self._to(first=str(at)), more=more, of=of)
 
     def _chooser(self, rows: Markup) -> Markup:
         """The rows with boxes, and what can be done with those that are chosen."""

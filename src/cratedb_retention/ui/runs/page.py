@@ -26,7 +26,7 @@ from cratedb_retention.model.words import plural, short, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.store.audit import JournalFilter, RunTotals, place_after
 from cratedb_retention.ui import audit, links
-from cratedb_retention.ui.access import Guest, answer, chosen_action, respond
+from cratedb_retention.ui.access import Guest, answer, chosen_action, read_texts, respond
 from cratedb_retention.ui.archive.columns import RESTORABLE
 from cratedb_retention.ui.archive.operations import Restoration, recent_operations
 from cratedb_retention.ui.audit import Row, actor_bit, took
@@ -113,8 +113,7 @@ class Visit:
     @cached_property
     def first(self) -> int:
         """The place of the first table that is shown."""
-        text = self.get("first")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
+        return links.read_first(self.query)
 
 
 @ROUTER.get(_PATH)
@@ -136,7 +135,7 @@ def show(request: Request, run_id: str) -> Response:
 async def act(request: Request, run_id: str) -> Response:
     """Do what a form says. That it came from a page of this service, the gate has checked."""
     form = await request.form()
-    given = {key: value for key, value in form.items() if isinstance(value, str)}
+    given = read_texts(form)
 
     def work(guest: Guest, scoped: Scope) -> Response:
         visit = Visit(guest, scoped, run_id, Query(request.query_params))
@@ -319,14 +318,11 @@ def _tables(visit: Visit) -> Iterator[Child]:
     wanted = visit.entries(events=OF_TABLES, limit=ROWS + 1, offset=visit.first)
     found = visit.scoped.run_totals(wanted, by_table=True)
     shown = found[:ROWS]
-    ways = (
-        ("Previous", visit.to(first=str(max(visit.first - ROWS, 0))) if visit.first else ""),
-        ("Next", visit.to(first=str(visit.first + ROWS)) if len(found) > ROWS else ""),
-    )
     none = parts.note("Nothing yet." if run.running else "Nothing was due.")
     rows = parts.table(_table_columns(visit), shown, "What it did, by table") if shown else none
-    place = f"{visit.first + 1:,} to {visit.first + len(shown):,}"
-    yield parts.section("Tables", rows, parts.pager(ways, place))
+    more = len(found) > ROWS
+    ways = parts.pages(visit.first, len(shown), ROWS, lambda at: visit.to(first=str(at)), more=more)
+    yield parts.section("Tables", rows, ways)
     if visit.get("done") == "undoing":
         operations = visit.scoped.jobs(visit.guest.context.operations)
         yield parts.section("Operations", recent_operations(operations))

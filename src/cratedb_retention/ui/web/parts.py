@@ -305,6 +305,18 @@ def hidden(values: Mapping[str, str]) -> list[Markup]:
     return [el("input", type="hidden", name=name, value=value) for name, value in values.items() if value]
 
 
+def pages(first: int, shown: int, size: int, to: Callable[[int], str], *, more: bool, of: str = "") -> Markup | None:
+    """
+    Links to the parts of a list before and behind the one that is shown, and which one that is; None without any.
+
+    :param to: The address of the part that begins at a place.
+    :param of: How many rows there are, as text; empty: unknown.
+    """
+    earlier, later = to(max(first - size, 0)) if first else "", to(first + size) if more else ""
+    said = f"{first + 1:,} to {first + shown:,}" + (f" of {of}" if of else "")
+    return pager((("Previous", earlier), ("Next", later)), said)
+
+
 def pager(ways: Iterable[tuple[str, str]], said: str = "") -> Markup | None:
     """Links to other parts of a list, with their labels; None without any."""
     found = [el("a", label, href=href, data_swap=True) for label, href in ways if href]
