@@ -67,6 +67,20 @@ def test_older_data_is_a_finding(command: Command) -> None:
     assert "duration 'soon'" in command.refused(2, "check", "--older-than=soon")
 
 
+def test_policies_without_a_limit(command: Command) -> None:
+    """Each policy that removes partitions without a limit is listed with one that fits, which then ends the matter."""
+    command.ok(*DELETE, "--table-name=metrics", "--retention-period=50y", "--id=p", "--tags=a")
+    command.ok(*DELETE, "--table-name=events", "--retention-period=50y", "--id=rows")
+    assert command.data("check")["unlimited"] == [{"policy": "p", "partitions": 2}]
+    assert command.data("check", "--tags=b")["unlimited"] == []
+    shown = command.ok("check")
+    assert "Policies without a limit" in shown
+    assert "partitions=2" in shown
+    command.ok("edit-policy", "--id=p", "--expected-max=partitions=2")
+    assert command.data("check")["unlimited"] == []
+    assert "without a limit" not in command.ok("check")
+
+
 @pytest.mark.parametrize("form", ["yaml", "json"])
 def test_suggestions_are_a_policy_file(command: Command, contents: Contents, tmp_path: Path, form: str) -> None:
     """What is suggested is applied as it is, does nothing, and is not suggested again."""

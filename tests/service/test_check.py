@@ -31,6 +31,9 @@ def test_a_check(salaries: TwoTenants) -> None:
     whole = salaries.get("viewer", f"{API}/check", params={"older_than": "1y"})
     assert "invalid-policy" in {each["code"] for each in whole["findings"]}
     assert ungoverned(salaries, "viewer") == {"salaries": []}
+    assert {"acme-tables", "globex-tables"} <= {each["policy"] for each in whole["unlimited"]}
+    own = salaries.get("acme-viewer", f"{API}/check")["unlimited"]
+    assert {each["policy"] for each in own} == {"acme-tables", "acme-archive"}
     assert ungoverned(salaries, "acme-viewer") == {}
     older = salaries.get("acme-viewer", f"{API}/check", params={"older_than": "10d"})["findings"]
     assert {each["table"].partition(".")[2] for each in older if each["code"].startswith("older-")} == {"acme_metrics"}

@@ -48,6 +48,16 @@ def test_what_is_worth_a_look(db: DuckDatabase, service: Service) -> None:
     assert not service.log_in(Role.VIEWER, "globex").get(PATH).rows("Worth a look")
 
 
+def test_policies_without_a_limit(db: DuckDatabase, service: Service) -> None:
+    """Policies that remove partitions without a limit are named with one that would fit; one with a limit is not."""
+    caption, viewer = "Policies without a limit", service.log_in(Role.VIEWER)
+    db.policy("delete", "visits", "50y", id="long", name="visits for long")
+    shown = {row["Policy"]: row["Maximum partitions that fit"] for row in viewer.get(PATH).rows(caption)}
+    assert shown["visits for long"] == "2"
+    db.tool.edit_policy("long", {"expected_max": {"partitions": 2}})
+    assert "visits for long" not in {row["Policy"] for row in viewer.get(PATH).rows(caption)}
+
+
 def test_what_needs_attention_comes_first(db: DuckDatabase, service: Service) -> None:
     """Causes with what can be done, runs, and each table of users once, with its levels, ages and next run."""
     editor = service.log_in(Role.EDITOR)

@@ -323,7 +323,7 @@ class Retention(Connection):
     def survey(self, prepared: Prepared, older_than: Duration | None = None) -> Survey:
         """
         All tables beside the policies of a plan: tables that no policy governs, with their size and growth; policies
-        that match no data; and empty partitions.
+        that match no data; empty partitions; and policies without a limit, each with one that would fit.
 
         :param older_than: Also find tables with data that is older, and a policy that would fit; reads rows.
         """

@@ -226,12 +226,22 @@ class Ungoverned(_Result):
     code: str | None = Field(description="Code of the reason: `no-time-column`.")
 
 
+class Unlimited(_Result):
+    """An enabled policy that removes partitions without a limit (`expected_max`)."""
+
+    policy: str = Field(validation_alias=AliasPath("policy", "id"), description="Its identifier.")
+    partitions: int = Field(
+        description="A limit that would fit, `expected_max.partitions`: twice what expires in a month."
+    )
+
+
 class Check(_Result):
     """The result of a check, as from `cratedb-retention check-policies --format=json`."""
 
     findings: list[Finding] = Field(description="Mistakes and contradictions; data that is older than expected.")
     notes: list[Finding] = Field(description="What may be intended: policies that match no data, empty partitions.")
     ungoverned: list[Ungoverned] = Field(description="Tables that no enabled policy governs, the largest first.")
+    unlimited: list[Unlimited] = Field(description="Policies without a limit, if one is known that would fit.")
 
 
 class Line(_Result):

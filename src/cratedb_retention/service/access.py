@@ -771,6 +771,7 @@ def narrow_survey(found: Survey, visibility: Visibility) -> Survey:
             for each in found.ungoverned
             if covers(each.table)
         ),
+        unlimited=tuple(each for each in found.unlimited if each.policy.id in mine),
     )
 
 

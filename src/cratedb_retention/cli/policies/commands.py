@@ -19,6 +19,7 @@ from cratedb_retention.model.words import moment, plural, short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
+    from cratedb_retention.planning.overview.limits import Unlimited
     from cratedb_retention.planning.overview.survey import Ungoverned
     from cratedb_retention.planning.policies import Finding
     from cratedb_retention.planning.rollups.cascades import Cascade, CascadeLevel
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("id", "name", "strategy", "table", "retention", "destination", "schedule", "tags", "enabled", "version")
 _OFTEN_EMPTY = ("name", "schedule")
 _UNGOVERNED = ("table", "partitions", "rows", "size", "growth a day", "oldest", "note")
-_LISTED = 50  # Maximum number of tables without a policy that are listed.
+_LISTED = 50  # Maximum number of tables without a policy, and of policies without a limit, that are listed.
 _DONE = {"create": "created", "update": "updated", "delete": "deleted", "keep": "unchanged"}
 
 
@@ -89,9 +90,9 @@ def check_policies(database: options.Database, chosen: options.Chosen, older_tha
     contradict each other, and for archives that are not as recorded: missing, unknown, or left half by an interrupted
     run. The exit code is 3 if there are findings.
 
-    Also list tables that no policy governs, with their size and growth, policies that match no data, and empty
-    partitions. These do not change the exit code; data older than --older-than does. With --strategy, --tags or
-    --policy, only tables of these policies are listed.
+    Also list tables that no policy governs, with their size and growth, policies that match no data, empty
+    partitions, and limits (--expected-max) that would fit policies without one. These do not change the exit code; data
+    older than --older-than does. With --strategy, --tags or --policy, only these policies and their tables are listed.
 
     \b
     Examples:
@@ -120,6 +121,7 @@ def check_policies(database: options.Database, chosen: options.Chosen, older_tha
             say(f"{plural(count, 'policy', 'policies')} checked, no findings")
         _write_findings("note", survey.notes)
         _write_ungoverned(survey.ungoverned)
+        _write_unlimited(survey.unlimited)
     if survey.findings:
         sys.exit(EXIT_FINDINGS)
 
@@ -142,6 +144,16 @@ def _write_ungoverned(found: Sequence[Ungoverned]) -> None:
         say(f"and {len(found) - _LISTED:,} smaller ones; --format=json lists all")
     if not all(each.partly or each.disabled or each.why_not for each in found):
         say("`cratedb-retention suggest` writes policies for tables without any")
+
+
+def _write_unlimited(found: Sequence[Unlimited]) -> None:
+    """Policies without a limit, each with one that would fit."""
+    if not found:
+        return
+    rows = [(short(each.policy.id), each.policy.rule, f"partitions={each.partitions}") for each in found[:_LISTED]]
+    write_table(("policy", "rule", "limit that fits"), rows, "Policies without a limit")
+    more = f"and {len(found) - _LISTED:,} more; --format=json lists all; " if len(found) > _LISTED else ""
+    say(f"{more}`cratedb-retention edit-policy --id=... --expected-max=partitions=...` sets a limit")
 
 
 def _ungoverned(found: Ungoverned) -> Sequence[object]:

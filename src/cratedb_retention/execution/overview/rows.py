@@ -25,6 +25,7 @@ from cratedb_retention.model.policies.patterns import find_tables, folded
 from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import TimeRange, from_ms
 from cratedb_retention.model.words import write_pairs
+from cratedb_retention.planning.overview.limits import Unlimited
 from cratedb_retention.planning.overview.survey import Survey, Ungoverned
 from cratedb_retention.planning.policies import Finding
 
@@ -150,6 +151,7 @@ class Overview:
     unscheduled: tuple[str, ...]  # the policies without a schedule that have something to do
     now: int  # the cutoff of the plan (ms, UTC)
     notes: tuple[Finding, ...] = ()  # what may be intended: policies that match no data, and empty partitions
+    unlimited: tuple[Unlimited, ...] = ()  # policies without a limit
 
 
 def make_overview(
@@ -171,6 +173,7 @@ def make_overview(
         unscheduled=tuple(filter(None, by_hand)),
         now=plan.cutoff,
         notes=survey.notes,
+        unlimited=survey.unlimited,
     )
 
 

@@ -11,6 +11,7 @@ from cratedb_retention.model.duration import Duration
 from cratedb_retention.model.plan.measurements import Probe
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.time import to_ms
+from cratedb_retention.planning.overview.limits import find_unlimited
 from cratedb_retention.planning.overview.survey import (
     Survey,
     UserTable,
@@ -42,6 +43,7 @@ def survey(engine: Engine, prepared: Prepared, older_than: Duration | None = Non
         findings=tuple(findings),
         notes=(*find_unmatched(facts, selection.fits), *find_empty(tables, now)),
         ungoverned=tuple(find_ungoverned(tables, now)),
+        unlimited=tuple(find_unlimited(facts, selection.fits)),
     )
 
 

@@ -8,8 +8,7 @@ By default, a suggested policy keeps all present data, is disabled, and limits w
 from __future__ import annotations
 
 import datetime as dt
-import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,15 +23,15 @@ from cratedb_retention.model.plan.plan import Blocked, Plan, Task
 from cratedb_retention.model.plan.reasons import Reason, Why
 from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.policy import Policy, make_policy
-from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import DAY_MS, UTC, to_ms
 from cratedb_retention.model.translation import Translated, Translation
 from cratedb_retention.model.words import moment, plural
 from cratedb_retention.planning.facts import Facts
+from cratedb_retention.planning.overview.limits import expected_partitions, find_unlimited
 from cratedb_retention.planning.overview.survey import UserTable, apply_delete, describe, find_growth, find_oldest
 from cratedb_retention.planning.pieces import PieceIndex
 from cratedb_retention.planning.plan.planner import Planning
-from cratedb_retention.planning.targets import Target, find_targets
+from cratedb_retention.planning.targets import Target
 
 TITLE = "Suggested by cratedb-retention: a policy for each table without one."
 _DISABLED = (
@@ -52,7 +51,6 @@ PERIODS = (
 )
 # Whole numbers are taken for a time if the greatest one lies between 1980 and this time after now.
 _FIRST, _AHEAD = to_ms(dt.datetime(1980, 1, 1, tzinfo=UTC)), 366 * DAY_MS
-_MONTH = 31 * DAY_MS
 _LISTED = 50  # Maximum number of policies for which limits are suggested.
 
 
@@ -104,7 +102,7 @@ class Suggesting:
                 notes.append(_no_suggestion(each.table.name, found))
         general = [] if self.enabled else [_DISABLED]
         general += [_OF_PARTITIONS] if any(not draft.target.by_rows for draft in drafts) else []
-        notes += _suggest_limits(self.facts)
+        notes += _limits(self.facts)
         return Drafts(facts=self.facts, ages=ages, drafts=drafts, general=general, notes=notes)
 
     def _draft(self, of: UserTable, ages: Measurements, number: str) -> Draft | Reason | InvalidInput | str:
@@ -128,7 +126,7 @@ class Suggesting:
 
     def _attributes(self, of: UserTable, target: Target, oldest: int) -> dict[str, Any]:
         name, said = of.table.name, target.policy
-        most = None if self.period else _expected_partitions(of.pieces(of.table.partitions))
+        most = None if self.period else expected_partitions(of.pieces(of.table.partitions))
         attributes = {
             "strategy": "delete",
             "table_schema": name.schema,
@@ -251,43 +249,11 @@ def choose_period(oldest: int, cutoff: dt.datetime) -> Duration:
     return next(period for period, limit in limits if limit is None or to_ms(limit) <= oldest)
 
 
-def _suggest_limits(facts: Facts) -> list[str]:
-    """Limits that would fit existing policies without one, by the partitions of time of all of their tables."""
-    targets: dict[str, list[Target]] = defaultdict(list)
-    wanted = [policy for policy in facts.policies if policy.enabled and _lacks_limit(policy)]
-    for target in find_targets(wanted, facts.catalog)[0]:
-        targets[target.policy.id or ""].append(target)
-    found = []
-    for identifier, of_policy in targets.items():
-        limits = [_fitting_limit(target, facts) for target in of_policy]
-        if 0 not in limits:
-            command = f"`cratedb-retention edit-policy --id={identifier} --expected-max=partitions={max(limits)}`"
-            found.append(f"{of_policy[0].policy.rule} has no limit; one that fits: {command}")
+def _limits(facts: Facts) -> list[str]:
+    """Comments on existing policies without a limit."""
+    found = [f"{each.policy.rule} has no limit; one that fits: `{each.command}`" for each in find_unlimited(facts)]
     more = len(found) - _LISTED
     return found if more <= 0 else [*found[:_LISTED], f"{more:,} more policies have no limit."]
-
-
-def _fitting_limit(target: Target, facts: Facts) -> int:
-    """The limit that fits a policy on one table; 0 if that is unknown, or more is due at present."""
-    pieces, limit = facts.pieces.of(target), target.policy.limit(facts.cutoff)
-    most = (_expected_partitions(pieces.known) or 0) if target.grids else 0
-    return 0 if limit is None or len(pieces.expired(limit)) > most else most
-
-
-def _lacks_limit(policy: Policy) -> bool:
-    traits = policy.strategy.traits
-    return (
-        policy.expected_max is None and traits.removes and not traits.rolls_up and not policy.retention_period.forever
-    )
-
-
-def _expected_partitions(pieces: Iterable[Piece]) -> int | None:
-    """Twice the number of partitions that expire in a month, or at once if they are longer; None if unknown."""
-    times = Counter(piece.time for piece in pieces if piece.time is not None)
-    if not times:
-        return None
-    longest = max(time.end - time.start for time in times)
-    return 2 * max(times.values()) * math.ceil(_MONTH / longest)
 
 
 def _expiring(target: Target) -> str:

@@ -1,6 +1,6 @@
 """
 All tables beside the policies on them: those that no policy governs, with their growth; data that is older than
-expected; policies that match no data; and empty partitions.
+expected; policies that match no data; empty partitions; and policies without a limit.
 
 The toolkit's own tables and the levels of cascades are skipped, since their policies govern them.
 """
@@ -24,6 +24,7 @@ from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import DAY_MS
 from cratedb_retention.model.words import plural, show_partition, show_size, write_pairs
 from cratedb_retention.planning.facts import Facts
+from cratedb_retention.planning.overview.limits import Unlimited
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.plan.planner import Planning
 from cratedb_retention.planning.policies import Finding
@@ -80,6 +81,7 @@ class Survey:
     findings: tuple[Finding, ...] = ()  # What needs attention: data that is older than expected.
     notes: tuple[Finding, ...] = ()  # What may be intended: policies that match no data, and empty partitions.
     ungoverned: tuple[Ungoverned, ...] = ()  # The largest first.
+    unlimited: tuple[Unlimited, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

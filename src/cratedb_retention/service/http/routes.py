@@ -240,7 +240,7 @@ def check_policies(
 ) -> results.Check:
     """
     Check policies for mistakes and contradictions, and list tables that no policy governs, policies that match no data,
-    and empty partitions. With a scope, archives are not checked.
+    empty partitions, and limits that would fit policies without one. With a scope, archives are not checked.
     """
     return results.Check.of(who.check(chosen, _read_period(older_than)))
 

@@ -23,6 +23,7 @@ from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.time import from_ms
 from cratedb_retention.model.words import capitalized, plural, short, show_size, write_pairs
+from cratedb_retention.planning.overview.limits import Unlimited
 from cratedb_retention.planning.overview.survey import Ungoverned
 from cratedb_retention.planning.policies import Finding
 from cratedb_retention.service.access import Scope
@@ -37,7 +38,7 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 ROWS = 50  # That are shown at once.
 REFRESH = 30  # Seconds between two requests of an open page.
-_LISTED, _POLICIES, _CHOSEN, _NOTED = 4, 3, 20, 10
+_LISTED, _POLICIES, _CHOSEN, _NOTED, _LIMITED = 4, 3, 20, 10, 20
 _GROUPS = {"": "none", "schema": "schema", "tenant": "tenant"}
 # Reasons that the plan explains, and reasons that legal holds do.
 _IN_PLAN = frozenset(
@@ -251,11 +252,17 @@ class _Front:
             yield parts.action("Show table", links.table(first.table))
 
     def _notes(self) -> Markup | None:
-        """What may be intended: policies that match no data, and empty partitions."""
-        found, title = self._found.notes, "Worth a look"
-        left = len(found) - _NOTED
-        more = parts.note(f"and {left:,} more, which `cratedb-retention check-policies` lists") if left > 0 else None
-        return parts.section(title, parts.table(_NOTES, found[:_NOTED], title), more) if found else None
+        """What may be intended: policies that match no data, empty partitions, and policies without a limit."""
+        found, unlimited, title = self._found.notes, self._found.unlimited, "Worth a look"
+        if not found and not unlimited:
+            return None
+        noted = (parts.table(_NOTES, found[:_NOTED], title), _more(len(found) - _NOTED)) if found else None
+        if not unlimited:
+            return parts.section(title, noted)
+        limits = parts.table(_LIMITS, unlimited[:_LIMITED], "Policies without a limit")
+        count = el("summary", plural(len(unlimited), "policy", "policies"), " without a limit (expected_max)")
+        folded = el("details", count, limits, _more(len(unlimited) - _LIMITED), class_="folded")
+        return parts.section(title, noted, folded)
 
     # Tables
 
@@ -465,8 +472,16 @@ def _noted_table(found: Finding) -> Cell:
     return Bit(text=name, href="" if is_pattern(name) else links.table(found.table))
 
 
+def _more(left: int) -> Markup | None:
+    return parts.note(f"and {left:,} more, which `cratedb-retention check-policies` lists") if left > 0 else None
+
+
 _NOTES: Sequence[Column[Finding]] = (
     Column("Table", _noted_table),
     Column("Policy", lambda found: [Bit(text=short(each), href=links.policy(each)) for each in found.policies]),
     Column("What", lambda found: capitalized(found.message)),
+)
+_LIMITS: Sequence[Column[Unlimited]] = (
+    Column("Policy", lambda found: Bit(text=found.policy.title, href=links.policy(found.policy.id))),
+    counted("Maximum partitions that fit", lambda found: found.partitions),
 )

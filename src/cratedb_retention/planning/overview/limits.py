@@ -1,0 +1,67 @@
+"""Limits (``expected_max``) that would fit policies without one, by how many of their partitions expire in a month."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from cratedb_retention.model.policies.policy import Policy
+from cratedb_retention.model.step import Piece
+from cratedb_retention.model.time import DAY_MS
+from cratedb_retention.planning.facts import Facts
+from cratedb_retention.planning.targets import Target, find_targets
+
+_MONTH = 31 * DAY_MS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlimited:
+    """An enabled policy that removes partitions, and has no limit."""
+
+    policy: Policy
+    partitions: int  # The limit that would fit all of its tables: twice what expires in a month.
+
+    @property
+    def command(self) -> str:
+        """The command that sets the limit."""
+        return f"cratedb-retention edit-policy --id={self.policy.id} --expected-max=partitions={self.partitions}"
+
+
+def find_unlimited(facts: Facts, chosen: Callable[[Policy], bool] = lambda policy: True) -> Iterator[Unlimited]:
+    """
+    Policies without a limit for which one is known that fits: all of their tables have partitions of time, and no more
+    than the limit is due at present.
+    """
+    wanted = [policy for policy in facts.policies if policy.enabled and _lacks_limit(policy) and chosen(policy)]
+    targets: dict[str, list[Target]] = defaultdict(list)
+    for target in find_targets(wanted, facts.catalog)[0]:
+        targets[target.policy.id or ""].append(target)
+    for of_policy in targets.values():
+        limits = [_fitting(target, facts) for target in of_policy]
+        if 0 not in limits:
+            yield Unlimited(policy=of_policy[0].policy, partitions=max(limits))
+
+
+def _lacks_limit(policy: Policy) -> bool:
+    traits = policy.strategy.traits
+    return (
+        policy.expected_max is None and traits.removes and not traits.rolls_up and not policy.retention_period.forever
+    )
+
+
+def _fitting(target: Target, facts: Facts) -> int:
+    """The maximum number of partitions that fits a policy on one table; 0 if that is unknown, or more is due."""
+    pieces, limit = facts.pieces.of(target), target.policy.limit(facts.cutoff)
+    most = (expected_partitions(pieces.known) or 0) if target.grids else 0
+    return 0 if limit is None or len(pieces.expired(limit)) > most else most
+
+
+def expected_partitions(pieces: Iterable[Piece]) -> int | None:
+    """Twice the number of partitions that expire in a month, or at once if they are longer; None if unknown."""
+    times = Counter(piece.time for piece in pieces if piece.time is not None)
+    if not times:
+        return None
+    longest = max(time.end - time.start for time in times)
+    return 2 * max(times.values()) * math.ceil(_MONTH / longest)
