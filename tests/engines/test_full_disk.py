@@ -26,7 +26,10 @@ MONTHS = ("2024-03-10", "2024-04-10", "2024-05-10", "2024-06-10")
 
 @pytest.fixture(autouse=True)
 def unwatched(crate: CrateDatabase) -> Iterator[None]:
-    """CrateDB looks at its disks twice a minute, and would find that there is room."""
+    """
+    CrateDB looks at its disks twice a minute, and would find that there is room. A look that is due already takes place
+    nevertheless, so the servers of tests are started like that.
+    """
     crate.sql("SET GLOBAL TRANSIENT \"cluster.info.update.interval\" = '1h'")
     yield
     set_full(crate, False)

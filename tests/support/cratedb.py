@@ -295,6 +295,8 @@ def one_node(short_lived: bool = True) -> Iterator[CrateDB | None]:
         yield db
     elif home:
         own = {"discovery.type": "single-node", "http.port": str(free_ports(1)[0]), "transport.tcp.port": "0"}
+        # It does not find out that there is room on a disk which a test has filled.
+        own |= {"cluster.info.update.interval": "1h"}
         own |= {f"auth.host_based.config.1.{key}": value for key, value in TRUSTED.items()}
         with _new_cluster(home, {"n1": own}, "1g", short_lived) as cluster:
             yield cluster.db

@@ -7,7 +7,7 @@ So a retention period was shortened, a filter was lost, a pattern matches more t
 Time without runs and data may be an error of the clock, and explains little.
 
 Only large removals are compared, so that earlier runs are rarely read: those of a considerable share of a table. They
-are unusual if each of the latest runs removed far less. The first run of a policy cannot be compared.
+are unusual if one of the latest runs removed far less. The first run of a policy cannot be compared.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Removal = tuple[str, TableName, bool]
 # What is compared: more than this share of the data that a policy covers, and more than this number of rows; more than
 # that number of partitions or archives, if their rows are unknown.
 _SHARE, _FEW, _FEW_PARTITIONS = 0.1, 30, 3
-# How many times as much as each of the latest runs is unusual.
+# How many times as much as one of the latest runs is unusual.
 _TIMES = 3
 # The clock is questioned if more than this share is due only after this time without runs and data.
 _MOST, _PAUSE = 1 / 3, dt.timedelta(days=2)
@@ -80,7 +80,7 @@ class Suspect:
 
     def is_unusual(self, past: Past, part: Removed | None = None) -> bool:
         """
-        Whether it is large, and far more than each of the latest runs removed.
+        Whether it is large, and far more than one of the latest runs removed.
 
         :param part: Only this part of it.
         """
@@ -223,11 +223,11 @@ def find_unusual(
 
 
 def _usual(suspect: Suspect, past: Past) -> str:
-    """What the latest runs removed, as text."""
+    """The least that one of the latest runs removed, as text."""
     if not past.removed:
         return "no earlier run removed any"
-    most = suspect.words(max(past.removed, key=lambda each: each.number))
-    return f"earlier runs removed at most {most}"
+    least = suspect.words(min(past.removed, key=lambda each: each.number))
+    return f"one of the last runs removed only {least}"
 
 
 class _Earlier:
