@@ -143,6 +143,7 @@ def test_tables_with_a_policy(strategy: str) -> None:
         (policy("compact", "90d"), None),
         (policy("downsample", "90d"), None),
         (policy(retention="90d", table_name="rows"), None),
+        (policy(retention="90d", table_name="rows", where={"value": 1}), None),
     ],
 )
 def test_limits_of_existing_policies(rule: Policy, limit: int | None) -> None:

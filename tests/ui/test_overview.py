@@ -51,7 +51,7 @@ def test_what_is_worth_a_look(db: DuckDatabase, service: Service) -> None:
 def test_policies_without_a_limit(db: DuckDatabase, service: Service) -> None:
     """Policies that remove partitions without a limit are named with one that would fit; one with a limit is not."""
     caption, viewer = "Policies without a limit", service.log_in(Role.VIEWER)
-    db.policy("delete", "visits", "50y", id="long", name="visits for long")
+    db.policy("snapshot", "visits", "50y", id="long", name="visits for long")
     shown = {row["Policy"]: row["Maximum partitions that fit"] for row in viewer.get(PATH).rows(caption)}
     assert shown["visits for long"] == "2"
     db.tool.edit_policy("long", {"expected_max": {"partitions": 2}})

@@ -53,9 +53,12 @@ def _lacks_limit(policy: Policy) -> bool:
 
 def _fitting(target: Target, facts: Facts) -> int:
     """The maximum number of partitions that fits a policy on one table; 0 if that is unknown, or more is due."""
-    pieces, limit = facts.pieces.of(target), target.policy.limit(facts.cutoff)
-    most = (expected_partitions(pieces.known) or 0) if target.grids else 0
-    return 0 if limit is None or len(pieces.expired(limit)) > most else most
+    limit = target.policy.limit(facts.cutoff)
+    if limit is None or not target.grids:
+        return 0
+    pieces = facts.pieces.of(target)
+    most = expected_partitions(pieces.known) or 0
+    return 0 if len(pieces.expired(limit)) > most else most
 
 
 def expected_partitions(pieces: Iterable[Piece]) -> int | None:
