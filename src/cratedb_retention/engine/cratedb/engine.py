@@ -312,11 +312,11 @@ class CrateDBEngine(Engine):
                 lost = [w for w in run.windows if not stored[w].stands_for(below[w]) or stored[w].alien]
                 if not lost:
                     break
-                # If a disk is full, an INSERT from a SELECT silently writes nothing.
-                if database.blocked(rollup.tables):
-                    raise disk_is_full(f"table {rollup.table}")
                 before, below = below, below | count(run.windows)
                 if attempt == ATTEMPTS:
+                    # If a disk is full, an INSERT from a SELECT silently writes nothing.
+                    if database.blocked(rollup.tables):
+                        raise disk_is_full(f"table {rollup.table}")
                     raise _failure(rollup, lost[0], before[lost[0]], stored[lost[0]], below != before)
             results |= stored
             report(Progress(len(results), len(step.windows), "window"))
