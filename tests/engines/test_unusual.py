@@ -112,6 +112,7 @@ def test_ordinary_work(duck: DuckDatabase) -> None:
         events(duck, name, tenant="TEXT DEFAULT 'acme'")
         duck.policy("delete", name, "50d", **({"where": {"tenant": "trial"}} if name == "beside" else {}))
     events(duck, "held", by="day")
+    events(duck, "held_rows")
     events(duck, "levels", x="DOUBLE DEFAULT 1")
     acme: dict[str, Any] = {"where": {"tenant": "acme"}, "tags": ["special"]}
     duck.insert("beside", [{**row, "tenant": "trial"} for row in days(TODAY - PAST * DAY, PAST + 10)])
@@ -119,8 +120,9 @@ def test_ordinary_work(duck: DuckDatabase) -> None:
     duck.policy("delete", "disabled", "5d", where=acme["where"], id="disabled", enabled=False)
     duck.policy("delete", "scheduled", "5d", **acme, schedule="@weekly")
     duck.policy("delete", "held", "5d")
+    duck.policy("delete", "held_rows", "5d")
     duck.policy("downsample", "levels", "10d", id="levels", levels="1h:20d,1d:forever", metrics=["x"], exclude=["n"])
-    hold = duck.tool.hold("held", duck.schema, end=TODAY - 10 * DAY)
+    holds = [duck.tool.hold(name, duck.schema, end=TODAY - 10 * DAY).id for name in ("held", "held_rows")]
     duck.time.moment = TODAY - HOUR / 2
     assert duck.tool.run(selection=NIGHTLY).ok
     assert duck.tool.run(selection=Selection(policy_id="beside")).ok
@@ -128,14 +130,15 @@ def test_ordinary_work(duck: DuckDatabase) -> None:
     duck.tool.edit_policy("levels", {"schedule": "@hourly", "description": "Edited after the first run."})
     assert (duck.tool.run(selection=NIGHTLY).ok, duck.count("levels_1h") < made * 2 / 3) == (True, True)
     next_days(duck, "beside", each=8)
-    before, after = duck.tool.preview_release((hold.id,))
+    before, after = duck.tool.preview_release(holds)
     assert (before.plan.needs_attention, after.plan.needs_attention) == ((), ())
     assert sum(task.rows or 0 for task in after.plan.tasks) > sum(task.rows or 0 for task in before.plan.tasks)
-    duck.tool.release(hold.id)
+    for hold in holds:
+        duck.tool.release(hold)
     duck.tool.edit_policy("disabled", {"enabled": True})
     duck.policy("delete", "added", "5d", where=acme["where"])
     assert duck.run().ok
-    assert [duck.count(name) for name in ("held", "disabled", "added", "scheduled")] == [2 * 4] * 4
+    assert [duck.count(name) for name in ("held", "held_rows", "disabled", "added", "scheduled")] == [2 * 4] * 5
     next_days(duck, "beside", 19, each=8)
     assert duck.tool.run(selection=NIGHTLY).ok
     next_days(duck, "beside", each=8)
