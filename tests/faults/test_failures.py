@@ -214,3 +214,15 @@ def test_change_after_planning_defers(db: Database, change: str, strategy: str) 
     assert {row["outcome"] for row in rows} == {"deferred"}
     assert all("since the plan was made" in row["error"] for row in rows)
     assert not db.journal(event="step-started")
+
+
+def test_hold_after_planning_keeps_what_is_rolled_up(duck: DuckDatabase) -> None:
+    """Rollups are computed, which no hold prevents; but the rows that they are made from stay while it lasts."""
+    create_by_month(duck, "t")
+    duck.policy("downsample", "t", "30d", levels="1d:forever")
+    prepared = duck.tool.prepare()
+    hold = duck.tool.hold("t", duck.schema)
+    report = duck.tool.run(prepared)
+    assert (report.ok, report.deferred > 0, duck.left("t"), duck.count("t_1d")) == (True, True, DAYS, len(DAYS))
+    duck.tool.release(hold.id)
+    assert (duck.run().ok, len(duck.left("t")) < len(DAYS)) == (True, True)
