@@ -146,6 +146,7 @@ def test_the_worst_is_first(db: DuckDatabase, service: Service, operator: Visito
     damaged = operator.get(done.href("damaged 1"))
     assert [row["State"] for row in damaged.rows(SHOWN)] == [second["State"]]
     assert "the one that matches" in damaged.text
+    assert len(operator.get(choose(damaged, "restore", every=True)).rows(WOULD)) == 1, "all that match, and no more"
     page = operator.get(choose(done, "restore", every=True))
     assert [row["Result"] == "ready" for row in page.rows(WOULD)] == [False] * 2 + [True] * 8
     assert "the snapshot no longer exists" in page.rows(WOULD)[0]["Result"]

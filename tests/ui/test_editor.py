@@ -236,6 +236,10 @@ def test_one_thing_in_three_views(db: DuckDatabase, editor: Visitor) -> None:
     assert form.save("visits").status == 422
     page = form.write(yaml="[]").send()
     assert "has 0 policies" in page.text
+    untouched = Form.of(editor, links.policy("visits"))
+    untouched.send(view="yaml")
+    page = untouched.write(yaml="policies: [").send()
+    assert page.all("form[@class='draft']")[0].get("data-dirty") is not None, "leaving the page asks"
     new = Form.of(editor, NEW).write(table="a.b*", retention_period="1y", description="it's").send(view="command")
     assert "create-policy" in new.texts("pre")[0] and "'--table-name=b*'" in new.texts("pre")[0]
 

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from cratedb_retention.model.access import Role
+from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.forecast import Forecast, differences
 from cratedb_retention.model.policies.file import parse_policies
@@ -14,6 +14,7 @@ from cratedb_retention.model.words import show_size
 from cratedb_retention.planning.facts import Facts
 from cratedb_retention.planning.forecast.present import Present
 from cratedb_retention.planning.forecast.simulation import simulate
+from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.forecast import curves, page
 from cratedb_retention.ui.links import Query
@@ -192,6 +193,14 @@ def test_a_draft_is_compared(db: DuckDatabase, editor: Visitor) -> None:
     legend = part.texts("li")
     assert legend.count("Stored policies") == legend.count("With the draft") == 2
     assert db.tool.policies() == before
+
+
+def test_what_is_pruned_does_not_act(db: DuckDatabase) -> None:
+    """With all other policies removed, only those of the file do something; before, the others do as well."""
+    who = Scope(db.tool, Access(role=Role.EDITOR, actor="user"))
+    [visits] = [each.policy for each in db.tool.policies() if each.policy.id == "visits"]
+    before, after = who.what_if([visits], until=who.now + 90 * DAY, prune=True)
+    assert {each.policy_id for each in after.events} == {"visits"} < {each.policy_id for each in before.events}
 
 
 def test_what_a_draft_leaves_or_removes(db: DuckDatabase, editor: Visitor) -> None:

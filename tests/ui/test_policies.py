@@ -243,6 +243,10 @@ def test_deleted(db: DuckDatabase, editor: Visitor) -> None:
     assert "1 policy deleted. No data was touched." in done(editor, editor.post(PATH, **form))
     assert db.count("orders") == rows
     assert editor.post(PATH, **form).status == 404
+    # What is not rolled up yet goes only without the policy that rolls it up.
+    db.policy("delete", "weather", "12h", id="sweep")
+    key = keys(editor.get(PATH))["weather"]
+    assert all("Type weather to confirm" in act(editor, do, key).text for do in ("delete", "disable"))
     # A row that is not a valid policy can only be deleted.
     broken = keys(editor.get(PATH))["broken"]
     for do in ("run", "disable", "enable", "tags", "schedule"):
