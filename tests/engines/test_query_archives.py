@@ -440,6 +440,19 @@ def test_partitions_of_tenants(files: Database) -> None:
     assert select(db, f"SELECT DISTINCT tenant FROM {db.q('metrics')}") == [("acme",)]
 
 
+def test_archives_of_some_tenants(duck: DuckDatabase) -> None:
+    """A rollup of all tenants answers also a shorter step, rather than the archive of one of them."""
+    duck.create("metrics", {"ts": TIME, "n": "INTEGER", "tenant": "TEXT", "month": MONTH}, by=["tenant", "month"])
+    rows = ({"ts": row["ts"], "n": row["n"], "tenant": ("acme", "globex")[row["n"] % 2]} for row in rows_of(90))
+    duck.insert("metrics", list(rows))
+    duck.policy("downsample", "metrics", "1y", levels="1d:forever", dimensions=["tenant"], late="drop")
+    duck.policy("snapshot", "metrics", "30d", where={"tenant": "acme"})
+    duck.policy("delete", "metrics", "30d", where={"tenant": "globex"})
+    assert (duck.run().ok, duck.count("metrics")) == (True, 0)
+    found = ask(duck, "4h", "2024-02-01", "2024-02-02", COUNTED)
+    assert [row[1:] for row in found.rows] == [(6, "1d")]
+
+
 def test_columns_that_came_later(files: Database) -> None:
     """Archives with fewer columns have NULL there; what was archived of a dropped column is there as well."""
     db = files
