@@ -253,10 +253,9 @@ class World:
         """Perform a step. Returns whether it removed anything."""
         match step:
             case DropPartitions(pieces=pieces):
-                dropped = [self._drop(task, step.table, piece, find_day(piece.end, 0)) for piece in pieces]
-                return any(each is not None for each in dropped)
+                return any([each is not None for each in self._drop(task, step.table, pieces, find_day)])  # noqa: C419
             case DropArchived():
-                return self._archive(task, step, find_day(step.piece.end, 0))
+                return self._archive(task, step, find_day)
             case DeleteRows():
                 return self._delete_rows(task, step, find_day)
             case DeleteSnapshot(archives=archives):
@@ -291,31 +290,36 @@ class World:
             case _:
                 assert_never(step)
 
-    def _drop(self, task: Task, name: TableName, piece: Piece, day: int | None) -> tuple[int, float] | None:
-        """Remove a partition. Returns its rows and its bytes in one copy; None: no run removes it."""
-        table = self.tables[name]
-        dropped = None if day is None else table.drop(piece, day)
-        if dropped is None or day is None:
-            return None
-        rows, size, of_all_copies = dropped
-        if self._frozen:
-            self._frozen.discard((name, piece.partition.values))
-        known = None if table.per_row is None else of_all_copies
-        self._note(task, name, day, partitions=1, rows=rows, size=known, end=piece.end)
-        self._note_gone(name, piece.end)
-        return rows, size
-
-    def _note_gone(self, name: TableName, end: int | None) -> None:
+    def _drop(
+        self, task: Task, name: TableName, pieces: Iterable[Piece], find_day: FindDay
+    ) -> Iterator[tuple[int, float, int] | None]:
+        """Remove partitions. Yields the rows, the bytes in one copy, and the day of each; None: no run removes it."""
+        table, gone = self.tables[name], list[int]()
+        kind, policy_id, sized = task.kind, task.policy_id or "", table.per_row is not None
+        for piece in pieces:
+            day, end = find_day(piece.end, 0), piece.end
+            dropped = None if day is None else table.drop(piece, day)
+            if dropped is None or day is None:
+                yield None
+                continue
+            rows, size, of_all_copies = dropped
+            if self._frozen:
+                self._frozen.discard((name, piece.partition.values))
+            whole = round(of_all_copies) if sized else None
+            self.journal.add(Event(day, kind, name, policy_id, 1, rows, whole, end))
+            if end is not None:
+                gone.append(end)
+            yield rows, size, day
         known = self._rollups.get(name)
-        if known is not None and end is not None:
-            self._rollups[name] = replace(known, gone=end if known.gone is None else max(end, known.gone))
+        if gone and known is not None:
+            self._rollups[name] = replace(known, gone=max(gone if known.gone is None else [*gone, known.gone]))
 
-    def _archive(self, task: Task, step: DropArchived, day: int | None) -> bool:
+    def _archive(self, task: Task, step: DropArchived, find_day: FindDay) -> bool:
         piece = step.piece
-        dropped = self._drop(task, step.table, piece, day)
-        if dropped is None or day is None:
+        [dropped] = self._drop(task, step.table, [piece], find_day)
+        if dropped is None:
             return False
-        rows, size = dropped
+        rows, size, day = dropped
         archived = Archived(
             repository=step.repository,
             name=step.name,

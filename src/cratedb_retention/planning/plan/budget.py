@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import NamedTuple
 
 from cratedb_retention.model.catalog import TableName, Value
@@ -38,7 +38,7 @@ class Candidate(NamedTuple):
 
 
 Values = tuple[Value, ...]  # Of a partition.
-_END, _SIZE = attrgetter("end"), attrgetter("size")
+_END, _SIZE = itemgetter(0), itemgetter(1)
 
 
 def find_least(candidates: Iterable[Candidate], excess: int) -> list[Candidate]:
