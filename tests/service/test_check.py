@@ -44,6 +44,19 @@ def test_a_check(salaries: TwoTenants) -> None:
     assert (soon.status_code, "duration 'soon'" in soon.text) == (422, True)
 
 
+def test_archives_are_not_checked_with_a_scope(tenants: TwoTenants) -> None:
+    """An archive that is gone is a finding about policies that archive; tenants may share a repository."""
+    for record in tenants.db.tool.snapshots():
+        tenants.db.drop_snapshot(record.archived.name)
+
+    def gone(token: str, **params: str) -> set[str]:
+        found = tenants.get(token, f"{API}/check", params=params)["findings"]
+        return {each["table"].partition(".")[2] for each in found if each["code"] == "snapshots-gone"}
+
+    assert gone("viewer") == {"acme_metrics", "globex_metrics"}
+    assert gone("viewer", policy="acme-tables") == gone("acme-viewer") == set()
+
+
 def test_tables_of_a_tenant_without_a_policy(salaries: TwoTenants) -> None:
     """A table of which a tenant has only disabled policies is shown to that tenant, and to no other one."""
     for identifier in ("acme-tables", "acme-archive"):

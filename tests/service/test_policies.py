@@ -169,6 +169,9 @@ def test_policies_as_a_file(tenants: TwoTenants) -> None:
         return [(c["action"], (c["after"] or c["before"])["id"]) for c in answer.json()]
 
     before = tenants.rows("retention_policy")
+    misspelt = tenants.ask("acme-editor", "POST", f"{API}/policy-file", params={"prune": True, "tags": "acne"}, **more)
+    assert (misspelt.status_code, "tag acne" in misspelt.text) == (404, True)
+    assert tenants.rows("retention_policy") == before
     wanted = [("update", "acme-tables"), ("delete", "acme-archive"), ("delete", "acme-events")]
     assert sorted(apply(dry_run=True)) == sorted(wanted)
     assert tenants.rows("retention_policy") == before
@@ -185,6 +188,21 @@ def test_policies_as_a_file(tenants: TwoTenants) -> None:
                       headers={"Content-Type": "application/yaml"})  # fmt: skip
     assert wrong.status_code == 422
     assert wrong.json()["thing"] == "the file, line 2"
+
+
+def test_what_a_file_would_remove(tenants: TwoTenants) -> None:
+    """As if a file were applied, policies that are not in it count as deleted, with tags only those that have them."""
+    file = {"content": json.dumps({"policies": [NEW]}), "headers": {"Content-Type": "application/yaml"}}
+    pruned = {"until": "+1d", "prune": True}
+
+    def tables(**params: Any) -> set[str]:
+        answer = tenants.ask("admin", "POST", f"{API}/forecast/what-if", params=params, **file)
+        assert answer.status_code == 200, answer.text
+        return {each["table"].partition(".")[2] for each in answer.json()["before"]["series"]}
+
+    assert {"acme_metrics", "globex_metrics"} <= tables(**pruned)
+    assert "acme_metrics" in tables(**pruned, tags="acme")
+    assert "globex_metrics" not in tables(**pruned, tags="acme")
 
 
 def test_lists_come_in_parts(tenants: TwoTenants) -> None:

@@ -224,6 +224,22 @@ def test_a_shared_table_is_not_foreseen(tenants: TwoTenants) -> None:
         assert (each.series, each.events, each.notes) == ((), (), ())
 
 
+def test_what_others_remove_is_not_foreseen(tenants: TwoTenants) -> None:
+    """A forecast of an own table has what own policies remove, not what a policy of others does on the same table."""
+    tenants.db.tool.policies.edit("acme-archive", {"enabled": False})
+    tenants.db.policy("delete", "acme_metrics", "80d", id="of-all")
+    new = {"strategy": "delete", "table_schema": tenants.db.schema, "table_name": "acme_*", "tags": ["acme"]}
+    draft = make_policy(**new, retention_period="70d")
+    admin = Scope(tenants.db.tool, Access(role=Role.ADMIN, actor="admin"))
+    removing = []
+    for who in (admin, scoped(tenants, "acme")):
+        until = who.now + dt.timedelta(days=60)
+        foreseen = (who.forecast(Selection(), until=until), *who.what_if([draft], until=until))
+        removing.append([{event.policy_id for event in each.events} for each in foreseen])
+    assert all("of-all" in policies for policies in removing[0][:2])
+    assert removing[1] == [set(), set(), {"acme-tables"}]
+
+
 def test_snapshots_of_others_are_not_deleted(tenants: TwoTenants) -> None:
     """Deleting all snapshots deletes all that are within the limit."""
     assert [item.record.archived.table.name for item in scoped(tenants, "acme").delete_snapshots(RestoreRequest())] == [
