@@ -111,6 +111,8 @@ def test_create(db: DuckDatabase, editor: Visitor) -> None:
     assert page.all("div[@class='lanes']") and page.all("div[@class='life']")
     for word in ("", "fres", f"{db.schema}.fresh"):
         assert form.save(word).status == 422
+    db.fill("fresh", ["2023-12-03T12:00:00"])
+    assert form.save("fresh").status == 409, "more than was shown would go"
     assert len(db.tool.policies()) == before
     done = form.save("fresh")
     [made] = [item.policy for item in db.tool.policies() if item.policy.table_name == "fresh"]
@@ -118,9 +120,9 @@ def test_create(db: DuckDatabase, editor: Visitor) -> None:
     assert (str(made.retention_period), made.tags, made.enabled) == ("60d", ("acme", "lab"), True)
     assert "Saved." in editor.get(done.headers["location"]).text
     mine = [task for task in db.tool.plan().tasks if task.policy_id == made.id]
-    assert (sum(task.partitions for task in mine), sum(task.rows or 0 for task in mine)) == (4, 8)
+    assert (sum(task.partitions for task in mine), sum(task.rows or 0 for task in mine)) == (5, 9)
     db.run()
-    assert db.count("fresh") == 12 - 8
+    assert db.count("fresh") == 13 - 9
 
 
 def test_saved_with_care(db: DuckDatabase, editor: Visitor) -> None:
@@ -236,6 +238,8 @@ def test_one_thing_in_three_views(db: DuckDatabase, editor: Visitor) -> None:
     assert form.save("visits").status == 422
     page = form.write(yaml="[]").send()
     assert "has 0 policies" in page.text
+    two = [{"strategy": "delete", "table_name": name, "retention_period": "3d"} for name in ("visits", "other")]
+    assert "has 2 policies" in form.write(yaml=str({"policies": two})).send().text
     untouched = Form.of(editor, links.policy("visits"))
     untouched.send(view="yaml")
     page = untouched.write(yaml="policies: [").send()

@@ -94,6 +94,8 @@ def test_what_is_shown(db: DuckDatabase, service: Service) -> None:
     assert not {"New policy", "Import …", "Run now …"} & set(page.links)
     operator = service.log_in(Role.OPERATOR).get(PATH)
     assert operator.href("Run now …") == "/ui/plan?policy=nowhere"
+    actions = {row["State"]: row["Actions"] for row in operator.rows("Policies")}
+    assert [actions[state] for state in ("due", "disabled", "damaged")] == ["Run now …", "", ""]
     assert [each.get("value") for each in operator.all("button[@name='do']")] == ["run", "export"]
 
 
@@ -138,6 +140,7 @@ def test_choices_stand_in_the_address(db: DuckDatabase, editor: Visitor, monkeyp
     states = {text_of(each).rstrip("0123456789 "): each.get("href", "") for each in chips}
     assert listed(editor.get(states["due"])) == ["visits"]
     assert editor.get(states["due"]).texts("th[@aria-sort='ascending']") == ["Policy"]
+    assert editor.get(states["due"]).texts("nav[@class='chips']") == due.texts("nav[@class='chips']")
     db.tool.edit_policy("visits", {"where": {"n": "x"}})
     groups = editor.get(f"{PATH}?group=tenant")
     assert groups.texts("h2") == ["all data", "damaged", "n=x"]

@@ -52,9 +52,9 @@ def first_run(db: DuckDatabase) -> str:
     return str(db.journal(event="run-finished")[-1]["run_id"])
 
 
-def fail(db: DuckDatabase) -> tuple[str, str]:
-    """A run in which archiving fails, and why."""
-    prepared = db.tool.prepare(selection=Selection(policy_id="orders"))
+def fail(db: DuckDatabase, *others: str) -> tuple[str, str]:
+    """A run in which archiving fails, but not what other policies do, and why."""
+    prepared = db.tool.prepare(selection=Selection(policy_ids=frozenset({"orders", *others})))
     db.break_repository()
     run_id = db.tool.run(prepared).run_id
     db.mend_repository()
@@ -212,7 +212,10 @@ def test_addresses_of_runs(db: DuckDatabase, viewer: Visitor) -> None:
     ):
         answer = viewer.get(href)
         assert (answer.status, answer.headers["location"]) == (status, there)
-    for unknown in (run_id[:5], "unknown-run", "a/../b", ""):
+    for end in "12":
+        begin(db, f"several-{end}")
+        db.tool.store.journal.write(Entry(event=Event.RUN_STARTED, run_id=f"several-{end}"))
+    for unknown in (run_id[:5], "several-", "unknown-run", "a/../b", ""):
         assert viewer.get(f"{links.runs()}/{unknown}").status == 404, unknown
     killed = viewer.get(links.run(kill(db)))
     assert "no end" in killed.text and "Its last step: drop 7 partitions" in killed.text
@@ -253,7 +256,8 @@ def test_a_run_is_watched_and_cancelled(db: DuckDatabase, service: Service, view
 
 def test_retry_of_what_failed(db: DuckDatabase, service: Service, viewer: Visitor, operator: Visitor) -> None:
     """The error is on the page of the run, where operators run the policies of what failed again, as it is shown."""
-    run_id, error = fail(db)
+    run_id, error = fail(db, "visits")
+    db.tool.edit_policy("visits", {"retention_period": "30d"})
     path, before = links.run(run_id), db.count("orders")
     shown = operator.get(path)
     assert error in shown.texts("div[@aria-label='Failed, or needs attention']//li")[0]

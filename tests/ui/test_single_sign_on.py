@@ -23,7 +23,7 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.service.http.access import Context, admit_session, find_session
 from cratedb_retention.service.http.app import HttpServer, make_app
 from cratedb_retention.service.http.oidc import make_provider
-from cratedb_retention.service.settings import OidcSettings
+from cratedb_retention.service.settings import HttpSettings, OidcSettings
 from cratedb_retention.store.access import IDLE, LONGEST_OF_USER
 from cratedb_retention.ui.access import COOKIE, GUEST, Entrance
 from cratedb_retention.ui.frame import mount
@@ -65,9 +65,10 @@ def settings(provider: OpenIdProvider, **more: Any) -> OidcSettings:
     return OidcSettings(**{**given, **more})
 
 
-def open_visitor(db: Database, chosen: OidcSettings) -> TestClient:
+def open_visitor(db: Database, chosen: OidcSettings, burst: int = 100) -> TestClient:
     db.time.set(present().isoformat())
-    context = Context(retention=db.tool, provider=make_provider(chosen, db.time.clock))
+    provider = make_provider(chosen, db.time.clock)
+    context = Context(retention=db.tool, provider=provider, limits=HttpSettings(burst=burst))
     app = FastAPI()
     app.include_router(make_router(context))
     app.add_middleware(Entrance, context=context)
@@ -287,6 +288,13 @@ def test_without_its_provider(duck: Database, provider: OpenIdProvider) -> None:
     token = duck.tool.create_token("x", Role.VIEWER)[1]
     assert visitor.post(LOGIN, data={"token": token}).status_code == 303
     assert who(visitor)
+
+
+def test_too_many(duck: Database, provider: OpenIdProvider) -> None:
+    """Both halves of a log-in count as requests of an address."""
+    visitor = open_visitor(duck, settings(provider), burst=1)
+    found = [visitor.get(f"{LOGIN}/{half}").status_code for half in ("provider", "provider", "callback")]
+    assert found == [303, 429, 429]
 
 
 def test_sessions_end(visitor: TestClient, duck: Database, provider: OpenIdProvider) -> None:
