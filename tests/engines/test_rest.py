@@ -118,3 +118,12 @@ def test_what_is_blocked_is_said_again(resting: Database) -> None:
     for _ in range(3):
         resting.run()
         assert [each.why.code for each in resting.tool.plan().blocked] == ["late-kept"]
+
+
+@DECIDED
+def test_warnings_are_said_again(resting: Database) -> None:
+    """Data that is far ahead of the cutoff is reported by each plan."""
+    insert(resting, "2024-07-09T10:10")
+    for _ in range(3):
+        resting.run()
+        assert [each.code for each in resting.tool.plan().warnings] == ["ahead-of-cutoff"]

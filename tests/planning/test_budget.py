@@ -169,6 +169,10 @@ def test_what_expires_anyway_makes_room() -> None:
     assert days(make_plan([sized(retention="10d")], catalog(daily([100] * 30)), NOW)) == list(range(1, 21))
     rules = [sized(), policy("delete", "10d")]
     assert days(make_plan(rules, catalog(daily([100] * 30)), NOW)) == list(range(1, 21))
+    # A policy that is not part of the run deletes nothing.
+    some = [sized(), policy("delete", "25d")]
+    plan = make_plan(some, catalog(daily([100] * 30)), NOW, chosen=lambda each: each is some[0])
+    assert days(plan) == list(range(1, 21))
     # Only tenant a expires by its age, which is enough.
     parts = [part(tenant, f"2024-06-{day:02}", size=50) for day in range(10, 31) for tenant in "ab"]
     found = catalog(table([TS, TENANT, DAILY], ["tenant", "day"], parts))

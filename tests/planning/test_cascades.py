@@ -10,7 +10,7 @@ import pytest
 
 from cratedb_retention.model.catalog import Capabilities, Column, Kind, Table, TableName, TimeUnit
 from cratedb_retention.model.holds import LegalHold
-from cratedb_retention.model.plan.measurements import Measurements, Varied
+from cratedb_retention.model.plan.measurements import Measurements, Varied, Variety
 from cratedb_retention.model.rollups.ledger import KnownRollup, Ledger, LedgerRow, Windows
 from cratedb_retention.model.rollups.rollup import PARTITION, Rollup
 from cratedb_retention.planning.policies import find_contradictions
@@ -22,8 +22,8 @@ from cratedb_retention.planning.rollups.cascades import (
     why_large,
 )
 from cratedb_retention.planning.targets import Undecided, find_targets
-from support.catalogs import CRATEDB, METRICS, TENANT, TS, VALUE, at, catalog, column, part, policy, table
-from support.planning import make_plan
+from support.catalogs import CRATEDB, METRICS, MONTH, TENANT, TS, VALUE, at, catalog, column, part, policy, table
+from support.planning import find_probes, make_plan
 
 CUTOFF = at("2024-07-02")
 PLAIN = table([TS, TENANT, VALUE], identity="b")
@@ -206,3 +206,15 @@ def test_policies_and_holds_on_a_level() -> None:
     for each, warnings in ((down, []), (policy("downsample", "7d", levels="1h:20d"), ["all-expired"])):
         plan = make_plan([each], found, CUTOFF, ledger=made(), holds=[hold])
         assert (plan.legal_holds, [why.code for why in plan.warnings]) == ((hold,), warnings)
+
+
+@pytest.mark.parametrize(("groups", "codes"), [(90, []), (91, ["not-smaller", "stalled"])])
+def test_raw_rows_of_a_rollup_that_is_not_made(groups: int, codes: list[str]) -> None:
+    """They stay, whichever policy would delete them."""
+    down, delete = policy("downsample", "forever", levels="1h:forever"), policy("delete", "30d")
+    known = catalog(table([TS, TENANT, VALUE, MONTH], ["month"], [part("2024-04-01"), part("2024-05-01")]))
+    [probe] = [each for each in find_probes([down, delete], known, CUTOFF) if isinstance(each, Variety)]
+    measured = Measurements(varieties={probe: Varied(rows=100, groups=groups, values=(26,))})
+    plan = make_plan([down, delete], known, CUTOFF, measurements=measured)
+    assert [each.why.code for each in plan.blocked] == codes
+    assert any(step.expires for task in plan.tasks for step in task.steps) is (not codes)

@@ -343,3 +343,8 @@ def test_the_clock(ahead: int, unusual: bool) -> None:
         why, _ = judge("60d", past(1), now=now, there=there)
         assert (why is not None and why.why is Why.CLOCK_AHEAD) is unusual
     assert judge("60d", past(1, time=now - A_DAY), now=now)[0] is None
+
+
+def test_the_clock_explains_little() -> None:
+    """What was due before the data ended, three days ago, does not depend on the clock."""
+    assert judge("5d", past(60), now=NOW + 3 * A_DAY)[0] is None
