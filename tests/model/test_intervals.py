@@ -165,6 +165,9 @@ def test_any_text_is_survived(expression: str) -> None:
         (Grid(time_column="ts", interval=Interval(7 * A_DAY)), "2024-12-30", "2025-01-06"),
         (Grid(time_column="ts", interval=Interval(150 * 60)), "2024-01-01T22:30", "2024-01-02T01:00"),
         (Grid(time_column="ts", interval=MONTHLY), "1969-12-01", "1970-01-01"),
+        # A database with other rules for the zone begins its days at another time of day.
+        (Grid(time_column="ts", interval=DAILY, zone=VIENNA), "2024-06-01", "2024-06-02"),
+        (Grid(time_column="ts", interval=MONTHLY, zone=VIENNA), "2024-06-01", "2024-07-01"),
     ],
 )
 def test_end(grid: Grid, start: str, end: str) -> None:
