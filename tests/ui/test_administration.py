@@ -63,6 +63,10 @@ def test_policies_that_are_late_for_a_moment(db: DuckDatabase, service: Service)
         db.time.set("2024-07-02T15:30:00+00:00")
         assert "All schedules are kept" in seldom.log_in(Role.ADMIN).get(PAGE).text
     assert "No service runs 1 due policy" in service.log_in(Role.ADMIN).get(PAGE).text
+    db.time.set("2024-07-03T01:00:00+00:00")
+    page = service.log_in(Role.ADMIN).get(PAGE)
+    assert "No service runs 2 due policies, the first of them since 2024-07-02 13:00" in page.text
+    assert page.href("Show the first one") == links.policy("weather")
 
 
 def test_what_was_notified_of(db: DuckDatabase, admin: Visitor) -> None:

@@ -153,6 +153,9 @@ def test_choices_stand_in_the_address(db: DuckDatabase, admin: Visitor) -> None:
     assert [int(lanes.get(f"data-{end}", "")) for end in ("start", "end")] == [1717200000000, 1719792000000]
     assert {"Earlier", "Later", "Zoom out", "Everything", "Next run's changes"} <= set(zoomed.links)
     assert zoomed.href("Later") == href(db, "orders", **{"from": "2024-06-16", "until": "2024-07-16", "zoom": "1"})
+    for times, some in ((time, True), ({"before": "2024-06-01"}, False)):  # That of data is not that of runs.
+        runs = admin.get(href(db, "orders", tab="runs", **times))
+        assert bool(runs.rows("Runs and changes of this table, newest first")) is some
     failed = admin.get(href(db, "orders", tab="runs", outcome="failed"))
     assert "No matching entries" in failed.text
 

@@ -96,6 +96,15 @@ def test_what_needs_attention_comes_first(db: DuckDatabase, service: Service) ->
     assert list(rows(editor.get(page.href("Show them")))) == ["logs"]
 
 
+def test_rows_that_are_due(db: DuckDatabase, service: Service) -> None:
+    """What is due of a table without partitions leads to the plan of its policy, too."""
+    db.create("whole", {"ts": TIME, "n": "TEXT"})
+    db.fill("whole", ["2024-01-01", "2024-01-02", "2024-01-03", "2024-06-30"])
+    db.policy("delete", "whole", "30d", id="whole")
+    page = service.log_in(Role.VIEWER).get(f"{PATH}?q=whole")
+    assert (rows(page)["whole"]["Due now"], page.href("3 rows")) == ("3 rows", "/ui/plan?policy=whole")
+
+
 def test_failures(db: DuckDatabase, service: Service) -> None:
     """Policies that failed for one reason are one cause, which leads to the run, and to another attempt."""
     run = "0123456789abcdef"
@@ -217,6 +226,7 @@ def test_it_keeps_itself_up_to_date(pages: PagesInBrowser) -> None:
 
 def test_search(db: DuckDatabase, service: Service) -> None:
     """Tables, policies and pages are found by a part of their names, by those who may see them."""
+    db.create("free", {"ts": TIME})
     editor, acme = service.log_in(Role.EDITOR), service.log_in(Role.VIEWER, "acme")
 
     def found(text: str, visitor: Visitor = editor) -> list[str]:
@@ -226,6 +236,8 @@ def test_search(db: DuckDatabase, service: Service) -> None:
     assert found("visits") == [f"{visits}table", f"{visits}: delete after 90dpolicy"]
     assert found("ORDERS") == [f"{orders}table", f"{orders}: archive after 60dpolicy"]
     assert found("orders", acme) == [] and len(found("visits", acme)) == 2
+    assert editor.get(links.table(TableName(db.schema, "free"))).status == 404
+    assert found("free") == [], "it has no page"
     assert found("new pol") == ["New policypage"] and found("new pol", acme) == []
     assert found("") == [f"{name}page" for name, _ in links.MENU][: search.MOST]
     assert "Nothing has this name." in editor.get("/ui/search?q=<b>").text

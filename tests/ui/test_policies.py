@@ -380,6 +380,9 @@ def test_a_file_that_lets_data_go(db: DuckDatabase, editor: Visitor) -> None:
     assert policy(db, "logs").enabled and db.count("logs") == rows
     same = editor.post(FILE, do="check", text=text)
     assert "leave 1 unchanged" in same.text and not same.fields("apply")
+    db.policy("delete", "orders", "60d", id="greedy")
+    unarchived = editor.post(FILE, do="check", text="policies: []", prune="yes", tags="shop")
+    assert "Type orders to confirm" in unarchived.text
 
 
 def test_mistakes_in_a_file(editor: Visitor) -> None:
