@@ -199,6 +199,22 @@ def test_a_coarser_level(db: Database, part: str | None) -> None:
     assert days(db) == [48, 48, 48]
 
 
+@DECIDED
+def test_partitions_that_are_unchanged(db: Database) -> None:
+    """No row of the window expires meanwhile, also of a partition from which no row was deleted."""
+    db.create("readings", {"ts": TIME, "tenant": "TEXT", "part": DAY}, ["tenant", "part"])
+    db.insert("readings", [{"ts": f"2024-07-01T0{hour}:00", "tenant": tenant} for hour in (1, 2) for tenant in "ab"])
+    db.policy("downsample", "readings", "7d", id="p", levels="1d:forever")
+    assert run(db, "2024-07-04T00:00").ok
+    delete(db, "tenant = 'a' AND ts < '2024-07-01T02:00'")
+    assert blocked(db, "2024-07-20T00:00") == ["readings_1d: 4 rows rolled up, 3 left below"]
+    assert (db.count("readings"), days(db)) == (3, [4])
+    follow(db)
+    for now in ("2024-07-20T01:00", "2024-07-20T02:00"):
+        assert blocked(db, now) == []
+    assert (db.count("readings"), days(db)) == (0, [3])
+
+
 @PARTITIONS
 @DECIDED
 def test_counters(db: Database, part: str | None) -> None:
