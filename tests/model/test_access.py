@@ -130,6 +130,14 @@ def test_the_tables_of_the_toolkit_are_nobodys(schema: str) -> None:
         visibility.check_policy(policy(table_schema=schema, table_name="access_token"))
 
 
+@pytest.mark.parametrize(("schema", "name"), [("doc", "ACME_A"), ("DOC", "acme_a"), (None, "Acme_A")])
+def test_names_in_another_case(schema: str | None, name: str) -> None:
+    """They are of the same table where the database says so, and of another one where it does not."""
+    area = make_area(schema, name, {}, "doc")
+    assert replace(REALM, folds_case=True).covers(area)
+    assert not REALM.covers(area)
+
+
 def test_without_a_limit_everything_is_allowed() -> None:
     """Limits bind only who has one."""
     visibility = Visibility(
