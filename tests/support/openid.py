@@ -34,10 +34,12 @@ GRANTS = ("acme=editor:acme", "globex=editor:globex", "operators=operator", "vie
 class OpenIdProvider:
     """
     :param changed: By path, what becomes of its answer of JSON.
+    :param moved: A path whose answer is elsewhere; empty: none.
     """
 
     issuer: str
     changed: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
+    moved: str = ""
     key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "test", "use": "sig"}))
 
     def log_in(self, address: str, user: str, **form: str) -> str:
@@ -65,6 +67,8 @@ def open_provider() -> Iterator[OpenIdProvider]:
 
     @served.after_request  # type: ignore[untyped-decorator]
     def change(response: flask.Response) -> flask.Response:
+        if flask.request.path == found.moved and not flask.request.args:
+            response.status_code, response.location = 307, f"{found.moved}?elsewhere=1"
         if flask.request.path in found.changed:
             response.set_data(flask.json.dumps(found.changed[flask.request.path](response.get_json())))
         return response

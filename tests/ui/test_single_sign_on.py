@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import flask
 import pytest
 from fastapi import FastAPI, Request
 from httpx2 import Response
@@ -46,6 +47,7 @@ def shared() -> Iterator[OpenIdProvider]:
 @pytest.fixture
 def provider(shared: OpenIdProvider) -> OpenIdProvider:
     shared.changed.clear()
+    shared.moved = ""
     return shared
 
 
@@ -279,6 +281,53 @@ def test_a_provider_that_answers_otherwise(
     assert (shown.status_code, COOKIE in visitor.cookies) == (502, False)
     assert f"Provider {provider.issuer} did not answer as it should." in shown.text
     assert provider.issuer in caplog.text
+
+
+def test_a_provider_that_sends_elsewhere(visitor: TestClient, provider: OpenIdProvider) -> None:
+    """What it says is read where the settings and its own description say, and nowhere else."""
+    back = provider.log_in(begin(visitor), "ada")
+    provider.moved = "/jwks"
+    assert (visitor.get(back).status_code, COOKIE in visitor.cookies) == (502, False)
+
+
+def test_where_users_come_back(duck: Database, provider: OpenIdProvider) -> None:
+    """At the address that the browser asked for, unless a setting has the one that is registered."""
+    registered = "https://retention.example.org/ui/login/callback"
+    visitor = open_visitor(duck, settings(provider, redirect_uri=registered))
+    assert parse_qs(urlsplit(begin(visitor)).query)["redirect_uri"] == [registered]
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_how_the_secret_is_sent(visitor: TestClient, provider: OpenIdProvider, method: str) -> None:
+    """In a header, unless the provider only takes it in the body."""
+    asked: list[tuple[bool, bool]] = []
+
+    def answer(found: Any) -> Any:
+        asked.append(("Authorization" in flask.request.headers, "client_secret" in flask.request.form))
+        return found
+
+    about = {"token_endpoint_auth_methods_supported": [method]}
+    provider.changed["/.well-known/openid-configuration"] = lambda found: {**found, **about}
+    provider.changed["/oauth2/token"] = answer
+    assert enter(visitor, provider, "ada").status_code == 200
+    assert asked == [(method == "client_secret_basic", method == "client_secret_post")]
+
+
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ({"groups": "acme", "email": "ada@example.org"}, "ada@example.org"),
+        ({"groups": ["acme"], "preferred_username": "Ada\nAdmin"}, "Ada Admin"),
+    ],
+)
+def test_claims_of_other_forms(
+    visitor: TestClient, provider: OpenIdProvider, claims: dict[str, Any], name: str
+) -> None:
+    """A single group may be text, a name may be missing, and is one line."""
+    back = provider.log_in(begin(visitor), "ada")
+    provider.sign({**good(provider, visitor), **claims})
+    assert visitor.get(back).status_code == 200
+    assert who(visitor) == [f"{name} (user ada)", "editor", "acme"]
 
 
 def test_without_its_provider(duck: Database, provider: OpenIdProvider) -> None:
