@@ -280,6 +280,42 @@ def test_what_comes_back_before_its_end_was_told(duck: Database) -> None:
     assert events == ["policy-failed", "policy-recovered", "policy-recovered"]
 
 
+def test_a_recovery_that_can_not_be_told_is_told_later(duck: Database) -> None:
+    """Where no channel takes the end of a failure, it is told as soon as one does, also when its claim is over."""
+    prepare(duck)
+    answers, events = [True, False, True], list[str]()
+
+    def answer(told: Notification) -> bool:
+        events.append(told.event)
+        return answers.pop(0)
+
+    notifier = Notifications(duck.tool, [answer], None)
+    duck.break_repository()
+    for time, sent in (("03T00:00:10", 1), ("04T00:00:10", 0), ("04T00:05:00", 1), ("04T00:10:00", 0)):
+        duck.time.set(f"2024-07-{time}+00:00")
+        duck.tool.run_due(options=RUN_OPTIONS)
+        assert notifier.check() == sent
+        if duck.directory.is_file():
+            duck.mend_repository()
+    assert events == ["policy-failed", "policy-recovered", "policy-recovered"]
+
+
+def test_what_is_blocked_since_before_the_service_began(duck: Database) -> None:
+    """It has been blocked since the run that found it, however late a service looks for the first time."""
+    duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    duck.tool.run_due(options=RUN_OPTIONS)
+    heard: list[Notification] = []
+
+    def hear(told: Notification) -> bool:
+        heard.append(told)
+        return True
+
+    duck.time.set("2024-07-04T12:00:00+00:00")
+    assert Notifications(duck.tool, [hear], parse_duration("24h")).check() == 1
+    assert [(told.event, told.since.isoformat()) for told in heard] == [("policy-blocked", "2024-07-03T00:00:10+00:00")]
+
+
 def test_what_needs_attention_for_long_is_told(duck: Database) -> None:
     """What needs attention is told as what is blocked is: when it has lasted so long, to the instant."""
     duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
