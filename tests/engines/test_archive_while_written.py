@@ -13,6 +13,7 @@ import pytest
 
 from cratedb_retention import Report
 from cratedb_retention.execution.archive import RestoreRequest
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.execution.runs.events import RunEvent, StepStarted
 from cratedb_retention.model.plan.plan import DropArchived, FreezePartitions, SnapshotPartition, Step
 from support.databases import MONTH, TIME, CrateDatabase, Database
@@ -37,7 +38,7 @@ def by_text(db: Database, strategy: str, **policy: Any) -> None:
     db.policy(strategy, "metrics", "30d", partition_column="part", **policy)
 
 
-def run_with(db: Database, write: Callable[[Step, int], None]) -> Report:
+def run_with(db: Database, write: Callable[[Step, int], None], selection: Selection | None = None) -> Report:
     """
     Run, and write right before each partition is frozen; on DuckDB, where nothing freezes, before it is archived.
 
@@ -53,7 +54,7 @@ def run_with(db: Database, write: Callable[[Step, int], None]) -> Report:
             begun.append(event)
             write(event.step, times)
 
-    report = db.tool.run(observers=[interfere])
+    report = db.tool.run(observers=[interfere], selection=selection)
     assert begun
     return report
 
@@ -191,6 +192,14 @@ def test_limits_count_all_of_a_run(db: Database, most: int, deferred: int) -> No
     report = run_with(db, once(db, ""))
     assert (report.ok, report.deferred, report.partitions) == (True, deferred, 2 - deferred)
     assert db.count("metrics") == 1 + 2 * deferred
+
+
+def test_accepted_beyond_a_limit(db: Database) -> None:
+    """What a person accepted for a run stays accepted where rows came since the plan."""
+    by_month(db, expected_max={"rows": 1})
+    report = run_with(db, once(db, ""), Selection(accepted=True))
+    assert (report.ok, report.deferred, report.partitions) == (True, 0, 2)
+    assert db.left("metrics") == [JUNE]
 
 
 def test_rolled_up_first(db: Database) -> None:
