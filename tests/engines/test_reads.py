@@ -24,6 +24,7 @@ from cratedb_retention.execution.plan.preparing import Selection, check_precondi
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.audit import OF_RUNS, Event, Outcome
 from cratedb_retention.model.catalog import Column, Kind
+from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.runs import RunOptions
 from cratedb_retention.model.time import EPOCH
@@ -214,6 +215,12 @@ def test_a_run_that_was_killed(db: Database) -> None:
     db.time.set("2024-07-03T01:00:00+00:00")
     (run,) = db.tool.runs.of_policies(began)
     assert (run.policy_id, run.blocked, run.reason, run.ended_at) == ("held", 1, "legal-hold", began)
+    db.time.moment = began + dt.timedelta(seconds=9)
+    more: dict[str, Any] = {"policy_id": "held", "run_id": run.run_id, "why": Why.SKIPPED(cause="the disk broke")}
+    db.tool.store.journal.write(Entry(event=Event.STEP_FINISHED, outcome=Outcome.FAILED, **more))
+    db.time.set("2024-07-03T01:00:00+00:00")
+    run = {run.policy_id: run for run in db.tool.runs.of_policies(began)}["held"]
+    assert (run.blocked, run.failed, run.reason, run.ended_at - began) == (1, 1, "skipped", dt.timedelta(seconds=9))
     assert db.tool.runs.of_policies(db.time.moment) == []
     report = db.tool.run_due(options=OPTIONS)
     assert report is not None and db.count("last_run", schema=db.own_schema) == 2
