@@ -753,6 +753,16 @@ def test_added_and_removed_levels(readings: Database) -> None:
     assert total(readings, "readings_1d") == 127
     assert readings.exists("readings_6h")
     assert steps(readings) == []
+    # Nothing computes the others any more; without a policy, what is there is read.
+    assert levels_read(readings) == ["1d"]
+    readings.tool.delete_policy(stored.policy.id or "")
+    assert levels_read(readings) == ["1h", "6h", "1d"]
+
+
+def levels_read(db: Database) -> list[str]:
+    """The levels that an answer may come from."""
+    found = db.tool.rollups.cascade("readings", db.schema)
+    return [str(holding.rollup.interval) for holding in found.holdings if holding.rollup]
 
 
 @DECIDED

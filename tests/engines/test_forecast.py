@@ -294,11 +294,14 @@ def test_bytes_on_duckdb(duck: DuckDatabase, rate: Rate, exact: float) -> None:
     ahead, now = examples(10, 366), write_days(-examples(20, 56), 0)
     duck.time.set(NOW.isoformat())
     found = forecast(duck, ahead)
+    file_size = next(duck.directory.parent.glob("*.duckdb")).stat().st_size
     (series,) = found.series
     assert series.size is not None
     assert series.size[0] == pytest.approx(now, rel=0.05)
     assert series.size[-1] == pytest.approx(write_days(0, ahead), rel=exact)
     assert series.shards is None
+    # Beside the table, there are the toolkit's own tables in the file.
+    assert found.other == file_size - series.size[0]
     assert found.capacity is not None
     assert found.full is None
 
