@@ -222,9 +222,13 @@ def test_policies_of_a_file_are_not_stored(lab: DuckDatabase) -> None:
 
 
 def test_chosen_policies(lab: DuckDatabase) -> None:
-    """Only the tables of the chosen policies are shown, with their levels."""
-    found = forecast(lab, 5, selection=Selection(policy_id=lab.tool.policies()[0].id))
+    """Only the tables of the chosen policies are shown, with their levels, and what is blocked there."""
+    first = lab.tool.policies()[0].policy
+    for name in (first.table_name, "elsewhere"):
+        lab.policy("delete", name, "9y", where={"nosuch": "x"})
+    found = forecast(lab, 5, selection=Selection(policy_id=first.id))
     assert len({series.source for series in found.series}) == 1
+    assert [each.table.name for each in found.blocked] == [first.table_name]
 
 
 def test_tables_without_a_policy_are_compared(lab: DuckDatabase) -> None:
