@@ -96,6 +96,13 @@ def test_empty_and_unknown(rows: int | None, due: bool) -> None:
     assert (("1h", "2024-01-01") in computed(plan_on(database(), first(rows=rows)))) is due
 
 
+def test_an_empty_partition_expires() -> None:
+    """It is dropped without a rollup, since it has no row that would be in one."""
+    plan = plan_on(database("1d"), first(rows=0))
+    assert computed(plan) == [("1h", "2024-01-02"), ("1d", "2024-01-01")]
+    assert [[show(piece.start) for piece in step.pieces] for step in steps_of(plan, DropPartitions)] == [["2024-01-01"]]
+
+
 def test_change_tokens() -> None:
     """The tokens of raw rows are known when the plan is made; those of a level only after it was computed."""
     finer, coarser = steps_of(plan_on(database()), RollUp)
