@@ -223,6 +223,7 @@ def test_rows_that_come_and_go(unit: str) -> None:
     assert [(event.day, event.partitions) for event in outcome.events] == [(1, 71 * per)] + [
         (day, per) for day in range(2, 61)
     ]
+    assert [event.end for event in outcome.events] == [outcome.times[day] - 30 * DAY_MS for day in range(1, 61)]
     assert {event.kind for event in outcome.events} == {Kind.DELETE}
     assert [event.size for event in outcome.events] == [10 * event.rows for event in outcome.events]
 

@@ -213,6 +213,10 @@ def test_what_a_draft_leaves_or_removes(db: DuckDatabase, editor: Visitor) -> No
     found = db.tool.forecast(db.tool.clock.now() + 365 * DAY, table=TableName(db.schema, "visits"))
     assert (row["Table"], row["Rows, stored"]) == (f"{db.schema}.visits", f"{found.series[0].rows[-1]:,}")
     assert int(row["Rows, draft"]) > int(row["Rows, stored"])
+    text = DRAFT.format(schema=db.schema, name="visits", period="1y")
+    kept, pruned = (what_if(editor, text, prune=prune, until="+90d") for prune in ("", "yes"))
+    tables = [{row["Table"] for text in part.texts("caption") for row in part.rows(text)} for part in (kept, pruned)]
+    assert tables[0] == {f"{db.schema}.visits"} < tables[1], "as if all other policies were deleted"
 
 
 def test_drafts_that_are_refused(db: DuckDatabase, service: Service, editor: Visitor) -> None:
