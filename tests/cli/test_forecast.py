@@ -75,6 +75,13 @@ def test_for_programs(filled: Command) -> None:
     assert [row["date"][:13] for row in own] == [time[:13] for time in data["times"]]
 
 
+def test_some_policies(filled: Command) -> None:
+    """A forecast of some policies is one of their tables."""
+    [chosen] = [policy["id"] for policy in filled.data("list") if policy["table_name"] == "young"]
+    data = filled.data("forecast", "--until=+10d", f"--policy={chosen}")
+    assert [series["table"] for series in data["series"]] == ["main.young"]
+
+
 def test_policies_of_a_file(filled: Command, tmp_path: Path, contents: Contents) -> None:
     """They replace the stored ones in the forecast only."""
     file, before = tmp_path / "policies.yaml", contents()

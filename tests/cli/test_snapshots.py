@@ -120,6 +120,18 @@ def test_when_archives_end(archived: Command) -> None:
     assert "archives are kept for 99d, shorter than the data itself (100d)" in complained
 
 
+def test_what_archives_cost(archived: Command, tmp_path: Path) -> None:
+    """A price of archives is heeded by a forecast, and by a comparison of two sets of policies."""
+    with duckdb.connect(archived.uri.removeprefix("duckdb:///")) as connection:
+        connection.execute("DROP TABLE metrics")  # DuckDB tells no sizes of tables.
+    prices = ["--until=+1d", "--archive-price=1000000000"]
+    cost = archived.data("forecast", *prices)["cost"]
+    file = tmp_path / "policies.yaml"
+    file.write_text(archived.ok("export"))
+    compared = archived.data("diff", "-f", str(file), *prices)
+    assert compared["before"]["cost"] == compared["after"]["cost"] == cost > 0
+
+
 def test_deleting(archived: Command) -> None:
     """What is chosen is shown, and deleted only if that is stated; what is under a hold stays, and is an error."""
     held = archived.data("hold", "--table-name=metrics", "--from=2024-02-01", "--reason=case 4711")["id"]

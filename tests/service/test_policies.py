@@ -205,6 +205,18 @@ def test_what_a_file_would_remove(tenants: TwoTenants) -> None:
     assert "globex_metrics" not in tables(**pruned, tags="acme")
 
 
+def test_what_a_forecast_counts_with(tenants: TwoTenants) -> None:
+    """The capacity and the prices of a request. DuckDB tells no sizes of tables, so one is left that has only archives."""
+    tenants.db.sql(f"DROP TABLE {tenants.db.q('acme_metrics')}")
+
+    def foreseen(**asked: object) -> Any:
+        return tenants.get("viewer", f"{API}/forecast", params={"until": "+1d", **asked})
+
+    assert foreseen(capacity="2TB")["capacity"] == 2 * 10**12
+    assert foreseen(price=1e9)["cost"] is None
+    assert foreseen(archive_price=1e9)["cost"] > 0
+
+
 def test_lists_come_in_parts(tenants: TwoTenants) -> None:
     """A part of a list has what it is asked for, and rows that are no policies come once; a thousand are the most."""
     ids = [policy["id"] for policy in tenants.get("admin", f"{API}/policies")["policies"]]
