@@ -206,7 +206,7 @@ def test_what_a_file_would_remove(tenants: TwoTenants) -> None:
 
 
 def test_what_a_forecast_counts_with(tenants: TwoTenants) -> None:
-    """The capacity and the prices of a request. DuckDB tells no sizes of tables, so one is left that has only archives."""
+    """The capacity and the prices of a request. DuckDB tells no sizes of tables, so one has only archives."""
     tenants.db.sql(f"DROP TABLE {tenants.db.q('acme_metrics')}")
 
     def foreseen(**asked: object) -> Any:
