@@ -218,6 +218,12 @@ def test_a_table_of_its_own() -> None:
     ]
 
 
+def test_what_an_earlier_section_has() -> None:
+    """A section that is chosen alone is disabled as well if an earlier one matches some of its tables first."""
+    [policy] = policies(translate(DEFAULT, sections=("default_1min_for_1day",)))
+    assert policy["enabled"] is False
+
+
 def test_choosing_badly() -> None:
     """A section that there is not, and a table for several, are refused."""
     with pytest.raises(InvalidInput, match=r"section \[x\]: not in storage-schemas.conf. Available: carbon, default"):
@@ -252,6 +258,7 @@ def test_aggregates() -> None:
         ("[x]\npattern = .*\naggregationMethod = avg_zero", ["sum", "count"], "counts missing values as 0"),
         ("[x]\npattern = .*\naggregationMethod = absmax", ["min", "max"], "the greater one of abs(min)"),
         ("[x]\npattern = .*\naggregationMethod = max\n[y]\npattern = \\.count$", ["max"], ""),
+        ("[x]\npattern = .*\n[y]\npattern = ^b", ["avg"], ""),
     ],
 )
 def test_rules_of_aggregation(rules: str, aggregates: list[str], warning: str) -> None:

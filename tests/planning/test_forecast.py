@@ -13,7 +13,7 @@ import pytest
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import Partition, Table, TableName
-from cratedb_retention.model.forecast import Forecast, Part, Series, Storage, count_days, read_until
+from cratedb_retention.model.forecast import Event, Forecast, Part, Series, Storage, count_days, read_until
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.measurements import Measurements, WindowRows
 from cratedb_retention.model.policies.policy import Policy
@@ -560,6 +560,17 @@ def test_when_the_disk_is_full() -> None:
     assert forecast([1, 5, 10, 4], capacity=9, other=5).full == 1
     assert forecast([1, 5, 10, 4]).full is None
     assert forecast([1, 5, 10, 4]).peak == 2
+
+
+def test_work_is_of_one_policy() -> None:
+    """What the runs of several days do is together, but not what several policies do to a table."""
+    of = {"kind": Kind.DELETE, "table": METRICS, "partitions": 1, "rows": 10, "size": 100}
+    events = [Event(day=day, policy_id=name, **of) for day in (1, 2) for name in ("one", "other")]  # type: ignore[arg-type]
+    works = Forecast(times=range(3), series=(), events=tuple(events)).works
+    assert [(work.first.policy_id, work.last.day, work.whole.rows) for work in works] == [
+        ("one", 2, 20),
+        ("other", 2, 20),
+    ]
 
 
 def test_cost() -> None:
