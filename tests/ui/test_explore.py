@@ -94,6 +94,8 @@ def test_each_choice_counts(db: DuckDatabase, viewer: Visitor) -> None:
     assert chosen == {f"{db.schema}.weather", "temperature:max", ""}
     fields = {each.get("name"): each.get("value") for each in page.all("input")}
     assert {**fields, "where.place": "oslo", "by": "place", "table": f"{db.schema}.weather", **OLD} == fields
+    [other] = page.all("form[@aria-label='Table']")
+    assert {each.get("name"): each.get("value") for each in other.iter("input")} == OLD, "of the same time"
     assert {row["place"] for row in page.rows(VALUES)} == {"oslo"}
     query = parse_qs(urlparse(page.href("By place")).query)
     assert set(query) == {"table", "metric", "where.place", "from", "until"}

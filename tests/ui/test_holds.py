@@ -150,6 +150,7 @@ def test_choices_stand_in_the_address(db: DuckDatabase, operator: Visitor, monke
     assert "Release 4 holds?" in asked.texts("h2") and "And 1 more." in asked.text
     held = [each.get("value", "") for each in asked.all("input[@name='hold']")]
     db.tool.hold("logs", db.schema, reason="case d")  # It was not shown.
+    assert operator.post(there, do="release", hold=[*held, "gone"], confirm="release").status == 404, "not as shown"
     sent = operator.post(there, do="release", hold=held, confirm="release")
     assert sent.status == 303
     assert {hold.reason if hold.kind == "legal" else hold.kind for hold in db.tool.holds()} == {"restored", "case d"}
