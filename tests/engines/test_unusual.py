@@ -76,6 +76,7 @@ def test_until_a_person_accepts_it(db: Database) -> None:
     db.tool.edit_policy("months", {"retention_period": "1mo"})
     report = db.run()
     assert (report.ok, report.needs_attention, report.rows) == (False, 2, 0)
+    assert db.tool.check() == [], "it is no mistake in a policy"
     next_days(db, "events")
     report = db.tool.run_due() or report
     assert (report.ok, report.needs_attention, report.rows) == (False, 1, 0)
