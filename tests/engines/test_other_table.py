@@ -91,6 +91,18 @@ def test_accepted(db: Database, partitioned: bool) -> None:
     assert db.count("readings") == 24, "what came late goes, as the policy says"
 
 
+def test_rollups_of_an_earlier_version(db: Database) -> None:
+    """The next run that rolls up records which table it was, so that another one is noticed from then on."""
+    rolled_up(db, False)
+    db.tool.store.identify(db.table("readings"), "")  # As earlier versions left it.
+    write(db, ["2024-06-30"])
+    assert db.run().ok
+    again(db, False)
+    write(db, DAYS)
+    assert db.run(accepted=True).needs_attention == 1
+    assert db.count("readings") == 336
+
+
 def test_others_wait(db: Database) -> None:
     """No other policy deletes from the table meanwhile: what it deleted would be in no rollup."""
     rolled_up(db, False)

@@ -77,6 +77,7 @@ def test_what_needs_attention_comes_first(db: DuckDatabase, service: Service) ->
         "data: 2024-03-01 to 2024-08-01; will be dropped: 2024-03-01 to 2024-04-01; "
         "delete after 90d: before 2024-04-03 12:00"
     )
+    assert "before" not in lanes(page)["logs"], "a policy that is disabled has no limit"
     assert "archive: 2023-07-01 to 2024-05-01" in lanes(page)["orders"]
     assert "1h: 2024-06-01 to 2024-07-01; 1d: " in lanes(page)["weather"]
     assert page.href(f"{db.schema}.visits") == links.table(TableName(db.schema, "visits"))
