@@ -227,11 +227,14 @@ def test_stages(stage: SnapshotStage, in_table: bool, why: str | None) -> None:
 
 
 def test_partitions_that_cannot_be_compared() -> None:
-    """In doubt, a restored partition is in its table: with other partition columns, or if the table is closed."""
+    """
+    In doubt, a restored partition is in its table: with other partition columns, if the table is closed, or if only its
+    name is known.
+    """
     restored = archive("2023-05", SnapshotStage.RESTORED)
     other, closed = table([TS, TENANT], ["tenant"], [part("a")]), replace(monthly(), closed=True)
-    for found in (other, closed):
-        assert "its partition is in the table" in kept(make(restored, catalog=catalog(found)))
+    for found in (catalog(other), catalog(closed), replace(catalog(), others=frozenset({METRICS}))):
+        assert "its partition is in the table" in kept(make(restored, catalog=found))
 
 
 def test_superseded_first() -> None:
@@ -301,6 +304,20 @@ def test_rolled_up(levels: str, windows: list[tuple[str, str]] | None, gone: str
         assert "archive-stays" in [each.code for each in plan.needs_attention]
     else:
         assert ended(plan) == ["snapshot-2023-05"]
+    disabled = cascade.model_copy(update={"enabled": False})
+    plan = make(archive("2023-05"), policies=(YEAR, disabled), catalog=catalog(), ledger=ledger)
+    assert ended(plan) == ["snapshot-2023-05"], "nothing is rolled up any more"
+
+
+def test_of_a_level() -> None:
+    """A cascade whose pattern matches the name of a level does not roll that up, so it needs no archive of it."""
+    name = TableName("doc", "metrics_1h")
+    rules = (
+        policy("snapshot", "30d", archive_period="1y", id="year", table_name=name.name),
+        policy("downsample", "60d", levels="1h:90d,1d:forever", id="cascade", table_name="metrics*"),
+    )
+    known = replace(catalog(), rollups=frozenset({name}))
+    assert ended(make(archive("2023-05", table=name), policies=rules, catalog=known)) == ["snapshot-2023-05"]
 
 
 def test_repository() -> None:

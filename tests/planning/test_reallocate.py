@@ -86,6 +86,16 @@ def test_nodes_by_age(ids: tuple[str, str], facts: dict[str, Any], february: str
     assert moved(cold) == before
 
 
+@pytest.mark.parametrize("there", ["cold", "warm"])
+def test_nodes_at_the_same_age(there: str) -> None:
+    """Of two policies with the same period one decides, wherever the partition is: it is not moved back."""
+    nodes = {**NODES, "warm-1": {"storage": "warm"}}
+    facts: dict[str, Any] = {"requires": (("storage", there),), "nodes": {n for n in nodes if n.startswith(there)}}
+    found = catalog(table([TS, MONTH], ["month"], [part("2024-05-01", **facts)]), nodes=nodes)
+    rules = [policy("reallocate", id=name, reallocation_attribute_value=name) for name in ("cold", "warm")]
+    assert len(touched(make_plan(rules, found, CUTOFF), MovePartitions)) == (there == "cold")
+
+
 def test_another_attribute() -> None:
     """A partition can be bound to values of several attributes: those policies do not decide about each other."""
     rack = policy("reallocate", "30d", id="rack", reallocation_attribute_name="rack", reallocation_attribute_value="1")

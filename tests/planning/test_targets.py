@@ -55,6 +55,7 @@ def problem(columns: list[Column], by: list[str], strategy: str = "delete", **at
         ([TS, TENANT], ["tenant"], {}, "ts", "rows"),
         ([TS, VALUE], [], {}, "ts", "rows"),
         ([TS, FIELD], [], {}, "ts", "rows"),
+        ([TS, MONTH], [], {}, "ts", "rows"),
         ([TS, CREATED], [], {"time_column": "created_at"}, "created_at", "rows"),
         ([TS, TENANT, MONTH], ["tenant", "month"], {"where": {"tenant": "a"}}, "ts", "grid"),
         ([TS, TENANT, MONTH], ["month"], {"where": {"tenant": "a"}}, "ts", "rows"),
