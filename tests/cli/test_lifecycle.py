@@ -43,6 +43,7 @@ def test_stored_policies(command: Command) -> None:
         {"temperature": "gone", "since": "7y", "until": "forever", "budget": None, "how": None, "policy_ids": ["arch"]},
     ]
     assert command.ok("lifecycle", "--table-name=x") == "no enabled policy applies to x\n"
+    assert command.data("lifecycle", "--table-name=mem", "--table-schema=other") == []
     assert "requires --table-name" in command.refused(2, "lifecycle", "--table-schema=main")
 
 

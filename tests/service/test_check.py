@@ -80,6 +80,8 @@ def test_suggestions(salaries: TwoTenants) -> None:
     (policy,) = [each for each in parse_policies(answer.text, "answer") if each.table_schema == salaries.db.schema]
     assert (policy.table_name, str(policy.retention_period), policy.enabled) == ("salaries", "5d", False)
     assert "A run now would delete 1 row." in answer.text
+    enabled = salaries.ask("viewer", "GET", f"{API}/suggested-policies", params={"enabled": True})
+    assert [each.enabled for each in parse_policies(enabled.text, "answer")] == [True]
     applied = salaries.ask(
         "admin", "POST", f"{API}/policy-file", content=answer.text, headers={"Content-Type": "application/yaml"}
     )

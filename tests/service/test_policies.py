@@ -45,6 +45,7 @@ def test_lifecycles(tenants: TwoTenants) -> None:
     assert lines("admin", table_name="x") == lines("globex-viewer", table_name="x") == {table: line}
     assert lines("acme-viewer")
     assert table not in lines("acme-viewer") and lines("acme-viewer", table_name="x") == {}
+    assert lines("admin", table_name="x", table_schema="other") == {}
     [found] = tenants.get("admin", f"{API}/lifecycles", params={"table_name": "x"})
     assert found["where"] == {} and found["rollups"] == []
     assert found["stages"][1:] == [
