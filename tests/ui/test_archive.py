@@ -184,7 +184,14 @@ def test_choices_stand_in_the_address(db: DuckDatabase, service: Service, operat
         (f"table={db.schema}.ord*", 10),
         *(
             (each, 0)
-            for each in ("table=nothing", "tags=acme", "repository=elsewhere", "from=2030-01-01", "state=damaged")
+            for each in (
+                "table=nothing",
+                "table=other.orders",
+                "tags=acme",
+                "repository=elsewhere",
+                "from=2030-01-01",
+                "state=damaged",
+            )
         ),
     ):
         page = operator.get(f"{PATH}?{query}")

@@ -132,10 +132,10 @@ def test_saved_with_care(db: DuckDatabase, editor: Visitor) -> None:
     assert LOST in effect(page) and changes(page) == ["Retention period 90d → 30d"]
     shown = form.fields["shown"]
     # Written after the effect was shown, and saved at once.
-    answer = form.write(retention_period="10d").save("visits")
+    answer = form.write(retention_period="10d", schedule="@weekly").save("visits")
     assert (answer.status, "is not the one that was shown" in answer.text) == (409, True)
-    assert form.fields["shown"] != shown
-    form.write(retention_period="30d").send()
+    assert form.fields["shown"] != shown and "Next run in 4 days: Sun 2024-07-07" in answer.text
+    form.write(retention_period="30d", schedule="@daily").send()
     db.tool.edit_policy("visits", {"description": "Theirs"})
     answer = form.save("visits")
     assert (answer.status, can_save(answer)) == (409, False)
@@ -340,6 +340,7 @@ def test_who_may(db: DuckDatabase, service: Service) -> None:
     """A viewer reads what a policy says and does; a tenant stays within its tags and tables, and sees no others."""
     viewer, acme = service.log_in(Role.VIEWER), service.log_in(Role.EDITOR, "acme")
     db.tool.edit_policy("visits", {"retention_period": "80d"})
+    db.policy("delete", "letters", "9y", id="visits-too", where={"n": "x"})
     page = viewer.get(links.policy("visits"))
     assert not page.form("draft") and "Retention period80d" in page.text
     assert "This run would delete" in page.text and page.all("div[@class='life']")
