@@ -32,7 +32,7 @@ from cratedb_retention.model.catalog import TableName, Value
 from cratedb_retention.model.plan.plan import VerifySnapshot
 from cratedb_retention.model.query.answer import QueryRequest
 from cratedb_retention.model.query.reading import Fetched, Fill, describe
-from cratedb_retention.model.time import parse_instant, show
+from cratedb_retention.model.time import parse_instant, show, to_ms
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase, ParquetDatabase
 from support.object_store import BUCKET, ObjectStore, counting
 from support.tiers import DECIDED, examples
@@ -584,6 +584,7 @@ def test_what_a_reader_may_read(duck: DuckDatabase) -> None:
         db.insert("events", [{"ts": f"2024-0{m}-10T00:00:00Z", "n": int(m), "tenant": tenant} for m in months])
     db.policy("snapshot", "events", "30d")
     assert db.run().partitions == 5
+    assert db.tool.archive.begins(db.table("events")) == to_ms(parse_instant("2024-03-01"))
     engine, store = db.tool.engine, db.tool.store
 
     def ask_as(limited: bool, text: str = "SELECT tenant, count(*) FROM {t} GROUP BY ALL ORDER BY 1") -> Any:
