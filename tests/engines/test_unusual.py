@@ -150,6 +150,19 @@ def test_ordinary_work(duck: DuckDatabase) -> None:
     assert (duck.run().ok, duck.count("pause")) == (True, 2 * 45)
 
 
+def test_after_a_run_that_had_nothing_to_do(duck: DuckDatabase) -> None:
+    """It confirms the clock as well, however long ago anything was written or removed."""
+    duck.time.moment = TODAY
+    duck.create("events", {"ts": TIME, "n": "TEXT"})
+    duck.insert("events", ({"ts": (TODAY - age * DAY).isoformat(), "n": "x"} for age in (90, 20) for _ in range(100)))
+    duck.policy("delete", "events", "50d", schedule="@daily")
+    assert duck.run().rows == 100
+    for later, removed in ((29 * DAY, 0), (36 * HOUR, 100)):
+        duck.time.moment += later
+        report = duck.tool.run_due()
+        assert report is not None and (report.ok, report.rows) == (True, removed)
+
+
 def test_after_failures_and_kills(duck: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first run that failed or was stopped half-way is no earlier run: the next one goes on (law 7)."""
     duck.time.moment = TODAY
