@@ -149,3 +149,10 @@ def test_size() -> None:
     stream.write(memoryview(b"67890"))
     with pytest.raises(InvalidInput, match="more than 10 bytes"):
         stream.write(b"1")
+
+
+def test_size_of_an_answer(tenants: TwoTenants) -> None:
+    """A service answers at most with as many bytes as it is set to."""
+    running, who = queries(tenants, query_size=1024)
+    with pytest.raises(InvalidInput, match=r"more than 1,?024 bytes"):
+        running.answer(who, "SELECT repeat('x', 2000)", "csv")

@@ -290,6 +290,13 @@ def test_a_provider_that_sends_elsewhere(visitor: TestClient, provider: OpenIdPr
     assert (visitor.get(back).status_code, COOKIE in visitor.cookies) == (502, False)
 
 
+def test_a_provider_of_another_name(visitor: TestClient, provider: OpenIdProvider) -> None:
+    """One that calls itself otherwise than the settings do is not asked, whatever else it says."""
+    back = provider.log_in(begin(visitor), "ada")
+    provider.changed["/.well-known/openid-configuration"] = lambda given: {**given, "issuer": "https://evil.example"}
+    assert (visitor.get(back).status_code, COOKIE in visitor.cookies) == (502, False)
+
+
 def test_where_users_come_back(duck: Database, provider: OpenIdProvider) -> None:
     """At the address that the browser asked for, unless a setting has the one that is registered."""
     registered = "https://retention.example.org/ui/login/callback"
