@@ -14,7 +14,7 @@ from cratedb_retention.model.plan.plan import DropPartitions, Plan
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.rollups.rollup import CreateRollup, ReplaceView, RollUp
 from cratedb_retention.model.time import show
-from support.catalogs import METRICS, TS, ms, policy, table
+from support.catalogs import DAILY, METRICS, MONTH, TS, VALUE, catalog, ms, part, policy, table
 from support.planning import make_plan
 from support.simulation import DAY, HOUR, SimulatedDatabase
 
@@ -101,6 +101,15 @@ def test_an_empty_partition_expires() -> None:
     plan = plan_on(database("1d"), first(rows=0))
     assert computed(plan) == [("1h", "2024-01-02"), ("1d", "2024-01-01")]
     assert [[show(piece.start) for piece in step.pieces] for step in steps_of(plan, DropPartitions)] == [["2024-01-01"]]
+
+
+@pytest.mark.parametrize("by", [["month", "day"], ["day", "month"]])
+def test_windows_of_the_shortest_partitions(by: list[str]) -> None:
+    """Where days and months partition a table, windows are days: no partition waits for the end of a month."""
+    days = {"month": "2024-01-01", "day": "2024-01-02"}
+    raw = table([TS, VALUE, MONTH, DAILY], by, [part(*(days[name] for name in by))])
+    [step] = steps_of(make_plan([policy("downsample", "7d", levels="1h:90d")], catalog(raw), at(20)), RollUp)
+    assert str(step.rollup.window) == "1d"
 
 
 def test_change_tokens() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cratedb_retention.engine.cratedb.connection import ROOM, is_full
@@ -39,9 +41,10 @@ def test_moving_goes_on() -> None:
 
 def test_rolling_up_waits() -> None:
     """No level is created, and none is computed: a new table needs room."""
-    plan = make_plan([policy("downsample", "60d")], catalog(FULL), CUTOFF)
-    assert plan.tasks == ()
-    assert {(hold.reason, hold.needs_attention) for hold in plan.needs_attention} == {(str(Why.DISK_FULL()), True)}
+    for found in (FULL, replace(FULL, partitions=())):
+        plan = make_plan([policy("downsample", "60d")], catalog(found), CUTOFF)
+        assert plan.tasks == ()
+        assert {(hold.reason, hold.needs_attention) for hold in plan.needs_attention} == {(str(Why.DISK_FULL()), True)}
 
 
 @pytest.mark.parametrize(("rows", "problems"), [(0, 0), (7, 1)])

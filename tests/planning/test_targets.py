@@ -126,6 +126,23 @@ def test_undecided(columns: list[Column], by: list[str], attributes: dict[str, A
     assert reason in problem(columns, by, **attributes)
 
 
+@pytest.mark.parametrize(
+    ("schema", "name", "found"),
+    [
+        ("doc", "metrics*", ["metrics"]),
+        ("d*", "metrics_1h", []),
+        ("d*", "*", ["metrics"]),
+        ("doc", "metrics_1h", ["metrics_1h"]),
+    ],
+)
+def test_patterns_match_no_level(schema: str, name: str, found: list[str]) -> None:
+    """A level has its own retention period; another policy concerns it only by its name."""
+    names = [TableName("doc", "metrics"), TableName("doc", "metrics_1h")]
+    known = replace(catalog(*(table([TS], name=each) for each in names)), rollups=frozenset(names[1:]))
+    targets, _ = find_targets([policy(table_schema=schema, table_name=name)], known)
+    assert [each.table.name.name for each in targets] == found
+
+
 @pytest.mark.parametrize("strategy", ["snapshot", "reallocate", "compact"])
 def test_only_delete_works_on_rows(strategy: str) -> None:
     """What works on whole partitions says so where there are none, or where a filter cuts through them."""
