@@ -256,6 +256,13 @@ def test_where_data_goes_makes_a_rule(attribute: str) -> None:
     assert identity(one) != identity(other)
 
 
+@pytest.mark.parametrize("more", [{"number_of_replicas": "0"}, {"read_only": True}])
+def test_how_data_is_kept_makes_a_rule(more: dict[str, Any]) -> None:
+    """The same data may be compacted, and later have fewer replicas or be made read-only, by another policy."""
+    said: dict[str, Any] = {"strategy": "compact", "table_name": "t", "retention_period": "1d", "merge": True}
+    assert identity(make_policy(**said)) != identity(make_policy(**said, **more))
+
+
 def test_same_identifier(db: Database) -> None:
     """An identifier is given once."""
     db.policy("delete", "a", "30d", id="mine")
