@@ -172,6 +172,8 @@ def lose(db: Database) -> None:
 def test_adopted(db: Database, archived: str, gone: bool) -> None:
     """Snapshots are adopted from the repository alone, shown before; the table may be gone as well."""
     before = {r.key: (r.archived.columns, r.partition, r.archived.start, r.archived.end) for r in db.tool.snapshots()}
+    known = {item.record.key: item.record for item in db.tool.adopt_snapshots(db.repository) if item.known}
+    assert known == {record.key: record for record in db.tool.snapshots()}, "with their policies, as recorded"
     lose(db)
     if gone:
         db.sql(f"DROP TABLE {db.q(archived)}")
