@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import Catalog, Column, Table, TableName
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.holds import LegalHold
@@ -28,8 +30,9 @@ from cratedb_retention.model.size import Size
 from cratedb_retention.model.time import to_ms
 from cratedb_retention.planning.plan.planner import Planning
 from cratedb_retention.planning.plan.unusual import find_newest, find_suspects, find_unusual
-from support.catalogs import DAILY, DAY, MONTH, TS, VALUE, WEEK, at, catalog, part, policy, table
+from support.catalogs import DAILY, DAY, METRICS, MONTH, TENANT, TS, VALUE, WEEK, at, catalog, part, policy, table
 from support.planning import make_plan
+from support.simulation import SimulatedDatabase
 from support.tiers import examples
 
 # What tables are partitioned by, how long their data is kept, and of how many usual days there is room for the data.
@@ -323,6 +326,85 @@ def test_a_maximum_size(size: int, days: int, unusual: bool) -> None:
     why, plan = judge("forever", past(days), max_size=size, min_retention="1d")
     assert (why is not None and why.why is Why.FAR_MORE) is unusual
     assert (plan.tasks == ()) is unusual
+
+
+def test_unknown_rows() -> None:
+    """Where the rows of partitions are unknown, more than three partitions are many."""
+    unknown = catalog(table([TS, VALUE, DAILY], ["day"], [replace(each, rows=None) for each in DAYS[-20:]]))
+    assert [judge(period, past(1), there=unknown)[0] is not None for period in ("5d", "14d", "15d")] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_rows_of_a_filter() -> None:
+    """How many rows a filter covers is unknown, so what is due of them may be all, however large the table is."""
+    rules, there = [policy("delete", "5d", id="p", where={"tenant": "a"})], catalog(table([TS, TENANT], rows=10**6))
+    probes = Planning(policies=rules, catalog=there, cutoff=NOW).probes()
+    measured = Measurements(rows={each: 500 for each in probes if isinstance(each, ExpiredRows)})
+    planning = Planning(policies=rules, catalog=there, cutoff=NOW, measurements=measured)
+    assert [each.share for each in find_suspects(planning.plan(), planning, planning.looked_at)] == [1]
+
+
+def test_windows_that_are_over_since() -> None:
+    """The days of a week that is rolled up as a whole become due together, at its end."""
+    monday = at("2024-01-01T00:00:00+00:00")
+    db = SimulatedDatabase(policies=[policy("downsample", "7d", id="p", levels="1w:forever")])
+    for day in range(14):
+        db.write(to_ms(monday + day * A_DAY), 20)
+    now = monday + 14 * A_DAY
+    planning = Planning(policies=db.policies, **db.facts(now), ledger=db.ledger)
+    [suspect] = find_suspects(planning.plan(), planning, planning.looked_at)
+    assert suspect.due == Removed(partitions=7, rows=140)
+    last = {suspect.removal: Past(cutoff=now - A_DAY, time=now - A_DAY, removed=())}
+    assert find_unusual([suspect], last, planning, planning.looked_at, {}) == {}
+
+
+def archives(until: dt.datetime | None) -> list[SnapshotRecord]:
+    """Archives of six months, of which the last has ended for two days; or what is recoverable until an instant."""
+    starts = [to_ms(at(f"2023-0{month}-01T00:00:00+00:00")) for month in range(1, 8)]
+    return [
+        SnapshotRecord(
+            archived=Archived(
+                repository="archive",
+                name=f"s{start}",
+                table=METRICS,
+                columns=(MONTH,),
+                values=(start,),
+                start=start,
+                end=end - DAY,
+                rows=10,
+                size=100,
+            ),
+            stage=SnapshotStage.ARCHIVED,
+            policy_id="p",
+            recoverable_until=until,
+            changed_at=NOW,
+        )
+        for start, end in pairwise(starts)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("until", "days", "released", "unusual"),
+    [
+        (None, 1, [], True),
+        (None, 200, [], False),
+        (None, 1, [LegalHold(id="h", table_schema="doc", table_name="metrics")], False),
+        (NOW - 3 * A_DAY, 1, [], True),
+        (NOW - 3 * A_DAY, 4, [], False),
+    ],
+)
+def test_archives(until: dt.datetime | None, days: int, released: list[LegalHold], unusual: bool) -> None:
+    """They ended before the last run, unless a hold kept them; what is recoverable ends by its own time."""
+    rule = policy("delete", id="p", recoverable="7d", target_repository_name="archive")
+    rules = [policy("snapshot", id="p", archive_period="1y") if until is None else rule]
+    records = archives(until)
+    planning = Planning(policies=rules, catalog=catalog(), cutoff=NOW, archives=records)
+    [suspect] = find_suspects(planning.plan(), planning, planning.looked_at)
+    found = find_unusual([suspect], {suspect.removal: past(days, time=NOW)}, planning, (), {}, released)
+    assert bool(found) is unusual
 
 
 def test_a_released_hold() -> None:
