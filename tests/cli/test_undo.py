@@ -70,6 +70,7 @@ def test_a_choice_is_needed(deleted: Command) -> None:
     """An undo of everything must be asked for by a pattern; an empty choice is none."""
     assert "nothing is selected" in deleted.refused(2, "undo")
     assert "nothing is selected" in deleted.refused(2, "undo", "--table-schema=main")
+    assert "nothing can be brought back" in deleted.refused(1, "undo", "--table-name=metrics", "--table-schema=other")
 
 
 def test_the_list_says_when_it_ends(deleted: Command) -> None:

@@ -207,7 +207,7 @@ def test_what_a_file_would_remove(tenants: TwoTenants) -> None:
 
 
 def test_what_a_forecast_counts_with(tenants: TwoTenants) -> None:
-    """The capacity and the prices of a request. DuckDB tells no sizes of tables, so one has only archives."""
+    """The policies, capacity and prices of a request. DuckDB tells no sizes of tables, so one has only archives."""
     tenants.db.sql(f"DROP TABLE {tenants.db.q('acme_metrics')}")
 
     def foreseen(**asked: object) -> Any:
@@ -216,6 +216,9 @@ def test_what_a_forecast_counts_with(tenants: TwoTenants) -> None:
     assert foreseen(capacity="2TB")["capacity"] == 2 * 10**12
     assert foreseen(price=1e9)["cost"] is None
     assert foreseen(archive_price=1e9)["cost"] > 0
+    assert {each["table"] for each in foreseen(policy="globex-tables")["series"]} == {
+        f"{tenants.db.schema}.globex_metrics"
+    }
 
 
 def test_lists_come_in_parts(tenants: TwoTenants) -> None:

@@ -572,6 +572,8 @@ def test_what_a_request_names_is_heeded(tenants: TwoTenants) -> None:
     tagged = tenants.run("admin", tags=["globex"])
     steps = tenants.db.journal(event="step-finished", run_id=tagged["run_id"])
     assert {row["policy_id"] for row in steps} == {"globex-archive"}
+    lines = tenants.get("admin", f"{API}/status", params={"policy": "acme-tables"})["policies"]
+    assert {line["policy"]["id"] for line in lines} == {"acme-tables"}
     new = {"name": "acme-new", "role": "viewer", "tags": ["acme"]}
     tenants.tokens["acme-new"] = tenants.ask("admin", "POST", f"{API}/tokens", json=new).json()["token"]
     assert tenants.get("acme-new", f"{API}/tags") == ["acme"]
