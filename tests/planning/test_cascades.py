@@ -89,11 +89,15 @@ def test_roles(columns: list[Column], attributes: dict[str, Any], dimensions: li
 
 
 def test_counters_in_some_series() -> None:
-    """A metric that is a counter by name is one in all series, whatever a pattern of series says of others."""
-    other = column("other", Kind.NUMBER)
-    [level] = one(table([TS, TENANT, VALUE, other]), counters=["tenant=a*", "value"]).levels
+    """
+    A metric that is a counter by name, or has the aggregate by name, is one in all series, whatever a pattern of series
+    says of others.
+    """
+    other, grows = column("other", Kind.NUMBER), column("grows", Kind.NUMBER)
+    attributes: dict[str, Any] = {"counters": ["tenant=a*", "value"], "aggregates": {"grows": ["increase"]}}
+    [level] = one(table([TS, TENANT, VALUE, other, grows]), **attributes).levels
     within = {metric.name: [series.pattern for series in metric.within] for metric in level.rollup.metrics}
-    assert within == {"value": [], "other": ["a*"]}
+    assert within == {"value": [], "other": ["a*"], "grows": []}
 
 
 @pytest.mark.parametrize(
