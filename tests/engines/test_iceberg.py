@@ -677,6 +677,8 @@ def test_command(followed: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> Non
     assert command.data("sync-catalog") == [
         {"table": f"{db.schema}.metrics", "added": 0, "removed": 0, "refused": [], "error": None}
     ]
+    for other in ("--table-name=other", "--table-schema=other"):
+        assert command.data("sync-catalog", other) == []
     command.ok("delete-snapshots", "--table-name=metrics", "--to=2024-05-01", "--yes")
     assert names(db) == [MAY, LATE_MAY]
     outcome = command("sync-catalog", "--catalog=other")
