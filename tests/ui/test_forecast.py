@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 
 import pytest
 
@@ -17,8 +18,9 @@ from cratedb_retention.planning.forecast.simulation import simulate
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.forecast import curves, page
+from cratedb_retention.ui.forecast import what_if as comparison
 from cratedb_retention.ui.links import Query
-from cratedb_retention.ui.web.html import el
+from cratedb_retention.ui.web.html import Child, el
 from support.catalogs import DAILY, TS, VALUE, at, catalog, ms, part, policy, table
 from support.databases import DuckDatabase
 from support.served import Served, Service, Visitor
@@ -74,6 +76,7 @@ def test_what_can_not_be_asked(editor: Visitor, service: Service) -> None:
         ("until=soon", "not an ISO 8601"),
         ("capacity=lots", "not a number of bytes"),
         ("price=cheap", "not a number"),
+        ("archive_price=cheap", "Archive price 'cheap'"),
         ("price=-1", "not an amount of money"),
         ("table=visits", "not of the form SCHEMA.TABLE"),
         ("tags=unknown", "no policy has it"),
@@ -89,12 +92,12 @@ def test_what_can_not_be_asked(editor: Visitor, service: Service) -> None:
     }
 
 
-def foreseen(days: int = 60, **more: object) -> Forecast:
-    """A table of which the last twenty days stay, with a million bytes each."""
+def foreseen(days: int = 60, retention: str = "40d", **more: object) -> Forecast:
+    """A table of which the last days stay, with a million bytes each."""
     starts = [ms("2024-07-01") - day * 86_400_000 for day in range(1, 31)]
     parts = [part(start, rows=1000, size=1_000_000) for start in starts]
     facts = Facts(
-        policies=[policy(retention="40d")],
+        policies=[policy(retention=retention)],
         catalog=catalog(table([TS, VALUE, DAILY], ["day"], parts)),
         cutoff=at("2024-07-01"),
     )
@@ -102,10 +105,13 @@ def foreseen(days: int = 60, **more: object) -> Forecast:
     return Forecast(times=made.times, series=made.series, events=made.events, **more)  # type: ignore[arg-type]
 
 
+def served(content: Iterable[Child]) -> Served:
+    return Served(200, {}, el("html", el("h1", "x"), el("main", content)))
+
+
 def drawn(found: Forecast, query: str = "") -> Served:
     """What is shown of a forecast, as a page."""
-    content = el("main", page.shown(found, Query(query)))
-    return Served(200, {}, el("html", el("h1", "x"), content))
+    return served(page.shown(found, Query(query)))
 
 
 def test_when_the_disks_are_full() -> None:
@@ -120,11 +126,23 @@ def test_when_the_disks_are_full() -> None:
     assert f"{found.cost:,.2f}" in shown.text and "a month now" in shown.text
     assert "disks full" in shown.texts("text")
     assert "Capacity for tables" in shown.texts("li")
-    fits = drawn(foreseen(capacity=410_000_000))
-    assert "Not full until 2024-08-30" in fits.text and "At most 10 % of" in fits.text
+    fits = drawn(foreseen(capacity=410_000_000, other=41_000_000))
+    assert "Not full until 2024-08-30" in fits.text and "At most 20 % of" in fits.text
     assert "Capacity for tables" not in fits.texts("li"), "it would flatten the line"
     assert "It is unknown when they are full" in drawn(foreseen()).text
     assert "Full already" in drawn(foreseen(capacity=1_000)).text
+
+
+def test_what_a_draft_costs() -> None:
+    """What the data costs with a draft, how much less that is than without, and what has to be known of both."""
+    stored = foreseen(price=1000.0, notes=("of stored policies",))
+    draft = foreseen(retention="20d", price=1000.0, notes=("of the draft",))
+    assert stored.cost and draft.cost and draft.cost < stored.cost
+    shown = served(comparison._content(stored, draft))
+    [said] = [text for text in shown.texts("p") if text.startswith("Cost")]
+    less = f"(-{stored.cost - draft.cost:,.2f})"
+    assert said == f"Cost until then: {draft.cost:,.2f} instead of {stored.cost:,.2f} {less}."
+    assert shown.texts("ul[@class='reasons']/li") == ["Of stored policies", "Of the draft"]
 
 
 def test_charts_are_to_scale() -> None:
