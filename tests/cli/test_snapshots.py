@@ -165,6 +165,8 @@ def test_check_finds_what_is_not_as_recorded(archived: Command, tmp_path: Path) 
         ("main.metrics", "snapshots-unknown"),
     ]
     assert first in found[0]["message"] and second not in found[0]["message"]
+    archived.ok("create", "--strategy=delete", "--table-name=metrics", "--retention-period=9y", "--id=other")
+    assert "snapshots-" not in archived("check-policies", "--policy=other", "--format=json").out
 
 
 def test_damage_is_listed(archived: Command, tmp_path: Path) -> None:
