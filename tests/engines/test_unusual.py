@@ -128,7 +128,8 @@ def test_ordinary_work(duck: DuckDatabase) -> None:
     assert duck.tool.run(selection=NIGHTLY).ok
     assert duck.tool.run(selection=Selection(policy_id="beside")).ok
     duck.time.moment, made = TODAY, duck.count("levels_1h")
-    duck.tool.edit_policy("levels", {"schedule": "@hourly", "description": "Edited after the first run."})
+    edited = {"schedule": "@hourly", "tags": ["edited"], "misfire": "skip", "expected_max": {"percent": 100}}
+    duck.tool.edit_policy("levels", {**edited, "description": "Edited after the first run."})
     assert (duck.tool.run(selection=NIGHTLY).ok, duck.count("levels_1h") < made * 2 / 3) == (True, True)
     next_days(duck, "beside", each=8)
     before, after = duck.tool.preview_release(holds)
