@@ -106,6 +106,18 @@ def test_rows_that_are_due(db: DuckDatabase, service: Service) -> None:
     assert (rows(page)["whole"]["Due now"], page.href("3 rows")) == ("3 rows", "/ui/plan?policy=whole")
 
 
+def test_what_exceeds_a_limit(db: DuckDatabase, service: Service) -> None:
+    """A cause of several policies leads to their plan, not to one of them; only what holds block leads to holds."""
+    for name in ("visits", "orders"):
+        db.tool.edit_policy(name, {"expected_max": {"rows": 0}})
+    page = service.log_in(Role.VIEWER).get(PATH)
+    [cause] = [each for each in page.all("article") if "Too many rows" in text_of(each)]
+    found = {text_of(link): link.get("href", "") for link in cause.iter("a")}
+    assert found["Preview"] == "/ui/plan?policy=orders&policy=visits" and "Show policy" not in found
+    letters = links.table(TableName(db.schema, "letters"), tab="holds")
+    assert {href for href in page.links.values() if "tab=holds" in href} == {letters}
+
+
 def test_failures(db: DuckDatabase, service: Service) -> None:
     """Policies that failed for one reason are one cause, which leads to the run, and to another attempt."""
     run = "0123456789abcdef"
