@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.errors import Forbidden, InvalidInput, LeaseLost, PartitionChanged, RetentionError
+from cratedb_retention.execution.query import readable
 from cratedb_retention.model.access import (
     Access,
     Grant,
@@ -136,6 +137,14 @@ def test_names_in_another_case(schema: str | None, name: str) -> None:
     area = make_area(schema, name, {}, "doc")
     assert replace(REALM, folds_case=True).covers(area)
     assert not REALM.covers(area)
+
+
+def test_what_may_be_read_of_a_table() -> None:
+    """As much as one of several policies covers; a table that none covers is left out."""
+    part = policy(id="p3", table_name="events", where={**TENANT, "kind": "a"})
+    for policies in ((part, *REALM.policies), (*REALM.policies, part)):
+        found = readable([EVENTS, TableName("doc", "others")], replace(REALM, policies=policies))
+        assert found == {EVENTS: TENANT}
 
 
 def test_without_a_limit_everything_is_allowed() -> None:
