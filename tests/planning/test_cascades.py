@@ -141,6 +141,12 @@ def test_names_of_levels() -> None:
     assert reason.startswith("doc.metrics_1h_sketch already exists")
 
 
+def test_hours_that_do_not_fit_the_zone() -> None:
+    """Where days do not consist of whole hours, hours are partitioned in UTC; days are those of the zone."""
+    for levels, zone in (("1h:90d", "UTC"), ("15m:90d", "Asia/Kathmandu"), ("1d:90d", "Asia/Kathmandu")):
+        assert one(PLAIN, levels=levels, time_zone="Asia/Kathmandu").levels[0].rollup.zone == zone
+
+
 def test_columns_of_a_level() -> None:
     """As many as the database allows, including those of former metrics in a table that exists."""
     most = len({*ROLLUP.columns, PARTITION})

@@ -338,6 +338,13 @@ def test_unknown_rows() -> None:
     ]
 
 
+def test_earlier_runs_with_unknown_rows() -> None:
+    """Their partitions are compared, and the run that removed least counts."""
+    few, many = (Removed(partitions=count, rows=None) for count in (1, 50))
+    assert judge("5d", replace(past(1), removed=(many, few, many)))[0] is not None
+    assert judge("5d", replace(past(1), removed=(many, many, many)))[0] is None
+
+
 def test_rows_of_a_filter() -> None:
     """How many rows a filter covers is unknown, so what is due of them may be all, however large the table is."""
     rules, there = [policy("delete", "5d", id="p", where={"tenant": "a"})], catalog(table([TS, TENANT], rows=10**6))
@@ -405,6 +412,8 @@ def test_archives(until: dt.datetime | None, days: int, released: list[LegalHold
     [suspect] = find_suspects(planning.plan(), planning, planning.looked_at)
     found = find_unusual([suspect], {suspect.removal: past(days, time=NOW)}, planning, (), {}, released)
     assert bool(found) is unusual
+    some = replace(planning, archived_rows={("p", METRICS): 600})
+    assert find_suspects(some.plan(), some, some.looked_at) == [], "a small share of all archives"
 
 
 def test_a_released_hold() -> None:
