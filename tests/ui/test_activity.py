@@ -59,12 +59,16 @@ def test_what_a_policy_was_and_is(db: DuckDatabase, viewer: Visitor) -> None:
 
 
 def test_links(db: DuckDatabase, viewer: Visitor) -> None:
-    """What a row names leads to its page; a reason is in full, and red where one must act."""
+    """What a row names leads to its page, if it has one; a reason is in full, and red where one must act."""
+    pattern = f"{db.schema}.v*"
+    db.tool.hold("v*", db.schema, reason="case 8")
+    placed = viewer.get(links.activity(event="hold-placed"))
+    assert placed.rows(LOG)[0]["Table"] == pattern and pattern not in placed.links
     page = viewer.get(links.activity(outcome="blocked"))
     [row] = page.rows(LOG)
     [entry] = db.journal(outcome="blocked")
     letters = TableName(db.schema, "letters")
-    hold = next(hold.id for hold in db.tool.holds())
+    hold = next(hold.id for hold in db.tool.holds() if hold.table_name == "letters")
     assert row["Below"].endswith(" ".join(entry["error"].split()))
     for text, href in (
         (str(letters), links.table(letters)),

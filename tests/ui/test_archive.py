@@ -211,6 +211,7 @@ def test_choices_stand_in_the_address(db: DuckDatabase, service: Service, operat
     there = choose(latest, "restore", 1)
     [row] = operator.get(there).rows(WOULD)
     assert row["Partition"] == "month=2023-11-01"
+    assert "1 chosen snapshot no longer in the list." in operator.get(f"{there}&pick=gone").text
     login = service.visit().get(there)
     assert login.status == 303 and login.headers["location"].startswith("/ui/login?to=/ui/archive%3F")
 
