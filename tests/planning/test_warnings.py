@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.catalogs import TS, at, catalog, monthly, policy, table
+from support.catalogs import TENANT, TS, at, catalog, monthly, part, policy, table
 from support.planning import make_plan
 
 
@@ -41,3 +41,11 @@ def test_nothing_to_warn_of(found: object) -> None:
     """Empty tables and tables without partitions tell nothing about clocks."""
     assert isinstance(found, type(catalog()))
     assert make_plan([policy()], found, at("2024-01-01")).warnings == ()
+
+
+def test_partitions_that_are_left_empty() -> None:
+    """Where rows are deleted one by one, partitions without rows are left, and named."""
+    found = catalog(table([TS, TENANT], ["tenant"], [part("a", rows=0), part("b"), part("c", rows=0)]))
+    [warning] = make_plan([policy()], found, at("2024-07-02")).warnings
+    assert warning.code == "empty-partitions"
+    assert "tenant=a; tenant=c" in str(warning)
