@@ -183,6 +183,13 @@ def test_a_run_goes_on_when_nobody_reads(filled: Command) -> None:
     assert filled.data("plan", "--cutoff-day=2024-07-01")["tasks"] == []
 
 
+@pytest.mark.parametrize(("level", "logged"), [("warning", True), ("error", False)])
+def test_a_level_is_heeded(filled: Command, level: str, logged: bool) -> None:
+    """What is below the level that is asked for is not logged."""
+    outcome = filled.process(f"--log-level={level}", "list-policies", "--tags=not:nosuch")
+    assert ("tag nosuch: no policy has it" in outcome.err, outcome.code) == (logged, 0)
+
+
 def test_verbose_and_debug_log_to_stderr(filled: Command) -> None:
     """The options of the group add a log on stderr; what is written to stdout stays the same."""
     plain, verbose, debug = (
