@@ -65,6 +65,7 @@ def shows_everything(db: Database, visitor: Visitor) -> None:
     assert "case 7/2024" in blocked["Why"]
 
     weather = visitor.get(href(db, "weather"))
+    assert "Policies 1" in weather.texts("nav[@class='tabs']/a"), "its levels are of the same policy"
     assert weather.texts("span[@class='lane-title']")[:3] == ["Data in the table", "Rollup 1h", "Rollup 1d"]
     assert "Computed up to 2024-07-01, sealed up to 2024-06-17." in weather.text
     level = visitor.get(href(db, "weather_1h"))
