@@ -122,7 +122,7 @@ def test_when_archives_end(archived: Command) -> None:
 
 def test_what_archives_cost(archived: Command, tmp_path: Path) -> None:
     """A price of archives is heeded by a forecast, and by a comparison of two sets of policies."""
-    with duckdb.connect(archived.uri.removeprefix("duckdb:///")) as connection:
+    with duckdb.connect(str(archived.uri).removeprefix("duckdb:///")) as connection:
         connection.execute("DROP TABLE metrics")  # DuckDB tells no sizes of tables.
     prices = ["--until=+1d", "--archive-price=1000000000"]
     cost = archived.data("forecast", *prices)["cost"]
