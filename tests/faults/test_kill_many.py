@@ -30,7 +30,7 @@ OLD = tuple(
     for day in (10, 20, *([20] * (month % 2)))
 )
 # The least number of different states that kills leave, in each part.
-ARCHIVING, ENDING, UNDOING = 30, 10, 8
+ARCHIVING, ENDING, UNDOING = 30, 15, 10
 pytestmark = [
     pytest.mark.long("make test kills the same with two partitions, see test_kill.py and test_kill_undo.py"),
     pytest.mark.timeout(3600),

@@ -109,6 +109,28 @@ def notification() -> Notification:
     )
 
 
+class Recorder:
+    """
+    A channel that keeps what it is sent.
+
+    :param answers: Whether it accepts the first notifications; it accepts all after that.
+    """
+
+    def __init__(self, *answers: bool) -> None:
+        self.got: list[Notification] = []
+        self._answers = list(answers)
+
+    def __call__(self, sent: Notification) -> bool:
+        """Keep it."""
+        self.got.append(sent)
+        return self._answers.pop(0) if self._answers else True
+
+    @property
+    def events(self) -> list[str]:
+        """Their events."""
+        return [each.event for each in self.got]
+
+
 def prepare(db: Database) -> None:
     """A policy that will fail, and one that is held."""
     for name in ("bad", "held"):
@@ -248,48 +270,33 @@ def test_all_channels_are_to_be_told(duck: Database) -> None:
     duck.break_repository()
     duck.time.set("2024-07-03T00:00:10+00:00")
     duck.tool.run_due(options=RUN_OPTIONS)
-    heard: list[str] = []
-
-    def hear(told: Notification) -> bool:
-        heard.append(told.id)
-        return True
-
-    notifier = Notifications(duck.tool, [lambda told: False, hear], None)
+    channel = Recorder()
+    notifier = Notifications(duck.tool, [lambda told: False, channel], None)
     for minute in (1, 4):
         duck.time.set(f"2024-07-03T00:0{minute}:00+00:00")
         assert notifier.check() == 0
-    assert (len(heard), len(set(heard))) == (2, 1)
+    assert (len(channel.got), len({each.id for each in channel.got})) == (2, 1)
 
 
 def test_what_comes_back_before_its_end_was_told(duck: Database) -> None:
     """Recovery could not be told, and it fails again: what was told is true still, so nothing is told until it ends."""
     prepare(duck)
-    answers, events = [True, False, True], list[str]()
-
-    def answer(told: Notification) -> bool:
-        events.append(told.event)
-        return answers.pop(0)
-
-    notifier = Notifications(duck.tool, [answer], None)
+    channel = Recorder(True, False, True)
+    notifier = Notifications(duck.tool, [channel], None)
     for day, is_broken in ((3, True), (4, False), (5, True), (6, False)):
         (duck.break_repository if is_broken else duck.mend_repository)()
         duck.fill("bad", ["2024-05-10"])
         duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
         duck.tool.run_due(options=RUN_OPTIONS)
         notifier.check()
-    assert events == ["policy-failed", "policy-recovered", "policy-recovered"]
+    assert channel.events == ["policy-failed", "policy-recovered", "policy-recovered"]
 
 
-def test_a_recovery_that_can_not_be_told_is_told_later(duck: Database) -> None:
-    """Where no channel takes the end of a failure, it is told as soon as one does, also when its claim is over."""
+def test_a_recovery_that_no_channel_accepts_is_sent_later(duck: Database) -> None:
+    """The end of a failure is sent as soon as a channel accepts it, also when its claim is over."""
     prepare(duck)
-    answers, events = [True, False, True], list[str]()
-
-    def answer(told: Notification) -> bool:
-        events.append(told.event)
-        return answers.pop(0)
-
-    notifier = Notifications(duck.tool, [answer], None)
+    channel = Recorder(True, False, True)
+    notifier = Notifications(duck.tool, [channel], None)
     duck.break_repository()
     for time, sent in (("03T00:00:10", 1), ("04T00:00:10", 0), ("04T00:05:00", 1), ("04T00:10:00", 0)):
         duck.time.set(f"2024-07-{time}+00:00")
@@ -297,7 +304,7 @@ def test_a_recovery_that_can_not_be_told_is_told_later(duck: Database) -> None:
         assert notifier.check() == sent
         if duck.directory.is_file():
             duck.mend_repository()
-    assert events == ["policy-failed", "policy-recovered", "policy-recovered"]
+    assert channel.events == ["policy-failed", "policy-recovered", "policy-recovered"]
 
 
 def test_what_is_blocked_since_before_the_service_began(duck: Database) -> None:
@@ -305,44 +312,30 @@ def test_what_is_blocked_since_before_the_service_began(duck: Database) -> None:
     duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
     duck.time.set("2024-07-03T00:00:10+00:00")
     duck.tool.run_due(options=RUN_OPTIONS)
-    heard: list[Notification] = []
-
-    def hear(told: Notification) -> bool:
-        heard.append(told)
-        return True
-
+    channel = Recorder()
     duck.time.set("2024-07-04T12:00:00+00:00")
-    assert Notifications(duck.tool, [hear], parse_duration("24h")).check() == 1
-    assert [(told.event, told.since.isoformat()) for told in heard] == [("policy-blocked", "2024-07-03T00:00:10+00:00")]
+    assert Notifications(duck.tool, [channel], parse_duration("24h")).check() == 1
+    [sent] = channel.got
+    assert (sent.event, sent.since.isoformat()) == ("policy-blocked", "2024-07-03T00:00:10+00:00")
 
 
 def test_what_needs_attention_for_long_is_told(duck: Database) -> None:
     """What needs attention is told as what is blocked is: when it has lasted so long, to the instant."""
     duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
-    events: list[str] = []
-
-    def hear(told: Notification) -> bool:
-        events.append(told.event)
-        return True
-
-    notifier = Notifications(duck.tool, [hear], parse_duration("48h"))
+    channel = Recorder()
+    notifier = Notifications(duck.tool, [channel], parse_duration("48h"))
     for day, told in ((3, []), (4, []), (5, ["policy-blocked"]), (6, ["policy-blocked"])):
         duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
         duck.tool.run_due(options=RUN_OPTIONS)
         notifier.check()
-        assert events == told
+        assert channel.events == told
 
 
 def test_what_ended_before_it_was_told(duck: Database) -> None:
     """A policy that was blocked, was not, and is blocked again has been so since then, and not since the first time."""
     duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
-    events: list[Notification] = []
-
-    def hear(told: Notification) -> bool:
-        events.append(told)
-        return True
-
-    notifier = Notifications(duck.tool, [hear], parse_duration("48h"))
+    channel = Recorder()
+    notifier = Notifications(duck.tool, [channel], parse_duration("48h"))
     for day in (3, 4, 5, 6, 7):
         if day == 4:
             duck.create("nowhere", {"ts": TIME})
@@ -351,7 +344,7 @@ def test_what_ended_before_it_was_told(duck: Database) -> None:
         duck.time.set(f"2024-07-0{day}T00:00:10+00:00")
         duck.tool.run_due(options=RUN_OPTIONS)
         notifier.check()
-        assert [told.since.day for told in events] == ([5] if day == 7 else [])
+        assert [sent.since.day for sent in channel.got] == ([5] if day == 7 else [])
 
 
 def test_which_outcome_is_a_failure() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -117,6 +118,14 @@ def find_targets(policies: Iterable[Policy], catalog: Catalog) -> tuple[list[Tar
                     raise Undecided(Why.READ_ONLY_LEVEL())
                 targets.append(make_target(policy, table))
     return targets, undecided
+
+
+def find_by_policy(policies: Iterable[Policy], catalog: Catalog) -> dict[str, list[Target]]:
+    """The targets of each policy, by its identifier; a policy without any is missing."""
+    found: dict[str, list[Target]] = defaultdict(list)
+    for target in find_targets(policies, catalog)[0]:
+        found[target.policy.id or ""].append(target)
+    return found
 
 
 def coerce(column: Column, value: Value) -> Value:

@@ -58,17 +58,6 @@ class Growth:
             self._sums.append(self._sums[at] + max(0.0, rate.daily + rate.trend * at) * rhythm[at % len(rhythm)])
         return round(self._sums[day] + (self._sums[day + 1] - self._sums[day]) * rest / DAY_MS)
 
-    def until_each(self, instants: Sequence[int]) -> list[int]:
-        """The same for many instants, in half the time."""
-        if not instants or min(instants) < self.origin:
-            return list(map(self.until, instants))
-        self.until(max(instants))
-        sums, found = self._sums, list[int]()
-        for instant in instants:
-            day, rest = divmod(instant - self.origin, DAY_MS)
-            found.append(round(sums[day] + (sums[day + 1] - sums[day]) * rest / DAY_MS))
-        return found
-
     def between(self, start: int, end: int) -> int:
         return self.until(end) - self.until(start)
 

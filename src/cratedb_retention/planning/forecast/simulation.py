@@ -231,8 +231,8 @@ class Simulation:
         :param arrived: The bytes that have arrived until each day.
         """
         ages, floors = (dict(zip(*self._calendar.limits(each), strict=True)) for each in (policy, policy.over_budget))
-        sized = [(table.time_of(values), partition.size or 0) for values, partition in table.parts.items()]
-        oldest_first = sorted([(time.end, size) for time, size in sized if time is not None])
+        times = ((table.time_of(values), partition.size) for values, partition in table.parts.items())
+        oldest_first = sorted((time.end, size or 0) for time, size in times if time is not None)
         days, gone, first = dict[int | None, int](), 0, 0
         for day in self._calendar.runs(policy):
             expired, floor = ages.get(day, EVER.start), floors.get(day, EVER.start)

@@ -239,7 +239,7 @@ class GrowingTable:
     @cached_property
     def _totals(self) -> Mapping[Stream, Sequence[int]]:
         """The number of rows that arrive until each day."""
-        return {stream: growth.until_each(self.instants) for stream, growth in self.growths.items()}
+        return {stream: list(map(growth.until, self.instants)) for stream, growth in self.growths.items()}
 
     def arrived(self) -> list[float]:
         """The bytes of one copy that there are on each day if nothing goes; before the table grows."""
@@ -273,10 +273,9 @@ class GrowingTable:
     ) -> None:
         """Add rows to the partitions of all days, given their number until each day."""
         account, shards = self.account, (self.storage.shards or 0) * self.storage.copies
-        ahead = _partitions_ahead(stream, self.grids, time, self.table.replicas or "")
-        before, sums = growth.until(time.start), growth.until_each([unit.end for unit, _ in ahead])
-        for (unit, partition), there in zip(ahead, sums, strict=True):
-            prior, before, values = before, there, partition.values
+        before, ahead = growth.until(time.start), _partitions_ahead(stream, self.grids, time, self.table.replicas or "")
+        for unit, partition in ahead:
+            prior, before, values = before, growth.until(unit.end), partition.values
             if before == prior:
                 continue
             if values in self.parts:

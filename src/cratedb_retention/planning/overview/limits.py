@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import DAY_MS
 from cratedb_retention.planning.facts import Facts
-from cratedb_retention.planning.targets import Target, find_targets
+from cratedb_retention.planning.targets import Target, find_by_policy
 
 _MONTH = 31 * DAY_MS
 
@@ -35,10 +35,7 @@ def find_unlimited(facts: Facts, chosen: Callable[[Policy], bool] = lambda polic
     than the limit is due at present.
     """
     wanted = [policy for policy in facts.policies if policy.enabled and _lacks_limit(policy) and chosen(policy)]
-    targets: dict[str, list[Target]] = defaultdict(list)
-    for target in find_targets(wanted, facts.catalog)[0]:
-        targets[target.policy.id or ""].append(target)
-    for of_policy in targets.values():
+    for of_policy in find_by_policy(wanted, facts.catalog).values():
         limits = [_fitting(target, facts) for target in of_policy]
         if 0 not in limits:
             yield Unlimited(policy=of_policy[0].policy, partitions=max(limits))

@@ -28,7 +28,14 @@ from cratedb_retention.planning.overview.limits import Unlimited
 from cratedb_retention.planning.pieces import make_pieces
 from cratedb_retention.planning.plan.planner import Planning
 from cratedb_retention.planning.policies import Finding
-from cratedb_retention.planning.targets import FilterIndex, Target, find_targets, isolated, make_target, try_bind_where
+from cratedb_retention.planning.targets import (
+    FilterIndex,
+    Target,
+    find_by_policy,
+    isolated,
+    make_target,
+    try_bind_where,
+)
 
 # Growth is measured over this time, or over this number of partitions if they are longer.
 _RECENT, _LENGTHS = 28 * DAY_MS, 3
@@ -260,10 +267,7 @@ def _why_older(text: str, period: Duration, remover: Policy | None) -> Reason:
 def find_unmatched(facts: Facts, chosen: Callable[[Policy], bool]) -> Iterator[Finding]:
     """Policies whose filter matches no data of any of their tables."""
     wanted = [policy for policy in facts.policies if policy.enabled and policy.where and chosen(policy)]
-    targets: dict[str, list[Target]] = defaultdict(list)
-    for target in find_targets(wanted, facts.catalog)[0]:
-        targets[target.policy.id or ""].append(target)
-    for identifier, of_policy in targets.items():
+    for identifier, of_policy in find_by_policy(wanted, facts.catalog).items():
         if all(_matches_nothing(target, facts) for target in of_policy):
             policy, default = of_policy[0].policy, facts.catalog.capabilities.default_schema
             named = TableName(policy.table_schema or default, policy.table_name)
