@@ -60,7 +60,7 @@ def daily(sizes: Sequence[int | None], name: TableName = METRICS, last: str = "2
     """A table with a partition of each size, one a day, until a day."""
     first = ms(last) - (len(sizes) - 1) * DAY_MS
     parts = [part(size=size, **facts) for size in sizes]
-    own = [replace(each, values=(first + day * DAY_MS,)) for day, each in enumerate(parts)]
+    own = [each._replace(values=(first + day * DAY_MS,)) for day, each in enumerate(parts)]
     return table([TS, VALUE, DAILY], ["day"], own, name)
 
 
@@ -214,7 +214,7 @@ def test_holds() -> None:
 def test_blocked_partitions_are_waited_for() -> None:
     """No younger data goes in the place of a partition that cannot go for the moment, and it is said."""
     found = daily([100] * 30)
-    broken = replace(found.partitions[0], missing_shards=1)
+    broken = found.partitions[0]._replace(missing_shards=1)
     found = replace(found, partitions=(broken, *found.partitions[1:]))
     plan = make_plan([sized()], catalog(found), NOW)
     assert days(plan) == list(range(2, 21))
@@ -522,7 +522,7 @@ BUDGETS: list[dict[str, Any]] = [
 def test_forecast_plans_a_budget_once(curve: str, rule: dict[str, Any]) -> None:
     """One plan for all days says the same as a plan for each day, of what goes, when, and what does not fit."""
     sizes = [max(CURVES[curve](day), 1) for day in range(60)]
-    tables = [replace(daily(sizes), partitions=tuple(replace(p, rows=p.size) for p in daily(sizes).partitions))]
+    tables = [replace(daily(sizes), partitions=tuple(p._replace(rows=p.size) for p in daily(sizes).partitions))]
     facts = Facts(policies=[sized(**rule)], catalog=catalog(*tables), cutoff=at("2024-07-01T06:30:00"))
     known = Present(facts=facts, days=120)
     once = simulate(known)
@@ -535,7 +535,7 @@ def test_forecast_plans_budgets_daily_where_not_only_age_and_size_decide() -> No
     """Tenants, holds, and partitions of which shards are missing: the planner decides on each day."""
     holds = [LegalHold(id="h", table_schema="doc", table_name="metrics", start=ms("2024-06-20"), end=ms("2024-06-22"))]
     lost = daily([100] * 20)
-    lost = replace(lost, partitions=(replace(lost.partitions[0], missing_shards=1), *lost.partitions[1:]))
+    lost = replace(lost, partitions=(lost.partitions[0]._replace(missing_shards=1), *lost.partitions[1:]))
     tenants = [part(name, f"2024-06-{day:02}", size=50, rows=50) for day in range(11, 31) for name in "ab"]
     for found, known, leaps in (
         (daily([100] * 20), (), True),

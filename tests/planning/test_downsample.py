@@ -67,7 +67,7 @@ def first(**facts: Any) -> Callable[[Table], Table]:
 
     def change(raw: Table) -> Table:
         one, *others = raw.partitions
-        changed: Partition = replace(one, **facts)
+        changed: Partition = one._replace(**facts)
         return replace(raw, partitions=(changed, *others))
 
     return change

@@ -82,8 +82,8 @@ class Scenario:
         """The same after the plan was executed."""
         gone, moved, thawed = set(dropped(plan)), touched(plan, MovePartitions), touched(plan, ThawPartitions)
         left = [partition for partition in self.partitions if partition.values not in gone]
-        left = [replace(p, requires=COLD, nodes=frozenset({"cold-1"})) if p.values in moved else p for p in left]
-        return replace(self, partitions=tuple(replace(p, frozen=p.frozen and p.values not in thawed) for p in left))
+        left = [p._replace(requires=COLD, nodes=frozenset({"cold-1"})) if p.values in moved else p for p in left]
+        return replace(self, partitions=tuple(p._replace(frozen=p.frozen and p.values not in thawed) for p in left))
 
 
 def limit_of(rule: Policy, cutoff: dt.datetime) -> float:

@@ -330,7 +330,7 @@ def test_a_maximum_size(size: int, days: int, unusual: bool) -> None:
 
 def test_unknown_rows() -> None:
     """Where the rows of partitions are unknown, more than three partitions are many."""
-    unknown = catalog(table([TS, VALUE, DAILY], ["day"], [replace(each, rows=None) for each in DAYS[-20:]]))
+    unknown = catalog(table([TS, VALUE, DAILY], ["day"], [each._replace(rows=None) for each in DAYS[-20:]]))
     assert [judge(period, past(1), there=unknown)[0] is not None for period in ("5d", "14d", "15d")] == [
         True,
         True,

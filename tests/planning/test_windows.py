@@ -96,7 +96,7 @@ def test_batches() -> None:
 def test_sources() -> None:
     """A partition's digest changes with its token and its name; rows that queries may miss are hidden."""
     one = part(0, ident="a", token="t1")
-    others = (replace(one, token="t2"), replace(one, ident="b"), one)
+    others = (one._replace(token="t2"), one._replace(ident="b"), one)
     digests = [digest(Piece(partition=each, start=0, end=DAY)) for each in (one, *others)]
     assert len(set(digests)) == 3
     cases: list[tuple[dict[str, Any], bool, bool]] = [

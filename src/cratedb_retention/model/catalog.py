@@ -76,9 +76,11 @@ def outer_names(name: str) -> Iterator[str]:
         yield name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partition:
-    """A part of a table that can be dropped, moved or archived as a whole."""
+class Partition(NamedTuple):
+    """
+    A part of a table that can be dropped, moved or archived as a whole. Plans have millions, so it is a tuple, which is
+    made in a quarter of the time.
+    """
 
     values: tuple[Value, ...]  # Of the table's partition columns, in their order; times are instants.
     ident: str = ""  # The database's own name for it, if it has one.

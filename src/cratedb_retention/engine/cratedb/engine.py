@@ -348,7 +348,7 @@ def _open(step: plan.PartitionsStep, values: Sequence[Value]) -> Statement:
 
 
 def _opened(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
-    return tuple(piece._replace(partition=replace(piece.partition, closed=False)) for piece in pieces)
+    return tuple(piece._replace(partition=piece.partition._replace(closed=False)) for piece in pieces)
 
 
 def _moved(step: plan.PartitionsStep) -> StepResult:

@@ -110,7 +110,7 @@ class Reader:
         within = {table: s.within for s, tables in meant if s.within for table in tables}
         groups, flaws = self._groups(bare, {table for s, tables in meant if s.tokens for table in tables}, within)
         for table, per_row in self._bytes_per_row({table for s, tables in meant if s.sizes for table in tables}):
-            groups[table] = [replace(group, size=round((group.rows or 0) * per_row)) for group in groups[table]]
+            groups[table] = [group._replace(size=round((group.rows or 0) * per_row)) for group in groups[table]]
         keys = self._keys() if keyed else {}
         tables = {
             table.name: replace(

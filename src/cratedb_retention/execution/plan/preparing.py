@@ -150,6 +150,9 @@ def without_collector() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            if not gc.get_freeze_count():  # What was made counts as old: it need not be examined at once.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

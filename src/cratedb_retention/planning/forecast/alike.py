@@ -53,7 +53,7 @@ def _describe(table: GrowingTable) -> Hashable:
 
 def _describe_partition(partition: Partition) -> Hashable:
     numbers: dict[str, Any] = {"ident": "", "rows": bool(partition.rows), "size": None, "token": ""}
-    return replace(partition, **numbers)
+    return partition._replace(**numbers)
 
 
 def _suffix(name: TableName, source: TableName) -> str:

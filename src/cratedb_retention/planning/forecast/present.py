@@ -180,7 +180,7 @@ class Start:
         found.per_row = self._bytes_per_row(found, table)
         for values, partition in found.parts.items():
             if partition.size is None:
-                found.parts[values] = replace(partition, size=round(found.size_of(partition.rows or 0)))
+                found.parts[values] = partition._replace(size=round(found.size_of(partition.rows or 0)))
         found.growths = self._growths(found, rollup)
         found.start()
         return found

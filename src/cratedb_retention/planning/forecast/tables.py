@@ -296,7 +296,7 @@ class GrowingTable:
             self.parts[values] = Partition(values=values, ident=ident, rows=rows, size=size, token=token, replicas=own)
         else:
             total = (known.size or 0) + size
-            self.parts[values] = replace(known, rows=(known.rows or 0) + rows, size=total, token=token)
+            self.parts[values] = known._replace(rows=(known.rows or 0) + rows, size=total, token=token)
 
     @property
     def snapshot(self) -> Table:

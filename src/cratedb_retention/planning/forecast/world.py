@@ -425,7 +425,7 @@ class World:
     def _change(self, name: TableName, pieces: Iterable[Piece], **changes: Any) -> None:
         parts = self.tables[name].parts
         for values in (piece.partition.values for piece in pieces if piece.partition.values in parts):
-            parts[values] = replace(parts[values], **changes)
+            parts[values] = parts[values]._replace(**changes)
 
     # Cascades
 
