@@ -354,14 +354,16 @@ def test_too_many(duck: Database, provider: OpenIdProvider) -> None:
 
 
 def test_sessions_end(visitor: TestClient, duck: Database, provider: OpenIdProvider) -> None:
-    """A session ends half a day after the log-in, however often it is used, since groups change."""
+    """A session ends half a day after the log-in, however often it is used, and is listed until then."""
     begun = duck.time.moment
     enter(visitor, provider, "ada")
     for part in (IDLE / 2, IDLE, LONGEST_OF_USER):
         duck.time.set((begun + part).isoformat())
         assert who(visitor)
+        assert len(duck.tool.sessions.all()) == 1
     duck.time.set((begun + LONGEST_OF_USER + dt.timedelta(seconds=1)).isoformat())
     assert who(visitor) is None
+    assert duck.tool.sessions.all() == []
 
 
 @pytest.mark.parametrize("engine", ["duck", pytest.param("crate", marks=pytest.mark.cratedb)])
