@@ -437,6 +437,16 @@ def test_a_drop_without_an_answer_stays_open(db: Database, metrics: str) -> None
     assert stages(db) == ["dropping"]
 
 
+def test_a_partition_that_is_there_was_not_dropped(db: Database, metrics: str) -> None:
+    """What a killed run was about to drop stays open while it is in its table, which a hold keeps as it is."""
+    (record,) = db.tool.snapshots()
+    db.fill(metrics, [MAY])
+    db.tool.hold(metrics, db.schema, reason="case 4711")
+    db.tool.store.snapshots.mark(*record.key, SnapshotStage.DROPPING)
+    assert db.run().ok
+    assert (stages(db), db.left(metrics)) == (["dropping"], [MAY, JUNE])
+
+
 @ALIKE
 def test_an_older_store(db: Database, metrics: str) -> None:
     """

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, View
-from cratedb_retention.model.policies.patterns import find_tables, is_pattern, matcher, wanted_by
+from cratedb_retention.model.policies.patterns import find_tables, is_pattern, matcher, parse_table, wanted_by
 from support.catalogs import CRATEDB
 
 names = st.text(st.sampled_from("ab.+[]()^$\\|{}_-%\n"), max_size=8)
@@ -106,3 +107,24 @@ def test_wanted_by() -> None:
     wanted = wanted_by([Selector(schema=None, name="a"), Selector(schema="iot", name="?*")], CRATEDB)
     assert [str(table) for table in TABLES if wanted(table)] == ["doc.a", "iot.a", "iot.a*"]
     assert not wanted_by([], CRATEDB)(TABLES[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "default", "table"),
+    [
+        ("doc.a", None, TableName("doc", "a")),
+        (" doc.a ", "iot", TableName("doc", "a")),
+        ("a", "iot", TableName("iot", "a")),
+        ("a", None, None),
+        ("doc.", "iot", None),
+        ("", "iot", None),
+        ("crate.doc.a", "iot", None),
+    ],
+)
+def test_name_of_a_table(text: str, default: str | None, table: TableName | None) -> None:
+    """A schema and a name, or a name if there is a default schema; what could be read in two ways is refused."""
+    if table is not None:
+        assert parse_table(text, default_schema=default) == table
+        return
+    with pytest.raises(InvalidInput):
+        parse_table(text, default_schema=default)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.catalog import Partition, Table, TableName, View
-from cratedb_retention.model.plan.plan import DropPartitions, Plan
+from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Plan
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.rollups.rollup import CreateRollup, ReplaceView, RollUp
 from cratedb_retention.model.time import show
@@ -175,3 +175,48 @@ def test_each_row_is_shown_once(unit: str, late: str) -> None:
     db.write(START + 2 * DAY + 9 * HOUR)
     db.run(at(9))
     assert db.seen() == db.written - (late == "drop")
+
+
+def test_reasons_of_deletions() -> None:
+    """Whether all of the rows came too late, some of them, or none."""
+    db = database("1d", "", levels="30m:forever", late="drop")
+
+    def whys(days: float) -> list[Why]:
+        return [task.why.why for task in db.run(at(days)).tasks if isinstance(task.steps[-1], DeleteRows)]
+
+    assert whys(2.5) == [Why.OLDER_ROLLED_UP]
+    db.write(START)
+    assert whys(2.5) == [Why.OLDER_TOO_LATE]
+    db.write(START)
+    assert whys(3.5) == [Why.OLDER_SOME_TOO_LATE]
+
+
+def test_buckets_that_are_dropped_are_sealed() -> None:
+    """If raw rows were deleted by other means, late ones make no buckets again that have expired themselves."""
+    db = database("10d", levels="1h:20d")
+    db.run(at(2.5))
+    db.raw.clear()
+    assert [len(step.pieces) for step in steps_of(db.run(at(60)), DropPartitions)] == [2]
+    db.write(START + 9 * HOUR)
+    assert computed(db.plan(at(60))) == []
+
+
+def test_levels_wait_for_rows_on_time() -> None:
+    """Hours stay until no more rows can arrive for the month that they are in, whatever came of it so far."""
+    db = database("7d", levels="1h:7d,1mo:forever")
+    for days in (3, 32, 35):
+        assert [step.table for step in steps_of(db.run(at(days)), DropPartitions)].count(HOURS) == 0, days
+    db.write(START + 30 * DAY)
+    for days in (39, 39.5):
+        assert HOURS in [step.table for step in steps_of(db.run(at(days)), DropPartitions)], days
+    assert db.shown() == db.written == 3
+
+
+def test_where_counters_go_on() -> None:
+    """The last value before a window is looked for in days as well, once hours have expired."""
+    db = database("2d", levels="1h:4d,1d:forever", counters=["value"])
+    for days in (2.5, 7):
+        assert [step.older for step in steps_of(db.run(at(days)), RollUp) if step.rollup.table == HOURS] in ([], [()])
+    db.write(START + 7 * DAY)
+    [finest, _] = steps_of(db.plan(at(8.5)), RollUp)
+    assert [(rollup.table, show(before)) for rollup, before in finest.older] == [(DAYS, "2024-01-03")]

@@ -436,6 +436,18 @@ def test_the_clock(ahead: int, unusual: bool) -> None:
     assert judge("60d", past(1, time=now - A_DAY), now=now)[0] is None
 
 
+def test_data_of_now_in_long_partitions() -> None:
+    """The open month may have rows of today, so that the month that just expired is not ascribed to the clock."""
+    now = at("2024-07-20T03:00:00+00:00")
+    months = [part(f"2024-0{month}-01", rows={6: 1000, 7: 100}.get(month, 10)) for month in range(1, 8)]
+    there = catalog(table([TS, VALUE, MONTH], ["month"], months))
+    last = Past(cutoff=now - 30 * A_DAY, time=now - 30 * A_DAY, removed=())
+    assert judge("18d", last, now=now, there=there)[0] is None
+    without = catalog(table([TS, VALUE, MONTH], ["month"], months[:-1]))
+    why, _ = judge("18d", last, now=now, there=without)
+    assert why is not None and why.why is Why.CLOCK_AHEAD
+
+
 def test_the_clock_explains_little() -> None:
     """What was due before the data ended, three days ago, does not depend on the clock."""
     assert judge("5d", past(60), now=NOW + 3 * A_DAY)[0] is None
