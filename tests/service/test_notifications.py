@@ -22,6 +22,7 @@ from cratedb_retention.execution.runs.events import RunEndedEarly
 from cratedb_retention.model.audit import Outcome
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.runs import RunOptions
+from cratedb_retention.planning.schedule import Timetable
 from cratedb_retention.service import notifications
 from cratedb_retention.service.notifications import (
     Notification,
@@ -354,6 +355,23 @@ def test_which_outcome_is_a_failure() -> None:
     assert {outcome for outcome, failed in found.items() if failed is None} == {
         Outcome.CANCELLED, Outcome.DEFERRED, Outcome.INTERRUPTED,
     }  # fmt: skip
+
+
+def test_a_cancelled_run_ends_no_failure(duck: Database) -> None:
+    """A run that was cancelled tells nothing of whether its policies work again: a failure goes on."""
+    prepare(duck)
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    duck.tool.run_due(options=RUN_OPTIONS)
+    channel = Recorder()
+    notifier = Notifications(duck.tool, [channel], None)
+    assert notifier.check() == 1
+    duck.time.set("2024-07-04T00:00:10+00:00")
+    session = duck.tool.schedule.take(duck.tool.schedule.find_due(Timetable()), RUN_OPTIONS)
+    assert session is not None
+    session.leases.release({"bad": Outcome.CANCELLED, "held": Outcome.CANCELLED})
+    assert notifier.check() == 0
+    assert channel.events == ["policy-failed"]
 
 
 def test_a_program_gets_events(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
