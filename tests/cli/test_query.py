@@ -48,7 +48,7 @@ def test_a_long_table(archived: Command) -> None:
 
 
 def test_formats(archived: Command, tmp_path: Path) -> None:
-    """To standard output and to files, whose names choose the format."""
+    """To standard output and to files, whose names choose the format; a table in a file is CSV."""
     select = "SELECT ts, tenant, value FROM metrics WHERE value < 2 ORDER BY value"
     rows = archived.data("query", select)
     assert rows == [
@@ -60,6 +60,8 @@ def test_formats(archived: Command, tmp_path: Path) -> None:
     with path.open(newline="") as file:
         assert [row["value"] for row in csv.DictReader(file)] == ["0.0", "1.0"]
     assert archived.ok("query", select, "--format=csv") == path.read_text()
+    assert archived.ok("query", select, "--format=table", f"--output={tmp_path / 'table'}") == ""
+    assert (tmp_path / "table").read_text() == path.read_text()
     pq = pytest.importorskip("pyarrow.parquet")
     archived.ok("query", "FROM metrics", f"--output={tmp_path / 'out.parquet'}")
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 60
