@@ -258,6 +258,17 @@ def test_one_table_of_many(lab: DuckDatabase) -> None:
         assert found.events == tuple(e for e in whole.events if e.table in {each.table for each in found.series})
 
 
+def test_one_of_tables_with_one_size(duck: DuckDatabase) -> None:
+    """Tables that share a maximum size are simulated together, and what becomes of the others is not shown."""
+    for name in ("one", "other"):
+        duck.create(name, {"ts": TIME, "value": "DOUBLE PRECISION", "part": UNITS["day"]}, by=["part"])
+        write(duck, name, range(-9, 0), lambda day: 2)
+    duck.policy("delete", "o*", "3d", max_size="1TB", min_retention="1d", max_size_per="policy")
+    duck.time.set(NOW.isoformat())
+    found = forecast(duck, 3, table=TableName("lab", "one"))
+    assert {each.table.name for each in found.events} == {each.table.name for each in found.series} == {"one"}
+
+
 def test_nothing_is_written(lab: DuckDatabase) -> None:
     """Neither the tables of the toolkit nor those of the user change."""
     before, journal = tables_of(lab), lab.journal()

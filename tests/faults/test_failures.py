@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cratedb_retention.errors import RetentionError
+from cratedb_retention.errors import DatabaseError, RetentionError
 from cratedb_retention.execution.runs.events import (
     Observer,
     RunEvent,
@@ -20,7 +20,7 @@ from cratedb_retention.execution.runs.events import (
     TaskSkipped,
 )
 from cratedb_retention.model.plan.plan import DropArchived, FreezePartitions, SnapshotPartition, Step, VerifySnapshot
-from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase, before_statements
 from support.tiers import others_on_duckdb
 
 DAYS = ["2024-04-10", "2024-05-15", "2024-06-20"]
@@ -126,6 +126,24 @@ def test_referenced_rows_do_not_stop_others(duck: DuckDatabase) -> None:
     (row,) = duck.journal(event="step-finished", policy_id=policies[0].id)
     assert row["outcome"] == "failed"
     assert "foreign key constraint" in row["error"]
+
+
+def test_an_audit_log_that_fails_once(duck: DuckDatabase) -> None:
+    """Without its start in the audit log a run changes nothing, also where the log could be written a moment later."""
+    for name in ("a", "b"):
+        create_by_month(duck, name)
+        duck.policy("delete", name, "30d")
+    failed: list[str] = []
+
+    def fail(statement: str) -> None:
+        if statement.startswith("INSERT") and "jobs_log" in statement and not failed:
+            failed.append(statement)
+            raise DatabaseError("audit log", "is damaged")
+
+    with before_statements(duck.tool.engine.database.engine, fail), pytest.raises(DatabaseError, match="is damaged"):
+        duck.run()
+    assert (duck.left("a"), duck.left("b")) == (DAYS, DAYS)
+    assert duck.run().partitions == 4
 
 
 def interrupt_at(kind: type[Step], event_type: type[RunEvent]) -> Observer:

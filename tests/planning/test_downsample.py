@@ -207,8 +207,8 @@ def test_levels_wait_for_rows_on_time() -> None:
     for days in (3, 32, 35):
         assert [step.table for step in steps_of(db.run(at(days)), DropPartitions)].count(HOURS) == 0, days
     db.write(START + 30 * DAY)
-    for days in (39, 39.5):
-        assert HOURS in [step.table for step in steps_of(db.run(at(days)), DropPartitions)], days
+    for later in (39, 39.5):
+        assert HOURS in [step.table for step in steps_of(db.run(at(later)), DropPartitions)], later
     assert db.shown() == db.written == 3
 
 
