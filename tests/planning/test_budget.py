@@ -496,10 +496,14 @@ def test_forecast_names_budgets_that_cannot_be_met() -> None:
     assert note.startswith("doc.metrics: on 2024-07-02, 1.05kB would be left in 1 table, more than max_size 1kB: ")
 
 
-def test_forecast_skips_days_without_work() -> None:
+OF_EACH = [sized(max_size="900", retention="35d"), sized(id="e", table_name="events", max_size="700")]
+OF_BOTH = [sized(table_name="*s", max_size="1300", max_size_per="policy")]
+
+
+@pytest.mark.parametrize("rules", [OF_EACH, OF_BOTH], ids=["each", "both"])
+def test_forecast_skips_days_without_work(rules: list[Policy]) -> None:
     """Plans only on days on which something can be due, by its age or its size, give the same as plans on each day."""
     tables = [growing(METRICS, 30), growing(EVENTS, 20)]
-    rules = [sized(max_size="900", retention="35d"), sized(id="e", table_name="events", max_size="700")]
     known = Present(facts=Facts(policies=rules, catalog=catalog(*tables), cutoff=NOW), days=60)
     skipping = simulate(known)
     assert min(event.day for event in skipping.events) > 5
