@@ -450,14 +450,16 @@ def test_rest(followed: DuckDatabase, lake: Any) -> None:
     sql.close()
 
 
-def test_a_table_of_others(followed: DuckDatabase) -> None:
-    """What has the name of an archived table, but was not made by the toolkit, is not touched."""
+@pytest.mark.parametrize("made_for", ["", "main.others"])
+def test_a_table_of_others(followed: DuckDatabase, made_for: str) -> None:
+    """What has the name of an archived table, but was not made by the toolkit for this one, is not touched."""
     from pyiceberg.catalog import load_catalog
 
     db = followed
     with closing(load_catalog(LAKE)) as catalog:
         catalog.create_namespace(db.schema)
-        other = catalog.create_table((db.schema, "metrics"), pa.schema([("n", pa.string())]))
+        mark = {"cratedb-retention.table": made_for} if made_for else {}
+        other = catalog.create_table((db.schema, "metrics"), pa.schema([("n", pa.string())]), properties=mark)
     assert not db.run().ok
     assert table(db).metadata_location == other.metadata_location
     assert [error.partition(". ")[0] for *_, error in entries(db)] == [
