@@ -196,7 +196,7 @@ def test_what_is_accepted(command: Command, path: Path) -> None:
     failed = command("run", CUTOFF)
     assert (failed.code, count(), before > 100) == (1, before, True)
     assert "needs attention: main.events: " in failed.out
-    assert "accept it for one run: `cratedb-retention run --accept`" in failed.out
+    assert "accept it for one run (`cratedb-retention run --accept`)" in failed.out
     assert "DELETE FROM" in command.ok("run", "--accept", "--dry-run", CUTOFF)
     command.ok("run", "--accept", "--policy=keep", CUTOFF)
     assert count() == 3

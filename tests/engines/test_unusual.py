@@ -87,8 +87,8 @@ def test_until_a_person_accepts_it(db: Database) -> None:
     assert re.fullmatch(
         r"94 rows are due, [0-9.]+ % of the data; of these, 90 rows had expired before the last run of "
         r"2024-07-02T06:00Z, by the present policy, and stayed; one of the last runs removed only 20 rows; check what "
-        r"changed: the policy, its tables, or the times in the data; if this is intended, accept it for one run: "
-        r"`cratedb-retention run --accept`",
+        r"changed: the policy, its tables, or the times in the data; if this is intended, accept it for one run "
+        r"\(`cratedb-retention run --accept`\)",
         reasons["events"],
     )
     assert re.match(r"[56] partitions with [0-9]+ rows are due, .*; no earlier run removed any; ", reasons["months"])

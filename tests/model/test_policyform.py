@@ -119,7 +119,8 @@ def test_fields() -> None:
     assert all("retention_period" in fields and "misfire" in fields for fields in own.values())
     assert all(hint_of(field) and "`" not in hint_of(field) for field in FIELDS.values())
     assert hint_of(FIELDS["levels"]).startswith("The rollups")
-    assert hint_of(FIELDS["where"]).endswith("One per line, like tenant=acme.")
+    assert "“Retention period” applies to the raw rows." in hint_of(FIELDS["levels"])
+    assert "implies “Counts back from”: day." in hint_of(FIELDS["retention_period"])
     assert hint_of(FIELDS["tags"]).endswith("Comma-separated.")
     assert hint_of(FIELDS["expected_max.rows"]) == "Maximum number of rows per table and run."
 

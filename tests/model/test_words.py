@@ -36,6 +36,8 @@ from cratedb_retention.model.words import (
     plural,
     read_pairs,
     read_value,
+    readable,
+    sentence,
     show_partition,
     show_size,
     show_value,
@@ -192,6 +194,19 @@ def test_task_in_one_phrase() -> None:
 def test_time_value(value: Value, words: str) -> None:
     """A partition's time is shown as a date, NULL as NULL, nonsense as what it is."""
     assert show_value(MONTH, value) == words
+
+
+def test_sentences() -> None:
+    """A question keeps its mark; instants are written as in tables, and other text as it is."""
+    assert [sentence(text) for text in ("did you mean x?", "try again", "Done.")] == [
+        "Did you mean x?",
+        "Try again.",
+        "Done.",
+    ]
+    text = "from 2024-07-01T12:00Z to 2024-07-02T01:02:03.004Z, 2024-07-03; t=2024-07-01T12:00:00+02:00 Z"
+    said = "from 2024-07-01 12:00 UTC to 2024-07-02 01:02:03.004 UTC, 2024-07-03; t=2024-07-01T12:00:00+02:00 Z"
+    assert readable(text) == said
+    assert readable("accept it (`cratedb-retention accept-table`); or (`x`)") == "accept it; or (`x`)"
 
 
 def test_several_values() -> None:

@@ -102,6 +102,15 @@ def test_delete() -> None:
     assert [(c.words, c.limit) for c in found.cutoffs] == [("delete after 45d", ms("2024-05-18"))]
 
 
+def test_what_is_kept_forever() -> None:
+    """A policy without an end says so, instead of what it does after forever."""
+    found = look(monthly("2024-05"), policy("snapshot", "forever", id="a"), policy("delete", "1y", id="b"))
+    assert [(each.words, each.limit is None) for each in found.cutoffs] == [
+        ("keep forever", True),
+        ("delete after 1y", False),
+    ]
+
+
 def test_patterns_do_not_apply_to_rollups() -> None:
     """The timeline of a level shows no expiry limit of a policy for a pattern, which does not apply to it."""
     level = replace(catalog(monthly("2024-05")), rollups=frozenset({METRICS}))

@@ -257,7 +257,7 @@ def test_the_plan_is_that_of_the_command(tenants: TwoTenants) -> None:
     assert shown["tasks"]
     assert tenants.get("admin", f"{API}/plan", params={"cutoff": "2024-07-02"})["cutoff"] == "2024-07-02T00:00:00+00:00"
     unknown = tenants.ask("admin", "GET", f"{API}/plan", params={"policy": "nosuch"})
-    assert (unknown.status_code, unknown.json()["remedy"]) == (404, "GET /api/v1/policies lists them")
+    assert (unknown.status_code, unknown.json()["remedy"]) == (404, "see the list of policies")
     future = tenants.ask("admin", "GET", f"{API}/plan", params={"cutoff": "2999-01-01"})
     assert (future.status_code, "future" in future.text) == (422, True)
 

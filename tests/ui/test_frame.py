@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -10,12 +12,16 @@ from fastapi.routing import APIRoute
 from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.policies.form import FIELDS
+from cratedb_retention.model.policies.strategies import Strategy
+from cratedb_retention.ui import links
 from cratedb_retention.ui.access import COOKIE
 from cratedb_retention.ui.frame import PAGES
 from cratedb_retention.ui.links import ADMINISTRATION, MENU, PREFIX
 from support.databases import DuckDatabase
 from support.pages import PagesInBrowser
-from support.served import Service, Visitor, open_service
+from support.served import Element, Service, Visitor, open_service
 
 
 def test_log_in_and_out(pages: PagesInBrowser) -> None:
@@ -69,6 +75,44 @@ def test_each_entry_of_the_menu_is_a_page(service: Service) -> None:
         page = admin.get(f"{PREFIX}{path}")
         assert (page.status, [name]) == (200, page.texts("nav[@class='menu']/a[@aria-current='page']"))
         assert page.texts("nav[@class='menu']/a") == [each for each, _ in entries]
+
+
+# What belongs into commands, into files, or into requests, and instants that are not written as others are.
+_FOREIGN = re.compile(r"/api/v1|\b(?:GET|POST) |`|cratedb-retention [a-z]|(?<![\w-])--[a-z]|\d{4}-\d\d-\d\dT\d")
+_ATTRIBUTES = re.compile(rf"\b(?:{'|'.join(name for name in FIELDS if '_' in name)})\b")
+
+
+def said(element: Element) -> Iterator[str]:
+    """The texts of an element, without code and what stands in fields."""
+    if element.tag not in ("code", "pre", "textarea", "option"):
+        yield element.text or ""
+        for child in element:
+            yield from said(child)
+            yield child.tail or ""
+
+
+def test_pages_have_words_of_their_own(db: DuckDatabase, service: Service) -> None:
+    """No page names commands, addresses of the HTTP API, or attributes of files; instants are written in one way."""
+    admin, table = service.log_in(Role.ADMIN), TableName(db.schema, "weather")
+    paths = [f"{PREFIX}{path}" for _, path in (*MENU, ADMINISTRATION)]
+    paths += [links.table(table), links.table(TableName(db.schema, "letters"), tab="holds"), links.policy("weather")]
+    paths += ["/ui/policies/nope", "/ui/policies/new?copy=nope", "/ui/plan?policy=nope", "/ui/explore?table=a.b"]
+    paths += [
+        f"/ui/holds?place=preview&table={table}&from=2024-01-01T01:00",
+        links.run(db.journal(event="run-finished")[0]["run_id"]),
+    ]
+    for path in paths:
+        page = admin.get(path)
+        text = " ".join("".join(said(page.all("main")[0])).split())
+        assert not _FOREIGN.findall(text), path
+        assert page.text.count("?.") == 0
+    for strategy in Strategy:
+        form = admin.get(links.new_policy()).form("draft")
+        page = admin.post_several(links.new_policy(), **{**form, "strategy": str(strategy)})
+        text = "".join(said(page.all("main")[0]))
+        assert not _ATTRIBUTES.findall(text) and not _FOREIGN.findall(text), strategy
+    wrong = admin.post("/ui/policy-file", do="check", text="policies: [{strategy: delete, retention: 3d}]")
+    assert wrong.texts("div[@role='alert']/p")[1] == "Did you mean retention_period?"
 
 
 def test_a_page_that_is_none(service: Service) -> None:

@@ -94,7 +94,7 @@ def test_what_is_shown(db: DuckDatabase, service: Service, operator: Visitor) ->
     assert later == sorted(filter(None, later)) + [""] * later.count("")
     [visits] = [row for row in page.rows(TASKS) if row["Table"] == f"{db.schema}.visits"]
     assert (visits["Effect"], visits["Partitions"], visits["Rows"]) == ("delete 1 partition", "1", "1")
-    assert (visits["Oldest to newest"], visits["Below"][:6]) == ("2024-03-01 to 2024-04-01", "1 task")
+    assert (visits["Time (UTC)"], visits["Below"][:6]) == ("2024-03-01 to 2024-04-01", "1 task")
     [task] = page.rows(f"Tasks of {db.schema}.visits")
     assert (task["Policy"], task["What"]) == ("delete after 90d", "drop partition month=2024-03-01")
     [hold] = page.rows("Legal holds in force")

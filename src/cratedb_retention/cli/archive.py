@@ -351,7 +351,7 @@ def _write_restored(command: str, restored: Sequence[Restored]) -> None:
             say(f"failed: {item.record.archived.name}: {item.error}", "red")
             continue
         hold = f"; on hold until `cratedb-retention release {item.hold_id}`" if item.hold_id else ""
-        rows = f"{item.rows:,} rows" if item.rows is not None else "done"
+        rows = plural(item.rows, "row") if item.rows is not None else "done"
         say(f"restored: {item.record.archived.name} into {item.into}, {rows}{hold}", "green")
     failed = sum(item.error is not None for item in restored)
     if failed:

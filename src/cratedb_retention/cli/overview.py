@@ -11,7 +11,7 @@ from cratedb_retention.cli import options
 from cratedb_retention.cli.output import console, say, visible, write_data, write_table
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.time import show, to_ms
-from cratedb_retention.model.words import short, show_size
+from cratedb_retention.model.words import plural, short, show_size
 
 if TYPE_CHECKING:
     from cratedb_retention.api import Retention
@@ -63,8 +63,8 @@ def status(database: options.Database, asked: options.Asked, watch: bool, form: 
 
 
 def _line(line: Line) -> tuple[object, ...]:
-    due = f"{line.due_partitions:,} partitions" if line.due_partitions else ""
-    due = due or (f"{line.due_rows:,} rows" if line.due_rows else "")
+    due = plural(line.due_partitions, "partition") if line.due_partitions else ""
+    due = due or (plural(line.due_rows, "row") if line.due_rows else "")
     following = None if line.next_due is None else show(line.next_due)
     policy, blocked = f"{line.policy.strategy} {short(line.policy.id)}", "; ".join(each.reason for each in line.blocked)
     size = show_size(line.size)

@@ -23,6 +23,8 @@ _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 _QUOTED = re.compile(rf"""['"]*{NULL}['"]*""")
 # The minimum length of a prefix of an identifier, since shorter ones are mistyped too easily.
 _SHORTEST = 6
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d(?::\d\d(?:\.\d+)?)?)Z")
+_COMMAND = re.compile(r" \(`cratedb-retention [^`]*`\)")
 _GENERATED = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){4}[0-9a-f]{8}|[0-9a-f]{16}")
 
 
@@ -100,8 +102,18 @@ def ago(value: dt.datetime, now: dt.datetime) -> str:
     return f"{words} ago" if value <= now else f"in {words}"
 
 
+def readable(text: str) -> str:
+    """A text for pages: without commands in brackets, and ``2024-07-01T12:00Z`` as ``2024-07-01 12:00 UTC``."""
+    return _COMMAND.sub("", _INSTANT.sub(r"\1 \2 UTC", text))
+
+
 def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def sentence(text: str) -> str:
+    """A text as a sentence: with a capital letter, and a full stop unless it is a question."""
+    return capitalized(text) if text.endswith(("?", ".")) else f"{capitalized(text)}."
 
 
 def read_value(text: str) -> str | None:

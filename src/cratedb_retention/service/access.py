@@ -147,7 +147,7 @@ class Scope:
         for item in self._stored[0]:
             if item.policy.id == identifier:
                 return item
-        raise NotFound(f"policy {identifier}", "does not exist", "GET /api/v1/policies lists them")
+        raise NotFound(f"policy {identifier}", "does not exist", "see the list of policies")
 
     def tags(self) -> list[str]:
         return sorted({tag for item in self._stored[0] for tag in item.policy.tags})
@@ -308,7 +308,7 @@ class Scope:
         for hold in self.holds():
             if hold.id == identifier:
                 return hold
-        raise NotFound(f"hold {identifier}", "is not in force", "GET /api/v1/holds lists them")
+        raise NotFound(f"hold {identifier}", "is not in force", "see the list of holds")
 
     def prepare(self, selection: Selection, cutoff: dt.datetime | None = None, every: bool = False) -> Prepared:
         return self._narrowed(self._retention.prepare(cutoff, self._within(selection), every=every))
@@ -604,7 +604,7 @@ class Scope:
         table = TableName(schema or self._retention.default_schema, name)
         if not self._has_policy(table) and not self._retention.rollups.has_any(table):
             reason = "does not exist, or has neither rollups nor a policy"
-            raise NotFound(f"table {table}", reason, "`cratedb-retention fetch` reads any table")
+            raise NotFound(f"table {table}", reason, "choose another table, or create a policy for it")
 
     def _has_policy(self, table: TableName) -> bool:
         is_own, database = (
@@ -686,7 +686,7 @@ class Scope:
         self.access.require(Role.OPERATOR)
         found = self._retention.archive.snapshots(self._chosen(request))
         if not found:
-            raise NotFound("snapshots", "none matches", "GET /api/v1/snapshots lists them")
+            raise NotFound("snapshots", "none matches", "see the list of snapshots")
         exactly = replace(request, chosen=frozenset(record.key for record in found))
         verify = partial(self.verify_snapshots, exactly)
         return operations.start(self._retention, "verify", len(found), verify)

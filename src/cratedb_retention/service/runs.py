@@ -141,7 +141,7 @@ class Background(Generic[State]):
 class Runs(Background[RunState]):
     """Runs that were started by request, and those of other processes; leases keep them apart."""
 
-    kind, older = "run", "GET /api/v1/journal?run_id= shows older ones"
+    kind, older = "run", "older ones are in the audit log"
 
     def __init__(self, workers: int = 4, options: RunOptions | None = None) -> None:
         super().__init__(workers)
@@ -172,7 +172,7 @@ class Runs(Background[RunState]):
 
 
 class Operations(Background[OperationState]):
-    kind, older = "operation", "GET /api/v1/journal shows older ones"
+    kind, older = "operation", "what older ones did is in the audit log"
 
     def start(self, retention: Retention, kind: str, total: int, work: Work) -> OperationState:
         key, now, stop = str(uuid.uuid4()), retention.clock.now, threading.Event()

@@ -25,7 +25,7 @@ from cratedb_retention.errors import InvalidInput, NotFound, RetentionError
 from cratedb_retention.execution.overview.rows import Overview
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.runs import RunState
-from cratedb_retention.model.words import capitalized
+from cratedb_retention.model.words import capitalized, sentence
 from cratedb_retention.service import access as toolkit
 from cratedb_retention.service.http.access import Context, admit_session, find_session, host_of
 from cratedb_retention.service.http.problems import Failed, public
@@ -261,8 +261,8 @@ def _trouble(
     back: tuple[str, str] = ("Overview", f"{PREFIX}/"),
 ) -> Response:
     """A page about an error, with a way on."""
-    remedy = el("p", f"{capitalized(error.remedy)}.") if error.remedy else None
-    said = el("p", f"{capitalized(error.reason)}.", class_="lead")
+    remedy = el("p", sentence(error.remedy)) if error.remedy else None
+    said = el("p", sentence(error.reason), class_="lead")
     link = el("p", el("a", back[0], href=back[1]))
     content = el("div", el("h1", capitalized(error.thing)), said, remedy, link, class_="card trouble", role="alert")
     headers = getattr(error, "headers", None)

@@ -21,7 +21,7 @@ from cratedb_retention.errors import NotFound, RetentionError
 from cratedb_retention.model.access import Role, parse_role
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.model.words import plural, short
+from cratedb_retention.model.words import plural, readable, short
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.health import Health
 from cratedb_retention.service.settings import Settings, shown_settings, variable
@@ -213,7 +213,7 @@ _TOLD: Sequence[Column[Notice]] = (
     Column("Of", lambda notice: state(notice.kind)),
     Column("Policy", lambda notice: _policy(notice.policy_id)),
     Column("Since", lambda notice: _moment(notice.since)),
-    Column("Reason", lambda notice: Bit(text=notice.reason or "", tone="many")),
+    Column("Reason", lambda notice: Bit(text=readable(notice.reason or ""), tone="many")),
 )
 
 
@@ -231,7 +231,7 @@ def _tokens(visit: _Visit) -> Iterator[Child]:
         return Bit(text="revoked" if token.revoked_at else "expired", tone="badge is-disabled")
 
     def actions(token: AccessToken) -> Child:
-        return el("a", "Revoke \u2026", href=f"{_to('tokens', token=token.id)}#revoke") if token.is_valid(now) else None
+        return el("a", "Revoke \u2026", href=_to("tokens", token=token.id)) if token.is_valid(now) else None
 
     columns: Sequence[Column[AccessToken]] = (
         Column("Name", lambda token: Bit(text=token.name, hint=token.id, tone="whole")),
@@ -255,7 +255,7 @@ def _tokens(visit: _Visit) -> Iterator[Child]:
             f"{chosen.name} ({chosen.role}) is invalid at once, in the HTTP API and on pages. This cannot be undone."
         )
         content = (el("p", effect), parts.hidden({"token": chosen.id}))
-        form = parts.form("revoke", *content, action="Revoke the token", tone="danger", back=_to("tokens"))
+        form = parts.form("revoke", *content, action="Revoke the token", tone="danger", back=_to("tokens"), focus=True)
         yield parts.section("Revoke this token?", form, identifier="revoke")
     yield _creation(visit)
 

@@ -25,7 +25,7 @@ from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.policy import Difference, differences
 from cratedb_retention.model.policies.strategies import find_member
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.model.words import plural, short
+from cratedb_retention.model.words import plural, readable, short
 from cratedb_retention.service.access import Scope
 from cratedb_retention.store.audit import JournalFilter, Place, place_after
 from cratedb_retention.ui import links
@@ -207,7 +207,8 @@ def details(row: Row) -> Markup | None:
     """Below an entry: what happened, its reason in full, red where one must act, and what changed."""
     said = [each for bit in _what(row) if (each := parts.bit(bit))]
     what = el("p", ((each, " ") for each in said), class_="muted") if said else None
-    error = el("p", row["error"], class_="bad many" if row["outcome"] in _BAD else "many") if row["error"] else None
+    reason = readable(row["error"] or "")
+    error = el("p", reason, class_="bad many" if row["outcome"] in _BAD else "many") if reason else None
     changes = _changes(row)
     return el("div", what, error, changes, class_="reasons") if what or error or changes else None
 
@@ -225,7 +226,7 @@ def subjects(row: Row) -> Iterator[Bit]:
 
 def _what(row: Row) -> list[Bit]:
     """What happened, and where there is more about it."""
-    table, found = table_of(row), [Bit(text=row["message"] or "")]
+    table, found = table_of(row), [Bit(text=readable(row["message"] or ""))]
     if table and (row["event"] in _ARCHIVED or "snapshot" in (row["operation"] or "")):
         found.append(Bit(text="Archive", href=links.table(table, tab="archive")))
     if row["event"] in _HOLDS:

@@ -29,14 +29,13 @@ from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.runs import RunState
 from cratedb_retention.model.step import Kind
-from cratedb_retention.model.time import from_ms, parse_instant
-from cratedb_retention.model.time import show as show_time
-from cratedb_retention.model.words import plural, short
+from cratedb_retention.model.time import TimeRange, from_ms, parse_instant
+from cratedb_retention.model.words import moment, plural, readable, short
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.runs import Runs
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, answer, read_texts, respond
-from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state
+from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state, time_range, whole
 from cratedb_retention.ui.links import POLICY, PREFIX, STRATEGY, TAGS, Query, address, read_selection, table_bit
 from cratedb_retention.ui.web import layout, parts
 from cratedb_retention.ui.web.html import Child, Markup, el
@@ -118,7 +117,8 @@ def _plan(guest: Guest, scoped: Scope, query: Query) -> Iterator[Child]:
     yield el("p", summary(plan), class_="lead")
     yield el("p", cutoff, class_="note")
     if plan.warnings:
-        yield el("div", el("ul", (el("li", str(each)) for each in plan.warnings)), class_="why is-blocked", role="note")
+        warnings = (el("li", readable(str(each))) for each in plan.warnings)
+        yield el("div", el("ul", warnings), class_="why is-blocked", role="note")
     yield from what_is_blocked(prepared)
     if operator and any(each.why.acceptable for each in plan.needs_attention):
         there = address(PATH, Query([*query.multi_items(), (_ACCEPT, "yes")]))
@@ -132,7 +132,7 @@ def _plan(guest: Guest, scoped: Scope, query: Query) -> Iterator[Child]:
         yield parts.section("Legal holds in force", parts.table(_HOLDS, plan.legal_holds, "Legal holds in force"))
     later = sorted(plan.up_to_date, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
     if later:
-        due = "" if plan.next_due is None else f"More is due on {show_time(plan.next_due)}."
+        due = "" if plan.next_due is None else f"More is due on {moment(plan.next_due)} (UTC)."
         yield parts.section(
             "Up to date", parts.note(due) if due else None, parts.table(_later(policies), later, "Up to date")
         )
@@ -162,7 +162,7 @@ def _statements(scoped: Scope, plan: Plan, query: Query) -> Markup:
             found.append(el("p", str(task.table), class_="muted"))
             found.append(el("pre", shown, class_="mono"))
     if left < 0:
-        found.append(parts.note("More statements are what `cratedb-retention plan --sql` shows."))
+        found.append(parts.note(f"And {-left:,} more."))
     return el("section", el("h2", "Statements"), found, class_="card", tabindex="0", aria_label="Statements")
 
 
@@ -271,7 +271,7 @@ class Review:
             counted("Partitions", lambda of: of.all.amount.partitions or None),
             counted("Rows", lambda of: of.all.amount.rows),
             sized(lambda of: of.all.amount.size),
-            Column("Oldest to newest", lambda of: Bit(text=_stretch(of.all), tone="date")),
+            Column("Time (UTC)", lambda of: _stretch(of.all)),
         )
         own = [column for column in task_columns(self.prepared.policies) if column.label != "Table"]
 
@@ -286,7 +286,13 @@ class Review:
         given = {"do": do, "cutoff": str(plan.cutoff), "shown": self.digest, "chosen": "yes" if several else ""}
         action = f"Run the chosen tables ({plural(len(plan.tasks), 'task')} in all)" if several else _action(plan)
         ends = (
-            el("button", action, type="submit", class_="danger" if word else "primary"),
+            el(
+                "button",
+                action,
+                type="submit",
+                class_="danger" if word else "primary",
+                autofocus=bool(back) and not word,
+            ),
             el("a", "Cancel", href=back) if back else None,
         )
         fields = (el("p", effect, class_="many"), parts.confirmation(word, focus=bool(back)) if word else None)
@@ -321,11 +327,14 @@ def _choice(of: OfTable) -> Markup:
     return parts.choice("table", str(of.table), f"Run the tasks of {of.table}", checked=True)
 
 
-def _stretch(group: TaskGroup) -> str:
+def _stretch(group: TaskGroup) -> Cell:
+    """What is known of the time range [start, end) of its data."""
     start, end = group.amount.start, group.amount.end
-    if end is None:
-        return "" if start is None else f"from {show_time(start)}"
-    return f"before {show_time(end)}" if start is None else f"{show_time(start)} to {show_time(end)}"
+    if start is None and end is not None:
+        return whole(f"before {moment(end)}")
+    if end is None and start is not None:
+        return whole(f"from {moment(start)}")
+    return time_range(TimeRange.of(start, end))
 
 
 def chosen_tables(form: FormData) -> Collection[str] | None:
@@ -353,17 +362,17 @@ def task_columns(policies: Mapping[str, Policy]) -> Sequence[Column[TaskGroup]]:
 
     def what(group: TaskGroup) -> str:
         alone = len(group.tasks) == 1
-        return "\n".join(step.describe() for step in group.first.steps) if alone else group.what
+        return readable("\n".join(step.describe() for step in group.first.steps) if alone else group.what)
 
     return (
         Column("Table", lambda group: table_bit(group.first.table)),
         Column("Policy", lambda group: policy_bit(group.first.policy_id, policies)),
         Column("What", lambda group: Bit(text=what(group), tone="many")),
-        Column("Why", lambda group: group.why),
+        Column("Why", lambda group: readable(group.why)),
         counted("Partitions", lambda group: group.amount.partitions or None),
         counted("Rows", lambda group: group.amount.rows),
         sized(lambda group: group.amount.size),
-        Column("Oldest to newest", lambda group: Bit(text=_stretch(group), tone="date")),
+        Column("Time (UTC)", _stretch),
     )
 
 
@@ -372,8 +381,8 @@ def blocked_columns(policies: Mapping[str, Policy]) -> Sequence[Column[Blocked]]
         Column("State", lambda each: state("needs-attention" if each.needs_attention else "blocked")),
         Column("Table", lambda each: table_bit(each.table)),
         Column("Policy", lambda each: policy_bit(each.policy_id, policies) if each.policy_id else ""),
-        Column("Why", lambda each: each.reason),
-        Column("What", lambda each: Bit(text=each.concerned, tone="many")),
+        Column("Why", lambda each: readable(each.reason)),
+        Column("What", lambda each: Bit(text=readable(each.concerned), tone="many")),
     )
 
 
@@ -386,7 +395,7 @@ def _hold(hold: LegalHold) -> Cell:
 _HOLDS: Sequence[Column[LegalHold]] = (
     Column("Hold", _hold),
     Column("Kind", lambda hold: str(hold.kind)),
-    Column("Covers", hold_scope),
+    Column("Covers", lambda hold: readable(hold_scope(hold))),
     Column("Reason", lambda hold: hold.reason),
 )
 
@@ -396,5 +405,5 @@ def _later(policies: Mapping[str, Policy]) -> Sequence[Column[UpToDate]]:
         Column("Table", lambda each: table_bit(each.table)),
         Column("Policy", lambda each: policy_bit(each.policy_id, policies)),
         counted("Partitions that stay", lambda each: each.partitions),
-        Column("More is due", lambda each: show_time(each.next_due) if each.next_due else ""),
+        Column("More is due", lambda each: moment(each.next_due)),
     )

@@ -27,7 +27,7 @@ from cratedb_retention.model.rollups.ledger import LedgerRow
 from cratedb_retention.model.rollups.rollup import RollUp, Rollup, level_table, sketch_table
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import EVER, TimeRange, find_zone, from_ms, show, to_ms
-from cratedb_retention.model.words import plural, short, show_partition
+from cratedb_retention.model.words import moment, plural, short, show_partition
 from cratedb_retention.planning.archive import Ends
 from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.holds import holds_by_table
@@ -228,8 +228,8 @@ class _Look:
         note = "Not computed yet."
         if rows:
             sealed = max((row.end for row in rows.stored if row.sealed), default=None)
-            sealed_to = f"sealed up to {show(sealed)}." if sealed is not None else "no window is sealed."
-            note = f"Computed up to {show(rows.until)}, {sealed_to}"
+            sealed_to = f"sealed up to {moment(sealed)}." if sealed is not None else "no window is sealed."
+            note = f"Computed up to {moment(rows.until)}, {sealed_to}"
         return make_lane(f"Rollup {level.rollup.interval}", filter(None, found), note)
 
     def _moved_lane(self) -> list[Lane]:
@@ -271,7 +271,8 @@ class _Look:
             pattern = is_pattern(policy.table_name) or is_pattern(policy.table_schema or "")
             fits = find_tables(policy.table_schema, policy.table_name, [self.name], self.catalog.capabilities)
             if fits and not (pattern and self.name in self.catalog.rollups):
-                words = f"{policy.strategy.traits.does.format(policy)} {policy.when}"
+                does = policy.strategy.traits.does.format(policy)
+                words = "keep forever" if policy.keeps_all else f"{does} {policy.when}"
                 words += f", {policy.recovery}" if policy.recovery else ""
                 yield self._cutoff(policy, self.name, words)
                 if policy.strategy.traits.archives and not policy.archive_period.forever:

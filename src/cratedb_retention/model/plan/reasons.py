@@ -88,7 +88,7 @@ KINDS: Mapping[str, Kind] = {
 _CASCADE = "cascade:policy"
 _NOT_ROLLED_UP = "not rolled up into {level:table} yet"
 _NO_NODE, _ON_A_NODE = "no node has the attribute {attribute}={value}", "; set node.attr.{attribute} on a node"
-_ACCEPT = "accept it for one run: `cratedb-retention run --accept`"
+_ACCEPT = "accept it for one run (`cratedb-retention run --accept`)"
 _RAISE = "; if this is intended, raise the limit, or " + _ACCEPT
 _NOT_WHOLE = "time_unit: {column:column} is {column:type}, not a whole number"
 
@@ -195,7 +195,7 @@ class Why(Enum):
     BEING_RESTORED = "its partition is being restored; if that was interrupted, restore it again"
     ARCHIVED_LONGER = "{archiver:policy} keeps archives of this data for {period:duration}"
     ARCHIVE_NOT_ROLLED_UP = (
-        "not rolled up into {level:table}; restore it, or delete it with `cratedb-retention delete-snapshots`",
+        "not rolled up into {level:table}; restore it, or delete it (`cratedb-retention delete-snapshots`)",
         _CASCADE,
     )
     EARLIER_STAYS = "snapshot {earlier} of the same partition, whose rows it contains as well, is not deleted"
@@ -265,8 +265,8 @@ class Why(Enum):
     NO_ROLLUP = "{there:table} already exists and is not a rollup; rename it"
     OTHER_SOURCE = (
         "{source:table} is not the table that its rollups were made from: it was dropped and created again, or "
-        "restored or copied; if they belong together, run `cratedb-retention accept-table`; otherwise drop the rollups"
-        " with drop_rollups of the Python library"
+        "restored or copied; if they belong together, accept the table (`cratedb-retention accept-table`); otherwise "
+        "drop the rollups with drop_rollups of the Python library"
     )
     MADE_OTHERWISE = (
         "{level:table} was made from {source:table} with time column {time} and time zone {zone}, which cannot be "
@@ -320,8 +320,8 @@ class Why(Enum):
     )
     FROZEN_BEFORE = (
         "{table:table}: {partition} is read-only; an interrupted run froze it in an earlier table of this name; "
-        'to make it writable, SET ("blocks.write" = false) for it, or, if this is the same table, run '
-        "`cratedb-retention accept-table`"
+        'to make it writable, SET ("blocks.write" = false) for it, or, if this is the same table, accept it '
+        "(`cratedb-retention accept-table`)"
     )
 
     # Contradictions of policies.
@@ -377,7 +377,7 @@ class Why(Enum):
     )
     OLDER_DUE = (
         "{amount} older than {period:duration}; {remover:rule} removes it in its next run, unless it is blocked: see "
-        "`cratedb-retention plan`"
+        "the plan (`cratedb-retention plan`)"
     )
 
     # Archives that are not as recorded.

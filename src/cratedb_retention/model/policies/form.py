@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from cratedb_retention.model.policies.strategies import Strategy
 from cratedb_retention.model.words import read_pairs, write_pairs
 
 Values = dict[str, str | bool]
+_NAME = re.compile("[a-z]+(?:_[a-z]+)+")
 # The maximum number of suggestions per field.
 MOST = 100
 
@@ -56,8 +58,13 @@ def _applies(field: Attribute, values: Mapping[str, str | bool]) -> bool:
 
 def hint_of(field: Attribute) -> str:
     """The description of a field, and its syntax."""
-    written = {Form.LIST: "Comma-separated.", Form.PAIRS: f"One per line, like {[*field.examples, ''][0]}."}
-    return " ".join(filter(None, (field.text.replace("`", ""), written.get(field.form))))
+    text = _in_form(field.text).replace("`", "")
+    return f"{text} Comma-separated." if field.form is Form.LIST else text
+
+
+def _in_form(text: str) -> str:
+    """A text in which fields are called as in the form: ``max_size`` is “Maximum size”."""
+    return _NAME.sub(lambda found: f"“{FIELDS[found[0]].called}”" if found[0] in FIELDS else found[0], text)
 
 
 def to_values(policy: Policy | None) -> Values:
@@ -114,7 +121,7 @@ def find_mistakes_in(values: Mapping[str, str | bool], base: Policy | None = Non
             named = list(each.get("ctx", {}).get("attributes", ())) or [".".join(map(str, each["loc"]))]
             for name in [name for name in named if not attributes.get(name)] or named[:1]:
                 known = (field for field in (name, name.partition(".")[0]) if field in FIELDS)
-                mistakes.setdefault(next(known, ""), message)
+                mistakes.setdefault(next(known, ""), _in_form(message))
     return mistakes
 
 

@@ -257,8 +257,8 @@ class Policy(_Model):
         dict[str, values.ValueField],
         _tables(
             text=(
-                "Only data with these values: `tenant: acme` in a file, `tenant=acme` as an option. NULL is SQL's "
-                "NULL, 'NULL' the text. Values have the type of their column."
+                "Only data with these values, such as `tenant=acme`. NULL is SQL's NULL, 'NULL' the text. Values have "
+                "the type of their column."
             ),
             label="Only rows with",
             strategies=_NO_CASCADE,
@@ -636,11 +636,15 @@ class Policy(_Model):
 
     @property
     def _effect(self) -> str:
-        traits, always = self.strategy.traits, self.retention_period.forever and not self.budget
-        if traits.rolls_up:
+        if self.strategy.traits.rolls_up:
             levels = ", ".join(str(level.interval) for level in self.levels)
-            return f"downsample to {levels}, raw rows {'' if always else 'for '}{self.kept}"
-        return "keep forever" if always else f"{traits.verb} {self.when}"
+            return f"downsample to {levels}, raw rows {'' if self.keeps_all else 'for '}{self.kept}"
+        return "keep forever" if self.keeps_all else f"{self.strategy.traits.verb} {self.when}"
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether nothing ever expires, however old it is, and however much there is."""
+        return self.retention_period.forever and not self.budget
 
     @property
     def rule(self) -> str:

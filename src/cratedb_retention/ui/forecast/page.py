@@ -21,7 +21,7 @@ from cratedb_retention.model.forecast import Event, Forecast, Part, Series, Work
 from cratedb_retention.model.policies.patterns import parse_table
 from cratedb_retention.model.size import parse_size
 from cratedb_retention.model.step import Kind
-from cratedb_retention.model.words import capitalized, plural, short, show_size
+from cratedb_retention.model.words import capitalized, plural, readable, short, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, respond
@@ -127,7 +127,9 @@ def shown(found: Forecast, query: Query) -> Iterator[Child]:
     yield _tables(found, query)
     yield from _works(found)
     if remarks := list(found.remarks):
-        yield parts.section("Notes", el("ul", (el("li", capitalized(text)) for text in remarks), class_="reasons"))
+        yield parts.section(
+            "Notes", el("ul", (el("li", readable(capitalized(text))) for text in remarks), class_="reasons")
+        )
 
 
 def day(instant: int) -> str:

@@ -19,7 +19,7 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.forecast import Difference, Forecast, Part, Series, differences, read_until
 from cratedb_retention.model.policies.file import parse_policies
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.words import capitalized, plural, show_size
+from cratedb_retention.model.words import capitalized, plural, readable, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, read_texts, respond
@@ -163,7 +163,7 @@ def _content(before: Forecast, after: Forecast) -> Iterator[Child]:
         yield parts.note(f"{len(found) - _MOST:,} more tables, levels and archives differ.")
     remarks = dict.fromkeys((*before.remarks, *after.remarks))
     if remarks:
-        yield el("ul", (el("li", capitalized(text)) for text in remarks), class_="reasons")
+        yield el("ul", (el("li", readable(capitalized(text))) for text in remarks), class_="reasons")
 
 
 def _lines(before: curves.Values, after: curves.Values) -> list[Line]:

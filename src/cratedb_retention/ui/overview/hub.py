@@ -22,7 +22,7 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.overview import State
 from cratedb_retention.model.time import TimeRange, to_ms
-from cratedb_retention.model.words import capitalized, short, show_size
+from cratedb_retention.model.words import capitalized, readable, short, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, answer, chosen_action, no_page, raw_path, read_texts, respond
@@ -155,7 +155,8 @@ def _trouble(visit: Visit) -> Iterator[Markup]:
     line = visit.line
     if line and line.why:
         runs = el("a", "Show the runs", href=visit.to("runs", outcome="failed")) if line.state == "failing" else None
-        yield el("div", el("ul", (el("li", capitalized(why)) for why in line.why)), runs, class_=f"why is-{line.state}")
+        reasons = el("ul", (el("li", readable(capitalized(why))) for why in line.why))
+        yield el("div", reasons, runs, class_=f"why is-{line.state}")
     for run in visit.guest.running:
         if run.table_name == str(visit.name):
             link = el("a", f"run {short(run.run_id)}", href=links.run(run.run_id))

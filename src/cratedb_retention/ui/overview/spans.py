@@ -11,7 +11,7 @@ from cratedb_retention.model import words
 from cratedb_retention.model.overview import Cutoff, Lane, Span
 from cratedb_retention.model.policies.lifecycle import Lifecycle
 from cratedb_retention.model.time import TimeRange
-from cratedb_retention.model.words import plural, show_size
+from cratedb_retention.model.words import plural, readable, show_size
 from cratedb_retention.ui.columns import Bit, Column, Number, ends, time_range, whole
 
 # What each state of a table means, for newcomers.
@@ -30,8 +30,8 @@ _NAMED = 10
 
 def what(span: Span) -> str:
     if span.count == 1:
-        return span.first
-    return f"{span.count:,}: {span.first} to {span.last}" + (", with gaps" if span.gaps else "")
+        return readable(span.first)
+    return readable(f"{span.count:,}: {span.first} to {span.last}") + (", with gaps" if span.gaps else "")
 
 
 def rows(span: Span) -> str:
@@ -41,7 +41,7 @@ def rows(span: Span) -> str:
 
 def reasons(span: Span) -> str:
     more = (f"and {plural(span.more, 'more reason')}",) if span.more else ()
-    return "; ".join((*span.reasons, *more))
+    return readable("; ".join((*span.reasons, *more)))
 
 
 def about(lane: Lane, span: Span) -> str:

@@ -14,7 +14,7 @@ from cratedb_retention.model import words
 from cratedb_retention.model.plan.effect import Amount, Loss, amount, summarize, summary
 from cratedb_retention.model.policies.form import FIELDS
 from cratedb_retention.model.time import DAY_MS, from_ms
-from cratedb_retention.model.words import plural, short, show_size
+from cratedb_retention.model.words import plural, readable, short, show_size
 from cratedb_retention.ui import links
 from cratedb_retention.ui.web import parts
 from cratedb_retention.ui.web.html import Child, Markup, el
@@ -90,13 +90,13 @@ def details(found: Preview) -> Iterator[Child]:
         )
     yield parts.facts(_numbers(found))
     own, plan = found.policy.id, found.plan
-    blocked = [(f"{each.table}: {each.why.about(own)}", each.needs_attention) for each in plan.blocked]
+    blocked = [(readable(f"{each.table}: {each.why.about(own)}"), each.needs_attention) for each in plan.blocked]
     yield _list("Needs attention", (text for text, bad in blocked if bad), "needs-attention")
     yield _list("Contradictions", (_linked(text, ids) for text, ids in found.conflicts.items()), "blocked")
     yield _list("Blocked", (text for text, bad in blocked if not bad), "blocked")
-    others = (_linked(text, (other.policy_id,)) for other in found.others for text in other.lines)
+    others = (_linked(readable(text), (other.policy_id,)) for other in found.others for text in other.lines)
     yield _list("What changes for other policies", others, "blocked")
-    tasks = [f"{task.table}: {summarize(task)} ({task.why.about(own)})" for task in plan.tasks]
+    tasks = [readable(f"{task.table}: {summarize(task)} ({task.why.about(own)})") for task in plan.tasks]
     if tasks:
         yield el("details", el("summary", f"{plural(len(tasks), 'task')}, and why"), _lines(tasks))
 
