@@ -24,7 +24,7 @@ from support.served import Served, Service, Visitor, text_of
 
 PATH, SHOWN = "/ui/holds", "Holds in force"
 PLACE, RELEASE = f"{PATH}?place=yes", f"{PATH}?act=release"
-EMPTY = dict.fromkeys(("schema", "table", "where", "from", "until", "reason"), "")
+EMPTY = dict.fromkeys(("table", "where", "from", "until", "reason"), "")
 
 
 def due(db: Database, table: str) -> int:
@@ -97,6 +97,7 @@ def test_mistakes(db: DuckDatabase, operator: Visitor) -> None:
         ({"from_": "soon"}, "soon"),
         ({"from_": "2024-02-01", "until": "2024-01-01"}, "is not after from"),
         ({"where": "x"}, "not of the form KEY=VALUE"),
+        ({"where": "month="}, "no value is written"),
     ):
         page = operator.post(PLACE, **{**whole, **given})
         assert (page.status, text in page.texts("div[@role='alert']")[0]) == (422, True)
@@ -106,6 +107,16 @@ def test_mistakes(db: DuckDatabase, operator: Visitor) -> None:
         )
         assert text in preview.texts("div[@role='alert']")[0]
     assert len(db.tool.holds()) == 1
+    several = {"from_": "soon", "until": "later", "where": "n=a\nn=b"}
+    for page in (
+        operator.post(PLACE, **whole, **several),
+        operator.post(links.table(TableName(db.schema, "visits"), tab="holds"), do="place", **several),
+    ):
+        told = {each.get("id"): text_of(each) for each in page.all("p[@class='mistake']")}
+        assert list(told) == ["m-from", "m-until", "m-where"], "each mistake stands at its field"
+        assert "Instant 'soon': not an ISO 8601" in told["m-from"] and "Values n: given twice" in told["m-where"]
+        [box] = page.all("input[@name='from'][@aria-invalid='true']")
+        assert (box.get("aria-describedby"), box.get("value")) == ("m-from", "soon")
     nothing = operator.get(f"{PATH}?place=preview&table=nothing_*").text
     unknown = f"{db.tool.default_schema}.nothing_*"
     assert f"No table matches {unknown} at present" in nothing and "Nothing that it covers is due now." in nothing
@@ -240,10 +251,10 @@ def test_viewer_and_tenants(db: DuckDatabase, service: Service) -> None:
 
 def test_wishes() -> None:
     """What the form says is read as a whole or not at all."""
-    wish = read_wish({**EMPTY, "schema": "doc", "table": " metrics ", "where": "\ntenant=a=b\n x=NULL\n"})
+    wish = read_wish({**EMPTY, "table": " metrics ", "where": "\ntenant=a=b\n x=NULL\n"}, default_schema="doc")
     assert (wish.table_name, wish.where) == ("metrics", {"tenant": "a=b", "x": None})
     assert hold_scope(wish) == "doc.metrics where tenant=a=b and x=NULL"
-    whole = {"schema": "", "table": "t", "from": "2024-01-01", "until": "2024-01-02", "reason": "x" * 1000, "where": ""}
+    whole = {"table": "t", "from": "2024-01-01", "until": "2024-01-02", "reason": "x" * 1000, "where": ""}
     wish = read_wish(whole)
     assert (wish.start, wish.end) == (to_ms(parse_instant("2024-01-01")), to_ms(parse_instant("2024-01-02")))
     assert wish.reason == "x" * 1000

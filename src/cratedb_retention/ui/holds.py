@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -22,7 +23,7 @@ from cratedb_retention.model.holds import HoldKind, LegalHold, hold_scope, hold_
 from cratedb_retention.model.policies.patterns import is_pattern, parse_table
 from cratedb_retention.model.policies.policy import mentions
 from cratedb_retention.model.time import TimeRange, from_ms, parse_instant, to_ms
-from cratedb_retention.model.words import plural, read_pairs, short
+from cratedb_retention.model.words import capitalized, plural, read_pairs, readable, short
 from cratedb_retention.service.access import More, Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, answer, chosen_action, read_texts, respond
@@ -39,7 +40,6 @@ LONGEST_REASON = 1000
 _KINDS = {HoldKind.LEGAL: "legal", HoldKind.RESTORED: "restored data"}
 _NAMED, _OFFERED = 3, 500  # Tables of a pattern that are named, and those that are suggested.
 _KEPT = ("q", "kind", "sort")
-_FIELDS = ("table", "from", "until", "where", "reason")
 
 
 @ROUTER.get(_PATH)
@@ -61,23 +61,98 @@ async def act(request: Request) -> Response:
     return await asyncio.to_thread(respond, request, work)
 
 
-def read_wish(given: Mapping[str, str]) -> LegalHold:
-    """
-    The hold that a form describes; InvalidInput if something about it is not valid.
-
-    :param given: ``schema``, ``table``, ``where`` (a pair in each line), ``from``, ``until``, ``reason``.
-    """
-    text = {name: (value or "").strip() for name, value in given.items()}
-    if not text["table"]:
+def _read_table(text: str) -> TableName:
+    if not text:
         raise InvalidInput("table", "no table is named", "name one, or use a pattern such as metrics_*")
-    if any("\x00" in value for value in text.values()) or len(text["reason"]) > LONGEST_REASON:
-        raise InvalidInput("reason", f"longer than {LONGEST_REASON:,} characters, or not text", "write less")
-    pairs = read_pairs("values", [line.strip() for line in text["where"].splitlines() if line.strip()])
-    start, end = (to_ms(parse_instant(text[name])) if text[name] else None for name in ("from", "until"))
+    return parse_table(text, default_schema="")
+
+
+def _read_instant(text: str) -> int | None:
+    return to_ms(parse_instant(text)) if text else None
+
+
+def _read_values(text: str) -> Mapping[str, str | None]:
+    pairs = read_pairs("values", [line.strip() for line in text.splitlines() if line.strip()])
+    empty = [column for column, value in pairs.items() if value == ""]
+    if empty:  # It is most likely not written to its end, and such a hold would protect nothing.
+        raise InvalidInput(", ".join(empty), "no value is written", "write tenant=acme, or tenant=NULL for SQL's NULL")
+    return pairs
+
+
+def _read_reason(text: str) -> str:
+    if len(text) > LONGEST_REASON:
+        raise InvalidInput("reason", f"longer than {LONGEST_REASON:,} characters", "write less")
+    return text
+
+
+# The fields of the form of a hold, and what reads them.
+_READERS: Mapping[str, Callable[[str], Any]] = {
+    "table": _read_table,
+    "from": _read_instant,
+    "until": _read_instant,
+    "where": _read_values,
+    "reason": _read_reason,
+}
+
+
+def _read(given: Mapping[str, str], table: TableName | None) -> tuple[dict[str, Any], dict[str, InvalidInput]]:
+    """What the fields of a form say, and what is wrong with them; see :func:`read_wish`."""
+    values: dict[str, Any] = {"table": table} if table else {}
+    mistakes: dict[str, InvalidInput] = {}
+    for name in (name for name in _READERS if name not in values):
+        text = given.get(name, "").strip()
+        try:
+            if "\x00" in text:
+                raise InvalidInput(name, "is not text", "write it again")
+            values[name] = _READERS[name](text)
+        except InvalidInput as mistake:
+            mistakes[name] = mistake
+    start, end = values.get("from"), values.get("until")
     if start is not None and end is not None and start >= end:
-        raise InvalidInput("until", "is not after from", "swap the two, or leave one empty")
-    wish = LegalHold(id="", table_schema=text["schema"], table_name=text["table"], where=pairs, start=start, end=end)
-    return replace(wish, reason=text["reason"])
+        mistakes["until"] = InvalidInput("until", "is not after from", "swap the two, or leave one empty")
+    return values, mistakes
+
+
+def read_wish(given: Mapping[str, str], table: TableName | None = None, default_schema: str = "") -> LegalHold:
+    """
+    The hold that a form describes; raises the first of its mistakes, see :func:`find_mistakes`.
+
+    :param given: ``table``, ``where`` (a pair in each line), ``from``, ``until``, ``reason``.
+    :param table: Its table, if the form has no field for it.
+    """
+    values, mistakes = _read(given, table)
+    for mistake in mistakes.values():
+        raise mistake
+    found: TableName = values["table"]
+    return LegalHold(
+        id="",
+        table_schema=found.schema or default_schema,
+        table_name=found.name,
+        where=values["where"],
+        start=values["from"],
+        end=values["until"],
+        reason=values["reason"],
+    )
+
+
+def find_mistakes(given: Mapping[str, str], table: TableName | None = None) -> dict[str, str]:
+    """What is wrong with the fields of a form, by their names: all of it."""
+    return {name: capitalized(str(mistake)) for name, mistake in _read(given, table)[1].items()}
+
+
+def write_fields(value: Callable[[str], str], wrong: Mapping[str, str]) -> Iterator[Markup]:
+    """The fields of a form of a hold but for its table, with what stands in them, and what is wrong with it."""
+
+    def field(name: str, label: str, hint: str) -> Markup:
+        return parts.field(name, label, value(name), hint, wrong=wrong.get(name, ""))
+
+    def area(name: str, label: str, hint: str) -> Markup:
+        return parts.area(name, label, value(name), hint, wrong.get(name, ""))
+
+    yield field("from", "From (UTC)", "empty: from the beginning")
+    yield field("until", "Until (UTC)", "empty: without end")
+    yield area("where", "Only with these values", "column=value, one in each line")
+    yield area("reason", "Reason", "a case number, a name")
 
 
 def place(scoped: Scope, wish: LegalHold) -> LegalHold:
@@ -100,7 +175,7 @@ def release_form(scoped: Scope, holds: Sequence[LegalHold], back: str) -> Markup
     action = "Release the hold" if alone else f"Release {len(holds):,} holds"
     tone = "primary" if found.same else "danger"
     title = "Release this hold?" if alone else f"Release {len(holds):,} holds?"
-    form = parts.form("release", *content, action=action, tone=tone, back=back)
+    form = parts.form("release", *content, action=action, tone=tone, back=back, focus=found.same)
     return parts.section(title, form, identifier="release")
 
 
@@ -204,11 +279,17 @@ class _Visit:
     @property
     def wish(self) -> LegalHold:
         """The hold that this form describes."""
-        default = self.guest.context.retention.default_schema
-        text = self.field("table")
-        table = parse_table(text, default_schema=default) if text else TableName("", "")
-        fields = {name: self.field(name) for name in _FIELDS}
-        return read_wish({**fields, "schema": table.schema, "table": table.name})
+        return read_wish(self._fields, default_schema=self.guest.context.retention.default_schema)
+
+    @property
+    def mistakes(self) -> Mapping[str, str]:
+        """What is wrong with the form, once it was sent."""
+        sent = self.given.get("do") == "place" or self.get("place") == "preview"
+        return find_mistakes(self._fields) if sent else {}
+
+    @property
+    def _fields(self) -> Mapping[str, str]:
+        return {name: self.field(name) for name in _READERS}
 
 
 def _texts(hold: LegalHold) -> tuple[str, ...]:
@@ -312,7 +393,7 @@ def _list(visit: _Visit) -> Iterator[Child]:
 
 def _place_form(visit: _Visit, error: RetentionError | None) -> Markup:
     """A new hold; on request with what it would mean."""
-    offers = map(str, visit.scoped.suggestions().tables[:_OFFERED])
+    offers, wrong = map(str, visit.scoped.suggestions().tables[:_OFFERED]), visit.mistakes
     preview = el("button", "Preview", type="submit", name="place", value="preview", formmethod="get")
     form = parts.form(
         "place",
@@ -325,11 +406,9 @@ def _place_form(visit: _Visit, error: RetentionError | None) -> Markup:
             "wide",
             offers,
             True,
+            wrong.get("table", ""),
         ),
-        parts.field("from", "From (UTC)", visit.field("from"), "empty: from the beginning"),
-        parts.field("until", "Until (UTC)", visit.field("until"), "empty: without end"),
-        parts.area("where", "Only with these values", visit.field("where"), "column=value, one in each line"),
-        parts.area("reason", "Reason", visit.field("reason"), "a case number, a name"),
+        write_fields(visit.field, wrong),
         _meaning(visit) if visit.get("place") == "preview" and not error else None,
         action="Place the hold",
         tone="primary",
@@ -343,13 +422,13 @@ def _meaning(visit: _Visit) -> Markup:
     """What the hold would cover, and keep from the next run."""
     try:
         wish = visit.wish
-    except InvalidInput as mistake:
+    except InvalidInput as mistake:  # Each mistake is at its field, too.
         return parts.problem(mistake)
     found, tables = visit.scoped.find_placing(wish), visit.scoped.held_tables([wish]).get("", [])
     now = ", ".join(map(str, tables[:_NAMED])) + (f" and {len(tables) - _NAMED:,} more" if len(tables) > _NAMED else "")
     kept = "Nothing that it covers is due now." if found.same else f"The next run would take {_many(found)} less."
     said = (
-        f"Covers {hold_scope(wish)}.",
+        f"Covers {_shown(hold_scope(wish))}.",
         f"Tables now: {now}." if tables else f"No table matches {wish.target} at present; check the name.",
         kept,
     )
@@ -393,7 +472,7 @@ def _tables(hold: LegalHold, tables: Mapping[str, Sequence[TableName]]) -> Cell:
 
 def _shown(text: str) -> str:
     """Days as such: holds on restored partitions name the first instant."""
-    return text.replace("T00:00:00+00:00", "")
+    return readable(text.replace("T00:00:00+00:00", ""))
 
 
 def _actor(hold: LegalHold) -> Bit:

@@ -19,15 +19,15 @@ from cratedb_retention.ui.web.html import Child, Markup
 
 
 def place_form(visit: Visit) -> Markup:
-    start, end = (visit.given.get(name, visit.get(name)) for name in ("from", "until"))
-    where, reason = (visit.given.get(name, "") for name in ("where", "reason"))
+    wrong = holds.find_mistakes(visit.given, visit.name) if visit.given.get("do") == "place" else {}
+
+    def value(name: str) -> str:
+        return visit.given.get(name, visit.get(name) if name in ("from", "until") else "")
+
     form = parts.form(
         "place",
         parts.note("Data under a legal hold is never expired, moved or archived, whatever the policies say."),
-        parts.field("from", "From (UTC)", start, "empty: from the beginning"),
-        parts.field("until", "Until (UTC)", end, "empty: without end"),
-        parts.area("where", "Only with these values", where, "column=value, one in each line"),
-        parts.area("reason", "Reason", reason, "a case number, a name"),
+        holds.write_fields(value, wrong),
         action="Place the hold",
         tone="primary",
     )
@@ -35,8 +35,7 @@ def place_form(visit: Visit) -> Markup:
 
 
 def _place(visit: Visit, given: Mapping[str, str]) -> str:
-    asked = {name: given.get(name, "") for name in ("where", "from", "until", "reason")}
-    holds.place(visit.scoped, holds.read_wish({**asked, "schema": visit.name.schema, "table": visit.name.name}))
+    holds.place(visit.scoped, holds.read_wish(given, visit.name))
     return "placed"
 
 
@@ -89,7 +88,7 @@ def offer_accepting(visit: Visit) -> Iterator[Child]:
         f"What is known of the earlier table counts for this one from now on: {known}. Rows of a time that was "
         "rolled up and expired count as late; a policy with late: drop deletes them."
     )
-    content = (parts.note(effect), parts.confirmation(str(visit.name)))
+    content = (parts.note(effect), parts.confirmation(str(visit.name), focus=False))
     yield parts.section(
         "Another table of this name",
         parts.note(f"{known} of an earlier table with this name. If they belong together, accept the table."),

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from cratedb_retention.errors import InvalidInput, RetentionError
 from cratedb_retention.model import words
-from cratedb_retention.model.words import capitalized
+from cratedb_retention.model.words import capitalized, sentence
 from cratedb_retention.ui.columns import Bit, Column, Number, bits_of, sort_name
 from cratedb_retention.ui.web.html import Child, Markup, el
 
@@ -30,7 +30,7 @@ def facts(pairs: Iterable[tuple[str, Child]]) -> Markup | None:
 
 def problem(error: RetentionError) -> Markup:
     """An error within a page."""
-    remedy = el("p", f"{capitalized(error.remedy)}.") if error.remedy else None
+    remedy = el("p", sentence(error.remedy)) if error.remedy else None
     said = el("p", f"{capitalized(error.thing)}: {error.reason}", class_="what")
     return el("div", said, remedy, class_="error", role="alert")
 
@@ -173,7 +173,7 @@ def chips(items: Iterable[Chip], label: str) -> Markup:
     return el("nav", map(shown, items), class_="chips", aria_label=label)
 
 
-def field(
+def field(  # noqa: PLR0913 - one for each attribute
     name: str,
     label: str,
     value: str = "",
@@ -181,8 +181,9 @@ def field(
     tone: str = "",
     offers: Iterable[str] = (),
     focus: bool = False,
+    wrong: str = "",
 ) -> Markup:
-    """A field for a line of text; ``offers`` are suggested while one types."""
+    """A field for a line of text; ``offers`` are suggested while one types, ``wrong`` is what is wrong with it."""
     options = [el("option", value=each) for each in offers]
     made = el(
         "input",
@@ -193,9 +194,10 @@ def field(
         autocomplete="off",
         spellcheck="false",
         autofocus=focus,
+        **_refers(name, wrong),
     )
     offered = el("datalist", options, id=f"{name}-offers") if options else None
-    return el("label", el("span", label), made, offered, class_=f"field {tone}".strip())
+    return _labelled(name, label, made, offered, tone=tone, wrong=wrong)
 
 
 def choice(name: str, value: str, label: str, checked: bool = False) -> Markup:
@@ -229,9 +231,22 @@ def digest(keys: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
 
 
-def area(name: str, label: str, value: str = "", hint: str = "") -> Markup:
-    made = el("textarea", value, name=name, placeholder=hint or None, rows=2, maxlength=1000)
-    return el("label", el("span", label), made, class_="field wide")
+def area(name: str, label: str, value: str = "", hint: str = "", wrong: str = "") -> Markup:
+    told = _refers(name, wrong)
+    made = el("textarea", value, name=name, placeholder=hint or None, rows=2, maxlength=1000, **told)
+    return _labelled(name, label, made, tone="wide", wrong=wrong)
+
+
+def _refers(name: str, wrong: str) -> dict[str, str]:
+    """What a field says of its mistake, if any."""
+    return {"aria_invalid": "true", "aria_describedby": f"m-{name}"} if wrong else {}
+
+
+def _labelled(name: str, label: str, *content: Child, tone: str, wrong: str) -> Markup:
+    """A field with its label, and below it what is wrong with it."""
+    made = el("label", el("span", label), content, class_=f"field {tone}".strip())
+    mistake = el("p", wrong, id=f"m-{name}", class_="mistake", role="alert")
+    return el("div", made, mistake, class_="wrong") if wrong else made
 
 
 def select(name: str, label: str, choices: Mapping[str, str], value: str) -> Markup:
