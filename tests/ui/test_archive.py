@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from threading import Event
 from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import expect
 
 from cratedb_retention.errors import Forbidden, RetentionError
-from cratedb_retention.execution.archive import RestoreRequest
+from cratedb_retention.execution.archive import RestoreRequest, Verified
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.archive import SnapshotPlace
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant, to_ms
@@ -228,8 +231,51 @@ def test_long_lists(db: DuckDatabase, operator: Visitor, monkeypatch: pytest.Mon
     assert "51 to 62 of 62" in last.text and "all 62 that match" in last.text
     assert "Verify 62 snapshots" in operator.get(choose(last, "verify", every=True)).texts("button")
     assert "Verify 2 snapshots" in operator.get(choose(last, "verify", 0, 11)).texts("button")
-    monkeypatch.setattr(archive, "MOST", 20)
-    assert "These are the first 20 by table and time." in operator.get(PATH).text
+    monkeypatch.setattr(archive, "MOST", 25)
+    page, seen = operator.get(f"{PATH}?sort=-size"), list[str]()
+    with db.statements() as sent:
+        for count in (25, 25, 12):
+            found = page.rows(SHOWN)
+            assert len(found) == count and "At most 25 are shown" in page.text
+            seen += [row["Snapshot"] for row in found]
+            assert f"Verify {count} snapshots" in operator.get(choose(page, "verify", every=True)).texts("button")
+            page = operator.get(page.href("Next 25")) if "Next 25" in page.links else page
+    assert (len(seen), len(set(seen))) == (62, 62)
+    assert not any(" OFFSET " in statement.upper() for statement in sent if "retention_snapshot" in statement)
+    assert page.href("First 25") == f"{PATH}?sort=-size"
+    for place in ("x", "[]", '["a","b","c","d","e"]', '["a","b",1e400,"d","e"]', f'["a","b",{2**64},"d","e"]'):
+        wrong = operator.get(f"{PATH}?{urlencode({'after': place})}")
+        assert (wrong.status, "is not valid" in wrong.texts("div[@role='alert']")[0]) == (200, True), place
+    unknown_time = archive.write_place(SnapshotPlace(db.schema, "orders", None, "", ""))
+    assert "No snapshots match." in operator.get(f"{PATH}?{urlencode({'after': unknown_time})}").text
+
+
+def test_operations_are_cancelled(db: DuckDatabase, service: Service, operator: Visitor) -> None:
+    """What goes on is cancelled by one button, before its next snapshot, by those who may start it."""
+    go_on, record = Event(), db.tool.snapshots()[0]
+    operations, viewer = service.context.operations, service.log_in(Role.VIEWER)
+
+    def work(report: Callable[[Verified], None]) -> None:
+        go_on.wait()
+        report(Verified(record))
+
+    begun = operations.start(db.tool, "verify", 2, work)
+    form = {"do": "cancel", "operation": begun.operation_id}
+    try:
+        for path in (PATH, "/ui/runs"):
+            page = operator.get(path)
+            assert page.fields("cancel") == form
+            assert PATH in [each.get("action") for each in page.all("form[@method='post']")]
+        assert not viewer.get(PATH).fields("cancel") and viewer.post(PATH, **form).status == 403
+        assert operator.post(PATH, **{**form, "operation": "x"}).status == 404
+        answer = operator.post(PATH, **form)
+    finally:
+        go_on.set()
+    done = over(service, operator, answer)
+    [row] = done.rows(OPERATIONS)
+    assert (row["State"], row["Snapshots"]) == ("cancelled", "1 of 2")
+    assert "ends before its next snapshot" in done.text and not done.fields("cancel")
+    assert operator.post(PATH, **form).status == 409
 
 
 def test_a_month_is_restored_by_four_clicks(db: DuckDatabase, service: Service, operator: Visitor) -> None:

@@ -22,7 +22,7 @@ from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import Conflict, ConnectionLost, InvalidInput, NotFound, RetentionError
 from cratedb_retention.execution.accepting import find_table, note
 from cratedb_retention.model.address import is_address
-from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
+from cratedb_retention.model.archive import Archived, SnapshotPlace, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.audit import Event
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Selector, Table, TableName, Value
 from cratedb_retention.model.holds import HoldKind, LegalHold
@@ -65,6 +65,7 @@ class RestoreRequest:
     # Only what recoverable policies deleted and was not brought back; rows that arrived since stay beside it.
     undo: bool = False
     from_repository: str | None = None  # Read this repository instead of the toolkit's own table.
+    after: SnapshotPlace | None = None  # Of the list of all snapshots, only those behind this place.
 
     def fits(self, record: SnapshotRecord, folds_case: bool = False) -> bool:
         """Whether a snapshot matches. One whose time is unknown matches any time."""
@@ -131,7 +132,7 @@ def find_snapshots(store: Store, request: RestoreRequest) -> Iterator[SnapshotRe
 def _narrow(store: Store, request: RestoreRequest) -> Iterator[SnapshotRecord]:
     """What the database finds by a request: all that match, and few others."""
     wanted = SnapshotFilter(
-        **same(request, ("table_schema", "table_name", "name", "repository", "tags")),
+        **same(request, ("table_schema", "table_name", "name", "repository", "tags", "after")),
         policy=request.policy_id,
         run=request.run_id,
         names={name for _, name in request.chosen or ()},

@@ -52,6 +52,16 @@ class SnapshotStage(Choice):
     DELETING = "deleting", "It is being deleted, or deleting it was interrupted"
 
 
+class SnapshotPlace(NamedTuple):
+    """A place in the list of all snapshots, which is in this order."""
+
+    table_schema: str
+    table_name: str
+    start: int | None  # None comes last.
+    name: str
+    repository: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class SnapshotRecord:
     """A snapshot as the toolkit recorded it."""
@@ -77,6 +87,11 @@ class SnapshotRecord:
     @property
     def key(self) -> tuple[str, str]:
         return self.archived.repository, self.archived.name
+
+    @property
+    def place(self) -> SnapshotPlace:
+        archived = self.archived
+        return SnapshotPlace(*archived.table, archived.start, archived.name, archived.repository)
 
     @property
     def partition(self) -> tuple[TableName, tuple[Value, ...]]:

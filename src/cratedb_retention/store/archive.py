@@ -14,7 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from cratedb_retention.errors import Conflict
-from cratedb_retention.model.archive import Archived, RestoredPartition, SnapshotRecord, SnapshotStage
+from cratedb_retention.model.archive import (
+    Archived,
+    RestoredPartition,
+    SnapshotPlace,
+    SnapshotRecord,
+    SnapshotStage,
+)
 from cratedb_retention.model.catalog import Column, Kind, TableName, Value
 from cratedb_retention.model.plan.plan import FreezePartitions
 from cratedb_retention.model.policies.patterns import is_pattern
@@ -37,6 +43,7 @@ class SnapshotFilter:
     :param policies: Any of these policies archived it.
     :param policy: The beginning of the policy's identifier; ``run``: of that of the run that archived or dropped it.
     :param start: Only partitions that end after this instant (ms, UTC); ``end``: that begin before this one.
+    :param after: Only snapshots behind this place in their order, by table and time.
     """
 
     table_schema: str | None = None
@@ -51,6 +58,7 @@ class SnapshotFilter:
     tags: TagFilter = field(default_factory=TagFilter)
     start: int | None = None
     end: int | None = None
+    after: SnapshotPlace | None = None
 
 
 def _conditions(c: Any, wanted: SnapshotFilter) -> Iterator[sa.ColumnElement[bool]]:
@@ -160,9 +168,9 @@ class SnapshotStore(Records):
 
     def stream(self, wanted: SnapshotFilter | None = None) -> Iterator[SnapshotRecord]:
         """The snapshots that may match, by table and time, read page by page."""
-        c = self._table.c
-        where = _conditions(c, wanted or SnapshotFilter())
-        return map(_record, self._stream(*where, order=(c.table_schema, c.table_name, c.start, c.name, c.repository)))
+        c, wanted = self._table.c, wanted or SnapshotFilter()
+        order = (c.table_schema, c.table_name, c.start, c.name, c.repository)
+        return map(_record, self._stream(*_conditions(c, wanted), order=order, after=wanted.after or ()))
 
     def all(self) -> list[SnapshotRecord]:
         return list(self.stream())

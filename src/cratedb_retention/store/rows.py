@@ -110,13 +110,18 @@ class Records:
         columns: list[Any] = [sa.column(name) for name in self._database.row_version] if stamps else []
         return self._database.query(sa.select(self._table, *columns).where(*where).order_by(*order))
 
-    def _stream(self, *where: sa.ColumnElement[bool], order: Sequence[sa.Column[Any]]) -> Iterator[Mapping[str, Any]]:
+    def _stream(
+        self, *where: sa.ColumnElement[bool], order: Sequence[sa.Column[Any]], after: Sequence[Any] = ()
+    ) -> Iterator[Mapping[str, Any]]:
         """
         Rows page by page, so that any number fits into memory. In the order, which may contain NULL, no two are equal.
         The first page is small, since often only some rows are wanted.
+
+        :param after: Only rows behind these values, in the order.
         """
         self._visible()
         found, behind = sa.select(self._table).order_by(*(column.nulls_last() for column in order)), list(where)
+        behind += [_after(order, after)] if after else []
         for size in itertools.chain([max(PAGE // 8, 1)], itertools.repeat(PAGE)):
             rows = self._database.query(found.where(*behind).limit(size))
             yield from rows

@@ -18,7 +18,7 @@ from cratedb_retention.model.words import plural, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.service.runs import Operations, OperationState
 from cratedb_retention.ui.columns import Column, state
-from cratedb_retention.ui.links import hold_bit, table_bit
+from cratedb_retention.ui.links import address, hold_bit, table_bit
 from cratedb_retention.ui.web import parts
 from cratedb_retention.ui.web.html import Child, Markup, el
 
@@ -73,7 +73,8 @@ class Restoration:
         content = (*said, parts.hidden({"shown": self.digest}))
         action = f"{verb} {partitions(self.coming)}"
         nothing = (said, el("a", "Back", href=back))
-        form = parts.form(do, *content, action=action, tone="primary", back=back) if self.coming else nothing
+        asked = parts.form(do, *content, action=action, tone="primary", back=back, focus=True)
+        form = asked if self.coming else nothing
         rows = listing(columns, sorted(self.found, key=lambda each: each.refusal is None), "What would be restored")
         return parts.section(title or do.capitalize(), above, form, rows, identifier=do)
 
@@ -151,10 +152,25 @@ def preview_words(found: Sequence[Restorable], coming: Sequence[Restorable], ask
     return said
 
 
-def recent_operations(operations: Sequence[OperationState]) -> Markup | None:
-    """Restores and the like of this service, which it remembers for a while: the latest of them, and what they did."""
+def recent_operations(operations: Sequence[OperationState], acts: bool) -> Markup | None:
+    """
+    Restores and the like of this service, which it remembers for a while: the latest of them, and what they did.
+
+    :param acts: Whether those that go on can be cancelled.
+    """
     found = operations[:_RECENT]
-    return parts.table(_OPERATIONS, found, "Recent operations of this service", below=_results) if found else None
+    actions = _cancel if acts and any(each.finished_at is None for each in found) else None
+    caption = "Recent operations of this service"
+    return parts.table(_OPERATIONS, found, caption, actions, below=_results) if found else None
+
+
+def _cancel(operation: OperationState) -> Markup | None:
+    """A button that ends an operation before its next snapshot."""
+    if operation.finished_at is not None:
+        return None
+    given = parts.hidden({"do": "cancel", "operation": operation.operation_id})
+    button = el("button", "Cancel", type="submit", class_="link", title="It ends before its next snapshot")
+    return el("form", given, button, method="post", action=address("/archive", {}))
 
 
 def _results(operation: OperationState) -> Markup | None:

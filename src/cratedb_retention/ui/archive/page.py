@@ -6,12 +6,13 @@ restoring and deleting them, after a preview of exactly that. Filters, order and
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -20,6 +21,7 @@ from cratedb_retention.errors import Forbidden, InvalidInput, NotFound, Retentio
 from cratedb_retention.execution.archive import RestoreRequest
 from cratedb_retention.execution.plan.preview import WORST_FIRST, ArchiveLine
 from cratedb_retention.model.access import Role
+from cratedb_retention.model.archive import SnapshotPlace
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.patterns import parse_table
 from cratedb_retention.model.time import parse_instant
@@ -40,12 +42,13 @@ PATH = "/archive"
 _PATH = f"{PREFIX}{PATH}"
 ROWS = 50  # That are shown at once.
 MOST = 1_000  # Snapshots that are read, sorted and chosen at once.
-_KEPT = ("table", "repository", "from", "to", "state", "sort")
+_KEPT = ("table", "repository", "from", "to", "state", "sort", "after")
 # What is said once the form of this name was accepted.
 DONE = {
     "verify": "The verification has started.",
     "restore": "The restore has started.",
     "delete": "The deletion has started.",
+    "cancel": "The operation ends before its next snapshot.",
 }
 
 
@@ -63,6 +66,9 @@ async def act(request: Request) -> Response:
         visit = _Visit(guest, scoped, Query(request.query_params))
 
         def start() -> str:
+            if given.get("do") == "cancel":
+                scoped.cancel(guest.context.operations, given.get("operation", ""))
+                return visit.to(done="cancel")
             form = chosen_action(_FORMS, given)
             scoped.access.require(form.role)
             form.start(visit, given)
@@ -74,7 +80,7 @@ async def act(request: Request) -> Response:
 
 
 def read_request(query: Query) -> RestoreRequest:
-    """Which snapshots the page is about; raises InvalidInput if the table, an instant or the tags can't be read."""
+    """Which snapshots the page is about; raises InvalidInput if something can't be read."""
     given = {name: query.get(name, "").strip() for name in _KEPT}
     table = parse_table(given["table"], default_schema="") if given["table"] else TableName("", "")
     first, last = (parse_instant(given[name]) if given[name] else None for name in ("from", "to"))
@@ -85,7 +91,27 @@ def read_request(query: Query) -> RestoreRequest:
         end=last,
         repository=given["repository"] or None,
         tags=read_tags(query),
+        after=_read_place(given["after"]),
     )
+
+
+def write_place(place: SnapshotPlace) -> str:
+    """A place in the list of all snapshots for an address."""
+    return json.dumps(place, ensure_ascii=False, separators=(",", ":"))
+
+
+def _read_place(text: str) -> SnapshotPlace | None:
+    if not text:
+        return None
+    wrong = InvalidInput("after", "is not valid", "use the links above the list")
+    kinds: tuple[Any, ...] = (str, str, int | None, str, str)
+    try:
+        found = SnapshotPlace(*json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        raise wrong from None
+    if not all(map(isinstance, found, kinds)) or abs(found.start or 0) >= 2**63:
+        raise wrong
+    return found
 
 
 class _Visit:
@@ -115,9 +141,12 @@ class _Visit:
         return self.scoped.snapshots(self.request, MOST + 1)
 
     @property
-    def more(self) -> bool:
-        """Whether there are more than are read at once."""
-        return len(self._found) > MOST
+    def others(self) -> list[tuple[str, str]]:
+        """Labels and addresses of the other parts, if there are more than are read at once."""
+        first = self.to(after="") if self.get("after") else ""
+        more = len(self._found) > MOST
+        following = self.to(after=write_place(self._found[MOST - 1].record.place)) if more else ""
+        return [(f"First {MOST:,}", first), (f"Next {MOST:,}", following)] if first or following else []
 
     @cached_property
     def lines(self) -> Sequence[ArchiveLine]:
@@ -202,7 +231,7 @@ def _content(visit: _Visit, operations: Sequence[OperationState], error: Retenti
     goes_on = parts.live(any(each.finished_at is None for each in operations))
     if done or goes_on:
         elsewhere = ("Another service does it. ", el("a", "Activity", href=links.activity()), " shows what it did.")
-        told = recent_operations(operations) or el("p", elsewhere, class_="note")
+        told = recent_operations(operations, visit.guest.may(Role.OPERATOR)) or el("p", elsewhere, class_="note")
         yield el("div", told, id="operations", data_live=goes_on, data_with="list")
     yield el("div", _list(visit, lines), id="list", class_="stack")
 
@@ -233,8 +262,11 @@ def _list(visit: _Visit, lines: Sequence[ArchiveLine]) -> Iterator[Child]:
         return
     repositories = {line.record.archived.repository for line in lines}
     yield el("p", _summary(lines), class_="lead")
-    if visit.more:
-        yield parts.note(f"These are the first {MOST:,} by table and time. Use filters to see others.")
+    if others := visit.others:
+        ways = ((" ", el("a", label, href=href, data_swap=True)) for label, href in others)
+        yield el(
+            "p", f"At most {MOST:,} are shown, sorted and chosen together, by table and time.", ways, class_="note"
+        )
     yield _conditions(visit, lines)
     shown = visit.matching[visit.first : visit.first + ROWS]
     columns = [each for each in COLUMNS if each.label != "Repository" or len(repositories) > 1]

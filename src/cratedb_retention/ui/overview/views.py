@@ -169,13 +169,13 @@ def _archive(visit: Visit) -> Iterator[Child]:
     there = address("/archive", {"table": str(visit.name), **visit.ends("to")})
     what = "Restore this time range …" if visit.chosen else "Restore all …"
     actions = (
-        parts.action(what, f"{visit.to('archive', restore='preview')}#restore") if operator else None,
+        parts.action(what, visit.to("archive", restore="preview")) if operator else None,
         parts.action("Verify or delete …" if operator else "Show in the archive", there),
     )
     columns = [column for column in COLUMNS if column.label != "Table"]
     rows = parts.table(columns, shown, "Snapshots of this table")
     pager = visit.pager(len(shown), len(found) > ROWS)
-    operations = recent_operations(visit.scoped.jobs(visit.guest.context.operations))
+    operations = recent_operations(visit.scoped.jobs(visit.guest.context.operations), operator)
     yield parts.section("Archive", el("div", actions, class_="actions"), rows, pager, operations)
     if operator and visit.get("restore"):
         yield restore_form(visit)
@@ -186,7 +186,7 @@ def _holds(visit: Visit) -> Iterator[Child]:
     operator = visit.may(Role.OPERATOR)
 
     def release(hold: LegalHold) -> Child:
-        return el("a", "Release …", href=f"{visit.to('holds', hold=hold.id)}#release")
+        return el("a", "Release …", href=visit.to("holds", hold=hold.id))
 
     if operator and visit.get("done") == "released":
         yield holds.undo_form([visit.get("hold")])

@@ -22,7 +22,7 @@ from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.audit import OF_RUNS, Event, Outcome
-from cratedb_retention.model.words import plural, short, show_size
+from cratedb_retention.model.words import plural, readable, short, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.store.audit import JournalFilter, RunTotals, place_after
 from cratedb_retention.ui import audit, links
@@ -219,9 +219,9 @@ def _actions(visit: Visit) -> Iterator[Child]:
         button = el("button", "Cancel run", type="submit", id="cancel", title="It ends before its next step")
         yield el("form", parts.hidden({"do": "cancel"}), button, method="post")
     if visit.failed:
-        yield parts.action("Retry what failed …", f"{visit.to(retry='preview')}#retry", "primary")
+        yield parts.action("Retry what failed …", visit.to(retry="preview"), "primary")
     if visit.recoverable:
-        yield parts.action("Undo …", f"{visit.to(undo='preview')}#undo")
+        yield parts.action("Undo …", visit.to(undo="preview"))
     yield parts.action("Activity", links.activity(run_id=run.run_id))
 
 
@@ -259,7 +259,7 @@ def _facts(run: Run) -> Markup | None:
         ("Trigger", run.trigger),
         ("By", actor),
         ("Cutoff", parts.moment(cutoff) if cutoff else None),
-        ("Plan", begin.get("message")),
+        ("Plan", readable(begin.get("message") or "")),
         ("Steps", run.steps),
         ("Partitions", words.count(totals.partitions or None) if totals else ""),
         ("Rows", words.count(totals.rows or None) if totals else ""),
@@ -275,7 +275,7 @@ def _troubles(visit: Visit) -> Markup | None:
         shown.append(el("li", UNENDED, " ", _last_step(visit)))
     for row in run.troubles[-ROWS:]:
         heads = (parts.bit(each) for each in _about(row))
-        reason = el("p", row["error"] or row["message"], class_="many")
+        reason = el("p", readable(row["error"] or row["message"] or ""), class_="many")
         shown.append(el("li", el("p", ((each, " ") for each in heads)), reason))
     if len(run.troubles) > ROWS:
         shown.append(el("li", el("a", "More of this", href=visit.to("entries", outcome=Outcome.FAILED))))
@@ -290,7 +290,7 @@ def _troubles(visit: Visit) -> Markup | None:
 def _last_step(visit: Visit) -> str:
     """The step that a run without an end was at."""
     rows = visit.scoped.journal(visit.entries(events=OF_TABLES, limit=1))
-    return "".join(f"Its last step: {row['message']}" for row in rows if row["message"])
+    return "".join(f"Its last step: {readable(row['message'])}" for row in rows if row["message"])
 
 
 def _about(row: Row) -> Iterator[Bit]:
@@ -302,7 +302,7 @@ def _about(row: Row) -> Iterator[Bit]:
     yield audit.policy_of(row)
     yield from audit.subjects(row)
     if row["error"]:
-        yield Bit(text=row["message"] or "", tone="muted")
+        yield Bit(text=readable(row["message"] or ""), tone="muted")
 
 
 def _tables(visit: Visit) -> Iterator[Child]:
@@ -325,7 +325,7 @@ def _tables(visit: Visit) -> Iterator[Child]:
     yield parts.section("Tables", rows, ways)
     if visit.get("done") == "undoing":
         operations = visit.scoped.jobs(visit.guest.context.operations)
-        yield parts.section("Operations", recent_operations(operations))
+        yield parts.section("Operations", recent_operations(operations, visit.acts))
 
 
 def _table_columns(visit: Visit) -> Sequence[Column[RunTotals]]:

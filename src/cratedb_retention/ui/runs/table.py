@@ -14,7 +14,7 @@ from cratedb_retention.model.audit import OF_RUNS, Outcome
 from cratedb_retention.model.duration import read_moment
 from cratedb_retention.model.policies.strategies import find_member
 from cratedb_retention.model.time import parse_instant
-from cratedb_retention.model.words import plural
+from cratedb_retention.model.words import plural, readable
 from cratedb_retention.service.access import Scope
 from cratedb_retention.store.audit import JournalFilter, RunPlace
 from cratedb_retention.ui import audit, links
@@ -45,7 +45,7 @@ def _page(request: Request, guest: Guest, scoped: Scope) -> Response:
     top = el("div", el("h1", "Runs"), el("div", _plan_link(guest), class_="actions"), class_="top")
     operations = scoped.jobs(guest.context.operations)
     seconds = parts.live(bool(guest.running) or any(each.finished_at is None for each in operations))
-    recent = recent_operations(operations)
+    recent = recent_operations(operations, guest.may(Role.OPERATOR))
     others = parts.section("Restores, verifications and deletions", recent) if recent else None
     listed = el("div", _listed(guest, scoped, query), others, id="list", class_="stack", data_live=seconds)
     panel = el("div", _list_filters(query), listed, id="panel")
@@ -173,9 +173,8 @@ def _reasons(run: Run) -> Markup | None:
     found = [el("li", error, class_="bad many") for error in run.errors]
     for reason, row in list(rows.items())[:_REASONS]:
         table = audit.table_of(row)
-        found.append(
-            el("li", parts.bit(table_bit(table)) if table else None, " ", el("span", reason, class_="bad many"))
-        )
+        said = el("span", readable(reason or ""), class_="bad many")
+        found.append(el("li", parts.bit(table_bit(table)) if table else None, " ", said))
     more = sum(run.totals.outcomes[each] for each in TROUBLES) - min(len(rows), _REASONS) if run.totals else 0
     if more > 0:
         found.append(el("li", el("a", f"{more:,} more", href=links.run(run.run_id))))
