@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.policies.file import parse_policies
 from cratedb_retention.store.runs import RunOfPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.overview import front, search
@@ -74,8 +75,7 @@ def test_what_needs_attention_comes_first(db: DuckDatabase, service: Service) ->
     shown = [visits[name] for name in ("Policies", "Rows", "Due now", "Next run")]
     assert shown == ["delete after 90d", "11", "1 partition", "due now"]
     assert lanes(page)["visits"] == (
-        "data: 2024-03-01 to 2024-08-01; will be dropped: 2024-03-01 to 2024-04-01; "
-        "delete after 90d: before 2024-04-03 12:00"
+        "data: 2024-03-01 to now; will be dropped: 2024-03-01 to 2024-04-01; delete after 90d: before 2024-04-03 12:00"
     )
     assert "before" not in lanes(page)["logs"], "a policy that is disabled has no limit"
     assert "archive: 2023-07-01 to 2024-05-01" in lanes(page)["orders"]
@@ -91,9 +91,9 @@ def test_what_needs_attention_comes_first(db: DuckDatabase, service: Service) ->
     assert page.href("Run now …") == "/ui/plan?policy=orders"
     assert tiles[1].startswith("Last runneeds attention2024-07-01 12:00:00 · 828 rows")
     assert tiles[2] == "Running nowNothing"
-    assert tiles[3].startswith("Without a policy1 table36 rowsShow themcratedb-retention suggest writes policies")
+    assert tiles[3] == "Without a policy1 table36 rowsShow themSuggest policies …"
     assert page.href("What it did") == links.run(db.journal(event="run-finished")[0]["run_id"])
-    assert page.href("Add policy") == links.new_policy(table=TableName(db.schema, "logs"))
+    assert page.href("Add policy") == links.new_policy(table=TableName(db.schema, "logs"), period="2y")
     assert list(rows(editor.get(page.href("Show them")))) == ["logs"]
 
 
@@ -201,17 +201,68 @@ def test_what_each_sees(db: DuckDatabase, service: Service) -> None:
     assert "Without a policyNo table" in page.text
 
 
-def test_nothing_yet(db: DuckDatabase, service: Service) -> None:
-    """Without policies, all tables are without one, and who may is shown where to begin."""
+def test_the_next_run_is_the_same_everywhere(db: DuckDatabase, service: Service) -> None:
+    """Whether a slot was missed or is still to come: each page says the same of the next run of a policy."""
+    db.tool.edit_policy("letters", {"schedule": "@weekly"})
+    viewer = service.log_in(Role.VIEWER)
+    overview, listed = rows(viewer.get(PATH)), viewer.get("/ui/policies").rows("Policies")
+    for name, said in (("visits", "due now"), ("letters", "in 4 days")):
+        table = TableName(db.schema, name)
+        [row] = [row for row in listed if row["Table"] == str(table)]
+        [policy] = viewer.get(links.table(table, tab="policies")).rows("Policies on this table")
+        assert (overview[name]["Next run"], policy["Next run"]) == (said, said)
+        assert row["Next run"].startswith(said)
+        assert f"Next run {said}" in viewer.get(links.table(table)).text
+        assert f"Next run {said}: " in viewer.get(links.policy(name)).text
+    assert "due 12 hours ago" in viewer.get(PATH).text.lower()
+
+
+def test_disabled_patterns(db: DuckDatabase, service: Service) -> None:
+    """A disabled policy for many tables is no table of its own, and does not disable those of other policies."""
+    editor = service.log_in(Role.EDITOR)
+    before = {name: row["State"] for name, row in rows(editor.get(PATH)).items()}
+    db.policy("delete", "*s", "1y", id="many", enabled=False)
+    db.policy("delete", "nothing_*", "1y", id="none", enabled=False)
+    assert {name: row["State"] for name, row in rows(editor.get(PATH)).items()} == before
+
+
+def test_the_first_policy(db: DuckDatabase, service: Service) -> None:
+    """Without policies, three steps lead to the first one: a table that grows, its effect, and its plan."""
     for stored in db.tool.policies():
         db.tool.delete_policy(stored.policy.id or "")
-    editor, viewer = (service.log_in(role) for role in (Role.EDITOR, Role.VIEWER))
-    page = editor.get(PATH)
-    assert "Until there is one, everything is kept." in page.text
-    assert page.href("Create the first policy") == links.new_policy()
+    db.policy("delete", "jobs_log", "5y", id="own", table_schema=db.own_schema, time_column="time")
+    editor, viewer, acme = (service.log_in(Role.EDITOR), service.log_in(Role.VIEWER), service.log_in(Role.EDITOR, "x"))
+    page, rows_of_visits = editor.get(PATH), db.count("visits")
+    assert "First policy in three steps" in page.texts("h2") and len(page.all("ol/li")) == 3
     assert {row["State"] for row in page.rows("Tables")} == {"no policy"}
-    assert lanes(page)["visits"] == "data: 2024-03-01 to 2024-08-01"
-    assert "Create the first policy" not in viewer.get(PATH).links
+    assert next(iter(rows(page))) == "weather", "it grows most"
+    assert lanes(page)["visits"] == "data: 2024-03-01 to now"
+    there = links.new_policy(table=TableName(db.schema, "visits"), period="180d")
+    assert there in [link.get("href") for link in page.all("main//a") if text_of(link) == "Add policy"]
+    draft = editor.get(there)
+    form = {name: values for name, values in draft.form("draft").items() if any(values)}
+    assert form["retention_period"] == ["180d"] and not draft.all("form[@data-dirty]")
+    assert "hot until 180d -> gone" in draft.text and "Nothing is due at the next run." in draft.text
+    saved = editor.get(editor.post_several(there, **{**form, "do": "save"}).headers["location"])
+    plan = editor.get(saved.href("See the plan"))
+    assert "Nothing is due" in plan.text and db.count("visits") == rows_of_visits
+    assert not editor.get(PATH).all("ol")
+    [made] = [item.policy for item in db.tool.policies() if item.id != "own"]
+    db.tool.edit_policy(made.id or "", {"enabled": False})
+    assert "Runs skip it until you enable it." in editor.get(f"{links.policy(made.id)}?saved=2").text
+    db.tool.delete_policy(made.id or "")
+    assert editor.get(PATH).all("ol")
+    db.policy("delete", "nothing_*", "1y", id="off", enabled=False)
+    assert not editor.get(PATH).all("ol"), "it is one, although no table has it"
+    db.tool.delete_policy("off")
+    # Others are told who can, and a tenant gets no suggestions, which are about all tables.
+    for other, told in ((viewer, "Users with the role editor create policies."), (acme, "no policies with your tags")):
+        assert told in other.get(PATH).text and "Suggest policies …" not in other.get(PATH).links
+        assert other.get(links.policy_file(suggest="yes")).status == 403
+    suggested = editor.get(page.href("Suggest policies …"))
+    [text] = [area.text or "" for area in suggested.all("textarea[@name='text']")]
+    checked = editor.post("/ui/policy-file", do="check", text=text)
+    assert "create 6," in checked.text and {policy.enabled for policy in parse_policies(text, "x")} == {False}
 
 
 def test_it_keeps_itself_up_to_date(pages: PagesInBrowser) -> None:

@@ -56,9 +56,14 @@ def policy(identifier: str | None) -> str:
     return f"{PREFIX}/policies/{quote(identifier or '', safe='')}"
 
 
-def new_policy(copied: str = "", table: TableName | None = None) -> str:
-    """The page of a new policy: empty, a copy of one, or for a table."""
-    return address("/policies/new", {"copy": copied, "table": str(table) if table else ""})
+def new_policy(copied: str = "", table: TableName | None = None, period: str = "") -> str:
+    """The page of a new policy: empty, a copy of one, or for a table, perhaps with a retention period."""
+    return address("/policies/new", {"copy": copied, "table": str(table) if table else "", "period": period})
+
+
+def policy_file(**query: str) -> str:
+    """The page that imports policies, with choices."""
+    return address("/policy-file", query)
 
 
 def table(name: TableName, /, **query: str) -> str:

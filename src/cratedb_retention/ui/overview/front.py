@@ -22,7 +22,7 @@ from cratedb_retention.model.plan.effect import total
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.time import from_ms
-from cratedb_retention.model.words import capitalized, plural, short, show_size, write_pairs
+from cratedb_retention.model.words import capitalized, plural, readable, short, show_size, write_pairs
 from cratedb_retention.planning.overview.limits import Unlimited
 from cratedb_retention.planning.overview.survey import Ungoverned
 from cratedb_retention.planning.policies import Finding
@@ -31,6 +31,7 @@ from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, respond
 from cratedb_retention.ui.columns import Bit, Cell, Column, Number, Picture, counted, ends, sized, state
 from cratedb_retention.ui.links import PREFIX, Query, address
+from cratedb_retention.ui.overview import first
 from cratedb_retention.ui.overview.spans import MEANINGS, due_words, next_words
 from cratedb_retention.ui.web import lanes, layout, parts
 from cratedb_retention.ui.web.html import Child, Markup, el
@@ -100,6 +101,7 @@ class _Front:
         self._sort = query.get("sort", "") if query.get("sort") in _ORDERS else ""
         self._text = query.get("q", "").strip()
         self._first = links.read_first(query)
+        self._is_first = first.is_first(found)
         # Those that the search finds, whatever their state.
         searched = (row for row in found.rows if self._matches(row))
         self._rows = [part for row in searched for part in (row.divided() if self._group == "tenant" else [row])]
@@ -108,7 +110,14 @@ class _Front:
         new = parts.action("New policy", links.new_policy(), "primary") if self._guest.may(Role.EDITOR) else None
         yield el("div", el("h1", "Overview", id="title"), el("div", new, class_="actions"), class_="top")
         taken = el("p", "As of ", parts.moment(from_ms(self._found.now)), ".", class_="note")
-        live = (self._tiles(), self._causes(), self._tables(), self._notes(), taken)
+        live = (
+            first.guide(self._guest, self._found) if self._is_first else None,
+            self._tiles(),
+            self._causes(),
+            self._tables(),
+            self._notes(),
+            taken,
+        )
         yield el("div", live, id="panel", data_live=REFRESH)
 
     def _to(self, **changes: str) -> str:
@@ -189,9 +198,8 @@ class _Front:
         said = " · ".join(filter(None, (many, f"grows {growth} a day" if growth else "")))
         order = "size" if size else "rows"
         link = el("a", "Show them", href=self._to(state=NO_POLICY, sort=order, group="", q=""), data_swap=True)
-        suggests = self._guest.may(Role.EDITOR) and not self._guest.access.limited
-        hint = (el("code", "cratedb-retention suggest"), " writes policies for them.") if suggests else None
-        return parts.tile("Without a policy", plural(len(free), "table"), said, link, hint)
+        suggest = el("a", "Suggest policies …", href=first.suggestions()) if first.may_suggest(self._guest) else None
+        return parts.tile("Without a policy", plural(len(free), "table"), said, link, suggest)
 
     # What needs attention
 
@@ -214,7 +222,7 @@ class _Front:
         tone = cause.state if cause.state in ROW_STATES else "blocked"
         badge = parts.bit(Bit(text=cause.state.replace("-", " "), tone=f"badge is-{tone}"))
         title = el("h3", capitalized(cause.code.replace("-", " ")))
-        said = el("p", capitalized(shared), class_="many") if shared else None
+        said = el("p", readable(capitalized(shared)), class_="many") if shared else None
         about = el("div", el("div", badge, title, class_="titled"), said, el("ul", shown))
         return el("article", about, el("div", self._actions(cause), class_="actions"), class_=f"why cause is-{tone}")
 
@@ -223,7 +231,8 @@ class _Front:
         identifier = item.policy_id
         policy = el("a", self._title(item), href=links.policy(identifier)) if identifier else None
         run = _run_link(item.run_id) if item.run_id else None
-        return el("li", ((each, " ") for each in (table, policy, run) if each), el("span", text) if text else None)
+        told = el("span", readable(text)) if text else None
+        return el("li", ((each, " ") for each in (table, policy, run) if each), told)
 
     def _title(self, item: Item) -> str:
         known = next((line.policy for line in self._found.lines if line.policy.id == item.policy_id), None)
@@ -260,23 +269,20 @@ class _Front:
         if not unlimited:
             return parts.section(title, noted)
         limits = parts.table(_LIMITS, unlimited[:_LIMITED], "Policies without a limit")
-        count = el("summary", plural(len(unlimited), "policy", "policies"), " without a limit (expected_max)")
+        count = el("summary", plural(len(unlimited), "policy", "policies"), " without a limit for one run")
         folded = el("details", count, limits, _more(len(unlimited) - _LIMITED), class_="folded")
         return parts.section(title, noted, folded)
 
     # Tables
 
     def _tables(self) -> Markup:
-        offer: list[Child] = []
-        if not any(row.lines for row in self._found.rows):
-            offer.append(parts.note("There are no policies yet. Until there is one, everything is kept."))
-            if self._guest.may(Role.EDITOR):
-                offer.append(parts.action("Create the first policy", links.new_policy(), "primary"))
         if not self._found.rows:
-            return parts.section("Tables", offer)
+            return parts.section("Tables", parts.note("No tables."))
         chosen = [row for row in self._rows if not self._states or row.states.intersection(self._states)]
         if self._sort:
             chosen.sort(key=_ORDERS[self._sort].key)
+        elif self._is_first:
+            chosen.sort(key=first.growth)
         if self._group:
             chosen.sort(key=self._group_of)
         shown = chosen[self._first : self._first + ROWS]
@@ -288,7 +294,6 @@ class _Front:
         none = None if shown else parts.note("No table matches.")
         return parts.section(
             "Tables",
-            offer,
             el("div", self._chips(), self._search(), class_="finder"),
             lanes.patterns(),
             none,
@@ -339,8 +344,8 @@ class _Front:
     def _table(self, group: str, rows: Sequence[Row], ages: lanes.Ages) -> Markup:
         columns: Sequence[Column[Row]] = (
             Column("Table", _name),
-            Column("State", lambda row: state(row.state, "\n".join(row.why) or MEANINGS[row.state])),
-            Picture("Data by age", lambda row: lanes.small(ages, row.lanes, [at for at, _ in row.limits], _told(row))),
+            Column("State", lambda row: state(row.state, readable("\n".join(row.why)) or MEANINGS[row.state])),
+            Picture("Data by age", self._by_age(ages)),
             Column("Policies", self._policies),
             counted("Rows", lambda row: row.rows),
             sized(lambda row: row.size),
@@ -359,6 +364,12 @@ class _Front:
             return el("a", column.label, href=self._to(sort="" if on else name), data_swap=True), order
 
         return parts.table(columns, rows, f"Tables, {group}" if group else "Tables", head=head)
+
+    def _by_age(self, ages: lanes.Ages) -> Callable[[Row], Cell]:
+        def drawn(row: Row) -> Cell:
+            return lanes.small(ages, row.lanes, [at for at, _ in row.limits], _told(row, self._found.now))
+
+        return drawn
 
     def _due(self, row: Row) -> Cell:
         """What the next run takes, which leads to the plan of these policies alone."""
@@ -393,7 +404,7 @@ class _Front:
         if free.reason:
             yield Bit(text="age unknown", tone="muted", hint=free.reason)
         if self._guest.may(Role.EDITOR):
-            yield Bit(text="Add policy", href=links.new_policy(table=free.table))
+            yield Bit(text="Add policy", href=first.new_policy(free, self._found.now))
 
 
 def _run_link(run_id: str, text: str = "") -> Markup:
@@ -418,7 +429,8 @@ def _name(row: Row) -> Cell:
         )
     more = f" (and {len(row.why) - 1:,} more)" if len(row.why) > 1 else ""
     for reason in row.why[:1]:
-        bits.append(Bit(text=f"{reason}{more}", href=_explanation(row), tone="reason", hint="\n".join(row.why)))
+        text, hint = readable(f"{reason}{more}"), readable("\n".join(row.why))
+        bits.append(Bit(text=text, href=_explanation(row), tone="reason", hint=hint))
     return bits
 
 
@@ -457,11 +469,13 @@ def _instants(row: Row) -> Iterator[int]:
     yield from (limit for limit, _ in row.limits)
 
 
-def _told(row: Row) -> str:
-    """The data of a table by age, a line for each place and limit."""
+def _told(row: Row, now: int) -> str:
+    """The data of a table by age, a line for each place and limit; partitions may end in the future, data does not."""
     said = []
     for lane in row.lanes:
-        said.append(f"{lane.title}: {' '.join(ends(lane.time)) if lane.time else 'time unknown'}")
+        whole = " ".join(ends(lane.time)) if lane.time else "time unknown"
+        there = lane.time is not None and lane.time.contains(now)
+        said.append(f"{lane.title}: {words.moment(lane.time.start)} to now" if there else f"{lane.title}: {whole}")
         said += [f"{bar.words}: {' '.join(ends(time & lane.time if lane.time else time))}" for bar, time in lane.bars]
     said += [f"{policy}: before {words.moment(limit)}" for limit, policy in row.limits]
     return "\n".join([row.title, *said])
@@ -473,7 +487,7 @@ def _noted_table(found: Finding) -> Cell:
 
 
 def _more(left: int) -> Markup | None:
-    return parts.note(f"and {left:,} more, which `cratedb-retention check-policies` lists") if left > 0 else None
+    return parts.note(f"and {left:,} more") if left > 0 else None
 
 
 _NOTES: Sequence[Column[Finding]] = (

@@ -18,7 +18,7 @@ from cratedb_retention.model.policies.policy import mentions
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, respond
-from cratedb_retention.ui.links import MENU, PREFIX, address
+from cratedb_retention.ui.links import MENU, PREFIX
 from cratedb_retention.ui.web import layout, parts
 from cratedb_retention.ui.web.html import Markup, el
 
@@ -68,9 +68,7 @@ def _policies(guest: Guest, scoped: Scope, text: str) -> Iterator[Found]:
 
 def _pages(guest: Guest, scoped: Scope, text: str) -> Iterator[Found]:
     editor: Sequence[tuple[str, str]] = (
-        (("New policy", links.new_policy()), ("Import policies", address("/policy-file", {})))
-        if guest.may(Role.EDITOR)
-        else ()
+        (("New policy", links.new_policy()), ("Import policies", links.policy_file())) if guest.may(Role.EDITOR) else ()
     )
     for title, href in (*((name, f"{PREFIX}{path}") for name, path in MENU), *editor):
         if mentions([title], text):

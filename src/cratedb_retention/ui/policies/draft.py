@@ -104,35 +104,38 @@ class Draft:
         return write_edit(self.identifier, changes_of(self.base or self.policy, self.policy), self.version)
 
 
-def begin(base: Policy | None, table: str = "", version: int = 0) -> Draft:
+def begin(base: Policy | None, table: str = "", period: str = "", version: int = 0) -> Draft:
     """
     A draft as a page shows it at first.
 
     :param base: A stored policy with its version, or one to copy, without its identifier; None: an empty form.
-    :param table: Which table a new policy is for.
+    :param table: Which table a new policy is for; ``period``: its retention period at first.
     """
-    values = _initial(base, table)
+    values = _initial(base, table, period)
     return Draft(values=values, initial=values, base=base, identifier=(base and base.id) or "", version=version)
 
 
-def _initial(base: Policy | None, table: str) -> Values:
+def _initial(base: Policy | None, table: str, period: str) -> Values:
     values = to_values(base)
-    return values if base is not None or not table else {**values, **_read_table(table, values)}
+    if base is None:
+        values |= _read_table(table, values) if table else {}
+        values |= {"retention_period": period} if period else {}
+    return values
 
 
-def read_draft(form: FormData, identifier: str = "", table: str = "", names: bool = False) -> Draft:
+def read_draft(form: FormData, identifier: str = "", table: str = "", period: str = "", names: bool = False) -> Draft:
     """
     The draft in a form that was sent.
 
     :param identifier: That of the stored policy; empty: it is a new one.
-    :param table: As in :func:`begin`; ``names``: whether a new policy may get an identifier.
+    :param table: As in :func:`begin`, likewise ``period``; ``names``: whether a new policy may get an identifier.
     :raises InvalidInput: if the form is not one of these pages.
     """
     left, version = _text(form, "left"), _text(form, "version")
     if left not in VIEWS:
         raise _foreign()
     base = _read_base(_text(form, "base"))
-    initial = _initial(base, table)
+    initial = _initial(base, table, period)
     values = {**_read_fields(form, to_values(base)), "id": identifier or (_text(form, "id") if names else "")}
     found = Draft(
         values=values,

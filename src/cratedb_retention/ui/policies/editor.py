@@ -92,12 +92,12 @@ def _new(request: Request, guest: Guest, scoped: Scope, form: FormData | None = 
             "a new policy", f"your token has the role {guest.access.role}", f"ask for the role {Role.EDITOR}"
         )
     editor = Editor(request=request, guest=guest, scoped=scoped, stored=None)
-    table = query.get("table", "")
+    table, period = query.get("table", ""), query.get("period", "")
     if form is not None:
-        return editor.respond(form, read_draft(form, table=table, names=editor.names))
+        return editor.respond(form, read_draft(form, table=table, period=period, names=editor.names))
     copied = scoped.policy(query["copy"]).policy if query.get("copy") else None
     base = copied.model_copy(update={"id": None}) if copied else None
-    return editor.show(begin(base, table))
+    return editor.show(begin(base, table, period))
 
 
 def _one(request: Request, guest: Guest, scoped: Scope, form: FormData | None = None) -> Response:
@@ -217,7 +217,7 @@ class Editor:
             # Enter in a field does this.
             el("button", "Refresh", type="submit", name="do", value="preview", hidden=True),
             parts.hidden(kept),
-            el("p", "Saved.", class_="done", role="status") if saved and not draft.dirty else None,
+            self._saved() if saved and not draft.dirty else None,
             self._notices(path),
             self._outdated(draft),
             el(
@@ -234,6 +234,14 @@ class Editor:
             data_draft=path,
             data_dirty=draft.dirty,
         )
+
+    def _saved(self) -> Markup | None:
+        """That it is saved, and what comes next."""
+        if self.stored is None:
+            return None
+        plan = el("a", "See the plan", href=address("/plan", {"policy": self.stored.id}))
+        then = plan if self.stored.policy.enabled else el("span", "Runs skip it until you enable it.")
+        return el("p", el("span", "Saved."), " ", then, class_="done", role="status")
 
     def _notices(self, path: str) -> Iterator[Markup]:
         """What scripts show: that the service does not answer, and that a draft was restored."""

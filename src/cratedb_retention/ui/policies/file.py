@@ -41,7 +41,12 @@ _VERBS = {Action.DELETE: "delete", Action.UPDATE: "change", Action.CREATE: "crea
 
 @ROUTER.get(PATH)
 def show(request: Request) -> Response:
-    return respond(request, lambda guest, scoped: _page(request, guest, {}))
+    def page(guest: Guest, scoped: Scope) -> Response:
+        guest.access.require(Role.EDITOR)
+        given = {"text": scoped.suggest(None, enabled=False)} if request.query_params.get("suggest") else {}
+        return _page(request, guest, given)
+
+    return respond(request, page)
 
 
 @ROUTER.post(PATH)

@@ -25,7 +25,7 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.patterns import is_pattern
 from cratedb_retention.model.policies.policy import Policy
-from cratedb_retention.model.words import capitalized, plural, short, write_pairs
+from cratedb_retention.model.words import capitalized, plural, readable, short, write_pairs
 from cratedb_retention.service.access import Scope
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
@@ -100,7 +100,8 @@ class _Row(NamedTuple):
     def why(self) -> Sequence[str]:
         if isinstance(self.item, Damaged):
             return [self.item.reason]
-        return reasons_of(self.lines) if self.state in ("failing", "needs-attention", "blocked") else ()
+        found = reasons_of(self.lines) if self.state in ("failing", "needs-attention", "blocked") else ()
+        return list(map(readable, found))
 
     @property
     def next_run(self) -> dt.datetime | None:
@@ -213,7 +214,7 @@ class PolicyList:
         query = self._to().partition("?")[2]
         actions = (
             parts.action("Export (YAML)", f"{FILE}?{query}" if query else FILE),
-            parts.action("Import …", address("/policy-file", {})) if editor else None,
+            parts.action("Import …", links.policy_file()) if editor else None,
             parts.action("New policy", links.new_policy(), "primary") if editor else None,
         )
         # It depends on the filters, so it is exchanged with the list.
@@ -240,7 +241,9 @@ class PolicyList:
             return
         if not self._searched:
             filtered = self._text or self._query.get("strategy") or self._query.get("tags")
-            yield parts.note("No policy matches." if filtered else "There are no policies yet: everything is kept.")
+            begin = el("a", "The overview shows how to begin", href=address("/", {}))
+            none = el("p", "There are no policies yet: everything is kept. ", begin, ".", class_="note")
+            yield parts.note("No policy matches.") if filtered else none
             return
         yield self._chips()
         shown = rows[self._first : self._first + ROWS]
