@@ -65,6 +65,7 @@ def main() -> int:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as directory, open_browser(chromium) as browser:
         db = DuckDatabase(f"duckdb:///{directory}/metrics.duckdb", Path(directory) / "archive")
+        db.repository = "archive"  # Beside the file, so that no picture shows where that is.
         fill(db, hostile=False)
         with open_pages(db, browser) as pages:
             add_tokens(pages)

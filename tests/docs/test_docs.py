@@ -135,6 +135,13 @@ def test_each_strategy_is_documented(strategy: Strategy) -> None:
     assert f"- strategy: {strategy}\n" in read("docs/reference/policies.md")
 
 
+def test_the_readme_lists_each_page_once() -> None:
+    """No page is twice in the table of the documentation, however many topics it has."""
+    table = read("README.md").partition("\n## Documentation\n")[2].partition("\n## ")[0]
+    pages = re.findall(r"\]\((docs/[^)#]+)", table)
+    assert len(pages) > 30 and sorted(set(pages)) == sorted(pages)
+
+
 def test_each_column_is_documented() -> None:
     """Each column of the toolkit's tables has a meaning."""
     text = read("docs/reference/tables.md")

@@ -230,6 +230,8 @@ def test_tenants(db: DuckDatabase, service: Service) -> None:
     assert "drop partition month=2024-01-01" in pages[0].rows("Next run")[0]["What"]
     assert pages[1].rows("Policies on this table")[0]["Only where"] == "tenant=acme"
     assert not any("globex" in page.markup for page in pages)
+    whole = service.log_in(Role.VIEWER).get(href(db, "shared")).texts("span[@class='lane-title']")
+    assert whole[:2] == ["Data of tenant=acme", "Data of tenant=globex"]
     assert "case globex" in globex.get(href(db, "shared")).rows("Blocked: due, but must not happen now")[0]["Why"]
     assert "acme" not in globex.get(href(db, "shared")).markup
     assert acme.get(href(db, "weather_1h")).status == 200
@@ -258,6 +260,8 @@ def test_names_and_strange_tables(db: DuckDatabase, admin: Visitor) -> None:
     db.policy("delete", "flat", "30d", id="flat")
     flat = admin.get(href(db, "flat"))
     assert "deleted row by row. It has 2 rows." in flat.text
+    [picture] = [svg for svg in flat.all("svg[@role='img']") if (svg.get("aria-label") or "").startswith("Data in")]
+    assert "1 will be dropped, 1 up to date" in picture.get("aria-label", "")
     assert "delete rows with ts before" in flat.rows("Next run")[0]["What"]
     assert "2024-01-10 to 2024-06-10" in flat.text
     assert "The table does not exist now." in admin.get(href(db, "nowhere")).text
@@ -315,7 +319,7 @@ def test_restore(db: DuckDatabase, service: Service, admin: Visitor) -> None:
     done = admin.post(path, do="restore", shown=shown)
     service.context.operations.wait()
     page = admin.get(done.headers["location"])
-    assert "The restore has started." in page.text
+    assert "The restore has started." in page.text and not page.fields("restore")
     [operation] = page.rows("Recent operations of this service")
     assert (operation["Operation"], operation["State"], operation["Snapshots"]) == ("Restore", "done", "2 of 2")
     assert db.count("orders") == before + 6
