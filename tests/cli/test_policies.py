@@ -27,7 +27,10 @@ def test_exit_codes(command: Command) -> None:
     assert "DuckDB has no nodes" in command.refused(2, "create", "--strategy=reallocate", *MINIMAL[1:], *moves)
     command.ok("create", *MINIMAL, "--id=mine")
     command.ok("edit", "--id=mine", "--description=x")
-    assert "changed it in the meantime" in command.refused(1, "edit", "--id=mine", "--if-version=1", "--disabled")
+    for dry_run in ((), ("--dry-run",)):
+        refused = command.refused(1, "edit", "--id=mine", "--if-version=1", "--disabled", *dry_run)
+        assert "changed it in the meantime" in refused
+    command.ok("edit", "--id=mine", "--if-version=2", "--disabled", "--dry-run")
 
 
 def test_a_name(command: Command) -> None:

@@ -343,6 +343,8 @@ def test_who_may(db: DuckDatabase, service: Service) -> None:
     viewer, acme = service.log_in(Role.VIEWER), service.log_in(Role.EDITOR, "acme")
     db.tool.edit_policy("visits", {"retention_period": "80d"})
     db.policy("delete", "letters", "9y", id="visits-too", where={"n": "x"})
+    for days in range(10):  # As many changes as the history shows.
+        db.tool.edit_policy("visits-too", {"retention_period": f"{days + 5_000}d"})
     page = viewer.get(links.policy("visits"))
     assert not page.form("draft") and "Retention period80d" in page.text
     assert "This run would delete" in page.text and page.all("div[@class='life']")

@@ -15,8 +15,8 @@ from cratedb_retention.ui import links
 from cratedb_retention.ui.access import COOKIE, POLICY
 from cratedb_retention.ui.frame import STATIC
 from cratedb_retention.ui.overview import views, visit
-from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
-from support.sample_data import HOSTILE, HOSTILE_TABLE, fill
+from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
+from support.sample_data import DAY, HOSTILE, HOSTILE_TABLE, fill
 from support.served import Served, Service, Visitor, open_service
 
 
@@ -367,11 +367,12 @@ def test_a_table_that_was_created_again(db: DuckDatabase, service: Service) -> N
     editor, viewer = (service.log_in(role) for role in (Role.EDITOR, Role.VIEWER))
     path, name = href(db, "weather"), f"{db.schema}.weather"
     assert not editor.get(path).fields("accept")
-    db.sql(f"CREATE TABLE {db.q('kept_aside')} AS SELECT * FROM {db.q('weather')}")
     db.sql(f"DROP TABLE {db.q('weather')}")
-    db.sql(f"CREATE TABLE {db.q('weather')} AS SELECT * FROM {db.q('kept_aside')}")
+    db.create("weather", {"ts": TIME, "place": "TEXT", "temperature": NUMBER, "day": DAY}, by=["day"])
     assert "2 rollups of an earlier table with this name" in editor.get(path).text
     assert not viewer.get(path).fields("accept")
+    offered = ["Accept the table …" in visitor.get("/ui/").links for visitor in (editor, viewer)]
+    assert offered == [True, False], "on the overview as well"
     assert editor.post(path, do="accept", confirm="weather").status == 422
     assert viewer.post(path, do="accept", confirm=name).status == 403
     assert not db.journal(event="table-accepted")

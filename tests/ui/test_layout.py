@@ -14,7 +14,7 @@ LISTS = ("", "policies", "plan", "runs", "activity", "archive", "holds", "admini
 CUT = """() => [...document.querySelectorAll('.rows')].filter(e => e.scrollWidth > e.clientWidth + 1)
   .map(e => e.getAttribute('aria-label'))"""
 BROKEN = """() => [...document.querySelectorAll(
-    '.rows th, .rows .mono, .rows .badge, .rows a[href^="/ui/tables/"], .rows a[href^="/ui/runs/"]')]
+    '.rows th:not(:has(input)), .rows .mono, .rows .badge, .rows a[href^="/ui/tables/"], .rows a[href^="/ui/runs/"]')]
   .filter(e => {
     const range = document.createRange();
     range.selectNodeContents(e);

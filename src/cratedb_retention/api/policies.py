@@ -97,9 +97,12 @@ class Policies(Part):
         stored, policy = self._changed(identifier, changes)
         return self._store.policies.update(policy, stored.version if version is None else version)
 
-    def edited(self, identifier: str, changes: Mapping[str, Any]) -> Policy:
-        """The policy that :meth:`edit` would store. Writes nothing."""
-        return self._changed(identifier, changes)[1]
+    def edited(self, identifier: str, changes: Mapping[str, Any], version: int | None = None) -> Policy:
+        """The policy that :meth:`edit` would store; raises as it. Writes nothing."""
+        stored, policy = self._changed(identifier, changes)
+        if version is not None:
+            self._store.policies.require_version(stored.id, version)
+        return policy
 
     def _changed(self, identifier: str, changes: Mapping[str, Any]) -> tuple[StoredPolicy, Policy]:
         stored = self.get(identifier)

@@ -110,7 +110,7 @@ class JournalFilter:
     :param policy_id: The beginning of a policy's identifier; ``run_id``: the beginning of a run's.
     :param table: The table's name, or schema and name separated by a dot.
     :param actor: The whole name of a user.
-    :param run_ids: Whole identifiers of runs; empty: all.
+    :param run_ids: Whole identifiers of runs; empty: all. ``policies``: those of policies.
     :param events: Any of these; empty: all. ``without``: none of these.
     :param outcomes: Any of these; empty: all.
     :param about_tokens: Whether to include rows about access tokens.
@@ -133,6 +133,7 @@ class JournalFilter:
     actor: str | None = None
     outcomes: frozenset[str] = frozenset()
     run_ids: frozenset[str] = frozenset()
+    policies: frozenset[str] = frozenset()
     events: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
     about_tokens: bool = True
@@ -537,8 +538,9 @@ def _among(c: Any, wanted: JournalFilter) -> Iterator[sa.ColumnElement[bool]]:
     for column, values in ((c.outcome, wanted.outcomes), (c.event, wanted.events)):
         if values:
             yield _is(column, *values)
-    if wanted.run_ids:
-        yield c.run_id.in_(sorted(wanted.run_ids))
+    for column, identifiers in ((c.run_id, wanted.run_ids), (c.policy_id, wanted.policies)):
+        if identifiers:
+            yield column.in_(sorted(identifiers))
     if wanted.without:
         yield sa.not_(_is(c.event, *wanted.without))
     if not wanted.about_tokens:

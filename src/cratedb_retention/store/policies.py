@@ -222,6 +222,10 @@ class PolicyStore(Records):
         rows = self._database.rows(sa.select(c.version, c.enabled).where(c.id == identifier))
         return rows[0][0] if rows and rows[0][1] is not False else None
 
+    def require_version(self, identifier: str, version: int) -> None:
+        """Raises as :meth:`update` unless this is the present version of a policy."""
+        self._lock(identifier, version)
+
     def _lock(self, identifier: str, version: int) -> Mapping[str, Any]:
         rows = self._read(self._table.c.id == identifier, refresh=False, stamps=True)
         if not rows:

@@ -149,7 +149,7 @@ def write_fields(value: Callable[[str], str], wrong: Mapping[str, str]) -> Itera
     def area(name: str, label: str, hint: str) -> Markup:
         return parts.area(name, label, value(name), hint, wrong.get(name, ""))
 
-    yield field("from", "From (UTC)", "empty: from the beginning")
+    yield field("from", "From (UTC)", "empty: all before")
     yield field("until", "Until (UTC)", "empty: without end")
     yield area("where", "Only with these values", "column=value, one in each line")
     yield area("reason", "Reason", "a case number, a name")

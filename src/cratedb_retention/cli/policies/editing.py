@@ -133,7 +133,7 @@ def edit_policy(
         raise InvalidInput("edit-policy", "nothing to change", "give the attributes to change, see --help")
     with database.open() as retention:
         if dry_run:
-            policy = retention.policies.edited(identifier, changes)
+            policy = retention.policies.edited(identifier, changes, if_version)
             _preview(retention, policy, f"change policy {policy.id}")
             return
         policy = retention.policies.edit(identifier, changes, if_version)

@@ -53,8 +53,8 @@ class Growth(NamedTuple):
     size: int | None = None  # Bytes.
 
     def __str__(self) -> str:
-        """``120,000 rows, 35.0 MiB``; empty if unknown."""
-        return describe(rows=self.rows, size=self.size)
+        """``120,000 rows, 35.0 MiB``; empty if unknown, or less than one of them."""
+        return describe(rows=self.rows or None, size=self.size or None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,9 +72,9 @@ class Restoration:
         said = [parts.note(text) for text in preview_words(self.found, self.coming, asked or len(self.found))]
         content = (*said, parts.hidden({"shown": self.digest}))
         action = f"{verb} {partitions(self.coming)}"
-        nothing = (said, el("a", "Back", href=back))
-        asked = parts.form(do, *content, action=action, tone="primary", back=back, focus=True)
-        form = asked if self.coming else nothing
+        form: Child = (said, el("a", "Back", href=back))
+        if self.coming:
+            form = parts.form(do, *content, action=action, tone="primary", back=back, focus=True)
         rows = listing(columns, sorted(self.found, key=lambda each: each.refusal is None), "What would be restored")
         return parts.section(title or do.capitalize(), above, form, rows, identifier=do)
 

@@ -141,12 +141,12 @@ class _Visit:
         return self.scoped.snapshots(self.request, MOST + 1)
 
     @property
-    def others(self) -> list[tuple[str, str]]:
-        """Labels and addresses of the other parts, if there are more than are read at once."""
-        first = self.to(after="") if self.get("after") else ""
-        more = len(self._found) > MOST
-        following = self.to(after=write_place(self._found[MOST - 1].record.place)) if more else ""
-        return [(f"First {MOST:,}", first), (f"Next {MOST:,}", following)] if first or following else []
+    def others(self) -> Iterator[tuple[str, str]]:
+        """Labels and addresses of other parts, if there are more snapshots than are read at once."""
+        if self.get("after"):
+            yield f"First {MOST:,}", self.to(after="")
+        if len(self._found) > MOST:
+            yield f"Next {MOST:,}", self.to(after=write_place(self._found[MOST - 1].record.place))
 
     @cached_property
     def lines(self) -> Sequence[ArchiveLine]:
@@ -244,7 +244,7 @@ def _filters(visit: _Visit) -> Markup:
         address(PATH, {}),
         address(PATH, {}),
         parts.hidden({name: visit.get(name) for name in ("state", "sort")}),
-        field("table", "Table", "orders or doc.metrics_*"),
+        field("table", "Table", "orders or doc.o*"),
         field("from", "From (UTC)", "2024-01-01"),
         field("to", "Before (UTC)", "2024-07-01"),
         more=parts.more_filters(
@@ -262,11 +262,9 @@ def _list(visit: _Visit, lines: Sequence[ArchiveLine]) -> Iterator[Child]:
         return
     repositories = {line.record.archived.repository for line in lines}
     yield el("p", _summary(lines), class_="lead")
-    if others := visit.others:
-        ways = ((" ", el("a", label, href=href, data_swap=True)) for label, href in others)
-        yield el(
-            "p", f"At most {MOST:,} are shown, sorted and chosen together, by table and time.", ways, class_="note"
-        )
+    if ways := [(" ", el("a", label, href=href, data_swap=True)) for label, href in visit.others]:
+        most = f"At most {MOST:,} are shown, sorted and chosen together, by table and time."
+        yield el("p", most, ways, class_="note")
     yield _conditions(visit, lines)
     shown = visit.matching[visit.first : visit.first + ROWS]
     columns = [each for each in COLUMNS if each.label != "Repository" or len(repositories) > 1]

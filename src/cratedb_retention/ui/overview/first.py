@@ -33,13 +33,10 @@ def guide(guest: Guest, found: Overview) -> Markup:
     if not guest.may(Role.EDITOR):
         return parts.section("First policy", parts.note(f"{none} Users with the role editor create policies."))
     if not found.rows:
-        return parts.section(
-            "First policy", parts.note(none), parts.action("New policy", links.new_policy(), "primary")
-        )
+        return parts.section("First policy", parts.note(none))
     steps = el("ol", (el("li", step) for step in _STEPS), class_="steps")
     suggest = parts.action("Suggest policies …", suggestions()) if may_suggest(guest) else None
-    actions = el("div", parts.action("New policy", links.new_policy()), suggest, class_="actions")
-    content = el("div", el("p", none), steps, actions, class_="card stack")
+    content = el("div", el("p", none), steps, suggest, class_="card stack")
     return parts.section("First policy in three steps", content, identifier="first")
 
 

@@ -326,7 +326,7 @@ class _Front:
         return el(
             "form",
             parts.hidden({"state": _AND.join(self._states), "sort": self._sort}),
-            parts.field("q", "Search", self._text, "table, policy, tag, reason"),
+            parts.field("q", "Search", self._text, "table, policy, tag"),
             parts.select("group", "Group by", _GROUPS, self._group),
             el("button", "Filter", type="submit"),
             el("a", "Clear", href=address("/", {}), data_swap=True) if self._query else None,
@@ -474,8 +474,9 @@ def _told(row: Row, now: int) -> str:
     said = []
     for lane in row.lanes:
         whole = " ".join(ends(lane.time)) if lane.time else "time unknown"
-        there = lane.time is not None and lane.time.contains(now)
-        said.append(f"{lane.title}: {words.moment(lane.time.start)} to now" if there else f"{lane.title}: {whole}")
+        if lane.time and lane.time.contains(now):
+            whole = f"{words.moment(lane.time.start)} to now"
+        said.append(f"{lane.title}: {whole}")
         said += [f"{bar.words}: {' '.join(ends(time & lane.time if lane.time else time))}" for bar, time in lane.bars]
     said += [f"{policy}: before {words.moment(limit)}" for limit, policy in row.limits]
     return "\n".join([row.title, *said])

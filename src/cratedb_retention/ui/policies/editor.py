@@ -550,8 +550,7 @@ def _readable(request: Request, guest: Guest, scoped: Scope, stored: StoredPolic
 
 def _history(scoped: Scope, stored: StoredPolicy) -> Markup:
     """The last changes of a policy."""
-    wanted = JournalFilter(policy_id=stored.id, events=_CHANGES, limit=_HISTORY)
-    rows = [row for row in scoped.journal(wanted) if row["policy_id"] == stored.id]
+    rows = scoped.journal(JournalFilter(policies=frozenset({stored.id}), events=_CHANGES, limit=_HISTORY))
     columns = [column for column in audit.ENTRIES if column.label in ("Time", "Event", "By")]
     none = parts.note("No changes are recorded.")
     caption = "Changes, newest first"

@@ -21,7 +21,7 @@ from cratedb_retention.ui import audit, links
 from cratedb_retention.ui.access import Guest, respond
 from cratedb_retention.ui.archive.operations import recent_operations
 from cratedb_retention.ui.audit import Row, actor_bit, took
-from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized
+from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, whole
 from cratedb_retention.ui.links import PREFIX, Query, address, read_tags, table_bit
 from cratedb_retention.ui.runs.run import ENDS, RUNNING, TROUBLES, Run, read_runs, state_bit
 from cratedb_retention.ui.web import layout, parts
@@ -139,7 +139,7 @@ def _columns(runs: Sequence[Run]) -> Sequence[Column[Run]]:
         Column("Run", lambda run: links.run_bit(run.run_id)),
         Column("Started", lambda run: parts.moment(run.began) if run.began else ""),
         Column("Duration", lambda run: _duration(run, longest)),
-        Column("Trigger", lambda run: run.trigger),
+        Column("Trigger", lambda run: whole(run.trigger)),
         Column("By", lambda run: actor_bit(*run.actor, links.runs(actor=run.actor[0] or ""))),
         Column("Tables", _tables),
         Column("Steps", lambda run: run.steps),
@@ -162,7 +162,7 @@ def _tables(run: Run) -> Cell:
         return ""
     if totals.table is not None:
         return table_bit(totals.table)
-    return Bit(text=plural(totals.tables, "table"), href=links.run(run.run_id))
+    return Bit(text=plural(totals.tables, "table"), href=links.run(run.run_id), tone="whole")
 
 
 def _reasons(run: Run) -> Markup | None:
