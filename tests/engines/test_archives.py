@@ -351,10 +351,10 @@ def test_damage_after_the_drop(place: Place, damage: Callable[[Place, str], None
 
 
 def forge(place: Place, **more: object) -> None:
-    """Change the only manifest, so that it seems right."""
+    """Change the first manifest, so that it seems right."""
     from cratedb_retention.engine.parquet import _checksum
 
-    (file,) = place.manifests()
+    file = place.manifests()[0]
     described = {**json.loads(place.read(file)), **more}
     described.pop("checksum")
     place.write(file, json.dumps({**described, "checksum": _checksum(described)}).encode())
@@ -383,6 +383,20 @@ def test_other_values(files: Place, tmp_path: Path) -> None:
     assert_stays(db)
     assert any("differ from the 1 archived" in error for error in errors(db))
     assert_archived(db)
+
+
+def test_of_another_database(duck: DuckDatabase, tmp_path: Path) -> None:
+    """Databases may share an address: what another one archived there, with types of its own, is not taken for ours."""
+    directory = tmp_path / "archive"
+    directory.mkdir()
+    place = fill(Directory(duck, f"file://{directory}", directory))
+    assert_archived(duck)
+    forge(place, database="CrateDB")
+    april, may = (verified.error for verified in duck.tool.verify_snapshots())
+    assert "was archived from CrateDB" in str(april) and may is None
+    duck.sql(f"DELETE FROM {duck.q('retention_snapshot', duck.own_schema)}")
+    [adopted] = duck.tool.adopt_snapshots(place.repository)
+    assert adopted.record.archived.partition == "month=2024-05-01"
 
 
 def test_full_disk(crate: CrateDatabase, tmp_path: Path) -> None:
