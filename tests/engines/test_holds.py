@@ -326,6 +326,18 @@ def test_placed_after_the_plan_for_rows(db: Database, events: str) -> None:
     assert db.run().rows == 2
 
 
+def test_placed_after_the_plan_for_what_is_rolled_up(duck: DuckDatabase) -> None:
+    """Nothing keeps rows from being rolled up; a hold keeps them from being dropped then."""
+    duck.create("metrics", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    duck.fill("metrics", [MAY, JUNE])
+    duck.policy("downsample", "metrics", "30d", levels="1d:forever")
+    prepared = duck.tool.prepare()
+    duck.tool.hold("metrics", duck.schema)
+    report = duck.tool.run(prepared)
+    assert (report.deferred, report.failed, duck.exists("metrics_1d")) == (1, 0, True)
+    assert duck.left("metrics") == [MAY, JUNE]
+
+
 def test_placed_elsewhere_after_the_plan(db: Database, metrics: str) -> None:
     """A hold on another table keeps nothing from being done."""
     prepared = db.tool.prepare()

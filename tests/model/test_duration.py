@@ -220,6 +220,7 @@ def test_calendar_is_monotonic(
 
 
 @given(calendar, instants)
+@example(Duration(months=1), at("2023-01-31T12:00"))
 def test_due_is_when_the_limit_passes(duration: Duration, instant: dt.datetime) -> None:
     """What is said to be kept until an instant is expired at that instant, and not a day before."""
     due = duration.after(instant)
