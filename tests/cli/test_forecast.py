@@ -5,10 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
+from cratedb_retention.cli import forecast
+from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.forecast import Forecast, Part, Rate, Series
+from cratedb_retention.model.time import DAY_MS, parse_instant, to_ms
 from support.command import Command, Contents, FilledBy
 
 # Thirty days until the last midnight, with 24 rows each; and a table of which there is only one day.
@@ -135,3 +140,30 @@ def test_wrong_input(filled: Command, options: list[str], complaint: str) -> Non
 def test_nothing_to_forecast(command: Command) -> None:
     """Without policies it says so."""
     assert "no tables to forecast" in command.ok("forecast")
+
+
+@pytest.mark.parametrize(
+    ("capacity", "other", "said"),
+    [
+        (900, 230, "900.0 GiB, of which other data takes 230.0 GiB; they are not full until 2024-07-04: at most 70 %."),
+        (500, 0, "500.0 GiB; they are not full until 2024-07-04: at most 80 %."),
+        (500, 200, "500.0 GiB, of which other data takes 200.0 GiB. They are full on 2024-07-03, in 2 days."),
+        (300, 250, "300.0 GiB, of which other data takes 250.0 GiB. They are full already."),
+        (50_000, 0, "48.8 TiB; they are not full until 2024-07-04: less than 1 %."),
+    ],
+)
+def test_when_the_disks_are_full(capacity: int, other: int, said: str) -> None:
+    """A sentence says when, with other data on them, or how full they become; others have sizes and costs."""
+    name, sizes = TableName("doc", "metrics"), [size * 2**30 for size in (100, 200, 400, 300)]
+    about: dict[str, Any] = {"part": Part.TABLE, "table": name, "source": name, "rate": Rate(), "shards": None}
+    series = Series(**about, rows=[1] * 4, size=sizes, partitions=[0] * 4, reach=[None] * 4)
+    start = to_ms(parse_instant("2024-07-01"))
+    found = Forecast(
+        times=[start + day * DAY_MS for day in range(4)], series=(series,), events=(),
+        capacity=capacity * 2**30, other=other * 2**30, price=0.1,
+    )  # fmt: skip
+    assert list(forecast._conclusions(found)) == [
+        "Tables: 100.0 GiB now, 300.0 GiB on 2024-07-04; most on 2024-07-03: 400.0 GiB.",
+        f"The disks have {said}",
+        "Cost: 2.47 until then; 10.74 a month now, 32.21 a month then.",
+    ]
