@@ -117,10 +117,11 @@ def test_status_and_cancel(command: Command, running: RunState) -> None:
 
 
 def test_status_shows_who_is_silent(command: Command, running: RunState) -> None:
-    """A run of which nothing was heard for minutes is shown as that."""
+    """A run of which nothing was heard for minutes is shown as that, cancelled or not."""
     with Retention(command.uri or "") as retention:
         dead = running.heartbeat_at - dt.timedelta(minutes=5)
         retention.store.jobs.update(RunState(**{**vars(running), "heartbeat_at": dead}))
+    assert "silent since" in command.ok("status")
     command.ok("cancel", "1c0ffee5")
     assert "silent since" in command.ok("status")
     assert command.data("status")["running"][0]["silent"] is True
