@@ -14,6 +14,7 @@ from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Plan
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.rollups.rollup import CreateRollup, ReplaceView, RollUp
 from cratedb_retention.model.time import show
+from cratedb_retention.planning.plan.planner import Planning
 from support.catalogs import DAILY, METRICS, MONTH, TS, VALUE, catalog, ms, part, policy, table
 from support.planning import make_plan
 from support.simulation import DAY, HOUR, SimulatedDatabase
@@ -220,3 +221,23 @@ def test_where_counters_go_on() -> None:
     db.write(START + 7 * DAY)
     [finest, _] = steps_of(db.plan(at(8.5)), RollUp)
     assert [(rollup.table, show(before)) for rollup, before in finest.older] == [(DAYS, "2024-01-03")]
+
+
+@pytest.mark.parametrize(
+    ("more", "others", "frozen", "rests"),
+    [
+        ({}, [], [], True),
+        ({"max_size": "1TB", "min_retention": "1d"}, [], [], False),
+        ({}, [policy("delete", where={"nosuch": "x"})], [], False),
+        ({}, [policy("delete", "1y", table_name="metrics_1h")], [], False),
+        ({}, [], [(HOURS, (START,))], False),
+    ],
+    ids=["alone", "size", "undecided", "level", "frozen"],
+)
+def test_at_rest(more: dict[str, Any], others: list[Any], frozen: list[Any], rests: bool) -> None:
+    """If nothing is due, that is recorded; but not with a maximum size, other policies, or what a run left frozen."""
+    db = database("forever", levels="1h:forever", **more)
+    db.run(at(2.5))
+    planning = Planning(policies=[*db.policies, *others], **db.facts(at(2.5)), ledger=db.ledger, frozen=frozen)
+    planning.plan()
+    assert (HOURS in planning.rests) is rests
