@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -315,6 +316,16 @@ def test_archives_that_exist_count() -> None:
     kept = series_of(made, Part.ARCHIVE)
     assert (kept.rows[0], kept.rows[9], kept.rows[10]) == (50, 50, 0)
     assert kept.rows[40] == 50 * 30
+
+
+def test_bytes_of_rows_that_were_just_written() -> None:
+    """A partition that is still written to may take ten times as much space; those that are complete count."""
+    there = make_table("day", 20, steady)
+    today = Partition(values=(ms(NOW),), ident="p", rows=50, size=100 * 50, token="t")
+    tables = [replace(there, partitions=(*there.partitions, today))]
+    found = series_of(simulate(present(tables, [policy(retention="1y")], 10, now=f"{NOW}T12:00")))
+    assert found.size is not None
+    assert found.size[-1] - found.size[0] == 10 * (found.rows[-1] - found.rows[0]) > 0
 
 
 def test_replicas_and_shards() -> None:
