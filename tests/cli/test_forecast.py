@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ TABLES = """
     INSERT INTO readings SELECT date_trunc('day', now()::TIMESTAMP) - INTERVAL (i) HOUR FROM range(1, 721) t(i);
     CREATE TABLE young (ts TIMESTAMP, day TIMESTAMP GENERATED ALWAYS AS (date_trunc('day', ts)));
     INSERT INTO young SELECT date_trunc('day', now()::TIMESTAMP) - INTERVAL (i) HOUR FROM range(1, 25) t(i);
+"""
+LARGE = """
+    SET TimeZone = 'UTC';
+    CREATE TABLE large (ts TIMESTAMP, v DOUBLE, day TIMESTAMP GENERATED ALWAYS AS (date_trunc('day', ts)));
+    INSERT INTO large
+        SELECT date_trunc('day', now()::TIMESTAMP) - INTERVAL (i % 720 + 1) HOUR, random() FROM range(400000) t(i);
 """
 
 
@@ -51,6 +58,8 @@ def test_as_text(filled: Command, contents: Contents) -> None:
     # Twenty days, and what there is of the present one.
     assert 480 <= int(readings.split()[3]) <= 504
     assert "28 days from " in readings
+    assert readings.split()[4] == "720", "the greatest value"
+    assert "unknown" in next(line for line in out.splitlines() if line.split()[:1] == ["main.young"])
     (gone,) = [line for line in out.splitlines() if " main.readings " in line and " delete " in line]
     assert gone.split()[-2] == "100"
     assert "Note: main.young: no growth is assumed: too little to measure: 1 complete day, and 2 are needed" in out
@@ -78,6 +87,28 @@ def test_for_programs(filled: Command) -> None:
     own = [row for row in rows if row["table"] == "main.readings"]
     assert [int(row["rows"]) for row in own] == readings["rows"]
     assert [row["date"][:13] for row in own] == [time[:13] for time in data["times"]]
+
+
+def fill_large(command: Command) -> None:
+    """A table that is large enough to tell its size, and its policy."""
+    with duckdb.connect(str(command.uri).removeprefix("duckdb:///")) as connection:
+        connection.execute(LARGE)
+    command.ok("create-policy", "--strategy=delete", "--table-name=large", "--retention-period=20d")
+
+
+def test_sizes_and_costs(filled_by: FilledBy, tmp_path: Path) -> None:
+    """With a capacity and a price, it says when the disks are full, and what the data costs; a difference also."""
+    large, file = filled_by(fill_large), tmp_path / "new.yaml"
+    plain = large.data("forecast", "--until=+10d")
+    assert (plain["cost"], plain["full_at"]) == (None, None)
+    data = large.data("forecast", "--until=+10d", "--capacity=1MB", "--price=10000")
+    assert data["full_at"] == data["times"][0]
+    file.write_text("policies:\n- {strategy: delete, table_name: large, retention_period: 5d}\n")
+    out = large.ok("diff", "-f", str(file), "--until=+10d", "--price=10000")
+    (said,) = re.findall(r"Cost: ([\d.]+) before, ([\d.]+) after: ([-+][\d.]+)\.", out)
+    before, after, more = map(float, said)
+    assert before == pytest.approx(data["cost"], abs=0.01)
+    assert (after < before / 2, more) == (True, pytest.approx(after - before, abs=0.02))
 
 
 def test_some_policies(filled: Command) -> None:
