@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -28,13 +28,13 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.service.http.access import Context
 from cratedb_retention.service.http.app import HttpServer, make_app
-from cratedb_retention.service.runs import Runs
+from cratedb_retention.service.runs import Operations, Runs
 from cratedb_retention.service.settings import HttpSettings
 from cratedb_retention.ui.frame import mount
 from cratedb_retention.ui.links import LOGIN
 from support.databases import Database
 
-WIDE, NARROW = (1280, 850), (390, 844)
+WIDE, NARROW, HUGE = (1280, 850), (390, 844), (1800, 1000)
 # Milliseconds until what is expected must be there; a busy machine takes its time.
 PATIENCE = 90_000
 expect.set_options(timeout=PATIENCE)
@@ -84,8 +84,42 @@ class Chromium:
         session = page.context.new_cdp_session(page)
         session.send("Storage.clearDataForOrigin", stored)
         session.detach()
-        page.emulate_media(reduced_motion="reduce")
+        size, dark, _ = kind
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(reduced_motion="reduce", color_scheme="dark" if dark else "light")
         self._free[kind].append(page)
+
+
+@contextmanager
+def network(page: Page, *, offline: bool = False, delay: int = 0, megabits: float | None = None) -> Iterator[None]:
+    """
+    A network of this kind for a window.
+
+    :param delay: Milliseconds from a request to its response, at least.
+    :param megabits: At most, in each second and direction; None: as many as there are.
+    """
+    session, most = page.context.new_cdp_session(page), -1 if megabits is None else megabits * 1e6 / 8
+    kind = {"offline": offline, "latency": delay, "downloadThroughput": most, "uploadThroughput": most}
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", kind)
+    try:
+        yield
+    finally:
+        session.detach()  # It was the session's.
+
+
+# Where the last and largest thing was painted; in milliseconds after the address was entered.
+_PAINTED = """() => new Promise(done => new PerformanceObserver(list => done(list.getEntries().at(-1).startTime))
+  .observe({type: 'largest-contentful-paint', buffered: true}))"""
+
+
+def largest_paint(page: Page, address: str) -> float:
+    """Seconds until the largest part of a page is there, in a browser that has nothing of it yet."""
+    session = page.context.new_cdp_session(page)
+    session.send("Network.clearBrowserCache")
+    session.detach()
+    page.goto(address)
+    return float(page.evaluate(_PAINTED)) / 1000
 
 
 @contextmanager
@@ -109,10 +143,23 @@ class PagesInBrowser:
     db: Database
     browser: Chromium
     context: Context
-    address: str
+    server: HttpServer
     tokens: dict[str, str] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     _windows: list[tuple[Kind, Page]] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    def start(self) -> None:
+        """Start the service again after `stop`, which remembers nothing but what is in the database."""
+        self.context = replace(self.context, runs=Runs(), operations=Operations())
+        self.server = _serve(self.context, self.server.port)
+
+    def stop(self) -> None:
+        """Stop the service."""
+        self.server.stop()
 
     def token(self, name: str, role: Role, *limit: str) -> str:
         """Make a token."""
@@ -181,21 +228,25 @@ class PagesInBrowser:
 @contextmanager
 def open_pages(db: Database, browser: Chromium, authenticate: bool = True) -> Iterator[PagesInBrowser]:
     """Serve the pages of a database."""
-    runs = Runs()
     limits = HttpSettings(rate=1000, burst=100_000)
-    context = Context(retention=db.tool, authenticate=authenticate, limits=limits, runs=runs)
-    app = make_app(context)
-    mount(app, context)
-    server = HttpServer(app, "127.0.0.1", browser.port, runs)
+    context = Context(retention=db.tool, authenticate=authenticate, limits=limits)
     try:
-        server.start()
+        server = _serve(context, browser.port)
     except InvalidInput:  # Another process has that port by now.
-        server = HttpServer(app, "127.0.0.1", 0, runs)
-        server.start()
+        server = _serve(context, 0)
     browser.port = server.port
-    pages = PagesInBrowser(db=db, browser=browser, context=context, address=f"http://127.0.0.1:{server.port}")
+    pages = PagesInBrowser(db=db, browser=browser, context=context, server=server)
     try:
         yield pages
     finally:
         pages.close()
-        server.stop()
+        pages.stop()
+
+
+def _serve(context: Context, port: int) -> HttpServer:
+    """A service at a port, or a free one (0)."""
+    app = make_app(context)
+    mount(app, context)
+    server = HttpServer(app, "127.0.0.1", port, context.runs, context.operations)
+    server.start()
+    return server

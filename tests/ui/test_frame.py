@@ -36,8 +36,7 @@ def test_log_in_and_out(pages: PagesInBrowser) -> None:
     pages.complaints.clear()  # The browser notes the status 401.
     page.get_by_label("Access token").fill(pages.tokens["viewer"])
     page.get_by_role("button", name="Log in").click()
-    pages.there(page)
-    assert page.url == f"{pages.address}/ui/?x=1"
+    page.wait_for_url(f"{pages.address}/ui/?x=1")
     cookie = _cookie(page)
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/ui")
     assert pages.tokens["viewer"] not in cookie["value"]

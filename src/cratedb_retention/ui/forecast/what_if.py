@@ -116,7 +116,7 @@ def _form(given: Mapping[str, str]) -> Markup:
     boxed = el("input", type="checkbox", name="prune", value="yes", checked=given.get("prune") == "yes")
     return el(
         "form",
-        parts.hidden({"page": "yes"}),
+        parts.hidden({"page": "yes", "do": "compare"}),
         el(
             "label",
             el("span", "Policies, as in a file: instead of the stored ones, or in addition"),

@@ -244,10 +244,12 @@ class Editor:
         return el("p", el("span", "Saved."), " ", then, class_="done", role="status")
 
     def _notices(self, path: str) -> Iterator[Markup]:
-        """What scripts show: that the service does not answer, and that a draft was restored."""
+        """What scripts show: that the service does not answer, or not yet, and that a draft was restored."""
         login = el("a", "Log in again", href=f"{links.LOGIN}?{_query(to=path)}")
         lost = "The service did not answer, or your session is over. What you wrote is kept in this browser. "
         yield el("p", lost, login, class_="error", role="alert", hidden=True, id="lost")
+        waiting = "The service has not answered yet. What you wrote is kept in this browser."
+        yield el("p", waiting, class_="running", role="status", hidden=True, id="waiting")
         discard = el("button", "Discard them", type="button", class_="link", data_discard=True)
         yield el("p", "Your unsaved changes are back. ", discard, class_="done", hidden=True, id="restored")
 

@@ -266,7 +266,15 @@ class PolicyList:
         matching = parts.digest(map(key, self.matching))
         # The first button is the one that the Enter key presses.
         buttons = (
-            el("button", deed.label, name="do", value=name, type="submit", class_=deed.tone or None)
+            el(
+                "button",
+                deed.label,
+                name="do",
+                value=name,
+                type="submit",
+                class_=deed.tone or None,
+                data_load=deed.respond is not None,  # It may be a file.
+            )
             for name, deed in bulk.DEEDS.items()
             if self._guest.may(deed.role)
         )

@@ -57,6 +57,7 @@
     busy = true;
     form.setAttribute('aria-busy', 'true');
     clearTimeout(timer);
+    const late = setTimeout(() => { document.getElementById('waiting').hidden = false; }, PATIENCE);
     try {
       const answer = await fetch(at, {method: 'POST', body, headers: {Accept: 'text/html'}});
       if (saving && answer.ok && answer.redirected) {
@@ -81,6 +82,8 @@
       timer = setTimeout(refresh, AGAIN);
     } finally {
       busy = false;
+      clearTimeout(late);
+      document.getElementById('waiting').hidden = true;
       form.removeAttribute('aria-busy');
       const [again, then] = [waiting && !leaving, button];
       [waiting, button] = [false, null];

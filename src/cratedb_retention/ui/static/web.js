@@ -1,15 +1,41 @@
 /*
  * What pages can do beyond links and forms, which do everything without it: parts of a page are exchanged instead of the
- * whole page, and kept up to date; instants are shown in another way; lanes say what they show, and a time range is
- * chosen by dragging. Content of the database is text.
+ * whole page, and kept up to date; forms stay until the service has accepted them; instants are shown in another way;
+ * lanes say what they show, and a time range is chosen by dragging. Content of the database is text.
  */
 'use strict';
 
-const load = async (href, more = {}) => {
-  const answer = await fetch(href, {headers: {Accept: 'text/html', ...more}});
-  if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
-  return new DOMParser().parseFromString(await answer.text(), 'text/html');
+// A response, and the page in it; throws Lost if there is none.
+class Lost extends Error {}
+const ask = async (href, told) => {
+  try {
+    const answer = await fetch(href, told);
+    return [answer, new DOMParser().parseFromString(await answer.text(), 'text/html')];
+  } catch {
+    throw new Lost(href);
+  }
 };
+const load = async (href, more = {}) => {
+  const [answer, found] = await ask(href, {redirect: 'manual', headers: {Accept: 'text/html', ...more}});
+  if (!answer.ok) throw new Error(answer.statusText);  // Also if it leads elsewhere, as to the log-in.
+  return found;
+};
+
+// What is said of a request that has no answer yet, or gets none: above the buttons of its form, or above the content.
+const PATIENCE = 3000;  // Milliseconds until it is said that there is no answer yet.
+const LOST = 'The service did not answer. Try again.';
+const UNSURE = 'The service did not answer. What you wrote is kept; check whether it was done before you send it again.';
+const WAITING = 'The service has not answered yet. What you wrote is kept.';
+const notice = document.createElement('div');
+const say = (place, tone, content) => {
+  notice.className = `notice ${tone}`;
+  notice.setAttribute('role', tone === 'error' ? 'alert' : 'status');
+  notice.replaceChildren(content);
+  const near = place.isConnected && place.closest('.ends, .chooser, .filters');
+  (near || document.getElementById('panel') || document.querySelector('h1')).before(notice);
+  notice.scrollIntoView({block: 'nearest'});
+};
+const lateFor = place => setTimeout(say, PATIENCE, place, 'running', WAITING);
 
 // Instants, which are sent in UTC, as the user chose: in UTC, in the time zone of the browser, or by their distance.
 const TIMES = {utc: 'UTC', local: 'Local', relative: 'Relative'};
@@ -87,6 +113,15 @@ const keepUp = () => {
   for (const part of document.querySelectorAll('[data-live]')) if (!awaited.has(part)) wait(part);
 };
 
+// After a part of the page was exchanged.
+const renew = () => {
+  tip.hidden = true;
+  restore();
+  showTimes();
+  showChosen();
+  keepUp();
+};
+
 // Links and forms whose page only differs below its top: fetch it, and put its parts in the place of those that are here.
 const PARTS = ['#state', '.picture', '.tabs', '#panel'];
 const follow = async (href, push, focus) => {
@@ -95,26 +130,26 @@ const follow = async (href, push, focus) => {
   const same = active.form && active.name ? `.${active.form.classList[0]} [name="${active.name}"]` : '';
   focus ||= same && active.matches('button') ? `${same}[value="${active.value}"]` : same;
   main.setAttribute('aria-busy', 'true');
+  const late = lateFor(active);
   try {
     const found = await load(href);
+    notice.remove();
     for (const part of PARTS) {
       const here = document.querySelector(part), there = found.querySelector(part);
       if (!here !== !there) throw new Error(part);
       if (here) here.replaceWith(there);
     }
     document.title = found.title;
-    tip.hidden = true;
-    restore();
-    showTimes();
-    showChosen();
-    keepUp();
+    renew();
     if (push) history.pushState(null, '', href);
     shown = location.pathname + location.search;
     const next = focus && document.querySelector(focus);
     if (next) next.focus();
-  } catch {
-    location.assign(href);
+  } catch (error) {
+    if (error instanceof Lost) say(active, 'error', LOST);
+    else location.assign(href);
   } finally {
+    clearTimeout(late);
     main.removeAttribute('aria-busy');
   }
 };
@@ -165,8 +200,10 @@ const find = async text => {
     palette.lastChild.replaceChildren(...found.childNodes);
     answered = mine;
     if (entered === mine) palette.querySelector('a')?.click();
-  } catch {
-    if (mine === asked) location.assign('/ui/search');  // A lost connection, or a session that is over.
+  } catch (error) {
+    if (mine !== asked) return;
+    if (error instanceof Lost) palette.lastChild.textContent = LOST;
+    else location.assign('/ui/search');  // A session that is over.
   }
 };
 palette.addEventListener('input', event => find(event.target.value));
@@ -212,10 +249,53 @@ document.addEventListener('focusin', async event => {
 
 // What was written into a form is kept until the service has accepted it: a session may be over, a connection lost.
 document.addEventListener('submit', event => {
-  // Not of the log-in, whose token is kept nowhere, nor of a preview, whose address has it all, nor of what scripts send.
-  if (event.defaultPrevented || !event.target.elements.do || event.submitter?.formMethod === 'get') return;
-  const fields = Object.fromEntries([...new FormData(event.target)].filter(([, value]) => typeof value === 'string'));
-  sessionStorage.setItem('draft', JSON.stringify({path: location.pathname, search: location.search, fields}));
+  const {target: form, submitter} = event;
+  // Not of a preview, whose address has it all, nor of what another script sends.
+  if (event.defaultPrevented || form.method !== 'post' || submitter?.formMethod === 'get') return;
+  if (form.elements.do) {  // Not the log-in, whose token is kept nowhere.
+    const fields = Object.fromEntries([...new FormData(form)].filter(([, value]) => typeof value === 'string'));
+    sessionStorage.setItem('draft', JSON.stringify({path: location.pathname, search: location.search, fields}));
+  }
+  if (submitter && 'load' in submitter.dataset) return;
+  event.preventDefault();
+  if (!form.hasAttribute('aria-busy')) send(form, submitter);
+});
+
+// Such a form stays where it is until there is an answer. What was done leads to another page; what was refused, or is
+// asked, takes the place of this one; what the service could not do is said beside the form.
+const send = async (form, submitter) => {
+  const place = submitter || form, data = new FormData(form, submitter), late = lateFor(place);
+  const lost = form.elements.do ? UNSURE : LOST;
+  let leaving = false;
+  notice.remove();
+  form.setAttribute('aria-busy', 'true');
+  try {
+    const body = form.enctype === 'multipart/form-data' ? data : new URLSearchParams(data);
+    const [answer, found] = await ask(form.getAttribute('action') || location.href, {method: 'POST', body, headers: {Accept: 'text/html'}});
+    const main = found.getElementById('main'), trouble = found.querySelector('.trouble');
+    if (answer.redirected) {
+      leaving = true;
+      location.assign(answer.url);
+    } else if (trouble) {
+      say(place, 'stack', trouble);
+    } else if (main) {
+      document.getElementById('main').replaceWith(main);
+      document.title = found.title;
+      renew();
+      scrollTo(0, 0);
+      (main.querySelector('[autofocus]') || main).focus();
+    } else {
+      say(place, 'error', lost);
+    }
+  } catch {
+    say(place, 'error', lost);
+  } finally {
+    clearTimeout(late);
+    if (!leaving) form.removeAttribute('aria-busy');
+  }
+};
+addEventListener('pageshow', () => {  // Going back.
+  for (const each of document.querySelectorAll('form[aria-busy]')) each.removeAttribute('aria-busy');
 });
 const restore = () => {
   const draft = JSON.parse(sessionStorage.getItem('draft') || 'null');
@@ -242,6 +322,7 @@ const switchTheme = () => {
 const tip = document.createElement('div');
 tip.className = 'tip';
 tip.hidden = true;
+tip.ariaHidden = 'true';  // Pictures have sentences.
 document.body.append(tip);
 document.addEventListener('pointermove', event => {
   const bar = event.target.closest?.('[data-tip]');
