@@ -278,15 +278,6 @@ def test_operations_are_cancelled(db: DuckDatabase, service: Service, operator: 
     assert operator.post(PATH, **form).status == 409
 
 
-def test_a_month_is_restored_by_four_clicks(db: DuckDatabase, service: Service, operator: Visitor) -> None:
-    """From the overview, typing apart: the menu, a row, its preview."""
-    [menu] = operator.get("/ui/").all("nav[@class='menu']")
-    archive_ = next(each.get("href", "") for each in menu if text_of(each) == "Archive")
-    preview = operator.get(f"{archive_}?from=2023-08-01&to=2023-09-01").href("Restore …")
-    over(service, operator, operator.post(preview, **operator.get(preview).fields("restore")))
-    assert db.count("orders", "ts < '2023-09-01' AND ts >= '2023-08-01'") == 3
-
-
 def test_any_service_answers(db: DuckDatabase, operator: Visitor) -> None:
     """What one service has shown another one does; what still another one does it does not know, and says so."""
     there = choose(operator.get(PATH), "restore", 0)

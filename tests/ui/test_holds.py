@@ -20,7 +20,7 @@ from cratedb_retention.ui.holds import read_wish
 from support.databases import TIME, Database, DuckDatabase
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE, HOSTILE_TABLE
-from support.served import Served, Service, Visitor, text_of
+from support.served import Served, Service, Visitor
 
 PATH, SHOWN = "/ui/holds", "Holds in force"
 PLACE, RELEASE = f"{PATH}?place=yes", f"{PATH}?act=release"
@@ -186,21 +186,6 @@ def test_where_nothing_goes(db: DuckDatabase, operator: Visitor) -> None:
     hold = db.tool.hold("flat", db.schema, reason="case 10")
     assert operator.post(RELEASE, do="release", hold=hold.id).status == 422
     assert [hold.reason for hold in db.tool.holds()][-1] == "case 10"
-
-
-def test_a_restore_is_released_by_three_clicks(db: DuckDatabase, operator: Visitor) -> None:
-    """A restore has one hold, whatever it brings back: the menu, its row, and a word that confirms it."""
-    before = [hold.id for hold in db.tool.holds()]
-    found = db.tool.restore(RestoreRequest(table_name="orders", end=parse_instant("2024-04-01")))
-    assert len({item.hold_id for item in found}) == 1 and len(found) == 9
-    [menu] = operator.get("/ui/").all("nav[@class='menu']")
-    listed = operator.get(next(each.get("href", "") for each in menu if text_of(each) == "Holds"))
-    [_, row] = listed.rows(SHOWN)
-    assert row["Hold"].startswith("restored hold")
-    there = [each.get("href", "") for each in listed.all("main//a") if text_of(each) == "Release …"][-1]
-    form = operator.get(there).fields("release")
-    assert operator.post(there, **{**form, "confirm": f"{db.schema}.orders"}).status == 303
-    assert [hold.id for hold in db.tool.holds()] == before
 
 
 def test_viewer_and_tenants(db: DuckDatabase, service: Service) -> None:

@@ -52,6 +52,7 @@ def test_a_lost_network(pages: PagesInBrowser) -> None:
     pages.complaints.clear()  # The browser notes what was lost.
 
 
+@pytest.mark.long("make test has a lost network, and drafts that a service did not answer")
 def test_a_restart(pages: PagesInBrowser) -> None:
     """A service that ends in the middle of an edit, and before a plan is run: the next one goes on with both."""
     db, page = pages.db, pages.log_in("editor", links.policy("visits"))
@@ -60,7 +61,8 @@ def test_a_restart(pages: PagesInBrowser) -> None:
     expect(word).to_be_visible()
     pages.stop()
     page.get_by_label("Description", exact=True).fill("Long thoughts")
-    expect(page.locator("#lost")).to_contain_text("What you wrote is kept in this browser.")
+    expect(page.locator("#lost")).to_be_visible()
+    expect(page.get_by_label("Description", exact=True)).to_have_value("Long thoughts")
     pages.start()
     page.get_by_label("Description", exact=True).fill("Long thoughts.")
     expect(page.get_by_role("list", name="Changes")).to_contain_text("Long thoughts.")

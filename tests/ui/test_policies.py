@@ -409,20 +409,9 @@ def test_mistakes_in_a_file(editor: Visitor) -> None:
     assert (large.status, "http.max_body" in large.text, large.href("Back")) == (413, True, FILE)
 
 
-@pytest.mark.slow("two runs of clicks in a browser")
-def test_clicks(pages: PagesInBrowser) -> None:
-    """From the overview, a policy is run in two clicks, and disabled in two; boxes say how many they choose."""
-    page = pages.log_in("editor")
-    row = page.get_by_role("row").filter(has_text=f"{pages.db.schema}.visits")
-    row.get_by_role("link", name="1 partition").click()
-    page.get_by_label("Type visits to confirm").fill("visits")
-    page.get_by_role("button", name="Run 1 task").click()
-    page.wait_for_url("**/ui/runs/*")
-    pages.go(page, "/ui/")
-    page.get_by_role("link", name="Policies").first.click()
-    page.get_by_role("row").filter(has_text="visits").get_by_role("button", name="Disable").click()
-    expect(page.locator(".done")).to_contain_text("1 policy disabled")
-    assert not policy(pages.db, "visits").enabled  # type: ignore[arg-type]
+def test_choosing(pages: PagesInBrowser) -> None:
+    """Boxes say how many they choose; keys lead to the search, and to any table."""
+    page = pages.log_in("editor", PATH)
     bar, boxes = page.get_by_role("group", name="Chosen rows"), page.locator("[name=chosen]")
     expect(bar.locator(".chosen")).to_have_text("None chosen")
     expect(bar.get_by_role("button", name="Disable")).to_be_disabled()
@@ -438,6 +427,9 @@ def test_clicks(pages: PagesInBrowser) -> None:
     expect(bar.get_by_role("button", name="Delete")).to_be_disabled()
     page.get_by_label("the one that matches").check()
     expect(boxes.first).to_be_disabled()
+    with page.expect_download() as exported:
+        bar.get_by_role("button", name="Export").click()
+    assert exported.value.suggested_filename == "policies.yaml"
     bar.get_by_role("button", name="Enable").click()
     word = page.get_by_label("Type logs to confirm")
     expect(word).to_be_focused()
