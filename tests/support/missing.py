@@ -16,6 +16,7 @@ _PACKAGES = ("chromium", "rrdtool", "mandoc", "zsh", "fish", "patchelf", "rpm", 
 _REMEDIES = {
     "CrateDB": "Unpack one and set CRATEDB_HOME to its directory, or set CRATEDB_URI to a server for tests.",
     **{package: f"apt-get install {package}" for package in _PACKAGES},
+    "axe": "pip install axe-playwright-python",
     "docker compose": "apt-get install docker-compose",
     "promtool": "apt-get install prometheus",
     "helm": "go install helm.sh/helm/v4/cmd/helm@v4.3.1",
@@ -40,6 +41,7 @@ def not_found(tool: str) -> str:
 
 
 NO_CRATEDB = not_found("CrateDB")
+NO_AXE = not_found("axe")
 NO_CHROMIUM = not_found("chromium")
 NO_RRDTOOL = not_found("rrdtool")
 NO_MANDOC = not_found("mandoc")

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def find_tool(name: str) -> str | None:
 def find_chromium() -> str | None:
     """The browser, if there is one."""
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def find_axe() -> Path | None:
+    """The script that looks for mistakes in pages, as a package brings it; None without the package."""
+    found = find_spec("axe_playwright_python")
+    return Path(found.origin).with_name("axe.min.js") if found and found.origin else None
 
 
 def missing_tools(*names: str) -> list[str]:

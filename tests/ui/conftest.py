@@ -8,9 +8,11 @@ from contextlib import closing
 import pytest
 
 from support.databases import CrateDatabase, Database, DuckDatabase, DuckTemplate
+from support.missing import NO_AXE
 from support.pages import Chromium, PagesInBrowser, open_browser, open_pages
 from support.sample_data import NOW, add_tokens, fill
 from support.served import Service, open_service
+from support.tools import find_axe
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +20,15 @@ def browser(chromium: str) -> Iterator[Chromium]:
     """A browser for all tests; each has windows of its own."""
     with open_browser(chromium) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script that looks for what those miss who listen to pages, use keys alone, or see little contrast."""
+    path = find_axe()
+    if path is None:
+        pytest.skip(NO_AXE)
+    return path.read_text("utf-8")
 
 
 @pytest.fixture(scope="session")

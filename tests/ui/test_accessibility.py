@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.ui import links
-from support.pages import NARROW, WIDE, PagesInBrowser
+from support.pages import HUGE, NARROW, WIDE, PagesInBrowser, network
 
 CONTROLS = {
     "button", "link", "textbox", "searchbox", "checkbox", "radio", "radiogroup", "switch", "combobox", "spinbutton",
@@ -34,6 +35,12 @@ STRUCTURE = """() => ({
 MOVING = """() => [...document.querySelectorAll('*')].map(e => [e.className, getComputedStyle(e)])
   .filter(([_, style]) => parseFloat(style.transitionDuration) > 0 || parseFloat(style.animationDuration) > 0.001)
   .map(([name]) => name)"""
+# What axe finds, a line for each kind and place.
+AXE = """async rules => (await axe.run(document, {resultTypes: ['violations'], ...rules})).violations.flatMap(
+  kind => kind.nodes.map(node => `${kind.id}: ${node.target} ${node.failureSummary.replace(/\\s+/g, ' ')}`))"""
+COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
+# So that leaving a draft does not ask.
+FORGET = "sessionStorage.clear(); document.querySelector('form.draft')?.removeAttribute('data-dirty')"
 SOUND = {"h1": 1, "main": 1, "banner": 0, "twice": [], "headless": 0, "pictures": 0}
 
 
@@ -60,13 +67,146 @@ def assert_sound(page: Page) -> None:
 @pytest.mark.parametrize("size", [WIDE, pytest.param(NARROW, marks=pytest.mark.long("make test reads wide pages"))])
 def test_each_page_can_be_read_aloud(pages: PagesInBrowser, size: tuple[int, int]) -> None:
     """On each page each control, picture and heading of a table has a name; one h1, a head, a menu, one main part."""
-    tables = [links.table(TableName(pages.db.schema, name), tab=tab) for name, tab in TABLES]
     page = pages.log_in("admin", size=size)
-    run = links.run(str(pages.db.journal(event="run-finished")[0]["run_id"]))
-    chart = f"/ui/explore?table={pages.db.schema}.weather"
-    for path in (*(f"/ui/{each}" for each in PAGES), *tables, run, chart):
+    for path in paths(pages):
         pages.go(page, path)
         assert_sound(page)
+
+
+def paths(pages: PagesInBrowser) -> list[str]:
+    """All pages."""
+    tables = [links.table(TableName(pages.db.schema, name), tab=tab) for name, tab in TABLES]
+    run = links.run(str(pages.db.journal(event="run-finished")[0]["run_id"]))
+    chart = f"/ui/explore?table={pages.db.schema}.weather"
+    return [*(f"/ui/{each}" for each in PAGES), *tables, run, chart]
+
+
+def stay(page: Page) -> None:
+    """Do nothing."""
+
+
+def search(page: Page) -> None:
+    page.keyboard.press("Control+k")
+    page.get_by_role("dialog", name="Search").get_by_role("link").first.wait_for()
+
+
+def write_nonsense(page: Page) -> None:
+    page.get_by_label("Retention period", exact=True).fill("soon")
+    page.get_by_role("alert").filter(has_text="soon").first.wait_for()
+
+
+def delete_more(page: Page) -> None:
+    page.get_by_role("button", name="30d", exact=True).first.click()
+    page.get_by_label("Type visits to confirm").wait_for()
+
+
+def show_yaml(page: Page) -> None:
+    page.get_by_role("button", name="YAML").click()
+    page.locator("textarea[name=yaml]").wait_for()
+
+
+def ask_to_delete(page: Page) -> None:
+    page.get_by_label("Choose all on this page").check()
+    page.get_by_role("button", name="Delete …").click()
+    page.locator("#question").wait_for()
+
+
+def lose_a_form(page: Page) -> None:
+    page.get_by_label("Table", exact=True).fill("visits")
+    with network(page, offline=True):
+        page.get_by_role("button", name="Place the hold").click()
+        page.get_by_role("alert").wait_for()
+
+
+def lose_a_draft(page: Page) -> None:
+    with network(page, offline=True):
+        page.get_by_label("Description", exact=True).fill("written")
+        page.locator("#lost").wait_for()
+
+
+def place_it(page: Page) -> None:
+    page.get_by_label("Table", exact=True).fill("nothing_yet")
+    page.get_by_role("button", name="Place the hold").click()
+    page.locator(".done").wait_for()
+
+
+def point_at_a_bar(page: Page) -> None:
+    page.get_by_role("img", name="Data in the table").locator("g").first.hover(force=True)
+    page.locator(".tip").wait_for()
+
+
+# What pages show beside lists: questions, mistakes, what was done; each with its address, and what leads to it there.
+STATES: Sequence[tuple[str, Callable[[Page], None]]] = (
+    ("", search),
+    ("?q=nothing&state=failing", stay),
+    ("policies/visits", write_nonsense),
+    ("policies/visits", delete_more),
+    ("policies/visits", show_yaml),
+    ("policies/visits?saved=1", stay),
+    ("policies/new?copy=visits", stay),
+    ("policies", ask_to_delete),
+    ("policies?q=nothing", stay),
+    ("policies/nothing", stay),
+    ("plan?policy=visits", stay),
+    ("plan?cutoff=2030-01-01", stay),
+    ("plan?sql=yes", stay),
+    ("archive?act=restore&all=yes", stay),
+    ("archive?act=delete&all=yes", stay),
+    ("archive?act=verify", stay),
+    ("holds?place=preview&table=visits", stay),
+    ("holds?place=yes", lose_a_form),
+    ("holds?place=yes", place_it),
+    ("holds?act=release&hold={hold}", stay),
+    ("tables/{schema}.letters?tab=holds&hold={hold}", stay),
+    ("tables/{schema}.visits", point_at_a_bar),
+    ("tables/{schema}.orders?tab=archive&restore=preview", stay),
+    ("tables/{schema}.visits?from=x&tab=data", stay),
+    ("tables/{schema}.nothing", stay),
+    ("activity?since=x", stay),
+    ("search?q=visits", stay),
+    ("nothing", stay),
+    ("policies/new?table={schema}.visits", lose_a_draft),
+    ("login", stay),
+)
+
+
+def looks(page: Page, axe: str) -> Iterator[str]:
+    """What axe finds on a page in each size, light and dark; first as it is."""
+    page.evaluate(axe)
+    yield from page.evaluate(AXE, {})
+    for size in (NARROW, HUGE, WIDE):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        if size is not WIDE:
+            yield from page.evaluate(AXE, {})
+        page.emulate_media(color_scheme="dark")
+        yield from page.evaluate(AXE, COLOURS)
+        page.emulate_media(color_scheme="light")
+
+
+@pytest.mark.long("make test reads each page aloud")
+@pytest.mark.slow("axe looks at each page in three sizes, light and dark")
+def test_axe_finds_nothing_on_pages(pages: PagesInBrowser, axe: str) -> None:
+    """On no page, at 390, 1280 and 1800 pixels, light and dark."""
+    page, found = pages.log_in("admin"), dict[str, list[str]]()
+    for path in paths(pages):
+        pages.go(page, path)
+        found[path] = list(looks(page, axe))
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+@pytest.mark.long("make test reads each page aloud")
+@pytest.mark.slow("axe looks at some thirty states in three sizes, light and dark")
+def test_axe_finds_nothing_in_states(pages: PagesInBrowser, axe: str) -> None:
+    """Nor in dialogs, previews, questions, mistakes, errors, and in what is said once something was done."""
+    page, found = pages.log_in("admin"), list[str]()
+    [hold] = pages.db.tool.holds()
+    for path, act in STATES:
+        pages.go(page, f"/ui/{path.format(schema=pages.db.schema, hold=hold.id)}")
+        act(page)
+        found += [f"{path} {act.__name__}: {line}" for line in looks(page, axe)]
+        page.evaluate(FORGET)
+    pages.complaints.clear()  # The browser notes what was refused, or lost.
+    assert found == []
 
 
 def test_nothing_moves_for_those_who_ask_for_that(pages: PagesInBrowser) -> None:

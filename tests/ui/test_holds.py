@@ -20,7 +20,7 @@ from cratedb_retention.ui.holds import read_wish
 from support.databases import TIME, Database, DuckDatabase
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE, HOSTILE_TABLE
-from support.served import Served, Service, Visitor
+from support.served import Served, Service, Visitor, text_of
 
 PATH, SHOWN = "/ui/holds", "Holds in force"
 PLACE, RELEASE = f"{PATH}?place=yes", f"{PATH}?act=release"
