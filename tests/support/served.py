@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from xml.etree import ElementTree
 
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cratedb_retention import Retention
 from cratedb_retention.model.access import Role
@@ -130,6 +132,16 @@ class Visitor:
     @staticmethod
     def _served(answer: object) -> Served:
         return Served(answer.status_code, dict(answer.headers), answer.text)  # type: ignore[attr-defined]
+
+
+class InTurn:
+    """Hands each request to the next of several applications, like a proxy without sticky sessions."""
+
+    def __init__(self, apps: Sequence[ASGIApp]) -> None:
+        self._apps = cycle(apps)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await next(self._apps)(scope, receive, send)
 
 
 @dataclass(frozen=True)
