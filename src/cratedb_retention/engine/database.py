@@ -45,6 +45,12 @@ class Statement(Executable, ClauseElement):
         self.parts, self.literal = parts, literal
 
 
+class Query(Statement):
+    """A statement that only reads."""
+
+    inherit_cache = False
+
+
 @compiles(Statement)
 def _compile(element: Statement, compiler: SQLCompiler, **kw: Any) -> str:
     kw |= {"literal_binds": True} if element.literal else {}
@@ -156,7 +162,7 @@ class Database(abc.ABC):
 
     def _transact(self, work: Callable[[sa.Connection], T], statement: sa.Executable | None) -> T:
         try:
-            with self._begin(not isinstance(statement, sa.Select | sa.CompoundSelect)) as connection:
+            with self._begin(not isinstance(statement, sa.Select | sa.CompoundSelect | Query)) as connection:
                 return work(connection.execution_options(**self._options))
         except SQLAlchemyError as error:
             text = self.render(statement) if statement is not None else ""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.database import Database
+from cratedb_retention.engine.database import Database, Query
 from cratedb_retention.engine.expressions import (
     Expressions,
     between,
@@ -85,19 +85,24 @@ def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Me
     )
 
 
-def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
     """Split a sequence into parts that fit into one statement."""
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
-def union(branches: Sequence[sa.Select[Any]]) -> sa.Executable:
-    """``UNION ALL`` of one or more queries."""
-    return branches[0] if len(branches) == 1 else sa.union_all(*branches)
+def union(branches: Sequence[sa.Select[Any] | Query]) -> sa.Executable:
+    """``UNION ALL`` of one or more queries, which are all text or all none."""
+    if len(branches) == 1:
+        return branches[0]
+    texts = [branch for branch in branches if isinstance(branch, Query)]
+    if texts:
+        return Query(*[part for text in texts for part in (" UNION ALL ", *text.parts)][1:])
+    return sa.union_all(*(branch for branch in branches if isinstance(branch, sa.Select)))
 
 
 def ask(
-    database: Database, branches: Sequence[sa.Select[Any]]
+    database: Database, branches: Sequence[sa.Select[Any] | Query]
 ) -> tuple[list[Sequence[Any]], dict[int, RetentionError]]:
     """
     Query all tables at once; if that fails, each by itself, so that one table cannot affect the others. Returns rows,
