@@ -6,6 +6,7 @@ from collections import Counter
 
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.model.catalog import Table
+from cratedb_retention.model.policies.policy import make_policy
 from cratedb_retention.model.time import from_ms
 from support.databases import NUMBER, TIME, Database, DuckDatabase
 
@@ -82,11 +83,18 @@ def test_a_plan_for_one_table_knows_the_others(duck: DuckDatabase) -> None:
     shared = {"max_size": "6MB", "min_retention": FLOOR, "max_size_per": "policy"}
     duck.policy("delete", "readings_*", "forever", **shared)
     whole = duck.tool.prepare().plan
-    alone = Look(duck.tool.engine, duck.tool.store).prepare(duck.time.moment, about=duck.table("readings_b")).plan
+    look = Look(duck.tool.engine, duck.tool.store)
+    part = look.part(look.cascade(duck.table("readings_b"))).prepare(duck.time.moment)
+    alone = part.plan
     assert {task.table.name for task in whole.tasks} == {"readings_a", "readings_b"}
+    other = make_policy(strategy="delete", table_schema=duck.schema, table_name="readings_b", retention_period="2d")
+    assert duck.tool.preview(other, alone=True).before.plan == whole
     own = [[task for task in plan.tasks if task.table.name == "readings_b"] for plan in (whole, alone)]
     assert own[0] == own[1] != []
-    assert duck.run().ok
+    assert list(alone.tasks) == own[1], "of other tables, not all policies are known"
+    before = duck.count("readings_b")
+    assert duck.tool.run(part).ok and duck.count("readings_b") == before, "it is shown only"
+    assert duck.run(accepted=True).ok, "as after a run that removed nothing"
     left = duck.count("readings_a") + duck.count("readings_b")
     assert 0 < left < 2 * DAYS * ROWS
     duck.sql("CHECKPOINT")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.errors import Unsupported
+from cratedb_retention.execution.plan.preview import Preview
 from cratedb_retention.model.catalog import Selector, TableName
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.plan.plan import Plan
@@ -32,6 +33,13 @@ def named(plan: Plan, identifier: str | None) -> tuple[list[str], list[str], lis
     parts = (plan.tasks, plan.blocked, plan.up_to_date)
     tasks, holds, kept = (sorted(repr(each).replace(str(identifier), "NEW") for each in part) for part in parts)
     return tasks, holds, kept
+
+
+def said(found: Preview) -> tuple[object, ...]:
+    """What a preview says of its policy, of others, and if it were enabled."""
+    plan = found.plan
+    more = (found.losses, found.others, found.contradictions, found.if_enabled and said(found.if_enabled))
+    return plan.tasks, plan.blocked, plan.up_to_date, *more
 
 
 def contents(db: Database) -> dict[str, list[str]]:
@@ -69,6 +77,8 @@ def test_new_policy(db: Database, more: dict[str, Any]) -> None:
     found = db.tool.preview(make_policy(table_schema=db.schema, **more))
     assert contents(db) == before
     assert found.before.plan == db.tool.plan()
+    alone = db.tool.preview(found.policy, alone=True)
+    assert said(alone) == said(found)
     stored = db.tool.create_policy(table_schema=db.schema, **more)
     assert named(found.after.plan, found.policy.id) == named(db.tool.plan(), stored.id)
 

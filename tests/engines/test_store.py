@@ -169,6 +169,19 @@ def test_stored_by_an_earlier_version(db: Database) -> None:
     assert db.tool.apply([make_policy(**{**said, "retention_period": "1d"})])[0].action is Action.UPDATE
 
 
+def test_a_policy_that_is_the_same_is_not_read_again(duck: DuckDatabase) -> None:
+    """A row that is as it was is the policy that it was; whatever else is different in it, is seen."""
+    duck.policy("delete", "t", "30d", id="a", tags=["x"], where={"tenant": "acme"})
+    duck.policy("delete", "t", "40d", id="b")
+    first, again = ([item.policy for item in duck.tool.policies()] for _ in range(2))
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    for change, shown in (("retention_period = '7d'", "7d"), ("tags = ['y']", "('y',)"), ('"where" = NULL', "{}")):
+        duck.sql(f"UPDATE {duck.q('retention_policy', duck.own_schema)} SET {change} WHERE id = 'a'")
+        changed, other = (item.policy for item in duck.tool.policies())
+        assert shown in map(str, (changed.retention_period, changed.tags, changed.where))
+        assert other is first[1]
+
+
 def test_reallocate_policy(db: Database) -> None:
     """CrateDB takes policies that move data, DuckDB refuses them."""
     moves = {"reallocation_attribute_name": "storage", "reallocation_attribute_value": "cold"}

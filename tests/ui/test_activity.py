@@ -58,6 +58,13 @@ def test_what_a_policy_was_and_is(db: DuckDatabase, viewer: Visitor) -> None:
     assert gone.all("details/ul/li/del") and not gone.all("details/ul/li/ins")
 
 
+def test_no_policies_are_read(db: DuckDatabase, viewer: Visitor) -> None:
+    """What the page costs does not grow with the policies, unless they decide what one sees."""
+    with db.statements() as sent:
+        assert viewer.get(links.activity()).rows(LOG)
+    assert not [statement for statement in sent if "retention_policy" in statement]
+
+
 def test_links(db: DuckDatabase, viewer: Visitor) -> None:
     """What a row names leads to its page, if it has one; a reason is in full, and red where one must act."""
     pattern = f"{db.schema}.v*"

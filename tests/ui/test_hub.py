@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from cratedb_retention.model.access import Role
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention import Retention
+from cratedb_retention.errors import RetentionError
+from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
+from cratedb_retention.model.access import Access, Role
+from cratedb_retention.model.catalog import Catalog, Selector, TableName
+from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import parse_instant
+from cratedb_retention.service.access import Scope, TableView
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import COOKIE, POLICY
 from cratedb_retention.ui.frame import STATIC
@@ -127,6 +134,60 @@ def test_any_service_answers(db: DuckDatabase, service: Service, admin: Visitor)
         visitor.client.post("/ui/logout")
     gone = admin.get(path)
     assert (gone.status, gone.headers["location"]) == (303, f"/ui/login?to={quote(path)}")
+
+
+def test_a_table_is_planned_without_the_others(db: DuckDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the table and its cascade are read, and what is said of it is what a plan for all tables says."""
+    db.policy("delete", "*s", "300d", id="pattern", tags=["acme"])
+    db.policy("delete", "l*", "forever", id="budget", max_size="1kB", min_retention="90d", max_size_per="policy")
+    db.policy("delete", "weather_1d", "20d", id="level", tags=["acme"])
+    db.policy("snapshot", "order*", "200d", id="archive", archive_period="300d")
+    db.policy("delete", "gone*", "30d", id="none")
+    admin = Access(role=Role.ADMIN, actor="admin")
+    acme = Access(role=Role.EDITOR, actor="acme", limit=parse_tag_filter(["acme"]))
+    tables = ["visits", "orders", "letters", "weather", "weather_1d", "gone_by", "late"]
+    asked = [(admin, name) for name in tables] + [(acme, name) for name in ("orders", "weather_1d")]
+    _make_late(db)
+    prepare, read, reads = Retention.prepare, db.tool.engine.read_catalog, list[set[str]]()
+
+    def spy(selectors: Sequence[Selector], *more: Any) -> Catalog:
+        reads.append({selector.name for selector in selectors})
+        return read(selectors, *more)
+
+    def look(access: Access, name: str) -> object:
+        try:
+            return Scope(db.tool, access).table(TableName(db.schema, name))
+        except RetentionError as error:
+            return str(error)
+
+    def with_all(tool: Retention, *given: Any, about: TableName | None, **more: Any) -> Prepared:
+        return prepare(tool, *given, **more)
+
+    monkeypatch.setattr(db.tool.engine, "read_catalog", spy)
+    alone = [look(*each) for each in asked]
+    assert reads[0] == {"visits"}
+    assert len(reads) == len(asked) + 1, "only what may be a mistake of the clock is compared with other tables"
+    late = alone[tables.index("late")]
+    assert isinstance(late, TableView) and late.timeline.changes and not late.timeline.blocked
+    levels = {f"weather_1{unit}{more}" for unit in "hd" for more in ("", "_sketch")}
+    assert reads[3] == {"weather", "weather_all", *levels}
+    found = Look(db.tool.engine, db.tool.store).cascade(TableName(db.schema, "weather_1d"))
+    assert {table.name for table in found} == {"weather", *levels}
+    monkeypatch.setattr(Retention, "prepare", with_all)
+    for shown, (access, name) in zip(alone, asked, strict=True):
+        assert shown == look(access, name), name
+    assert len(reads[-1]) > 8
+
+
+def _make_late(db: DuckDatabase) -> None:
+    """A table of which much is due after weeks without data and runs, in which another table got data."""
+    db.create("late", {"ts": TIME, "n": "TEXT", "day": DAY}, by=["day"])
+    for day, rows in (("2024-05-20", 5), ("2024-06-10", 40), ("2024-06-30", 10)):
+        db.fill("late", [f"{day}T12:00:00"] * rows)
+    db.policy("delete", "late", "30d", id="late")
+    db.tool.run(selection=Selection(policy_id="late"))
+    db.time.set("2024-07-20T12:00:00+00:00")
+    db.insert("weather", [{"ts": "2024-07-19T12:00:00", "place": "oslo", "temperature": 1.0}])
 
 
 def test_choices_stand_in_the_address(db: DuckDatabase, admin: Visitor) -> None:

@@ -170,6 +170,7 @@ class Retention(Connection):
         *,
         allow_future: bool = False,
         every: bool = False,
+        about: TableName | None = None,
     ) -> Prepared:
         """
         Decide what a run would do, and keep all that the decision rests on, for :meth:`run`.
@@ -177,6 +178,7 @@ class Retention(Connection):
         :param cutoff: The instant that the plan takes for now (aware); None: the present time.
         :param allow_future: Allow a cutoff in the future, which expires data too early.
         :param every: Also read the tables that no policy matches, which saves :meth:`survey` from reading them.
+        :param about: Show only the part about this table and its cascade, in far less time; no run executes it.
         :raises InvalidInput: if the cutoff is more than a day in the future.
         :raises NotFound: if a selected policy or tag does not exist.
         """
@@ -186,7 +188,8 @@ class Retention(Connection):
             reason, remedy = "is in the future, so data would expire too early", "choose an earlier one"
             raise InvalidInput(f"cutoff {cutoff.isoformat()}", reason, f"{remedy}, or add --allow-future-cutoff")
         self.require()
-        return Look(self.engine, self.store).prepare(cutoff, selection, every=every)
+        look = Look(self.engine, self.store)
+        return (look.part(look.cascade(about)) if about else look).prepare(cutoff, selection, every=every)
 
     def plan(self, cutoff: dt.datetime | None = None, selection: Selection | None = None) -> Plan:
         """What a run would do; see :meth:`prepare`."""
@@ -237,16 +240,18 @@ class Retention(Connection):
         look, cutoff = Look(self.engine, self.store), self.clock.now()
         return look.prepare(cutoff, selection), look.prepare(cutoff, selection, holds=[*look.holds, hold])
 
-    def preview(self, policy: Policy, selection: Selection | None = None) -> Preview:
+    def preview(self, policy: Policy, selection: Selection | None = None, *, alone: bool = False) -> Preview:
         """
         What the next run would do if a policy were stored in place of the one with its identifier. Writes nothing.
 
         :param selection: The other policies to show.
+        :param alone: Plan only for the policy's own table and its cascade, in far less time, unless the policy can
+            affect others.
         :raises Unsupported: if the database does not support the strategy.
         """
         self.policies.check_supported(policy)
         self.require()
-        return preview(self.engine, self.store, self.clock.now(), policy, selection)
+        return preview(self.engine, self.store, self.clock.now(), policy, selection, alone)
 
     def preview_changes(
         self, policies: Iterable[Policy], selection: Selection | None = None

@@ -310,8 +310,14 @@ class Scope:
                 return hold
         raise NotFound(f"hold {identifier}", "is not in force", "see the list of holds")
 
-    def prepare(self, selection: Selection, cutoff: dt.datetime | None = None, every: bool = False) -> Prepared:
-        return self._narrowed(self._retention.prepare(cutoff, self._within(selection), every=every))
+    def prepare(
+        self,
+        selection: Selection,
+        cutoff: dt.datetime | None = None,
+        every: bool = False,
+        about: TableName | None = None,
+    ) -> Prepared:
+        return self._narrowed(self._retention.prepare(cutoff, self._within(selection), every=every, about=about))
 
     def _within(self, selection: Selection) -> Selection:
         """A selection within the scope; raises NotFound for a policy that is not."""
@@ -382,7 +388,7 @@ class Scope:
         if self.access.limited and policy.id:
             self.policy(policy.id)
         self.visibility.check_policy(policy)
-        found = self._retention.preview(policy, Selection(limit=self.access.limit))
+        found = self._retention.preview(policy, Selection(limit=self.access.limit), alone=True)
         return self._narrowed_preview(found) if self.access.limited else found
 
     def _narrowed_preview(self, found: Preview) -> Preview:
@@ -448,6 +454,8 @@ class Scope:
     def journal(self, wanted: JournalFilter) -> list[Row]:
         within = self._entries(wanted)
         rows = self._retention.audit.read(within) if within else []
+        if not self.access.limited:  # Without reading all policies.
+            return [dict(row) for row in rows if sees_row(self.access, row)]
         visibility, holds = self.visibility, self._ids_of_holds()
         return [shown_row(visibility, row, holds) for row in rows if sees_row(visibility.access, row)]
 
@@ -529,7 +537,8 @@ class Scope:
 
     def table(self, table: TableName) -> TableView:
         policies = self.visibility.policies
-        prepared = self.prepare(Selection(policy_ids=concerning(policies, table, self._retention.capabilities)))
+        chosen = concerning(policies, table, self._retention.capabilities)
+        prepared = self.prepare(Selection(policy_ids=chosen), about=table)
         if not self._sees_whole(prepared, table) and not self._has_policy(table):
             self.visibility.require(self._area(*table))
         found = self._timeline(prepared, table, policies)
@@ -596,7 +605,8 @@ class Scope:
     def readable_tables(self) -> dict[TableName, dict[str, str | None]]:
         """Tables with rollups, then others with a policy, each with the values that a query has to name."""
         sources, others = self._retention.rollups.tables()
-        return readable([*sources, *filter(self._has_policy, others)], self.visibility)
+        known = self._with_policy(others)
+        return readable([*sources, *(table for table in others if table in known)], self.visibility)
 
     def _require_readable(self, schema: str | None, name: str, where: Mapping[str, Value]) -> None:
         """Raises an error unless the data is within the scope, and the table has a policy or rollups."""
@@ -607,12 +617,14 @@ class Scope:
             raise NotFound(f"table {table}", reason, "choose another table, or create a policy for it")
 
     def _has_policy(self, table: TableName) -> bool:
-        is_own, database = (
-            table.schema.casefold() == self._retention.own_schema.casefold(),
-            self._retention.capabilities,
-        )
-        named = (find_tables(p.table_schema, p.table_name, [table], database) for p in self.visibility.policies)
-        return not is_own and any(named)
+        return bool(self._with_policy([table]))
+
+    def _with_policy(self, tables: Iterable[TableName]) -> set[TableName]:
+        """The tables of users among these that a policy of the caller names."""
+        own, database = self._retention.own_schema.casefold(), self._retention.capabilities
+        theirs = frozenset(table for table in tables if table.schema.casefold() != own)
+        named = dict.fromkeys((policy.table_schema, policy.table_name) for policy in self.visibility.policies)
+        return {table for schema, name in named for table in find_tables(schema, name, theirs, database)}
 
     def _records(self, request: RestoreRequest) -> Iterator[SnapshotRecord]:
         return self._retention.archive.stream(self._chosen(request))

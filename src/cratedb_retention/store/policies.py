@@ -289,7 +289,14 @@ def policy_to_row(
 
 def row_to_policy(row: Mapping[str, Any]) -> Policy:
     """A row as a policy; InvalidInput or ValueError if it is not a valid policy."""
-    attributes = {key: value for key, value in _values_of(row).items() if key not in _OWN}
+    values = ((key, value) for key, value in _values_of(row).items() if key not in _OWN)
+    return _read_policy(tuple([(key, tuple(value) if isinstance(value, list) else value) for key, value in values]))
+
+
+# Each plan and page reads all policies, and validating one takes far longer than comparing its row with earlier ones.
+@functools.lru_cache(4096)
+def _read_policy(values: tuple[tuple[str, Any], ...]) -> Policy:
+    attributes: dict[str, Any] = {key: list(value) if isinstance(value, tuple) else value for key, value in values}
     attributes |= {key: json.loads(attributes[key]) for key in _JSON if isinstance(attributes.get(key), str)}
     return read_policy(attributes, stored=attributes)
 

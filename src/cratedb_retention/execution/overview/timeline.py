@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-from cratedb_retention.execution.plan.preparing import Prepared
+from cratedb_retention.execution.plan.preparing import Prepared, cascade_tables
 from cratedb_retention.execution.rollups.levels import planned_cascades
 from cratedb_retention.model.archive import SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import Capabilities, Catalog, TableName
@@ -24,7 +24,7 @@ from cratedb_retention.model.policies.lifecycle import find_lifecycles
 from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.rollups.ledger import LedgerRow
-from cratedb_retention.model.rollups.rollup import RollUp, Rollup, level_table, sketch_table
+from cratedb_retention.model.rollups.rollup import RollUp, Rollup
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import EVER, TimeRange, find_zone, from_ms, show, to_ms
 from cratedb_retention.model.words import moment, plural, short, show_partition
@@ -48,15 +48,8 @@ class Seen:
 
 def concerning(policies: Iterable[Policy], table: TableName, own: Capabilities) -> frozenset[str]:
     """The identifiers of the policies of a table's timeline: those on the table and on its cascade."""
-    names, policies = {table}, list(policies)
-    for policy in policies:
-        # The table itself, and its source if its name is that of a level.
-        endings = (f"_{level.interval}{more}" for level in policy.levels for more in ("", "_sketch"))
-        sources = {table.name, *(table.name.removesuffix(ending) for ending in endings if table.name != ending)}
-        for source in (TableName(table.schema, name) for name in sources if policy.levels):
-            if find_tables(policy.table_schema, policy.table_name, [source], own):
-                levels = [level_table(source, level.interval) for level in policy.levels]
-                names.update((source, *levels, *map(sketch_table, levels)))
+    policies = list(policies)
+    names = cascade_tables(policies, table, own)
     return frozenset(p.id or "" for p in policies if find_tables(p.table_schema, p.table_name, names, own))
 
 

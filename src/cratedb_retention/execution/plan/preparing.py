@@ -8,16 +8,18 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import ClusterUnhealthy, ConnectionLost, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.archive import RestoredPartition
-from cratedb_retention.model.catalog import Catalog, Selector, Table, TableName, Value
+from cratedb_retention.model.catalog import Capabilities, Catalog, Selector, Table, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.measurements import Measurements, Probe
 from cratedb_retention.model.plan.plan import Blocked, Plan, SnapshotPartition, Task
@@ -33,6 +35,7 @@ from cratedb_retention.model.rollups.rollup import (
     Rollup,
     RollupStep,
     Window,
+    level_table,
     sketch_table,
     view_name,
 )
@@ -48,6 +51,7 @@ from cratedb_retention.store.runs import Leases
 from cratedb_retention.store.store import Store
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 _TAGS_IN_USE = "`cratedb-retention list-tags` lists those in use"
 ArchiveKey = tuple[str, str]  # A repository, and the name of a snapshot in it.
 EVERY = Selector(schema="*", name="*")  # All tables.
@@ -175,6 +179,7 @@ class Look:
         self._seen: dict[tuple[Selector, ...], _Seen] = {}
         # Of the names of planned snapshots: those that were looked for, and those that are taken.
         self._asked, self._taken = set[ArchiveKey](), set[ArchiveKey]()
+        self._only = frozenset[TableName]()  # Plans are about these tables; empty: all.
         self._pasts: dict[Removal, Past | None] = {}  # Earlier runs of large removals.
 
     @without_collector()
@@ -198,16 +203,19 @@ class Look:
         :param about: Plan for this table, and for others only if what is due there depends on them.
         :param every: Also read the tables that no policy matches.
         """
-        selection = selection or Selection()
+        selection, candidates = selection or Selection(), list(candidates)
         selection.require((item.policy for item in self._stored), self._damaged)
         others = None if instead is None else [StoredPolicy(policy, _NOT_STORED) for policy in instead]
         stored = {item.policy.id or "": item for item in (self._stored if others is None else others)}
         # They have no version, so that no run executes them.
         stored |= {candidate.id or "": StoredPolicy(candidate, _NOT_STORED) for candidate in candidates}
-        policies = [item.policy for item in stored.values()]
+        policies = asked = [item.policy for item in stored.values()]
         if about is not None:
-            policies = list(self._narrowed(policies, about))
-        seen = self._see(policies, every)
+            policies = asked = list(self._narrowed(policies, about))
+        if self._only:
+            narrowed = [(policy, self._reading(policy)) for policy in policies]
+            policies, asked = [it for it, some in narrowed if some], [it for _, some in narrowed for it in some]
+        seen = self._see(asked, every)
         catalog, traits = seen.catalog, [policy.strategy.traits for policy in policies]
         # Partitions that an interrupted run froze are not unfrozen in a later table of the same name.
         former = frozenset(
@@ -245,6 +253,12 @@ class Look:
             found = {} if selection.accepted else self._find_unusual(seen, planning, plan, selection)
             new = {removal: why for removal, why in found.items() if removal not in unusual}
             unusual = unusual | new
+        if self._only and any(each.why is Why.CLOCK_AHEAD for each in unusual.values()):
+            # Data of other tables may show that the clock is right.
+            whole = self.part(()).prepare(
+                cutoff, selection, holds=holds, candidates=candidates, instead=instead, every=every
+            )
+            return self._cut(whole)
         damaged = (
             Blocked(policy_id=it.id, table=it.target, why=Why.INVALID_POLICY(mistake=it.reason), needs_attention=True)
             for it in self._damaged
@@ -256,7 +270,7 @@ class Look:
             for name, values in sorted(former, key=str)
             if is_frozen(catalog.tables[name], values)
         )
-        return Prepared(
+        prepared = Prepared(
             plan=replace(plan, blocked=(*damaged, *plan.blocked), warnings=(*plan.warnings, *left)),
             facts=planning.alone(),
             selection=selection,
@@ -266,6 +280,48 @@ class Look:
             leases=self._leases,
             every=every,
         )
+        return self._cut(prepared) if self._only else prepared
+
+    @property
+    def _same(self) -> Callable[[TableName], TableName]:
+        """What names have in common that are the same to the database."""
+        return folded if self._engine.capabilities.folds_case else lambda name: name
+
+    @property
+    def policies(self) -> list[Policy]:
+        """All stored policies."""
+        return [item.policy for item in self._stored]
+
+    def cascade(self, about: TableName, others: Iterable[Policy] = ()) -> frozenset[TableName]:
+        """A table with its cascade: as stored policies define it, or others, and with the source of a known level."""
+        of = next((known.rollup.source for table, known in self._rollups.items() if table == about), about)
+        policies, own = [*self.policies, *others], self._engine.capabilities
+        return frozenset(name for table in {about, of} for name in cascade_tables(policies, table, own))
+
+    def part(self, names: Collection[TableName]) -> Look:
+        """
+        The same reading, for plans about these tables alone, which no run executes: only they are read, see
+        :meth:`cascade`, and others if what is due there depends on them.
+        """
+        found = copy(self)
+        found._only = frozenset(names)
+        return found
+
+    def _within(self, items: Iterable[T], table: Callable[[T], TableName]) -> Iterator[T]:
+        """Items about the tables that plans are about."""
+        known = set(map(self._same, self._only))
+        return (item for item in items if self._same(table(item)) in known)
+
+    def _cut(self, whole: Prepared) -> Prepared:
+        """The part that is asked for: of other tables, not all policies may be known."""
+        table, plan = attrgetter("table"), whole.plan
+        part = replace(
+            plan,
+            tasks=tuple(self._within(plan.tasks, table)),
+            blocked=tuple(self._within(plan.blocked, table)),
+            up_to_date=tuple(self._within(plan.up_to_date, table)),
+        )
+        return replace(whole, plan=part, versions=dict.fromkeys(whole.versions, _NOT_STORED))
 
     def _narrowed(self, policies: Iterable[Policy], about: TableName) -> Iterator[Policy]:
         """
@@ -283,23 +339,34 @@ class Look:
                     break
                 yield policy.model_copy(update={"table_schema": table.schema, "table_name": table.name})
 
+    def _reading(self, policy: Policy) -> list[Policy]:
+        """What is read of a policy on some tables: all of its own if what it does there depends on them."""
+        tables = find_tables(policy.table_schema, policy.table_name, self._only, self._engine.capabilities)
+        if policy.shares_budget:
+            return [policy][: len(tables)]
+        return [policy.model_copy(update={"table_schema": table.schema, "table_name": table.name}) for table in tables]
+
+    @cached_property
+    def _levels(self) -> frozenset[TableName]:
+        return frozenset(name for table in self._rollups for name in (table, sketch_table(table)))
+
     def _see(self, policies: Iterable[Policy], every: bool) -> _Seen:
         """The tables of policies, in this order, or all; a pattern never matches the toolkit's own tables."""
         selectors = dict.fromkeys(selector for policy in policies for selector in _selectors(policy))
         selectors.update({EVERY: None} if every else {})
-        key = tuple(selectors)
-        if key not in self._seen:
+        if not self._only:
             others = sorted({table for table, _ in self._frozen})
             selectors.update(dict.fromkeys(Selector(schema=table.schema, name=table.name) for table in others))
-            same = folded if self._engine.capabilities.folds_case else lambda name: name
+        key = tuple(selectors)
+        if key not in self._seen:
+            same = self._same
             named = {same(TableName(s.schema or "", s.name)) for s in selectors if not is_pattern(s.name)}
             own = same(TableName(self._store.schema, "")).schema
             catalog = self._engine.read_catalog(list(selectors), self._store.schema)
             _require_whole(self._engine, self._store, catalog.unhealthy)
             found = catalog.tables.items()
             tables = {name: table for name, table in found if same(name).schema != own or same(name) in named}
-            levels = frozenset(name for table in self._rollups for name in (table, sketch_table(table)))
-            self._seen[key] = _Seen(catalog=replace(catalog, tables=tables, rollups=levels))
+            self._seen[key] = _Seen(catalog=replace(catalog, tables=tables, rollups=self._levels))
         return self._seen[key]
 
     @cached_property
@@ -325,6 +392,8 @@ class Look:
         if not limits and not recoverable:
             return {}
         ended = self._store.snapshots.ended(limits, max(limits.values(), default=0), recoverable, cutoff)
+        if self._only:
+            ended = list(self._within(ended, attrgetter("archived.table")))
         acting = (enabled[name] for name in sorted(limits.keys() | recoverable))
         shared = {policy.id or "" for policy in acting if policy.expected_max and policy.expected_max.percent}
         shared.update(filter(None, (record.policy_id for record in ended)))
@@ -437,6 +506,19 @@ class Look:
             losing |= any(balance.lost(new[window]) for window, balance in balances.items())
         seen.measurements |= Measurements(balances=found)
         return losing
+
+
+def cascade_tables(policies: Iterable[Policy], table: TableName, own: Capabilities) -> set[TableName]:
+    """A table with its cascade by some policies: its levels; or if it has the name of a level, the source and all."""
+    names = {table}
+    for policy in (policy for policy in policies if policy.levels):
+        endings = [f"_{level.interval}{more}" for level in policy.levels for more in ("", "_sketch")]
+        for name in {table.name, *(table.name.removesuffix(ending) for ending in endings if table.name != ending)}:
+            source = TableName(table.schema, name)
+            if find_tables(policy.table_schema, policy.table_name, [source], own):
+                levels = [level_table(source, level.interval) for level in policy.levels]
+                names.update((source, *levels, *map(sketch_table, levels)))
+    return names
 
 
 def check_preconditions(store: Store, prepared: Prepared, task: Task) -> None:

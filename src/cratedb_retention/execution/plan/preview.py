@@ -15,10 +15,11 @@ from cratedb_retention.errors import RetentionError
 from cratedb_retention.execution.archive import by_partition, is_own, read_tables, refusal
 from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.model.archive import Archived, SnapshotRecord
-from cratedb_retention.model.catalog import TableName
+from cratedb_retention.model.catalog import Capabilities, TableName
 from cratedb_retention.model.plan.effect import Loss, losses, summarize
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.plan.reasons import Why
+from cratedb_retention.model.policies.patterns import find_tables, is_pattern
 from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.words import short
 from cratedb_retention.planning.policies import find_contradictions
@@ -115,15 +116,38 @@ class Preview:
 
 
 def preview(
-    engine: Engine, store: Store, cutoff: dt.datetime, policy: Policy, selection: Selection | None = None
+    engine: Engine,
+    store: Store,
+    cutoff: dt.datetime,
+    policy: Policy,
+    selection: Selection | None = None,
+    alone: bool = False,
 ) -> Preview:
-    """Make the plan without and with a policy, in place of the stored one with its identifier. Writes nothing."""
+    """
+    Make the plan without and with a policy, in place of the stored one with its identifier. Writes nothing.
+
+    :param alone: Without other tables, unless the policy can affect them.
+    """
     candidate = policy if policy.id else policy.model_copy(update={"id": str(uuid.uuid4())})
     look = Look(engine, store)
+    if alone:
+        look = look.part(_find_tables(look, candidate, engine.capabilities))
     before, after = look.prepare(cutoff, selection), look.prepare(cutoff, selection, candidates=[candidate])
     enabled = candidate.model_copy(update={"enabled": True})
-    if_enabled = None if candidate.enabled else preview(engine, store, cutoff, enabled, selection)
+    if_enabled = None if candidate.enabled else preview(engine, store, cutoff, enabled, selection, alone)
     return Preview(policy=candidate, before=before, after=after, if_enabled=if_enabled)
+
+
+def _find_tables(look: Look, candidate: Policy, own: Capabilities) -> frozenset[TableName]:
+    """The table of a policy with its cascade; empty if the policy can affect others."""
+    both = [candidate, *(policy for policy in look.policies if policy.id == candidate.id)]
+    named = {TableName(policy.table_schema or own.default_schema, policy.table_name) for policy in both}
+    if len(named) > 1 or is_pattern(candidate.table):
+        return frozenset()
+    found = look.cascade(named.pop(), [candidate])
+    sharing = (policy for policy in (*look.policies, candidate) if policy.shares_budget)
+    shared = any(find_tables(policy.table_schema, policy.table_name, found, own) for policy in sharing)
+    return frozenset() if shared else found
 
 
 THERE = "the partition already exists; restore it into another table, or delete it first"

@@ -54,9 +54,12 @@ def matcher(pattern: str, folds_case: bool = False) -> Callable[[str], bool]:
 def find_tables(schema: str | None, name: str, tables: Iterable[TableName], database: Capabilities) -> list[TableName]:
     """The matching tables, in order. A name without wildcards costs one look-up if ``tables`` is a mapping or set."""
     exact = TableName(schema or database.default_schema, name)
-    if not is_pattern(exact.schema + name) and (exact in tables or not database.folds_case):
+    if is_pattern(exact.schema + name):
+        return sorted(filter(wanted_by([Selector(schema=schema, name=name)], database), tables))
+    if exact in tables or not database.folds_case:
         return [exact] if exact in tables else []
-    return sorted(filter(wanted_by([Selector(schema=schema, name=name)], database), tables))
+    same = folded(exact)
+    return sorted(table for table in tables if folded(table) == same)
 
 
 def wanted_by(selectors: Iterable[Selector], database: Capabilities) -> Callable[[TableName], bool]:

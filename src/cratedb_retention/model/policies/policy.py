@@ -616,6 +616,8 @@ class Policy(_Model):
 
     def mentions(self, text: str) -> bool:
         """Whether all words of a text occur in its table, filter, tags, description, periods or identifier."""
+        if not text:
+            return True
         texts = (self.target, self.strategy, str(self.retention_period), ",".join(map(str, self.levels)), self.schedule)
         more = (self.title, self.target_repository_name, self.description, self.id, *self.tags)
         return mentions((*texts, *more), text)

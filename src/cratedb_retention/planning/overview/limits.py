@@ -60,8 +60,9 @@ def _fitting(target: Target, facts: Facts) -> int:
 
 def expected_partitions(pieces: Iterable[Piece]) -> int | None:
     """Twice the number of partitions that expire in a month, or at once if they are longer; None if unknown."""
-    times = Counter(piece.time for piece in pieces if piece.time is not None)
+    # The overview counts those of all tables, without a time range for each.
+    times = Counter([(it.start, it.end) for it in pieces if it.start is not None and it.end is not None])
     if not times:
         return None
-    longest = max(time.end - time.start for time in times)
+    longest = max(end - start for start, end in times)
     return 2 * max(times.values()) * math.ceil(_MONTH / longest)

@@ -148,9 +148,13 @@ def find_user_tables(facts: Facts, tables: Mapping[TableName, Table]) -> list[Us
 
 def _find_target(table: Table, policies: Iterable[Policy]) -> Target | Reason:
     """By what the policies on the table state of its time, or else by its definition alone."""
-    stated = [tuple([getattr(policy, name) for name in _TIME]) for policy in policies]
-    found = [apply_delete(table, **dict(zip(_TIME, each, strict=True))) for each in dict.fromkeys([*stated, _UNSTATED])]
-    return next((each for each in found if isinstance(each, Target)), found[-1])
+    stated, reasons = [tuple([getattr(policy, name) for name in _TIME]) for policy in policies], list[Reason]()
+    for each in dict.fromkeys([*stated, _UNSTATED]):
+        found = apply_delete(table, **dict(zip(_TIME, each, strict=True)))
+        if isinstance(found, Target):
+            return found
+        reasons.append(found)
+    return reasons[-1]
 
 
 def apply_delete(table: Table, **attributes: object) -> Target | Reason:
