@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from cratedb_retention.cli import runs
@@ -148,9 +149,12 @@ def test_a_hold_on_what_is_not_due(planned: Command, monkeypatch: pytest.MonkeyP
     assert "case 4711" in out
     assert hold["id"] in out
     assert planned.data("plan", "--policy=delete-acme", CUTOFF)["legal_holds"] == [], "of another table"
-    monkeypatch.setattr(runs, "_MOST_HOLDS", 0)
+    planned.ok("hold", "--table-name=metrics", "--from=2024-06-01", "--reason=case 4712")
+    monkeypatch.setattr(runs, "_MOST_HOLDS", 1)
     out = planned.ok(*args)
-    assert ("case 4711" in out, "and 1 more; `cratedb-retention list-holds` shows all" in out) == (False, True)
+    assert ("case 4711" in out, "and 1 more; `cratedb-retention list-holds` shows all" in out) == (
+        "case 4712" not in out, True,
+    )  # fmt: skip
 
 
 def test_status_at_another_time(planned: Command) -> None:
@@ -166,4 +170,8 @@ def test_status_at_another_time(planned: Command) -> None:
     shown = planned.ok("status", CUTOFF)
     assert all(f" {plural(count, 'partition')} " in shown for count in partitions)
     assert " 1 partitions" not in shown
+    with duckdb.connect(str(planned.uri).removeprefix("duckdb:///")) as connection:
+        connection.execute("CREATE TABLE notes AS SELECT TIMESTAMP '2024-01-01' AS ts FROM range(1234)")
+    planned.ok("create", "--strategy=delete", "--table-name=notes", "--retention-period=1d")
+    assert " 1,234 rows " in planned.ok("status", CUTOFF)
     assert "is in the future" in planned.refused(2, "status", "--cutoff-day=2999-01-01")
