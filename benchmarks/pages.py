@@ -1,51 +1,98 @@
 """
-The first page: from its address to the first row that one can read, with 1,000 policies on 100,000 partitions; and on a
-slow network, until the largest part of the main pages is painted.
+The pages, with 1,000 policies on 100,000 partitions: in a browser the first page, from its address to the first row
+that one can read, and on a slow network, until the largest part of main pages is painted; how long the service takes
+for each page, how large it is, and how much memory it needs.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+
+from starlette.testclient import TestClient
 
 from benchmarks.line import Goal, Line
 from benchmarks.planning import DAYS, MANY, RETENTION
 from benchmarks.surroundings import Surroundings
-from benchmarks.timing import by_turns, seconds
-from cratedb_retention.model.access import Access, Role
-from cratedb_retention.model.catalog import TableName
+from benchmarks.timing import by_turns, seconds, usage
+from benchmarks.visiting import VISIT
 from cratedb_retention.model.policies.policy import Policy, make_policy
-from cratedb_retention.service.access import Scope
-from cratedb_retention.ui import links
+from cratedb_retention.ui.access import FRESH
 from support.databases import DuckDatabase
 from support.pages import PagesInBrowser, largest_paint, network, open_browser, open_pages
+from support.served import open_service
 from support.tools import find_chromium
 
-GOAL = Goal(seconds=1.5)
+FIRST, OTHERS = Goal(seconds=1.5), Goal(seconds=1)
+MORE = Goal(megabytes=50)
 PAINT, DELAY, MEGABITS = Goal(seconds=2.5), 60, 10
 NOW = "2024-04-10T00:00:00+00:00"
 COLUMNS = "ts TIMESTAMPTZ, value DOUBLE, day TIMESTAMPTZ GENERATED ALWAYS AS (date_trunc('day', ts))"
 ROWS = f"SELECT TIMESTAMPTZ '2024-01-01 12:00:00+00' + INTERVAL (d) DAY, d FROM range({DAYS}) t(d)"
-
-
-PATHS = {
-    "overview": "/ui/",
-    "a table": links.table(TableName("lab", "metrics_0000")),
-    "policies": "/ui/policies",
+TABLE = "lab.metrics_0000"
+# With the tables that each of them is about: all, or one.
+PAGES = {
+    "overview": ("/ui/", FIRST),
+    "table": (f"/ui/tables/{TABLE}", OTHERS),
+    "policies of a table": (f"/ui/tables/{TABLE}?tab=policies", OTHERS),
+    "policies": ("/ui/policies", FIRST),
+    "policy": ("/ui/policies/p0000", FIRST),
+    "plan": ("/ui/plan", FIRST),
+    "plan of a policy": ("/ui/plan?policy=p0000", FIRST),
+    "runs": ("/ui/runs", OTHERS),
+    "activity": ("/ui/activity", OTHERS),
+    "archive": ("/ui/archive", OTHERS),
+    "holds": ("/ui/holds", OTHERS),
+    "explore": ("/ui/explore", OTHERS),
+    "explore a table": (f"/ui/explore?table={TABLE}", OTHERS),
+    "search": ("/ui/search?q=metrics_0001", FIRST),
 }
+PLAN = "/api/v1/plan"
+PAINTED = ("overview", "table", "policies")  # On a slow network.
 
 
 def measure(surroundings: Surroundings) -> Iterator[Line]:
-    """Show the overview."""
+    """Show each page."""
     directory = surroundings.directory()
     bench = DuckDatabase(f"duckdb:///{directory / 'pages.duckdb'}", directory / "repository")
     bench.time.set(NOW)
     _fill(bench)
-    access = Access(role=Role.ADMIN, actor="bench")
     what = f"{MANY:,} policies, {MANY * DAYS:,} partitions"
-    told = by_turns(surroundings.repeat(3), {"": lambda: seconds(lambda: Scope(bench.tool, access).overview())})[""]
-    yield Line(what=f"compute the overview: {what}", ours=told, note="without a browser")
+    yield from _in_browser(surroundings, bench, what)
+    with open_service(bench.tool, authenticate=False) as service:
+        ways = {name: _visit(bench, service.client, path) for name, (path, _) in PAGES.items()}
+        sizes = {name: way() for name, way in ways.items()}
+        taken = by_turns(surroundings.repeat(3), {name: _timed(way) for name, way in ways.items()})
+    for name, (_, goal) in PAGES.items():
+        yield Line(what=f"{name}: {what}", ours=taken[name], goal=goal, note=f"{sizes[name] / 1000:.0f} KB compressed")
+    bench.close()
+    alone, pages = (
+        usage(VISIT, bench.uri, bench.own_schema, NOW, *paths)
+        for paths in ([PLAN], [PLAN, *(path for path, _ in PAGES.values())])
+    )
+    yield Line(what=f"the plan by HTTP, thrice: {what}", ours=alone[0], megabytes=alone[1], note="processor time")
+    note = f"beside the {alone[1]:.0f} MB of a service whose plan is asked for"
+    yield Line(what="each page, thrice", ours=pages[0], megabytes=pages[1] - alone[1], goal=MORE, note=note)
+
+
+def _visit(bench: DuckDatabase, client: TestClient, path: str) -> Callable[[], int]:
+    """Get a page, for which nothing is kept from before; its size as it is sent."""
+
+    def visit() -> int:
+        bench.time.moment += dt.timedelta(seconds=FRESH)
+        answer = client.get(path).raise_for_status()
+        return int(answer.headers["content-length"])
+
+    return visit
+
+
+def _timed(work: Callable[[], object]) -> Callable[[], float]:
+    return lambda: seconds(work)
+
+
+def _in_browser(surroundings: Surroundings, bench: DuckDatabase, what: str) -> Iterator[Line]:
     chromium = find_chromium()
     if chromium is None:
         yield Line(what="show the overview: NOT MEASURED, there is no Chromium", ours=0)
@@ -53,12 +100,12 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
     with open_browser(chromium) as browser, open_pages(bench, browser, authenticate=False) as pages:
         first = _show(pages)
         shown = by_turns(surroundings.repeat(3), {"": lambda: _show(pages)})[""]
-        painted = by_turns(surroundings.repeat(3), {name: partial(_paint, pages, path) for name, path in PATHS.items()})
-    yield Line(what=f"show the overview for the first time: {what}", ours=first, goal=GOAL)
+        ways = {name: partial(_paint, pages, PAGES[name][0]) for name in PAINTED}
+        painted = by_turns(surroundings.repeat(3), ways)
+    yield Line(what=f"show the overview for the first time: {what}", ours=first, goal=FIRST)
     yield Line(what="show it again within seconds", ours=shown, note="in a browser that has nothing of it yet")
     for name, taken in painted.items():
         yield Line(what=f"largest paint, {MEGABITS} Mbit/s and {DELAY} ms: {name}", ours=taken, goal=PAINT)
-    bench.close()
 
 
 def _fill(bench: DuckDatabase) -> None:
@@ -91,7 +138,7 @@ def _show(pages: PagesInBrowser) -> float:
     page = pages.window()
     started = time.perf_counter()
     page.goto(f"{pages.address}/ui/")
-    page.get_by_text("lab.metrics_0000").first.wait_for()
+    page.get_by_text(TABLE).first.wait_for()
     taken = time.perf_counter() - started
     page.close()
     return taken
