@@ -149,7 +149,7 @@ def test_everything_is_where_data_is(db: DuckDatabase, service: Service) -> None
     assert not recent.all("svg[@role='img']")
 
 
-def test_tables_without_rollups(db: DuckDatabase, viewer: Visitor) -> None:
+def test_tables_without_rollups(db: DuckDatabase, viewer: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """All tables are offered, those with rollups first; one without metrics shows its number of rows."""
     page = viewer.get("/ui/explore")
     offered = [row["Table"] for row in page.rows("Tables that can be explored")]
@@ -160,6 +160,10 @@ def test_tables_without_rollups(db: DuckDatabase, viewer: Visitor) -> None:
     assert visits.href(f"{db.schema}.visits").startswith("/ui/tables/")
     other = visits.all("select[@name='table']/option")
     assert [each.get("value") for each in other] == offered
+    monkeypatch.setattr(explore, "ROWS", 2)
+    first = viewer.get("/ui/explore")
+    second = viewer.get(first.href("Next"))
+    assert [row["Table"] for page in (first, second) for row in page.rows("Tables that can be explored")] == offered[:4]
 
 
 def test_many_values(db: DuckDatabase, viewer: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:

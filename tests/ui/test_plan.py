@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
+from starlette.datastructures import FormData, UploadFile
 
 from cratedb_retention.errors import Forbidden
 from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.service.access import Scope
-from cratedb_retention.ui import links
+from cratedb_retention.ui import links, plan
+from cratedb_retention.ui.plan import chosen_tables
 from support.databases import DuckDatabase
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE_TABLE
-from support.served import Service, Visitor
+from support.served import Service, Visitor, text_of
 
 EXPIRED = "2024-03-05T12:00:00"
 VISITS = "/ui/plan?policy=visits"
@@ -82,6 +84,31 @@ def test_a_part(db: DuckDatabase, service: Service, operator: Visitor) -> None:
     [run] = service.context.runs.all(db.tool)
     assert {row["table_name"] for row in db.journal(event="step-finished", run_id=run.run_id)} == {"visits"}
     assert db.count("orders") == orders
+
+
+def test_long_plans(db: DuckDatabase, service: Service, operator: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists have parts; what is not shown is run only if a button says so, whatever the boxes say."""
+    tables = [row["Table"] for row in operator.get("/ui/plan").rows(TASKS)]
+    monkeypatch.setattr(plan, "ROWS", 1)
+    pages = [operator.get(f"/ui/plan?tables={at}&later=1") for at in range(len(tables))]
+    assert [row["Table"] for page in pages for row in page.rows(TASKS)] == tables
+    assert f"1 to 1 of {len(tables)}" in pages[0].text
+    assert operator.get(pages[0].href("Next")).rows(TASKS) == pages[1].rows(TASKS)
+    assert len({page.fields("run")["shown"] for page in pages}) == 1
+    assert pages[0].rows("Up to date") == pages[1].rows("Up to date") != operator.get("/ui/plan").rows("Up to date")
+    assert operator.get("/ui/plan?tables=1000").rows(TASKS) == pages[0].rows(TASKS)
+    chosen, every = pages[0].all("div[@class='ends']/button")
+    assert (text_of(chosen), chosen.get("name")) == ("Run the chosen tables of this page", None)
+    assert text_of(every).startswith(f"Run all {len(tables)} tables (")
+    sent: list[tuple[str, str | UploadFile]] = [("chosen", "yes"), ("table", tables[0])]
+    assert chosen_tables(FormData(sent)) == {tables[0]}
+    assert chosen_tables(FormData([*sent, (every.get("name", ""), every.get("value", ""))])) is None
+    form = {**pages[0].fields("run"), "confirm": "run"}
+    assert operator.post("/ui/plan?tables=0", **form).status == 303
+    service.context.runs.wait()
+    [run] = service.context.runs.all(db.tool)
+    done = db.journal(event="step-finished", run_id=run.run_id)
+    assert {f"{row['table_schema']}.{row['table_name']}" for row in done} == {tables[0]}
 
 
 def test_what_is_shown(db: DuckDatabase, service: Service, operator: Visitor) -> None:

@@ -10,6 +10,7 @@ from cratedb_retention.model import words
 from cratedb_retention.model.time import EVER, TimeRange
 
 T = TypeVar("T")
+_MOST = 10  # Texts that are shown of many.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,12 @@ def sized(get: Callable[[T], int | None]) -> Column[T]:
 def state(word: str, hint: str = "") -> Bit:
     """A state, with a colour."""
     return Bit(text=word.replace("-", " "), tone=f"badge is-{word}", hint=hint)
+
+
+def some_of(texts: Sequence[str]) -> list[str]:
+    """The first of possibly many texts, and how many more there are."""
+    left = len(texts) - _MOST
+    return [*texts[:_MOST], *([f"and {left:,} more"] if left > 0 else [])]
 
 
 def whole(text: str) -> Bit:

@@ -46,9 +46,9 @@ def address(path: str, values: Query | Mapping[str, str]) -> str:
     return f"{PREFIX}{path}" + (f"?{query}" if query else "")
 
 
-def read_first(query: Query) -> int:
-    """The place of the first row of a list that an address shows."""
-    text = query.get("first", "")
+def read_first(query: Query, name: str = "first") -> int:
+    """The place of the first row of a list that an address shows; the list may have a name of its own in it."""
+    text = query.get(name, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
 
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from http import HTTPStatus
+from typing import TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -35,7 +36,7 @@ from cratedb_retention.service.access import Scope
 from cratedb_retention.service.runs import Runs
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, answer, read_texts, respond
-from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, state, time_range, whole
+from cratedb_retention.ui.columns import Bit, Cell, Column, counted, sized, some_of, state, time_range, whole
 from cratedb_retention.ui.links import POLICY, PREFIX, STRATEGY, TAGS, Query, address, read_selection, table_bit
 from cratedb_retention.ui.web import layout, parts
 from cratedb_retention.ui.web.html import Child, Markup, el
@@ -44,7 +45,10 @@ ROUTER = APIRouter(include_in_schema=False)
 PATH = "/plan"
 _PATH = f"{PREFIX}{PATH}"
 _ACCEPT = "accept"  # In the address: what would be blocked as unusual is not.
+_EVERY = "every"  # In a form: what is not shown is run as well.
+ROWS = 50  # Of each list that are shown at once.
 _STATEMENTS = 500  # That are shown of a plan.
+T = TypeVar("T")
 # What cannot be undone comes first; with how it is called, and the state whose colours it has.
 EFFECTS: Mapping[Kind, tuple[str, str]] = {
     Kind.DELETE: ("delete", "drop"),
@@ -107,7 +111,7 @@ def _plan(guest: Guest, scoped: Scope, query: Query) -> Iterator[Child]:
     except (InvalidInput, NotFound) as error:
         yield parts.problem(error)
         return
-    plan, policies = prepared.plan, prepared.policies
+    plan, policies, lists = prepared.plan, prepared.policies, Lists(address(PATH, {}), query)
     operator = guest.may(Role.OPERATOR)
     cutoff = (
         "Cutoff: ",
@@ -117,36 +121,63 @@ def _plan(guest: Guest, scoped: Scope, query: Query) -> Iterator[Child]:
     yield el("p", summary(plan), class_="lead")
     yield el("p", cutoff, class_="note")
     if plan.warnings:
-        warnings = (el("li", readable(str(each))) for each in plan.warnings)
+        warnings = (el("li", readable(text)) for text in some_of(list(map(str, plan.warnings))))
         yield el("div", el("ul", warnings), class_="why is-blocked", role="note")
-    yield from what_is_blocked(prepared)
+    yield from what_is_blocked(prepared, lists)
     if operator and any(each.why.acceptable for each in plan.needs_attention):
         there = address(PATH, Query([*query.multi_items(), (_ACCEPT, "yes")]))
         yield el("p", el("a", "Accept for one run", href=there, data_swap=True))
     if prepared.selection.accepted:
         yield parts.note("This plan accepts what is unusual or exceeds a limit, for one run that is started here.")
-    yield Review(prepared).section("run", acts=operator)
+    yield Review(prepared).section("run", lists, acts=operator)
     if operator and not guest.access.limited and plan.tasks:
         yield _statements(scoped, plan, query)
     if plan.legal_holds:
-        yield parts.section("Legal holds in force", parts.table(_HOLDS, plan.legal_holds, "Legal holds in force"))
+        title, (holds, ways) = "Legal holds in force", lists.part("holds", plan.legal_holds)
+        yield parts.section(title, parts.table(_HOLDS, holds, title), ways)
     later = sorted(plan.up_to_date, key=lambda each: (each.next_due is None, each.next_due or 0, each.table))
     if later:
         due = "" if plan.next_due is None else f"More is due on {moment(plan.next_due)} (UTC)."
-        yield parts.section(
-            "Up to date", parts.note(due) if due else None, parts.table(_later(policies), later, "Up to date")
-        )
+        shown, ways = lists.part("later", later)
+        table = parts.table(_later(policies), shown, "Up to date")
+        yield parts.section("Up to date", parts.note(due) if due else None, table, ways)
 
 
-def what_is_blocked(prepared: Prepared) -> Iterator[Child]:
+@dataclass(frozen=True)
+class Lists:
+    """
+    The lists of a page, which may be long: the query of its address says which part of each is shown.
+
+    :param path: The address of the page without its query.
+    """
+
+    path: str
+    query: Query
+
+    def part(self, name: str, items: Sequence[T]) -> tuple[Sequence[T], Markup | None]:
+        """The part of a list, which has this name in the address, and links to others."""
+        first = links.read_first(self.query, name)
+        first = first if first < len(items) else 0
+        shown = items[first : first + ROWS]
+        kept = [(key, value) for key, value in self.query.multi_items() if key not in (name, "done")]
+
+        def to(at: int) -> str:
+            return f"{self.path}?{Query([*kept, (name, str(at))])}"
+
+        more = first + ROWS < len(items)
+        return shown, parts.pages(first, len(shown), ROWS, to, more=more, of=f"{len(items):,}")
+
+
+def what_is_blocked(prepared: Prepared, lists: Lists) -> Iterator[Child]:
     """What is due and does not happen, and why; what needs attention comes first."""
     blocked = [each for each in prepared.plan.blocked if not each.needs_attention]
-    for title, items in (
-        ("Needs attention: blocked until you act", list(prepared.plan.needs_attention)),
-        ("Blocked: due, but must not happen now", blocked),
+    for name, title, items in (
+        ("attention", "Needs attention: blocked until you act", list(prepared.plan.needs_attention)),
+        ("blocked", "Blocked: due, but must not happen now", blocked),
     ):
         if items:
-            yield parts.section(title, parts.table(blocked_columns(prepared.policies), items, title))
+            shown, ways = lists.part(name, items)
+            yield parts.section(title, parts.table(blocked_columns(prepared.policies), shown, title), ways)
 
 
 def _statements(scoped: Scope, plan: Plan, query: Query) -> Markup:
@@ -154,15 +185,15 @@ def _statements(scoped: Scope, plan: Plan, query: Query) -> Markup:
     if not query.get("sql"):
         there = address(PATH, Query([*query.multi_items(), ("sql", "yes")]))
         return el("p", el("a", "Show the statements (SQL)", href=there, data_swap=True))
-    found, left = list[Child](), _STATEMENTS
-    for task, statements in zip(plan.tasks, scoped.statements(plan), strict=True):
+    found, left, first = list[Child](), _STATEMENTS, plan.tasks[:_STATEMENTS]  # Each has at least one.
+    for task, statements in zip(first, scoped.statements(replace(plan, tasks=first)), strict=True):
         shown = "\n".join(f"{statement};" for statement in statements[: max(left, 0)])
         left -= len(statements)
         if shown:
             found.append(el("p", str(task.table), class_="muted"))
             found.append(el("pre", shown, class_="mono"))
-    if left < 0:
-        found.append(parts.note(f"And {-left:,} more."))
+    if left < 0 or len(first) < len(plan.tasks):
+        found.append(parts.note(f"And more: the first {_STATEMENTS:,} are shown."))
     return el("section", el("h2", "Statements"), found, class_="card", tabindex="0", aria_label="Statements")
 
 
@@ -253,10 +284,11 @@ class Review:
         tasks = [(task.policy_id, str(task.table), steps(task)) for task in self.prepared.plan.tasks]
         return hashlib.sha256(json.dumps(tasks, default=str).encode()).hexdigest()
 
-    def section(self, do: str, back: str = "", acts: bool = True) -> Markup:
+    def section(self, do: str, lists: Lists, back: str = "", acts: bool = True) -> Markup:
         """
         What would be done, table by table, with boxes to choose some of several.
 
+        :param lists: The part of the tables that is shown.
         :param back: Where a link Cancel leads; empty: the page is about nothing else.
         :param acts: Whether it can be run.
         """
@@ -276,29 +308,32 @@ class Review:
         own = [column for column in task_columns(self.prepared.policies) if column.label != "Table"]
 
         def tasks(of: OfTable) -> Markup:
-            count = plural(len(of.all.tasks), "task")
-            return el("details", el("summary", count), parts.table(own, of.groups, f"Tasks of {of.table}"))
+            count, rows = plural(len(of.all.tasks), "task"), parts.table(own, of.groups[:ROWS], f"Tasks of {of.table}")
+            return el("details", el("summary", count), rows, parts.more(len(of.groups), ROWS))
 
-        rows = parts.table(columns, tables, title, below=tasks)
+        shown, ways = lists.part("tables", tables)
+        rows = parts.table(columns, shown, title, below=tasks)
         if not acts:
-            return parts.section(title, rows, identifier=do)
+            return parts.section(title, rows, ways, identifier=do)
         effect, word = in_words(plan)
         given = {"do": do, "cutoff": str(plan.cutoff), "shown": self.digest, "chosen": "yes" if several else ""}
-        action = f"Run the chosen tables ({plural(len(plan.tasks), 'task')} in all)" if several else _action(plan)
-        ends = (
-            el(
-                "button",
-                action,
-                type="submit",
-                class_="danger" if word else "primary",
-                autofocus=bool(back) and not word,
-            ),
-            el("a", "Cancel", href=back) if back else None,
-        )
+        buttons = self._buttons(len(tables), len(shown), "danger" if word else "primary", focus=bool(back) and not word)
+        ends = (list(buttons), el("a", "Cancel", href=back) if back else None)
         fields = (el("p", effect, class_="many"), parts.confirmation(word, focus=bool(back)) if word else None)
         card = el("div", fields, el("div", ends, class_="ends"), class_="card form")
-        form = el("form", parts.hidden(given), rows, card, method="post", class_="stack")
+        form = el("form", parts.hidden(given), rows, ways, card, method="post", class_="stack")
         return parts.section(title, form, identifier=do)
+
+    def _buttons(self, tables: int, shown: int, tone: str, *, focus: bool) -> Iterator[Markup]:
+        """Where not all tables are shown, the boxes say nothing about the others: these are run only if all are."""
+        every = plural(len(self.prepared.plan.tasks), "task")
+        if shown == tables:
+            text = f"Run the chosen tables ({every} in all)" if tables > 1 else f"Run {every}"
+            yield el("button", text, type="submit", class_=tone, autofocus=focus)
+            return
+        text = f"Run all {tables:,} tables ({every})"
+        yield el("button", "Run the chosen tables of this page", type="submit", class_=tone, autofocus=focus)
+        yield el("button", text, type="submit", class_=tone, name=_EVERY, value="yes")
 
     def start(self, scoped: Scope, runs: Runs, given: Mapping[str, str], tables: Collection[str] | None) -> RunState:
         """
@@ -319,10 +354,6 @@ class Review:
         return scoped.start_run(runs, replace(self.prepared, plan=chosen))
 
 
-def _action(plan: Plan) -> str:
-    return f"Run {plural(len(plan.tasks), 'task')}"
-
-
 def _choice(of: OfTable) -> Markup:
     return parts.choice("table", str(of.table), f"Run the tasks of {of.table}", checked=True)
 
@@ -338,8 +369,10 @@ def _stretch(group: TaskGroup) -> Cell:
 
 
 def chosen_tables(form: FormData) -> Collection[str] | None:
-    """The tables that a form has a box for and that were chosen; None: it has no boxes."""
-    return {value for value in form.getlist("table") if isinstance(value, str)} if "chosen" in form else None
+    """The tables that a form has a box for and that were chosen; None: all, since it has no boxes, or asks for all."""
+    if "chosen" not in form or _EVERY in form:
+        return None
+    return {value for value in form.getlist("table") if isinstance(value, str)}
 
 
 def read_cutoff(text: str, now: dt.datetime) -> dt.datetime:

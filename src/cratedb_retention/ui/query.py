@@ -104,7 +104,8 @@ def _page(request: Request, guest: Guest, scoped: Scope) -> Response:
         content = (_top(tables, asked), el("div", parts.problem(error), _list(tables), id="panel"))
         return layout.page(request, "Explore", *content, who=guest.who, here=PATH, status=error.http_status)
     if view is None:
-        content = (_top(tables, asked), el("div", _list(tables) if tables else _nothing(guest), id="panel"))
+        listed = _list(tables, links.read_first(query)) if tables else _nothing(guest)
+        content = (_top(tables, asked), el("div", listed, id="panel"))
         return layout.page(request, "Explore", *content, who=guest.who, here=PATH)
     shown = (_top(tables, view.asked), view.picture(), el("div", view.numbers(query), id="panel"))
     return layout.page(request, f"Explore {view.table}", *shown, who=guest.who, here=PATH)
@@ -134,14 +135,24 @@ def _top(tables: Readable, asked: Asked) -> Markup:
     return el("div", title, form, class_="top", id="state")
 
 
-def _list(tables: Readable) -> Markup:
-    """All tables that can be explored."""
+def _list(tables: Readable, first: int = 0) -> Markup:
+    """The tables that can be explored, in parts."""
     columns: Sequence[Column[tuple[TableName, Mapping[str, str | None]]]] = (
         Column("Table", lambda item: Bit(text=str(item[0]), href=address(PATH, {"table": str(item[0])}))),
         Column("Only where", lambda item: words.write_pairs(item[1])),
     )
     about = parts.note("Choose a table. Those with rollups come first.")
-    return parts.section("Tables", about, parts.table(columns, list(tables.items()), "Tables that can be explored"))
+    every = list(tables.items())
+    shown = every[first : first + ROWS]
+    ways = parts.pages(
+        first,
+        len(shown),
+        ROWS,
+        lambda at: address(PATH, {"first": str(at)}),
+        more=first + ROWS < len(every),
+        of=f"{len(every):,}",
+    )
+    return parts.section("Tables", about, parts.table(columns, shown, "Tables that can be explored"), ways)
 
 
 def _nothing(guest: Guest) -> Child:

@@ -29,7 +29,7 @@ from cratedb_retention.planning.policies import Finding
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, respond
-from cratedb_retention.ui.columns import Bit, Cell, Column, Number, Picture, counted, ends, sized, state
+from cratedb_retention.ui.columns import Bit, Cell, Column, Number, Picture, counted, ends, sized, some_of, state
 from cratedb_retention.ui.links import PREFIX, Query, address
 from cratedb_retention.ui.overview import first
 from cratedb_retention.ui.overview.spans import MEANINGS, due_words, next_words
@@ -344,7 +344,7 @@ class _Front:
     def _table(self, group: str, rows: Sequence[Row], ages: lanes.Ages) -> Markup:
         columns: Sequence[Column[Row]] = (
             Column("Table", _name),
-            Column("State", lambda row: state(row.state, readable("\n".join(row.why)) or MEANINGS[row.state])),
+            Column("State", lambda row: state(row.state, _reasons(row) or MEANINGS[row.state])),
             Picture("Data by age", self._by_age(ages)),
             Column("Policies", self._policies),
             counted("Rows", lambda row: row.rows),
@@ -416,6 +416,10 @@ def _table_link(table: TableName) -> Markup:
     return el("span", str(table)) if is_pattern(str(table)) else el("a", str(table), href=links.table(table))
 
 
+def _reasons(row: Row) -> str:
+    return readable("\n".join(some_of(row.why)))
+
+
 def _name(row: Row) -> Cell:
     """The table, its levels, and the first reason why it fails or is blocked."""
     href = links.table(row.table) if row.table and not is_pattern(row.title) else ""
@@ -429,8 +433,8 @@ def _name(row: Row) -> Cell:
         )
     more = f" (and {len(row.why) - 1:,} more)" if len(row.why) > 1 else ""
     for reason in row.why[:1]:
-        text, hint = readable(f"{reason}{more}"), readable("\n".join(row.why))
-        bits.append(Bit(text=text, href=_explanation(row), tone="reason", hint=hint))
+        text = readable(f"{reason}{more}")
+        bits.append(Bit(text=text, href=_explanation(row), tone="reason", hint=_reasons(row)))
     return bits
 
 

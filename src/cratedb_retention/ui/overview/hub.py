@@ -26,7 +26,7 @@ from cratedb_retention.model.words import capitalized, readable, short, show_siz
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, answer, chosen_action, no_page, raw_path, read_texts, respond
-from cratedb_retention.ui.columns import state
+from cratedb_retention.ui.columns import some_of, state
 from cratedb_retention.ui.links import PREFIX, Query, address
 from cratedb_retention.ui.overview.forms import ACTIONS, DONE
 from cratedb_retention.ui.overview.spans import MEANINGS, about, due_words, next_words, notes, summary
@@ -155,7 +155,7 @@ def _trouble(visit: Visit) -> Iterator[Markup]:
     line = visit.line
     if line and line.why:
         runs = el("a", "Show the runs", href=visit.to("runs", outcome="failed")) if line.state == "failing" else None
-        reasons = el("ul", (el("li", readable(capitalized(why))) for why in line.why))
+        reasons = el("ul", (el("li", readable(capitalized(why))) for why in some_of(line.why)))
         yield el("div", reasons, runs, class_=f"why is-{line.state}")
     for run in visit.guest.running:
         if run.table_name == str(visit.name):

@@ -22,22 +22,24 @@ from cratedb_retention.ui.links import Query, address, tag_bit
 from cratedb_retention.ui.overview.forms import offer_accepting, place_form, restore_form
 from cratedb_retention.ui.overview.spans import LIFECYCLES, MEANINGS, SPANS, expires, next_words, unplaced
 from cratedb_retention.ui.overview.visit import ROWS, Visit
-from cratedb_retention.ui.plan import blocked_columns, task_columns
+from cratedb_retention.ui.plan import Lists, blocked_columns, task_columns
 from cratedb_retention.ui.web import parts
 from cratedb_retention.ui.web.html import Child, el
 
 
 def _data(visit: Visit) -> Iterator[Child]:
     """What the next run does, what is blocked, and what is where."""
-    found = visit.timeline
+    found, lists = visit.timeline, Lists(links.table(visit.name), visit.query)
     of_others = any(change.first.table != visit.name for change in found.changes)
     policies = _policies_by_id(visit)
     columns = [each for each in task_columns(policies) if each.label != "Table" or of_others]
     none = parts.note("Nothing: nothing of this table is due, or what is due is blocked.")
-    yield parts.section("Next run", parts.table(columns, found.changes, "Next run") if found.changes else none)
+    changes, ways = lists.part("changes", found.changes)
+    yield parts.section("Next run", parts.table(columns, changes, "Next run") if changes else none, ways)
     if found.blocked:
+        blocked, ways = lists.part("blocked", found.blocked)
         caption = "Blocked: due, but must not happen now"
-        yield parts.section("Blocked", parts.table(blocked_columns(policies), found.blocked, caption))
+        yield parts.section("Blocked", parts.table(blocked_columns(policies), blocked, caption), ways)
     lane, wanted = visit.get("lane"), visit.get("state")
     every = [(each, span) for each in found.lanes for span in each.stretches]
     matching = [
@@ -118,7 +120,8 @@ def _policies(visit: Visit) -> Iterator[Child]:
         Column("Description", of_policy(lambda policy: policy.description or "")),
     )
     if visit.timeline.lifecycles:
-        yield parts.section("As data ages", parts.table(LIFECYCLES, visit.timeline.lifecycles, "As data ages"))
+        lives, ways = Lists(links.table(visit.name), visit.query).part("lives", visit.timeline.lifecycles)
+        yield parts.section("As data ages", parts.table(LIFECYCLES, lives, "As data ages"), ways)
     shown, pager = visit.part(visit.timeline.cutoffs)
     none = parts.note("No policy applies to this table.")
     new = parts.action("New policy", links.new_policy(table=visit.name)) if visit.may(Role.EDITOR) else None

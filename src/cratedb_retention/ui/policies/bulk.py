@@ -33,7 +33,7 @@ Item = Damaged | StoredPolicy
 # A policy with its new values; None: it is deleted.
 Change = tuple[Item, Mapping[str, Any] | None]
 MOST = 200  # Policies whose identifiers an address can have.
-_LISTED = 10  # Policies that a question names.
+_LISTED, _TASKS = 10, 50  # Policies that a question names, and rows of what the next run would do.
 
 
 def key(item: Item) -> str:
@@ -190,8 +190,9 @@ def show_effect(found: Prepared | None, several: str) -> tuple[Child, Child, str
     if found is None or not found.plan.tasks:
         return None, None, ""
     text, word = in_words(found.plan, several)
-    caption = "What the next run would do then"
-    tasks = parts.table(task_columns(found.policies), group_tasks(found.plan.tasks), caption)
+    caption, groups = "What the next run would do then", group_tasks(found.plan.tasks)
+    rows = parts.table(task_columns(found.policies), groups[:_TASKS], caption)
+    tasks = (rows, parts.more(len(groups), _TASKS))
     said = el("p", text.replace("This run", "Then the next run", 1), class_="many")
     return said, tasks, word if word == word.strip() else several  # A name that begins with a blank can't be typed.
 

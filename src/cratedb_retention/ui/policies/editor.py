@@ -46,7 +46,7 @@ from cratedb_retention.ui.columns import Column, state
 from cratedb_retention.ui.forecast import what_if
 from cratedb_retention.ui.links import PREFIX, Query, address
 from cratedb_retention.ui.overview.spans import about, next_words, summary
-from cratedb_retention.ui.plan import Review, what_is_blocked
+from cratedb_retention.ui.plan import Lists, Review, what_is_blocked
 from cratedb_retention.ui.policies.draft import VIEWS, Draft, begin, read_draft, write_base
 from cratedb_retention.ui.policies.effect import details, digest, headline
 from cratedb_retention.ui.policies.fields import Fields, summary_of
@@ -534,14 +534,16 @@ def _readable(request: Request, guest: Guest, scoped: Scope, stored: StoredPolic
     life = next((draw(each) for each in known if each.where == policy.where), None)
     facts = parts.facts((called, el("span", text, class_="many")) for called, text in summary_of(to_values(policy)))
     times = _next_runs(to_values(policy), listing.now, listing.times.get(stored.id))
-    plan = scoped.prepare(Selection(policy_id=stored.id))
+    table = TableName(policy.table_schema or guest.context.retention.default_schema, policy.table_name)
+    plan = scoped.prepare(Selection(policy_id=stored.id), about=None if is_pattern(policy.table) else table)
+    lists = Lists(links.policy(stored.id), request.query_params)
     file = el(
         "details", el("summary", "The policy as YAML"), el("pre", dump_policies([policy]), class_="mono"), class_="card"
     )
     content = (
         el("div", lanes.patterns(), life, facts, times, class_="card stack"),
-        parts.section("Effect", el("p", effect_of(plan.plan), class_="lead"), list(what_is_blocked(plan))),
-        Review(plan).section("run", acts=False),
+        parts.section("Effect", el("p", effect_of(plan.plan), class_="lead"), list(what_is_blocked(plan, lists))),
+        Review(plan).section("run", lists, acts=False),
         _history(scoped, stored),
         file,
     )

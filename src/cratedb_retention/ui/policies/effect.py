@@ -21,6 +21,7 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 
 # How many lines of a kind are shown, and up to how many tables that lose data each has a sentence in sight.
 MOST, IN_SIGHT = 12, 3
+_FOLDED = 50  # How many sentences there are in all.
 
 
 def sentences(found: Preview) -> list[str]:
@@ -73,7 +74,8 @@ def headline(found: Preview) -> Iterator[Markup]:
         yield el("p", summary(found.plan), class_="lead")
     yield from lost[:IN_SIGHT]
     if len(lost) > IN_SIGHT:
-        yield el("details", el("summary", f"and {len(lost) - IN_SIGHT:,} more"), lost[IN_SIGHT:])
+        folded = (lost[IN_SIGHT:_FOLDED], parts.more(len(lost), _FOLDED))
+        yield el("details", el("summary", f"and {len(lost) - IN_SIGHT:,} more"), folded)
     if not lost and found.plan.tasks:
         yield el("p", f"The next run does {plural(len(found.plan.tasks), 'task')}, and deletes no data.", class_="lead")
     elif not lost:

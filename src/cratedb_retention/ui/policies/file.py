@@ -35,6 +35,7 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 PATH = f"{PREFIX}/policy-file"
 _NAME = "the file"
+_ROWS = 50  # Changes that are shown.
 # What is done by a file, in the order in which it is shown.
 _VERBS = {Action.DELETE: "delete", Action.UPDATE: "change", Action.CREATE: "create"}
 
@@ -176,7 +177,8 @@ def _form(given: Mapping[str, str]) -> Markup:
 
 def _result(given: Mapping[str, str], checked: _Checked) -> Markup:
     """What the file would change, and a form that does exactly that."""
-    rows = parts.table(_CHANGES, checked.changed, "What the file would change") if checked.changed else None
+    changed = checked.changed
+    rows = parts.table(_CHANGES, changed[:_ROWS], "What the file would change") if changed else None
     kept = {name: given.get(name, "") for name in ("text", "prune", "tags")}
     form = parts.form(
         "apply",
@@ -188,8 +190,9 @@ def _result(given: Mapping[str, str], checked: _Checked) -> Markup:
         tone="danger" if checked.word else "primary",
         focus=not checked.word,
     )
-    shown = form if checked.changed else parts.note(checked.summary)
-    return parts.section("What would change", rows, checked.tasks, shown, identifier="result")
+    shown = form if changed else parts.note(checked.summary)
+    more = parts.more(len(changed), _ROWS)
+    return parts.section("What would change", rows, more, checked.tasks, shown, identifier="result")
 
 
 def _policy(change: Change) -> Cell:

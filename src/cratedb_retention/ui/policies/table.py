@@ -30,7 +30,7 @@ from cratedb_retention.service.access import Scope
 from cratedb_retention.store.policies import Damaged, StoredPolicy
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, answer, read_texts, respond
-from cratedb_retention.ui.columns import Bit, Cell, Column, in_order, state
+from cratedb_retention.ui.columns import Bit, Cell, Column, in_order, some_of, state
 from cratedb_retention.ui.links import PREFIX, STRATEGY, TAGS, Query, address, read_selection, tag_bit
 from cratedb_retention.ui.overview.spans import MEANINGS, next_words
 from cratedb_retention.ui.policies import bulk
@@ -315,7 +315,7 @@ class PolicyList:
             Column("Policy", _name, lambda row: row.title.casefold()),
             Column(
                 "State",
-                lambda row: state(row.state, "\n".join(row.why) or _SAID[row.state]),
+                lambda row: state(row.state, "\n".join(some_of(row.why)) or _SAID[row.state]),
                 lambda row: _STATES.index(row.state),
             ),
             Column("Table", self._table_of, lambda row: _target(row.item)),
@@ -396,7 +396,10 @@ def _name(row: _Row) -> Cell:
     for reason in row.why[:1]:
         more = f" (and {len(row.why) - 1:,} more)" if len(row.why) > 1 else ""
         href = links.run(failure.run_id) if failure else ""
-        return [name, Bit(text=f"{capitalized(reason)}{more}", href=href, tone="reason", hint="\n".join(row.why))]
+        return [
+            name,
+            Bit(text=f"{capitalized(reason)}{more}", href=href, tone="reason", hint="\n".join(some_of(row.why))),
+        ]
     description = policy.description if policy else ""
     return [name, Bit(text=description, tone="reason", hint=description)] if description else name
 

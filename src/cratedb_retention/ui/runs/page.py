@@ -32,7 +32,7 @@ from cratedb_retention.ui.archive.operations import Restoration, recent_operatio
 from cratedb_retention.ui.audit import Row, actor_bit, took
 from cratedb_retention.ui.columns import Bit, Cell, Column, Number, counted, sized, state
 from cratedb_retention.ui.links import PREFIX, Query, table_bit
-from cratedb_retention.ui.plan import Review, chosen_tables, policy_bit, read_cutoff, what_is_blocked
+from cratedb_retention.ui.plan import Lists, Review, chosen_tables, policy_bit, read_cutoff, what_is_blocked
 from cratedb_retention.ui.runs.run import (
     NO_END,
     OF_TABLES,
@@ -309,9 +309,9 @@ def _tables(visit: Visit) -> Iterator[Child]:
     """What it did, table by table, in the order of time; and how it is retried and undone."""
     run = visit.run
     if visit.failed and visit.get("retry"):
-        review = visit.retry()
-        yield from what_is_blocked(review.prepared)
-        yield review.section("retry", visit.to())
+        review, lists = visit.retry(), Lists(links.run(run.run_id), visit.query)
+        yield from what_is_blocked(review.prepared, lists)
+        yield review.section("retry", lists, visit.to())
     if visit.recoverable and visit.get("undo"):
         restoration = Restoration(visit.undo, visit.scoped.restorable(visit.undo))
         yield restoration.section(RESTORABLE, "undo", "Bring back", visit.to())

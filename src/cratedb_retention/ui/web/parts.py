@@ -332,6 +332,11 @@ def pages(first: int, shown: int, size: int, to: Callable[[int], str], *, more: 
     return pager((("Previous", earlier), ("Next", later)), said)
 
 
+def more(count: int, shown: int) -> Markup | None:
+    """How many rows of a list are not shown; None if all are."""
+    return note(f"and {count - shown:,} more") if count > shown else None
+
+
 def pager(ways: Iterable[tuple[str, str]], said: str = "") -> Markup | None:
     """Links to other parts of a list, with their labels; None without any."""
     found = [el("a", label, href=href, data_swap=True) for label, href in ways if href]
