@@ -52,6 +52,23 @@ def test_cascade_that_can_not_be(command: Command) -> None:
     assert outcome.code == 0
 
 
+def test_levels_to_be_created(command: Command) -> None:
+    """`check-policies` shows how a table is rolled up, and which of its levels do not exist yet."""
+    more = ("--table-name=metrics", "--retention-period=30d", "--levels=1d:2y,1mo:forever", "--exclude=tenant")
+    command.ok("create", "--strategy=downsample", *more)
+    assert command.ok("check").count(", to be created") == 2
+    command.ok("run")
+    shown = command("check").out
+    assert "to be created" not in shown
+    for text in (
+        "value: min, max, sum",
+        "tenant, month",
+        "metrics_1d: for 2y, partitioned by month",
+        "metrics_1mo: forever",
+    ):
+        assert f" {text}" in shown
+
+
 def test_damaged_row(command: Command, path: Path) -> None:
     """A row that is no valid policy is listed in every format, explained where it is edited, and can be deleted."""
     command.ok("create-policy", *MINIMAL, "--id=good")

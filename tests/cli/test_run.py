@@ -115,7 +115,9 @@ def test_a_repository_that_can_not_be_written(command: Command, tmp_path: Path) 
     assert "Traceback" not in ran.out + ran.err
     (line,) = command.data("status")["policies"]
     assert line["rows"] == 180
-    assert [row for row in command.data("jobs") if row.get("outcome") in ("failed", "needs-attention")]
+    failed = next(row for row in command.data("jobs", "--outcome=failed") if row["event"] == "step-finished")
+    shown = command.ok("jobs", "--outcome=failed")
+    assert all(failed[text][:20] in shown for text in ("message", "error"))
 
 
 def test_a_run_with_nothing_to_do(command: Command) -> None:

@@ -238,6 +238,7 @@ def test_a_dry_restore_shows_the_statements(archived: Command, contents: Content
 @pytest.mark.parametrize("into", ["beside", "main.beside"])
 def test_restoring_beside(archived: Command, contents: Contents, into: str) -> None:
     """What is restored into another table is there without a hold, and the archive still has it."""
+    assert archived.ok("restore", "--all", f"--into={into}", "--dry-run").count("into main.beside\n") == 2
     out = archived.ok("restore", "--all", f"--into={into}")
     assert out.count("into main.beside, ") == 2
     assert "on hold" not in out
