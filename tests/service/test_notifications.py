@@ -233,6 +233,30 @@ def test_many_at_once(duck: Database, receiver: Receiver) -> None:
     assert receiver.events == [("policy-failed", "bad")]
 
 
+def test_another_service_is_faster(duck: Database) -> None:
+    """What another service has sent since all events were read is left to it, and the rest is sent."""
+    prepare(duck)
+    duck.create("worse", {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    duck.fill("worse", ["2024-03-10"])
+    duck.policy("snapshot", "worse", "30d", id="worse", schedule="@daily")
+    duck.break_repository()
+    duck.time.set("2024-07-03T00:00:10+00:00")
+    duck.tool.run_due(options=RUN_OPTIONS)
+    for _ in range(2):
+        assert Notifications(duck.tool.sibling(), [lambda told: False], None).check() == 0
+    slow, fast = Recorder(), Recorder()
+    faster = Notifications(duck.tool.sibling(), [fast], None)
+
+    def send(event: Notification) -> bool:
+        faster.check()
+        return slow(event)
+
+    duck.time.set("2024-07-03T00:05:00+00:00")
+    assert Notifications(duck.tool.sibling(), [send], None).check() == 1
+    assert sorted(each.policy_id for each in (*slow.got, *fast.got)) == ["bad", "worse"]
+    assert len(fast.got) == 1
+
+
 def test_what_can_not_be_told_is_told_later(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
     """Where nobody answers, the event waits for another try, with the same identifier; the address is not logged."""
     prepare(duck)
