@@ -106,6 +106,13 @@ def test_touched(task: Task, stretch: tuple[int | None, int | None]) -> None:
     assert (of.start, of.end) == stretch
 
 
+def test_smaller_tasks() -> None:
+    """What affects no data does not make the rows of other tasks unknown."""
+    of = amount([ARCHIVE, THAW])
+    assert (of.tasks, of.rows, of.size) == (2, 3, 5)
+    assert amount([THAW]).rows is None
+
+
 HOURS = Rollup(source=TWO, below=TWO, table=ONE, interval=Interval(3600), time=TIME, dimensions=(), metrics=())
 
 

@@ -253,6 +253,7 @@ def test_several_policies() -> None:
     assert [lane.title for lane in both.lanes] == ["Data of tenant=acme", "Data of tenant=globex"]
     assert states(both.lanes[0]) == [("drop", 2), ("up-to-date", 1)]
     assert states(both.lanes[1]) == [("up-to-date", 2), ("up-to-date", 1)]
+    assert [each.words for each in both.cutoffs] == ["delete after 30d, tenant=acme", "keep forever, tenant=globex"]
     assert sum(span.count for lane in look(shared, acme).lanes for span in lane.spans) == 6
     prepared = prepare(catalog(shared), [acme, globex])
     theirs = timeline(prepared, METRICS, Seen(policies=[globex], whole=False))

@@ -46,13 +46,14 @@ def test_the_page_shows_the_forecast(db: DuckDatabase, editor: Visitor) -> None:
         assert (rows[title]["Rows now"], rows[title]["Rows then"]) == (f"{each.rows[0]:,}", f"{each.rows[-1]:,}"), title
     assert rows[f"{db.schema}.weather"]["Days of data"] == f"{titles[f'{db.schema}.weather'].reach[-1]}"
     works = {(row["Table"], row["What"], row["Policy"]): row for row in shown.rows(WORKS)}
-    assert set(works) == {(str(w.first.table), str(w.first.kind), w.first.policy_id) for w in found.works}
+    named = {item.id: item.policy.title_in_table for item in db.tool.policies()}
+    assert set(works) == {(str(w.first.table), str(w.first.kind), named[w.first.policy_id]) for w in found.works}
     visits = next(work for work in found.works if work.first.table.name == "visits")
-    row = works[f"{db.schema}.visits", "delete", "visits"]
+    row = works[f"{db.schema}.visits", "delete", "delete after 90d"]
     assert (int(row["Partitions"]), int(row["Rows"])) == (visits.whole.partitions, visits.whole.rows)
     assert row["When"].startswith(page.day(found.times[visits.first.day]))
     assert [row["Month"] for row in shown.rows("What runs will do, by month")] == ["2024-07", "2024-08"]
-    assert shown.href("visits") == links.policy("visits")
+    assert shown.href("delete after 90d") == links.policy("visits")
     assert shown.href("What if …") == "/ui/forecast/what-if"
     assert db.journal() == journal
 
@@ -111,7 +112,7 @@ def served(content: Iterable[Child]) -> Served:
 
 def drawn(found: Forecast, query: str = "") -> Served:
     """What is shown of a forecast, as a page."""
-    return served(page.shown(found, Query(query)))
+    return served(page.shown(found, Query(query), {}))
 
 
 def test_when_the_disks_are_full() -> None:

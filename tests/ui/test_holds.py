@@ -105,7 +105,7 @@ def test_mistakes(db: DuckDatabase, operator: Visitor) -> None:
         preview = operator.get(
             f"{PATH}?{urlencode({name.rstrip('_'): v for name, v in {**whole, **given}.items()})}&place=preview"
         )
-        assert text in preview.texts("div[@role='alert']")[0]
+        assert text in preview.texts("p[@class='mistake']")[0]
     assert len(db.tool.holds()) == 1
     several = {"from_": "soon", "until": "later", "where": "n=a\nn=b"}
     for page in (

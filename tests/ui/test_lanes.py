@@ -32,9 +32,9 @@ def span(time: TimeRange, state: State = State.DROP, **more: object) -> Span:
     return Span(time=time, state=state, first="a", **more)  # type: ignore[arg-type]
 
 
-def cutoff(limit: str | None, policy_id: str = "p", **more: object) -> Cutoff:
-    at = ms(limit) if limit else None
-    return Cutoff(policy_id=policy_id, table=TABLE, words="delete after 30d", limit=at, **more)  # type: ignore[arg-type]
+def cutoff(limit: str | None, tenant: str = "p", **more: object) -> Cutoff:
+    at, words = ms(limit) if limit else None, f"delete after 30d, tenant={tenant}"
+    return Cutoff(policy_id=tenant, table=TABLE, words=words, limit=at, **more)  # type: ignore[arg-type]
 
 
 def timeline(*lanes: Lane, cutoffs: tuple[Cutoff, ...] = (), now: str = "2024-07-01") -> Timeline:
@@ -103,6 +103,7 @@ def test_marks() -> None:
     cutoffs = (
         cutoff("2024-06-01", "a"),
         cutoff("2024-06-01", "b"),
+        cutoff("2024-06-01", "b"),
         cutoff("2020-01-01", "far"),
         cutoff("2024-05-01", "off", enabled=False),
         cutoff(None, "forever"),
@@ -110,8 +111,8 @@ def test_marks() -> None:
     found = timeline(lane(span(days("2024-01-01", "2024-07-01"))), cutoffs=cutoffs)
     assert [(mark.text, mark.now) for mark in marks(found)] == [
         ("now", True),
-        ("delete after 30d (a); delete after 30d (b)", False),
-        ("delete after 30d (far)", False),
+        ("delete after 30d, tenant=a; delete after 30d, tenant=b", False),
+        ("delete after 30d, tenant=far", False),
     ]
     time = window(found)
     assert time is not None and time.start > ms("2023-12-01") and time.contains(found.now)
@@ -119,7 +120,7 @@ def test_marks() -> None:
     assert {at for at, _ in places(root, "line", "limit")} != {at for at, _ in places(root, "line", "now")}
     assert len({at for at, _ in places(root, "line", "limit")}) == 1, "a limit beyond the picture has no line"
     assert [text.text for text in root.iter("text") if "limit" in text.get("class", "")] == [marks(found)[1].text]
-    assert [expires(each) for each in cutoffs[2:]] == ["before 2020-01-01", "disabled", "never"]
+    assert [expires(each) for each in cutoffs[3:]] == ["before 2020-01-01", "disabled", "never"]
 
 
 def test_names_of_marks_do_not_cover_each_other() -> None:

@@ -409,7 +409,7 @@ def _place_form(visit: _Visit, error: RetentionError | None) -> Markup:
             wrong.get("table", ""),
         ),
         write_fields(visit.field, wrong),
-        _meaning(visit) if visit.get("place") == "preview" and not error else None,
+        _meaning(visit) if visit.get("place") == "preview" and not error and not wrong else None,
         action="Place the hold",
         tone="primary",
         more=preview,
@@ -420,10 +420,7 @@ def _place_form(visit: _Visit, error: RetentionError | None) -> Markup:
 
 def _meaning(visit: _Visit) -> Markup:
     """What the hold would cover, and keep from the next run."""
-    try:
-        wish = visit.wish
-    except InvalidInput as mistake:  # Each mistake is at its field, too.
-        return parts.problem(mistake)
+    wish = visit.wish
     found, tables = visit.scoped.find_placing(wish), visit.scoped.held_tables([wish]).get("", [])
     now = ", ".join(map(str, tables[:_NAMED])) + (f" and {len(tables) - _NAMED:,} more" if len(tables) > _NAMED else "")
     kept = "Nothing that it covers is due now." if found.same else f"The next run would take {_many(found)} less."

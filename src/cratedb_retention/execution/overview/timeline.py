@@ -27,7 +27,7 @@ from cratedb_retention.model.rollups.ledger import LedgerRow
 from cratedb_retention.model.rollups.rollup import RollUp, Rollup
 from cratedb_retention.model.step import Piece
 from cratedb_retention.model.time import EVER, TimeRange, find_zone, from_ms, show, to_ms
-from cratedb_retention.model.words import moment, plural, short, show_partition
+from cratedb_retention.model.words import moment, plural, short, show_partition, write_pairs
 from cratedb_retention.planning.archive import Ends
 from cratedb_retention.planning.facts import PartitionKey
 from cratedb_retention.planning.holds import holds_by_table
@@ -265,9 +265,9 @@ class _Look:
             fits = find_tables(policy.table_schema, policy.table_name, [self.name], self.catalog.capabilities)
             if fits and not (pattern and self.name in self.catalog.rollups):
                 does = policy.strategy.traits.does.format(policy)
-                words = "keep forever" if policy.keeps_all else f"{does} {policy.when}"
-                words += f", {policy.recovery}" if policy.recovery else ""
-                yield self._cutoff(policy, self.name, words)
+                kept = "keep forever" if policy.keeps_all else f"{does} {policy.when}"
+                parts = (kept, policy.recovery, write_pairs(policy.where))
+                yield self._cutoff(policy, self.name, ", ".join(filter(None, parts)))
                 if policy.strategy.traits.archives and not policy.archive_period.forever:
                     ends = policy.model_copy(update={"retention_period": policy.archive_period})
                     yield self._cutoff(ends, self.name, f"delete archives after {policy.archive_period}")

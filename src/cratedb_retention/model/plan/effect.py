@@ -24,7 +24,7 @@ class Amount:
     tasks: int
     partitions: int
     windows: int
-    rows: int | None  # None if unknown for any task; likewise the size in bytes.
+    rows: int | None  # None if unknown for any task that affects data; likewise the size in bytes.
     known_rows: int
     size: int | None
     start: int | None  # The affected time range (ms, UTC); None if open or unknown.
@@ -36,13 +36,14 @@ def amount(tasks: Iterable[Task]) -> Amount:
     steps = [step for task in tasks for step in task.steps]
     stretches = [stretch for step in steps for stretch in step.stretches]
     starts, ends = [start for start, _ in stretches], [end for _, end in stretches]
+    of_data = [task for task in tasks if task.kind is not Kind.OTHER] or tasks
     return Amount(
         tasks=len(tasks),
         partitions=sum(task.partitions for task in tasks),
         windows=sum(len(step.windows) for step in steps if isinstance(step, RollUp)),
-        rows=total(task.rows for task in tasks),
+        rows=total(task.rows for task in of_data),
         known_rows=sum(task.rows or 0 for task in tasks),
-        size=total(task.size for task in tasks),
+        size=total(task.size for task in of_data),
         start=None if None in starts else min((start for start in starts if start is not None), default=None),
         end=None if None in ends else max((end for end in ends if end is not None), default=None),
     )

@@ -15,13 +15,15 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from cratedb_retention.errors import InvalidInput, NotFound
+from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model import words
 from cratedb_retention.model.access import Role
 from cratedb_retention.model.forecast import Event, Forecast, Part, Series, Work, read_until
 from cratedb_retention.model.policies.patterns import parse_table
+from cratedb_retention.model.policies.policy import Policy
 from cratedb_retention.model.size import parse_size
 from cratedb_retention.model.step import Kind
-from cratedb_retention.model.words import capitalized, plural, readable, short, show_size
+from cratedb_retention.model.words import capitalized, plural, readable, show_size
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import Guest, respond
@@ -29,7 +31,7 @@ from cratedb_retention.ui.columns import Bit, Cell, Column, Number, Picture, cou
 from cratedb_retention.ui.forecast import curves
 from cratedb_retention.ui.forecast.curves import Line
 from cratedb_retention.ui.links import POLICY, PREFIX, STRATEGY, TAGS, Query, address, read_selection, table_bit
-from cratedb_retention.ui.plan import EFFECTS
+from cratedb_retention.ui.plan import EFFECTS, policy_bit
 from cratedb_retention.ui.web import layout, parts
 from cratedb_retention.ui.web.html import Child, Markup, el
 
@@ -117,15 +119,15 @@ def _content(guest: Guest, scoped: Scope, query: Query) -> Iterator[Child]:
         if guest.may(Role.EDITOR):
             yield parts.action("New policy", links.new_policy(table=table), "primary")
         return
-    yield from shown(found, query)
+    yield from shown(found, query, {item.id: item.policy for item in scoped.policies(Selection())[0]})
 
 
-def shown(found: Forecast, query: Query) -> Iterator[Child]:
+def shown(found: Forecast, query: Query, policies: Mapping[str, Policy]) -> Iterator[Child]:
     """All of a forecast, with the order and the part of its tables that an address names."""
     yield _tiles(found)
     yield _picture(found)
     yield _tables(found, query)
-    yield from _works(found)
+    yield from _works(found, policies)
     if remarks := list(found.remarks):
         yield parts.section(
             "Notes", el("ul", (el("li", readable(capitalized(text))) for text in remarks), class_="reasons")
@@ -329,21 +331,22 @@ def _growth(series: Series) -> Cell:
     if not rate.known:
         return Bit(text="unknown", tone="muted", hint=capitalized(rate.why))
     trend = f", {rate.trend * _MONTH_DAYS:+,.0f} a month" if round(rate.trend * _MONTH_DAYS) else ""
-    text = f"{rate.daily:,.0f} rows a day{', by weekday' if rate.has_rhythm else ''}{trend}"
+    daily = f"{rate.daily:,.0f} rows" if rate.daily >= 0.5 or not rate.daily else "less than a row"
+    text = f"{daily} a day{', by weekday' if rate.has_rhythm else ''}{trend}"
     return [Bit(text=text), Bit(text=rate.source, tone="muted")]
 
 
 # What runs will do
 
 
-def _works(found: Forecast) -> Iterator[Markup]:
+def _works(found: Forecast, policies: Mapping[str, Policy]) -> Iterator[Markup]:
     works = found.works
     if not works:
         yield parts.section("What runs will do", parts.note(f"Nothing until {day(found.times[-1])}."))
         return
     more = f"and {len(works) - ROWS:,} more; choose a table to see its own" if len(works) > ROWS else ""
     title = "What runs will do"
-    made = parts.table(_work_columns(found), works[:ROWS], title)
+    made = parts.table(_work_columns(found, policies), works[:ROWS], title)
     yield parts.section(title, made, parts.note(more) if more else None)
     months = _by_month(found)
     if len(months) > 1:
@@ -355,24 +358,24 @@ def _effect(kind: Kind) -> Bit:
     return Bit(text=str(kind), tone=f"badge is-{tone}")
 
 
-def _work_columns(found: Forecast) -> Sequence[Column[Work]]:
+def _work_columns(found: Forecast, policies: Mapping[str, Policy]) -> Sequence[Column[Work]]:
     def when(work: Work) -> Cell:
         first, last = (day(found.times[each.day]) for each in (work.first, work.last))
         return Bit(text=first if first == last else f"{first} to {last}", tone="date")
+
+    def policy(work: Work) -> Cell:
+        identifier = work.first.policy_id
+        return policy_bit(identifier, policies) if identifier else ""
 
     return (
         Column("When", when),
         Column("Table", lambda work: table_bit(work.first.table)),
         Column("What", lambda work: _effect(work.first.kind)),
-        Column("Policy", lambda work: _policy(work.first.policy_id)),
+        Column("Policy", policy),
         counted("Partitions", lambda work: work.whole.partitions or None),
         counted("Rows", lambda work: work.whole.rows),
         sized(lambda work: work.whole.size),
     )
-
-
-def _policy(identifier: str) -> Cell:
-    return Bit(text=short(identifier), href=links.policy(identifier), hint=f"Policy {identifier}") if identifier else ""
 
 
 class _Month(NamedTuple):

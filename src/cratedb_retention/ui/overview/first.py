@@ -36,7 +36,7 @@ def guide(guest: Guest, found: Overview) -> Markup:
         return parts.section("First policy", parts.note(none))
     steps = el("ol", (el("li", step) for step in _STEPS), class_="steps")
     suggest = parts.action("Suggest policies …", suggestions()) if may_suggest(guest) else None
-    content = el("div", el("p", none), steps, suggest, class_="card stack")
+    content = el("div", el("p", none), steps, el("div", suggest, class_="actions"), class_="card stack")
     return parts.section("First policy in three steps", content, identifier="first")
 
 

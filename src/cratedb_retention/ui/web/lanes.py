@@ -18,7 +18,6 @@ from cratedb_retention.execution.overview.rows import RowLane
 from cratedb_retention.model import words
 from cratedb_retention.model.overview import CHANGES, Lane, Span, State, Timeline
 from cratedb_retention.model.time import DAY_MS, TimeRange, from_ms, later, to_ms
-from cratedb_retention.model.words import short
 from cratedb_retention.ui.web.html import Child, Markup, el
 
 # How bars are hatched: by which lines.
@@ -81,10 +80,10 @@ class Mark:
 
 def marks(found: Timeline) -> list[Mark]:
     """The present instant, and the expiry limits of enabled policies; those at one instant together, latest first."""
-    said: dict[int, list[str]] = {}
+    said: dict[int, dict[str, None]] = {}  # Each text once.
     for cutoff in found.cutoffs:
         if cutoff.enabled and cutoff.limit is not None:
-            said.setdefault(cutoff.limit, []).append(f"{cutoff.words} ({short(cutoff.policy_id)})")
+            said.setdefault(cutoff.limit, {})[cutoff.words] = None
     limits = [Mark(at, "; ".join(texts)) for at, texts in sorted(said.items(), reverse=True)]
     return [Mark(found.now, "now", now=True), *limits[:_MOST_MARKS]]
 
