@@ -15,6 +15,7 @@ from cratedb_retention.cli import forecast
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.forecast import Forecast, Part, Rate, Series
 from cratedb_retention.model.time import DAY_MS, parse_instant, to_ms
+from cratedb_retention.model.words import show_size
 from support.command import Command, Contents, FilledBy
 
 # Thirty days until the last midnight, with 24 rows each; and a table of which there is only one day.
@@ -62,6 +63,7 @@ def test_as_text(filled: Command, contents: Contents) -> None:
     assert "unknown" in next(line for line in out.splitlines() if line.split()[:1] == ["main.young"])
     (gone,) = [line for line in out.splitlines() if " main.readings " in line and " delete " in line]
     assert gone.split()[-2] == "100"
+    assert gone.split()[0] < gone.split()[1], "from when to when"
     assert "Note: main.young: no growth is assumed: too little to measure: 1 complete day, and 2 are needed" in out
     assert "Sizes are unknown, so it is unknown when the disks are full." in out
 
@@ -103,6 +105,11 @@ def test_sizes_and_costs(filled_by: FilledBy, tmp_path: Path) -> None:
     assert (plain["cost"], plain["full_at"]) == (None, None)
     data = large.data("forecast", "--until=+10d", "--capacity=1MB", "--price=10000")
     assert data["full_at"] == data["times"][0]
+    [series] = data["series"]
+    rows = csv.DictReader(io.StringIO(large.ok("forecast", "--until=+10d", "--format=csv")))
+    assert [int(row["bytes"]) for row in rows] == series["bytes"]
+    shown = large.ok("forecast", "--until=+10d")
+    assert re.search(r"main\.large .* {} +{} ".format(*(show_size(series["bytes"][day]) for day in (0, -1))), shown)
     file.write_text("policies:\n- {strategy: delete, table_name: large, retention_period: 5d}\n")
     out = large.ok("diff", "-f", str(file), "--until=+10d", "--price=10000")
     (said,) = re.findall(r"Cost: ([\d.]+) before, ([\d.]+) after: ([-+][\d.]+)\.", out)
@@ -188,13 +195,40 @@ def test_when_the_disks_are_full(capacity: int, other: int, said: str) -> None:
     name, sizes = TableName("doc", "metrics"), [size * 2**30 for size in (100, 200, 400, 300)]
     about: dict[str, Any] = {"part": Part.TABLE, "table": name, "source": name, "rate": Rate(), "shards": None}
     series = Series(**about, rows=[1] * 4, size=sizes, partitions=[0] * 4, reach=[None] * 4)
+    archive = Series(
+        **about | {"part": Part.ARCHIVE}, rows=[1] * 4, size=[2**30] * 3 + [2**31], partitions=[1] * 4, reach=[None] * 4
+    )
     start = to_ms(parse_instant("2024-07-01"))
     found = Forecast(
-        times=[start + day * DAY_MS for day in range(4)], series=(series,), events=(),
+        times=[start + day * DAY_MS for day in range(4)], series=(series, archive), events=(),
         capacity=capacity * 2**30, other=other * 2**30, price=0.1,
     )  # fmt: skip
     assert list(forecast._conclusions(found)) == [
         "Tables: 100.0 GiB now, 300.0 GiB on 2024-07-04; most on 2024-07-03: 400.0 GiB.",
+        "Archives: 1.0 GiB now, 2.0 GiB on 2024-07-04.",
         f"The disks have {said}",
         "Cost: 2.47 until then; 10.74 a month now, 32.21 a month then.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (Rate(daily=1000.4, units=28, unit="day"), "1,000"),
+        (Rate(daily=1000, trend=2, units=28, unit="day"), "1,000, +61 a month"),
+        (
+            Rate(daily=1000, trend=-0.5, units=28, unit="day", rhythm=(2, 2, 0.6, 0.6, 0.6, 0.6, 0.6)),
+            "1,000, -15 a month, by weekday",
+        ),
+        (Rate(units=28, unit="day"), "0"),
+        (Rate(why="not written any more"), None),
+        (Rate(known=False), "unknown"),
+    ],
+)
+def test_growth(rate: Rate, said: str | None) -> None:
+    """Rows per day, whether they become more or fewer, and whether some days of the week have more."""
+    name = TableName("doc", "metrics")
+    series = Series(
+        part=Part.TABLE, table=name, source=name, rate=rate, shards=None, rows=(), size=None, partitions=(), reach=()
+    )
+    assert forecast._growth(series) == said
