@@ -52,6 +52,29 @@ def test_a_lost_network(pages: PagesInBrowser) -> None:
     pages.complaints.clear()  # The browser notes what was lost.
 
 
+def test_buttons_pressed_in_a_row(pages: PagesInBrowser) -> None:
+    """
+    What several buttons put into fields before there is an answer is all there, and what is typed later counts. A click
+    is where it was aimed, since nothing moves when the focus does.
+    """
+    page = pages.log_in("editor", f"{links.new_policy()}?table={pages.db.schema}.visits")
+    period, level = page.get_by_label("Retention period", exact=True), page.get_by_label("Interval 1", exact=True)
+    page.get_by_role("radio", name="Downsample").check()
+    levels = page.get_by_role("button", name="1h:60d,1d:forever")
+    expect(levels).to_be_visible()
+    place = levels.bounding_box()
+    period.focus()
+    assert levels.bounding_box() == place
+    with network(page, delay=300):
+        page.get_by_role("button", name="7d", exact=True).first.click()
+        page.get_by_role("button", name="@daily").click()
+        levels.click()
+        page.get_by_label("Schedule", exact=True).fill("@hourly")
+        expect(level).to_have_value("1h")
+    expect(period).to_have_value("7d")
+    expect(page.get_by_label("Schedule", exact=True)).to_have_value("@hourly")
+
+
 @pytest.mark.long("make test has a lost network, and drafts that a service did not answer")
 def test_a_restart(pages: PagesInBrowser) -> None:
     """A service that ends in the middle of an edit, and before a plan is run: the next one goes on with both."""

@@ -128,7 +128,7 @@ class Fields:
         name = field.name
         wrong, value = self._mistake(name, name), self.draft.values[name]
         shown = policyform.is_shown(field, self.draft.values)
-        hint = el("small", policyform.hint_of(field), id=f"h-{name}", class_="hint", title=policyform.hint_of(field))
+        hint = el("small", policyform.hint_of(field), id=f"h-{name}", class_="hint")
         label: Child = el("label", field.called, for_=f"i-{name}")
         content: Child
         if name in ROWS:

@@ -11,7 +11,7 @@
   const KEY = 'editing';
   const form = document.querySelector('form[data-draft]'), at = form.dataset.draft;
   const kept = JSON.parse(sessionStorage.getItem(KEY) || 'null');
-  let timer = 0, busy = false, waiting = false, button = null, leaving = false, restored = false;
+  let timer = 0, busy = false, waiting = false, pressed = [], leaving = false, restored = false;
 
   // Makes one element like another one, and keeps those that are there: the focus, and what is written.
   const alike = (here, there) => here.nodeType === there.nodeType && here.nodeName === there.nodeName && !here.id;
@@ -39,21 +39,26 @@
     else if (here.matches('input, textarea, select') && here.value !== there.value) here.value = there.value;
   };
 
-  const written = submitter => {
+  const written = (buttons = []) => {
     const data = new URLSearchParams(new FormData(form));
-    if (submitter?.name) data.append(submitter.name, submitter.value);
+    for (const [name, value] of buttons) if (name) data.append(name, value);
     return data;
   };
-  const keep = () => sessionStorage.setItem(KEY, JSON.stringify({at, body: `${written()}`}));
+  const isPut = ([name]) => name === 'put';  // It writes something into a field.
+  const keep = () => sessionStorage.setItem(KEY, JSON.stringify({at, body: `${written(pressed.filter(isPut))}`}));
   const forget = () => {
     leaving = true;
     sessionStorage.removeItem(KEY);
   };
 
-  // One request at a time. What is written meanwhile comes with the next one, and what comes back is out of date then.
-  const send = async (pressed = null, body = written(pressed)) => {
-    if (busy) return void ([waiting, button] = [true, pressed || button]);
-    const saving = pressed?.value === 'save';
+  // One request at a time. What is written or pressed meanwhile comes with the next one, and what comes back is out of date
+  // then. So what buttons put into fields is sent until an answer with it is shown.
+  const send = async (button = null, body = null) => {
+    if (button) pressed.push([button.name, button.value]);
+    if (busy) return void (waiting = true);
+    const sent = [...pressed], saving = sent.some(([, value]) => value === 'save');
+    let shown = false;
+    body ??= written(sent);
     busy = true;
     form.setAttribute('aria-busy', 'true');
     clearTimeout(timer);
@@ -69,6 +74,7 @@
       if (!there) throw new Error(answer.statusText);
       if (waiting && !saving) return;
       morph(form, there);
+      shown = true;
       document.getElementById('restored').hidden = !restored;
       showTimes();
       if (form.hasAttribute('data-dirty')) keep();
@@ -85,15 +91,18 @@
       clearTimeout(late);
       document.getElementById('waiting').hidden = true;
       form.removeAttribute('aria-busy');
-      const [again, then] = [waiting && !leaving, button];
-      [waiting, button] = [false, null];
-      if (again) send(then);
+      pressed = pressed.filter(each => !sent.includes(each) || (isPut(each) && !shown));
+      const again = waiting && !leaving;
+      waiting = false;
+      if (again) send();
     }
   };
   const refresh = () => send();
 
   form.addEventListener('input', event => {
     form.dataset.dirty = 'true';
+    const field = `${event.target.name.split(':')[0]}=`;  // What is typed later counts.
+    pressed = pressed.filter(each => !isPut(each) || !each[1].startsWith(field));
     keep();
     if (event.target.closest('[data-typed]')) return;
     waiting ||= busy;
