@@ -1,25 +1,30 @@
 """
 Makes the pictures of the pages that the documentation shows: ``make screenshots``. Needs a Chromium.
 
-They show the database that the tests of the pages use, at a time that does not change.
+They show the database that the tests of the pages use, at a time that does not change. The moving picture begins
+without policies.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.databases import DuckDatabase  # noqa: E402 - found by the path above
-from support.pages import NARROW, WIDE, PagesInBrowser, open_browser, open_pages  # noqa: E402
-from support.sample_data import add_tokens, fill  # noqa: E402
+import film  # noqa: E402 - it finds the support of tests by the path above, as do these
+from support.databases import DuckDatabase  # noqa: E402
+from support.pages import NARROW, WIDE, Chromium, PagesInBrowser, open_browser, open_pages  # noqa: E402
+from support.sample_data import NOW, add_tokens, fill  # noqa: E402
 from support.tools import find_chromium  # noqa: E402
 
 TALL = (WIDE[0], 1000)
+FILM = "first-policy"
 IMAGES = ROOT / "docs" / "images"
 
 
@@ -61,18 +66,30 @@ def main() -> int:
     if chromium is None:
         print("There is no Chromium; install one, e.g. by apt-get install chromium.", file=sys.stderr)
         return 1
-    wanted = [shot for shot in SHOTS if shot.name in sys.argv[1:] or not sys.argv[1:]]
+    wanted = frozenset(sys.argv[1:]) or {FILM, *(shot.name for shot in SHOTS)}
     IMAGES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as directory, open_browser(chromium) as browser:
-        db = DuckDatabase(f"duckdb:///{directory}/metrics.duckdb", Path(directory) / "archive")
-        db.repository = "archive"  # Beside the file, so that no picture shows where that is.
-        fill(db, hostile=False)
-        with open_pages(db, browser) as pages:
-            add_tokens(pages)
-            for shot in wanted:
+    with open_browser(chromium) as browser:
+        with _open(browser) as pages:
+            fill(pages.db, hostile=False)
+            for shot in (shot for shot in SHOTS if shot.name in wanted):
                 _take(pages, shot)
-        db.close()
+        if FILM in wanted:
+            with _open(browser) as pages:
+                film.make(pages, IMAGES / f"{FILM}.webp")
     return 0
+
+
+@contextmanager
+def _open(browser: Chromium) -> Iterator[PagesInBrowser]:
+    """The pages of a database without tables."""
+    with tempfile.TemporaryDirectory() as directory:
+        address = f"duckdb:///{directory}/metrics.duckdb"
+        with closing(DuckDatabase(address, Path(directory) / "archive")) as db:
+            db.repository = "archive"  # Beside the file, so that no picture shows where that is.
+            db.time.set(NOW)
+            with open_pages(db, browser) as pages:
+                add_tokens(pages)
+                yield pages
 
 
 def _take(pages: PagesInBrowser, shot: Shot) -> None:

@@ -28,7 +28,7 @@ def fill(db: Database, hostile: bool = True) -> None:
 
     :param hostile: Whether there are names that would be markup.
     """
-    _tables(db, hostile)
+    make_tables(db, hostile)
     db.time.set(BEFORE)
     db.policy("delete", "visits", "90d", id="visits", tags=["acme", "web"], schedule="@daily", description="Web visits")
     db.policy("snapshot", "orders", "60d", id="orders", tags=["globex", "shop"])
@@ -47,7 +47,8 @@ def fill(db: Database, hostile: bool = True) -> None:
     db.time.set(NOW)
 
 
-def _tables(db: Database, hostile: bool) -> None:
+def make_tables(db: Database, hostile: bool = True) -> None:
+    """Tables with rows, without policies."""
     months = list(_months(2023, 7, 12))
     for name in ("visits", "orders", "letters", "logs", *([HOSTILE_TABLE] if hostile else [])):
         db.create(name, {"ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
