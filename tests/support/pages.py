@@ -36,7 +36,7 @@ from support.databases import Database
 
 WIDE, NARROW, HUGE = (1280, 850), (390, 844), (1800, 1000)
 # Milliseconds until what is expected must be there; a busy machine takes its time.
-PATIENCE = 15_000
+PATIENCE = 90_000
 expect.set_options(timeout=PATIENCE)
 
 
