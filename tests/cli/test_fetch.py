@@ -121,13 +121,15 @@ def test_plot_in_a_pipe(command: Command) -> None:
     out = command.ok("fetch", *RANGE, "--step=1h", "--by=outside", "--metric=temperature:max", "--plot")
     lines = out.splitlines()
     assert lines[0] == "weather, step 1h, from 1h, raw"
-    assert "\x1b" not in out
+    assert "\x1b" not in out and "more series" not in out
     assert max(map(len, lines)) <= 100
     assert [line for line in lines if line.startswith(("A ", "B ", "C "))] == [
         "A temperature_max False",
         "B temperature_max True",
         "C temperature_max NULL",
     ]
+    nine = ("--by=outside", "--metric=temperature:max", "--metric=temperature:min", "--metric=row_count", "--plot")
+    assert command.ok("fetch", *RANGE, "--step=1h", *nine).endswith("\nand 1 more series\n")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from cratedb_retention.cli import archive
 from support.command import Command, Contents, FilledBy, complaint
 
 CUTOFF = "--cutoff-day=2024-07-01"
@@ -149,6 +150,20 @@ def test_deleting(archived: Command) -> None:
     archived.ok("release", held)
     assert f"deleted: {left['name']}" in archived.ok("delete-snapshots", "--to=2024-03-01", "--yes")
     assert archived.data("list-snapshots") == []
+
+
+def test_deleting_what_was_shown(archived: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run archives while the user is asked stays."""
+    asked: list[str] = []
+
+    def confirm(question: str) -> None:
+        asked.append(question)
+        archived.ok("run", "--cutoff-day=2024-07-20")
+
+    monkeypatch.setattr(archive, "_confirm", confirm)
+    assert archived.ok("delete-snapshots", "--all").count("\ndeleted: ") == 2
+    assert asked == ["Delete 2 snapshots for good?"]
+    assert ["2024-03" in each["name"] for each in archived.data("list-snapshots")] == [True]
 
 
 def test_check_finds_what_is_not_as_recorded(archived: Command, tmp_path: Path) -> None:
