@@ -111,6 +111,7 @@ def test_status_and_cancel(command: Command, running: RunState) -> None:
     assert command.ok("cancel", "1c0ffee5") == "run 1c0ffee5 of bot@elsewhere ends before its next step\n"
     command.ok("cancel", "1c0ffee5")
     assert len(command.data("jobs", "--event=cancel-requested")) == 1
+    assert "cancelled by " in command.ok("status")
     (job,) = command.data("status")["running"]
     assert (job["run_id"], job["silent"], job["cancel_by"].partition("@")[1]) == (running.run_id, False, "@")
     assert "run 2: is not running" in command.refused(1, "cancel", "2")
