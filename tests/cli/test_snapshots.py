@@ -69,6 +69,7 @@ def test_the_list_says_what_the_repository_says(archived: Command, tmp_path: Pat
     for file in (tmp_path / "archive").rglob(f"{first['name']}.*"):
         file.unlink()
     assert archived.data("list-snapshots")[0]["repository_state"] == "missing"
+    assert " missing " in archived.ok("list-snapshots")
 
 
 def rows_of(name: str, tmp_path: Path) -> Path:
