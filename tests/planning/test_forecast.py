@@ -14,7 +14,7 @@ import pytest
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.archive import Archived, SnapshotRecord, SnapshotStage
 from cratedb_retention.model.catalog import Partition, Table, TableName
-from cratedb_retention.model.forecast import Event, Forecast, Part, Series, Storage, count_days, read_until
+from cratedb_retention.model.forecast import Event, Forecast, Part, Series, Storage, count_days, differences, read_until
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.measurements import Measurements, WindowRows
 from cratedb_retention.model.policies.policy import Policy
@@ -40,6 +40,7 @@ from support.catalogs import (
     policy,
     table,
 )
+from support.simulation import SimulatedDatabase
 
 NOW = "2024-07-01"
 DAY, WEEKS, MONTHS = Interval(unit="day"), Interval(unit="week"), Interval(unit="month")
@@ -278,6 +279,40 @@ def test_archives_of_tables_that_are_alike() -> None:
         assert (kept.partitions[-1], kept.rows[-1], (kept.size or [])[-1]) == (7, 7 * rows, 70 * rows)
 
 
+@pytest.mark.parametrize(
+    ("limits", "holds", "left"),
+    [
+        (None, [], 10),
+        (
+            None,
+            [LegalHold(id="h", table_schema="doc", table_name="b", start=ms("2024-06-10"), end=ms("2024-06-12"))],
+            12,
+        ),
+        ({"rows": 500}, [], 60),
+    ],
+    ids=["alike", "held", "limited"],
+)
+def test_what_sets_tables_apart(limits: dict[str, int] | None, holds: list[LegalHold], left: int) -> None:
+    """One of tables that are alike is planned for all; not of one under a hold, nor if a limit counts its rows."""
+    rules = [policy(retention="10d", table_name="*", expected_max=limits), policy("delete", "1y", table_name="*")]
+    rates = {TableName("doc", "a"): 10, TableName("doc", "b"): 30}
+    tables = [make_table("day", 30, each_day(rows), name) for name, rows in rates.items()]
+    made = simulate(present(tables, rules, 30, holds=holds))
+    rows = [series_of(made, name=name).rows[-1] for name in rates]
+    assert rows == [10 * 10, left * 30]
+
+
+def test_periods_count_as_stated() -> None:
+    """Of policies of the same period, one counts from the present instant, and one from the start of its day."""
+    rules = [
+        policy(retention="10d", table_name="a"),
+        policy("delete", "10d", id="days", table_name="b", cutoff_by="day"),
+    ]
+    tables = [make_table("hour", 20, lambda day: 240, TableName("doc", name)) for name in "ab"]
+    made = simulate(present(tables, rules, 30, now=f"{NOW}T12:00"))
+    assert [series_of(made, name=each.name).rows[-1] for each in tables] == [10 * 240, 10 * 240 + 120]
+
+
 def archived_in_may(policy_id: str, until: str | None = None) -> SnapshotRecord:
     """An archive with the 50 rows of a day."""
     archived = Archived(
@@ -326,6 +361,16 @@ def test_bytes_of_rows_that_were_just_written() -> None:
     found = series_of(simulate(present(tables, [policy(retention="1y")], 10, now=f"{NOW}T12:00")))
     assert found.size is not None
     assert found.size[-1] - found.size[0] == 10 * (found.rows[-1] - found.rows[0]) > 0
+
+
+def test_restored_data_is_archived_again() -> None:
+    """In the archive that it came from, which takes no more space than before."""
+    record = replace(archived_in_may("p"), stage=SnapshotStage.RESTORED)
+    back = Partition(values=record.archived.values, ident="p", rows=50, size=500, token="t")
+    names = {(METRICS, back.values, back.token): record.key}
+    tables, rule = [table([TS, VALUE, DAILY], ["day"], [back])], policy("snapshot", "10d", id="p")
+    found = series_of(simulate(present(tables, [rule], 5, archives=[record], restored=names)), Part.ARCHIVE)
+    assert (found.partitions, found.rows) == ([1] * 6, [50] * 6)
 
 
 def test_replicas_and_shards() -> None:
@@ -502,6 +547,27 @@ def test_tables_of_disabled_policies_grow() -> None:
     assert series_of(made).rows[-1] == 120 * 100
 
 
+def test_which_time_is_measured() -> None:
+    """That of the policy that acts, whatever a disabled one states."""
+    there = [table([TS, VALUE, column("received")], rows=100)]
+    rules = [policy(time_column="ts"), policy(id="off", time_column="received", enabled=False)]
+    probes = present(there, rules, 30).probes()
+    assert [probe.time_column for probe in probes if isinstance(probe, WindowRows)] == [TS]
+
+
+def test_level_that_was_not_computed_for_days() -> None:
+    """The next run computes what it lacks, and then grows as before."""
+    db = SimulatedDatabase(policies=[policy("downsample", "forever", levels="1h:forever")])
+    for day in range(-20, 0):
+        for hour in range(5):
+            db.write(ms(NOW) + day * DAY_MS + hour * 3_600_000)
+        if day < -5:
+            db.run(from_ms(ms(NOW) + (day + 1) * DAY_MS))
+    found = simulate(Present(facts=Facts(policies=db.policies, **db.facts(at(NOW)), ledger=db.ledger), days=3))
+    rows = series_of(found, Part.LEVEL, TableName("doc", "metrics_1h")).rows
+    assert rows == [15 * 5, 21 * 5, 22 * 5, 23 * 5]
+
+
 def cascade(table_unit: str = "day", past: int = 40, **more: Any) -> Present:
     """A table that was not downsampled yet, with a policy that does."""
     rule = policy("downsample", "10d", levels="1h:30d,1d:forever", **more)
@@ -571,6 +637,14 @@ def test_when_the_disk_is_full() -> None:
     assert forecast([1, 5, 10, 4], capacity=9, other=5).full == 1
     assert forecast([1, 5, 10, 4]).full is None
     assert forecast([1, 5, 10, 4]).peak == 2
+
+
+def test_what_differs() -> None:
+    """Of two sets of policies: tables whose bytes differ, as those with fewer copies, though they have as many rows."""
+    first, same, other = (forecast(sizes) for sizes in ([10, 20], [10, 20], [10, 15]))
+    assert differences(first, same) == []
+    [found] = differences(first, other)
+    assert found.both == (first.series[0], other.series[0])
 
 
 def test_work_is_of_one_policy() -> None:

@@ -225,12 +225,14 @@ class Start:
         if rollup is not None and not any(t.policy.strategy.traits.rolls_up for t in self.targets[rollup.source]):
             return {(None,) if table.grids else (): Growth(now, Rate(why="no policy rolls it up"))}
         if rollup is not None and table.name == rollup.table:
+            # What was not computed since, as no run was there to do it, says nothing of its growth.
+            until = table.instants[0] if table.instants[0] < rollup.interval.floor(now, rollup.tzinfo) else now
             windows = windows_of(self._present.facts.ledger, rollup.table)
-            whole = [row for row in windows if row.whole and row.end <= now]
+            whole = [row for row in windows if row.whole and row.end <= until]
             # Of a range, only the sum is known; enough single windows say more.
             single = [row for row in whole if row.windows == 1]
             counted = [(row.start, row.end, row.groups) for row in (single if len(single) >= _ENOUGH else whole)]
-            growth = measure_growth(counted, rollup.window or DAY, rollup.tzinfo, now)
+            growth = measure_growth(counted, rollup.window or DAY, rollup.tzinfo, until)
             return {(None,) if table.grids else (): growth}
         if grid is None:
             if table.days is None:
