@@ -8,7 +8,9 @@ import pytest
 
 from cratedb_retention.errors import InvalidInput
 from cratedb_retention.model.policies.policy import make_policy
-from cratedb_retention.model.rollups.cascade import check_zone, parse_levels
+from cratedb_retention.model.rollups.cascade import Interval, check_zone, parse_levels
+from cratedb_retention.model.time import show
+from support.catalogs import ms
 
 
 @pytest.mark.parametrize(
@@ -78,3 +80,10 @@ def test_raw_rows_as_long_as_the_first_level() -> None:
     assert make_policy(**attributes, retention_period="7d").levels
     with pytest.raises(InvalidInput):
         make_policy(**attributes, retention_period="169h")
+
+
+def test_quarters() -> None:
+    """They start with the year, and each has three months."""
+    quarter = Interval.of_months(3)
+    starts = [show(quarter.floor(ms(f"2024-{month:02}-15"))) for month in range(1, 13)]
+    assert starts == [f"2024-{month:02}-01" for month in (1, 4, 7, 10) for _ in range(3)]

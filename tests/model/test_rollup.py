@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -171,6 +172,25 @@ def test_windows_of_an_open_range_before_an_instant() -> None:
     sealed = make_range([row(0, 10, METRICS), row(10, 20, METRICS)])
     found = Windows([sealed, make_range(hours)], lambda of: hours if of.start == 20 else [])
     assert found.sealed_before(40).stored == (sealed, *(hour._replace(sealed=True) for hour in hours[:2]))
+
+
+@pytest.mark.parametrize(
+    ("change", "continues"),
+    [
+        ({}, True),
+        ({"token": "x", "rows": 7}, True),
+        ({"start": 11}, False),
+        ({"sealed": False}, False),
+        ({"expired": True}, False),
+        ({"below": HOURS.table}, False),
+        ({"groups": 0}, False),
+        ({"until": 15, "whole": False}, False),
+    ],
+)
+def test_which_windows_are_one_range(change: dict[str, Any], continues: bool) -> None:
+    """Those that follow each other, and of which nothing else is different but what they were computed from."""
+    first, second = row(0, 10, METRICS), row(10, 20, METRICS)
+    assert second._replace(**change).continues(first) is continues
 
 
 def test_windows_of_a_range_are_read_if_an_instant_divides_it() -> None:

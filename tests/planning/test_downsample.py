@@ -104,6 +104,16 @@ def test_an_empty_partition_expires() -> None:
     assert [[show(piece.start) for piece in step.pieces] for step in steps_of(plan, DropPartitions)] == [["2024-01-01"]]
 
 
+def test_an_empty_partition_that_came_late_expires() -> None:
+    """After its window was sealed: it has no late rows that would have to be kept."""
+    db = database("1d", levels="1h:forever")
+    db.run(at(2.5))
+    empty = Partition(values=(START,), ident="another", rows=0, token="v1")
+    plan = plan_on(db, lambda raw: replace(raw, partitions=(empty, *raw.partitions)))
+    assert [step.partitions for step in steps_of(plan, DropPartitions)] == [[(START,)]]
+    assert plan.blocked == ()
+
+
 @pytest.mark.parametrize("by", [["month", "day"], ["day", "month"]])
 def test_windows_of_the_shortest_partitions(by: list[str]) -> None:
     """Where days and months partition a table, windows are days: no partition waits for the end of a month."""
