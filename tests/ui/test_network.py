@@ -84,7 +84,7 @@ def test_a_restart(pages: PagesInBrowser) -> None:
     expect(word).to_be_visible()
     pages.stop()
     page.get_by_label("Description", exact=True).fill("Long thoughts")
-    expect(page.locator("#lost")).to_be_visible()
+    expect(page.locator("#lost")).to_be_in_viewport()
     expect(page.get_by_label("Description", exact=True)).to_have_value("Long thoughts")
     pages.start()
     page.get_by_label("Description", exact=True).fill("Long thoughts.")

@@ -212,13 +212,15 @@ class Editor:
             "version": str(draft.version) if draft.version else "",
             "left": draft.view,
         }
+        discard = el("button", "Discard them", type="button", class_="link", data_discard=True)
         return el(
             "form",
             # Enter in a field does this.
             el("button", "Refresh", type="submit", name="do", value="preview", hidden=True),
             parts.hidden(kept),
             self._saved() if saved and not draft.dirty else None,
-            self._notices(path),
+            # Scripts show it.
+            el("p", "Your unsaved changes are back. ", discard, class_="done", hidden=True, id="restored"),
             self._outdated(draft),
             el(
                 "div",
@@ -226,7 +228,7 @@ class Editor:
                 el("div", self._ahead(outcome, ahead), id="ahead"),
                 class_="written",
             ),
-            el("aside", self._impact(draft, found, outcome), class_="impact", aria_label="Effect", id="impact"),
+            el("aside", self._impact(draft, found, outcome, path), class_="impact", aria_label="Effect", id="impact"),
             method="post",
             action=path,
             class_="draft",
@@ -243,15 +245,14 @@ class Editor:
         then = plan if self.stored.policy.enabled else el("span", "Runs skip it until you enable it.")
         return el("p", el("span", "Saved."), " ", then, class_="done", role="status")
 
-    def _notices(self, path: str) -> Iterator[Markup]:
-        """What scripts show: that the service does not answer, or not yet, and that a draft was restored."""
+    @staticmethod
+    def _notices(path: str) -> Iterator[Markup]:
+        """What scripts show: that the service does not answer, or not yet; beside Save, which stays in view."""
         login = el("a", "Log in again", href=f"{links.LOGIN}?{_query(to=path)}")
         lost = "The service did not answer, or your session is over. What you wrote is kept in this browser. "
         yield el("p", lost, login, class_="error", role="alert", hidden=True, id="lost")
         waiting = "The service has not answered yet. What you wrote is kept in this browser."
         yield el("p", waiting, class_="running", role="status", hidden=True, id="waiting")
-        discard = el("button", "Discard them", type="button", class_="link", data_discard=True)
-        yield el("p", "Your unsaved changes are back. ", discard, class_="done", hidden=True, id="restored")
 
     def _outdated(self, draft: Draft) -> Markup | None:
         """What another user changed meanwhile, beside what is in the form."""
@@ -319,7 +320,7 @@ class Editor:
 
     # What it does
 
-    def _impact(self, draft: Draft, found: Suggestions, outcome: _Outcome) -> Iterator[Markup]:
+    def _impact(self, draft: Draft, found: Suggestions, outcome: _Outcome, path: str) -> Iterator[Markup]:
         effect, policy = outcome.effect, outcome.policy
         changed = _changed(draft, policy)
         # What is saved already needs no word.
@@ -353,7 +354,8 @@ class Editor:
             ),
         )
         told = changed or (parts.note("Nothing is changed yet.") if self.stored and policy else None)
-        yield el("div", el("div", verdict, aria_live="polite"), told, ends, class_="card verdict", id="verdict")
+        content = (el("div", verdict, aria_live="polite"), self._notices(path), told, ends)
+        yield el("div", content, class_="card verdict", id="verdict")
         if effect is not None:
             yield el("div", self._picture(effect, found), details(effect), class_="card more-effect", id="more-effect")
 
