@@ -63,7 +63,8 @@ def test_the_address_may_be_the_only_argument(deleted: Command) -> None:
     """As of all commands, the address is the last argument."""
     elsewhere = Command(None)
     assert "restored: " in elsewhere.ok("undo", "--policy=week", deleted.uri or "")
-    assert "it was brought back already" in elsewhere.refused(1, "undo", "1c0ffee5", deleted.uri or "")
+    for chosen in ("1c0ffee5", "--table-name=metrics"):
+        assert "it was brought back already" in elsewhere.refused(1, "undo", chosen, deleted.uri or "")
 
 
 def test_a_choice_is_needed(deleted: Command) -> None:
