@@ -124,6 +124,16 @@ def test_expiry_and_fence(db: Database) -> None:
     assert db.tool.store.leases.read().of("a").done_slot == SLOT
 
 
+def test_a_machine_whose_clock_is_ahead(duck: DuckDatabase) -> None:
+    """The clock of the database decides whether a lease has expired, not that of the machine that wants it."""
+    one, tool = holder(duck, "one"), duck.tool
+    one.take({"a": None})
+    ahead = replace(tool.clock, now=lambda: tool.clock.now() + dt.timedelta(hours=1), counter=tool.clock.uptime)
+    other = LeaseHolder(tool.store.leases, ahead, name_holder(Actor("other", "host")), "run-of-other")
+    assert not other.take({"a": None}).won
+    one.check("a")
+
+
 def test_the_fence_is_looked_at(db: Database) -> None:
     """A holder whose own clock stood still, as in a machine that was frozen, finds out by the fence."""
     one, other = holder(db, "one", ttl=1e9), holder(db, "other")
