@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from cratedb_retention.engine.database import Database, Query
+from cratedb_retention.engine.database import Database
 from cratedb_retention.engine.expressions import (
     Expressions,
     between,
@@ -52,7 +52,7 @@ def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Me
     def answers(kind: type[P], branch: Callable[..., sa.Select[Any]]) -> Iterator[tuple[P, Sequence[Any]]]:
         """The rows that answer probes of a kind, each with its probe; ``branch`` is the query of a numbered probe."""
         for chunk in chunks([probe for probe in probes if isinstance(probe, kind)]):
-            rows, errors = ask(database, [branch(sql, place, probe) for place, probe in enumerate(chunk)])
+            rows, errors = ask(database, [branch(sql, place, probe) for place, probe in enumerate(chunk)], union)
             failed.update({chunk[place]: str(error) for place, error in errors.items()})
             yield from ((chunk[place], answer) for place, *answer in rows)
 
@@ -85,38 +85,35 @@ def measure(database: Database, sql: Expressions, probes: Sequence[Probe]) -> Me
     )
 
 
-def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Split a sequence into parts that fit into one statement."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
 
 
-def union(branches: Sequence[sa.Select[Any] | Query]) -> sa.Executable:
-    """``UNION ALL`` of one or more queries, which are all text or all none."""
-    if len(branches) == 1:
-        return branches[0]
-    texts = [branch for branch in branches if isinstance(branch, Query)]
-    if texts:
-        return Query(*[part for text in texts for part in (" UNION ALL ", *text.parts)][1:])
-    return sa.union_all(*(branch for branch in branches if isinstance(branch, sa.Select)))
+def union(branches: Sequence[sa.Select[Any]]) -> sa.Executable:
+    """``UNION ALL`` of one or more queries."""
+    return branches[0] if len(branches) == 1 else sa.union_all(*branches)
 
 
 def ask(
-    database: Database, branches: Sequence[sa.Select[Any] | Query]
+    database: Database, branches: Sequence[T], together: Callable[[Sequence[T]], sa.Executable]
 ) -> tuple[list[Sequence[Any]], dict[int, RetentionError]]:
     """
     Query all tables at once; if that fails, each by itself, so that one table cannot affect the others. Returns rows,
     and errors by the position of their query. Raises ConnectionLost if the database is unreachable.
+
+    :param together: Makes one query of several branches.
     """
     try:
-        return database.rows(union(branches)), {}
+        return database.rows(together(branches)), {}
     except ConnectionLost:
         raise
     except RetentionError as error:
         if len(branches) == 1:
             logger.warning(_UNANSWERED, error)
             return [], {0: error}
-    answers = [ask(database, [branch]) for branch in branches]
+    answers = [ask(database, [branch], together) for branch in branches]
     errors = {place: failed[0] for place, (_, failed) in enumerate(answers) if failed}
     return [row for rows, _ in answers for row in rows], errors
 

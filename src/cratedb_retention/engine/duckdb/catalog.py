@@ -32,7 +32,6 @@ from cratedb_retention.model.catalog import (
     Catalog,
     Column,
     Grouping,
-    Kind,
     Partition,
     Selector,
     Table,
@@ -55,9 +54,8 @@ CAPABILITIES = Capabilities(
 )
 _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^")])*)\)', re.IGNORECASE)
 _OWN = ("internal", "temporary")  # Flags of tables that are not the user's.
-_TOGETHER = 50  # Tables whose partitions one statement reads: it takes twice the time for each of 300.
-# In place of the number and the name of a table in a query: no name or text in SQL has this character.
-_NUMBER, _TABLE = "\0number", TableName("\0schema", "\0table")
+# In place of the number and the name of a table in a query, and of rows: no name or text in SQL has this character.
+_NUMBER, _TABLE, _ROWS = "\0number", TableName("\0schema", "\0table"), "\0rows"
 _DIALECT = Dialect()
 _MARK_BEGINS = "[cratedb-retention "
 _MARK = re.compile(re.escape(_MARK_BEGINS) + r"(\w+)\]")
@@ -222,23 +220,21 @@ class Reader:
         """The partitions of tables, and errors of those that cannot be read: a generated column may fail on a value."""
         found: dict[TableName, list[Partition]] = defaultdict(list)
         failed: dict[TableName, RetentionError] = {}
-        known: dict[tuple[tuple[str, Kind], ...], _Values] = {}
-        for chunk in chunks(tables, _TOGETHER):
-            width = max(len(table.partitioned_by) for table in chunk)
-            branches = [
-                _branch(number, table, width, table.name in tokens, within.get(table.name))
-                for number, table in enumerate(chunk)
-            ]
-            answers, errors = ask(self._database, branches)
-            failed.update({chunk[position].name: error for position, error in errors.items()})
-            kinds = [tuple([(column.name, column.kind) for column in table.partition_columns]) for table in chunk]
-            values_of = [
-                known.setdefault(kind, _Values(table.partition_columns))
-                for kind, table in zip(kinds, chunk, strict=True)
-            ]
+        by_shape: dict[_Shape, list[TableName]] = defaultdict(list)
+        for table in tables:
+            columns = tuple([(column, column.path) for column in table.columns.values()])
+            with_token = table.name in tokens and bool(table.partitioned_by)
+            by_shape[columns, table.partitioned_by, with_token, within.get(table.name)].append(table.name)
+        values_of = {shape: _Values(_partition_columns(shape)) for shape in by_shape}
+        for chunk in chunks([(name, shape) for shape, names in by_shape.items() for name in names]):
+            branches = [(number, name, shape) for number, (name, shape) in enumerate(chunk)]
+            answers, errors = ask(self._database, branches, _together)
+            failed.update({chunk[position][0]: error for position, error in errors.items()})
+            known = [(found[name], values_of[shape]) for name, shape in chunk]
             for number, *texts, rows, token in answers:
-                values, label = values_of[number][tuple(texts)]
-                found[chunk[number].name].append(Partition(values=values, ident=label, rows=rows, token=token or ""))
+                partitions, values = known[number]
+                own, label = values[tuple(texts)]
+                partitions.append(Partition(own, label, rows=rows, token=token or ""))
         return found, failed
 
 
@@ -321,52 +317,64 @@ class _Values(dict[tuple[str | None, ...], tuple[tuple[Value, ...], str]]):
         return found
 
 
-def _branch(number: int, table: Table, width: int, with_token: bool, within: TimeRange | None) -> Query:
-    """The query of a table's partitions, with its number; to make it takes longer than to execute it."""
-    columns = tuple([(column, column.path) for column in table.columns.values()])
-    query = _query(columns, table.partitioned_by, width, with_token, within)
-    return Query(query.replace(_NUMBER, str(number)).replace(_quoted(_TABLE), _quoted(table.name)))
+# What the query of a table's partitions depends on: its columns, with their paths, without which they are compared; the
+# names of its partition columns; whether change tokens are computed; and the time range that is read.
+_Shape = tuple[tuple[tuple[Column, tuple[str, ...]], ...], tuple[str, ...], bool, TimeRange | None]
 
 
-def _quoted(table: TableName) -> str:
-    return ".".join(map(_DIALECT.identifier_preparer.quote_identifier, table))
+def _partition_columns(shape: _Shape) -> list[Column]:
+    columns = {column.name: column for column, _ in shape[0]}
+    return [columns[name] for name in shape[1]]
 
 
-@lru_cache(1024)
-def _query(
-    columns: tuple[tuple[Column, tuple[str, ...]], ...],
-    partitioned_by: tuple[str, ...],
-    width: int,
-    with_token: bool,
-    within: TimeRange | None,
-) -> str:
+def _together(branches: Sequence[tuple[int, TableName, _Shape]]) -> Query:
     """
-    The same for all tables with these columns, without number and name.
-
-    :param columns: With their paths, without which they are compared.
+    The query of the partitions of tables, with their numbers. For small tables, grouping the rows of those with equal
+    columns together takes half the time; constructing a query for each would take as much again.
     """
-    named = {column.name: column for column, _ in columns}
-    select = _group(Table(name=_TABLE, columns=named, partitioned_by=partitioned_by), width, with_token, within)
+    width = max(len(shape[1]) for _, _, shape in branches)
+    alike: dict[_Shape, list[str]] = defaultdict(list)
+    for number, name, shape in branches:
+        text = _rows(shape)
+        alike[shape].append(text.replace(_NUMBER, str(number)).replace(_quoted(*_TABLE), _quoted(*name)))
+    found = (
+        _grouped(shape, width).replace(_quoted(_ROWS), f"({' UNION ALL '.join(texts)})")
+        for shape, texts in alike.items()
+    )
+    return Query(" UNION ALL ".join(found))
+
+
+def _quoted(*names: str) -> str:
+    return ".".join(map(_DIALECT.identifier_preparer.quote_identifier, names))
+
+
+def _text(select: sa.Select[Any]) -> str:
     return str(select.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
 
 
-def _group(table: Table, width: int, with_token: bool, within: TimeRange | None) -> sa.Select[Any]:
+@lru_cache(1024)
+def _rows(shape: _Shape) -> str:
     """
-    The partition columns are computed in a subquery, where a cheaper expression may replace one. Of a time range, some
-    rows of partitions outside of it are read as well.
+    The rows of a table, with its number and their partition columns, in whose place may be a cheaper expression. Of a
+    time range, some rows of partitions outside of it are read as well.
     """
-    columns = table.partition_columns
-    keys = [replace(column, name=f"k{i}") for i, column in enumerate(columns)]
-    hashed = row_hash(stored(table.columns)) if with_token and columns else sa.null()
-    computed = [partition_key(column, table.columns).label(key.name) for column, key in zip(columns, keys, strict=True)]
+    columns, (definitions, _, with_token, within) = _partition_columns(shape), shape
+    every = {column.name: column for column, _ in definitions}
+    hashed = row_hash(stored(every)) if with_token else sa.null()
+    keys = [partition_key(column, every).label(f"k{i}") for i, column in enumerate(columns)]
     near = [condition for column in columns for condition in (SQL.near(column, within) if within else ())]
-    rows = sa.select(*computed, hashed.label("h")).select_from(table_ref(table.name)).where(*near).subquery("r")
-    token = fingerprint(rows.c.h) if with_token and columns else sa.cast(sa.null(), sa.Text())
-    return (
-        sa.select(sa.literal_column(_NUMBER), *value_texts(SQL, keys, width), sa.func.count(), token)
-        .select_from(rows)
-        .group_by(*(SQL.column(key) for key in keys))
-    )
+    number: sa.Label[int] = sa.literal_column(_NUMBER).label("n")
+    return _text(sa.select(number, *keys, hashed.label("h")).select_from(table_ref(_TABLE)).where(*near))
+
+
+@lru_cache(1024)
+def _grouped(shape: _Shape, width: int) -> str:
+    """The partitions that rows of tables belong to."""
+    keys = [replace(column, name=f"k{i}") for i, column in enumerate(_partition_columns(shape))]
+    rows = sa.table(_ROWS, sa.column("n"), sa.column("h")).alias("r")
+    token = fingerprint(rows.c.h) if shape[2] else sa.cast(sa.null(), sa.Text())
+    select = sa.select(rows.c.n, *value_texts(SQL, keys, width), sa.func.count(), token).select_from(rows)
+    return _text(select.group_by(rows.c.n, *(SQL.column(key) for key in keys)))
 
 
 def stored(columns: Mapping[str, Column]) -> list[Column]:

@@ -270,9 +270,12 @@ class Look:
             for name, values in sorted(former, key=str)
             if is_frozen(catalog.tables[name], values)
         )
+        facts = planning.alone()
+        if every:  # An overview looks at them once more.
+            facts.pieces = planning.pieces
         prepared = Prepared(
             plan=replace(plan, blocked=(*damaged, *plan.blocked), warnings=(*plan.warnings, *left)),
-            facts=planning.alone(),
+            facts=facts,
             selection=selection,
             versions={identifier: item.version for identifier, item in stored.items()},
             formerly_frozen=former,
