@@ -127,23 +127,19 @@ def test_disabled(db: Database) -> None:
 
 
 def test_others(db: Database) -> None:
-    """What becomes different for other policies is said: here the one that deletes has to wait."""
+    """What becomes different for other policies is said: here the one that deletes has to wait, or comes too late."""
     fill(db)
     db.policy("delete", "visits", "60d", id="visits")
-    found = db.tool.preview(
-        make_policy(
-            strategy="snapshot",
-            table_schema=db.schema,
-            table_name="visits",
-            retention_period="90d",
-            target_repository_name=db.repository,
-        )
-    )
+    archive = {"strategy": "snapshot", "table_schema": db.schema, "table_name": "visits"}
+    archive["target_repository_name"] = db.repository
+    found = db.tool.preview(make_policy(**archive, retention_period="90d"))
     assert found.others
     assert all(other.policy_id == "visits" for other in found.others)
     assert any("this policy archives it after 90d" in text for other in found.others for text in other.gained)
     assert any("drop" in text for other in found.others for text in other.lost)
     assert (found.policy.id or "") not in str([other.gained for other in found.others])
+    [other] = db.tool.preview(make_policy(**archive, retention_period="60d")).others
+    assert (other.policy_id, other.gained, len(other.lost)) == ("visits", (), 1)
     twin = db.tool.preview(
         make_policy(strategy="delete", table_schema=db.schema, table_name="visits", retention_period="5d")
     )
