@@ -333,7 +333,7 @@ def _growth(series: Series) -> Cell:
     trend = f", {rate.trend * _MONTH_DAYS:+,.0f} a month" if round(rate.trend * _MONTH_DAYS) else ""
     daily = f"{rate.daily:,.0f} rows" if rate.daily >= 0.5 or not rate.daily else "less than a row"
     text = f"{daily} a day{', by weekday' if rate.has_rhythm else ''}{trend}"
-    return [Bit(text=text), Bit(text=rate.source, tone="muted")]
+    return [Bit(text=text, hint=f"Measured: {rate.source}"), Bit(text=rate.why, tone="muted")]
 
 
 # What runs will do
