@@ -146,6 +146,22 @@ def test_others(db: Database) -> None:
     assert "policy visits already has the strategy delete there, after 60d" in twin.contradictions
 
 
+def test_what_could_be_kept_recoverable(duck: Database) -> None:
+    """Whole partitions that a policy deletes for good; not single rows, nor what is archived."""
+    fill(duck)
+    archived = {"target_repository_name": duck.repository}
+    found = {
+        name: duck.tool.preview(make_policy(table_schema=duck.schema, retention_period="60d", **more)).could_be_undone
+        for name, more in {
+            "partitions": {"strategy": "delete", "table_name": "visits"},
+            "rows": {"strategy": "delete", "table_name": "plain"},
+            "archived": {"strategy": "snapshot", "table_name": "visits", **archived},
+            "recoverable": {"strategy": "delete", "table_name": "visits", "recoverable": "7d", **archived},
+        }.items()
+    }
+    assert [name for name, could in found.items() if could] == ["partitions"]
+
+
 def test_unsupported(duck: Database) -> None:
     """What the database can't do is said before it is stored."""
     policy = make_policy(
