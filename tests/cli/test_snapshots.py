@@ -148,6 +148,7 @@ def test_deleting(archived: Command) -> None:
     assert "1 of 2 snapshots not deleted" in archived.refused(1, "delete-snapshots", "--all", "--yes")
     [left] = archived.data("list-snapshots")
     assert "2024-02" in left["name"]
+    assert "1 of 1 snapshot not deleted" in archived.refused(1, "delete-snapshots", "--all"), "there is nothing to ask"
     archived.ok("release", held)
     assert f"deleted: {left['name']}" in archived.ok("delete-snapshots", "--to=2024-03-01", "--yes")
     assert archived.data("list-snapshots") == []
