@@ -269,6 +269,17 @@ def test_one_of_tables_with_one_size(duck: DuckDatabase) -> None:
     assert {each.table.name for each in found.events} == {each.table.name for each in found.series} == {"one"}
 
 
+def test_a_level_is_shown_with_its_table(duck: DuckDatabase) -> None:
+    """Who asks for a rollup sees what it is made from as well."""
+    duck.create("one", {"ts": TIME, "value": "DOUBLE PRECISION", "part": UNITS["day"]}, by=["part"])
+    write(duck, "one", range(-9, 0), lambda day: 2)
+    duck.policy("downsample", "one", "30d", levels="1d:forever")
+    duck.time.set(NOW.isoformat())
+    assert duck.run().ok
+    found = forecast(duck, 3, table=TableName("lab", "one_1d"))
+    assert [each.table.name for each in found.series] == ["one", "one_1d"]
+
+
 def test_nothing_is_written(lab: DuckDatabase) -> None:
     """Neither the tables of the toolkit nor those of the user change."""
     before, journal = tables_of(lab), lab.journal()

@@ -279,6 +279,16 @@ def test_archives_of_tables_that_are_alike() -> None:
         assert (kept.partitions[-1], kept.rows[-1], (kept.size or [])[-1]) == (7, 7 * rows, 70 * rows)
 
 
+def test_days_within_months() -> None:
+    """Where months and days partition a table, rows go on in the partition of today, and new days are in its month."""
+    today = ms("2024-07-11")
+    days = [today + day * DAY_MS for day in range(-20, 1)]
+    parts = [Partition(values=(MONTHS.floor(day), day), ident=f"p{day}", rows=9, size=90, token="t") for day in days]
+    there = table([TS, VALUE, MONTH, DAILY], ["month", "day"], parts)
+    found = series_of(simulate(present([there], [policy(retention="1y")], 3, now="2024-07-11T12:00")))
+    assert found.partitions == [21, 22, 23, 24]
+
+
 @pytest.mark.parametrize(
     ("limits", "holds", "left"),
     [
