@@ -280,6 +280,19 @@ def test_a_level_is_shown_with_its_table(duck: DuckDatabase) -> None:
     assert [each.table.name for each in found.series] == ["one", "one_1d"]
 
 
+def test_archives_under_policies_of_a_file(duck: DuckDatabase) -> None:
+    """A policy of a file that does the same as a stored one ends its archives as well."""
+    duck.create("one", {"ts": TIME, "value": "DOUBLE PRECISION", "part": UNITS["day"]}, by=["part"])
+    write(duck, "one", range(-9, 0), lambda day: 2)
+    stored = duck.policy("snapshot", "one", "3d", archive_period="6d")
+    duck.time.set(NOW.isoformat())
+    assert duck.run().ok
+    there, then = (forecast(duck, 5, policies=rules) for rules in (None, [stored.model_copy(update={"id": None})]))
+    rows = by_name(there)["archive of one"].rows
+    assert by_name(then)["archive of one"].rows == rows
+    assert rows[1] < rows[0]
+
+
 def test_nothing_is_written(lab: DuckDatabase) -> None:
     """Neither the tables of the toolkit nor those of the user change."""
     before, journal = tables_of(lab), lab.journal()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cratedb_retention.model.catalog import Partition, Table, TableName, View
+from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Plan
 from cratedb_retention.model.plan.reasons import Why
 from cratedb_retention.model.rollups.rollup import CreateRollup, ReplaceView, RollUp
@@ -251,3 +252,13 @@ def test_at_rest(more: dict[str, Any], others: list[Any], frozen: list[Any], res
     planning = Planning(policies=[*db.policies, *others], **db.facts(at(2.5)), ledger=db.ledger, frozen=frozen)
     planning.plan()
     assert (HOURS in planning.rests) is rests
+
+
+def test_rows_around_a_hold() -> None:
+    """Those before it and after it are deleted apart from each other, so that no step spans what is held."""
+    db = database("1d", "", levels="30m:forever")
+    db.write(START + 2 * DAY)
+    db.holds = [LegalHold(id="h", table_schema="doc", table_name="metrics", start=START + DAY, end=START + 2 * DAY)]
+    deletions = [(show(step.since), show(step.before)) for step in steps_of(db.run(at(4.5)), DeleteRows)]
+    assert deletions == [("2024-01-01", "2024-01-02"), ("2024-01-03", "2024-01-04")]
+    assert [show(hour) for _, hour in db.raw] == ["2024-01-02T09:00Z"]

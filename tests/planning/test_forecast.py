@@ -22,9 +22,11 @@ from cratedb_retention.model.rollups.cascade import Interval
 from cratedb_retention.model.step import Kind
 from cratedb_retention.model.time import DAY_MS, UTC, from_ms
 from cratedb_retention.planning.facts import Facts
-from cratedb_retention.planning.forecast.growth import Growth, measure_growth
+from cratedb_retention.planning.forecast.growth import Growth, combined, measure_growth
 from cratedb_retention.planning.forecast.present import Present
 from cratedb_retention.planning.forecast.simulation import Outcome, Simulation, simulate
+from cratedb_retention.planning.forecast.tables import find_grids
+from cratedb_retention.planning.targets import make_target
 from support.catalogs import (
     DAILY,
     METRICS,
@@ -113,6 +115,12 @@ def test_trend_goes_on() -> None:
 
     found, truth = ahead(measured(70, rows), 364), [rows(day) for day in range(364)]
     assert sum(found) == pytest.approx(sum(truth), rel=0.01)
+
+
+def test_tenants_together() -> None:
+    """The growth of a table is that of all of its tenants, and so is its trend."""
+    both = combined([measured(70, lambda day: 2000 + 10 * day), measured(70, lambda day: 1000 + 5 * day)])
+    assert ahead(both, 100) == [3000 + 15 * day for day in range(100)]
 
 
 def test_data_that_becomes_less_ends_at_nothing() -> None:
@@ -277,6 +285,14 @@ def test_archives_of_tables_that_are_alike() -> None:
     for name, rows in rates.items():
         kept = series_of(made, Part.ARCHIVE, name)
         assert (kept.partitions[-1], kept.rows[-1], (kept.size or [])[-1]) == (7, 7 * rows, 70 * rows)
+
+
+@pytest.mark.parametrize(("month", "grids"), [("2024-06-01", 2), ("2024-06-15", 0)])
+def test_values_that_no_expression_gives(month: str, grids: int) -> None:
+    """Where a partition has another value than its expression gives, those to come are unknown."""
+    parts = [Partition(values=(ms(month), ms("2024-06-15")), ident="p", rows=9, token="t")]
+    there = table([TS, VALUE, MONTH, DAILY], ["month", "day"], parts)
+    assert len(find_grids(there, make_target(policy(), there).grids)) == grids
 
 
 def test_days_within_months() -> None:
@@ -582,6 +598,14 @@ def cascade(table_unit: str = "day", past: int = 40, **more: Any) -> Present:
     """A table that was not downsampled yet, with a policy that does."""
     rule = policy("downsample", "10d", levels="1h:30d,1d:forever", **more)
     return present([make_table(table_unit, past, lambda day: 2400)], [rule], 60)
+
+
+def test_new_cascade_of_an_open_month() -> None:
+    """Its rows are of the days until now, and none of them is in a partition of a day to come."""
+    rule, there = policy("downsample", "10d", levels="1h:10d"), make_table("month", 10, steady)
+    july = replace(there, partitions=tuple(p._replace(values=(ms(NOW),)) for p in there.partitions[-1:]))
+    made = simulate(present([july], [rule], 2, now="2024-07-09"))
+    assert series_of(made, Part.LEVEL, TableName("doc", "metrics_1h")).partitions[1] == 9
 
 
 def test_new_cascade() -> None:
