@@ -262,3 +262,12 @@ def test_rows_around_a_hold() -> None:
     deletions = [(show(step.since), show(step.before)) for step in steps_of(db.run(at(4.5)), DeleteRows)]
     assert deletions == [("2024-01-01", "2024-01-02"), ("2024-01-03", "2024-01-04")]
     assert [show(hour) for _, hour in db.raw] == ["2024-01-02T09:00Z"]
+
+
+def test_rows_that_came_since_are_not_deleted() -> None:
+    """Without disk space they are in no rollup, though their window was computed as a whole before they came."""
+    db, halves = database("1d", "", levels="30m:forever"), TableName("doc", "metrics_30m")
+    db.run(at(1.5))
+    db.write(START)
+    full = plan_on(db, lambda raw: raw, replace(db.catalog.tables[halves], read_only=True))
+    assert (steps_of(full, DeleteRows), len(steps_of(plan_on(db), DeleteRows))) == ([], 1)
