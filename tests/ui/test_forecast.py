@@ -130,7 +130,7 @@ def test_when_the_disks_are_full() -> None:
     fits = drawn(foreseen(capacity=410_000_000, other=41_000_000))
     assert "Not full until 2024-08-30" in fits.text and "At most 20 % of" in fits.text
     assert "Capacity for tables" not in fits.texts("li"), "it would flatten the line"
-    assert "It is unknown when they are full" in drawn(foreseen()).text
+    assert "When they are full cannot be computed: the capacity is unknown" in drawn(foreseen()).text
     assert "Full already" in drawn(foreseen(capacity=1_000)).text
 
 

@@ -164,7 +164,7 @@ def _archives(found: Forecast) -> Markup | None:
 def _disks(found: Forecast) -> Markup:
     if found.capacity is None or found.size is None:
         unknown = "the size of tables" if found.size is None else "the capacity"
-        return parts.tile("Disks", "Unknown", f"It is unknown when they are full, since {unknown} is.")
+        return parts.tile("Disks", "Unknown", f"When they are full cannot be computed: {unknown} is unknown.")
     other = f"Other data on them: {show_size(found.other)}" if found.other else ""
     share = 100 * (found.size[found.peak] + found.other) / found.capacity
     most = f"At most {share:.0f} % of {show_size(found.capacity)}" if share >= 1 else show_size(found.capacity)
