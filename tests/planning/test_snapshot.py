@@ -54,6 +54,15 @@ def test_chain() -> None:
     assert len(names) == 2
 
 
+@pytest.mark.parametrize(("repository", "archived"), [("archive", 2), ("s3://bucket/archive", 1)])
+def test_closed_partitions(repository: str, archived: int) -> None:
+    """A snapshot has them as well; what is written to an address as rows can't have those of a closed partition."""
+    found = catalog(table([TS, MONTH], ["month"], [part("2024-04-01", closed=True), part("2024-05-01")]))
+    plan = make_plan([policy("snapshot", target_repository_name=repository)], found, CUTOFF)
+    assert len(plan.tasks) == archived
+    assert [(each.why.code, each.count) for each in plan.needs_attention] == [("partition-closed", 1)] * (2 - archived)
+
+
 def test_looked_at_again_before_the_drop() -> None:
     """Where only the rows tell how old a partition is, they are looked at again after it was archived."""
     found, rule = catalog(table([TS, TENANT], ["tenant"], [part("a")])), policy("snapshot", partition_column="tenant")

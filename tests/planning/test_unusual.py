@@ -368,6 +368,21 @@ def test_windows_that_are_over_since() -> None:
     assert find_unusual([suspect], last, planning, planning.looked_at, {}) == {}
 
 
+@pytest.mark.parametrize(("days", "unusual"), [(1, True), (25, False)])
+def test_windows_of_rows(days: int, unusual: bool) -> None:
+    """Where rows are deleted by windows, those whose windows had expired by the last run should be gone."""
+    monday = at("2024-01-01T00:00:00+00:00")
+    db = SimulatedDatabase(policies=[policy("downsample", "7d", id="p", levels="30m:forever")], unit="")
+    for day in range(14):
+        db.write(to_ms(monday + day * A_DAY), 20)
+    now = monday + 30 * A_DAY
+    planning = Planning(policies=db.policies, **db.facts(now), ledger=db.ledger)
+    [suspect] = find_suspects(planning.plan(), planning, planning.looked_at)
+    assert suspect.due.rows == 14 * 20
+    last = {suspect.removal: Past(cutoff=now - days * A_DAY, time=now - A_DAY, removed=())}
+    assert bool(find_unusual([suspect], last, planning, planning.looked_at, {})) is unusual
+
+
 def archives(until: dt.datetime | None) -> list[SnapshotRecord]:
     """Archives of six months, of which the last has ended for two days; or what is recoverable until an instant."""
     starts = [to_ms(at(f"2023-0{month}-01T00:00:00+00:00")) for month in range(1, 8)]
