@@ -7,8 +7,10 @@ for each page, how large it is, and how much memory it needs.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from starlette.testclient import TestClient
@@ -16,7 +18,7 @@ from starlette.testclient import TestClient
 from benchmarks.line import Goal, Line
 from benchmarks.planning import DAYS, MANY, RETENTION
 from benchmarks.surroundings import Surroundings
-from benchmarks.timing import by_turns, seconds, usage
+from benchmarks.timing import by_turns, usage
 from benchmarks.visiting import VISIT
 from cratedb_retention.model.policies.policy import Policy, make_policy
 from cratedb_retention.ui.access import FRESH
@@ -62,34 +64,39 @@ def measure(surroundings: Surroundings) -> Iterator[Line]:
     what = f"{MANY:,} policies, {MANY * DAYS:,} partitions"
     yield from _in_browser(surroundings, bench, what)
     with open_service(bench.tool, authenticate=False) as service:
-        ways = {name: _visit(bench, service.client, path) for name, (path, _) in PAGES.items()}
-        sizes = {name: way() for name, way in ways.items()}
-        taken = by_turns(surroundings.repeat(3), {name: _timed(way) for name, way in ways.items()})
-    for name, (_, goal) in PAGES.items():
-        yield Line(what=f"{name}: {what}", ours=taken[name], goal=goal, note=f"{sizes[name] / 1000:.0f} KB compressed")
+        pages = {name: _Page(bench, service.client, path) for name, (path, _) in PAGES.items()}
+        taken = by_turns(surroundings.repeat(3), {name: page.visit for name, page in pages.items()})
+    for name, page in pages.items():
+        note = f"{page.spent:.1f} s of processor time, {page.size / 1000:.0f} KB compressed"
+        yield Line(what=f"{name}: {what}", ours=taken[name], goal=PAGES[name][1], note=note)
     bench.close()
-    alone, pages = (
+    alone, every = (
         usage(VISIT, bench.uri, bench.own_schema, NOW, *paths)
         for paths in ([PLAN], [PLAN, *(path for path, _ in PAGES.values())])
     )
     yield Line(what=f"the plan by HTTP, thrice: {what}", ours=alone[0], megabytes=alone[1], note="processor time")
     note = f"beside the {alone[1]:.0f} MB of a service whose plan is asked for"
-    yield Line(what="each page, thrice", ours=pages[0], megabytes=pages[1] - alone[1], goal=MORE, note=note)
+    yield Line(what="each page, thrice", ours=every[0], megabytes=every[1] - alone[1], goal=MORE, note=note)
 
 
-def _visit(bench: DuckDatabase, client: TestClient, path: str) -> Callable[[], int]:
-    """Get a page, for which nothing is kept from before; its size as it is sent."""
+@dataclass
+class _Page:
+    """A page, for which nothing is kept from before."""
 
-    def visit() -> int:
-        bench.time.moment += dt.timedelta(seconds=FRESH)
-        answer = client.get(path).raise_for_status()
-        return int(answer.headers["content-length"])
+    bench: DuckDatabase
+    client: TestClient
+    path: str
+    size: int = 0  # As it is sent.
+    spent: float = math.inf  # The least seconds of the processor.
 
-    return visit
-
-
-def _timed(work: Callable[[], object]) -> Callable[[], float]:
-    return lambda: seconds(work)
+    def visit(self) -> float:
+        """Get it; the seconds that it takes."""
+        self.bench.time.moment += dt.timedelta(seconds=FRESH)
+        began, started = time.process_time(), time.perf_counter()
+        answer = self.client.get(self.path).raise_for_status()
+        taken, self.spent = time.perf_counter() - started, min(self.spent, time.process_time() - began)
+        self.size = int(answer.headers["content-length"])
+        return taken
 
 
 def _in_browser(surroundings: Surroundings, bench: DuckDatabase, what: str) -> Iterator[Line]:
