@@ -442,6 +442,8 @@ def test_chat_and_mail(duck: Database, receiver: Receiver, caplog: pytest.LogCap
     assert second["title"] == f"Retention failed: {duck.schema}.bad"
     assert "Policy bad (snapshot)" in second["message"]
     assert "Tags: a" in second["message"]
+    [reason] = [run.error for run in duck.tool.runs.of_policies(duck.time.moment - notifications.WINDOW) if run.failed]
+    assert reason and reason in second["message"]
     for other in ("nonsense://u:hunter2@host", "slack://hunter2"):
         with pytest.raises(InvalidInput, match="address 2: not supported by Apprise") as error:
             make_channels(NotifySettings(channels=(good, other)), {})

@@ -133,7 +133,7 @@ def test_what_begins_first_ends_last(duck: Database, monkeypatch: pytest.MonkeyP
     notifications = Notifications(duck.tool, [], None)
     for name in ("start", "stop"):
         monkeypatch.setattr(notifications, name, partial(happened.append, name))
-    service = Service(duck.tool, ServiceSettings(), notifications)
+    service = Service(duck.tool, ServiceSettings(patience=7), notifications)
     monkeypatch.setattr(service.scheduler, "tick", lambda: False)
 
     def stop(patience: float) -> bool:
@@ -143,10 +143,10 @@ def test_what_begins_first_ends_last(duck: Database, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(service.scheduler, "stop", stop)
     service.start()
     assert service.stop()
-    assert happened == ["start", "wait 30", "stop"]
+    assert happened == ["start", "wait 7", "stop"]
     with Retention(duck.uri, "nothing", clock=duck.time.clock) as empty, pytest.raises(NotFound, match="setup"):
         Service(empty, ServiceSettings(), notifications).start()
-    assert happened == ["start", "wait 30", "stop"]
+    assert happened == ["start", "wait 7", "stop"]
 
 
 class Stopped:
