@@ -193,6 +193,14 @@ def test_which_windows_are_one_range(change: dict[str, Any], continues: bool) ->
     assert second._replace(**change).continues(first) is continues
 
 
+def test_a_window_within_a_range_counts_once() -> None:
+    """A run that was killed while it joined windows left some of them: the range says the same."""
+    windows = [row(start, start + 10, METRICS) for start in range(0, 40, 10)]
+    joined = make_range(windows[:3])
+    found = Windows([joined, *windows[1:]], lambda of: windows[:3])
+    assert (found.stored, len(found), list(found.values())) == ((joined, windows[3]), 4, windows)
+
+
 def test_windows_of_a_range_are_read_if_an_instant_divides_it() -> None:
     """A range answers for its windows as long as all of them say the same."""
     asked = []

@@ -13,7 +13,7 @@ from cratedb_retention.model.catalog import Partition, Table, TableName, View
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.plan import DeleteRows, DropPartitions, Plan
 from cratedb_retention.model.plan.reasons import Why
-from cratedb_retention.model.rollups.rollup import CreateRollup, ReplaceView, RollUp
+from cratedb_retention.model.rollups.rollup import CreateRollup, RebaseRollup, ReplaceView, RollUp
 from cratedb_retention.model.time import show
 from cratedb_retention.planning.plan.planner import Planning
 from support.catalogs import DAILY, METRICS, MONTH, TS, VALUE, catalog, ms, part, policy, table
@@ -271,3 +271,15 @@ def test_rows_that_came_since_are_not_deleted() -> None:
     db.write(START)
     full = plan_on(db, lambda raw: raw, replace(db.catalog.tables[halves], read_only=True))
     assert (steps_of(full, DeleteRows), len(steps_of(plan_on(db), DeleteRows))) == ([], 1)
+
+
+def test_a_level_in_between() -> None:
+    """Days that were computed from hours, of which the new level has none, are not computed from it again."""
+    db = database("7d", levels="1h:30d,1d:forever")
+    for days in (2.5, 20, 40):
+        db.run(at(days))
+    db.policies = [policy("downsample", "7d", levels="1h:30d,6h:60d,1d:forever")]
+    db.write(START + 39 * DAY)
+    steps = [(step.rollup.table, show(step.before)) for step in steps_of(db.run(at(40.5)), RebaseRollup)]
+    assert steps == [(DAYS, "2024-02-05")]
+    assert db.seen() == db.written
