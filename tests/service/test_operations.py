@@ -136,7 +136,7 @@ def test_each_attribute_chooses(tenants: TwoTenants, more: dict[str, Any]) -> No
 
 
 def test_what_is_refused(tenants: TwoTenants) -> None:
-    """Nothing chosen would be everything; half of a name, what there is not, and a viewer are refused as well."""
+    """Nothing chosen would be everything; half of a name, a misspelt one, what there is not, a viewer: refused."""
     for body, status in (
         ({}, 422),
         ({"into_schema": "x", "into_name": "y"}, 422),
@@ -145,6 +145,7 @@ def test_what_is_refused(tenants: TwoTenants) -> None:
         ({"table_name": "nothing"}, 404),
         ({"chosen": []}, 422),
         ({"table": "acme_metrics"}, 422),
+        ({"table_name": "acme_metrics", "ende": "2020-01-01T00:00:00Z"}, 422),
     ):
         answer = tenants.ask("admin", "POST", f"{API}/snapshots/restore", json=body)
         assert answer.status_code == status, (body, answer.text)

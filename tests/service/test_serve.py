@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import os
@@ -133,7 +134,7 @@ def test_what_begins_first_ends_last(duck: Database, monkeypatch: pytest.MonkeyP
     notifications = Notifications(duck.tool, [], None)
     for name in ("start", "stop"):
         monkeypatch.setattr(notifications, name, partial(happened.append, name))
-    service = Service(duck.tool, ServiceSettings(patience=7), notifications)
+    service = Service(duck.tool, ServiceSettings(patience=7, interval=3), notifications)
     monkeypatch.setattr(service.scheduler, "tick", lambda: False)
 
     def stop(patience: float) -> bool:
@@ -142,6 +143,7 @@ def test_what_begins_first_ends_last(duck: Database, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(service.scheduler, "stop", stop)
     service.start()
+    assert min(job.trigger.interval for job in service._clockwork.get_jobs()) == dt.timedelta(seconds=3)
     assert service.stop()
     assert happened == ["start", "wait 7", "stop"]
     with Retention(duck.uri, "nothing", clock=duck.time.clock) as empty, pytest.raises(NotFound, match="setup"):
