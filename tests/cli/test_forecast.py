@@ -115,7 +115,7 @@ def test_sizes_and_costs(filled_by: FilledBy, tmp_path: Path) -> None:
     (said,) = re.findall(r"Cost: ([\d.]+) before, ([\d.]+) after: ([-+][\d.]+)\.", out)
     before, after, more = map(float, said)
     assert before == pytest.approx(data["cost"], abs=0.01)
-    assert (after < before / 2, more) == (True, pytest.approx(after - before, abs=0.02))
+    assert more == pytest.approx(after - before, abs=0.02) and after < before / 2
 
 
 def test_some_policies(filled: Command) -> None:
