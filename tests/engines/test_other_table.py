@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cratedb_retention.engine.duckdb.catalog import Reader
 from cratedb_retention.engine.step import Report, StepResult
 from cratedb_retention.errors import DatabaseError, NotFound
 from cratedb_retention.execution.archive import RestoreRequest
@@ -151,6 +152,9 @@ def test_comment_stays(duck: DuckDatabase) -> None:
     assert duck.run().ok
     (row,) = duck.rows("SELECT comment FROM duckdb_tables() WHERE table_name = 'readings'")
     assert str(row[0]).startswith("when it's measured [cratedb-retention ")
+    table = duck.table("readings")
+    said = Reader(duck.tool.engine.database, [table]).describe(table)[1]
+    assert said == "when it's measured", "an archive is not to give the mark to another table"
     duck.sql(comment)
     assert duck.run().needs_attention == 1
     duck.tool.accept_tables("readings", duck.schema)
