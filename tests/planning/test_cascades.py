@@ -11,11 +11,13 @@ import pytest
 from cratedb_retention.model.catalog import Capabilities, Column, Kind, Table, TableName, TimeUnit
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.measurements import Measurements, Varied, Variety
+from cratedb_retention.model.rollups.cascade import parse_levels
 from cratedb_retention.model.rollups.ledger import KnownRollup, Ledger, LedgerRow, Windows
 from cratedb_retention.model.rollups.rollup import PARTITION, Rollup
 from cratedb_retention.planning.policies import find_contradictions
 from cratedb_retention.planning.rollups.cascades import (
     Cascade,
+    choose_partition,
     find_cascades,
     require_smaller,
     variety_probe,
@@ -228,3 +230,13 @@ def test_raw_rows_of_a_rollup_that_is_not_made(groups: int, codes: list[str]) ->
     plan = make_plan([down, delete], known, CUTOFF, measurements=measured)
     assert [each.why.code for each in plan.blocked] == codes
     assert any(step.expires for task in plan.tasks for step in task.steps) is (not codes)
+
+
+@pytest.mark.parametrize(
+    ("level", "partition"),
+    [("1w:forever", None), ("1h:forever", "1mo"), ("1d:forever", "1y"), ("1w:1y", "1w"), ("1h:30d", "1w")],
+)
+def test_partitions_of_a_level(level: str, partition: str | None) -> None:
+    """They are a small part of what is kept; of weeks that are kept forever there would be too many."""
+    found = choose_partition(parse_levels(level)[0], "UTC")
+    assert (found and str(found)) == partition

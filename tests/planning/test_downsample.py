@@ -283,3 +283,12 @@ def test_a_level_in_between() -> None:
     steps = [(step.rollup.table, show(step.before)) for step in steps_of(db.run(at(40.5)), RebaseRollup)]
     assert steps == [(DAYS, "2024-02-05")]
     assert db.seen() == db.written
+
+
+def test_partitions_that_must_never_be_frozen() -> None:
+    """Of a table that is rolled up they stay, since a row could come between the last check and the drop."""
+    db = database("30d", levels="1h:forever")
+    db.run(at(2.5))
+    db.policies.append(policy("delete", "1d", freeze="never"))
+    plan = db.plan(at(4.5))
+    assert (plan.tasks, [each.why for each in plan.needs_attention]) == ((), [Why.NEEDS_FREEZE()])
