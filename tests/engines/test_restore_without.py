@@ -77,14 +77,19 @@ def test_table_is_gone_and_its_partition_again(db: Database, archived: str) -> N
 
 
 def test_schema_is_gone(duck: DuckDatabase) -> None:
-    """With its schema, too."""
+    """With its schema, too; beside it, generated columns are plain ones."""
     duck.create("metrics", COLUMNS, by=["tenant", "month"], schema="other")
     duck.fill("metrics", [MAY], schema="other", tenant="a")
     duck.policy("snapshot", "metrics", "30d", table_schema="other")
     assert duck.run().partitions == 1
     duck.sql("DROP SCHEMA other CASCADE")
+    restore(duck, beside(duck))
     restore(duck)
     assert duck.left("metrics", schema="other") == [MAY]
+    made = dict(
+        duck.rows("SELECT table_name, contains(sql, 'GENERATED') FROM duckdb_tables() WHERE contains(sql, 'month')")
+    )
+    assert (made["metrics"], made["beside"]) == (True, False), "beside it, values are as they were archived"
 
 
 @pytest.mark.parametrize("change", ["RENAME COLUMN n TO m", *others_on_duckdb("DROP COLUMN n")])
