@@ -292,3 +292,19 @@ def test_partitions_that_must_never_be_frozen() -> None:
     db.policies.append(policy("delete", "1d", freeze="never"))
     plan = db.plan(at(4.5))
     assert (plan.tasks, [each.why for each in plan.needs_attention]) == ((), [Why.NEEDS_FREEZE()])
+
+
+def test_late_for_one_window_alone() -> None:
+    """A day of UTC has rows of two days of Vienna: late for the first, it still seals the second when it is dropped."""
+    rule = policy("downsample", "2d", levels="1d:forever", time_zone="Europe/Vienna", late="drop")
+    db = SimulatedDatabase(policies=[rule])
+    for day in range(7):
+        for hour in (9, 23):
+            db.write(START + day * DAY + hour * HOUR)
+    db.run(at(5.1))
+    sealed = db.ledger.of(DAYS).sealed[-1].end
+    assert show(sealed) == "2024-01-03T23:00Z"
+    db.write(START + 2 * DAY + 9 * HOUR)
+    [step] = steps_of(db.run(at(6.1)), DropPartitions)
+    assert step.partitions == [(START + 2 * DAY,)]
+    assert db.ledger.of(DAYS).is_sealed(sealed)
