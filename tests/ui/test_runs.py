@@ -6,6 +6,7 @@ import datetime as dt
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -220,6 +221,9 @@ def test_addresses_of_runs(db: DuckDatabase, viewer: Visitor) -> None:
     killed = viewer.get(links.run(kill(db)))
     assert "no end" in killed.text and "Its last step: drop 7 partitions" in killed.text
     assert [row["State"] for row in killed.rows(TABLES)] == ["no end"]
+    assert killed.all("div[@data-live='3']"), "another service may run it, and say so soon"
+    db.time.moment += dt.timedelta(minutes=2)
+    assert not viewer.get(links.run("killed")).all("div[@data-live='3']")
 
 
 def test_a_run_is_watched_and_cancelled(db: DuckDatabase, service: Service, viewer: Visitor, operator: Visitor) -> None:
@@ -395,3 +399,5 @@ def make_run(*ends: str, outcome: str | None = None, job: str | None = None, **c
 def test_how_a_run_was(run: Run, state: str, lasted: str) -> None:
     """By its end, if that is known; else by what this process remembers of it, or else by its steps."""
     assert (run.state, took(run.milliseconds)) == (state, lasted)
+    later = replace(run, now=START + dt.timedelta(minutes=2))
+    assert (run.may_go_on, later.may_go_on) == (state == "no-end", False)

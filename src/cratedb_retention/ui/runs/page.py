@@ -181,7 +181,7 @@ def _show(request: Request, visit: Visit, error: RetentionError | None = None) -
     run, done = visit.run, visit.get("done")
     said = DONE.get(done) if run.running or done != "cancelling" else None
     operations = visit.scoped.jobs(visit.guest.context.operations) if done == "undoing" else []
-    seconds = parts.live(run.running or any(each.finished_at is None for each in operations))
+    seconds = parts.live(run.may_go_on or any(each.finished_at is None for each in operations))
     upper = el(
         "div",
         _top(visit),

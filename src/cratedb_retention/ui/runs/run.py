@@ -28,6 +28,7 @@ _WORST = (
 )  # fmt: skip
 # States beside the outcomes: it goes on; nothing tells how it ended.
 RUNNING, NO_END = "running", "no-end"
+_SAID = dt.timedelta(minutes=1)  # By then, every service knows of a run that goes on.
 UNENDED = "The audit log has no end of it: its process was killed, or it began a moment ago."
 # How far the times of entries that are written at once may differ.
 _APART = dt.timedelta(minutes=1)
@@ -68,6 +69,12 @@ class Run:
             return outcome or NO_END
         # Of a run of others, a caller with a scope sees neither start nor end.
         return worst(self.totals) or (Outcome.DONE if self.totals.finished else NO_END)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether it goes on, or may do so: at the beginning, only the service that runs it knows."""
+        just_begun = self.began is not None and self.now - self.began < _SAID
+        return self.running or (self.state == NO_END and just_begun)
 
     @property
     def began(self) -> dt.datetime | None:
