@@ -190,6 +190,17 @@ def test_a_level_is_heeded(filled: Command, level: str, logged: bool) -> None:
     assert ("tag nosuch: no policy has it" in outcome.err, outcome.code) == (logged, 0)
 
 
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_a_log_for_programs(filled: Command, how: str) -> None:
+    """With the format `json`, each line of the log is an object."""
+    more, environment = (
+        (["--log-format=json"], {}) if how == "option" else ([], {"CRATEDB_RETENTION_LOG_FORMAT": "json"})
+    )
+    outcome = filled.process(*more, "list-policies", "--tags=not:nosuch", environment=environment)
+    [line] = outcome.err.splitlines()
+    assert "tag nosuch: no policy has it" in json.loads(line)["message"]
+
+
 def test_verbose_and_debug_log_to_stderr(filled: Command) -> None:
     """The options of the group add a log on stderr; what is written to stdout stays the same."""
     plain, verbose, debug = (
