@@ -308,3 +308,14 @@ def test_late_for_one_window_alone() -> None:
     [step] = steps_of(db.run(at(6.1)), DropPartitions)
     assert step.partitions == [(START + 2 * DAY,)]
     assert db.ledger.of(DAYS).is_sealed(sealed)
+
+
+@pytest.mark.parametrize("unit", ["day", ""])
+def test_a_run_of_another_policy_alone(unit: str) -> None:
+    """It rolls nothing up, so that it deletes nothing that would have to be rolled up before."""
+    db = database("30d", unit, levels="30m:forever")
+    db.policies.append(policy("delete", "1d", id="other"))
+    known = {**db.facts(at(4.5)), "ledger": db.ledger}
+    plan = make_plan(db.policies, **known, chosen=lambda each: each.id == "other")
+    assert (plan.tasks, {each.why.code for each in plan.blocked}) == ((), {"not-rolled-up-here"})
+    assert {type(task.steps[-1]) for task in make_plan(db.policies, **known).tasks} & {DropPartitions, DeleteRows}
