@@ -86,10 +86,8 @@ def test_schema_is_gone(duck: DuckDatabase) -> None:
     restore(duck, beside(duck))
     restore(duck)
     assert duck.left("metrics", schema="other") == [MAY]
-    made = dict(
-        duck.rows("SELECT table_name, contains(sql, 'GENERATED') FROM duckdb_tables() WHERE contains(sql, 'month')")
-    )
-    assert (made["metrics"], made["beside"]) == (True, False), "beside it, values are as they were archived"
+    generated = "SELECT table_name FROM duckdb_tables() WHERE contains(sql, 'GENERATED') AND table_name IN (?, ?)"
+    assert duck.rows(generated, ["metrics", "beside"]) == [("metrics",)]  # Beside it, values are as they were archived.
 
 
 @pytest.mark.parametrize("change", ["RENAME COLUMN n TO m", *others_on_duckdb("DROP COLUMN n")])
