@@ -74,12 +74,23 @@ OBJECT = [column("o", Kind.OTHER), column("o['a']", Kind.TEXT), column("o['b']['
         ([column("lower", Kind.TEXT, "lower(tenant)")], {}, ["tenant"], ["value"]),
         ([column("id", Kind.TEXT)], {"primary_key": ("id",)}, ["tenant"], ["value"]),
         ([column("id", Kind.NUMBER)], {"primary_key": ("ts", "id")}, ["tenant", "id"], ["value"]),
+        ([column("id", Kind.NUMBER)], {"primary_key": ("ts", "id"), "metrics": ["id"]}, ["tenant"], ["id"]),
         (OBJECT, {"exclude": ["o"]}, ["tenant"], ["value"]),
         (OBJECT, {"exclude": ["o", "tenant"], "metrics": ["value"]}, [], ["value"]),
         (OBJECT[1:], {"dimensions": ["o"], "exclude": ["o['b']['c']"]}, ["o['a']"], ["value"]),
         (OBJECT[1:], {"dimensions": ["tenant"], "metrics": ["o"]}, ["tenant"], ["o['b']['c']"]),
     ],
-    ids=["plain", "generated", "key of a row", "key of a series", "object", "two", "its field", "its numbers"],
+    ids=[
+        "plain",
+        "generated",
+        "key of a row",
+        "key of a series",
+        "measured key",
+        "object",
+        "two",
+        "its field",
+        "its numbers",
+    ],
 )
 def test_roles(columns: list[Column], attributes: dict[str, Any], dimensions: list[str], metrics: list[str]) -> None:
     """Text and keys with the time are dimensions, numbers are metrics; what is generated or excluded is neither."""
