@@ -15,7 +15,6 @@ from cratedb_retention.cli import forecast
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.forecast import Forecast, Part, Rate, Series
 from cratedb_retention.model.time import DAY_MS, parse_instant, to_ms
-from cratedb_retention.model.words import show_size
 from support.command import Command, Contents, FilledBy
 
 # Thirty days until the last midnight, with 24 rows each; and a table of which there is only one day.
@@ -107,14 +106,16 @@ def test_sizes_and_costs(filled_by: FilledBy, tmp_path: Path) -> None:
     assert data["full_at"] == data["times"][0]
     [series] = data["series"]
     rows = csv.DictReader(io.StringIO(large.ok("forecast", "--until=+10d", "--format=csv")))
-    assert [int(row["bytes"]) for row in rows] == series["bytes"]
+    # A moment later, there is a little more of the present day.
+    assert [int(row["bytes"]) for row in rows] == pytest.approx(series["bytes"], rel=1e-3)
     shown = large.ok("forecast", "--until=+10d")
-    assert re.search(r"main\.large .* {} +{} ".format(*(show_size(series["bytes"][day]) for day in (0, -1))), shown)
+    (sizes,) = re.findall(r"main\.large .* ([\d.]+) MiB +([\d.]+) MiB +[\d.]+ MiB", shown)
+    assert [float(size) * 2**20 for size in sizes] == pytest.approx([series["bytes"][day] for day in (0, -1)], rel=0.03)
     file.write_text("policies:\n- {strategy: delete, table_name: large, retention_period: 5d}\n")
     out = large.ok("diff", "-f", str(file), "--until=+10d", "--price=10000")
     (said,) = re.findall(r"Cost: ([\d.]+) before, ([\d.]+) after: ([-+][\d.]+)\.", out)
     before, after, more = map(float, said)
-    assert before == pytest.approx(data["cost"], abs=0.01)
+    assert before == pytest.approx(data["cost"], abs=0.02)
     assert more == pytest.approx(after - before, abs=0.02) and after < before / 2
 
 
