@@ -201,6 +201,21 @@ def _plain(columns: tuple[object, ...]) -> list[str]:
     return [getattr(column, "name", "") for column in columns]
 
 
+def test_adopted_with_some_equal_rows(duck: DuckDatabase) -> None:
+    """An adopted snapshot counts as contained in a larger one of its partition only if all of its rows are in that."""
+    duck.create("metrics", COLUMNS, by=["tenant", "month"])
+    duck.policy("snapshot", "metrics", "30d")
+    days = [[MAY, LATE], [LATE, "2024-05-25T00:00:00Z", "2024-05-28T00:00:00Z"]]
+    for some in days:
+        duck.fill("metrics", some, tenant="a")
+        assert duck.run().partitions == 1
+    lose(duck)
+    duck.tool.adopt_snapshots(duck.repository)
+    assert [record.stage for record in duck.tool.snapshots()] == [SnapshotStage.ARCHIVED] * 2
+    restore(duck)
+    assert duck.left("metrics") == sorted(days[0] + days[1])
+
+
 @DECIDED
 def test_adopted_after_a_restore(db: Database, archived: str) -> None:
     """Of a partition that was restored and archived again, adopted snapshots do not bring rows twice."""
