@@ -84,7 +84,7 @@ def test_a_table_of_months() -> None:
         "enabled": False,
     }
     assert one.notes == (
-        "doc.metrics: 7 partitions, 70 rows, 700 B; grows by 0 rows, 4 B a day",
+        "doc.metrics: 7 partitions, 70 rows, 700 B; grows by 4 B a day",
         "Whole partitions expire, by ts. The oldest data is of 2024-01-01.",
         "All present data is kept: a run now would delete nothing.",
         "expected_max is twice the number of partitions that expire in a month; a run beyond it does nothing.",
