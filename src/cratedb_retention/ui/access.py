@@ -72,6 +72,10 @@ class Glances:
         self._found: dict[str, _Glance] = {}
         self._locks: dict[str, threading.Lock] = {}
 
+    def of(self, scoped: toolkit.Scope) -> Overview:
+        """The overview for users with a scope."""
+        return self.look(str(scoped.access.limit), scoped.mark(), scoped.overview)
+
     def look(self, limit: str, mark: str, take: Callable[[], Overview]) -> Overview:
         """
         The overview of a scope; ``take`` computes it if it must.

@@ -62,7 +62,7 @@ _LATE = dt.datetime.max.replace(tzinfo=dt.UTC)
 @ROUTER.get(f"{PREFIX}/")
 def show(request: Request) -> Response:
     def page(guest: Guest, scoped: Scope) -> Response:
-        found = guest.glances.look(str(guest.access.limit), scoped.mark(), scoped.overview)
+        found = guest.glances.of(scoped)
         front = _Front(guest, scoped, found, Query(request.query_params))
         return layout.page(request, "Overview", *front.content(), who=guest.who, here="/", refresh=REFRESH)
 

@@ -56,7 +56,7 @@ def _tables(guest: Guest, scoped: Scope, text: str) -> Iterator[Found]:
     """Tables with a page: those of a policy."""
     if not text:
         return
-    for row in guest.glances.look(str(guest.access.limit), scoped.mark(), scoped.overview).rows:
+    for row in guest.glances.of(scoped).rows:
         if row.table and row.lines and mentions([row.title], text):
             yield Found("table", row.title, links.table(row.table))
 

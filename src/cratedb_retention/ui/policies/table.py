@@ -132,7 +132,7 @@ class PolicyList:
     def _searched(self) -> list[_Row]:
         """Those that the filters find, whatever their state; raises InvalidInput if a filter means nothing."""
         stored, damaged = self._scoped.policies(read_selection(self._query), self._text)
-        found = self._guest.glances.look(str(self._guest.access.limit), self._scoped.mark(), self._scoped.overview)
+        found = self._guest.glances.of(self._scoped)
         lines: dict[str | None, list[Line]] = defaultdict(list)
         for line in found.lines:
             lines[line.policy.id].append(line)
