@@ -142,6 +142,14 @@ def prepare(db: Database) -> None:
     db.tool.hold("held", db.schema, reason="case 1")
 
 
+def fail(db: Database) -> None:
+    """A scheduled run of what `prepare` makes, whose snapshots fail."""
+    prepare(db)
+    db.break_repository()
+    db.time.set("2024-07-03T00:00:10+00:00")
+    db.tool.run_due(options=RUN_OPTIONS)
+
+
 @DECIDED
 def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
     """Failed, blocked for long, fine again: one event each, whoever looks and however often."""
@@ -190,10 +198,7 @@ def test_each_change_is_told_once(db: Database, receiver: Receiver) -> None:
 
 def test_reasons_hold_no_secret(duck: Database, receiver: Receiver) -> None:
     """What failed may have been said with an address or a token in it; these are told without their secrets."""
-    prepare(duck)
-    duck.break_repository()
-    duck.time.set("2024-07-03T00:00:10+00:00")
-    duck.tool.run_due(options=RUN_OPTIONS)
+    fail(duck)
     error = f"no route to crate://u:hunter2@host:4200/ with crt_{'0' * 16}_{'a' * 43}"
     duck.sql(f"UPDATE {duck.q('last_run', duck.own_schema)} SET error = ? WHERE error IS NOT NULL", [error])
     assert Notifications(duck.tool, [webhook(receiver.url)], None).check() == 1
@@ -204,10 +209,7 @@ def test_reasons_hold_no_secret(duck: Database, receiver: Receiver) -> None:
 
 def test_disabled_policies_are_not_told_of(duck: Database, receiver: Receiver) -> None:
     """Runs do not obey it any more, so its failure is no event; nor is that over, once it is enabled again."""
-    prepare(duck)
-    duck.break_repository()
-    duck.time.set("2024-07-03T00:00:10+00:00")
-    duck.tool.run_due(options=RUN_OPTIONS)
+    fail(duck)
     notifications = Notifications(duck.tool, [webhook(receiver.url)], None)
     duck.tool.edit_policy("bad", {"enabled": False})
     assert notifications.check() == 0
@@ -220,10 +222,7 @@ def test_disabled_policies_are_not_told_of(duck: Database, receiver: Receiver) -
 
 def test_many_at_once(duck: Database, receiver: Receiver) -> None:
     """Services that look at the same moment tell once."""
-    prepare(duck)
-    duck.break_repository()
-    duck.time.set("2024-07-03T00:00:10+00:00")
-    duck.tool.run_due(options=RUN_OPTIONS)
+    fail(duck)
     notifiers = [Notifications(duck.tool.sibling(), [webhook(receiver.url, pause=0)], None) for _ in range(6)]
     threads = [threading.Thread(target=notifier.look) for notifier in notifiers]
     for thread in threads:
@@ -259,10 +258,7 @@ def test_another_service_is_faster(duck: Database) -> None:
 
 def test_what_can_not_be_told_is_told_later(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
     """Where nobody answers, the event waits for another try, with the same identifier; the address is not logged."""
-    prepare(duck)
-    duck.break_repository()
-    duck.time.set("2024-07-03T00:00:10+00:00")
-    duck.tool.run_due(options=RUN_OPTIONS)
+    fail(duck)
     with Receiver(500, 503, 500, 404, 307).up() as receiver:
         notifier = Notifications(duck.tool, [webhook(receiver.url, pause=0)], None)
         assert notifier.check() == 0
@@ -291,10 +287,7 @@ def test_a_webhook_that_may_answer_later_is_tried_again() -> None:
 
 def test_all_channels_are_to_be_told(duck: Database) -> None:
     """Where one of two channels does not answer, the other one is told nevertheless, and both with the next try."""
-    prepare(duck)
-    duck.break_repository()
-    duck.time.set("2024-07-03T00:00:10+00:00")
-    duck.tool.run_due(options=RUN_OPTIONS)
+    fail(duck)
     channel = Recorder()
     notifier = Notifications(duck.tool, [lambda told: False, channel], None)
     for minute in (1, 4):
@@ -345,7 +338,7 @@ def test_what_is_blocked_since_before_the_service_began(duck: Database) -> None:
 
 
 def test_what_needs_attention_for_long_is_told(duck: Database) -> None:
-    """What needs attention is told as what is blocked is: when it has lasted so long, to the instant."""
+    """What needs attention is an event once it has lasted as long as what is blocked has to, to the instant."""
     duck.policy("delete", "nowhere", "30d", id="p", schedule="@daily")
     channel = Recorder()
     notifier = Notifications(duck.tool, [channel], parse_duration("48h"))
@@ -383,10 +376,7 @@ def test_which_outcome_is_a_failure() -> None:
 
 def test_a_cancelled_run_ends_no_failure(duck: Database) -> None:
     """A run that was cancelled tells nothing of whether its policies work again: a failure goes on."""
-    prepare(duck)
-    duck.break_repository()
-    duck.time.set("2024-07-03T00:00:10+00:00")
-    duck.tool.run_due(options=RUN_OPTIONS)
+    fail(duck)
     channel = Recorder()
     notifier = Notifications(duck.tool, [channel], None)
     assert notifier.check() == 1
@@ -423,10 +413,7 @@ def test_a_program_gets_events(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Apprise's own.
 def test_chat_and_mail(duck: Database, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     """Each service that Apprise knows gets an event in words; what fails is logged without the address."""
-    prepare(duck)
-    duck.break_repository()
-    duck.time.set("2024-07-03T00:00:10+00:00")
-    duck.tool.run_due(options=RUN_OPTIONS)
+    fail(duck)
     good = receiver.url.replace("http://", "json://")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         bad = f"json://127.0.0.1:{closed.getsockname()[1]}/hook?key=hunter2"
@@ -557,10 +544,7 @@ def test_a_silent_server_and_many_blocked_policies(
 
 def test_a_mistake_ends_no_thread(duck: Database, caplog: pytest.LogCaptureFixture) -> None:
     """What nobody expected is logged, and the next look is taken nevertheless."""
-    prepare(duck)
-    duck.break_repository()
-    duck.time.set("2024-07-03T00:00:10+00:00")
-    duck.tool.run_due(options=RUN_OPTIONS)
+    fail(duck)
     tried: list[Notification] = []
 
     def channel(notification: Notification) -> bool:

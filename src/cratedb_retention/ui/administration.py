@@ -38,8 +38,8 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 PATH = links.ADMINISTRATION[1]
 _PATH = f"{PREFIX}{PATH}"
-# A policy that is due for longer than this, or than some polls of the schedulers, is run by no service.
 _ROWS = 50  # Of leases and notifications that are shown.
+# A policy that is due for longer than this, or than some polls of the schedulers, is run by no service.
 _LATE, _POLLS = dt.timedelta(minutes=1), 3
 _DONE = {
     "revoked": "The token is revoked. Its sessions are over.",

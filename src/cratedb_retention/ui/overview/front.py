@@ -265,12 +265,12 @@ class _Front:
         found, unlimited, title = self._found.notes, self._found.unlimited, "Worth a look"
         if not found and not unlimited:
             return None
-        noted = (parts.table(_NOTES, found[:_NOTED], title), _more(len(found) - _NOTED)) if found else None
+        noted = (parts.table(_NOTES, found[:_NOTED], title), parts.more(len(found), _NOTED)) if found else None
         if not unlimited:
             return parts.section(title, noted)
         limits = parts.table(_LIMITS, unlimited[:_LIMITED], "Policies without a limit")
         count = el("summary", plural(len(unlimited), "policy", "policies"), " without a limit for one run")
-        folded = el("details", count, limits, _more(len(unlimited) - _LIMITED), class_="folded")
+        folded = el("details", count, limits, parts.more(len(unlimited), _LIMITED), class_="folded")
         return parts.section(title, noted, folded)
 
     # Tables
@@ -489,10 +489,6 @@ def _told(row: Row, now: int) -> str:
 def _noted_table(found: Finding) -> Cell:
     name = str(found.table)
     return Bit(text=name, href="" if is_pattern(name) else links.table(found.table))
-
-
-def _more(left: int) -> Markup | None:
-    return parts.note(f"and {left:,} more") if left > 0 else None
 
 
 _NOTES: Sequence[Column[Finding]] = (

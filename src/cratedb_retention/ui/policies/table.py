@@ -123,8 +123,7 @@ class PolicyList:
         self._group = query.get("group", "") if query.get("group") in _GROUPS else ""
         self._sort = query.get("sort", "")
         self._text = query.get("q", "").strip()
-        first = query.get("first", "")
-        self._first = int(first) if first.isascii() and first.isdigit() and len(first) < 8 else 0
+        self._first = links.read_first(query)
 
     # What is found
 
