@@ -55,6 +55,7 @@ T = TypeVar("T")
 _TAGS_IN_USE = "`cratedb-retention list-tags` lists those in use"
 ArchiveKey = tuple[str, str]  # A repository, and the name of a snapshot in it.
 EVERY = Selector(schema="*", name="*")  # All tables.
+_MANY = 50_000  # Objects. To examine fewer takes the collector a few milliseconds.
 _NOT_STORED = -1  # In place of the version of a policy that is not stored.
 
 
@@ -154,7 +155,8 @@ def without_collector() -> Iterator[None]:
         yield
     finally:
         if enabled:
-            if not gc.get_freeze_count():  # What was made counts as old: it need not be examined at once.
+            # Much that was made counts as old: it need not be examined at once. (To count what is frozen takes time.)
+            if gc.get_count()[0] > _MANY and not gc.get_freeze_count():
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()
