@@ -14,7 +14,7 @@ from cratedb_retention.model.access import Role
 from cratedb_retention.model.query.reading import FetchRequest, Fill
 from cratedb_retention.model.words import exact
 from cratedb_retention.ui import query as explore
-from cratedb_retention.ui.web import charts
+from cratedb_retention.ui.web import charts, parts
 from support.databases import Database, DuckDatabase
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE, PLACES
@@ -160,7 +160,7 @@ def test_tables_without_rollups(db: DuckDatabase, viewer: Visitor, monkeypatch: 
     assert visits.href(f"{db.schema}.visits").startswith("/ui/tables/")
     other = visits.all("select[@name='table']/option")
     assert [each.get("value") for each in other] == offered
-    monkeypatch.setattr(explore, "ROWS", 2)
+    monkeypatch.setattr(parts, "ROWS", 2)
     first = viewer.get("/ui/explore")
     second = viewer.get(first.href("Next"))
     assert [row["Table"] for page in (first, second) for row in page.rows("Tables that can be explored")] == offered[:4]
@@ -168,7 +168,7 @@ def test_tables_without_rollups(db: DuckDatabase, viewer: Visitor, monkeypatch: 
 
 def test_many_values(db: DuckDatabase, viewer: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table has parts, and is sorted by value; what is more than colours can tell apart is said."""
-    monkeypatch.setattr(explore, "ROWS", 30)
+    monkeypatch.setattr(parts, "ROWS", 30)
     monkeypatch.setattr(explore, "MOST_LINES", 1)
     page = viewer.get(path(db, metric="temperature:max", by="place", **OLD))
     assert "2 groups; the first 1 are drawn." in page.text

@@ -15,8 +15,9 @@ from cratedb_retention.model.holds import hold_scope
 from cratedb_retention.model.policies.tags import parse_tag_filter
 from cratedb_retention.model.time import from_ms, parse_instant, to_ms
 from cratedb_retention.service.access import Scope
-from cratedb_retention.ui import holds, links
+from cratedb_retention.ui import links
 from cratedb_retention.ui.holds import read_wish
+from cratedb_retention.ui.web import parts
 from support.databases import TIME, Database, DuckDatabase
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE, HOSTILE_TABLE
@@ -169,7 +170,7 @@ def test_choices_stand_in_the_address(db: DuckDatabase, operator: Visitor, monke
     assert "4 legal holds are released." in undo.text
     named = [each.get("value", "") for each in undo.all("input[@type='hidden'][@name='hold']")]
     assert operator.post(PATH, do="renew", hold=named).status == 303
-    monkeypatch.setattr(holds, "ROWS", 4)
+    monkeypatch.setattr(parts, "ROWS", 4)
     second = operator.get(operator.get(PATH).href("Next"))
     assert (len(second.rows(SHOWN)), "5 to 6 of 6" in second.text) == (2, True)
 

@@ -21,7 +21,7 @@ from cratedb_retention.service.access import Scope, TableView
 from cratedb_retention.ui import links
 from cratedb_retention.ui.access import COOKIE, POLICY
 from cratedb_retention.ui.frame import STATIC
-from cratedb_retention.ui.overview import views, visit
+from cratedb_retention.ui.web import parts
 from support.databases import MONTH, NUMBER, TIME, CrateDatabase, Database, DuckDatabase
 from support.sample_data import DAY, HOSTILE, HOSTILE_TABLE, fill
 from support.served import Served, Service, Visitor, open_service
@@ -236,8 +236,7 @@ def test_a_time_range_that_is_none(db: DuckDatabase, admin: Visitor, time: dict[
 
 def test_long_lists(db: DuckDatabase, admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list comes in parts, each with its address; of the audit log, no row is lost between them."""
-    for module in (visit, views):
-        monkeypatch.setattr(module, "ROWS", 5)
+    monkeypatch.setattr(parts, "ROWS", 5)
     for number in range(7):
         db.tool.hold("logs", db.schema, reason=f"case {number:02}", start=parse_instant("2024-01-01"))
     first = admin.get(href(db, "logs", tab="holds"))

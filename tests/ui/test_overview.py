@@ -12,7 +12,8 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.file import parse_policies
 from cratedb_retention.store.runs import RunOfPolicy
 from cratedb_retention.ui import links
-from cratedb_retention.ui.overview import front, search
+from cratedb_retention.ui.overview import search
+from cratedb_retention.ui.web import parts
 from support.databases import MONTH, TIME, DuckDatabase
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE_TABLE
@@ -168,7 +169,7 @@ def test_choices_stand_in_the_address(db: DuckDatabase, service: Service, monkey
     groups = viewer.get(f"{PATH}?group=schema")
     assert groups.texts("h3") == ["No such table", db.schema]
     assert len(rows(groups, f"Tables, {db.schema}")) == 7
-    monkeypatch.setattr(front, "ROWS", 3)
+    monkeypatch.setattr(parts, "ROWS", 3)
     second = viewer.get(viewer.get(f"{PATH}?sort=name").href("Next"))
     assert (list(rows(second)), second.href("Previous")) == (
         ["nowhere", "orders", "visits"],

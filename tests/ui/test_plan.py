@@ -11,8 +11,9 @@ from cratedb_retention.execution.plan.preparing import Selection
 from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.service.access import Scope
-from cratedb_retention.ui import links, plan
+from cratedb_retention.ui import links
 from cratedb_retention.ui.plan import chosen_tables
+from cratedb_retention.ui.web import parts
 from support.databases import DuckDatabase
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE_TABLE
@@ -89,7 +90,7 @@ def test_a_part(db: DuckDatabase, service: Service, operator: Visitor) -> None:
 def test_long_plans(db: DuckDatabase, service: Service, operator: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists have parts; what is not shown is run only if a button says so, whatever the boxes say."""
     tables = [row["Table"] for row in operator.get("/ui/plan").rows(TASKS)]
-    monkeypatch.setattr(plan, "ROWS", 1)
+    monkeypatch.setattr(parts, "ROWS", 1)
     pages = [operator.get(f"/ui/plan?tables={at}&later=1") for at in range(len(tables))]
     assert [row["Table"] for page in pages for row in page.rows(TASKS)] == tables
     assert f"1 to 1 of {len(tables)}" in pages[0].text

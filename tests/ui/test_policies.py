@@ -16,7 +16,8 @@ from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.policies.file import parse_policies
 from cratedb_retention.service.access import Scope
 from cratedb_retention.ui import links
-from cratedb_retention.ui.policies import bulk, table
+from cratedb_retention.ui.policies import bulk
+from cratedb_retention.ui.web import parts
 from support.databases import DuckDatabase
 from support.pages import PagesInBrowser
 from support.sample_data import HOSTILE, HOSTILE_TABLE
@@ -146,7 +147,7 @@ def test_choices_stand_in_the_address(db: DuckDatabase, editor: Visitor, monkeyp
     assert groups.texts("h2") == ["all data", "damaged", "n=x"]
     assert [row["Table"] for row in groups.rows("Policies, n=x")] == [f"{db.schema}.visits n=x"]
     assert editor.get(f"{PATH}?group=strategy").texts("h2") == ["damaged", "delete", "downsample", "snapshot"]
-    monkeypatch.setattr(table, "ROWS", 3)
+    monkeypatch.setattr(parts, "ROWS", 3)
     second = editor.get(editor.get(f"{PATH}?q=after").href("Next"))
     assert (len(listed(second)), second.href("Previous")) == (2, f"{PATH}?q=after&first=0")
     assert second.texts("nav[@class='pager']/span") == ["4 to 5 of 5 policies"]
@@ -458,5 +459,5 @@ def test_a_thousand(db: DuckDatabase, service: Service) -> None:
     with db.statements() as many:
         page = viewer.get(PATH)
     assert monotonic() - begun < 20
-    assert (len(many), len(listed(page))) == (len(few), table.ROWS)
+    assert (len(many), len(listed(page))) == (len(few), parts.ROWS)
     assert len(listed(viewer.get(f"{PATH}?q=t777"))) == 1

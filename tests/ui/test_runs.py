@@ -20,8 +20,9 @@ from cratedb_retention.model.runs import RunOptions, RunState
 from cratedb_retention.store.audit import Entry, RunTotals
 from cratedb_retention.ui import links
 from cratedb_retention.ui.audit import took
-from cratedb_retention.ui.runs import page, table
+from cratedb_retention.ui.runs import table
 from cratedb_retention.ui.runs.run import Run
+from cratedb_retention.ui.web import parts
 from cratedb_retention.ui.web.layout import RUNNING
 from support.databases import MONTH, TIME, DuckDatabase
 from support.sample_data import HOSTILE_TABLE
@@ -194,7 +195,7 @@ def test_the_page_of_a_run(db: DuckDatabase, viewer: Visitor, monkeypatch: pytes
     assert [row["Table"] for row in blocked] == [f"{db.schema}.letters"]
     assert "soon" in viewer.get(links.run(run_id, tab="entries", outcome="soon")).text
 
-    monkeypatch.setattr(page, "ROWS", 2)
+    monkeypatch.setattr(parts, "ROWS", 2)
     found, href = list[str](), links.run(run_id)
     while href:
         part = viewer.get(href)
@@ -301,7 +302,7 @@ def test_many_errors(db: DuckDatabase, viewer: Visitor, monkeypatch: pytest.Monk
     first = viewer.get(links.runs()).rows(LIST)[0]
     assert first["Tables"] == "5 tables"
     assert first["Below"] == " ".join(f"{db.schema}.t{n} bad {n}" for n in (1, 2, 3)) + " 2 more"
-    monkeypatch.setattr(page, "ROWS", 4)
+    monkeypatch.setattr(parts, "ROWS", 4)
     shown = viewer.get(links.run("many"))
     *items, last = shown.texts("div[@aria-label='Failed, or needs attention']//li")[1:]
     assert [item[-5:] for item in items] == [f"bad {n}" for n in (2, 3, 4, 5)]

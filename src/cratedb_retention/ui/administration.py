@@ -38,7 +38,6 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 PATH = links.ADMINISTRATION[1]
 _PATH = f"{PREFIX}{PATH}"
-_ROWS = 50  # Of leases and notifications that are shown.
 # A policy that is due for longer than this, or than some polls of the schedulers, is run by no service.
 _LATE, _POLLS = dt.timedelta(minutes=1), 3
 _DONE = {
@@ -150,11 +149,11 @@ def _health(visit: _Visit) -> Iterator[Child]:
         )
     )
     none = parts.note("No run holds a policy.")
-    rows = parts.table(_leases(health), health.leases[:_ROWS], "Leases in force") if health.leases else none
-    yield parts.section("Leases", rows, parts.more(len(health.leases), _ROWS))
+    rows = parts.first_rows(_leases(health), health.leases, "Leases in force") if health.leases else none
+    yield parts.section("Leases", rows)
     none = parts.note("No policy fails, or is blocked for long.")
-    notices = parts.table(_TOLD, health.notices[:_ROWS], "Notifications") if health.notices else none
-    yield parts.section("Notifications", notices, parts.more(len(health.notices), _ROWS))
+    notices = parts.first_rows(_TOLD, health.notices, "Notifications") if health.notices else none
+    yield parts.section("Notifications", notices)
 
 
 def _troubles(health: Health, settings: Settings) -> Iterator[Child]:

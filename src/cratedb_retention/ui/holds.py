@@ -35,7 +35,6 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 PATH = "/holds"
 _PATH = f"{PREFIX}{PATH}"
-ROWS = 50  # That are shown at once.
 LONGEST_REASON = 1000
 _KINDS = {HoldKind.LEGAL: "legal", HoldKind.RESTORED: "restored data"}
 _NAMED, _OFFERED = 3, 500  # Tables of a pattern that are named, and those that are suggested.
@@ -356,7 +355,7 @@ def _list(visit: _Visit) -> Iterator[Child]:
     if not visit.matching:
         yield parts.note("No holds match.")
         return
-    shown = visit.matching[visit.first : visit.first + ROWS]
+    shown, ways = parts.part(visit.matching, visit.first, lambda at: visit.to(first=str(at)))
     tables = visit.scoped.held_tables(shown)
     choose = Column[LegalHold](
         "Choose", lambda hold: parts.choice("hold", hold.id, f"Choose the hold on {hold.target}")
@@ -386,9 +385,7 @@ def _list(visit: _Visit) -> Iterator[Child]:
         yield el("form", kept, bar, rows, method="get", action=address(PATH, {}), class_="stack", data_load=True)
     else:
         yield rows
-    every = len(visit.matching)
-    more = visit.first + len(shown) < every
-    yield parts.pages(visit.first, len(shown), ROWS, lambda at: visit.to(first=str(at)), more=more, of=f"{every:,}")
+    yield ways
 
 
 def _place_form(visit: _Visit, error: RetentionError | None) -> Markup:

@@ -46,7 +46,6 @@ PATH = "/plan"
 _PATH = f"{PREFIX}{PATH}"
 _ACCEPT = "accept"  # In the address: what would be blocked as unusual is not.
 _EVERY = "every"  # In a form: what is not shown is run as well.
-ROWS = 50  # Of each list that are shown at once.
 _STATEMENTS = 500  # That are shown of a plan.
 T = TypeVar("T")
 # What cannot be undone comes first; with how it is called, and the state whose colours it has.
@@ -158,14 +157,12 @@ class Lists:
         """The part of a list, which has this name in the address, and links to others."""
         first = links.read_first(self.query, name)
         first = first if first < len(items) else 0
-        shown = items[first : first + ROWS]
         kept = [(key, value) for key, value in self.query.multi_items() if key not in (name, "done")]
 
         def to(at: int) -> str:
             return f"{self.path}?{Query([*kept, (name, str(at))])}"
 
-        more = first + ROWS < len(items)
-        return shown, parts.pages(first, len(shown), ROWS, to, more=more, of=f"{len(items):,}")
+        return parts.part(items, first, to)
 
 
 def what_is_blocked(prepared: Prepared, lists: Lists) -> Iterator[Child]:
@@ -308,8 +305,8 @@ class Review:
         own = [column for column in task_columns(self.prepared.policies) if column.label != "Table"]
 
         def tasks(of: OfTable) -> Markup:
-            count, rows = plural(len(of.all.tasks), "task"), parts.table(own, of.groups[:ROWS], f"Tasks of {of.table}")
-            return el("details", el("summary", count), rows, parts.more(len(of.groups), ROWS))
+            count, rows = plural(len(of.all.tasks), "task"), parts.first_rows(own, of.groups, f"Tasks of {of.table}")
+            return el("details", el("summary", count), rows)
 
         shown, ways = lists.part("tables", tables)
         rows = parts.table(columns, shown, title, below=tasks)

@@ -48,7 +48,6 @@ PATH = "/explore"
 _CSV, _VALUES = f"{PATH}.csv", f"{PATH}/values"
 # Buckets of a chart: how many are aimed at, and how many a chosen step may give; rows of the table that are shown.
 _POINTS, _MOST_POINTS = 400, 2_000
-ROWS = 50
 _SPANS = {**{name: f"Last {name}" for name in RANGES}, EVERYTHING: "Everything"}
 _MOVES: Mapping[str, Mapping[str, float]] = {
     "Earlier": {"by": -0.5},
@@ -142,16 +141,7 @@ def _list(tables: Readable, first: int = 0) -> Markup:
         Column("Only where", lambda item: words.write_pairs(item[1])),
     )
     about = parts.note("Choose a table. Those with rollups come first.")
-    every = list(tables.items())
-    shown = every[first : first + ROWS]
-    ways = parts.pages(
-        first,
-        len(shown),
-        ROWS,
-        lambda at: address(PATH, {"first": str(at)}),
-        more=first + ROWS < len(every),
-        of=f"{len(every):,}",
-    )
+    shown, ways = parts.part(list(tables.items()), first, lambda at: address(PATH, {"first": str(at)}))
     return parts.section("Tables", about, parts.table(columns, shown, "Tables that can be explored"), ways)
 
 
@@ -383,7 +373,8 @@ class View:
         if by in fetched.columns:
             place = fetched.columns.index(by)
             rows = sorted(rows, key=lambda row: _order(row[place]), reverse=falling)
-        shown = rows[first : first + ROWS]
+        of = plural(len(rows), "row")
+        shown, pager = parts.part(rows, first, lambda at: self.to(sort=sort, first=str(at)), of)
 
         def column(place: int, name: str) -> Column[Row]:
             kind: type[Column[Row]] = Number if fetched.keys < place < len(fetched.columns) - 1 else Column
@@ -396,13 +387,11 @@ class View:
             order = ("descending" if falling else "ascending") if chosen else None
             return el("a", text, href=href, data_swap=True), order
 
-        more, of = first + ROWS < len(rows), plural(len(rows), "row")
         file = el(
             "a", "Download CSV", href=address(_CSV, self.asked), class_="button", download=f"{self.table.name}.csv"
         )
         columns = [column(place, name) for place, name in enumerate(fetched.columns)]
         table = parts.table(columns, shown, "The values of the chart", head=head)
-        pager = parts.pages(first, len(shown), ROWS, lambda at: self.to(sort=sort, first=str(at)), more=more, of=of)
         folded = el("details", el("summary", "As a table"), table, pager, class_="folded", open=bool(first or sort))
         return parts.section("Values", file, folded)
 

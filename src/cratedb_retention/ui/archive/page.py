@@ -40,7 +40,6 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 PATH = "/archive"
 _PATH = f"{PREFIX}{PATH}"
-ROWS = 50  # That are shown at once.
 MOST = 1_000  # Snapshots that are read, sorted and chosen at once.
 _KEPT = ("table", "repository", "from", "to", "state", "sort", "after")
 # What is said once the form of this name was accepted.
@@ -262,11 +261,11 @@ def _list(visit: _Visit, lines: Sequence[ArchiveLine]) -> Iterator[Child]:
         return
     repositories = {line.record.archived.repository for line in lines}
     yield el("p", _summary(lines), class_="lead")
-    if ways := [(" ", el("a", label, href=href, data_swap=True)) for label, href in visit.others]:
+    if others := [(" ", el("a", label, href=href, data_swap=True)) for label, href in visit.others]:
         most = f"At most {MOST:,} are shown, sorted and chosen together, by table and time."
-        yield el("p", most, ways, class_="note")
+        yield el("p", most, others, class_="note")
     yield _conditions(visit, lines)
-    shown = visit.matching[visit.first : visit.first + ROWS]
+    shown, ways = parts.part(visit.matching, visit.first, lambda at: visit.to(first=str(at)))
     columns = [each for each in COLUMNS if each.label != "Repository" or len(repositories) > 1]
     operator = visit.guest.may(Role.OPERATOR)
     choose = Column[ArchiveLine]("Choose", lambda line: parts.choice("pick", _pick(line), f"Choose {_name(line)}"))
@@ -292,9 +291,7 @@ def _list(visit: _Visit, lines: Sequence[ArchiveLine]) -> Iterator[Child]:
         given = (parts.hidden(visit.kept), parts.chooser("snapshots", len(visit.matching), *buttons))
         rows = el("form", given, rows, method="get", action=address(PATH, {}), class_="stack", data_load=True)
     yield rows if shown else parts.note("No snapshots match.")
-    every = len(visit.matching)
-    more = visit.first + len(shown) < every
-    yield parts.pages(visit.first, len(shown), ROWS, lambda at: visit.to(first=str(at)), more=more, of=f"{every:,}")
+    yield ways
 
 
 def _conditions(visit: _Visit, lines: Sequence[ArchiveLine]) -> Markup | None:

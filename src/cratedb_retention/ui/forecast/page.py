@@ -38,7 +38,6 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 PATH = "/forecast"
 UNTIL = "+1y"
-ROWS = 50  # Of a table that are shown at once.
 _LENGTHS = {"+90d": "90 days", UNTIL: "1 year", "+2y": "2 years", "+5y": "5 years"}
 # A capacity is drawn if it is at most this multiple of the data, whose line it would flatten otherwise.
 _NEAR = 4
@@ -258,7 +257,6 @@ def _tables(found: Forecast, query: Query) -> Markup:
     sort = query.get("sort", "") if query.get("sort") in _ORDERS else "size"
     first = links.read_first(query)
     every = sorted(found.series, key=_ORDERS[sort].key)
-    some = every[first : first + ROWS]
 
     def head(column: Column[Series]) -> tuple[Child, str | None]:
         name = next((name for name, order in _ORDERS.items() if order.column == column.label), "")
@@ -270,7 +268,7 @@ def _tables(found: Forecast, query: Query) -> Markup:
     def place(at: int) -> str:
         return _to(query, first=str(at)) if at else _to(query)
 
-    ways = parts.pages(first, len(some), ROWS, place, more=first + ROWS < len(every), of=f"{len(every):,}")
+    some, ways = parts.part(every, first, place)
     title = "Tables, levels and archives"
     made = el("div", parts.table(_columns(found), some, title, head=head), class_="dense")
     return parts.section(title, made, ways)
@@ -344,10 +342,8 @@ def _works(found: Forecast, policies: Mapping[str, Policy]) -> Iterator[Markup]:
     if not works:
         yield parts.section("What runs will do", parts.note(f"Nothing until {day(found.times[-1])}."))
         return
-    more = f"and {len(works) - ROWS:,} more; choose a table to see its own" if len(works) > ROWS else ""
-    title = "What runs will do"
-    made = parts.table(_work_columns(found, policies), works[:ROWS], title)
-    yield parts.section(title, made, parts.note(more) if more else None)
+    title, left = "What runs will do", "and {} more; choose a table to see its own"
+    yield parts.section(title, parts.first_rows(_work_columns(found, policies), works, title, left=left))
     months = _by_month(found)
     if len(months) > 1:
         yield parts.section("By month", parts.table(_MONTHS, months, "What runs will do, by month"))

@@ -157,10 +157,8 @@ def _content(before: Forecast, after: Forecast) -> Iterator[Child]:
         before.times, _lines(now, then), scale, f"The {what} with the stored policies and with the draft. {said}"
     )
     yield from _detail(before.times, found)
-    shown = parts.table(_columns(sized), found[:_MOST], f"What differs on {end}")
-    yield shown
-    if len(found) > _MOST:
-        yield parts.note(f"{len(found) - _MOST:,} more tables, levels and archives differ.")
+    left = "{} more tables, levels and archives differ."
+    yield parts.first_rows(_columns(sized), found, f"What differs on {end}", _MOST, left)
     remarks = dict.fromkeys((*before.remarks, *after.remarks))
     if remarks:
         yield el("ul", (el("li", readable(capitalized(text))) for text in remarks), class_="reasons")

@@ -37,7 +37,6 @@ from cratedb_retention.ui.web import lanes, layout, parts
 from cratedb_retention.ui.web.html import Child, Markup, el
 
 ROUTER = APIRouter(include_in_schema=False)
-ROWS = 50  # That are shown at once.
 REFRESH = 30  # Seconds between two requests of an open page.
 _LISTED, _POLICIES, _CHOSEN, _NOTED, _LIMITED = 4, 3, 20, 10, 20
 _GROUPS = {"": "none", "schema": "schema", "tenant": "tenant"}
@@ -265,12 +264,12 @@ class _Front:
         found, unlimited, title = self._found.notes, self._found.unlimited, "Worth a look"
         if not found and not unlimited:
             return None
-        noted = (parts.table(_NOTES, found[:_NOTED], title), parts.more(len(found), _NOTED)) if found else None
+        noted = parts.first_rows(_NOTES, found, title, _NOTED) if found else None
         if not unlimited:
             return parts.section(title, noted)
-        limits = parts.table(_LIMITS, unlimited[:_LIMITED], "Policies without a limit")
+        limits = parts.first_rows(_LIMITS, unlimited, "Policies without a limit", _LIMITED)
         count = el("summary", plural(len(unlimited), "policy", "policies"), " without a limit for one run")
-        folded = el("details", count, limits, parts.more(len(unlimited), _LIMITED), class_="folded")
+        folded = el("details", count, limits, class_="folded")
         return parts.section(title, noted, folded)
 
     # Tables
@@ -285,7 +284,7 @@ class _Front:
             chosen.sort(key=first.growth)
         if self._group:
             chosen.sort(key=self._group_of)
-        shown = chosen[self._first : self._first + ROWS]
+        shown, ways = parts.part(chosen, self._first, lambda at: self._to(first=str(at)))
         groups: dict[str, list[Row]] = {}
         for row in shown:
             groups.setdefault(self._group_of(row), []).append(row)
@@ -298,7 +297,7 @@ class _Front:
             lanes.patterns(),
             none,
             el("div", tables, class_="dense"),
-            self._pager(len(chosen), len(shown)),
+            ways,
         )
 
     def _group_of(self, row: Row) -> str:
@@ -336,10 +335,6 @@ class _Front:
             role="search",
             aria_label="Filters",
         )
-
-    def _pager(self, count: int, shown: int) -> Markup | None:
-        more = self._first + shown < count
-        return parts.pages(self._first, shown, ROWS, lambda at: self._to(first=str(at)), more=more, of=f"{count:,}")
 
     def _table(self, group: str, rows: Sequence[Row], ages: lanes.Ages) -> Markup:
         columns: Sequence[Column[Row]] = (

@@ -21,7 +21,7 @@ from cratedb_retention.ui.columns import Bit, Cell, Column, state
 from cratedb_retention.ui.links import Query, address, tag_bit
 from cratedb_retention.ui.overview.forms import offer_accepting, place_form, restore_form
 from cratedb_retention.ui.overview.spans import LIFECYCLES, MEANINGS, SPANS, expires, next_words, unplaced
-from cratedb_retention.ui.overview.visit import ROWS, Visit
+from cratedb_retention.ui.overview.visit import Visit
 from cratedb_retention.ui.plan import Lists, blocked_columns, task_columns
 from cratedb_retention.ui.web import parts
 from cratedb_retention.ui.web.html import Child, el
@@ -144,7 +144,11 @@ def _runs(visit: Visit) -> Iterator[Child]:
     )
     # What the audit log calls the choices of this view; from and until are about the time of the data.
     asked = {"outcome": "outcome", "since": "since", "until": "before", "after": "after"}
-    given = {"table": str(visit.name), "limit": str(ROWS), **{name: visit.get(own) for name, own in asked.items()}}
+    given = {
+        "table": str(visit.name),
+        "limit": str(parts.ROWS),
+        **{name: visit.get(own) for name, own in asked.items()},
+    }
     try:
         wanted = audit.read_query(Query({name: value for name, value in given.items() if value}), visit.now)
     except InvalidInput as error:
@@ -163,8 +167,8 @@ def _runs(visit: Visit) -> Iterator[Child]:
 
 def _archive(visit: Visit) -> Iterator[Child]:
     """The snapshots of the table, in the time range; and what restoring them would do."""
-    found = visit.scoped.snapshots(visit.of_archive, ROWS + 1, visit.first)
-    shown = [line for line in found[:ROWS] if line.record.archived.table == visit.name]
+    found = visit.scoped.snapshots(visit.of_archive, parts.ROWS + 1, visit.first)
+    shown = [line for line in found[: parts.ROWS] if line.record.archived.table == visit.name]
     if not shown:
         yield parts.section("Archive", parts.note("No snapshots match." if visit.chosen else "No snapshots."))
         return
@@ -177,7 +181,7 @@ def _archive(visit: Visit) -> Iterator[Child]:
     )
     columns = [column for column in COLUMNS if column.label != "Table"]
     rows = parts.table(columns, shown, "Snapshots of this table")
-    pager = visit.pager(len(shown), len(found) > ROWS)
+    pager = parts.pages(visit.first, len(shown), visit.at, more=len(found) > parts.ROWS)
     operations = recent_operations(visit.scoped.jobs(visit.guest.context.operations), operator)
     yield parts.section("Archive", el("div", actions, class_="actions"), rows, pager, operations)
     if operator and visit.get("restore"):

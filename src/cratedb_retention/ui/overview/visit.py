@@ -22,7 +22,6 @@ from cratedb_retention.ui.web import parts
 from cratedb_retention.ui.web.html import Markup
 
 T = TypeVar("T")
-ROWS = 50  # Of a list that are shown at once.
 # What stays in the address from one view to another: the time range.
 _KEPT = ("from", "until", "zoom")
 
@@ -103,11 +102,11 @@ class Visit:
 
     def part(self, items: Sequence[T]) -> tuple[Sequence[T], Markup | None]:
         """The part of a list that the address names, and links to others."""
-        shown = items[self.first : self.first + ROWS]
-        return shown, self.pager(len(shown), self.first + ROWS < len(items))
+        return parts.part(items, self.first, self.at)
 
-    def pager(self, count: int, more: bool) -> Markup | None:
-        return parts.pages(self.first, count, ROWS, lambda at: self.again(first=str(at)), more=more)
+    def at(self, first: int) -> str:
+        """The address of the part of the list that begins at a place."""
+        return self.again(first=str(first))
 
     def filters(self, tab: str, *fields: Markup) -> Markup:
         kept = parts.hidden({"tab": tab, **{name: self.get(name) for name in _KEPT}})

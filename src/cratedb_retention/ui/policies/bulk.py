@@ -33,7 +33,7 @@ Item = Damaged | StoredPolicy
 # A policy with its new values; None: it is deleted.
 Change = tuple[Item, Mapping[str, Any] | None]
 MOST = 200  # Policies whose identifiers an address can have.
-_LISTED, _TASKS = 10, 50  # Policies that a question names, and rows of what the next run would do.
+_LISTED = 10  # Policies that a question names.
 
 
 def key(item: Item) -> str:
@@ -191,8 +191,7 @@ def show_effect(found: Prepared | None, several: str) -> tuple[Child, Child, str
         return None, None, ""
     text, word = in_words(found.plan, several)
     caption, groups = "What the next run would do then", group_tasks(found.plan.tasks)
-    rows = parts.table(task_columns(found.policies), groups[:_TASKS], caption)
-    tasks = (rows, parts.more(len(groups), _TASKS))
+    tasks = parts.first_rows(task_columns(found.policies), groups, caption)
     said = el("p", text.replace("This run", "Then the next run", 1), class_="many")
     return said, tasks, word if word == word.strip() else several  # A name that begins with a blank can't be typed.
 

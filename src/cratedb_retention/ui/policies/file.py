@@ -35,7 +35,6 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 PATH = f"{PREFIX}/policy-file"
 _NAME = "the file"
-_ROWS = 50  # Changes that are shown.
 # What is done by a file, in the order in which it is shown.
 _VERBS = {Action.DELETE: "delete", Action.UPDATE: "change", Action.CREATE: "create"}
 
@@ -178,7 +177,7 @@ def _form(given: Mapping[str, str]) -> Markup:
 def _result(given: Mapping[str, str], checked: _Checked) -> Markup:
     """What the file would change, and a form that does exactly that."""
     changed = checked.changed
-    rows = parts.table(_CHANGES, changed[:_ROWS], "What the file would change") if changed else None
+    rows = parts.first_rows(_CHANGES, changed, "What the file would change") if changed else None
     kept = {name: given.get(name, "") for name in ("text", "prune", "tags")}
     form = parts.form(
         "apply",
@@ -191,8 +190,7 @@ def _result(given: Mapping[str, str], checked: _Checked) -> Markup:
         focus=not checked.word,
     )
     shown = form if changed else parts.note(checked.summary)
-    more = parts.more(len(changed), _ROWS)
-    return parts.section("What would change", rows, more, checked.tasks, shown, identifier="result")
+    return parts.section("What would change", rows, checked.tasks, shown, identifier="result")
 
 
 def _policy(change: Change) -> Cell:

@@ -41,7 +41,6 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 PATH = "/policies"
 FILE = f"{PREFIX}/policies.yaml"
-ROWS = 50  # That are shown at once.
 _DAMAGED, _UNKNOWN = "damaged", "enabled"
 _STATES = (_DAMAGED, *STATES, _UNKNOWN)
 _SAID = {
@@ -245,7 +244,8 @@ class PolicyList:
             yield parts.note("No policy matches.") if filtered else none
             return
         yield self._chips()
-        shown = rows[self._first : self._first + ROWS]
+        of = plural(len(rows), "policy", "policies")
+        shown, ways = parts.part(rows, self._first, lambda at: self._to(first=str(at)), of)
         if not shown:
             yield parts.note("No policy matches.")
             return
@@ -256,9 +256,8 @@ class PolicyList:
         dense = el("div", tables, class_="dense listed")
         if self._guest.may(Role.OPERATOR):
             dense = self._chooser(dense)
-        more, of = self._first + ROWS < len(rows), plural(len(rows), "policy", "policies")
         yield dense
-        yield parts.pages(self._first, len(shown), ROWS, lambda at: self._to(first=str(at)), more=more, of=of)
+        yield ways
 
     def _chooser(self, rows: Markup) -> Markup:
         """The rows with boxes, and what can be done with those that are chosen."""

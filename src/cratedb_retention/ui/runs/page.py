@@ -50,7 +50,6 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 
 ROUTER = APIRouter(include_in_schema=False)
 _PATH = f"{PREFIX}{PATH}/{{run_id:path}}"
-ROWS = 50  # Of a list that are shown at once.
 _MOST = 5_000  # Tables and policies with failures.
 DONE = {
     "cancelling": "The run ends before its next step. The next run goes on with the rest.",
@@ -65,7 +64,7 @@ class Visit:
 
     def __init__(self, guest: Guest, scoped: Scope, run_id: str, query: Query) -> None:
         self.guest, self.scoped, self.query = guest, scoped, query
-        [self.run] = read_runs(guest, scoped, [run_id], ROWS + 1)
+        [self.run] = read_runs(guest, scoped, [run_id], parts.ROWS + 1)
         if self.run.totals is None and self.run.job is None:
             reason = "does not exist, or is not visible to you"
             raise NotFound(f"run {run_id}", reason, "if it has just started, load the page again in a second")
@@ -273,11 +272,11 @@ def _troubles(visit: Visit) -> Markup | None:
     shown: list[Child] = [el("li", error, class_="many") for error in run.errors]
     if run.state == NO_END:
         shown.append(el("li", UNENDED, " ", _last_step(visit)))
-    for row in run.troubles[-ROWS:]:
+    for row in run.troubles[-parts.ROWS :]:
         heads = (parts.bit(each) for each in _about(row))
         reason = el("p", readable(row["error"] or row["message"] or ""), class_="many")
         shown.append(el("li", el("p", ((each, " ") for each in heads)), reason))
-    if len(run.troubles) > ROWS:
+    if len(run.troubles) > parts.ROWS:
         shown.append(el("li", el("a", "More of this", href=visit.to("entries", outcome=Outcome.FAILED))))
     if not shown:
         return None
@@ -315,13 +314,13 @@ def _tables(visit: Visit) -> Iterator[Child]:
     if visit.recoverable and visit.get("undo"):
         restoration = Restoration(visit.undo, visit.scoped.restorable(visit.undo))
         yield restoration.section(RESTORABLE, "undo", "Bring back", visit.to())
-    wanted = visit.entries(events=OF_TABLES, limit=ROWS + 1, offset=visit.first)
+    wanted = visit.entries(events=OF_TABLES, limit=parts.ROWS + 1, offset=visit.first)
     found = visit.scoped.run_totals(wanted, by_table=True)
-    shown = found[:ROWS]
+    shown = found[: parts.ROWS]
     none = parts.note("Nothing yet." if run.running else "Nothing was due.")
     rows = parts.table(_table_columns(visit), shown, "What it did, by table") if shown else none
-    more = len(found) > ROWS
-    ways = parts.pages(visit.first, len(shown), ROWS, lambda at: visit.to(first=str(at)), more=more)
+    more = len(found) > parts.ROWS
+    ways = parts.pages(visit.first, len(shown), lambda at: visit.to(first=str(at)), more=more)
     yield parts.section("Tables", rows, ways)
     if visit.get("done") == "undoing":
         operations = visit.scoped.jobs(visit.guest.context.operations)
@@ -377,7 +376,7 @@ def _entries(visit: Visit) -> Iterator[Child]:
         parts.field("policy", "Policy", kept["policy"], "beginning of its identifier"),
         parts.select("outcome", "Outcome", outcomes, kept["outcome"]),
     )
-    asked = {**kept, "after": visit.get("after"), "limit": str(ROWS)}
+    asked = {**kept, "after": visit.get("after"), "limit": str(parts.ROWS)}
     try:
         wanted = audit.read_query(Query({name: value for name, value in asked.items() if value}), visit.scoped.now)
     except InvalidInput as error:
@@ -385,7 +384,7 @@ def _entries(visit: Visit) -> Iterator[Child]:
         return
     rows = visit.scoped.journal(replace(wanted, run_ids=frozenset({visit.run.run_id})))
     ways = [("Newest", visit.to("entries", **kept) if wanted.after else "")]
-    if len(rows) == ROWS:
+    if len(rows) == parts.ROWS:
         place = audit.write_place(place_after(rows, wanted.after))
         ways.append(("Older", visit.to("entries", after=place, **kept)))
     none = parts.note("No matching entries.")

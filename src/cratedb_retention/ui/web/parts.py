@@ -15,6 +15,7 @@ from cratedb_retention.ui.columns import Bit, Column, Number, bits_of, sort_name
 from cratedb_retention.ui.web.html import Child, Markup, el
 
 T = TypeVar("T")
+ROWS = 50  # Of a list that are shown at once.
 _LIVE = 3  # Seconds after which a page about what goes on is up to date again.
 
 
@@ -320,21 +321,48 @@ def hidden(values: Mapping[str, str]) -> list[Markup]:
     return [el("input", type="hidden", name=name, value=value) for name, value in values.items() if value]
 
 
-def pages(first: int, shown: int, size: int, to: Callable[[int], str], *, more: bool, of: str = "") -> Markup | None:
+def part(items: Sequence[T], first: int, to: Callable[[int], str], of: str = "") -> tuple[Sequence[T], Markup | None]:
+    """
+    The part of a list that begins at a place, and links to others, see :func:`pages`.
+
+    :param of: How many there are, as text; empty: their number alone.
+    """
+    shown = items[first : first + ROWS]
+    return shown, pages(first, len(shown), to, more=first + ROWS < len(items), of=of or f"{len(items):,}")
+
+
+def pages(first: int, shown: int, to: Callable[[int], str], *, more: bool, of: str = "") -> Markup | None:
     """
     Links to the parts of a list before and behind the one that is shown, and which one that is; None without any.
 
     :param to: The address of the part that begins at a place.
     :param of: How many rows there are, as text; empty: unknown.
     """
-    earlier, later = to(max(first - size, 0)) if first else "", to(first + size) if more else ""
+    earlier, later = to(max(first - ROWS, 0)) if first else "", to(first + ROWS) if more else ""
     said = f"{first + 1:,} to {first + shown:,}" + (f" of {of}" if of else "")
     return pager((("Previous", earlier), ("Next", later)), said)
 
 
-def more(count: int, shown: int) -> Markup | None:
+def first_rows(
+    columns: Sequence[Column[T]],
+    items: Sequence[T],
+    caption: str,
+    most: int | None = None,
+    left: str = "and {} more",
+) -> tuple[Markup, Markup | None]:
+    """
+    A table of the first items, and below it how many more there are.
+
+    :param most: How many are shown; None: as many as in other lists.
+    :param left: What is said of the number of others.
+    """
+    shown = ROWS if most is None else most
+    return table(columns, items[:shown], caption), more(len(items), shown, left)
+
+
+def more(count: int, shown: int, left: str = "and {} more") -> Markup | None:
     """How many rows of a list are not shown; None if all are."""
-    return note(f"and {count - shown:,} more") if count > shown else None
+    return note(left.format(f"{count - shown:,}")) if count > shown else None
 
 
 def pager(ways: Iterable[tuple[str, str]], said: str = "") -> Markup | None:
