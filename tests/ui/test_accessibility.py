@@ -64,6 +64,7 @@ def assert_sound(page: Page) -> None:
     assert page.evaluate(STRUCTURE) == SOUND, page.url
 
 
+@pytest.mark.slow("all pages, in a browser")
 @pytest.mark.parametrize("size", [WIDE, pytest.param(NARROW, marks=pytest.mark.long("make test reads wide pages"))])
 def test_each_page_can_be_read_aloud(pages: PagesInBrowser, size: tuple[int, int]) -> None:
     """On each page each control, picture and heading of a table has a name; one h1, a head, a menu, one main part."""
