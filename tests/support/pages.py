@@ -37,6 +37,7 @@ from support.databases import Database
 WIDE, NARROW, HUGE = (1280, 850), (390, 844), (1800, 1000)
 # Milliseconds until what is expected must be there; a busy machine takes its time.
 PATIENCE = 90_000
+OFFLINE = "net::ERR_INTERNET_DISCONNECTED"  # What the browser says of a network that is lost.
 expect.set_options(timeout=PATIENCE)
 
 
@@ -137,7 +138,6 @@ class PagesInBrowser:
     Pages of a database in a browser.
 
     :param tokens: The texts of tokens by name.
-    :param complaints: What the browser complained about: mistakes in scripts, what could not be loaded, other hosts.
     """
 
     db: Database
@@ -145,12 +145,23 @@ class PagesInBrowser:
     context: Context
     server: HttpServer
     tokens: dict[str, str] = field(default_factory=dict)
-    complaints: list[str] = field(default_factory=list)
+    _noted: list[str] = field(default_factory=list)
+    _excused: set[str] = field(default_factory=set)
     _windows: list[tuple[Kind, Page]] = field(default_factory=list)
 
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server.port}"
+
+    @property
+    def complaints(self) -> list[str]:
+        """What the browser complained about: mistakes in scripts, what could not be loaded, other hosts."""
+        return [text for text in self._noted if not any(excused in text for excused in self._excused)]
+
+    def excuse(self, *causes: int | str) -> None:
+        """Excuse complaints about what a test does on purpose, before and after: HTTP statuses, or texts."""
+        for cause in causes:
+            self._excused |= {cause} if isinstance(cause, str) else {f"{cause}: http", f"a status of {cause} "}
 
     def start(self) -> None:
         """Start the service again after `stop`, which remembers nothing but what is in the database."""
@@ -210,19 +221,19 @@ class PagesInBrowser:
         }
 
     def _error(self, error: Error) -> None:
-        self.complaints.append(f"error: {error}")
+        self._noted.append(f"error: {error}")
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(f"{message.type}: {message.text}")
+            self._noted.append(f"{message.type}: {message.text}")
 
     def _request(self, request: Request) -> None:
         if not request.url.startswith((self.address, "data:", "blob:")):
-            self.complaints.append(f"another host: {request.url}")
+            self._noted.append(f"another host: {request.url}")
 
     def _response(self, response: Response) -> None:
         if response.status >= 400:
-            self.complaints.append(f"{response.status}: {response.url}")
+            self._noted.append(f"{response.status}: {response.url}")
 
 
 @contextmanager

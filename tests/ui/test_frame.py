@@ -33,7 +33,7 @@ def test_log_in_and_out(pages: PagesInBrowser) -> None:
     page.get_by_label("Access token").fill("crt_0000000000000000_" + "a" * 43)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_contain_text("unknown, expired or revoked")
-    pages.complaints.clear()  # The browser notes the status 401.
+    pages.excuse(401)
     page.get_by_label("Access token").fill(pages.tokens["viewer"])
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url(f"{pages.address}/ui/?x=1")

@@ -268,7 +268,7 @@ def test_in_a_browser(each_pages: PagesInBrowser) -> None:
     page.context.clear_cookies()
     page.get_by_role("button", name="Place the hold").click()
     expect(page.get_by_role("alert")).to_contain_text("Your session")
-    pages.complaints.clear()  # The browser notes the status 401.
+    pages.excuse(401)
     page.get_by_role("link", name="Log in").click()
     page.get_by_label("Access token").fill(pages.tokens["operator"])
     page.get_by_role("button", name="Log in").click()

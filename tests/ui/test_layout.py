@@ -60,7 +60,7 @@ def test_where_one_is(pages: PagesInBrowser) -> None:
     page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#conflict")).to_be_in_viewport()
-    pages.complaints.clear()  # The browser notes the status 409.
+    pages.excuse(409)
     page.evaluate("document.querySelector('form.draft').removeAttribute('data-dirty')")
     small = pages.log_in("admin", "/ui/policies", NARROW)
     link = small.get_by_role("link", name=f"{db.schema}.logs", exact=True).first

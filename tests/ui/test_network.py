@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.ui import links
-from support.pages import PagesInBrowser, largest_paint, network
+from support.pages import OFFLINE, PagesInBrowser, largest_paint, network
 
 PLACE = "/ui/holds?place=yes"
 LOST = "The service did not answer."
@@ -49,7 +49,7 @@ def test_a_lost_network(pages: PagesInBrowser) -> None:
         page.keyboard.type("weather")
         expect(search).to_contain_text(LOST)
     expect(search.get_by_role("searchbox")).to_have_value("weather")
-    pages.complaints.clear()  # The browser notes what was lost.
+    pages.excuse(OFFLINE)
 
 
 def test_buttons_pressed_in_a_row(pages: PagesInBrowser) -> None:
@@ -107,7 +107,7 @@ def test_a_restart(pages: PagesInBrowser) -> None:
     page.wait_for_url("**/ui/runs/*")
     pages.context.runs.wait()
     assert db.count("visits") < rows
-    pages.complaints.clear()  # The browser notes what was lost.
+    pages.excuse("net::ERR_")
 
 
 @pytest.mark.long("make test has a lost network")
