@@ -84,6 +84,7 @@ def test_case_of_names(schema: str, name: str, found: list[str]) -> None:
     assert [str(table) for table in sorted(TABLES) if wanted(table)] == found
     upper = TableName(schema, name.upper())
     assert find_tables(schema, name.lower(), {upper}, folding) == [upper]
+    assert wanted_by([Selector(schema=schema, name=name.lower())], folding)(upper)
 
 
 def test_names_that_are_taken() -> None:

@@ -13,7 +13,7 @@ from cratedb_retention.model.access import Access, Role
 from cratedb_retention.model.duration import parse_duration
 from cratedb_retention.model.policies.policy import make_policy
 from cratedb_retention.service.access import Scope
-from support.two_tenants import TwoTenants, scoped
+from support.two_tenants import MONTHS, TwoTenants, scoped
 
 SEEN = pytest.mark.long(
     "what is shown to whom is decided without the database; make test has this on DuckDB", on="cratedb"
@@ -33,9 +33,16 @@ def test_preview_of_a_tenant(each_tenants: TwoTenants) -> None:
         None,
     }
     assert [*found.plan.tasks, *found.plan.blocked, *found.plan.up_to_date]
-    later = acme.preview(make_policy(**plain, table_name="acme_metrics", tags=["acme"], enabled=False)).if_enabled
-    assert later is not None
-    assert "globex" not in repr((later.before.plan, later.after.plan))
+    each_tenants.db.fill("events", MONTHS, tenant="acme", value=1.0)
+    hold = each_tenants.db.tool.hold("events", schema, reason="globex against both")
+    for own, blocked in (
+        ({"table_name": "acme_metrics"}, []),
+        ({"table_name": "events", "where": {"tenant": "acme"}}, [3]),
+    ):
+        later = acme.preview(make_policy(**plain, **own, tags=["acme"], enabled=False)).if_enabled
+        assert later is not None
+        assert [text for text in ("globex", hold.id) if text in repr((later.before.plan, later.after.plan))] == []
+        assert [each.count for each in later.after.plan.blocked if str(each.table) == f"{schema}.events"] == blocked
     wrongs: tuple[dict[str, Any], ...] = (
         {"table_name": "globex_metrics", "tags": ["acme"]},
         {"table_name": "*", "tags": ["acme"]},
