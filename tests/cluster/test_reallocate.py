@@ -160,6 +160,16 @@ def standstill(readings: CrateDatabase) -> Iterator[CrateDatabase]:
     readings.sql("RESET GLOBAL cluster.routing.allocation.enable")
 
 
+def test_shards_that_have_not_moved_yet(standstill: CrateDatabase) -> None:
+    """As long as no shard is on its way, the run waits; in the end it says how many are missing."""
+    policy = cold_policy(standstill)
+    with Retention(standstill.uri, standstill.own_schema, clock=Impatient().clock) as retention:
+        assert not retention.run().ok
+    (row,) = standstill.journal(event="step-finished", policy_id=policy.id)
+    assert "nodes with storage=cold still lack 2 shards: " in row["error"]
+    assert set().union(*where(standstill).values()) <= HOT_NODES
+
+
 @pytest.mark.long("make test kills runs that move no shards, and moves some without a kill")
 def test_killed_while_shards_are_on_their_way(standstill: CrateDatabase) -> None:
     """A run that is killed while shards are bound for the cold node leaves a task, and the next run waits for them."""
