@@ -46,7 +46,7 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 ROUTER = APIRouter(include_in_schema=False)
 PATH = "/explore"
 _CSV, _VALUES = f"{PATH}.csv", f"{PATH}/values"
-# Buckets of a chart: how many are aimed at, and how many a chosen step may give; rows of the table that are shown.
+# Buckets of a chart: how many are aimed at, and how many a chosen step may give.
 _POINTS, _MOST_POINTS = 400, 2_000
 _SPANS = {**{name: f"Last {name}" for name in RANGES}, EVERYTHING: "Everything"}
 _MOVES: Mapping[str, Mapping[str, float]] = {

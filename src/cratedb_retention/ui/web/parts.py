@@ -16,6 +16,7 @@ from cratedb_retention.ui.web.html import Child, Markup, el
 
 T = TypeVar("T")
 ROWS = 50  # Of a list that are shown at once.
+_LEFT = "and {} more"
 _LIVE = 3  # Seconds after which a page about what goes on is up to date again.
 
 
@@ -348,7 +349,7 @@ def first_rows(
     items: Sequence[T],
     caption: str,
     most: int | None = None,
-    left: str = "and {} more",
+    left: str = _LEFT,
 ) -> tuple[Markup, Markup | None]:
     """
     A table of the first items, and below it how many more there are.
@@ -360,7 +361,7 @@ def first_rows(
     return table(columns, items[:shown], caption), more(len(items), shown, left)
 
 
-def more(count: int, shown: int, left: str = "and {} more") -> Markup | None:
+def more(count: int, shown: int, left: str = _LEFT) -> Markup | None:
     """How many rows of a list are not shown; None if all are."""
     return note(left.format(f"{count - shown:,}")) if count > shown else None
 
