@@ -404,6 +404,15 @@ def test_check_before_anything_was_archived(duck: DuckDatabase) -> None:
     assert codes(duck) == []
 
 
+def test_check_finds_a_missing_directory(db: Database) -> None:
+    """An address is not created by the first run, since it may be a mount: it is found before that run fails."""
+    db.create("metrics", BY_MONTH, by=["month"])
+    db.repository = "file:///nowhere/archive"
+    db.policy("snapshot", "metrics", "30d")
+    [(code, message)] = codes(db)
+    assert (code, "directory /nowhere/archive does not exist; create the directory" in message) == ("no-place", True)
+
+
 def test_damage_is_listed(db: Database) -> None:
     """What reading back found is shown instead of what the database says of the snapshot."""
     _april, _may = archive(db)

@@ -567,7 +567,7 @@ def settle(store: Store, catalog: Catalog) -> None:
 def find_strays(engine: Engine, store: Store, policies: Iterable[Policy]) -> list[Finding]:
     """
     What differs between the repositories of policies and the toolkit's own table: snapshots that only one of them
-    knows, and what interrupted runs and commands left behind.
+    knows, what interrupted runs and commands left behind, and a directory or bucket that does not exist.
     """
     users: dict[str, list[Policy]] = {}
     for policy in policies:
@@ -586,9 +586,11 @@ def _strays(engine: Engine, store: Store, repository: str) -> Iterator[tuple[Tab
     known = {record.archived.name: record.archived.table for record in records}
     try:
         contents = engine.archive.contents(repository)
-    except NotFound:  # On DuckDB, the first run creates a directory.
+    except NotFound as error:
         if known:
             yield None, Why.REPOSITORY_GONE(repository=repository, count=len(known))
+        elif is_address(repository):  # A directory that is not an address is created by the first run.
+            yield None, Why.NO_PLACE(repository=repository, mistake=f"{error.reason}; {error.remedy}")
         return
     gone = known.keys() - contents.snapshots
     for table in sorted({known[name] for name in gone}):

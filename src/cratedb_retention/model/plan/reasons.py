@@ -382,6 +382,7 @@ class Why(Enum):
 
     # Archives that are not as recorded.
     REPOSITORY_GONE = "repository {repository:quoted} does not exist, but {count:n snapshot} should be in it"
+    NO_PLACE = "nothing can be archived into repository {repository:quoted}: {mistake}"
     SNAPSHOTS_GONE = (
         "{count:n snapshot} {count:is|are} not in repository {repository:quoted} any more, unless it cannot be read: "
         "{names:names}; "
