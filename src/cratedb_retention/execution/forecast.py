@@ -10,9 +10,10 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from cratedb_retention.collector import without_collector
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import InvalidInput
-from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection, without_collector
+from cratedb_retention.execution.plan.preparing import Look, Prepared, Selection
 from cratedb_retention.execution.policies import find_changes
 from cratedb_retention.model.catalog import TableName
 from cratedb_retention.model.forecast import Forecast, count_days

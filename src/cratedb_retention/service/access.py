@@ -19,13 +19,14 @@ from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 from cratedb_retention.api import Retention
+from cratedb_retention.collector import without_collector
 from cratedb_retention.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cratedb_retention.execution.accepting import Earlier
 from cratedb_retention.execution.archive import Deletable, Deleted, Restored, RestoreRequest, Verified
 from cratedb_retention.execution.overview.lines import Line, Listing, TableLine, overview
 from cratedb_retention.execution.overview.rows import Overview
 from cratedb_retention.execution.overview.timeline import Seen, concerning, sources_of, timeline
-from cratedb_retention.execution.plan.preparing import Prepared, Selection, require_tags, without_collector
+from cratedb_retention.execution.plan.preparing import Prepared, Selection, require_tags
 from cratedb_retention.execution.plan.preview import ArchiveLine, Preview, Restorable
 from cratedb_retention.execution.policies import Change, find_changes, find_mistakes
 from cratedb_retention.execution.query import Reader, readable

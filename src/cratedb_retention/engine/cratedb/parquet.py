@@ -21,6 +21,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cratedb_retention.collector import collecting_rarely
 from cratedb_retention.engine.archive import (
     Archive,
     ArchivedColumn,
@@ -420,7 +421,8 @@ class ParquetArchive(FileArchive, CrateArchive):
         """The plain values of rows by column, in pages; the next page is read meanwhile."""
         selected = [column.select() for column in stored] or [sa.literal_column("1")]
         query = sa.select(*selected).select_from(table_ref(table)).where(where)
-        with self._database.reading(query) as fetch, ThreadPoolExecutor(1, thread_name_prefix="rows") as reader:
+        pool = ThreadPoolExecutor(1, thread_name_prefix="rows")
+        with collecting_rarely(), self._database.reading(query) as fetch, pool as reader:
             coming = reader.submit(fetch, FIRST_ROWS)
             while rows := coming.result():
                 coming = reader.submit(fetch, _next_page(rows))
@@ -494,8 +496,9 @@ def _insertable(manifest: Manifest) -> list[str]:
 def _file_rows(file: File) -> Iterator[tuple[list[Sequence[Any]], int]]:
     """The plain values of a file by column, some rows at a time."""
     stored = _stored(file.manifest)
-    for batch in file.store.read_rows(file.manifest.file):
-        yield [column.from_arrow(batch.column(column.name)) for column in stored], batch.num_rows
+    with collecting_rarely():
+        for batch in file.store.read_rows(file.manifest.file):
+            yield [column.from_arrow(batch.column(column.name)) for column in stored], batch.num_rows
 
 
 def _hashes(file: File) -> Callable[[], Iterator[int]]:

@@ -138,7 +138,7 @@ class Stored:
     def plain(self, values: Sequence[Any]) -> Sequence[Plain]:
         """Plain values, from those that CrateDB returned."""
         if self.is_json:
-            return [self._json(value) for value in values]
+            return self._json(values)
         if self.base == _NUMERIC:
             if self.depth:
                 values = [_parse_decimals(value)["v"] for value in values]
@@ -150,12 +150,12 @@ class Stored:
             return [_singles(value, depth) for value in values] if depth else _singles(values, 1)
         return values
 
-    def _json(self, text: str) -> str | None:
-        """The JSON of a value; fails if CrateDB could not take it back."""
-        inner = text[len(_HEAD) : -len(_TAIL)]
-        if _LONG.search(inner):
-            json.loads(inner, parse_int=self._require_storable)
-        return None if inner == "null" else inner
+    def _json(self, values: Sequence[str]) -> list[str | None]:
+        """The JSON of values; fails if CrateDB could not take one back."""
+        every = [value[len(_HEAD) : -len(_TAIL)] for value in values]
+        for long in filter(_LONG.search, every):
+            json.loads(long, parse_int=self._require_storable)
+        return [None if value == "null" else value for value in every]
 
     def _require_storable(self, digits: str) -> int:
         number = int(digits)

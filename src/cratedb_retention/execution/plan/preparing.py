@@ -6,16 +6,15 @@ the plan, for ``plan`` and ``run`` alike (law 10).
 from __future__ import annotations
 
 import datetime as dt
-import gc
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from cratedb_retention.collector import without_collector
 from cratedb_retention.engine.base import Engine
 from cratedb_retention.errors import ClusterUnhealthy, ConnectionLost, NotFound, PartitionChanged, RetentionError
 from cratedb_retention.model.archive import RestoredPartition
@@ -55,7 +54,6 @@ T = TypeVar("T")
 _TAGS_IN_USE = "`cratedb-retention list-tags` lists those in use"
 ArchiveKey = tuple[str, str]  # A repository, and the name of a snapshot in it.
 EVERY = Selector(schema="*", name="*")  # All tables.
-_MANY = 50_000  # Objects. To examine fewer takes the collector a few milliseconds.
 _NOT_STORED = -1  # In place of the version of a policy that is not stored.
 
 
@@ -144,22 +142,6 @@ class _Seen:
     asked: set[Probe] = field(default_factory=set)
     compared: set[tuple[Rollup, Window]] = field(default_factory=set)
     measurements: Measurements = field(default_factory=Measurements)
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Pause Python's garbage collector: it would examine all of a plan again and again while that grows."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            # Much that was made counts as old: it need not be examined at once. (To count what is frozen takes time.)
-            if gc.get_count()[0] > _MANY and not gc.get_freeze_count():
-                gc.freeze()
-                gc.unfreeze()
-            gc.enable()
 
 
 class Look:
