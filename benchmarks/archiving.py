@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from benchmarks.line import Line
-from benchmarks.policies import statements, store_policies
+from benchmarks.policies import forget_runs, statements, store_policies
 from benchmarks.server import DAY, EXT, FIRST, SCHEMA
 from benchmarks.surroundings import Surroundings
 from benchmarks.timing import by_turns, seconds
@@ -46,6 +46,7 @@ class Bench:
 
     def _archive(self, verify: Verify) -> float:
         self.fill()
+        forget_runs(self.retention)
         (stored,) = self.retention.policies()
         self.retention.policies.edit(str(stored.policy.id), {"verify": verify})
         before = statements(self.retention)

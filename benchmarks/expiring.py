@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from benchmarks.line import Goal, Line
-from benchmarks.policies import statements, store_policies
+from benchmarks.policies import forget_runs, statements, store_policies
 from benchmarks.server import EXT, SCHEMA, Daily, daily_table
 from benchmarks.surroundings import Surroundings
 from benchmarks.timing import by_turns, seconds
@@ -56,6 +56,7 @@ class Bench:
     def _filled(self, way: Callable[[], float]) -> Callable[[], float]:
         def work() -> float:
             self.table.fill()
+            forget_runs(self.retention)
             taken = way()
             self.table.expect_none()
             return taken

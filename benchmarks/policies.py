@@ -1,5 +1,5 @@
 """
-Many policies at once: stored as rows, since creating them one by one looks at all others each time.
+Many policies at once: stored as rows, since creating them one by one looks at all others each time. And what runs left.
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ def store_policies(retention: Retention, policies: Sequence[dict[str, Any]]) -> 
     rows = [policy_to_row(policy, 1, retention.clock.now(), "bench") for policy in made]
     database.execute(sa.insert(table), rows)
     database.refresh(table)
+
+
+def forget_runs(retention: Retention) -> None:
+    """Make the next run the first one: it is unusual that all is due once more as soon as a run has expired it."""
+    database, tables = retention.engine.database, retention.store.tables
+    for table in (tables.journal, tables.result, tables.lease):
+        database.execute(sa.delete(table))
+        database.refresh(table)
 
 
 def statements(retention: Retention) -> int:
