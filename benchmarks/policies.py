@@ -17,6 +17,7 @@ from cratedb_retention.store.policies import policy_to_row
 def store_policies(retention: Retention, policies: Sequence[dict[str, Any]]) -> None:
     """Replace all stored policies of a database."""
     database, table = retention.engine.database, retention.store.tables.policy
+    database.refresh(table)  # What `setup` has just stored is to be found.
     made = [make_policy(id=f"p{number:05}", **attributes) for number, attributes in enumerate(policies)]
     database.execute(sa.delete(table))
     database.refresh(table)
