@@ -177,7 +177,8 @@ class Windows(Mapping[int, LedgerRow]):
         """Without an error in between: most windows of a first run are unknown."""
         if (row := self._single.get(start)) is not None:
             return row
-        return default if (row := self._range(start)) is None else self._by_start(row).get(start, default)
+        row = self._range(start) if self._ranges else None
+        return default if row is None else self._by_start(row).get(start, default)
 
     def __contains__(self, start: object) -> bool:
         return isinstance(start, int) and self.get(start) is not None

@@ -191,20 +191,20 @@ class Coverage:
 
     def why_not(self, table: TableName, piece: Piece, limit: int) -> Reason | None:
         """Why a piece that expired by the limit (ms, UTC) must wait; None if the coarser level covers it, or will."""
-        return next(filter(None, self._reasons(table, piece, limit)), None)
-
-    def _reasons(self, table: TableName, piece: Piece, limit: int) -> Iterator[Reason | None]:
         above, own = self.above.get(table), self.own.get(table)
         windows = above.windows(piece) if above is not None else ()
         if above is not None and not above.state.by_rows:
-            yield from (above.why_not(piece, *window) for window in windows)
+            for window in windows:
+                if reason := above.why_not(piece, *window):
+                    return reason
         if own is not None:
-            yield from (self._why_waiting(own, time) for time in _going(above, piece))
-        elif above is not None:
+            return next(filter(None, (self._why_waiting(own, time) for time in _going(above, piece))), None)
+        if above is not None:
             # Raw rows of a window that has not expired entirely: others may still arrive on time.
-            level, cascade = above.state.rollup.table, above.cascade
-            ends = (end for start, end in windows if end > limit and not above.is_sealed(start))
-            yield from (Why.WHOLE_WINDOW(level=level, end=end, cascade=cascade) for end in ends)
+            for start, end in windows:
+                if end > limit and not above.is_sealed(start):
+                    return Why.WHOLE_WINDOW(level=above.state.rollup.table, end=end, cascade=above.cascade)
+        return None
 
     def _why_waiting(self, own: Above, time: TimeRange) -> Reason | None:
         """Why a level's own rows of a time range must wait; cached, since many pieces share a range."""
@@ -213,11 +213,6 @@ class Coverage:
             windows = (window for window in own.state.grid.windows(time) if window.start not in self.sealing[table])
             self._waiting[table, time] = next(filter(None, (own.why_open(*window) for window in windows)), None)
         return self._waiting[table, time]
-
-    def late_rows(self, table: TableName, piece: Piece) -> bool:
-        """Whether a piece arrived after one of its windows was sealed."""
-        above = self.above.get(table)
-        return above is not None and any(above.is_late(piece, start) for start, _ in above.windows(piece))
 
     def protects(self, table: TableName) -> bool:
         """Whether a table has the raw rows of a level."""
@@ -233,17 +228,22 @@ class Coverage:
             yield from self._seal(own, (window for time in times for window in own.state.grid.windows(time)), ())
         if above is not None:
             # A piece that is late for one window, and dropped as the policy states, may be on time for the next.
-            groups: list[list[Piece]] = [[]]
+            groups: list[tuple[list[str], list[TimeRange]]] = [([], [])]
             for piece in pieces:
-                groups.append([piece]) if self.late_rows(table, piece) else groups[0].append(piece)
-            for group in groups:
-                windows = (w for p in group for w in above.windows(p) if not above.is_late(p, w.start))
-                yield from self._seal(above, windows, [p.partition.ident for p in group] if above.tracked else ())
+                windows = above.windows(piece)
+                on_time = [window for window in windows if not above.is_late(piece, window.start)]
+                if len(on_time) < len(windows):
+                    groups.append(([piece.partition.ident], on_time))
+                else:
+                    groups[0][0].append(piece.partition.ident)
+                    groups[0][1].extend(on_time)
+            for idents, times in groups:
+                yield from self._seal(above, times, idents if above.tracked else ())
 
     def _seal(self, above: Above, windows: Iterable[TimeRange], idents: Sequence[str]) -> Iterator[SealWindows]:
         """Seal windows. Partitions to drop, by their idents, are checked one by one, even if a window is sealed."""
         state = above.state
-        tracked = [(s, e) for s, e in sorted(set(windows)) if s in state.rows or s in state.planned]
+        tracked = [(s, e) for s, e in sorted(set(windows)) if s in state.planned or s in state.rows]
         found = tuple(Window.of(s, e) for s, e in tracked if idents or not above.is_sealed(s))
         self.sealing[state.rollup.table].update(window.start for window in found)
         if found:

@@ -87,6 +87,8 @@ class LevelPlan:
         return sources
 
     def _why_blocked(self, source: Source, waiting: bool) -> tuple[Reason, bool] | None:
+        if source.readable and not self.left_closed:
+            return (Why.SOURCE_BLOCKED(), False) if waiting else None
         missing = sum(piece.partition.missing_shards for piece in source.pieces)
         if missing:
             return Why.MISSING_SHARDS(count=missing), True
