@@ -138,7 +138,7 @@ class TimeRanges(tuple[TimeRange, ...]):
         return super().__new__(cls, found)
 
     def overlapping(self, other: TimeRange) -> Sequence[TimeRange]:
-        return self[bisect_right(self, other.start, key=_END) : bisect_left(self, other.end, key=_START)]
+        return self and self[bisect_right(self, other.start, key=_END) : bisect_left(self, other.end, key=_START)]
 
     def contains(self, instant: int) -> bool:
         return bool(self.overlapping(TimeRange(instant, instant + 1)))

@@ -177,8 +177,7 @@ class Windows(Mapping[int, LedgerRow]):
         """Without an error in between: most windows of a first run are unknown."""
         if (row := self._single.get(start)) is not None:
             return row
-        row = self._range(start) if self._ranges else None
-        return default if row is None else self._by_start(row).get(start, default)
+        return default if (row := self._range(start)) is None else self._by_start(row).get(start, default)
 
     def __contains__(self, start: object) -> bool:
         return isinstance(start, int) and self.get(start) is not None
@@ -189,6 +188,8 @@ class Windows(Mapping[int, LedgerRow]):
         return row is not None and row.sealed
 
     def _range(self, start: int) -> LedgerRow | None:
+        if not self._ranges:
+            return None
         position = bisect_right(self._ranges, start, key=_START) - 1
         row = self._ranges[position] if position >= 0 else None
         return row if row is not None and start < row.end else None
