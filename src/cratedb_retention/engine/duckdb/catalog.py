@@ -12,6 +12,7 @@ import re
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from operator import itemgetter
@@ -25,7 +26,7 @@ from cratedb_retention.engine.duckdb.files import inexact
 from cratedb_retention.engine.duckdb.forecast import read_storage
 from cratedb_retention.engine.duckdb.sql import SQL, comment_on, fingerprint, make_column, partition_key, row_hash
 from cratedb_retention.engine.expressions import table_ref
-from cratedb_retention.engine.plan import ask, chunks, from_text, value_texts
+from cratedb_retention.engine.plan import ask, chunks, from_text, union, value_texts
 from cratedb_retention.errors import RetentionError
 from cratedb_retention.model.catalog import (
     Capabilities,
@@ -53,6 +54,7 @@ CAPABILITIES = Capabilities(
     tokens_recur=True,
 )
 _COMMENT = re.compile(r'\bpartitioned\s+by\s*\((?P<columns>(?:"(?:[^"]|"")*"|[^")])*)\)', re.IGNORECASE)
+_BY_NAME = 10  # Tables whose columns are asked for by name.
 _OWN = ("internal", "temporary")  # Flags of tables that are not the user's.
 # In place of the number and the name of a table in a query, and of rows: no name or text in SQL has this character.
 _NUMBER, _TABLE, _ROWS = "\0number", TableName("\0schema", "\0table"), "\0rows"
@@ -108,7 +110,7 @@ class Reader:
         selectors = list(selectors)
         wanted, keyed = wanted_by(selectors, CAPABILITIES), any(s.keys for s in selectors)
         comments = {name: comment for name, comment in self._comments.items() if wanted(name)}
-        columns = self._columns(wanted)
+        columns = self._columns(wanted, views=keyed)
         meant = [(s, find_tables(s.schema, s.name, comments, CAPABILITIES)) for s in selectors]
         named = {table: s.partition_column for s, tables in reversed(meant) if s.partition_column for table in tables}
         bare = [_bare(name, columns[name], comment, named.get(name)) for name, comment in comments.items()]
@@ -172,13 +174,12 @@ class Reader:
     def describe(self, table: TableName) -> tuple[dict[str, Column], str | None]:
         """The columns of a table, none if it does not exist, and its comment without the mark; None for a view."""
         comment = _MARK.sub("", self._comments[table]).strip() if table in self._comments else None
-        return self._columns(table.__eq__).get(table, {}), comment
+        return self._columns(table.__eq__, views=comment is None).get(table, {}), comment
 
-    def _columns(self, wanted: Callable[[TableName], bool]) -> dict[TableName, dict[str, Column]]:
-        names = ("column_index", "schema_name", "table_name", "column_name", "data_type", "column_default")
+    def _columns(self, wanted: Callable[[TableName], bool], views: bool = True) -> dict[TableName, dict[str, Column]]:
+        """The columns of tables, and of views unless these are of no use."""
         found: dict[TableName, dict[str, Column]] = defaultdict(dict)
-        rows = self._ask("duckdb_columns", names, ["internal"])
-        for _, schema, table, column, data_type, default in sorted(rows, key=itemgetter(0)):
+        for _, schema, table, column, data_type, default in sorted(self._listed(wanted, views), key=itemgetter(0)):
             if wanted(TableName(schema, table)):
                 found[TableName(schema, table)][column] = make_column(column, data_type, default)
         for name, columns in found.items():
@@ -186,14 +187,32 @@ class Reader:
             columns.update({c.name: _without_plain_default(c, columns, definition) for c in columns.values()})
         return found
 
+    def _listed(self, wanted: Callable[[TableName], bool], views: bool) -> Sequence[Sequence[Any]]:
+        """
+        Columns with their positions and tables. Those of a few tables are asked for by name: the list of all columns
+        takes ten times as long the first time, since DuckDB then looks at its own views.
+        """
+        if self._names is not None and not (views and any(wanted(TableName(*row[:2])) for row in self._views)):
+            tables = [name for name in self._comments if wanted(name)]
+            if not tables:
+                return []
+            if len(tables) <= _BY_NAME:
+                with suppress(RetentionError):  # One was dropped just now.
+                    return self._database.rows(union([_columns_of(name) for name in tables]))
+        names = ("column_index", "schema_name", "table_name", "column_name", "data_type", "column_default")
+        return self._ask("duckdb_columns", names, ["internal"])
+
+    @cached_property
+    def _views(self) -> Sequence[Sequence[Any]]:
+        return self._ask("duckdb_views", ("schema_name", "view_name", "sql"), _OWN, sa.func.version())
+
     def views(self, columns: Mapping[TableName, Mapping[str, Column]] | None = None) -> dict[TableName, View]:
         """The views, with their columns if these are given."""
-        rows = self._ask("duckdb_views", ("schema_name", "view_name", "sql"), _OWN, sa.func.version())
         return {
             (name := TableName(schema, view)): View(
                 name=name, columns=tuple((columns or {}).get(name, ())), definition=sql or "", release=release
             )
-            for schema, view, sql, release in rows
+            for schema, view, sql, release in self._views
         }
 
     def _keys(self) -> dict[TableName, tuple[str, ...]]:
@@ -342,6 +361,11 @@ def _together(branches: Sequence[tuple[int, TableName, _Shape]]) -> Query:
         for shape, texts in alike.items()
     )
     return Query(" UNION ALL ".join(found))
+
+
+def _columns_of(table: TableName) -> sa.Select[Any]:
+    of = sa.func.pragma_table_info(_quoted(*table)).table_valued("cid", "name", "type", "dflt_value").c
+    return sa.select(of.cid, sa.literal(table.schema), sa.literal(table.name), of.name, of.type, of.dflt_value)
 
 
 def _quoted(*names: str) -> str:
