@@ -36,7 +36,7 @@ class Pieces:
         return len(self.known) + len(self.unknown)
 
 
-class _Times(dict[Any, tuple[int | None, int | None]]):
+class Times(dict[Any, tuple[int | None, int | None]]):
     """The intervals of partitions by their values in the columns of grids; tables and tenants have the same days."""
 
     def __init__(self, grids: Grids) -> None:
@@ -55,7 +55,7 @@ class PieceIndex:
         self._measurements = measurements
         self._pieces: dict[_Key, list[Piece]] = {}
         self._groups: dict[tuple[_Key, tuple[int, ...]], dict[tuple[Value, ...], Pieces]] = {}
-        self._times: dict[Grids, _Times] = {}
+        self._times: dict[Grids, Times] = {}
         self._found: dict[int, tuple[Target, Pieces]] = {}  # By the identity of targets, whose keys are large.
 
     def of(self, target: Target) -> Pieces:
@@ -64,6 +64,10 @@ class PieceIndex:
         if known is None or known[0] is not target:
             known = self._found[id(target)] = target, self._find(target)
         return known[1]
+
+    def times(self, grids: Grids) -> Times | None:
+        """The intervals of these grids that are known from other tables."""
+        return self._times.setdefault(grids, Times(grids)) if grids else None
 
     def _find(self, target: Target) -> Pieces:
         # The position of the partition column that the policy names, if it is a time and has no grid.
@@ -74,15 +78,14 @@ class PieceIndex:
         positions = tuple(names.index(column.name) for column, _ in target.where)
         if key not in self._pieces:
             bounds = self._measurements.bounds.get(target.bounds_probe, {}) if target.bounds_probe else {}
-            times = self._times.setdefault(target.grids, _Times(target.grids)) if target.grids else None
-            self._pieces[key] = make_pieces(target.table, target.grids, bounds, named, times)
+            self._pieces[key] = make_pieces(target.table, target.grids, bounds, named, self.times(target.grids))
         if (key, positions) not in self._groups:
             self._groups[key, positions] = _group(self._pieces[key], positions)
         return self._groups[key, positions].get(tuple(value for _, value in target.where), Pieces())
 
 
 def make_pieces(
-    table: Table, grids: Grids, bounds: Bounds, named: int | None = None, times: _Times | None = None
+    table: Table, grids: Grids, bounds: Bounds, named: int | None = None, times: Times | None = None
 ) -> list[Piece]:
     """
     Determine the interval of each partition: from the grids if there are any, else from its rows.
@@ -93,7 +96,7 @@ def make_pieces(
     if not grids:
         found = ((each, *_from_bounds(each, bounds, named)) for each in table.partitions)
         return [Piece(partition, start, end, exact=False) for partition, start, end in found]
-    times = _Times(grids) if times is None else times
+    times = Times(grids) if times is None else times
     key = times.key
     return [Piece(partition, *times[key(partition.values)]) for partition in table.partitions]
 

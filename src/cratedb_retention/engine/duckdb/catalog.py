@@ -110,7 +110,7 @@ class Reader:
         selectors = list(selectors)
         wanted, keyed = wanted_by(selectors, CAPABILITIES), any(s.keys for s in selectors)
         comments = {name: comment for name, comment in self._comments.items() if wanted(name)}
-        columns = self._columns(wanted, views=keyed)
+        columns = self._columns_by_name(wanted, views=keyed)
         meant = [(s, find_tables(s.schema, s.name, comments, CAPABILITIES)) for s in selectors]
         named = {table: s.partition_column for s, tables in reversed(meant) if s.partition_column for table in tables}
         bare = [_bare(name, columns[name], comment, named.get(name)) for name, comment in comments.items()]
@@ -174,33 +174,38 @@ class Reader:
     def describe(self, table: TableName) -> tuple[dict[str, Column], str | None]:
         """The columns of a table, none if it does not exist, and its comment without the mark; None for a view."""
         comment = _MARK.sub("", self._comments[table]).strip() if table in self._comments else None
-        return self._columns(table.__eq__, views=comment is None).get(table, {}), comment
+        return self._columns_by_name(table.__eq__, views=comment is None).get(table, {}), comment
 
-    def _columns(self, wanted: Callable[[TableName], bool], views: bool = True) -> dict[TableName, dict[str, Column]]:
-        """The columns of tables, and of views unless these are of no use."""
+    def _columns(self, wanted: Callable[[TableName], bool]) -> dict[TableName, dict[str, Column]]:
+        """The columns of tables and views."""
+        names = ("column_index", "schema_name", "table_name", "column_name", "data_type", "column_default")
+        return self._made(wanted, self._ask("duckdb_columns", names, ["internal"]))
+
+    def _columns_by_name(self, wanted: Callable[[TableName], bool], views: bool) -> dict[TableName, dict[str, Column]]:
+        """
+        The columns of tables, and of views if these are of use. Those of a few tables are asked for by name: the list
+        of all columns takes ten times as long when it is first read, since DuckDB then looks at its own views.
+        """
+        if self._names is not None and not (views and any(wanted(TableName(*row[:2])) for row in self._views)):
+            tables = [name for name in self._comments if wanted(name)]
+            if not tables:
+                return {}
+            if len(tables) <= _BY_NAME:
+                with suppress(RetentionError):  # One was dropped just now.
+                    return self._made(wanted, self._database.rows(union([_columns_of(name) for name in tables])))
+        return self._columns(wanted)
+
+    def _made(
+        self, wanted: Callable[[TableName], bool], rows: Iterable[Sequence[Any]]
+    ) -> dict[TableName, dict[str, Column]]:
         found: dict[TableName, dict[str, Column]] = defaultdict(dict)
-        for _, schema, table, column, data_type, default in sorted(self._listed(wanted, views), key=itemgetter(0)):
+        for _, schema, table, column, data_type, default in sorted(rows, key=itemgetter(0)):
             if wanted(TableName(schema, table)):
                 found[TableName(schema, table)][column] = make_column(column, data_type, default)
         for name, columns in found.items():
             definition = self._definitions.get(name, "")
             columns.update({c.name: _without_plain_default(c, columns, definition) for c in columns.values()})
         return found
-
-    def _listed(self, wanted: Callable[[TableName], bool], views: bool) -> Sequence[Sequence[Any]]:
-        """
-        Columns with their positions and tables. Those of a few tables are asked for by name: the list of all columns
-        takes ten times as long the first time, since DuckDB then looks at its own views.
-        """
-        if self._names is not None and not (views and any(wanted(TableName(*row[:2])) for row in self._views)):
-            tables = [name for name in self._comments if wanted(name)]
-            if not tables:
-                return []
-            if len(tables) <= _BY_NAME:
-                with suppress(RetentionError):  # One was dropped just now.
-                    return self._database.rows(union([_columns_of(name) for name in tables]))
-        names = ("column_index", "schema_name", "table_name", "column_name", "data_type", "column_default")
-        return self._ask("duckdb_columns", names, ["internal"])
 
     @cached_property
     def _views(self) -> Sequence[Sequence[Any]]:

@@ -198,7 +198,7 @@ class Roller:
             return list(rows.values())
         within = TimeRange(windows[0].start, windows[-1].end)
         sources = self._find_sources(task, rollup, within)(windows)
-        if any(piece.partition.ident in going and _is_empty(piece) for s in sources.values() for piece in s.pieces):
+        if any(_is_empty(piece) and piece.partition.ident in going for s in sources.values() for piece in s.pieces):
             # Rows that were written right before a partition was frozen may not be counted yet.
             self._engine.database.refresh(table_ref(rollup.below))
             sources = self._find_sources(task, rollup, within)(windows)
@@ -210,7 +210,7 @@ class Roller:
             if row is None or not (row.whole or row.sealed):
                 thing, remedy = f"table {rollup.below}, from {show(window.start)}", "the next run does it first"
                 raise PartitionChanged(thing, f"is not rolled up into {rollup.table}", remedy)
-            if source is None or (row.sealed and not going):
+            if source is None or (row.sealed and not going) or source.token == row.token:
                 continue
             present = source.digests
             if going:
@@ -259,7 +259,7 @@ class Roller:
         except Undecided as error:
             raise _changed(f"table {name}", error.why) from None
         if target.grids:
-            pieces = make_pieces(target.table, target.grids, {})
+            pieces = make_pieces(target.table, target.grids, {}, times=self._prepared.facts.pieces.times(target.grids))
             return lambda windows: sources_of_windows(windows, pieces)
         grid = WindowGrid.of(rollup)
         probe = grid.probe(within)

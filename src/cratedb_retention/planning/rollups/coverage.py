@@ -237,8 +237,8 @@ class Coverage:
                 else:
                     groups[0][0].append(piece.partition.ident)
                     groups[0][1].extend(on_time)
-            for idents, times in groups:
-                yield from self._seal(above, times, idents if above.tracked else ())
+            for idents, of_group in groups:
+                yield from self._seal(above, of_group, idents if above.tracked else ())
 
     def _seal(self, above: Above, windows: Iterable[TimeRange], idents: Sequence[str]) -> Iterator[SealWindows]:
         """Seal windows. Partitions to drop, by their idents, are checked one by one, even if a window is sealed."""
