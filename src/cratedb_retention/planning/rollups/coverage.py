@@ -67,7 +67,8 @@ class Above:
 
     def is_late(self, piece: Piece, start: int) -> bool:
         """Whether a piece arrived after a window of its time was sealed."""
-        row = self.state.rows.get(start) if self.tracked else None
+        rows = self.state.rows
+        row = rows.get(start) if rows.sealed and self.tracked else None
         if row is None or not row.sealed or not piece.partition.rows:
             return False
         return digest(piece) not in row.token.split()
@@ -244,7 +245,7 @@ class Coverage:
         """Seal windows. Partitions to drop, by their idents, are checked one by one, even if a window is sealed."""
         state = above.state
         tracked = [(s, e) for s, e in sorted(set(windows)) if s in state.planned or s in state.rows]
-        found = tuple(Window.of(s, e) for s, e in tracked if idents or not above.is_sealed(s))
+        found = tuple(state.whole(s, e) for s, e in tracked if idents or not above.is_sealed(s))
         self.sealing[state.rollup.table].update(window.start for window in found)
         if found:
             yield SealWindows(rollup=state.rollup, windows=found, idents=tuple(idents))

@@ -103,6 +103,11 @@ class LevelPlan:
     def changing(self) -> Iterator[TimeRange]:
         return (TimeRange(window.since, window.until) for due in self.planned.values() for window in due.windows)
 
+    def whole(self, start: int, end: int) -> Window:
+        """A window: the same object if all of it is due, since plans have very many."""
+        due = self.planned.get(start)
+        return due.windows[0] if due and due.windows[0].whole else Window.of(start, end)
+
     def complete_next(self) -> int | None:
         """When further buckets of its present source are complete; None if all are."""
         complete, zone = self.rollup.interval.floor(self.plan.cutoff, self.rollup.tzinfo), self.rollup.tzinfo

@@ -51,9 +51,10 @@ class WindowStore(Records):
 
     def windows(self, table: TableName, starts: Iterable[int]) -> dict[int, LedgerRow]:
         """Some windows of a level, by start."""
-        wanted = sorted(set(starts))
-        found = self._near(table, wanted)
-        return {start: row for start in wanted if (row := found.get(start)) is not None}
+        wanted = set(starts)
+        found = self._near(table, sorted(wanted))
+        each = (window for row in found.stored for window in found.members(row))
+        return {window.start: window for window in each if window.start in wanted}
 
     def _near(self, table: TableName, starts: Sequence[int]) -> Windows:
         """The windows of a level with these starts, and the ranges that may contain some of them."""
