@@ -87,8 +87,11 @@ class LevelPlan:
         return sources
 
     def _why_blocked(self, source: Source, waiting: bool) -> tuple[Reason, bool] | None:
-        if source.readable and not self.left_closed:
-            return (Why.SOURCE_BLOCKED(), False) if waiting else None
+        if (not source.readable or self.left_closed) and (reason := self._why_unreadable(source)):
+            return reason
+        return (Why.SOURCE_BLOCKED(), False) if waiting else None
+
+    def _why_unreadable(self, source: Source) -> tuple[Reason, bool] | None:
         missing = sum(piece.partition.missing_shards for piece in source.pieces)
         if missing:
             return Why.MISSING_SHARDS(count=missing), True
@@ -96,9 +99,7 @@ class LevelPlan:
         left = self.left_closed if self.by_rows else self.left_closed & closed
         if left and closed <= left:
             return Why.LEFT_CLOSED(), False
-        if closed:
-            return Why.PARTITION_CLOSED(), True
-        return (Why.SOURCE_BLOCKED(), False) if waiting else None
+        return (Why.PARTITION_CLOSED(), True) if closed else None
 
     def changing(self) -> Iterator[TimeRange]:
         return (TimeRange(window.since, window.until) for due in self.planned.values() for window in due.windows)
