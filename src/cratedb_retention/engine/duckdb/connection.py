@@ -37,6 +37,7 @@ class DuckConnection(Database):
     """Executes SQL on a DuckDB file."""
 
     exclusive = True
+    _alone = False  # Whether each transaction is one statement.
 
     def __init__(self, address: DatabaseAddress, path: Path, read_only: bool) -> None:
         self._path, self._thing = path, f"database {address.safe}"
@@ -44,8 +45,8 @@ class DuckConnection(Database):
             super().__init__(make_engine(address.dburi, read_only=read_only))
         except ImportError as error:
             raise errors.not_installed(self._thing, "the driver is not installed", "duckdb", error) from None
-        # One statement that reads needs no other transaction than its own, which would take as long as a small one.
-        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # One statement needs no other transaction than its own, which would take as long as a small one.
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         # Generated columns and texts must not depend on the machine's time zone.
         sa.event.listen(self.engine, "connect", lambda opened, _: opened.cursor().execute("SET TimeZone = 'UTC'"))
         with _stand_in_for_pandas():
@@ -55,8 +56,8 @@ class DuckConnection(Database):
         """See :class:`Database`; many rows are inserted as a list of values for each column, which is far quicker."""
         many = self.kept is None and isinstance(statement, sa.Insert) and len(parameters or ()) >= MANY
         if many and (inserting := _of_lists(statement, parameters)) is not None:  # type: ignore[arg-type]
-            return super().execute(inserting)
-        return super().execute(statement, parameters)
+            statement, parameters = inserting, None
+        return super(DuckConnection, self._with(_alone=parameters is None)).execute(statement, parameters)
 
     @contextlib.contextmanager
     def _begin(self, writing: bool) -> Iterator[sa.Connection]:
@@ -64,7 +65,7 @@ class DuckConnection(Database):
         if writing and _room(self._path) < ROOM:
             raise _disk_is_full(self._thing)
         try:
-            with (self.engine if writing else self._reading).begin() as connection:
+            with (self.engine if writing and not self._alone else self._autocommit).begin() as connection:
                 try:
                     yield connection
                 except RuntimeError as error:
