@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from cratedb_retention.engine.duckdb.connection import DuckConnection
-from cratedb_retention.errors import DatabaseError
+from cratedb_retention.errors import Conflict, DatabaseError
 from cratedb_retention.model.address import DatabaseAddress
 
 TASKS = Path("/proc/self/task")
@@ -55,6 +55,22 @@ def test_rows_that_change_are_counted(database: DuckConnection) -> None:
     returned = database.rows(sa.update(table).where(table.c.Count == 7).values(b=[]).returning(table.c.Count))
     assert (returned, database.rows(sa.select(sa.func.max(table.c.Count).label("Count")))) == ([], [(2,)])
     assert database.execute(sa.delete(table)) == 3
+
+
+@pytest.mark.parametrize("kind", [sa.Text(), sa.ARRAY(sa.Text)], ids=["text", "list"])
+@pytest.mark.parametrize("count", [1, 3, 19, 20, 50])
+def test_rows_are_written_together(database: DuckConnection, count: int, kind: sa.types.TypeEngine[object]) -> None:
+    """If one of several rows cannot be written, none is."""
+    number = sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False)
+    table = sa.Table("t", sa.MetaData(), number, sa.Column("b", kind))
+    database.execute(sa.schema.CreateTable(table))
+    database.execute(sa.insert(table).values(id=count))
+    value = ["a"] if isinstance(kind, sa.ARRAY) else "a"
+    with pytest.raises(Conflict):
+        database.execute(sa.insert(table), [{"id": n + 1, "b": value} for n in range(count)])
+    assert database.count(table) == 1
+    database.execute(sa.insert(table), [{"id": n + 1, "b": value} for n in range(count, 2 * count)])
+    assert database.count(table) == 1 + count
 
 
 def test_a_statement_within_a_result(database: DuckConnection) -> None:

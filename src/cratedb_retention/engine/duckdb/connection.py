@@ -57,7 +57,9 @@ class DuckConnection(Database):
         many = self.kept is None and isinstance(statement, sa.Insert) and len(parameters or ()) >= MANY
         if many and (inserting := _of_lists(statement, parameters)) is not None:  # type: ignore[arg-type]
             statement, parameters = inserting, None
-        return super(DuckConnection, self._with(_alone=parameters is None)).execute(statement, parameters)
+        # SQLAlchemy writes a few rows by one INSERT as well.
+        alone = parameters is None or (type(statement) is sa.Insert and len(parameters) < MANY)
+        return super(DuckConnection, self._with(_alone=alone)).execute(statement, parameters)
 
     @contextlib.contextmanager
     def _begin(self, writing: bool) -> Iterator[sa.Connection]:
