@@ -26,6 +26,7 @@ _KINDS = {"VARCHAR": Kind.TEXT, "BOOLEAN": Kind.BOOLEAN, **dict.fromkeys(_NUMBER
 MANY = 100  # Values of a condition that are sent as an array: SQLAlchemy takes long for each of many parameters.
 _SECOND, _DAY, _WEEK = 1_000_000, 86_400, 604_800
 _MONDAY = 4 * _DAY  # 1970 began on a Thursday.
+_FIXED = {"day": _DAY, "week": _WEEK}  # Their lengths in UTC.
 _YEARS = (1900, 2100)
 _INSTANT = "TIMESTAMP WITH TIME ZONE"
 FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999  # The years 1 to 9999, in milliseconds.
@@ -112,8 +113,8 @@ class DuckExpressions:
             return _fixed(instant, interval.seconds, 0)
         if zone != "UTC":
             return _calendar(instant, interval.unit, zone)
-        if interval.unit in ("day", "week"):
-            return _fixed(instant, *((_DAY, 0) if interval.unit == "day" else (_WEEK, _MONDAY)))
+        if interval.unit in _FIXED:
+            return _fixed(instant, _FIXED[interval.unit], _MONDAY if interval.unit == "week" else 0)
         naive = sa.func.make_timestamp(sa.func.epoch_us(instant))
         return sa.func.to_timestamp(sa.func.epoch(ex.date_trunc(interval.unit, naive)))
 
@@ -129,12 +130,15 @@ class DuckExpressions:
         return ex.decimal_sum(column.type) or ex.DOUBLE  # DuckDB rejects a sum that is too large for it.
 
     def partition(self, rollup: Rollup) -> Element | None:
-        """In a form that the catalog's reader understands, and that does not depend on the session's time zone."""
+        """
+        In a form that the catalog's reader understands, and that does not depend on the session's time zone. DuckDB
+        computes it for each row that is inserted; by the calendar that takes a fifth of the time of an INSERT.
+        """
         if rollup.partition is None:
             return None
-        time = self.column(rollup.own_time)
-        if rollup.partition.seconds:
-            return sa.func.time_bucket(_seconds(rollup.partition.seconds), time)
+        time, fixed = self.column(rollup.own_time), _FIXED if rollup.zone == "UTC" else {}
+        if seconds := rollup.partition.seconds or fixed.get(rollup.partition.unit):
+            return sa.func.time_bucket(_seconds(seconds), time)
         zone = sa.literal(rollup.zone)
         return sa.func.timezone(zone, ex.date_trunc(rollup.partition.unit, sa.func.timezone(zone, time)))
 
