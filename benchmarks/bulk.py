@@ -17,7 +17,7 @@ import duckdb
 from benchmarks.embedded import new_file
 from benchmarks.line import Goal, Line
 from benchmarks.policies import store_policies
-from benchmarks.rollups import LEVELS, TIME, VALUE_COLUMNS
+from benchmarks.rollups import LENGTHS, LEVELS, TIME, VALUE_COLUMNS
 from benchmarks.surroundings import Surroundings
 from benchmarks.timing import usage
 from cratedb_retention import Retention
@@ -114,7 +114,7 @@ def _by_hand(hours: int) -> Iterator[str]:
             hour = START + dt.timedelta(hours=number)
             within = f" WHERE ts >= TIMESTAMPTZ '{hour}' AND ts < TIMESTAMPTZ '{hour + dt.timedelta(hours=1)}'"
             source = f"metrics{within}" if below == "raw" else below
-            bucket = f"time_bucket(INTERVAL '1 {unit}', ts)"
+            bucket = f"time_bucket(INTERVAL '{LENGTHS[unit]}', ts)"
             yield (
                 f"INSERT INTO by_{unit} (ts, host, sensor, {', '.join(VALUE_COLUMNS)})"
                 f" SELECT {bucket}, host, sensor, {values} FROM {source} GROUP BY 1, 2, 3"

@@ -31,6 +31,8 @@ VALUES = "min(x), max(x), sum(x), avg(x), count(x), min_by(x, ts), max_by(x, ts)
 MERGED = "min(a), max(b), sum(c), sum(c) / sum(n), sum(n), min_by(f, ts), max_by(l, ts), sum(r)"
 VALUE_COLUMNS = ("a", "b", "c", "v", "n", "f", "l", "r")
 LEVELS = (("minute", "raw", VALUES), ("hour", "by_minute", MERGED), ("day", "by_hour", MERGED))
+# On DuckDB. A day of the calendar, ``INTERVAL '1 day'``, takes a hundred times as long as 24 hours.
+LENGTHS = {"minute": "1 minute", "hour": "1 hour", "day": "24 hours"}
 PARTS = {"minute": "week", "hour": "month", "day": "year"}
 LATE_DAYS = 3
 OURS, BY_HAND = "ours", "by hand"
@@ -160,7 +162,7 @@ def _duckdb(surroundings: Surroundings) -> Bench:
     bench = Bench(
         retention=Retention(uri, EXT),
         rows=surroundings.rows or EMBEDDED_ROWS,
-        bucket=lambda unit: f"time_bucket(INTERVAL '1 {unit}', ts)",
+        bucket=lambda unit: f"time_bucket(INTERVAL '{LENGTHS[unit]}', ts)",
         series=lambda count: f"range({count}) g(i)",
         moment=lambda ms: f"make_timestamptz({ms} * 1000)",
         table=lambda unit: f"(ts {TIME}, host TEXT, {_values('')})",
