@@ -12,7 +12,7 @@ from benchmarks.bulk import BY_HAND, OURS
 from benchmarks.embedded import new_file
 from benchmarks.line import Goal, Line
 from benchmarks.policies import store_policies
-from benchmarks.rollups import MERGED, TIME, VALUE_COLUMNS, VALUES
+from benchmarks.rollups import LENGTHS, MERGED, TIME, VALUE_COLUMNS, VALUES
 from benchmarks.surroundings import Surroundings
 from benchmarks.timing import by_turns, usage
 from cratedb_retention import Retention
@@ -92,7 +92,7 @@ def _by_hand(tables: int) -> Iterator[str]:
         for unit, below, values in _LEVELS:
             table = f"m{number}_by_{unit}"
             yield f"CREATE TABLE {table} (ts {TIME}, host TEXT, {_COLUMNS})"
-            bucket = f"time_bucket(INTERVAL '1 {unit}', ts)"
+            bucket = f"time_bucket(INTERVAL '{LENGTHS[unit]}', ts)"
             query = f"SELECT {bucket}, host, {values} FROM {below.format(number)} GROUP BY 1, 2"
             yield f"INSERT INTO {table} (ts, host, {', '.join(VALUE_COLUMNS)}) {query}"
         yield f"DELETE FROM m{number} WHERE ts < TIMESTAMPTZ '{CUTOFF - dt.timedelta(days=KEPT)}'"
