@@ -13,7 +13,7 @@ from functools import partial
 from benchmarks.line import Goal, Line
 from benchmarks.surroundings import Surroundings
 from benchmarks.timing import peak_megabytes, seconds
-from cratedb_retention.execution.plan.preparing import without_collector
+from cratedb_retention.collector import without_collector
 from cratedb_retention.model.catalog import Column, Partition, Table, TableName
 from cratedb_retention.model.plan.measurements import Measurements, WindowRows
 from cratedb_retention.model.policies.policy import Policy

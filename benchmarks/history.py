@@ -19,8 +19,8 @@ from benchmarks.line import Goal, Line
 from benchmarks.surroundings import Missing, Surroundings
 from benchmarks.timing import by_turns, peak_megabytes, seconds
 from cratedb_retention import Retention
+from cratedb_retention.collector import without_collector
 from cratedb_retention.engine.database import Database
-from cratedb_retention.execution.plan.preparing import without_collector
 from cratedb_retention.model.catalog import Catalog, Kind, Partition, Table, TableName
 from cratedb_retention.model.plan.plan import Plan
 from cratedb_retention.model.policies.policy import Policy

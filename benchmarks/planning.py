@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from benchmarks.line import Goal, Line
 from benchmarks.surroundings import Surroundings
 from benchmarks.timing import by_turns, peak_megabytes, seconds
-from cratedb_retention.execution.plan.preparing import without_collector
+from cratedb_retention.collector import without_collector
 from cratedb_retention.model.catalog import Catalog, Partition, Table, TableName, Value
 from cratedb_retention.model.holds import LegalHold
 from cratedb_retention.model.plan.plan import Plan
