@@ -36,7 +36,7 @@ def collecting_rarely() -> Iterator[None]:
     """Let it wait for more objects than pages of rows have: it would examine all others again for each few pages."""
     with _lock:
         _usual.append(_usual[0] if _usual else gc.get_threshold())
-        gc.set_threshold(_RARELY, *_usual[0][1:])
+        gc.set_threshold(max(_RARELY, _usual[0][0]), *_usual[0][1:])
     try:
         yield
     finally:
