@@ -28,7 +28,7 @@ ROLLED_UP = Goal(ratio=1.1, megabytes=1000)
 MIXED = Goal(megabytes=500)
 ARCHIVED_DAYS = 70
 # Beside what DuckDB may use, Python and the libraries need memory.
-OF_DUCKDB, OF_DUCKDB_MIXED = 800, 300
+OF_DUCKDB, OF_DUCKDB_MIXED = 600, 250
 # The processor time and the memory of a run, and of statements by hand.
 OURS = """
 import contextlib, datetime as dt
