@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 import sqlalchemy as sa
 
 from benchmarks.line import Goal, Line
-from benchmarks.policies import statements, store_policies
+from benchmarks.policies import forget_runs, statements, store_policies
 from benchmarks.server import EXT, FIRST, SCHEMA
 from benchmarks.surroundings import Surroundings
 from benchmarks.timing import apart, by_turns, seconds, usage
@@ -63,6 +63,7 @@ class Bench:
         self.server.sql(f"REFRESH TABLE {TABLE}")
         if self.server.value(f"SELECT count(*) FROM {TABLE}") != rows:
             raise RuntimeError("not all rows were written")
+        forget_runs(self.retention)
 
     def archive(self) -> float:
         """Archive the rows."""
