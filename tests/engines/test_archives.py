@@ -23,7 +23,7 @@ from cratedb_retention.execution.runs.events import Observer, RunEvent, StepFini
 from cratedb_retention.model.archive import Archived, SnapshotStage
 from cratedb_retention.model.plan.plan import SnapshotPartition, Step
 from cratedb_retention.model.time import parse_instant
-from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase
+from support.databases import MONTH, TIME, CrateDatabase, Database, DuckDatabase, ParquetDatabase
 from support.object_store import BUCKET, HALF, SECRET, ObjectStore, refusing
 from support.tiers import DECIDED
 
@@ -360,29 +360,40 @@ def forge(place: Place, **more: object) -> None:
     place.write(file, json.dumps({**described, "checksum": _checksum(described)}).encode())
 
 
+def replace_rows(place: Place, local: Path) -> None:
+    """Replace the first file by one with as many rows, of which one value differs."""
+    import pyarrow
+    import pyarrow.parquet
+
+    file = place.rows()[0]
+    local.write_bytes(place.read(file))
+    table = pyarrow.parquet.read_table(local)
+    other = pyarrow.array(["2024-04-11T00:00:00Z"] * table.num_rows, table.schema.field("n").type)
+    changed = table.set_column(table.schema.get_field_index("n"), "n", other)
+    pyarrow.parquet.write_table(changed, local, compression="zstd", write_page_checksum=True)
+    place.write(file, local.read_bytes())
+    forge(place, size=local.stat().st_size, sha256=hashlib.sha256(local.read_bytes()).hexdigest())
+
+
 def test_other_values(files: Place, tmp_path: Path) -> None:
     """A whole file with as many rows, of which one value differs: only a digest over all values tells."""
-    db = files.db
-
-    def replace_rows() -> None:
-        import pyarrow
-        import pyarrow.parquet
-
-        (file,) = files.rows()
-        local = tmp_path / "rows.parquet"
-        local.write_bytes(files.read(file))
-        table = pyarrow.parquet.read_table(local)
-        other = pyarrow.array(["2024-04-11T00:00:00Z"] * table.num_rows, table.schema.field("n").type)
-        changed = table.set_column(table.schema.get_field_index("n"), "n", other)
-        pyarrow.parquet.write_table(changed, local, compression="zstd", write_page_checksum=True)
-        files.write(file, local.read_bytes())
-        forge(files, size=local.stat().st_size, sha256=hashlib.sha256(local.read_bytes()).hexdigest())
-
-    report = db.tool.run(observers=[after(SnapshotPartition, replace_rows)])
+    db, local = files.db, tmp_path / "rows.parquet"
+    report = db.tool.run(observers=[after(SnapshotPartition, lambda: replace_rows(files, local))])
     assert (report.failed, report.partitions) == (1, 0)
     assert_stays(db)
     assert any("differ from the 1 archived" in error for error in errors(db))
     assert_archived(db)
+
+
+def test_earlier_manifests(crate_files: ParquetDatabase, tmp_path: Path) -> None:
+    """An archive of a version that kept no checksum is verified by its digest."""
+    place = fill(Directory(crate_files, crate_files.repository, crate_files.directory))
+    assert_archived(crate_files)
+    forge(place, values_sha256="")
+    assert [found.error for found in crate_files.tool.verify_snapshots()] == [None, None]
+    replace_rows(place, tmp_path / "rows.parquet")
+    april, may = (found.error for found in crate_files.tool.verify_snapshots())
+    assert "differ from the 1 archived" in str(april) and may is None
 
 
 def test_of_another_database(duck: DuckDatabase, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cratedb_retention.engine.cratedb import parquet
 from cratedb_retention.engine.cratedb.values import Stored
-from cratedb_retention.engine.parquet import Digest, row_hashes
+from cratedb_retention.engine.parquet import Checksum, Digest, row_hashes
 from support.tiers import examples
 
 _FLOATS = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["NaN", "Infinity", "-Infinity", -0.0])
@@ -67,8 +68,59 @@ def test_there_and_back(kind: str) -> None:
             pa.array([], column.arrow_type())
         ]
         assert repr(column.from_arrow(array)) == repr(plain)
+        assert checksum(array) == checksum(column.to_arrow(plain))
 
     check()
+
+
+@pytest.mark.parametrize(("kind", "value"), [("real", 0.1), ("numeric(20, 3)", "1.5"), ("double precision", 1)])
+def test_other_values_in_a_file(kind: str, value: Any) -> None:
+    """A value that a file would have in another form is refused, not archived."""
+    column = Stored("v", kind)
+    (same,) = column.from_arrow(column.to_arrow([value]))
+    assert exact_batch([column], [[same]]).num_rows == 1
+    with pytest.raises(ValueError, match="column v would have other values"):
+        exact_batch([column], [[value]])
+
+
+def exact_batch(stored: list[Stored], columns: list[list[Any]]) -> pa.RecordBatch:
+    """What is written to a file."""
+    return parquet.exact_batch(stored, columns, pa.schema([(each.name, each.arrow_type()) for each in stored]))
+
+
+def checksum(*batches: pa.Array) -> tuple[int, str]:
+    """The checksum of a column that is read in batches."""
+    found = Checksum()
+    for batch in batches:
+        found.add(pa.record_batch([batch], names=["v"]))
+    return found.rows, found.text
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_checksums(kind: str) -> None:
+    """In whatever batches values are read, their checksum is the same; each value matters, and their order."""
+    column = Stored("v", kind)
+
+    @settings(max_examples=examples(20, long=300))
+    @given(st.lists(st.none() | TYPES[kind], max_size=6), st.none() | TYPES[kind], st.integers(0, 6))
+    def check(returned: list[Any], other: Any, place: int) -> None:
+        plain = column.plain(returned)
+        values = column.to_arrow(plain)
+        assert checksum(values) == checksum(values[:place], values[place:], values[:0])
+        for rows in ([*returned[:place], other, *returned[place + 1 :]], returned[::-1]):
+            changed = column.plain(rows)
+            assert (checksum(column.to_arrow(changed)) == checksum(values)) == (repr(changed) == repr(plain))
+
+    check()
+
+
+def test_checksums_of_types() -> None:
+    """The same bytes of another type are other values."""
+    numbers = pa.array([1, 2], pa.int64())
+    assert checksum(numbers) != checksum(numbers.view(pa.float64()))
+    assert checksum(pa.array(["ab", "c"])) != checksum(pa.array(["a", "bc"]))
+    assert checksum(pa.array([["a"], []])) != checksum(pa.array([[], ["a"]]))
+    assert checksum(pa.array([None, 0], pa.int64())) != checksum(pa.array([0, None], pa.int64()))
 
 
 @settings(max_examples=examples(20, long=300))

@@ -17,6 +17,7 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -69,6 +70,7 @@ class Manifest:
     size: int | None  # Of the file, in bytes; None: unknown.
     database: str = "CrateDB"  # The database that it is from.
     sha256: str = ""  # Of the file, if the digest depends on the release of the database; else empty.
+    values_sha256: str = ""  # CrateDB: of the values in their order, see `Checksum`; earlier ones have none.
     definition: str = ""  # CrateDB: the statement that creates the table.
     exact: list[str] = field(default_factory=list)  # CrateDB: of the columns, JSON with decimals.
     generated: list[Any] = field(default_factory=list)  # Computed columns: position, name, type and expression.
@@ -132,6 +134,61 @@ def row_hashes(columns: Sequence[Sequence[Any]], rows: int) -> Iterator[int]:
     dumps, blake, read, sorting = orjson.dumps, hashlib.blake2b, int.from_bytes, orjson.OPT_SORT_KEYS
     by_row: Iterable[tuple[Any, ...]] = zip(*columns, strict=True) if columns else (() for _ in range(rows))
     return (read(blake(dumps(row, None, sorting), digest_size=16).digest(), "big") for row in by_row)
+
+
+class Checksum:
+    """
+    A SHA-256 of rows in their order, in whatever batches they come: of each column, and of each level of its lists,
+    which values are NULL, the lengths of the others, and their types and bytes. It is made of Arrow's memory, in a
+    twentieth of the time that a digest takes.
+    """
+
+    def __init__(self) -> None:
+        self.rows, self._parts = 0, defaultdict[str, Any](hashlib.sha256)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add the next rows."""
+        for place, column in enumerate(batch.columns):
+            self._add(str(place), column)
+        self.rows += batch.num_rows
+
+    def _add(self, name: str, array: pa.Array) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        kind, values = array.type, array.drop_null() if array.null_count else array
+        self._parts[f"{name} there"].update(bytes_of(array.is_valid().cast(pa.uint8())))
+        if pa.types.is_list(kind):
+            self._parts[f"{name} lengths"].update(bytes_of(pc.list_value_length(values)))
+            self._add(f"{name}.", values.flatten())
+            return
+        if pa.types.is_string(kind):
+            self._parts[f"{name} lengths"].update(bytes_of(pc.binary_length(values)))
+        elif pa.types.is_boolean(kind):
+            values = values.cast(pa.uint8())
+        self._parts[f"{name} {kind}"].update(bytes_of(values))
+
+    @property
+    def text(self) -> str:
+        parts = {name: part.hexdigest() for name, part in self._parts.items()}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def bytes_of(array: pa.Array) -> memoryview | bytes:
+    """The memory that has the values of an array without NULL, which are text, or numbers of whole bytes."""
+    import pyarrow as pa
+
+    if not len(array):
+        return b""
+    first, last = array.offset, array.offset + len(array)
+    *_, places, content = array.buffers()
+    if pa.types.is_string(array.type):
+        within = memoryview(places).cast("i")
+        first, last = within[first], within[last]
+    else:
+        width = array.type.bit_width // 8
+        first, last = first * width, last * width
+    return memoryview(content)[first:last] if last > first else b""
 
 
 def escape(text: str) -> str:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -43,13 +43,16 @@ from cratedb_retention.engine.cratedb.values import Stored, describe_columns, in
 from cratedb_retention.engine.database import Statement
 from cratedb_retention.engine.expressions import Condition, ref, table_ref
 from cratedb_retention.engine.files import File, FileArchive, require_same
-from cratedb_retention.engine.parquet import Digest, Manifest, Store, describe_partition, row_hashes, version
+from cratedb_retention.engine.parquet import Checksum, Digest, Manifest, Store, describe_partition, row_hashes, version
 from cratedb_retention.engine.step import StepResult
 from cratedb_retention.errors import Conflict, DatabaseError, NotFound, Recovering
 from cratedb_retention.model.address import is_address
 from cratedb_retention.model.archive import Archived
 from cratedb_retention.model.catalog import Column, TableName
 from cratedb_retention.model.plan.plan import ArchivingStep, DropArchived, SnapshotPartition, VerifySnapshot
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Of a page: its rows, and its bytes as JSON, estimated by a sample of the page before. CrateDB collects a page in a
 # thread of its HTTP endpoint, where other connections wait for it, so a page is not large.
@@ -103,7 +106,7 @@ class ParquetArchive(FileArchive, CrateArchive):
     def _write(self, store: Store, step: SnapshotPartition, path: str) -> Manifest:
         import pyarrow as pa
 
-        layout, digest = self._layout_of(step.table), Digest()
+        layout, digest, checksum = self._layout_of(step.table), Digest(), Checksum()
         for column in inexact(layout.known):
             raise DatabaseError(f"table {step.table}", f"column {column} cannot be archived exactly", "change its type")
         with _exactly(step):
@@ -113,8 +116,9 @@ class ParquetArchive(FileArchive, CrateArchive):
             for columns, rows in self._read_rows(step.table, layout.stored, sql.is_of(step)):
                 digest.add(_comparable(layout.stored, columns), rows)
                 with _exactly(step):
-                    arrays = [c.to_arrow(values) for c, values in zip(layout.stored, columns, strict=True)]
-                write(pa.record_batch(arrays, schema=schema))
+                    batch = exact_batch(layout.stored, columns, schema)
+                checksum.add(batch)
+                write(batch)
             if digest.rows != expected:
                 reason = f"{digest.rows:,} rows were read, but it has {expected:,}"
                 raise DatabaseError(f"table {step.table}, partition {label(step, step.piece)}", reason, "run again")
@@ -124,6 +128,7 @@ class ParquetArchive(FileArchive, CrateArchive):
             partition=describe_partition(step.columns, step.values),
             rows=digest.rows,
             digest=digest.text,
+            values_sha256=checksum.text,
             token=step.piece.partition.token,
             file=path,
             size=store.size(path),
@@ -149,11 +154,17 @@ class ParquetArchive(FileArchive, CrateArchive):
         require_same(found, step)
         self._require_there(found)
 
-    def _read(self, file: File) -> tuple[int, str]:
-        digest, stored = Digest(), _stored(file.manifest)
+    def _read(self, file: File) -> tuple[int, bool]:
+        manifest = file.manifest
+        if manifest.values_sha256:
+            checksum = Checksum()
+            for batch in file.store.read_rows(manifest.file):
+                checksum.add(batch)
+            return checksum.rows, checksum.text == manifest.values_sha256
+        digest, stored = Digest(), _stored(manifest)
         for columns, rows in _file_rows(file):
             digest.add(_comparable(stored, columns), rows)
-        return digest.rows, digest.text
+        return digest.rows, digest.text == manifest.digest
 
     def _shared(self, one: File, other: File) -> int:
         return _count_shared(_hashes(one), _hashes(other), one.manifest.rows)
@@ -477,6 +488,18 @@ def _exactly(step: ArchivingStep) -> Iterator[None]:
 def _by_column(stored: Sequence[Stored], page: Sequence[Sequence[Any]]) -> tuple[list[Sequence[Any]], int]:
     columns = list(zip(*page, strict=True)) if page and stored else [() for _ in stored]
     return [column.plain(values) for column, values in zip(stored, columns, strict=True)], len(page)
+
+
+def exact_batch(stored: Sequence[Stored], columns: Columns, schema: pa.Schema) -> pa.RecordBatch:
+    """The values as a file has them, from which the same plain values are made; ValueError otherwise."""
+    import orjson
+    import pyarrow as pa
+
+    arrays = [column.to_arrow(values) for column, values in zip(stored, columns, strict=True)]
+    for column, values, array in zip(stored, columns, arrays, strict=True):
+        if orjson.dumps(column.from_arrow(array)) != orjson.dumps(values):
+            raise ValueError(f"column {column.name} would have other values")
+    return pa.record_batch(arrays, schema=schema)
 
 
 def _comparable(stored: Sequence[Stored], columns: Columns) -> list[Sequence[Any]]:

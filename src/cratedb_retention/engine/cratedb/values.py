@@ -21,6 +21,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from cratedb_retention.engine.expressions import Element, Subscript, ref
+from cratedb_retention.engine.parquet import bytes_of
 from cratedb_retention.errors import DatabaseError
 from cratedb_retention.model.catalog import Column
 
@@ -252,10 +253,7 @@ def _numbers(array: pa.Array) -> list[Any]:
     code = _PACKED.get(str(array.type))
     if code is None or array.null_count or not len(array):
         return list(array.to_pylist())
-    found, start = packed(code), array.offset
-    size = found.itemsize
-    found.frombytes(memoryview(array.buffers()[1])[start * size : (start + len(array)) * size])
-    return found.tolist()
+    return packed(code, bytes(bytes_of(array))).tolist()
 
 
 def _are_finite(values: Sequence[Any]) -> bool:

@@ -132,12 +132,12 @@ class DuckArchive(FileArchive):
             raise NotFound(f"table {table}", "does not exist")
         return columns, comment
 
-    def _read(self, file: File) -> tuple[int, str]:
+    def _read(self, file: File) -> tuple[int, bool]:
         columns = _stored(file.manifest)
         with _intact(file) as path:
             summary = sa.select(sa.func.count(), fingerprint(row_hash(columns)))
             rows, digest = self._database.rows(summary.select_from(archived_rows(str(path), columns)))[0]
-        return rows, digest
+        return rows, digest == file.manifest.digest
 
     def drop(self, step: DropArchived) -> StepResult:
         """Compares and deletes in one transaction."""
