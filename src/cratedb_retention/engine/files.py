@@ -172,7 +172,7 @@ class FileArchive(Archive):
     def _read_back(self, snapshot: Archived, schema: str) -> tuple[int, str]:
         found = self._find(snapshot)
         self._verify(found)
-        return found.manifest.rows, f"digest and {found.manifest.rows:,} rows are as archived"
+        return found.manifest.rows, f"all values of {found.manifest.rows:,} rows are as archived"
 
     @abc.abstractmethod
     def _rows(self, table: TableName, files: Sequence[File]) -> list[ArchivedRows]:

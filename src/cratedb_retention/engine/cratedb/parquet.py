@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 # thread of its HTTP endpoint, where other connections wait for it, so a page is not large.
 PAGE_ROWS, PAGE_BYTES, SAMPLE = 10_000, 2 * 2**20, 50
 FIRST_ROWS, GROWTH = 10, 20
+AHEAD = 2  # Pages, so that the server always has one to collect.
 INSERT_ROWS, INSERT_BYTES = 5_000, 2 * 2**20
 HASHES = 500_000  # Of rows that are compared at once.
 RECOVERING = 120  # Looks at shards that are being recovered.
@@ -429,14 +430,22 @@ class ParquetArchive(FileArchive, CrateArchive):
     def _read_rows(
         self, table: TableName, stored: Sequence[Stored], where: Condition
     ) -> Iterator[tuple[list[Sequence[Any]], int]]:
-        """The plain values of rows by column, in pages; the next page is read meanwhile."""
+        """The plain values of rows by column, in pages; the next ones are read meanwhile."""
         selected = [column.select() for column in stored] or [sa.literal_column("1")]
         query = sa.select(*selected).select_from(table_ref(table)).where(where)
         pool = ThreadPoolExecutor(1, thread_name_prefix="rows")
+        latest: list[Sequence[Any]] | None = None
+
+        def read() -> list[Sequence[Any]]:
+            nonlocal latest
+            if latest != []:
+                latest = fetch(FIRST_ROWS if latest is None else _next_page(latest))
+            return latest
+
         with collecting_rarely(), self._database.reading(query) as fetch, pool as reader:
-            coming = reader.submit(fetch, FIRST_ROWS)
-            while rows := coming.result():
-                coming = reader.submit(fetch, _next_page(rows))
+            coming = deque(reader.submit(read) for _ in range(AHEAD))
+            while rows := coming.popleft().result():
+                coming.append(reader.submit(read))
                 yield _by_column(stored, rows)
 
     def _hashes_of(self, table: TableName, stored: Sequence[Stored], where: Condition) -> Callable[[], Iterator[int]]:
