@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cratedb_retention import RestoreRequest
@@ -577,9 +578,8 @@ def test_an_old_view_does_not_win(
 
 def plain_file(store: Store, name: str, rows: pa.Table, *partition: tuple[Column, Any]) -> PlainFile:
     """An archive with these rows."""
-    with store.writing_rows(f"{name}.parquet", rows.schema) as write:
-        for batch in rows.to_batches():
-            write(batch)
+    with store.writing(f"{name}.parquet") as file:
+        pq.write_table(rows, file)
     return PlainFile(
         archived=Archived(repository=store.repository, name=name, table=METRICS),
         location=store.locate(f"{name}.parquet"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 import sqlalchemy as sa
 
@@ -367,6 +368,28 @@ def test_rows_stay_as_they_were(crate: CrateDatabase, monkeypatch: pytest.Monkey
     assert sorted(seen) == [f"{n:04}" for n in range(100)]
 
 
+@pytest.mark.parametrize("times", [[MAY, LATE_MAY, None, MAY, LATE_MAY], [MAY] * 5, [None] * 5], ids=str)
+def test_halves(crate_files: ParquetDatabase, monkeypatch: pytest.MonkeyPatch, times: list[str | None]) -> None:
+    """Of many rows two halves are read side by side: each row once, whatever its time is, near those of its half."""
+    db, numbers = crate_files, [str(number) for number in range(5)]
+    db.create("t", {"seen": TIME, "ts": TIME, "n": "TEXT", "month": MONTH}, by=["month"])
+    rows = zip(times, numbers, strict=True)
+    db.insert("t", [{"seen": seen, "ts": LATE_MAY if number == "0" else MAY, "n": number} for seen, number in rows])
+    db.policy("snapshot", "t", "30d", time_column="ts")
+    before = texts(db, "t", ["seen", "n"])
+    monkeypatch.setattr(parquet, "MANY_ROWS", 5)
+    monkeypatch.setattr(parquet, "FIRST_ROWS", 1)
+    assert (db.run().ok, db.left("t")) == (True, [])
+    (path,) = db.directory.rglob("*.parquet")
+    file = pyarrow.parquet.ParquetFile(path)
+    groups = [file.read_row_group(number).column("n").to_pylist() for number in range(file.num_row_groups)]
+    assert sorted(n for group in groups for n in group) == numbers
+    if len(set(times)) > 1:
+        assert sorted(map(sorted, groups)) == [["0", "3"], ["1", "2", "4"]]
+    assert [item.error for item in db.tool.restore(RestoreRequest(table_name="t"))] == [None]
+    assert texts(db, "t", ["seen", "n"]) == before
+
+
 def test_connection_that_changes(crate: CrateDatabase) -> None:
     """A proxy with a connection for each request loses the cursor: an error that says so, and nothing is archived."""
     table = make_wide(crate, 10)
@@ -385,7 +408,7 @@ def test_rows_that_were_not_read(crate_files: ParquetDatabase, monkeypatch: pyte
     read_rows = parquet.ParquetArchive._read_rows
 
     def lose(*arguments: Any) -> Iterator[Any]:
-        return itertools.islice(read_rows(*arguments), 0)
+        yield from itertools.islice(read_rows(*arguments), 0)
 
     monkeypatch.setattr(parquet.ParquetArchive, "_read_rows", lose)
     report = db.run()

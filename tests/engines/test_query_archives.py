@@ -756,11 +756,11 @@ def dataset(repository: str, monkeypatch: pytest.MonkeyPatch, months: int = 2, r
     for number in range(1, months + 1):
         start = int(parse_instant(f"2024-{number:02}-01").timestamp() * 1000)
         path = f"doc.metrics/month=2024-{number:02}-01/x.parquet"
-        with store.writing_rows(path, schema) as write:
+        with store.writing_rows(path, schema) as file:
             for first in range(0, rows, 50_000):
                 times = pa.array(range(start + first * 4000, start + (first + 50_000) * 4000, 4000), pa.int64())
                 columns = [times.cast(schema.field("ts").type), *(pc.random(50_000) for _ in range(4))]
-                write(pa.record_batch(columns, schema=schema))
+                file.write(pa.record_batch(columns, schema=schema))
         manifests.append(
             Manifest(
                 table=["doc", "metrics"],

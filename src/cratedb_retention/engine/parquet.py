@@ -174,6 +174,35 @@ class Checksum:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+class RowWriter:
+    """Writes rows to a file; only some of them are in memory. ``checksum`` is of those that were written."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self.checksum = Checksum()
+        self._writer = writer
+        self._waiting: dict[int, list[pa.RecordBatch]] = defaultdict(list)
+
+    def write(self, batch: pa.RecordBatch, part: int = 0) -> None:
+        """Write rows. Those of a part have row groups of their own, whose statistics tell more."""
+        waiting = self._waiting[part]
+        waiting.append(batch)
+        rows, size = (sum(getattr(each, of) for each in waiting) for of in ("num_rows", "nbytes"))
+        if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+            self._flush(part)
+
+    def flush(self) -> None:
+        """Write what is still waiting."""
+        for part in sorted(self._waiting):
+            self._flush(part)
+
+    def _flush(self, part: int) -> None:
+        import pyarrow as pa
+
+        for batch in (waiting := self._waiting.pop(part)):
+            self.checksum.add(batch)
+        self._writer.write_table(pa.Table.from_batches(waiting), row_group_size=ROW_GROUP_ROWS)
+
+
 def bytes_of(array: pa.Array) -> memoryview | bytes:
     """The memory that has the values of an array without NULL, which are text, or numbers of whole bytes."""
     import pyarrow as pa
@@ -613,30 +642,16 @@ class Store:
     # Rows
 
     @contextmanager
-    def writing_rows(self, path: str, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
-        """A function that writes rows to a file; only some of them are in memory."""
-        import pyarrow as pa
+    def writing_rows(self, path: str, schema: pa.Schema) -> Iterator[RowWriter]:
+        """A new file, which is whole at the end of the context; an error leaves none."""
         import pyarrow.parquet as pq
 
         with self.writing(path) as stream:
-            options = {"compression": "zstd", "write_page_checksum": True}
-            writer = pq.ParquetWriter(stream, schema, **options)
-            waiting: list[pa.RecordBatch] = []
-
-            def flush() -> None:
-                if waiting:
-                    writer.write_table(pa.Table.from_batches(waiting), row_group_size=ROW_GROUP_ROWS)
-                    waiting.clear()
-
-            def write(batch: pa.RecordBatch) -> None:
-                waiting.append(batch)
-                rows, size = (sum(getattr(each, of) for each in waiting) for of in ("num_rows", "nbytes"))
-                if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
-                    flush()
-
+            writer = pq.ParquetWriter(stream, schema, compression="zstd", write_page_checksum=True)
+            rows = RowWriter(writer)
             try:
-                yield write
-                flush()
+                yield rows
+                rows.flush()
                 writer.close()
             except BaseException:
                 with suppress(Exception):

@@ -12,9 +12,9 @@ import hashlib
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 # thread of its HTTP endpoint, where other connections wait for it, so a page is not large.
 PAGE_ROWS, PAGE_BYTES, SAMPLE = 10_000, 2 * 2**20, 50
 FIRST_ROWS, GROWTH = 10, 20
+MANY_ROWS = 100_000
 AHEAD = 2  # Pages, so that the server always has one to collect.
 INSERT_ROWS, INSERT_BYTES = 5_000, 2 * 2**20
 HASHES = 500_000  # Of rows that are compared at once.
@@ -107,19 +108,18 @@ class ParquetArchive(FileArchive, CrateArchive):
     def _write(self, store: Store, step: SnapshotPartition, path: str) -> Manifest:
         import pyarrow as pa
 
-        layout, digest, checksum = self._layout_of(step.table), Digest(), Checksum()
+        layout, digest, where = self._layout_of(step.table), Digest(), sql.is_of(step)
         for column in inexact(layout.known):
             raise DatabaseError(f"table {step.table}", f"column {column} cannot be archived exactly", "change its type")
         with _exactly(step):
             schema = pa.schema([(column.name, column.arrow_type()) for column in layout.stored])
         expected = self._count_rows(step.table, step)
-        with store.writing_rows(path, schema) as write:
-            for columns, rows in self._read_rows(step.table, layout.stored, sql.is_of(step)):
+        with store.writing_rows(path, schema) as file:
+            for part, columns, rows in self._read_parts(step.table, layout, where, expected):
                 digest.add(_comparable(layout.stored, columns), rows)
                 with _exactly(step):
                     batch = exact_batch(layout.stored, columns, schema)
-                checksum.add(batch)
-                write(batch)
+                file.write(batch, part)
             if digest.rows != expected:
                 reason = f"{digest.rows:,} rows were read, but it has {expected:,}"
                 raise DatabaseError(f"table {step.table}, partition {label(step, step.piece)}", reason, "run again")
@@ -129,7 +129,7 @@ class ParquetArchive(FileArchive, CrateArchive):
             partition=describe_partition(step.columns, step.values),
             rows=digest.rows,
             digest=digest.text,
-            values_sha256=checksum.text,
+            values_sha256=file.checksum.text,
             token=step.piece.partition.token,
             file=path,
             size=store.size(path),
@@ -429,7 +429,7 @@ class ParquetArchive(FileArchive, CrateArchive):
 
     def _read_rows(
         self, table: TableName, stored: Sequence[Stored], where: Condition
-    ) -> Iterator[tuple[list[Sequence[Any]], int]]:
+    ) -> Generator[tuple[list[Sequence[Any]], int]]:
         """The plain values of rows by column, in pages; the next ones are read meanwhile."""
         selected = [column.select() for column in stored] or [sa.literal_column("1")]
         query = sa.select(*selected).select_from(table_ref(table)).where(where)
@@ -447,6 +447,34 @@ class ParquetArchive(FileArchive, CrateArchive):
             while rows := coming.popleft().result():
                 coming.append(reader.submit(read))
                 yield _by_column(stored, rows)
+
+    def _read_parts(
+        self, table: TableName, layout: Layout, where: Condition, rows: int
+    ) -> Iterator[tuple[int, list[Sequence[Any]], int]]:
+        """
+        The rows of a table that is not written to, as :meth:`_read_rows` gives them, with the number of their part:
+        two halves of many rows are read side by side, which takes CrateDB half of the time.
+        """
+        parts = self._halves(table, layout, where) if rows >= MANY_ROWS else [where]
+        with ExitStack() as stack:
+            readers = [stack.enter_context(closing(self._read_rows(table, layout.stored, part))) for part in parts]
+            left = deque(enumerate(readers))
+            while left:
+                part, reader = left.popleft()
+                if (found := next(reader, None)) is not None:
+                    left.append((part, reader))
+                    yield part, *found
+
+    def _halves(self, table: TableName, layout: Layout, where: Condition) -> list[Condition]:
+        """Two conditions of which each row fulfils exactly one, by the median of a time; or one, without a time."""
+        times = (c.name for c in layout.stored if c.base.startswith("timestamp") and not c.depth)
+        for time in map(ref, times):
+            query = sa.select(sa.func.percentile(time, 0.5)).select_from(table_ref(table)).where(where)
+            median = self._database.rows(query)[0][0]
+            if median is not None:
+                earlier = sa.func.coalesce(time < int(median), sa.false())
+                return [sa.and_(where, earlier), sa.and_(where, sa.not_(earlier))]
+        return [where]
 
     def _hashes_of(self, table: TableName, stored: Sequence[Stored], where: Condition) -> Callable[[], Iterator[int]]:
         """The hashes of rows of a table, which can be read several times."""
