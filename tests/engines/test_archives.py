@@ -396,6 +396,19 @@ def test_earlier_manifests(crate_files: ParquetDatabase, tmp_path: Path) -> None
     assert "differ from the 1 archived" in str(april) and may is None
 
 
+def test_later_manifests(duck: DuckDatabase, tmp_path: Path) -> None:
+    """An archive of a later version, whose manifest has more, is not said to be damaged, and stays."""
+    directory = tmp_path / "archive"
+    directory.mkdir()
+    place = fill(Directory(duck, f"file://{directory}", directory))
+    assert_archived(duck)
+    forge(place, toolkit="9.1", more="x")
+    april, may = (found.error for found in duck.tool.verify_snapshots())
+    assert "was written by version 9.1, with more. Upgrade cratedb-retention" in str(april) and may is None
+    assert [item.error is None for item in duck.tool.restore(METRICS)] == [False, True]
+    assert duck.left("metrics") == [MAY, LATE_MAY, JUNE]
+
+
 def test_of_another_database(duck: DuckDatabase, tmp_path: Path) -> None:
     """Databases may share an address: what another one archived there, with types of its own, is not taken for ours."""
     directory = tmp_path / "archive"

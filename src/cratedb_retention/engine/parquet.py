@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -588,14 +588,14 @@ class Store:
         content = self._content(manifest_path(name))
         if content is None:
             raise NotFound(thing, f"is not in repository {self.repository}")
+        described = _described(content)
+        if unknown := described.keys() - {each.name for each in fields(Manifest)}:
+            by = f"version {described.get('toolkit', '?')}, with {', '.join(sorted(unknown))}"
+            raise DatabaseError(thing, f"its manifest was written by {by}", "upgrade cratedb-retention")
         try:
-            found = json.loads(content.decode())
-            given = found.pop("checksum")
-            if given == _checksum(found):
-                return Manifest(**found)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            pass
-        raise DatabaseError(thing, "its manifest is damaged", "delete it and run again") from None
+            return Manifest(**described)
+        except TypeError:
+            raise DatabaseError(thing, "its manifest is damaged", "delete it and run again") from None
 
     def _content(self, path: str) -> bytes | None:
         """What is in a small file; None: it does not exist."""
@@ -720,6 +720,15 @@ def manifest_path(name: str) -> str:
     if not name or name[0] == "." or "/" in name or "\\" in name:
         raise Conflict(f"snapshot {name}", "is not the name of a snapshot", "check it, and delete it by hand")
     return f"{MANIFESTS}/{name}{SUFFIX}"
+
+
+def _described(content: bytes) -> dict[str, Any]:
+    """What a manifest says; nothing if it is damaged."""
+    try:
+        found: dict[str, Any] = json.loads(content.decode())
+        return found if found.pop("checksum") == _checksum(found) else {}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
 
 
 def _checksum(described: dict[str, Any]) -> str:

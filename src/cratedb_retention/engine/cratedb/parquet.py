@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 # thread of its HTTP endpoint, where other connections wait for it, so a page is not large.
 PAGE_ROWS, PAGE_BYTES, SAMPLE = 10_000, 2 * 2**20, 50
 FIRST_ROWS, GROWTH = 10, 20
-MANY_ROWS = 100_000
+MANY_ROWS = 100_000  # Of a partition, to read two halves of it side by side.
 AHEAD = 2  # Pages, so that the server always has one to collect.
 INSERT_ROWS, INSERT_BYTES = 5_000, 2 * 2**20
 HASHES = 500_000  # Of rows that are compared at once.
@@ -469,8 +469,8 @@ class ParquetArchive(FileArchive, CrateArchive):
         """Two conditions of which each row fulfils exactly one, by the median of a time; or one, without a time."""
         times = (c.name for c in layout.stored if c.base.startswith("timestamp") and not c.depth)
         for time in map(ref, times):
-            query = sa.select(sa.func.percentile(time, 0.5)).select_from(table_ref(table)).where(where)
-            median = self._database.rows(query)[0][0]
+            median_of = sa.func.percentile(sa.cast(time, sa.BigInteger), 0.5)
+            median = self._database.rows(sa.select(median_of).select_from(table_ref(table)).where(where))[0][0]
             if median is not None:
                 earlier = sa.func.coalesce(time < int(median), sa.false())
                 return [sa.and_(where, earlier), sa.and_(where, sa.not_(earlier))]
