@@ -115,7 +115,7 @@ class ParquetArchive(FileArchive, CrateArchive):
             schema = pa.schema([(column.name, column.arrow_type()) for column in layout.stored])
         expected = self._count_rows(step.table, step)
         with store.writing_rows(path, schema) as file:
-            for part, columns, rows in self._read_parts(step.table, layout, where, expected):
+            for part, columns, rows in self._read_parts(step.table, layout.stored, where, expected):
                 digest.add(_comparable(layout.stored, columns), rows)
                 with _exactly(step):
                     batch = exact_batch(layout.stored, columns, schema)
@@ -290,12 +290,11 @@ class ParquetArchive(FileArchive, CrateArchive):
     def _require_same_rows(self, copy: TableName, found: Sequence[File]) -> None:
         """Compare the rows of a copy with the archives: digests of several add up."""
         self._database.refresh(table_ref(copy))
-        digest, stored = Digest(), _stored(found[-1].manifest)
-        for columns, rows in self._read_rows(copy, stored, sa.true()):
-            digest.add(_comparable(stored, columns), rows)
-        expected = Digest()
+        digest, expected, stored = Digest(), Digest(), _stored(found[-1].manifest)
         for file in found:
             expected.add_all(file.manifest.rows, file.manifest.digest)
+        for _, columns, rows in self._read_parts(copy, stored, sa.true(), expected.rows):
+            digest.add(_comparable(stored, columns), rows)
         if (digest.rows, digest.text) != (expected.rows, expected.text):
             thing = f"snapshot {', '.join(file.name for file in found)}"
             raise DatabaseError(thing, "is damaged, or its rows changed when they were written to a copy", _BESIDE)
@@ -449,15 +448,15 @@ class ParquetArchive(FileArchive, CrateArchive):
                 yield _by_column(stored, rows)
 
     def _read_parts(
-        self, table: TableName, layout: Layout, where: Condition, rows: int
+        self, table: TableName, stored: Sequence[Stored], where: Condition, rows: int
     ) -> Iterator[tuple[int, list[Sequence[Any]], int]]:
         """
         The rows of a table that is not written to, as :meth:`_read_rows` gives them, with the number of their part:
         two halves of many rows are read side by side, which takes CrateDB half of the time.
         """
-        parts = self._halves(table, layout, where) if rows >= MANY_ROWS else [where]
+        parts = self._halves(table, stored, where) if rows >= MANY_ROWS else [where]
         with ExitStack() as stack:
-            readers = [stack.enter_context(closing(self._read_rows(table, layout.stored, part))) for part in parts]
+            readers = [stack.enter_context(closing(self._read_rows(table, stored, part))) for part in parts]
             left = deque(enumerate(readers))
             while left:
                 part, reader = left.popleft()
@@ -465,9 +464,9 @@ class ParquetArchive(FileArchive, CrateArchive):
                     left.append((part, reader))
                     yield part, *found
 
-    def _halves(self, table: TableName, layout: Layout, where: Condition) -> list[Condition]:
+    def _halves(self, table: TableName, stored: Sequence[Stored], where: Condition) -> list[Condition]:
         """Two conditions of which each row fulfils exactly one, by the median of a time; or one, without a time."""
-        times = (c.name for c in layout.stored if c.base.startswith("timestamp") and not c.depth)
+        times = (c.name for c in stored if c.base.startswith("timestamp") and not c.depth)
         for time in map(ref, times):
             median_of = sa.func.percentile(sa.cast(time, sa.BigInteger), 0.5)
             median = self._database.rows(sa.select(median_of).select_from(table_ref(table)).where(where))[0][0]
