@@ -20,15 +20,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cratedb_retention.engine.archive import ArchivedRows
-from cratedb_retention.engine.duckdb.query import ArchiveDatabase
+from cratedb_retention.engine.duckdb.query import THREADS, ArchiveDatabase
 from cratedb_retention.errors import DatabaseError, InvalidInput, RetentionError
 from cratedb_retention.model.query.answer import QueryRequest
 
 # Bytes. The limit of DuckDB does not include all values that a query makes, such as long texts and lists.
 MEMORY = 1536 * 1024 * 1024
-# Each thread needs memory of its own.
-_THREADS = str(min(4, os.cpu_count() or 1))
-_LIMITS = {"max_temp_directory_size": "4GB", "threads": _THREADS}
+_LIMITS = {"max_temp_directory_size": "4GB"}
 _GRACE = 2.0
 _REMEDY = "select less: add a condition on the partition column, or a LIMIT"
 _MAIN = f"from {__name__} import main; main()"
@@ -41,7 +39,7 @@ def answer(request: QueryRequest, default_schema: str, rows: Sequence[ArchivedRo
         try:
             done = subprocess.run(  # noqa: S603 - this program
                 [sys.executable, "-P", "-c", _MAIN], input=given, stdout=stream, stderr=subprocess.PIPE,
-                env=os.environ | {"TMPDIR": scratch, "OMP_NUM_THREADS": _THREADS},
+                env=os.environ | {"TMPDIR": scratch, "OMP_NUM_THREADS": str(THREADS)},
                 timeout=request.seconds, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:

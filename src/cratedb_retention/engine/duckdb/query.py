@@ -38,7 +38,8 @@ from cratedb_retention.model.rollups.rollup import Metric
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MEMORY = "512MB"
+# Each thread of a sort keeps some of the memory: DuckDB would fail with more of them, instead of writing to disk.
+MEMORY, THREADS = "512MB", 2
 _CHUNK = 1000  # Rows that are fetched at once.
 _BATCH = 10_000  # Likewise, in Arrow's format.
 # Mistakes of users, rather than failures.
@@ -106,6 +107,7 @@ class ArchiveDatabase(DuckConnection):
         paths = sorted({spelled for path in files for spelled in (path, literal_path(path))})
         for setting, value in {
             "memory_limit": _text(MEMORY),
+            "threads": str(THREADS),
             "temp_directory": _text(scratch),
             **{setting: _text(value) for setting, value in limits.items()},
             "autoinstall_known_extensions": "false",
